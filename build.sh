@@ -1,0 +1,251 @@
+#!/usr/bin/env bash
+# Sets up what a command needs, builds what changed and runs it. `./build.sh` alone lists the commands.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+export DOTNET_NOLOGO=1 DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_GENERATE_ASPNET_CERTIFICATE=false
+# A build in CI leaves no server behind that would hold the job's output open.
+[ "${CI:-}" != true ] || export MSBUILDDISABLENODEREUSE=1 UseSharedCompilation=false
+# dotnet ends cleanly on Ctrl-C; without this line the script would go on with the next step.
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+readonly choice=artifacts/TorchSharpSource.props
+readonly datasets=(dataset-fashion-mnist)
+source_of_torchsharp=
+
+usage() {
+    cat <<'END'
+./build.sh <command> [arguments]
+
+  demo [arguments]    find mislabelled images in Fashion-MNIST (samples/MislabelledImages)
+  test                build everything and run every test
+  pack                make the NuGet package and its symbols, and test them from a project that references the package
+  bench [arguments]   run the benchmarks (benchmarks/Influence.Benchmarks)
+  format [--check]    format the code, or only say what is not formatted
+
+Each command first sets up what it needs, and says so. TorchSharp comes from NuGet where its package restores and from
+the system's libtorch where not; TORCHSHARP_SOURCE=nuget or TORCHSHARP_SOURCE=system overrides.
+END
+}
+
+fail() {
+    printf 'build.sh: %s\n' "$*" >&2
+    exit 1
+}
+
+# --- set-up ----------------------------------------------------------------------------------------------------------
+
+require_sdk() {
+    local version
+    version=$(dotnet --version 2>/dev/null) || fail "the .NET 10 SDK is needed: https://dotnet.microsoft.com/download"
+    [ "${version%%.*}" -ge 10 ] || fail "the .NET 10 SDK is needed, this is $version: https://dotnet.microsoft.com/download"
+}
+
+recorded() { # recorded <property>: its value in the file of the last choice, or nothing
+    [ ! -f "$choice" ] || sed -n "s:.*<$1>\(.*\)</$1>.*:\1:p" "$choice"
+}
+
+record() { # record <source> <found>: kept untouched where nothing changed, because every project depends on this file
+    [ "$(recorded TorchSharpSource)" != "$1" ] || [ "$(recorded TorchSharpSourceFound)" != "$2" ] || return 0
+    mkdir -p artifacts
+    cat > "$choice" <<END
+<Project>
+  <!-- Written by build.sh; delete this file to have it decide again. -->
+  <PropertyGroup>
+    <TorchSharpSource>$1</TorchSharpSource>
+    <TorchSharpSourceFound>$2</TorchSharpSourceFound>
+  </PropertyGroup>
+</Project>
+END
+}
+
+# Restoring the sample from NuGet is the question itself: does TorchSharp restore here?
+probe_nuget() {
+    local log=artifacts/nuget-probe.log
+    mkdir -p artifacts
+    echo "Asking NuGet for TorchSharp (once)"
+    if dotnet restore samples/MislabelledImages -p:TorchSharpSource=nuget > "$log" 2>&1; then
+        found=nuget
+    elif grep -qE 'NU110[0-9]: .*TorchSharp' "$log"; then
+        found=system
+    else
+        # No answer about TorchSharp, for example because no feed was reached: good for this run, asked again next time.
+        found=
+        echo "NuGet gave no answer about TorchSharp ($log)"
+    fi
+}
+
+choose_torchsharp() {
+    local found why
+    found=$(recorded TorchSharpSourceFound)
+    case "${TORCHSHARP_SOURCE:-}" in
+        nuget | system)
+            source_of_torchsharp=$TORCHSHARP_SOURCE
+            why="TORCHSHARP_SOURCE says so"
+            ;;
+        "")
+            [ -n "$found" ] || probe_nuget
+            source_of_torchsharp=${found:-system}
+            why="its package restores"
+            [ "$source_of_torchsharp" = nuget ] || why="its package does not restore here"
+            ;;
+        *) fail "TORCHSHARP_SOURCE is '$TORCHSHARP_SOURCE'; it must be nuget or system" ;;
+    esac
+    record "$source_of_torchsharp" "$found"
+    local -A names=([nuget]="from NuGet" [system]="src/TorchSharp.SystemLibtorch over the system's libtorch")
+    echo "TorchSharp: ${names[$source_of_torchsharp]} ($why)"
+}
+
+installed() {
+    [[ "$(dpkg-query -W -f='${db:Status-Abbrev}' "$1" 2>/dev/null)" == ?i* ]]
+}
+
+# install_missing <package>...: from Debian, and only what is not there yet
+install_missing() {
+    local missing=() package
+    if ! command -v dpkg-query > /dev/null; then
+        echo "This is not a Debian system; the build goes on and expects the equivalents of: $*"
+        return
+    fi
+    for package; do
+        installed "$package" || missing+=("$package")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    if [ "$(id -u)" -ne 0 ]; then
+        echo "These Debian packages are needed; run this line once, then ./build.sh again:" >&2
+        echo "sudo sh -c 'apt-get update && apt-get install --yes --no-install-recommends ${missing[*]}'" >&2
+        exit 1
+    fi
+    echo "Installing with apt: ${missing[*]}"
+    mkdir -p artifacts
+    export DEBIAN_FRONTEND=noninteractive
+    if ! { apt-get update -qq && apt-get install -qq --yes --no-install-recommends "${missing[@]}"; } \
+        < /dev/null > artifacts/apt.log 2>&1; then
+        tail -n 20 artifacts/apt.log >&2
+        fail "apt could not install: ${missing[*]} (artifacts/apt.log)"
+    fi
+}
+
+# set_up [package]...: what every command needs, and the packages that only some do
+set_up() {
+    local packages=("$@")
+    require_sdk
+    choose_torchsharp
+    if [ "$source_of_torchsharp" = system ]; then
+        packages+=(g++ cmake ninja-build)
+        # LIBTORCH names a libtorch of the user's own, which brings its own BLAS.
+        [ -n "${LIBTORCH:-}" ] || packages+=(libtorch-dev libopenblas0)
+    fi
+    [ ${#packages[@]} -eq 0 ] || install_missing "${packages[@]}"
+}
+
+# --- commands --------------------------------------------------------------------------------------------------------
+
+build() { # build <project or solution> [msbuild argument]...
+    dotnet msbuild "$1" -restore -p:Configuration=Release -verbosity:quiet -nologo "${@:2}" || fail "$1 does not build"
+}
+
+output_of() { # output_of <project>: the assembly that the project builds
+    echo "artifacts/$source_of_torchsharp/bin/$1/release/$1.dll"
+}
+
+run_app() { # run_app <project folder> [arguments]
+    local project=$1
+    shift
+    build "$project"
+    exec dotnet "$(output_of "$(basename "$project")")" "$@"
+}
+
+counter() { # counter <trx file> <name>
+    sed -n "s/.*<Counters [^>]*\b$2=\"\([0-9]*\)\".*/\1/p" "$1"
+}
+
+# Runs one test assembly and adds its counts to passed, failed and skipped. A run that counts no failure and still does
+# not end well (the host crashed, no test was found) counts as one.
+run_tests() { # run_tests <project>
+    local results=artifacts/$source_of_torchsharp/test-results/$1 trx ended=0
+    rm -rf "$results"
+    echo "== $1"
+    dotnet test "$(output_of "$1")" --nologo --blame --logger "trx;LogFileName=results.trx" \
+        --results-directory "$results" < /dev/null || ended=$?
+
+    trx=$results/results.trx
+    local total=0 executed=0 project_passed=0 project_failed=0
+    if [ -f "$trx" ]; then
+        total=$(counter "$trx" total)
+        executed=$(counter "$trx" executed)
+        project_passed=$(counter "$trx" passed)
+        project_failed=$(counter "$trx" failed)
+    fi
+    if [ "$project_failed" -eq 0 ] && { [ "$ended" -ne 0 ] || [ "$executed" -eq 0 ]; }; then
+        echo "$1: $([ "$ended" -ne 0 ] && echo "the run broke off" || echo "no test ran"); counted as one failure"
+        project_failed=1
+    fi
+    passed=$((passed + project_passed))
+    failed=$((failed + project_failed))
+    skipped=$((skipped + total - executed))
+}
+
+run_all_tests() {
+    local passed=0 failed=0 skipped=0 project
+    for project in $(test_projects); do
+        run_tests "$project"
+    done
+    echo
+    echo "$passed passed, $failed failed$([ "$skipped" -eq 0 ] || echo ", $skipped skipped")"
+    [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
+}
+
+test_projects() { # the names of the solution's test projects
+    sed -n 's/^Project(.*"tests\\\([^\\]*\)\\.*\.csproj".*/\1/p' Influence.sln
+}
+
+command_test() {
+    set_up "${datasets[@]}"
+    build Influence.sln
+    run_all_tests
+}
+
+command_demo() {
+    set_up "${datasets[@]}"
+    run_app samples/MislabelledImages "$@"
+}
+
+command_bench() {
+    set_up
+    run_app benchmarks/Influence.Benchmarks "$@"
+}
+
+command_pack() {
+    set_up
+    local packages=artifacts/$source_of_torchsharp/package/release passed=0 failed=0 skipped=0
+    # NuGet keeps what it once unpacked: without this the consumer would test the package of the run before.
+    rm -rf "$packages" "artifacts/$source_of_torchsharp/consumer-packages/influence"
+    build src/Influence -target:Pack
+    build tests/PackageConsumer
+    run_tests PackageConsumer
+    [ "$failed" -eq 0 ] || fail "the package is not fit for use"
+    [ "$source_of_torchsharp" = nuget ] || echo "Made for checking only: its assembly needs our binding in TorchSharp's place."
+    ls "$packages"/*
+}
+
+command_format() {
+    local options=()
+    case "${1:-}" in
+        "") ;;
+        --check) options=(--verify-no-changes) ;;
+        *) fail "format takes --check or nothing" ;;
+    esac
+    require_sdk
+    choose_torchsharp
+    dotnet restore Influence.sln --verbosity quiet
+    dotnet format Influence.sln --no-restore "${options[@]}"
+    dotnet format whitespace tests/PackageConsumer --folder "${options[@]}"
+}
+
+case "${1:-}" in
+    demo | test | pack | bench | format) "command_$1" "${@:2}" ;;
+    "" | -h | --help | help) usage ;;
+    *) fail "there is no command '$1'; ./build.sh lists them" ;;
+esac
