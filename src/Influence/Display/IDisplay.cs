@@ -1,0 +1,7 @@
+namespace Influence.Display;
+
+/// <summary>Something that a notebook shows as a table.</summary>
+internal interface IDisplay
+{
+    Table ToTable();
+}

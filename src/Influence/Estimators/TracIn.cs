@@ -1,0 +1,174 @@
+using System.Globalization;
+using Influence.Gradients;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Influence.Estimators;
+
+/// <summary>How two gradients are compared.</summary>
+public enum GradientSimilarity
+{
+    /// <summary>The dot product.</summary>
+    Dot,
+
+    /// <summary>The cosine, between -1 and 1; zero where a gradient is zero. Does not favour examples with large gradients.</summary>
+    Cosine,
+}
+
+/// <summary>
+/// TracIn over checkpoints (TracInCP): how much steps on a training example lowered the query's measurement along the run.
+/// <code>s(z, q) = sum over checkpoints i of rate_i * grad L(w_i, z) . grad f(w_i, q)</code>
+/// with the learning rate in force at each checkpoint. Exact: over every trainable parameter, no projection.
+/// </summary>
+/// <remarks>
+/// <para>Without checkpoints: the gradient dot product (or cosine) at the model's current weights, with weight 1.</para>
+/// <para>
+/// Unit: the change of the measurement, to first order, by one SGD step on the example alone at each checkpoint. Multiply by
+/// the number of times the example was visited between checkpoints, over the batch size, for the scale of the run.
+/// </para>
+/// <para>
+/// It assumes plain SGD: momentum, Adam, clipping and weight decay are not in the formula. Examples with large gradients
+/// dominate dot products; the cosine does away with that.
+/// </para>
+/// <para>
+/// Cost: for each checkpoint one forward and backward pass over training examples and queries without weight gradients, plus
+/// the products; see the project's benchmark. Reference: Pruthi, Liu, Sundararajan, Kale, "Estimating Training Data Influence
+/// by Tracing Gradient Descent", NeurIPS 2020, equation 3 (TracInCP) and section 4.1 (last layer).
+/// </para>
+/// </remarks>
+public sealed record TracIn
+{
+    /// <summary>The checkpoints to sum over, three to ten spread over the phase in which the loss falls.</summary>
+    /// <value>None: the model's current weights with weight 1.</value>
+    public IReadOnlyList<Checkpoint> Checkpoints { get; init; } = [];
+
+    /// <summary>Dot product or cosine.</summary>
+    /// <value><see cref="GradientSimilarity.Dot"/>.</value>
+    public GradientSimilarity Similarity { get; init; } = GradientSimilarity.Dot;
+
+    /// <summary>
+    /// Bytes that kept and written-out gradients may take, beside the model and one batch's activations. Cost only, does not
+    /// change results: with less, the training examples are passed several times.
+    /// </summary>
+    /// <value>1 GiB.</value>
+    public long MemoryBudget
+    {
+        get;
+        init => field = value > 0 ? value : throw new InfluenceException($"MemoryBudget is a positive number of bytes, not {value}.");
+    } = 1L << 30;
+
+    /// <summary>Scores every training example for every query.</summary>
+    /// <param name="task">The model and its loss. The model is left as it was found, its weights too.</param>
+    /// <param name="train">N training examples.</param>
+    /// <param name="queries">Q queries; their measurement is explained.</param>
+    /// <param name="progress">Told after each batch, on the calling thread where the implementation is synchronous.</param>
+    /// <param name="cancellationToken">Checked between batches.</param>
+    /// <returns><c>[Q, N]</c> in the model's dtype, on the CPU; the caller disposes it.</returns>
+    /// <exception cref="InfluenceException">Bad input; told before the first batch where possible.</exception>
+    /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
+    public InfluenceScores Score(
+        InfluenceTask task,
+        Examples train,
+        Examples queries,
+        IProgress<InfluenceProgress>? progress = null,
+        CancellationToken cancellationToken = default)
+    {
+        Check(task, (train, "training examples"), (queries, "queries"));
+        using var scope = NewDisposeScope();
+        var (totals, coverage) = OverCheckpoints(
+            task, train, queries, [queries.Count, train.Count],
+            (products, sums, weight, reporter) => products.AddPairs(sums, train, queries, weight, reporter),
+            progress, cancellationToken);
+        return new InfluenceScores(totals, queries.Ids, train.Ids, Metadata(task, coverage, self: false));
+    }
+
+    /// <summary>
+    /// Scores every training example for itself, sum over checkpoints of rate_i * ||grad L(w_i, z)||^2: high for examples
+    /// that the model had to learn by heart, mislabelled ones first among them.
+    /// </summary>
+    /// <param name="task">The model and its loss. The model is left as it was found, its weights too.</param>
+    /// <param name="train">N training examples.</param>
+    /// <param name="progress">Told after each batch.</param>
+    /// <param name="cancellationToken">Checked between batches.</param>
+    /// <returns>One score per example.</returns>
+    /// <exception cref="InfluenceException">Bad input; told before the first batch where possible.</exception>
+    /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
+    public ExampleScores SelfInfluence(
+        InfluenceTask task,
+        Examples train,
+        IProgress<InfluenceProgress>? progress = null,
+        CancellationToken cancellationToken = default)
+    {
+        Check(task, (train, "training examples"));
+        if (Similarity == GradientSimilarity.Cosine)
+        {
+            throw new InfluenceException("The cosine of a gradient with itself is always 1. For self-influence leave Similarity at Dot.");
+        }
+
+        using var scope = NewDisposeScope();
+        var (totals, coverage) = OverCheckpoints(
+            task, train, null, [train.Count],
+            (products, sums, weight, reporter) => products.AddSelf(sums, train, weight, reporter),
+            progress, cancellationToken);
+        return new ExampleScores(
+            "Self-influence", train.Ids, totals.to_type(ScalarType.Float64).data<double>().ToArray(), Metadata(task, coverage, self: true));
+    }
+
+    private static void Check(InfluenceTask task, params (Examples Examples, string Role)[] inputs)
+    {
+        ArgumentNullException.ThrowIfNull(task);
+        var problems = new List<string>();
+        foreach (var (examples, role) in inputs)
+        {
+            ArgumentNullException.ThrowIfNull(examples, role);
+            problems.AddRange(examples.Problems(role));
+        }
+
+        InfluenceException.ThrowIfAny(problems);
+    }
+
+    private (Tensor Totals, ParameterCoverage Coverage) OverCheckpoints(
+        InfluenceTask task,
+        Examples train,
+        Examples? queries,
+        long[] shape,
+        Action<GradientProducts, Tensor, double, ProgressReporter> add,
+        IProgress<InfluenceProgress>? progress,
+        CancellationToken token)
+    {
+        using var weights = new WeightKeeper(task.Model, Checkpoints);
+        var reporter = new ProgressReporter(progress, Math.Max(1, Checkpoints.Count), train.Count, token);
+        Tensor? totals = null;
+        ParameterCoverage? coverage = null;
+        for (var i = 0; i < Math.Max(1, Checkpoints.Count); i++)
+        {
+            token.ThrowIfCancellationRequested();
+            var weight = weights.Load(i);
+            reporter.Checkpoint(i + 1);
+            using var session = GradientSession.Open(task, train, queries);
+            totals ??= zeros(shape, session.Dtype, CPU);
+            coverage ??= session.Coverage;
+            add(new GradientProducts(session, MemoryBudget, Similarity == GradientSimilarity.Cosine), totals, weight, reporter);
+        }
+
+        Log.Scored(task.Logger, Name, queries?.Count ?? 1, train.Count, Math.Max(1, Checkpoints.Count), reporter.Elapsed.TotalSeconds);
+        return (totals!, coverage!);
+    }
+
+    private string Name => Checkpoints.Count == 0
+        ? Similarity == GradientSimilarity.Dot ? "gradient dot product" : "gradient cosine"
+        : Similarity == GradientSimilarity.Dot ? "TracIn" : "TracIn (cosine)";
+
+    private ScoreMetadata Metadata(InfluenceTask task, ParameterCoverage coverage, bool self) => new()
+    {
+        Estimator = self ? $"{Name}, self-influence" : Name,
+        Checkpoints = Checkpoints.Count == 0
+            ? "current weights, weight 1"
+            : string.Join("; ", Checkpoints.Select(c => string.Create(CultureInfo.InvariantCulture, $"step {c.Step}: {c.LearningRate:R}"))),
+        Unit = Similarity == GradientSimilarity.Cosine
+            ? "cosine, weighted by the learning rate"
+            : "fall of the measurement, to first order, by one SGD step on the example alone at each checkpoint",
+        Layers = task.Layers.Description,
+        Coverage = coverage.Fraction,
+    };
+}

@@ -1,0 +1,88 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Influence;
+
+/// <summary>
+/// One batch of examples: tensors whose first dimension runs over the examples, by name or by position, and the
+/// examples' ids. It serves both batch shapes of TorchSharp: a dictionary of tensors and a list of tensors.
+/// </summary>
+/// <remarks>The tensors belong to whoever made the batch; a loss delegate reads them and does not dispose them.</remarks>
+public sealed class ExampleBatch
+{
+    private readonly string[] _names;
+    private readonly Tensor[] _tensors;
+    private readonly long[] _ids;
+
+    internal ExampleBatch(string[] names, Tensor[] tensors, long[] ids)
+    {
+        _names = names;
+        _tensors = tensors;
+        _ids = ids;
+    }
+
+    /// <summary>The number of examples in the batch, B.</summary>
+    public int Count => _ids.Length;
+
+    /// <summary>The examples' ids, in the order of the tensors' first dimension.</summary>
+    public IReadOnlyList<long> Ids => _ids;
+
+    /// <summary>The tensors' names; <c>"0"</c>, <c>"1"</c>, ... where the source gives a list.</summary>
+    public IReadOnlyList<string> Names => _names;
+
+    /// <summary>The tensor of that name, <c>[B, ...]</c>.</summary>
+    /// <param name="name">The name that the data set gave it.</param>
+    /// <exception cref="InfluenceException">There is none of that name.</exception>
+    public Tensor this[string name]
+    {
+        get
+        {
+            var index = Array.IndexOf(_names, name);
+            return index >= 0
+                ? _tensors[index]
+                : throw new InfluenceException(
+                    $"The batch has no tensor named \"{name}\"; it has {string.Join(", ", _names.Select(n => $"\"{n}\""))}.");
+        }
+    }
+
+    /// <summary>The tensor at that position, <c>[B, ...]</c>.</summary>
+    /// <param name="index">The position, from 0.</param>
+    /// <exception cref="InfluenceException">There is none at that position.</exception>
+    public Tensor this[int index] => index >= 0 && index < _tensors.Length
+        ? _tensors[index]
+        : throw new InfluenceException($"The batch has {_tensors.Length} tensors; there is none at position {index}.");
+
+    internal IReadOnlyList<Tensor> Tensors => _tensors;
+
+    /// <summary>A batch of the examples at these positions; its tensors live in the current dispose scope.</summary>
+    internal ExampleBatch Pick(IReadOnlyList<int> positions)
+    {
+        var consecutive = Enumerable.Range(0, positions.Count).All(i => positions[i] == positions[0] + i);
+        var picked = new Tensor[_tensors.Length];
+        for (var k = 0; k < _tensors.Length; k++)
+        {
+            var tensor = _tensors[k];
+
+            // A tensor that does not run over the examples (a shared attention mask, say) goes along whole.
+            if (tensor.dim() == 0 || tensor.shape[0] != Count)
+            {
+                picked[k] = tensor.alias();
+            }
+            else if (consecutive)
+            {
+                picked[k] = tensor.narrow(0, positions[0], positions.Count);
+            }
+            else
+            {
+                var index = torch.tensor(positions.Select(p => (long)p).ToArray(), device: tensor.device);
+                picked[k] = tensor.index_select(0, index);
+            }
+        }
+
+        return new ExampleBatch(_names, picked, [.. positions.Select(p => _ids[p])]);
+    }
+
+    /// <summary>One line for error messages: names, dtypes, shapes and devices.</summary>
+    internal string Describe() => string.Join(", ", _names.Zip(_tensors, (name, tensor) =>
+        $"\"{name}\" {tensor.dtype} [{string.Join(", ", tensor.shape)}] on {tensor.device}"));
+}

@@ -1,0 +1,99 @@
+using Influence.Display;
+using Influence.Formats;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Influence;
+
+/// <summary>One score per example: self-influence, or one query's row of a score matrix. Plain memory; nothing to dispose.</summary>
+[TypeFormatterSource(typeof(HtmlTables))]
+public sealed class ExampleScores : IDisplay
+{
+    private readonly double[] _values;
+
+    internal ExampleScores(string title, IReadOnlyList<long> ids, double[] values, ScoreMetadata metadata)
+    {
+        Title = title;
+        Ids = ids;
+        _values = values;
+        Metadata = metadata;
+    }
+
+    /// <summary>What the scores are, in one line.</summary>
+    public string Title { get; }
+
+    /// <summary>The examples' ids.</summary>
+    public IReadOnlyList<long> Ids { get; }
+
+    /// <summary>The scores, in the order of <see cref="Ids"/>.</summary>
+    public IReadOnlyList<double> Values => _values;
+
+    /// <summary>How they were made and how to read them.</summary>
+    public ScoreMetadata Metadata { get; }
+
+    /// <summary>The number of examples.</summary>
+    public int Count => _values.Length;
+
+    /// <summary>The score at a position (not id).</summary>
+    /// <param name="position">The position, from 0.</param>
+    public double this[int position] => _values[position];
+
+    /// <summary>The k examples with the highest scores; ties go to the first.</summary>
+    /// <param name="k">How many; at most as many as there are.</param>
+    /// <returns>The ranking.</returns>
+    public RankedExamples Highest(int k) => RankedExamples.Rank($"{Title}, highest", Ids, _values, k, highest: true);
+
+    /// <summary>The k examples with the lowest scores; ties go to the first.</summary>
+    /// <param name="k">How many; at most as many as there are.</param>
+    /// <returns>The ranking.</returns>
+    public RankedExamples Lowest(int k) => RankedExamples.Rank($"{Title}, lowest", Ids, _values, k, highest: false);
+
+    /// <summary>
+    /// Writes the scores, as safetensors with ids and metadata (<c>scores [N]</c>, <c>ids</c>), or as a plain array when the
+    /// name ends in <c>.npy</c>.
+    /// </summary>
+    /// <param name="path">The file.</param>
+    /// <exception cref="InfluenceException">It cannot be written; nothing was changed.</exception>
+    public void Save(string path)
+    {
+        using var scope = NewDisposeScope();
+        var values = tensor(_values);
+        if (path.EndsWith(".npy", StringComparison.OrdinalIgnoreCase))
+        {
+            Npy.Save(path, values);
+            return;
+        }
+
+        Safetensors.Save(path, [("scores", values), ("ids", tensor(Ids.ToArray()))], Metadata.ToStrings());
+    }
+
+    /// <summary>Reads what <see cref="Save"/> wrote as safetensors.</summary>
+    /// <param name="path">The file.</param>
+    /// <returns>The scores.</returns>
+    /// <exception cref="InfluenceException">The file is missing, truncated or something else.</exception>
+    public static ExampleScores Load(string path)
+    {
+        using var scope = NewDisposeScope();
+        var (tensors, metadata) = Safetensors.Load(path);
+        if (!tensors.TryGetValue("scores", out var values) || !tensors.TryGetValue("ids", out var ids)
+            || values.dim() != 1 || ids.dtype != ScalarType.Int64 || ids.numel() != values.numel())
+        {
+            throw new InfluenceException($"{path} holds {InfluenceException.List([.. tensors.Keys])}; expected \"scores\" [N] and \"ids\" [N] of int64.");
+        }
+
+        var read = ScoreMetadata.FromStrings(metadata);
+        return new ExampleScores(read.Estimator, ids.data<long>().ToArray(), values.to_type(ScalarType.Float64).data<double>().ToArray(), read);
+    }
+
+    /// <summary>A table of the highest scores.</summary>
+    /// <returns>The table as text.</returns>
+    public override string ToString() => ToTable().ToText();
+
+    Table IDisplay.ToTable() => ToTable();
+
+    private Table ToTable() => new(
+        $"{Title}: {Count:N0} examples, highest first",
+        ["rank", "id", "score"],
+        [.. Highest(Table.MaximumRows).Select(e => (IReadOnlyList<object>)[e.Rank, e.Id, e.Score])],
+        Count);
+}

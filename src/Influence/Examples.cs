@@ -1,0 +1,248 @@
+using TorchSharp;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace Influence;
+
+/// <summary>
+/// Training examples or queries: tensors, or a TorchSharp data loader, with an id for each example. It is read once for
+/// each checkpoint (and once more for each block of queries when they do not fit the memory budget), always in the same
+/// order.
+/// </summary>
+/// <remarks>
+/// The tensors and loaders stay the caller's: nothing here disposes them. A <see cref="DataLoader"/> converts implicitly.
+/// </remarks>
+public sealed record Examples
+{
+    private readonly Func<int, IEnumerable<(string[] Names, Tensor[] Tensors, bool Owned)>> _read;
+    private readonly Func<long[]> _defaultIds;
+    private long[]? _ids;
+
+    private Examples(Func<int, IEnumerable<(string[] Names, Tensor[] Tensors, bool Owned)>> read, Func<long[]> defaultIds)
+    {
+        _read = read;
+        _defaultIds = defaultIds;
+    }
+
+    /// <summary>
+    /// Examples per batch where the examples come as tensors (a loader keeps its own). Memory and speed only: results do
+    /// not depend on it.
+    /// </summary>
+    /// <value>128.</value>
+    public int BatchSize
+    {
+        get;
+        init => field = value > 0
+            ? value
+            : throw new InfluenceException($"BatchSize is at least 1, not {value}.");
+    } = 128;
+
+    /// <summary>
+    /// One id for each example, in the order in which the source gives them. Unless given: the position in the data set
+    /// (for a data loader the index that its sampler drew, so ids stay right when the loader shuffles with a seed).
+    /// </summary>
+    /// <value>0, 1, 2, ...</value>
+    public IReadOnlyList<long> Ids
+    {
+        get => _ids ??= _defaultIds();
+        init => _ids = [.. value];
+    }
+
+    /// <summary>The number of examples.</summary>
+    public int Count => Ids.Count;
+
+    /// <summary>Examples from tensors whose first dimension runs over the examples.</summary>
+    /// <param name="tensors">Name and tensor; the loss delegate reads them as <c>b["name"]</c>.</param>
+    /// <returns>The examples; the tensors stay the caller's.</returns>
+    /// <exception cref="InfluenceException">No tensor, no example, or first dimensions that differ.</exception>
+    public static Examples FromTensors(params (string Name, Tensor Tensor)[] tensors)
+    {
+        ArgumentNullException.ThrowIfNull(tensors);
+        var names = tensors.Select(t => t.Name).ToArray();
+        var values = tensors.Select(t => t.Tensor).ToArray();
+        var count = CheckTensors(names, values);
+        return new Examples(size => Slices(names, values, count, size), () => Positions(count));
+    }
+
+    /// <summary>Examples from tensors whose first dimension runs over the examples.</summary>
+    /// <param name="tensors">The tensors; the loss delegate reads them as <c>b[0]</c>, <c>b[1]</c>, ...</param>
+    /// <returns>The examples; the tensors stay the caller's.</returns>
+    /// <exception cref="InfluenceException">No tensor, no example, or first dimensions that differ.</exception>
+    public static Examples FromTensors(params Tensor[] tensors)
+    {
+        ArgumentNullException.ThrowIfNull(tensors);
+        return FromTensors([.. tensors.Select((t, i) => (Name(i), t))]);
+    }
+
+    /// <summary>Examples from a data loader whose batches are dictionaries of tensors.</summary>
+    /// <param name="loader">The loader; it keeps its batch size. One that shuffles needs a seed.</param>
+    /// <returns>The examples; the loader stays the caller's.</returns>
+    /// <exception cref="InfluenceException">The loader draws another order at each pass.</exception>
+    public static Examples FromLoader(DataLoader loader)
+    {
+        ArgumentNullException.ThrowIfNull(loader);
+        return new Examples(
+            _ => loader.Select(batch => (batch.Keys.ToArray(), batch.Values.ToArray(), false)),
+            () => SamplerIds(loader));
+    }
+
+    /// <summary>Examples from a data loader whose batches are lists of tensors.</summary>
+    /// <param name="loader">The loader; it keeps its batch size. One that shuffles needs a seed.</param>
+    /// <returns>The examples; the loader stays the caller's.</returns>
+    /// <exception cref="InfluenceException">The loader draws another order at each pass.</exception>
+    public static Examples FromLoader(IterableDataLoader loader)
+    {
+        ArgumentNullException.ThrowIfNull(loader);
+        return new Examples(
+            _ => loader.Select(batch => (batch.Select((_, i) => Name(i)).ToArray(), batch.ToArray(), false)),
+            () => SamplerIds(loader));
+    }
+
+    /// <summary>Examples from a data loader; see <see cref="FromLoader(DataLoader)"/>.</summary>
+    /// <param name="loader">The loader.</param>
+    public static implicit operator Examples(DataLoader loader) => FromLoader(loader);
+
+    /// <summary>Examples from a data loader; see <see cref="FromLoader(IterableDataLoader)"/>.</summary>
+    /// <param name="loader">The loader.</param>
+    public static implicit operator Examples(IterableDataLoader loader) => FromLoader(loader);
+
+    /// <summary>
+    /// The batches in order. A batch's tensors are valid until the next one is asked for. Throws when the source gives
+    /// another number of examples than there are ids.
+    /// </summary>
+    internal IEnumerable<ExampleBatch> Batches()
+    {
+        var ids = (long[])Ids;
+        var start = 0;
+        foreach (var (names, tensors, owned) in _read(BatchSize))
+        {
+            try
+            {
+                var count = names.Length == 0 || tensors[0].dim() == 0 ? 0 : (int)tensors[0].shape[0];
+                if (start + count > ids.Length)
+                {
+                    throw new InfluenceException(
+                        $"There are {ids.Length} ids, but the source gives more examples than that. Give one id for each example.");
+                }
+
+                yield return new ExampleBatch(names, tensors, ids[start..(start + count)]);
+                start += count;
+            }
+            finally
+            {
+                if (owned)
+                {
+                    foreach (var tensor in tensors)
+                    {
+                        tensor.Dispose();
+                    }
+                }
+            }
+        }
+
+        if (start != ids.Length)
+        {
+            throw new InfluenceException(
+                $"There are {ids.Length} ids, but the source gave only {start} examples. Give one id for each example.");
+        }
+    }
+
+    /// <summary>What is wrong with these examples as a whole, for one report with everything else.</summary>
+    internal IEnumerable<string> Problems(string role)
+    {
+        IReadOnlyList<long> ids;
+        string? problem = null;
+        try
+        {
+            ids = Ids;
+        }
+        catch (InfluenceException exception)
+        {
+            ids = [];
+            problem = exception.Message;
+        }
+
+        if (problem is not null)
+        {
+            yield return $"The {role}: {problem}";
+            yield break;
+        }
+
+        if (ids.Count == 0)
+        {
+            yield return $"The {role} are empty: at least one example is needed.";
+        }
+
+        var seen = new HashSet<long>();
+        var repeated = ids.Where(id => !seen.Add(id)).Distinct().ToList();
+        if (repeated.Count > 0)
+        {
+            yield return $"The {role} have ids that repeat: {InfluenceException.List(repeated)}. Each example needs an id of its own.";
+        }
+    }
+
+    private static string Name(int position) => position.ToString(System.Globalization.CultureInfo.InvariantCulture);
+
+    private static long[] Positions(long count)
+    {
+        var ids = new long[count];
+        for (var i = 0; i < ids.Length; i++)
+        {
+            ids[i] = i;
+        }
+
+        return ids;
+    }
+
+    private static long CheckTensors(string[] names, Tensor[] tensors)
+    {
+        if (tensors.Length == 0)
+        {
+            throw new InfluenceException("Examples need at least one tensor: Examples.FromTensors((\"x\", x), (\"y\", y)).");
+        }
+
+        if (names.Distinct().Count() != names.Length)
+        {
+            throw new InfluenceException($"Tensor names must differ; found {string.Join(", ", names)}.");
+        }
+
+        var scalars = names.Where((_, i) => tensors[i].dim() == 0).ToList();
+        if (scalars.Count > 0)
+        {
+            throw new InfluenceException(
+                $"The first dimension runs over the examples, but {string.Join(", ", scalars)} has no dimension. Write unsqueeze(0) for a single example.");
+        }
+
+        if (tensors.Select(t => t.shape[0]).Distinct().Count() != 1)
+        {
+            var found = string.Join(", ", names.Zip(tensors, (n, t) => $"\"{n}\" {t.shape[0]}"));
+            throw new InfluenceException($"All tensors need the same number of examples in their first dimension; found {found}.");
+        }
+
+        return tensors[0].shape[0];
+    }
+
+    private static IEnumerable<(string[] Names, Tensor[] Tensors, bool Owned)> Slices(
+        string[] names, Tensor[] tensors, long count, int batchSize)
+    {
+        for (long start = 0; start < count; start += batchSize)
+        {
+            var length = Math.Min(batchSize, count - start);
+            yield return (names, [.. tensors.Select(t => t.narrow(0, start, length).DetachFromDisposeScope())], true);
+        }
+    }
+
+    /// <summary>The data set's indices in the order that the loader's sampler draws them, at every pass alike.</summary>
+    private static long[] SamplerIds<T>(DataLoader<T, T> loader)
+    {
+        var order = loader.sampler.ToArray();
+        if (!order.AsSpan().SequenceEqual(loader.sampler.ToArray()))
+        {
+            throw new InfluenceException(
+                "The data loader draws another order at each pass, so scores could not be told apart by id. " +
+                "Write shuffle: false, or give it a seed.");
+        }
+
+        return loader.drop_last ? order[..(order.Length / loader.batch_size * loader.batch_size)] : order;
+    }
+}

@@ -1,0 +1,49 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Influence.Gradients;
+
+/// <summary>
+/// The per-example gradients of one batch, block by block. Owns a dispose scope that everything made for the batch lives
+/// in until it is disposed.
+/// </summary>
+internal sealed class BatchGradients : IDisposable
+{
+    private readonly DisposeScope _scope;
+
+    public BatchGradients(DisposeScope scope, ExampleBatch batch, ScalarType dtype, Device device)
+    {
+        _scope = scope;
+        Ids = batch.Ids;
+        Dtype = dtype;
+        Device = device;
+    }
+
+    /// <summary>One entry per block of the session; null where the batch did not use the block.</summary>
+    public IReadOnlyList<BlockGradients?> Blocks { get; set; } = [];
+
+    public IReadOnlyList<long> Ids { get; }
+
+    public int Count => Ids.Count;
+
+    public ScalarType Dtype { get; }
+
+    public Device Device { get; }
+
+    /// <summary>Each example's squared gradient norm over all blocks, <c>[B]</c>.</summary>
+    public Tensor SquaredNorms()
+    {
+        var total = zeros([Count], Dtype, Device);
+        foreach (var block in Blocks)
+        {
+            if (block is not null)
+            {
+                total.add_(block.SquaredNorms());
+            }
+        }
+
+        return total;
+    }
+
+    public void Dispose() => _scope.Dispose();
+}

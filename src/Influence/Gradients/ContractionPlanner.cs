@@ -1,0 +1,123 @@
+namespace Influence.Gradients;
+
+/// <summary>How the products of query and training gradients of one block are formed.</summary>
+internal enum Contraction
+{
+    /// <summary>Over pairs of positions, (a_t . a_t')(d_t . d_t'); nothing of the parameters' size is built.</summary>
+    Ghost,
+
+    /// <summary>Queries and training examples written out, one matrix product.</summary>
+    Dense,
+
+    /// <summary>Queries written out, training examples as factors: sum over t of d_t' (G_q a_t).</summary>
+    Factored,
+
+    /// <summary>Embedding rows: written out for the rows that occur in the training batch only.</summary>
+    Rows,
+}
+
+/// <summary>
+/// Chooses the contraction of each block by counted operations and bytes (<see cref="ContractionCost"/>) within the memory
+/// budget. The choice changes cost, never results beyond rounding.
+/// </summary>
+internal sealed class ContractionPlanner(long memoryBudget, int elementSize)
+{
+    /// <summary>
+    /// One contraction per block for so many queries: the cheapest of each, unless the query gradients then need so many
+    /// passes over the training data that the form with the least memory is cheaper.
+    /// </summary>
+    /// <param name="blocks">What one batch of queries gave; shapes are read, nothing else.</param>
+    /// <param name="queries">The number of queries in all.</param>
+    public Contraction[] Plan(IReadOnlyList<BlockGradients?> blocks, long queries)
+    {
+        var cheapest = blocks.Select(block => Choose(block, queries, leastMemory: false)).ToArray();
+        var smallest = blocks.Select(block => Choose(block, queries, leastMemory: true)).ToArray();
+        return Cost(blocks, cheapest, queries) <= Cost(blocks, smallest, queries) ? cheapest : smallest;
+    }
+
+    /// <summary>How many queries can be kept at once; at least one.</summary>
+    public long QueriesAtOnce(IReadOnlyList<BlockGradients?> blocks, Contraction[] plan, long queries) =>
+        Math.Clamp((long)(memoryBudget / 2 / Math.Max(1.0, BytesPerQuery(blocks, plan))), 1, Math.Max(1, queries));
+
+    /// <summary>How many training examples may be captured at once, so that the largest block written out fits.</summary>
+    public int ExamplesAtOnce(IReadOnlyList<BlockGradients?> blocks)
+    {
+        var largest = blocks.OfType<FactoredGradients>().Select(f => (double)f.Inputs * f.Outputs).DefaultIfEmpty(1).Max();
+        return (int)Math.Clamp(memoryBudget / 4 / (largest * elementSize), 1, int.MaxValue / 2);
+    }
+
+    /// <summary>How many training examples a ghost product over positions may take at once.</summary>
+    public long GhostExamplesAtOnce(long queries, long queryPositions, long positions) =>
+        Math.Max(1, (long)(memoryBudget / 8 / ((double)queries * queryPositions * positions * elementSize * 2)));
+
+    private static Contraction Choose(BlockGradients? block, long queries, bool leastMemory)
+    {
+        if (block is TokenGradients)
+        {
+            return Contraction.Rows;
+        }
+
+        if (block is not FactoredGradients { Weight: true } f)
+        {
+            return Contraction.Dense;
+        }
+
+        var (t, i, o) = (f.Positions, f.Inputs, f.Outputs);
+        var ghost = ContractionCost.Ghost(queries, t, t, i, o);
+        var dense = ContractionCost.Dense(queries, t, i, o);
+        var factored = ContractionCost.Factored(queries, t, i, o);
+        if (leastMemory && t * (i + o) < i * o)
+        {
+            return Contraction.Ghost;
+        }
+
+        return ghost <= Math.Min(dense, factored) ? Contraction.Ghost
+            : dense <= factored ? Contraction.Dense
+            : Contraction.Factored;
+    }
+
+    private double Cost(IReadOnlyList<BlockGradients?> blocks, Contraction[] plan, long queries)
+    {
+        var passes = Math.Ceiling(queries / (double)QueriesAtOnce(blocks, plan, queries));
+        var cost = 0.0;
+        for (var k = 0; k < plan.Length; k++)
+        {
+            if (blocks[k] is FactoredGradients f)
+            {
+                var (t, i, o) = (f.Positions, f.Inputs, f.Outputs);
+
+                // Every pass captures the training examples again: forward and backward, about 2 T I O.
+                cost += passes * 2.0 * t * i * o;
+                cost += plan[k] switch
+                {
+                    Contraction.Ghost => ContractionCost.Ghost(queries, t, t, i, o),
+                    Contraction.Factored => ContractionCost.Factored(queries, t, i, o),
+                    _ => ContractionCost.Dense(queries, t, i, o) + ((passes - 1) * t * i * o),
+                };
+            }
+        }
+
+        return cost;
+    }
+
+    private double BytesPerQuery(IReadOnlyList<BlockGradients?> blocks, Contraction[] plan)
+    {
+        var numbers = 0.0;
+        for (var k = 0; k < plan.Length; k++)
+        {
+            numbers += (blocks[k], plan[k]) switch
+            {
+                (FactoredGradients f, Contraction.Ghost) => (double)f.Positions * (f.Inputs + f.Outputs),
+                (FactoredGradients { Weight: true } f, _) => ((double)f.Inputs + 1) * f.Outputs,
+                (FactoredGradients f, _) => f.Outputs,
+                (TokenGradients tokens, _) => (double)tokens.Tokens.shape[1] * (tokens.Width + 2),
+                (TiedGradients or DenseGradients, _) => DenseSize(blocks[k]!),
+                _ => 0,
+            };
+        }
+
+        return numbers * elementSize;
+    }
+
+    private static double DenseSize(BlockGradients block) => block.Dense().Sum(part => (double)part.shape[1]);
+}

@@ -1,0 +1,79 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Influence.Gradients;
+
+/// <summary>
+/// Gradients that are sums of outer products over positions, G = sum over t of d_t a_t', and, with a bias, sum over t of
+/// d_t: every linear layer, and convolutions over their patches.
+/// </summary>
+/// <param name="activation">a, <c>[B, T, I]</c>; made on first use.</param>
+/// <param name="outputGradient">d, <c>[B, T, O]</c>.</param>
+/// <param name="inputs">I.</param>
+/// <param name="weight">The weight takes part.</param>
+/// <param name="bias">The bias takes part.</param>
+/// <param name="denseWeight">A way to G that is cheaper than the product over a, where the layer knows one: <c>[B, O*I]</c>.</param>
+internal sealed class FactoredGradients(
+    Func<Tensor> activation, Tensor outputGradient, long inputs, bool weight, bool bias, Func<Tensor>? denseWeight = null)
+    : BlockGradients(outputGradient.shape[0])
+{
+    private Tensor? _activation;
+
+    /// <summary>a, <c>[B, T, I]</c>.</summary>
+    public Tensor Activation => _activation ??= activation();
+
+    /// <summary>d, <c>[B, T, O]</c>.</summary>
+    public Tensor OutputGradient => outputGradient;
+
+    public bool Weight => weight;
+
+    public bool Bias => bias;
+
+    public long Positions => outputGradient.shape[1];
+
+    public long Inputs => inputs;
+
+    public long Outputs => outputGradient.shape[2];
+
+    public override Tensor SquaredNorms()
+    {
+        if (!weight)
+        {
+            return SquaredNorms(Dense());
+        }
+
+        if (Positions == 1)
+        {
+            var a = Activation.square().sum(2).squeeze(1);                              // [B]
+            var d = outputGradient.square().sum(2).squeeze(1);                          // [B]
+            return (bias ? a.add_(1) : a).mul_(d);
+        }
+
+        if (ContractionCost.GhostNorm(this) < ContractionCost.DenseNorm(this))
+        {
+            var a = Activation.bmm(Activation.transpose(1, 2));                         // [B, T, T]
+            var d = outputGradient.bmm(outputGradient.transpose(1, 2));                 // [B, T, T]
+            return (bias ? a.add_(1) : a).mul_(d).sum(1, 2);
+        }
+
+        return SquaredNorms(Dense());
+    }
+
+    protected override Tensor[] MakeDense()
+    {
+        var parts = new List<Tensor>();
+        if (weight)
+        {
+            parts.Add(denseWeight is not null
+                ? denseWeight()
+                : outputGradient.transpose(1, 2).bmm(Activation).reshape(Examples, Outputs * Inputs));
+        }
+
+        if (bias)
+        {
+            parts.Add(outputGradient.sum(1));                                           // [B, O]
+        }
+
+        return [.. parts];
+    }
+}

@@ -1,0 +1,19 @@
+using static TorchSharp.torch;
+
+namespace Influence.Gradients;
+
+/// <summary>
+/// What one call of a layer left behind: its input and the gradient of the summed losses with respect to its output,
+/// both with the examples in front (<c>[B, ...]</c>, or <c>[B*k, ...]</c> with k rows per example).
+/// </summary>
+/// <param name="Activation">The input, <c>[B*k, ..., I]</c> for Linear, <c>[B*k, C, H, W]</c> for Conv2d, indices for Embedding.</param>
+/// <param name="OutputGradient">d(sum of losses)/d(output), in the output's shape.</param>
+/// <param name="RowsPerExample">k.</param>
+internal sealed record LayerCall(Tensor Activation, Tensor OutputGradient, long RowsPerExample)
+{
+    /// <summary>The number of examples, B.</summary>
+    public long Examples => OutputGradient.shape[0] / RowsPerExample;
+
+    /// <summary><c>[B*k, ..., n]</c> as <c>[B, T, n]</c>: every leading dimension but the examples is a position.</summary>
+    public Tensor ByPosition(Tensor tensor) => tensor.reshape(Examples, -1, tensor.shape[^1]);
+}

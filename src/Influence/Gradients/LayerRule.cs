@@ -1,0 +1,48 @@
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace Influence.Gradients;
+
+/// <summary>
+/// How one type of layer turns its input and its output's gradient into per-example parameter gradients. Stateless: it
+/// reads the layer's settings and nothing else. Letters: B examples, T positions, I inputs, O outputs.
+/// </summary>
+internal abstract class LayerRule
+{
+    /// <summary>The layer type's name, for the coverage report.</summary>
+    public abstract string Name { get; }
+
+    /// <summary>Whether the rule gives this parameter's exact gradient (by its name within the layer).</summary>
+    public virtual bool Covers(string parameter) => parameter is "weight" or "bias";
+
+    /// <summary>
+    /// The gradients of the layer's own parameters, summed over the calls of the layer.
+    /// </summary>
+    /// <param name="calls">Every call of the layer in this batch.</param>
+    /// <param name="weight">The weight takes part.</param>
+    /// <param name="bias">The bias takes part.</param>
+    public abstract BlockGradients Gradients(IReadOnlyList<LayerCall> calls, bool weight, bool bias);
+
+    /// <summary>
+    /// The rule for a layer; null where there is none, and with a reason where the layer's settings are beyond the rule.
+    /// </summary>
+    public static LayerRule? For(nn.Module module, out string? reason)
+    {
+        reason = null;
+        return module switch
+        {
+            Linear => LinearRule.Instance,
+            Conv1d conv => ConvolutionRule.For(conv, out reason),
+            Conv2d conv => ConvolutionRule.For(conv, out reason),
+            Embedding embedding => EmbeddingRule.For(embedding, out reason),
+            LayerNorm norm => new NormalizationRule(norm),
+            GroupNorm norm => new NormalizationRule(norm),
+            BatchNorm norm => new NormalizationRule(norm),
+            _ => null,
+        };
+    }
+
+    /// <summary>Several calls of one layer are so many more positions: <c>[B, T1 + T2 + ..., n]</c>.</summary>
+    protected static Tensor JoinPositions(IReadOnlyList<LayerCall> calls, Func<LayerCall, Tensor> part) =>
+        calls.Count == 1 ? part(calls[0]) : cat([.. calls.Select(part)], 1);
+}

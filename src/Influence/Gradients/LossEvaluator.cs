@@ -1,0 +1,126 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Influence.Gradients;
+
+/// <summary>Which of the task's delegates is evaluated.</summary>
+internal enum LossKind
+{
+    Training,
+    Measurement,
+}
+
+/// <summary>
+/// Calls the task's loss delegates and holds them to their contract: one finite value per example. What goes wrong is
+/// reported with the ids of the examples.
+/// </summary>
+internal sealed class LossEvaluator(InfluenceTask task, ScalarType dtype, Device device)
+{
+    /// <summary>The losses of a batch, <c>[B]</c>.</summary>
+    public Tensor Evaluate(ExampleBatch batch, LossKind kind)
+    {
+        CheckBatch(batch);
+        var losses = Call(batch, kind);
+        CheckShape(losses, batch, kind);
+        if (!losses.detach().isfinite().all().item<bool>())
+        {
+            var flags = losses.detach().isfinite().to_type(ScalarType.Int64).cpu().data<long>().ToArray();
+            var bad = batch.Ids.Where((_, i) => flags[i] == 0).ToArray();
+            throw new InfluenceException(
+                $"{Name(kind)} is NaN or infinite for the examples with ids {InfluenceException.List(bad)}. " +
+                "Look at their inputs, or leave them out.")
+            {
+                ExampleIds = bad,
+            };
+        }
+
+        return losses;
+    }
+
+    private static string Name(LossKind kind) => kind == LossKind.Training ? "TrainingLoss" : "Measurement";
+
+    private Tensor Call(ExampleBatch batch, LossKind kind)
+    {
+        var loss = kind == LossKind.Measurement ? task.Measurement ?? task.TrainingLoss : task.TrainingLoss;
+        try
+        {
+            return loss(batch) ?? throw new InfluenceException($"{Name(kind)} returned null; it returns one loss per example, [B].");
+        }
+        catch (InfluenceException exception) when (exception.BatchPositions.Count > 0)
+        {
+            var bad = exception.BatchPositions.Select(p => batch.Ids[p]).ToArray();
+            throw new InfluenceException($"{exception.Message} Example ids: {InfluenceException.List(bad)}.", exception)
+            {
+                ExampleIds = bad,
+            };
+        }
+        catch (Exception exception) when (exception is not (InfluenceException or OperationCanceledException or OutOfMemoryException))
+        {
+            var bad = FailAlone(batch, loss);
+            throw new InfluenceException(
+                $"{Name(kind)} failed: {exception.Message.Split('\n')[0].TrimEnd('.')}. The batch held {batch.Describe()}; the model is {dtype} on {device}." +
+                (bad.Length == 0 || bad.Length == batch.Count ? string.Empty : $" It fails for the examples with ids {InfluenceException.List(bad)}."),
+                exception)
+            {
+                ExampleIds = bad.Length == batch.Count ? [] : bad,
+            };
+        }
+    }
+
+    /// <summary>The examples for which the loss fails on its own: which labels are out of range, for instance.</summary>
+    private static long[] FailAlone(ExampleBatch batch, Func<ExampleBatch, Tensor> loss)
+    {
+        using var scope = NewDisposeScope();
+        using var grad = no_grad();
+        var bad = new List<long>();
+        for (var i = 0; i < batch.Count; i++)
+        {
+            try
+            {
+                loss(batch.Pick([i]));
+            }
+            catch (Exception exception) when (exception is not OutOfMemoryException)
+            {
+                bad.Add(batch.Ids[i]);
+            }
+        }
+
+        return [.. bad];
+    }
+
+    private void CheckBatch(ExampleBatch batch)
+    {
+        for (var k = 0; k < batch.Tensors.Count; k++)
+        {
+            var tensor = batch.Tensors[k];
+            if (tensor.device.type != device.type || (device.index >= 0 && tensor.device.index >= 0 && tensor.device.index != device.index))
+            {
+                throw new InfluenceException(
+                    $"The model is on {device}, but the examples' tensor \"{batch.Names[k]}\" is on {tensor.device}. " +
+                    $"Move one of them: {batch.Names[k]}.to(\"{device}\"), or new DataLoader(..., device: ...).");
+            }
+
+            if (tensor.is_floating_point() && tensor.dtype != dtype)
+            {
+                throw new InfluenceException(
+                    $"The model is {dtype}, but the examples' tensor \"{batch.Names[k]}\" is {tensor.dtype}. " +
+                    $"Convert one of them: {batch.Names[k]}.to_type(ScalarType.{dtype}).");
+            }
+        }
+    }
+
+    private static void CheckShape(Tensor losses, ExampleBatch batch, LossKind kind)
+    {
+        var shape = losses.shape;
+        if (shape.Length == 1 && shape[0] == batch.Count && losses.is_floating_point())
+        {
+            return;
+        }
+
+        var found = shape.Length == 0 ? "a scalar (a sum or a mean)" : $"{losses.dtype} [{string.Join(", ", shape)}]";
+        var fix = shape.Length == 0
+            ? "Write reduction: Reduction.None."
+            : "Sum or average over everything but the first dimension.";
+        throw new InfluenceException($"{Name(kind)} returns one loss per example, [B] = [{batch.Count}]; found {found}. {fix}");
+    }
+}

@@ -1,0 +1,63 @@
+using TorchSharp;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace Influence.Gradients;
+
+/// <summary>One trainable parameter where it lives in the model. It is found anew at each use: TorchSharp hands out new wrappers.</summary>
+/// <param name="Owner">The module that holds it.</param>
+/// <param name="Path">The module's path; empty for the model itself.</param>
+/// <param name="LocalName">Its name within the module.</param>
+/// <param name="Count">Its number of elements.</param>
+/// <param name="Storage">Equal for parameters that share memory.</param>
+internal sealed record ModelParameter(nn.Module Owner, string Path, string LocalName, long Count, (nint, long, long) Storage)
+{
+    public string Name => Path.Length == 0 ? LocalName : $"{Path}.{LocalName}";
+
+    public Parameter Value => Owner.get_parameter(LocalName)
+        ?? throw new InfluenceException($"The parameter {Name} is gone from the model.");
+
+    /// <summary>Every module of the model with its path, the model itself first (named_modules leaves it out).</summary>
+    public static IEnumerable<(string Path, nn.Module Module)> Modules(nn.Module model)
+    {
+        var seen = new HashSet<nn.Module>(ReferenceEqualityComparer.Instance);
+        foreach (var (path, module) in model.named_modules().Prepend((string.Empty, model)))
+        {
+            if (seen.Add(module))
+            {
+                yield return (path, module);
+            }
+        }
+    }
+
+    /// <summary>The trainable parameters, module by module; a tied one appears once for each module that holds it.</summary>
+    public static List<ModelParameter> Find(nn.Module model)
+    {
+        using var scope = NewDisposeScope();
+        var found = new List<ModelParameter>();
+        foreach (var (path, module) in Modules(model))
+        {
+            foreach (var (name, parameter) in module.named_parameters(recurse: false))
+            {
+                if (parameter is not null && parameter.requires_grad)
+                {
+                    found.Add(new ModelParameter(module, path, name, parameter.numel(), StorageOf(parameter)));
+                }
+            }
+        }
+
+        return found;
+    }
+
+    private static (nint, long, long) StorageOf(Tensor parameter)
+    {
+        var address = parameter.dtype switch
+        {
+            ScalarType.Float32 => parameter.storage<float>().data_ptr(),
+            ScalarType.Float64 => parameter.storage<double>().data_ptr(),
+            var other => throw new InfluenceException(
+                $"The model's parameters are {other}; gradients are compared in float32 or float64. Write model.to(torch.float32) first."),
+        };
+        return (address, parameter.storage_offset(), parameter.numel());
+    }
+}

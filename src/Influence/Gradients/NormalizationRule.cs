@@ -1,0 +1,80 @@
+using TorchSharp;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+using F = TorchSharp.torch.nn.functional;
+
+namespace Influence.Gradients;
+
+/// <summary>
+/// y = gain * xhat + bias with xhat the normalised input: gain gradient = sum over positions of d * xhat, bias gradient =
+/// sum over positions of d. LayerNorm, GroupNorm, and BatchNorm on its running statistics.
+/// </summary>
+internal sealed class NormalizationRule : LayerRule
+{
+    private readonly Func<Tensor, Tensor> _normalize;
+    private readonly int _trailing;
+
+    public NormalizationRule(LayerNorm norm)
+    {
+        Name = "LayerNorm";
+        _normalize = x => F.layer_norm(x, norm.normalized_shape, eps: norm.eps);
+        _trailing = norm.normalized_shape.Length;
+    }
+
+    public NormalizationRule(GroupNorm norm)
+    {
+        Name = "GroupNorm";
+        _normalize = x => F.group_norm(x, norm.num_groups, eps: norm.eps);
+    }
+
+    public NormalizationRule(BatchNorm norm)
+    {
+        Name = "BatchNorm (eval)";
+        _normalize = x => F.batch_norm(x, norm.running_mean, norm.running_var, eps: norm.eps);
+    }
+
+    public override string Name { get; }
+
+    public override BlockGradients Gradients(IReadOnlyList<LayerCall> calls, bool weight, bool bias) =>
+        new DenseGradients(calls[0].Examples, () =>
+        {
+            var parts = new List<Tensor>();
+            if (weight)
+            {
+                parts.Add(Sum(calls, call => Reduce(call, _normalize(call.Activation).mul_(call.OutputGradient))));
+            }
+
+            if (bias)
+            {
+                parts.Add(Sum(calls, call => Reduce(call, call.OutputGradient)));
+            }
+
+            return [.. parts];
+        });
+
+    private static Tensor Sum(IReadOnlyList<LayerCall> calls, Func<LayerCall, Tensor> part)
+    {
+        var total = part(calls[0]);
+        foreach (var call in calls.Skip(1))
+        {
+            total.add_(part(call));
+        }
+
+        return total;
+    }
+
+    /// <summary>Sums over every dimension but the example's and the gain's own, <c>[B, P]</c>.</summary>
+    private Tensor Reduce(LayerCall call, Tensor product)
+    {
+        var shape = product.shape;
+        if (_trailing > 0)
+        {
+            // LayerNorm: [B*k, ..., n1, n2], the gain spans the trailing dimensions.
+            var size = shape[^_trailing..].Aggregate(1L, (a, b) => a * b);
+            return product.reshape(call.Examples, -1, size).sum(1);
+        }
+
+        // GroupNorm, BatchNorm: [B*k, C, ...], the gain spans the channels.
+        return product.reshape(shape[0], shape[1], -1).sum(2).reshape(call.Examples, -1, shape[1]).sum(1);
+    }
+}

@@ -1,0 +1,85 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Influence.Gradients;
+
+/// <summary>The contractions themselves; each adds the products of Q queries with B training examples to <c>[Q, B]</c>.</summary>
+internal static class Products
+{
+    /// <summary>sum over t, t' of (a_t . a_t' + bias)(d_t . d_t'): the ghost product.</summary>
+    public static void AddGhost(Tensor products, Tensor queryA, Tensor queryD, FactoredGradients train, long examplesAtOnce)
+    {
+        var (q, tq) = (queryA.shape[0], queryA.shape[1]);
+        var activation = train.Activation;
+        for (long start = 0; start < train.Examples; start += examplesAtOnce)
+        {
+            using var scope = NewDisposeScope();
+            var b = Math.Min(examplesAtOnce, train.Examples - start);
+            var a = activation.narrow(0, start, b);                                     // [b, T, I]
+            var d = train.OutputGradient.narrow(0, start, b);                           // [b, T, O]
+            var target = products.narrow(1, start, b);                                  // [Q, b]
+            var aa = Gram(queryA, a);                                                   // [Q*Tq, b*T]
+            var dd = Gram(queryD, d);
+            if (train.Bias)
+            {
+                aa.add_(1);
+            }
+
+            if (tq == 1 && train.Positions == 1)
+            {
+                target.addcmul_(aa, dd, 1);
+            }
+            else
+            {
+                target.add_(aa.mul_(dd).reshape(q, tq, b, train.Positions).sum(1, 3));
+            }
+        }
+
+        static Tensor Gram(Tensor left, Tensor right) =>
+            left.reshape(-1, left.shape[2]).mm(right.reshape(-1, right.shape[2]).t());
+    }
+
+    /// <summary>One matrix product per parameter, G_q [Q, P] times G [B, P] transposed.</summary>
+    public static void AddDense(Tensor products, Tensor[] queries, Tensor[] train)
+    {
+        for (var p = 0; p < queries.Length; p++)
+        {
+            using var transposed = train[p].t();
+            if (products.is_contiguous())
+            {
+                products.addmm_(queries[p], transposed);
+            }
+            else
+            {
+                using var part = queries[p].mm(transposed);
+                products.add_(part);
+            }
+        }
+    }
+
+    /// <summary>sum over t of d_t' (G_q a_t), with the training examples left as factors.</summary>
+    public static void AddFactored(Tensor products, Tensor[] queries, FactoredGradients train)
+    {
+        var (q, b, t) = (queries[0].shape[0], train.Examples, train.Positions);
+        var weights = queries[0].reshape(q * train.Outputs, train.Inputs);              // [Q*O, I]
+        var a = train.Activation.reshape(b * t, train.Inputs);                          // [B*T, I]
+        var response = weights.mm(a.t()).reshape(q, train.Outputs, b * t);              // [Q, O, B*T]
+        var d = train.OutputGradient.reshape(b * t, train.Outputs).t().unsqueeze(0);    // [1, O, B*T]
+        products.add_(response.mul_(d).sum(1).reshape(q, b, t).sum(2));
+        if (train.Bias)
+        {
+            products.addmm_(queries[1], train.OutputGradient.sum(1).t());
+        }
+    }
+
+    /// <summary>Embedding rows: only the rows that occur in the training batch can meet.</summary>
+    public static void AddRows(Tensor products, Tensor queryTokens, Tensor queryD, TokenGradients train)
+    {
+        var distinct = train.DistinctTokens();                                          // [U]
+        var rows = distinct.shape[0];
+        var rowOf = full([train.Vocabulary], rows, ScalarType.Int64, distinct.device);
+        rowOf.index_copy_(0, distinct, arange(0, rows, 1, ScalarType.Int64, distinct.device));
+        var queries = new TokenGradients(queryTokens, queryD, train.Vocabulary).Rows(rowOf, rows);
+        AddDense(products, [queries], [train.Rows(rowOf, rows)]);
+    }
+}

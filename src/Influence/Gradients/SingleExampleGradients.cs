@@ -1,0 +1,68 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Influence.Gradients;
+
+/// <summary>
+/// Gradients of parameters that no layer rule covers: one forward and backward pass for each example. Exact for anything
+/// that autograd can differentiate, and as slow as it sounds.
+/// </summary>
+internal sealed class SingleExampleGradients(IReadOnlyList<ModelParameter> parameters, LossEvaluator losses)
+{
+    // Tied parameters are one tensor: it is differentiated once.
+    private readonly List<ModelParameter> _parameters = [.. parameters.DistinctBy(p => p.Storage)];
+
+    /// <summary>The number of blocks: one when there is any parameter, else none.</summary>
+    public int Count => _parameters.Count == 0 ? 0 : 1;
+
+    /// <summary>One block with a part <c>[B, P_k]</c> for each parameter; nothing when there are none.</summary>
+    public IEnumerable<BlockGradients?> Capture(ExampleBatch batch, LossKind kind)
+    {
+        if (_parameters.Count == 0)
+        {
+            return [];
+        }
+
+        var rows = _parameters.Select(p => zeros([batch.Count, p.Count], p.Value.dtype, p.Value.device)).ToArray();
+        for (var i = 0; i < batch.Count; i++)
+        {
+            using var scope = NewDisposeScope();
+            var gradients = Of(batch.Pick([i]), kind);
+            for (var k = 0; k < rows.Length; k++)
+            {
+                if (gradients[k] is { } gradient)
+                {
+                    rows[k].select(0, i).copy_(gradient.reshape(-1));
+                }
+            }
+        }
+
+        return [new DenseGradients(batch.Count, () => rows)];
+    }
+
+    /// <summary>The gradients of the summed loss by plain autograd, one per distinct parameter; null where unused.</summary>
+    public IReadOnlyList<Tensor?> Of(ExampleBatch batch, LossKind kind)
+    {
+        using var grad = enable_grad();
+        var values = _parameters.Select(p => (Tensor)p.Value).ToList();
+        values.ForEach(v => v.requires_grad = true);
+        try
+        {
+            var total = losses.Evaluate(batch, kind).sum();
+            if (!total.requires_grad)
+            {
+                return new Tensor?[values.Count];
+            }
+
+            var gradients = autograd.grad([total], values, allow_unused: true);
+            return [.. gradients.Select(g => g.IsInvalid ? null : g.is_sparse ? g.to_dense() : g)];
+        }
+        finally
+        {
+            values.ForEach(v => v.requires_grad = false);
+        }
+    }
+
+    /// <summary>The parameters in the order of <see cref="Of"/>.</summary>
+    public IReadOnlyList<ModelParameter> Parameters => _parameters;
+}

@@ -1,0 +1,23 @@
+using static TorchSharp.torch;
+
+namespace Influence.Gradients;
+
+/// <summary>
+/// The gradients of a weight that several layers share: the sum of what each layer gives, so that cross terms count.
+/// </summary>
+internal sealed class TiedGradients(IReadOnlyList<BlockGradients> uses) : BlockGradients(uses[0].Examples)
+{
+    public override Tensor SquaredNorms() => SquaredNorms(Dense());
+
+    protected override Tensor[] MakeDense()
+    {
+        var sum = uses[0].Dense()[0];
+        foreach (var use in uses.Skip(1))
+        {
+            sum.add_(use.Dense()[0]);
+            use.ReleaseDense();
+        }
+
+        return [sum];
+    }
+}

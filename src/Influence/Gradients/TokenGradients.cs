@@ -1,0 +1,59 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Influence.Gradients;
+
+/// <summary>
+/// Gradients of an embedding table: row v gets the sum of the output gradients at the positions that hold token v. Only
+/// the rows that occur are ever built.
+/// </summary>
+/// <param name="tokens">Indices, int64 <c>[B, T]</c>.</param>
+/// <param name="outputGradient">d, <c>[B, T, D]</c>; zero where the layer gives no gradient (a padding index).</param>
+/// <param name="vocabulary">V, the number of rows of the table.</param>
+internal sealed class TokenGradients(Tensor tokens, Tensor outputGradient, long vocabulary) : BlockGradients(tokens.shape[0])
+{
+    /// <summary>Indices, int64 <c>[B, T]</c>.</summary>
+    public Tensor Tokens => tokens;
+
+    /// <summary>d, <c>[B, T, D]</c>.</summary>
+    public Tensor OutputGradient => outputGradient;
+
+    public long Vocabulary => vocabulary;
+
+    public long Width => outputGradient.shape[2];
+
+    /// <summary>The rows of the table that occur in this batch, ascending, int64 <c>[U]</c>.</summary>
+    public Tensor DistinctTokens() => tokens.reshape(-1).unique(sorted: true).Item1;
+
+    /// <summary>
+    /// The gradients of the chosen rows only, <c>[B, U*D]</c>.
+    /// </summary>
+    /// <param name="rowOf">int64 <c>[V]</c>: the place of each token among the chosen rows, or U for one that is not chosen.</param>
+    /// <param name="rows">U.</param>
+    public Tensor Rows(Tensor rowOf, long rows)
+    {
+        // One spare row per example takes what is not chosen.
+        var (b, t, d) = (Examples, tokens.shape[1], Width);
+        var first = arange(0, b, 1, ScalarType.Int64, tokens.device).mul_(rows + 1).unsqueeze(1);    // [B, 1]
+        var place = rowOf.index_select(0, tokens.reshape(-1)).reshape(b, t).add_(first);             // [B, T]
+        var sums = zeros([b * (rows + 1), d], outputGradient.dtype, outputGradient.device);
+        sums.index_add_(0, place.reshape(-1), outputGradient.reshape(-1, d), 1);
+        return sums.reshape(b, rows + 1, d).narrow(1, 0, rows).reshape(b, rows * d);
+    }
+
+    public override Tensor SquaredNorms()
+    {
+        // One row for each pair (example, token) that occurs.
+        var (b, t, d) = (Examples, tokens.shape[1], Width);
+        var example = arange(0, b, 1, ScalarType.Int64, tokens.device).unsqueeze(1);                 // [B, 1]
+        var (pairs, place, _) = (tokens + (example * vocabulary)).reshape(-1).unique(return_inverse: true);
+        var sums = zeros([pairs.shape[0], d], outputGradient.dtype, outputGradient.device);
+        sums.index_add_(0, place!, outputGradient.reshape(-1, d), 1);                                 // [U, D]
+        var norms = zeros([b], outputGradient.dtype, outputGradient.device);
+        norms.index_add_(0, pairs.floor_divide(vocabulary), sums.square().sum(1), 1);
+        return norms;
+    }
+
+    protected override Tensor[] MakeDense() =>
+        [Rows(arange(0, vocabulary, 1, ScalarType.Int64, tokens.device), vocabulary)];
+}

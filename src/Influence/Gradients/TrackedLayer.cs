@@ -1,0 +1,149 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Influence.Gradients;
+
+/// <summary>How much a tap protects itself from code that writes to tensors in place.</summary>
+internal enum TapMode
+{
+    /// <summary>Only the shapes are noted.</summary>
+    Shapes,
+
+    /// <summary>Inputs and outputs are kept as they are: free.</summary>
+    Share,
+
+    /// <summary>Inputs and outputs are copied: right also behind an in-place activation.</summary>
+    Copy,
+}
+
+/// <summary>
+/// One layer with a rule: its forward hook and what it saw. With frozen parameters the first layer's output needs no
+/// gradient, so the hook gives it one; the backward pass then computes gradients of layer outputs and nothing else.
+/// </summary>
+internal sealed class TrackedLayer
+{
+    private readonly Action _unhook;
+    private readonly List<(Tensor Input, Tensor Tap, LayerLayout Layout)> _seen = [];
+    private readonly List<long[]> _shapes = [];
+    private DisposeScope? _owner;
+    private long _examples;
+    private TapMode _mode;
+
+    public TrackedLayer(string path, nn.Module module, LayerRule rule)
+    {
+        Path = path;
+        Module = module;
+        Rule = rule;
+        var remover = ((nn.Module<Tensor, Tensor>)module).register_forward_hook(OnForward);
+        _unhook = remover.remove;
+    }
+
+    public string Path { get; }
+
+    public nn.Module Module { get; }
+
+    public LayerRule Rule { get; }
+
+    /// <summary>Where the examples lie, call by call; unknown until the audit.</summary>
+    public IReadOnlyList<LayerLayout> Layouts { get; set; } = [];
+
+    /// <summary>Called once for each call of the layer, in the order of the forward pass.</summary>
+    public Action<TrackedLayer>? Called { get; set; }
+
+    public IReadOnlyList<long[]> Shapes => _shapes;
+
+    /// <summary>The outputs to differentiate.</summary>
+    public IEnumerable<Tensor> Taps => _seen.Select(s => s.Tap);
+
+    public int Calls => _seen.Count;
+
+    public void Begin(DisposeScope owner, long examples, TapMode mode)
+    {
+        (_owner, _examples, _mode) = (owner, examples, mode);
+        _seen.Clear();
+        _shapes.Clear();
+    }
+
+    public void End() => _owner = null;
+
+    public void Unhook() => _unhook();
+
+    /// <summary>The calls with the gradients of their outputs; calls that the loss does not depend on are left out.</summary>
+    /// <param name="gradients">One per call, in order.</param>
+    /// <param name="mask">Optional <c>[B, T]</c>: positions that do not count are cleared.</param>
+    public List<LayerCall> CallsWith(ReadOnlySpan<Tensor> gradients, Tensor? mask)
+    {
+        var calls = new List<LayerCall>();
+        for (var i = 0; i < _seen.Count; i++)
+        {
+            if (gradients[i].IsInvalid)
+            {
+                continue;
+            }
+
+            var (input, _, layout) = _seen[i];
+            var gradient = layout.ExamplesFirst(gradients[i]);
+            if (mask is not null && HasPositions(gradient, layout, mask.shape[1]))
+            {
+                gradient = gradient * mask.unsqueeze(-1).to_type(gradient.dtype);
+            }
+
+            calls.Add(new LayerCall(layout.ExamplesFirst(input), gradient, layout.RowsPerExample));
+        }
+
+        return calls;
+    }
+
+    /// <summary>Whether any call went over so many positions, so that a mask of that length means something here.</summary>
+    public bool HasPositions(long positions) => _seen.Any(s => HasPositions(s.Layout.ExamplesFirst(s.Tap), s.Layout, positions));
+
+    private static bool HasPositions(Tensor output, LayerLayout layout, long positions) =>
+        layout.RowsPerExample == 1 && output.dim() == 3 && output.shape[1] == positions;
+
+    // A null result leaves the layer's output as it is; TorchSharp's delegate type does not say so.
+    private Tensor OnForward(nn.Module<Tensor, Tensor> module, Tensor input, Tensor output)
+    {
+        if (_owner is null)
+        {
+            return null!;
+        }
+
+        if (_mode == TapMode.Shapes)
+        {
+            _shapes.Add(output.shape);
+            Called?.Invoke(this);
+            return null!;
+        }
+
+        if (!is_grad_enabled())
+        {
+            return null!;
+        }
+
+        var layout = Layouts.Count == 0 ? LayerLayout.BatchFirst : Layouts[Math.Min(_seen.Count, Layouts.Count - 1)];
+        var activation = input.detach();
+        var shared = layout.Axis == ExampleAxis.Shared && !output.requires_grad;
+        if (shared)
+        {
+            activation = LayerLayout.Expand(activation, _examples);
+        }
+        else if (layout.Axis == ExampleAxis.Shared)
+        {
+            // A shared layer before this one was already given an example axis.
+            layout = LayerLayout.BatchFirst;
+        }
+
+        // The tap is what the gradient is taken of.
+        var replaced = shared || !output.requires_grad;
+        var tap = shared ? LayerLayout.Expand(output.detach(), _examples).clone().requires_grad_(true)
+            : output.requires_grad ? output
+            : output.detach().requires_grad_(true);
+
+        // Kept handles go to the batch's scope: the model's own scopes, and Sequential, dispose what passes through them.
+        // (Attach, not MoveToOtherDisposeScope: TorchSharp's loses a tensor that is in that scope already.)
+        var kept = (_mode == TapMode.Copy ? activation.clone() : activation, tap.alias(), layout);
+        _owner.Attach(kept.Item1, kept.Item2);
+        _seen.Add(kept);
+        return _mode == TapMode.Copy ? tap.clone() : replaced ? tap : null!;
+    }
+}

@@ -1,0 +1,247 @@
+using System.Globalization;
+using System.Text;
+using Influence.Display;
+using Influence.Formats;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Influence;
+
+/// <summary>
+/// Scores of training examples for queries, <c>[queries, train]</c>, with ids and metadata. Positive = proponent: training
+/// on the example lowers the query's measurement.
+/// </summary>
+/// <remarks>Owns its tensor: dispose it, or let a <c>using</c> do so.</remarks>
+[TypeFormatterSource(typeof(HtmlTables))]
+public sealed class InfluenceScores : IDisposable, IDisplay
+{
+    private readonly Dictionary<long, int> _queryPositions;
+
+    /// <summary>Wraps scores that were computed elsewhere, by another tool for instance.</summary>
+    /// <param name="values"><c>[Q, N]</c>, float32 or float64; taken over: it is moved to the CPU and disposed with this object.</param>
+    /// <param name="queryIds">Q ids.</param>
+    /// <param name="trainIds">N ids.</param>
+    /// <param name="metadata">How they were made and how to read them.</param>
+    /// <exception cref="InfluenceException">Shapes that do not fit, or ids that repeat.</exception>
+    public InfluenceScores(Tensor values, IReadOnlyList<long> queryIds, IReadOnlyList<long> trainIds, ScoreMetadata metadata)
+    {
+        ArgumentNullException.ThrowIfNull(values);
+        ArgumentNullException.ThrowIfNull(queryIds);
+        ArgumentNullException.ThrowIfNull(trainIds);
+        ArgumentNullException.ThrowIfNull(metadata);
+        if (values.dim() != 2 || values.shape[0] != queryIds.Count || values.shape[1] != trainIds.Count)
+        {
+            throw new InfluenceException(
+                $"Scores are [queries, train] = [{queryIds.Count}, {trainIds.Count}]; found [{string.Join(", ", values.shape)}].");
+        }
+
+        if (values.dtype is not (ScalarType.Float32 or ScalarType.Float64))
+        {
+            throw new InfluenceException($"Scores are float32 or float64; found {values.dtype}.");
+        }
+
+        if (queryIds.Distinct().Count() != queryIds.Count || trainIds.Distinct().Count() != trainIds.Count)
+        {
+            throw new InfluenceException("Ids of queries, and ids of training examples, may not repeat.");
+        }
+
+        using (NewDisposeScope())
+        {
+            // Each step gives a tensor of its own, though they may share memory.
+            Values = values.detach().cpu().contiguous().DetachFromDisposeScope();
+        }
+
+        values.Dispose();
+
+        QueryIds = [.. queryIds];
+        TrainIds = [.. trainIds];
+        Metadata = metadata;
+        _queryPositions = QueryIds.Select((id, q) => (id, q)).ToDictionary(pair => pair.id, pair => pair.q);
+    }
+
+    /// <summary>
+    /// <c>[Q, N]</c> on the CPU: float32, or float64 for a float64 model. It belongs to this object.
+    /// </summary>
+    public Tensor Values { get; }
+
+    /// <summary>The queries' ids, row by row.</summary>
+    public IReadOnlyList<long> QueryIds { get; }
+
+    /// <summary>The training examples' ids, column by column.</summary>
+    public IReadOnlyList<long> TrainIds { get; }
+
+    /// <summary>How they were made and how to read them.</summary>
+    public ScoreMetadata Metadata { get; }
+
+    /// <summary>One score.</summary>
+    /// <param name="query">The query's row (not id).</param>
+    /// <param name="train">The training example's column (not id).</param>
+    public double this[int query, int train]
+    {
+        get
+        {
+            CheckRow(query);
+            CheckColumn(train);
+            using var scope = NewDisposeScope();
+            return Values[query, train].to_type(ScalarType.Float64).item<double>();
+        }
+    }
+
+    /// <summary>All training examples' scores for one query.</summary>
+    /// <param name="query">The query's row (not id; see <see cref="RowOf"/>).</param>
+    /// <returns>The row, copied.</returns>
+    public ExampleScores ForQuery(int query)
+    {
+        CheckRow(query);
+        using var scope = NewDisposeScope();
+        return new ExampleScores($"Query {QueryIds[query]}, {Metadata.Estimator}", TrainIds, Doubles(Values.select(0, query)), Metadata);
+    }
+
+    /// <summary>One training example's scores for all queries.</summary>
+    /// <param name="train">The example's column (not id).</param>
+    /// <returns>The column, copied.</returns>
+    public ExampleScores ForExample(int train)
+    {
+        CheckColumn(train);
+        using var scope = NewDisposeScope();
+        return new ExampleScores($"Training example {TrainIds[train]}, {Metadata.Estimator}", QueryIds, Doubles(Values.select(1, train)), Metadata);
+    }
+
+    /// <summary>The k training examples that help the query most (the highest scores; they may be negative when few help).</summary>
+    /// <param name="query">The query's row.</param>
+    /// <param name="k">How many; at most as many as there are.</param>
+    /// <returns>The ranking, best first.</returns>
+    public RankedExamples Proponents(int query, int k = 10) =>
+        RankedExamples.Rank($"Proponents of query {QueryIds[CheckRow(query)]}", TrainIds, ForQuery(query).Values, k, highest: true);
+
+    /// <summary>The k training examples that harm the query most (the lowest scores).</summary>
+    /// <param name="query">The query's row.</param>
+    /// <param name="k">How many; at most as many as there are.</param>
+    /// <returns>The ranking, worst first.</returns>
+    public RankedExamples Opponents(int query, int k = 10) =>
+        RankedExamples.Rank($"Opponents of query {QueryIds[CheckRow(query)]}", TrainIds, ForQuery(query).Values, k, highest: false);
+
+    /// <summary>The row of the query with that id.</summary>
+    /// <param name="queryId">The id.</param>
+    /// <returns>The row.</returns>
+    /// <exception cref="InfluenceException">There is none of that id.</exception>
+    public int RowOf(long queryId) => _queryPositions.TryGetValue(queryId, out var row)
+        ? row
+        : throw new InfluenceException($"No query has the id {queryId}.");
+
+    /// <summary>
+    /// Writes the scores: safetensors with ids and metadata (<c>scores</c>, <c>query_ids</c>, <c>train_ids</c>), or the bare
+    /// array when the name ends in <c>.npy</c>. Both can be read from Python.
+    /// </summary>
+    /// <param name="path">The file.</param>
+    /// <exception cref="InfluenceException">It cannot be written; nothing was changed.</exception>
+    public void Save(string path)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        if (path.EndsWith(".npy", StringComparison.OrdinalIgnoreCase))
+        {
+            Npy.Save(path, Values);
+            return;
+        }
+
+        using var scope = NewDisposeScope();
+        Safetensors.Save(
+            path,
+            [("scores", Values), ("query_ids", tensor(QueryIds.ToArray())), ("train_ids", tensor(TrainIds.ToArray()))],
+            Metadata.ToStrings());
+    }
+
+    /// <summary>
+    /// Reads scores that <see cref="Save"/>, or another tool, wrote as safetensors or <c>.npy</c>. Missing ids are
+    /// 0, 1, 2, ...
+    /// </summary>
+    /// <param name="path">The file.</param>
+    /// <returns>The scores; the caller disposes them.</returns>
+    /// <exception cref="InfluenceException">The file is missing, truncated or something else.</exception>
+    public static InfluenceScores Load(string path)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        using var scope = NewDisposeScope();
+        var tensors = new Dictionary<string, Tensor>();
+        var metadata = new Dictionary<string, string>();
+        if (path.EndsWith(".npy", StringComparison.OrdinalIgnoreCase))
+        {
+            tensors["scores"] = Npy.Load(path);
+        }
+        else
+        {
+            (tensors, metadata) = Safetensors.Load(path);
+        }
+
+        if (!tensors.TryGetValue("scores", out var values) || values.dim() != 2)
+        {
+            throw new InfluenceException($"{path} has no matrix \"scores\" [queries, train]; it holds {InfluenceException.List([.. tensors.Keys])}.");
+        }
+
+        return new InfluenceScores(values, Ids("query_ids", 0), Ids("train_ids", 1), ScoreMetadata.FromStrings(metadata));
+
+        long[] Ids(string name, int axis) => tensors.TryGetValue(name, out var ids)
+            ? ids.to_type(ScalarType.Int64).data<long>().ToArray()
+            : [.. Enumerable.Range(0, (int)values.shape[axis]).Select(i => (long)i)];
+    }
+
+    /// <summary>Writes each query's k proponents and k opponents as CSV: query_id, kind, rank, train_id, score.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="k">How many of each per query.</param>
+    /// <exception cref="InfluenceException">It cannot be written; nothing was changed.</exception>
+    public void SaveTopCsv(string path, int k = 10)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        AtomicFile.Write(path, stream =>
+        {
+            using var writer = new StreamWriter(stream, new UTF8Encoding(encoderShouldEmitUTF8Identifier: false), leaveOpen: true) { NewLine = "\n" };
+            writer.WriteLine("query_id,kind,rank,train_id,score");
+            for (var q = 0; q < QueryIds.Count; q++)
+            {
+                foreach (var (kind, ranking) in new[] { ("proponent", Proponents(q, k)), ("opponent", Opponents(q, k)) })
+                {
+                    foreach (var example in ranking)
+                    {
+                        writer.WriteLine(string.Create(
+                            CultureInfo.InvariantCulture, $"{QueryIds[q]},{kind},{example.Rank},{example.Id},{example.Score:R}"));
+                    }
+                }
+            }
+        });
+    }
+
+    /// <summary>Frees the scores.</summary>
+    public void Dispose() => Values.Dispose();
+
+    /// <summary>A table with each query's strongest proponent and opponent.</summary>
+    /// <returns>The table as text.</returns>
+    public override string ToString() => ToTable().ToText();
+
+    Table IDisplay.ToTable() => ToTable();
+
+    private Table ToTable() => new(
+        $"{Metadata.Estimator}: {QueryIds.Count:N0} queries x {TrainIds.Count:N0} training examples, {Metadata.Sign}",
+        ["query", "strongest proponent", "score", "strongest opponent", "its score"],
+        [.. Enumerable.Range(0, Math.Min(QueryIds.Count, Table.MaximumRows)).Where(_ => TrainIds.Count > 0).Select(Row)],
+        QueryIds.Count);
+
+    private IReadOnlyList<object> Row(int query)
+    {
+        var (best, worst) = (Proponents(query, 1)[0], Opponents(query, 1)[0]);
+        return [QueryIds[query], best.Id, best.Score, worst.Id, worst.Score];
+    }
+
+    private int CheckRow(int query) => query >= 0 && query < QueryIds.Count
+        ? query
+        : throw new InfluenceException($"There are {QueryIds.Count} queries; there is no row {query}. For an id write RowOf(id).");
+
+    private void CheckColumn(int train)
+    {
+        if (train < 0 || train >= TrainIds.Count)
+        {
+            throw new InfluenceException($"There are {TrainIds.Count} training examples; there is no column {train}.");
+        }
+    }
+
+    private static double[] Doubles(Tensor values) => values.to_type(ScalarType.Float64).contiguous().data<double>().ToArray();
+}

@@ -1,0 +1,48 @@
+using Microsoft.Extensions.Logging;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Influence;
+
+/// <summary>
+/// What is to be explained: a model, the loss that it was trained with, and, where that differs, the measurement on
+/// queries. It holds no data and changes nothing: the model is left as it was found after every call.
+/// </summary>
+/// <remarks>
+/// Put the model in evaluation mode first (<c>model.eval()</c>): dropout and batch statistics make gradients random or mix
+/// the examples of a batch, and are refused by name. The model stays the caller's. While a call runs, no other thread may
+/// use the model, and other TorchSharp work belongs on the calling thread only.
+/// </remarks>
+/// <param name="model">The model; float32 or float64, on any device.</param>
+public sealed class InfluenceTask(nn.Module model)
+{
+    /// <summary>The model.</summary>
+    public nn.Module Model { get; } = model ?? throw new ArgumentNullException(nameof(model));
+
+    /// <summary>
+    /// One loss per example, <c>[B]</c>, as in training but without the mean:
+    /// <c>b => functional.cross_entropy(model.call(b["x"]), b["y"], reduction: Reduction.None)</c>, or
+    /// <see cref="Losses.CrossEntropy"/>, whose gradient stays exact for examples that are fitted well. Call modules by
+    /// <c>call</c>, not <c>forward</c>: only the former is seen.
+    /// </summary>
+    public required Func<ExampleBatch, Tensor> TrainingLoss { get; init; }
+
+    /// <summary>What is explained about a query, one value per example, <c>[B]</c>; lower is better.</summary>
+    /// <value>The training loss.</value>
+    public Func<ExampleBatch, Tensor>? Measurement { get; init; }
+
+    /// <summary>The parameters that take part.</summary>
+    /// <value><see cref="LayerSelection.All"/>: every parameter with <c>requires_grad</c>.</value>
+    public LayerSelection Layers { get; init; } = LayerSelection.All;
+
+    /// <summary>
+    /// Which positions of an example are real, <c>[B, T]</c>, for padded sequences: what layers see at the other positions
+    /// does not count. Needed only where padding positions get a gradient, that is where the model does not mask them.
+    /// </summary>
+    /// <value>None: every position counts.</value>
+    public Func<ExampleBatch, Tensor>? PositionMask { get; init; }
+
+    /// <summary>Where warnings and timings go.</summary>
+    /// <value>None.</value>
+    public ILogger? Logger { get; init; }
+}

@@ -1,0 +1,47 @@
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Influence;
+
+/// <summary>Every message that the library logs.</summary>
+internal static partial class Log
+{
+    public static void AuditDone(ILogger? logger, long byRule, long single, long leftOut, double milliseconds) =>
+        AuditDoneCore(logger ?? NullLogger.Instance, byRule, single, leftOut, milliseconds);
+
+    public static void SingleExamples(ILogger? logger, string parameter, long count, string reason) =>
+        SingleExamplesCore(logger ?? NullLogger.Instance, parameter, count, reason);
+
+    public static void Planned(ILogger? logger, string plan, long queriesAtOnce) =>
+        PlannedCore(logger ?? NullLogger.Instance, plan, queriesAtOnce);
+
+    public static void Scored(ILogger? logger, string estimator, int queries, int train, int checkpoints, double seconds) =>
+        ScoredCore(logger ?? NullLogger.Instance, estimator, queries, train, checkpoints, seconds);
+
+    public static void CheckpointSaved(ILogger? logger, string path, long step) =>
+        CheckpointSavedCore(logger ?? NullLogger.Instance, path, step);
+
+    public static void CheckpointIgnored(ILogger? logger, string path, string reason) =>
+        CheckpointIgnoredCore(logger ?? NullLogger.Instance, path, reason);
+
+    [LoggerMessage(1, LogLevel.Information,
+        "Gradients: {ByRule} parameters by layer rules, {Single} by single examples, {LeftOut} left out (checked in {Milliseconds:0} ms)")]
+    private static partial void AuditDoneCore(ILogger logger, long byRule, long single, long leftOut, double milliseconds);
+
+    [LoggerMessage(2, LogLevel.Warning,
+        "{Parameter} ({Count} elements) is taken by single-example autograd, one more forward and backward pass for every example: {Reason}. " +
+        "To leave it out: Layers = LayerSelection.Where(name => name != \"{Parameter}\")")]
+    private static partial void SingleExamplesCore(ILogger logger, string parameter, long count, string reason);
+
+    [LoggerMessage(3, LogLevel.Debug, "Contractions: {Plan}; {QueriesAtOnce} queries at once")]
+    private static partial void PlannedCore(ILogger logger, string plan, long queriesAtOnce);
+
+    [LoggerMessage(4, LogLevel.Information, "{Estimator}: {Queries} x {Train} scores over {Checkpoints} checkpoints in {Seconds:0.0} s")]
+    private static partial void ScoredCore(ILogger logger, string estimator, int queries, int train, int checkpoints, double seconds);
+
+    [LoggerMessage(5, LogLevel.Information, "Checkpoint {Path} at step {Step}")]
+    private static partial void CheckpointSavedCore(ILogger logger, string path, long step);
+
+    [LoggerMessage(6, LogLevel.Warning, "Checkpoint file {Path} is passed over: {Reason}")]
+    private static partial void CheckpointIgnoredCore(ILogger logger, string path, string reason);
+}

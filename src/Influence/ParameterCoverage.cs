@@ -1,0 +1,52 @@
+using Influence.Display;
+
+namespace Influence;
+
+/// <summary>How one parameter's per-example gradient is taken.</summary>
+/// <param name="Name">The parameter's name, as <c>named_parameters()</c> gives it; tied ones are joined by " = ".</param>
+/// <param name="Count">The number of its elements.</param>
+/// <param name="Method">The layer rule's name, <c>"single examples"</c>, <c>"left out"</c> or <c>"unused"</c>.</param>
+/// <param name="Note">Why it is not taken by a rule; else empty.</param>
+public sealed record CoveredParameter(string Name, long Count, string Method, string Note = "");
+
+/// <summary>Which trainable parameters take part in the scores, and how their gradients are taken.</summary>
+[TypeFormatterSource(typeof(HtmlTables))]
+public sealed class ParameterCoverage : IDisplay
+{
+    internal const string SingleExamples = "single examples";
+    internal const string LeftOut = "left out";
+    internal const string Unused = "unused";
+
+    internal ParameterCoverage(IReadOnlyList<CoveredParameter> parameters) => Parameters = parameters;
+
+    /// <summary>Every trainable parameter.</summary>
+    public IReadOnlyList<CoveredParameter> Parameters { get; }
+
+    /// <summary>Elements whose gradients come from a layer rule: one pass for the whole batch.</summary>
+    public long ByRule => Parameters.Where(p => p.Method is not (SingleExamples or LeftOut or Unused)).Sum(p => p.Count);
+
+    /// <summary>Elements whose gradients come from one backward pass for each example.</summary>
+    public long BySingleExamples => Sum(SingleExamples);
+
+    /// <summary>Elements left out on request.</summary>
+    public long NotIncluded => Sum(LeftOut);
+
+    /// <summary>All trainable elements.</summary>
+    public long Total => Parameters.Sum(p => p.Count);
+
+    /// <summary>The share of trainable elements that the scores take into account (unused ones have gradient zero).</summary>
+    public double Fraction => Total == 0 ? 0 : 1 - ((double)NotIncluded / Total);
+
+    /// <summary>A table of the parameters.</summary>
+    /// <returns>The table as text.</returns>
+    public override string ToString() => ToTable().ToText();
+
+    Table IDisplay.ToTable() => ToTable();
+
+    private Table ToTable() => new(
+        $"Coverage {Fraction:0.0%}: {ByRule:N0} parameters by layer rules, {BySingleExamples:N0} by single examples, {NotIncluded:N0} left out",
+        ["parameter", "elements", "taken by", "note"],
+        [.. Parameters.Select(p => (IReadOnlyList<object>)[p.Name, p.Count, p.Method, p.Note])]);
+
+    private long Sum(string method) => Parameters.Where(p => p.Method == method).Sum(p => p.Count);
+}

@@ -1,0 +1,57 @@
+using System.Globalization;
+
+namespace Influence;
+
+/// <summary>What a set of scores is: enough to read it right a year later.</summary>
+public sealed record ScoreMetadata
+{
+    private const string Prefix = "influence.";
+
+    /// <summary>The estimator and its settings, for example <c>TracIn (dot)</c>.</summary>
+    public required string Estimator { get; init; }
+
+    /// <summary>The checkpoints that were summed over, with their learning rates.</summary>
+    public string Checkpoints { get; init; } = "current weights";
+
+    /// <summary>How an example's loss is reduced: one value per example, as the loss delegate gives it.</summary>
+    public string LossReduction { get; init; } = "per example, as the loss delegate returns it";
+
+    /// <summary>What a positive score means.</summary>
+    public string Sign { get; init; } = "positive = proponent: training on the example lowers the query's measurement";
+
+    /// <summary>What a score measures.</summary>
+    public required string Unit { get; init; }
+
+    /// <summary>The layers that took part.</summary>
+    public string Layers { get; init; } = LayerSelection.All.Description;
+
+    /// <summary>The share of the model's trainable parameters that took part, 0 to 1.</summary>
+    public double Coverage { get; init; } = 1;
+
+    internal Dictionary<string, string> ToStrings() => new()
+    {
+        [Prefix + "estimator"] = Estimator,
+        [Prefix + "checkpoints"] = Checkpoints,
+        [Prefix + "loss_reduction"] = LossReduction,
+        [Prefix + "sign"] = Sign,
+        [Prefix + "unit"] = Unit,
+        [Prefix + "layers"] = Layers,
+        [Prefix + "coverage"] = Coverage.ToString("R", CultureInfo.InvariantCulture),
+    };
+
+    internal static ScoreMetadata FromStrings(IReadOnlyDictionary<string, string> strings)
+    {
+        return new ScoreMetadata
+        {
+            Estimator = Get("estimator", "unknown"),
+            Checkpoints = Get("checkpoints", "unknown"),
+            LossReduction = Get("loss_reduction", "unknown"),
+            Sign = Get("sign", "unknown"),
+            Unit = Get("unit", "unknown"),
+            Layers = Get("layers", "unknown"),
+            Coverage = double.TryParse(Get("coverage", string.Empty), CultureInfo.InvariantCulture, out var share) ? share : double.NaN,
+        };
+
+        string Get(string key, string missing) => strings.GetValueOrDefault(Prefix + key, missing);
+    }
+}

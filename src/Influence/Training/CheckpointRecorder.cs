@@ -1,0 +1,123 @@
+using System.Globalization;
+using Influence.Formats;
+using Microsoft.Extensions.Logging;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Influence.Training;
+
+/// <summary>
+/// Saves checkpoints as a training loop runs: one line after each optimizer step. A later process finds them again with
+/// <see cref="Find"/>. A file is there whole or not at all, whenever the process dies.
+/// </summary>
+/// <remarks>
+/// TracIn wants three to ten checkpoints, spread over the phase in which the loss still falls (Pruthi et al., 2020).
+/// </remarks>
+public sealed class CheckpointRecorder : IDisposable
+{
+    private const string Pattern = "step-*.safetensors";
+    private readonly List<Checkpoint> _checkpoints;
+    private long _lastSaved = -1;
+
+    /// <summary>Opens a folder for a training run.</summary>
+    /// <param name="folder">The folder; it is made when missing, and must be writable.</param>
+    /// <param name="resume">
+    /// Go on with the run whose checkpoints are there already: steps are counted on from the last one. Otherwise a folder
+    /// with checkpoints is refused, so that two runs do not mix.
+    /// </param>
+    /// <exception cref="InfluenceException">The folder cannot be written, or holds another run's checkpoints.</exception>
+    public CheckpointRecorder(string folder, bool resume = false)
+    {
+        ArgumentNullException.ThrowIfNull(folder);
+        Folder = folder;
+        _checkpoints = Directory.Exists(folder) ? [.. Find(folder)] : [];
+        if (_checkpoints.Count > 0 && !resume)
+        {
+            throw new InfluenceException(
+                $"{folder} already holds {_checkpoints.Count} checkpoints (the last at step {_checkpoints[^1].Step}). " +
+                "Write new CheckpointRecorder(folder, resume: true) to go on with that run, or choose another folder.");
+        }
+
+        // A folder that cannot be written is found now, not after an hour of training.
+        var probe = Path.Combine(folder, "probe");
+        AtomicFile.Write(probe, _ => { });
+        File.Delete(probe);
+        StepCount = _checkpoints.Count == 0 ? 0 : _checkpoints[^1].Step;
+    }
+
+    /// <summary>The folder.</summary>
+    public string Folder { get; }
+
+    /// <summary>A checkpoint every so many optimizer steps.</summary>
+    /// <value>100.</value>
+    public int EverySteps
+    {
+        get;
+        init => field = value > 0 ? value : throw new InfluenceException($"EverySteps is at least 1, not {value}.");
+    } = 100;
+
+    /// <summary>Where each saved checkpoint is told.</summary>
+    /// <value>None.</value>
+    public ILogger? Logger { get; init; }
+
+    /// <summary>Optimizer steps so far.</summary>
+    public long StepCount { get; private set; }
+
+    /// <summary>The checkpoints so far, in the order of their steps.</summary>
+    public IReadOnlyList<Checkpoint> Checkpoints => _checkpoints;
+
+    /// <summary>Counts an optimizer step and saves a checkpoint when one is due. Call it after <c>optimizer.step()</c>.</summary>
+    /// <param name="model">The model that is being trained.</param>
+    /// <param name="optimizer">Its optimizer: the learning rate of its first parameter group is recorded.</param>
+    /// <exception cref="InfluenceException">The checkpoint cannot be written; earlier ones are untouched.</exception>
+    public void Step(nn.Module model, optim.Optimizer optimizer)
+    {
+        StepCount++;
+        if (StepCount % EverySteps == 0)
+        {
+            Save(model, optimizer);
+        }
+    }
+
+    /// <summary>Saves a checkpoint now, at the end of training for instance; once per step.</summary>
+    /// <param name="model">The model.</param>
+    /// <param name="optimizer">Its optimizer.</param>
+    /// <exception cref="InfluenceException">The checkpoint cannot be written; earlier ones are untouched.</exception>
+    public void Save(nn.Module model, optim.Optimizer optimizer)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        ArgumentNullException.ThrowIfNull(optimizer);
+        if (StepCount == _lastSaved)
+        {
+            return;
+        }
+
+        var rate = optimizer.ParamGroups.First().LearningRate;
+        var path = Path.Combine(Folder, string.Create(CultureInfo.InvariantCulture, $"step-{StepCount:D9}.safetensors"));
+        _checkpoints.RemoveAll(c => c.Step == StepCount);
+        _checkpoints.Add(Checkpoint.Save(path, model, rate, StepCount));
+        _lastSaved = StepCount;
+        Log.CheckpointSaved(Logger, path, StepCount);
+    }
+
+    /// <summary>The checkpoints that a recorder left in a folder, in the order of their steps.</summary>
+    /// <param name="folder">The folder.</param>
+    /// <returns>The checkpoints; files that were still being written are not among them.</returns>
+    /// <exception cref="InfluenceException">The folder is missing, or a file is truncated or something else.</exception>
+    public static IReadOnlyList<Checkpoint> Find(string folder)
+    {
+        ArgumentNullException.ThrowIfNull(folder);
+        if (!Directory.Exists(folder))
+        {
+            throw new InfluenceException($"There is no folder {folder}.");
+        }
+
+        return [.. Directory.EnumerateFiles(folder, Pattern).Select(path => Checkpoint.FromFile(path)).OrderBy(c => c.Step)];
+    }
+
+    /// <summary>Nothing is left open; here so that a recorder can stand in a <c>using</c>.</summary>
+    public void Dispose()
+    {
+        // Every checkpoint is complete when Save returns.
+    }
+}

@@ -1,0 +1,185 @@
+using Influence.Tests.Oracles;
+using TorchSharp;
+using Xunit;
+using static TorchSharp.torch;
+
+namespace Influence.Tests;
+
+public sealed class InfluenceScoresTests : IDisposable
+{
+    private static readonly double[,] s_values = { { 1, 3, -2, 3 }, { 0, -1, -1, 0.5 } };
+    private readonly DisposeScope _scope = NewDisposeScope();
+    private readonly TempFolder _folder = new();
+
+    public void Dispose()
+    {
+        _folder.Dispose();
+        _scope.Dispose();
+    }
+
+    /// <summary>Ties go to the lowest position.</summary>
+    [Fact]
+    public void ProponentsAndOpponents()
+    {
+        using var scores = Make();
+
+        Assert.Equal([11, 13, 10, 12], scores.Proponents(0).Ids);
+        Assert.Equal([12, 10, 11, 13], scores.Opponents(0).Ids);
+        Assert.Equal([11, 12, 10, 13], scores.Opponents(1).Ids);
+        Assert.Equal([1, 2], scores.Proponents(0, 2).Select(e => e.Rank));
+        Assert.Equal([3.0, 3.0], scores.Proponents(0, 2).Select(e => e.Score));
+        Assert.Empty(scores.Proponents(0, 0));
+        Assert.Equal(4, scores.Proponents(0, 100).Count);
+    }
+
+    [Fact]
+    public void NotANumberRanksLastOnBothSides()
+    {
+        using var scores = new InfluenceScores(tensor(new[,] { { double.NaN, 1, 2 } }), [0], [7, 8, 9], Metadata());
+        Assert.Equal([9, 8, 7], scores.Proponents(0).Ids);
+        Assert.Equal([8, 9, 7], scores.Opponents(0).Ids);
+    }
+
+    [Fact]
+    public void RowsColumnsAndEntries()
+    {
+        using var scores = Make();
+        Assert.Equal([1, 3, -2, 3], scores.ForQuery(0).Values);
+        Assert.Equal([10, 11, 12, 13], scores.ForQuery(0).Ids);
+        Assert.Equal([-2, -1], scores.ForExample(2).Values);
+        Assert.Equal([5, 6], scores.ForExample(2).Ids);
+        Assert.Equal(0.5, scores[1, 3]);
+        Assert.Equal(1, scores.RowOf(6));
+    }
+
+    [Theory]
+    [InlineData(ScalarType.Float32)]
+    [InlineData(ScalarType.Float64)]
+    public void SafetensorsKeepIdsAndMetadata(ScalarType dtype)
+    {
+        using var scores = Make(dtype);
+        scores.Save(_folder.Path("s.safetensors"));
+        using var read = InfluenceScores.Load(_folder.Path("s.safetensors"));
+
+        Assert.Equal(dtype, read.Values.dtype);
+        Assert.True(read.Values.eq(scores.Values).all().item<bool>());
+        Assert.Equal(scores.QueryIds, read.QueryIds);
+        Assert.Equal(scores.TrainIds, read.TrainIds);
+        Assert.Equal(scores.Metadata, read.Metadata);
+    }
+
+    [Fact]
+    public void NpyKeepsTheArrayOnly()
+    {
+        using var scores = Make(ScalarType.Float32);
+        scores.Save(_folder.Path("s.NPY"));
+        using var read = InfluenceScores.Load(_folder.Path("s.NPY"));
+
+        Assert.True(read.Values.eq(scores.Values).all().item<bool>());
+        Assert.Equal([0, 1], read.QueryIds);
+        Assert.Equal([0, 1, 2, 3], read.TrainIds);
+        Assert.Equal("unknown", read.Metadata.Estimator);
+    }
+
+    [Fact]
+    public void CsvOfTheTop()
+    {
+        using var scores = Make();
+        scores.SaveTopCsv(_folder.Path("s.csv"), k: 2);
+
+        Assert.Equal(
+            "query_id,kind,rank,train_id,score\n" +
+            "5,proponent,1,11,3\n5,proponent,2,13,3\n5,opponent,1,12,-2\n5,opponent,2,10,1\n" +
+            "6,proponent,1,13,0.5\n6,proponent,2,10,0\n6,opponent,1,11,-1\n6,opponent,2,12,-1\n",
+            File.ReadAllText(_folder.Path("s.csv")));
+        Assert.Equal((byte)'q', File.ReadAllBytes(_folder.Path("s.csv"))[0]);
+    }
+
+    [Fact]
+    public void BadArguments()
+    {
+        using var scores = Make();
+        Refused("not -1", () => scores.Proponents(0, -1));
+        Refused("not -1", () => scores.Opponents(0, -1));
+        Refused("no row 2", () => scores.Proponents(2));
+        Refused("no row -1", () => scores.ForQuery(-1));
+        Refused("no column 4", () => scores.ForExample(4));
+        Refused("no column 4", () => _ = scores[0, 4]);
+        Refused("id 99", () => scores.RowOf(99));
+        Refused("not -3", () => scores.SaveTopCsv(_folder.Path("s.csv"), -3));
+        Assert.Empty(_folder.Files);
+    }
+
+    [Fact]
+    public void ValuesThatDoNotFitTheIds()
+    {
+        Refused("[2, 3]; found [2, 4]", () => _ = new InfluenceScores(tensor(s_values), [5, 6], [1, 2, 3], Metadata()));
+        Refused("float32 or float64", () => _ = new InfluenceScores(tensor(s_values).to_type(ScalarType.Int64), [5, 6], [1, 2, 3, 4], Metadata()));
+        Refused("may not repeat", () => _ = new InfluenceScores(tensor(s_values), [5, 5], [1, 2, 3, 4], Metadata()));
+        Refused("may not repeat", () => _ = new InfluenceScores(tensor(s_values), [5, 6], [1, 2, 3, 1], Metadata()));
+    }
+
+    [Fact]
+    public void FilesThatHoldSomethingElse()
+    {
+        using var layer = nn.Linear(2, 2);
+        Checkpoint.Save(_folder.Path("weights.safetensors"), layer, 1);
+        Refused("weight, bias", () => InfluenceScores.Load(_folder.Path("weights.safetensors")));
+        Refused("weight, bias", () => ExampleScores.Load(_folder.Path("weights.safetensors")));
+        Refused("Cannot read", () => InfluenceScores.Load(_folder.Path("none.npy")));
+    }
+
+    [Fact]
+    public void OneQuerysScoresReadBack()
+    {
+        using var scores = Make();
+        var row = scores.ForQuery(0);
+        row.Save(_folder.Path("r.safetensors"));
+        var read = ExampleScores.Load(_folder.Path("r.safetensors"));
+
+        Assert.Equal(row.Values, read.Values);
+        Assert.Equal(row.Ids, read.Ids);
+        Assert.Equal(row.Metadata, read.Metadata);
+        Assert.Equal([11, 13], read.Highest(2).Ids);
+        Assert.Equal([12, 10], read.Lowest(2).Ids);
+        Assert.Equal(-2, read[2]);
+        Refused("not -1", () => read.Highest(-1));
+
+        row.Save(_folder.Path("r.npy"));
+        Assert.Equal(128 + (4 * 8), new FileInfo(_folder.Path("r.npy")).Length);
+    }
+
+    /// <summary>The tensor is taken over, whichever scope it was made in; disposing the scores leaves nothing.</summary>
+    [Fact]
+    public void TheTensorBelongsToTheScores()
+    {
+        var before = LiveTensors.OnThisThread;
+        var given = tensor(s_values);
+        var scores = new InfluenceScores(given, [5, 6], [10, 11, 12, 13], Metadata());
+        Assert.True(given.IsInvalid);
+        Assert.Equal(before + 1, LiveTensors.OnThisThread);
+        scores.Dispose();
+        Assert.Equal(before, LiveTensors.OnThisThread);
+
+        InfluenceScores kept;
+        using (NewDisposeScope())
+        {
+            kept = Make();
+        }
+
+        Assert.Equal(3, kept[0, 1]);
+        kept.Dispose();
+        Assert.Equal(before, LiveTensors.OnThisThread);
+    }
+
+    private static InfluenceScores Make(ScalarType dtype = ScalarType.Float64) =>
+        new(tensor(s_values).to_type(dtype), [5, 6], [10, 11, 12, 13], Metadata());
+
+    private static ScoreMetadata Metadata() => new()
+    {
+        Estimator = "TracIn", Unit = "a unit", Checkpoints = "step 5: 0.1", Layers = "last layer", Coverage = 0.1, LossReduction = "sum", Sign = "plus",
+    };
+
+    private static void Refused(string words, Action act) =>
+        Assert.Contains(words, Assert.Throws<InfluenceException>(act).Message, StringComparison.Ordinal);
+}

@@ -1,0 +1,51 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Influence.Tests.Oracles;
+
+/// <summary>
+/// The oracle: each example alone through the model, plain backward, every trainable parameter's grad. Knows nothing of
+/// the library's hooks and rules.
+/// </summary>
+internal static class SingleExampleLoop
+{
+    /// <summary>Gradients of every example, <c>[N, P]</c> in float64; parameters by name, tied ones once.</summary>
+    public static Tensor Gradients(nn.Module model, Func<Tensor[], Tensor> loss, Tensor[] inputs, Func<string, bool>? include = null)
+    {
+        using var scope = NewDisposeScope();
+        var rows = new List<Tensor>();
+        for (long i = 0; i < inputs[0].shape[0]; i++)
+        {
+            model.zero_grad();
+            var total = loss([.. inputs.Select(t => t.narrow(0, i, 1))]).sum();
+            total.backward();
+            var parts = new List<Tensor>();
+            var seen = new HashSet<nint>();
+            foreach (var (name, parameter) in model.named_parameters())
+            {
+                if (!parameter.requires_grad || (include is not null && !include(name))
+                    || !seen.Add(parameter.storage<double>().data_ptr()))
+                {
+                    continue;
+                }
+
+                var gradient = parameter.grad;
+                parts.Add((gradient is null ? zeros_like(parameter) : gradient.is_sparse ? gradient.to_dense() : gradient)
+                    .detach().reshape(-1).to_type(ScalarType.Float64));
+            }
+
+            rows.Add(cat([.. parts], 0));
+        }
+
+        model.zero_grad();
+        return stack([.. rows], 0).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>Largest difference relative to the largest expected value.</summary>
+    public static double RelativeError(Tensor actual, Tensor expected)
+    {
+        using var scope = NewDisposeScope();
+        var wide = actual.to_type(ScalarType.Float64);
+        return ((wide - expected).abs().max() / expected.abs().max()).item<double>();
+    }
+}
