@@ -137,7 +137,7 @@ public sealed record TracIn
         CancellationToken token)
     {
         using var weights = new WeightKeeper(task.Model, Checkpoints);
-        var reporter = new ProgressReporter(progress, Math.Max(1, Checkpoints.Count), train.Count, token);
+        var reporter = new ProgressReporter(progress, queries is null ? "self-influence" : "scoring", Math.Max(1, Checkpoints.Count), train.Count, token);
         Tensor? totals = null;
         ParameterCoverage? coverage = null;
         for (var i = 0; i < Math.Max(1, Checkpoints.Count); i++)

@@ -3,19 +3,21 @@ using System.Diagnostics;
 namespace Influence.Gradients;
 
 /// <summary>Counts examples over all checkpoints and passes, and carries the caller's cancellation.</summary>
-internal sealed class ProgressReporter(IProgress<InfluenceProgress>? progress, int checkpoints, long examples, CancellationToken token)
+internal sealed class ProgressReporter(IProgress<InfluenceProgress>? progress, string what, int checkpoints, long examples, CancellationToken token)
 {
     private readonly Stopwatch _watch = Stopwatch.StartNew();
     private long _passes = 1;
     private long _done;
-    private string _stage = "scoring";
+    private int _checkpoint = 1;
 
     public CancellationToken Token => token;
 
     public TimeSpan Elapsed => _watch.Elapsed;
 
+    private string Stage => checkpoints == 1 ? what : $"{what}, checkpoint {_checkpoint} of {checkpoints}";
+
     /// <summary>A new checkpoint begins.</summary>
-    public void Checkpoint(int number) => _stage = checkpoints == 1 ? "scoring" : $"scoring, checkpoint {number} of {checkpoints}";
+    public void Checkpoint(int number) => _checkpoint = number;
 
     /// <summary>Queries that do not fit the memory budget take several passes over the training examples.</summary>
     public void ExpectPasses(long passes) => _passes = Math.Max(_passes, passes);
@@ -23,6 +25,6 @@ internal sealed class ProgressReporter(IProgress<InfluenceProgress>? progress, i
     public void Add(int done)
     {
         _done += done;
-        progress?.Report(new InfluenceProgress(_stage, _done, Math.Max(_done, examples * checkpoints * _passes), _watch.Elapsed));
+        progress?.Report(new InfluenceProgress(Stage, _done, Math.Max(_done, examples * checkpoints * _passes), _watch.Elapsed));
     }
 }

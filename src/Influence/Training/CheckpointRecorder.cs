@@ -79,7 +79,10 @@ public sealed class CheckpointRecorder : IDisposable
         }
     }
 
-    /// <summary>Saves a checkpoint now, at the end of training for instance; once per step.</summary>
+    /// <summary>
+    /// Saves a checkpoint now, at the end of training for instance; once per step. Call it before the scheduler's last step
+    /// where that one ends at a learning rate of zero: a checkpoint weighs as much as its learning rate.
+    /// </summary>
     /// <param name="model">The model.</param>
     /// <param name="optimizer">Its optimizer.</param>
     /// <exception cref="InfluenceException">The checkpoint cannot be written; earlier ones are untouched.</exception>

@@ -1,0 +1,27 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace MislabelledImages;
+
+/// <summary>What the trained model makes of images.</summary>
+internal static class Evaluation
+{
+    private const int BatchSize = 500;
+
+    /// <summary>The class of each image with the highest logit.</summary>
+    public static long[] Predictions(
+        nn.Module<Tensor, Tensor> model, Tensor images, CancellationToken cancellationToken)
+    {
+        using var _ = no_grad();
+        var values = new List<long>((int)images.shape[0]);
+        for (long start = 0; start < images.shape[0]; start += BatchSize)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            using var scope = NewDisposeScope();
+            var batch = images.narrow(0, start, Math.Min(BatchSize, images.shape[0] - start));
+            values.AddRange(model.call(batch).argmax(1).data<long>().ToArray());
+        }
+
+        return [.. values];
+    }
+}

@@ -1,0 +1,33 @@
+namespace MislabelledImages;
+
+/// <summary>The figures of one run.</summary>
+internal sealed record Results
+{
+    /// <summary>Each ranking with how well it finds the flipped labels; self-influence first, then the baselines.</summary>
+    public required IReadOnlyList<(string Ranking, Detection Detection)> Detections { get; init; }
+
+    public required double TestAccuracy { get; init; }
+
+    public required TimeSpan Training { get; init; }
+
+    public required TimeSpan Scoring { get; init; }
+
+    public required TimeSpan Explaining { get; init; }
+
+    /// <summary>One figure a line; the lines of self-influence carry no name in front.</summary>
+    public void Print(TextWriter writer)
+    {
+        foreach (var (index, (ranking, detection)) in Detections.Index())
+        {
+            var prefix = index == 0 ? string.Empty : $"{ranking.ToLowerInvariant()} ";
+            writer.WriteLine($"{prefix}AUC={detection.Auc:0.0000}");
+            writer.WriteLine($"{prefix}recall@10%={detection.RecallAt10Percent:0.0000}");
+            writer.WriteLine($"{prefix}recall@20%={detection.RecallAt20Percent:0.0000}");
+        }
+
+        writer.WriteLine($"test accuracy={TestAccuracy:0.0000}");
+        writer.WriteLine($"training seconds={Training.TotalSeconds:0.0}");
+        writer.WriteLine($"scoring seconds={Scoring.TotalSeconds:0.0}");
+        writer.WriteLine($"explaining seconds={Explaining.TotalSeconds:0.0}");
+    }
+}
