@@ -155,6 +155,11 @@ public sealed record Examples
         try
         {
             ids = Ids;
+            var count = _defaultIds().Length;
+            if (ids.Count != count)
+            {
+                problem = $"there are {ids.Count} ids for {count} examples. Give one id for each example.";
+            }
         }
         catch (InfluenceException exception)
         {

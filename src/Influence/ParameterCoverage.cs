@@ -5,7 +5,7 @@ namespace Influence;
 /// <summary>How one parameter's per-example gradient is taken.</summary>
 /// <param name="Name">The parameter's name, as <c>named_parameters()</c> gives it; tied ones are joined by " = ".</param>
 /// <param name="Count">The number of its elements.</param>
-/// <param name="Method">The layer rule's name, <c>"single examples"</c>, <c>"left out"</c> or <c>"unused"</c>.</param>
+/// <param name="Method">The layer rule's name, <c>"single examples"</c> or <c>"left out"</c>.</param>
 /// <param name="Note">Why it is not taken by a rule; else empty.</param>
 public sealed record CoveredParameter(string Name, long Count, string Method, string Note = "");
 
@@ -15,7 +15,6 @@ public sealed class ParameterCoverage : IDisplay
 {
     internal const string SingleExamples = "single examples";
     internal const string LeftOut = "left out";
-    internal const string Unused = "unused";
 
     internal ParameterCoverage(IReadOnlyList<CoveredParameter> parameters) => Parameters = parameters;
 
@@ -23,7 +22,7 @@ public sealed class ParameterCoverage : IDisplay
     public IReadOnlyList<CoveredParameter> Parameters { get; }
 
     /// <summary>Elements whose gradients come from a layer rule: one pass for the whole batch.</summary>
-    public long ByRule => Parameters.Where(p => p.Method is not (SingleExamples or LeftOut or Unused)).Sum(p => p.Count);
+    public long ByRule => Parameters.Where(p => p.Method is not (SingleExamples or LeftOut)).Sum(p => p.Count);
 
     /// <summary>Elements whose gradients come from one backward pass for each example.</summary>
     public long BySingleExamples => Sum(SingleExamples);
@@ -34,7 +33,7 @@ public sealed class ParameterCoverage : IDisplay
     /// <summary>All trainable elements.</summary>
     public long Total => Parameters.Sum(p => p.Count);
 
-    /// <summary>The share of trainable elements that the scores take into account (unused ones have gradient zero).</summary>
+    /// <summary>The share of trainable elements that the scores take into account.</summary>
     public double Fraction => Total == 0 ? 0 : 1 - ((double)NotIncluded / Total);
 
     /// <summary>A table of the parameters.</summary>

@@ -177,7 +177,13 @@ public sealed class InfluenceScoresTests : IDisposable
 
     private static ScoreMetadata Metadata() => new()
     {
-        Estimator = "TracIn", Unit = "a unit", Checkpoints = "step 5: 0.1", Layers = "last layer", Coverage = 0.1, LossReduction = "sum", Sign = "plus",
+        Estimator = "TracIn",
+        Unit = "a unit",
+        Checkpoints = "step 5: 0.1",
+        Layers = "last layer",
+        Coverage = 0.1,
+        LossReduction = "sum",
+        Sign = "plus",
     };
 
     private static void Refused(string words, Action act) =>

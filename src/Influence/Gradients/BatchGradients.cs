@@ -11,10 +11,10 @@ internal sealed class BatchGradients : IDisposable
 {
     private readonly DisposeScope _scope;
 
-    public BatchGradients(DisposeScope scope, ExampleBatch batch, ScalarType dtype, Device device)
+    public BatchGradients(DisposeScope scope, IReadOnlyList<long> ids, ScalarType dtype, Device device)
     {
         _scope = scope;
-        Ids = batch.Ids;
+        Ids = ids;
         Dtype = dtype;
         Device = device;
     }

@@ -33,7 +33,7 @@ internal sealed class CaptureAudit(GradientSession session)
 
         // A tied weight goes by rules only if every layer that holds it has one.
         var single = WithTies(chosen.Except(byRule), chosen);
-        byRule = [.. byRule.Except(single).Where(p => called.Contains(session.Layers[p.Owner]))];
+        byRule = [.. byRule.Except(single)];
         var notes = single.ToDictionary(p => p, p => session.BeyondRule.GetValueOrDefault(p.Owner, "tied to a parameter without a rule"));
 
         // The loss's own rounding: softmax cross-entropy in float32 loses what is below 1e-7 of 1.
@@ -53,8 +53,9 @@ internal sealed class CaptureAudit(GradientSession session)
             notes[parameter] = "what its layer saw does not give its gradient: is the weight also used outside the layer?";
         }
 
-        var used = single.Where(p => reference.Any(r => r.ContainsKey(p.Storage))).ToList();
-        session.Configure(mode, byRule, used, Report(chosen, byRule, used, notes));
+        // What the two examples do not reach stays in: others may reach it.
+        var idle = chosen.Where(p => reference.All(r => !r.ContainsKey(p.Storage))).ToHashSet();
+        session.Configure(mode, byRule, single, Report(chosen, byRule, single, idle, notes));
     }
 
     /// <summary>The two examples with the largest losses: their gradients are far from rounding. One example serves twice.</summary>
@@ -178,7 +179,8 @@ internal sealed class CaptureAudit(GradientSession session)
             var parts = batch.Blocks[k]?.Dense();
             for (var p = 0; p < block.Parameters.Count; p++)
             {
-                var differs = Enumerable.Range(0, 2).Any(i =>
+                // A layer that saw other rows than the two examples' is not told apart by example.
+                var differs = (parts is not null && parts[p].shape[0] != 2) || Enumerable.Range(0, 2).Any(i =>
                 {
                     reference[i].TryGetValue(block.Parameters[p].Storage, out var expected);
                     var captured = parts?[p].select(0, i);
@@ -213,7 +215,11 @@ internal sealed class CaptureAudit(GradientSession session)
     }
 
     private ParameterCoverage Report(
-        IReadOnlyList<ModelParameter> chosen, List<ModelParameter> byRule, List<ModelParameter> single, Dictionary<ModelParameter, string> notes)
+        IReadOnlyList<ModelParameter> chosen,
+        List<ModelParameter> byRule,
+        List<ModelParameter> single,
+        HashSet<ModelParameter> idle,
+        Dictionary<ModelParameter, string> notes)
     {
         return new ParameterCoverage([.. session.Trainable.GroupBy(p => p.Storage).Select(Row)]);
 
@@ -222,10 +228,11 @@ internal sealed class CaptureAudit(GradientSession session)
             var name = string.Join(" = ", tied.Select(p => p.Name));
             var first = tied.First();
             var rules = tied.Where(byRule.Contains).Select(p => session.Layers[p.Owner].Rule.Name).Distinct().ToList();
-            return rules.Count > 0 ? new CoveredParameter(name, first.Count, string.Join(" + ", rules))
-                : tied.Any(single.Contains) ? new CoveredParameter(name, first.Count, ParameterCoverage.SingleExamples, notes[tied.First(single.Contains)])
-                : !tied.Any(chosen.Contains) ? new CoveredParameter(name, first.Count, ParameterCoverage.LeftOut)
-                : new CoveredParameter(name, first.Count, ParameterCoverage.Unused, "the loss of the first examples does not depend on it");
+            var note = tied.All(idle.Contains) ? "the loss of the first examples does not depend on it" : string.Empty;
+            return !tied.Any(chosen.Contains) ? new CoveredParameter(name, first.Count, ParameterCoverage.LeftOut)
+                : tied.Any(single.Contains) ? new CoveredParameter(
+                    name, first.Count, ParameterCoverage.SingleExamples, note.Length > 0 ? $"{notes[tied.First(single.Contains)]}; {note}" : notes[tied.First(single.Contains)])
+                : new CoveredParameter(name, first.Count, string.Join(" + ", rules), note);
         }
     }
 }

@@ -80,11 +80,46 @@ internal sealed class GradientProducts(GradientSession session, long memoryBudge
         Tensor totals, QueryGradients queries, Examples train, Examples allQueries, int firstQuery, double weight, int examplesAtOnce, ProgressReporter progress)
     {
         var queryNorms = cosine ? queries.Norms().unsqueeze(1) : null;                  // [Q, 1]
+        IReadOnlyList<long> queryIds = [.. allQueries.Ids.Skip(firstQuery).Take((int)queries.Count)];
         long first = 0;
+        using var waiting = new JoinedBatches();
         foreach (var examples in SubBatches(train, examplesAtOnce))
         {
             progress.Token.ThrowIfCancellationRequested();
-            using var batch = session.Capture(examples, LossKind.Training);
+            using (var batch = session.Capture(examples, LossKind.Training))
+            {
+                if (!JoinedBatches.Takes(batch))
+                {
+                    FlushWaiting();
+                    AddProducts(batch);
+                }
+                else
+                {
+                    waiting.Add(batch);
+                }
+            }
+
+            if (waiting.Count >= JoinedBatches.Enough)
+            {
+                FlushWaiting();
+            }
+
+            progress.Add(examples.Count);
+        }
+
+        FlushWaiting();
+
+        void FlushWaiting()
+        {
+            if (waiting.Count > 0)
+            {
+                using var joined = waiting.Take();
+                AddProducts(joined);
+            }
+        }
+
+        void AddProducts(BatchGradients batch)
+        {
             var squares = cosine ? zeros([batch.Count], batch.Dtype, batch.Device) : null;
             var products = queries.Dot(batch, squares);                                 // [Q, B]
             if (queryNorms is not null && squares is not null)
@@ -95,12 +130,11 @@ internal sealed class GradientProducts(GradientSession session, long memoryBudge
 
             if (AnyNotFinite(products))
             {
-                ThrowNotFinite(products, examples.Ids, [.. allQueries.Ids.Skip(firstQuery).Take((int)queries.Count)]);
+                ThrowNotFinite(products, batch.Ids, queryIds);
             }
 
             totals.narrow(1, first, batch.Count).add_(products.cpu(), weight);
             first += batch.Count;
-            progress.Add(batch.Count);
         }
     }
 

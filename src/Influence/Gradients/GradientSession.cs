@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using TorchSharp;
+using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace Influence.Gradients;
@@ -90,7 +91,7 @@ internal sealed class GradientSession : IDisposable
         var scope = NewDisposeScope();
         try
         {
-            var result = new BatchGradients(scope, batch, Dtype, Device);
+            var result = new BatchGradients(scope, batch.Ids, Dtype, Device);
             var blocks = new List<BlockGradients?>(_blocks.Count + _single.Count);
             blocks.AddRange(CaptureLayers(scope, batch, kind));
             blocks.AddRange(_single.Capture(batch, kind));
@@ -145,6 +146,13 @@ internal sealed class GradientSession : IDisposable
         {
             calls[layer] = layer.CallsWith(gradients.AsSpan(next, layer.Calls), mask);
             next += layer.Calls;
+            if (calls[layer].FirstOrDefault(call => call.OutputGradient.shape[0] != batch.Count * call.RowsPerExample) is { } odd && !_auditing)
+            {
+                throw new InfluenceException(
+                    $"{layer.Path} ({layer.Rule.Name}) saw {odd.OutputGradient.shape[0]} rows for a batch of {batch.Count} examples, though it saw " +
+                    $"{odd.RowsPerExample} for each of the first two. A layer that is given some of the examples only cannot be told apart by example; " +
+                    "leave it out: Layers = LayerSelection.Where(...).");
+            }
         }
 
         GC.KeepAlive(taps);
@@ -239,6 +247,17 @@ internal sealed class GradientSession : IDisposable
         {
             throw new InfluenceException(
                 "The model has no trainable parameter: none has requires_grad set. Write model.requires_grad_(true), or check that its layers are registered (RegisterComponents()).");
+        }
+
+        var mixing = ModelParameter.Modules(Task.Model)
+            .Where(m => m.Module is BatchNorm { track_running_stats: false })
+            .Select(m => $"{(m.Path.Length == 0 ? "the model" : m.Path)} ({m.Module.GetName()})")
+            .ToList();
+        if (mixing.Count > 0)
+        {
+            throw new InfluenceException(
+                $"Without running statistics a BatchNorm mixes the examples of a batch in evaluation mode too: {InfluenceException.List(mixing)}. " +
+                "Write track_running_stats: true, or use GroupNorm or LayerNorm.");
         }
 
         var random = ModelParameter.Modules(Task.Model)

@@ -37,8 +37,8 @@ public class InvarianceTests
 
         long[] order = [7, 2, 9, 0, 10, 4, 1, 8, 3, 6, 5];
         var index = tensor(order);
-        var permuted = Examples.FromTensors(("x", c.X.index_select(0, index)), ("y", c.Y.index_select(0, index)))
-            with { Ids = order, BatchSize = 4 };
+        var permuted = Examples.FromTensors(("x", c.X.index_select(0, index)), ("y", c.Y.index_select(0, index)));
+        permuted = permuted with { Ids = order, BatchSize = 4 };
         using var scores = new TracIn().Score(c.Task(), permuted, c.Queries);
 
         Assert.Equal(order, scores.TrainIds);
