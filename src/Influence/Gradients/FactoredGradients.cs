@@ -22,6 +22,22 @@ internal sealed class FactoredGradients(
     /// <summary>a, <c>[B, T, I]</c>.</summary>
     public Tensor Activation => _activation ??= activation();
 
+    /// <summary>
+    /// a with a column of ones where the bias takes part, <c>[B, T, I + 1]</c>: the bias is then one more input, and ghost
+    /// products need no pass of their own for it. A new tensor at each call.
+    /// </summary>
+    public Tensor ActivationWithBias()
+    {
+        if (!bias)
+        {
+            return Activation.clone();
+        }
+
+        var extended = ones([Examples, Positions, inputs + 1], outputGradient.dtype, outputGradient.device);
+        extended.narrow(2, 0, inputs).copy_(Activation);
+        return extended;
+    }
+
     /// <summary>d, <c>[B, T, O]</c>.</summary>
     public Tensor OutputGradient => outputGradient;
 

@@ -229,7 +229,10 @@ internal sealed class GradientSession : IDisposable
                     _auditing = true;
                     new CaptureAudit(this).Run(batch);
                     _auditing = false;
-                    Capture(batch.Pick([0]), kind).Dispose();
+                    if (Task.PositionMask is not null)
+                    {
+                        Capture(batch.Pick([0]), kind).Dispose();
+                    }
                 }
             }
         }

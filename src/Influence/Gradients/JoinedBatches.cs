@@ -10,7 +10,7 @@ namespace Influence.Gradients;
 internal sealed class JoinedBatches : IDisposable
 {
     /// <summary>Products of this many examples run at full speed; more would only take memory.</summary>
-    public const int Enough = 1024;
+    public const int Enough = 2048;
 
     private readonly DisposeScope _owned = NewDisposeScope();
     private readonly List<List<(Tensor Activation, Tensor OutputGradient)>> _factors = [];
@@ -51,10 +51,10 @@ internal sealed class JoinedBatches : IDisposable
         var blocks = new List<BlockGradients?>(_factors.Count);
         for (var k = 0; k < _factors.Count; k++)
         {
-            var like = (FactoredGradients)_first!.Blocks[k]!;
             var activation = cat([.. _factors[k].Select(f => f.Activation)], 0);
             var outputGradient = cat([.. _factors[k].Select(f => f.OutputGradient)], 0);
-            blocks.Add(new FactoredGradients(() => activation, outputGradient, like.Inputs, weight: true, like.Bias));
+            var bias = ((FactoredGradients)_first!.Blocks[k]!).Bias;
+            blocks.Add(new FactoredGradients(() => activation, outputGradient, activation.shape[2], weight: true, bias));
         }
 
         var joined = new BatchGradients(scope, [.. _ids], _first!.Dtype, _first.Device) { Blocks = blocks };

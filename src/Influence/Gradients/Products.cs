@@ -6,25 +6,20 @@ namespace Influence.Gradients;
 /// <summary>The contractions themselves; each adds the products of Q queries with B training examples to <c>[Q, B]</c>.</summary>
 internal static class Products
 {
-    /// <summary>sum over t, t' of (a_t . a_t' + bias)(d_t . d_t'): the ghost product.</summary>
+    /// <summary>sum over t, t' of (a_t . a_t')(d_t . d_t'), the bias as one more input of a: the ghost product.</summary>
     public static void AddGhost(Tensor products, Tensor queryA, Tensor queryD, FactoredGradients train, long examplesAtOnce)
     {
         var (q, tq) = (queryA.shape[0], queryA.shape[1]);
-        var activation = train.Activation;
+        var activation = train.Bias ? train.ActivationWithBias() : train.Activation;
         for (long start = 0; start < train.Examples; start += examplesAtOnce)
         {
             using var scope = NewDisposeScope();
             var b = Math.Min(examplesAtOnce, train.Examples - start);
-            var a = activation.narrow(0, start, b);                                     // [b, T, I]
+            var a = activation.narrow(0, start, b);                                     // [b, T, I (+1)]
             var d = train.OutputGradient.narrow(0, start, b);                           // [b, T, O]
             var target = products.narrow(1, start, b);                                  // [Q, b]
             var aa = Gram(queryA, a);                                                   // [Q*Tq, b*T]
             var dd = Gram(queryD, d);
-            if (train.Bias)
-            {
-                aa.add_(1);
-            }
-
             if (tq == 1 && train.Positions == 1)
             {
                 target.addcmul_(aa, dd, 1);

@@ -42,10 +42,10 @@ internal sealed class QueryGradients : IDisposable
                 case null:
                     break;
                 case FactoredGradients f when _plan[k] == Contraction.Ghost:
-                    _parts[k].Add(Keep(f.Activation, f.OutputGradient));
+                    _parts[k].Add(new Part(Count, Own(f.ActivationWithBias()), Own(f.OutputGradient.clone())));
                     break;
                 case TokenGradients tokens when _plan[k] == Contraction.Rows:
-                    _parts[k].Add(Keep(tokens.Tokens, tokens.OutputGradient));
+                    _parts[k].Add(new Part(Count, Own(tokens.Tokens.clone()), Own(tokens.OutputGradient.clone())));
                     break;
                 case var block:
                     KeepDense(k, block);
@@ -136,8 +136,6 @@ internal sealed class QueryGradients : IDisposable
     }
 
     public void Dispose() => _owned.Dispose();
-
-    private Part Keep(Tensor first, Tensor second) => new(Count, Own(first.clone()), Own(second.clone()));
 
     private Tensor Own(Tensor tensor)
     {
