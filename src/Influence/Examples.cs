@@ -82,7 +82,7 @@ public sealed record Examples
     {
         ArgumentNullException.ThrowIfNull(loader);
         return new Examples(
-            _ => loader.Select(batch => (batch.Keys.ToArray(), batch.Values.ToArray(), false)),
+            _ => loader.Select(batch => (batch.Keys.ToArray(), batch.Values.ToArray(), !loader.DisposeBatch)),
             () => SamplerIds(loader));
     }
 
@@ -94,7 +94,7 @@ public sealed record Examples
     {
         ArgumentNullException.ThrowIfNull(loader);
         return new Examples(
-            _ => loader.Select(batch => (batch.Select((_, i) => Name(i)).ToArray(), batch.ToArray(), false)),
+            _ => loader.Select(batch => (batch.Select((_, i) => Name(i)).ToArray(), batch.ToArray(), !loader.DisposeBatch)),
             () => SamplerIds(loader));
     }
 

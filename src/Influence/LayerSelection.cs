@@ -17,7 +17,8 @@ public sealed class LayerSelection
     public static LayerSelection All { get; } = new("all layers", _ => true);
 
     /// <summary>
-    /// Only the layer that is called last in the forward pass: no backward pass through the rest of the model is run.
+    /// Only the layer that is called last in the forward pass: no backward pass through the rest of the model is run
+    /// (unless its weight is tied to an earlier layer's: that gradient is whole, and slow).
     /// </summary>
     public static LayerSelection Last { get; } = new("last layer", _ => true, lastOnly: true);
 

@@ -21,16 +21,13 @@ internal static partial class Log
     public static void CheckpointSaved(ILogger? logger, string path, long step) =>
         CheckpointSavedCore(logger ?? NullLogger.Instance, path, step);
 
-    public static void CheckpointIgnored(ILogger? logger, string path, string reason) =>
-        CheckpointIgnoredCore(logger ?? NullLogger.Instance, path, reason);
-
     [LoggerMessage(1, LogLevel.Information,
         "Gradients: {ByRule} parameters by layer rules, {Single} by single examples, {LeftOut} left out (checked in {Milliseconds:0} ms)")]
     private static partial void AuditDoneCore(ILogger logger, long byRule, long single, long leftOut, double milliseconds);
 
     [LoggerMessage(2, LogLevel.Warning,
         "{Parameter} ({Count} elements) is taken by single-example autograd, one more forward and backward pass for every example: {Reason}. " +
-        "To leave it out: Layers = LayerSelection.Where(name => name != \"{Parameter}\")")]
+        "To leave it out: Layers = LayerSelection.Where(...)")]
     private static partial void SingleExamplesCore(ILogger logger, string parameter, long count, string reason);
 
     [LoggerMessage(3, LogLevel.Debug, "Contractions: {Plan}; {QueriesAtOnce} queries at once")]
@@ -41,7 +38,4 @@ internal static partial class Log
 
     [LoggerMessage(5, LogLevel.Information, "Checkpoint {Path} at step {Step}")]
     private static partial void CheckpointSavedCore(ILogger logger, string path, long step);
-
-    [LoggerMessage(6, LogLevel.Warning, "Checkpoint file {Path} is passed over: {Reason}")]
-    private static partial void CheckpointIgnoredCore(ILogger logger, string path, string reason);
 }

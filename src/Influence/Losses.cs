@@ -54,7 +54,7 @@ public static class Losses
     /// Binary cross-entropy on logits, -y log s(z) - (1-y) log s(-z); no term of its gradient cancels.
     /// </summary>
     /// <param name="logits"><c>[B]</c> or <c>[B, ...]</c>.</param>
-    /// <param name="targets">Probabilities 0 to 1 of the logits' shape (any dtype).</param>
+    /// <param name="targets">Probabilities 0 to 1 of the logits' shape; integers are converted.</param>
     /// <returns>One loss per example, summed over its outputs, <c>[B]</c>, in nats.</returns>
     /// <exception cref="InfluenceException">Shapes that differ, or targets outside 0 to 1.</exception>
     public static Tensor BinaryCrossEntropy(Tensor logits, Tensor targets)
@@ -73,7 +73,7 @@ public static class Losses
 
     /// <summary>Squared error, the sum over an example's outputs of (prediction - target)^2; no factor one half.</summary>
     /// <param name="predictions"><c>[B]</c> or <c>[B, ...]</c>.</param>
-    /// <param name="targets">Of the predictions' shape (any dtype).</param>
+    /// <param name="targets">Of the predictions' shape; integers are converted.</param>
     /// <returns>One loss per example, <c>[B]</c>.</returns>
     /// <exception cref="InfluenceException">Shapes that differ.</exception>
     public static Tensor SquaredError(Tensor predictions, Tensor targets)

@@ -6,7 +6,7 @@ namespace Influence;
 /// <param name="Name">The parameter's name, as <c>named_parameters()</c> gives it; tied ones are joined by " = ".</param>
 /// <param name="Count">The number of its elements.</param>
 /// <param name="Method">The layer rule's name, <c>"single examples"</c> or <c>"left out"</c>.</param>
-/// <param name="Note">Why it is not taken by a rule; else empty.</param>
+/// <param name="Note">Why it is not taken by a rule, or that the first examples do not reach it; else empty.</param>
 public sealed record CoveredParameter(string Name, long Count, string Method, string Note = "");
 
 /// <summary>Which trainable parameters take part in the scores, and how their gradients are taken.</summary>

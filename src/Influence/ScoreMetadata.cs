@@ -7,7 +7,7 @@ public sealed record ScoreMetadata
 {
     private const string Prefix = "influence.";
 
-    /// <summary>The estimator and its settings, for example <c>TracIn (dot)</c>.</summary>
+    /// <summary>The estimator and its settings, for example <c>TracIn (cosine)</c>.</summary>
     public required string Estimator { get; init; }
 
     /// <summary>The checkpoints that were summed over, with their learning rates.</summary>

@@ -29,15 +29,16 @@ public static class ExampleLosses
         InfluenceException.ThrowIfAny([.. examples.Problems("examples")]);
         using var noGrad = no_grad();
         using var whole = NewDisposeScope();
-        var (dtype, device) = task.Model.parameters().Select(p => (p.dtype, p.device)).First();
-        var losses = new LossEvaluator(task, dtype, device);
+        var trainable = ModelParameter.Find(task.Model);
+        ModelChecks.Run(task.Model, trainable);
+        var losses = new LossEvaluator(task, trainable[0].Value.dtype, trainable[0].Value.device);
         var reporter = new ProgressReporter(progress, "losses", 1, examples.Count, cancellationToken);
         var values = new List<double>(examples.Count);
         foreach (var batch in examples.Batches())
         {
             cancellationToken.ThrowIfCancellationRequested();
             using var scope = NewDisposeScope();
-            values.AddRange(losses.Evaluate(batch, LossKind.Training).to_type(ScalarType.Float64).cpu().data<double>().ToArray());
+            values.AddRange(losses.Evaluate(batch, LossKind.Training).cpu().to_type(ScalarType.Float64).data<double>().ToArray());
             reporter.Add(batch.Count);
         }
 

@@ -23,7 +23,7 @@ public enum GradientSimilarity
 /// <remarks>
 /// <para>Without checkpoints: the gradient dot product (or cosine) at the model's current weights, with weight 1.</para>
 /// <para>
-/// Unit: the change of the measurement, to first order, by one SGD step on the example alone at each checkpoint. Multiply by
+/// Unit: the fall of the measurement, to first order, by one SGD step on the example alone at each checkpoint. Multiply by
 /// the number of times the example was visited between checkpoints, over the batch size, for the scale of the run.
 /// </para>
 /// <para>
@@ -120,7 +120,7 @@ public sealed record TracIn
         var problems = new List<string>();
         foreach (var (examples, role) in inputs)
         {
-            ArgumentNullException.ThrowIfNull(examples, role);
+            ArgumentNullException.ThrowIfNull(examples);
             problems.AddRange(examples.Problems(role));
         }
 
@@ -165,8 +165,9 @@ public sealed record TracIn
         Checkpoints = Checkpoints.Count == 0
             ? "current weights, weight 1"
             : string.Join("; ", Checkpoints.Select(c => string.Create(CultureInfo.InvariantCulture, $"step {c.Step}: {c.LearningRate:R}"))),
+        Sign = self ? "high = the model had to learn the example by heart" : new ScoreMetadata { Estimator = Name, Unit = Name }.Sign,
         Unit = Similarity == GradientSimilarity.Cosine
-            ? "cosine, weighted by the learning rate"
+            ? Checkpoints.Count == 0 ? "cosine" : "sum of cosines, each times its checkpoint's learning rate"
             : "fall of the measurement, to first order, by one SGD step on the example alone at each checkpoint",
         Layers = task.Layers.Description,
         Coverage = coverage.Fraction,

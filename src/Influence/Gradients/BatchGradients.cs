@@ -38,7 +38,9 @@ internal sealed class BatchGradients : IDisposable
         {
             if (block is not null)
             {
+                using var scope = NewDisposeScope();
                 total.add_(block.SquaredNorms());
+                block.Release();
             }
         }
 

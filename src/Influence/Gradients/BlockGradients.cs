@@ -22,8 +22,8 @@ internal abstract class BlockGradients(long examples)
     /// <summary>The squared L2 norm of each example's gradient, <c>[B]</c>.</summary>
     public abstract Tensor SquaredNorms();
 
-    /// <summary>Drops what <see cref="Dense"/> made.</summary>
-    public void ReleaseDense()
+    /// <summary>Drops everything that was made and kept; it is made anew when it is asked for again.</summary>
+    public virtual void Release()
     {
         foreach (var part in _dense ?? [])
         {

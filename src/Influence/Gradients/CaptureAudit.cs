@@ -13,102 +13,141 @@ internal sealed class CaptureAudit(GradientSession session)
     /// <summary>How many examples of the first batch the two are picked from.</summary>
     public const int Candidates = 32;
 
-    public void Run(ExampleBatch first)
-    {
-        var pair = PickPair(first, out var loss);
-        var (one, other) = (pair.Pick([0]), pair.Pick([1]));
-        CheckLoss(pair, one, other);
+    private readonly List<Side> _sides = [];
 
-        var called = FindLayouts(one, pair);
-        var chosen = session.Task.Layers.LastOnly ? LastLayer(called) : session.Selected;
-        var reference = new[] { Reference(one, chosen), Reference(other, chosen) };
-        if (reference.All(r => r.Count == 0))
+    /// <summary>Audits the training loss, and the measurement on queries where there are any.</summary>
+    public void Run(ExampleBatch train, ExampleBatch? queries)
+    {
+        // Without a measurement of its own the queries' loss is the training loss: only its shapes can differ.
+        var ownMeasurement = session.Task.Measurement is not null;
+        var inPlace = Add(train, LossKind.Training, compare: true);
+        if (queries is not null)
         {
-            throw new InfluenceException(
-                "TrainingLoss does not depend on any of the model's selected parameters. Does the loss delegate use this model, detach its output, or run under no_grad()?");
+            inPlace |= Add(queries, LossKind.Measurement, ownMeasurement);
         }
 
-        var byRule = chosen.Where(p => session.Layers.TryGetValue(p.Owner, out var layer) && layer.Rule.Covers(p.LocalName)).ToList();
-        CheckForward(byRule, called, reference);
+        var called = _sides[0].Called;
+        var chosen = session.Task.Layers.LastOnly ? LastLayer(called) : session.Selected;
+        foreach (var side in _sides.Where(s => s.Compare))
+        {
+            side.References = [Reference(side.One, side.Kind, chosen), Reference(side.Other, side.Kind, chosen)];
+            CheckReached(side);
+        }
+
+        var byRule = chosen.Where(p => session.Layers.ContainsKey(p.Owner)).ToList();
+        foreach (var side in _sides.Where(s => s.Compare))
+        {
+            CheckForward(byRule, side);
+        }
+
+        var notes = new Dictionary<ModelParameter, string>();
+        var single = new List<ModelParameter>();
 
         // A tied weight goes by rules only if every layer that holds it has one.
-        var single = WithTies(chosen.Except(byRule), chosen);
-        byRule = [.. byRule.Except(single)];
-        var notes = single.ToDictionary(p => p, p => session.BeyondRule.GetValueOrDefault(p.Owner, "tied to a parameter without a rule"));
+        ToSingle(chosen.Except(byRule).ToList(), p => session.BeyondRule.GetValueOrDefault(p.Owner, "tied to a parameter without a rule"));
+        ToSingle(byRule.Where(p => session.Layers[p.Owner].IsShared && !MeetsItsPositions(session.Layers[p.Owner])).ToList(), _ => "its layer's input has no example axis");
 
-        // The loss's own rounding: softmax cross-entropy in float32 loses what is below 1e-7 of 1.
-        var tolerance = session.Dtype == ScalarType.Float64 ? 1e-6 + (1e-14 / Math.Max(loss, 1e-14)) : 1e-2 + (3e-6 / Math.Max(loss, 1e-9));
-        var mode = TapMode.Share;
-        var wrong = Differing(pair, byRule, mode, reference, tolerance);
-        if (wrong.Count > 0)
+        var mode = inPlace ? TapMode.Copy : TapMode.Share;
+        var wrong = Differing(byRule, mode);
+        if (wrong is null && byRule.Any(p => session.Layers[p.Owner].IsShared))
+        {
+            // Giving a shared layer's output an example axis does not suit every use of it.
+            ToSingle(byRule.Where(p => session.Layers[p.Owner].IsShared).ToList(), _ => "its layer's input has no example axis");
+            wrong = Differing(byRule, mode);
+        }
+
+        if (wrong is null or { Count: > 0 })
         {
             mode = TapMode.Copy;
-            wrong = Differing(pair, byRule, mode, reference, tolerance);
+            wrong = Differing(byRule, mode, rethrow: true);
         }
 
-        foreach (var parameter in WithTies(wrong, chosen))
-        {
-            byRule.Remove(parameter);
-            single.Add(parameter);
-            notes[parameter] = "what its layer saw does not give its gradient: is the weight also used outside the layer?";
-        }
+        ToSingle(wrong!, _ => "what its layer saw does not give its gradient: is the weight also used outside the layer?");
 
-        // What the two examples do not reach stays in: others may reach it.
-        var idle = chosen.Where(p => reference.All(r => !r.ContainsKey(p.Storage))).ToHashSet();
+        // What the examples do not reach stays in: others may reach it.
+        var idle = chosen.Where(p => _sides.All(s => s.References.All(r => !r.ContainsKey(p.Storage)))).ToHashSet();
         session.Configure(mode, byRule, single, Report(chosen, byRule, single, idle, notes));
+
+        void ToSingle(IReadOnlyList<ModelParameter> parameters, Func<ModelParameter, string> why)
+        {
+            foreach (var parameter in WithTies(parameters, chosen).Where(p => !single.Contains(p)))
+            {
+                byRule.Remove(parameter);
+                single.Add(parameter);
+                notes[parameter] = why(parameter);
+            }
+        }
     }
 
-    /// <summary>The two examples with the largest losses: their gradients are far from rounding. One example serves twice.</summary>
-    private ExampleBatch PickPair(ExampleBatch first, out double loss)
+    /// <summary>Picks two examples and checks their loss; returns whether the model writes to layers' inputs or outputs in place.</summary>
+    private bool Add(ExampleBatch first, LossKind kind, bool compare)
     {
         using var noGrad = no_grad();
         var candidates = first.Pick([.. Enumerable.Range(0, Math.Min(first.Count, Candidates))]);
-        var losses = session.Losses.Evaluate(candidates, LossKind.Training).to_type(ScalarType.Float64).cpu().data<double>().ToArray();
+        var inPlace = session.WritesInPlace(candidates, kind, out var losses);
+
+        // The largest losses: their gradients are far from rounding. One example serves twice.
         var order = Enumerable.Range(0, losses.Length).OrderByDescending(i => Math.Abs(losses[i])).Take(2).ToList();
-        loss = Math.Abs(losses[order[^1]]);
-        return candidates.Pick(order.Count == 2 ? order : [0, 0]);
+        var pair = candidates.Pick(order.Count == 2 ? order : [0, 0]);
+        var side = new Side(kind, compare, pair, pair.Pick([0]), pair.Pick([1]));
+        CheckLoss(side, [losses[order[0]], losses[order[^1]]]);
+        side.Called = FindLayouts(side);
+        _sides.Add(side);
+        return inPlace;
     }
 
-    private void CheckLoss(ExampleBatch pair, ExampleBatch one, ExampleBatch other)
+    private void CheckLoss(Side side, double[] among)
     {
-        using var noGrad = no_grad();
-        var together = Values(pair);
-        var again = Values(pair);
-        var alone = new[] { Values(one)[0], Values(other)[0] };
+        var together = session.LossValues(side.Pair, side.Kind);
+        var alone = new[] { session.LossValues(side.One, side.Kind)[0], session.LossValues(side.Other, side.Kind)[0] };
+        var rounding = session.Dtype == ScalarType.Float64 ? 1e-12 : 1e-6;
         for (var i = 0; i < 2; i++)
         {
-            var room = 1e-5 + (2e-3 * Math.Abs(together[i]));
-            if (Math.Abs(together[i] - again[i]) > room)
+            var room = rounding + (2e-3 * Math.Abs(together[i]));
+            if (Differ(alone[i], together[i]) || Differ(among[i], together[i]))
             {
-                throw new InfluenceException(
-                    $"TrainingLoss is random: the example with id {pair.Ids[i]} gave {together[i]:G5} and then {again[i]:G5}. Is dropout still on? Write model.eval() first.");
+                // Random or mixed? The same call again tells.
+                var again = session.LossValues(side.Pair, side.Kind)[i];
+                var name = side.Kind == LossKind.Training ? "TrainingLoss" : "Measurement";
+                throw new InfluenceException(Differ(again, together[i])
+                    ? $"{name} is random: the example with id {side.Pair.Ids[i]} gave {together[i]:G5} and then {again:G5}. Is dropout still on? Write model.eval() first."
+                    : $"The model mixes the examples of a batch: the example with id {side.Pair.Ids[i]} has {name} {alone[i]:G5} alone, {together[i]:G5} beside another " +
+                      $"and {among[i]:G5} among more. Per-example gradients then have no meaning. Look for statistics over the batch, or a mean inside the loss.");
             }
 
-            if (Math.Abs(together[i] - alone[i]) > room)
-            {
-                throw new InfluenceException(
-                    $"The model mixes the examples of a batch: the example with id {pair.Ids[i]} has loss {alone[i]:G5} alone and {together[i]:G5} beside another. " +
-                    "Per-example gradients then have no meaning. Look for statistics over the batch, or a mean inside the loss.");
-            }
+            bool Differ(double a, double b) => !(Math.Abs(a - b) <= room);
         }
-
-        double[] Values(ExampleBatch batch) =>
-            session.Losses.Evaluate(batch, LossKind.Training).to_type(ScalarType.Float64).cpu().data<double>().ToArray();
     }
 
     /// <summary>Compares shapes for one and for two examples; returns the layers in the order of their calls.</summary>
-    private List<TrackedLayer> FindLayouts(ExampleBatch one, ExampleBatch two)
+    private List<TrackedLayer> FindLayouts(Side side)
     {
-        session.WatchShapes(one);
+        session.WatchShapes(side.One, side.Kind);
         var single = session.Layers.Values.ToDictionary(layer => layer, layer => layer.Shapes.ToList());
-        var called = session.WatchShapes(two);
+        var called = session.WatchShapes(side.Pair, side.Kind);
         foreach (var (layer, shapes) in single)
         {
-            layer.Layouts = [.. shapes.Zip(layer.Shapes, (a, b) => LayerLayout.Find(a, b) ?? LayerLayout.BatchFirst)];
+            layer.Layouts[side.Kind] = [.. shapes.Zip(layer.Shapes, (a, b) => LayerLayout.Find(a, b) ?? LayerLayout.BatchFirst)];
+            layer.SharedShapes.AddRange(shapes.Zip(layer.Shapes).Where(p => p.First.AsSpan().SequenceEqual(p.Second)).Select(p => p.First));
+        }
+
+        foreach (var layer in session.Layers.Values)
+        {
+            side.Shapes.AddRange(layer.Shapes);
         }
 
         return called;
     }
+
+    /// <summary>
+    /// A table of positions, [T, D], is added to [B, T, D]: it can be given an example axis. A table of classes that is
+    /// multiplied with cannot, and a wrong shape in a matmul ends the process on TorchSharp.
+    /// </summary>
+    private bool MeetsItsPositions(TrackedLayer layer) => layer.SharedShapes.All(shared =>
+    {
+        var positions = shared.Length > 1 && shared[0] == 1 ? shared[1] : shared[0];
+        return _sides.All(side => side.Shapes.Any(s => s.Length >= 3 && s[0] == 2 && s[1] == positions && s[^1] == shared[^1]));
+    });
 
     private IReadOnlyList<ModelParameter> LastLayer(List<TrackedLayer> called)
     {
@@ -121,27 +160,38 @@ internal sealed class CaptureAudit(GradientSession session)
     }
 
     /// <summary>One example's gradients by plain autograd, flattened, by storage; unused parameters are absent.</summary>
-    private Dictionary<(nint, long, long), Tensor> Reference(ExampleBatch example, IReadOnlyList<ModelParameter> parameters)
+    private Dictionary<(nint, long, long), Tensor> Reference(ExampleBatch example, LossKind kind, IReadOnlyList<ModelParameter> parameters, int? among = null)
     {
+        using var scope = NewDisposeScope();
         var single = new SingleExampleGradients(parameters, session.Losses);
-        var gradients = single.Of(example, LossKind.Training);
+        var gradients = single.Of(example, kind, among);
         var found = new Dictionary<(nint, long, long), Tensor>();
         for (var k = 0; k < gradients.Count; k++)
         {
             if (gradients[k] is { } gradient)
             {
-                found.Add(single.Parameters[k].Storage, gradient.detach().reshape(-1));
+                found.Add(single.Parameters[k].Storage, gradient.detach().reshape(-1).MoveToOuterDisposeScope());
             }
         }
 
         return found;
     }
 
-    private void CheckForward(List<ModelParameter> byRule, List<TrackedLayer> called, Dictionary<(nint, long, long), Tensor>[] reference)
+    private static void CheckReached(Side side)
     {
-        var tied = byRule.GroupBy(p => p.Storage).Where(g => g.Any(p => called.Contains(session.Layers[p.Owner]))).Select(g => g.Key).ToHashSet();
+        if (side.References.All(r => r.Count == 0))
+        {
+            throw new InfluenceException(
+                $"{(side.Kind == LossKind.Training ? "TrainingLoss" : "Measurement")} does not depend on any of the model's selected parameters. " +
+                "Does the loss delegate use this model, detach its output, or run under no_grad()?");
+        }
+    }
+
+    private void CheckForward(List<ModelParameter> byRule, Side side)
+    {
+        var tied = byRule.GroupBy(p => p.Storage).Where(g => g.Any(p => side.Called.Contains(session.Layers[p.Owner]))).Select(g => g.Key).ToHashSet();
         var unseen = byRule
-            .Where(p => !called.Contains(session.Layers[p.Owner]) && !tied.Contains(p.Storage) && reference.Any(r => r.ContainsKey(p.Storage)))
+            .Where(p => !side.Called.Contains(session.Layers[p.Owner]) && !tied.Contains(p.Storage) && side.References.Any(r => r.ContainsKey(p.Storage)))
             .Select(p => $"{p.Path} ({session.Layers[p.Owner].Rule.Name})")
             .Distinct()
             .ToList();
@@ -153,26 +203,38 @@ internal sealed class CaptureAudit(GradientSession session)
         }
     }
 
-    /// <summary>The parameters of every block whose captured gradient differs from autograd's.</summary>
-    private List<ModelParameter> Differing(
-        ExampleBatch pair, List<ModelParameter> byRule, TapMode mode, Dictionary<(nint, long, long), Tensor>[] reference, double tolerance)
+    /// <summary>The parameters whose captured gradient differs from autograd's; null where the loss cannot be run with the hooks.</summary>
+    private List<ModelParameter>? Differing(List<ModelParameter> byRule, TapMode mode, bool rethrow = false)
     {
         session.Configure(mode, byRule, [], session.Coverage);
-        BatchGradients batch;
-        try
+        var wrong = new HashSet<ModelParameter>();
+        foreach (var side in _sides)
         {
-            batch = session.Capture(pair, LossKind.Training);
-        }
-        catch (InfluenceException) when (mode == TapMode.Share)
-        {
-            // An in-place operation on a tapped leaf is refused by autograd; copies allow it.
-            return byRule;
+            BatchGradients batch;
+            try
+            {
+                batch = session.Capture(side.Pair, side.Kind);
+            }
+            catch (InfluenceException) when (!rethrow)
+            {
+                return null;
+            }
+
+            using var owned = batch;
+            using var noGrad = no_grad();
+            if (side.Compare)
+            {
+                wrong.UnionWith(Differing(side, batch));
+            }
         }
 
-        using var owned = batch;
-        using var noGrad = no_grad();
-        var total = reference.Select(r => Math.Sqrt(r.Values.Sum(g => Square(g)))).ToArray();
-        var wrong = new List<ModelParameter>();
+        return [.. wrong];
+    }
+
+    private IEnumerable<ModelParameter> Differing(Side side, BatchGradients batch)
+    {
+        var total = side.References.Select(r => Math.Sqrt(r.Values.Sum(Square))).ToArray();
+        var noise = new Dictionary<(nint, long, long), Tensor>?[2];
         for (var k = 0; k < session.Blocks.Count; k++)
         {
             var block = session.Blocks[k];
@@ -180,33 +242,42 @@ internal sealed class CaptureAudit(GradientSession session)
             for (var p = 0; p < block.Parameters.Count; p++)
             {
                 // A layer that saw other rows than the two examples' is not told apart by example.
-                var differs = (parts is not null && parts[p].shape[0] != 2) || Enumerable.Range(0, 2).Any(i =>
+                if ((parts is not null && parts[p].shape[0] != 2) || Differs(0) || Differs(1))
                 {
-                    reference[i].TryGetValue(block.Parameters[p].Storage, out var expected);
-                    var captured = parts?[p].select(0, i);
-                    var error = (expected, captured) switch
-                    {
-                        (null, null) => 0,
-                        (null, not null) => Square(captured),
-                        (not null, null) => Square(expected),
-                        (not null, not null) => captured.numel() == expected.numel() ? Square(captured - expected) : double.PositiveInfinity,
-                    };
+                    yield return block.Parameters[p];
+                }
+
+                bool Differs(int i)
+                {
+                    var storage = block.Parameters[p].Storage;
+                    var expected = side.References[i].GetValueOrDefault(storage);
+                    var error = Error(parts?[p].select(0, i), expected);
                     var scale = Math.Max(expected is null ? 0 : Math.Sqrt(Square(expected)), 1e-3 * total[i]);
-                    return !(Math.Sqrt(error) <= tolerance * scale);
-                });
-                if (differs)
-                {
-                    wrong.Add(block.Parameters[p]);
+                    if (error <= (session.Dtype == ScalarType.Float64 ? 1e-6 : 1e-2) * scale)
+                    {
+                        return false;
+                    }
+
+                    // The loss's own rounding, as where softmax cancels: how much autograd's gradient moves when the
+                    // example stands beside another.
+                    noise[i] ??= Reference(side.Pair, side.Kind, block.Parameters.Concat(session.Selected).ToList(), among: i);
+                    return !(error <= Math.Min(4 * Error(noise[i]!.GetValueOrDefault(storage), expected), 0.5 * scale));
                 }
             }
 
-            batch.Blocks[k]?.ReleaseDense();
+            batch.Blocks[k]?.Release();
         }
-
-        return wrong;
-
-        static double Square(Tensor tensor) => tensor.to_type(ScalarType.Float64).square().sum().item<double>();
     }
+
+    private static double Error(Tensor? captured, Tensor? expected) => (captured, expected) switch
+    {
+        (null, null) => 0,
+        (not null, null) => Math.Sqrt(Square(captured)),
+        (null, not null) => Math.Sqrt(Square(expected)),
+        (not null, not null) => captured.numel() == expected.numel() ? Math.Sqrt(Square(captured - expected)) : double.PositiveInfinity,
+    };
+
+    private static double Square(Tensor tensor) => tensor.cpu().to_type(ScalarType.Float64).square().sum().item<double>();
 
     private static List<ModelParameter> WithTies(IEnumerable<ModelParameter> parameters, IReadOnlyList<ModelParameter> all)
     {
@@ -234,5 +305,15 @@ internal sealed class CaptureAudit(GradientSession session)
                     name, first.Count, ParameterCoverage.SingleExamples, note.Length > 0 ? $"{notes[tied.First(single.Contains)]}; {note}" : notes[tied.First(single.Contains)])
                 : new CoveredParameter(name, first.Count, string.Join(" + ", rules), note);
         }
+    }
+
+    /// <summary>Two examples under one of the task's delegates, and what plain autograd says of each alone.</summary>
+    private sealed record Side(LossKind Kind, bool Compare, ExampleBatch Pair, ExampleBatch One, ExampleBatch Other)
+    {
+        public List<TrackedLayer> Called { get; set; } = [];
+
+        public List<long[]> Shapes { get; } = [];
+
+        public Dictionary<(nint, long, long), Tensor>[] References { get; set; } = [];
     }
 }

@@ -42,9 +42,23 @@ internal sealed class ContractionPlanner(long memoryBudget, int elementSize)
     /// <summary>How many training examples may be captured at once, so that the largest block written out fits.</summary>
     public int ExamplesAtOnce(IReadOnlyList<BlockGradients?> blocks)
     {
-        var largest = blocks.OfType<FactoredGradients>().Select(f => (double)f.Inputs * f.Outputs).DefaultIfEmpty(1).Max();
+        var largest = blocks.Select(block => block switch
+        {
+            FactoredGradients f => Math.Max((double)f.Inputs * f.Outputs, f.Positions * (double)f.Inputs),
+            TokenGradients tokens => tokens.Tokens.shape[1] * (double)tokens.Width,
+            TiedGradients => 2 * DenseSize(block),
+            not null => DenseSize(block),
+            null => 1.0,
+        }).DefaultIfEmpty(1).Max();
         return (int)Math.Clamp(memoryBudget / 4 / (largest * elementSize), 1, int.MaxValue / 2);
     }
+
+    /// <summary>How many rows of an embedding table may be written out at once for so many examples on both sides.</summary>
+    public long RowsAtOnce(long examples, long width) => Math.Max(1, (long)(memoryBudget / 8 / ((double)examples * width * elementSize * 2)));
+
+    /// <summary>How many examples may wait to be joined, so many numbers each.</summary>
+    public long ExamplesToJoin(double numbersPerExample) =>
+        (long)Math.Clamp(memoryBudget / 8 / (numbersPerExample * elementSize * 2), 1, JoinedBatches.Enough);
 
     /// <summary>How many training examples a ghost product over positions may take at once.</summary>
     public long GhostExamplesAtOnce(long queries, long queryPositions, long positions) =>

@@ -18,6 +18,8 @@ internal sealed class EmbeddingRule : LayerRule
 
     public override string Name => "Embedding";
 
+    public override bool PositionsLead => true;
+
     /// <summary>
     /// TorchSharp does not tell a layer's padding index or whether it scales by frequency, but one small backward pass
     /// does: look every row up twice and see what gradient it gets (2 as a rule, 0 the padding row, 1 when scaled).
@@ -29,6 +31,7 @@ internal sealed class EmbeddingRule : LayerRule
         var weight = embedding.get_parameter("weight") ?? throw new InfluenceException("An embedding without a weight.");
         var rows = weight.shape[0];
         var wasTrainable = weight.requires_grad;
+        var before = weight.detach().clone();
         Tensor received;
         try
         {
@@ -43,7 +46,15 @@ internal sealed class EmbeddingRule : LayerRule
             weight.requires_grad = wasTrainable;
         }
 
-        var column0 = (received.is_sparse ? received.to_dense() : received).select(1, 0).to_type(ScalarType.Float64).cpu();
+        using var noGrad = no_grad();
+        if (weight.ne(before).any().item<bool>())
+        {
+            weight.copy_(before);
+            throw new InfluenceException(
+                "An embedding with max_norm rewrites its weights in every forward pass, so scoring would change the model. Make it without max_norm for scoring.");
+        }
+
+        var column0 = (received.is_sparse ? received.to_dense() : received).select(1, 0).cpu().to_type(ScalarType.Float64);
         var gradient = column0.data<double>().ToArray();
         var padding = Array.FindIndex(gradient, g => g == 0);
         if (gradient.Where((g, v) => v != padding).Any(g => g != 2))

@@ -51,6 +51,13 @@ internal sealed class FactoredGradients(
 
     public long Outputs => outputGradient.shape[2];
 
+    public override void Release()
+    {
+        base.Release();
+        _activation?.Dispose();
+        _activation = null;
+    }
+
     public override Tensor SquaredNorms()
     {
         if (!weight)

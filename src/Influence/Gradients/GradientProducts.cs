@@ -49,7 +49,7 @@ internal sealed class GradientProducts(GradientSession session, long memoryBudge
         }
     }
 
-    /// <summary>Adds weight times every training example's squared gradient norm (for cosines: weight where it is not zero).</summary>
+    /// <summary>Adds weight times every training example's squared gradient norm.</summary>
     /// <param name="totals"><c>[N]</c> on the CPU, in the model's dtype.</param>
     /// <param name="train">N training examples.</param>
     /// <param name="weight">The factor, a learning rate for instance.</param>
@@ -69,8 +69,7 @@ internal sealed class GradientProducts(GradientSession session, long memoryBudge
                 ThrowNotFinite(norms.unsqueeze(0), examples.Ids, []);
             }
 
-            var values = cosine ? norms.gt(0).to_type(norms.dtype) : norms;
-            totals.narrow(0, first, batch.Count).add_(values.cpu(), weight);
+            totals.narrow(0, first, batch.Count).add_(norms.cpu(), weight);
             first += batch.Count;
             progress.Add(batch.Count);
         }
@@ -99,7 +98,7 @@ internal sealed class GradientProducts(GradientSession session, long memoryBudge
                 }
             }
 
-            if (waiting.Count >= JoinedBatches.Enough)
+            if (waiting.Count >= _planner.ExamplesToJoin(waiting.NumbersPerExample + queries.Count))
             {
                 FlushWaiting();
             }

@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using TorchSharp;
-using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace Influence.Gradients;
@@ -24,7 +23,7 @@ internal sealed class GradientSession : IDisposable
     {
         Task = task;
         _trainable = ModelParameter.Find(task.Model);
-        CheckModel();
+        ModelChecks.Run(task.Model, _trainable);
         Dtype = _trainable[0].Value.dtype;
         Device = _trainable[0].Value.device;
         Losses = new LossEvaluator(task, Dtype, Device);
@@ -121,7 +120,7 @@ internal sealed class GradientSession : IDisposable
     private List<BlockGradients?> CaptureLayers(DisposeScope scope, ExampleBatch batch, LossKind kind)
     {
         using var grad = enable_grad();
-        var order = Watch(scope, batch, _mode, () => Losses.Evaluate(batch, kind), out var losses);
+        var order = Watch(scope, batch, _mode, kind, out var losses);
         if (order.Count > 0 && !losses.requires_grad)
         {
             throw new InfluenceException(
@@ -175,16 +174,16 @@ internal sealed class GradientSession : IDisposable
     }
 
     /// <summary>Evaluates with the hooks on; returns the layers that saw something, in a fixed order.</summary>
-    private List<TrackedLayer> Watch(DisposeScope scope, ExampleBatch batch, TapMode mode, Func<Tensor> evaluate, out Tensor losses)
+    private List<TrackedLayer> Watch(DisposeScope scope, ExampleBatch batch, TapMode mode, LossKind kind, out Tensor losses)
     {
         foreach (var layer in _layers.Values)
         {
-            layer.Begin(scope, batch.Count, mode);
+            layer.Begin(scope, batch.Count, mode, kind);
         }
 
         try
         {
-            losses = evaluate();
+            losses = Losses.Evaluate(batch, kind);
         }
         finally
         {
@@ -208,35 +207,25 @@ internal sealed class GradientSession : IDisposable
     private void Audit(Examples train, Examples? queries)
     {
         var watch = Stopwatch.StartNew();
-        foreach (var (examples, kind) in new[] { (queries, LossKind.Measurement), (train, LossKind.Training) })
+        _auditing = true;
+        foreach (var batch in train.Batches().Take(1))
         {
-            if (examples is null)
+            using var scope = NewDisposeScope();
+            if (queries is null)
             {
-                continue;
+                new CaptureAudit(this).Run(batch, null);
             }
-
-            foreach (var batch in examples.Batches().Take(1))
+            else
             {
-                using var scope = NewDisposeScope();
-                if (kind == LossKind.Measurement)
+                foreach (var query in queries.Batches().Take(1))
                 {
-                    // The training loss decides which rules hold; of the queries only the contract is checked.
-                    using var noGrad = no_grad();
-                    Losses.Evaluate(batch.Pick([.. Enumerable.Range(0, Math.Min(batch.Count, CaptureAudit.Candidates))]), kind);
-                }
-                else
-                {
-                    _auditing = true;
-                    new CaptureAudit(this).Run(batch);
-                    _auditing = false;
-                    if (Task.PositionMask is not null)
-                    {
-                        Capture(batch.Pick([0]), kind).Dispose();
-                    }
+                    new CaptureAudit(this).Run(batch, query);
                 }
             }
         }
 
+        _auditing = false;
+        CheckMask(train);
         Log.AuditDone(Task.Logger, Coverage.ByRule, Coverage.BySingleExamples, Coverage.NotIncluded, watch.Elapsed.TotalMilliseconds);
         foreach (var parameter in Coverage.Parameters.Where(p => p.Method == ParameterCoverage.SingleExamples))
         {
@@ -244,52 +233,30 @@ internal sealed class GradientSession : IDisposable
         }
     }
 
-    private void CheckModel()
+    /// <summary>A mask that cannot be laid on everything would give scores that are masked in part.</summary>
+    private void CheckMask(Examples train)
     {
-        if (_trainable.Count == 0)
+        if (Task.PositionMask is null)
         {
-            throw new InfluenceException(
-                "The model has no trainable parameter: none has requires_grad set. Write model.requires_grad_(true), or check that its layers are registered (RegisterComponents()).");
+            return;
         }
 
-        var mixing = ModelParameter.Modules(Task.Model)
-            .Where(m => m.Module is BatchNorm { track_running_stats: false })
-            .Select(m => $"{(m.Path.Length == 0 ? "the model" : m.Path)} ({m.Module.GetName()})")
+        var unmasked = _blocks.SelectMany(block => block.Uses).Where(use => !use.Layer.Rule.PositionsLead)
+            .Select(use => $"{use.Layer.Path} ({use.Layer.Rule.Name})")
+            .Concat(_single.Parameters.Select(p => p.Name))
+            .Distinct()
             .ToList();
-        if (mixing.Count > 0)
+        if (unmasked.Count > 0)
         {
             throw new InfluenceException(
-                $"Without running statistics a BatchNorm mixes the examples of a batch in evaluation mode too: {InfluenceException.List(mixing)}. " +
-                "Write track_running_stats: true, or use GroupNorm or LayerNorm.");
+                $"PositionMask cannot be laid on these: {InfluenceException.List(unmasked)}. Mask inside the model or the loss instead, or leave them out by Layers.");
         }
 
-        var random = ModelParameter.Modules(Task.Model)
-            .Where(m => m.Module.training && MixesOrIsRandom(m.Module))
-            .Select(m => $"{(m.Path.Length == 0 ? "the model" : m.Path)} ({m.Module.GetName()})")
-            .ToList();
-        if (random.Count > 0)
+        foreach (var batch in train.Batches().Take(1))
         {
-            throw new InfluenceException(
-                $"In training mode these modules are random or mix the examples of a batch: {InfluenceException.List(random)}. Write model.eval() first.");
+            using var scope = NewDisposeScope();
+            Capture(batch.Pick([0]), LossKind.Training).Dispose();
         }
-
-        var first = _trainable[0].Value;
-        var odd = _trainable.Where(p => p.Value.dtype != first.dtype || p.Value.device_type != first.device_type || p.Value.device_index != first.device_index).ToList();
-        if (odd.Count > 0)
-        {
-            throw new InfluenceException(
-                $"The model's parameters differ in dtype or device: {_trainable[0].Name} is {first.dtype} on {first.device}, " +
-                $"but {InfluenceException.List([.. odd.Select(p => $"{p.Name} {p.Value.dtype} on {p.Value.device}")])}. Write model.to(device) and model.to(dtype).");
-        }
-    }
-
-    /// <summary>By type name: real TorchSharp has layers that the system binding does not offer.</summary>
-    private static bool MixesOrIsRandom(nn.Module module)
-    {
-        var name = module.GetType().Name;
-        return name.Contains("Dropout", StringComparison.Ordinal)
-            || name.StartsWith("BatchNorm", StringComparison.Ordinal)
-            || name is "TransformerEncoderLayer" or "TransformerDecoderLayer" or "TransformerEncoder" or "TransformerDecoder" or "Transformer" or "RReLU";
     }
 
     /// <summary>The audit's view of the session: what it may run, and what it decides.</summary>
@@ -301,7 +268,7 @@ internal sealed class GradientSession : IDisposable
 
     internal IReadOnlyDictionary<object, string> BeyondRule => _beyondRule;
 
-    internal List<TrackedLayer> WatchShapes(ExampleBatch batch)
+    internal List<TrackedLayer> WatchShapes(ExampleBatch batch, LossKind kind)
     {
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
@@ -311,8 +278,25 @@ internal sealed class GradientSession : IDisposable
             layer.Called = order.Add;
         }
 
-        Watch(scope, batch, TapMode.Shapes, () => Losses.Evaluate(batch, LossKind.Training), out _);
+        Watch(scope, batch, TapMode.Shapes, kind, out _);
         return order;
+    }
+
+    /// <summary>The losses, and whether anything writes to what the tracked layers saw.</summary>
+    internal bool WritesInPlace(ExampleBatch batch, LossKind kind, out double[] losses)
+    {
+        using var scope = NewDisposeScope();
+        using var noGrad = no_grad();
+        Watch(scope, batch, TapMode.Compare, kind, out var values);
+        losses = values.cpu().to_type(ScalarType.Float64).data<double>().ToArray();
+        return _layers.Values.Any(layer => layer.WasWrittenTo());
+    }
+
+    internal double[] LossValues(ExampleBatch batch, LossKind kind)
+    {
+        using var scope = NewDisposeScope();
+        using var noGrad = no_grad();
+        return Losses.Evaluate(batch, kind).cpu().to_type(ScalarType.Float64).data<double>().ToArray();
     }
 
     /// <summary>Takes the audit's decisions.</summary>

@@ -19,6 +19,9 @@ internal sealed class JoinedBatches : IDisposable
 
     public int Count => _ids.Count;
 
+    /// <summary>The numbers that one waiting example takes.</summary>
+    public double NumbersPerExample => _factors.Sum(block => (double)block[0].Activation.shape[2] + block[0].OutputGradient.shape[2]);
+
     /// <summary>Whether every block of the batch is a pair of factors with one position.</summary>
     public static bool Takes(BatchGradients batch) =>
         batch.Blocks.All(block => block is FactoredGradients { Weight: true, Positions: 1 });
@@ -48,6 +51,21 @@ internal sealed class JoinedBatches : IDisposable
     public BatchGradients Take()
     {
         var scope = NewDisposeScope();
+        try
+        {
+            return Join(scope);
+        }
+        catch
+        {
+            scope.Dispose();
+            throw;
+        }
+    }
+
+    public void Dispose() => _owned.Dispose();
+
+    private BatchGradients Join(DisposeScope scope)
+    {
         var blocks = new List<BlockGradients?>(_factors.Count);
         for (var k = 0; k < _factors.Count; k++)
         {
@@ -64,6 +82,4 @@ internal sealed class JoinedBatches : IDisposable
         _first = null;
         return joined;
     }
-
-    public void Dispose() => _owned.Dispose();
 }

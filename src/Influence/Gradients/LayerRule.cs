@@ -12,8 +12,8 @@ internal abstract class LayerRule
     /// <summary>The layer type's name, for the coverage report.</summary>
     public abstract string Name { get; }
 
-    /// <summary>Whether the rule gives this parameter's exact gradient (by its name within the layer).</summary>
-    public virtual bool Covers(string parameter) => parameter is "weight" or "bias";
+    /// <summary>Whether positions come right after the examples, <c>[B, T, n]</c>, so that a position mask can be laid on.</summary>
+    public virtual bool PositionsLead => false;
 
     /// <summary>
     /// The gradients of the layer's own parameters, summed over the calls of the layer.

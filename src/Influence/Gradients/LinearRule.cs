@@ -9,6 +9,8 @@ internal sealed class LinearRule : LayerRule
 
     public override string Name => "Linear";
 
+    public override bool PositionsLead => true;
+
     public override BlockGradients Gradients(IReadOnlyList<LayerCall> calls, bool weight, bool bias) =>
         new FactoredGradients(
             () => JoinPositions(calls, call => call.ByPosition(call.Activation)),       // [B, T, I]

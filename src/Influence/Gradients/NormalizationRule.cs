@@ -35,6 +35,8 @@ internal sealed class NormalizationRule : LayerRule
 
     public override string Name { get; }
 
+    public override bool PositionsLead => _trailing == 1;
+
     public override BlockGradients Gradients(IReadOnlyList<LayerCall> calls, bool weight, bool bias) =>
         new DenseGradients(calls[0].Examples, () =>
         {

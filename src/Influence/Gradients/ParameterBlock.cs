@@ -17,12 +17,7 @@ internal sealed record ParameterBlock(
             .Where(use => calls[use.Layer].Count > 0)
             .Select(use => use.Layer.Rule.Gradients(calls[use.Layer], use.Weight, use.Bias))
             .ToList();
-        return uses.Count switch
-        {
-            0 => null,
-            1 => uses[0],
-            _ => new TiedGradients(uses),
-        };
+        return uses.Count == 0 ? null : Uses.Count == 1 ? uses[0] : new TiedGradients(uses);
     }
 
     /// <summary>

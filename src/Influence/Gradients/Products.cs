@@ -40,15 +40,7 @@ internal static class Products
         for (var p = 0; p < queries.Length; p++)
         {
             using var transposed = train[p].t();
-            if (products.is_contiguous())
-            {
-                products.addmm_(queries[p], transposed);
-            }
-            else
-            {
-                using var part = queries[p].mm(transposed);
-                products.add_(part);
-            }
+            products.addmm_(queries[p], transposed);
         }
     }
 
@@ -68,13 +60,17 @@ internal static class Products
     }
 
     /// <summary>Embedding rows: only the rows that occur in the training batch can meet.</summary>
-    public static void AddRows(Tensor products, Tensor queryTokens, Tensor queryD, TokenGradients train)
+    public static void AddRows(Tensor products, Tensor queryTokens, Tensor queryD, TokenGradients train, long rowsAtOnce)
     {
         var distinct = train.DistinctTokens();                                          // [U]
-        var rows = distinct.shape[0];
-        var rowOf = full([train.Vocabulary], rows, ScalarType.Int64, distinct.device);
-        rowOf.index_copy_(0, distinct, arange(0, rows, 1, ScalarType.Int64, distinct.device));
-        var queries = new TokenGradients(queryTokens, queryD, train.Vocabulary).Rows(rowOf, rows);
-        AddDense(products, [queries], [train.Rows(rowOf, rows)]);
+        var queries = new TokenGradients(queryTokens, queryD, train.Vocabulary);
+        for (long start = 0; start < distinct.shape[0]; start += rowsAtOnce)
+        {
+            using var scope = NewDisposeScope();
+            var rows = Math.Min(rowsAtOnce, distinct.shape[0] - start);
+            var rowOf = full([train.Vocabulary], rows, ScalarType.Int64, distinct.device);
+            rowOf.index_copy_(0, distinct.narrow(0, start, rows), arange(0, rows, 1, ScalarType.Int64, distinct.device));
+            AddDense(products, [queries.Rows(rowOf, rows)], [train.Rows(rowOf, rows)]);
+        }
     }
 }

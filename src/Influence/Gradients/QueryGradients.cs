@@ -35,12 +35,14 @@ internal sealed class QueryGradients : IDisposable
     /// <param name="withNorms">Keep their norms too, for cosines.</param>
     public void Add(BatchGradients batch, bool withNorms)
     {
+        var norms = withNorms ? Own(zeros([batch.Count], batch.Dtype, batch.Device)) : null;
         for (var k = 0; k < _plan.Length; k++)
         {
+            using var scope = NewDisposeScope();
             switch (batch.Blocks[k])
             {
                 case null:
-                    break;
+                    continue;
                 case FactoredGradients f when _plan[k] == Contraction.Ghost:
                     _parts[k].Add(new Part(Count, Own(f.ActivationWithBias()), Own(f.OutputGradient.clone())));
                     break;
@@ -51,16 +53,14 @@ internal sealed class QueryGradients : IDisposable
                     KeepDense(k, block);
                     break;
             }
+
+            norms?.add_(batch.Blocks[k]!.SquaredNorms());
+            batch.Blocks[k]!.Release();
         }
 
-        if (withNorms)
+        if (norms is not null)
         {
-            _squaredNorms.Add(Own(batch.SquaredNorms()));
-        }
-
-        for (var k = 0; k < _plan.Length; k++)
-        {
-            batch.Blocks[k]?.ReleaseDense();
+            _squaredNorms.Add(norms);
         }
 
         Count += batch.Count;
@@ -105,7 +105,8 @@ internal sealed class QueryGradients : IDisposable
                 var rows = products.narrow(0, part.Row, part.First.shape[0]);
                 if (block is TokenGradients tokens)
                 {
-                    Products.AddRows(rows, part.First, part.Second, tokens);
+                    var atOnce = _planner.RowsAtOnce(part.First.shape[0] + batch.Count, tokens.Width);
+                    Products.AddRows(rows, part.First, part.Second, tokens, atOnce);
                 }
                 else
                 {
@@ -129,7 +130,7 @@ internal sealed class QueryGradients : IDisposable
             }
 
             squaredNorms?.add_(block.SquaredNorms());
-            block.ReleaseDense();
+            block.Release();
         }
 
         return products;

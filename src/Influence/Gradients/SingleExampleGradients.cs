@@ -41,14 +41,18 @@ internal sealed class SingleExampleGradients(IReadOnlyList<ModelParameter> param
     }
 
     /// <summary>The gradients of the summed loss by plain autograd, one per distinct parameter; null where unused.</summary>
-    public IReadOnlyList<Tensor?> Of(ExampleBatch batch, LossKind kind)
+    /// <param name="batch">The examples.</param>
+    /// <param name="kind">Which delegate.</param>
+    /// <param name="among">Optional: only the loss of the example at this position.</param>
+    public IReadOnlyList<Tensor?> Of(ExampleBatch batch, LossKind kind, int? among = null)
     {
         using var grad = enable_grad();
         var values = _parameters.Select(p => (Tensor)p.Value).ToList();
         values.ForEach(v => v.requires_grad = true);
         try
         {
-            var total = losses.Evaluate(batch, kind).sum();
+            var each = losses.Evaluate(batch, kind);
+            var total = among is { } position ? each.select(0, position) : each.sum();
             if (!total.requires_grad)
             {
                 return new Tensor?[values.Count];

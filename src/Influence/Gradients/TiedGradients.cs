@@ -9,13 +9,23 @@ internal sealed class TiedGradients(IReadOnlyList<BlockGradients> uses) : BlockG
 {
     public override Tensor SquaredNorms() => SquaredNorms(Dense());
 
+    public override void Release()
+    {
+        base.Release();
+        foreach (var use in uses)
+        {
+            use.Release();
+        }
+    }
+
     protected override Tensor[] MakeDense()
     {
-        var sum = uses[0].Dense()[0];
+        var sum = uses[0].Dense()[0].clone();
+        uses[0].Release();
         foreach (var use in uses.Skip(1))
         {
             sum.add_(use.Dense()[0]);
-            use.ReleaseDense();
+            use.Release();
         }
 
         return [sum];

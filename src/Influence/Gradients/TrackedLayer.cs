@@ -9,6 +9,9 @@ internal enum TapMode
     /// <summary>Only the shapes are noted.</summary>
     Shapes,
 
+    /// <summary>Inputs and outputs are kept beside copies of them, to see whether somebody writes to them.</summary>
+    Compare,
+
     /// <summary>Inputs and outputs are kept as they are: free.</summary>
     Share,
 
@@ -25,9 +28,11 @@ internal sealed class TrackedLayer
     private readonly Action _unhook;
     private readonly List<(Tensor Input, Tensor Tap, LayerLayout Layout)> _seen = [];
     private readonly List<long[]> _shapes = [];
+    private readonly List<(Tensor Kept, Tensor Copy)> _compared = [];
     private DisposeScope? _owner;
     private long _examples;
     private TapMode _mode;
+    private LossKind _kind;
 
     public TrackedLayer(string path, nn.Module module, LayerRule rule)
     {
@@ -44,8 +49,14 @@ internal sealed class TrackedLayer
 
     public LayerRule Rule { get; }
 
-    /// <summary>Where the examples lie, call by call; unknown until the audit.</summary>
-    public IReadOnlyList<LayerLayout> Layouts { get; set; } = [];
+    /// <summary>Where the examples lie, call by call, under each of the task's delegates; unknown until the audit.</summary>
+    public Dictionary<LossKind, IReadOnlyList<LayerLayout>> Layouts { get; } = [];
+
+    /// <summary>Outputs without an example axis.</summary>
+    public List<long[]> SharedShapes { get; } = [];
+
+    /// <summary>Whether any call of the layer serves the whole batch.</summary>
+    public bool IsShared => SharedShapes.Count > 0;
 
     /// <summary>Called once for each call of the layer, in the order of the forward pass.</summary>
     public Action<TrackedLayer>? Called { get; set; }
@@ -57,12 +68,16 @@ internal sealed class TrackedLayer
 
     public int Calls => _seen.Count;
 
-    public void Begin(DisposeScope owner, long examples, TapMode mode)
+    public void Begin(DisposeScope owner, long examples, TapMode mode, LossKind kind)
     {
-        (_owner, _examples, _mode) = (owner, examples, mode);
+        (_owner, _examples, _mode, _kind) = (owner, examples, mode, kind);
         _seen.Clear();
         _shapes.Clear();
+        _compared.Clear();
     }
+
+    /// <summary>After <see cref="TapMode.Compare"/>: whether an input or output no longer is what the layer saw.</summary>
+    public bool WasWrittenTo() => _compared.Any(pair => !pair.Kept.eq(pair.Copy).all().item<bool>());
 
     public void End() => _owner = null;
 
@@ -85,7 +100,8 @@ internal sealed class TrackedLayer
             var gradient = layout.ExamplesFirst(gradients[i]);
             if (mask is not null && HasPositions(gradient, layout, mask.shape[1]))
             {
-                gradient = gradient * mask.unsqueeze(-1).to_type(gradient.dtype);
+                var shape = gradient.shape;
+                gradient = (gradient.reshape(mask.shape[0], mask.shape[1], -1) * mask.unsqueeze(-1).to_type(gradient.dtype)).reshape(shape);
             }
 
             calls.Add(new LayerCall(layout.ExamplesFirst(input), gradient, layout.RowsPerExample));
@@ -97,8 +113,8 @@ internal sealed class TrackedLayer
     /// <summary>Whether any call went over so many positions, so that a mask of that length means something here.</summary>
     public bool HasPositions(long positions) => _seen.Any(s => HasPositions(s.Layout.ExamplesFirst(s.Tap), s.Layout, positions));
 
-    private static bool HasPositions(Tensor output, LayerLayout layout, long positions) =>
-        layout.RowsPerExample == 1 && output.dim() == 3 && output.shape[1] == positions;
+    private bool HasPositions(Tensor output, LayerLayout layout, long positions) => Rule.PositionsLead
+        && (layout.RowsPerExample == 1 ? output.dim() == 3 && output.shape[1] == positions : output.dim() == 2 && layout.RowsPerExample == positions);
 
     // A null result leaves the layer's output as it is; TorchSharp's delegate type does not say so.
     private Tensor OnForward(nn.Module<Tensor, Tensor> module, Tensor input, Tensor output)
@@ -115,12 +131,21 @@ internal sealed class TrackedLayer
             return null!;
         }
 
+        if (_mode == TapMode.Compare)
+        {
+            var pairs = ((input.detach(), input.detach().clone()), (output.detach(), output.detach().clone()));
+            _owner.Attach(pairs.Item1.Item1, pairs.Item1.Item2, pairs.Item2.Item1, pairs.Item2.Item2);
+            _compared.AddRange([pairs.Item1, pairs.Item2]);
+            return null!;
+        }
+
         if (!is_grad_enabled())
         {
             return null!;
         }
 
-        var layout = Layouts.Count == 0 ? LayerLayout.BatchFirst : Layouts[Math.Min(_seen.Count, Layouts.Count - 1)];
+        var layouts = Layouts.GetValueOrDefault(_kind, []);
+        var layout = layouts.Count == 0 ? LayerLayout.BatchFirst : layouts[Math.Min(_seen.Count, layouts.Count - 1)];
         var activation = input.detach();
         var shared = layout.Axis == ExampleAxis.Shared && !output.requires_grad;
         if (shared)

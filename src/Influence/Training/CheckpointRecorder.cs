@@ -17,7 +17,7 @@ public sealed class CheckpointRecorder : IDisposable
 {
     private const string Pattern = "step-*.safetensors";
     private readonly List<Checkpoint> _checkpoints;
-    private long _lastSaved = -1;
+    private long _lastSaved;
 
     /// <summary>Opens a folder for a training run.</summary>
     /// <param name="folder">The folder; it is made when missing, and must be writable.</param>
@@ -43,6 +43,7 @@ public sealed class CheckpointRecorder : IDisposable
         AtomicFile.Write(probe, _ => { });
         File.Delete(probe);
         StepCount = _checkpoints.Count == 0 ? 0 : _checkpoints[^1].Step;
+        _lastSaved = _checkpoints.Count == 0 ? -1 : StepCount;
     }
 
     /// <summary>The folder.</summary>
