@@ -1,0 +1,101 @@
+using Influence.Benchmarks.Workloads;
+
+namespace Influence.Benchmarks;
+
+/// <summary>What the command line asks for.</summary>
+/// <param name="Verb">bench, gpu-tests, or memory (a child process of bench).</param>
+/// <param name="Workloads">The workloads to run.</param>
+/// <param name="Quick">Every measurement once.</param>
+/// <param name="Device">cpu, or cuda with an optional number.</param>
+/// <param name="Output">The folder of the result files; null for none.</param>
+/// <param name="Measurement">Of the verb memory.</param>
+internal sealed record Options(
+    string Verb, IReadOnlyList<string> Workloads, bool Quick, string Device, string? Output, string? Measurement)
+{
+    public const string Bench = "bench";
+    public const string GpuTests = "gpu-tests";
+    public const string Memory = "memory";
+
+    public static string Usage { get; } = $"""
+        Influence.Benchmarks [bench] [options]       how long TracIn takes, in plain training epochs
+        Influence.Benchmarks gpu-tests [options]     the library on a device against itself on the CPU in float64
+
+          --only {string.Join("|", WorkloadCatalog.Names)}     one workload (may be repeated)
+          --quick                    every measurement once, after a warm-up
+          --device cpu|cuda|cuda:N   where the models and data are; cpu unless given
+          --output FOLDER            where the result files go; benchmarks/results of the repository unless given
+          --no-files                 print only
+        """;
+
+    public static Options Parse(IReadOnlyList<string> arguments)
+    {
+        var (verb, rest) = arguments.Count > 0 && !arguments[0].StartsWith('-')
+            ? (arguments[0], new Queue<string>(arguments.Skip(1)))
+            : (Bench, new Queue<string>(arguments));
+        if (verb is not (Bench or GpuTests or Memory))
+        {
+            throw new BenchmarkException($"There is no command '{verb}'.\n\n{Usage}");
+        }
+
+        var only = new List<string>();
+        var (quick, files, device) = (false, true, "cpu");
+        string? output = null, measurement = null;
+        while (rest.TryDequeue(out var option))
+        {
+            switch (option)
+            {
+                case "--only":
+                    only.Add(OneOf(option, Value(option), WorkloadCatalog.Names));
+                    break;
+                case "--quick":
+                    quick = true;
+                    break;
+                case "--no-files":
+                    files = false;
+                    break;
+                case "--device":
+                    device = CheckDevice(Value(option));
+                    break;
+                case "--output":
+                    output = Value(option);
+                    break;
+                case "--measurement" when verb == Memory:
+                    measurement = Value(option);
+                    break;
+                default:
+                    throw new BenchmarkException($"There is no option '{option}'.\n\n{Usage}");
+            }
+        }
+
+        return new Options(
+            verb, only.Count > 0 ? [.. only.Distinct()] : WorkloadCatalog.Names, quick, device, files ? output ?? DefaultOutput() : null, measurement);
+
+        string Value(string option) => rest.TryDequeue(out var value) ? value : throw new BenchmarkException($"{option} needs a value.\n\n{Usage}");
+    }
+
+    private static string OneOf(string option, string value, IReadOnlyList<string> allowed) => allowed.Contains(value)
+        ? value
+        : throw new BenchmarkException($"{option} takes {string.Join(", ", allowed)}; found '{value}'.");
+
+    private static string CheckDevice(string device)
+    {
+        var number = device.StartsWith("cuda:", StringComparison.Ordinal) ? device["cuda:".Length..] : "0";
+        return device == "cpu" || device == "cuda" || (device.StartsWith("cuda:", StringComparison.Ordinal) && int.TryParse(number, out var n) && n >= 0)
+            ? device
+            : throw new BenchmarkException($"--device takes cpu, cuda or cuda:N; found '{device}'.");
+    }
+
+    /// <summary>benchmarks/results of the repository that the program was built in, else the folder that it is run in.</summary>
+    private static string DefaultOutput()
+    {
+        for (var folder = new DirectoryInfo(AppContext.BaseDirectory); folder is not null; folder = folder.Parent)
+        {
+            if (File.Exists(Path.Combine(folder.FullName, "Influence.sln")))
+            {
+                return Path.Combine(folder.FullName, "benchmarks", "results");
+            }
+        }
+
+        return Environment.CurrentDirectory;
+    }
+}

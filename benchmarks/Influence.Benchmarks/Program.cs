@@ -1,0 +1,46 @@
+using Influence.Benchmarks;
+using Influence.Benchmarks.GpuTests;
+using Influence.Benchmarks.Measuring;
+using TorchSharp;
+using static TorchSharp.torch;
+
+try
+{
+    if (args.Any(argument => argument is "-h" or "--help"))
+    {
+        Console.WriteLine(Options.Usage);
+        return 0;
+    }
+
+    var options = Options.Parse(args);
+    return options.Verb switch
+    {
+        Options.GpuTests => GpuTestRunner.Run(Find(options.Device)),
+        Options.Memory => PeakMemory.RunChild(options.Workloads[0], options.Measurement ?? string.Empty, Find(options.Device)),
+        _ => Bench.Run(options, Find(options.Device)),
+    };
+}
+catch (BenchmarkException exception)
+{
+    Console.Error.WriteLine(exception.Message);
+    return 2;
+}
+
+static Device Find(string name)
+{
+    var wanted = new Device(name == "cuda" ? "cuda:0" : name);
+    if (wanted.type == DeviceType.CUDA)
+    {
+        var count = cuda.is_available() ? cuda.device_count() : 0;
+        if (wanted.index >= count)
+        {
+            throw new BenchmarkException($"--device {name}: this libtorch finds {(count == 0 ? "no NVIDIA GPU" : $"{count} NVIDIA GPUs, numbered from 0")}.");
+        }
+
+        // PyTorch's cuDNN uses TF32 unless told otherwise; everything here compares and times full float32.
+        backends.cuda.matmul.allow_tf32 = false;
+        backends.cudnn.allow_tf32 = false;
+    }
+
+    return wanted;
+}

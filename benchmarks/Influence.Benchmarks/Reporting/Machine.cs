@@ -1,0 +1,77 @@
+using System.Globalization;
+using System.Runtime.InteropServices;
+using Influence.Benchmarks.Measuring;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Influence.Benchmarks.Reporting;
+
+/// <summary>Facts about the machine and the libraries; no name of the host, no path.</summary>
+internal static class Machine
+{
+    private static readonly string[] ThreadSettings =
+        ["OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"];
+
+    public static IReadOnlyDictionary<string, string> Describe(Device device)
+    {
+        var facts = new Dictionary<string, string>
+        {
+            ["processor"] = CpuModel(),
+            ["cores"] = Environment.ProcessorCount.ToString(CultureInfo.InvariantCulture),
+            ["memory"] = string.Create(CultureInfo.InvariantCulture, $"{GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / (double)(1L << 30):F0} GiB"),
+            ["libtorch"] = LibtorchVersion(),
+            ["BLAS"] = string.Join(", ", MappedLibraries("blas", "mkl_core")),
+            ["libtorch threads"] = get_num_threads().ToString(CultureInfo.InvariantCulture),
+            ["thread settings"] = ThreadEnvironment(),
+            [".NET"] = Environment.Version.ToString(),
+            ["load average at the start"] = File.ReadAllText("/proc/loadavg").Split(' ')[0],
+        };
+        if (device.type == DeviceType.CUDA)
+        {
+            facts["GPU"] = GpuMemory.Describe(device);
+            facts["TF32"] = "off";
+        }
+
+        return facts;
+    }
+
+    private static string CpuModel() => File.ReadLines("/proc/cpuinfo")
+        .FirstOrDefault(line => line.StartsWith("model name", StringComparison.Ordinal))?.Split(':', 2)[1].Trim() ?? RuntimeInformation.ProcessArchitecture.ToString();
+
+    /// <summary>The system binding's native part knows; TorchSharp's package brings a libtorch of its own.</summary>
+    private static string LibtorchVersion()
+    {
+        if (NativeLibrary.TryLoad("influence_torch_native", typeof(Machine).Assembly, DllImportSearchPath.AssemblyDirectory, out var library)
+            && NativeLibrary.TryGetExport(library, "inf_libtorch_version", out var function))
+        {
+            return Marshal.PtrToStringUTF8(Marshal.GetDelegateForFunctionPointer<VersionFunction>(function)()) ?? "unknown";
+        }
+
+        return $"of TorchSharp's package {typeof(torch).Assembly.GetName().Version}";
+    }
+
+    private static List<string> MappedLibraries(params string[] names)
+    {
+        var found = File.ReadLines("/proc/self/maps")
+            .Select(line => Path.GetFileName(line))
+            .Where(file => file.Contains(".so", StringComparison.Ordinal) && names.Any(name => file.Contains(name, StringComparison.Ordinal)))
+            .Distinct()
+            .Order()
+            .ToList();
+        return found.Count > 0 ? found : ["built into libtorch"];
+    }
+
+    /// <summary>As libtorch's libraries found it: the C environment, which .NET's own does not follow.</summary>
+    private static string ThreadEnvironment() => string.Join(", ", ThreadSettings
+        .Select(name => (Name: name, Value: Marshal.PtrToStringUTF8(GetEnvironment(name))))
+        .Where(setting => setting.Value is not null)
+        .Select(setting => $"{setting.Name}={setting.Value}")
+        .DefaultIfEmpty("none"));
+
+    [UnmanagedFunctionPointer(CallingConvention.Cdecl)]
+    private delegate nint VersionFunction();
+
+    [DllImport("libc", EntryPoint = "getenv", CharSet = CharSet.Ansi, BestFitMapping = false, ThrowOnUnmappableChar = true)]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.System32)]
+    private static extern nint GetEnvironment(string name);
+}
