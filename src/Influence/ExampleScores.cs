@@ -52,10 +52,11 @@ public sealed class ExampleScores : IDisplay
     /// Writes the scores, as safetensors with ids and metadata (<c>scores [N]</c>, <c>ids</c>), or as a plain array when the
     /// name ends in <c>.npy</c>.
     /// </summary>
-    /// <param name="path">The file.</param>
-    /// <exception cref="InfluenceException">It cannot be written; nothing was changed.</exception>
+    /// <param name="path">The file, ending in <c>.safetensors</c> or <c>.npy</c>.</param>
+    /// <exception cref="InfluenceException">Another ending, or it cannot be written; nothing was changed.</exception>
     public void Save(string path)
     {
+        ArgumentNullException.ThrowIfNull(path);
         using var scope = NewDisposeScope();
         var values = tensor(_values);
         if (path.EndsWith(".npy", StringComparison.OrdinalIgnoreCase))
@@ -64,17 +65,19 @@ public sealed class ExampleScores : IDisplay
             return;
         }
 
+        Safetensors.CheckName(path);
         Safetensors.Save(path, [("scores", values), ("ids", tensor(Ids.ToArray()))], Metadata.ToStrings());
     }
 
-    /// <summary>Reads what <see cref="Save"/> wrote as safetensors.</summary>
+    /// <summary>Reads what <see cref="Save"/> wrote; a <c>.npy</c> has no ids, they are then 0, 1, 2, ...</summary>
     /// <param name="path">The file.</param>
     /// <returns>The scores.</returns>
     /// <exception cref="InfluenceException">The file is missing, truncated or something else.</exception>
     public static ExampleScores Load(string path)
     {
+        ArgumentNullException.ThrowIfNull(path);
         using var scope = NewDisposeScope();
-        var (tensors, metadata) = Safetensors.Load(path);
+        var (tensors, metadata) = path.EndsWith(".npy", StringComparison.OrdinalIgnoreCase) ? FromNpy(path) : Safetensors.Load(path);
         if (!tensors.TryGetValue("scores", out var values) || !tensors.TryGetValue("ids", out var ids)
             || values.dim() != 1 || ids.dtype != ScalarType.Int64 || ids.numel() != values.numel())
         {
@@ -83,6 +86,12 @@ public sealed class ExampleScores : IDisplay
 
         var read = ScoreMetadata.FromStrings(metadata);
         return new ExampleScores(read.Estimator, ids.data<long>().ToArray(), values.to_type(ScalarType.Float64).data<double>().ToArray(), read);
+    }
+
+    private static (Dictionary<string, Tensor> Tensors, Dictionary<string, string> Metadata) FromNpy(string path)
+    {
+        var scores = Npy.Load(path);
+        return (new() { ["scores"] = scores, ["ids"] = arange(0, scores.numel(), 1, ScalarType.Int64) }, []);
     }
 
     /// <summary>A table of the highest scores.</summary>

@@ -131,10 +131,10 @@ public sealed class InfluenceScores : IDisposable, IDisplay
 
     /// <summary>
     /// Writes the scores: safetensors with ids and metadata (<c>scores</c>, <c>query_ids</c>, <c>train_ids</c>), or the bare
-    /// array when the name ends in <c>.npy</c>. Both can be read from Python.
+    /// array, without the ids, when the name ends in <c>.npy</c>. Both can be read from Python.
     /// </summary>
-    /// <param name="path">The file.</param>
-    /// <exception cref="InfluenceException">It cannot be written; nothing was changed.</exception>
+    /// <param name="path">The file, ending in <c>.safetensors</c> or <c>.npy</c>.</param>
+    /// <exception cref="InfluenceException">Another ending, or it cannot be written; nothing was changed.</exception>
     public void Save(string path)
     {
         ArgumentNullException.ThrowIfNull(path);
@@ -144,6 +144,7 @@ public sealed class InfluenceScores : IDisposable, IDisplay
             return;
         }
 
+        Safetensors.CheckName(path);
         using var scope = NewDisposeScope();
         Safetensors.Save(
             path,

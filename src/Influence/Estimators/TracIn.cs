@@ -38,9 +38,30 @@ public enum GradientSimilarity
 /// </remarks>
 public sealed record TracIn
 {
-    /// <summary>The checkpoints to sum over, three to ten spread over the phase in which the loss falls.</summary>
-    /// <value>None: the model's current weights with weight 1.</value>
-    public IReadOnlyList<Checkpoint> Checkpoints { get; init; } = [];
+    /// <summary>The checkpoints to sum over, three to ten spread over the phase in which the loss falls; copied.</summary>
+    /// <value>Null: the model's current weights with weight 1.</value>
+    /// <exception cref="InfluenceException">An empty list, or learning rates that are all zero.</exception>
+    public IReadOnlyList<Checkpoint>? Checkpoints
+    {
+        get;
+        init
+        {
+            if (value is { Count: 0 })
+            {
+                throw new InfluenceException(
+                    "Checkpoints is empty: has the recorder saved none yet (EverySteps above the number of steps)? Write recorder.Save(model, optimizer) " +
+                    "after training, or leave Checkpoints out to score the current weights.");
+            }
+
+            if (value is not null && value.All(c => c.LearningRate == 0))
+            {
+                throw new InfluenceException(
+                    "Every checkpoint has a learning rate of zero, so every score would be zero. Save checkpoints before the schedule ends, or write Checkpoint.FromFile(path, learningRate: ...).");
+            }
+
+            field = value is null ? null : [.. value];
+        }
+    }
 
     /// <summary>Dot product or cosine.</summary>
     /// <value><see cref="GradientSimilarity.Dot"/>.</value>
@@ -136,11 +157,11 @@ public sealed record TracIn
         IProgress<InfluenceProgress>? progress,
         CancellationToken token)
     {
-        using var weights = new WeightKeeper(task.Model, Checkpoints);
-        var reporter = new ProgressReporter(progress, queries is null ? "self-influence" : "scoring", Math.Max(1, Checkpoints.Count), train.Count, token);
+        using var weights = new WeightKeeper(task.Model, Checkpoints ?? []);
+        var reporter = new ProgressReporter(progress, queries is null ? "self-influence" : "scoring", Math.Max(1, Count), train.Count, token);
         Tensor? totals = null;
         ParameterCoverage? coverage = null;
-        for (var i = 0; i < Math.Max(1, Checkpoints.Count); i++)
+        for (var i = 0; i < Math.Max(1, Count); i++)
         {
             token.ThrowIfCancellationRequested();
             var weight = weights.Load(i);
@@ -151,23 +172,25 @@ public sealed record TracIn
             add(new GradientProducts(session, MemoryBudget, Similarity == GradientSimilarity.Cosine), totals, weight, reporter);
         }
 
-        Log.Scored(task.Logger, Name, queries?.Count ?? 1, train.Count, Math.Max(1, Checkpoints.Count), reporter.Elapsed.TotalSeconds);
+        Log.Scored(task.Logger, Name, queries?.Count ?? 1, train.Count, Math.Max(1, Count), reporter.Elapsed.TotalSeconds);
         return (totals!, coverage!);
     }
 
-    private string Name => Checkpoints.Count == 0
+    private int Count => Checkpoints?.Count ?? 0;
+
+    private string Name => Count == 0
         ? Similarity == GradientSimilarity.Dot ? "gradient dot product" : "gradient cosine"
         : Similarity == GradientSimilarity.Dot ? "TracIn" : "TracIn (cosine)";
 
     private ScoreMetadata Metadata(InfluenceTask task, ParameterCoverage coverage, bool self) => new()
     {
         Estimator = self ? $"{Name}, self-influence" : Name,
-        Checkpoints = Checkpoints.Count == 0
+        Checkpoints = Count == 0
             ? "current weights, weight 1"
-            : string.Join("; ", Checkpoints.Select(c => string.Create(CultureInfo.InvariantCulture, $"step {c.Step}: {c.LearningRate:R}"))),
+            : string.Join("; ", Checkpoints!.Select(c => string.Create(CultureInfo.InvariantCulture, $"step {c.Step}: {c.LearningRate:R}"))),
         Sign = self ? "high = the model had to learn the example by heart" : new ScoreMetadata { Estimator = Name, Unit = Name }.Sign,
         Unit = Similarity == GradientSimilarity.Cosine
-            ? Checkpoints.Count == 0 ? "cosine" : "sum of cosines, each times its checkpoint's learning rate"
+            ? Count == 0 ? "cosine" : "sum of cosines, each times its checkpoint's learning rate"
             : "fall of the measurement, to first order, by one SGD step on the example alone at each checkpoint",
         Layers = task.Layers.Description,
         Coverage = coverage.Fraction,

@@ -22,6 +22,15 @@ internal static class Safetensors
         (ScalarType.Byte, "U8", 1), (ScalarType.Bool, "BOOL", 1),
     ];
 
+    /// <summary>Refuses a name that says another format, so that nobody looks for CSV in it.</summary>
+    public static void CheckName(string path)
+    {
+        if (!path.EndsWith(".safetensors", StringComparison.OrdinalIgnoreCase))
+        {
+            throw new InfluenceException($"{Path.GetFileName(path)}: scores are saved as .safetensors or .npy, by the name's ending; SaveTopCsv writes the strongest as CSV.");
+        }
+    }
+
     /// <summary>Writes tensors, of any device and layout, with a map of strings.</summary>
     public static void Save(string path, IReadOnlyList<(string Name, Tensor Value)> tensors, IReadOnlyDictionary<string, string> metadata) =>
         AtomicFile.Write(path, stream =>

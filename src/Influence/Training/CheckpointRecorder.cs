@@ -39,9 +39,23 @@ public sealed class CheckpointRecorder : IDisposable
         }
 
         // A folder that cannot be written is found now, not after an hour of training.
-        var probe = Path.Combine(folder, "probe");
-        AtomicFile.Write(probe, _ => { });
-        File.Delete(probe);
+        if (File.Exists(folder))
+        {
+            throw new InfluenceException($"{folder} is a file; checkpoints go to a folder of their own.");
+        }
+
+        try
+        {
+            var probe = Path.Combine(folder, "probe");
+            AtomicFile.Write(probe, _ => { });
+            File.Delete(probe);
+        }
+        catch (Exception exception) when (exception is InfluenceException or IOException or UnauthorizedAccessException)
+        {
+            throw new InfluenceException(
+                $"Cannot write to the folder {folder}: {(exception.InnerException ?? exception).Message} Check its rights and the free space.", exception);
+        }
+
         StepCount = _checkpoints.Count == 0 ? 0 : _checkpoints[^1].Step;
         _lastSaved = _checkpoints.Count == 0 ? -1 : StepCount;
     }

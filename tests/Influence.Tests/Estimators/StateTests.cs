@@ -177,7 +177,7 @@ public sealed class StateTests : IDisposable
                 new TracIn
                 {
                     MemoryBudget = call == "small budget" ? 1 : 1L << 30,
-                    Checkpoints = call == "checkpoints" ? Checkpoints : [],
+                    Checkpoints = call == "checkpoints" ? Checkpoints : null,
                     Similarity = call == "cosine" ? GradientSimilarity.Cosine : GradientSimilarity.Dot,
                 }.Score(task, train, queries, progress, token).Dispose();
                 break;

@@ -191,4 +191,24 @@ public sealed class CheckpointRecorderTests : IDisposable
         _c.PlainLoss([_c.X, _c.Y]).mean().backward();
         optimizer.step();
     }
+
+    [Fact]
+    public void CheckpointsThatWouldGiveNoScoresAreRefused()
+    {
+        var thrown = Assert.Throws<InfluenceException>(() => new TracIn { Checkpoints = [] });
+        Assert.Contains("recorder.Save", thrown.Message, StringComparison.Ordinal);
+        var still = Checkpoint.Save(_folder.Path("still.safetensors"), _c.Model, learningRate: 0);
+        thrown = Assert.Throws<InfluenceException>(() => new TracIn { Checkpoints = [still] });
+        Assert.Contains("learning rate of zero", thrown.Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>A recorder's list grows; an estimator that was made from it does not.</summary>
+    [Fact]
+    public void AnEstimatorKeepsTheCheckpointsThatItWasGiven()
+    {
+        var list = new List<Checkpoint> { Checkpoint.Save(_folder.Path("one.safetensors"), _c.Model, 0.1) };
+        var tracIn = new TracIn { Checkpoints = list };
+        list.Add(list[0]);
+        Assert.Single(tracIn.Checkpoints!);
+    }
 }
