@@ -135,8 +135,7 @@ public class DataLoaderTests
         using var tensors = utils.data.DataLoader(utils.data.TensorDataset(x), 2);
 
         // What other tests left to the finaliser must not go between the two counts.
-        GC.Collect();
-        GC.WaitForPendingFinalizers();
+        Tensors.FinaliserTests.Collect();
         var before = Tensor.TotalCount;
 
         foreach (var _ in dictionaries)
