@@ -197,12 +197,14 @@ run_all_tests() {
     [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
 }
 
-test_projects() { # the names of the solution's test projects
-    sed -n 's/^Project(.*"tests\\\([^\\]*\)\\.*\.csproj".*/\1/p' Influence.sln
+test_projects() { # the names of the solution's test projects; the binding's only where the binding is built
+    sed -n 's/^Project(.*"tests\\\([^\\]*\)\\.*\.csproj".*/\1/p' Influence.sln |
+        { [ "$source_of_torchsharp" = system ] && cat || grep -v '^TorchSharp\.SystemLibtorch'; }
 }
 
 command_test() {
     set_up "${datasets[@]}"
+    echo "Building what changed (about a minute the first time)"
     build Influence.sln
     run_all_tests
 }
@@ -231,14 +233,15 @@ command_pack() {
 }
 
 command_format() {
-    local options=()
+    local options=() what=Formatting
     case "${1:-}" in
         "") ;;
-        --check) options=(--verify-no-changes) ;;
+        --check) options=(--verify-no-changes) what="Checking the format of" ;;
         *) fail "format takes --check or nothing" ;;
     esac
     require_sdk
     choose_torchsharp
+    echo "$what the code (half a minute)"
     dotnet restore Influence.sln --verbosity quiet
     dotnet format Influence.sln --no-restore "${options[@]}"
     dotnet format whitespace tests/PackageConsumer --folder "${options[@]}"
