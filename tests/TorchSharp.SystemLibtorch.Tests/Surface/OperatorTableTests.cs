@@ -31,7 +31,7 @@ public class OperatorTableTests
         }
 
         Assert.Empty(failures);
-        Assert.True(found > 200);
+        Assert.True(found > 300);
 
         IEnumerable<object> Operators(Type type) => type.ContainsGenericParameters
             ? []

@@ -30,6 +30,13 @@ public static partial class torch
             .Call(start, end, steps, dtype ?? get_default_dtype(), Argument.None, InitializeDevice(device))
             .WithGrad(requires_grad);
 
+    public static Tensor logspace(
+        double start, double end, long steps, double @base = 10, ScalarType? dtype = null, Device? device = null,
+        bool requires_grad = false) =>
+        Aten.logspace
+            .Call(start, end, steps, @base, dtype ?? get_default_dtype(), Argument.None, InitializeDevice(device))
+            .WithGrad(requires_grad);
+
     public static Tensor eye(
         long rows, long columns = -1, ScalarType? dtype = null, Device? device = null, bool requires_grad = false,
         string[]? names = null)
@@ -41,11 +48,22 @@ public static partial class torch
                 InitializeDevice(device))
             .WithGrad(requires_grad);
     }
+
+    public static Tensor tril_indices(
+        long row, long col, long offset = 0, ScalarType dtype = ScalarType.Int64, Device? device = null) =>
+        Aten.tril_indices.Call(row, col, offset, dtype, Argument.None, InitializeDevice(device));
+
+    public static Tensor triu_indices(
+        long row, long col, long offset = 0, ScalarType dtype = ScalarType.Int64, Device? device = null) =>
+        Aten.triu_indices.Call(row, col, offset, dtype, Argument.None, InitializeDevice(device));
 }
 
 internal static partial class Aten
 {
     public static readonly Operator arange_start_step = new("aten::arange", "start_step");
     public static readonly Operator linspace = new("aten::linspace");
+    public static readonly Operator logspace = new("aten::logspace");
     public static readonly Operator eye_m = new("aten::eye", "m");
+    public static readonly Operator tril_indices = new("aten::tril_indices");
+    public static readonly Operator triu_indices = new("aten::triu_indices");
 }
