@@ -31,6 +31,14 @@ public sealed class InfluenceTask(nn.Module model)
     /// <value>The training loss.</value>
     public Func<ExampleBatch, Tensor>? Measurement { get; init; }
 
+    /// <summary>
+    /// The training loss with labels drawn from the model's own predictions, <c>[B]</c>, for the true Fisher. Needed only
+    /// where the training loss is not made of <see cref="Losses"/>, which know how to draw:
+    /// <c>(b, draw) => { var z = model.call(b["x"]); return functional.cross_entropy(z, draw.Categorical(z), reduction: Reduction.None); }</c>
+    /// </summary>
+    /// <value>Null: the training loss, its <see cref="Losses"/> drawing the labels.</value>
+    public Func<ExampleBatch, LabelSampler, Tensor>? SampledLoss { get; init; }
+
     /// <summary>The parameters that take part.</summary>
     /// <value><see cref="LayerSelection.All"/>: every parameter with <c>requires_grad</c>.</value>
     public LayerSelection Layers { get; init; } = LayerSelection.All;

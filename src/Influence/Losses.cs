@@ -34,9 +34,15 @@ public static class Losses
     {
         CheckCrossEntropy(logits, targets, mask);
         var counts = mask?.to_type(ScalarType.Bool);                                    // [B, ...]
-        var labels = counts is null ? targets : targets.masked_fill(counts.logical_not(), 0);
+        var labels = LossTrace.Current?.Sampler?.Categorical(logits)
+            ?? (counts is null ? targets : targets.masked_fill(counts.logical_not(), 0));
         CheckLabels(labels, logits.shape[^1]);
+        LossTrace.Current?.Add(logits, z => CrossEntropyOf(z, labels, counts, meanOverPositions));
+        return CrossEntropyOf(logits, labels, counts, meanOverPositions);
+    }
 
+    private static Tensor CrossEntropyOf(Tensor logits, Tensor labels, Tensor? counts, bool meanOverPositions)
+    {
         var index = labels.unsqueeze(-1);                                               // [B, ..., 1]
         var gone = full(index.shape, double.NegativeInfinity, logits.dtype, logits.device);
         var others = logits.scatter(-1, index, gone);                                   // [B, ..., C], class y gone
@@ -67,8 +73,11 @@ public static class Losses
             throw new InfluenceException("Targets of a binary cross-entropy lie between 0 and 1.") { BatchPositions = bad };
         }
 
-        var loss = -(y * F.logsigmoid(logits)) - ((1 - y) * F.logsigmoid(-logits));
-        return ReducePositions(loss, null, mean: false);
+        y = LossTrace.Current?.Sampler?.Bernoulli(logits) ?? y;
+        LossTrace.Current?.Add(logits, Loss);
+        return Loss(logits);
+
+        Tensor Loss(Tensor z) => ReducePositions(-(y * F.logsigmoid(z)) - ((1 - y) * F.logsigmoid(-z)), null, mean: false);
     }
 
     /// <summary>Squared error, the sum over an example's outputs of (prediction - target)^2; no factor one half.</summary>
@@ -79,7 +88,13 @@ public static class Losses
     public static Tensor SquaredError(Tensor predictions, Tensor targets)
     {
         CheckSameShape(predictions, targets);
-        return ReducePositions((predictions - targets.to_type(predictions.dtype)).square(), null, mean: false);
+
+        // exp(-(prediction - target)^2) is a normal density of variance one half.
+        var y = LossTrace.Current?.Sampler?.Normal(predictions, Math.Sqrt(0.5)) ?? targets.to_type(predictions.dtype);
+        LossTrace.Current?.Add(predictions, Loss);
+        return Loss(predictions);
+
+        Tensor Loss(Tensor z) => ReducePositions((z - y).square(), null, mean: false);
     }
 
     private static Tensor ReducePositions(Tensor loss, Tensor? counts, bool mean)

@@ -14,7 +14,7 @@ public partial class ArchitectureTests(ITestOutputHelper output)
         ["Formats"] = [],
         ["Gradients"] = [],
         ["Stores"] = ["Gradients", "Formats"],
-        ["Curvature"] = ["Gradients"],
+        ["Curvature"] = ["Gradients", "Formats"],
         ["Training"] = ["Gradients", "Formats"],
         ["Estimators"] = ["Gradients", "Training", "Formats", "Curvature", "Stores"],
         ["Groups"] = ["Estimators"],

@@ -66,6 +66,25 @@ internal sealed class GradientSession : IDisposable
 
     public IReadOnlyList<ParameterBlock> Blocks => _blocks;
 
+    /// <summary>
+    /// What the written-out parts of every entry of <see cref="BatchGradients.Blocks"/> are parts of, in order: the blocks of
+    /// the rules, then the parameters that are taken by single examples.
+    /// </summary>
+    public IReadOnlyList<IReadOnlyList<ParameterPart>> Parts =>
+    [
+        .. _blocks.Select(block => Whole(block.Parameters)),
+        .. Enumerable.Repeat(Whole(_single.Parameters), _single.Count),
+    ];
+
+    /// <summary>A name for every entry of <see cref="BatchGradients.Blocks"/>.</summary>
+    public IReadOnlyList<string> BlockNames => [.. Parts.Select(parts => string.Join(", ", parts.Select(p => p.Parameter.Name)))];
+
+    /// <summary>A hash of the parameters that take part, names and values.</summary>
+    public string WeightsFingerprint() => WeightsHash.Of(Parts.SelectMany(parts => parts).Select(p => p.Parameter).Distinct());
+
+    private static IReadOnlyList<ParameterPart> Whole(IEnumerable<ModelParameter> parameters) =>
+        [.. parameters.Select(p => new ParameterPart(p, 0, p.Count))];
+
     /// <summary>Opens a session and audits it on the first examples, so that everything that can fail fails here.</summary>
     public static GradientSession Open(InfluenceTask task, Examples train, Examples? queries)
     {

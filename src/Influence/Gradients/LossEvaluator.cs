@@ -8,6 +8,9 @@ internal enum LossKind
 {
     Training,
     Measurement,
+
+    /// <summary>The training loss with labels drawn from the model.</summary>
+    Sampled,
 }
 
 /// <summary>
@@ -16,6 +19,9 @@ internal enum LossKind
 /// </summary>
 internal sealed class LossEvaluator(InfluenceTask task, ScalarType dtype, Device device)
 {
+    /// <summary>The seed of sampled labels.</summary>
+    public long Seed { get; set; }
+
     /// <summary>The losses of a batch, <c>[B]</c>.</summary>
     public Tensor Evaluate(ExampleBatch batch, LossKind kind)
     {
@@ -37,11 +43,41 @@ internal sealed class LossEvaluator(InfluenceTask task, ScalarType dtype, Device
         return losses;
     }
 
-    private static string Name(LossKind kind) => kind == LossKind.Training ? "TrainingLoss" : "Measurement";
+    private string Name(LossKind kind) => kind switch
+    {
+        LossKind.Measurement => "Measurement",
+        LossKind.Sampled when task.SampledLoss is not null => "SampledLoss",
+        _ => "TrainingLoss",
+    };
+
+    private Func<ExampleBatch, Tensor> Delegate(LossKind kind) => kind switch
+    {
+        LossKind.Measurement => task.Measurement ?? task.TrainingLoss,
+        LossKind.Sampled => Sampled,
+        _ => task.TrainingLoss,
+    };
+
+    private Tensor Sampled(ExampleBatch batch)
+    {
+        var sampler = new LabelSampler(Seed, batch.Ids);
+        if (task.SampledLoss is { } own)
+        {
+            return own(batch, sampler);
+        }
+
+        using var trace = new LossTrace(sampler);
+        var losses = task.TrainingLoss(batch);
+        return trace.Losses.Count > 0
+            ? losses
+            : throw new InfluenceException(
+                "The true Fisher needs labels drawn from the model, but TrainingLoss is not made of Losses.CrossEntropy, BinaryCrossEntropy or SquaredError, " +
+                "which can draw them. Use one of these, or write InfluenceTask.SampledLoss = (b, draw) => { var z = model.call(b[\"x\"]); return " +
+                "functional.cross_entropy(z, draw.Categorical(z), reduction: Reduction.None); }, or ask for Fisher.Empirical.");
+    }
 
     private Tensor Call(ExampleBatch batch, LossKind kind)
     {
-        var loss = kind == LossKind.Measurement ? task.Measurement ?? task.TrainingLoss : task.TrainingLoss;
+        var loss = Delegate(kind);
         try
         {
             return loss(batch) ?? throw new InfluenceException($"{Name(kind)} returned null; it returns one loss per example, [B].");
@@ -109,7 +145,7 @@ internal sealed class LossEvaluator(InfluenceTask task, ScalarType dtype, Device
         }
     }
 
-    private static void CheckShape(Tensor losses, ExampleBatch batch, LossKind kind)
+    private void CheckShape(Tensor losses, ExampleBatch batch, LossKind kind)
     {
         var shape = losses.shape;
         if (shape.Length == 1 && shape[0] == batch.Count && losses.is_floating_point())

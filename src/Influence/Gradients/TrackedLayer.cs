@@ -70,7 +70,8 @@ internal sealed class TrackedLayer
 
     public void Begin(DisposeScope owner, long examples, TapMode mode, LossKind kind)
     {
-        (_owner, _examples, _mode, _kind) = (owner, examples, mode, kind);
+        // Other labels change no shape: the layout under the training loss serves both.
+        (_owner, _examples, _mode, _kind) = (owner, examples, mode, kind == LossKind.Sampled ? LossKind.Training : kind);
         _seen.Clear();
         _shapes.Clear();
         _compared.Clear();

@@ -1,0 +1,59 @@
+using System.Globalization;
+
+namespace Influence.Curvature;
+
+/// <summary>
+/// What is added to every eigenvalue of the curvature before it is inverted, (H + damping I)^-1. Too little lets directions
+/// that the data hardly show dominate; too much leaves a gradient dot product.
+/// </summary>
+public sealed record Damping
+{
+    private Damping(double value, bool relative)
+    {
+        if (!double.IsFinite(value) || value < 0)
+        {
+            throw new InfluenceException($"Damping is a finite number that is not negative; found {value.ToString(CultureInfo.InvariantCulture)}.");
+        }
+
+        (Value, IsRelative) = (value, relative);
+    }
+
+    /// <summary>The number: absolute, or a factor on the mean eigenvalue.</summary>
+    public double Value { get; }
+
+    /// <summary>Whether <see cref="Value"/> multiplies each layer's mean eigenvalue.</summary>
+    public bool IsRelative { get; }
+
+    /// <summary>0.1 times the mean eigenvalue: Grosse et al. 2023, section 5.1.</summary>
+    public static Damping Default { get; } = RelativeToMeanEigenvalue(0.1);
+
+    /// <summary>
+    /// A factor on the mean eigenvalue: of each layer for layer-wise curvature, of the whole for solvers that treat the
+    /// parameters as one.
+    /// </summary>
+    /// <param name="factor">The factor; 0.1 is usual.</param>
+    /// <returns>The damping.</returns>
+    /// <exception cref="InfluenceException">Negative, NaN or infinite.</exception>
+    public static Damping RelativeToMeanEigenvalue(double factor) => new(factor, relative: true);
+
+    /// <summary>The same number for every layer, in the unit of the curvature (loss over squared parameter).</summary>
+    /// <param name="value">The damping; 0 gives the pseudo-inverse.</param>
+    /// <returns>The damping.</returns>
+    /// <exception cref="InfluenceException">Negative, NaN or infinite.</exception>
+    public static Damping Absolute(double value) => new(value, relative: false);
+
+    /// <summary>The absolute damping for a curvature of that mean eigenvalue.</summary>
+    internal double For(double meanEigenvalue) => IsRelative ? Value * meanEigenvalue : Value;
+
+    /// <summary>For example <c>0.1 x mean eigenvalue</c>.</summary>
+    /// <returns>One line.</returns>
+    public override string ToString() => Value.ToString("R", CultureInfo.InvariantCulture) + (IsRelative ? " x mean eigenvalue" : " absolute");
+
+    internal static Damping Parse(string text)
+    {
+        var number = text.Split(' ')[0];
+        return double.TryParse(number, CultureInfo.InvariantCulture, out var value)
+            ? new Damping(value, text.EndsWith("eigenvalue", StringComparison.Ordinal))
+            : throw new InfluenceException($"\"{text}\" is not a damping.");
+    }
+}

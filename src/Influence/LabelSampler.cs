@@ -1,0 +1,91 @@
+using TorchSharp;
+using static TorchSharp.torch;
+using F = TorchSharp.torch.nn.functional;
+
+namespace Influence;
+
+/// <summary>
+/// Draws labels from the model's own predictions, as the true Fisher wants them. Every draw is keyed by (seed, example id,
+/// position): batch size, order and resumption change nothing.
+/// </summary>
+/// <remarks>Made by the library and handed to <see cref="InfluenceTask.SampledLoss"/>; valid during that call only.</remarks>
+public sealed class LabelSampler
+{
+    private readonly long _seed;
+    private readonly IReadOnlyList<long> _ids;
+    private int _draws;
+
+    internal LabelSampler(long seed, IReadOnlyList<long> ids) => (_seed, _ids) = (seed, ids);
+
+    /// <summary>Class indices from softmax(logits).</summary>
+    /// <param name="logits"><c>[B, ..., C]</c>.</param>
+    /// <returns>int64 <c>[B, ...]</c>.</returns>
+    public Tensor Categorical(Tensor logits)
+    {
+        ArgumentNullException.ThrowIfNull(logits);
+        using var noGrad = no_grad();
+        using var scope = NewDisposeScope();
+        var cumulative = F.softmax(logits.detach(), -1).cumsum(-1);                     // [B, ..., C]
+        var shape = logits.shape[..^1];
+        var u = Uniform(shape, logits).unsqueeze(-1) * cumulative.narrow(-1, logits.shape[^1] - 1, 1);
+        return cumulative.le(u).sum(-1).clamp_max(logits.shape[^1] - 1).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>Zeros and ones, one with probability sigmoid(logits).</summary>
+    /// <param name="logits"><c>[B, ...]</c>.</param>
+    /// <returns>Of the logits' shape and dtype.</returns>
+    public Tensor Bernoulli(Tensor logits)
+    {
+        ArgumentNullException.ThrowIfNull(logits);
+        using var noGrad = no_grad();
+        using var scope = NewDisposeScope();
+        return Uniform(logits.shape, logits).lt(logits.detach().sigmoid()).to_type(logits.dtype).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>Normal values around the predictions.</summary>
+    /// <param name="mean"><c>[B, ...]</c>.</param>
+    /// <param name="standardDeviation">One number; sqrt(1/2) where the loss is a plain squared error, 1 where it is half of that.</param>
+    /// <returns>Of the mean's shape and dtype.</returns>
+    public Tensor Normal(Tensor mean, double standardDeviation)
+    {
+        ArgumentNullException.ThrowIfNull(mean);
+        using var noGrad = no_grad();
+        using var scope = NewDisposeScope();
+        var radius = (-2 * (1 - Uniform(mean.shape, mean)).log()).sqrt();
+        var angle = 2 * Math.PI * Uniform(mean.shape, mean);
+        return (mean.detach() + (radius * angle.cos() * standardDeviation)).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>Numbers in [0, 1) of that shape, of the dtype and device of a tensor; the first dimension runs over the examples.</summary>
+    private Tensor Uniform(long[] shape, Tensor like)
+    {
+        if (shape.Length == 0 || shape[0] != _ids.Count)
+        {
+            throw new InfluenceException(
+                $"Labels are sampled per example, [B, ...] with B = {_ids.Count}; found [{string.Join(", ", shape)}].");
+        }
+
+        var draw = _draws++;
+        var width = shape.Skip(1).Aggregate(1L, (a, b) => a * b);
+        var values = new double[_ids.Count * width];
+        for (var i = 0; i < _ids.Count; i++)
+        {
+            var key = Mix(Mix((ulong)_seed ^ ((ulong)draw << 56)) ^ (ulong)_ids[i]);
+            for (long t = 0; t < width; t++)
+            {
+                values[(i * width) + t] = (Mix(key + ((ulong)t * 0x9E3779B97F4A7C15)) >> 11) * (1.0 / (1UL << 53));
+            }
+        }
+
+        return tensor(values, dtype: like.dtype, device: like.device).reshape(shape);
+    }
+
+    /// <summary>SplitMix64's finaliser: every input bit reaches every output bit.</summary>
+    private static ulong Mix(ulong z)
+    {
+        z += 0x9E3779B97F4A7C15;
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
+        return z ^ (z >> 31);
+    }
+}
