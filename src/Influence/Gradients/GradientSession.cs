@@ -98,8 +98,14 @@ internal sealed class GradientSession : IDisposable
     /// </summary>
     public IDisposable WithManagedAttention()
     {
+        // Back to this mode also after a forward pass that failed.
+        var mode = set_grad_enabled(is_grad_enabled());
         _natives.ForEach(native => native.Recomputes = true);
-        return new Restore(() => _natives.ForEach(native => native.Recomputes = false));
+        return new Restore(() =>
+        {
+            _natives.ForEach(native => native.Recomputes = false);
+            mode.Dispose();
+        });
     }
 
     /// <summary>Opens a session and audits it on the first examples, so that everything that can fail fails here.</summary>

@@ -40,16 +40,12 @@ internal sealed class NativeAttention
 
     /// <summary>The output <c>[T, B, E]</c>, and the weights <c>[B, T, S]</c> averaged over the heads.</summary>
     /// <param name="settings">The settings.</param>
-    /// <param name="query"><c>[T, B, E]</c>.</param>
-    /// <param name="key"><c>[S, B, K]</c>.</param>
-    /// <param name="value"><c>[S, B, V]</c>.</param>
-    /// <param name="keyPadding">Optional <c>[B, S]</c>: true where a key is not looked at.</param>
-    /// <param name="mask">Optional <c>[T, S]</c>, added to the logits.</param>
+    /// <param name="inputs">Queries, keys, values and masks.</param>
     /// <param name="observe">Whether the layers note what they see.</param>
-    public (Tensor Output, Tensor Weights) Forward(
-        NativeSettings settings, Tensor query, Tensor key, Tensor value, Tensor? keyPadding, Tensor? mask, bool observe)
+    public (Tensor Output, Tensor Weights) Forward(NativeSettings settings, NativeInputs inputs, bool observe)
     {
         using var scope = NewDisposeScope();
+        var (query, key, value, keyPadding, mask) = inputs;
         var (length, batch, heads) = (query.shape[0], query.shape[1], settings.Heads);
         var size = query.shape[2] / heads;
         var q = ByHead(Project(PackedRows.q, query, observe) * (1 / Math.Sqrt(size)));  // [B*H, T, d]

@@ -40,15 +40,13 @@ internal sealed class NativeEncoderLayer
 
     /// <summary>The output, <c>[T, B, E]</c> as the input.</summary>
     /// <param name="settings">The settings.</param>
-    /// <param name="source"><c>[T, B, E]</c>.</param>
-    /// <param name="mask">Optional <c>[T, T]</c>, added to the logits.</param>
-    /// <param name="keyPadding">Optional <c>[B, T]</c>: true where a key is not looked at.</param>
+    /// <param name="inputs">The input, <c>[T, B, E]</c>, as queries, keys and values, and the masks.</param>
     /// <param name="observe">Whether the layers note what they see.</param>
-    public Tensor Forward(NativeSettings settings, Tensor source, Tensor? mask, Tensor? keyPadding, bool observe)
+    public Tensor Forward(NativeSettings settings, NativeInputs inputs, bool observe)
     {
         using var scope = NewDisposeScope();
-        var attended = Attention.Forward(settings, source, source, source, keyPadding, mask, observe).Output;
-        var middle = Norm(_norm1, "norm1", source + attended);                          // [T, B, E]
+        var attended = Attention.Forward(settings, inputs, observe).Output;                // [T, B, E]
+        var middle = Norm(_norm1, "norm1", inputs.Query + attended);                    // [T, B, E]
         var hidden = Linear(_linear1, "linear1", middle);                               // [T, B, F]
         hidden = settings.Activation == nn.Activations.GELU ? F.gelu(hidden) : F.relu(hidden);
         var output = Linear(_linear2, "linear2", hidden);                               // [T, B, E]

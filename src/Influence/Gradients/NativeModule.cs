@@ -1,4 +1,3 @@
-using System.Globalization;
 using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
@@ -13,26 +12,45 @@ internal sealed class NativeModule
 {
     private readonly NativeParameters _parameters;
     private readonly NativeSettingsSearch _search;
-    private readonly Action _unhook;
+    private readonly Func<NativeSettings, NativeInputs, bool, (Tensor Output, Tensor? Weights)> _recompute;
+    private readonly List<Action> _unhook = [];
+    private IDisposable? _withoutGraph;
 
-    private NativeModule(NativeParameters parameters, long width, bool isEncoder, AttentionSettings? given, Action unhook)
+    private NativeModule(NativeParameters parameters, NativeAttention attention, AttentionSettings? given)
     {
-        (_parameters, _unhook) = (parameters, unhook);
-        var path = parameters.Path.Length == 0 ? "the model" : parameters.Path;
-        _search = new NativeSettingsSearch(
-            $"{path} ({parameters.Module.GetType().Name})", NativeSettings.Candidates(width, isEncoder, given));
+        _parameters = parameters;
+        _recompute = (settings, inputs, observe) => attention.Forward(settings, inputs, observe);
+        _search = Search(NativeSettings.Candidates(attention.Width, isEncoder: false, given));
+    }
+
+    private NativeModule(NativeParameters parameters, IReadOnlyList<NativeEncoderLayer> layers, AttentionSettings? given)
+    {
+        _parameters = parameters;
+        _recompute = (settings, inputs, observe) => (layers.Aggregate(inputs.Query, (x, layer) =>
+            layer.Forward(settings, new NativeInputs(x, x, x, inputs.KeyPadding, inputs.Mask), observe)), null);
+        _search = Search(NativeSettings.Candidates(layers[0].Attention.Width, isEncoder: true, given));
     }
 
     /// <summary>The layers within, in the order of their calls.</summary>
     public IReadOnlyList<TrackedLayer> Layers => _parameters.Layers;
 
     /// <summary>A capture is on: the module is recomputed, and its layers note what they see.</summary>
-    public bool IsWatched { get; set; }
+    public bool IsWatched
+    {
+        get;
+        set => SetAfterForward(out field, value);
+    }
 
     /// <summary>The module is recomputed though nothing is captured, for gradients of gradients.</summary>
-    public bool Recomputes { get; set; }
+    public bool Recomputes
+    {
+        get;
+        set => SetAfterForward(out field, value);
+    }
 
-    public void Unhook() => _unhook();
+    private bool IsOn => IsWatched || Recomputes;
+
+    public void Unhook() => _unhook.ForEach(remove => remove());
 
     /// <summary>Hooks a native module; null where it is none, and with a reason where it cannot be recomputed.</summary>
     /// <param name="module">Any module.</param>
@@ -43,75 +61,95 @@ internal sealed class NativeModule
     {
         reason = null;
         var parameters = new NativeParameters(module, selected);
-        NativeModule? native = null;
         switch (module)
         {
-            case MultiheadAttention attention:
+            case MultiheadAttention:
+                var attention = new NativeAttention(parameters, string.Empty);
+                reason = attention.Problem;
+                return reason is null ? new NativeModule(parameters, attention, given).Hook() : null;
+            case TransformerEncoderLayer:
+                return new NativeModule(parameters, [new NativeEncoderLayer(parameters, string.Empty)], given).Hook();
+            case TransformerEncoder:
+                var layers = new List<NativeEncoderLayer>();
+                while (parameters.Find($"layers.{layers.Count}.linear1.weight") is not null)
                 {
-                    var core = new NativeAttention(parameters, string.Empty);
-                    if ((reason = core.Problem) is not null)
-                    {
-                        return null;
-                    }
-
-                    var remover = attention.register_forward_hook((_, query, key, value, keyPadding, _, mask, output) =>
-                        native!.OnForward(output, query, key, value, keyPadding, mask, core));
-                    return native = new NativeModule(parameters, core.Width, isEncoder: false, given, remover.remove);
+                    layers.Add(new NativeEncoderLayer(parameters, $"layers.{layers.Count}."));
                 }
 
-            case TransformerEncoderLayer layer:
-                {
-                    List<NativeEncoderLayer> layers = [new(parameters, string.Empty)];
-                    var remover = layer.register_forward_hook((_, source, output) => native!.OnForward(output, source, null, null, layers)!);
-                    return native = new NativeModule(parameters, layers[0].Attention.Width, isEncoder: true, given, remover.remove);
-                }
-
-            case TransformerEncoder encoder:
-                {
-                    List<NativeEncoderLayer> layers = [];
-                    while (parameters.Find(string.Create(CultureInfo.InvariantCulture, $"layers.{layers.Count}.linear1.weight")) is not null)
-                    {
-                        layers.Add(new(parameters, string.Create(CultureInfo.InvariantCulture, $"layers.{layers.Count}.")));
-                    }
-
-                    var remover = encoder.register_forward_hook((_, source, mask, keyPadding, output) => native!.OnForward(output, source, mask, keyPadding, layers)!);
-                    return native = new NativeModule(parameters, layers[0].Attention.Width, isEncoder: true, given, remover.remove);
-                }
-
+                return new NativeModule(parameters, layers, given).Hook();
             default:
                 return null;
         }
     }
 
-    // A null result leaves the module's output as it is; TorchSharp's delegate types do not say so.
-    private Tuple<Tensor, Tensor> OnForward(
-        Tuple<Tensor, Tensor> native, Tensor query, Tensor key, Tensor value, Tensor? keyPadding, Tensor? mask, NativeAttention core)
+    // A null result leaves inputs and outputs as they are; TorchSharp's delegate types do not say so.
+    private NativeModule Hook()
     {
-        if (!IsWatched && !Recomputes)
+        switch (_parameters.Module)
         {
-            return null!;
+            case MultiheadAttention attention:
+                _unhook.Add(attention.register_forward_pre_hook((_, _, _, _, _, _, _) => WithoutGraph<(Tensor, Tensor, Tensor, Tensor?, bool, Tensor?)?>()).remove);
+                _unhook.Add(attention.register_forward_hook((_, query, key, value, keyPadding, _, mask, native) =>
+                    Replace(native.Item1, native.Item2, new NativeInputs(query, key, value, keyPadding, mask))!).remove);
+                break;
+            case TransformerEncoderLayer layer:
+                _unhook.Add(layer.register_forward_pre_hook((_, _) => WithoutGraph<Tensor>()!).remove);
+                _unhook.Add(layer.register_forward_hook((_, x, native) => Replace(native, null, new NativeInputs(x, x, x, null, null))?.Item1!).remove);
+                break;
+            case TransformerEncoder encoder:
+                _unhook.Add(encoder.register_forward_pre_hook((_, _, _, _) => WithoutGraph<(Tensor, Tensor, Tensor)?>()).remove);
+                _unhook.Add(encoder.register_forward_hook((_, x, mask, keyPadding, native) =>
+                    Replace(native, null, new NativeInputs(x, x, x, keyPadding, mask))?.Item1!).remove);
+                break;
         }
 
-        using var scope = NewDisposeScope();
-        var settings = _search.Agree(native.Item1, _parameters.Module.training, s => core.Forward(s, query, key, value, keyPadding, mask, observe: false).Output);
-        var (output, weights) = core.Forward(settings, query, key, value, keyPadding, mask, IsWatched);
-
-        // Without need_weights the second result is invalid, and stays so.
-        return Tuple.Create(output.MoveToOuterDisposeScope(), native.Item2.IsInvalid ? native.Item2 : weights.MoveToOuterDisposeScope());
+        return this;
     }
 
-    private Tensor? OnForward(Tensor native, Tensor source, Tensor? mask, Tensor? keyPadding, List<NativeEncoderLayer> layers)
+    /// <summary>The native forward pass is not differentiated when its output is replaced: without a graph it keeps nothing.</summary>
+    private T? WithoutGraph<T>()
     {
-        if (!IsWatched && !Recomputes)
+        if (IsOn)
+        {
+            BackToGraph();
+            _withoutGraph = no_grad();
+        }
+
+        return default;
+    }
+
+    /// <summary>The forward pass may have failed within the module.</summary>
+    private void SetAfterForward(out bool field, bool value)
+    {
+        BackToGraph();
+        field = value;
+    }
+
+    private void BackToGraph()
+    {
+        _withoutGraph?.Dispose();
+        _withoutGraph = null;
+    }
+
+    /// <summary>The recomputed output and weights; null where the module's own stay.</summary>
+    private Tuple<Tensor, Tensor>? Replace(Tensor native, Tensor? weights, NativeInputs inputs)
+    {
+        if (!IsOn)
         {
             return null;
         }
 
+        BackToGraph();
         using var scope = NewDisposeScope();
-        var settings = _search.Agree(native, _parameters.Module.training, s => Run(s, observe: false));
-        return Run(settings, IsWatched).MoveToOuterDisposeScope();
+        var settings = _search.Agree(native, inputs, _parameters.Module.training, (s, i) => _recompute(s, i, false).Output);
+        var recomputed = _recompute(settings, inputs, IsWatched);
 
-        Tensor Run(NativeSettings settings, bool observe) =>
-            layers.Aggregate(source, (x, layer) => layer.Forward(settings, x, mask, keyPadding, observe));
+        // Weights that were not asked for are an invalid tensor, and stay one.
+        return Tuple.Create(
+            recomputed.Output.MoveToOuterDisposeScope(),
+            weights is { IsInvalid: false } ? recomputed.Weights!.MoveToOuterDisposeScope() : weights!);
     }
+
+    private NativeSettingsSearch Search(IReadOnlyList<NativeSettings> candidates) =>
+        new($"{(_parameters.Path.Length == 0 ? "the model" : _parameters.Path)} ({_parameters.Module.GetType().Name})", candidates);
 }

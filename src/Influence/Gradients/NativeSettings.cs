@@ -37,11 +37,12 @@ internal sealed class NativeSettingsSearch(string path, IReadOnlyList<NativeSett
     /// <summary>
     /// The settings; of several that agree any. Those stay on trial: sequences of one position show no heads, later ones may.
     /// </summary>
-    /// <param name="native">The module's own output.</param>
+    /// <param name="native">The module's own output, <c>[T, B, E]</c>.</param>
+    /// <param name="inputs">What it was given.</param>
     /// <param name="isTraining">Whether the module is in training mode, for the message.</param>
     /// <param name="recompute">The output with given settings.</param>
     /// <exception cref="InfluenceException">Nothing agrees.</exception>
-    public NativeSettings Agree(Tensor native, bool isTraining, Func<NativeSettings, Tensor> recompute)
+    public NativeSettings Agree(Tensor native, NativeInputs inputs, bool isTraining, Func<NativeSettings, NativeInputs, Tensor> recompute)
     {
         if (_agreeing is { Count: 1 })
         {
@@ -54,16 +55,17 @@ internal sealed class NativeSettingsSearch(string path, IReadOnlyList<NativeSett
         var tried = new List<(NativeSettings Settings, double Error)>();
         if (_agreeing is null)
         {
-            tried = [.. candidates.Select(c => (c, Difference(native, recompute(c))))];
+            // One example tells most of them apart, and is cheap.
+            var (first, one) = (native.narrow(1, 0, 1), inputs.First());
+            tried = [.. candidates.Select(c => (c, Difference(first, recompute(c, one))))];
             _agreeing = [.. tried.Where(t => t.Error <= tolerance).Select(t => t.Settings)];
         }
-        else
+
+        while (_agreeing.Count > 0 && Difference(native, recompute(_agreeing[0], inputs)) is var error && !(error <= tolerance))
         {
-            while (_agreeing.Count > 0 && Difference(native, recompute(_agreeing[0])) is var error && !(error <= tolerance))
-            {
-                tried.Add((_agreeing[0], error));
-                _agreeing.RemoveAt(0);
-            }
+            tried.RemoveAll(t => t.Settings == _agreeing[0]);
+            tried.Add((_agreeing[0], error));
+            _agreeing.RemoveAt(0);
         }
 
         return _agreeing.Count > 0 ? _agreeing[0] : throw Nothing(native, isTraining, tried, tolerance);
@@ -73,10 +75,11 @@ internal sealed class NativeSettingsSearch(string path, IReadOnlyList<NativeSett
     {
         // The next call starts anew.
         _agreeing = null;
+        var closest = tried.Where(t => double.IsFinite(t.Error)).OrderBy(t => t.Error).Take(1)
+            .Select(t => $"; the closest, {t.Settings}, differs by {t.Error.ToString("G3", CultureInfo.InvariantCulture)} of the output's norm");
         var found = tried.Count == 0
             ? "there was nothing to try: InfluenceTask.Attention gives a number of heads that does not divide its width"
-            : $"tried were {string.Join("; ", tried.Select(t => t.Settings))}; the closest, {tried.MinBy(t => double.IsNaN(t.Error) ? double.PositiveInfinity : t.Error).Settings}, " +
-              $"differs by {tried.Min(t => double.IsNaN(t.Error) ? double.PositiveInfinity : t.Error).ToString("G3", CultureInfo.InvariantCulture)} of the output's norm";
+            : $"tried were {string.Join("; ", tried.Select(t => t.Settings))}{string.Concat(closest)}";
         var why = isTraining ? "Is its dropout on? Write model.eval() first."
             : !native.isfinite().all().item<bool>() ? "Its output has NaN or infinite values: does a mask hide every key of an example? Mend the mask."
             : "Does a hook change its output? Remove it; or give the settings: Attention = new AttentionSettings { Heads = ... } (leave them out to have all tried); " +

@@ -58,6 +58,15 @@ public sealed class NativeAttentionTests : IDisposable
         Assert.Contains("native.out_proj.weight, native.out_proj.bias", session.BlockNames);
         var parts = session.Parts.SelectMany(p => p).Where(p => p.Parameter.LocalName == "in_proj_weight").ToList();
         Assert.Equal([(0L, 36L), (36, 36), (72, 36)], parts.Select(p => (p.Start, p.Count)));
+        foreach (var batch in train.Batches())
+        {
+            using var captured = session.Capture(batch, LossKind.Training);
+            var seen = session.BlockNames.Zip(captured.Blocks).Where(b => b.First.Contains("in_proj_weight[", StringComparison.Ordinal))
+                .Select(b => ((FactoredGradients)b.Second!).Activation).ToList();
+
+            Assert.Equal(3, seen.Count);
+            Assert.Single(seen.Select(a => (a.storage<double>().data_ptr(), a.storage_offset(), string.Join(",", a.shape), string.Join(",", a.stride()))).Distinct());
+        }
     }
 
     /// <summary>The same model with its native attention written as linear layers gives the same scores.</summary>
@@ -195,6 +204,19 @@ public sealed class NativeAttentionTests : IDisposable
         Assert.Contains("does a mask hide every key", thrown.Message, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void TheLastLayerIsTheLastWithin()
+    {
+        var made = Cases.Make("native encoder on its own");
+        var (train, queries) = (made.Inputs(4), made.Inputs(3));
+        bool IsLast(string name) => name.StartsWith("layers.1.norm2", StringComparison.Ordinal);
+        var (g, q) = (SingleExampleLoop.Gradients(made.Model, made.Loss, train, IsLast), SingleExampleLoop.Gradients(made.Model, made.Loss, queries, IsLast));
+        using var scores = new TracIn().Score(made.Task(LayerSelection.Last), Examples.FromTensors(train), Examples.FromTensors(queries));
+
+        Assert.Equal(12, g.shape[1]);
+        Assert.True(SingleExampleLoop.RelativeError(scores.Values, q.mm(g.t())) < 1e-10);
+    }
+
     /// <summary>Gradients of gradients through the recomputed module are those through the native one.</summary>
     [Theory]
     [InlineData("native attention masked")]
@@ -276,12 +298,14 @@ public sealed class NativeAttentionTests : IDisposable
         }
 
         var (before, flags) = (Outputs(), made.Model.named_parameters().Select(p => p.parameter.requires_grad).ToList());
-        foreach (var failAt in new[] { -1, 0, 3 })
+        foreach (var (failAt, within) in new[] { (-1, false), (0, false), (3, false), (0, true), (3, true) })
         {
             var count = 0;
             var task = new InfluenceTask(made.Model)
             {
-                TrainingLoss = b => b.Ids.Contains(failAt) && ++count > 0 ? throw new InvalidOperationException("no more") : made.Task().TrainingLoss(b),
+                TrainingLoss = b => !b.Ids.Contains(failAt) || ++count < 1 ? made.Task().TrainingLoss(b)
+                    : within ? FailWithin(native)
+                    : throw new InvalidOperationException("no more"),
             };
             void Run()
             {
@@ -302,11 +326,19 @@ public sealed class NativeAttentionTests : IDisposable
             Run();
             Assert.Equal(live, LiveTensors.OnThisThread);
             Assert.Equal(failAt >= 0, count > 0);
+            Assert.True(is_grad_enabled());
         }
 
         Assert.Equal(before, Outputs());
         Assert.Equal(flags, made.Model.named_parameters().Select(p => p.parameter.requires_grad));
         Assert.Empty(native.named_modules());
+    }
+
+    private static Tensor FailWithin(nn.Module native)
+    {
+        using var scope = NewDisposeScope();
+        var x = randn(3, 1, 5, dtype: float64);
+        return (native is MultiheadAttention attention ? attention.call(x, x, x).Item1 : ((TransformerEncoder)native).call(x)).MoveToOuterDisposeScope();
     }
 
     private static Examples Data(long count)
