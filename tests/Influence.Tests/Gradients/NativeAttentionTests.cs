@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Influence.Estimators;
 using Influence.Gradients;
 using Influence.Tests.Oracles;
@@ -99,14 +100,10 @@ public sealed class NativeAttentionTests : IDisposable
             [("first", first), ("head", head), .. linears.Select(l => (l.Key, (nn.Module)l.Value))]);
         using (no_grad())
         {
+            native.get_parameter("in_proj_bias")!.normal_();
             foreach (var (name, row) in new[] { ("q", 0), ("k", 6), ("v", 12) })
             {
                 linears[name].weight.copy_(native.get_parameter("in_proj_weight")!.narrow(0, row, 6));
-                linears[name].bias!.copy_(native.get_parameter("in_proj_bias")!.normal_().narrow(0, row, 6));
-            }
-
-            foreach (var (name, row) in new[] { ("q", 0), ("k", 6), ("v", 12) })
-            {
                 linears[name].bias!.copy_(native.get_parameter("in_proj_bias")!.narrow(0, row, 6));
             }
 
@@ -332,6 +329,30 @@ public sealed class NativeAttentionTests : IDisposable
         Assert.Equal(before, Outputs());
         Assert.Equal(flags, made.Model.named_parameters().Select(p => p.parameter.requires_grad));
         Assert.Empty(native.named_modules());
+    }
+
+    [Theory]
+    [InlineData("native attention")]
+    [InlineData("native encoder layer")]
+    [InlineData("native encoder")]
+    public void NoHookIsLeft(string name)
+    {
+        var made = Cases.Make(name);
+        var layers = OpenAndClose();
+        GC.Collect();
+        GC.WaitForPendingFinalizers();
+        GC.Collect();
+
+        Assert.NotEmpty(layers);
+        Assert.DoesNotContain(layers, layer => layer.IsAlive);
+        GC.KeepAlive(made);
+
+        [MethodImpl(MethodImplOptions.NoInlining)]
+        List<WeakReference> OpenAndClose()
+        {
+            using var session = GradientSession.Open(made.Task(), Examples.FromTensors(made.Inputs(3)), null);
+            return [.. session.Layers.Select(layer => new WeakReference(layer))];
+        }
     }
 
     private static Tensor FailWithin(nn.Module native)
