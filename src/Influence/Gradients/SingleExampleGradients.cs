@@ -37,7 +37,8 @@ internal sealed class SingleExampleGradients(IReadOnlyList<ModelParameter> param
             }
         }
 
-        return [new DenseGradients(batch.Count, () => rows)];
+        // Handed out as aliases: whoever releases the block gives up those, not the rows.
+        return [new DenseGradients(batch.Count, () => [.. rows.Select(r => r.alias())])];
     }
 
     /// <summary>The gradients of the summed loss by plain autograd, one per distinct parameter; null where unused.</summary>
