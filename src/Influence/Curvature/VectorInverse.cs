@@ -10,7 +10,15 @@ internal abstract class VectorInverse(ParameterVector layout) : Inverse
 {
     protected ParameterVector Layout => layout;
 
-    public override BatchGradients Apply(BatchGradients gradients)
+    public override BatchGradients Apply(BatchGradients gradients) => Rows(gradients, () => Solve(layout.Flatten(gradients)));
+
+    public override BatchGradients Outline(BatchGradients gradients) =>
+        Rows(gradients, () => zeros([gradients.Count, layout.Length], gradients.Dtype, gradients.Device));
+
+    /// <summary>The solutions <c>[B, P]</c> for right-hand sides <c>[B, P]</c>, in the current scope.</summary>
+    public abstract Tensor Solve(Tensor gradients);
+
+    private BatchGradients Rows(BatchGradients gradients, Func<Tensor> make)
     {
         var scope = NewDisposeScope();
         try
@@ -19,7 +27,7 @@ internal abstract class VectorInverse(ParameterVector layout) : Inverse
             Tensor rows;
             using (NewDisposeScope())
             {
-                rows = Solve(layout.Flatten(gradients)).to_type(gradients.Dtype).MoveToOuterDisposeScope(); // [B, P]
+                rows = make().to_type(gradients.Dtype).MoveToOuterDisposeScope(); // [B, P]
             }
 
             return new BatchGradients(scope, gradients.Ids, gradients.Dtype, gradients.Device) { Blocks = layout.Blocks(rows) };
@@ -30,7 +38,4 @@ internal abstract class VectorInverse(ParameterVector layout) : Inverse
             throw;
         }
     }
-
-    /// <summary>The solutions <c>[B, P]</c> for right-hand sides <c>[B, P]</c>, in the current scope.</summary>
-    public abstract Tensor Solve(Tensor gradients);
 }
