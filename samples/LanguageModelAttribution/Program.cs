@@ -1,0 +1,67 @@
+using Influence;
+using Influence.Estimators;
+using Influence.Training;
+using LanguageModelAttribution;
+
+return CommandLine.Run<Options>(args, (options, cancellationToken) =>
+{
+    OutputFile.Check(options.Output);
+    var clock = new StageClock();
+    using var progress = new ConsoleProgress();
+
+    // Read the texts.
+    var corpus = Corpus.Read(
+        options.Corpus is null ? Domain.OfDebian : Domain.OfFolder(options.Corpus), options.Passages, options.Seed);
+    TextTable.Write(Console.Out, corpus.ToTable());
+    clock.Lap("reading");
+
+    // Train as ever; the recorder keeps the checkpoints.
+    using var checkpoints = new TemporaryFolder();
+    using var model = ByteDecoder.Create(options.Seed);
+    using var trainTensors = new PassageTensors(corpus.Train);
+    var trainer = new Trainer { Epochs = options.Epochs, Seed = options.Seed };
+    using var recorder = new CheckpointRecorder(checkpoints.FullPath) { EverySteps = trainer.StepsPerCheckpoint(corpus.Train.Count) };
+    var losses = trainer.Train(model, trainTensors, recorder, progress, cancellationToken);
+    progress.Clear();
+    var training =
+        $"A decoder of {model.ParameterCount:N0} parameters; loss per byte in each epoch of training: " +
+        $"{string.Join(", ", losses.Select(loss => $"{loss:0.000}"))} nats.";
+    Console.WriteLine(training);
+    clock.Lap("training");
+
+    // What is to be explained: passages that the model has not seen, and some that it writes.
+    var queries = Query.Choose(corpus, model, options.Seed);
+    using var queryTensors = new PassageTensors([.. queries.Select(q => q.Passage)], [.. queries.Select(q => q.GivenBytes)]);
+    clock.Lap("writing");
+
+    // Score every training passage for every query.
+    var task = new InfluenceTask(model)
+    {
+        TrainingLoss = b => Losses.CrossEntropy(model.call(b["input"]), b["target"], b["predicted"]),
+        Layers = LayerSelection.Where(ByteDecoder.IsAttentionOrMlp, "attention and MLP"),
+    };
+    var train = trainTensors.ToExamples(batchSize: 20);
+    var asked = queryTensors.ToExamples(batchSize: queries.Count);
+    progress.Purpose = "TracIn";
+    using var tracIn = new TracIn { Checkpoints = recorder.Checkpoints }.Score(task, train, asked, progress, cancellationToken);
+    progress.Clear();
+    clock.Lap("TracIn");
+
+    // Report.
+    IReadOnlyList<Attribution> attributions = [Attribution.FromScores("TracIn", tracIn)];
+    var shares = new DomainShares(corpus, queries, attributions);
+    TextTable.Write(Console.Out, shares.ToTable());
+    Console.WriteLine(clock);
+    var report = new Report
+    {
+        Corpus = corpus,
+        Queries = queries,
+        Attributions = attributions,
+        Shares = shares,
+        Training = training,
+        Timing = clock.ToString(),
+    };
+    cancellationToken.ThrowIfCancellationRequested();
+    OutputFile.Write(options.Output, report.ToPage().ToString());
+    Console.WriteLine($"Page: {Path.GetFullPath(options.Output)}");
+});
