@@ -21,6 +21,12 @@ internal static partial class Log
     public static void CheckpointSaved(ILogger? logger, string path, long step) =>
         CheckpointSavedCore(logger ?? NullLogger.Instance, path, step);
 
+    public static void Fitted(ILogger? logger, string method, int examples, double seconds) =>
+        FittedCore(logger ?? NullLogger.Instance, method, examples, seconds);
+
+    public static void NoCurvature(ILogger? logger, string parameters) =>
+        NoCurvatureCore(logger ?? NullLogger.Instance, parameters);
+
     [LoggerMessage(1, LogLevel.Information,
         "Gradients: {ByRule} parameters by layer rules, {Single} by single examples, {LeftOut} left out (checked in {Milliseconds:0} ms)")]
     private static partial void AuditDoneCore(ILogger logger, long byRule, long single, long leftOut, double milliseconds);
@@ -38,4 +44,10 @@ internal static partial class Log
 
     [LoggerMessage(5, LogLevel.Information, "Checkpoint {Path} at step {Step}")]
     private static partial void CheckpointSavedCore(ILogger logger, string path, long step);
+
+    [LoggerMessage(6, LogLevel.Information, "{Method} fitted on {Examples} examples in {Seconds:0.0} s")]
+    private static partial void FittedCore(ILogger logger, string method, int examples, double seconds);
+
+    [LoggerMessage(7, LogLevel.Warning, "{Parameters}: the training examples give no curvature (a dead or unused layer), so it adds nothing to the scores")]
+    private static partial void NoCurvatureCore(ILogger logger, string parameters);
 }

@@ -22,6 +22,18 @@ public sealed record ScoreMetadata
     /// <summary>What a score measures.</summary>
     public required string Unit { get; init; }
 
+    /// <summary>The curvature that was inverted, and how far a solver came; empty where there is none.</summary>
+    public string Curvature { get; init; } = string.Empty;
+
+    /// <summary>The damping, as asked for and as it was block by block; empty where there is none.</summary>
+    public string Damping { get; init; } = string.Empty;
+
+    /// <summary>
+    /// The factor that turns a score into the predicted rise of the query's measurement when the example is left out; null
+    /// where the scores are not in that unit.
+    /// </summary>
+    public double? LeaveOneOutFactor { get; init; }
+
     /// <summary>The layers that took part.</summary>
     public string Layers { get; init; } = LayerSelection.All.Description;
 
@@ -35,6 +47,9 @@ public sealed record ScoreMetadata
         [Prefix + "loss_reduction"] = LossReduction,
         [Prefix + "sign"] = Sign,
         [Prefix + "unit"] = Unit,
+        [Prefix + "curvature"] = Curvature,
+        [Prefix + "damping"] = Damping,
+        [Prefix + "leave_one_out_factor"] = LeaveOneOutFactor?.ToString("R", CultureInfo.InvariantCulture) ?? string.Empty,
         [Prefix + "layers"] = Layers,
         [Prefix + "coverage"] = Coverage.ToString("R", CultureInfo.InvariantCulture),
     };
@@ -48,6 +63,9 @@ public sealed record ScoreMetadata
             LossReduction = Get("loss_reduction", "unknown"),
             Sign = Get("sign", "unknown"),
             Unit = Get("unit", "unknown"),
+            Curvature = Get("curvature", string.Empty),
+            Damping = Get("damping", string.Empty),
+            LeaveOneOutFactor = double.TryParse(Get("leave_one_out_factor", string.Empty), CultureInfo.InvariantCulture, out var factor) ? factor : null,
             Layers = Get("layers", "unknown"),
             Coverage = double.TryParse(Get("coverage", string.Empty), CultureInfo.InvariantCulture, out var share) ? share : double.NaN,
         };

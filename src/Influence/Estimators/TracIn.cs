@@ -94,11 +94,11 @@ public sealed record TracIn
         IProgress<InfluenceProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
-        Check(task, (train, "training examples"), (queries, "queries"));
+        ExampleChecks.Run(task, (train, "training examples"), (queries, "queries"));
         using var scope = NewDisposeScope();
         var (totals, coverage) = OverCheckpoints(
             task, train, queries, [queries.Count, train.Count],
-            (products, sums, weight, reporter) => products.AddPairs(sums, train, queries, weight, reporter),
+            (products, sums, weight, reporter) => products.AddPairs([sums], train, queries, weight, reporter),
             progress, cancellationToken);
         return new InfluenceScores(totals, queries.Ids, train.Ids, Metadata(task, coverage, self: false));
     }
@@ -120,7 +120,7 @@ public sealed record TracIn
         IProgress<InfluenceProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
-        Check(task, (train, "training examples"));
+        ExampleChecks.Run(task, (train, "training examples"));
         if (Similarity == GradientSimilarity.Cosine)
         {
             throw new InfluenceException("The cosine of a gradient with itself is always 1. For self-influence leave Similarity at Dot.");
@@ -133,19 +133,6 @@ public sealed record TracIn
             progress, cancellationToken);
         return new ExampleScores(
             "Self-influence", train.Ids, totals.to_type(ScalarType.Float64).data<double>().ToArray(), Metadata(task, coverage, self: true));
-    }
-
-    private static void Check(InfluenceTask task, params (Examples Examples, string Role)[] inputs)
-    {
-        ArgumentNullException.ThrowIfNull(task);
-        var problems = new List<string>();
-        foreach (var (examples, role) in inputs)
-        {
-            ArgumentNullException.ThrowIfNull(examples);
-            problems.AddRange(examples.Problems(role));
-        }
-
-        InfluenceException.ThrowIfAny(problems);
     }
 
     private (Tensor Totals, ParameterCoverage Coverage) OverCheckpoints(
@@ -169,7 +156,7 @@ public sealed record TracIn
             using var session = GradientSession.Open(task, train, queries);
             totals ??= zeros(shape, session.Dtype, CPU);
             coverage ??= session.Coverage;
-            add(new GradientProducts(session, MemoryBudget, Similarity == GradientSimilarity.Cosine), totals, weight, reporter);
+            add(new GradientProducts(session, MemoryBudget, GradientMetric.Euclidean, Similarity == GradientSimilarity.Cosine ? Normalization.Cosine : Normalization.None), totals, weight, reporter);
         }
 
         Log.Scored(task.Logger, Name, queries?.Count ?? 1, train.Count, Math.Max(1, Count), reporter.Elapsed.TotalSeconds);

@@ -26,18 +26,25 @@ internal sealed class ContractionPlanner(long memoryBudget, int elementSize)
     /// One contraction per block for so many queries: the cheapest of each, unless the query gradients then need so many
     /// passes over the training data that the form with the least memory is cheaper.
     /// </summary>
-    /// <param name="blocks">What one batch of queries gave; shapes are read, nothing else.</param>
+    /// <param name="queryBlocks">What one batch of queries gave; shapes are read, nothing else.</param>
+    /// <param name="trainBlocks">What one batch of training examples gave.</param>
     /// <param name="queries">The number of queries in all.</param>
-    public Contraction[] Plan(IReadOnlyList<BlockGradients?> blocks, long queries)
+    public Contraction[] Plan(IReadOnlyList<BlockGradients?> queryBlocks, IReadOnlyList<BlockGradients?> trainBlocks, long queries)
     {
-        var cheapest = blocks.Select(block => Choose(block, queries, leastMemory: false)).ToArray();
-        var smallest = blocks.Select(block => Choose(block, queries, leastMemory: true)).ToArray();
-        return Cost(blocks, cheapest, queries) <= Cost(blocks, smallest, queries) ? cheapest : smallest;
+        var cheapest = Each(leastMemory: false);
+        var smallest = Each(leastMemory: true);
+        return Cost(queryBlocks, trainBlocks, cheapest, queries) <= Cost(queryBlocks, trainBlocks, smallest, queries) ? cheapest : smallest;
+
+        Contraction[] Each(bool leastMemory) =>
+            [.. queryBlocks.Zip(trainBlocks, (query, train) => Choose(query ?? train, train ?? query, queries, leastMemory))];
     }
 
     /// <summary>How many queries can be kept at once; at least one.</summary>
     public long QueriesAtOnce(IReadOnlyList<BlockGradients?> blocks, Contraction[] plan, long queries) =>
         Math.Clamp((long)(memoryBudget / 2 / Math.Max(1.0, BytesPerQuery(blocks, plan))), 1, Math.Max(1, queries));
+
+    /// <summary>Bytes that kept queries may take.</summary>
+    public long QueryBytes => memoryBudget / 2;
 
     /// <summary>How many training examples may be captured at once, so that the largest block written out fits.</summary>
     public int ExamplesAtOnce(IReadOnlyList<BlockGradients?> blocks)
@@ -64,39 +71,40 @@ internal sealed class ContractionPlanner(long memoryBudget, int elementSize)
     public long GhostExamplesAtOnce(long queries, long queryPositions, long positions) =>
         Math.Max(1, (long)(memoryBudget / 8 / ((double)queries * queryPositions * positions * elementSize * 2)));
 
-    private static Contraction Choose(BlockGradients? block, long queries, bool leastMemory)
+    private static Contraction Choose(BlockGradients? query, BlockGradients? train, long queries, bool leastMemory)
     {
-        if (block is TokenGradients)
+        if (query is TokenGradients)
         {
             return Contraction.Rows;
         }
 
-        if (block is not FactoredGradients { Weight: true } f)
+        if (train is not FactoredGradients { Weight: true } f)
         {
             return Contraction.Dense;
         }
 
         var (t, i, o) = (f.Positions, f.Inputs, f.Outputs);
-        var ghost = ContractionCost.Ghost(queries, t, t, i, o);
         var dense = ContractionCost.Dense(queries, t, i, o);
         var factored = ContractionCost.Factored(queries, t, i, o);
-        if (leastMemory && t * (i + o) < i * o)
+        if (query is FactoredGradients q)
         {
-            return Contraction.Ghost;
+            var ghost = ContractionCost.Ghost(queries, q.Positions, t, i, o);
+            if ((leastMemory && q.Positions * (i + o) < i * o) || ghost <= Math.Min(dense, factored))
+            {
+                return Contraction.Ghost;
+            }
         }
 
-        return ghost <= Math.Min(dense, factored) ? Contraction.Ghost
-            : dense <= factored ? Contraction.Dense
-            : Contraction.Factored;
+        return dense <= factored ? Contraction.Dense : Contraction.Factored;
     }
 
-    private double Cost(IReadOnlyList<BlockGradients?> blocks, Contraction[] plan, long queries)
+    private double Cost(IReadOnlyList<BlockGradients?> queryBlocks, IReadOnlyList<BlockGradients?> trainBlocks, Contraction[] plan, long queries)
     {
-        var passes = Math.Ceiling(queries / (double)QueriesAtOnce(blocks, plan, queries));
+        var passes = Math.Ceiling(queries / (double)QueriesAtOnce(queryBlocks, plan, queries));
         var cost = 0.0;
         for (var k = 0; k < plan.Length; k++)
         {
-            if (blocks[k] is FactoredGradients f)
+            if (trainBlocks[k] is FactoredGradients f)
             {
                 var (t, i, o) = (f.Positions, f.Inputs, f.Outputs);
 
@@ -104,7 +112,7 @@ internal sealed class ContractionPlanner(long memoryBudget, int elementSize)
                 cost += passes * 2.0 * t * i * o;
                 cost += plan[k] switch
                 {
-                    Contraction.Ghost => ContractionCost.Ghost(queries, t, t, i, o),
+                    Contraction.Ghost => ContractionCost.Ghost(queries, (queryBlocks[k] as FactoredGradients)?.Positions ?? t, t, i, o),
                     Contraction.Factored => ContractionCost.Factored(queries, t, i, o),
                     _ => ContractionCost.Dense(queries, t, i, o) + ((passes - 1) * t * i * o),
                 };

@@ -51,7 +51,9 @@ internal sealed class ConvolutionRule : LayerRule
         var examples = calls[0].Examples;
         if (_groups > 1)
         {
-            return new DenseGradients(examples, () => Parts(calls, weight, bias));
+            return weight
+                ? new GroupedGradients(examples, () => Parts(calls, weight, bias), () => GroupFactors(calls), bias)
+                : new DenseGradients(examples, () => Parts(calls, weight, bias));
         }
 
         var outputGradient = JoinPositions(calls, call => OutputsByPosition(call));     // [B, T, O]
@@ -79,6 +81,23 @@ internal sealed class ConvolutionRule : LayerRule
         }
 
         return [.. parts];
+    }
+
+    /// <summary>a <c>[B, g, T, I/g]</c> and d <c>[B, g, T, O/g]</c>; rows of an example and calls are so many more positions.</summary>
+    private (Tensor Activation, Tensor OutputGradient) GroupFactors(IReadOnlyList<LayerCall> calls)
+    {
+        return (Join(call => Patches(call)), Join(call => Image(call.OutputGradient).flatten(2)));
+
+        Tensor Join(Func<LayerCall, Tensor> part)
+        {
+            var byCall = calls.Select(call =>
+            {
+                var x = part(call);                                                     // [B*k, n, T]
+                return x.reshape(call.Examples, call.RowsPerExample, _groups, x.shape[1] / _groups, x.shape[2])
+                    .permute(0, 2, 1, 4, 3).flatten(2, 3);                              // [B, g, k*T, n/g]
+            }).ToArray();
+            return byCall.Length == 1 ? byCall[0] : cat(byCall, 2);
+        }
     }
 
     /// <summary>Sums the rows of an example and the calls, <c>[B, P]</c>.</summary>

@@ -75,6 +75,9 @@ internal sealed class EmbeddingRule : LayerRule
             gradient = gradient.masked_fill(tokens.eq(padding).unsqueeze(-1), 0);
         }
 
-        return new TokenGradients(tokens, gradient, _vocabulary);
+        return new TokenGradients(tokens, gradient, _vocabulary)
+        {
+            Mask = calls.All(call => call.Mask is null) ? null : JoinPositions(calls, PositionsOf),
+        };
     }
 }

@@ -41,6 +41,31 @@ internal sealed class FactoredGradients(
     /// <summary>d, <c>[B, T, O]</c>.</summary>
     public Tensor OutputGradient => outputGradient;
 
+    /// <summary>Optional <c>[B, T]</c>: the positions that count; d is zero at the others.</summary>
+    public Tensor? Mask { get; init; }
+
+    /// <summary>Equal for layers of one batch that saw the same input; null where that is not known.</summary>
+    public string? InputKey { get; init; }
+
+    /// <summary>The number of positions of all examples that count.</summary>
+    public double CountedPositions()
+    {
+        if (Mask is null)
+        {
+            return (double)Examples * Positions;
+        }
+
+        using var scope = NewDisposeScope();
+        return Mask.to_type(ScalarType.Float64).sum().item<double>();
+    }
+
+    /// <summary>a with its column of ones, position by position, <c>[B*T, I (+1)]</c>; zero at positions that do not count.</summary>
+    public Tensor CountedActivation()
+    {
+        var rows = (bias ? ActivationWithBias() : Activation).reshape(Examples * Positions, -1);
+        return Mask is null ? rows : rows * Mask.reshape(-1, 1).to_type(rows.dtype);
+    }
+
     public bool Weight => weight;
 
     public bool Bias => bias;

@@ -8,22 +8,25 @@ namespace Influence.Gradients;
 /// </summary>
 /// <param name="session">An open session.</param>
 /// <param name="memoryBudget">Bytes that kept query gradients and written-out gradients may take.</param>
-/// <param name="cosine">Divide by both gradients' norms; zero where one of them is zero.</param>
-internal sealed class GradientProducts(GradientSession session, long memoryBudget, bool cosine)
+/// <param name="metric">The inner product; it stays the caller's.</param>
+/// <param name="normalization">What products are divided by.</param>
+internal sealed class GradientProducts(GradientSession session, long memoryBudget, GradientMetric metric, Normalization normalization)
 {
     private readonly ContractionPlanner _planner = new(memoryBudget, session.Dtype == ScalarType.Float64 ? 8 : 4);
 
+    private bool Cosine => normalization == Normalization.Cosine;
+
     /// <summary>Adds weight times every product of a query's with a training example's gradient.</summary>
-    /// <param name="totals"><c>[Q, N]</c> on the CPU, in the model's dtype.</param>
+    /// <param name="totals"><c>[Q, N]</c> on the CPU, in the model's dtype; or one for each block of the session.</param>
     /// <param name="train">N training examples.</param>
     /// <param name="queries">Q queries; their measurement is differentiated.</param>
     /// <param name="weight">The factor, a learning rate for instance.</param>
     /// <param name="progress">Told after each batch.</param>
-    public void AddPairs(Tensor totals, Examples train, Examples queries, double weight, ProgressReporter progress)
+    public void AddPairs(IReadOnlyList<Tensor> totals, Examples train, Examples queries, double weight, ProgressReporter progress)
     {
         using var noGrad = no_grad();
-        var (plan, capacity, examplesAtOnce) = Plan(queries, LossKind.Measurement);
-        using var source = SubBatches(queries, (int)capacity).GetEnumerator();
+        var (plan, capacity, examplesAtOnce) = Plan(train, queries);
+        using var source = SubBatches(queries, (int)Math.Min(capacity, examplesAtOnce)).GetEnumerator();
         long done = 0;
         var more = source.MoveNext();
         while (more)
@@ -36,7 +39,7 @@ internal sealed class GradientProducts(GradientSession session, long memoryBudge
                 progress.Token.ThrowIfCancellationRequested();
                 using (var batch = session.Capture(source.Current, LossKind.Measurement))
                 {
-                    block.Add(batch, cosine);
+                    Keep(block, batch);
                 }
 
                 more = source.MoveNext();
@@ -44,12 +47,41 @@ internal sealed class GradientProducts(GradientSession session, long memoryBudge
 
             block.Complete();
             progress.ExpectPasses((queries.Count + capacity - 1) / capacity);
-            Stream(totals.narrow(0, done, block.Count), block, train, queries, (int)done, weight, examplesAtOnce, progress);
+            IReadOnlyList<long> ids = [.. queries.Ids.Skip((int)done).Take((int)block.Count)];
+            var rows = totals.Select(t => t.narrow(0, done, block.Count)).ToArray();
+            Stream(rows, block, train, ids, weight, examplesAtOnce, progress);
             done += block.Count;
         }
     }
 
-    /// <summary>Adds weight times every training example's squared gradient norm.</summary>
+    /// <summary>Adds every product of the summed queries' with a training example's gradient.</summary>
+    /// <param name="totals"><c>[1, N]</c>, as for pairs.</param>
+    /// <param name="train">N training examples.</param>
+    /// <param name="queries">Q queries.</param>
+    /// <param name="weight">The factor; 1/Q for the mean.</param>
+    /// <param name="progress">Told after each batch.</param>
+    public void AddSummed(IReadOnlyList<Tensor> totals, Examples train, Examples queries, double weight, ProgressReporter progress)
+    {
+        using var noGrad = no_grad();
+        var (_, _, examplesAtOnce) = Plan(train, queries);
+        using var kept = NewDisposeScope();
+        using var sum = new GradientSum(session);
+        foreach (var examples in SubBatches(queries, examplesAtOnce))
+        {
+            progress.Token.ThrowIfCancellationRequested();
+            using var batch = session.Capture(examples, LossKind.Measurement);
+            sum.Add(batch);
+        }
+
+        using var total = sum.Take();
+        using var applied = metric.Written(total);
+        var plan = applied.Blocks.Select(_ => Contraction.Factored).ToArray();
+        using var block = new QueryGradients(plan, _planner, 1, kept);
+        block.Add(applied, Cosine ? metric.SelfProducts(total) : null);
+        Stream(totals, block, train, [-1], weight, examplesAtOnce, progress, meet: false);
+    }
+
+    /// <summary>Adds weight times every training example's product with itself.</summary>
     /// <param name="totals"><c>[N]</c> on the CPU, in the model's dtype.</param>
     /// <param name="train">N training examples.</param>
     /// <param name="weight">The factor, a learning rate for instance.</param>
@@ -57,13 +89,13 @@ internal sealed class GradientProducts(GradientSession session, long memoryBudge
     public void AddSelf(Tensor totals, Examples train, double weight, ProgressReporter progress)
     {
         using var noGrad = no_grad();
-        var (_, _, examplesAtOnce) = Plan(train, LossKind.Training);
+        var (_, _, examplesAtOnce) = Plan(train, null);
         long first = 0;
         foreach (var examples in SubBatches(train, examplesAtOnce))
         {
             progress.Token.ThrowIfCancellationRequested();
             using var batch = session.Capture(examples, LossKind.Training);
-            var norms = batch.SquaredNorms();
+            var norms = metric.SelfProducts(batch);
             if (AnyNotFinite(norms))
             {
                 ThrowNotFinite(norms.unsqueeze(0), examples.Ids, []);
@@ -75,11 +107,30 @@ internal sealed class GradientProducts(GradientSession session, long memoryBudge
         }
     }
 
-    private void Stream(
-        Tensor totals, QueryGradients queries, Examples train, Examples allQueries, int firstQuery, double weight, int examplesAtOnce, ProgressReporter progress)
+    private void Keep(QueryGradients block, BatchGradients batch)
     {
-        var queryNorms = cosine ? queries.Norms().unsqueeze(1) : null;                  // [Q, 1]
-        IReadOnlyList<long> queryIds = [.. allQueries.Ids.Skip(firstQuery).Take((int)queries.Count)];
+        if (metric.IsEuclidean)
+        {
+            block.Add(batch, withNorms: Cosine);
+            return;
+        }
+
+        var squares = Cosine ? metric.SelfProducts(batch) : null;
+        using var applied = metric.Apply(batch);
+        block.Add(applied, squares);
+    }
+
+    private void Stream(
+        IReadOnlyList<Tensor> totals,
+        QueryGradients queries,
+        Examples train,
+        IReadOnlyList<long> queryIds,
+        double weight,
+        int examplesAtOnce,
+        ProgressReporter progress,
+        bool meet = true)
+    {
+        var queryNorms = Cosine ? queries.Norms().unsqueeze(1) : null;                  // [Q, 1]
         long first = 0;
         using var waiting = new JoinedBatches();
         foreach (var examples in SubBatches(train, examplesAtOnce))
@@ -119,39 +170,70 @@ internal sealed class GradientProducts(GradientSession session, long memoryBudge
 
         void AddProducts(BatchGradients batch)
         {
-            var squares = cosine ? zeros([batch.Count], batch.Dtype, batch.Device) : null;
-            var products = queries.Dot(batch, squares);                                 // [Q, B]
-            if (queryNorms is not null && squares is not null)
+            using var scope = NewDisposeScope();
+            var squares = normalization switch
             {
-                var norms = queryNorms * squares.sqrt_().unsqueeze(0);                  // [Q, B]
-                products = (products / norms).masked_fill(norms.eq(0), 0);
+                Normalization.None => null,
+                Normalization.ThetaRelative => metric.SquaredNorms(batch),
+                Normalization.Cosine when metric.IsEuclidean => zeros([batch.Count], batch.Dtype, batch.Device),
+                _ => metric.SelfProducts(batch),
+            };
+            var products = totals.Select(_ => zeros([queries.Count, batch.Count], batch.Dtype, batch.Device)).ToArray();
+            var alongTheWay = Cosine && metric.IsEuclidean ? squares : null;
+            if (metric.IsEuclidean || !meet)
+            {
+                queries.AddDot(batch, Target, alongTheWay);
+            }
+            else
+            {
+                using var met = metric.Meet(batch);
+                queries.AddDot(met, Target);
             }
 
-            if (AnyNotFinite(products))
+            var norms = squares is null ? null : squares.sqrt().unsqueeze(0) * (queryNorms ?? 1);     // [Q, B] or [1, B]
+            for (var k = 0; k < totals.Count; k++)
             {
-                ThrowNotFinite(products, batch.Ids, queryIds);
+                var values = norms is null ? products[k] : (products[k] / norms).masked_fill(norms.eq(0), 0);
+                if (AnyNotFinite(values))
+                {
+                    ThrowNotFinite(values, batch.Ids, queryIds);
+                }
+
+                totals[k].narrow(1, first, batch.Count).add_(values.cpu(), weight);
             }
 
-            totals.narrow(1, first, batch.Count).add_(products.cpu(), weight);
             first += batch.Count;
+
+            Tensor Target(int k) => products[products.Length == 1 ? 0 : k];
         }
     }
 
-    /// <summary>Looks at two examples' gradients and decides for all of them.</summary>
-    private (Contraction[] Plan, long QueriesAtOnce, int ExamplesAtOnce) Plan(Examples examples, LossKind kind)
+    /// <summary>Looks at two examples' gradients of each side and decides for all of them.</summary>
+    private (Contraction[] Plan, long QueriesAtOnce, int ExamplesAtOnce) Plan(Examples train, Examples? queries)
+    {
+        using var scope = NewDisposeScope();
+        using var sample = Sample(train, LossKind.Training);
+        var examplesAtOnce = _planner.ExamplesAtOnce(sample.Blocks);
+        if (queries is null)
+        {
+            return ([], 0, examplesAtOnce);
+        }
+
+        using var querySample = Sample(queries, LossKind.Measurement);
+        metric.Plan(querySample, new ScorePlan(queries.Count, train.Count, Tolerance: 0, _planner.QueryBytes));
+        using var applied = metric.Apply(querySample);
+        using var met = metric.Meet(sample);
+        var plan = _planner.Plan(applied.Blocks, met.Blocks, queries.Count);
+        var queriesAtOnce = _planner.QueriesAtOnce(applied.Blocks, plan, queries.Count);
+        Log.Planned(session.Task.Logger, string.Join(", ", session.BlockNames.Zip(plan, (name, c) => $"{name}: {c}")), queriesAtOnce);
+        return (plan, queriesAtOnce, Math.Min(examplesAtOnce, _planner.ExamplesAtOnce(querySample.Blocks)));
+    }
+
+    private BatchGradients Sample(Examples examples, LossKind kind)
     {
         foreach (var first in examples.Batches().Take(1))
         {
-            using var scope = NewDisposeScope();
-            using var batch = session.Capture(first.Pick([.. Enumerable.Range(0, Math.Min(2, first.Count))]), kind);
-            var plan = _planner.Plan(batch.Blocks, examples.Count);
-            var queriesAtOnce = _planner.QueriesAtOnce(batch.Blocks, plan, examples.Count);
-            if (kind == LossKind.Measurement)
-            {
-                Log.Planned(session.Task.Logger, string.Join(", ", session.Blocks.Zip(plan, (b, c) => $"{b.Name}: {c}")), queriesAtOnce);
-            }
-
-            return (plan, queriesAtOnce, _planner.ExamplesAtOnce(batch.Blocks));
+            return session.Capture(first.Pick([.. Enumerable.Range(0, Math.Min(2, first.Count))]), kind);
         }
 
         throw new InfluenceException("There are no examples.");

@@ -72,7 +72,7 @@ internal sealed class JoinedBatches : IDisposable
             var activation = cat([.. _factors[k].Select(f => f.Activation)], 0);
             var outputGradient = cat([.. _factors[k].Select(f => f.OutputGradient)], 0);
             var bias = ((FactoredGradients)_first!.Blocks[k]!).Bias;
-            blocks.Add(new FactoredGradients(() => activation, outputGradient, activation.shape[2], weight: true, bias));
+            blocks.Add(new FactoredGradients(activation.alias, outputGradient, activation.shape[2], weight: true, bias));
         }
 
         var joined = new BatchGradients(scope, [.. _ids], _first!.Dtype, _first.Device) { Blocks = blocks };

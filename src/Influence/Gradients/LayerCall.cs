@@ -9,7 +9,8 @@ namespace Influence.Gradients;
 /// <param name="Activation">The input, <c>[B*k, ..., I]</c> for Linear, <c>[B*k, C, H, W]</c> for Conv2d, indices for Embedding.</param>
 /// <param name="OutputGradient">d(sum of losses)/d(output), in the output's shape.</param>
 /// <param name="RowsPerExample">k.</param>
-internal sealed record LayerCall(Tensor Activation, Tensor OutputGradient, long RowsPerExample)
+/// <param name="Mask">Optional <c>[B, T]</c>: positions that count; the output gradient is zero at the others.</param>
+internal sealed record LayerCall(Tensor Activation, Tensor OutputGradient, long RowsPerExample, Tensor? Mask = null)
 {
     /// <summary>The number of examples, B.</summary>
     public long Examples => OutputGradient.shape[0] / RowsPerExample;

@@ -42,6 +42,10 @@ internal abstract class LayerRule
         };
     }
 
+    /// <summary>The positions of a call that count, <c>[B, T]</c>.</summary>
+    protected static Tensor PositionsOf(LayerCall call) => call.Mask
+        ?? ones([call.Examples, call.OutputGradient.numel() / call.OutputGradient.shape[^1] / call.Examples], ScalarType.Bool, call.OutputGradient.device);
+
     /// <summary>Several calls of one layer are so many more positions: <c>[B, T1 + T2 + ..., n]</c>.</summary>
     protected static Tensor JoinPositions(IReadOnlyList<LayerCall> calls, Func<LayerCall, Tensor> part) =>
         calls.Count == 1 ? part(calls[0]) : cat([.. calls.Select(part)], 1);

@@ -17,5 +17,16 @@ internal sealed class LinearRule : LayerRule
             JoinPositions(calls, call => call.ByPosition(call.OutputGradient)),         // [B, T, O]
             calls[0].Activation.shape[^1],
             weight,
-            bias);
+            bias)
+        {
+            Mask = calls.All(call => call.Mask is null) ? null : JoinPositions(calls, PositionsOf),
+            InputKey = calls.Count == 1 ? Identity(calls[0].Activation) : null,
+        };
+
+    /// <summary>Equal for two views of the same numbers; the batch keeps both alive, so that memory is not used twice.</summary>
+    private static string Identity(Tensor tensor)
+    {
+        var address = tensor.dtype == ScalarType.Float64 ? tensor.storage<double>().data_ptr() : tensor.storage<float>().data_ptr();
+        return $"{address}+{tensor.storage_offset()} [{string.Join(", ", tensor.shape)}] [{string.Join(", ", tensor.stride())}]";
+    }
 }

@@ -73,4 +73,17 @@ internal static class Products
             AddDense(products, [queries.Rows(rowOf, rows)], [train.Rows(rowOf, rows)]);
         }
     }
+
+    /// <summary>Written-out tables of queries with an embedding's examples, sum over t of d_t' V_q[x_t]: only rows that occur are read.</summary>
+    public static void AddTable(Tensor products, Tensor queries, TokenGradients train)
+    {
+        var place = train.Tokens.reshape(-1);                                           // [B*T]
+        var d = train.OutputGradient.reshape(-1, train.Width);                          // [B*T, D]
+        for (long q = 0; q < queries.shape[0]; q++)
+        {
+            using var scope = NewDisposeScope();
+            var rows = queries.select(0, q).reshape(train.Vocabulary, train.Width).index_select(0, place);
+            products.select(0, q).add_(rows.mul_(d).reshape(train.Examples, -1).sum(1));
+        }
+    }
 }

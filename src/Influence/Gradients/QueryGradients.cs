@@ -31,6 +31,18 @@ internal sealed class QueryGradients : IDisposable
     public long Count { get; private set; }
 
     /// <summary>Keeps a batch of queries.</summary>
+    /// <param name="batch">What the metric made of their gradients.</param>
+    /// <param name="squaredNorms">Their products with themselves, <c>[B]</c>, for cosines; null where they are not wanted.</param>
+    public void Add(BatchGradients batch, Tensor? squaredNorms)
+    {
+        Add(batch, withNorms: false);
+        if (squaredNorms is not null)
+        {
+            _squaredNorms.Add(Own(squaredNorms.clone()));
+        }
+    }
+
+    /// <summary>Keeps a batch of queries.</summary>
     /// <param name="batch">Their gradients.</param>
     /// <param name="withNorms">Keep their norms too, for cosines.</param>
     public void Add(BatchGradients batch, bool withNorms)
@@ -92,6 +104,16 @@ internal sealed class QueryGradients : IDisposable
     public Tensor Dot(BatchGradients batch, Tensor? squaredNorms = null)
     {
         var products = zeros([Count, batch.Count], batch.Dtype, batch.Device);
+        AddDot(batch, _ => products, squaredNorms);
+        return products;
+    }
+
+    /// <summary>Adds the products of each block to a tensor of its own choice.</summary>
+    /// <param name="batch">Training examples.</param>
+    /// <param name="target">Where the products of a block go, <c>[Q, B]</c>.</param>
+    /// <param name="squaredNorms">Optional <c>[B]</c>: the examples' squared norms are added to it while they are at hand.</param>
+    public void AddDot(BatchGradients batch, Func<int, Tensor> target, Tensor? squaredNorms = null)
+    {
         for (var k = 0; k < _plan.Length; k++)
         {
             if (batch.Blocks[k] is not { } block)
@@ -99,14 +121,15 @@ internal sealed class QueryGradients : IDisposable
                 continue;
             }
 
+            var products = target(k);
             using var scope = NewDisposeScope();
             foreach (var part in _parts[k])
             {
                 var rows = products.narrow(0, part.Row, part.First.shape[0]);
-                if (block is TokenGradients tokens)
+                if (block is TokenGradients rowsOf)
                 {
-                    var atOnce = _planner.RowsAtOnce(part.First.shape[0] + batch.Count, tokens.Width);
-                    Products.AddRows(rows, part.First, part.Second, tokens, atOnce);
+                    var atOnce = _planner.RowsAtOnce(part.First.shape[0] + batch.Count, rowsOf.Width);
+                    Products.AddRows(rows, part.First, part.Second, rowsOf, atOnce);
                 }
                 else
                 {
@@ -119,7 +142,11 @@ internal sealed class QueryGradients : IDisposable
             if (_dense[k] is { } queries)
             {
                 var kept = queries.Select(q => q.narrow(0, 0, Count)).ToArray();
-                if (_plan[k] == Contraction.Factored && block is FactoredGradients { Weight: true } f)
+                if (block is TokenGradients tokens)
+                {
+                    Products.AddTable(products, kept[0], tokens);
+                }
+                else if (_plan[k] == Contraction.Factored && block is FactoredGradients { Weight: true } f)
                 {
                     Products.AddFactored(products, kept, f);
                 }
@@ -132,8 +159,6 @@ internal sealed class QueryGradients : IDisposable
             squaredNorms?.add_(block.SquaredNorms());
             block.Release();
         }
-
-        return products;
     }
 
     public void Dispose() => _owned.Dispose();

@@ -18,6 +18,9 @@ internal sealed class TokenGradients(Tensor tokens, Tensor outputGradient, long 
     /// <summary>d, <c>[B, T, D]</c>.</summary>
     public Tensor OutputGradient => outputGradient;
 
+    /// <summary>Optional <c>[B, T]</c>: the positions that count; d is zero at the others.</summary>
+    public Tensor? Mask { get; init; }
+
     public long Vocabulary => vocabulary;
 
     public long Width => outputGradient.shape[2];
@@ -41,16 +44,24 @@ internal sealed class TokenGradients(Tensor tokens, Tensor outputGradient, long 
         return sums.reshape(b, rows + 1, d).narrow(1, 0, rows).reshape(b, rows * d);
     }
 
+    /// <summary>
+    /// One row for each pair of an example and a token that occurs in it: the examples' positions in the batch <c>[U]</c>, the
+    /// tokens <c>[U]</c>, and the pairs' gradients <c>[U, D]</c>.
+    /// </summary>
+    public (Tensor Example, Tensor Token, Tensor Sums) Pairs()
+    {
+        var example = arange(0, Examples, 1, ScalarType.Int64, tokens.device).unsqueeze(1);          // [B, 1]
+        var (pairs, place, _) = (tokens + (example * vocabulary)).reshape(-1).unique(return_inverse: true);
+        var sums = zeros([pairs.shape[0], Width], outputGradient.dtype, outputGradient.device);
+        sums.index_add_(0, place!, outputGradient.reshape(-1, Width), 1);
+        return (pairs.floor_divide(vocabulary), pairs.remainder(vocabulary), sums);
+    }
+
     public override Tensor SquaredNorms()
     {
-        // One row for each pair (example, token) that occurs.
-        var (b, t, d) = (Examples, tokens.shape[1], Width);
-        var example = arange(0, b, 1, ScalarType.Int64, tokens.device).unsqueeze(1);                 // [B, 1]
-        var (pairs, place, _) = (tokens + (example * vocabulary)).reshape(-1).unique(return_inverse: true);
-        var sums = zeros([pairs.shape[0], d], outputGradient.dtype, outputGradient.device);
-        sums.index_add_(0, place!, outputGradient.reshape(-1, d), 1);                                 // [U, D]
-        var norms = zeros([b], outputGradient.dtype, outputGradient.device);
-        norms.index_add_(0, pairs.floor_divide(vocabulary), sums.square().sum(1), 1);
+        var (example, _, sums) = Pairs();
+        var norms = zeros([Examples], outputGradient.dtype, outputGradient.device);
+        norms.index_add_(0, example, sums.square().sum(1), 1);
         return norms;
     }
 

@@ -99,13 +99,14 @@ internal sealed class TrackedLayer
 
             var (input, _, layout) = _seen[i];
             var gradient = layout.ExamplesFirst(gradients[i]);
-            if (mask is not null && HasPositions(gradient, layout, mask.shape[1]))
+            var masked = mask is not null && HasPositions(gradient, layout, mask.shape[1]);
+            if (masked)
             {
                 var shape = gradient.shape;
-                gradient = (gradient.reshape(mask.shape[0], mask.shape[1], -1) * mask.unsqueeze(-1).to_type(gradient.dtype)).reshape(shape);
+                gradient = (gradient.reshape(mask!.shape[0], mask.shape[1], -1) * mask.unsqueeze(-1).to_type(gradient.dtype)).reshape(shape);
             }
 
-            calls.Add(new LayerCall(layout.ExamplesFirst(input), gradient, layout.RowsPerExample));
+            calls.Add(new LayerCall(layout.ExamplesFirst(input), gradient, layout.RowsPerExample, masked ? mask : null));
         }
 
         return calls;

@@ -1,0 +1,62 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Influence.Curvature;
+
+/// <summary>
+/// The sum of x x' over rows, whole or in diagonal blocks: each batch in the gradients' dtype, the sum over batches in
+/// float64. Owns its tensors.
+/// </summary>
+/// <param name="sizes">The sizes of the diagonal blocks.</param>
+internal sealed class Covariance(long[] sizes) : IDisposable
+{
+    private readonly Tensor?[] _sums = new Tensor?[sizes.Length];
+
+    /// <summary>The number of rows so far.</summary>
+    public double Rows { get; private set; }
+
+    public IReadOnlyList<long> Sizes => sizes;
+
+    /// <param name="x"><c>[R, n]</c>.</param>
+    /// <param name="rows">How many of the rows count; rows that do not are zero.</param>
+    public void Add(Tensor x, double rows)
+    {
+        using var scope = NewDisposeScope();
+        long start = 0;
+        for (var k = 0; k < sizes.Length; k++)
+        {
+            var part = sizes.Length == 1 ? x : x.narrow(1, start, sizes[k]);
+            var product = part.t().mm(part).to_type(ScalarType.Float64);                // [n, n]
+            if (_sums[k] is { } sum)
+            {
+                sum.add_(product);
+            }
+            else
+            {
+                _sums[k] = product.DetachFromDisposeScope();
+            }
+
+            start += sizes[k];
+        }
+
+        Rows += rows;
+    }
+
+    /// <summary>The basis of the mean; the sums are freed.</summary>
+    public FactorBasis Decompose(ScalarType dtype)
+    {
+        using var scope = NewDisposeScope();
+        var basis = FactorBasis.Of([.. _sums.Select(s => s! / Rows)], dtype, _sums[0]!.device);
+        Dispose();
+        return basis;
+    }
+
+    public void Dispose()
+    {
+        for (var k = 0; k < sizes.Length; k++)
+        {
+            _sums[k]?.Dispose();
+            _sums[k] = null;
+        }
+    }
+}

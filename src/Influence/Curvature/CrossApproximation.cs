@@ -1,0 +1,68 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Influence.Curvature;
+
+/// <summary>
+/// A matrix of positive entries as a sum of outer products, W ~ sum over r of u_r v_r', each entry within a relative error.
+/// Cross approximation with full pivoting: a row and a column of the remainder at a time, where it is relatively largest.
+/// </summary>
+/// <remarks>
+/// With |W~ - W| at most e W in every entry, a score is off by at most e sqrt(s(q,q) s(z,z)), by Cauchy and Schwarz in the
+/// preconditioned metric.
+/// </remarks>
+internal sealed class CrossApproximation : IDisposable
+{
+    /// <summary>More terms than this cost more than the matrix itself saves.</summary>
+    private const int MaximumRank = 40;
+
+    private CrossApproximation(Tensor left, Tensor right) => (Left, Right) = (left, right);
+
+    /// <summary>u, <c>[R, O]</c>.</summary>
+    public Tensor Left { get; }
+
+    /// <summary>v, <c>[R, I]</c>.</summary>
+    public Tensor Right { get; }
+
+    /// <summary>Null when the rank would be too large.</summary>
+    public static CrossApproximation? Of(Tensor weights, double tolerance)
+    {
+        using var scope = NewDisposeScope();
+        var wide = weights.to_type(ScalarType.Float64);
+        if (!wide.gt(0).all().item<bool>())
+        {
+            return null;
+        }
+
+        var rest = wide.clone();                                                        // [O, I]
+        var (left, right) = (new List<Tensor>(), new List<Tensor>());
+        var columns = rest.shape[1];
+        while (left.Count < MaximumRank)
+        {
+            using var step = NewDisposeScope();
+            var relative = (rest / wide).abs_();
+            var place = relative.argmax().item<long>();
+            var (row, column) = (place / columns, place % columns);
+            if (relative.reshape(-1)[place].item<double>() <= tolerance)
+            {
+                return new CrossApproximation(Pack(left), Pack(right));
+            }
+
+            var pivot = rest[row, column];
+            var (u, v) = (rest.select(1, column) / pivot, rest.select(0, row).clone()); // [O], [I]
+            rest.sub_(u.outer(v));
+            left.Add(u.MoveToOuterDisposeScope());
+            right.Add(v.MoveToOuterDisposeScope());
+        }
+
+        return null;
+
+        Tensor Pack(List<Tensor> terms) => stack([.. terms], 0).to_type(weights.dtype).DetachFromDisposeScope();
+    }
+
+    public void Dispose()
+    {
+        Left.Dispose();
+        Right.Dispose();
+    }
+}

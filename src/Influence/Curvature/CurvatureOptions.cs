@@ -1,0 +1,47 @@
+namespace Influence.Curvature;
+
+/// <summary>How the layer-wise curvatures (<see cref="Ekfac"/>, <see cref="Kfac"/>, <see cref="DiagonalFisher"/>) are fitted.</summary>
+public sealed record CurvatureOptions
+{
+    /// <summary>Which labels the gradients are taken with.</summary>
+    /// <value><see cref="Curvature.Fisher.Sampled"/>.</value>
+    public Fisher Fisher { get; init; } = Fisher.Sampled;
+
+    /// <summary>The damping where a call gives none.</summary>
+    /// <value>0.1 x the layer's mean eigenvalue.</value>
+    public Damping Damping { get; init; } = Damping.Default;
+
+    /// <summary>The seed of sampled labels, which are keyed by (seed, example id, position).</summary>
+    /// <value>0.</value>
+    public long Seed { get; init; }
+
+    /// <summary>
+    /// The largest covariance matrix that is made whole. A wider layer's is split into equal diagonal blocks of at most this
+    /// size: the work of the decomposition falls with the square of the number of blocks, and correlations between blocks are
+    /// left out (Grosse et al. 2023, appendix A).
+    /// </summary>
+    /// <value>8,192.</value>
+    public int MaximumFactorSize
+    {
+        get;
+        init => field = value > 0 ? value : throw new InfluenceException($"MaximumFactorSize is positive; found {value}.");
+    } = 8192;
+
+    /// <summary>
+    /// Fused projections: by the weight's name, the numbers of output rows that belong together, for example
+    /// <c>["attn.qkv.weight"] = [512, 128, 128]</c>. Each part has an output covariance of its own, as separate layers would.
+    /// </summary>
+    /// <value>Empty: a layer is one piece.</value>
+    public IReadOnlyDictionary<string, IReadOnlyList<long>> OutputSplits { get; init; } = new Dictionary<string, IReadOnlyList<long>>();
+
+    /// <summary>
+    /// Bytes that the fit may take beside the model and one batch's activations. A fit that needs more is refused before it
+    /// begins. It does not change results.
+    /// </summary>
+    /// <value>Half of the memory that this process may use.</value>
+    public long MemoryBudget
+    {
+        get;
+        init => field = value > 0 ? value : throw new InfluenceException($"MemoryBudget is a positive number of bytes, not {value}.");
+    } = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 2;
+}

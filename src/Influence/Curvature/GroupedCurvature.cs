@@ -1,0 +1,78 @@
+using Influence.Gradients;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Influence.Curvature;
+
+/// <summary>The curvature of a convolution with groups of channels: one Kronecker product a group.</summary>
+/// <param name="input">Q_A of every group, <c>[g, I', I']</c>.</param>
+/// <param name="output">Q_G of every group, <c>[g, O/g, O/g]</c>.</param>
+/// <param name="eigenvalues"><c>[g, O/g, I']</c>.</param>
+internal sealed class GroupedCurvature(Tensor input, Tensor output, Tensor eigenvalues) : BlockCurvature
+{
+    public override double MeanEigenvalue
+    {
+        get
+        {
+            using var scope = NewDisposeScope();
+            return eigenvalues.to_type(ScalarType.Float64).mean().item<double>();
+        }
+    }
+
+    public override BlockInverse Invert(double damping) => new GroupedInverse(input, output, Reciprocal(eigenvalues, damping).DetachFromDisposeScope());
+
+    public override IEnumerable<(string Name, Tensor Value)> Tensors() =>
+        [("input.vectors", input), ("output.vectors", output), ("eigenvalues", eigenvalues)];
+
+    /// <summary>Q_G' G Q_A of every example and group, <c>[B, g, O/g, I']</c>.</summary>
+    public static Tensor Spectrum(BlockGradients block, Tensor input, Tensor output)
+    {
+        using var scope = NewDisposeScope();
+        if (block is not GroupedGradients gradients)
+        {
+            var parts = block.Dense();
+            var weight = parts[0].reshape(block.Examples, output.shape[0], output.shape[1], -1);  // [B, g, O/g, I]
+            var whole = parts.Length == 1 ? weight : cat([weight, parts[1].reshape([.. weight.shape[..3], 1])], 3);
+            return output.transpose(1, 2).matmul(whole).matmul(input).MoveToOuterDisposeScope();
+        }
+
+        var (a, d) = gradients.Factors();
+        return d.matmul(output).transpose(2, 3).matmul(a.matmul(input)).MoveToOuterDisposeScope();
+    }
+
+    public override void Dispose()
+    {
+        input.Dispose();
+        output.Dispose();
+        eigenvalues.Dispose();
+    }
+
+    private sealed class GroupedInverse(Tensor input, Tensor output, Tensor weights) : BlockInverse
+    {
+        public override BlockGradients Apply(BlockGradients gradients) => new DenseGradients(gradients.Examples, () => Dense(gradients));
+
+        public override Tensor[] Dense(BlockGradients gradients)
+        {
+            using var scope = NewDisposeScope();
+            var spectrum = Spectrum(gradients, input, output).mul_(weights);              // [B, g, O/g, I']
+            var back = output.matmul(spectrum).matmul(input.transpose(1, 2));
+            var bias = gradients is GroupedGradients grouped ? grouped.Bias : gradients.Dense().Length > 1;
+            var inputs = back.shape[3] - (bias ? 1 : 0);
+            var parts = new List<Tensor> { back.narrow(3, 0, inputs).reshape(gradients.Examples, -1).MoveToOuterDisposeScope() };
+            if (bias)
+            {
+                parts.Add(back.select(3, inputs).reshape(gradients.Examples, -1).MoveToOuterDisposeScope());
+            }
+
+            return [.. parts];
+        }
+
+        public override Tensor SelfProducts(BlockGradients gradients)
+        {
+            using var scope = NewDisposeScope();
+            return Spectrum(gradients, input, output).square().mul_(weights).flatten(1).sum(1).MoveToOuterDisposeScope();
+        }
+
+        public override void Dispose() => weights.Dispose();
+    }
+}

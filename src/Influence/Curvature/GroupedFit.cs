@@ -1,0 +1,83 @@
+using Influence.Gradients;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Influence.Curvature;
+
+/// <summary>The statistics of a convolution with groups: covariances of every group, and EK-FAC's eigenvalues.</summary>
+internal sealed class GroupedFit(bool measured) : BlockFit
+{
+    private Tensor? _a;
+    private Tensor? _g;
+    private Tensor? _inputVectors;
+    private Tensor? _outputVectors;
+    private Tensor? _eigenvalues;
+    private double _rows;
+    private ScalarType _dtype;
+    private bool _finished;
+
+    public override bool NeedsSecondPass => measured;
+
+    public override void Add(BlockGradients gradients)
+    {
+        using var scope = NewDisposeScope();
+        var (a, d) = ((GroupedGradients)gradients).Factors();                           // [B, g, T, n]
+        _dtype = d.dtype;
+        _rows += (double)d.shape[0] * d.shape[2];
+        Accumulate(ref _a, Moments(a));
+        Accumulate(ref _g, Moments(d));
+
+        static Tensor Moments(Tensor x) => x.transpose(2, 3).matmul(x).sum(0L);         // [g, n, n]
+    }
+
+    public override void Decompose()
+    {
+        using var scope = NewDisposeScope();
+        var (a, inputVectors) = linalg.eigh(_a! / _rows);
+        var (g, outputVectors) = linalg.eigh(_g! / _rows);
+        _inputVectors = inputVectors.to_type(_dtype).contiguous().DetachFromDisposeScope();
+        _outputVectors = outputVectors.to_type(_dtype).contiguous().DetachFromDisposeScope();
+        if (!measured)
+        {
+            _eigenvalues = (g.clamp_min(0).unsqueeze(2) * a.clamp_min(0).unsqueeze(1)).DetachFromDisposeScope();   // [g, O/g, I']
+        }
+    }
+
+    public override void AddEigenvalues(BlockGradients gradients)
+    {
+        using var scope = NewDisposeScope();
+        Accumulate(ref _eigenvalues, GroupedCurvature.Spectrum((GroupedGradients)gradients, _inputVectors!, _outputVectors!).square().sum(0L));
+    }
+
+    public override BlockCurvature Finish(string name, long examples)
+    {
+        using var scope = NewDisposeScope();
+        var eigenvalues = measured ? _eigenvalues! / examples : _eigenvalues!;
+        _finished = true;
+        return new GroupedCurvature(_inputVectors!, _outputVectors!, eigenvalues.to_type(_dtype).clone().DetachFromDisposeScope()) { Name = name };
+    }
+
+    public override void Dispose()
+    {
+        _a?.Dispose();
+        _g?.Dispose();
+        _eigenvalues?.Dispose();
+        if (!_finished)
+        {
+            _inputVectors?.Dispose();
+            _outputVectors?.Dispose();
+        }
+    }
+
+    private static void Accumulate(ref Tensor? sum, Tensor value)
+    {
+        if (sum is null)
+        {
+            sum = value.to_type(ScalarType.Float64).DetachFromDisposeScope();
+        }
+        else
+        {
+            sum.add_(value.to_type(ScalarType.Float64));
+        }
+    }
+}

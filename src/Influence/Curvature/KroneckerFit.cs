@@ -1,0 +1,86 @@
+using Influence.Gradients;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Influence.Curvature;
+
+/// <summary>
+/// The two covariances of a linear layer, A over activations and G over output gradients, each over positions that count;
+/// and, for EK-FAC, the mean over examples of the squared gradient along their eigenvectors.
+/// </summary>
+internal sealed class KroneckerFit(InputCovariance input, Covariance output, bool measured) : BlockFit
+{
+    private FactorBasis? _inputBasis;
+    private FactorBasis? _outputBasis;
+    private Tensor? _eigenvalues;
+    private ScalarType _dtype;
+    private bool _finished;
+
+    public override bool NeedsSecondPass => measured;
+
+    public override void Add(BlockGradients gradients)
+    {
+        var factors = (FactoredGradients)gradients;
+        _dtype = factors.OutputGradient.dtype;
+        if (!input.TryAdd(factors))
+        {
+            throw new InfluenceException(
+                "Layers that saw the same input in the first batch see different ones now. Fit them in calls of their own, by Layers = LayerSelection.Where(...).");
+        }
+
+        output.Add(factors.OutputGradient.reshape(-1, factors.Outputs), factors.CountedPositions());
+    }
+
+    public override void Decompose()
+    {
+        _inputBasis = input.Decompose(_dtype);
+        _outputBasis = output.Decompose(_dtype);
+    }
+
+    /// <summary>For one position per example, (Q_G' d)^2 (Q_A' a)^2 summed over examples is one product of squares.</summary>
+    public override void AddEigenvalues(BlockGradients gradients)
+    {
+        using var scope = NewDisposeScope();
+        var factors = (FactoredGradients)gradients;
+        Tensor squares;                                                                 // [O, I']
+        if (factors.Positions == 1)
+        {
+            var a = factors.Bias ? factors.ActivationWithBias() : factors.Activation;
+            var d = _outputBasis!.Rotate(factors.OutputGradient.squeeze(1)).square();   // [B, O]
+            squares = d.t().mm(_inputBasis!.Rotate(a.squeeze(1)).square());
+        }
+        else
+        {
+            squares = KroneckerSpectrum.Of(factors, _inputBasis!, _outputBasis!).square().sum(0L);
+        }
+
+        var wide = squares.to_type(ScalarType.Float64);
+        if (_eigenvalues is null)
+        {
+            _eigenvalues = wide.DetachFromDisposeScope();
+        }
+        else
+        {
+            _eigenvalues.add_(wide);
+        }
+    }
+
+    public override BlockCurvature Finish(string name, long examples)
+    {
+        using var scope = NewDisposeScope();
+        var eigenvalues = measured ? (_eigenvalues! / examples).to_type(_dtype).contiguous().DetachFromDisposeScope() : null;
+        _finished = true;
+        return new KroneckerCurvature(_inputBasis!, _outputBasis!, eigenvalues) { Name = name };
+    }
+
+    public override void Dispose()
+    {
+        output.Dispose();
+        _eigenvalues?.Dispose();
+        if (!_finished)
+        {
+            _inputBasis?.Dispose();
+            _outputBasis?.Dispose();
+        }
+    }
+}

@@ -1,0 +1,121 @@
+using Influence.Gradients;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Influence.Curvature;
+
+/// <summary>
+/// P(G) = Q_G [ W * (Q_G' G Q_A) ] Q_A' with W = 1/(eigenvalues + damping), elementwise.
+/// </summary>
+/// <param name="input">Q_A.</param>
+/// <param name="output">Q_G.</param>
+/// <param name="weights">W, <c>[O, I']</c>; owned.</param>
+/// <param name="separable">Whether the eigenvalues are an outer product, so that W is numerically of low rank.</param>
+internal sealed class KroneckerInverse(FactorBasis input, FactorBasis output, Tensor weights, bool separable) : BlockInverse
+{
+    private bool _inEigenbasis;
+    private CrossApproximation? _lowRank;
+
+    public override void Plan(BlockGradients sample, ScorePlan plan)
+    {
+        // With one position per example a rotation costs I^2 + O^2, against O I (O + I) for a written-out query.
+        _inEigenbasis = sample is FactoredGradients { Positions: 1 };
+        if (_inEigenbasis && separable && plan.Tolerance > 0)
+        {
+            _lowRank = CrossApproximation.Of(weights, plan.Tolerance);
+        }
+    }
+
+    public override BlockGradients Apply(BlockGradients gradients)
+    {
+        var factors = (FactoredGradients)gradients;
+        return !_inEigenbasis ? new DenseGradients(gradients.Examples, () => Dense(gradients))
+            : _lowRank is not null ? LowRank(factors)
+            : new DenseGradients(gradients.Examples, () => [WeightedSpectrum(factors).reshape(gradients.Examples, -1)]);
+    }
+
+    public override BlockGradients Meet(BlockGradients gradients) =>
+        _inEigenbasis ? Rotated((FactoredGradients)gradients) : gradients;
+
+    public override Tensor[] Dense(BlockGradients gradients)
+    {
+        using var scope = NewDisposeScope();
+        var back = RotateBack(WeightedSpectrum(gradients));                             // [B, O, I']
+        var bias = HasBias(gradients);
+        var inputs = input.Size - (bias ? 1 : 0);
+        var parts = new List<Tensor> { back.narrow(2, 0, inputs).reshape(gradients.Examples, -1).MoveToOuterDisposeScope() };
+        if (bias)
+        {
+            parts.Add(back.select(2, inputs).contiguous().MoveToOuterDisposeScope());
+        }
+
+        return [.. parts];
+    }
+
+    public override Tensor SelfProducts(BlockGradients gradients) => Sum(gradients, weights);
+
+    public override Tensor SquaredNorms(BlockGradients gradients)
+    {
+        using var squares = weights.square();
+        return Sum(gradients, squares);
+    }
+
+    public override void Dispose()
+    {
+        weights.Dispose();
+        _lowRank?.Dispose();
+    }
+
+    /// <summary>sum over o, i of F[o, i] (Q_G' G Q_A)[o, i]^2; for one position two squares and one matrix product.</summary>
+    private Tensor Sum(BlockGradients gradients, Tensor terms)
+    {
+        using var scope = NewDisposeScope();
+        if (gradients is FactoredGradients { Positions: 1 } factors)
+        {
+            var rotated = Rotated(factors);
+            var a = rotated.Activation.squeeze(1).square();                             // [B, I']
+            var d = rotated.OutputGradient.squeeze(1).square();                         // [B, O]
+            return d.mm(terms).mul_(a).sum(1).MoveToOuterDisposeScope();
+        }
+
+        return Spectrum(gradients).square().mul_(terms).sum(1, 2).MoveToOuterDisposeScope();
+    }
+
+    private FactoredGradients LowRank(FactoredGradients factors)
+    {
+        // One position per term: (d * u_r)(a * v_r)'.
+        using var scope = NewDisposeScope();
+        var rotated = Rotated(factors);
+        var a = rotated.Activation * _lowRank!.Right.unsqueeze(0);                      // [B, R, I']
+        var d = rotated.OutputGradient * _lowRank.Left.unsqueeze(0);                    // [B, R, O]
+        a.MoveToOuterDisposeScope();
+        return new FactoredGradients(a.alias, d.MoveToOuterDisposeScope(), a.shape[2], weight: true, bias: false);
+    }
+
+    /// <summary>The factors in the eigenbasis, the bias as one more input.</summary>
+    private FactoredGradients Rotated(FactoredGradients factors)
+    {
+        var d = output.Rotate(factors.OutputGradient);                                  // [B, T, O]
+        return new FactoredGradients(() => RotatedActivation(factors), d, input.Size, weight: true, bias: false);
+    }
+
+    private Tensor RotatedActivation(FactoredGradients factors)
+    {
+        using var scope = NewDisposeScope();
+        return input.Rotate(factors.Bias ? factors.ActivationWithBias() : factors.Activation).MoveToOuterDisposeScope();
+    }
+
+    private Tensor WeightedSpectrum(BlockGradients gradients) => Spectrum(gradients).mul_(weights);
+
+    private Tensor Spectrum(BlockGradients gradients) => gradients is FactoredGradients factors
+        ? KroneckerSpectrum.Of(factors, input, output)
+        : KroneckerSpectrum.Of(gradients.Dense(), input, output);
+
+    private static bool HasBias(BlockGradients gradients) => gradients is FactoredGradients factors ? factors.Bias : gradients.Dense().Length > 1;
+
+    private Tensor RotateBack(Tensor spectrum)
+    {
+        var right = input.RotateBack(spectrum);                                         // [B, O, I']
+        return output.RotateBack(right.transpose(1, 2)).transpose(1, 2);
+    }
+}

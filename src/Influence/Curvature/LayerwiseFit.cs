@@ -1,0 +1,195 @@
+using Influence.Gradients;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Influence.Curvature;
+
+/// <summary>
+/// Runs the passes of a layer-wise fit: covariances, their decomposition, and for EK-FAC the eigenvalues. Where all layers
+/// see one position per example and everything fits, one capture serves both passes.
+/// </summary>
+internal sealed class LayerwiseFit : IDisposable
+{
+    private readonly GradientSession _session;
+    private readonly Examples _train;
+    private readonly CurvatureOptions _options;
+    private readonly CurvatureKind _kind;
+    private readonly ProgressReporter _progress;
+    private readonly LossKind _labels;
+    private readonly SharedInputs _inputs = new();
+    private readonly BlockFit?[] _fits;
+
+    private LayerwiseFit(GradientSession session, Examples train, CurvatureOptions options, CurvatureKind kind, ProgressReporter progress)
+    {
+        (_session, _train, _options, _kind, _progress) = (session, train, options, kind, progress);
+        _labels = options.Fisher == Fisher.Sampled ? LossKind.Sampled : LossKind.Training;
+        _fits = new BlockFit?[session.Parts.Count];
+    }
+
+    /// <summary>Fits every block of the session; null where no example reached a block.</summary>
+    public static BlockCurvature?[] Run(
+        GradientSession session, Examples train, CurvatureOptions options, CurvatureKind kind, ProgressReporter progress)
+    {
+        using var noGrad = no_grad();
+        session.Losses.Seed = options.Seed;
+        using var fit = new LayerwiseFit(session, train, options, kind, progress);
+        fit.CheckSplits();
+        return fit.Run();
+    }
+
+    public void Dispose()
+    {
+        _inputs.Dispose();
+        foreach (var fit in _fits)
+        {
+            fit?.Dispose();
+        }
+    }
+
+    private BlockCurvature?[] Run()
+    {
+        // Every batch waits here while all of them fit: then nothing is captured twice.
+        using var waiting = new JoinedBatches();
+        var joined = Capture(batch => Visit(batch, first: true), waiting);
+        if (joined)
+        {
+            using var whole = waiting.Take();
+            Visit(whole, first: true);
+            Decompose();
+            Visit(whole, first: false);
+        }
+        else
+        {
+            Decompose();
+            if (_fits.Any(fit => fit is { NeedsSecondPass: true }))
+            {
+                _progress.ExpectPasses(2);
+                Capture(batch => Visit(batch, first: false), null);
+            }
+        }
+
+        var names = _session.BlockNames;
+        return [.. _fits.Select((fit, k) => fit?.Finish(names[k], _train.Count))];
+    }
+
+    /// <summary>Captures every batch; returns whether they all wait to be taken as one, unvisited.</summary>
+    private bool Capture(Action<BatchGradients> visit, JoinedBatches? waiting)
+    {
+        var room = Math.Min(_options.MemoryBudget, 4L << 30) / 8 / (_session.Dtype == ScalarType.Float64 ? 8 : 4);
+        var join = waiting is not null;
+        foreach (var examples in _train.Batches())
+        {
+            _progress.Token.ThrowIfCancellationRequested();
+            using (var batch = _session.Capture(examples, _labels))
+            {
+                CheckFinite(batch);
+                join = join && JoinedBatches.Takes(batch);
+                if (join)
+                {
+                    waiting!.Add(batch);
+                    join = waiting.NumbersPerExample * _train.Count <= room;
+                }
+                else
+                {
+                    visit(batch);
+                }
+            }
+
+            if (!join && waiting is { Count: > 0 })
+            {
+                using var joined = waiting.Take();
+                visit(joined);
+            }
+
+            _progress.Add(examples.Count);
+        }
+
+        return join;
+    }
+
+    private void Visit(BatchGradients batch, bool first)
+    {
+        _inputs.BeginBatch();
+        for (var k = 0; k < _fits.Length; k++)
+        {
+            if (batch.Blocks[k] is not { } block)
+            {
+                continue;
+            }
+
+            using var scope = NewDisposeScope();
+            if (first)
+            {
+                (_fits[k] ??= BlockFit.For(block, _kind, Splits(k, block), _options.MaximumFactorSize, _inputs)).Add(block);
+            }
+            else
+            {
+                _fits[k]!.AddEigenvalues(block);
+            }
+
+            block.Release();
+        }
+    }
+
+    private void Decompose()
+    {
+        foreach (var fit in _fits)
+        {
+            _progress.Token.ThrowIfCancellationRequested();
+            fit?.Decompose();
+        }
+    }
+
+    private IReadOnlyList<long>? Splits(int block, BlockGradients gradients)
+    {
+        var name = _session.Parts[block][0].Parameter.Name;
+        if (!_options.OutputSplits.TryGetValue(name, out var parts))
+        {
+            return null;
+        }
+
+        var outputs = (gradients as FactoredGradients)?.Outputs;
+        return outputs == parts.Sum() && parts.All(p => p > 0)
+            ? parts
+            : throw new InfluenceException(
+                $"OutputSplits[\"{name}\"] = [{string.Join(", ", parts)}] sums to {parts.Sum()}, but the layer has {outputs?.ToString() ?? "no linear"} outputs.");
+    }
+
+    private void CheckSplits()
+    {
+        var names = _session.Parts.Select(parts => parts[0].Parameter.Name).ToList();
+        var unknown = _options.OutputSplits.Keys.Except(names).ToList();
+        if (unknown.Count > 0)
+        {
+            throw new InfluenceException(
+                $"OutputSplits names {InfluenceException.List(unknown)}, which is no weight that takes part. Their names: {InfluenceException.List(names)}.");
+        }
+    }
+
+    /// <summary>One overflowed gradient would poison a whole covariance.</summary>
+    private static void CheckFinite(BatchGradients batch)
+    {
+        foreach (var block in batch.Blocks)
+        {
+            var d = block switch
+            {
+                FactoredGradients f => f.OutputGradient,
+                TokenGradients t => t.OutputGradient,
+                _ => null,
+            };
+            if (d is null || (d * 0).sum().eq(0).item<bool>())
+            {
+                continue;
+            }
+
+            var finite = d.isfinite().flatten(1).all(1).to_type(ScalarType.Int64).cpu().data<long>().ToArray();
+            var bad = batch.Ids.Where((_, i) => finite[i] == 0).ToArray();
+            throw new InfluenceException(
+                $"The gradients of the training examples with ids {InfluenceException.List(bad)} are NaN or too large for {batch.Dtype}, though the losses are finite. " +
+                "Look at their inputs, leave them out, or use a float64 model.")
+            {
+                ExampleIds = bad,
+            };
+        }
+    }
+}

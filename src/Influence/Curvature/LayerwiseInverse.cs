@@ -1,0 +1,106 @@
+using Influence.Gradients;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Influence.Curvature;
+
+/// <summary>The inverses of all blocks at one damping.</summary>
+internal sealed class LayerwiseInverse : Inverse
+{
+    private readonly BlockInverse?[] _blocks;
+    private readonly List<(string Block, double Damping)> _dampings = [];
+    private readonly double _tolerance;
+
+    public LayerwiseInverse(IReadOnlyList<BlockCurvature?> blocks, Damping damping, double tolerance, GradientSession session)
+    {
+        var names = session.BlockNames;
+        if (blocks.Count != names.Count || blocks.Where((b, k) => b is not null && b.Name != names[k]).Any())
+        {
+            throw new InfluenceException(
+                $"The preconditioner was fitted for {InfluenceException.List([.. blocks.OfType<BlockCurvature>().Select(b => b.Name)])}; the task has {InfluenceException.List(names)}.");
+        }
+
+        _tolerance = tolerance;
+        _blocks = new BlockInverse?[blocks.Count];
+        for (var k = 0; k < blocks.Count; k++)
+        {
+            // A block without curvature (a dead layer) has no scale of its own: it adds nothing, and the fit has said so.
+            if (blocks[k] is { } block && block.MeanEigenvalue is > 0 and var mean)
+            {
+                var own = damping.For(mean);
+                _blocks[k] = block.Invert(own);
+                _dampings.Add((block.Name, own));
+            }
+        }
+    }
+
+    public override IReadOnlyList<(string Block, double Damping)> Dampings => _dampings;
+
+    public override void Plan(BatchGradients sample, ScorePlan plan)
+    {
+        for (var k = 0; k < _blocks.Length; k++)
+        {
+            if (_blocks[k] is { } block && sample.Blocks[k] is { } gradients)
+            {
+                using var scope = NewDisposeScope();
+                block.Plan(gradients, plan with { Tolerance = _tolerance });
+                gradients.Release();
+            }
+        }
+    }
+
+    public override BatchGradients Apply(BatchGradients gradients) => Each(gradients, (block, g) => block.Apply(g));
+
+    public override BatchGradients Meet(BatchGradients gradients) => Each(gradients, (block, g) => block.Meet(g));
+
+    public override BatchGradients Written(BatchGradients gradients) =>
+        Each(gradients, (block, g) => new DenseGradients(g.Examples, () => block.Dense(g)));
+
+    public override Tensor SelfProducts(BatchGradients gradients) => Sum(gradients, (block, g) => block.SelfProducts(g));
+
+    public override Tensor SquaredNorms(BatchGradients gradients) => Sum(gradients, (block, g) => block.SquaredNorms(g));
+
+    public override void Dispose()
+    {
+        foreach (var block in _blocks)
+        {
+            block?.Dispose();
+        }
+
+        base.Dispose();
+    }
+
+    private BatchGradients Each(BatchGradients gradients, Func<BlockInverse, BlockGradients, BlockGradients> map)
+    {
+        var scope = NewDisposeScope();
+        try
+        {
+            return new BatchGradients(scope, gradients.Ids, gradients.Dtype, gradients.Device)
+            {
+                Blocks = [.. _blocks.Select((block, k) => block is not null && gradients.Blocks[k] is { } g ? map(block, g) : null)],
+            };
+        }
+        catch
+        {
+            scope.Dispose();
+            throw;
+        }
+    }
+
+    private Tensor Sum(BatchGradients gradients, Func<BlockInverse, BlockGradients, Tensor> term)
+    {
+        using var outer = NewDisposeScope();
+        var total = zeros([gradients.Count], gradients.Dtype, gradients.Device);
+        for (var k = 0; k < _blocks.Length; k++)
+        {
+            if (_blocks[k] is { } block && gradients.Blocks[k] is { } g)
+            {
+                using var scope = NewDisposeScope();
+                total.add_(term(block, g));
+                g.Release();
+            }
+        }
+
+        return total.MoveToOuterDisposeScope();
+    }
+}

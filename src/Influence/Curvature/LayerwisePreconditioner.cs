@@ -1,0 +1,103 @@
+using Influence.Display;
+using Influence.Gradients;
+using TorchSharp;
+
+namespace Influence.Curvature;
+
+/// <summary>
+/// Curvature layer by layer, with a basis in which it is diagonal: <see cref="Ekfac"/>, <see cref="Kfac"/>,
+/// <see cref="DiagonalFisher"/>. Any damping can be applied to one fit.
+/// </summary>
+[TypeFormatterSource(typeof(HtmlTables))]
+public abstract class LayerwisePreconditioner : Preconditioner, IDisplay
+{
+    private readonly BlockCurvature?[] _blocks;
+
+    private protected LayerwisePreconditioner(CurvatureInfo info, BlockCurvature?[] blocks)
+        : base(info) => _blocks = blocks;
+
+    /// <summary>
+    /// The mean eigenvalue of each block of parameters (a layer's weight with its bias), by their names; what a relative
+    /// damping refers to.
+    /// </summary>
+    public IReadOnlyList<(string Parameters, double MeanEigenvalue)> MeanEigenvalues =>
+        [.. _blocks.OfType<BlockCurvature>().Select(b => (b.Name, b.MeanEigenvalue))];
+
+    internal IReadOnlyList<BlockCurvature?> Blocks => _blocks;
+
+    /// <summary>Writes the fit as safetensors, with how it was made; read it again with <c>Load</c>.</summary>
+    /// <param name="path">The file, ending in <c>.safetensors</c>.</param>
+    /// <exception cref="InfluenceException">Another ending, or it cannot be written; nothing was changed.</exception>
+    public void Save(string path) => LayerwiseFile.Save(path, Info, _blocks);
+
+    internal override Inverse Prepare(GradientSession session, Damping? damping, double tolerance, CancellationToken token)
+    {
+        CheckWeights(session);
+        return new LayerwiseInverse(_blocks, damping ?? Info.Damping, tolerance, session);
+    }
+
+    /// <summary>A table of the blocks with their mean eigenvalues and default damping.</summary>
+    /// <returns>The table as text.</returns>
+    public override string ToString() => ToTable().ToText();
+
+    Table IDisplay.ToTable() => ToTable();
+
+    /// <inheritdoc/>
+    protected override void Dispose(bool disposing)
+    {
+        foreach (var block in _blocks)
+        {
+            block?.Dispose();
+        }
+    }
+
+    private protected static (CurvatureInfo Info, BlockCurvature?[] Blocks) FitBlocks(
+        string method,
+        CurvatureKind kind,
+        InfluenceTask task,
+        Examples train,
+        CurvatureOptions? options,
+        IProgress<InfluenceProgress>? progress,
+        CancellationToken token)
+    {
+        ArgumentNullException.ThrowIfNull(task);
+        ArgumentNullException.ThrowIfNull(train);
+        InfluenceException.ThrowIfAny([.. train.Problems("training examples")]);
+        options ??= new CurvatureOptions();
+        using var scope = torch.NewDisposeScope();
+        using var session = GradientSession.Open(task, train, queries: null);
+        var reporter = new ProgressReporter(progress, $"{method} fit", 1, train.Count, token);
+        CostModel.Of(session, train, options, kind).RefuseAbove(options.MemoryBudget);
+        var blocks = LayerwiseFit.Run(session, train, options, kind, reporter);
+        Log.Fitted(task.Logger, method, train.Count, reporter.Elapsed.TotalSeconds);
+        foreach (var (name, k) in session.BlockNames.Select((name, k) => (name, k)).Where(b => blocks[b.k] is null || blocks[b.k]!.MeanEigenvalue == 0))
+        {
+            Log.NoCurvature(task.Logger, name);
+        }
+
+        return (new CurvatureInfo
+        {
+            Method = method,
+            Matrix = options.Fisher == Fisher.Sampled ? "true Fisher, labels sampled from the model" : "empirical Fisher, the data's labels",
+            Damping = options.Damping,
+            Examples = train.Count,
+            Seed = options.Seed,
+            Weights = session.WeightsFingerprint(),
+        }, blocks);
+    }
+
+    private protected static CurvatureCost EstimateBlocks(CurvatureKind kind, InfluenceTask task, Examples train, CurvatureOptions? options)
+    {
+        ArgumentNullException.ThrowIfNull(task);
+        ArgumentNullException.ThrowIfNull(train);
+        InfluenceException.ThrowIfAny([.. train.Problems("training examples")]);
+        using var scope = torch.NewDisposeScope();
+        using var session = GradientSession.Open(task, train, queries: null);
+        return CostModel.Of(session, train, options ?? new CurvatureOptions(), kind).Timed(session, train);
+    }
+
+    private Table ToTable() => new(
+        $"{Info.Method}: {Info.Matrix}, {Info.Examples:N0} examples, damping {Info.Damping}",
+        ["parameters", "mean eigenvalue", "default damping"],
+        [.. MeanEigenvalues.Select(b => (IReadOnlyList<object>)[b.Parameters, b.MeanEigenvalue, Info.Damping.For(b.MeanEigenvalue)])]);
+}

@@ -1,0 +1,79 @@
+using Influence.Gradients;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Influence.Curvature;
+
+/// <summary>The statistics of an embedding table: token frequencies, and a covariance over the output gradients.</summary>
+internal sealed class TokenFit : BlockFit
+{
+    private readonly CurvatureKind _kind;
+    private readonly Covariance _output;
+    private readonly Tensor _frequencies;
+    private readonly Tensor _sums;
+    private readonly ScalarType _dtype;
+    private FactorBasis? _basis;
+    private bool _finished;
+
+    public TokenFit(TokenGradients sample, CurvatureKind kind, int maximumFactor)
+    {
+        using var scope = NewDisposeScope();
+        _kind = kind;
+        var device = sample.OutputGradient.device;
+        _dtype = sample.OutputGradient.dtype;
+        _output = new Covariance(FactorLayout.Sizes(sample.Width, maximumFactor));
+        _frequencies = zeros([sample.Vocabulary], ScalarType.Float64, device).DetachFromDisposeScope();
+        _sums = zeros(kind == CurvatureKind.Kfac ? [0] : [sample.Vocabulary, sample.Width], ScalarType.Float64, device).DetachFromDisposeScope();
+        _basis = kind == CurvatureKind.Diagonal ? new FactorBasis([], zeros([sample.Width], ScalarType.Float64).DetachFromDisposeScope()) : null;
+    }
+
+    public override bool NeedsSecondPass => _kind == CurvatureKind.Ekfac;
+
+    public override void Add(BlockGradients gradients)
+    {
+        var tokens = (TokenGradients)gradients;
+        if (_kind == CurvatureKind.Diagonal)
+        {
+            AddSquares(tokens);
+            return;
+        }
+
+        using var scope = NewDisposeScope();
+        var place = tokens.Tokens.reshape(-1);                                          // [B*T]
+        var counted = tokens.Mask is null ? ones([place.shape[0]], ScalarType.Float64, place.device) : tokens.Mask.reshape(-1).to_type(ScalarType.Float64);
+        _frequencies.index_add_(0, place, counted, 1);
+        _output.Add(tokens.OutputGradient.reshape(-1, tokens.Width), counted.sum().item<double>());
+    }
+
+    public override void Decompose() => _basis ??= _output.Decompose(_dtype);
+
+    public override void AddEigenvalues(BlockGradients gradients) => AddSquares((TokenGradients)gradients);
+
+    public override BlockCurvature Finish(string name, long examples)
+    {
+        using var scope = NewDisposeScope();
+        var eigenvalues = _kind == CurvatureKind.Kfac
+            ? (_frequencies / _output.Rows).outer(_basis!.Values.to(_frequencies.device))
+            : _sums / examples;                                                         // [V, D]
+        _finished = true;
+        return new TokenCurvature(_basis!, eigenvalues.to_type(_dtype).DetachFromDisposeScope()) { Name = name };
+    }
+
+    public override void Dispose()
+    {
+        _output.Dispose();
+        _frequencies.Dispose();
+        _sums.Dispose();
+        if (!_finished)
+        {
+            _basis?.Dispose();
+        }
+    }
+
+    private void AddSquares(TokenGradients tokens)
+    {
+        using var scope = NewDisposeScope();
+        var (_, token, sums) = tokens.Pairs();                                          // [U], [U, D]
+        _sums.index_add_(0, token, _basis!.Rotate(sums).square().to_type(ScalarType.Float64), 1);
+    }
+}
