@@ -1,4 +1,5 @@
 using Influence;
+using Influence.Curvature;
 using Influence.Estimators;
 using Influence.Training;
 using LanguageModelAttribution;
@@ -42,13 +43,18 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
     };
     var train = trainTensors.ToExamples(batchSize: 20);
     var asked = queryTensors.ToExamples(batchSize: queries.Count);
+    progress.Purpose = "EK-FAC";
+    using var ekfac = Ekfac.Fit(task, train, new CurvatureOptions { Seed = options.Seed }, progress, cancellationToken);
+    clock.Lap("EK-FAC fit");
+    using var influence = new InfluenceFunction(ekfac).Score(task, train, asked, progress, cancellationToken);
+    clock.Lap("EK-FAC scores");
     progress.Purpose = "TracIn";
     using var tracIn = new TracIn { Checkpoints = recorder.Checkpoints }.Score(task, train, asked, progress, cancellationToken);
     progress.Clear();
     clock.Lap("TracIn");
 
     // Report.
-    IReadOnlyList<Attribution> attributions = [Attribution.FromScores("TracIn", tracIn)];
+    IReadOnlyList<Attribution> attributions = [Attribution.FromScores("EK-FAC", influence), Attribution.FromScores("TracIn", tracIn)];
     var shares = new DomainShares(corpus, queries, attributions);
     TextTable.Write(Console.Out, shares.ToTable());
     Console.WriteLine(clock);
