@@ -13,11 +13,8 @@ internal sealed record Attribution(string Method, IReadOnlyList<RankedExamples> 
     /// <summary>The proponents that are shown.</summary>
     public const int Shown = 5;
 
-    /// <summary>
-    /// What each byte of a shown proponent did, by query and the proponent's id: its share in the score, in the score's own
-    /// unit. Empty without token scores.
-    /// </summary>
-    public IReadOnlyDictionary<(int Query, long Id), TokenScores> Tokens { get; init; } = new Dictionary<(int, long), TokenScores>();
+    /// <summary>What each byte of the shown proponents did, by query and the proponent's id.</summary>
+    public IReadOnlyDictionary<(int Query, long Id), ByteScores> Bytes { get; init; } = new Dictionary<(int, long), ByteScores>();
 
     public static Attribution FromScores(string method, InfluenceScores scores) =>
         new(method, [.. Enumerable.Range(0, scores.QueryIds.Count).Select(query => scores.Proponents(query, Counted))]);

@@ -15,10 +15,10 @@ internal static class HeatMap
 
     /// <param name="passage">The passage.</param>
     /// <param name="values">A value for each byte; those of one character are added up.</param>
-    /// <param name="scale">The value of full colour.</param>
-    public static string Draw(Passage passage, IReadOnlyList<double> values, double scale)
+    public static string Draw(Passage passage, IReadOnlyList<double> values)
     {
         var html = new StringBuilder();
+        var scale = passage.Characters().Max(character => Math.Abs(Sum(values, character)));
         foreach (var character in passage.Characters())
         {
             var text = HtmlPage.Encode(character.Text == "\n" ? "\u23CE\n" : character.Text);
@@ -33,10 +33,6 @@ internal static class HeatMap
 
         return html.ToString();
     }
-
-    /// <summary>The largest value of a character, without its sign.</summary>
-    public static double LargestOf(Passage passage, IReadOnlyList<double> values) =>
-        passage.Characters().Select(character => Math.Abs(Sum(values, character))).DefaultIfEmpty(0).Max();
 
     private static double Sum(IReadOnlyList<double> values, Character character) =>
         Enumerable.Range(character.Start, character.Length).Sum(i => values[i]);

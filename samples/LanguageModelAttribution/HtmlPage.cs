@@ -31,6 +31,7 @@ internal sealed class HtmlPage(string title)
         .strip { display: flex; gap: 3px; margin: 0 0 8px; align-items: center; font-size: 12.5px; }
         .strip i { width: 18px; height: 18px; border-radius: 3px; background: var(--hue); opacity: .35; }
         .strip i.own { opacity: 1; } .strip span { margin-left: 8px; }
+        details { font-size: 12.5px; } summary { color: var(--faint); cursor: pointer; }
         .legend { display: flex; flex-wrap: wrap; gap: 6px 18px; margin: 0 0 12px; }
         """;
 

@@ -44,17 +44,30 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
     var train = trainTensors.ToExamples(batchSize: 20);
     var asked = queryTensors.ToExamples(batchSize: queries.Count);
     progress.Purpose = "EK-FAC";
-    using var ekfac = Ekfac.Fit(task, train, new CurvatureOptions { Seed = options.Seed }, progress, cancellationToken);
+    using var curvature = Ekfac.Fit(task, train, new CurvatureOptions { Seed = options.Seed }, progress, cancellationToken);
     clock.Lap("EK-FAC fit");
-    using var influence = new InfluenceFunction(ekfac).Score(task, train, asked, progress, cancellationToken);
+    var influence = new InfluenceFunction(curvature);
+    using var influenceScores = influence.Score(task, train, asked, progress, cancellationToken);
     clock.Lap("EK-FAC scores");
     progress.Purpose = "TracIn";
-    using var tracIn = new TracIn { Checkpoints = recorder.Checkpoints }.Score(task, train, asked, progress, cancellationToken);
-    progress.Clear();
+    using var tracInScores = new TracIn { Checkpoints = recorder.Checkpoints }.Score(task, train, asked, progress, cancellationToken);
     clock.Lap("TracIn");
 
+    // Split the strongest scores over the bytes of their passages; TracIn's at the last checkpoint, as a plain dot product.
+    progress.Purpose = "bytes";
+    using var noCurvature = Identity.Fit(task, train);
+    var byteScorer = new ByteScorer(
+        task, b => Losses.TokenCrossEntropy(model.call(b["input"]), b["target"], b["predicted"]), train, asked);
+    IReadOnlyList<Attribution> attributions =
+    [
+        byteScorer.AddTo(Attribution.FromScores("EK-FAC", influenceScores), influence, progress, cancellationToken),
+        byteScorer.AddTo(
+            Attribution.FromScores("TracIn", tracInScores), new InfluenceFunction(noCurvature), progress, cancellationToken),
+    ];
+    progress.Clear();
+    clock.Lap("bytes");
+
     // Report.
-    IReadOnlyList<Attribution> attributions = [Attribution.FromScores("EK-FAC", influence), Attribution.FromScores("TracIn", tracIn)];
     var shares = new DomainShares(corpus, queries, attributions);
     TextTable.Write(Console.Out, shares.ToTable());
     Console.WriteLine(clock);

@@ -34,6 +34,12 @@ internal sealed record Report
                 "How many of the strongest proponents are of the query's own domain. Chance is that domain's share of the " +
                 "training passages.")
             .Html(BarFigure.Draw(Shares));
+        page.Heading("The proponents, byte by byte")
+            .Paragraph(
+                "A colour behind a character says what learning to predict it did for the query: blue made the query likelier, red " +
+                "less likely, the strongest character of a passage in full colour. \"By hidden position\" splits the same score by " +
+                "where in the passage the model's hidden states stood. TracIn's colours are those of its last checkpoint. Faint text " +
+                "at the beginning of a query is the prompt, which is not explained.");
         foreach (var (index, query) in Queries.Index())
         {
             page.Heading(Shares.Label(index))
@@ -69,14 +75,15 @@ internal sealed record Report
     private string Card(Attribution attribution, int query, RankedExample proponent)
     {
         var passage = Corpus.Train[(int)proponent.Id];
-        var score = proponent.Score.ToString("+0.###E+0;-0.###E+0", CultureInfo.InvariantCulture);
-        var text = attribution.Tokens.TryGetValue((query, proponent.Id), out var tokens)
-            ? HeatMap.Draw(passage, tokens.Predicted, HeatMap.LargestOf(passage, tokens.Predicted))
-            : HtmlPage.Encode(passage.ToString());
+        var bytes = attribution.Bytes[(query, proponent.Id)];
         return
-            $"<div class=\"box\"><div class=\"head\">{Tag(passage.Domain)}<span class=\"faint\">#{proponent.Id}, {score}</span></div>" +
-            $"<div class=\"text\">{text}</div></div>";
+            $"<div class=\"box\"><div class=\"head\">{Tag(passage.Domain)}<span class=\"faint\">#{proponent.Id}, {Number(proponent.Score)}</span></div>" +
+            $"<div class=\"text\">{HeatMap.Draw(passage, bytes.Predicted)}</div>" +
+            $"<details><summary>by hidden position</summary><div class=\"text\">{HeatMap.Draw(passage, bytes.Read)}</div></details></div>";
     }
+
+    private static string Number(double score) =>
+        score.ToString(Math.Abs(score) >= 1000 ? "+#,0;-#,0" : "+0.###;-0.###", CultureInfo.InvariantCulture);
 
     private string Tag(int domain) =>
         $"<span class=\"domain\" style=\"{Hue(domain)}\">{HtmlPage.Encode(Corpus.Domains[domain].Name)}</span>";
