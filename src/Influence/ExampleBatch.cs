@@ -82,6 +82,22 @@ public sealed class ExampleBatch
         return new ExampleBatch(_names, picked, [.. positions.Select(p => _ids[p])]);
     }
 
+    /// <summary>
+    /// The tensors of the examples at these positions, in no dispose scope: the caller disposes them. For iterators, which may
+    /// not keep a scope open over their caller's.
+    /// </summary>
+    internal Tensor[] PickDetached(IReadOnlyList<int> positions)
+    {
+        using var scope = NewDisposeScope();
+        var picked = Pick(positions)._tensors;
+        foreach (var tensor in picked)
+        {
+            scope.Detach(tensor);
+        }
+
+        return picked;
+    }
+
     /// <summary>One line for error messages: names, dtypes, shapes and devices.</summary>
     internal string Describe() => string.Join(", ", _names.Zip(_tensors, (name, tensor) =>
         $"\"{name}\" {tensor.dtype} [{string.Join(", ", tensor.shape)}] on {tensor.device}"));

@@ -98,6 +98,27 @@ public sealed record Examples
             () => SamplerIds(loader));
     }
 
+    /// <summary>
+    /// The examples with these ids only, in the source's order. Nothing is copied beforehand: the source is read whole, and
+    /// what is not wanted is left out.
+    /// </summary>
+    /// <param name="ids">Ids of examples.</param>
+    /// <returns>The examples; the sources stay the caller's.</returns>
+    /// <exception cref="InfluenceException">An id that no example has.</exception>
+    public Examples Only(IEnumerable<long> ids)
+    {
+        ArgumentNullException.ThrowIfNull(ids);
+        var wanted = ids.ToHashSet();
+        var unknown = wanted.Except(Ids).ToList();
+        if (unknown.Count > 0)
+        {
+            throw new InfluenceException($"No example has the id {InfluenceException.List(unknown)}.");
+        }
+
+        long[] kept = [.. Ids.Where(wanted.Contains)];
+        return new Examples(size => Picked(this with { BatchSize = size }, wanted), () => kept) { BatchSize = BatchSize };
+    }
+
     /// <summary>Examples from a data loader; see <see cref="FromLoader(DataLoader)"/>.</summary>
     /// <param name="loader">The loader.</param>
     public static implicit operator Examples(DataLoader loader) => FromLoader(loader);
@@ -234,6 +255,18 @@ public sealed record Examples
         {
             var length = Math.Min(batchSize, count - start);
             yield return (names, [.. tensors.Select(t => t.narrow(0, start, length).DetachFromDisposeScope())], true);
+        }
+    }
+
+    private static IEnumerable<(string[] Names, Tensor[] Tensors, bool Owned)> Picked(Examples source, HashSet<long> wanted)
+    {
+        foreach (var batch in source.Batches())
+        {
+            int[] positions = [.. Enumerable.Range(0, batch.Count).Where(i => wanted.Contains(batch.Ids[i]))];
+            if (positions.Length > 0)
+            {
+                yield return ([.. batch.Names], batch.PickDetached(positions), true);
+            }
         }
     }
 

@@ -41,19 +41,38 @@ public static class Losses
         return CrossEntropyOf(logits, labels, counts, meanOverPositions);
     }
 
-    private static Tensor CrossEntropyOf(Tensor logits, Tensor labels, Tensor? counts, bool meanOverPositions)
+    /// <summary>
+    /// The terms of <see cref="CrossEntropy"/> before its sum over positions, for scores per loss token.
+    /// </summary>
+    /// <param name="logits"><c>[B, T, C]</c>.</param>
+    /// <param name="targets">int64 class indices, <c>[B, T]</c>.</param>
+    /// <param name="mask">Optional <c>[B, T]</c>: positions that are zero (false) have loss zero.</param>
+    /// <param name="meanOverPositions">Divide each by the number of positions of its example that count.</param>
+    /// <returns><c>[B, T]</c>, in nats.</returns>
+    /// <exception cref="InfluenceException">Shapes that do not fit, one class only, a target out of range.</exception>
+    public static Tensor TokenCrossEntropy(Tensor logits, Tensor targets, Tensor? mask = null, bool meanOverPositions = false)
+    {
+        CheckCrossEntropy(logits, targets, mask);
+        var counts = mask?.to_type(ScalarType.Bool);                                    // [B, T]
+        var labels = counts is null ? targets : targets.masked_fill(counts.logical_not(), 0);
+        CheckLabels(labels, logits.shape[^1]);
+        var loss = TokensOf(logits, labels, counts);
+        return !meanOverPositions ? loss
+            : counts is null ? loss / loss.shape[1]
+            : loss / counts.sum(1, keepdim: true).clamp_min(1);
+    }
+
+    private static Tensor CrossEntropyOf(Tensor logits, Tensor labels, Tensor? counts, bool meanOverPositions) =>
+        ReducePositions(TokensOf(logits, labels, counts), counts, meanOverPositions);
+
+    private static Tensor TokensOf(Tensor logits, Tensor labels, Tensor? counts)
     {
         var index = labels.unsqueeze(-1);                                               // [B, ..., 1]
         var gone = full(index.shape, double.NegativeInfinity, logits.dtype, logits.device);
         var others = logits.scatter(-1, index, gone);                                   // [B, ..., C], class y gone
         var margin = logits.gather(-1, index).squeeze(-1) - others.logsumexp(-1);       // [B, ...], log p_y/(1-p_y)
         var loss = -F.logsigmoid(margin);                                               // [B, ...]
-        if (counts is not null)
-        {
-            loss = loss.masked_fill(counts.logical_not(), 0);
-        }
-
-        return ReducePositions(loss, counts, meanOverPositions);
+        return counts is null ? loss : loss.masked_fill(counts.logical_not(), 0);
     }
 
     /// <summary>

@@ -56,7 +56,7 @@ public enum QueryAggregation
 /// </para>
 /// </remarks>
 /// <param name="preconditioner">The curvature; it stays the caller's.</param>
-public sealed class InfluenceFunction(Preconditioner preconditioner)
+public sealed partial class InfluenceFunction(Preconditioner preconditioner)
 {
     private readonly Preconditioner _preconditioner = preconditioner ?? throw new ArgumentNullException(nameof(preconditioner));
 
@@ -169,9 +169,17 @@ public sealed class InfluenceFunction(Preconditioner preconditioner)
             Metadata(task, session, inverse) with { Estimator = $"{Name}, self-influence", Sign = "high = the model had to learn the example by heart" });
     }
 
-    internal string Name => $"influence function ({_preconditioner.Info.Method})";
+    /// <summary>The same with another damping.</summary>
+    internal InfluenceFunction With(Damping damping) => new(_preconditioner)
+    {
+        Damping = damping,
+        Normalization = Normalization,
+        Aggregation = Aggregation,
+        Tolerance = Tolerance,
+        MemoryBudget = MemoryBudget,
+    };
 
-    internal Preconditioner Preconditioner => _preconditioner;
+    internal string Name => $"influence function ({_preconditioner.Info.Method})";
 
     internal ScoreMetadata Metadata(InfluenceTask task, GradientSession session, Inverse inverse) => new()
     {

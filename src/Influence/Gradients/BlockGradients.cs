@@ -22,6 +22,17 @@ internal abstract class BlockGradients(long examples)
     /// <summary>The squared L2 norm of each example's gradient, <c>[B]</c>.</summary>
     public abstract Tensor SquaredNorms();
 
+    /// <summary>The number of positions that the gradient is a sum over, where they are the examples' own; else null.</summary>
+    public virtual long? OwnPositions => null;
+
+    /// <summary>
+    /// The products with written-out queries, position by position, <c>[Q, B, T]</c>; they sum to the whole product. Only where
+    /// <see cref="OwnPositions"/> is known.
+    /// </summary>
+    /// <param name="queries">One part a parameter, <c>[Q, P_k]</c>.</param>
+    public virtual Tensor ByPosition(Tensor[] queries) =>
+        throw new NotSupportedException("This block is not a sum over the examples' positions.");
+
     /// <summary>Drops everything that was made and kept; it is made anew when it is asked for again.</summary>
     public virtual void Release()
     {

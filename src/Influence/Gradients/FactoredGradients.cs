@@ -47,6 +47,32 @@ internal sealed class FactoredGradients(
     /// <summary>Equal for layers of one batch that saw the same input; null where that is not known.</summary>
     public string? InputKey { get; init; }
 
+    /// <summary>Whether the positions are the examples' own (tokens), and not for instance pixels.</summary>
+    public bool PositionsLead { get; init; }
+
+    public override long? OwnPositions => PositionsLead ? Positions : null;
+
+    /// <summary>d_t' (G_q a_t) at every position.</summary>
+    public override Tensor ByPosition(Tensor[] queries)
+    {
+        using var scope = NewDisposeScope();
+        var (q, rows) = (queries[0].shape[0], Examples * Positions);
+        var d = outputGradient.reshape(rows, Outputs).t();                              // [O, B*T]
+        var products = zeros([q, rows], d.dtype, d.device);
+        if (weight)
+        {
+            var response = queries[0].reshape(q * Outputs, Inputs).mm(Activation.reshape(rows, Inputs).t());
+            products.add_(response.reshape(q, Outputs, rows).mul_(d.unsqueeze(0)).sum(1));
+        }
+
+        if (bias)
+        {
+            products.addmm_(queries[^1], d);
+        }
+
+        return products.reshape(q, Examples, Positions).MoveToOuterDisposeScope();
+    }
+
     /// <summary>The number of positions of all examples that count.</summary>
     public double CountedPositions()
     {

@@ -22,7 +22,9 @@ internal sealed class GradientProducts(GradientSession session, long memoryBudge
     /// <param name="queries">Q queries; their measurement is differentiated.</param>
     /// <param name="weight">The factor, a learning rate for instance.</param>
     /// <param name="progress">Told after each batch.</param>
-    public void AddPairs(IReadOnlyList<Tensor> totals, Examples train, Examples queries, double weight, ProgressReporter progress)
+    /// <param name="totalOf">Which of several totals a block goes to; null: a block's own.</param>
+    public void AddPairs(
+        IReadOnlyList<Tensor> totals, Examples train, Examples queries, double weight, ProgressReporter progress, Func<int, int>? totalOf = null)
     {
         using var noGrad = no_grad();
         var (plan, capacity, examplesAtOnce) = Plan(train, queries);
@@ -49,7 +51,7 @@ internal sealed class GradientProducts(GradientSession session, long memoryBudge
             progress.ExpectPasses((queries.Count + capacity - 1) / capacity);
             IReadOnlyList<long> ids = [.. queries.Ids.Skip((int)done).Take((int)block.Count)];
             var rows = totals.Select(t => t.narrow(0, done, block.Count)).ToArray();
-            Stream(rows, block, train, ids, weight, examplesAtOnce, progress);
+            Stream(rows, block, train, ids, weight, examplesAtOnce, progress, totalOf: totalOf);
             done += block.Count;
         }
     }
@@ -128,7 +130,8 @@ internal sealed class GradientProducts(GradientSession session, long memoryBudge
         double weight,
         int examplesAtOnce,
         ProgressReporter progress,
-        bool meet = true)
+        bool meet = true,
+        Func<int, int>? totalOf = null)
     {
         var queryNorms = Cosine ? queries.Norms().unsqueeze(1) : null;                  // [Q, 1]
         long first = 0;
@@ -204,7 +207,7 @@ internal sealed class GradientProducts(GradientSession session, long memoryBudge
 
             first += batch.Count;
 
-            Tensor Target(int k) => products[products.Length == 1 ? 0 : k];
+            Tensor Target(int k) => products[products.Length == 1 ? 0 : totalOf?.Invoke(k) ?? k];
         }
     }
 
@@ -225,7 +228,7 @@ internal sealed class GradientProducts(GradientSession session, long memoryBudge
         using var met = metric.Meet(sample);
         var plan = _planner.Plan(applied.Blocks, met.Blocks, queries.Count);
         var queriesAtOnce = _planner.QueriesAtOnce(applied.Blocks, plan, queries.Count);
-        Log.Planned(session.Task.Logger, string.Join(", ", session.BlockNames.Zip(plan, (name, c) => $"{name}: {c}")), queriesAtOnce);
+        Log.Planned(session.Task.Logger, string.Join(", ", plan.Select((c, k) => $"{(plan.Length == session.BlockNames.Count ? session.BlockNames[k] : k)}: {c}")), queriesAtOnce);
         return (plan, queriesAtOnce, Math.Min(examplesAtOnce, _planner.ExamplesAtOnce(querySample.Blocks)));
     }
 
@@ -267,17 +270,10 @@ internal sealed class GradientProducts(GradientSession session, long memoryBudge
             }
         }
 
-        // Detached: an iterator that kept a scope open would close it in the middle of its caller's.
         static ExampleBatch Part(ExampleBatch batch, int start, int count)
         {
-            using var scope = NewDisposeScope();
-            var part = batch.Pick([.. Enumerable.Range(start, count)]);
-            foreach (var tensor in part.Tensors)
-            {
-                scope.Detach(tensor);
-            }
-
-            return part;
+            int[] positions = [.. Enumerable.Range(start, count)];
+            return new ExampleBatch([.. batch.Names], batch.PickDetached(positions), [.. positions.Select(p => batch.Ids[p])]);
         }
     }
 

@@ -37,22 +37,28 @@ internal sealed class NormalizationRule : LayerRule
 
     public override bool PositionsLead => _trailing == 1;
 
-    public override BlockGradients Gradients(IReadOnlyList<LayerCall> calls, bool weight, bool bias) =>
-        new DenseGradients(calls[0].Examples, () =>
+    public override BlockGradients Gradients(IReadOnlyList<LayerCall> calls, bool weight, bool bias)
+    {
+        return new DenseGradients(
+            calls[0].Examples,
+            () => [.. Terms().Select(term => Sum(calls, call => Reduce(call, term(call))))],
+            PositionsLead && calls.Count == 1 ? () => [.. Terms().Select(term => calls[0].ByPosition(term(calls[0])))] : null,
+            PositionsLead && calls.Count == 1 ? calls[0].OutputGradient.numel() / calls[0].Examples / calls[0].OutputGradient.shape[^1] : null);
+
+        // What is summed over positions: d * xhat for the gain, d for the bias.
+        IEnumerable<Func<LayerCall, Tensor>> Terms()
         {
-            var parts = new List<Tensor>();
             if (weight)
             {
-                parts.Add(Sum(calls, call => Reduce(call, _normalize(call.Activation).mul_(call.OutputGradient))));
+                yield return call => _normalize(call.Activation).mul_(call.OutputGradient);
             }
 
             if (bias)
             {
-                parts.Add(Sum(calls, call => Reduce(call, call.OutputGradient)));
+                yield return call => call.OutputGradient;
             }
-
-            return [.. parts];
-        });
+        }
+    }
 
     private static Tensor Sum(IReadOnlyList<LayerCall> calls, Func<LayerCall, Tensor> part)
     {

@@ -57,6 +57,23 @@ internal sealed class TokenGradients(Tensor tokens, Tensor outputGradient, long 
         return (pairs.floor_divide(vocabulary), pairs.remainder(vocabulary), sums);
     }
 
+    public override long? OwnPositions => tokens.shape[1];
+
+    /// <summary>d_t' V_q[x_t] at every position.</summary>
+    public override Tensor ByPosition(Tensor[] queries)
+    {
+        using var scope = NewDisposeScope();
+        var place = tokens.reshape(-1);                                                 // [B*T]
+        var d = outputGradient.reshape(-1, Width);                                      // [B*T, D]
+        var products = new List<Tensor>();
+        for (long q = 0; q < queries[0].shape[0]; q++)
+        {
+            products.Add((queries[0].select(0, q).reshape(vocabulary, Width).index_select(0, place) * d).sum(1));
+        }
+
+        return stack([.. products], 0).reshape(-1, Examples, tokens.shape[1]).MoveToOuterDisposeScope();
+    }
+
     public override Tensor SquaredNorms()
     {
         var (example, _, sums) = Pairs();

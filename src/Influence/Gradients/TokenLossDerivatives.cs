@@ -1,0 +1,98 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Influence.Gradients;
+
+/// <summary>
+/// How each of an example's losses (one a token) changes along a direction of the parameters, d/de l_t(w + e V): with
+/// u = 1, h(u) = grad of sum(u l) with respect to w, and then the gradient of h(u) . V with respect to u. Exact, where
+/// finite differences are not.
+/// </summary>
+internal sealed class TokenLossDerivatives(GradientSession session, Func<ExampleBatch, Tensor> tokenLosses)
+{
+    private readonly List<ModelParameter> _parameters =
+        [.. session.Parts.SelectMany(parts => parts).Select(p => p.Parameter).DistinctBy(p => p.Storage)];
+
+    /// <summary>The derivatives, <c>[Q, B, T]</c>, in the current scope.</summary>
+    /// <param name="batch">Training examples.</param>
+    /// <param name="directions">Per block one part a parameter, <c>[Q, P_k]</c>.</param>
+    public Tensor Of(ExampleBatch batch, IReadOnlyList<Tensor[]?> directions)
+    {
+        using var outer = NewDisposeScope();
+        using var grad = enable_grad();
+        var values = _parameters.Select(p => (Tensor)p.Value).ToList();
+        values.ForEach(v => v.requires_grad = true);
+        try
+        {
+            var losses = Evaluate(batch);                                               // [B, T]
+            var u = ones_like(losses).requires_grad_(true);
+            var h = autograd.grad([(losses * u).sum()], values, retain_graph: true, create_graph: true, allow_unused: true);
+            var queries = directions.OfType<Tensor[]>().First()[0].shape[0];
+            var rows = new List<Tensor>();
+            for (long q = 0; q < queries; q++)
+            {
+                rows.Add(Along(h, Direction(directions, q), u));
+            }
+
+            GC.KeepAlive(values);
+            return stack([.. rows], 0).MoveToOuterDisposeScope();
+        }
+        finally
+        {
+            values.ForEach(v => v.requires_grad = false);
+        }
+    }
+
+    private static Tensor Along(IList<Tensor> gradients, Tensor?[] direction, Tensor u)
+    {
+        using var scope = NewDisposeScope();
+        var terms = gradients.Zip(direction).Where(p => !p.First.IsInvalid && p.First.requires_grad && p.Second is not null)
+            .Select(p => (p.First.reshape(-1) * p.Second!).sum()).ToList();
+        if (terms.Count == 0)
+        {
+            return zeros_like(u).MoveToOuterDisposeScope();
+        }
+
+        var derivative = autograd.grad([terms.Aggregate((a, b) => a + b)], [u], retain_graph: true, allow_unused: true)[0];
+        return (derivative.IsInvalid ? zeros_like(u) : derivative.detach()).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>One query's direction, parameter by parameter, flat.</summary>
+    private Tensor?[] Direction(IReadOnlyList<Tensor[]?> directions, long query)
+    {
+        var found = new Tensor?[_parameters.Count];
+        for (var k = 0; k < directions.Count; k++)
+        {
+            for (var p = 0; p < (directions[k]?.Length ?? 0); p++)
+            {
+                var part = session.Parts[k][p];
+                var at = _parameters.FindIndex(x => x.Storage == part.Parameter.Storage);
+                found[at] ??= zeros([part.Parameter.Count], session.Dtype, session.Device);
+                found[at]!.narrow(0, part.Start, part.Count).copy_(directions[k]![p].select(0, query));
+            }
+        }
+
+        return found;
+    }
+
+    private Tensor Evaluate(ExampleBatch batch)
+    {
+        var losses = tokenLosses(batch);
+        if (losses.dim() != 2 || losses.shape[0] != batch.Count || !losses.is_floating_point())
+        {
+            throw new InfluenceException(
+                $"The delegate of token losses returns one loss per token, [B, T] with B = {batch.Count}; found {losses.dtype} [{string.Join(", ", losses.shape)}]. " +
+                "With Losses.TokenCrossEntropy(logits, targets, mask) it is one line.");
+        }
+
+        var sum = losses.detach().sum(1);
+        using var noGrad = no_grad();
+        var whole = session.Losses.Evaluate(batch, LossKind.Training).detach();
+        var room = (session.Dtype == ScalarType.Float64 ? 1e-9 : 1e-3) * (whole.abs() + 1);
+        return (sum - whole).abs().le(room).all().item<bool>()
+            ? losses
+            : throw new InfluenceException(
+                $"Token losses sum to the training loss; the first example's sum is {sum[0].to_type(ScalarType.Float64).item<double>():G6}, its training loss {whole[0].to_type(ScalarType.Float64).item<double>():G6}. " +
+                "Is one a mean and the other a sum, or is padding counted in one of them?");
+    }
+}
