@@ -10,32 +10,41 @@ namespace Influence.Curvature;
 /// <param name="input">Q_A.</param>
 /// <param name="output">Q_G.</param>
 /// <param name="weights">W, <c>[O, I']</c>; owned.</param>
+/// <param name="damping">What was added to the eigenvalues.</param>
 /// <param name="separable">Whether the eigenvalues are an outer product, so that W is numerically of low rank.</param>
-internal sealed class KroneckerInverse(FactorBasis input, FactorBasis output, Tensor weights, bool separable) : BlockInverse
+internal sealed class KroneckerInverse(FactorBasis input, FactorBasis output, Tensor weights, double damping, bool separable) : BlockInverse
 {
-    private bool _inEigenbasis;
     private CrossApproximation? _lowRank;
+    private SpectralWeights? _spectral;
 
     public override void Plan(BlockGradients sample, ScorePlan plan)
     {
         // With one position per example a rotation costs I^2 + O^2, against O I (O + I) for a written-out query.
-        _inEigenbasis = sample is FactoredGradients { Positions: 1 };
-        if (_inEigenbasis && separable && plan.Tolerance > 0)
+        if (sample is FactoredGradients { Positions: 1 })
         {
-            _lowRank = CrossApproximation.Of(weights, plan.Tolerance);
+            _lowRank = separable && plan.Tolerance > 0 ? CrossApproximation.Of(weights, plan.Tolerance) : null;
+            if (_lowRank is not null && _lowRank.Left.shape[0] * (input.Size + output.Size) > input.Size * output.Size)
+            {
+                _lowRank.Dispose();
+                _lowRank = null;
+            }
+
+            _spectral = _lowRank is not null ? null
+                : plan.Tolerance == 0 || damping == 0 ? SpectralWeights.Exact(weights)
+                : Banded(plan.Tolerance);
         }
     }
 
     public override BlockGradients Apply(BlockGradients gradients)
     {
         var factors = (FactoredGradients)gradients;
-        return !_inEigenbasis ? new DenseGradients(gradients.Examples, () => Dense(gradients))
-            : _lowRank is not null ? LowRank(factors)
-            : new DenseGradients(gradients.Examples, () => [WeightedSpectrum(factors).reshape(gradients.Examples, -1)]);
+        return _lowRank is not null ? LowRank(factors)
+            : _spectral is not null ? new SpectralGradients(Rotated(factors), _spectral)
+            : new DenseGradients(gradients.Examples, () => Dense(gradients));
     }
 
     public override BlockGradients Meet(BlockGradients gradients) =>
-        _inEigenbasis ? Rotated((FactoredGradients)gradients) : gradients;
+        _lowRank is null && _spectral is null ? gradients : Rotated((FactoredGradients)gradients);
 
     public override Tensor[] Dense(BlockGradients gradients)
     {
@@ -64,6 +73,13 @@ internal sealed class KroneckerInverse(FactorBasis input, FactorBasis output, Te
     {
         weights.Dispose();
         _lowRank?.Dispose();
+        _spectral?.Dispose();
+    }
+
+    private SpectralWeights Banded(double tolerance)
+    {
+        using var scope = NewDisposeScope();
+        return SpectralWeights.Within(weights, (weights.reciprocal() - damping).clamp_min(0), tolerance);
     }
 
     /// <summary>sum over o, i of F[o, i] (Q_G' G Q_A)[o, i]^2; for one position two squares and one matrix product.</summary>
