@@ -23,6 +23,7 @@ internal sealed class HtmlPage(string title)
         .first { fill: var(--first); } .second { fill: var(--second); } .track { fill: var(--line); opacity: .45; }
         .chance { stroke: var(--text); stroke-dasharray: 4 3; } .faint { fill: var(--faint); color: var(--faint); }
         .text { font: 13.5px/1.65 ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere; }
+        .text i { font-style: normal; }
         .box { background: var(--box); border: 1px solid var(--line); border-radius: 6px; padding: 8px 12px; margin: 0 0 8px; }
         .methods { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(420px, 100%), 1fr)); gap: 16px; margin: 10px 0; }
         .head { display: flex; gap: 10px; align-items: baseline; font-size: 12.5px; }
@@ -72,6 +73,7 @@ internal sealed class HtmlPage(string title)
         <title>{Encode(title)}</title>
         <style>
         {Style}
+        {HeatMap.Style}
         </style>
         </head>
         <body>
