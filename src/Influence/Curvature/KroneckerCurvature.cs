@@ -30,7 +30,7 @@ internal sealed class KroneckerCurvature(FactorBasis input, FactorBasis output, 
     public override BlockInverse Invert(double damping)
     {
         using var scope = NewDisposeScope();
-        return new KroneckerInverse(input, output, Reciprocal(Eigenvalues(), damping).DetachFromDisposeScope(), separable: eigenvalues is null);
+        return new KroneckerInverse(input, output, Reciprocal(Eigenvalues(), damping).DetachFromDisposeScope(), damping, separable: eigenvalues is null);
     }
 
     public override IEnumerable<(string Name, Tensor Value)> Tensors()

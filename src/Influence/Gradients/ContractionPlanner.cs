@@ -14,6 +14,9 @@ internal enum Contraction
 
     /// <summary>Embedding rows: written out for the rows that occur in the training batch only.</summary>
     Rows,
+
+    /// <summary>In an eigenbasis, both sides as factors, written out a band of rows at a time.</summary>
+    Spectral,
 }
 
 /// <summary>
@@ -43,6 +46,9 @@ internal sealed class ContractionPlanner(long memoryBudget, int elementSize)
     public long QueriesAtOnce(IReadOnlyList<BlockGradients?> blocks, Contraction[] plan, long queries) =>
         Math.Clamp((long)(memoryBudget / 2 / Math.Max(1.0, BytesPerQuery(blocks, plan))), 1, Math.Max(1, queries));
 
+    /// <summary>How many numbers may be written out at once.</summary>
+    public long NumbersAtOnce => Math.Max(1, memoryBudget / 8 / elementSize);
+
     /// <summary>Bytes that kept queries may take.</summary>
     public long QueryBytes => memoryBudget / 2;
 
@@ -51,6 +57,7 @@ internal sealed class ContractionPlanner(long memoryBudget, int elementSize)
     {
         var largest = blocks.Select(block => block switch
         {
+            FactoredGradients { Positions: 1 } f => f.Inputs + (double)f.Outputs,
             FactoredGradients f => Math.Max((double)f.Inputs * f.Outputs, f.Positions * (double)f.Inputs),
             TokenGradients tokens => tokens.Tokens.shape[1] * (double)tokens.Width,
             TiedGradients => 2 * DenseSize(block),
@@ -76,6 +83,11 @@ internal sealed class ContractionPlanner(long memoryBudget, int elementSize)
         if (query is TokenGradients)
         {
             return Contraction.Rows;
+        }
+
+        if (query is SpectralGradients)
+        {
+            return Contraction.Spectral;
         }
 
         if (train is not FactoredGradients { Weight: true } f)
@@ -114,6 +126,7 @@ internal sealed class ContractionPlanner(long memoryBudget, int elementSize)
                 {
                     Contraction.Ghost => ContractionCost.Ghost(queries, (queryBlocks[k] as FactoredGradients)?.Positions ?? t, t, i, o),
                     Contraction.Factored => ContractionCost.Factored(queries, t, i, o),
+                    Contraction.Spectral => (double)queries * i * o,
                     _ => ContractionCost.Dense(queries, t, i, o) + ((passes - 1) * t * i * o),
                 };
             }
@@ -129,6 +142,7 @@ internal sealed class ContractionPlanner(long memoryBudget, int elementSize)
         {
             numbers += (blocks[k], plan[k]) switch
             {
+                (SpectralGradients s, _) => (double)s.Rotated.Positions * (s.Rotated.Inputs + s.Rotated.Outputs),
                 (FactoredGradients f, Contraction.Ghost) => (double)f.Positions * (f.Inputs + f.Outputs),
                 (FactoredGradients { Weight: true } f, _) => ((double)f.Inputs + 1) * f.Outputs,
                 (FactoredGradients f, _) => f.Outputs,

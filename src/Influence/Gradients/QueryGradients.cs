@@ -58,6 +58,9 @@ internal sealed class QueryGradients : IDisposable
                 case FactoredGradients f when _plan[k] == Contraction.Ghost:
                     _parts[k].Add(new Part(Count, Own(f.ActivationWithBias()), Own(f.OutputGradient.clone())));
                     break;
+                case SpectralGradients spectral:
+                    _parts[k].Add(new Part(Count, Own(spectral.Rotated.Activation.clone()), Own(spectral.Rotated.OutputGradient.clone())) { Weights = spectral.Weights });
+                    break;
                 case TokenGradients tokens when _plan[k] == Contraction.Rows:
                     _parts[k].Add(new Part(Count, Own(tokens.Tokens.clone()), Own(tokens.OutputGradient.clone())));
                     break;
@@ -87,7 +90,10 @@ internal sealed class QueryGradients : IDisposable
                 && parts.Zip(parts.Skip(1)).All(pair => pair.First.Row + pair.First.First.shape[0] == pair.Second.Row))
             {
                 var joined = new Part(
-                    parts[0].Row, Own(cat([.. parts.Select(p => p.First)], 0)), Own(cat([.. parts.Select(p => p.Second)], 0)));
+                    parts[0].Row, Own(cat([.. parts.Select(p => p.First)], 0)), Own(cat([.. parts.Select(p => p.Second)], 0)))
+                {
+                    Weights = parts[0].Weights,
+                };
                 parts.ForEach(p => p.Dispose());
                 parts.Clear();
                 parts.Add(joined);
@@ -130,6 +136,10 @@ internal sealed class QueryGradients : IDisposable
                 {
                     var atOnce = _planner.RowsAtOnce(part.First.shape[0] + batch.Count, rowsOf.Width);
                     Products.AddRows(rows, part.First, part.Second, rowsOf, atOnce);
+                }
+                else if (part.Weights is { } weights)
+                {
+                    SpectralProducts.Add(rows, part.First, part.Second, (FactoredGradients)block, weights, _planner.NumbersAtOnce);
                 }
                 else
                 {
@@ -183,6 +193,9 @@ internal sealed class QueryGradients : IDisposable
     /// <summary>Two factors of consecutive queries: activations and output gradients, or tokens and output gradients.</summary>
     private sealed record Part(long Row, Tensor First, Tensor Second) : IDisposable
     {
+        /// <summary>Weights in an eigenbasis; null for plain products.</summary>
+        public SpectralWeights? Weights { get; init; }
+
         public void Dispose()
         {
             First.Dispose();

@@ -37,7 +37,7 @@ internal sealed class SingleExampleGradients(IReadOnlyList<ModelParameter> param
             }
         }
 
-        // Handed out as aliases: whoever releases the block gives up those, not the rows.
+        // Aliases: what is released is asked for again, and no pass is run twice.
         return [new DenseGradients(batch.Count, () => [.. rows.Select(r => r.alias())])];
     }
 

@@ -1,4 +1,4 @@
-namespace MislabelledImages;
+namespace Samples;
 
 /// <summary>A file that is there whole or not at all: an older one of that name stays until the new one is complete.</summary>
 internal static class OutputFile

@@ -2,7 +2,7 @@ using System.Buffers.Binary;
 using System.Security.Cryptography;
 using System.Text;
 
-namespace MislabelledImages;
+namespace Samples;
 
 /// <summary>
 /// A generator of its own for each purpose: what one of them draws (more epochs, say) changes nothing for the others.

@@ -1,7 +1,7 @@
 using System.Runtime.InteropServices;
 using Influence;
 
-namespace MislabelledImages;
+namespace Samples;
 
 /// <summary>Runs the sample's steps under the manners of a command: exit codes, messages without stack traces, Ctrl-C.</summary>
 internal static class CommandLine
@@ -10,7 +10,8 @@ internal static class CommandLine
     private const int Interrupt = 2;
     private const int Terminate = 15;
 
-    public static int Run(string[] arguments, Action<Options, CancellationToken> steps)
+    public static int Run<TOptions>(string[] arguments, Action<TOptions, CancellationToken> steps)
+        where TOptions : ICommandOptions<TOptions>
     {
         using var cancellation = new CancellationTokenSource();
         var received = 0;
@@ -18,10 +19,10 @@ internal static class CommandLine
         using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, context => Stop(context, Terminate));
         try
         {
-            var options = Options.Parse(arguments);
+            var options = TOptions.Parse(arguments);
             if (options.Help)
             {
-                Console.WriteLine(Options.Usage);
+                Console.WriteLine(TOptions.Usage);
                 return 0;
             }
 

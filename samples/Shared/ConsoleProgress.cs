@@ -1,7 +1,7 @@
 using System.Diagnostics;
 using Influence;
 
-namespace MislabelledImages;
+namespace Samples;
 
 /// <summary>
 /// Live progress: on a terminal one line that is written over, elsewhere (a file, a pipe) a line every few seconds.

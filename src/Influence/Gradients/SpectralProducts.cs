@@ -1,0 +1,113 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Influence.Gradients;
+
+/// <summary>
+/// sum over o, i of W[o, i] q[o, i] z[o, i] with q and z given as factors: band by band of rows, the coordinates of both sides
+/// are written out and multiplied, and forgotten.
+/// </summary>
+internal static class SpectralProducts
+{
+    /// <summary>Adds the products of Q queries with B training examples.</summary>
+    /// <param name="products"><c>[Q, B]</c>.</param>
+    /// <param name="queryA">a of the queries in the eigenbasis, <c>[Q, T, I]</c>.</param>
+    /// <param name="queryD">d of the queries in the eigenbasis, <c>[Q, T, O]</c>.</param>
+    /// <param name="train">Training examples in the eigenbasis.</param>
+    /// <param name="weights">W.</param>
+    /// <param name="numbersAtOnce">How many numbers may be written out at once.</param>
+    public static void Add(Tensor products, Tensor queryA, Tensor queryD, FactoredGradients train, SpectralWeights weights, long numbersAtOnce)
+    {
+        var (a, d) = (train.Activation, train.OutputGradient);
+        var exact = weights.Error is null ? null : Exceptions(queryA, queryD, a, d, weights);
+        foreach (var band in weights.Bands)
+        {
+            using var scope = NewDisposeScope();
+            var columns = queryA.shape[2] - band.Own;
+            if (band.Common is { } common && band.Own > 0)
+            {
+                AddGhost(products, queryA.narrow(2, 0, band.Own) * common, Rows(queryD, band), a.narrow(2, 0, band.Own), Rows(d, band));
+            }
+
+            if (columns > 0)
+            {
+                var own = weights.Weights.narrow(0, band.Row, band.Rows).narrow(1, band.Own, columns);
+                AddWritten(products, queryA.narrow(2, band.Own, columns), Rows(queryD, band), a.narrow(2, band.Own, columns), Rows(d, band), own, numbersAtOnce);
+            }
+        }
+
+        if (exact is not null)
+        {
+            AddExceptions(products, exact, queryA, queryD, a, d, weights, numbersAtOnce);
+        }
+    }
+
+    /// <summary>The training examples whose bound exceeds the tolerance with some query; null where there are none.</summary>
+    private static Tensor? Exceptions(Tensor queryA, Tensor queryD, Tensor a, Tensor d, SpectralWeights weights)
+    {
+        if (queryA.shape[1] > 1 || a.shape[1] > 1)
+        {
+            return arange(0, a.shape[0], 1, ScalarType.Int64, a.device);
+        }
+
+        using var scope = NewDisposeScope();
+        var ofQueries = weights.Ratio(queryA.squeeze(1).square(), queryD.squeeze(1).square()).max();
+        var ofTrain = weights.Ratio(a.squeeze(1).square(), d.squeeze(1).square());      // [B]
+        var beyond = (ofTrain * ofQueries).gt(weights.Tolerance * weights.Tolerance);
+        var found = beyond.nonzero().reshape(-1);
+        return found.shape[0] == 0 ? null : found.MoveToOuterDisposeScope();
+    }
+
+    /// <summary>For these examples, what the shared weights left out.</summary>
+    private static void AddExceptions(
+        Tensor products, Tensor which, Tensor queryA, Tensor queryD, Tensor a, Tensor d, SpectralWeights weights, long numbersAtOnce)
+    {
+        using var scope = NewDisposeScope();
+        var (someA, someD) = (a.index_select(0, which), d.index_select(0, which));
+        var rest = zeros([products.shape[0], which.shape[0]], products.dtype, products.device);
+        foreach (var band in weights.Bands.Where(b => b.Common is not null && b.Own > 0))
+        {
+            using var inner = NewDisposeScope();
+            var difference = weights.Weights.narrow(0, band.Row, band.Rows).narrow(1, 0, band.Own) - band.Common!;
+            AddWritten(
+                rest, queryA.narrow(2, 0, band.Own), Rows(queryD, band), someA.narrow(2, 0, band.Own), Rows(someD, band), difference, numbersAtOnce);
+        }
+
+        products.index_add_(1, which, rest, 1);
+    }
+
+    private static Tensor Rows(Tensor d, SpectralWeights.Band band) => d.narrow(2, band.Row, band.Rows);
+
+    private static void AddGhost(Tensor products, Tensor queryA, Tensor queryD, Tensor a, Tensor d)
+    {
+        var aa = queryA.reshape(-1, queryA.shape[2]).mm(a.reshape(-1, a.shape[2]).t()); // [Q*T, B*T]
+        var dd = queryD.reshape(-1, queryD.shape[2]).mm(d.reshape(-1, d.shape[2]).t());
+        if (queryA.shape[1] == 1 && a.shape[1] == 1)
+        {
+            products.addcmul_(aa, dd, 1);
+        }
+        else
+        {
+            products.add_(aa.mul_(dd).reshape(queryA.shape[0], queryA.shape[1], a.shape[0], a.shape[1]).sum(1, 3));
+        }
+    }
+
+    private static void AddWritten(Tensor products, Tensor queryA, Tensor queryD, Tensor a, Tensor d, Tensor weights, long numbersAtOnce)
+    {
+        var (q, b, columns) = (queryA.shape[0], a.shape[0], queryA.shape[2]);
+        var atOnce = Math.Clamp(numbersAtOnce / ((q + b) * columns), 1, queryD.shape[2]);
+        for (long row = 0; row < queryD.shape[2]; row += atOnce)
+        {
+            using var scope = NewDisposeScope();
+            var rows = Math.Min(atOnce, queryD.shape[2] - row);
+            var query = Coordinates(queryA, queryD.narrow(2, row, rows)).mul_(weights.narrow(0, row, rows)).reshape(q, -1);
+            var train = Coordinates(a, d.narrow(2, row, rows)).reshape(b, -1);          // [B, R*C]
+            products.addmm_(query, train.t());
+        }
+    }
+
+    /// <summary>sum over t of d_t a_t', <c>[B, R, C]</c>.</summary>
+    private static Tensor Coordinates(Tensor a, Tensor d) => a.shape[1] == 1
+        ? d.transpose(1, 2) * a
+        : d.transpose(1, 2).bmm(a);
+}
