@@ -87,6 +87,25 @@ public sealed class PaddingTests : IDisposable
         }
     }
 
+    /// <summary>Examples of one position, some of them not counted: A is the mean over those that are.</summary>
+    [Fact]
+    public void ASinglePositionThatDoesNotCount()
+    {
+        using var scope = NewDisposeScope();
+        var layer = nn.Linear(3, 2, dtype: float64);
+        layer.eval();
+        var (x, mask) = (_x[.., ..1, ..3], tensor(new double[] { 1, 0, 1, 1, 0, 1, 1, 1 }).unsqueeze(1));
+        var task = new InfluenceTask(layer)
+        {
+            TrainingLoss = b => layer.call(b["x"]).square().sum(1, 2),
+            PositionMask = b => b["m"],
+        };
+        using var fit = Kfac.Fit(task, Examples.FromTensors(("x", x), ("m", mask)) with { BatchSize = 3 }, LayerwiseMethods.Empirical);
+
+        var trace = ((x.square().sum(1, 2) + 1) * mask.squeeze(1)).sum() / mask.sum();
+        Assert.Equal(trace.item<double>(), ((KroneckerCurvature)fit.Blocks[0]!).Input.Values.sum().item<double>(), 1e-12);
+    }
+
     private Tensor Scores(bool measured, int batch, bool mask)
     {
         var examples = Examples.FromTensors(("x", _x), ("y", _y)) with { BatchSize = batch };
