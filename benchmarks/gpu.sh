@@ -11,7 +11,8 @@ benchmarks/gpu.sh run [options]     there: builds the binding's native part agai
 
   --device cuda|cuda:N|cpu          cuda unless given
   --tests-only                      without the benchmark
-  --quick, --only mlp|cnn|decoder   passed on to the benchmark
+  --quick, --only mlp|cnn|decoder,
+  --method tracin|influence         passed on to the benchmark
 
 LIBTORCH names a libtorch folder (include/ and lib/); without it python3 is asked for its torch.
 OUT names the folder of the results; without it they go to benchmarks/results.
@@ -164,7 +165,7 @@ command_run() {
     local device=cuda tests_only=false options=() package libtorch libraries out tests=0
     while [ $# -gt 0 ]; do
         case "$1" in
-            --device | --only)
+            --device | --only | --method)
                 [ $# -gt 1 ] || fail "$1 needs a value"
                 if [ "$1" = --device ]; then device=$2; else options+=("$1" "$2"); fi
                 shift

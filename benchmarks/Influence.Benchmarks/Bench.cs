@@ -18,7 +18,7 @@ internal static class Bench
         var text = new StringBuilder();
         foreach (var name in options.Workloads)
         {
-            using var workload = WorkloadCatalog.Create(name, device);
+            using var workload = WorkloadCatalog.Create(name, device, options.Quick);
             if (workloads.Count == 0)
             {
                 // Only now are libtorch and its BLAS loaded.

@@ -1,6 +1,7 @@
 using Influence.Benchmarks.Measuring;
 using Influence.Benchmarks.Workloads;
 using Influence.Estimators;
+using static TorchSharp.torch;
 
 namespace Influence.Benchmarks;
 
@@ -13,11 +14,24 @@ internal static class Measurement
     public const string SelfInfluence = "self-influence";
     public const string Naive = "naive loop";
     public const string Matmul = "matmul";
+    public const string KfacFit = "K-FAC fit";
+    public const string KfacPairs = "K-FAC all pairs";
+    public const string KfacFitAndPairs = "K-FAC fit + all pairs";
+    public const string EkfacFit = "EK-FAC fit";
+    public const string EkfacPairs = "EK-FAC all pairs";
+    public const string EkfacFitAndPairs = "EK-FAC fit + all pairs";
+    public const string EkfacExact = "EK-FAC all pairs, exact";
+    public const string EkfacSelf = "EK-FAC self-influence";
 
     /// <summary>Those whose peak memory is measured, each in a process of its own.</summary>
-    public static IReadOnlyList<string> WithMemory { get; } = [PlainEpoch, AllPairs, SelfInfluence];
+    public static IReadOnlyList<string> WithMemory(IReadOnlyList<string> methods) =>
+    [
+        PlainEpoch,
+        .. methods.Contains(Options.TracIn) ? [AllPairs, SelfInfluence] : Array.Empty<string>(),
+        .. methods.Contains(Options.Influence) ? [KfacFitAndPairs, EkfacFitAndPairs] : Array.Empty<string>(),
+    ];
 
-    public static void Run(string name, Workload workload)
+    public static void Run(string name, Workload workload, Device device)
     {
         switch (name)
         {
@@ -36,11 +50,25 @@ internal static class Measurement
             case SelfInfluence:
                 new TracIn().SelfInfluence(workload.Task, workload.TrainExamples);
                 break;
+            case KfacFitAndPairs:
+                using (var run = new InfluenceRun(workload, new DeviceClock(device)))
+                {
+                    run.FitAndScoreKfac();
+                }
+
+                break;
+            case EkfacFitAndPairs:
+                using (var run = new InfluenceRun(workload, new DeviceClock(device)))
+                {
+                    run.FitAndScoreEkfac();
+                }
+
+                break;
             default:
-                throw new BenchmarkException($"There is no measurement '{name}'; there are {string.Join(", ", WithMemory)}.");
+                throw new BenchmarkException($"There is no measurement '{name}'; there are {string.Join(", ", WithMemory([Options.TracIn, Options.Influence]))}.");
         }
     }
 
-    public static Func<IEnumerable<(string Name, double Seconds)>> Timed(string name, Workload workload, DeviceClock clock) =>
-        () => [(name, clock.Time(() => Run(name, workload)))];
+    public static Work Timed(string name, Workload workload, DeviceClock clock) =>
+        Work.Always(() => [(name, clock.Time(() => Run(name, workload, clock.Device)))]);
 }

@@ -5,23 +5,29 @@ namespace Influence.Benchmarks;
 /// <summary>What the command line asks for.</summary>
 /// <param name="Verb">bench, gpu-tests, or memory (a child process of bench).</param>
 /// <param name="Workloads">The workloads to run.</param>
-/// <param name="Quick">Every measurement once.</param>
+/// <param name="Methods">tracin, influence, or both.</param>
+/// <param name="Quick">Every measurement once, on fewer examples where all of them take minutes.</param>
 /// <param name="Device">cpu, or cuda with an optional number.</param>
 /// <param name="Output">The folder of the result files; null for none.</param>
 /// <param name="Measurement">Of the verb memory.</param>
 internal sealed record Options(
-    string Verb, IReadOnlyList<string> Workloads, bool Quick, string Device, string? Output, string? Measurement)
+    string Verb, IReadOnlyList<string> Workloads, IReadOnlyList<string> Methods, bool Quick, string Device, string? Output, string? Measurement)
 {
     public const string Bench = "bench";
     public const string GpuTests = "gpu-tests";
     public const string Memory = "memory";
+    public const string TracIn = "tracin";
+    public const string Influence = "influence";
+
+    private static readonly string[] AllMethods = [TracIn, Influence];
 
     public static string Usage { get; } = $"""
-        Influence.Benchmarks [bench] [options]       how long TracIn takes, in plain training epochs
+        Influence.Benchmarks [bench] [options]       how long TracIn and influence functions take, in plain training epochs
         Influence.Benchmarks gpu-tests [options]     the library on a device against itself on the CPU in float64
 
           --only {string.Join("|", WorkloadCatalog.Names)}     one workload (may be repeated)
-          --quick                    every measurement once, after a warm-up
+          --method {string.Join("|", AllMethods)}  one method (may be repeated)
+          --quick                    every measurement once, on fewer examples where all of them take minutes
           --device cpu|cuda|cuda:N   where the models and data are; cpu unless given
           --output FOLDER            where the result files go; benchmarks/results of the repository unless given
           --no-files                 print only
@@ -37,7 +43,7 @@ internal sealed record Options(
             throw new BenchmarkException($"There is no command '{verb}'.\n\n{Usage}");
         }
 
-        var only = new List<string>();
+        var (only, methods) = (new List<string>(), new List<string>());
         var (quick, files, device) = (false, true, "cpu");
         string? output = null, measurement = null;
         while (rest.TryDequeue(out var option))
@@ -46,6 +52,9 @@ internal sealed record Options(
             {
                 case "--only":
                     only.Add(OneOf(option, Value(option), WorkloadCatalog.Names));
+                    break;
+                case "--method":
+                    methods.Add(OneOf(option, Value(option), AllMethods));
                     break;
                 case "--quick":
                     quick = true;
@@ -68,7 +77,7 @@ internal sealed record Options(
         }
 
         return new Options(
-            verb, only.Count > 0 ? [.. only.Distinct()] : WorkloadCatalog.Names, quick, device, files ? output ?? DefaultOutput() : null, measurement);
+            verb, only.Count > 0 ? [.. only.Distinct()] : WorkloadCatalog.Names, methods.Count > 0 ? methods : AllMethods, quick, device, files ? output ?? DefaultOutput() : null, measurement);
 
         string Value(string option) => rest.TryDequeue(out var value) ? value : throw new BenchmarkException($"{option} needs a value.\n\n{Usage}");
     }

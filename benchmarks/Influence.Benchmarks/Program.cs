@@ -16,7 +16,7 @@ try
     return options.Verb switch
     {
         Options.GpuTests => GpuTestRunner.Run(Find(options.Device)),
-        Options.Memory => PeakMemory.RunChild(options.Workloads[0], options.Measurement ?? string.Empty, Find(options.Device)),
+        Options.Memory => PeakMemory.RunChild(options.Workloads[0], options.Measurement ?? string.Empty, options.Quick, Find(options.Device)),
         _ => Bench.Run(options, Find(options.Device)),
     };
 }

@@ -50,6 +50,13 @@ public sealed class InfluenceTask(nn.Module model)
     /// <value>None: every position counts.</value>
     public Func<ExampleBatch, Tensor>? PositionMask { get; init; }
 
+    /// <summary>
+    /// What TorchSharp does not let one read of native attention (<c>nn.MultiheadAttention</c>, <c>nn.TransformerEncoder</c>,
+    /// <c>nn.TransformerEncoderLayer</c>). Needed only where it cannot be found by trying.
+    /// </summary>
+    /// <value>Null: found by agreement with the module's own output on the first examples.</value>
+    public AttentionSettings? Attention { get; init; }
+
     /// <summary>Where warnings and timings go.</summary>
     /// <value>None.</value>
     public ILogger? Logger { get; init; }

@@ -81,7 +81,7 @@ public sealed class LabelSampler
     }
 
     /// <summary>SplitMix64's finaliser: every input bit reaches every output bit.</summary>
-    private static ulong Mix(ulong z)
+    internal static ulong Mix(ulong z)
     {
         z += 0x9E3779B97F4A7C15;
         z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;

@@ -21,6 +21,9 @@ internal static partial class Log
     public static void CheckpointSaved(ILogger? logger, string path, long step) =>
         CheckpointSavedCore(logger ?? NullLogger.Instance, path, step);
 
+    public static void SolverFellShort(ILogger? logger, string method, string report) =>
+        SolverFellShortCore(logger ?? NullLogger.Instance, method, report);
+
     public static void Fitted(ILogger? logger, string method, int examples, double seconds) =>
         FittedCore(logger ?? NullLogger.Instance, method, examples, seconds);
 
@@ -30,6 +33,9 @@ internal static partial class Log
     [LoggerMessage(1, LogLevel.Information,
         "Gradients: {ByRule} parameters by layer rules, {Single} by single examples, {LeftOut} left out (checked in {Milliseconds:0} ms)")]
     private static partial void AuditDoneCore(ILogger logger, long byRule, long single, long leftOut, double milliseconds);
+
+    [LoggerMessage(21, LogLevel.Warning, "{Method} stopped before it reached its tolerance: {Report}")]
+    private static partial void SolverFellShortCore(ILogger logger, string method, string report);
 
     [LoggerMessage(2, LogLevel.Warning,
         "{Parameter} ({Count} elements) is taken by single-example autograd, one more forward and backward pass for every example: {Reason}. " +

@@ -28,7 +28,7 @@ internal sealed class LossTrace : IDisposable
     /// <summary>Every loss that was evaluated, in order.</summary>
     public IReadOnlyList<TracedLoss> Losses => _losses;
 
-    public void Add(Tensor outputs, Func<Tensor, Tensor> loss) => _losses.Add(new TracedLoss(outputs, loss));
+    public void Add(Tensor outputs, Func<Tensor, Tensor> loss, Tensor value) => _losses.Add(new TracedLoss(outputs, loss, value));
 
     public void Dispose() => s_current = _outer;
 }
@@ -36,4 +36,5 @@ internal sealed class LossTrace : IDisposable
 /// <summary>One evaluation of a loss.</summary>
 /// <param name="Outputs">The model's outputs as the loss was given them, with their graph.</param>
 /// <param name="Loss">From outputs of that shape to one loss per example, <c>[B]</c>, convex in the outputs.</param>
-internal sealed record TracedLoss(Tensor Outputs, Func<Tensor, Tensor> Loss);
+/// <param name="Value">What it gave, with its graph: the delegate may go on and weigh it.</param>
+internal sealed record TracedLoss(Tensor Outputs, Func<Tensor, Tensor> Loss, Tensor Value);

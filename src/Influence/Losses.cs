@@ -37,8 +37,7 @@ public static class Losses
         var labels = LossTrace.Current?.Sampler?.Categorical(logits)
             ?? (counts is null ? targets : targets.masked_fill(counts.logical_not(), 0));
         CheckLabels(labels, logits.shape[^1]);
-        LossTrace.Current?.Add(logits, z => CrossEntropyOf(z, labels, counts, meanOverPositions));
-        return CrossEntropyOf(logits, labels, counts, meanOverPositions);
+        return Traced(logits, z => CrossEntropyOf(z, labels, counts, meanOverPositions));
     }
 
     /// <summary>
@@ -93,8 +92,7 @@ public static class Losses
         }
 
         y = LossTrace.Current?.Sampler?.Bernoulli(logits) ?? y;
-        LossTrace.Current?.Add(logits, Loss);
-        return Loss(logits);
+        return Traced(logits, Loss);
 
         Tensor Loss(Tensor z) => ReducePositions(-(y * F.logsigmoid(z)) - ((1 - y) * F.logsigmoid(-z)), null, mean: false);
     }
@@ -110,10 +108,16 @@ public static class Losses
 
         // exp(-(prediction - target)^2) is a normal density of variance one half.
         var y = LossTrace.Current?.Sampler?.Normal(predictions, Math.Sqrt(0.5)) ?? targets.to_type(predictions.dtype);
-        LossTrace.Current?.Add(predictions, Loss);
-        return Loss(predictions);
+        return Traced(predictions, Loss);
 
         Tensor Loss(Tensor z) => ReducePositions((z - y).square(), null, mean: false);
+    }
+
+    private static Tensor Traced(Tensor outputs, Func<Tensor, Tensor> loss)
+    {
+        var value = loss(outputs);
+        LossTrace.Current?.Add(outputs, loss, value);
+        return value;
     }
 
     private static Tensor ReducePositions(Tensor loss, Tensor? counts, bool mean)

@@ -24,8 +24,8 @@ internal sealed record Floor(string Name, IReadOnlyList<FloorPart> Parts)
     public static Floor AllPairs(ModelShape shape, long train, long queries) => new(
         "all pairs",
         [
-            new FloorPart("capture of training examples (forward, backward to layer outputs)", train * Capture(shape)),
-            new FloorPart("capture of queries", queries * Capture(shape)),
+            new FloorPart("capture of training examples (forward, backward to layer outputs)", train * shape.Capture),
+            new FloorPart("capture of queries", queries * shape.Capture),
             .. shape.Layers
                 .GroupBy(layer => layer.Products(queries, train).Form)
                 .Select(form => new FloorPart($"products, {form.Key}", train * form.Sum(layer => layer.Products(queries, train).MultiplyAdds))),
@@ -36,12 +36,11 @@ internal sealed record Floor(string Name, IReadOnlyList<FloorPart> Parts)
     public static Floor SelfInfluence(ModelShape shape, long train) => new(
         "self-influence",
         [
-            new FloorPart("capture (forward, backward to layer outputs)", train * Capture(shape)),
+            new FloorPart("capture (forward, backward to layer outputs)", train * shape.Capture),
             new FloorPart("norms", train * (shape.Layers.Sum(layer => layer.Norm) + shape.OtherGradientElements)),
         ]);
 
-    private static double Capture(ModelShape shape) => shape.Forward + shape.BackwardToOutputs;
-
-    private static IEnumerable<FloorPart> Some(string name, double multiplyAdds) =>
+    /// <summary>A part, unless it is nothing.</summary>
+    public static IEnumerable<FloorPart> Some(string name, double multiplyAdds) =>
         multiplyAdds > 0 ? [new FloorPart(name, multiplyAdds)] : [];
 }

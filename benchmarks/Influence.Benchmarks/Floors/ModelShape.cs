@@ -18,5 +18,8 @@ internal sealed record ModelShape(IReadOnlyList<LayerShape> Layers)
     /// <summary>The backward pass to the layers' outputs, without any gradient of a weight.</summary>
     public double BackwardToOutputs => Layers.Where(layer => layer.InputGradient).Sum(layer => layer.Pass) + BackwardWithoutParameters;
 
+    /// <summary>What per-example gradients take before they are multiplied out.</summary>
+    public double Capture => Forward + BackwardToOutputs;
+
     public double WeightGradients => Layers.Sum(layer => layer.Pass);
 }

@@ -1,4 +1,5 @@
 using Influence.Benchmarks.Workloads;
+using Influence.Curvature;
 using Influence.Estimators;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -16,6 +17,7 @@ internal static class DeviceChecks
         new("the model stays where it was, weights and flags alike", () => ModelUnchanged(device)),
         new("no tensor stays behind after a score", () => NothingLeft(device, w => Score(w))),
         new("no tensor stays behind after self-influence", () => NothingLeft(device, w => new TracIn().SelfInfluence(w.Task, w.TrainExamples))),
+        new("no tensor stays behind after an EK-FAC fit and a score with it", () => NothingLeft(device, FitAndScore)),
         new("no tensor stays behind after a cancelled score", () => NothingLeft(device, Cancelled)),
         new("data on another device than the model are refused in plain words", () => OtherDevice(device)),
     ];
@@ -99,6 +101,12 @@ internal static class DeviceChecks
     private static void Score(Workload workload)
     {
         using var scores = new TracIn().Score(workload.Task, workload.TrainExamples, workload.QueryExamples);
+    }
+
+    private static void FitAndScore(Workload workload)
+    {
+        using var curvature = Ekfac.Fit(workload.Task, workload.TrainExamples);
+        using var scores = new InfluenceFunction(curvature).Score(workload.Task, workload.TrainExamples, workload.QueryExamples);
     }
 
     /// <summary>Cancels when the first batch is reported, on the calling thread.</summary>

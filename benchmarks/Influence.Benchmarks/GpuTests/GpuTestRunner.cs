@@ -16,7 +16,7 @@ internal static class GpuTestRunner
     {
         Console.WriteLine(device.type == DeviceType.CUDA ? $"On {GpuMemory.Describe(device)}" : "On the CPU");
         var (passed, failed) = (0, 0);
-        foreach (var check in (IEnumerable<Check>)[.. ExactnessChecks.All(device), .. DeviceChecks.All(device)])
+        foreach (var check in (IEnumerable<Check>)[.. ExactnessChecks.All(device), .. CurvatureChecks.All(device), .. DeviceChecks.All(device)])
         {
             var watch = Stopwatch.StartNew();
             var problem = Problem(check);

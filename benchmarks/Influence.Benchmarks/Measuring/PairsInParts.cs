@@ -33,7 +33,7 @@ internal sealed class PairsInParts(Workload workload, DeviceClock clock)
             {
                 if (block is null)
                 {
-                    var plan = planner.Plan(batch.Blocks, queries.Count);
+                    var plan = planner.Plan(batch.Blocks, batch.Blocks, queries.Count);
                     Plan = Describe(opened, plan);
                     block = new QueryGradients(plan, planner, queries.Count, kept);
                 }

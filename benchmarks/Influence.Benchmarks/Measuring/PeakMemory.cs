@@ -13,7 +13,7 @@ namespace Influence.Benchmarks.Measuring;
 internal sealed record PeakMemory(double Host, double? Gpu)
 {
     /// <summary>Measures in a child process.</summary>
-    public static PeakMemory Measure(string workload, string measurement, string device)
+    public static PeakMemory Measure(string workload, string measurement, Options options)
     {
         var program = Environment.ProcessPath ?? throw new BenchmarkException("The path of this process is unknown, so no child can be started.");
         var start = new ProcessStartInfo(program) { RedirectStandardOutput = true };
@@ -22,7 +22,8 @@ internal sealed record PeakMemory(double Host, double? Gpu)
             start.ArgumentList.Add(Environment.GetCommandLineArgs()[0]);
         }
 
-        foreach (var argument in new[] { Options.Memory, "--only", workload, "--measurement", measurement, "--device", device })
+        foreach (var argument in (IEnumerable<string>)
+            [Options.Memory, "--only", workload, "--measurement", measurement, "--device", options.Device, .. options.Quick ? ["--quick"] : Array.Empty<string>()])
         {
             start.ArgumentList.Add(argument);
         }
@@ -37,13 +38,13 @@ internal sealed record PeakMemory(double Host, double? Gpu)
     }
 
     /// <summary>The child: prints both numbers.</summary>
-    public static int RunChild(string name, string measurement, Device device)
+    public static int RunChild(string name, string measurement, bool quick, Device device)
     {
-        using var workload = WorkloadCatalog.Create(name, device);
+        using var workload = WorkloadCatalog.Create(name, device, quick);
         var gpu = GpuMemory.UsedMiB(device);
         ResetHighWaterMark();
         var before = HighWaterMarkMiB();
-        Measurement.Run(measurement, workload);
+        Measurement.Run(measurement, workload, device);
         var host = HighWaterMarkMiB() - before;
         var onGpu = GpuMemory.UsedMiB(device) - gpu;
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{host:F1} {onGpu?.ToString("F1", CultureInfo.InvariantCulture) ?? "-"}"));

@@ -9,7 +9,7 @@ internal static class MarkdownReport
     public static string Header(Report report)
     {
         var text = new StringBuilder();
-        text.AppendLine(CultureInfo.InvariantCulture, $"# TracIn in plain epochs, {report.Date}, {report.Device}{(report.Quick ? " (quick: each once)" : string.Empty)}");
+        text.AppendLine(CultureInfo.InvariantCulture, $"# TracIn and influence functions in plain epochs, {report.Date}, {report.Device}{(report.Quick ? " (quick: each once)" : string.Empty)}");
         text.AppendLine();
         text.AppendLine("One plain epoch: forward, mean loss and backward over the same training set at the same batch size, no optimizer step.");
         text.AppendLine("Seconds are medians of runs taken in turn in one process; \"of minima\" compares the fastest runs, which other work on the");
@@ -28,21 +28,37 @@ internal static class MarkdownReport
         var text = new StringBuilder();
         text.AppendLine(CultureInfo.InvariantCulture, $"## {workload.Key}: {workload.Title}");
         text.AppendLine();
-        text.AppendLine(CultureInfo.InvariantCulture, $"Data: {workload.Data}. Contractions: {workload.Contractions}.");
+        text.AppendLine(CultureInfo.InvariantCulture, $"Data: {workload.Data}.{(workload.Contractions.Length > 0 ? $" Contractions: {workload.Contractions}." : string.Empty)}");
         text.AppendLine();
         text.Append(Timings(workload));
-        text.AppendLine();
-        text.AppendLine(CultureInfo.InvariantCulture,
-            $"Other tools, all pairs over all parameters, in plain epochs of theirs: {string.Join(", ", workload.Others.Select(o => $"{o.Tool} {Number(o.PlainEpochs)}"))}.");
+        if (workload.Timings.Any(timing => timing.Name == Measurement.AllPairs))
+        {
+            text.AppendLine();
+            text.AppendLine(CultureInfo.InvariantCulture,
+                $"Other tools, all pairs over all parameters, in plain epochs of theirs: {string.Join(", ", workload.Others.Select(o => $"{o.Tool} {Number(o.PlainEpochs)}"))}.");
+        }
+
+        if (workload.Influence.Count > 0)
+        {
+            text.AppendLine();
+            text.AppendLine("Influence functions (labels sampled, default damping; all pairs within the default tolerance unless exact):");
+            text.AppendLine();
+            text.Append(Influence(workload));
+        }
+
         text.AppendLine();
         text.AppendLine(CultureInfo.InvariantCulture,
             $"Floor: multiply-adds counted from the shapes, in seconds at {workload.MatmulRate / 1e9:F0} G/s (large float32 matrix products in between, the fastest round, as the measured seconds are).");
         text.AppendLine();
         text.Append(Floors(workload));
-        text.AppendLine();
-        text.AppendLine("Where the time goes:");
-        text.AppendLine();
-        text.Append(Parts(workload));
+        if (workload.Parts.Count > 0)
+        {
+            text.AppendLine();
+            text.AppendLine("Where the time of TracIn goes:");
+            text.AppendLine();
+            text.Append(Parts(workload));
+        }
+
         foreach (var timing in workload.Timings.Where(timing => timing.Note.Length > 0))
         {
             text.AppendLine();
@@ -52,8 +68,24 @@ internal static class MarkdownReport
         return text.ToString();
     }
 
-    /// <summary>One row for each workload.</summary>
-    public static string Summary(IEnumerable<WorkloadReport> workloads)
+    /// <summary>One row for each workload in a table for each method.</summary>
+    public static string Summary(IReadOnlyList<WorkloadReport> workloads)
+    {
+        var text = new StringBuilder("## Summary\n");
+        if (workloads.Any(workload => workload.Timings.Any(timing => timing.Name == Measurement.AllPairs)))
+        {
+            text.Append('\n').Append(TracInSummary(workloads));
+        }
+
+        if (workloads.Any(workload => workload.Influence.Count > 0))
+        {
+            text.Append('\n').Append(InfluenceSummary(workloads));
+        }
+
+        return text.ToString();
+    }
+
+    private static TextTable TracInSummary(IEnumerable<WorkloadReport> workloads)
     {
         var table = new TextTable(
             "in plain epochs (of minima)", "plain epoch s", "all pairs", "aim", "best other tool", "self-influence", "aim", "naive loop", "peak MiB");
@@ -67,7 +99,30 @@ internal static class MarkdownReport
                 Number(self.PlainEpochsOfMinima), Number(self.Aim), Number(naive.PlainEpochsOfMinima), Whole(pairs.PeakMiB));
         }
 
-        return $"## Summary\n\n{table}";
+        return table;
+    }
+
+    private static TextTable InfluenceSummary(IEnumerable<WorkloadReport> workloads)
+    {
+        var table = new TextTable(
+            "in plain epochs (of minima)", "fit", "all pairs", "together", "aim", "best other tool", "peak MiB", "aim", "all pairs, exact", "self-influence");
+        foreach (var workload in workloads)
+        {
+            var timings = workload.Influence.ToDictionary(timing => timing.Name);
+            Add("K-FAC", Measurement.KfacFit, Measurement.KfacPairs, Measurement.KfacFitAndPairs, null, null);
+            Add("EK-FAC", Measurement.EkfacFit, Measurement.EkfacPairs, Measurement.EkfacFitAndPairs, timings[Measurement.EkfacExact], timings[Measurement.EkfacSelf]);
+
+            void Add(string method, string fit, string pairs, string both, Timing? exact, Timing? self)
+            {
+                var sum = timings[both];
+                table.Add(
+                    $"{workload.Key}, {method}", Number(timings[fit].PlainEpochsOfMinima), Number(timings[pairs].PlainEpochsOfMinima),
+                    Number(sum.PlainEpochsOfMinima), Number(sum.Aim), Number(sum.BestOther), Whole(sum.PeakMiB), Whole(sum.AimPeakMiB),
+                    Number(exact?.PlainEpochsOfMinima), Number(self?.PlainEpochsOfMinima));
+            }
+        }
+
+        return table;
     }
 
     private static TextTable Timings(WorkloadReport workload)
@@ -79,6 +134,23 @@ internal static class MarkdownReport
             table.Add([
                 t.Name, Number(t.Seconds), Number(t.Min), Number(t.Max), t.Runs.ToString(CultureInfo.InvariantCulture), Number(t.PlainEpochs),
                 Number(t.PlainEpochsOfMinima), Number(t.Aim), Whole(t.PeakMiB), .. gpu ? [Whole(t.PeakGpuMiB)] : Array.Empty<string>(),
+            ]);
+        }
+
+        return table;
+    }
+
+    private static TextTable Influence(WorkloadReport workload)
+    {
+        var gpu = workload.Influence.Any(timing => timing.PeakGpuMiB is not null);
+        var table = new TextTable([
+            "", "s", "min", "max", "runs", "plain epochs", "of minima", "aim", "best other tool", "peak MiB", "aim MiB", .. gpu ? ["GPU MiB"] : Array.Empty<string>(),
+        ]);
+        foreach (var t in workload.Influence)
+        {
+            table.Add([
+                t.Name, Number(t.Seconds), Number(t.Min), Number(t.Max), t.Runs.ToString(CultureInfo.InvariantCulture), Number(t.PlainEpochs),
+                Number(t.PlainEpochsOfMinima), Number(t.Aim), Number(t.BestOther), Whole(t.PeakMiB), Whole(t.AimPeakMiB), .. gpu ? [Whole(t.PeakGpuMiB)] : Array.Empty<string>(),
             ]);
         }
 

@@ -14,7 +14,8 @@ internal sealed record Report(
 /// <param name="Data">Where the data come from.</param>
 /// <param name="Contractions">How the library chose to form the products.</param>
 /// <param name="MatmulRate">Multiply-adds a second of large float32 matrix products, in the fastest round.</param>
-/// <param name="Timings">Measured computations.</param>
+/// <param name="Timings">The plain epoch and TracIn.</param>
+/// <param name="Influence">K-FAC and EK-FAC; fit and score, and both together.</param>
 /// <param name="Floors">The least work of each.</param>
 /// <param name="Parts">Where the time goes, seconds.</param>
 /// <param name="Others">What other tools took for all pairs, in plain epochs.</param>
@@ -25,6 +26,7 @@ internal sealed record WorkloadReport(
     string Contractions,
     double MatmulRate,
     IReadOnlyList<Timing> Timings,
+    IReadOnlyList<Timing> Influence,
     IReadOnlyList<FloorReport> Floors,
     IReadOnlyList<PartReport> Parts,
     IReadOnlyList<OtherTool> Others);
@@ -52,7 +54,14 @@ internal sealed record Timing(
     double? Aim,
     double? PeakMiB,
     double? PeakGpuMiB,
-    string Note);
+    string Note)
+{
+    /// <summary>What the best other tool took, in plain epochs of its own, where that is known.</summary>
+    public double? BestOther { get; init; }
+
+    /// <summary>The aim for <see cref="PeakMiB"/>: a third of what the best other tool took.</summary>
+    public double? AimPeakMiB { get; init; }
+}
 
 /// <summary>The floor of one computation.</summary>
 /// <param name="Name">The computation.</param>

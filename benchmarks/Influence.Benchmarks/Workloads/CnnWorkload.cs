@@ -9,7 +9,9 @@ namespace Influence.Benchmarks.Workloads;
 internal static class CnnWorkload
 {
     private static readonly ReferenceRatios Reference = new(
-        1.6, 1.2, [("kronfluence", 4.1), ("captum TracInCP", 4.4), ("dattri TracIn", 7.9)]);
+        1.6, 1.2, [("kronfluence", 4.1), ("captum TracInCP", 4.4), ("dattri TracIn", 7.9)],
+        Kfac: new FitAndScore(null, 11.4, null),
+        Ekfac: new FitAndScore(6, 15, null));
 
     public static Workload Create(WorkloadSize size, ScalarType dtype, Device device, DataFolder data)
     {

@@ -23,7 +23,7 @@ internal sealed record DecoderSize(int Layers, long Width, long Heads, long Posi
         var layers = new List<LayerShape>();
         for (var i = 0; i < Layers; i++)
         {
-            layers.AddRange(AttentionLayers.Select(name => new LayerShape($"{i}.{name}", Positions, Width, Width)));
+            layers.AddRange(AttentionLayers.Select(name => new LayerShape($"{i}.{name}", Positions, Width, Width, SharesInput: name is "k" or "v")));
             layers.Add(new LayerShape($"{i}.up", Positions, Width, MlpFactor * Width));
             layers.Add(new LayerShape($"{i}.down", Positions, MlpFactor * Width, Width));
         }

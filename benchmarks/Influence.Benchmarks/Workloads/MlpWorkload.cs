@@ -9,7 +9,9 @@ namespace Influence.Benchmarks.Workloads;
 internal static class MlpWorkload
 {
     private static readonly ReferenceRatios Reference = new(
-        2, 1.2, [("captum TracInCP", 183), ("kronfluence", 353), ("dattri TracIn", 1193)]);
+        2, 1.2, [("captum TracInCP", 183), ("kronfluence", 353), ("dattri TracIn", 1193)],
+        Kfac: new FitAndScore(null, 508, null),
+        Ekfac: new FitAndScore(20, 770, 2861));
 
     public static Workload Create(WorkloadSize size, ScalarType dtype, Device device, DataFolder data)
     {

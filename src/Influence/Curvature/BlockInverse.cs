@@ -13,7 +13,8 @@ internal abstract class BlockInverse : IDisposable
     /// <summary>Chooses the form of the products by counted operations; called once, before any other.</summary>
     /// <param name="sample">Gradients of a few queries, as captured.</param>
     /// <param name="plan">What is known of the run.</param>
-    public virtual void Plan(BlockGradients sample, ScorePlan plan)
+    /// <param name="tolerance">The relative error that an approximation may make; 0 for none.</param>
+    public virtual void Plan(BlockGradients sample, ScorePlan plan, double tolerance)
     {
     }
 

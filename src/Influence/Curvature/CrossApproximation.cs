@@ -13,9 +13,6 @@ namespace Influence.Curvature;
 /// </remarks>
 internal sealed class CrossApproximation : IDisposable
 {
-    /// <summary>More terms than this cost more than the matrix itself saves.</summary>
-    private const int MaximumRank = 40;
-
     private CrossApproximation(Tensor left, Tensor right) => (Left, Right) = (left, right);
 
     /// <summary>u, <c>[R, O]</c>.</summary>
@@ -24,8 +21,8 @@ internal sealed class CrossApproximation : IDisposable
     /// <summary>v, <c>[R, I]</c>.</summary>
     public Tensor Right { get; }
 
-    /// <summary>Null when the rank would be too large.</summary>
-    public static CrossApproximation? Of(Tensor weights, double tolerance)
+    /// <summary>Null where more terms than the maximum would be needed.</summary>
+    public static CrossApproximation? Of(Tensor weights, double tolerance, long maximumRank)
     {
         using var scope = NewDisposeScope();
         var wide = weights.to_type(ScalarType.Float64);
@@ -37,7 +34,7 @@ internal sealed class CrossApproximation : IDisposable
         var rest = wide.clone();                                                        // [O, I]
         var (left, right) = (new List<Tensor>(), new List<Tensor>());
         var columns = rest.shape[1];
-        while (left.Count < MaximumRank)
+        while (left.Count <= maximumRank)
         {
             using var step = NewDisposeScope();
             var relative = (rest / wide).abs_();

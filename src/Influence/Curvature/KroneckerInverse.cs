@@ -16,22 +16,25 @@ internal sealed class KroneckerInverse(FactorBasis input, FactorBasis output, Te
 {
     private CrossApproximation? _lowRank;
     private SpectralWeights? _spectral;
+    private double _queryTolerance;
 
-    public override void Plan(BlockGradients sample, ScorePlan plan)
+    public override void Plan(BlockGradients sample, ScorePlan plan, double tolerance)
     {
-        // With one position per example a rotation costs I^2 + O^2, against O I (O + I) for a written-out query.
-        if (sample is FactoredGradients { Positions: 1 })
+        if (sample is not FactoredGradients factors)
         {
-            _lowRank = separable && plan.Tolerance > 0 ? CrossApproximation.Of(weights, plan.Tolerance) : null;
-            if (_lowRank is not null && _lowRank.Left.shape[0] * (input.Size + output.Size) > input.Size * output.Size)
-            {
-                _lowRank.Dispose();
-                _lowRank = null;
-            }
+            return;
+        }
 
-            _spectral = _lowRank is not null ? null
-                : plan.Tolerance == 0 || damping == 0 ? SpectralWeights.Exact(weights)
-                : Banded(plan.Tolerance);
+        // With one position per example a rotation costs I^2 + O^2, against O I (O + I) for a written-out query.
+        var approximate = tolerance > 0 && damping > 0;
+        if (factors.Positions == 1)
+        {
+            _lowRank = separable && approximate ? CrossApproximation.Of(weights, tolerance, (input.Size * output.Size) / (input.Size + output.Size)) : null;
+            _spectral = _lowRank is not null ? null : approximate ? Banded(tolerance) : SpectralWeights.Exact(weights);
+        }
+        else if (approximate && plan.Passes > 1)
+        {
+            _queryTolerance = LowRankPays(factors, plan, tolerance) ? tolerance : 0;
         }
     }
 
@@ -40,6 +43,7 @@ internal sealed class KroneckerInverse(FactorBasis input, FactorBasis output, Te
         var factors = (FactoredGradients)gradients;
         return _lowRank is not null ? LowRank(factors)
             : _spectral is not null ? new SpectralGradients(Rotated(factors), _spectral)
+            : _queryTolerance > 0 && LowRankQuery(factors) is { } lowRank ? lowRank
             : new DenseGradients(gradients.Examples, () => Dense(gradients));
     }
 
@@ -95,6 +99,35 @@ internal sealed class KroneckerInverse(FactorBasis input, FactorBasis output, Te
         }
 
         return Spectrum(gradients).square().mul_(terms).sum(1, 2).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>Compares by counted operations, with the rank that a few queries need.</summary>
+    private bool LowRankPays(FactoredGradients sample, ScorePlan plan, double tolerance)
+    {
+        using var scope = NewDisposeScope();
+        if (LowRankQueries.Of(WeightedSpectrum(sample), weights, tolerance) is not { } factors)
+        {
+            return false;
+        }
+
+        var (t, i, o) = (sample.Positions, sample.Inputs, sample.Outputs);
+        var written = Math.Min(ContractionCost.Dense(plan.Queries, t, i, o), ContractionCost.Factored(plan.Queries, t, i, o));
+        var again = (plan.Passes - 1) * 2.0 * t * i * o;
+        return ContractionCost.Ghost(plan.Queries, factors.V.shape[1], t, i, o) < written + again;
+    }
+
+    /// <summary>One position per term, back in the layer's own basis: U V with U <c>[Q, R, O]</c> and V <c>[Q, R, I']</c>.</summary>
+    private FactoredGradients? LowRankQuery(FactoredGradients gradients)
+    {
+        using var scope = NewDisposeScope();
+        if (LowRankQueries.Of(WeightedSpectrum(gradients), weights, _queryTolerance) is not { } factors)
+        {
+            return null;
+        }
+
+        var v = input.RotateBack(factors.V).MoveToOuterDisposeScope();
+        var u = output.RotateBack(factors.U.transpose(1, 2)).MoveToOuterDisposeScope();
+        return new FactoredGradients(v.alias, u, v.shape[2], weight: true, bias: false);
     }
 
     private FactoredGradients LowRank(FactoredGradients factors)

@@ -43,7 +43,7 @@ internal sealed class LayerwiseInverse : Inverse
             if (_blocks[k] is { } block && sample.Blocks[k] is { } gradients)
             {
                 using var scope = NewDisposeScope();
-                block.Plan(gradients, plan with { Tolerance = _tolerance });
+                block.Plan(gradients, plan, _tolerance);
                 gradients.Release();
             }
         }

@@ -45,9 +45,10 @@ internal sealed class TokenCurvature(FactorBasis output, Tensor eigenvalues) : B
             }
 
             using var scope = NewDisposeScope();
+            // Not in place: without a basis, and between tables whose outputs are added, this is the captured gradient itself.
             var d = output.Rotate(tokens.OutputGradient);                               // [B, T, D]
-            d.mul_(weights.index_select(0, tokens.Tokens.reshape(-1)).reshape(d.shape));
-            return new TokenGradients(tokens.Tokens, output.RotateBack(d).MoveToOuterDisposeScope(), tokens.Vocabulary);
+            var scaled = d * weights.index_select(0, tokens.Tokens.reshape(-1)).reshape(d.shape);
+            return new TokenGradients(tokens.Tokens, output.RotateBack(scaled).MoveToOuterDisposeScope(), tokens.Vocabulary);
         }
 
         public override Tensor[] Dense(BlockGradients gradients)

@@ -1,4 +1,5 @@
 using TorchSharp;
+using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace Influence.Gradients;
@@ -34,25 +35,28 @@ internal sealed class CaptureAudit(GradientSession session)
             CheckReached(side);
         }
 
-        var byRule = chosen.Where(p => session.Layers.ContainsKey(p.Owner)).ToList();
+        var byRule = chosen.Where(p => session.LayersOf(p).Any()).ToList();
+        var notes = new Dictionary<ModelParameter, string>();
+        var single = new List<ModelParameter>();
+        ToSingle(
+            byRule.Where(p => p.Owner is TransformerEncoderLayer && !_sides.Any(s => session.LayersOf(p).Any(s.Called.Contains))
+                && _sides.Any(s => s.References.Any(r => r.ContainsKey(p.Storage)))).ToList(),
+            _ => "TorchSharp runs no hook where a TransformerEncoderLayer is called with a mask: a TransformerEncoder of one layer runs it");
         foreach (var side in _sides.Where(s => s.Compare))
         {
             CheckForward(byRule, side);
         }
 
-        var notes = new Dictionary<ModelParameter, string>();
-        var single = new List<ModelParameter>();
-
         // A tied weight goes by rules only if every layer that holds it has one.
         ToSingle(chosen.Except(byRule).ToList(), p => session.BeyondRule.GetValueOrDefault(p.Owner, "tied to a parameter without a rule"));
-        ToSingle(byRule.Where(p => session.Layers[p.Owner].IsShared && !MeetsItsPositions(session.Layers[p.Owner])).ToList(), _ => "its layer's input has no example axis");
+        ToSingle(byRule.Where(p => session.LayersOf(p).Any(layer => layer.IsShared && !MeetsItsPositions(layer))).ToList(), _ => "its layer's input has no example axis");
 
         var mode = inPlace ? TapMode.Copy : TapMode.Share;
         var wrong = Differing(byRule, mode);
-        if (wrong is null && byRule.Any(p => session.Layers[p.Owner].IsShared))
+        if (wrong is null && byRule.Any(IsShared))
         {
             // Giving a shared layer's output an example axis does not suit every use of it.
-            ToSingle(byRule.Where(p => session.Layers[p.Owner].IsShared).ToList(), _ => "its layer's input has no example axis");
+            ToSingle(byRule.Where(IsShared).ToList(), _ => "its layer's input has no example axis");
             wrong = Differing(byRule, mode);
         }
 
@@ -67,6 +71,8 @@ internal sealed class CaptureAudit(GradientSession session)
         // What the examples do not reach stays in: others may reach it.
         var idle = chosen.Where(p => _sides.All(s => s.References.All(r => !r.ContainsKey(p.Storage)))).ToHashSet();
         session.Configure(mode, byRule, single, Report(chosen, byRule, single, idle, notes));
+
+        bool IsShared(ModelParameter parameter) => session.LayersOf(parameter).Any(layer => layer.IsShared);
 
         void ToSingle(IReadOnlyList<ModelParameter> parameters, Func<ModelParameter, string> why)
         {
@@ -123,7 +129,7 @@ internal sealed class CaptureAudit(GradientSession session)
     private List<TrackedLayer> FindLayouts(Side side)
     {
         session.WatchShapes(side.One, side.Kind);
-        var single = session.Layers.Values.ToDictionary(layer => layer, layer => layer.Shapes.ToList());
+        var single = session.Layers.ToDictionary(layer => layer, layer => layer.Shapes.ToList());
         var called = session.WatchShapes(side.Pair, side.Kind);
         foreach (var (layer, shapes) in single)
         {
@@ -131,7 +137,7 @@ internal sealed class CaptureAudit(GradientSession session)
             layer.SharedShapes.AddRange(shapes.Zip(layer.Shapes).Where(p => p.First.AsSpan().SequenceEqual(p.Second)).Select(p => p.First));
         }
 
-        foreach (var layer in session.Layers.Values)
+        foreach (var layer in session.Layers)
         {
             side.Shapes.AddRange(layer.Shapes);
         }
@@ -156,7 +162,7 @@ internal sealed class CaptureAudit(GradientSession session)
             throw new InfluenceException("LayerSelection.Last needs a layer with a rule that is run by call(...); none was.");
         }
 
-        return [.. session.Selected.Where(p => ReferenceEquals(p.Owner, called[^1].Module))];
+        return [.. session.Selected.Where(called[^1].Holds)];
     }
 
     /// <summary>One example's gradients by plain autograd, flattened, by storage; unused parameters are absent.</summary>
@@ -189,10 +195,11 @@ internal sealed class CaptureAudit(GradientSession session)
 
     private void CheckForward(List<ModelParameter> byRule, Side side)
     {
-        var tied = byRule.GroupBy(p => p.Storage).Where(g => g.Any(p => side.Called.Contains(session.Layers[p.Owner]))).Select(g => g.Key).ToHashSet();
+        var tied = byRule.GroupBy(p => p.Storage).Where(g => g.Any(WasCalled)).Select(g => g.Key).ToHashSet();
         var unseen = byRule
-            .Where(p => !side.Called.Contains(session.Layers[p.Owner]) && !tied.Contains(p.Storage) && side.References.Any(r => r.ContainsKey(p.Storage)))
-            .Select(p => $"{p.Path} ({session.Layers[p.Owner].Rule.Name})")
+            .Where(p => !WasCalled(p) && !tied.Contains(p.Storage) && side.References.Any(r => r.ContainsKey(p.Storage)))
+            .SelectMany(session.LayersOf)
+            .Select(layer => $"{layer.Path} ({layer.Rule.Name})")
             .Distinct()
             .ToList();
         if (unseen.Count > 0)
@@ -201,6 +208,8 @@ internal sealed class CaptureAudit(GradientSession session)
                 $"The loss depends on these layers, but they were not run by call(...), so nothing could be captured: {InfluenceException.List(unseen)}. " +
                 "Write layer.call(x) instead of layer.forward(x) (and not functional.linear(x, layer.weight, ...)), or leave them out by Layers = LayerSelection.Where(...).");
         }
+
+        bool WasCalled(ModelParameter parameter) => session.LayersOf(parameter).Any(side.Called.Contains);
     }
 
     /// <summary>The parameters whose captured gradient differs from autograd's; null where the loss cannot be run with the hooks.</summary>
@@ -239,18 +248,19 @@ internal sealed class CaptureAudit(GradientSession session)
         {
             var block = session.Blocks[k];
             var parts = batch.Blocks[k]?.Dense();
-            for (var p = 0; p < block.Parameters.Count; p++)
+            for (var p = 0; p < block.Parts.Count; p++)
             {
+                var part = block.Parts[p];
+
                 // A layer that saw other rows than the two examples' is not told apart by example.
                 if ((parts is not null && parts[p].shape[0] != 2) || Differs(0) || Differs(1))
                 {
-                    yield return block.Parameters[p];
+                    yield return part.Parameter;
                 }
 
                 bool Differs(int i)
                 {
-                    var storage = block.Parameters[p].Storage;
-                    var expected = side.References[i].GetValueOrDefault(storage);
+                    var expected = Expected(side.References[i]);
                     var error = Error(parts?[p].select(0, i), expected);
                     var scale = Math.Max(expected is null ? 0 : Math.Sqrt(Square(expected)), 1e-3 * total[i]);
                     if (error <= (session.Dtype == ScalarType.Float64 ? 1e-6 : 1e-2) * scale)
@@ -260,9 +270,12 @@ internal sealed class CaptureAudit(GradientSession session)
 
                     // The loss's own rounding, as where softmax cancels: how much autograd's gradient moves when the
                     // example stands beside another.
-                    noise[i] ??= Reference(side.Pair, side.Kind, block.Parameters.Concat(session.Selected).ToList(), among: i);
-                    return !(error <= Math.Min(4 * Error(noise[i]!.GetValueOrDefault(storage), expected), 0.5 * scale));
+                    noise[i] ??= Reference(side.Pair, side.Kind, session.Selected.Prepend(part.Parameter).ToList(), among: i);
+                    return !(error <= Math.Min(4 * Error(Expected(noise[i]!), expected), 0.5 * scale));
                 }
+
+                Tensor? Expected(Dictionary<(nint, long, long), Tensor> by) =>
+                    by.GetValueOrDefault(part.Parameter.Storage) is { } flat ? part.Of(flat) : null;
             }
 
             batch.Blocks[k]?.Release();
@@ -298,7 +311,7 @@ internal sealed class CaptureAudit(GradientSession session)
         {
             var name = string.Join(" = ", tied.Select(p => p.Name));
             var first = tied.First();
-            var rules = tied.Where(byRule.Contains).Select(p => session.Layers[p.Owner].Rule.Name).Distinct().ToList();
+            var rules = tied.Where(byRule.Contains).SelectMany(session.LayersOf).Select(layer => layer.Rule.Name).Distinct().ToList();
             var note = tied.All(idle.Contains) ? "the loss of the first examples does not depend on it" : string.Empty;
             return !tied.Any(chosen.Contains) ? new CoveredParameter(name, first.Count, ParameterCoverage.LeftOut)
                 : tied.Any(single.Contains) ? new CoveredParameter(

@@ -29,6 +29,12 @@ internal class GradientMetric : IDisposable
     /// </summary>
     public virtual BatchGradients Apply(BatchGradients gradients) => Meet(gradients);
 
+    /// <summary>
+    /// Something of the form that <see cref="Apply"/> gives, to plan with; its values do not count. Overridden where applying
+    /// takes long.
+    /// </summary>
+    public virtual BatchGradients Outline(BatchGradients gradients) => Apply(gradients);
+
     /// <summary>Training gradients in the basis of <see cref="Apply"/>'s result. The caller disposes the result before the batch.</summary>
     public virtual BatchGradients Meet(BatchGradients gradients) =>
         new(NewDisposeScope(), gradients.Ids, gradients.Dtype, gradients.Device) { Blocks = gradients.Blocks };

@@ -223,8 +223,9 @@ internal sealed class GradientProducts(GradientSession session, long memoryBudge
         }
 
         using var querySample = Sample(queries, LossKind.Measurement);
-        metric.Plan(querySample, new ScorePlan(queries.Count, train.Count, Tolerance: 0, _planner.QueryBytes));
-        using var applied = metric.Apply(querySample);
+        var written = session.Parts.Sum(parts => parts.Sum(p => (double)p.Count)) * session.Dtype.ElementSize();
+        metric.Plan(querySample, new ScorePlan(queries.Count, (long)Math.Ceiling(queries.Count * written / _planner.QueryBytes)));
+        using var applied = metric.Outline(querySample);
         using var met = metric.Meet(sample);
         var plan = _planner.Plan(applied.Blocks, met.Blocks, queries.Count);
         var queriesAtOnce = _planner.QueriesAtOnce(applied.Blocks, plan, queries.Count);

@@ -12,7 +12,8 @@ internal sealed class GradientSession : IDisposable
 {
     private readonly List<ModelParameter> _trainable;
     private readonly List<ModelParameter> _selected;
-    private readonly Dictionary<object, TrackedLayer> _layers = new(ReferenceEqualityComparer.Instance);
+    private readonly List<TrackedLayer> _layers = [];
+    private readonly List<NativeModule> _natives = [];
     private readonly Dictionary<object, string> _beyondRule = new(ReferenceEqualityComparer.Instance);
     private List<ParameterBlock> _blocks = [];
     private SingleExampleGradients _single;
@@ -43,9 +44,18 @@ internal sealed class GradientSession : IDisposable
         foreach (var group in _selected.GroupBy(p => p.Owner, ReferenceEqualityComparer.Instance))
         {
             var module = (nn.Module)group.Key!;
-            if (LayerRule.For(module, out var reason) is { } rule)
+            if (NativeModule.For(module, [.. group], Task.Attention, out var reason) is { } native)
             {
-                _layers.Add(module, new TrackedLayer(group.First().Path, module, rule));
+                _natives.Add(native);
+                _layers.AddRange(native.Layers);
+            }
+            else if (reason is null && LayerRule.For(module, out reason) is { } rule)
+            {
+                var layer = new TrackedLayer(group.First().Path, rule, Part("weight"), Part("bias"));
+                layer.Hook(module);
+                _layers.Add(layer);
+
+                ParameterPart? Part(string name) => group.FirstOrDefault(p => p.LocalName == name) is { } found ? ParameterPart.Whole(found) : null;
             }
             else
             {
@@ -72,18 +82,31 @@ internal sealed class GradientSession : IDisposable
     /// </summary>
     public IReadOnlyList<IReadOnlyList<ParameterPart>> Parts =>
     [
-        .. _blocks.Select(block => Whole(block.Parameters)),
-        .. Enumerable.Repeat(Whole(_single.Parameters), _single.Count),
+        .. _blocks.Select(block => block.Parts),
+        .. Enumerable.Repeat<IReadOnlyList<ParameterPart>>([.. _single.Parameters.Select(ParameterPart.Whole)], _single.Count),
     ];
 
     /// <summary>A name for every entry of <see cref="BatchGradients.Blocks"/>.</summary>
-    public IReadOnlyList<string> BlockNames => [.. Parts.Select(parts => string.Join(", ", parts.Select(p => p.Parameter.Name)))];
+    public IReadOnlyList<string> BlockNames => [.. Parts.Select(parts => string.Join(", ", parts.Select(p => p.Name)))];
 
     /// <summary>A hash of the parameters that take part, names and values.</summary>
     public string WeightsFingerprint() => WeightsHash.Of(Parts.SelectMany(parts => parts).Select(p => p.Parameter).Distinct());
 
-    private static IReadOnlyList<ParameterPart> Whole(IEnumerable<ModelParameter> parameters) =>
-        [.. parameters.Select(p => new ParameterPart(p, 0, p.Count))];
+    /// <summary>
+    /// Until the result is disposed, native attention modules with selected parameters are recomputed from the parameters
+    /// themselves also outside a capture, so that gradients of gradients exist whatever kernels the native side uses.
+    /// </summary>
+    public IDisposable WithManagedAttention()
+    {
+        // Back to this mode also after a forward pass that failed.
+        var mode = set_grad_enabled(is_grad_enabled());
+        _natives.ForEach(native => native.Recomputes = true);
+        return new Restore(() =>
+        {
+            _natives.ForEach(native => native.Recomputes = false);
+            mode.Dispose();
+        });
+    }
 
     /// <summary>Opens a session and audits it on the first examples, so that everything that can fail fails here.</summary>
     public static GradientSession Open(InfluenceTask task, Examples train, Examples? queries)
@@ -125,11 +148,8 @@ internal sealed class GradientSession : IDisposable
 
     public void Dispose()
     {
-        foreach (var layer in _layers.Values)
-        {
-            layer.Unhook();
-        }
-
+        _layers.ForEach(layer => layer.Unhook());
+        _natives.ForEach(native => native.Unhook());
         foreach (var parameter in _trainable)
         {
             parameter.Value.requires_grad = true;
@@ -158,7 +178,7 @@ internal sealed class GradientSession : IDisposable
                 $"PositionMask has {mask.shape[1]} positions, but no tracked layer's output has so many; it returns [B, T] with the T that the layers see.");
         }
 
-        var calls = _layers.Values.ToDictionary(layer => layer, _ => new List<LayerCall>());
+        var calls = _layers.ToDictionary(layer => layer, _ => new List<LayerCall>());
         var next = 0;
         foreach (var layer in order)
         {
@@ -195,24 +215,19 @@ internal sealed class GradientSession : IDisposable
     /// <summary>Evaluates with the hooks on; returns the layers that saw something, in a fixed order.</summary>
     private List<TrackedLayer> Watch(DisposeScope scope, ExampleBatch batch, TapMode mode, LossKind kind, out Tensor losses)
     {
-        foreach (var layer in _layers.Values)
-        {
-            layer.Begin(scope, batch.Count, mode, kind);
-        }
-
+        _layers.ForEach(layer => layer.Begin(scope, batch.Count, mode, kind));
+        _natives.ForEach(native => native.IsWatched = native.Layers.Any(_layers.Contains));
         try
         {
             losses = Losses.Evaluate(batch, kind);
         }
         finally
         {
-            foreach (var layer in _layers.Values)
-            {
-                layer.End();
-            }
+            _layers.ForEach(layer => layer.End());
+            _natives.ForEach(native => native.IsWatched = false);
         }
 
-        return [.. _layers.Values.Where(layer => layer.Calls > 0)];
+        return [.. _layers.Where(layer => layer.Calls > 0)];
     }
 
     private void Freeze()
@@ -283,7 +298,10 @@ internal sealed class GradientSession : IDisposable
 
     internal IReadOnlyList<ModelParameter> Trainable => _trainable;
 
-    internal IReadOnlyDictionary<object, TrackedLayer> Layers => _layers;
+    internal IReadOnlyList<TrackedLayer> Layers => _layers;
+
+    /// <summary>The layers that a parameter's gradient comes from: several where projections are packed into one.</summary>
+    internal IEnumerable<TrackedLayer> LayersOf(ModelParameter parameter) => _layers.Where(layer => layer.Holds(parameter));
 
     internal IReadOnlyDictionary<object, string> BeyondRule => _beyondRule;
 
@@ -292,10 +310,7 @@ internal sealed class GradientSession : IDisposable
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
         var order = new List<TrackedLayer>();
-        foreach (var layer in _layers.Values)
-        {
-            layer.Called = order.Add;
-        }
+        _layers.ForEach(layer => layer.Called = order.Add);
 
         Watch(scope, batch, TapMode.Shapes, kind, out _);
         return order;
@@ -308,7 +323,7 @@ internal sealed class GradientSession : IDisposable
         using var noGrad = no_grad();
         Watch(scope, batch, TapMode.Compare, kind, out var values);
         losses = values.cpu().to_type(ScalarType.Float64).data<double>().ToArray();
-        return _layers.Values.Any(layer => layer.WasWrittenTo());
+        return _layers.Any(layer => layer.WasWrittenTo());
     }
 
     internal double[] LossValues(ExampleBatch batch, LossKind kind)
@@ -322,15 +337,18 @@ internal sealed class GradientSession : IDisposable
     internal void Configure(TapMode mode, IReadOnlyList<ModelParameter> byRule, IReadOnlyList<ModelParameter> bySingleExample, ParameterCoverage coverage)
     {
         _mode = mode;
-        var used = byRule.Select(p => p.Owner).ToHashSet(ReferenceEqualityComparer.Instance);
-        foreach (var (module, layer) in _layers.Where(pair => !used.Contains(pair.Key)).ToList())
+        foreach (var layer in _layers.Where(layer => !byRule.Any(layer.Holds)).ToList())
         {
             layer.Unhook();
-            _layers.Remove(module);
+            _layers.Remove(layer);
         }
 
         _blocks = ParameterBlock.Group(byRule, _layers);
         _single = new SingleExampleGradients(bySingleExample, Losses);
         Coverage = coverage;
+    }
+    private sealed class Restore(Action restore) : IDisposable
+    {
+        public void Dispose() => restore();
     }
 }

@@ -11,7 +11,7 @@ internal enum ExampleAxis
     /// <summary><c>[B*k, ...]</c>: k rows per example, example by example (frames, windows, flattened positions).</summary>
     MergedFirst,
 
-    /// <summary><c>[T, B, ...]</c>: sequence first.</summary>
+    /// <summary><c>[T, B*k, ...]</c>: sequence first, usually with k = 1; native attention over windows has more.</summary>
     Second,
 
     /// <summary>No example axis: one input serves the whole batch, as for a table of positions.</summary>
@@ -22,7 +22,7 @@ internal enum ExampleAxis
 /// The example axis of one layer, found by comparing what the layer sees of one example with what it sees of two.
 /// </summary>
 /// <param name="Axis">Where the examples lie.</param>
-/// <param name="RowsPerExample">k of <see cref="ExampleAxis.MergedFirst"/>; else 1.</param>
+/// <param name="RowsPerExample">k of <see cref="ExampleAxis.MergedFirst"/> and <see cref="ExampleAxis.Second"/>; else 1.</param>
 internal readonly record struct LayerLayout(ExampleAxis Axis, long RowsPerExample)
 {
     public static LayerLayout BatchFirst => new(ExampleAxis.First, 1);
@@ -45,7 +45,7 @@ internal readonly record struct LayerLayout(ExampleAxis Axis, long RowsPerExampl
             return one[0] == 1 ? BatchFirst : new LayerLayout(ExampleAxis.MergedFirst, one[0]);
         }
 
-        return one.Length > 1 && one[0] == two[0] && one[1] == 1 && two[1] == 2 ? new LayerLayout(ExampleAxis.Second, 1) : null;
+        return one.Length > 1 && one[0] == two[0] && two[1] == 2 * one[1] ? new LayerLayout(ExampleAxis.Second, one[1]) : null;
     }
 
     /// <summary>The tensor with the examples in front, <c>[B, ...]</c> or <c>[B*k, ...]</c>.</summary>

@@ -14,11 +14,16 @@ internal sealed class NormalizationRule : LayerRule
     private readonly Func<Tensor, Tensor> _normalize;
     private readonly int _trailing;
 
-    public NormalizationRule(LayerNorm norm)
+    public NormalizationRule(LayerNorm norm) : this(norm.normalized_shape, norm.eps)
+    {
+    }
+
+    /// <summary>LayerNorm over the last dimensions.</summary>
+    public NormalizationRule(long[] normalizedShape, double eps)
     {
         Name = "LayerNorm";
-        _normalize = x => F.layer_norm(x, norm.normalized_shape, eps: norm.eps);
-        _trailing = norm.normalized_shape.Length;
+        _normalize = x => F.layer_norm(x, normalizedShape, eps: eps);
+        _trailing = normalizedShape.Length;
     }
 
     public NormalizationRule(GroupNorm norm)

@@ -3,12 +3,12 @@ namespace Influence.Gradients;
 /// <summary>
 /// Parameters whose gradients are formed together: a layer's weight with its bias, or a weight that several layers share.
 /// </summary>
-/// <param name="Parameters">The parameters, in the order of the written-out parts; tied ones once, by their first name.</param>
+/// <param name="Parts">The parameters or parts of them, in the order of the written-out parts; tied ones once, by their first name.</param>
 /// <param name="Uses">The layers that give the gradient, and which of their parameters belong here.</param>
 internal sealed record ParameterBlock(
-    IReadOnlyList<ModelParameter> Parameters, IReadOnlyList<(TrackedLayer Layer, bool Weight, bool Bias)> Uses)
+    IReadOnlyList<ParameterPart> Parts, IReadOnlyList<(TrackedLayer Layer, bool Weight, bool Bias)> Uses)
 {
-    public string Name => string.Join(", ", Parameters.Select(p => p.Name));
+    public string Name => string.Join(", ", Parts.Select(p => p.Name));
 
     /// <summary>The block's gradients from what its layers saw; null when the loss does not depend on any of them.</summary>
     public BlockGradients? Gradients(IReadOnlyDictionary<TrackedLayer, List<LayerCall>> calls)
@@ -24,21 +24,29 @@ internal sealed record ParameterBlock(
     /// Groups parameters into blocks. A weight held by one layer goes with that layer's bias; a tied weight is a block of
     /// its own, over every layer that holds it.
     /// </summary>
-    public static List<ParameterBlock> Group(IEnumerable<ModelParameter> parameters, IReadOnlyDictionary<object, TrackedLayer> layers)
+    /// <param name="parameters">The parameters that are taken by rules.</param>
+    /// <param name="layers">The layers, in the order that their blocks get.</param>
+    public static List<ParameterBlock> Group(IEnumerable<ModelParameter> parameters, IEnumerable<TrackedLayer> layers)
     {
+        var included = parameters.ToHashSet();
+        var uses = layers
+            .SelectMany(layer => layer.Parts.Select(part => (Layer: layer, Part: part)))
+            .Where(use => included.Contains(use.Part.Parameter))
+            .GroupBy(use => use.Part.Memory)
+            .ToList();
         var blocks = new List<ParameterBlock>();
-        var byStorage = parameters.GroupBy(p => p.Storage).ToList();
-        foreach (var tied in byStorage.Where(g => g.Count() > 1))
+        foreach (var tied in uses.Where(g => g.Count() > 1))
         {
-            blocks.Add(new ParameterBlock([tied.First()], [.. tied.Select(p => (layers[p.Owner], p.LocalName == "weight", p.LocalName == "bias"))]));
+            blocks.Add(new ParameterBlock(
+                [tied.First().Part], [.. tied.Select(use => (use.Layer, use.Part == use.Layer.Weight, use.Part == use.Layer.Bias))]));
         }
 
-        foreach (var own in byStorage.Where(g => g.Count() == 1).Select(g => g.Single()).GroupBy(p => p.Owner, ReferenceEqualityComparer.Instance))
+        // Parts are written out weight first, which is how a layer lists them.
+        foreach (var own in uses.Where(g => g.Count() == 1).Select(g => g.Single()).GroupBy(use => use.Layer))
         {
-            // Parts are written out weight first.
-            var ordered = own.OrderByDescending(p => p.LocalName, StringComparer.Ordinal).ToList();
+            List<ParameterPart> parts = [.. own.Select(use => use.Part)];
             blocks.Add(new ParameterBlock(
-                ordered, [(layers[own.Key!], ordered.Any(p => p.LocalName == "weight"), ordered.Any(p => p.LocalName == "bias"))]));
+                parts, [(own.Key, own.Key.Weight is { } weight && parts.Contains(weight), own.Key.Bias is { } bias && parts.Contains(bias))]));
         }
 
         return blocks;

@@ -37,7 +37,8 @@ internal sealed class SingleExampleGradients(IReadOnlyList<ModelParameter> param
             }
         }
 
-        return [new DenseGradients(batch.Count, () => rows)];
+        // Aliases: what is released is asked for again, and no pass is run twice.
+        return [new DenseGradients(batch.Count, () => [.. rows.Select(r => r.alias())])];
     }
 
     /// <summary>The gradients of the summed loss by plain autograd, one per distinct parameter; null where unused.</summary>

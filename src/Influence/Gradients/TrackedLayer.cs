@@ -20,34 +20,35 @@ internal enum TapMode
 }
 
 /// <summary>
-/// One layer with a rule: its forward hook and what it saw. With frozen parameters the first layer's output needs no
-/// gradient, so the hook gives it one; the backward pass then computes gradients of layer outputs and nothing else.
+/// One layer with a rule and what it saw: a module, by its forward hook, or a projection within a native module that is
+/// recomputed. With frozen parameters the first layer's output needs no gradient, so the layer gives it one; the backward
+/// pass then computes gradients of layer outputs and nothing else.
 /// </summary>
-internal sealed class TrackedLayer
+/// <param name="path">The module's path, for messages.</param>
+/// <param name="rule">How its gradients are formed.</param>
+/// <param name="weight">The weight, where it takes part.</param>
+/// <param name="bias">The bias, where it takes part.</param>
+internal sealed class TrackedLayer(string path, LayerRule rule, ParameterPart? weight, ParameterPart? bias)
 {
-    private readonly Action _unhook;
     private readonly List<(Tensor Input, Tensor Tap, LayerLayout Layout)> _seen = [];
     private readonly List<long[]> _shapes = [];
     private readonly List<(Tensor Kept, Tensor Copy)> _compared = [];
+    private Action? _unhook;
     private DisposeScope? _owner;
     private long _examples;
     private TapMode _mode;
     private LossKind _kind;
 
-    public TrackedLayer(string path, nn.Module module, LayerRule rule)
-    {
-        Path = path;
-        Module = module;
-        Rule = rule;
-        var remover = ((nn.Module<Tensor, Tensor>)module).register_forward_hook(OnForward);
-        _unhook = remover.remove;
-    }
+    public string Path => path;
 
-    public string Path { get; }
+    public LayerRule Rule => rule;
 
-    public nn.Module Module { get; }
+    public ParameterPart? Weight => weight;
 
-    public LayerRule Rule { get; }
+    public ParameterPart? Bias => bias;
+
+    /// <summary>What the layer gives the gradient of, weight first.</summary>
+    public IEnumerable<ParameterPart> Parts => new[] { weight, bias }.OfType<ParameterPart>();
 
     /// <summary>Where the examples lie, call by call, under each of the task's delegates; unknown until the audit.</summary>
     public Dictionary<LossKind, IReadOnlyList<LayerLayout>> Layouts { get; } = [];
@@ -82,7 +83,17 @@ internal sealed class TrackedLayer
 
     public void End() => _owner = null;
 
-    public void Unhook() => _unhook();
+    public bool Holds(ModelParameter parameter) => weight?.Parameter == parameter || bias?.Parameter == parameter;
+
+    /// <summary>Watches a module from now on.</summary>
+    public void Hook(nn.Module module)
+    {
+        // A null result leaves the layer's output as it is; TorchSharp's delegate type does not say so.
+        var remover = ((nn.Module<Tensor, Tensor>)module).register_forward_hook((_, input, output) => Observe(input, output)!);
+        _unhook = remover.remove;
+    }
+
+    public void Unhook() => _unhook?.Invoke();
 
     /// <summary>The calls with the gradients of their outputs; calls that the loss does not depend on are left out.</summary>
     /// <param name="gradients">One per call, in order.</param>
@@ -115,22 +126,22 @@ internal sealed class TrackedLayer
     /// <summary>Whether any call went over so many positions, so that a mask of that length means something here.</summary>
     public bool HasPositions(long positions) => _seen.Any(s => HasPositions(s.Layout.ExamplesFirst(s.Tap), s.Layout, positions));
 
-    private bool HasPositions(Tensor output, LayerLayout layout, long positions) => Rule.PositionsLead
+    private bool HasPositions(Tensor output, LayerLayout layout, long positions) => rule.PositionsLead
         && (layout.RowsPerExample == 1 ? output.dim() == 3 && output.shape[1] == positions : output.dim() == 2 && layout.RowsPerExample == positions);
 
-    // A null result leaves the layer's output as it is; TorchSharp's delegate type does not say so.
-    private Tensor OnForward(nn.Module<Tensor, Tensor> module, Tensor input, Tensor output)
+    /// <summary>Notes one call of the layer; returns what takes the output's place, null where it stays.</summary>
+    public Tensor? Observe(Tensor input, Tensor output)
     {
         if (_owner is null)
         {
-            return null!;
+            return null;
         }
 
         if (_mode == TapMode.Shapes)
         {
             _shapes.Add(output.shape);
             Called?.Invoke(this);
-            return null!;
+            return null;
         }
 
         if (_mode == TapMode.Compare)
@@ -138,12 +149,12 @@ internal sealed class TrackedLayer
             var pairs = ((input.detach(), input.detach().clone()), (output.detach(), output.detach().clone()));
             _owner.Attach(pairs.Item1.Item1, pairs.Item1.Item2, pairs.Item2.Item1, pairs.Item2.Item2);
             _compared.AddRange([pairs.Item1, pairs.Item2]);
-            return null!;
+            return null;
         }
 
         if (!is_grad_enabled())
         {
-            return null!;
+            return null;
         }
 
         var layouts = Layouts.GetValueOrDefault(_kind, []);
@@ -171,6 +182,6 @@ internal sealed class TrackedLayer
         var kept = (_mode == TapMode.Copy ? activation.clone() : activation, tap.alias(), layout);
         _owner.Attach(kept.Item1, kept.Item2);
         _seen.Add(kept);
-        return _mode == TapMode.Copy ? tap.clone() : replaced ? tap : null!;
+        return _mode == TapMode.Copy ? tap.clone() : replaced ? tap : null;
     }
 }

@@ -119,7 +119,7 @@ public sealed class StateTests : IDisposable
                 using var captured = session.Capture(batch, LossKind.Training);
             }
 
-            return ([.. session.Layers.Values.Select(layer => new WeakReference(layer))], session.Layers.Count);
+            return ([.. session.Layers.Select(layer => new WeakReference(layer))], session.Layers.Count);
         }
     }
 

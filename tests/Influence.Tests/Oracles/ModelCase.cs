@@ -58,6 +58,7 @@ public static class Cases
         "embedding", "embedding with padding index", "layer norm", "layer norm over two dimensions", "group norm", "batch norm eval",
         "tied linear twice", "tied embedding and head", "layer called twice", "position table", "sequence first", "merged rows",
         "in-place activation", "raw parameter", "weight also used outside", "frozen weight", "frozen bias", "cnn with batch norm", "recurrent",
+        .. NativeAttentionCases.Names,
     ];
 
     public static TheoryData<string> All => [.. Names];
@@ -223,7 +224,7 @@ public static class Cases
                 }
 
             default:
-                throw new ArgumentException(name);
+                return NativeAttentionCases.Build(name);
         }
     }
 

@@ -1,0 +1,69 @@
+using Influence.Gradients;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Influence.Curvature;
+
+/// <summary>
+/// A preconditioner that solves (H + damping I) x = g by products with the curvature: the matrix is never formed. Each use
+/// reads the training examples of the fit again.
+/// </summary>
+/// <remarks>It keeps references to the training examples, which stay the caller's: keep them until the last use.</remarks>
+public abstract class CurvatureSolver : Preconditioner
+{
+    private readonly Examples _train;
+    private readonly CurvatureMatrix _matrix;
+    private double? _meanEigenvalue;
+
+    private protected CurvatureSolver(CurvatureInfo info, Examples train, CurvatureMatrix matrix)
+        : base(info) => (_train, _matrix) = (train, matrix);
+
+    /// <inheritdoc/>
+    protected override void Dispose(bool disposing)
+    {
+    }
+
+    /// <summary>What is to be solved, in a session on a model that has the weights of the fit.</summary>
+    private protected DampedCurvature System(GradientSession session, Damping? damping, CancellationToken token)
+    {
+        CheckWeights(session);
+        damping ??= Info.Damping;
+        var product = CurvatureProduct.Of(_matrix, session, new ParameterVector(session));
+        if (damping.IsRelative)
+        {
+            _meanEigenvalue ??= MeanEigenvalue.Of(_matrix, product, session, _train, Info.Seed, token);
+        }
+
+        return new DampedCurvature(product, _train, damping.For(_meanEigenvalue ?? 0), token);
+    }
+
+    /// <summary>Checks the input, and that one product can be formed.</summary>
+    private protected static CurvatureInfo Check(
+        string method, InfluenceTask task, Examples train, CurvatureMatrix matrix, Damping damping, long seed, CancellationToken token)
+    {
+        using var session = Open(task, train);
+        token.ThrowIfCancellationRequested();
+        using var scope = NewDisposeScope();
+        CurvatureProduct.Of(matrix, session, new ParameterVector(session)).Try(train);
+        return Describe(method, session, train, matrix, damping, seed);
+    }
+
+    internal static GradientSession Open(InfluenceTask task, Examples train)
+    {
+        ArgumentNullException.ThrowIfNull(task);
+        ArgumentNullException.ThrowIfNull(train);
+        InfluenceException.ThrowIfAny([.. train.Problems("training examples")]);
+        return GradientSession.Open(task, train, queries: null);
+    }
+
+    internal static CurvatureInfo Describe(
+        string method, GradientSession session, Examples train, CurvatureMatrix matrix, Damping damping, long seed) => new()
+        {
+            Method = method,
+            Matrix = matrix == CurvatureMatrix.Hessian ? "Hessian of the mean training loss" : "Gauss-Newton matrix",
+            Damping = damping,
+            Examples = train.Count,
+            Seed = seed,
+            Weights = session.WeightsFingerprint(),
+        };
+}

@@ -1,0 +1,123 @@
+using Influence.Gradients;
+using TorchSharp;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace Influence.Curvature;
+
+/// <summary>
+/// The order in which the parameters of a session make up one vector of length P: block by block, part by part, each part
+/// in its parameter's row-major order. Solvers that treat the parameters as one work on such vectors.
+/// </summary>
+internal sealed class ParameterVector
+{
+    private readonly IReadOnlyList<IReadOnlyList<ParameterPart>> _blocks;
+    private readonly IReadOnlyList<ModelParameter> _parameters;
+    private readonly (int Parameter, long Start, long Count)[] _slices;
+
+    public ParameterVector(GradientSession session)
+    {
+        _blocks = session.Parts;
+        var parts = _blocks.SelectMany(block => block).ToList();
+        _parameters = [.. parts.Select(part => part.Parameter).DistinctBy(p => p.Storage)];
+        var position = _parameters.Select((p, i) => (p.Storage, i)).ToDictionary(pair => pair.Storage, pair => pair.i);
+        _slices = [.. parts.Select(part => (position[part.Parameter.Storage], part.Start, part.Count))];
+        (Dtype, Device) = (session.Dtype, session.Device);
+        Length = _slices.Sum(slice => slice.Count);
+        Names = [.. parts.Select(part => part.Count == part.Parameter.Count
+            ? part.Parameter.Name
+            : $"{part.Parameter.Name}[{part.Start}..{part.Start + part.Count}]")];
+    }
+
+    /// <summary>The number of elements, P.</summary>
+    public long Length { get; }
+
+    public ScalarType Dtype { get; }
+
+    public Device Device { get; }
+
+    /// <summary>What each part is, in order.</summary>
+    public IReadOnlyList<string> Names { get; }
+
+    /// <summary>The parameters as they are in the model now, each once; the caller keeps them while it differentiates.</summary>
+    public Parameter[] Values() => [.. _parameters.Select(p => p.Value)];
+
+    /// <summary>The number of elements of each block, in order.</summary>
+    public IReadOnlyList<(long Start, long Count)> BlockRanges
+    {
+        get
+        {
+            var ranges = new List<(long, long)>();
+            long at = 0;
+            foreach (var block in _blocks)
+            {
+                var count = block.Sum(part => part.Count);
+                ranges.Add((at, count));
+                at += count;
+            }
+
+            return ranges;
+        }
+    }
+
+    /// <summary>One row an example, <c>[B, P]</c>; zeros where a block was not used.</summary>
+    public Tensor Flatten(BatchGradients gradients)
+    {
+        var rows = zeros([gradients.Count, Length], gradients.Dtype, gradients.Device); // [B, P]
+        long at = 0;
+        for (var k = 0; k < _blocks.Count; k++)
+        {
+            using var scope = NewDisposeScope();
+            var dense = gradients.Blocks[k]?.Dense();
+            for (var p = 0; p < _blocks[k].Count; p++)
+            {
+                if (dense is not null)
+                {
+                    rows.narrow(1, at, _blocks[k][p].Count).copy_(dense[p]);
+                }
+
+                at += _blocks[k][p].Count;
+            }
+
+            gradients.Blocks[k]?.Release();
+        }
+
+        return rows;
+    }
+
+    /// <summary>Rows <c>[B, P]</c> as written-out gradients; they read the rows' memory, which stays the caller's.</summary>
+    public IReadOnlyList<BlockGradients?> Blocks(Tensor rows)
+    {
+        var blocks = new List<BlockGradients?>();
+        long at = 0;
+        foreach (var parts in _blocks)
+        {
+            var first = at;
+            blocks.Add(new DenseGradients(rows.shape[0], () => Cut(rows, parts, first)));
+            at += parts.Sum(part => part.Count);
+        }
+
+        return blocks;
+    }
+
+    /// <summary>One vector <c>[P]</c> from the gradients of <see cref="Values"/>, graph included; zeros where one is invalid.</summary>
+    public Tensor Gather(IList<Tensor> gradients)
+    {
+        var flat = gradients.Select(g => g.IsInvalid ? null : (g.is_sparse ? g.to_dense() : g).reshape(-1)).ToArray();
+        return cat([.. _slices.Select(slice => flat[slice.Parameter] is { } gradient
+            ? gradient.narrow(0, slice.Start, slice.Count)
+            : zeros([slice.Count], Dtype, Device))], 0);                                // [P]
+    }
+
+    private static Tensor[] Cut(Tensor rows, IReadOnlyList<ParameterPart> parts, long at)
+    {
+        var cut = new Tensor[parts.Count];
+        for (var p = 0; p < cut.Length; p++)
+        {
+            cut[p] = rows.narrow(1, at, parts[p].Count);                                // [B, P_k]
+            at += parts[p].Count;
+        }
+
+        return cut;
+    }
+}
