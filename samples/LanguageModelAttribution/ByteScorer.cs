@@ -20,11 +20,11 @@ internal sealed class ByteScorer(InfluenceTask task, Func<ExampleBatch, TorchSha
         var bytes = new Dictionary<(int Query, long Id), ByteScores>();
         foreach (var (query, top) in attribution.Top.Index())
         {
-            long[] shown = [.. top.Take(Attribution.Shown).Select(proponent => proponent.Id)];
-            var (proponents, asked) = (train.Only(shown), queries.Only([queries.Ids[query]]));
+            var proponents = train.Only(top.Take(Attribution.Shown).Select(proponent => proponent.Id));
+            var asked = queries.Only([queries.Ids[query]]);
             using var predictions = influence.ScoreLossTokens(task, proponents, asked, tokenLosses, progress, cancellationToken);
             using var hidden = influence.ScorePositions(task, proponents, asked, progress, cancellationToken);
-            foreach (var (place, id) in shown.Index())
+            foreach (var (place, id) in predictions.TrainIds.Index())
             {
                 bytes[(query, id)] = ByteScores.FromPositions(predictions.For(0, place), hidden.For(0, place));
             }

@@ -8,11 +8,10 @@ internal sealed record Domain(string Name, string Source, Func<IEnumerable<strin
 {
     private const string Fortunes = "/usr/share/games/fortunes";
 
-    /// <summary>Six domains that differ plainly: an old translation, four languages of today, two scripts, and code.</summary>
+    /// <summary>Five domains that differ plainly: an old translation, three languages of today, one of them in another script, and code.</summary>
     public static IReadOnlyList<Domain> OfDebian { get; } =
     [
         new("King James Bible", "bible-kjv-text", KingJamesBible.ReadVerses),
-        FromFortunes("German", "fortunes-de", "de/zitate"),
         FromFortunes("Russian", "fortunes-ru", "ru/book", "ru/education", "ru/friendship", "ru/happy", "ru/life", "ru/time", "ru/truth", "ru/work"),
         new("JavaScript", "libjs-jquery", () => SourceCode.ReadBlocks("/usr/share/javascript/jquery/jquery.js", "libjs-jquery")),
         FromFortunes("Spanish", "fortunes-es", "es/arte.fortunes", "es/ciencia.fortunes", "es/filosofia.fortunes", "es/refranes.fortunes", "es/sabiduria.fortunes"),

@@ -10,7 +10,7 @@ internal sealed record Options : ICommandOptions<Options>
 
           --corpus FOLDER  your own texts: each .txt file a domain, passages parted by lines with %  [Debian's packages]
           --passages N     training passages of each domain  [400]
-          --epochs N       how often to pass over them in training  [7]
+          --epochs N       how often to pass over them in training  [4]
           --seed N         decides which passages are taken and how training goes  [1]
           --output FILE    where the page goes  [language-model-attribution.html]
           --help           show this text
@@ -21,7 +21,7 @@ internal sealed record Options : ICommandOptions<Options>
 
     public int Passages { get; private init; } = 400;
 
-    public int Epochs { get; private init; } = 7;
+    public int Epochs { get; private init; } = 4;
 
     public int Seed { get; private init; } = 1;
 

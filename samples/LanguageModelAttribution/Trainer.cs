@@ -20,7 +20,7 @@ internal sealed record Trainer
 
     public required int Seed { get; init; }
 
-    public int BatchSize { get; init; } = 16;
+    public int BatchSize { get; init; } = 8;
 
     public int Steps(int examples) => Epochs * ((examples + BatchSize - 1) / BatchSize);
 
