@@ -1,3 +1,4 @@
+using Influence.Formats;
 using Influence.Gradients;
 using TorchSharp;
 
@@ -9,6 +10,8 @@ namespace Influence.Curvature;
 /// </summary>
 public sealed class Identity : Preconditioner
 {
+    private const string Method = "gradient dot product";
+
     private Identity(CurvatureInfo info)
         : base(info)
     {
@@ -28,12 +31,33 @@ public sealed class Identity : Preconditioner
         using var session = GradientSession.Open(task, train, queries: null);
         return new Identity(new CurvatureInfo
         {
-            Method = "gradient dot product",
+            Method = Method,
             Matrix = "identity",
             Damping = Damping.Absolute(0),
             Examples = train.Count,
             Weights = session.WeightsFingerprint(),
         });
+    }
+
+    /// <summary>Writes how it was made, as a safetensors file without tensors.</summary>
+    /// <param name="path">The file, ending in <c>.safetensors</c>.</param>
+    /// <exception cref="InfluenceException">Another ending, or it cannot be written; nothing was changed.</exception>
+    public void Save(string path)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        Safetensors.CheckName(path);
+        Safetensors.Save(path, [], Info.ToStrings());
+    }
+
+    /// <summary>Reads what <see cref="Save"/> wrote.</summary>
+    /// <param name="path">The file.</param>
+    /// <returns>The preconditioner.</returns>
+    /// <exception cref="InfluenceException">The file is missing, truncated, or holds something else.</exception>
+    public static Identity Load(string path)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        var info = CurvatureInfo.FromStrings(Safetensors.LoadMetadata(path), path);
+        return info.Method == Method ? new Identity(info) : throw new InfluenceException($"{path} holds a fit by {info.Method}, not by {Method}.");
     }
 
     internal override Inverse Prepare(GradientSession session, Damping? damping, double tolerance, CancellationToken token)

@@ -20,6 +20,7 @@ internal sealed class TokenLossDerivatives(GradientSession session, Func<Example
     {
         using var outer = NewDisposeScope();
         using var grad = enable_grad();
+        using var managed = session.WithManagedAttention();
         var values = _parameters.Select(p => (Tensor)p.Value).ToList();
         values.ForEach(v => v.requires_grad = true);
         try

@@ -44,8 +44,8 @@ public class ProductTests
 
         for (var k = 0; k < 2; k++)
         {
-            // A shorter step where it would cross the kinks of a ReLU.
-            var expected = CurvatureOracle.HessianTimes(made, inputs, parts, vectors[k], made.Name == "cnn with batch norm" ? 1e-8 : CurvatureOracle.Step);
+            // A shorter step where it would cross the kinks of a ReLU, or where fourth derivatives are large.
+            var expected = CurvatureOracle.HessianTimes(made, inputs, parts, vectors[k], made.Name is "cnn with batch norm" or "native encoder masked" ? 1e-8 : CurvatureOracle.Step);
 
             // The differences themselves are good to 1e-8 or so of the product.
             Assert.True((product[k] - expected).norm().item<double>() <= 1e-6 * (expected.norm().item<double>() + 1e-6), $"{made.Name} {(product[k] - expected).norm().item<double>()} of {expected.norm().item<double>()}");
