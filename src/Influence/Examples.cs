@@ -172,8 +172,8 @@ public sealed record Examples
     }
 
     /// <summary>
-    /// Batches without end, for stochastic solvers: passes over all examples, each in an order of its own that follows from
-    /// the seed. A loader gives its own batches in its own order. A batch's tensors are valid until the next is asked for.
+    /// Batches without end, for stochastic solvers: passes over the examples, each in an order of its own that follows from
+    /// the seed, less what does not fill a batch at its end. A loader gives its own batches in its own order. A batch's tensors are valid until the next is asked for.
     /// </summary>
     /// <param name="seed">Of the orders.</param>
     /// <param name="size">Examples per batch; at least all of them gives all in order.</param>

@@ -66,26 +66,42 @@ public class SolverTests
     }
 
     /// <summary>
-    /// A relative damping is a factor on the trace over P. The sampled trace is a mean over 64 examples of one draw each: its
-    /// error is some 10 to 20 percent.
+    /// A relative damping is a factor on the trace over P, of which solvers have an estimate by sixteen vectors of signs: some 10
+    /// percent off, a third at worst. Also where the loss is a mean over positions, or has a weight.
     /// </summary>
-    [Fact]
-    public void RelativeDampingFollowsTheTrace()
+    [Theory]
+    [MemberData(nameof(Small))]
+    public void RelativeDampingFollowsTheTrace(string name)
     {
         using var scope = NewDisposeScope();
-        var made = SmallModels.Make("mlp");
-        var train = Examples.FromTensors(made.Inputs(64));
+        var made = SmallModels.Make(name);
+        var train = Examples.FromTensors(made.Inputs(32));
         foreach (var matrix in Enum.GetValues<CurvatureMatrix>())
         {
             using var dense = DenseCurvature.Fit(made.Task(), train, new DenseOptions { Matrix = matrix });
             using var cg = ConjugateGradient.Fit(made.Task(), train, new() { Matrix = matrix });
             using var session = GradientSession.Open(made.Task(), train, null);
-            var damping = Damping.RelativeToMeanEigenvalue(20);
+            var damping = Damping.RelativeToMeanEigenvalue(100);
             using var exact = dense.Prepare(session, damping, 0, default);
             using var estimated = cg.Prepare(session, damping, 0, default);
-            Assert.Equal(20 * dense.Eigenvalues.Average(), exact.Dampings.Single().Damping, 1e-12);
-            Assert.InRange(estimated.Dampings.Single().Damping / exact.Dampings.Single().Damping, 0.6, 1.6);
+            Assert.Equal(100 * dense.Eigenvalues.Average(), exact.Dampings.Single().Damping, 1e-12);
+            Assert.InRange(estimated.Dampings.Single().Damping / exact.Dampings.Single().Damping, 0.65, 1.5);
         }
+    }
+
+    /// <summary>Without damping the dense inverse is the pseudo-inverse: the Gauss-Newton matrix of 7 examples has far less than full rank.</summary>
+    [Fact]
+    public void WithoutDampingItIsThePseudoInverse()
+    {
+        using var scope = NewDisposeScope();
+        var (made, train, queries, parts) = Data("mlp");
+        using var dense = DenseCurvature.Fit(made.Task(), Examples.FromTensors(train), new DenseOptions { Damping = Damping.Absolute(0) });
+        using var scores = new InfluenceFunction(dense).Score(made.Task(), Examples.FromTensors(train), Examples.FromTensors(queries));
+        var pseudo = linalg.pinv(dense.Matrix, hermitian: true, rtol: 1e-12);
+        var expected = CurvatureOracle.Gradients(made, queries, parts).mm(pseudo).mm(CurvatureOracle.Gradients(made, train, parts).t());
+
+        // Rounding times the condition number on the range, 1e4.
+        Assert.True(SingleExampleLoop.RelativeError(scores.Values, expected) < 1e-9);
     }
 
     /// <summary>Too few iterations are no error, but the metadata and the log say so, with the residual that is really left.</summary>
