@@ -42,10 +42,14 @@ public sealed record CurvatureInfo
             Method = Get("method"),
             Matrix = Get("matrix"),
             Damping = Damping.Parse(Get("damping")),
-            Examples = int.Parse(Get("examples"), CultureInfo.InvariantCulture),
-            Seed = long.Parse(Get("seed"), CultureInfo.InvariantCulture),
+            Examples = (int)Number("examples"),
+            Seed = Number("seed"),
             Weights = Get("weights"),
         };
+
+        long Number(string key) => long.TryParse(Get(key), CultureInfo.InvariantCulture, out var value)
+            ? value
+            : throw new InfluenceException($"{path} is not a saved preconditioner: its \"{Prefix}{key}\" is \"{Get(key)}\", which is no number.");
 
         string Get(string key) => strings.TryGetValue(Prefix + key, out var value)
             ? value
