@@ -16,12 +16,15 @@ public sealed record Examples
 {
     private readonly Func<int, IEnumerable<(string[] Names, Tensor[] Tensors, bool Owned)>> _read;
     private readonly Func<long[]> _defaultIds;
+    private readonly (string[] Names, Tensor[] Tensors)? _whole;
     private long[]? _ids;
 
-    private Examples(Func<int, IEnumerable<(string[] Names, Tensor[] Tensors, bool Owned)>> read, Func<long[]> defaultIds)
+    private Examples(
+        Func<int, IEnumerable<(string[] Names, Tensor[] Tensors, bool Owned)>> read, Func<long[]> defaultIds, (string[], Tensor[])? whole = null)
     {
         _read = read;
         _defaultIds = defaultIds;
+        _whole = whole;
     }
 
     /// <summary>
@@ -61,7 +64,7 @@ public sealed record Examples
         var names = tensors.Select(t => t.Name).ToArray();
         var values = tensors.Select(t => t.Tensor).ToArray();
         var count = CheckTensors(names, values);
-        return new Examples(size => Slices(names, values, count, size), () => Positions(count));
+        return new Examples(size => Slices(names, values, count, size), () => Positions(count), (names, values));
     }
 
     /// <summary>Examples from tensors whose first dimension runs over the examples.</summary>
@@ -168,6 +171,46 @@ public sealed record Examples
         }
     }
 
+    /// <summary>
+    /// Batches without end, for stochastic solvers: passes over all examples, each in an order of its own that follows from
+    /// the seed. A loader gives its own batches in its own order. A batch's tensors are valid until the next is asked for.
+    /// </summary>
+    /// <param name="seed">Of the orders.</param>
+    /// <param name="size">Examples per batch; at least all of them gives all in order.</param>
+    internal IEnumerable<ExampleBatch> EndlessBatches(long seed, int size)
+    {
+        for (var pass = 0L; ; pass++)
+        {
+            if (_whole is null || size >= Count)
+            {
+                foreach (var batch in _whole is null ? Batches() : (this with { BatchSize = Count }).Batches())
+                {
+                    yield return batch;
+                }
+
+                continue;
+            }
+
+            var key = LabelSampler.Mix((ulong)seed) ^ (ulong)pass;
+            var order = Enumerable.Range(0, Count).OrderBy(i => LabelSampler.Mix(LabelSampler.Mix(key) ^ (ulong)i)).ToArray();
+            for (var start = 0; start + size <= order.Length; start += size)
+            {
+                var (tensors, ids) = Gather(_whole.Value.Tensors, (long[])Ids, order.AsSpan(start, size));
+                try
+                {
+                    yield return new ExampleBatch(_whole.Value.Names, tensors, ids);
+                }
+                finally
+                {
+                    foreach (var tensor in tensors)
+                    {
+                        tensor.Dispose();
+                    }
+                }
+            }
+        }
+    }
+
     /// <summary>What is wrong with these examples as a whole, for one report with everything else.</summary>
     internal IEnumerable<string> Problems(string role)
     {
@@ -268,6 +311,18 @@ public sealed record Examples
                 yield return ([.. batch.Names], batch.PickDetached(positions), true);
             }
         }
+    }
+
+    private static (Tensor[] Tensors, long[] Ids) Gather(Tensor[] tensors, long[] ids, ReadOnlySpan<int> positions)
+    {
+        using var scope = NewDisposeScope();
+        var (index, chosen) = (new long[positions.Length], new long[positions.Length]);
+        for (var i = 0; i < positions.Length; i++)
+        {
+            (index[i], chosen[i]) = (positions[i], ids[positions[i]]);
+        }
+
+        return ([.. tensors.Select(t => t.index_select(0, tensor(index, device: t.device)).DetachFromDisposeScope())], chosen);
     }
 
     /// <summary>The data set's indices in the order that the loader's sampler draws them, at every pass alike.</summary>

@@ -51,13 +51,15 @@ public sealed class LabelSampler
         ArgumentNullException.ThrowIfNull(mean);
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
-        var radius = (-2 * (1 - Uniform(mean.shape, mean)).log()).sqrt();
-        var angle = 2 * Math.PI * Uniform(mean.shape, mean);
-        return (mean.detach() + (radius * angle.cos() * standardDeviation)).MoveToOuterDisposeScope();
+        // In float64: a number just below one would round to one in float32, and its logarithm be infinite.
+        var radius = (-2 * (1 - Uniform(mean.shape, mean, ScalarType.Float64)).log()).sqrt();
+        var angle = 2 * Math.PI * Uniform(mean.shape, mean, ScalarType.Float64);
+        var deviation = (radius * angle.cos() * standardDeviation).to_type(mean.dtype);
+        return (mean.detach() + deviation).MoveToOuterDisposeScope();
     }
 
-    /// <summary>Numbers in [0, 1) of that shape, of the dtype and device of a tensor; the first dimension runs over the examples.</summary>
-    private Tensor Uniform(long[] shape, Tensor like)
+    /// <summary>Numbers in [0, 1) of that shape, on the device of a tensor and of its dtype unless given; the first dimension runs over the examples.</summary>
+    private Tensor Uniform(long[] shape, Tensor like, ScalarType? dtype = null)
     {
         if (shape.Length == 0 || shape[0] != _ids.Count)
         {
@@ -77,7 +79,7 @@ public sealed class LabelSampler
             }
         }
 
-        return tensor(values, dtype: like.dtype, device: like.device).reshape(shape);
+        return tensor(values, dtype: dtype ?? like.dtype, device: like.device).reshape(shape);
     }
 
     /// <summary>SplitMix64's finaliser: every input bit reaches every output bit.</summary>

@@ -10,7 +10,7 @@ internal static class WorkloadCatalog
     {
         ["mlp"] = (new WorkloadSize(5000, 500), 5000, MlpWorkload.Create),
         ["cnn"] = (new WorkloadSize(2000, 200), 2000, CnnWorkload.Create),
-        ["decoder"] = (new WorkloadSize(1000, 50), 200, DecoderWorkload.Create),
+        ["decoder"] = (new WorkloadSize(1000, 50), 100, DecoderWorkload.Create),
     };
 
     public static IReadOnlyList<string> Names => [.. Known.Keys];

@@ -63,6 +63,7 @@ internal abstract class CurvatureProduct(GradientSession session, ParameterVecto
         {
             using var scope = NewDisposeScope();
             using var grad = enable_grad();
+            using var managed = session.WithManagedAttention();
             var values = layout.Values();
             using var unfrozen = new Unfrozen(values);
             Probe(batch.Pick([0]), values, Vector());
@@ -127,6 +128,7 @@ internal abstract class CurvatureProduct(GradientSession session, ParameterVecto
         token.ThrowIfCancellationRequested();
         using var scope = NewDisposeScope();
         using var grad = enable_grad();
+        using var managed = session.WithManagedAttention();
         var values = layout.Values();
         using var unfrozen = new Unfrozen(values);
         if (Linearize(batch, values) is not { } multiply)

@@ -11,17 +11,24 @@ namespace Influence.Curvature;
 /// <remarks>It keeps references to the training examples, which stay the caller's: keep them until the last use.</remarks>
 public abstract class CurvatureSolver : Preconditioner
 {
-    private readonly Examples _train;
     private readonly CurvatureMatrix _matrix;
     private double? _meanEigenvalue;
+    private double? _largestEigenvalue;
 
     private protected CurvatureSolver(CurvatureInfo info, Examples train, CurvatureMatrix matrix)
-        : base(info) => (_train, _matrix) = (train, matrix);
+        : base(info) => (Train, _matrix) = (train, matrix);
+
+    /// <summary>The training examples of the fit.</summary>
+    private protected Examples Train { get; }
 
     /// <inheritdoc/>
     protected override void Dispose(bool disposing)
     {
     }
+
+    /// <summary>The largest eigenvalue in magnitude, found at the first use.</summary>
+    private protected double LargestEigenvalue(DampedCurvature system) =>
+        _largestEigenvalue ??= PowerIteration.Of(v => system.Product.Over(Train, v, system.Token), system.Product.Layout, Info.Seed);
 
     /// <summary>What is to be solved, in a session on a model that has the weights of the fit.</summary>
     private protected DampedCurvature System(GradientSession session, Damping? damping, CancellationToken token)
@@ -31,10 +38,10 @@ public abstract class CurvatureSolver : Preconditioner
         var product = CurvatureProduct.Of(_matrix, session, new ParameterVector(session));
         if (damping.IsRelative)
         {
-            _meanEigenvalue ??= MeanEigenvalue.Of(_matrix, product, session, _train, Info.Seed, token);
+            _meanEigenvalue ??= MeanEigenvalue.Of(_matrix, product, session, Train, Info.Seed, token);
         }
 
-        return new DampedCurvature(product, _train, damping.For(_meanEigenvalue ?? 0), token);
+        return new DampedCurvature(product, Train, MeanEigenvalue.Damp(damping, _meanEigenvalue ?? 0, product.Name), token);
     }
 
     /// <summary>Checks the input, and that one product can be formed.</summary>

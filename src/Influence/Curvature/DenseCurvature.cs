@@ -89,7 +89,7 @@ public sealed class DenseCurvature : Preconditioner
     /// <param name="path">Ends in <c>.safetensors</c>. Written whole or not at all.</param>
     /// <exception cref="InfluenceException">Another ending, or the file cannot be written.</exception>
     public void Save(string path) =>
-        EigenFile.Save(path, Info, _parameters, ("matrix", Matrix), ("eigenvalues", _values), ("eigenvectors", _vectors));
+        EigenFile.Save(path, Info, _parameters, string.Empty, ("matrix", Matrix), ("eigenvalues", _values), ("eigenvectors", _vectors));
 
     /// <summary>Loads what <see cref="Save"/> wrote.</summary>
     /// <param name="path">The file.</param>
@@ -98,7 +98,7 @@ public sealed class DenseCurvature : Preconditioner
     /// <exception cref="InfluenceException">The file cannot be read, is cut off, or holds something else.</exception>
     public static DenseCurvature Load(string path, Device? device = null)
     {
-        var (info, parameters, tensors) = EigenFile.Load(path, Method, device, "matrix", "eigenvalues", "eigenvectors");
+        var (info, parameters, _, tensors) = EigenFile.Load(path, Method, device, "matrix", "eigenvalues", "eigenvectors");
         return new DenseCurvature(info, parameters, tensors[0], tensors[1], tensors[2]);
     }
 

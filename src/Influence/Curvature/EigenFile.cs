@@ -8,18 +8,20 @@ namespace Influence.Curvature;
 internal static class EigenFile
 {
     private const string PartsKey = "influence.curvature.parameters";
+    private const string ReportKey = "influence.curvature.report";
 
-    public static void Save(string path, CurvatureInfo info, IReadOnlyList<string> parameters, params (string Name, Tensor Value)[] tensors)
+    public static void Save(string path, CurvatureInfo info, IReadOnlyList<string> parameters, string report, params (string Name, Tensor Value)[] tensors)
     {
         ArgumentNullException.ThrowIfNull(path);
         Safetensors.CheckName(path);
         var metadata = info.ToStrings();
         metadata[PartsKey] = string.Join('\n', parameters);
+        metadata[ReportKey] = report;
         Safetensors.Save(path, tensors, metadata);
     }
 
     /// <summary>Reads the tensors of these names; the caller owns them.</summary>
-    public static (CurvatureInfo Info, IReadOnlyList<string> Parameters, Tensor[] Tensors) Load(string path, string method, Device? device, params string[] names)
+    public static (CurvatureInfo Info, IReadOnlyList<string> Parameters, string Report, Tensor[] Tensors) Load(string path, string method, Device? device, params string[] names)
     {
         ArgumentNullException.ThrowIfNull(path);
         using var scope = NewDisposeScope();
@@ -37,6 +39,6 @@ internal static class EigenFile
         }
 
         var kept = names.Select(name => (device is null ? tensors[name] : tensors[name].to(device)).alias().DetachFromDisposeScope()).ToArray();
-        return (info, parameters.Split('\n'), kept);
+        return (info, parameters.Split('\n'), metadata.GetValueOrDefault(ReportKey, string.Empty), kept);
     }
 }

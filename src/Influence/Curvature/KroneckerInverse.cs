@@ -132,11 +132,11 @@ internal sealed class KroneckerInverse(FactorBasis input, FactorBasis output, Te
 
     private FactoredGradients LowRank(FactoredGradients factors)
     {
-        // One position per term: (d * u_r)(a * v_r)'.
+        // A position for each term of each position: (d_t * u_r)(a_t * v_r)'. A later batch may have more than the planned one.
         using var scope = NewDisposeScope();
         var rotated = Rotated(factors);
-        var a = rotated.Activation * _lowRank!.Right.unsqueeze(0);                      // [B, R, I']
-        var d = rotated.OutputGradient * _lowRank.Left.unsqueeze(0);                    // [B, R, O]
+        var a = (rotated.Activation.unsqueeze(2) * _lowRank!.Right).flatten(1, 2);      // [B, T*R, I']
+        var d = (rotated.OutputGradient.unsqueeze(2) * _lowRank.Left).flatten(1, 2);    // [B, T*R, O]
         a.MoveToOuterDisposeScope();
         return new FactoredGradients(a.alias, d.MoveToOuterDisposeScope(), a.shape[2], weight: true, bias: false);
     }

@@ -169,20 +169,25 @@ internal sealed class LayerwiseFit : IDisposable
     /// <summary>One overflowed gradient would poison a whole covariance.</summary>
     private static void CheckFinite(BatchGradients batch)
     {
-        foreach (var block in batch.Blocks)
+        foreach (var block in batch.Blocks.OfType<BlockGradients>())
         {
-            var d = block switch
+            // What has no factors is written out for its diagonal anyway, and kept until then.
+            var written = block is FactoredGradients or TokenGradients or GroupedGradients ? [] : block.Dense();
+            using var scope = NewDisposeScope();
+            Tensor[] values = block switch
             {
-                FactoredGradients f => f.OutputGradient,
-                TokenGradients t => t.OutputGradient,
-                _ => null,
+                FactoredGradients f => [f.OutputGradient],
+                TokenGradients t => [t.OutputGradient],
+                GroupedGradients g => [g.Factors().OutputGradient],
+                _ => written,
             };
-            if (d is null || (d * 0).sum().eq(0).item<bool>())
+            if (values.All(v => (v * 0).sum().eq(0).item<bool>()))
             {
                 continue;
             }
 
-            var finite = d.isfinite().flatten(1).all(1).to_type(ScalarType.Int64).cpu().data<long>().ToArray();
+            var finite = values.Select(v => v.isfinite().flatten(1).all(1)).Aggregate((a, b) => a.logical_and(b))
+                .to_type(ScalarType.Int64).cpu().data<long>().ToArray();                // [B]
             var bad = batch.Ids.Where((_, i) => finite[i] == 0).ToArray();
             throw new InfluenceException(
                 $"The gradients of the training examples with ids {InfluenceException.List(bad)} are NaN or too large for {batch.Dtype}, though the losses are finite. " +

@@ -22,16 +22,27 @@ internal sealed class LayerwiseInverse : Inverse
 
         _tolerance = tolerance;
         _blocks = new BlockInverse?[blocks.Count];
+        var least = LeastCurvature(blocks, session.Dtype);
         for (var k = 0; k < blocks.Count; k++)
         {
             // A block without curvature (a dead layer) has no scale of its own: it adds nothing, and the fit has said so.
-            if (blocks[k] is { } block && block.MeanEigenvalue is > 0 and var mean)
+            if (blocks[k] is { } block && block.MeanEigenvalue is var mean && mean > least)
             {
                 var own = damping.For(mean);
                 _blocks[k] = block.Invert(own);
                 _dampings.Add((block.Name, own));
             }
         }
+    }
+
+    /// <summary>
+    /// The mean eigenvalue up to which a block's gradients are rounding, not signal: those of a key projection's bias, for
+    /// instance, are zero but for it. A damping relative to such a mean would blow them up to the size of the others' scores.
+    /// </summary>
+    public static double LeastCurvature(IReadOnlyList<BlockCurvature?> blocks, ScalarType dtype)
+    {
+        var rounding = dtype == ScalarType.Float64 ? Math.Pow(2, -53) : Math.Pow(2, -24);
+        return 16 * rounding * rounding * blocks.OfType<BlockCurvature>().Select(b => b.MeanEigenvalue).DefaultIfEmpty(0).Max();
     }
 
     public override IReadOnlyList<(string Block, double Damping)> Dampings => _dampings;

@@ -70,7 +70,8 @@ public abstract class LayerwisePreconditioner : Preconditioner, IDisplay
         CostModel.Of(session, train, options, kind).RefuseAbove(options.MemoryBudget);
         var blocks = LayerwiseFit.Run(session, train, options, kind, reporter);
         Log.Fitted(task.Logger, method, train.Count, reporter.Elapsed.TotalSeconds);
-        foreach (var (name, k) in session.BlockNames.Select((name, k) => (name, k)).Where(b => blocks[b.k] is null || blocks[b.k]!.MeanEigenvalue == 0))
+        var least = LayerwiseInverse.LeastCurvature(blocks, session.Dtype);
+        foreach (var (name, k) in session.BlockNames.Select((name, k) => (name, k)).Where(b => blocks[b.k] is null || blocks[b.k]!.MeanEigenvalue <= least))
         {
             Log.NoCurvature(task.Logger, name);
         }

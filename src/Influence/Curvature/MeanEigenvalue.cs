@@ -1,3 +1,4 @@
+using System.Globalization;
 using Influence.Gradients;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -20,13 +21,15 @@ internal static class MeanEigenvalue
         var trace = matrix == CurvatureMatrix.GaussNewton
             ? SampledNorms(session, train, seed, token)
             : Hutchinson(product, train, seed, token);
-        var mean = trace / product.Layout.Length;
-        return mean > 0
-            ? mean
-            : throw new InfluenceException(
-                $"The mean eigenvalue of the {product.Name} is about {mean:G3}, so a damping cannot be relative to it. Write Damping.Absolute(...)" +
-                (matrix == CurvatureMatrix.Hessian ? ", or ask for CurvatureMatrix.GaussNewton." : "."));
+        return trace / product.Layout.Length;
     }
+
+    /// <summary>The absolute damping where the mean eigenvalue is an estimate; refuses a relative one where that is not positive.</summary>
+    public static double Damp(Damping damping, double mean, string matrix) => !damping.IsRelative || mean > 0
+        ? damping.For(mean)
+        : throw new InfluenceException(string.Create(
+            CultureInfo.InvariantCulture,
+            $"The mean eigenvalue of the {matrix} is about {mean:G3}, so a damping cannot be relative to it. Write Damping.Absolute(...), or ask for CurvatureMatrix.GaussNewton."));
 
     private static double SampledNorms(GradientSession session, Examples train, long seed, CancellationToken token)
     {

@@ -24,9 +24,7 @@ internal sealed class ParameterVector
         _slices = [.. parts.Select(part => (position[part.Parameter.Storage], part.Start, part.Count))];
         (Dtype, Device) = (session.Dtype, session.Device);
         Length = _slices.Sum(slice => slice.Count);
-        Names = [.. parts.Select(part => part.Count == part.Parameter.Count
-            ? part.Parameter.Name
-            : $"{part.Parameter.Name}[{part.Start}..{part.Start + part.Count}]")];
+        Parts = parts;
     }
 
     /// <summary>The number of elements, P.</summary>
@@ -36,8 +34,11 @@ internal sealed class ParameterVector
 
     public Device Device { get; }
 
+    /// <summary>The runs of parameters, in order.</summary>
+    public IReadOnlyList<ParameterPart> Parts { get; }
+
     /// <summary>What each part is, in order.</summary>
-    public IReadOnlyList<string> Names { get; }
+    public IReadOnlyList<string> Names => [.. Parts.Select(part => part.Name)];
 
     /// <summary>The parameters as they are in the model now, each once; the caller keeps them while it differentiates.</summary>
     public Parameter[] Values() => [.. _parameters.Select(p => p.Value)];

@@ -15,6 +15,7 @@ internal sealed class JoinedBatches : IDisposable
     private readonly DisposeScope _owned = NewDisposeScope();
     private readonly List<List<(Tensor Activation, Tensor OutputGradient)>> _factors = [];
     private readonly List<long> _ids = [];
+    private readonly List<int> _sharing = [];
     private BatchGradients? _first;
 
     public int Count => _ids.Count;
@@ -22,9 +23,9 @@ internal sealed class JoinedBatches : IDisposable
     /// <summary>The numbers that one waiting example takes.</summary>
     public double NumbersPerExample => _factors.Sum(block => (double)block[0].Activation.shape[2] + block[0].OutputGradient.shape[2]);
 
-    /// <summary>Whether every block of the batch is a pair of factors with one position.</summary>
+    /// <summary>Whether every block of the batch is a pair of factors with one position, which counts.</summary>
     public static bool Takes(BatchGradients batch) =>
-        batch.Blocks.All(block => block is FactoredGradients { Weight: true, Positions: 1 });
+        batch.Blocks.All(block => block is FactoredGradients { Weight: true, Positions: 1, Mask: null });
 
     /// <summary>Copies a batch's factors; the batch may be disposed then.</summary>
     public void Add(BatchGradients batch)
@@ -42,6 +43,15 @@ internal sealed class JoinedBatches : IDisposable
             }
 
             _factors[k].Add(factors);
+            var sharing = FirstWithInputOf(k, batch);
+            if (_sharing.Count == k)
+            {
+                _sharing.Add(sharing);
+            }
+            else if (_sharing[k] != sharing)
+            {
+                _sharing[k] = k;
+            }
         }
 
         _ids.AddRange(batch.Ids);
@@ -72,14 +82,26 @@ internal sealed class JoinedBatches : IDisposable
             var activation = cat([.. _factors[k].Select(f => f.Activation)], 0);
             var outputGradient = cat([.. _factors[k].Select(f => f.OutputGradient)], 0);
             var bias = ((FactoredGradients)_first!.Blocks[k]!).Bias;
-            blocks.Add(new FactoredGradients(activation.alias, outputGradient, activation.shape[2], weight: true, bias));
+            blocks.Add(new FactoredGradients(activation.alias, outputGradient, activation.shape[2], weight: true, bias)
+            {
+                InputKey = $"joined {_sharing[k]}",
+            });
         }
 
         var joined = new BatchGradients(scope, [.. _ids], _first!.Dtype, _first.Device) { Blocks = blocks };
         _owned.DisposeEverything();
         _factors.Clear();
         _ids.Clear();
+        _sharing.Clear();
         _first = null;
         return joined;
+    }
+
+    /// <summary>The first block of a batch that saw the same input; the block itself where none did, or where that is not known.</summary>
+    private static int FirstWithInputOf(int block, BatchGradients batch)
+    {
+        var key = ((FactoredGradients)batch.Blocks[block]!).InputKey;
+        var first = key is null ? -1 : batch.Blocks.ToList().FindIndex(b => ((FactoredGradients)b!).InputKey == key);
+        return first < 0 ? block : first;
     }
 }

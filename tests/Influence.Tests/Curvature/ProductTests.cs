@@ -27,11 +27,11 @@ public class ProductTests
         var train = Examples.FromTensors(inputs) with { BatchSize = 2 };
         Tensor product;
         Tensor vectors;
-        IReadOnlyList<string> names;
+        IReadOnlyList<ParameterPart> parts;
         using (var session = GradientSession.Open(made.Task(), train, null))
         {
             var layout = new ParameterVector(session);
-            names = layout.Names;
+            parts = layout.Parts;
             vectors = randn([2, layout.Length], dtype: float64);
             if (made.Name == "embedding with padding index")
             {
@@ -45,7 +45,7 @@ public class ProductTests
         for (var k = 0; k < 2; k++)
         {
             // A shorter step where it would cross the kinks of a ReLU.
-            var expected = CurvatureOracle.HessianTimes(made, inputs, names, vectors[k], made.Name == "cnn with batch norm" ? 1e-8 : CurvatureOracle.Step);
+            var expected = CurvatureOracle.HessianTimes(made, inputs, parts, vectors[k], made.Name == "cnn with batch norm" ? 1e-8 : CurvatureOracle.Step);
 
             // The differences themselves are good to 1e-8 or so of the product.
             Assert.True((product[k] - expected).norm().item<double>() <= 1e-6 * (expected.norm().item<double>() + 1e-6), $"{made.Name} {(product[k] - expected).norm().item<double>()} of {expected.norm().item<double>()}");
@@ -60,8 +60,8 @@ public class ProductTests
         using var scope = NewDisposeScope();
         var made = SmallModels.Make(name);
         var inputs = made.Inputs(6);
-        using var dense = Fit(made, inputs, CurvatureMatrix.GaussNewton, batchSize: 4, out var names);
-        var expected = CurvatureOracle.GaussNewton(made, ((Composite)made.Model).call(inputs[0]), names, z =>
+        using var dense = Fit(made, inputs, CurvatureMatrix.GaussNewton, batchSize: 4, out var parts);
+        var expected = CurvatureOracle.GaussNewton(made, ((Composite)made.Model).call(inputs[0]), parts, z =>
         {
             var p = z.softmax(0);
             return diag(p) - outer(p, p);
@@ -77,8 +77,8 @@ public class ProductTests
         using var scope = NewDisposeScope();
         var made = SmallModels.Make("regression");
         var inputs = made.Inputs(6);
-        using var dense = Fit(made, inputs, CurvatureMatrix.GaussNewton, batchSize: 128, out var names);
-        var expected = CurvatureOracle.GaussNewton(made, ((Composite)made.Model).call(inputs[0]), names, _ => 2 * eye(2, dtype: float64));
+        using var dense = Fit(made, inputs, CurvatureMatrix.GaussNewton, batchSize: 128, out var parts);
+        var expected = CurvatureOracle.GaussNewton(made, ((Composite)made.Model).call(inputs[0]), parts, _ => 2 * eye(2, dtype: float64));
         Assert.True(SingleExampleLoop.RelativeError(dense.Matrix, expected) < 1e-12);
     }
 
@@ -99,10 +99,10 @@ public class ProductTests
             },
             n => [randn([n, 4], dtype: float64), randint(0, 3, [n])]);
         var inputs = made.Inputs(6);
-        using var gaussNewton = Fit(made, inputs, CurvatureMatrix.GaussNewton, 128, out var names);
+        using var gaussNewton = Fit(made, inputs, CurvatureMatrix.GaussNewton, 128, out var parts);
         using var hessian = Fit(made, inputs, CurvatureMatrix.Hessian, 128, out _);
         Assert.True(SingleExampleLoop.RelativeError(gaussNewton.Matrix, hessian.Matrix) < 1e-12);
-        Assert.True(SingleExampleLoop.RelativeError(hessian.Matrix, CurvatureOracle.Hessian(made, inputs, names)) < 1e-7);
+        Assert.True(SingleExampleLoop.RelativeError(hessian.Matrix, CurvatureOracle.Hessian(made, inputs, parts)) < 1e-7);
     }
 
     /// <summary>A masked position has no gradient, whatever its output: it adds nothing to the curvature either.</summary>
@@ -119,12 +119,12 @@ public class ProductTests
         Assert.All(none.Eigenvalues, value => Assert.Equal(0, value, 1e-14));
     }
 
-    private static DenseCurvature Fit(ModelCase made, Tensor[] inputs, CurvatureMatrix matrix, int batchSize, out IReadOnlyList<string> names)
+    private static DenseCurvature Fit(ModelCase made, Tensor[] inputs, CurvatureMatrix matrix, int batchSize, out IReadOnlyList<ParameterPart> parts)
     {
         var train = Examples.FromTensors(inputs) with { BatchSize = batchSize };
         using (var session = GradientSession.Open(made.Task(), train, null))
         {
-            names = new ParameterVector(session).Names;
+            parts = new ParameterVector(session).Parts;
         }
 
         return DenseCurvature.Fit(made.Task(), train, new DenseOptions { Matrix = matrix });

@@ -19,10 +19,10 @@ public class SolverTests
     public void DenseHessianIsTheHessian(string name)
     {
         using var scope = NewDisposeScope();
-        var (made, train, queries, names) = Data(name);
-        var hessian = CurvatureOracle.Hessian(made, train, names);
+        var (made, train, queries, parts) = Data(name);
+        var hessian = CurvatureOracle.Hessian(made, train, parts);
         var damping = Damping.Absolute(1 - Math.Min(0, linalg.eigvalsh(hessian)[0].item<double>()));
-        var expected = Scores(hessian, damping.Value, made, train, queries, names);
+        var expected = Scores(hessian, damping.Value, made, train, queries, parts);
 
         using var dense = DenseCurvature.Fit(made.Task(), Examples.FromTensors(train), new DenseOptions { Matrix = CurvatureMatrix.Hessian, Damping = damping });
         using var scores = new InfluenceFunction(dense).Score(made.Task(), Examples.FromTensors(train), Examples.FromTensors(queries));
@@ -123,17 +123,17 @@ public class SolverTests
         Assert.Contains("GaussNewton", stopped.Message, StringComparison.Ordinal);
     }
 
-    internal static (ModelCase Made, Tensor[] Train, Tensor[] Queries, IReadOnlyList<string> Names) Data(string name)
+    internal static (ModelCase Made, Tensor[] Train, Tensor[] Queries, IReadOnlyList<ParameterPart> Parts) Data(string name)
     {
         var made = SmallModels.Make(name);
         var (train, queries) = (made.Inputs(7), made.Inputs(3));
         using var session = GradientSession.Open(made.Task(), Examples.FromTensors(train), null);
-        return (made, train, queries, new ParameterVector(session).Names);
+        return (made, train, queries, new ParameterVector(session).Parts);
     }
 
-    internal static Tensor Scores(Tensor matrix, double damping, ModelCase made, Tensor[] train, Tensor[] queries, IReadOnlyList<string> names)
+    internal static Tensor Scores(Tensor matrix, double damping, ModelCase made, Tensor[] train, Tensor[] queries, IReadOnlyList<ParameterPart> parts)
     {
         var damped = matrix + (damping * eye(matrix.shape[0], dtype: float64));
-        return CurvatureOracle.Gradients(made, queries, names).mm(linalg.solve(damped, CurvatureOracle.Gradients(made, train, names).t()));
+        return CurvatureOracle.Gradients(made, queries, parts).mm(linalg.solve(damped, CurvatureOracle.Gradients(made, train, parts).t()));
     }
 }

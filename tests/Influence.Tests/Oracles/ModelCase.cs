@@ -56,6 +56,7 @@ public static class Cases
         "linear", "linear without bias", "linear over positions", "linear over two position axes", "mlp", "conv2d", "conv2d strided",
         "conv2d dilated", "conv2d grouped", "conv2d depthwise", "conv2d same padding even kernel", "conv2d 1x1", "conv2d rectangular", "conv1d", "conv1d grouped",
         "embedding", "embedding with padding index", "layer norm", "layer norm over two dimensions", "group norm", "batch norm eval",
+        "attention causal", "attention grouped-query rotary padded",
         "tied linear twice", "tied embedding and head", "layer called twice", "position table", "sequence first", "merged rows",
         "in-place activation", "raw parameter", "weight also used outside", "frozen weight", "frozen bias", "cnn with batch norm", "recurrent",
         .. NativeAttentionCases.Names,
@@ -202,6 +203,10 @@ public static class Cases
                     return new ModelCase(name, features, t => Losses.CrossEntropy(features.call(t[0]), t[1]), n => [randn([n, 1, 8, 8], dtype: float64), randint(0, 3, [n])]);
                 }
 
+            case "attention causal":
+                return AttentionCases.Causal().Case();
+            case "attention grouped-query rotary padded":
+                return AttentionCases.GroupedQuery().Case();
             case "recurrent":
                 {
                     var (input, hidden, head) = (nn.Linear(3, 4, dtype: float64), nn.Linear(4, 4, dtype: float64), nn.Linear(4, 2, dtype: float64));

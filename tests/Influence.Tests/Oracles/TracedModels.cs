@@ -27,6 +27,8 @@ internal sealed record TracedModel(string Name, LayerTrace Trace, Composite Mode
         Layers = layers ?? LayerSelection.All,
     };
 
+    public ModelCase Case() => new(Name, Model, Loss, Inputs);
+
     /// <summary>The examples of a batch one by one.</summary>
     public static List<Tensor[]> One(Tensor[] inputs) =>
         [.. Enumerable.Range(0, (int)inputs[0].shape[0]).Select(i => inputs.Select(t => t.narrow(0, i, 1)).ToArray())];
