@@ -32,7 +32,8 @@ internal sealed record Report
             .Heading($"The domain of the top {Attribution.Counted} proponents")
             .Paragraph(
                 "How many of the strongest proponents are of the query's own domain. Chance is that domain's share of the " +
-                "training passages.")
+                "training passages. A passage that the model wrote counts as its prompt's, even where the model drifts off into " +
+                "another domain: there the proponents may well be right and the count low.")
             .Html(BarFigure.Draw(Shares));
         page.Heading("The proponents, byte by byte")
             .Paragraph(
