@@ -16,10 +16,7 @@ internal static class BarFigure
 
     public static string Draw(DomainShares shares)
     {
-        var rows = Enumerable.Range(0, shares.Queries.Count)
-            .Select(query => (Label: shares.Label(query), Own: Each(method => shares.Own(method, query)), Chance: shares.Chance(query)))
-            .Append((Label: "Mean", Own: Each(shares.MeanOwn), Chance: shares.MeanChance))
-            .ToList();
+        var rows = shares.Rows().ToList();
         var rowHeight = (shares.Methods.Count * Thickness) + Gap;
         var svg = new StringBuilder();
         var height = Top + (rows.Count * rowHeight);
@@ -49,8 +46,6 @@ internal static class BarFigure
         }
 
         return svg.Append("</svg>").ToString();
-
-        List<double> Each(Func<int, double> share) => [.. shares.Methods.Select((_, method) => share(method))];
     }
 
     private static void Legend(StringBuilder svg, IReadOnlyList<string> methods)

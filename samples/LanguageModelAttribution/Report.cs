@@ -32,14 +32,19 @@ internal sealed record Report
             .Heading($"The domain of the top {Attribution.Counted} proponents")
             .Paragraph(
                 "How many of the strongest proponents are of the query's own domain. Chance is that domain's share of the " +
-                "training passages.")
+                "training passages. A passage that the model wrote counts as its prompt's, even where the model drifts off into " +
+                "another domain: there the proponents may well be right and the count low.")
             .Html(BarFigure.Draw(Shares));
         page.Heading("The proponents, byte by byte")
             .Paragraph(
                 "A colour behind a character says what learning to predict it did for the query: blue made the query likelier, red " +
                 "less likely, the strongest character of a passage in full colour. \"By hidden position\" splits the same score by " +
                 "where in the passage the model's hidden states stood. TracIn's colours are those of its last checkpoint. Faint text " +
-                "at the beginning of a query is the prompt, which is not explained.");
+                "at the beginning of a query is the prompt, which is not explained.")
+            .Paragraph(
+                "Scores of the two methods have different units. TracIn's formula is that of plain SGD, and this model was trained " +
+                "with AdamW. EK-FAC's score over the number of training passages stands for the rise of the query's loss without " +
+                "the passage; on a model stopped as early as this one, read it as a ranking.");
         foreach (var (index, query) in Queries.Index())
         {
             page.Heading(Shares.Label(index))
