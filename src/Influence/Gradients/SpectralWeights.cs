@@ -10,13 +10,16 @@ namespace Influence.Gradients;
 /// </summary>
 /// <remarks>
 /// The error of a pair is bounded by Cauchy and Schwarz: |error| at most sqrt(r(q) r(z)) sqrt(s(q,q) s(z,z)) with r(x) = sum of
-/// |W~ - W| x^2 over sum of W x^2. Bands are cut so that r is at most half the tolerance on average over the fit's examples, and r is
+/// |W~ - W| x^2 over sum of W x^2. Bands are cut so that r is within the tolerance on average over the fit's examples, and r is
 /// checked for each example that is scored: where it is too large, the exact weights are used.
 /// </remarks>
 internal sealed class SpectralWeights : IDisposable
 {
     /// <summary>Narrow enough that the rows of a band have similar eigenvalues, wide enough that ghost products are few.</summary>
-    private const long BandRows = 16;
+    private const long BandRows = 8;
+
+    /// <summary>The mean of r over the fit's examples, in tolerances: low enough that few single examples exceed one tolerance.</summary>
+    private const double MeanShare = 0.6;
 
     private SpectralWeights(Tensor weights, IReadOnlyList<Band> bands, Tensor? error, double tolerance)
     {
@@ -37,7 +40,7 @@ internal sealed class SpectralWeights : IDisposable
     public static SpectralWeights Exact(Tensor weights) =>
         new(weights, [.. Cut(weights.shape[0]).Select(b => new Band(b.Row, b.Rows, 0, null))], null, 0);
 
-    /// <summary>Bands within a tolerance; the exact ones where that saves less than a third.</summary>
+    /// <summary>Bands within a tolerance; the exact ones where that saves less than a quarter.</summary>
     /// <param name="weights">W.</param>
     /// <param name="energy">The mean of x^2 over examples, <c>[O, I]</c>: the eigenvalues. Rows and columns ascend.</param>
     /// <param name="tolerance">The relative error.</param>
@@ -57,9 +60,9 @@ internal sealed class SpectralWeights : IDisposable
         }
 
         var total = (weights.to_type(ScalarType.Float64) * energy.to_type(ScalarType.Float64)).sum().item<double>();
-        var own = Columns(errors, 0.5 * tolerance * total);
+        var own = Columns(errors, MeanShare * tolerance * total);
         var saved = cut.Zip(own, (band, first) => (double)(first * (band.Rows - 1))).Sum() / (weights.shape[0] * columns);
-        if (saved < 1.0 / 3)
+        if (saved < 0.25)
         {
             return Exact(weights);
         }
