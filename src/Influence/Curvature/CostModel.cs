@@ -13,44 +13,75 @@ internal static class CostModel
 
     public static CurvatureCost Of(GradientSession session, Examples train, CurvatureOptions options, CurvatureKind kind)
     {
-        var element = session.Dtype == ScalarType.Float64 ? 8.0 : 4.0;
+        var element = session.Dtype == ScalarType.Float64 ? 8 : 4;
         var (kept, sums, work, largest) = (0.0, 0.0, 0.0, 0.0);
         foreach (var first in train.Batches().Take(1))
         {
             using var scope = NewDisposeScope();
             using var sample = session.Capture(first.Pick([0]), LossKind.Training);
+            var inputs = new HashSet<(string, bool)>();
             for (var k = 0; k < sample.Blocks.Count; k++)
             {
                 var size = session.Parts[k].Sum(p => (double)p.Count);
-                if (sample.Blocks[k] is FactoredGradients { Weight: true } f && kind != CurvatureKind.Diagonal)
+                var (measured, kronecker) = (kind == CurvatureKind.Ekfac, kind != CurvatureKind.Diagonal);
+                switch (sample.Blocks[k])
                 {
-                    var (i, o, t) = (f.Inputs + (f.Bias ? 1.0 : 0.0), (double)f.Outputs, (double)f.Positions);
-                    var (squaresI, squaresO) = (Blocks(i, 2), Blocks(o, 2));
-                    kept += (squaresI + squaresO + (kind == CurvatureKind.Ekfac ? size : 0)) * element;
-                    sums += (squaresI + squaresO + (kind == CurvatureKind.Ekfac ? size : 0)) * 8;
-                    work += (train.Count * t * (squaresI + squaresO)) + (Decomposition * (Blocks(i, 3) + Blocks(o, 3)));
-                    if (kind == CurvatureKind.Ekfac)
-                    {
-                        work += train.Count * (t == 1 ? squaresI + squaresO + size : (Math.Min(t * (squaresI + squaresO), size * (i + o)) + (t * size)));
-                        largest = Math.Max(largest, t == 1 ? i + o : first.Count * size * element * 2);
-                    }
+                    case FactoredGradients { Weight: true } f when kronecker:
+                        {
+                            var shared = f.InputKey is { } key && !inputs.Add((key, f.Bias));
+                            long[] a = shared ? [] : FactorLayout.Sizes(f.Inputs + (f.Bias ? 1 : 0), options.MaximumFactorSize);
+                            var splits = options.OutputSplits.GetValueOrDefault(session.Parts[k][0].Parameter.Name);
+                            long[] g = FactorLayout.Sizes(splits ?? [f.Outputs], options.MaximumFactorSize);
+                            Count(a, g, f.Positions, f.Inputs + f.Outputs, measured ? size : 0);
+                            break;
+                        }
 
-                    // One decomposition at a time, in float64, with its workspace.
-                    largest = Math.Max(largest, 4 * 8 * Math.Max(Blocks(i, 2), Blocks(o, 2)));
+                    case GroupedGradients grouped when kronecker:
+                        {
+                            var (a, d) = grouped.Factors();                             // [1, g, T, n]
+                            var groups = (int)a.shape[1];
+                            Count(Repeat(a), Repeat(d), a.shape[2], a.shape[3] + d.shape[3], size);
+
+                            // The eigenvalues of each group's covariances are not kept.
+                            kept -= 8 * groups * (a.shape[3] + d.shape[3]);
+                            long[] Repeat(Tensor factor) => [.. Enumerable.Repeat(factor.shape[3], groups)];
+                            break;
+                        }
+
+                    case TokenGradients t:
+                        Count([], kronecker ? FactorLayout.Sizes(t.Width, options.MaximumFactorSize) : [], t.Tokens.shape[1], t.Width, size);
+                        kept += kronecker ? 0 : 8 * t.Width;
+                        sums += 8 * t.Vocabulary;
+                        work += train.Count * (double)t.Tokens.shape[1] * t.Width;
+                        break;
+                    default:
+                        kept += size * element;
+                        sums += size * 8;
+                        work += train.Count * size;
+                        break;
                 }
-                else
+            }
+
+            // One layer: diagonal blocks of two covariances, with their eigenvalues, and what is measured along their vectors.
+            void Count(long[] a, long[] g, double positions, double width, double eigenvalues)
+            {
+                var squares = a.Concat(g).Sum(n => (double)n * n);
+                kept += ((squares + eigenvalues) * element) + (8.0 * (a.Sum() + g.Sum()));
+                sums += (squares + eigenvalues) * 8;
+                work += (train.Count * positions * squares) + (Decomposition * a.Concat(g).Sum(n => Math.Pow(n, 3)));
+                if (kind == CurvatureKind.Ekfac)
                 {
-                    kept += size * element;
-                    sums += size * 8;
-                    work += train.Count * size;
+                    work += train.Count * (positions == 1 ? squares + eigenvalues : Math.Min(positions * squares, eigenvalues * width) + (positions * eigenvalues));
+                    largest = Math.Max(largest, positions == 1 ? width : first.Count * eigenvalues * element * 2);
                 }
+
+                // One decomposition at a time, in float64, with its workspace.
+                largest = Math.Max(largest, 4 * 8 * a.Concat(g).Select(n => (double)n * n).DefaultIfEmpty().Max());
             }
         }
 
         var passes = kind == CurvatureKind.Ekfac ? 2 : 1;
         return new CurvatureCost((long)kept, (long)(kept + sums + largest), work, passes, TimeSpan.Zero);
-
-        double Blocks(double size, int power) => FactorLayout.Sizes((long)size, options.MaximumFactorSize).Sum(s => Math.Pow(s, power));
     }
 
     /// <summary>The same with a time: the passes by one measured batch, the arithmetic by one measured product.</summary>
