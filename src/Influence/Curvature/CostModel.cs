@@ -72,7 +72,7 @@ internal static class CostModel
                 if (kind == CurvatureKind.Ekfac)
                 {
                     work += train.Count * (positions == 1 ? squares + eigenvalues : Math.Min(positions * squares, eigenvalues * width) + (positions * eigenvalues));
-                    largest = Math.Max(largest, positions == 1 ? width : first.Count * eigenvalues * element * 2);
+                    largest = Math.Max(largest, positions == 1 ? width : Math.Min(first.Count * eigenvalues, Math.Max(KroneckerFit.NumbersAtOnce, eigenvalues)) * element * 4);
                 }
 
                 // One decomposition at a time, in float64, with its workspace.

@@ -106,6 +106,25 @@ public class ApproximationTests
         Assert.InRange(((approximate - expected).abs() / bound).max().item<double>(), 1e-14, tolerance);
     }
 
+    /// <summary>A batch whose gradients along the eigenvectors are too many to be written out at once is taken in parts.</summary>
+    [Fact]
+    public void ALargeBatchIsFittedInParts()
+    {
+        torch.random.manual_seed(4);
+        using var model = nn.Linear(300, 256, dtype: float64);
+        model.eval();
+        using var scope = NewDisposeScope();
+        var train = Examples.FromTensors(("x", randn([250, 2, 300], dtype: float64)), ("y", randn([250, 2, 256], dtype: float64)));
+        Assert.True(250L * 301 * 256 > KroneckerFit.NumbersAtOnce);
+        var task = new InfluenceTask(model) { TrainingLoss = b => Losses.SquaredError(model.call(b["x"]), b["y"]) };
+        using var whole = Ekfac.Fit(task, train with { BatchSize = 250 });
+        using var parts = Ekfac.Fit(task, train with { BatchSize = 50 });
+        Assert.Equal(parts.MeanEigenvalues[0].MeanEigenvalue, whole.MeanEigenvalues[0].MeanEigenvalue, 1e-9);
+        using var scores = new InfluenceFunction(whole) { Tolerance = 0 }.Score(task, train, train.Only([0, 1]));
+        using var expected = new InfluenceFunction(parts) { Tolerance = 0 }.Score(task, train, train.Only([0, 1]));
+        Assert.True(SingleExampleLoop.RelativeError(scores.Values, expected.Values) < 1e-9);
+    }
+
     /// <summary>1/(eigenvalue + damping) with eigenvalues that fall by powers, and measured ones that scatter around them.</summary>
     private static Tensor Weights(long rows, long columns, double noise)
     {
