@@ -28,7 +28,7 @@ internal sealed class LossTrace : IDisposable
     /// <summary>Every loss that was evaluated, in order.</summary>
     public IReadOnlyList<TracedLoss> Losses => _losses;
 
-    public void Add(Tensor outputs, Func<Tensor, Tensor> loss, Tensor value) => _losses.Add(new TracedLoss(outputs, loss, value));
+    public void Add(Tensor outputs, Func<Tensor, Tensor> loss, Tensor value, bool isLikelihood) => _losses.Add(new TracedLoss(outputs, loss, value, isLikelihood));
 
     public void Dispose() => s_current = _outer;
 }
@@ -37,4 +37,5 @@ internal sealed class LossTrace : IDisposable
 /// <param name="Outputs">The model's outputs as the loss was given them, with their graph.</param>
 /// <param name="Loss">From outputs of that shape to one loss per example, <c>[B]</c>, convex in the outputs.</param>
 /// <param name="Value">What it gave, with its graph: the delegate may go on and weigh it.</param>
-internal sealed record TracedLoss(Tensor Outputs, Func<Tensor, Tensor> Loss, Tensor Value);
+/// <param name="IsLikelihood">Whether it is minus the logarithm of the density that labels are drawn from, up to a constant: not so a mean over positions.</param>
+internal sealed record TracedLoss(Tensor Outputs, Func<Tensor, Tensor> Loss, Tensor Value, bool IsLikelihood);

@@ -37,7 +37,7 @@ public static class Losses
         var labels = LossTrace.Current?.Sampler?.Categorical(logits)
             ?? (counts is null ? targets : targets.masked_fill(counts.logical_not(), 0));
         CheckLabels(labels, logits.shape[^1]);
-        return Traced(logits, z => CrossEntropyOf(z, labels, counts, meanOverPositions));
+        return Traced(logits, z => CrossEntropyOf(z, labels, counts, meanOverPositions), isLikelihood: !meanOverPositions || logits.dim() == 2);
     }
 
     /// <summary>
@@ -113,10 +113,10 @@ public static class Losses
         Tensor Loss(Tensor z) => ReducePositions((z - y).square(), null, mean: false);
     }
 
-    private static Tensor Traced(Tensor outputs, Func<Tensor, Tensor> loss)
+    private static Tensor Traced(Tensor outputs, Func<Tensor, Tensor> loss, bool isLikelihood = true)
     {
         var value = loss(outputs);
-        LossTrace.Current?.Add(outputs, loss, value);
+        LossTrace.Current?.Add(outputs, loss, value, isLikelihood);
         return value;
     }
 

@@ -50,6 +50,12 @@ internal abstract class CurvatureProduct(GradientSession session, ParameterVecto
         return sum.div_(batch.Count);
     }
 
+    /// <summary>
+    /// Whether gradients with labels drawn from the model have this matrix as their mean outer product, on all of these
+    /// examples: their squared norms are then an estimate of its trace.
+    /// </summary>
+    public virtual bool IsFisher(Examples train, CancellationToken token) => false;
+
     /// <summary>Multiplies on the first example, so that what cannot work fails before anything else runs.</summary>
     public void Try(Examples train)
     {

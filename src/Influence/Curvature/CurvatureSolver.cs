@@ -38,7 +38,7 @@ public abstract class CurvatureSolver : Preconditioner
         var product = CurvatureProduct.Of(_matrix, session, new ParameterVector(session));
         if (damping.IsRelative)
         {
-            _meanEigenvalue ??= MeanEigenvalue.Of(_matrix, product, session, Train, Info.Seed, token);
+            _meanEigenvalue ??= MeanEigenvalue.Of(product, session, Train, Info.Seed, token);
         }
 
         return new DampedCurvature(product, Train, MeanEigenvalue.Damp(damping, _meanEigenvalue ?? 0, product.Name), token);

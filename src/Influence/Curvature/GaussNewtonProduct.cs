@@ -14,12 +14,35 @@ internal sealed class GaussNewtonProduct(GradientSession session, ParameterVecto
 {
     public override string Name => "Gauss-Newton matrix";
 
+    /// <summary>So where the loss is a plain likelihood: a factor c on it, or a mean over c positions, scales the matrix by c and those products by c^2.</summary>
+    public override bool IsFisher(Examples train, CancellationToken token)
+    {
+        var values = Layout.Values();
+        foreach (var batch in train.Batches())
+        {
+            token.ThrowIfCancellationRequested();
+            using var scope = NewDisposeScope();
+            using var grad = enable_grad();
+            using var unfrozen = new Unfrozen(values);
+            using var trace = new LossTrace(null);
+            var each = Session.Losses.Evaluate(batch, LossKind.Training);               // [B]
+            Check(trace.Losses);
+            var used = Used(trace);
+            if (used.Count > 0 && !(used.All(loss => loss.IsLikelihood) && Weights(each, used).All(w => w.eq(1).all().item<bool>())))
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
     protected override Func<Tensor, Tensor>? Linearize(ExampleBatch batch, Parameter[] values)
     {
         using var trace = new LossTrace(null);
         var each = Session.Losses.Evaluate(batch, LossKind.Training);                   // [B]
         Check(trace.Losses);
-        var used = trace.Losses.Where(loss => loss.Outputs.requires_grad && loss.Value.requires_grad).ToList();
+        var used = Used(trace);
         if (used.Count == 0)
         {
             return null;
@@ -58,6 +81,8 @@ internal sealed class GaussNewtonProduct(GradientSession session, ParameterVecto
                 : Layout.Gather(autograd.grad(reached, values, weighted, retain_graph: true, allow_unused: true));
         }
     }
+
+    private static List<TracedLoss> Used(LossTrace trace) => [.. trace.Losses.Where(loss => loss.Outputs.requires_grad && loss.Value.requires_grad)];
 
     /// <summary>The factors that the delegate puts on the values of its losses, in the values' shape.</summary>
     private static List<Tensor> Weights(Tensor each, List<TracedLoss> used)

@@ -37,7 +37,7 @@ internal sealed record LowRankFit(double[] Values, Tensor Vectors, double MeanEi
         product.Try(train);
         var reporter = new ProgressReporter(progress, $"{method} fit", 1, train.Count, token);
         reporter.ExpectPasses(expectedPasses);
-        var mean = Curvature.MeanEigenvalue.Of(matrix, product, session, train, seed, token);
+        var mean = Curvature.MeanEigenvalue.Of(product, session, train, seed, token);
         var (values, vectors, report) = find(layout, v => product.Over(train, v, token, reporter.Add));
         Log.Fitted(task.Logger, method, train.Count, reporter.Elapsed.TotalSeconds);
         var info = CurvatureSolver.Describe(method, session, train, matrix, damping, seed);

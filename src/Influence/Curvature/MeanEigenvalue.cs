@@ -11,14 +11,14 @@ internal static class MeanEigenvalue
     private const int Probes = 16;
 
     /// <summary>
-    /// Gauss-Newton: the mean squared norm of gradients with labels drawn from the model, whose expectation is the trace; one
-    /// pass. Hessian: Hutchinson's estimate, the mean of v' H v over sixteen vectors of random signs.
+    /// Gauss-Newton of a plain likelihood: the mean squared norm of gradients with labels drawn from the model, whose
+    /// expectation is the trace; two passes. Else Hutchinson's estimate, the mean of v' H v over sixteen vectors of random signs.
     /// </summary>
-    public static double Of(CurvatureMatrix matrix, CurvatureProduct product, GradientSession session, Examples train, long seed, CancellationToken token)
+    public static double Of(CurvatureProduct product, GradientSession session, Examples train, long seed, CancellationToken token)
     {
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
-        var trace = matrix == CurvatureMatrix.GaussNewton
+        var trace = product.IsFisher(train, token)
             ? SampledNorms(session, train, seed, token)
             : Hutchinson(product, train, seed, token);
         return trace / product.Layout.Length;
