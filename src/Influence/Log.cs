@@ -54,6 +54,6 @@ internal static partial class Log
     [LoggerMessage(6, LogLevel.Information, "{Method} fitted on {Examples} examples in {Seconds:0.0} s")]
     private static partial void FittedCore(ILogger logger, string method, int examples, double seconds);
 
-    [LoggerMessage(7, LogLevel.Warning, "{Parameters}: the training examples give no curvature beyond rounding (a dead or unused layer, or the bias of a key projection), so it adds nothing to the scores")]
+    [LoggerMessage(7, LogLevel.Warning, "{Parameters}: the training examples give no curvature beyond rounding (a dead or unused layer, or the bias of a key projection), so under a damping relative to it, it adds nothing to the scores")]
     private static partial void NoCurvatureCore(ILogger logger, string parameters);
 }

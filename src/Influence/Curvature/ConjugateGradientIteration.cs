@@ -52,6 +52,7 @@ internal sealed class ConjugateGradientIteration(Func<Tensor, Tensor> multiply, 
         while (open.Length > 0 && _iterations < maximumIterations)
         {
             using var step = NewDisposeScope();
+            var last = (r, p);
             var ap = multiply(p);                                                       // [A, P]
             _iterations++;
             var curvature = Rows.Dot(p, ap);
@@ -75,6 +76,9 @@ internal sealed class ConjugateGradientIteration(Func<Tensor, Tensor> multiply, 
                 rz = next;
             }
 
+            // The last ones go now: kept to the end, every iteration would take two vectors more.
+            last.r.Dispose();
+            last.p.Dispose();
             r.MoveToOuterDisposeScope();
             p.MoveToOuterDisposeScope();
         }

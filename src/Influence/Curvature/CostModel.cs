@@ -58,6 +58,13 @@ internal static class CostModel
                         kept += size * element;
                         sums += size * 8;
                         work += train.Count * size;
+                        if (sample.Blocks[k] is { } block and not FactoredGradients { Positions: 1 })
+                        {
+                            // A batch's gradients written out, and their squares.
+                            largest = Math.Max(largest, first.Count * size * element * 2);
+                            block.Release();
+                        }
+
                         break;
                 }
             }

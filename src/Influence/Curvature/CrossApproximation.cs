@@ -4,7 +4,8 @@ using static TorchSharp.torch;
 namespace Influence.Curvature;
 
 /// <summary>
-/// A matrix of positive entries as a sum of outer products, W ~ sum over r of u_r v_r', each entry within a relative error.
+/// A matrix of positive entries as a sum of outer products, W ~ sum over r of u_r v_r', each entry within a relative error, that
+/// of rounding included.
 /// Cross approximation with full pivoting: a row and a column of the remainder at a time, where it is relatively largest.
 /// </summary>
 /// <remarks>
@@ -40,7 +41,8 @@ internal sealed class CrossApproximation : IDisposable
             var relative = (rest / wide).abs_();
             var place = relative.argmax().item<long>();
             var (row, column) = (place / columns, place % columns);
-            if (relative.reshape(-1)[place].item<double>() <= tolerance)
+            var error = relative.reshape(-1)[place].item<double>();
+            if (error <= tolerance && error + Rounding() <= tolerance)
             {
                 return new CrossApproximation(Pack(left), Pack(right));
             }
@@ -53,6 +55,14 @@ internal sealed class CrossApproximation : IDisposable
         }
 
         return null;
+
+        // Terms cancel in entries that are far below the largest, and products are summed in the weights' dtype.
+        double Rounding()
+        {
+            var epsilon = weights.dtype == ScalarType.Float64 ? 2.2e-16 : 1.2e-7;
+            var terms = stack([.. left], 1).abs().mm(stack([.. right], 0).abs());       // [O, I]
+            return (terms / wide).max().item<double>() * epsilon;
+        }
 
         Tensor Pack(List<Tensor> terms) => stack([.. terms], 0).to_type(weights.dtype).DetachFromDisposeScope();
     }

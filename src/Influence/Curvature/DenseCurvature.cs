@@ -16,8 +16,8 @@ namespace Influence.Curvature;
 /// afterwards. Any damping is then two matrix products.
 /// </para>
 /// <para>
-/// A direction whose damped eigenvalue is zero to rounding is left out, so that a damping of 0 gives the pseudo-inverse;
-/// a negative one is an error, as no minimum has one. Reference: Koh, Liang 2017, equation 1.
+/// With a damping of 0 a direction whose eigenvalue is zero to rounding in the model's dtype is left out, which gives the
+/// pseudo-inverse; a negative damped eigenvalue is an error, as no minimum has one. Reference: Koh, Liang 2017, equation 1.
 /// </para>
 /// </remarks>
 public sealed class DenseCurvature : Preconditioner
@@ -106,7 +106,7 @@ public sealed class DenseCurvature : Preconditioner
     {
         CheckWeights(session);
         var absolute = (damping ?? Info.Damping).For(Eigenvalues.Average());
-        return new Spectral(new ParameterVector(session), _vectors, Inverted(absolute), absolute);
+        return new Spectral(new ParameterVector(session), _vectors, Inverted(absolute, session.Dtype), absolute);
     }
 
     /// <inheritdoc/>
@@ -117,10 +117,10 @@ public sealed class DenseCurvature : Preconditioner
         _vectors.Dispose();
     }
 
-    /// <summary>1 / (l + damping); 0 where that is zero to rounding.</summary>
-    private double[] Inverted(double damping)
+    /// <summary>1 / (l + damping); 0 where there is no damping and l is zero to the rounding of the products, which are the model's.</summary>
+    private double[] Inverted(double damping, ScalarType dtype)
     {
-        var rounding = Eigenvalues.Count * 2.2e-16 * Eigenvalues.Max(Math.Abs);
+        var rounding = damping > 0 ? 0 : Eigenvalues.Count * (dtype == ScalarType.Float64 ? 2.2e-16 : 1.2e-7) * Eigenvalues.Max(Math.Abs);
         var least = Eigenvalues[0] + damping;
         if (least < -rounding || (damping > 0 && least <= 0))
         {

@@ -19,7 +19,7 @@ internal sealed class GaussNewtonProduct(GradientSession session, ParameterVecto
         using var trace = new LossTrace(null);
         var each = Session.Losses.Evaluate(batch, LossKind.Training);                   // [B]
         Check(trace.Losses);
-        var used = trace.Losses.Where(loss => loss.Outputs.requires_grad && loss.Value.requires_grad).ToList();
+        var used = Used(trace);
         if (used.Count == 0)
         {
             return null;
@@ -58,6 +58,8 @@ internal sealed class GaussNewtonProduct(GradientSession session, ParameterVecto
                 : Layout.Gather(autograd.grad(reached, values, weighted, retain_graph: true, allow_unused: true));
         }
     }
+
+    private static List<TracedLoss> Used(LossTrace trace) => [.. trace.Losses.Where(loss => loss.Outputs.requires_grad && loss.Value.requires_grad)];
 
     /// <summary>The factors that the delegate puts on the values of its losses, in the values' shape.</summary>
     private static List<Tensor> Weights(Tensor each, List<TracedLoss> used)

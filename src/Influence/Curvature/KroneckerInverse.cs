@@ -127,7 +127,7 @@ internal sealed class KroneckerInverse(FactorBasis input, FactorBasis output, Te
 
         var v = input.RotateBack(factors.V).MoveToOuterDisposeScope();
         var u = output.RotateBack(factors.U.transpose(1, 2)).MoveToOuterDisposeScope();
-        return new FactoredGradients(v.alias, u, v.shape[2], weight: true, bias: false);
+        return new FactoredGradients(v.alias, u, v.shape[2], weight: true, bias: false) { BiasColumn = gradients.Bias };
     }
 
     private FactoredGradients LowRank(FactoredGradients factors)

@@ -25,8 +25,9 @@ internal sealed class LayerwiseInverse : Inverse
         var least = LeastCurvature(blocks, session.Dtype);
         for (var k = 0; k < blocks.Count; k++)
         {
-            // A block without curvature (a dead layer) has no scale of its own: it adds nothing, and the fit has said so.
-            if (blocks[k] is { } block && block.MeanEigenvalue is var mean && mean > least)
+            // A block without curvature (a dead layer) has no scale of its own: under a relative damping it adds nothing, and the
+            // fit has said so. Under an absolute one other examples may reach it, and count by the damping alone.
+            if (blocks[k] is { } block && block.MeanEigenvalue is var mean && (mean > least || damping is { IsRelative: false, Value: > 0 }))
             {
                 var own = damping.For(mean);
                 _blocks[k] = block.Invert(own);

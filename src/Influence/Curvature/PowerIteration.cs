@@ -30,7 +30,7 @@ internal static class PowerIteration
             }
 
             value = next;
-            v = (product / next).MoveToOuterDisposeScope();
+            v.copy_(product / next);
         }
 
         return value;

@@ -43,14 +43,14 @@ internal sealed class HeadMetric : GradientMetric
             for (var projection = 0; projection < 4; projection++)
             {
                 var source = Source(gradients, projection);
-                var parts = written.Blocks[_blocks[projection]]!.Dense();
+                var parts = written.Blocks[_blocks[projection]]?.Dense();
                 for (var head = 0; head < _heads.Heads; head++)
                 {
-                    blocks.Add(Written(parts, source, projection, head, scope));
+                    blocks.Add(source is null || parts is null ? null : Written(parts, source, projection, head, scope));
                 }
             }
 
-            blocks.Add(Source(gradients, 3).Bias ? Dense([Kept(written.Blocks[_blocks[3]]!.Dense()[1], scope)]) : null);
+            blocks.Add(Source(gradients, 3) is { Bias: true } && written.Blocks[_blocks[3]] is { } output ? Dense([Kept(output.Dense()[1], scope)]) : null);
             return new BatchGradients(scope, gradients.Ids, gradients.Dtype, gradients.Device) { Blocks = blocks };
         }
         catch
@@ -69,17 +69,23 @@ internal sealed class HeadMetric : GradientMetric
             var source = Source(gradients, projection);
             for (var head = 0; head < _heads.Heads; head++)
             {
-                blocks.Add(Sliced(source, projection, head));
+                blocks.Add(source is null ? null : Sliced(source, projection, head));
             }
         }
 
         var output = Source(gradients, 3);
-        blocks.Add(output.Bias ? new FactoredGradients(output.Activation.alias, output.OutputGradient, output.Inputs, weight: false, bias: true) : null);
+        blocks.Add(output is { Bias: true } ? new FactoredGradients(output.Activation.alias, output.OutputGradient, output.Inputs, weight: false, bias: true) : null);
         return new BatchGradients(scope, gradients.Ids, gradients.Dtype, gradients.Device) { Blocks = blocks };
     }
 
-    private FactoredGradients Source(BatchGradients gradients, int projection)
+    /// <summary>Null where the loss of this batch does not depend on the projection.</summary>
+    private FactoredGradients? Source(BatchGradients gradients, int projection)
     {
+        if (gradients.Blocks[_blocks[projection]] is null)
+        {
+            return null;
+        }
+
         var source = gradients.Blocks[_blocks[projection]] as FactoredGradients;
         var size = projection < 3 ? source?.Outputs : source?.Inputs;
         return source is { Weight: true } && size % _heads.Heads == 0

@@ -53,7 +53,7 @@ public sealed partial class InfluenceFunction
     /// <param name="progress">Told after each batch.</param>
     /// <param name="cancellationToken">Checked between batches.</param>
     /// <returns><c>[Q, N, T]</c>; the caller disposes it.</returns>
-    /// <exception cref="InfluenceException">Bad input, a normalisation, token losses that do not sum to the training loss, or more numbers than <see cref="MemoryBudget"/> holds.</exception>
+    /// <exception cref="InfluenceException">Bad input, a normalisation, token losses that do not sum to the training loss, a position mask, a model that cannot be differentiated twice, or more numbers than <see cref="MemoryBudget"/> holds.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
     public TokenScores ScoreLossTokens(
         InfluenceTask task,
@@ -63,14 +63,21 @@ public sealed partial class InfluenceFunction
         IProgress<InfluenceProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
+        ArgumentNullException.ThrowIfNull(task);
         ArgumentNullException.ThrowIfNull(tokenLosses);
+        if (task.PositionMask is not null)
+        {
+            throw new InfluenceException(
+                "Scores per loss token follow the token losses as they are, which know no PositionMask. Mask inside the model or the losses, and leave PositionMask out.");
+        }
+
         return Tokens(task, train, queries, "per loss token", (session, directions) =>
         {
             var derivatives = new TokenLossDerivatives(session, tokenLosses);
             return examples =>
             {
                 using var scope = NewDisposeScope();
-                return derivatives.Of(examples, directions).cpu().DetachFromDisposeScope();
+                return derivatives.Of(examples, directions, queries.Count).cpu().DetachFromDisposeScope();
             };
         }, progress, cancellationToken);
     }
@@ -92,8 +99,7 @@ public sealed partial class InfluenceFunction
         using var session = GradientSession.Open(task, train, queries);
         using var inverse = _preconditioner.Prepare(session, Damping, 0, token);
         var reporter = new ProgressReporter(progress, $"scoring {what}", 1, train.Count, token);
-        var directions = Directions(session, inverse, queries, token);
-        scope.Attach(directions.OfType<Tensor[]>().SelectMany(parts => parts));
+        var directions = Directions(session, inverse, queries, scope, token);
         var score = scorer(session, directions);
         var parts = new List<Tensor>();
         foreach (var examples in train.Batches())
@@ -114,7 +120,7 @@ public sealed partial class InfluenceFunction
     }
 
     /// <summary>(H + damping I)^-1 grad f(q) of every query, written out; per block one part a parameter, <c>[Q, P_k]</c>.</summary>
-    private Tensor[]?[] Directions(GradientSession session, Curvature.Inverse inverse, Examples queries, CancellationToken token)
+    private Tensor[]?[] Directions(GradientSession session, Curvature.Inverse inverse, Examples queries, DisposeScope owner, CancellationToken token)
     {
         var bytes = (double)queries.Count * session.Parts.Sum(parts => parts.Sum(p => p.Count)) * session.Dtype.ElementSize();
         if (bytes > MemoryBudget)
@@ -138,7 +144,7 @@ public sealed partial class InfluenceFunction
                 }
 
                 var dense = block.Dense();
-                found[k] ??= [.. dense.Select(part => zeros([queries.Count, part.shape[1]], part.dtype, part.device).DetachFromDisposeScope())];
+                found[k] ??= [.. dense.Select(part => Owned(zeros([queries.Count, part.shape[1]], part.dtype, part.device)))];
                 for (var p = 0; p < dense.Length; p++)
                 {
                     found[k]![p].narrow(0, first, batch.Count).copy_(dense[p]);
@@ -152,6 +158,12 @@ public sealed partial class InfluenceFunction
         }
 
         return found;
+
+        Tensor Owned(Tensor tensor)
+        {
+            owner.Attach(tensor);
+            return tensor;
+        }
     }
 
     private void CheckRoom(int queries, int train, Tensor values)

@@ -77,6 +77,7 @@ internal sealed class EmbeddingRule : LayerRule
 
         return new TokenGradients(tokens, gradient, _vocabulary)
         {
+            PositionsLead = calls.Count == 1,
             Mask = calls.All(call => call.Mask is null) ? null : JoinPositions(calls, PositionsOf),
         };
     }

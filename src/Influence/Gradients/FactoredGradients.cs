@@ -51,6 +51,12 @@ internal sealed class FactoredGradients(
     /// <summary>Equal for layers of one batch that saw the same input; null where that is not known.</summary>
     public string? InputKey { get; init; }
 
+    /// <summary>
+    /// Whether the last input is the bias's column, though <see cref="Bias"/> is false: factors that have no form without it.
+    /// Written out, it is a part of its own.
+    /// </summary>
+    public bool BiasColumn { get; init; }
+
     /// <summary>Whether the positions are the examples' own (tokens), and not for instance pixels.</summary>
     public bool PositionsLead { get; init; }
 
@@ -140,6 +146,12 @@ internal sealed class FactoredGradients(
     protected override Tensor[] MakeDense()
     {
         var parts = new List<Tensor>();
+        if (BiasColumn)
+        {
+            var whole = outputGradient.transpose(1, 2).bmm(Activation);                 // [B, O, I + 1]
+            return [whole.narrow(2, 0, Inputs - 1).reshape(Examples, -1), whole.select(2, Inputs - 1).contiguous()];
+        }
+
         if (weight)
         {
             parts.Add(denseWeight is not null

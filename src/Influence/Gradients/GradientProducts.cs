@@ -193,6 +193,7 @@ internal sealed class GradientProducts(GradientSession session, long memoryBudge
                 queries.AddDot(met, Target);
             }
 
+            CheckSquares(squares, batch.Ids);
             var norms = squares is null ? null : squares.sqrt().unsqueeze(0) * (queryNorms ?? 1);     // [Q, B] or [1, B]
             for (var k = 0; k < totals.Count; k++)
             {
@@ -209,6 +210,23 @@ internal sealed class GradientProducts(GradientSession session, long memoryBudge
 
             Tensor Target(int k) => products[products.Length == 1 ? 0 : totalOf?.Invoke(k) ?? k];
         }
+    }
+
+    private static void CheckSquares(Tensor? squares, IReadOnlyList<long> ids)
+    {
+        if (squares is null || !squares.lt(0).any().item<bool>())
+        {
+            return;
+        }
+
+        var negative = squares.lt(0).to_type(ScalarType.Int64).cpu().data<long>().ToArray();
+        long[] bad = [.. ids.Where((_, i) => negative[i] != 0)];
+        throw new InfluenceException(
+            $"The self-influence of the training examples with ids {InfluenceException.List(bad)} is negative, so it has no root to divide by: the damped curvature is not positive. " +
+            "Write more damping, ask for CurvatureMatrix.GaussNewton, or leave Normalization at None.")
+        {
+            ExampleIds = bad,
+        };
     }
 
     /// <summary>Looks at two examples' gradients of each side and decides for all of them.</summary>

@@ -20,7 +20,7 @@ internal sealed class LinearRule : LayerRule
             bias)
         {
             Mask = calls.All(call => call.Mask is null) ? null : JoinPositions(calls, PositionsOf),
-            PositionsLead = true,
+            PositionsLead = calls.Count == 1,
             InputKey = calls.Count == 1 ? Identity(calls[0].Activation) : null,
         };
 

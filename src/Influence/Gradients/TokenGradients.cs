@@ -57,7 +57,10 @@ internal sealed class TokenGradients(Tensor tokens, Tensor outputGradient, long 
         return (pairs.floor_divide(vocabulary), pairs.remainder(vocabulary), sums);
     }
 
-    public override long? OwnPositions => tokens.shape[1];
+    /// <summary>Whether the positions are the examples' own, and not those of several calls.</summary>
+    public bool PositionsLead { get; init; }
+
+    public override long? OwnPositions => PositionsLead ? tokens.shape[1] : null;
 
     /// <summary>d_t' V_q[x_t] at every position.</summary>
     public override Tensor ByPosition(Tensor[] queries)

@@ -15,8 +15,9 @@ internal sealed class TokenLossDerivatives(GradientSession session, Func<Example
 
     /// <summary>The derivatives, <c>[Q, B, T]</c>, in the current scope.</summary>
     /// <param name="batch">Training examples.</param>
-    /// <param name="directions">Per block one part a parameter, <c>[Q, P_k]</c>.</param>
-    public Tensor Of(ExampleBatch batch, IReadOnlyList<Tensor[]?> directions)
+    /// <param name="directions">Per block one part a parameter, <c>[Q, P_k]</c>; null where no query reaches the block.</param>
+    /// <param name="queries">Q.</param>
+    public Tensor Of(ExampleBatch batch, IReadOnlyList<Tensor[]?> directions, long queries)
     {
         using var outer = NewDisposeScope();
         using var grad = enable_grad();
@@ -28,7 +29,12 @@ internal sealed class TokenLossDerivatives(GradientSession session, Func<Example
             var losses = Evaluate(batch);                                               // [B, T]
             var u = ones_like(losses).requires_grad_(true);
             var h = autograd.grad([(losses * u).sum()], values, retain_graph: true, create_graph: true, allow_unused: true);
-            var queries = directions.OfType<Tensor[]>().First()[0].shape[0];
+            if (h.All(gradient => gradient.IsInvalid))
+            {
+                throw new InfluenceException(
+                    "The token losses do not depend on any parameter that takes part. Does their delegate use this model, detach its output, or run under no_grad()?");
+            }
+
             var rows = new List<Tensor>();
             for (long q = 0; q < queries; q++)
             {
@@ -48,14 +54,28 @@ internal sealed class TokenLossDerivatives(GradientSession session, Func<Example
     {
         using var scope = NewDisposeScope();
         var terms = gradients.Zip(direction).Where(p => !p.First.IsInvalid && p.First.requires_grad && p.Second is not null)
-            .Select(p => (p.First.reshape(-1) * p.Second!).sum()).ToList();
+            .Select(p => ((p.First.is_sparse ? p.First.to_dense() : p.First).reshape(-1) * p.Second!).sum()).ToList();
         if (terms.Count == 0)
         {
             return zeros_like(u).MoveToOuterDisposeScope();
         }
 
-        var derivative = autograd.grad([terms.Aggregate((a, b) => a + b)], [u], retain_graph: true, allow_unused: true)[0];
-        return (derivative.IsInvalid ? zeros_like(u) : derivative.detach()).MoveToOuterDisposeScope();
+        // By backward, which throws what grad does not: an operator without a second derivative ends the process in the latter.
+        try
+        {
+            autograd.backward([terms.Aggregate((a, b) => a + b)], retain_graph: true, inputs: [u]);
+        }
+        catch (Exception exception) when (exception is not OutOfMemoryException)
+        {
+            throw new InfluenceException(
+                $"The model cannot be differentiated twice, which scores per loss token need: {exception.Message.Split('\n')[0].TrimEnd('.')}. " +
+                "Write fused operators out (attention as softmax(QK'/sqrt d)V), or use ScorePositions, which needs first derivatives only.",
+                exception);
+        }
+
+        var derivative = u.grad?.clone() ?? zeros_like(u);                              // [B, T]
+        u.grad = null;
+        return derivative.MoveToOuterDisposeScope();
     }
 
     /// <summary>One query's direction, parameter by parameter, flat.</summary>

@@ -45,6 +45,52 @@ public class ApproximationTests
     }
 
     /// <summary>Little memory, wide layers, several positions: queries are kept as few outer products, within the bound of every pair.</summary>
+    /// <summary>Sums of terms that cancel lose what float32 has not: the bound is held by what is computed, or no approximation is made.</summary>
+    [Theory]
+    [InlineData(1e-2)]
+    [InlineData(1e-4)]
+    [InlineData(1e-7)]
+    public void CrossApproximationCountsItsRounding(double damping)
+    {
+        using var scope = NewDisposeScope();
+        var wide = 1 / (logspace(-6, 0, 48, dtype: float64).outer(logspace(-6, 0, 64, dtype: float64)) + damping);
+        using var found = CrossApproximation.Of(wide.to_type(ScalarType.Float32), 1e-3, 27);
+        if (damping > 1e-3)
+        {
+            Assert.NotNull(found);
+        }
+
+        if (found is not null)
+        {
+            var error = (((found.Left.t().mm(found.Right)).to_type(ScalarType.Float64) - wide) / wide).abs().max().item<double>();
+            Assert.True(error <= 1e-3, $"{error:E2}");
+        }
+    }
+
+    /// <summary>
+    /// A layer whose queries are of low rank beside one whose queries are not and fill the memory: the planner may then write the
+    /// former out, with its bias.
+    /// </summary>
+    [Fact]
+    public void QueriesOfLowRankCanBeWrittenOut()
+    {
+        using var scope = NewDisposeScope();
+        random.manual_seed(43);
+        var (first, all) = (nn.Linear(64, 64, dtype: float64), nn.Linear(64, 1024, dtype: float64));
+        var model = new Composite(x => cat([first.call(x).tanh().select(1, 0), all.call(x).tanh().sum(1)], 1), ("first", first), ("all", all));
+        model.eval();
+        var task = new InfluenceTask(model) { TrainingLoss = b => model.call(b[0]).square().sum(1) };
+        var train = Examples.FromTensors(randn([5, 64, 64], dtype: float64)) with { BatchSize = 3 };
+        var queries = Examples.FromTensors(randn([42, 64, 64], dtype: float64)) with { BatchSize = 6 };
+        using var fit = Ekfac.Fit(task, train, LayerwiseMethods.Empirical with { Damping = Damping.RelativeToMeanEigenvalue(1000) });
+        using var exact = new InfluenceFunction(fit) { Tolerance = 0 }.Score(task, train, queries);
+        foreach (var budget in new[] { 1L << 30, 20_000_000, 7_000_000, 4_000_000, 2_000_000 })
+        {
+            using var scores = new InfluenceFunction(fit) { MemoryBudget = budget }.Score(task, train, queries);
+            Assert.True(SingleExampleLoop.RelativeError(scores.Values, exact.Values) < 1e-2, $"{budget}");
+        }
+    }
+
     [Fact]
     public void QueriesThatDoNotFitAreKeptInLowRank()
     {

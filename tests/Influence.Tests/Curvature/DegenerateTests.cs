@@ -120,6 +120,32 @@ public class DegenerateTests
         Assert.Contains(messages.All, m => m.Contains("dead.weight, dead.bias", StringComparison.Ordinal));
     }
 
+    /// <summary>Examples that reach a layer which those of the fit did not: H = 0 there, and an absolute damping is its own scale.</summary>
+    [Theory]
+    [InlineData("EK-FAC")]
+    [InlineData("K-FAC")]
+    [InlineData("diagonal Fisher")]
+    public void AnAbsoluteDampingInvertsALayerWithoutCurvature(string method)
+    {
+        using var scope = NewDisposeScope();
+        random.manual_seed(63);
+        var (used, gated) = (nn.Linear(4, 3, dtype: float64), nn.Linear(4, 3, dtype: float64));
+        var model = new Composite(x => used.call(x[.., ..4]) + (x[.., 4..] * gated.call(x[.., ..4])), ("used", used), ("gated", gated));
+        model.eval();
+        var task = new InfluenceTask(model) { TrainingLoss = b => Losses.CrossEntropy(model.call(b[0]), b[1]) };
+        var (x, y) = (randn([9, 4], dtype: float64), randint(0, 3, [9]));
+        using var fit = LayerwiseMethods.Fit(method, task, Examples.FromTensors(cat([x, zeros([9, 1], dtype: float64)], 1), y));
+        var open = cat([x, ones([9, 1], dtype: float64)], 1);
+        var examples = Examples.FromTensors(open, y);
+
+        using var scores = new InfluenceFunction(fit) { Damping = Damping.Absolute(0.5), Tolerance = 0 }.ScoreLayers(task, examples, examples);
+        using var relative = new InfluenceFunction(fit) { Tolerance = 0 }.ScoreLayers(task, examples, examples);
+
+        var g = SingleExampleLoop.Gradients(model, t => Losses.CrossEntropy(model.call(t[0]), t[1]), [open, y], n => n.StartsWith("gated", StringComparison.Ordinal));
+        Assert.True(SingleExampleLoop.RelativeError(scores["gated.weight"].Values, g.mm(g.t()) / 0.5) < 1e-12);
+        Assert.Equal(0, relative["gated.weight"].Values.abs().max().item<double>());
+    }
+
     /// <summary>The loss is finite, and its gradient at one example is 0/0, in every form that a gradient has.</summary>
     [Theory]
     [InlineData("linear", "EK-FAC")]

@@ -104,6 +104,77 @@ public class SolverTests
         Assert.True(SingleExampleLoop.RelativeError(scores.Values, expected) < 1e-9);
     }
 
+    /// <summary>A damping of zero on a float32 model leaves out what is zero to float32's rounding, where the products were made.</summary>
+    [Fact]
+    public void ThePseudoInverseOfAFloat32ModelKnowsItsRounding()
+    {
+        using var scope = NewDisposeScope();
+        using var wide = new Classifier(train: 4);
+        using var narrow = new Classifier(train: 4, dtype: ScalarType.Float32);
+        using (no_grad())
+        {
+            foreach (var (to, from) in narrow.Model.parameters().Zip(wide.Model.parameters()))
+            {
+                to.copy_(from);
+            }
+
+            narrow.X.copy_(wide.X);
+            narrow.QueryX.copy_(wide.QueryX);
+        }
+
+        var (expected, spectrum) = Score(wide);
+        var (found, _) = Score(narrow);
+
+        // Rank 8 of 51: four examples with two free logits each. The eight are above 1e-3 of the largest, so float32 leaves four digits.
+        Assert.Equal(8, spectrum.Count(l => l > 1e-3 * spectrum[^1]));
+        Assert.Equal(43, spectrum.Count(l => l < 1e-12 * spectrum[^1]));
+        Assert.True(SingleExampleLoop.RelativeError(found, expected) < 1e-3, $"{SingleExampleLoop.RelativeError(found, expected):E2}");
+
+        (Tensor Scores, IReadOnlyList<double> Spectrum) Score(Classifier classifier)
+        {
+            var train = Examples.FromTensors(("x", classifier.X), ("y", wide.Y));
+            using var fit = DenseCurvature.Fit(classifier.Task(), train, new() { Damping = Damping.Absolute(0) });
+
+            // Of training examples, whose gradients lie within the range.
+            return (new InfluenceFunction(fit).Score(classifier.Task(), train, train).Values, fit.Eigenvalues);
+        }
+    }
+
+    /// <summary>Memory does not grow with the iterations: every product finds as many tensors as the first ones did.</summary>
+    [Fact]
+    public void IterationsKeepNothing()
+    {
+        using var scope = NewDisposeScope();
+        random.manual_seed(3);
+        var diagonal = logspace(0, 4, 60, dtype: float64);
+        var live = new List<long>();
+        var (_, iterations, _) = new ConjugateGradientIteration(Multiply, null, 1e-10, 200).Solve(randn([2, 60], dtype: float64));
+
+        // The two rows may converge one after the other: at the end there may be fewer.
+        Assert.True(iterations > 50);
+        Assert.True(live[iterations - 1] <= live[1] + 2, $"{live[1]} tensors, then {live[iterations - 1]}");
+
+        Tensor Multiply(Tensor v)
+        {
+            live.Add(LiveTensors.OnThisThread);
+            return v * diagonal;
+        }
+    }
+
+    /// <summary>l-RelatIF divides by a root that a negative self-influence does not have.</summary>
+    [Fact]
+    public void ANegativeSelfInfluenceIsNamed()
+    {
+        using var scope = NewDisposeScope();
+        var (made, train, queries, _) = Data("mlp");
+        using var arnoldi = Arnoldi.Fit(made.Task(), Examples.FromTensors(train), new() { Matrix = CurvatureMatrix.Hessian });
+        Assert.True(arnoldi.Eigenvalues.Min() < 0);
+        var influence = new InfluenceFunction(arnoldi) { Normalization = InfluenceNormalization.Loss };
+        var thrown = Assert.Throws<InfluenceException>(() => influence.Score(made.Task(), Examples.FromTensors(train), Examples.FromTensors(queries)));
+        Assert.Contains("negative", thrown.Message, StringComparison.Ordinal);
+        Assert.NotEmpty(thrown.ExampleIds);
+    }
+
     /// <summary>Too few iterations are no error, but the metadata and the log say so, with the residual that is really left.</summary>
     [Fact]
     public void StoppingEarlyIsReported()

@@ -93,6 +93,82 @@ public class TokenScoresTests
         static string Fails(Func<IDisposable> call) => Assert.Throws<InfluenceException>(() => call().Dispose()).Message;
     });
 
+    /// <summary>What plain autograd cannot follow is refused; it would be zero or unmasked without a word.</summary>
+    [Fact]
+    public void LossTokensThatWouldBeWrongAreRefused() => WithDecoder((model, train, queries, fit) =>
+    {
+        var influence = new InfluenceFunction(fit);
+        var detached = Assert.Throws<InfluenceException>(() => influence.ScoreLossTokens(model.Task(), train, queries, b => TokenLosses(model)(b).detach()));
+        Assert.Contains("do not depend", detached.Message, StringComparison.Ordinal);
+        var masked = new InfluenceTask(model) { TrainingLoss = model.Task().TrainingLoss, PositionMask = b => b["mask"] };
+        var thrown = Assert.Throws<InfluenceException>(() => influence.ScoreLossTokens(masked, train, queries, TokenLosses(model)));
+        Assert.Contains("PositionMask", thrown.Message, StringComparison.Ordinal);
+    });
+
+    /// <summary>An operator without a second derivative, which TorchSharp's own grad would end the process with.</summary>
+    [Fact]
+    public void LossTokensOfAModelThatCannotBeDifferentiatedTwiceAreRefused()
+    {
+        torch.random.manual_seed(5);
+        using var scope = NewDisposeScope();
+        using var classifier = new Classifier();
+        using var centres = nn.Parameter(randn([Classifier.Classes, 6], dtype: float64));
+        using var model = new Composite(x => -cdist(classifier.Hidden.call(x), centres, 1), ("hidden", classifier.Hidden)).With("centres", centres);
+        model.eval();
+        var task = new InfluenceTask(model) { TrainingLoss = b => Losses.CrossEntropy(model.call(b["x"]), b["y"]) };
+        using var fit = Identity.Fit(task, classifier.Train);
+        var thrown = Assert.Throws<InfluenceException>(() => new InfluenceFunction(fit).ScoreLossTokens(
+            task, classifier.Train, classifier.Queries, b => Losses.CrossEntropy(model.call(b["x"]), b["y"]).unsqueeze(1)));
+        Assert.Contains("cannot be differentiated twice", thrown.Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>Two calls of a layer have twice as many positions, which are not the examples' own.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void PositionsOfALayerThatIsCalledTwiceAreRefused(bool embedding)
+    {
+        torch.random.manual_seed(5);
+        using var scope = NewDisposeScope();
+        var model = embedding ? Lookup() : Loop();
+        model.eval();
+        var examples = Examples.FromTensors(embedding ? randint(0, 5, [4, 3]) : randn([4, 3, 5], dtype: float64));
+        var task = new InfluenceTask(model) { TrainingLoss = b => model.call(b[0]).square().sum([1, 2]) };
+        using var fit = Identity.Fit(task, examples);
+        var thrown = Assert.Throws<InfluenceException>(() => new InfluenceFunction(fit).ScorePositions(task, examples, examples));
+        Assert.Contains("positions are the examples' own", thrown.Message, StringComparison.Ordinal);
+
+        static Composite Loop()
+        {
+            var layer = nn.Linear(5, 5, dtype: float64);
+            return new Composite(x => layer.call(layer.call(x).tanh()), ("layer", layer));
+        }
+
+        static Composite Lookup()
+        {
+            var table = nn.Embedding(5, 4, dtype: float64);
+            return new Composite(x => table.call(x) * table.call(x.flip(1)), ("table", table));
+        }
+    }
+
+    /// <summary>Over one position attention has no choice: queries and keys have no gradient, no curvature and no scores.</summary>
+    [Fact]
+    public void HeadsOfSequencesOfOnePosition()
+    {
+        torch.random.manual_seed(5);
+        using var model = new TinyDecoder();
+        using var scope = NewDisposeScope();
+        var (train, queries) = (Single(7), Single(3));
+        using var fit = Ekfac.Fit(model.Task(), train);
+        using var layers = new InfluenceFunction(fit) { Tolerance = 0 }.ScoreLayers(model.Task(), train, queries);
+        using var heads = new InfluenceFunction(fit).ScoreHeads(model.Task(), train, queries, TinyDecoder.Heads);
+        var expected = layers["v.weight"].Values + layers["o.weight"].Values;
+        Assert.True(SingleExampleLoop.RelativeError(heads[0].Scores.Values + heads[1].Scores.Values + heads[2].Scores.Values, expected) < Rounding);
+
+        static Examples Single(long count) => Examples.FromTensors(
+            ("x", randint(0, TinyDecoder.Vocabulary, [count, 1])), ("y", randint(0, TinyDecoder.Vocabulary, [count, 1])), ("mask", ones([count, 1], ScalarType.Bool)));
+    }
+
     private static Func<ExampleBatch, Tensor> TokenLosses(TinyDecoder model) =>
         b => Losses.TokenCrossEntropy(model.call(b["x"]), b["y"], b["mask"]);
 
