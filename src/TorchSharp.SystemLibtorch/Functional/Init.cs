@@ -112,10 +112,6 @@ public static partial class torch
             public static Tensor xavier_normal_(Tensor tensor, double gain = 1.0)
                 => normal_(tensor, 0, XavierDeviation(tensor, gain));
 
-            public static Tensor glorot_uniform_(Tensor tensor, double gain = 1.0) => xavier_uniform_(tensor, gain);
-
-            public static Tensor glorot_normal_(Tensor tensor, double gain = 1.0) => xavier_normal_(tensor, gain);
-
             private static double KaimingDeviation(
                 Tensor tensor,
                 double a,

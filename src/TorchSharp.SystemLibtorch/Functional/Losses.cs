@@ -14,7 +14,6 @@ public static partial class torch
             private static readonly Operator L1Loss = new("aten::l1_loss");
             private static readonly Operator SmoothL1Loss = new("aten::smooth_l1_loss");
             private static readonly Operator HuberLoss = new("aten::huber_loss");
-            private static readonly Operator KlDiv = new("aten::kl_div");
             private static readonly Operator BinaryCrossEntropy = new("aten::binary_cross_entropy");
             private static readonly Operator BinaryCrossEntropyWithLogits = new(
                 "aten::binary_cross_entropy_with_logits");
@@ -54,13 +53,6 @@ public static partial class torch
                 double delta = 1.0,
                 Reduction reduction = Reduction.Mean)
                 => HuberLoss.Call(input, target, (long)reduction, delta);
-
-            public static Tensor kl_div(
-                Tensor input,
-                Tensor target,
-                bool log_target = true,
-                Reduction reduction = Reduction.Mean)
-                => KlDiv.Call(input, target, (long)reduction, log_target);
 
             public static Tensor binary_cross_entropy(
                 Tensor input,

@@ -11,7 +11,6 @@ public static partial class torch
             private static readonly Operator MaxPool1d = new("aten::max_pool1d");
             private static readonly Operator MaxPool1dWithIndices = new("aten::max_pool1d_with_indices");
             private static readonly Operator MaxPool2d = new("aten::max_pool2d");
-            private static readonly Operator MaxPool2dWithIndices = new("aten::max_pool2d_with_indices");
 
             public static Tensor max_pool1d(
                 Tensor input,
@@ -65,16 +64,6 @@ public static partial class torch
                     Sizes(padding ?? (0, 0)),
                     Sizes(dilation ?? (1, 1)),
                     ceil_mode);
-
-            public static (Tensor output, Tensor indices) max_pool2d_with_indices(
-                Tensor input,
-                long[] kernel_size,
-                long[]? strides = null,
-                long[]? padding = null,
-                long[]? dilation = null,
-                bool ceil_mode = false)
-                => MaxPool2dWithIndices.Call2(
-                    input, kernel_size, strides ?? kernel_size, padding ?? [0], dilation ?? [1], ceil_mode);
 
             private static long[] Sizes((long, long) pair) => [pair.Item1, pair.Item2];
         }

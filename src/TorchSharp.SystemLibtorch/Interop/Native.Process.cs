@@ -69,14 +69,8 @@ internal static unsafe partial class Native
     [LibraryImport(Library, EntryPoint = "inf_num_interop_threads")]
     public static partial int NumInteropThreads();
 
-    [LibraryImport(Library, EntryPoint = "inf_set_num_interop_threads")]
-    public static partial int SetNumInteropThreads(int count);
-
     [LibraryImport(Library, EntryPoint = "inf_cuda_device_count")]
     public static partial int CudaDeviceCount();
-
-    [LibraryImport(Library, EntryPoint = "inf_cudnn_is_available")]
-    public static partial int CudnnIsAvailable();
 
     [LibraryImport(Library, EntryPoint = "inf_cuda_synchronize")]
     public static partial int CudaSynchronize(long index);

@@ -72,15 +72,6 @@ internal sealed unsafe class Operator(string name, string overload = "")
         return (Results.TensorOf(results[0]), Results.TensorOf(results[1]), Results.TensorOf(results[2]));
     }
 
-    /// <summary>Calls an operator that returns four tensors.</summary>
-    public (Tensor, Tensor, Tensor, Tensor) Call4(params ReadOnlySpan<Argument> arguments)
-    {
-        var results = stackalloc NativeValue[4];
-        Invoke(arguments, results, 4);
-        return (Results.TensorOf(results[0]), Results.TensorOf(results[1]), Results.TensorOf(results[2]),
-            Results.TensorOf(results[3]));
-    }
-
     /// <summary>Calls an operator that returns a list of tensors.</summary>
     public Tensor[] CallList(params ReadOnlySpan<Argument> arguments)
     {

@@ -11,8 +11,6 @@ public static partial class torch
         {
             private bool _componentsRegistered;
 
-            public void add_module(string name, Module module) => register_module(name, module);
-
             /// <summary>Adds a submodule under a name; a null or disposed module removes the name.</summary>
             public virtual void register_module(string name, Module submodule)
             {

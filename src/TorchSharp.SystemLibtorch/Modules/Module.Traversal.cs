@@ -87,9 +87,6 @@ public static partial class torch
                 }
             }
 
-            public virtual IEnumerable<Tensor> buffers(bool recurse = true, bool include_nonpersistent = true)
-                => named_buffers(recurse, include_nonpersistent).Select(entry => entry.buffer);
-
             public virtual Parameter? get_parameter(string target)
                 => _internal_params.TryGetValue(target, out var parameter)
                     ? parameter

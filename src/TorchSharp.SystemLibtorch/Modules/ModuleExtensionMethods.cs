@@ -36,9 +36,6 @@ public static class ModuleExtensionMethods
     public static T half<T>(this T module, bool non_blocking = false) where T : nn.Module
         => module.to(ScalarType.Float16, non_blocking);
 
-    public static T bfloat16<T>(this T module, bool non_blocking = false) where T : nn.Module
-        => module.to(ScalarType.BFloat16, non_blocking);
-
     public static T @float<T>(this T module, bool non_blocking = false) where T : nn.Module
         => module.to(ScalarType.Float32, non_blocking);
 

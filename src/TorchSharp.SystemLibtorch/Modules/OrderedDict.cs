@@ -51,8 +51,6 @@ public class OrderedDict<TKey, TValue> : IDictionary<TKey, TValue>, IList<(TKey,
         }
     }
 
-    public IEnumerable<TKey> keys() => Keys;
-
     public IEnumerable<TValue> values() => Values;
 
     public IEnumerator<(TKey, TValue)> items() => GetEnumerator();
@@ -99,8 +97,6 @@ public class OrderedDict<TKey, TValue> : IDictionary<TKey, TValue>, IList<(TKey,
     public bool Remove(KeyValuePair<TKey, TValue> item) => Remove(item.Key);
 
     public void RemoveAt(int index) => Remove(_entries[index].Key);
-
-    public void clear() => Clear();
 
     public void Clear()
     {

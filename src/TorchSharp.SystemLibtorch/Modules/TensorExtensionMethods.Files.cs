@@ -6,8 +6,6 @@ namespace TorchSharp;
 /// <summary>Tensors as parameters, and in TorchSharp's own file format.</summary>
 public static partial class TensorExtensionMethods
 {
-    public static Parameter AsParameter(this Tensor tensor) => new(tensor);
-
     public static void Save(this Tensor tensor, BinaryWriter writer) => TensorFile.Write(writer, tensor);
 
     /// <summary>Writes the tensor and closes the stream, as TorchSharp does.</summary>

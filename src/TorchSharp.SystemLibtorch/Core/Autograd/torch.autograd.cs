@@ -54,7 +54,5 @@ public static partial class torch
             backward([tensor], [grad_tensor], retain_graph, create_graph, inputs);
 
         public static AnomalyMode detect_anomaly(bool check_nan = true) => new(true, check_nan);
-
-        public static AnomalyMode set_detect_anomaly(bool mode, bool check_nan = true) => new(mode, check_nan);
     }
 }

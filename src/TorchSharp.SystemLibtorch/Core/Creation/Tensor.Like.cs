@@ -13,12 +13,6 @@ public static partial class torch
         public Tensor ones_like(ScalarType? dtype = null, Device? device = null, bool requires_grad = false) =>
             Like(Aten.ones_like, dtype, device, requires_grad);
 
-        public Tensor empty_like(ScalarType? dtype = null, Device? device = null, bool requires_grad = false) =>
-            Like(Aten.empty_like, dtype, device, requires_grad);
-
-        public Tensor rand_like(ScalarType? dtype = null, Device? device = null, bool requires_grad = false) =>
-            Like(Aten.rand_like, dtype, device, requires_grad);
-
         public Tensor randn_like(ScalarType? dtype = null, Device? device = null, bool requires_grad = false) =>
             Like(Aten.randn_like, dtype, device, requires_grad);
 
@@ -26,22 +20,9 @@ public static partial class torch
             Scalar value, ScalarType? dtype = null, Device? device = null, bool requires_grad = false) =>
             Aten.full_like.Call(this, value, dtype, Argument.None, device).WithGrad(requires_grad);
 
-        public Tensor randint_like(
-            long low, long high, ScalarType? dtype = null, Device? device = null, bool requires_grad = false) =>
-            Aten.randint_like_low_dtype
-                .Call(this, low, high, dtype, Argument.None, device).WithGrad(requires_grad);
-
-        public Tensor new_empty(
-            long[] size, ScalarType? dtype = null, Device? device = null, bool requires_grad = false) =>
-            Aten.new_empty.Call(this, size, dtype, Argument.None, device).WithGrad(requires_grad);
-
         public Tensor new_zeros(
             long[] size, ScalarType? dtype = null, Device? device = null, bool requires_grad = false) =>
             Aten.new_zeros.Call(this, size, dtype, Argument.None, device).WithGrad(requires_grad);
-
-        public Tensor new_full(
-            long[] size, Scalar value, ScalarType? dtype = null, Device? device = null, bool requires_grad = false) =>
-            Aten.new_full.Call(this, size, value, dtype, Argument.None, device).WithGrad(requires_grad);
 
         private Tensor Like(Operator op, ScalarType? dtype, Device? device, bool requires_grad) =>
             op.Call(this, dtype, Argument.None, device).WithGrad(requires_grad);
@@ -63,14 +44,6 @@ public static partial class torch
         return input.ones_like(dtype, device, requires_grad);
     }
 
-    public static Tensor empty_like(
-        Tensor input, ScalarType? dtype = null, Device? device = null, bool requires_grad = false,
-        string[]? names = null)
-    {
-        NoNames(names);
-        return input.empty_like(dtype, device, requires_grad);
-    }
-
     public static Tensor full_like(
         Tensor input, Scalar value, ScalarType? dtype = null, Device? device = null, bool requires_grad = false,
         string[]? names = null)
@@ -79,30 +52,16 @@ public static partial class torch
         return input.full_like(value, dtype, device, requires_grad);
     }
 
-    public static Tensor rand_like(
-        Tensor input, ScalarType? dtype = null, Device? device = null, bool requires_grad = false) =>
-        input.rand_like(dtype, device, requires_grad);
-
     public static Tensor randn_like(
         Tensor input, ScalarType? dtype = null, Device? device = null, bool requires_grad = false) =>
         input.randn_like(dtype, device, requires_grad);
-
-    public static Tensor randint_like(
-        Tensor input, long low, long high, ScalarType? dtype = null, Device? device = null,
-        bool requires_grad = false) =>
-        input.randint_like(low, high, dtype, device, requires_grad);
 }
 
 internal static partial class Aten
 {
     public static readonly Operator zeros_like = new("aten::zeros_like");
     public static readonly Operator ones_like = new("aten::ones_like");
-    public static readonly Operator empty_like = new("aten::empty_like");
     public static readonly Operator full_like = new("aten::full_like");
-    public static readonly Operator rand_like = new("aten::rand_like");
     public static readonly Operator randn_like = new("aten::randn_like");
-    public static readonly Operator randint_like_low_dtype = new("aten::randint_like", "low_dtype");
-    public static readonly Operator new_empty = new("aten::new_empty");
     public static readonly Operator new_zeros = new("aten::new_zeros");
-    public static readonly Operator new_full = new("aten::new_full");
 }

@@ -14,12 +14,6 @@ public static partial class torch
         string[]? names = null) =>
         FromArray(rawArray, dtype, device, requires_grad, names);
 
-    public static Tensor as_tensor(Array data, ScalarType? dtype = null, Device? device = null) =>
-        from_array(data, dtype, device);
-
-    public static Tensor as_tensor(Tensor data, ScalarType? dtype = null, Device? device = null) =>
-        data.to(dtype ?? data.dtype, device ?? data.device);
-
     internal static ScalarType ToScalarType(Type type) => Type.GetTypeCode(type) switch
     {
         TypeCode.Boolean => ScalarType.Bool,

@@ -48,14 +48,6 @@ public static partial class torch
                 InitializeDevice(device))
             .WithGrad(requires_grad);
     }
-
-    public static Tensor tril_indices(
-        long row, long col, long offset = 0, ScalarType dtype = ScalarType.Int64, Device? device = null) =>
-        Aten.tril_indices.Call(row, col, offset, dtype, Argument.None, InitializeDevice(device));
-
-    public static Tensor triu_indices(
-        long row, long col, long offset = 0, ScalarType dtype = ScalarType.Int64, Device? device = null) =>
-        Aten.triu_indices.Call(row, col, offset, dtype, Argument.None, InitializeDevice(device));
 }
 
 internal static partial class Aten
@@ -64,6 +56,4 @@ internal static partial class Aten
     public static readonly Operator linspace = new("aten::linspace");
     public static readonly Operator logspace = new("aten::logspace");
     public static readonly Operator eye_m = new("aten::eye", "m");
-    public static readonly Operator tril_indices = new("aten::tril_indices");
-    public static readonly Operator triu_indices = new("aten::triu_indices");
 }

@@ -15,12 +15,6 @@ public enum TensorStringStyle
 
 public static partial class TensorExtensionMethods
 {
-    public static string str(
-        this torch.Tensor tensor, string? fltFormat = null, int? width = null, string? newLine = null,
-        CultureInfo? cultureInfo = null, TensorStringStyle style = TensorStringStyle.Default) =>
-        tensor.ToString(style, fltFormat, width, cultureInfo, newLine);
-
-    public static string metastr(this torch.Tensor tensor) => tensor.ToString(TensorStringStyle.Metadata);
 }
 
 public static partial class torch

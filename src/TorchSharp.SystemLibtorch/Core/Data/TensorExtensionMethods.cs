@@ -7,8 +7,6 @@ public static partial class TensorExtensionMethods
 
     public static double ToDouble(this torch.Tensor value) => value.ToScalar().ToDouble();
 
-    public static Half ToHalf(this torch.Tensor value) => value.ToScalar().ToHalf();
-
     public static sbyte ToSByte(this torch.Tensor value) => value.ToScalar().ToSByte();
 
     public static byte ToByte(this torch.Tensor value) => value.ToScalar().ToByte();
@@ -24,8 +22,6 @@ public static partial class TensorExtensionMethods
     public static torch.Tensor ToTensor<T>(
         this T[] rawArray, long[] dimensions, bool doCopy = false, bool requires_grad = false) =>
         torch.from_array(rawArray).reshape(dimensions).requires_grad_(requires_grad);
-
-    public static long TotalSize(this IEnumerable<long> shape) => shape.Aggregate(1L, (total, size) => total * size);
 
     /// <summary>The bytes of one element.</summary>
     public static int ElementSize(this torch.ScalarType type) => type switch

@@ -28,12 +28,6 @@ public static partial class torch
         return Aten.cdist.Call(x1, x2, p, (long)compute_mode);
     }
 
-    public static Tensor tensordot(Tensor a, Tensor b, long[] dims1, long[] dims2) => a.tensordot(b, dims1, dims2);
-
-    public static Tensor searchsorted(
-        Tensor sorted_sequence, Tensor values, bool out_int32 = false, bool right = false, Tensor? sorter = null) =>
-        Aten.searchsorted_Tensor.Call(sorted_sequence, values, out_int32, right, Argument.None, sorter);
-
     public static Tensor softmax(Tensor input, int dim, ScalarType? dtype = null) => input.softmax(dim, dtype);
 
     /// <summary>Special functions: softmax and its logarithm have their home here in TorchSharp.</summary>
@@ -49,5 +43,4 @@ public static partial class torch
 internal static partial class Aten
 {
     public static readonly Operator cdist = new("aten::cdist");
-    public static readonly Operator searchsorted_Tensor = new("aten::searchsorted", "Tensor");
 }

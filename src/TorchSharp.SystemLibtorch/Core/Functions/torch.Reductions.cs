@@ -11,20 +11,10 @@ public static partial class torch
     public static Tensor sum(Tensor input, long dim, bool keepdim = false, ScalarType? type = null) =>
         input.sum(dim, keepdim, type);
 
-    public static Tensor nansum(Tensor input) => input.nansum();
-
     public static Tensor mean(Tensor input) => input.mean();
 
     public static Tensor mean(Tensor input, long[] dimensions, bool keepdim = false, ScalarType? type = null) =>
         input.mean(dimensions, keepdim, type);
-
-    public static Tensor nanmean(Tensor input, int? dim = null, bool keepdim = false, ScalarType? dtype = null) =>
-        input.nanmean(dim, keepdim, dtype);
-
-    public static Tensor prod(Tensor input, ScalarType? type = null) => input.prod(type);
-
-    public static Tensor prod(Tensor input, long dim, bool keepdim = false, ScalarType? type = null) =>
-        input.prod(dim, keepdim, type);
 
     public static Tensor max(Tensor input) => input.max();
 
@@ -48,22 +38,9 @@ public static partial class torch
     public static Tensor amax(Tensor input, long[] dims, bool keepdim = false, Tensor? @out = null) =>
         input.amax(dims, keepdim, @out);
 
-    public static Tensor amin(Tensor input, ReadOnlySpan<long> dims, bool keepdim = false, Tensor? @out = null) =>
-        input.amin(dims, keepdim, @out);
-
-    public static Tensor amin(Tensor input, long[] dims, bool keepdim = false, Tensor? @out = null) =>
-        input.amin(dims, keepdim, @out);
-
-    public static (Tensor min, Tensor max) aminmax(Tensor input, long? dim = null, bool keepdim = false) =>
-        input.aminmax(dim, keepdim);
-
     public static Tensor argmax(Tensor input) => input.argmax();
 
     public static Tensor argmax(Tensor input, long dim, bool keepdim = false) => input.argmax(dim, keepdim);
-
-    public static Tensor argmin(Tensor input) => input.argmin();
-
-    public static Tensor argmin(Tensor input, long dim, bool keepdim = false) => input.argmin(dim, keepdim);
 
     public static Tensor all(Tensor input) => input.all();
 
@@ -75,23 +52,9 @@ public static partial class torch
 
     public static Tensor median(Tensor input) => input.median();
 
-    public static Tensor nanmedian(Tensor input) => input.nanmedian();
-
-    public static Tensor quantile(Tensor input, Tensor q, long dim = -1, bool keepdim = false) =>
-        input.quantile(q, dim, keepdim);
-
-    public static Tensor nanquantile(Tensor input, Tensor q, long dim = -1, bool keepdim = false) =>
-        input.nanquantile(q, dim, keepdim);
-
     public static Tensor logsumexp(Tensor input, long dim, bool keepdim = false) => input.logsumexp(dim, keepdim);
 
     public static Tensor count_nonzero(Tensor input, long[]? dims = null) => input.count_nonzero(dims);
-
-    public static Tensor bincount(Tensor input, Tensor? weights = null, long minlength = 0) =>
-        input.bincount(weights, minlength);
-
-    public static Tensor histc(Tensor input, long bins = 100, long min = 0, long max = 0) =>
-        input.histc(bins, min, max);
 
     public static Tensor std(
         Tensor input, (long, long) dimensions, bool unbiased = true, bool keepdim = false,
@@ -132,16 +95,4 @@ public static partial class torch
     public static Tensor var(
         Tensor input, long[] dimensions, bool unbiased = true, bool keepdim = false, ScalarType? type = null) =>
         input.var(dimensions, unbiased, keepdim, type);
-
-    public static (Tensor std, Tensor mean) std_mean(Tensor input, bool unbiased = true) => input.std_mean(unbiased);
-
-    public static (
-        Tensor std, Tensor mean) std_mean(Tensor input, long[] dimensions, bool unbiased = true,
-        bool keepdim = false, ScalarType? type = null) =>
-        input.std_mean(dimensions, unbiased, keepdim, type);
-
-    public static (
-        Tensor var, Tensor mean) var_mean(Tensor input, long[] dimensions, bool unbiased = true,
-        bool keepdim = false, ScalarType? type = null) =>
-        input.var_mean(dimensions, unbiased, keepdim, type);
 }

@@ -30,12 +30,6 @@ public static partial class torch
 
         public static Tensor matrix_norm(Tensor input, double ord, long[]? dims = null, bool keepdim = false) =>
             Aten.linalg_matrix_norm.Call(input, ord, dims ?? _lastTwo, keepdim);
-
-        public static Tensor cond(Tensor input) => Aten.linalg_cond.Call(input);
-
-        public static Tensor cond(Tensor input, double p) => Aten.linalg_cond.Call(input, p);
-
-        public static Tensor cond(Tensor input, int p) => Aten.linalg_cond.Call(input, p);
     }
 }
 
@@ -46,5 +40,4 @@ internal static partial class Aten
     public static readonly Operator linalg_vector_norm = new("aten::linalg_vector_norm");
     public static readonly Operator linalg_matrix_norm = new("aten::linalg_matrix_norm");
     public static readonly Operator linalg_matrix_norm_str_ord = new("aten::linalg_matrix_norm", "str_ord");
-    public static readonly Operator linalg_cond = new("aten::linalg_cond");
 }

@@ -11,9 +11,6 @@ public static partial class torch
 
     public static int get_num_interop_threads() => Count(Native.NumInteropThreads());
 
-    /// <summary>Only before the first operator that uses such threads.</summary>
-    public static void set_num_interop_threads(int num) => Native.Check(Native.SetNumInteropThreads(num));
-
     private static int Count(int count)
     {
         Native.Check(count);

@@ -46,13 +46,9 @@ public static partial class torch
     public static Tensor normal(Tensor mean, Tensor std, Generator? generator = null) =>
         Aten.normal_Tensor_Tensor.Call(mean, std, generator);
 
-    public static Tensor bernoulli(Tensor input, Generator? generator = null) => input.bernoulli(generator);
-
     public static Tensor multinomial(
         Tensor input, long num_samples, bool replacement = false, Generator? generator = null) =>
         input.multinomial(num_samples, replacement, generator);
-
-    public static Tensor poisson(Tensor input, Generator? generator = null) => input.poisson(generator);
 
     public static Generator manual_seed(long seed) => random.manual_seed(seed);
 

@@ -31,14 +31,6 @@ public static partial class torch
 
         public Tensor sub_(Scalar target) => Aten.sub__Scalar.CallInPlace(this, target, 1);
 
-        public Tensor subtract(Tensor target) => Aten.sub_Tensor.Call(this, target, 1);
-
-        public Tensor subtract(Scalar target) => Aten.sub_Scalar.Call(this, target, 1);
-
-        public Tensor subtract_(Tensor target) => Aten.sub__Tensor.CallInPlace(this, target, 1);
-
-        public Tensor subtract_(Scalar target) => Aten.sub__Scalar.CallInPlace(this, target, 1);
-
         public Tensor mul(Tensor target) => Aten.mul_Tensor.Call(this, target);
 
         public Tensor mul(Scalar target) => Aten.mul_Scalar.Call(this, target);
@@ -46,10 +38,6 @@ public static partial class torch
         public Tensor mul_(Tensor target) => Aten.mul__Tensor.CallInPlace(this, target);
 
         public Tensor mul_(Scalar target) => Aten.mul__Scalar.CallInPlace(this, target);
-
-        public Tensor multiply(Tensor target) => Aten.mul_Tensor.Call(this, target);
-
-        public Tensor multiply(Scalar target) => Aten.mul_Scalar.Call(this, target);
 
         public Tensor div(Tensor target, RoundingMode rounding_mode = RoundingMode.None) =>
             Aten.div_Tensor_mode.Call(this, target, Name(rounding_mode));
@@ -63,41 +51,9 @@ public static partial class torch
         public Tensor div_(Scalar target, RoundingMode rounding_mode = RoundingMode.None) =>
             Aten.div__Scalar_mode.CallInPlace(this, target, Name(rounding_mode));
 
-        public Tensor divide(Tensor target, RoundingMode rounding_mode = RoundingMode.None) =>
-            Aten.div_Tensor_mode.Call(this, target, Name(rounding_mode));
-
-        public Tensor divide(Scalar target, RoundingMode rounding_mode = RoundingMode.None) =>
-            Aten.div_Scalar_mode.Call(this, target, Name(rounding_mode));
-
-        public Tensor divide_(Tensor target, RoundingMode rounding_mode = RoundingMode.None) =>
-            Aten.div__Tensor_mode.CallInPlace(this, target, Name(rounding_mode));
-
-        public Tensor divide_(Scalar target, RoundingMode rounding_mode = RoundingMode.None) =>
-            Aten.div__Scalar_mode.CallInPlace(this, target, Name(rounding_mode));
-
-        public Tensor true_divide(Tensor other) => Aten.true_divide_Tensor.Call(this, other);
-
-        public Tensor true_divide(Scalar other) => Aten.true_divide_Scalar.Call(this, other);
-
-        public Tensor true_divide_(Tensor other) => Aten.true_divide__Tensor.CallInPlace(this, other);
-
-        public Tensor true_divide_(Scalar other) => Aten.true_divide__Scalar.CallInPlace(this, other);
-
-        public Tensor fmod(Tensor target) => Aten.fmod_Tensor.Call(this, target);
-
-        public Tensor fmod(Scalar scalar) => Aten.fmod_Scalar.Call(this, scalar);
-
-        public Tensor fmod_(Tensor target) => Aten.fmod__Tensor.CallInPlace(this, target);
-
-        public Tensor fmod_(Scalar scalar) => Aten.fmod__Scalar.CallInPlace(this, scalar);
-
         public Tensor remainder(Tensor target) => Aten.remainder_Tensor.Call(this, target);
 
         public Tensor remainder(Scalar scalar) => Aten.remainder_Scalar.Call(this, scalar);
-
-        public Tensor remainder_(Tensor target) => Aten.remainder__Tensor.CallInPlace(this, target);
-
-        public Tensor remainder_(Scalar scalar) => Aten.remainder__Scalar.CallInPlace(this, scalar);
     }
 }
 
@@ -111,24 +67,14 @@ internal static partial class Aten
     public static readonly Operator div_Tensor_mode = new("aten::div", "Tensor_mode");
     public static readonly Operator div__Scalar_mode = new("aten::div_", "Scalar_mode");
     public static readonly Operator div__Tensor_mode = new("aten::div_", "Tensor_mode");
-    public static readonly Operator fmod_Scalar = new("aten::fmod", "Scalar");
-    public static readonly Operator fmod_Tensor = new("aten::fmod", "Tensor");
-    public static readonly Operator fmod__Scalar = new("aten::fmod_", "Scalar");
-    public static readonly Operator fmod__Tensor = new("aten::fmod_", "Tensor");
     public static readonly Operator mul_Scalar = new("aten::mul", "Scalar");
     public static readonly Operator mul_Tensor = new("aten::mul", "Tensor");
     public static readonly Operator mul__Scalar = new("aten::mul_", "Scalar");
     public static readonly Operator mul__Tensor = new("aten::mul_", "Tensor");
     public static readonly Operator remainder_Scalar = new("aten::remainder", "Scalar");
     public static readonly Operator remainder_Tensor = new("aten::remainder", "Tensor");
-    public static readonly Operator remainder__Scalar = new("aten::remainder_", "Scalar");
-    public static readonly Operator remainder__Tensor = new("aten::remainder_", "Tensor");
     public static readonly Operator sub_Scalar = new("aten::sub", "Scalar");
     public static readonly Operator sub_Tensor = new("aten::sub", "Tensor");
     public static readonly Operator sub__Scalar = new("aten::sub_", "Scalar");
     public static readonly Operator sub__Tensor = new("aten::sub_", "Tensor");
-    public static readonly Operator true_divide_Scalar = new("aten::true_divide", "Scalar");
-    public static readonly Operator true_divide_Tensor = new("aten::true_divide", "Tensor");
-    public static readonly Operator true_divide__Scalar = new("aten::true_divide_", "Scalar");
-    public static readonly Operator true_divide__Tensor = new("aten::true_divide_", "Tensor");
 }

@@ -14,8 +14,6 @@ public static partial class torch
 
         public Tensor to_dense() => Aten.to_dense.Call(this);
 
-        public Tensor set_(Tensor source) => Aten.set__source_Tensor.CallInPlace(this, source);
-
         public Tensor to_type(
             ScalarType type, bool copy = false, bool disposeAfter = false, bool non_blocking = false) =>
             Converted(Aten.to_dtype.Call(this, type, non_blocking, copy), disposeAfter);
@@ -63,21 +61,9 @@ public static partial class torch
             return to(device ?? new Device(DeviceType.CUDA), non_blocking: non_blocking);
         }
 
-        public Tensor @bool() => to_type(ScalarType.Bool);
-
-        public Tensor @byte() => to_type(ScalarType.Byte);
-
-        public Tensor @char() => to_type(ScalarType.Int8);
-
-        public Tensor @short() => to_type(ScalarType.Int16);
-
-        public Tensor @int() => to_type(ScalarType.Int32);
-
         public Tensor @long() => to_type(ScalarType.Int64);
 
         public Tensor half() => to_type(ScalarType.Float16);
-
-        public Tensor bfloat16() => to_type(ScalarType.BFloat16);
 
         public Tensor @float() => to_type(ScalarType.Float32);
 
@@ -103,7 +89,6 @@ internal static partial class Aten
 {
     public static readonly Operator clone = new("aten::clone");
     public static readonly Operator copy_ = new("aten::copy_");
-    public static readonly Operator set__source_Tensor = new("aten::set_", "source_Tensor");
     public static readonly Operator to_dtype = new("aten::to", "dtype");
     public static readonly Operator to_device = new("aten::to", "device");
 }

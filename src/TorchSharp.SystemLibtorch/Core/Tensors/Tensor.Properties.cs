@@ -81,8 +81,6 @@ public static partial class torch
 
         public long element_size() => ElementSize;
 
-        public bool is_integral() => torch.is_integral(dtype);
-
         public bool is_floating_point() => torch.is_floating_point(dtype);
 
         public bool is_complex() => torch.is_complex(dtype);
@@ -122,11 +120,6 @@ public static partial class torch
             return offset >= 0 ? offset : throw Native.LastException();
         }
 
-        /// <summary>Whether a tensor of one element is not zero.</summary>
-        public bool is_nonzero() => NumberOfElements == 1
-            ? Aten.is_nonzero.CallBool(this)
-            : throw new InvalidOperationException("is_nonzero() called on non-singleton tensor");
-
         public bool is_contiguous()
         {
             using var self = Use();
@@ -149,6 +142,5 @@ public static partial class torch
 internal static partial class Aten
 {
     public static readonly Operator size_int = new("aten::size", "int");
-    public static readonly Operator is_nonzero = new("aten::is_nonzero");
     public static readonly Operator stride_int = new("aten::stride", "int");
 }

@@ -24,20 +24,10 @@ public static partial class torch
         public Tensor sum(ReadOnlySpan<long> dim, bool keepdim = false, ScalarType? type = null) =>
             Aten.sum_dim_IntList.Call(this, dim, keepdim, type);
 
-        public Tensor nansum() => Aten.nansum.Call(this);
-
         public Tensor mean() => Aten.mean.Call(this);
 
         public Tensor mean(long[] dimensions, bool keepdim = false, ScalarType? type = null) =>
             Aten.mean_dim.Call(this, dimensions, keepdim, type);
-
-        public Tensor nanmean(int? dim = null, bool keepdim = false, ScalarType? dtype = null) =>
-            Aten.nanmean.Call(this, dim, keepdim, dtype);
-
-        public Tensor prod(ScalarType? type = null) => Aten.prod.Call(this, type);
-
-        public Tensor prod(long dim, bool keepdim = false, ScalarType? type = null) =>
-            Aten.prod_dim_int.Call(this, dim, keepdim, type);
 
         public Tensor max() => Aten.max.Call(this);
 
@@ -61,24 +51,9 @@ public static partial class torch
         public Tensor amax(ReadOnlySpan<long> dims, bool keepdim = false, Tensor? @out = null) =>
             @out is null ? Aten.amax.Call(this, dims, keepdim) : Aten.amax_out.Call(this, dims, keepdim, @out);
 
-        public Tensor amin(params long[] dims) => Aten.amin.Call(this, dims);
-
-        public Tensor amin(long[] dims, bool keepdim = false, Tensor? @out = null) =>
-            amin(dims.AsSpan(), keepdim, @out);
-
-        public Tensor amin(ReadOnlySpan<long> dims, bool keepdim = false, Tensor? @out = null) =>
-            @out is null ? Aten.amin.Call(this, dims, keepdim) : Aten.amin_out.Call(this, dims, keepdim, @out);
-
-        public (Tensor min, Tensor max) aminmax(long? dim = null, bool keepdim = false) =>
-            Aten.aminmax.Call2(this, dim, keepdim);
-
         public Tensor argmax() => Aten.argmax.Call(this);
 
         public Tensor argmax(long dim, bool keepdim = false) => Aten.argmax.Call(this, dim, keepdim);
-
-        public Tensor argmin() => Aten.argmin.Call(this);
-
-        public Tensor argmin(long dim, bool keepdim = false) => Aten.argmin.Call(this, dim, keepdim);
 
         public Tensor all() => Aten.all.Call(this);
 
@@ -90,14 +65,6 @@ public static partial class torch
 
         public Tensor median() => Aten.median.Call(this);
 
-        public Tensor nanmedian() => Aten.nanmedian.Call(this);
-
-        public Tensor quantile(Tensor q, long dim = -1, bool keepdim = false) =>
-            Aten.quantile.Call(this, q, OrAll(dim), keepdim);
-
-        public Tensor nanquantile(Tensor q, long dim = -1, bool keepdim = false) =>
-            Aten.nanquantile.Call(this, q, OrAll(dim), keepdim);
-
         public Tensor norm(float p = 2f) => Aten.norm_Scalar.Call(this, p);
 
         public Tensor norm(int dim, bool keepdim = false, float p = 2f) =>
@@ -107,13 +74,6 @@ public static partial class torch
 
         public Tensor count_nonzero(long[]? dims = null) =>
             dims is null ? Aten.count_nonzero.Call(this) : Aten.count_nonzero_dim_IntList.Call(this, dims);
-
-        public Tensor bincount(Tensor? weights, long minlength = 0) => Aten.bincount.Call(this, weights, minlength);
-
-        public Tensor histc(long bins = 100, long min = 0, long max = 0) => Aten.histc.Call(this, bins, min, max);
-
-        // TorchSharp's -1 stands for no dimension here, not for the last one: all elements are taken together.
-        private static long? OrAll(long dim) => dim == -1 ? null : dim;
     }
 }
 
@@ -123,17 +83,11 @@ internal static partial class Aten
     public static readonly Operator all_dim = new("aten::all", "dim");
     public static readonly Operator amax = new("aten::amax");
     public static readonly Operator amax_out = new("aten::amax", "out");
-    public static readonly Operator amin = new("aten::amin");
-    public static readonly Operator amin_out = new("aten::amin", "out");
-    public static readonly Operator aminmax = new("aten::aminmax");
     public static readonly Operator any = new("aten::any");
     public static readonly Operator any_dim = new("aten::any", "dim");
     public static readonly Operator argmax = new("aten::argmax");
-    public static readonly Operator argmin = new("aten::argmin");
-    public static readonly Operator bincount = new("aten::bincount");
     public static readonly Operator count_nonzero = new("aten::count_nonzero");
     public static readonly Operator count_nonzero_dim_IntList = new("aten::count_nonzero", "dim_IntList");
-    public static readonly Operator histc = new("aten::histc");
     public static readonly Operator logsumexp = new("aten::logsumexp");
     public static readonly Operator max = new("aten::max");
     public static readonly Operator max_dim = new("aten::max", "dim");
@@ -144,15 +98,8 @@ internal static partial class Aten
     public static readonly Operator min = new("aten::min");
     public static readonly Operator min_dim = new("aten::min", "dim");
     public static readonly Operator min_other = new("aten::min", "other");
-    public static readonly Operator nanmean = new("aten::nanmean");
-    public static readonly Operator nanmedian = new("aten::nanmedian");
-    public static readonly Operator nanquantile = new("aten::nanquantile");
-    public static readonly Operator nansum = new("aten::nansum");
     public static readonly Operator norm_Scalar = new("aten::norm", "Scalar");
     public static readonly Operator norm_ScalarOpt_dim = new("aten::norm", "ScalarOpt_dim");
-    public static readonly Operator prod = new("aten::prod");
-    public static readonly Operator prod_dim_int = new("aten::prod", "dim_int");
-    public static readonly Operator quantile = new("aten::quantile");
     public static readonly Operator sum = new("aten::sum");
     public static readonly Operator sum_dim_IntList = new("aten::sum", "dim_IntList");
 }

@@ -9,14 +9,10 @@ public static partial class torch
     {
         public Tensor view(params long[] shape) => Aten.view.Call(this, shape);
 
-        public Tensor view_as(Tensor other) => Aten.view_as.Call(this, other);
-
         public Tensor reshape(params long[] shape) => Aten.reshape.Call(this, shape);
 
         public Tensor flatten(long start_dim = 0, long end_dim = -1) =>
             Aten.flatten_using_ints.Call(this, start_dim, end_dim);
-
-        public Tensor ravel() => Aten.ravel.Call(this);
 
         public Tensor expand(params long[] sizes) => Aten.expand.Call(this, sizes);
 
@@ -25,39 +21,21 @@ public static partial class torch
         public Tensor expand(ReadOnlySpan<long> sizes, bool isImplicit = false) =>
             Aten.expand.Call(this, sizes, isImplicit);
 
-        public Tensor expand_as(Tensor other) => Aten.expand_as.Call(this, other);
-
-        public Tensor broadcast_to(params long[] shape) => Aten.broadcast_to.Call(this, shape);
-
         public Tensor permute(params long[] permutation) => Aten.permute.Call(this, permutation);
 
         public Tensor permute(IEnumerable<long> permutation) => permute([.. permutation]);
 
         public Tensor transpose(long dim0, long dim1) => Aten.transpose_int.Call(this, dim0, dim1);
 
-        public Tensor transpose_(long dim0, long dim1) => Aten.transpose_.CallInPlace(this, dim0, dim1);
-
         public Tensor t() => Aten.t.Call(this);
 
         public Tensor movedim(long[] source, long[] destination) =>
             Aten.movedim_intlist.Call(this, source, destination);
 
-        public Tensor moveaxis(long[] source, long[] destination) =>
-            Aten.movedim_intlist.Call(this, source, destination);
-
-        public Tensor swapaxes(long dim0, long dim1) => Aten.swapaxes.Call(this, dim0, dim1);
-
-        public Tensor swapdims(long dim0, long dim1) => Aten.swapdims.Call(this, dim0, dim1);
-
         public Tensor squeeze(long? dim = null) =>
             dim is long d ? Aten.squeeze_dim.Call(this, d) : Aten.squeeze.Call(this);
 
-        public Tensor squeeze_(long? dim = null) =>
-            dim is long d ? Aten.squeeze__dim.CallInPlace(this, d) : Aten.squeeze_.CallInPlace(this);
-
         public Tensor unsqueeze(long dim) => Aten.unsqueeze.Call(this, dim);
-
-        public Tensor unsqueeze_(long dim) => Aten.unsqueeze_.CallInPlace(this, dim);
 
         public Tensor narrow(long dim, long start, long length) => Aten.narrow.Call(this, dim, start, length);
 
@@ -72,13 +50,7 @@ public static partial class torch
 
         public Tensor repeat(params long[] sizes) => Aten.repeat.Call(this, sizes);
 
-        public Tensor tile(long[] reps) => Aten.tile.Call(this, reps);
-
         public Tensor flip(params long[] dims) => Aten.flip.Call(this, dims);
-
-        public Tensor fliplr() => Aten.fliplr.Call(this);
-
-        public Tensor flipud() => Aten.flipud.Call(this);
 
         public Tensor roll(long shifts, long? dims = null) =>
             dims is long d ? Aten.roll.Call(this, shifts, d) : Aten.roll.Call(this, shifts);
@@ -91,57 +63,31 @@ public static partial class torch
         public Tensor roll(ReadOnlySpan<long> shifts, ReadOnlySpan<long> dims = default) =>
             Aten.roll.Call(this, shifts, dims);
 
-        public Tensor atleast_1d() => Aten.atleast_1d.Call(this);
-
-        public Tensor atleast_2d() => Aten.atleast_2d.Call(this);
-
-        public Tensor atleast_3d() => Aten.atleast_3d.Call(this);
-
         public Tensor repeat_interleave(long repeats, long? dim = null, long? output_size = null) =>
             Aten.repeat_interleave_self_int.Call(this, repeats, dim, output_size);
-
-        public Tensor repeat_interleave(Tensor repeats, long? dim = null, long? output_size = null) =>
-            Aten.repeat_interleave_self_Tensor.Call(this, repeats, dim, output_size);
     }
 }
 
 internal static partial class Aten
 {
     public static readonly Operator as_strided = new("aten::as_strided");
-    public static readonly Operator atleast_1d = new("aten::atleast_1d");
-    public static readonly Operator atleast_2d = new("aten::atleast_2d");
-    public static readonly Operator atleast_3d = new("aten::atleast_3d");
-    public static readonly Operator broadcast_to = new("aten::broadcast_to");
     public static readonly Operator contiguous = new("aten::contiguous");
     public static readonly Operator expand = new("aten::expand");
-    public static readonly Operator expand_as = new("aten::expand_as");
     public static readonly Operator flatten_using_ints = new("aten::flatten", "using_ints");
     public static readonly Operator flip = new("aten::flip");
-    public static readonly Operator fliplr = new("aten::fliplr");
-    public static readonly Operator flipud = new("aten::flipud");
     public static readonly Operator movedim_intlist = new("aten::movedim", "intlist");
     public static readonly Operator narrow = new("aten::narrow");
     public static readonly Operator permute = new("aten::permute");
-    public static readonly Operator ravel = new("aten::ravel");
     public static readonly Operator repeat = new("aten::repeat");
-    public static readonly Operator repeat_interleave_self_Tensor = new("aten::repeat_interleave", "self_Tensor");
     public static readonly Operator repeat_interleave_self_int = new("aten::repeat_interleave", "self_int");
     public static readonly Operator reshape = new("aten::reshape");
     public static readonly Operator roll = new("aten::roll");
     public static readonly Operator select_int = new("aten::select", "int");
     public static readonly Operator squeeze = new("aten::squeeze");
-    public static readonly Operator squeeze_ = new("aten::squeeze_");
-    public static readonly Operator squeeze__dim = new("aten::squeeze_", "dim");
     public static readonly Operator squeeze_dim = new("aten::squeeze", "dim");
-    public static readonly Operator swapaxes = new("aten::swapaxes");
-    public static readonly Operator swapdims = new("aten::swapdims");
     public static readonly Operator t = new("aten::t");
-    public static readonly Operator tile = new("aten::tile");
-    public static readonly Operator transpose_ = new("aten::transpose_");
     public static readonly Operator transpose_int = new("aten::transpose", "int");
     public static readonly Operator unfold = new("aten::unfold");
     public static readonly Operator unsqueeze = new("aten::unsqueeze");
-    public static readonly Operator unsqueeze_ = new("aten::unsqueeze_");
     public static readonly Operator view = new("aten::view");
-    public static readonly Operator view_as = new("aten::view_as");
 }

@@ -44,20 +44,6 @@ public static partial class torch
         public Tensor var(
             ReadOnlySpan<long> dimensions, bool unbiased = true, bool keepdim = false, ScalarType? type = null) =>
             Aten.var_dim.Call(this, dimensions, unbiased, keepdim);
-
-        public (Tensor std, Tensor mean) std_mean(bool unbiased = true) => Aten.std_mean.Call2(this, unbiased);
-
-        public (Tensor var, Tensor mean) var_mean(bool unbiased = true) => Aten.var_mean.Call2(this, unbiased);
-
-        public (
-            Tensor std, Tensor mean) std_mean(long[] dimensions, bool unbiased = true, bool keepdim = false,
-            ScalarType? type = null) =>
-            Aten.std_mean_dim.Call2(this, dimensions, unbiased, keepdim);
-
-        public (
-            Tensor std, Tensor mean) var_mean(long[] dimensions, bool unbiased = true, bool keepdim = false,
-            ScalarType? type = null) =>
-            Aten.var_mean_dim.Call2(this, dimensions, unbiased, keepdim);
     }
 }
 
@@ -65,10 +51,6 @@ internal static partial class Aten
 {
     public static readonly Operator std = new("aten::std");
     public static readonly Operator std_dim = new("aten::std", "dim");
-    public static readonly Operator std_mean = new("aten::std_mean");
-    public static readonly Operator std_mean_dim = new("aten::std_mean", "dim");
     public static readonly Operator var = new("aten::var");
     public static readonly Operator var_dim = new("aten::var", "dim");
-    public static readonly Operator var_mean = new("aten::var_mean");
-    public static readonly Operator var_mean_dim = new("aten::var_mean", "dim");
 }

@@ -35,8 +35,6 @@ public static partial class torch
 
         public Tensor conj() => Aten.conj.Call(this);
 
-        public Tensor adjoint() => Aten.adjoint.Call(this);
-
         public Tensor slice(long dim, long start, long finish, long step) => step >= 1
             ? Aten.slice_Tensor.Call(this, dim, start, finish, step)
             : throw new ArgumentException($"step is {step}, but it should always be positive.", nameof(step));
@@ -59,33 +57,12 @@ public static partial class torch
             return Aten.view.Call(this, (long[])[.. whole[..(int)dim], .. sizes, .. whole[((int)dim + 1)..]]);
         }
 
-        public Tensor rot90(long k = 1, (long, long)? dims = null)
-        {
-            var (first, second) = dims ?? (0, 1);
-            return Aten.rot90.Call(this, k, new[] { first, second });
-        }
-
-        /// <summary>One index tensor for each dimension.</summary>
-        public IList<Tensor> nonzero_as_list()
-        {
-            using var indices = nonzero();
-            return indices.chunk(indices.size(1), dim: 1);
-        }
-
         public (Tensor output, Tensor? inverse_indices, Tensor? counts) unique(
             bool sorted = true, bool return_inverse = false, bool return_counts = false, int? dim = null)
         {
             var (output, inverse, counts) = dim is int d
                 ? Aten.unique_dim.Call3(this, d, sorted, return_inverse, return_counts)
                 : Aten._unique2.Call3(this, sorted, return_inverse, return_counts);
-            return (output, OrNull(inverse, return_inverse), OrNull(counts, return_counts));
-        }
-
-        public (Tensor output, Tensor? inverse_indices, Tensor? counts) unique_consecutive(
-            bool return_inverse = false, bool return_counts = false, int? dim = null)
-        {
-            var (output, inverse, counts) =
-                Aten.unique_consecutive.Call3(this, return_inverse, return_counts, (long?)dim);
             return (output, OrNull(inverse, return_inverse), OrNull(counts, return_counts));
         }
 
@@ -109,10 +86,7 @@ internal static partial class Aten
     public static readonly Operator real = new("aten::real");
     public static readonly Operator imag = new("aten::imag");
     public static readonly Operator conj = new("aten::conj");
-    public static readonly Operator adjoint = new("aten::adjoint");
     public static readonly Operator slice_Tensor = new("aten::slice", "Tensor");
-    public static readonly Operator rot90 = new("aten::rot90");
     public static readonly Operator _unique2 = new("aten::_unique2");
     public static readonly Operator unique_dim = new("aten::unique_dim");
-    public static readonly Operator unique_consecutive = new("aten::unique_consecutive");
 }

@@ -39,14 +39,6 @@ public static partial class torch
 
         internal DisposeScope? OwningDisposeScope { get; set; }
 
-        /// <summary>Takes over a native handle of this library, as a new tensor.</summary>
-        public static Tensor UnsafeCreateTensor(IntPtr handle) => new(handle);
-
-        /// <summary>Gives the native handle away: the caller frees it.</summary>
-        public IntPtr DecoupleFromNativeHandle() => IsInvalid
-            ? throw new InvalidOperationException("Tensor invalid -- empty handle.")
-            : _handle.Surrender();
-
         public void Dispose()
         {
             Dispose(true);
@@ -72,22 +64,6 @@ public static partial class torch
         public Tensor DetachFromDisposeScope()
         {
             OwningDisposeScope?.Detach(this);
-            return this;
-        }
-
-        public Tensor MoveToOtherDisposeScope(Tensor other) => MoveToOtherDisposeScope(other.OwningDisposeScope);
-
-        public Tensor MoveToOtherDisposeScope(DisposeScope? other)
-        {
-            if (OwningDisposeScope is { } owner)
-            {
-                owner.MoveToOther(other, this);
-            }
-            else
-            {
-                other?.Attach(this);
-            }
-
             return this;
         }
 

@@ -25,8 +25,6 @@ public static class ScalarExtensionMethods
 
     public static double ToDouble(this Scalar value) => value.AsDouble;
 
-    public static Half ToHalf(this Scalar value) => (Half)value.AsDouble;
-
     public static sbyte ToSByte(this Scalar value) => checked((sbyte)value.AsInt64);
 
     public static byte ToByte(this Scalar value) => checked((byte)value.AsInt64);

@@ -44,11 +44,6 @@ public static partial class torch
     public static ScalarType complex128 = ScalarType.ComplexFloat64;
     public static ScalarType cdouble = ScalarType.ComplexFloat64;
 
-    public static bool is_integral(ScalarType type) => type is ScalarType.Byte or ScalarType.Int8
-        or ScalarType.Int16 or ScalarType.Int32 or ScalarType.Int64 or ScalarType.Bool;
-
-    public static bool is_integral(Tensor t) => is_integral(t.dtype);
-
     public static bool is_floating_point(ScalarType type) => type is ScalarType.Float16 or ScalarType.BFloat16
         or ScalarType.Float32 or ScalarType.Float64;
 

@@ -35,8 +35,6 @@ public class ModuleDict<T> : nn.Module, IDictionary<string, T>, IList<(string, T
         set => _modules[index] = value;
     }
 
-    public IEnumerable<string> keys() => _modules.keys();
-
     public IEnumerable<T> values() => _modules.values();
 
     public IEnumerator<(string, T)> items() => _modules.items();
@@ -56,8 +54,6 @@ public class ModuleDict<T> : nn.Module, IDictionary<string, T>, IList<(string, T
     public bool Remove(KeyValuePair<string, T> item) => _modules.Remove(item);
 
     public void RemoveAt(int index) => _modules.RemoveAt(index);
-
-    public void clear() => _modules.Clear();
 
     public void Clear() => _modules.Clear();
 

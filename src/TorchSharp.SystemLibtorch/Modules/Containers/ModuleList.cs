@@ -26,8 +26,6 @@ public class ModuleList<T> : nn.Module, IList<T> where T : nn.Module
 
     public void append(params T[] parameters) => _modules.AddRange(parameters);
 
-    public void extend(IEnumerable<T> modules) => _modules.AddRange(modules);
-
     public void Insert(int index, T item) => _modules.Insert(index, item);
 
     public bool Remove(T item) => _modules.Remove(item);

@@ -15,9 +15,6 @@ public static partial class torch
         public static NLLLoss NLLLoss(Tensor? weight = null, Reduction reduction = Reduction.Mean)
             => new(weight, reduction);
 
-        public static BCELoss BCELoss(Tensor? weight = null, Reduction reduction = Reduction.Mean)
-            => new(weight, reduction);
-
         public static BCEWithLogitsLoss BCEWithLogitsLoss(
             Tensor? weight = null,
             Reduction reduction = Reduction.Mean,

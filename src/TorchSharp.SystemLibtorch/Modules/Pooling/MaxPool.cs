@@ -27,9 +27,6 @@ public sealed class MaxPool1d : ParameterLessModule<Tensor, Tensor>
 
     public override Tensor forward(Tensor input)
         => nn.functional.max_pool1d(input, kernel_size, stride, padding, dilation, ceil_mode);
-
-    public (Tensor Values, Tensor Indices) forward_with_indices(Tensor input)
-        => nn.functional.max_pool1d_with_indices(input, kernel_size, stride, padding, dilation, ceil_mode);
 }
 
 /// <summary>The maximum of each window of <c>[B, C, H, W]</c>.</summary>
@@ -59,7 +56,4 @@ public sealed class MaxPool2d : ParameterLessModule<Tensor, Tensor>
 
     public override Tensor forward(Tensor input)
         => nn.functional.max_pool2d(input, kernel_size, stride, padding, dilation, ceil_mode);
-
-    public (Tensor Values, Tensor Indices) forward_with_indices(Tensor input)
-        => nn.functional.max_pool2d_with_indices(input, kernel_size, stride, padding, dilation, ceil_mode);
 }
