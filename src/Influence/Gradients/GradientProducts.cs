@@ -28,7 +28,7 @@ internal sealed class GradientProducts(GradientSession session, long memoryBudge
     {
         using var noGrad = no_grad();
         var (plan, capacity, examplesAtOnce) = Plan(train, queries);
-        using var source = SubBatches(queries, (int)Math.Min(capacity, examplesAtOnce)).GetEnumerator();
+        using var source = SubBatches.Of(queries, (int)Math.Min(capacity, examplesAtOnce)).GetEnumerator();
         long done = 0;
         var more = source.MoveNext();
         while (more)
@@ -68,7 +68,7 @@ internal sealed class GradientProducts(GradientSession session, long memoryBudge
         var (_, _, examplesAtOnce) = Plan(train, queries);
         using var kept = NewDisposeScope();
         using var sum = new GradientSum(session);
-        foreach (var examples in SubBatches(queries, examplesAtOnce))
+        foreach (var examples in SubBatches.Of(queries, examplesAtOnce))
         {
             progress.Token.ThrowIfCancellationRequested();
             using var batch = session.Capture(examples, LossKind.Measurement);
@@ -93,14 +93,14 @@ internal sealed class GradientProducts(GradientSession session, long memoryBudge
         using var noGrad = no_grad();
         var (_, _, examplesAtOnce) = Plan(train, null);
         long first = 0;
-        foreach (var examples in SubBatches(train, examplesAtOnce))
+        foreach (var examples in SubBatches.Of(train, examplesAtOnce))
         {
             progress.Token.ThrowIfCancellationRequested();
             using var batch = session.Capture(examples, LossKind.Training);
             var norms = metric.SelfProducts(batch);
-            if (AnyNotFinite(norms))
+            if (FiniteProducts.AnyNotFinite(norms))
             {
-                ThrowNotFinite(norms.unsqueeze(0), examples.Ids, []);
+                FiniteProducts.ThrowNotFinite(norms.unsqueeze(0), examples.Ids, []);
             }
 
             totals.narrow(0, first, batch.Count).add_(norms.cpu(), weight);
@@ -136,7 +136,7 @@ internal sealed class GradientProducts(GradientSession session, long memoryBudge
         var queryNorms = Cosine ? queries.Norms().unsqueeze(1) : null;                  // [Q, 1]
         long first = 0;
         using var waiting = new JoinedBatches();
-        foreach (var examples in SubBatches(train, examplesAtOnce))
+        foreach (var examples in SubBatches.Of(train, examplesAtOnce))
         {
             progress.Token.ThrowIfCancellationRequested();
             using (var batch = session.Capture(examples, LossKind.Training))
@@ -198,9 +198,9 @@ internal sealed class GradientProducts(GradientSession session, long memoryBudge
             for (var k = 0; k < totals.Count; k++)
             {
                 var values = norms is null ? products[k] : (products[k] / norms).masked_fill(norms.eq(0), 0);
-                if (AnyNotFinite(values))
+                if (FiniteProducts.AnyNotFinite(values))
                 {
-                    ThrowNotFinite(values, batch.Ids, queryIds);
+                    FiniteProducts.ThrowNotFinite(values, batch.Ids, queryIds);
                 }
 
                 totals[k].narrow(1, first, batch.Count).add_(values.cpu(), weight);
@@ -259,71 +259,5 @@ internal sealed class GradientProducts(GradientSession session, long memoryBudge
         }
 
         throw new InfluenceException("There are no examples.");
-    }
-
-    /// <summary>The batches, cut where they are larger than the limit.</summary>
-    private static IEnumerable<ExampleBatch> SubBatches(Examples examples, int atOnce)
-    {
-        foreach (var batch in examples.Batches())
-        {
-            if (batch.Count <= atOnce)
-            {
-                yield return batch;
-                continue;
-            }
-
-            for (var start = 0; start < batch.Count; start += atOnce)
-            {
-                var part = Part(batch, start, Math.Min(atOnce, batch.Count - start));
-                try
-                {
-                    yield return part;
-                }
-                finally
-                {
-                    foreach (var tensor in part.Tensors)
-                    {
-                        tensor.Dispose();
-                    }
-                }
-            }
-        }
-
-        static ExampleBatch Part(ExampleBatch batch, int start, int count)
-        {
-            int[] positions = [.. Enumerable.Range(start, count)];
-            return new ExampleBatch([.. batch.Names], batch.PickDetached(positions), [.. positions.Select(p => batch.Ids[p])]);
-        }
-    }
-
-    /// <summary>Zero times a number is zero unless the number is NaN or infinite: two fast passes, where isfinite() takes ten.</summary>
-    private static bool AnyNotFinite(Tensor values) => !(values * 0).sum().eq(0).item<bool>();
-
-    /// <summary>
-    /// Names the culprits: examples with no finite product at all, on either side; failing that, the pairs whose product
-    /// is too large.
-    /// </summary>
-    private static void ThrowNotFinite(Tensor products, IReadOnlyList<long> trainIds, IReadOnlyList<long> queryIds)
-    {
-        var bad = products.isfinite().logical_not();                                    // [Q, B]
-        var train = Where(bad.all(0), trainIds);
-        var queries = queryIds.Count == 0 ? [] : Where(bad.all(1), queryIds);
-        var found = train.Count > 0 || queries.Count > 0
-            ? string.Join(" and ", new[] { Named("training examples", train), Named("queries", queries) }.OfType<string>())
-            : $"{Named("training examples", Where(bad.any(0), trainIds))} times those of {Named("queries", Where(bad.any(1), queryIds))}";
-        throw new InfluenceException(
-            $"The gradients of {found} are NaN or too large for {products.dtype}, though the losses are finite. " +
-            "Look at their inputs, leave them out, or use a float64 model.")
-        {
-            ExampleIds = [.. train.Count > 0 || queries.Count > 0 ? train.Concat(queries) : Where(bad.any(0), trainIds)],
-        };
-
-        static List<long> Where(Tensor flags, IReadOnlyList<long> ids)
-        {
-            var values = flags.to_type(ScalarType.Int64).cpu().data<long>().ToArray();
-            return [.. ids.Where((_, i) => values[i] != 0)];
-        }
-
-        static string? Named(string role, List<long> ids) => ids.Count == 0 ? null : $"the {role} with ids {InfluenceException.List(ids)}";
     }
 }

@@ -49,23 +49,16 @@ internal sealed class SingleExampleGradients(IReadOnlyList<ModelParameter> param
     {
         using var grad = enable_grad();
         var values = _parameters.Select(p => (Tensor)p.Value).ToList();
-        values.ForEach(v => v.requires_grad = true);
-        try
+        using var unfrozen = new Unfrozen(values);
+        var each = losses.Evaluate(batch, kind);
+        var total = among is { } position ? each.select(0, position) : each.sum();
+        if (!total.requires_grad)
         {
-            var each = losses.Evaluate(batch, kind);
-            var total = among is { } position ? each.select(0, position) : each.sum();
-            if (!total.requires_grad)
-            {
-                return new Tensor?[values.Count];
-            }
+            return new Tensor?[values.Count];
+        }
 
-            var gradients = autograd.grad([total], values, allow_unused: true);
-            return [.. gradients.Select(g => g.IsInvalid ? null : g.is_sparse ? g.to_dense() : g)];
-        }
-        finally
-        {
-            values.ForEach(v => v.requires_grad = false);
-        }
+        var gradients = autograd.grad([total], values, allow_unused: true);
+        return [.. gradients.Select(g => g.IsInvalid ? null : g.is_sparse ? g.to_dense() : g)];
     }
 
     /// <summary>The parameters in the order of <see cref="Of"/>.</summary>

@@ -23,31 +23,24 @@ internal sealed class TokenLossDerivatives(GradientSession session, Func<Example
         using var grad = enable_grad();
         using var managed = session.WithManagedAttention();
         var values = _parameters.Select(p => (Tensor)p.Value).ToList();
-        values.ForEach(v => v.requires_grad = true);
-        try
+        using var unfrozen = new Unfrozen(values);
+        var losses = Evaluate(batch);                                               // [B, T]
+        var u = ones_like(losses).requires_grad_(true);
+        var h = autograd.grad([(losses * u).sum()], values, retain_graph: true, create_graph: true, allow_unused: true);
+        if (h.All(gradient => gradient.IsInvalid))
         {
-            var losses = Evaluate(batch);                                               // [B, T]
-            var u = ones_like(losses).requires_grad_(true);
-            var h = autograd.grad([(losses * u).sum()], values, retain_graph: true, create_graph: true, allow_unused: true);
-            if (h.All(gradient => gradient.IsInvalid))
-            {
-                throw new InfluenceException(
-                    "The token losses do not depend on any parameter that takes part. Does their delegate use this model, detach its output, or run under no_grad()?");
-            }
-
-            var rows = new List<Tensor>();
-            for (long q = 0; q < queries; q++)
-            {
-                rows.Add(Along(h, Direction(directions, q), u));
-            }
-
-            GC.KeepAlive(values);
-            return stack([.. rows], 0).MoveToOuterDisposeScope();
+            throw new InfluenceException(
+                "The token losses do not depend on any parameter that takes part. Does their delegate use this model, detach its output, or run under no_grad()?");
         }
-        finally
+
+        var rows = new List<Tensor>();
+        for (long q = 0; q < queries; q++)
         {
-            values.ForEach(v => v.requires_grad = false);
+            rows.Add(Along(h, Direction(directions, q), u));
         }
+
+        GC.KeepAlive(values);
+        return stack([.. rows], 0).MoveToOuterDisposeScope();
     }
 
     private static Tensor Along(IList<Tensor> gradients, Tensor?[] direction, Tensor u)
