@@ -94,7 +94,7 @@ public sealed class InfluenceScores : IDisposable, IDisplay
     {
         CheckRow(query);
         using var scope = NewDisposeScope();
-        return new ExampleScores($"Query {QueryIds[query]}, {Metadata.Estimator}", TrainIds, Doubles(Values.select(0, query)), Metadata);
+        return new ExampleScores($"{(QueryIds[query] < 0 ? Name(query) : $"Query {QueryIds[query]}")}, {Metadata.Estimator}", TrainIds, Doubles(Values.select(0, query)), Metadata);
     }
 
     /// <summary>One training example's scores for all queries.</summary>
@@ -112,14 +112,14 @@ public sealed class InfluenceScores : IDisposable, IDisplay
     /// <param name="k">How many; at most as many as there are.</param>
     /// <returns>The ranking, best first.</returns>
     public RankedExamples Proponents(int query, int k = 10) =>
-        RankedExamples.Rank($"Proponents of query {QueryIds[CheckRow(query)]}", TrainIds, ForQuery(query).Values, k, highest: true);
+        RankedExamples.Rank($"Proponents of {Name(query)}", TrainIds, ForQuery(query).Values, k, highest: true);
 
     /// <summary>The k training examples that harm the query most (the lowest scores).</summary>
     /// <param name="query">The query's row.</param>
     /// <param name="k">How many; at most as many as there are.</param>
     /// <returns>The ranking, worst first.</returns>
     public RankedExamples Opponents(int query, int k = 10) =>
-        RankedExamples.Rank($"Opponents of query {QueryIds[CheckRow(query)]}", TrainIds, ForQuery(query).Values, k, highest: false);
+        RankedExamples.Rank($"Opponents of {Name(query)}", TrainIds, ForQuery(query).Values, k, highest: false);
 
     /// <summary>The row of the query with that id.</summary>
     /// <param name="queryId">The id.</param>
@@ -231,6 +231,9 @@ public sealed class InfluenceScores : IDisposable, IDisplay
         var (best, worst) = (Proponents(query, 1)[0], Opponents(query, 1)[0]);
         return [QueryIds[query], best.Id, best.Score, worst.Id, worst.Score];
     }
+
+    /// <summary>Aggregated queries are one row of id -1.</summary>
+    private string Name(int query) => QueryIds[CheckRow(query)] is >= 0 and var id ? $"query {id}" : QueryIds.Count == 1 ? "the queries together" : $"query {QueryIds[query]}";
 
     private int CheckRow(int query) => query >= 0 && query < QueryIds.Count
         ? query

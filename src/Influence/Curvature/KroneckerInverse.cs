@@ -14,6 +14,9 @@ namespace Influence.Curvature;
 /// <param name="separable">Whether the eigenvalues are an outer product, so that W is numerically of low rank.</param>
 internal sealed class KroneckerInverse(FactorBasis input, FactorBasis output, Tensor weights, double damping, bool separable) : BlockInverse
 {
+    /// <summary>Below so many multiply-adds a training example the exact product takes no longer than an approximation.</summary>
+    private const double LeastWork = 1 << 23;
+
     private CrossApproximation? _lowRank;
     private SpectralWeights? _spectral;
     private double _queryTolerance;
@@ -29,6 +32,7 @@ internal sealed class KroneckerInverse(FactorBasis input, FactorBasis output, Te
         var approximate = tolerance > 0 && damping > 0;
         if (factors.Positions == 1)
         {
+            approximate &= (double)plan.Queries * input.Size * output.Size > LeastWork;
             _lowRank = separable && approximate ? CrossApproximation.Of(weights, tolerance, (input.Size * output.Size) / (input.Size + output.Size)) : null;
             _spectral = _lowRank is not null ? null : approximate ? Banded(tolerance) : SpectralWeights.Exact(weights);
         }

@@ -92,6 +92,9 @@ public sealed record DampingSearch
 public sealed record DampingCurve(
     Damping Best, IReadOnlyList<(Damping Damping, double Quality)> Points, IReadOnlyList<long> HeldOutIds, IReadOnlyList<long> RemainingIds) : IDisplay
 {
+    /// <summary>Whether the best damping is the first or the last one that was tried: a better one may lie beyond.</summary>
+    public bool AtTheEdge => Points.Count > 1 && (Best == Points[0].Damping || Best == Points[^1].Damping);
+
     /// <summary>A table of the curve.</summary>
     /// <returns>The table as text.</returns>
     public override string ToString() => ToTable().ToText();
@@ -99,7 +102,7 @@ public sealed record DampingCurve(
     Table IDisplay.ToTable() => ToTable();
 
     private Table ToTable() => new(
-        $"Damping on {HeldOutIds.Count} held-out queries: best {Best}",
+        $"Damping on {HeldOutIds.Count} held-out queries: best {Best}" + (AtTheEdge ? " (at the edge of the candidates: try further ones)" : string.Empty),
         ["damping", "quality", "best"],
         [.. Points.Select(p => (IReadOnlyList<object>)[p.Damping.ToString(), p.Quality, p.Damping == Best ? "<-" : string.Empty])]);
 }

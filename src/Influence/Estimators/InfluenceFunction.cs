@@ -85,7 +85,8 @@ public sealed partial class InfluenceFunction(Preconditioner preconditioner)
 
     /// <summary>
     /// Bytes that kept and written-out gradients may take, beside the model, the preconditioner and one batch's activations.
-    /// Cost only, does not change results: with less, the training examples are passed several times.
+    /// Cost only: with less, the training examples are passed several times. Results change by no more than <see cref="Tolerance"/>
+    /// allows, since it decides what is approximated; with a tolerance of 0 not at all.
     /// </summary>
     /// <value>1 GiB.</value>
     public long MemoryBudget

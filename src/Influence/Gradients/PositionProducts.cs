@@ -49,7 +49,7 @@ internal sealed class PositionProducts(IReadOnlyList<string> names)
         {
             throw new InfluenceException(
                 $"Scores per position need layers whose positions are the examples' own, all alike ({positions?.ToString() ?? "none"} here); these are not: {InfluenceException.List(odd)}. " +
-                "Leave them out by Layers = LayerSelection.Where(...), in the fit too.");
+                "Give a table of positions an example axis, positions.call(arange(T).unsqueeze(0).expand(B, T)), or leave such layers out by Layers = LayerSelection.Where(...), in the fit too.");
         }
     }
 }

@@ -16,10 +16,10 @@ namespace Influence.Gradients;
 internal sealed class SpectralWeights : IDisposable
 {
     /// <summary>Narrow enough that the rows of a band have similar eigenvalues, wide enough that ghost products are few.</summary>
-    private const long BandRows = 8;
+    private const long BandRows = 16;
 
     /// <summary>The mean of r over the fit's examples, in tolerances: low enough that few single examples exceed one tolerance.</summary>
-    private const double MeanShare = 0.6;
+    private const double MeanShare = 0.5;
 
     private SpectralWeights(Tensor weights, IReadOnlyList<Band> bands, Tensor? error, double tolerance)
     {

@@ -43,14 +43,17 @@ public sealed class ToleranceTests : IDisposable
     {
         using var scope = NewDisposeScope();
         using var fit = LayerwiseMethods.Fit(method, Task(), Examples.FromTensors(_train));
-        using var scores = new InfluenceFunction(fit).Score(Task(), Examples.FromTensors(_train), Examples.FromTensors(_queries));
-        using var loose = new InfluenceFunction(fit) { Tolerance = 0.05 }.Score(Task(), Examples.FromTensors(_train), Examples.FromTensors(_queries));
+
+        // Few queries are scored exactly, since nothing would be saved: the same ones many times are not.
+        var many = Examples.FromTensors([.. _queries.Select(t => cat([.. Enumerable.Repeat(t, 1 + (4200 / Queries))], 0))]);
+        using var scores = new InfluenceFunction(fit).Score(Task(), Examples.FromTensors(_train), many);
+        using var loose = new InfluenceFunction(fit) { Tolerance = 0.05 }.Score(Task(), Examples.FromTensors(_train), many);
 
         var exact = Exact(method, _queries, _train);
         var largest = (Exact(method, _queries, _queries).diagonal().unsqueeze(1) * Exact(method, _train, _train).diagonal().unsqueeze(0)).sqrt();
-        var error = ((scores.Values - exact).abs() / largest).max().item<double>();
+        var error = ((scores.Values.narrow(0, 0, Queries) - exact).abs() / largest).max().item<double>();
         Assert.True(error <= 1e-3, $"error {error:E2}");
-        Assert.True(((loose.Values - exact).abs() / largest).max().item<double>() <= 0.05);
+        Assert.True(((loose.Values.narrow(0, 0, Queries) - exact).abs() / largest).max().item<double>() <= 0.05);
         if (method == "K-FAC")
         {
             // The products are indeed rounded; else this would test nothing.
