@@ -17,9 +17,9 @@ public partial class ArchitectureTests(ITestOutputHelper output)
         ["Curvature"] = ["Gradients", "Formats", "Display"],
         ["Training"] = ["Gradients", "Formats"],
         ["Estimators"] = ["Gradients", "Training", "Formats", "Display", "Curvature", "Stores"],
-        ["Groups"] = ["Estimators"],
-        ["Selection"] = [],
-        ["Evaluation"] = [],
+        ["Groups"] = ["Estimators", "Gradients", "Curvature", "Display", "Formats"],
+        ["Selection"] = ["Display", "Formats"],
+        ["Evaluation"] = ["Display", "Formats"],
     };
 
     [Fact]

@@ -1,0 +1,130 @@
+using Influence.Display;
+
+namespace Influence.Groups;
+
+/// <summary>
+/// The influence of groups of training examples on groups of queries, <c>[n query groups, m training groups]</c>. Positive:
+/// training more on the group lowers the measurement. Plain memory; nothing to dispose.
+/// </summary>
+[TypeFormatterSource(typeof(HtmlTables))]
+public sealed class GroupScores : IDisplay
+{
+    private readonly double[,] _sums;
+    private readonly double[,]? _standardErrors;
+
+    /// <summary>Takes scores from anywhere, another tool's included.</summary>
+    /// <param name="sums"><c>[n, m]</c>: summed over each group's examples; copied.</param>
+    /// <param name="queryGroups">n names.</param>
+    /// <param name="trainGroups">m groups with their sizes.</param>
+    /// <param name="metadata">How they were made and how to read them.</param>
+    /// <param name="standardErrors"><c>[n, m]</c>: of the sums, as drawn from a larger population; null where unknown; copied.</param>
+    /// <exception cref="InfluenceException">Shapes that do not fit, names that repeat, empty groups, or numbers that are not finite.</exception>
+    public GroupScores(
+        double[,] sums, IReadOnlyList<string> queryGroups, IReadOnlyList<GroupSize> trainGroups, ScoreMetadata metadata, double[,]? standardErrors = null)
+    {
+        ArgumentNullException.ThrowIfNull(sums);
+        ArgumentNullException.ThrowIfNull(queryGroups);
+        ArgumentNullException.ThrowIfNull(trainGroups);
+        ArgumentNullException.ThrowIfNull(metadata);
+        (_sums, _standardErrors) = ((double[,])sums.Clone(), (double[,]?)standardErrors?.Clone());
+        (QueryGroups, TrainGroups, Metadata) = ([.. queryGroups], [.. trainGroups], metadata);
+        InfluenceException.ThrowIfAny([.. Problems()]);
+    }
+
+    /// <summary>The query groups' names, row by row.</summary>
+    public IReadOnlyList<string> QueryGroups { get; }
+
+    /// <summary>The training groups, column by column.</summary>
+    public IReadOnlyList<GroupSize> TrainGroups { get; }
+
+    /// <summary>How they were made and how to read them.</summary>
+    public ScoreMetadata Metadata { get; }
+
+    /// <summary>The influence of the whole group: the sum over its examples.</summary>
+    /// <param name="query">Row.</param>
+    /// <param name="train">Column.</param>
+    public double Sum(int query, int train) => _sums[query, train];
+
+    /// <summary>The mean influence of one of the group's examples.</summary>
+    /// <param name="query">Row.</param>
+    /// <param name="train">Column.</param>
+    public double PerExample(int query, int train) => _sums[query, train] / TrainGroups[train].Examples;
+
+    /// <summary>The mean influence of one of the group's tokens: what mixtures are made from, since sums grow with the group.</summary>
+    /// <param name="query">Row.</param>
+    /// <param name="train">Column.</param>
+    public double PerToken(int query, int train) => _sums[query, train] / TrainGroups[train].Tokens;
+
+    /// <summary>The standard error of the sum; NaN where unknown.</summary>
+    /// <param name="query">Row.</param>
+    /// <param name="train">Column.</param>
+    public double StandardError(int query, int train) => _standardErrors?[query, train] ?? double.NaN;
+
+    /// <summary>The per-token means as a matrix.</summary>
+    /// <returns><c>[n, m]</c>, a copy.</returns>
+    public double[,] PerToken()
+    {
+        var means = new double[QueryGroups.Count, TrainGroups.Count];
+        for (var q = 0; q < QueryGroups.Count; q++)
+        {
+            for (var g = 0; g < TrainGroups.Count; g++)
+            {
+                means[q, g] = PerToken(q, g);
+            }
+        }
+
+        return means;
+    }
+
+    /// <summary>One row a training group, one column a query group, per-token means.</summary>
+    /// <returns>The table as text.</returns>
+    public override string ToString() => ToTable().ToText();
+
+    Table IDisplay.ToTable() => ToTable();
+
+    private Table ToTable() => new(
+        $"{Metadata.Estimator}: mean influence of a token, {Metadata.Sign}",
+        ["training group", "examples", "tokens", .. QueryGroups],
+        [.. TrainGroups.Select((g, j) => (IReadOnlyList<object>)[g.Name, g.Examples, g.Tokens, .. QueryGroups.Select((_, q) => (object)PerToken(q, j))])]);
+
+    private IEnumerable<string> Problems()
+    {
+        var (n, m) = (QueryGroups.Count, TrainGroups.Count);
+        if (n == 0 || m == 0)
+        {
+            yield return $"At least one query group and one training group are needed; found {n} and {m}.";
+        }
+
+        if (_sums.GetLength(0) != n || _sums.GetLength(1) != m)
+        {
+            yield return $"Group scores are [query groups, training groups] = [{n}, {m}]; found [{_sums.GetLength(0)}, {_sums.GetLength(1)}].";
+            yield break;
+        }
+
+        if (_standardErrors is { } errors && (errors.GetLength(0) != n || errors.GetLength(1) != m))
+        {
+            yield return $"Standard errors have the shape of the scores, [{n}, {m}]; found [{errors.GetLength(0)}, {errors.GetLength(1)}].";
+        }
+
+        if (QueryGroups.Distinct().Count() != n || TrainGroups.Select(g => g.Name).Distinct().Count() != m)
+        {
+            yield return "The names of query groups, and those of training groups, may not repeat.";
+        }
+
+        foreach (var group in TrainGroups.Where(g => g.Examples <= 0 || !(g.Tokens > 0)))
+        {
+            yield return $"The group \"{group.Name}\" has {group.Examples} examples and {group.Tokens} tokens; both are more than 0.";
+        }
+
+        for (var q = 0; q < n; q++)
+        {
+            for (var g = 0; g < m; g++)
+            {
+                if (!double.IsFinite(_sums[q, g]))
+                {
+                    yield return $"The influence of \"{TrainGroups[g].Name}\" on \"{QueryGroups[q]}\" is {_sums[q, g]}; a finite number is expected.";
+                }
+            }
+        }
+    }
+}
