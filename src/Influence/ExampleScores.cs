@@ -19,6 +19,24 @@ public sealed class ExampleScores : IDisplay
         Metadata = metadata;
     }
 
+    /// <summary>Scores from anywhere: a metric of your own, or another tool's.</summary>
+    /// <param name="ids">Ids that do not repeat.</param>
+    /// <param name="values">One score for each id; copied.</param>
+    /// <param name="title">What they are, in a few words.</param>
+    /// <returns>The scores.</returns>
+    /// <exception cref="InfluenceException">Lists of unlike length, or ids that repeat.</exception>
+    public static ExampleScores Of(IReadOnlyList<long> ids, IReadOnlyList<double> values, string title = "Scores")
+    {
+        ArgumentNullException.ThrowIfNull(ids);
+        ArgumentNullException.ThrowIfNull(values);
+        if (ids.Count != values.Count || ids.Distinct().Count() != ids.Count)
+        {
+            throw new InfluenceException($"One score for each id is expected, and no id twice; found {ids.Count} ids ({ids.Distinct().Count()} different) and {values.Count} scores.");
+        }
+
+        return new ExampleScores(title, [.. ids], [.. values], new ScoreMetadata { Estimator = title, Sign = "high = first", Unit = "its own" });
+    }
+
     /// <summary>What the scores are, in one line.</summary>
     public string Title { get; }
 

@@ -1,0 +1,119 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Influence.Selection;
+
+/// <summary>How a candidate's scores for several queries become one number.</summary>
+public enum ScoreAggregation
+{
+    /// <summary>Their mean: the queries as one set.</summary>
+    Mean,
+
+    /// <summary>The highest: a candidate that helps one query much is worth it.</summary>
+    Max,
+
+    /// <summary>The mean over queries of the candidate's rank (highest score, highest rank; ties share): no query's scale counts.</summary>
+    MeanRank,
+
+    /// <summary>The mean over a task's queries, then the highest over tasks (LESS).</summary>
+    MaxOverTasks,
+}
+
+/// <summary>One number a candidate.</summary>
+internal static class Relevance
+{
+    /// <summary>By position.</summary>
+    public static double[] Of(SelectionPool pool, ScoreAggregation aggregation)
+    {
+        using var scope = NewDisposeScope();
+        var scores = pool.Scores!;                                                      // [Q, N]
+        var one = scores.shape[0] == 1 ? scores[0] : aggregation switch
+        {
+            ScoreAggregation.Mean => scores.mean([0], type: ScalarType.Float64),
+            ScoreAggregation.Max => scores.amax([0L]),
+            ScoreAggregation.MeanRank => MeanRank(scores),
+            _ => TaskMeans(pool).amax([0L]),
+        };                                                                              // [N]
+        return one.to_type(ScalarType.Float64).data<double>().ToArray();
+    }
+
+    /// <summary>The mean score over each task's queries, <c>[tasks, N]</c>.</summary>
+    public static Tensor TaskMeans(SelectionPool pool)
+    {
+        using var scope = NewDisposeScope();
+        var rows = Tasks(pool).Select(rows => pool.Scores!.index_select(0, tensor(rows)).mean([0], type: ScalarType.Float64)).ToArray();
+        return stack(rows).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>The rows of each task; without tasks each query is one.</summary>
+    public static IReadOnlyList<long[]> Tasks(SelectionPool pool)
+    {
+        if (pool.Tasks is not { } tasks)
+        {
+            return [.. pool.QueryIds.Select((_, q) => new[] { (long)q })];
+        }
+
+        var rows = pool.QueryIds.Select((id, q) => (id, q)).ToDictionary(pair => pair.id, pair => (long)pair.q);
+        return [.. tasks.Names.Select(name => tasks[name].Where(rows.ContainsKey).Select(id => rows[id]).ToArray()).Where(task => task.Length > 0)];
+    }
+
+    /// <summary>Positions, highest first; ties to the lowest position.</summary>
+    public static int[] Descending(double[] values)
+    {
+        var keys = Array.ConvertAll(values, v => -v);
+        var positions = Enumerable.Range(0, values.Length).ToArray();
+        Array.Sort(keys, positions);
+        // Array.Sort is not stable: runs of equal keys are put in order afterwards.
+        for (var start = 0; start < keys.Length;)
+        {
+            var end = start + 1;
+            while (end < keys.Length && keys[end] == keys[start])
+            {
+                end++;
+            }
+
+            Array.Sort(positions, start, end - start);
+            start = end;
+        }
+
+        return positions;
+    }
+
+    private static Tensor MeanRank(Tensor scores)
+    {
+        var sum = zeros([scores.shape[1]], ScalarType.Float64);
+        for (var q = 0L; q < scores.shape[0]; q++)
+        {
+            using var scope = NewDisposeScope();
+            sum.add_(tensor(Ranks(scores[q].to_type(ScalarType.Float64).data<double>().ToArray())));
+        }
+
+        return sum.div(scores.shape[0]);
+    }
+
+    /// <summary>From 1 for the lowest; ties share the mean of their ranks.</summary>
+    private static double[] Ranks(double[] values)
+    {
+        var order = Enumerable.Range(0, values.Length).ToArray();
+        var keys = (double[])values.Clone();
+        Array.Sort(keys, order);
+        var ranks = new double[values.Length];
+        for (var start = 0; start < keys.Length;)
+        {
+            var end = start + 1;
+            while (end < keys.Length && keys[end] == keys[start])
+            {
+                end++;
+            }
+
+            for (var i = start; i < end; i++)
+            {
+                ranks[order[i]] = (start + end + 1) / 2.0;
+            }
+
+            start = end;
+        }
+
+        return ranks;
+    }
+}

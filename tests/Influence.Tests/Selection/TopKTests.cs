@@ -1,0 +1,19 @@
+using Influence.Selection;
+using Influence.Tests.Contracts;
+using Xunit;
+
+namespace Influence.Tests.Selection;
+
+public sealed class TopKTests : SelectionStrategyContract
+{
+    protected override SelectionStrategy Strategy(long seed) => new TopK { Seed = seed };
+
+    [Fact]
+    public void EqualsASortAndTiesGoToTheLowestId()
+    {
+        using var pool = new SelectionPool([30, 10, 20, 40]) { Lengths = [1, 1, 1, 1] };
+        Assert.Equal([10, 20, 30, 40], pool.Ids);
+        var scores = ExampleScores.Of([30, 10, 20, 40], [1, 2, 2, -1]);
+        Assert.Equal([10, 20, 30], new TopK().Select(scores, SelectionBudget.Count(3)).Ids);
+    }
+}
