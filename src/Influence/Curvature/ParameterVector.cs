@@ -101,10 +101,10 @@ internal sealed class ParameterVector
         return blocks;
     }
 
-    /// <summary>One vector <c>[P]</c> from the gradients of <see cref="Values"/>, graph included; zeros where one is invalid.</summary>
-    public Tensor Gather(IList<Tensor> gradients)
+    /// <summary>One vector <c>[P]</c> from the gradients of <see cref="Values"/>, graph included; zeros where one is invalid or null.</summary>
+    public Tensor Gather(IEnumerable<Tensor?> gradients)
     {
-        var flat = gradients.Select(g => g.IsInvalid ? null : (g.is_sparse ? g.to_dense() : g).reshape(-1)).ToArray();
+        var flat = gradients.Select(g => g is null || g.IsInvalid ? null : (g.is_sparse ? g.to_dense() : g).reshape(-1)).ToArray();
         return cat([.. _slices.Select(slice => flat[slice.Parameter] is { } gradient
             ? gradient.narrow(0, slice.Start, slice.Count)
             : zeros([slice.Count], Dtype, Device))], 0);                                // [P]
