@@ -110,6 +110,24 @@ internal sealed class ParameterVector
             : zeros([slice.Count], Dtype, Device))], 0);                                // [P]
     }
 
+    /// <summary>Adds a vector <c>[P]</c> to the parameters, in place; for calls under no_grad.</summary>
+    public void Move(Parameter[] values, Tensor vector)
+    {
+        using var scope = NewDisposeScope();
+        var flat = values.Select(value => value.detach().reshape(-1).clone()).ToArray();
+        long at = 0;
+        foreach (var (parameter, start, count) in _slices)
+        {
+            flat[parameter].narrow(0, start, count).add_(vector.narrow(0, at, count));
+            at += count;
+        }
+
+        for (var k = 0; k < values.Length; k++)
+        {
+            values[k].copy_(flat[k].reshape(values[k].shape));
+        }
+    }
+
     private static Tensor[] Cut(Tensor rows, IReadOnlyList<ParameterPart> parts, long at)
     {
         var cut = new Tensor[parts.Count];

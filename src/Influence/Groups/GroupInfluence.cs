@@ -18,7 +18,7 @@ namespace Influence.Groups;
 /// <para>
 /// Unit and sign are those of the estimator, summed over the group: for influence functions the group's score over N is the
 /// first-order prediction of how the measurement rises when the group is left out. For large coherent groups that falls short:
-/// see <c>GroupEffect</c>.
+/// see <see cref="GroupEffect"/>.
 /// </para>
 /// <para>
 /// Cost: one forward and backward pass over the groups' examples (for each checkpoint), about a training epoch without the

@@ -10,6 +10,8 @@ namespace Influence.Groups;
 /// </summary>
 internal sealed class GroupProducts(LinearStep step, long memoryBudget, ProgressReporter reporter)
 {
+    private readonly GroupGradients _gradients = new(step.Session, step.Layout, memoryBudget, reporter);
+
     /// <summary>Adds the step's weight times every product.</summary>
     /// <param name="values"><c>[parts, n]</c>.</param>
     /// <param name="train">Training examples.</param>
@@ -25,24 +27,22 @@ internal sealed class GroupProducts(LinearStep step, long memoryBudget, Progress
         for (var first = 0; first < rows.Slots.Count; first += atOnce)
         {
             using var scope = NewDisposeScope();
-            var kept = Means(queries, [.. rows.Slots.Skip(first).Take(atOnce)]);        // [K, P]
+            var kept = Kept(queries, [.. rows.Slots.Skip(first).Take(atOnce)]);         // [K, P]
             Stream(values, first, kept, train, plan);
         }
     }
 
     /// <summary>The mean measurement's gradient of each part, preconditioned, <c>[K, P]</c>.</summary>
-    private Tensor Means(Examples queries, IReadOnlyList<GroupSlot> rows)
+    private Tensor Kept(Examples queries, IReadOnlyList<GroupSlot> rows)
     {
         using var scope = NewDisposeScope();
-        var means = zeros([rows.Count, step.Layout.Length], step.Layout.Dtype, step.Layout.Device);   // [K, P]
-        EachSum(queries, rows, LossKind.Measurement, (row, sum, _) => means.select(0, row).add_(sum, 1.0 / rows[row].Positions.Length), _ => { });
-        return step.Apply(means).MoveToOuterDisposeScope();
+        return step.Apply(_gradients.MeanMeasurements(queries, rows)).MoveToOuterDisposeScope();
     }
 
-    private void Stream(double[,] values, int first, Tensor kept, Examples train, GroupPlan plan) => EachSum(
+    private void Stream(double[,] values, int first, Tensor kept, Examples train, GroupPlan plan) => _gradients.Each(
+        LossKind.Training,
         train,
         plan.Slots,
-        LossKind.Training,
         (slot, sum, ids) =>
         {
             var products = kept.mv(sum).cpu().to_type(ScalarType.Float64).data<double>().ToArray();   // [K]
@@ -60,38 +60,5 @@ internal sealed class GroupProducts(LinearStep step, long memoryBudget, Progress
 
                 values[slot, first + k] += step.Weight * products[k];
             }
-        },
-        reporter.Add);
-
-    /// <summary>Sums gradients part by part. A part may come in several pieces.</summary>
-    private void EachSum(Examples examples, IReadOnlyList<GroupSlot> slots, LossKind kind, Action<int, Tensor, List<long>> sum, Action<int> progress)
-    {
-        using var total = new GradientTotal(step.Session, step.Layout, kind);
-        var (open, ids) = (-1, new List<long>());
-        foreach (var (slot, batch) in GroupBatches.Of(examples, slots, memoryBudget / 4))
-        {
-            reporter.Token.ThrowIfCancellationRequested();
-            if (slot != open)
-            {
-                Close();
-            }
-
-            open = slot;
-            ids.AddRange(batch.Ids);
-            total.Add(batch);
-            progress(batch.Count);
-        }
-
-        Close();
-
-        void Close()
-        {
-            if (open >= 0)
-            {
-                using var scope = NewDisposeScope();
-                sum(open, total.Take(), ids);
-                ids.Clear();
-            }
-        }
-    }
+        });
 }
