@@ -1,6 +1,5 @@
 using TorchSharp;
 using static TorchSharp.torch;
-using F = TorchSharp.torch.nn.functional;
 
 namespace Influence.Selection;
 
@@ -8,8 +7,6 @@ namespace Influence.Selection;
 /// <remarks>Exact. N^2 d multiplications; the similarities are made for some rows at a time, 64 MiB in float32.</remarks>
 internal sealed class CosineNeighbours
 {
-    private const long BlockElements = 1L << 24;
-
     private readonly long[] _neighbours;
     private readonly float[] _similarities;
 
@@ -25,13 +22,11 @@ internal sealed class CosineNeighbours
             return;
         }
 
-        var unit = F.normalize(features, 2, 1);                                         // [N, d]
+        var unit = FeatureBlocks.Normalised(features);                                        // [N, d]
         var transposed = unit.t();                                                      // [d, N]
-        var rows = Math.Max(1, BlockElements / n);
-        for (var start = 0L; start < n; start += rows)
+        foreach (var (start, length) in FeatureBlocks.Of(n, n))
         {
             using var block = NewDisposeScope();
-            var length = Math.Min(rows, n - start);
             var similarities = unit.narrow(0, start, length).mm(transposed);            // [b, N]
             var self = arange(start, start + length, ScalarType.Int64, features.device).unsqueeze(1);   // [b, 1]
             similarities.scatter_(1, self, full([length, 1], -2, similarities.dtype, features.device));

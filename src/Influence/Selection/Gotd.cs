@@ -26,8 +26,8 @@ public sealed record Gotd : SelectionStrategy
     public required Tensor Targets { get; init; }
 
     /// <summary>What transport costs.</summary>
-    /// <value><see cref="TransportCost.Cosine"/>.</value>
-    public TransportCost Cost { get; init; }
+    /// <value><see cref="FeatureDistance.Cosine"/>.</value>
+    public FeatureDistance Cost { get; init; }
 
     /// <summary>The entropic regularisation as a share of the median cost.</summary>
     /// <value>0.05.</value>

@@ -1,18 +1,7 @@
 using TorchSharp;
 using static TorchSharp.torch;
-using F = TorchSharp.torch.nn.functional;
 
 namespace Influence.Selection;
-
-/// <summary>What it costs to move mass from one point to another.</summary>
-public enum TransportCost
-{
-    /// <summary>1 - cosine; a row of zeros is at 1 from everything.</summary>
-    Cosine,
-
-    /// <summary>The Euclidean distance.</summary>
-    Euclidean,
-}
 
 /// <summary>
 /// Entropic optimal transport by Sinkhorn iterations in the log domain:
@@ -24,17 +13,17 @@ public enum TransportCost
 /// </remarks>
 internal sealed class Sinkhorn : IDisposable
 {
-    private readonly TransportCost _cost;
+    private readonly FeatureDistance _distance;
     private readonly Tensor _left;
     private readonly Tensor _right;
     private readonly List<Tensor> _kept = [];
     private readonly long _rows;
 
     /// <summary>Points <c>[n, d]</c> and <c>[m, d]</c>; both stay the caller's.</summary>
-    public Sinkhorn(Tensor left, Tensor right, TransportCost cost, long blockElements = 1L << 22, long keptElements = 1L << 25)
+    public Sinkhorn(Tensor left, Tensor right, FeatureDistance distance, long blockElements = 1L << 22, long keptElements = 1L << 25)
     {
         using var scope = NewDisposeScope();
-        _cost = cost;
+        _distance = distance;
         _left = Prepared(left);
         _right = Prepared(right.to(left.device));
         _rows = Math.Max(1, blockElements / right.shape[0]);
@@ -127,7 +116,7 @@ internal sealed class Sinkhorn : IDisposable
     {
         using var scope = NewDisposeScope();
         var exact = points.to_type(ScalarType.Float64);
-        return (_cost == TransportCost.Cosine ? F.normalize(exact, 2, 1) : exact.alias()).DetachFromDisposeScope();
+        return (_distance == FeatureDistance.Cosine ? FeatureBlocks.Normalised(exact) : exact.alias()).DetachFromDisposeScope();
     }
 
     private Tensor Cost(long start)
@@ -136,5 +125,5 @@ internal sealed class Sinkhorn : IDisposable
         return Distances(_left.narrow(0, start, Math.Min(_rows, _left.shape[0] - start)), _right).MoveToOuterDisposeScope();
     }
 
-    private Tensor Distances(Tensor left, Tensor right) => _cost == TransportCost.Cosine ? 1 - left.mm(right.t()) : cdist(left, right);
+    private Tensor Distances(Tensor left, Tensor right) => _distance == FeatureDistance.Cosine ? 1 - left.mm(right.t()) : cdist(left, right);
 }

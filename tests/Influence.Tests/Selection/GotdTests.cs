@@ -22,7 +22,7 @@ public sealed class GotdTests : SelectionStrategyContract, IDisposable
     public void TheCalibratedPotentialIsTheSheets()
     {
         using var scope = NewDisposeScope();
-        using var transport = new Sinkhorn(Column(0, 1, 10), Column(0.2, 2), TransportCost.Euclidean);
+        using var transport = new Sinkhorn(Column(0, 1, 10), Column(0.2, 2), FeatureDistance.Euclidean);
         var (potential, value, error, _) = transport.Solve(Mass(3), Mass(2), 0.01, 1e-9, 100_000, _ => { });
         scope.Attach(potential);
         Assert.InRange(error, 0, 1e-9);
@@ -36,9 +36,9 @@ public sealed class GotdTests : SelectionStrategyContract, IDisposable
 
     /// <summary>Central differences of a smooth function: steps of 1e-4 leave an error near 1e-7; 1e-5 is allowed.</summary>
     [Theory]
-    [InlineData(TransportCost.Euclidean)]
-    [InlineData(TransportCost.Cosine)]
-    public void TheCalibratedPotentialIsTheRateOfChangeOfTheDistance(TransportCost cost)
+    [InlineData(FeatureDistance.Euclidean)]
+    [InlineData(FeatureDistance.Cosine)]
+    public void TheCalibratedPotentialIsTheRateOfChangeOfTheDistance(FeatureDistance cost)
     {
         using var scope = NewDisposeScope();
         const int n = 6;
@@ -68,7 +68,7 @@ public sealed class GotdTests : SelectionStrategyContract, IDisposable
     {
         using var pool = new SelectionPool([10, 20, 30]) { Features = Column(10, 0, 1).to_type(ScalarType.Float32) };
         using var targets = Column(0.2, 2);
-        var selected = new Gotd { Targets = targets, Cost = TransportCost.Euclidean, Regularization = 0.01, MaximumIterations = 20_000 }
+        var selected = new Gotd { Targets = targets, Cost = FeatureDistance.Euclidean, Regularization = 0.01, MaximumIterations = 20_000 }
             .Select(pool, SelectionBudget.Count(3));
         Assert.Equal([20, 30, 10], selected.Ids);
         Assert.Equal(0, selected.Utilities.Sum(), 1e-9);
@@ -85,8 +85,8 @@ public sealed class GotdTests : SelectionStrategyContract, IDisposable
         using var scope = NewDisposeScope();
         var generator = new Generator(1);
         var (left, right) = (rand([9, 2], ScalarType.Float64, generator: generator), rand([5, 2], ScalarType.Float64, generator: generator));
-        using var blocks = new Sinkhorn(left, right, TransportCost.Euclidean, blockElements: 20, keptElements: kept);
-        using var whole = new Sinkhorn(left, right, TransportCost.Euclidean);
+        using var blocks = new Sinkhorn(left, right, FeatureDistance.Euclidean, blockElements: 20, keptElements: kept);
+        using var whole = new Sinkhorn(left, right, FeatureDistance.Euclidean);
         var (potential, value, _, iterations) = blocks.Solve(Mass(9), Mass(5), 0.1, 1e-6, 1000, _ => { });
         var (expected, expectedValue, _, expectedIterations) = whole.Solve(Mass(9), Mass(5), 0.1, 1e-6, 1000, _ => { });
         scope.Attach(potential);
@@ -101,7 +101,7 @@ public sealed class GotdTests : SelectionStrategyContract, IDisposable
     {
         using var pool = new SelectionPool([3, 1, 2]) { Features = ones(3, 2) };
         using var targets = ones(2, 2);
-        Assert.Equal([1, 2, 3], new Gotd { Targets = targets, Cost = TransportCost.Euclidean }.Select(pool, SelectionBudget.Count(3)).Ids);
+        Assert.Equal([1, 2, 3], new Gotd { Targets = targets, Cost = FeatureDistance.Euclidean }.Select(pool, SelectionBudget.Count(3)).Ids);
         using var other = Pool([.. Enumerable.Range(0, 60)]);
         var selected = new Gotd { Targets = _targets, MaximumIterations = 2 }.Select(other, SelectionBudget.Count(3));
         Assert.Contains("after 2 iterations", Assert.Single(selected.Notes), StringComparison.Ordinal);
