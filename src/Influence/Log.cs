@@ -30,6 +30,9 @@ internal static partial class Log
     public static void NoCurvature(ILogger? logger, string parameters) =>
         NoCurvatureCore(logger ?? NullLogger.Instance, parameters);
 
+    public static void GroupsScored(ILogger? logger, string estimator, int groups, int queryGroups, long gradients, double seconds) =>
+        GroupsScoredCore(logger ?? NullLogger.Instance, estimator, groups, queryGroups, gradients, seconds);
+
     [LoggerMessage(1, LogLevel.Information,
         "Gradients: {ByRule} parameters by layer rules, {Single} by single examples, {LeftOut} left out (checked in {Milliseconds:0} ms)")]
     private static partial void AuditDoneCore(ILogger logger, long byRule, long single, long leftOut, double milliseconds);
@@ -56,4 +59,7 @@ internal static partial class Log
 
     [LoggerMessage(7, LogLevel.Warning, "{Parameters}: the training examples give no curvature beyond rounding (a dead or unused layer, or the bias of a key projection), so under a damping relative to it, it adds nothing to the scores")]
     private static partial void NoCurvatureCore(ILogger logger, string parameters);
+
+    [LoggerMessage(31, LogLevel.Information, "{Estimator}: {Groups} groups for {QueryGroups} query groups from {Gradients} gradients in {Seconds:0.0} s")]
+    private static partial void GroupsScoredCore(ILogger logger, string estimator, int groups, int queryGroups, long gradients, double seconds);
 }
