@@ -2,7 +2,7 @@ using TorchSharp;
 using static TorchSharp.torch;
 using F = TorchSharp.torch.nn.functional;
 
-namespace LanguageModelAttribution;
+namespace Samples.Language;
 
 /// <summary>x + attention(norm(x)), then x + MLP(norm(x)).</summary>
 internal sealed class DecoderBlock : nn.Module<Tensor, Tensor>

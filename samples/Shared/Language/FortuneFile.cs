@@ -1,4 +1,4 @@
-namespace LanguageModelAttribution;
+namespace Samples.Language;
 
 /// <summary>Reads texts that are parted by lines with nothing but <c>%</c>, as the program <c>fortune</c> keeps them.</summary>
 internal static class FortuneFile

@@ -1,4 +1,4 @@
-namespace LanguageModelAttribution;
+namespace Samples.Language;
 
 /// <summary>A table in plain text; its first row names the columns.</summary>
 internal static class TextTable

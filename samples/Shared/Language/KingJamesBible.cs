@@ -1,7 +1,7 @@
 using System.ComponentModel;
 using System.Diagnostics;
 
-namespace LanguageModelAttribution;
+namespace Samples.Language;
 
 /// <summary>
 /// The King James Bible, verse by verse. Debian's package keeps it in a compressed file of its own kind, which the program

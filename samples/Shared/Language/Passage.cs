@@ -1,7 +1,7 @@
 using System.Buffers;
 using System.Text;
 
-namespace LanguageModelAttribution;
+namespace Samples.Language;
 
 /// <summary>A character of a passage.</summary>
 /// <param name="Start">Its first byte.</param>

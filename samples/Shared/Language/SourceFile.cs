@@ -1,6 +1,6 @@
 using System.Text;
 
-namespace LanguageModelAttribution;
+namespace Samples.Language;
 
 /// <summary>Reads a text file block by block.</summary>
 internal static class SourceFile

@@ -1,4 +1,4 @@
-namespace LanguageModelAttribution;
+namespace Samples.Language;
 
 /// <summary>Reads program text, in blocks that are parted by empty lines; its line ends are kept.</summary>
 internal static class SourceCode

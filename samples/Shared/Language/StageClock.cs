@@ -1,6 +1,6 @@
 using System.Diagnostics;
 
-namespace LanguageModelAttribution;
+namespace Samples.Language;
 
 /// <summary>How long each stage took.</summary>
 internal sealed class StageClock

@@ -1,4 +1,4 @@
-namespace LanguageModelAttribution;
+namespace Samples.Language;
 
 /// <summary>Texts of one kind.</summary>
 /// <param name="Name">What it is called.</param>
@@ -8,15 +8,9 @@ internal sealed record Domain(string Name, string Source, Func<IEnumerable<strin
 {
     private const string Fortunes = "/usr/share/games/fortunes";
 
-    /// <summary>Five domains that differ plainly: an old translation, three languages of today, one of them in another script, and code.</summary>
-    public static IReadOnlyList<Domain> OfDebian { get; } =
-    [
-        new("King James Bible", "bible-kjv-text", KingJamesBible.ReadVerses),
-        FromFortunes("Russian", "fortunes-ru", "ru/book", "ru/education", "ru/friendship", "ru/happy", "ru/life", "ru/time", "ru/truth", "ru/work"),
-        new("JavaScript", "libjs-jquery", () => SourceCode.ReadBlocks("/usr/share/javascript/jquery/jquery.js", "libjs-jquery")),
-        FromFortunes("Spanish", "fortunes-es", "es/arte.fortunes", "es/ciencia.fortunes", "es/filosofia.fortunes", "es/refranes.fortunes", "es/sabiduria.fortunes"),
-        FromFortunes("Italian", "fortunes-it", "it/formiche", "it/italia", "it/leggi"),
-    ];
+    /// <summary>Files of one of Debian's packages of fortunes.</summary>
+    public static Domain FromFortunes(string name, string package, params string[] files) =>
+        new(name, package, () => files.SelectMany(file => FortuneFile.Read(Path.Combine(Fortunes, file), package)));
 
     /// <summary>Each <c>.txt</c> file of a folder as a domain, in the order of their names.</summary>
     public static IReadOnlyList<Domain> OfFolder(string folder)
@@ -31,7 +25,4 @@ internal sealed record Domain(string Name, string Source, Func<IEnumerable<strin
             ? [.. files.Select(file => new Domain(Path.GetFileNameWithoutExtension(file), Path.GetFileName(file), () => FortuneFile.Read(file)))]
             : throw new SampleException($"{folder} holds {files.Length} .txt files; at least two domains are needed, each a .txt file.");
     }
-
-    private static Domain FromFortunes(string name, string package, params string[] files) =>
-        new(name, package, () => files.SelectMany(file => FortuneFile.Read(Path.Combine(Fortunes, file), package)));
 }

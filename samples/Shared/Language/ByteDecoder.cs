@@ -1,7 +1,7 @@
 using TorchSharp;
 using static TorchSharp.torch;
 
-namespace LanguageModelAttribution;
+namespace Samples.Language;
 
 /// <summary>
 /// A decoder over bytes: token and position embeddings, blocks of attention and MLP, a last norm and a linear head.
@@ -9,26 +9,31 @@ namespace LanguageModelAttribution;
 internal sealed class ByteDecoder : nn.Module<Tensor, Tensor>
 {
     public const int Vocabulary = 256;
-    private const int Layers = 3;
-    private const int Width = 160;
     private const int Heads = 4;
 
-    private readonly nn.Module<Tensor, Tensor> tokens = nn.Embedding(Vocabulary, Width);
-    private readonly nn.Module<Tensor, Tensor> positions = nn.Embedding(PassageTensors.Positions, Width);
-    private readonly TorchSharp.Modules.ModuleList<nn.Module<Tensor, Tensor>> blocks =
-        nn.ModuleList<nn.Module<Tensor, Tensor>>([.. Enumerable.Range(0, Layers).Select(_ => new DecoderBlock(Width, Heads))]);
-    private readonly nn.Module<Tensor, Tensor> norm = nn.LayerNorm(Width);
-    private readonly nn.Module<Tensor, Tensor> head = nn.Linear(Width, Vocabulary);
+    private readonly nn.Module<Tensor, Tensor> tokens;
+    private readonly nn.Module<Tensor, Tensor> positions;
+    private readonly TorchSharp.Modules.ModuleList<nn.Module<Tensor, Tensor>> blocks;
+    private readonly nn.Module<Tensor, Tensor> norm;
+    private readonly nn.Module<Tensor, Tensor> head;
 
-    private ByteDecoder()
-        : base(nameof(ByteDecoder)) => RegisterComponents();
+    private ByteDecoder(int layers, int width)
+        : base(nameof(ByteDecoder))
+    {
+        tokens = nn.Embedding(Vocabulary, width);
+        positions = nn.Embedding(PassageTensors.Positions, width);
+        blocks = nn.ModuleList<nn.Module<Tensor, Tensor>>([.. Enumerable.Range(0, layers).Select(_ => new DecoderBlock(width, Heads))]);
+        norm = nn.LayerNorm(width);
+        head = nn.Linear(width, Vocabulary);
+        RegisterComponents();
+    }
 
     public long ParameterCount => parameters().Sum(p => p.numel());
 
-    public static ByteDecoder Create(int seed)
+    public static ByteDecoder Create(int seed, int layers, int width)
     {
         manual_seed(Randomness.SeedFor(seed, "initial weights"));
-        return new ByteDecoder();
+        return new ByteDecoder(layers, width);
     }
 
     /// <summary>The layers of attention and MLP, by parameter name: not the embeddings, the norms and the head.</summary>

@@ -2,7 +2,7 @@ using Influence;
 using TorchSharp;
 using static TorchSharp.torch;
 
-namespace LanguageModelAttribution;
+namespace Samples.Language;
 
 /// <summary>Passages as a model reads them; whoever makes it disposes it.</summary>
 internal sealed class PassageTensors : IDisposable
