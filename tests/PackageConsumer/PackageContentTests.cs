@@ -18,7 +18,7 @@ public class PackageContentTests
             .Where(e => e.Name.LocalName == "dependency")
             .ToDictionary(e => e.Attribute("id")!.Value, e => e.Attribute("version")!.Value);
 
-        Assert.Equal(["Microsoft.Extensions.Logging.Abstractions", "TorchSharp"], dependencies.Keys.Order());
+        Assert.Equal(["MathNet.Numerics", "Microsoft.Extensions.Logging.Abstractions", "TorchSharp"], dependencies.Keys.Order());
         Assert.Equal(Package.TorchSharpVersion, dependencies["TorchSharp"]);
     }
 
