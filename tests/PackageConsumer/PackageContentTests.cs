@@ -12,7 +12,7 @@ public class PackageContentTests
     private const string Library = "lib/net10.0/Influence.dll";
 
     [Fact]
-    public void It_depends_on_managed_TorchSharp_and_logging_abstractions_and_on_nothing_else()
+    public void It_depends_on_managed_TorchSharp_MathNet_and_logging_abstractions_and_on_nothing_else()
     {
         var dependencies = Package.Metadata().Descendants()
             .Where(e => e.Name.LocalName == "dependency")
