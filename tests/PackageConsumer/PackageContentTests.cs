@@ -12,13 +12,13 @@ public class PackageContentTests
     private const string Library = "lib/net10.0/Influence.dll";
 
     [Fact]
-    public void It_depends_on_managed_TorchSharp_and_logging_abstractions_and_on_nothing_else()
+    public void It_depends_on_managed_TorchSharp_MathNet_and_logging_abstractions_and_on_nothing_else()
     {
         var dependencies = Package.Metadata().Descendants()
             .Where(e => e.Name.LocalName == "dependency")
             .ToDictionary(e => e.Attribute("id")!.Value, e => e.Attribute("version")!.Value);
 
-        Assert.Equal(["Microsoft.Extensions.Logging.Abstractions", "TorchSharp"], dependencies.Keys.Order());
+        Assert.Equal(["MathNet.Numerics", "Microsoft.Extensions.Logging.Abstractions", "TorchSharp"], dependencies.Keys.Order());
         Assert.Equal(Package.TorchSharpVersion, dependencies["TorchSharp"]);
     }
 
