@@ -1,6 +1,7 @@
 using Influence.Benchmarks.Measuring;
 using Influence.Benchmarks.Workloads;
 using Influence.Estimators;
+using Influence.Groups;
 using static TorchSharp.torch;
 
 namespace Influence.Benchmarks;
@@ -22,6 +23,8 @@ internal static class Measurement
     public const string EkfacFitAndPairs = "EK-FAC fit + all pairs";
     public const string EkfacExact = "EK-FAC all pairs, exact";
     public const string EkfacSelf = "EK-FAC self-influence";
+    public const string Groups = "group influence";
+    public const string GroupsWithoutErrors = "group influence, no intervals";
 
     /// <summary>Those whose peak memory is measured, each in a process of its own.</summary>
     public static IReadOnlyList<string> WithMemory(IReadOnlyList<string> methods) =>
@@ -29,6 +32,7 @@ internal static class Measurement
         PlainEpoch,
         .. methods.Contains(Options.TracIn) ? [AllPairs, SelfInfluence] : Array.Empty<string>(),
         .. methods.Contains(Options.Influence) ? [KfacFitAndPairs, EkfacFitAndPairs] : Array.Empty<string>(),
+        .. methods.Contains(Options.Groups) ? [Groups] : Array.Empty<string>(),
     ];
 
     public static void Run(string name, Workload workload, Device device)
@@ -50,6 +54,12 @@ internal static class Measurement
             case SelfInfluence:
                 new TracIn().SelfInfluence(workload.Task, workload.TrainExamples);
                 break;
+            case Groups:
+                ScoreGroups(workload, new GroupInfluence(new TracIn()));
+                break;
+            case GroupsWithoutErrors:
+                ScoreGroups(workload, new GroupInfluence(new TracIn()) { Blocks = 1 });
+                break;
             case KfacFitAndPairs:
                 using (var run = new InfluenceRun(workload, new DeviceClock(device)))
                 {
@@ -65,8 +75,16 @@ internal static class Measurement
 
                 break;
             default:
-                throw new BenchmarkException($"There is no measurement '{name}'; there are {string.Join(", ", WithMemory([Options.TracIn, Options.Influence]))}.");
+                throw new BenchmarkException($"There is no measurement '{name}'; there are {string.Join(", ", WithMemory([Options.TracIn, Options.Influence, Options.Groups]))}.");
         }
+    }
+
+    /// <summary>Six groups, mixed in every batch, on two groups of queries.</summary>
+    private static void ScoreGroups(Workload workload, GroupInfluence influence)
+    {
+        var (train, queries) = (workload.TrainExamples, workload.QueryExamples);
+        influence.Score(
+            workload.Task, train, ExampleGroups.Of(train.Ids, id => $"group {id % 6}"), queries, ExampleGroups.Of(queries.Ids, id => $"target {id % 2}"));
     }
 
     public static Work Timed(string name, Workload workload, DeviceClock clock) =>

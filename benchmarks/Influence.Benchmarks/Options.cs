@@ -5,7 +5,7 @@ namespace Influence.Benchmarks;
 /// <summary>What the command line asks for.</summary>
 /// <param name="Verb">bench, gpu-tests, or memory (a child process of bench).</param>
 /// <param name="Workloads">The workloads to run.</param>
-/// <param name="Methods">tracin, influence, or both.</param>
+/// <param name="Methods">Any of tracin, influence and groups.</param>
 /// <param name="Quick">Every measurement once, on fewer examples where all of them take minutes.</param>
 /// <param name="Device">cpu, or cuda with an optional number.</param>
 /// <param name="Output">The folder of the result files; null for none.</param>
@@ -18,11 +18,12 @@ internal sealed record Options(
     public const string Memory = "memory";
     public const string TracIn = "tracin";
     public const string Influence = "influence";
+    public const string Groups = "groups";
 
-    private static readonly string[] AllMethods = [TracIn, Influence];
+    private static readonly string[] AllMethods = [TracIn, Influence, Groups];
 
     public static string Usage { get; } = $"""
-        Influence.Benchmarks [bench] [options]       how long TracIn and influence functions take, in plain training epochs
+        Influence.Benchmarks [bench] [options]       how long TracIn, influence functions and group influence take, in plain training epochs
         Influence.Benchmarks gpu-tests [options]     the library on a device against itself on the CPU in float64
 
           --only {string.Join("|", WorkloadCatalog.Names)}     one workload (may be repeated)

@@ -12,6 +12,7 @@ internal sealed class WorkloadBench(Workload workload, Options options, Device d
     private readonly DeviceClock _clock = new(device);
     private readonly bool _tracIn = options.Methods.Contains(Options.TracIn);
     private readonly bool _influence = options.Methods.Contains(Options.Influence);
+    private readonly bool _groups = options.Methods.Contains(Options.Groups);
 
     public WorkloadReport Run()
     {
@@ -30,7 +31,7 @@ internal sealed class WorkloadBench(Workload workload, Options options, Device d
         var rows = new TimingRows(samples, memory);
         return new WorkloadReport(
             workload.Key, workload.Title, workload.DataNote, parts.Plan, rate,
-            rows.TracIn(workload.Reference, naive),
+            [.. rows.TracIn(workload.Reference, naive), .. rows.Groups()],
             _influence ? rows.Influence(workload.Reference) : [],
             Floors(samples, rate),
             _tracIn ? rows.Parts() : [],
@@ -59,6 +60,9 @@ internal sealed class WorkloadBench(Workload workload, Options options, Device d
                 Work.Always(parts.Run),
                 Work.Always(() => [(Measurement.Naive, naive.Measure())]),
             ]
+            : Array.Empty<Work>(),
+        .. _groups
+            ? [Measurement.Timed(Measurement.Groups, data, _clock), Measurement.Timed(Measurement.GroupsWithoutErrors, data, _clock)]
             : Array.Empty<Work>(),
         .. _influence ? influence.Works : [],
     ];

@@ -9,7 +9,7 @@ internal static class MarkdownReport
     public static string Header(Report report)
     {
         var text = new StringBuilder();
-        text.AppendLine(CultureInfo.InvariantCulture, $"# TracIn and influence functions in plain epochs, {report.Date}, {report.Device}{(report.Quick ? " (quick: each once, some on fewer examples: see the titles)" : string.Empty)}");
+        text.AppendLine(CultureInfo.InvariantCulture, $"# TracIn, influence functions and group influence in plain epochs, {report.Date}, {report.Device}{(report.Quick ? " (quick: each once, some on fewer examples: see the titles)" : string.Empty)}");
         text.AppendLine();
         text.AppendLine("One plain epoch: forward, mean loss and backward over the same training set at the same batch size, no optimizer step.");
         text.AppendLine("Seconds are medians of runs taken in turn in one process; \"of minima\" compares the fastest runs, which other work on the");

@@ -14,7 +14,7 @@ internal sealed record Report(
 /// <param name="Data">Where the data come from.</param>
 /// <param name="Contractions">How the library chose to form the products.</param>
 /// <param name="MatmulRate">Multiply-adds a second of large float32 matrix products, in the fastest round.</param>
-/// <param name="Timings">The plain epoch and TracIn.</param>
+/// <param name="Timings">The plain epoch, TracIn and group influence.</param>
 /// <param name="Influence">K-FAC and EK-FAC; fit and score, and both together.</param>
 /// <param name="Floors">The least work of each.</param>
 /// <param name="Parts">Where the time goes, seconds.</param>

@@ -21,6 +21,17 @@ internal sealed class TimingRows(Dictionary<string, Samples> samples, Dictionary
         }.OfType<Timing>(),
     ];
 
+    /// <summary>Group influence, with an aim of 1.3 plain epochs of all training examples.</summary>
+    public List<Timing> Groups() =>
+    [
+        .. new[]
+        {
+            Row(Measurement.Groups, 1.3,
+                "TracIn at the current weights, six groups that are mixed in every batch, two groups of queries; the queries' gradients are in it, and standard errors from random parts of each group."),
+            Row(Measurement.GroupsWithoutErrors, 1.3),
+        }.OfType<Timing>(),
+    ];
+
     /// <summary>K-FAC and EK-FAC.</summary>
     public List<Timing> Influence(ReferenceRatios reference) =>
     [
