@@ -76,6 +76,9 @@ public sealed class Picks
     /// <summary>What is left of a budget in tokens; null where examples are counted.</summary>
     public long? TokensLeft => _lengths is null ? null : _tokensLeft;
 
+    /// <summary>What is left of the budget, in examples or in tokens.</summary>
+    internal long Left => _lengths is null ? _examples - Count : _tokensLeft;
+
     internal IReadOnlyList<double> Utilities => _utilities;
 
     internal IReadOnlyList<double> Weights => _weights;
@@ -87,6 +90,9 @@ public sealed class Picks
     /// <summary>Whether a candidate can be picked: it was not yet, and the budget has room for it.</summary>
     /// <param name="position">Its position.</param>
     public bool Fits(int position) => !_picked[position] && (_lengths is null ? Count < _examples : _lengths[position] <= _tokensLeft);
+
+    /// <summary>What a candidate takes of the budget: 1, or its length.</summary>
+    internal long Size(int position) => _lengths?[position] ?? 1;
 
     /// <summary>Picks a candidate.</summary>
     /// <param name="position">Its position.</param>

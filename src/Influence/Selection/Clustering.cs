@@ -1,0 +1,76 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Influence.Selection;
+
+/// <summary>What k-means found: every cluster has at least one point.</summary>
+public sealed class Clustering : IDisposable
+{
+    private Clustering(Tensor centroids, int[] assignment, double[] distances, IReadOnlyList<double> inertia)
+    {
+        (Centroids, Assignment, SquaredDistances, InertiaByIteration) = (centroids, assignment, distances, inertia);
+        var sizes = new int[centroids.shape[0]];
+        foreach (var cluster in assignment)
+        {
+            sizes[cluster]++;
+        }
+
+        var members = Array.ConvertAll(sizes, size => new int[size]);
+        Array.Clear(sizes);
+        for (var i = 0; i < assignment.Length; i++)
+        {
+            members[assignment[i]][sizes[assignment[i]]++] = i;
+        }
+
+        Members = members;
+    }
+
+    /// <summary><c>[k, d]</c>, of the features' dtype and device.</summary>
+    public Tensor Centroids { get; }
+
+    /// <summary>k.</summary>
+    public int Count => Members.Count;
+
+    /// <summary>The cluster of each point.</summary>
+    public IReadOnlyList<int> Assignment { get; }
+
+    /// <summary>Each point's squared distance to the centroid of its cluster.</summary>
+    public IReadOnlyList<double> SquaredDistances { get; }
+
+    /// <summary>The points of each cluster, ascending.</summary>
+    public IReadOnlyList<IReadOnlyList<int>> Members { get; }
+
+    /// <summary>The sum of squared distances over the points that k-means looked at, iteration by iteration; it never rises.</summary>
+    public IReadOnlyList<double> InertiaByIteration { get; }
+
+    /// <summary>The sum of squared distances over all points.</summary>
+    public double Inertia => SquaredDistances.Sum();
+
+    /// <summary>Frees the centroids.</summary>
+    public void Dispose() => Centroids.Dispose();
+
+    /// <summary>Assigns every point; a cluster that has none, since it was found on a sample, is left out.</summary>
+    /// <param name="features"><c>[N, d]</c>.</param>
+    /// <param name="mean"><c>[1, d]</c>, subtracted from the features for the centroids.</param>
+    /// <param name="centroids"><c>[k, d]</c>.</param>
+    /// <param name="inertia">By iteration.</param>
+    internal static Clustering Of(Tensor features, Tensor mean, Tensor centroids, IReadOnlyList<double> inertia)
+    {
+        using var scope = NewDisposeScope();
+        var (assignment, distances) = NearestCentroid.Of(features, centroids, mean);
+        var number = new int[centroids.shape[0]];
+        foreach (var cluster in assignment)
+        {
+            number[cluster] = 1;
+        }
+
+        var kept = Enumerable.Range(0, number.Length).Where(cluster => number[cluster] > 0).Select(cluster => (long)cluster).ToArray();
+        for (var i = 0; i < kept.Length; i++)
+        {
+            number[kept[i]] = i;
+        }
+
+        var rows = centroids.index_select(0, tensor(kept, device: centroids.device)) + mean;    // [k, d]
+        return new Clustering(rows.DetachFromDisposeScope(), Array.ConvertAll(assignment, cluster => number[cluster]), distances, inertia);
+    }
+}

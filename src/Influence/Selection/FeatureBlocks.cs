@@ -1,0 +1,56 @@
+using System.Runtime.InteropServices;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Influence.Selection;
+
+/// <summary>Features in blocks, so that memory does not grow with the number of candidates.</summary>
+internal static class FeatureBlocks
+{
+    /// <summary>Numbers that one block of a table may have: 64 MiB of float32.</summary>
+    public const long Elements = 1L << 24;
+
+    /// <summary>Rows from <c>Start</c>, as many as <c>Length</c>; each row takes <paramref name="width"/> numbers.</summary>
+    public static IEnumerable<(long Start, long Length)> Of(long rows, long width)
+    {
+        var block = Math.Max(1, Elements / Math.Max(1, width));
+        for (var start = 0L; start < rows; start += block)
+        {
+            yield return (start, Math.Min(block, rows - start));
+        }
+    }
+
+    /// <summary>The rows at some positions.</summary>
+    public static Tensor Rows(Tensor features, ReadOnlySpan<int> positions)
+    {
+        using var scope = NewDisposeScope();
+        var index = new long[positions.Length];
+        for (var i = 0; i < index.Length; i++)
+        {
+            index[i] = positions[i];
+        }
+
+        return features.index_select(0, tensor(index, device: features.device)).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>Rows of unit length; a row of zeros stays one.</summary>
+    public static Tensor Normalised(Tensor features)
+    {
+        using var scope = NewDisposeScope();
+        // The largest entry first: squares of tiny or huge numbers would leave the range of float32.
+        var scale = features.abs().amax([1L], keepdim: true);                           // [n, 1]
+        var scaled = features / scale.masked_fill(scale.eq(0), 1);                      // [n, d]
+        var norms = scaled.square().sum([1L], keepdim: true).sqrt();                    // [n, 1]
+        return (scaled / norms.masked_fill(norms.eq(0), 1)).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>One float64 number a row, in managed memory.</summary>
+    public static double[] ToDoubles(Tensor values)
+    {
+        using var scope = NewDisposeScope();
+        return values.to_type(ScalarType.Float64).cpu().data<double>().ToArray();
+    }
+
+    /// <summary>The numbers of a contiguous float64 tensor on the CPU, in place.</summary>
+    public static Span<double> Doubles(Tensor values) => MemoryMarshal.Cast<byte, double>(values.bytes);
+}
