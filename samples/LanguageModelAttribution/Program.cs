@@ -12,13 +12,13 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
 
     // Read the texts.
     var corpus = Corpus.Read(
-        options.Corpus is null ? Domain.OfDebian : Domain.OfFolder(options.Corpus), options.Passages, options.Seed);
+        options.Corpus is null ? DebianDomains.All : Domain.OfFolder(options.Corpus), options.Passages, options.Seed);
     TextTable.Write(Console.Out, corpus.ToTable());
     clock.Lap("reading");
 
     // Train as ever; the recorder keeps the checkpoints.
     using var checkpoints = new TemporaryFolder();
-    using var model = ByteDecoder.Create(options.Seed);
+    using var model = ByteDecoder.Create(options.Seed, layers: 3, width: 160);
     using var trainTensors = new PassageTensors(corpus.Train);
     var trainer = new Trainer { Epochs = options.Epochs, Seed = options.Seed };
     using var recorder = new CheckpointRecorder(checkpoints.FullPath) { EverySteps = trainer.StepsPerCheckpoint(corpus.Train.Count) };

@@ -211,6 +211,24 @@ public sealed record Examples
         }
     }
 
+    /// <summary>Whether examples can be put together from any positions: they are tensors.</summary>
+    internal bool IsIndexable => _whole is not null;
+
+    /// <summary>The examples at these positions, ascending, as one batch; only where <see cref="IsIndexable"/>. The caller disposes its tensors.</summary>
+    internal ExampleBatch Gather(ReadOnlySpan<int> positions)
+    {
+        var (names, tensors) = _whole!.Value;
+        var ids = (long[])Ids;
+        if (positions[^1] - positions[0] == positions.Length - 1)
+        {
+            var (first, count) = (positions[0], positions.Length);
+            return new ExampleBatch(names, [.. tensors.Select(t => t.narrow(0, first, count).DetachFromDisposeScope())], ids[first..(first + count)]);
+        }
+
+        var (gathered, chosen) = Gather(tensors, ids, positions);
+        return new ExampleBatch(names, gathered, chosen);
+    }
+
     /// <summary>What is wrong with these examples as a whole, for one report with everything else.</summary>
     internal IEnumerable<string> Problems(string role)
     {

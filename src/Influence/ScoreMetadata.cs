@@ -40,6 +40,9 @@ public sealed record ScoreMetadata
     /// <summary>The share of the model's trainable parameters that took part, 0 to 1.</summary>
     public double Coverage { get; init; } = 1;
 
+    /// <summary>Anything else that one must know to read the scores right; empty where there is nothing.</summary>
+    public string Notes { get; init; } = string.Empty;
+
     internal Dictionary<string, string> ToStrings() => new()
     {
         [Prefix + "estimator"] = Estimator,
@@ -52,6 +55,7 @@ public sealed record ScoreMetadata
         [Prefix + "leave_one_out_factor"] = LeaveOneOutFactor?.ToString("R", CultureInfo.InvariantCulture) ?? string.Empty,
         [Prefix + "layers"] = Layers,
         [Prefix + "coverage"] = Coverage.ToString("R", CultureInfo.InvariantCulture),
+        [Prefix + "notes"] = Notes,
     };
 
     internal static ScoreMetadata FromStrings(IReadOnlyDictionary<string, string> strings)
@@ -68,6 +72,7 @@ public sealed record ScoreMetadata
             LeaveOneOutFactor = double.TryParse(Get("leave_one_out_factor", string.Empty), CultureInfo.InvariantCulture, out var factor) ? factor : null,
             Layers = Get("layers", "unknown"),
             Coverage = double.TryParse(Get("coverage", string.Empty), CultureInfo.InvariantCulture, out var share) ? share : double.NaN,
+            Notes = Get("notes", string.Empty),
         };
 
         string Get(string key, string missing) => strings.GetValueOrDefault(Prefix + key, missing);

@@ -55,6 +55,13 @@ public abstract class CurvatureSolver : Preconditioner
         return Describe(method, session, train, matrix, damping, seed);
     }
 
+    /// <summary>Which matrix a fit stands for; null for a Fisher matrix, or none.</summary>
+    internal static CurvatureMatrix? MatrixOf(CurvatureInfo info) =>
+        Enum.GetValues<CurvatureMatrix>().Where(matrix => Describe(matrix) == info.Matrix).Select(matrix => (CurvatureMatrix?)matrix).FirstOrDefault();
+
+    private static string Describe(CurvatureMatrix matrix) =>
+        matrix == CurvatureMatrix.Hessian ? "Hessian of the mean training loss" : "Gauss-Newton matrix";
+
     internal static GradientSession Open(InfluenceTask task, Examples train)
     {
         ArgumentNullException.ThrowIfNull(task);
@@ -67,7 +74,7 @@ public abstract class CurvatureSolver : Preconditioner
         string method, GradientSession session, Examples train, CurvatureMatrix matrix, Damping damping, long seed) => new()
         {
             Method = method,
-            Matrix = matrix == CurvatureMatrix.Hessian ? "Hessian of the mean training loss" : "Gauss-Newton matrix",
+            Matrix = Describe(matrix),
             Damping = damping,
             Examples = train.Count,
             Seed = seed,

@@ -106,7 +106,7 @@ public sealed class DenseCurvature : Preconditioner
     {
         CheckWeights(session);
         var absolute = (damping ?? Info.Damping).For(Eigenvalues.Average());
-        return new Spectral(new ParameterVector(session), _vectors, Inverted(absolute, session.Dtype), absolute);
+        return new Spectral(new ParameterVector(session), _vectors, Inverted(Eigenvalues, absolute, session.Dtype, Info.Matrix), absolute);
     }
 
     /// <inheritdoc/>
@@ -118,22 +118,27 @@ public sealed class DenseCurvature : Preconditioner
     }
 
     /// <summary>1 / (l + damping); 0 where there is no damping and l is zero to the rounding of the products, which are the model's.</summary>
-    private double[] Inverted(double damping, ScalarType dtype)
+    /// <param name="eigenvalues">Ascending.</param>
+    /// <param name="damping">Absolute.</param>
+    /// <param name="dtype">The model's.</param>
+    /// <param name="name">What the matrix is, for the error.</param>
+    internal static double[] Inverted(IReadOnlyList<double> eigenvalues, double damping, ScalarType dtype, string name)
     {
-        var rounding = damping > 0 ? 0 : Eigenvalues.Count * (dtype == ScalarType.Float64 ? 2.2e-16 : 1.2e-7) * Eigenvalues.Max(Math.Abs);
-        var least = Eigenvalues[0] + damping;
+        var rounding = damping > 0 ? 0 : eigenvalues.Count * (dtype == ScalarType.Float64 ? 2.2e-16 : 1.2e-7) * eigenvalues.Max(Math.Abs);
+        var least = eigenvalues[0] + damping;
         if (least < -rounding || (damping > 0 && least <= 0))
         {
             throw new InfluenceException(string.Create(
                 CultureInfo.InvariantCulture,
-                $"The {Info.Matrix} has the eigenvalue {Eigenvalues[0]:G4}: with a damping of {damping:G4} it is not positive definite, and its inverse would turn signs. " +
-                $"Write Damping.Absolute(d) with d above {-Eigenvalues[0]:G4}, or ask for CurvatureMatrix.GaussNewton."));
+                $"The {name} has the eigenvalue {eigenvalues[0]:G4}: with a damping of {damping:G4} it is not positive definite, and its inverse would turn signs. " +
+                $"Write Damping.Absolute(d) with d above {-eigenvalues[0]:G4}, or ask for CurvatureMatrix.GaussNewton."));
         }
 
-        return [.. Eigenvalues.Select(value => value + damping > rounding ? 1 / (value + damping) : 0)];
+        return [.. eigenvalues.Select(value => value + damping > rounding ? 1 / (value + damping) : 0)];
     }
 
-    private static Tensor Form(CurvatureProduct product, Examples train, ProgressReporter reporter)
+    /// <summary>The mean curvature over examples as a matrix, <c>[P, P]</c> in float64, in the current scope.</summary>
+    internal static Tensor Form(CurvatureProduct product, Examples train, ProgressReporter reporter)
     {
         const long AtOnce = 256;
         var layout = product.Layout;

@@ -101,13 +101,31 @@ internal sealed class ParameterVector
         return blocks;
     }
 
-    /// <summary>One vector <c>[P]</c> from the gradients of <see cref="Values"/>, graph included; zeros where one is invalid.</summary>
-    public Tensor Gather(IList<Tensor> gradients)
+    /// <summary>One vector <c>[P]</c> from the gradients of <see cref="Values"/>, graph included; zeros where one is invalid or null.</summary>
+    public Tensor Gather(IEnumerable<Tensor?> gradients)
     {
-        var flat = gradients.Select(g => g.IsInvalid ? null : (g.is_sparse ? g.to_dense() : g).reshape(-1)).ToArray();
+        var flat = gradients.Select(g => g is null || g.IsInvalid ? null : (g.is_sparse ? g.to_dense() : g).reshape(-1)).ToArray();
         return cat([.. _slices.Select(slice => flat[slice.Parameter] is { } gradient
             ? gradient.narrow(0, slice.Start, slice.Count)
             : zeros([slice.Count], Dtype, Device))], 0);                                // [P]
+    }
+
+    /// <summary>Adds a vector <c>[P]</c> to the parameters, in place; for calls under no_grad.</summary>
+    public void Move(Parameter[] values, Tensor vector)
+    {
+        using var scope = NewDisposeScope();
+        var flat = values.Select(value => value.detach().reshape(-1).clone()).ToArray();
+        long at = 0;
+        foreach (var (parameter, start, count) in _slices)
+        {
+            flat[parameter].narrow(0, start, count).add_(vector.narrow(0, at, count));
+            at += count;
+        }
+
+        for (var k = 0; k < values.Length; k++)
+        {
+            values[k].copy_(flat[k].reshape(values[k].shape));
+        }
     }
 
     private static Tensor[] Cut(Tensor rows, IReadOnlyList<ParameterPart> parts, long at)

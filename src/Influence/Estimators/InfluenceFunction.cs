@@ -170,6 +170,8 @@ public sealed partial class InfluenceFunction(Preconditioner preconditioner)
             Metadata(task, session, inverse) with { Estimator = $"{Name}, self-influence", Sign = "high = the model had to learn the example by heart" });
     }
 
+    internal Preconditioner Preconditioner => _preconditioner;
+
     /// <summary>The same with another damping.</summary>
     internal InfluenceFunction With(Damping damping) => new(_preconditioner)
     {

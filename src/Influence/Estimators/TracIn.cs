@@ -165,11 +165,11 @@ public sealed record TracIn
 
     private int Count => Checkpoints?.Count ?? 0;
 
-    private string Name => Count == 0
+    internal string Name => Count == 0
         ? Similarity == GradientSimilarity.Dot ? "gradient dot product" : "gradient cosine"
         : Similarity == GradientSimilarity.Dot ? "TracIn" : "TracIn (cosine)";
 
-    private ScoreMetadata Metadata(InfluenceTask task, ParameterCoverage coverage, bool self) => new()
+    internal ScoreMetadata Metadata(InfluenceTask task, ParameterCoverage coverage, bool self) => new()
     {
         Estimator = self ? $"{Name}, self-influence" : Name,
         Checkpoints = Count == 0

@@ -40,6 +40,16 @@ public sealed class GroupScores : IDisplay
     /// <summary>How they were made and how to read them.</summary>
     public ScoreMetadata Metadata { get; }
 
+    /// <summary>The number of queries that each row is the mean over; null where unknown.</summary>
+    /// <exception cref="InfluenceException">Not one number for each query group.</exception>
+    public IReadOnlyList<int>? QueryCounts
+    {
+        get;
+        init => field = value is null || value.Count == QueryGroups.Count
+            ? value is null ? null : [.. value]
+            : throw new InfluenceException($"QueryCounts has one number for each of the {QueryGroups.Count} query groups; found {value.Count}.");
+    }
+
     /// <summary>The influence of the whole group: the sum over its examples.</summary>
     /// <param name="query">Row.</param>
     /// <param name="train">Column.</param>
@@ -55,10 +65,59 @@ public sealed class GroupScores : IDisplay
     /// <param name="train">Column.</param>
     public double PerToken(int query, int train) => _sums[query, train] / TrainGroups[train].Tokens;
 
-    /// <summary>The standard error of the sum; NaN where unknown.</summary>
+    /// <summary>
+    /// The standard error of the sum; NaN where unknown, as for a group of one. It takes the group's examples for a draw from a
+    /// larger population: how far the sum over as many other examples of that kind would be off. Sampling is in it: with m of M
+    /// examples looked at it is M / m times that of their sum.
+    /// </summary>
     /// <param name="query">Row.</param>
     /// <param name="train">Column.</param>
     public double StandardError(int query, int train) => _standardErrors?[query, train] ?? double.NaN;
+
+    /// <summary>
+    /// The standard error of the sum from sampling alone: how far it is from that of this very group, looked at whole. The
+    /// standard error times sqrt(1 - m / M), the finite-population correction; 0 for a group that was looked at whole.
+    /// </summary>
+    /// <param name="query">Row.</param>
+    /// <param name="train">Column.</param>
+    public double SamplingError(int query, int train) => TrainGroups[train] is { Sampled: true } group
+        ? StandardError(query, train) * Math.Sqrt(1 - (group.ScoredExamples / (double)group.Examples))
+        : 0;
+
+    /// <summary>
+    /// A confidence interval for the influence of a group of this size from the same population, by Student's t with one less
+    /// than <see cref="GroupSize.Blocks"/> degrees of freedom. NaN where there is no standard error.
+    /// </summary>
+    /// <param name="query">Row.</param>
+    /// <param name="train">Column.</param>
+    /// <param name="confidence">Between 0 and 1.</param>
+    /// <returns>The interval for the sum.</returns>
+    /// <exception cref="InfluenceException">The confidence is not between 0 and 1.</exception>
+    public (double Lower, double Upper) Interval(int query, int train, double confidence = 0.95)
+    {
+        if (confidence is not (> 0 and < 1))
+        {
+            throw new InfluenceException($"A confidence is between 0 and 1, 0.95 for instance; found {confidence}.");
+        }
+
+        var freedom = TrainGroups[train].Blocks is > 0 and var blocks ? blocks - 1 : double.PositiveInfinity;
+        var error = StandardError(query, train);
+        var half = double.IsNaN(error) || freedom == 0 ? double.NaN : error * StudentT.Quantile(0.5 + (confidence / 2), freedom);
+        return (_sums[query, train] - half, _sums[query, train] + half);
+    }
+
+    /// <summary>The same for the mean influence of one example.</summary>
+    /// <param name="query">Row.</param>
+    /// <param name="train">Column.</param>
+    /// <param name="confidence">Between 0 and 1.</param>
+    /// <returns>The interval for <see cref="PerExample"/>.</returns>
+    /// <exception cref="InfluenceException">The confidence is not between 0 and 1.</exception>
+    public (double Lower, double Upper) PerExampleInterval(int query, int train, double confidence = 0.95)
+    {
+        var (lower, upper) = Interval(query, train, confidence);
+        var examples = TrainGroups[train].Examples;
+        return (lower / examples, upper / examples);
+    }
 
     /// <summary>The per-token means as a matrix.</summary>
     /// <returns><c>[n, m]</c>, a copy.</returns>

@@ -16,6 +16,13 @@ public sealed record GroupSize(string Name, long Examples, double Tokens, long S
     {
     }
 
+    /// <summary>
+    /// The random parts from whose spread the group's standard error was estimated, each of like size: one less is the degrees
+    /// of freedom of its t interval.
+    /// </summary>
+    /// <value>0: not known; intervals then take the standard error as exact.</value>
+    public int Blocks { get; init; }
+
     /// <summary>Whether only a part was looked at.</summary>
     public bool Sampled => ScoredExamples < Examples;
 }

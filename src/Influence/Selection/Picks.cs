@@ -73,6 +73,12 @@ public sealed class Picks
         }
     }
 
+    /// <summary>What is left of a budget in tokens; null where examples are counted.</summary>
+    public long? TokensLeft => _lengths is null ? null : _tokensLeft;
+
+    /// <summary>What is left of the budget, in examples or in tokens.</summary>
+    internal long Left => _lengths is null ? _examples - Count : _tokensLeft;
+
     internal IReadOnlyList<double> Utilities => _utilities;
 
     internal IReadOnlyList<double> Weights => _weights;
@@ -84,6 +90,9 @@ public sealed class Picks
     /// <summary>Whether a candidate can be picked: it was not yet, and the budget has room for it.</summary>
     /// <param name="position">Its position.</param>
     public bool Fits(int position) => !_picked[position] && (_lengths is null ? Count < _examples : _lengths[position] <= _tokensLeft);
+
+    /// <summary>What a candidate takes of the budget: 1, or its length.</summary>
+    internal long Size(int position) => _lengths?[position] ?? 1;
 
     /// <summary>Picks a candidate.</summary>
     /// <param name="position">Its position.</param>
@@ -104,14 +113,41 @@ public sealed class Picks
         _weights.Add(weight);
     }
 
+    /// <summary>Picks candidates in a given order until the budget is used up; what does not fit is passed over.</summary>
+    /// <param name="positions">The order, best first.</param>
+    /// <param name="utilities">What each candidate is worth, by position.</param>
+    public void AddInOrder(IEnumerable<int> positions, IReadOnlyList<double> utilities)
+    {
+        ArgumentNullException.ThrowIfNull(positions);
+        ArgumentNullException.ThrowIfNull(utilities);
+        foreach (var position in positions)
+        {
+            if (Full)
+            {
+                return;
+            }
+
+            if (Fits(position))
+            {
+                Add(position, utilities[position]);
+            }
+        }
+    }
+
     /// <summary>Sets the weights once all are picked, in the order of <see cref="Positions"/>.</summary>
     /// <param name="weights">One for each pick, finite and not negative.</param>
+    /// <exception cref="ArgumentException">Another number of weights, or other values.</exception>
     public void Weigh(IReadOnlyList<double> weights)
     {
         ArgumentNullException.ThrowIfNull(weights);
         if (weights.Count != Count)
         {
             throw new ArgumentException($"{Count} were picked; found {weights.Count} weights.", nameof(weights));
+        }
+
+        if (weights.Any(weight => !double.IsFinite(weight) || weight < 0))
+        {
+            throw new ArgumentException("Weights are finite and not negative.", nameof(weights));
         }
 
         _weights.Clear();

@@ -1,0 +1,68 @@
+using System.Globalization;
+using Influence.Display;
+
+namespace Influence.Groups;
+
+/// <summary>
+/// How query groups' mean measurements are predicted to change when each training group, on its own, is re-weighted. In the
+/// measurement's unit, after less before: positive, the measurement rises. Plain memory; nothing to dispose.
+/// </summary>
+[TypeFormatterSource(typeof(HtmlTables))]
+public sealed class GroupEffects : IDisplay
+{
+    private readonly IReadOnlyDictionary<EffectOrder, (double[,] Linear, double[,] Moved)> _values;
+
+    internal GroupEffects(
+        IReadOnlyList<string> queryGroups, IReadOnlyList<string> trainGroups, double weight, ScoreMetadata metadata,
+        IReadOnlyDictionary<EffectOrder, (double[,] Linear, double[,] Moved)> values) =>
+        (QueryGroups, TrainGroups, Weight, Metadata, _values) = (queryGroups, trainGroups, weight, metadata, values);
+
+    /// <summary>The query groups' names, row by row.</summary>
+    public IReadOnlyList<string> QueryGroups { get; }
+
+    /// <summary>The training groups' names, column by column.</summary>
+    public IReadOnlyList<string> TrainGroups { get; }
+
+    /// <summary>What each group counts afterwards: 0 removed, 1/2 halved, 2 doubled.</summary>
+    public double Weight { get; }
+
+    /// <summary>How they were made and how to read them.</summary>
+    public ScoreMetadata Metadata { get; }
+
+    /// <summary>The orders that were computed.</summary>
+    public IReadOnlyList<EffectOrder> Orders => [.. _values.Keys.Order()];
+
+    /// <summary>The prediction to use: the measurement at the moved weights, by the highest order that was computed.</summary>
+    /// <param name="query">Row.</param>
+    /// <param name="train">Column.</param>
+    public double Predicted(int query, int train) => Moved(query, train, Orders[^1]);
+
+    /// <summary>The measurement's gradient times the predicted change of the parameters.</summary>
+    /// <param name="query">Row.</param>
+    /// <param name="train">Column.</param>
+    /// <param name="order">How the change was predicted.</param>
+    /// <exception cref="InfluenceException">It was not computed.</exception>
+    public double Linear(int query, int train, EffectOrder order) => Of(order).Linear[query, train];
+
+    /// <summary>The measurement at the predicted parameters, less what it is now. It may be NaN or infinite where they are far off.</summary>
+    /// <param name="query">Row.</param>
+    /// <param name="train">Column.</param>
+    /// <param name="order">How the change was predicted.</param>
+    /// <exception cref="InfluenceException">It was not computed.</exception>
+    public double Moved(int query, int train, EffectOrder order) => Of(order).Moved[query, train];
+
+    /// <summary>One row a training group, one column a query group: <see cref="Predicted"/>.</summary>
+    /// <returns>The table as text.</returns>
+    public override string ToString() => ToTable().ToText();
+
+    Table IDisplay.ToTable() => ToTable();
+
+    private Table ToTable() => new(
+        string.Create(CultureInfo.InvariantCulture, $"{Metadata.Estimator}: rise of the measurement when the group counts {Weight:G4} times"),
+        ["training group", .. QueryGroups],
+        [.. TrainGroups.Select((g, j) => (IReadOnlyList<object>)[g, .. QueryGroups.Select((_, q) => (object)Predicted(q, j))])]);
+
+    private (double[,] Linear, double[,] Moved) Of(EffectOrder order) => _values.TryGetValue(order, out var found)
+        ? found
+        : throw new InfluenceException($"The order {order} was not computed; there are {InfluenceException.List(Orders)}. Write new GroupEffect(...) {{ Order = EffectOrder.{order} }}.");
+}

@@ -1,0 +1,76 @@
+using Influence.Curvature;
+using Influence.Gradients;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Influence.Groups;
+
+/// <summary>The predicted changes of the parameters when groups are re-weighted; the formulas of <see cref="GroupEffect"/>.</summary>
+/// <param name="preconditioner">The fit.</param>
+/// <param name="invert">P, on rows <c>[m, P]</c>.</param>
+/// <param name="dampings">Those in P.</param>
+/// <param name="sums">The groups' summed gradients.</param>
+/// <param name="product">Of H; null where only the first order is wanted.</param>
+/// <param name="highest">The highest order.</param>
+/// <param name="reporter">Progress and cancellation.</param>
+internal sealed class GroupSteps(
+    Preconditioner preconditioner,
+    Func<Tensor, Tensor> invert,
+    IReadOnlyList<(string Block, double Damping)> dampings,
+    GroupGradients sums,
+    CurvatureProduct? product,
+    EffectOrder highest,
+    ProgressReporter reporter)
+{
+    /// <summary>One row a group, <c>[m, P]</c>, for each order; in the current scope.</summary>
+    /// <param name="train">All examples.</param>
+    /// <param name="groups">m groups.</param>
+    /// <param name="weight">c.</param>
+    public IReadOnlyList<(EffectOrder Order, Tensor Steps)> Of(Examples train, ExampleGroups groups, double weight)
+    {
+        var members = groups.Names.Select(name => groups[name]).ToArray();
+        var changes = members.Select(group => new Reweighting(train.Count, group.Count, weight)).ToArray();
+        var gradients = sums.Sums(LossKind.Training, train, GroupPlan.Whole(groups, train).Slots);   // [m, P]
+        gradients.mul_(Column(changes.Select(change => change.Step), gradients));
+        var first = invert(gradients);                                                  // [m, P]
+        var found = new List<(EffectOrder, Tensor)> { (EffectOrder.First, first) };
+        if (highest >= EffectOrder.Second && product is not null)
+        {
+            found.Add((EffectOrder.Second, Second(first, train, members, changes, product)));
+        }
+
+        if (highest == EffectOrder.Newton && product is not null && preconditioner is DenseCurvature dense)
+        {
+            var newton = new NewtonStep(dense, product, dampings[0].Damping, reporter);
+            var rows = zeros_like(first);                                               // [m, P]
+            for (var g = 0; g < changes.Length; g++)
+            {
+                using var scope = NewDisposeScope();
+                rows.select(0, g).copy_(newton.Of(train.Only(members[g]), gradients.select(0, g), changes[g].Change));
+            }
+
+            found.Add((EffectOrder.Newton, rows));
+        }
+
+        return found;
+    }
+
+    /// <summary>d1 - r P (H - H_group) d1. A damping cancels in the difference, and an inverse that is not quite H's does little harm.</summary>
+    private Tensor Second(Tensor first, Examples train, IReadOnlyList<long>[] members, Reweighting[] changes, CurvatureProduct curvature)
+    {
+        using var scope = NewDisposeScope();
+        var difference = curvature.Over(train, first, reporter.Token, reporter.Add);    // [m, P]
+        for (var g = 0; g < changes.Length; g++)
+        {
+            using var one = NewDisposeScope();
+            var own = curvature.Over(train.Only(members[g]), first.narrow(0, g, 1), reporter.Token, reporter.Add);   // [1, P]
+            difference.narrow(0, g, 1).sub_(own);
+        }
+
+        difference.mul_(Column(changes.Select(change => change.Change), first));
+        return (first - invert(difference)).MoveToOuterDisposeScope();
+    }
+
+    private static Tensor Column(IEnumerable<double> values, Tensor like) =>
+        tensor(values.ToArray(), dtype: like.dtype, device: like.device).unsqueeze(1);  // [m, 1]
+}

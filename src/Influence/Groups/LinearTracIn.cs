@@ -1,0 +1,43 @@
+using Influence.Curvature;
+using Influence.Estimators;
+using Influence.Gradients;
+using TorchSharp;
+
+namespace Influence.Groups;
+
+/// <summary>TracIn: plain gradients at each checkpoint, times its learning rate.</summary>
+internal sealed class LinearTracIn(TracIn tracIn) : LinearEstimator
+{
+    public override long MemoryBudget => tracIn.MemoryBudget;
+
+    public override string Name => tracIn.Name;
+
+    public override int Steps => Math.Max(1, tracIn.Checkpoints?.Count ?? 0);
+
+    public override IEnumerable<string> Problems()
+    {
+        if (tracIn.Similarity == GradientSimilarity.Cosine)
+        {
+            yield return
+                "Group influence sums gradients before it compares them, and cosines are not linear in the gradients. Leave Similarity at GradientSimilarity.Dot, " +
+                "or sum the members' scores of TracIn.Score yourself.";
+        }
+    }
+
+    public override ScoreMetadata Run(InfluenceTask task, Examples train, Examples queries, ProgressReporter reporter, Action<LinearStep> step)
+    {
+        using var weights = new WeightKeeper(task.Model, tracIn.Checkpoints ?? []);
+        ScoreMetadata? metadata = null;
+        for (var i = 0; i < Steps; i++)
+        {
+            reporter.Token.ThrowIfCancellationRequested();
+            var weight = weights.Load(i);
+            reporter.Checkpoint(i + 1);
+            using var session = GradientSession.Open(task, train, queries);
+            metadata ??= tracIn.Metadata(task, session.Coverage, self: false);
+            step(new LinearStep(session, new ParameterVector(session), rows => rows.alias(), weight));
+        }
+
+        return metadata!;
+    }
+}

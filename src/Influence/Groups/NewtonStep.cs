@@ -1,0 +1,29 @@
+using Influence.Curvature;
+using Influence.Gradients;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Influence.Groups;
+
+/// <summary>
+/// The Newton step on re-weighted data, with its curvature as a matrix.
+/// <code>step = (H + damping I + r (H - H_group))^-1 g</code>
+/// with g the negative gradient of the re-weighted objective.
+/// </summary>
+internal sealed class NewtonStep(DenseCurvature dense, CurvatureProduct product, double damping, ProgressReporter reporter)
+{
+    /// <param name="members">The group's examples.</param>
+    /// <param name="gradient">g, <c>[P]</c>.</param>
+    /// <param name="change">r.</param>
+    /// <returns><c>[P]</c>, in the gradient's dtype and the current scope.</returns>
+    public Tensor Of(Examples members, Tensor gradient, double change)
+    {
+        using var scope = NewDisposeScope();
+        var own = DenseCurvature.Form(product, members, reporter);                      // [P, P]
+        var (values, vectors) = linalg.eigh((dense.Matrix * (1 + change)) - (own * change));   // [P], [P, P]
+        var inverted = DenseCurvature.Inverted(
+            values.cpu().data<double>().ToArray(), damping, product.Layout.Dtype, $"{product.Name} of the re-weighted data");
+        var coefficients = vectors.t().mv(gradient.to_type(ScalarType.Float64)) * tensor(inverted, device: gradient.device);   // [P]
+        return vectors.mv(coefficients).to_type(gradient.dtype).MoveToOuterDisposeScope();
+    }
+}
