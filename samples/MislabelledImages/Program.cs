@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using Influence;
 using Influence.Estimators;
+using Influence.Evaluation;
 using Influence.Training;
 using MislabelledImages;
 using static TorchSharp.torch;
@@ -40,7 +41,7 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
     // The baselines: the trained model's loss, and no order at all.
     var losses = ExampleLosses.Evaluate(task, examples, progress, cancellationToken);
     var random = Randomness.For(options.Seed, "random ranking");
-    var randomScores = losses.Ids.Select(_ => random.NextDouble()).ToArray();
+    var randomScores = ExampleScores.Of(losses.Ids, [.. losses.Ids.Select(_ => random.NextDouble())], "Random");
 
     // Explain some test images.
     var predictions = Evaluation.Predictions(model, testImages, cancellationToken);
@@ -52,13 +53,15 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
     progress.Clear();
 
     // Report.
+    var flipped = labels.IsFlipped.Index().Where(label => label.Item).Select(label => (long)label.Index).ToList();
+    var detection = new MislabelDetection();
     var results = new Results
     {
         Detections =
         [
-            ("Self-influence", Detection.Of(selfInfluence.Values, labels.IsFlipped)),
-            ("Loss", Detection.Of(losses.Values, labels.IsFlipped)),
-            ("Random", Detection.Of(randomScores, labels.IsFlipped)),
+            ("Self-influence", detection.Evaluate(selfInfluence, flipped)),
+            ("Loss", detection.Evaluate(losses, flipped)),
+            ("Random", detection.Evaluate(randomScores, flipped)),
         ],
         TestAccuracy = predictions.Index().Average(p => p.Item == test.Labels[p.Index] ? 1.0 : 0.0),
         Training = training,

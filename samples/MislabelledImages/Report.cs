@@ -1,4 +1,5 @@
 using Influence;
+using Influence.Evaluation;
 
 namespace MislabelledImages;
 
@@ -58,8 +59,8 @@ internal sealed record Report
         return page;
     }
 
-    private static IEnumerable<string> Row(string ranking, Detection detection) =>
-        [ranking, $"{detection.Auc:0.0000}", $"{detection.RecallAt10Percent:0.0%}", $"{detection.RecallAt20Percent:0.0%}"];
+    private static IEnumerable<string> Row(string ranking, MislabelDetectionResult detection) =>
+        [ranking, $"{detection.Auc.Value:0.0000}", $"{detection.RecallAt(0.1):0.0%}", $"{detection.RecallAt(0.2):0.0%}"];
 
     private PictureCard TrainingCard(RankedExample example)
     {

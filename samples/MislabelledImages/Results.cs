@@ -1,10 +1,12 @@
+using Influence.Evaluation;
+
 namespace MislabelledImages;
 
 /// <summary>The figures of one run.</summary>
 internal sealed record Results
 {
     /// <summary>Each ranking with how well it finds the flipped labels; self-influence first, then the baselines.</summary>
-    public required IReadOnlyList<(string Ranking, Detection Detection)> Detections { get; init; }
+    public required IReadOnlyList<(string Ranking, MislabelDetectionResult Detection)> Detections { get; init; }
 
     public required double TestAccuracy { get; init; }
 
@@ -20,9 +22,9 @@ internal sealed record Results
         foreach (var (index, (ranking, detection)) in Detections.Index())
         {
             var prefix = index == 0 ? string.Empty : $"{ranking.ToLowerInvariant()} ";
-            writer.WriteLine($"{prefix}AUC={detection.Auc:0.0000}");
-            writer.WriteLine($"{prefix}recall@10%={detection.RecallAt10Percent:0.0000}");
-            writer.WriteLine($"{prefix}recall@20%={detection.RecallAt20Percent:0.0000}");
+            writer.WriteLine($"{prefix}AUC={detection.Auc.Value:0.0000}");
+            writer.WriteLine($"{prefix}recall@10%={detection.RecallAt(0.1):0.0000}");
+            writer.WriteLine($"{prefix}recall@20%={detection.RecallAt(0.2):0.0000}");
         }
 
         writer.WriteLine($"test accuracy={TestAccuracy:0.0000}");

@@ -1,0 +1,257 @@
+using System.Diagnostics;
+using Influence.Display;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Influence.Evaluation;
+
+/// <summary>
+/// Whether proponents help when they are trained on once more: from the present weights, one optimizer step on a proponent
+/// alone, and the fall of the query's measurement; beside random examples. No retraining.
+/// </summary>
+/// <remarks>
+/// Chang et al., 2024, section 4. Each step starts from the same weights, which are put back in the end, as gradients are. For
+/// a language model the measurement is minus log p(target), so the fall is the rise of the log probability. It measures what an
+/// example adds, not what its absence takes away.
+/// </remarks>
+public sealed record TailPatch
+{
+    /// <summary>How many of each query's strongest proponents are tried, one after another.</summary>
+    /// <value>10.</value>
+    public int Proponents
+    {
+        get;
+        init => field = value > 0 ? value : throw new InfluenceException($"Proponents is at least 1, not {value}.");
+    } = 10;
+
+    /// <summary>How many random training examples are tried on every query beside them.</summary>
+    /// <value>10.</value>
+    public int RandomExamples
+    {
+        get;
+        init => field = value > 0 ? value : throw new InfluenceException($"RandomExamples is at least 1, not {value}.");
+    } = 10;
+
+    /// <summary>Of the random examples.</summary>
+    /// <value>0.</value>
+    public long Seed { get; init; }
+
+    /// <summary>How intervals are made: over queries.</summary>
+    /// <value>1,000 resamples, 95 percent.</value>
+    public Bootstrap Bootstrap { get; init; } = new();
+
+    /// <summary>Tries the scores' proponents.</summary>
+    /// <param name="task">The model with the weights at the end of training, its loss and measurement.</param>
+    /// <param name="train">Has the scores' training examples.</param>
+    /// <param name="queries">Has the scores' queries.</param>
+    /// <param name="scores">What is judged.</param>
+    /// <param name="optimizer">
+    /// Makes the optimizer for one step, as it was at the end of training:
+    /// <c>model => torch.optim.SGD(model.parameters(), learningRate: 0.01)</c>; one with a memory loads its state here. It is
+    /// disposed after the step.
+    /// </param>
+    /// <param name="progress">Told after each step.</param>
+    /// <param name="cancellationToken">Checked before each step.</param>
+    /// <returns>The fall after a step on proponents, and on random examples.</returns>
+    /// <exception cref="InfluenceException">Ids that do not meet, or a loss of another shape than one value an example.</exception>
+    /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
+    public TailPatchResult Evaluate(
+        InfluenceTask task,
+        Examples train,
+        Examples queries,
+        InfluenceScores scores,
+        Func<nn.Module, optim.Optimizer> optimizer,
+        IProgress<InfluenceProgress>? progress = null,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(task);
+        ArgumentNullException.ThrowIfNull(train);
+        ArgumentNullException.ThrowIfNull(queries);
+        ArgumentNullException.ThrowIfNull(scores);
+        ArgumentNullException.ThrowIfNull(optimizer);
+        InfluenceException.ThrowIfAny([.. Missing(train, scores.TrainIds, "training examples"), .. Missing(queries, scores.QueryIds, "queries")]);
+        cancellationToken.ThrowIfCancellationRequested();
+        var random = new KeyedRandom(Seed, "tail patch");
+        var baseline = scores.TrainIds.OrderBy(random.Of).Take(RandomExamples).ToHashSet();
+        var triedBy = Enumerable.Range(0, scores.QueryIds.Count)
+            .SelectMany(q => scores.Proponents(q, Proponents).Ids.Select(id => (Train: id, Query: scores.QueryIds[q])))
+            .ToLookup(p => p.Train, p => p.Query);
+        long[] steps = [.. triedBy.Select(g => g.Key).Union(baseline)];
+        var (falls, randomFalls) = (scores.QueryIds.ToDictionary(id => id, _ => new List<double>()), scores.QueryIds.ToDictionary(id => id, _ => new List<double>()));
+        var clock = Stopwatch.StartNew();
+        var done = 0;
+        using var kept = new KeptState(task.Model);
+        var before = Measure(task, queries.Only(scores.QueryIds));
+        foreach (var batch in train.Only(steps).Batches())
+        {
+            for (var i = 0; i < batch.Count; i++)
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                var id = batch.Ids[i];
+                Step(task, batch, i, optimizer);
+                var after = Measure(task, queries.Only(baseline.Contains(id) ? scores.QueryIds : [.. triedBy[id]]));
+                kept.Restore();
+                foreach (var query in triedBy[id])
+                {
+                    falls[query].Add(before[query] - after[query]);
+                }
+
+                if (baseline.Contains(id))
+                {
+                    foreach (var query in scores.QueryIds)
+                    {
+                        randomFalls[query].Add(before[query] - after[query]);
+                    }
+                }
+
+                progress?.Report(new InfluenceProgress("tail patch", ++done, steps.Length, clock.Elapsed));
+            }
+        }
+
+        long[] finite = [.. scores.QueryIds.Where(id => falls[id].Concat(randomFalls[id]).All(double.IsFinite))];
+        double[] a = [.. finite.Select(id => falls[id].Average())], b = [.. finite.Select(id => randomFalls[id].Average())];
+        return new TailPatchResult(
+            scores.Metadata.Estimator,
+            Bootstrap.Mean("queries", a),
+            Bootstrap.Mean("queries", b),
+            Bootstrap.Mean("queries", [.. a.Zip(b, (x, y) => x - y)]),
+            [.. finite.Zip(a)],
+            [.. scores.QueryIds.Except(finite).Select(id => new DroppedQuery(id, "its measurement is not finite"))]);
+    }
+
+    private static IEnumerable<string> Missing(Examples examples, IReadOnlyList<long> ids, string what)
+    {
+        var missing = ids.Except(examples.Ids).ToList();
+        if (missing.Count > 0)
+        {
+            yield return $"The scores are of {what} that are not there: ids {InfluenceException.List(missing)}.";
+        }
+    }
+
+    private static void Step(InfluenceTask task, ExampleBatch batch, int position, Func<nn.Module, optim.Optimizer> make)
+    {
+        using var scope = NewDisposeScope();
+        using var grad = enable_grad();
+        using var optimizer = make(task.Model);
+        optimizer.zero_grad();
+        Losses(task.TrainingLoss, batch.Pick([position])).sum().backward();
+        optimizer.step();
+    }
+
+    private static Dictionary<long, double> Measure(InfluenceTask task, Examples queries)
+    {
+        using var noGrad = no_grad();
+        var values = new Dictionary<long, double>();
+        foreach (var batch in queries.Batches())
+        {
+            using var scope = NewDisposeScope();
+            var measured = Losses(task.Measurement ?? task.TrainingLoss, batch).to_type(ScalarType.Float64).cpu().contiguous().data<double>().ToArray();
+            for (var i = 0; i < batch.Count; i++)
+            {
+                values.Add(batch.Ids[i], measured[i]);
+            }
+        }
+
+        return values;
+    }
+
+    private static Tensor Losses(Func<ExampleBatch, Tensor> loss, ExampleBatch batch)
+    {
+        var values = loss(batch);
+        return values.dim() == 1 && values.shape[0] == batch.Count
+            ? values
+            : throw new InfluenceException(
+                $"The loss gives [{string.Join(", ", values.shape)}] for a batch of {batch.Count} examples; expected one value per example, [{batch.Count}]: write reduction: Reduction.None.");
+    }
+
+    /// <summary>The weights, buffers and gradients that a model had.</summary>
+    private sealed class KeptState : IDisposable
+    {
+        private readonly nn.Module _model;
+        private readonly Dictionary<string, Tensor> _state = [];
+        private readonly Dictionary<string, Tensor?> _gradients = [];
+
+        public KeptState(nn.Module model)
+        {
+            _model = model;
+            using var scope = NewDisposeScope();
+            foreach (var (name, value) in model.state_dict())
+            {
+                _state.Add(name, value.detach().clone().DetachFromDisposeScope());
+            }
+
+            foreach (var (name, parameter) in model.named_parameters())
+            {
+                _gradients.Add(name, parameter.grad?.detach().clone().DetachFromDisposeScope());
+            }
+        }
+
+        public void Restore()
+        {
+            using var scope = NewDisposeScope();
+            using var noGrad = no_grad();
+            foreach (var (name, value) in _model.state_dict())
+            {
+                value.copy_(_state[name]);
+            }
+        }
+
+        public void Dispose()
+        {
+            Restore();
+            using (NewDisposeScope())
+            {
+                foreach (var (name, parameter) in _model.named_parameters())
+                {
+                    parameter.grad = _gradients[name]?.clone();
+                }
+            }
+
+            foreach (var value in _state.Values.Concat(_gradients.Values.OfType<Tensor>()))
+            {
+                value.Dispose();
+            }
+        }
+    }
+}
+
+/// <summary>Whether proponents help when they are trained on once more.</summary>
+[TypeFormatterSource(typeof(HtmlTables))]
+public sealed class TailPatchResult : IDisplay
+{
+    private readonly string _name;
+
+    internal TailPatchResult(
+        string name, Estimate proponents, Estimate random, Estimate difference, IReadOnlyList<(long QueryId, double Fall)> queries, IReadOnlyList<DroppedQuery> dropped)
+    {
+        (_name, Proponents, Random, Difference, Queries, Dropped) = (name, proponents, random, difference, queries, dropped);
+    }
+
+    /// <summary>The fall of the measurement after a step on a proponent, mean over proponents and queries; positive = it helps.</summary>
+    public Estimate Proponents { get; }
+
+    /// <summary>The same after a step on a random example.</summary>
+    public Estimate Random { get; }
+
+    /// <summary>The one less the other, query by query.</summary>
+    public Estimate Difference { get; }
+
+    /// <summary>The mean fall query by query.</summary>
+    public IReadOnlyList<(long QueryId, double Fall)> Queries { get; }
+
+    /// <summary>Queries that could not be judged, and why.</summary>
+    public IReadOnlyList<DroppedQuery> Dropped { get; }
+
+    /// <summary>A table of the figures.</summary>
+    /// <returns>The table as text.</returns>
+    public override string ToString() => ToTable().ToText();
+
+    Table IDisplay.ToTable() => ToTable();
+
+    private Table ToTable() => new(
+        $"Tail patch: {_name}, fall of the measurement after one step, {Queries.Count:N0} queries, {Dropped.Count:N0} dropped",
+        ["one step on", "mean over queries", "lower", "upper"],
+        [Row("a proponent", Proponents), Row("a random example", Random), Row("the difference", Difference)]);
+
+    private static IReadOnlyList<object> Row(string name, Estimate estimate) => [name, estimate.Value, estimate.Lower, estimate.Upper];
+}
