@@ -21,6 +21,9 @@ internal sealed class InteriorPoint
     private const double Tolerance = 1e-9;
     private const double ToBoundary = 0.99;
 
+    // Residuals need only fall below the largest of so many steps: near the norm's kink every full step raises some of them.
+    private const int Memory = 6;
+
     /// <summary>c.</summary>
     public required Vector<double> Cost { get; init; }
 
@@ -56,6 +59,7 @@ internal sealed class InteriorPoint
         var y = Norm is { } norm ? norm.B * w / start[^1] : null;
         var at = new Iterate(start, slack, slack.Map(s => 0.1 / s), 0, w.Map(Math.Log), y);
         var (sigma, iteration) = (0.2, 0);
+        var recent = new Queue<double>();
         for (; iteration < MaximumIterations; iteration++)
         {
             var mu = at.Slack.DotProduct(at.Multipliers) / at.Slack.Count;
@@ -69,12 +73,18 @@ internal sealed class InteriorPoint
 
             // Below this the barrier only feeds rounding errors.
             var target = Math.Max(sigma * mu, Tolerance / 10);
-            if (Direction(at, target) is not { } direction || Advance(at, direction, target) is not var (next, length))
+            recent.Enqueue(Residuals(at, target).Norm);
+            if (recent.Count > Memory)
+            {
+                recent.Dequeue();
+            }
+
+            if (Direction(at, target) is not { } direction || Advance(at, direction, target, recent.Max()) is not var (next, length))
             {
                 break;
             }
 
-            (at, sigma) = (next, length > 0.9 ? 0.1 : 0.5);
+            (at, sigma) = (next, length > 0.9 ? next.Lag(Gamma) > 10 * mu ? 0.4 : 0.1 : 0.5);
         }
 
         return new(at.X, at.Multipliers, at.Y?.ToArray() ?? [], iteration);
@@ -131,20 +141,19 @@ internal sealed class InteriorPoint
         Vector<double> Solve(Vector<double> b) => solver.Solve(b.PointwiseMultiply(scale)).PointwiseMultiply(scale);
     }
 
-    private (Iterate Next, double Length)? Advance(Iterate at, Iterate direction, double target)
+    private (Iterate Next, double Length)? Advance(Iterate at, Iterate direction, double target, double allowed)
     {
         var length = Math.Min(1, ToBoundary * new[]
         {
             Longest(at.X, direction.X), Longest(at.Slack, direction.Slack), Longest(at.Multipliers, direction.Multipliers),
         }.Min());
-        var before = Residuals(at, target).Norm;
         for (var halvings = 0; halvings < 40; halvings++, length /= 2)
         {
             var next = new Iterate(
                 at.X + (length * direction.X), at.Slack + (length * direction.Slack),
                 at.Multipliers + (length * direction.Multipliers), at.Nu + (length * direction.Nu), at.V + (length * direction.V),
                 at.Y is null ? null : at.Y + (length * direction.Y!));
-            if (Residuals(next, target).Norm <= ((1 - (0.01 * length)) * before) + 1e-15)
+            if (Residuals(next, target).Norm <= ((1 - (0.01 * length)) * allowed) + 1e-15)
             {
                 return (next, length);
             }
@@ -196,7 +205,11 @@ internal sealed class InteriorPoint
     }
 
     private sealed record Iterate(
-        Vector<double> X, Vector<double> Slack, Vector<double> Multipliers, double Nu, Vector<double> V, Vector<double>? Y);
+        Vector<double> X, Vector<double> Slack, Vector<double> Multipliers, double Nu, Vector<double> V, Vector<double>? Y)
+    {
+        /// <summary>How far exp(v) is from w: it falls by a factor of e a step, and mu should not run ahead of it.</summary>
+        public double Lag(double gamma) => gamma > 0 ? (V.Map(Math.Exp) - X.SubVector(0, V.Count)).AbsoluteMaximum() : 0;
+    }
 
     private sealed record Residual(
         Vector<double> Dual, double Equality, Vector<double> Primal, Vector<double> Complementarity, Vector<double> Logarithm, Vector<double> Norming)

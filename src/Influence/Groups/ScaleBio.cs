@@ -77,8 +77,13 @@ public sealed class ScaleBio<TModel>
         ArgumentNullException.ThrowIfNull(sourceLosses);
         ArgumentNullException.ThrowIfNull(validationLoss);
         var weights = Mixture.Weights;
-        _proxyOptimizer.zero_grad();
-        _modelOptimizer.zero_grad();
+        using (NewDisposeScope())
+        {
+            // TorchSharp's zero_grad leaves its wrappers of the gradients to the scope.
+            _proxyOptimizer.zero_grad();
+            _modelOptimizer.zero_grad();
+        }
+
         var (ofProxy, _) = Backward(_proxy, 1, null);
         var (ofModel, validation) = Backward(_model, Alpha, validationLoss);
 

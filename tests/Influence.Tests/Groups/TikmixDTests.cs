@@ -117,14 +117,28 @@ public class TikmixDTests
         Assert.Equal(0, middle.Targets[0].Cost);
     }
 
+    /// <summary>Whatever the settings, scales, sizes and zeros in the prior.</summary>
     [Fact]
     public void NoTargetFallsBehindThePrior()
     {
-        for (var seed = 0; seed < 30; seed++)
+        for (var seed = 0; seed < 100; seed++)
         {
             var random = new Random(seed);
-            var scores = GroupScoresOf.Means(GroupScoresOf.Random(random, 6, 8));
-            var result = new TikmixD { Gamma = 0.1 }.Optimize(scores, Mixture.Uniform([.. scores.TrainGroups.Select(g => g.Name)]));
+            var (targets, groups) = (1 + random.Next(8), 2 + random.Next(10));
+            var means = GroupScoresOf.Random(random, targets, groups);
+            for (var i = 0; i < targets; i++)
+            {
+                var scale = Math.Pow(10, (random.NextDouble() * 12) - 8);
+                for (var j = 0; j < groups; j++)
+                {
+                    means[i, j] *= scale;
+                }
+            }
+
+            double Setting() => random.Next(3) switch { 0 => 0, 1 => 1, _ => random.NextDouble() * 5 };
+            var scores = GroupScoresOf.Means(means);
+            var prior = Mixture.Normalized([.. scores.TrainGroups.Select(g => g.Name)], [.. Enumerable.Range(0, groups).Select(j => j > 0 && random.Next(4) == 0 ? 0 : 0.1 + random.NextDouble())]);
+            var result = new TikmixD { Alpha = Setting(), Beta = Setting(), Gamma = Setting() }.Optimize(scores, prior);
 
             Assert.True(result.Converged, $"seed {seed}: gap {result.Gap}, violation {result.Violation}, {result.Iterations} iterations");
             Assert.All(result.Targets, t => Assert.True(t.Influence >= t.PriorInfluence - 1e-6));
