@@ -8,6 +8,10 @@ namespace Influence.Selection;
 /// the ids, so that no answer depends on the order in which candidates were given, and ties go to the lowest id.
 /// </summary>
 /// <remarks>
+/// <code>
+/// using var pool = new SelectionPool(scores) { Features = embeddings, Groups = ExampleGroups.Of(scores.TrainIds, sources) };
+/// var selected = new TopK().Select(pool, SelectionBudget.Fraction(0.1));
+/// </code>
 /// Scores and features share the caller's memory where the ids were in ascending order, and are copied otherwise; either way
 /// the caller may dispose the originals, and disposes the pool. Do not write into them while the pool is in use.
 /// </remarks>
