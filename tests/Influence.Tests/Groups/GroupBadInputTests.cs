@@ -1,6 +1,6 @@
+using Influence.Curvature;
 using Influence.Estimators;
 using Influence.Groups;
-using Influence.Curvature;
 using Influence.Tests.Oracles;
 using TorchSharp;
 using Xunit;
