@@ -16,7 +16,10 @@ internal abstract class BlockCurvature : IDisposable
     public abstract double MeanEigenvalue { get; }
 
     /// <summary>(H + damping I)^-1 of this block.</summary>
-    public abstract BlockInverse Invert(double damping);
+    public virtual BlockInverse Invert(double damping) => Map(eigenvalues => Reciprocal(eigenvalues, damping));
+
+    /// <summary>Q w(eigenvalues) Q' of this block, for weights w of the eigenvalues, in their shape, in the current scope.</summary>
+    public abstract BlockInverse Map(Func<Tensor, Tensor> weights);
 
     /// <summary>Everything that a file must hold to make it again, by a name of its own.</summary>
     public abstract IEnumerable<(string Name, Tensor Value)> Tensors();

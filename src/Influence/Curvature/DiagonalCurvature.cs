@@ -17,7 +17,7 @@ internal sealed class DiagonalCurvature(Tensor[] values) : BlockCurvature
         }
     }
 
-    public override BlockInverse Invert(double damping) => new DiagonalInverse([.. values.Select(v => Reciprocal(v, damping).DetachFromDisposeScope())]);
+    public override BlockInverse Map(Func<Tensor, Tensor> weights) => new DiagonalInverse([.. values.Select(v => weights(v).DetachFromDisposeScope())]);
 
     public override IEnumerable<(string Name, Tensor Value)> Tensors() => values.Select((v, k) => ($"diagonal.{k}", v));
 

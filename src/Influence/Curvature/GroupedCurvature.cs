@@ -19,7 +19,7 @@ internal sealed class GroupedCurvature(Tensor input, Tensor output, Tensor eigen
         }
     }
 
-    public override BlockInverse Invert(double damping) => new GroupedInverse(input, output, Reciprocal(eigenvalues, damping).DetachFromDisposeScope());
+    public override BlockInverse Map(Func<Tensor, Tensor> weights) => new GroupedInverse(input, output, weights(eigenvalues).DetachFromDisposeScope());
 
     public override IEnumerable<(string Name, Tensor Value)> Tensors() =>
         [("input.vectors", input), ("output.vectors", output), ("eigenvalues", eigenvalues)];

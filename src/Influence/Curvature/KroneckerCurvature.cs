@@ -33,6 +33,13 @@ internal sealed class KroneckerCurvature(FactorBasis input, FactorBasis output, 
         return new KroneckerInverse(input, output, Reciprocal(Eigenvalues(), damping).DetachFromDisposeScope(), damping, separable: eigenvalues is null);
     }
 
+    /// <summary>Without a damping to bound errors by, products are exact.</summary>
+    public override BlockInverse Map(Func<Tensor, Tensor> weights)
+    {
+        using var scope = NewDisposeScope();
+        return new KroneckerInverse(input, output, weights(Eigenvalues()).DetachFromDisposeScope(), damping: 0, separable: false);
+    }
+
     public override IEnumerable<(string Name, Tensor Value)> Tensors()
     {
         var tensors = BasisTensors("input", input).Concat(BasisTensors("output", output));

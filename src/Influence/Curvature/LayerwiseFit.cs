@@ -18,21 +18,40 @@ internal sealed class LayerwiseFit : IDisposable
     private readonly LossKind _labels;
     private readonly SharedInputs _inputs = new();
     private readonly BlockFit?[] _fits;
+    private readonly int _checkpoints;
+    private readonly Action<int>? _load;
 
-    private LayerwiseFit(GradientSession session, Examples train, CurvatureOptions options, CurvatureKind kind, ProgressReporter progress)
+    private LayerwiseFit(
+        GradientSession session, Examples train, CurvatureOptions options, CurvatureKind kind, ProgressReporter progress, int checkpoints, Action<int>? load)
     {
-        (_session, _train, _options, _kind, _progress) = (session, train, options, kind, progress);
+        (_session, _train, _options, _kind, _progress, _checkpoints, _load) = (session, train, options, kind, progress, checkpoints, load);
         _labels = options.Fisher == Fisher.Sampled ? LossKind.Sampled : LossKind.Training;
         _fits = new BlockFit?[session.Parts.Count];
     }
 
-    /// <summary>Fits every block of the session; null where no example reached a block.</summary>
+    /// <summary>
+    /// Fits every block of the session; null where no example reached a block. With several checkpoints all means, of the
+    /// covariances and then of the eigenvalues, are over examples and checkpoints.
+    /// </summary>
+    /// <param name="session">An open session on the task.</param>
+    /// <param name="train">The examples.</param>
+    /// <param name="options">Labels, splits, sizes.</param>
+    /// <param name="kind">What is measured.</param>
+    /// <param name="progress">Told after each batch.</param>
+    /// <param name="checkpoints">How many sets of weights.</param>
+    /// <param name="load">Puts a set of weights into the session's model; null: the present ones.</param>
     public static BlockCurvature?[] Run(
-        GradientSession session, Examples train, CurvatureOptions options, CurvatureKind kind, ProgressReporter progress)
+        GradientSession session,
+        Examples train,
+        CurvatureOptions options,
+        CurvatureKind kind,
+        ProgressReporter progress,
+        int checkpoints = 1,
+        Action<int>? load = null)
     {
         using var noGrad = no_grad();
         session.Losses.Seed = options.Seed;
-        using var fit = new LayerwiseFit(session, train, options, kind, progress);
+        using var fit = new LayerwiseFit(session, train, options, kind, progress, checkpoints, load);
         fit.CheckSplits();
         return fit.Run();
     }
@@ -69,7 +88,7 @@ internal sealed class LayerwiseFit : IDisposable
         }
 
         var names = _session.BlockNames;
-        return [.. _fits.Select((fit, k) => fit?.Finish(names[k], _train.Count))];
+        return [.. _fits.Select((fit, k) => fit?.Finish(names[k], (long)_train.Count * _checkpoints))];
     }
 
     /// <summary>Captures every batch; returns whether they all wait to be taken as one, unvisited.</summary>
@@ -77,7 +96,7 @@ internal sealed class LayerwiseFit : IDisposable
     {
         var room = Math.Min(_options.MemoryBudget, 4L << 30) / 8 / (_session.Dtype == ScalarType.Float64 ? 8 : 4);
         var join = waiting is not null;
-        foreach (var examples in _train.Batches())
+        foreach (var examples in Batches())
         {
             _progress.Token.ThrowIfCancellationRequested();
             using (var batch = _session.Capture(examples, _labels))
@@ -87,7 +106,7 @@ internal sealed class LayerwiseFit : IDisposable
                 if (join)
                 {
                     waiting!.Add(batch);
-                    join = waiting.NumbersPerExample * _train.Count <= room;
+                    join = waiting.NumbersPerExample * _train.Count * _checkpoints <= room;
                 }
                 else
                 {
@@ -105,6 +124,20 @@ internal sealed class LayerwiseFit : IDisposable
         }
 
         return join;
+    }
+
+    /// <summary>The batches at each checkpoint; labels are drawn anew at each.</summary>
+    private IEnumerable<ExampleBatch> Batches()
+    {
+        for (var checkpoint = 0; checkpoint < _checkpoints; checkpoint++)
+        {
+            _load?.Invoke(checkpoint);
+            _session.Losses.Seed = _options.Seed + checkpoint;
+            foreach (var batch in _train.Batches())
+            {
+                yield return batch;
+            }
+        }
     }
 
     private void Visit(BatchGradients batch, bool first)

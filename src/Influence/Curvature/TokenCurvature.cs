@@ -21,7 +21,7 @@ internal sealed class TokenCurvature(FactorBasis output, Tensor eigenvalues) : B
         }
     }
 
-    public override BlockInverse Invert(double damping) => new TokenInverse(output, Reciprocal(eigenvalues, damping).DetachFromDisposeScope());
+    public override BlockInverse Map(Func<Tensor, Tensor> weights) => new TokenInverse(output, weights(eigenvalues).DetachFromDisposeScope());
 
     public override IEnumerable<(string Name, Tensor Value)> Tensors() =>
         KroneckerCurvature.BasisTensors("output", output).Append(("eigenvalues", eigenvalues));

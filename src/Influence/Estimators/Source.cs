@@ -1,0 +1,219 @@
+using System.Globalization;
+using Influence.Curvature;
+using Influence.Gradients;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Influence.Estimators;
+
+/// <summary>
+/// SOURCE: influence through the whole of training, unrolled approximately. Training is cut into segments; over each, curvature
+/// and gradients are taken as constant, so that its many steps have a closed form.
+/// <code>
+/// s(z, q) = grad f(final)' sum over l of S_L ... S_(l+1) F_l g_l(z)
+/// F_l = (I - exp(-eta_l K_l H_l)) H_l^-1,   S_l = exp(-eta_l K_l H_l)
+/// </code>
+/// with g_l(z) the mean gradient of the example and H_l the EK-FAC curvature over the segment's checkpoints.
+/// </summary>
+/// <remarks>
+/// <para>
+/// No minimum is assumed and no damping chosen: a segment of K steps at rate eta acts like a damping of 1/(eta K). For many
+/// steps one segment is the undamped influence function, for few or without curvature it is TracIn times the steps.
+/// </para>
+/// <para>
+/// Unit: the loss; over N the predicted rise when the example is left out. The formula is that of SGD; momentum scales the rate.
+/// Cost: for each checkpoint an EK-FAC fit and a pass over the training examples. Memory: the queries' gradients are written
+/// out, twice Q P numbers, beside the curvature of one segment.
+/// </para>
+/// <para>
+/// Reference: Bae, Lin, Lorraine, Grosse, "Training Data Attribution via Approximate Unrolled Differentiation", NeurIPS 2024,
+/// equations 12 to 14.
+/// </para>
+/// </remarks>
+/// <example>
+/// <code>
+/// using var scores = new Source(SourceSegment.Split(recorder.Checkpoints)).Score(task, train, queries);
+/// </code>
+/// </example>
+public sealed class Source
+{
+    private readonly IReadOnlyList<SourceSegment> _segments;
+
+    /// <summary>Takes the segments of a run.</summary>
+    /// <param name="segments">In order; the last checkpoint of the last is the end of training, where queries are measured.</param>
+    /// <exception cref="InfluenceException">No segment, a segment without checkpoints, or steps or rates that are not positive.</exception>
+    public Source(IReadOnlyList<SourceSegment> segments)
+    {
+        ArgumentNullException.ThrowIfNull(segments);
+        if (segments.Count == 0 || segments.Any(s => s.Checkpoints.Count == 0 || s.Steps <= 0 || !(s.LearningRate > 0 && double.IsFinite(s.LearningRate))))
+        {
+            throw new InfluenceException(
+                "Segments with at least one checkpoint, steps and a learning rate above 0 are expected; found " +
+                (segments.Count == 0 ? "none" : string.Join("; ", segments.Select(s => $"{s.Checkpoints.Count} checkpoints, {s.Steps} steps, rate {s.LearningRate.ToString(CultureInfo.InvariantCulture)}"))) +
+                ". Write SourceSegment.Split(recorder.Checkpoints).");
+        }
+
+        _segments = [.. segments];
+    }
+
+    /// <summary>SGD's momentum: the rate counts 1/(1 - momentum) times.</summary>
+    /// <value>0.</value>
+    public double Momentum
+    {
+        get;
+        init => field = value is >= 0 and < 1 ? value : throw new InfluenceException($"Momentum is at least 0 and below 1, not {value.ToString(CultureInfo.InvariantCulture)}.");
+    }
+
+    /// <summary>The optimizer's weight decay (L2), which is curvature too: it is added to every eigenvalue.</summary>
+    /// <value>0.</value>
+    public double WeightDecay
+    {
+        get;
+        init => field = value >= 0 && double.IsFinite(value) ? value : throw new InfluenceException($"WeightDecay is at least 0, not {value.ToString(CultureInfo.InvariantCulture)}.");
+    }
+
+    /// <summary>How the curvature is fitted; its damping does not count.</summary>
+    /// <value>The defaults.</value>
+    public CurvatureOptions Curvature
+    {
+        get;
+        init => field = value ?? throw new ArgumentNullException(nameof(value));
+    } = new();
+
+    /// <summary>Bytes that the queries' written-out gradients may take. Cost only; more queries than fit are refused.</summary>
+    /// <value>4 GiB.</value>
+    public long MemoryBudget
+    {
+        get;
+        init => field = value > 0 ? value : throw new InfluenceException($"MemoryBudget is a positive number of bytes, not {value}.");
+    } = 4L << 30;
+
+    /// <summary>Scores every training example for every query.</summary>
+    /// <param name="task">The model and its loss. The model is left as it was found, its weights too.</param>
+    /// <param name="train">N training examples.</param>
+    /// <param name="queries">Q queries; their measurement at the end of training is explained.</param>
+    /// <param name="progress">Told after each batch.</param>
+    /// <param name="cancellationToken">Checked between batches.</param>
+    /// <returns><c>[Q, N]</c> in the model's dtype, on the CPU; the caller disposes it.</returns>
+    /// <exception cref="InfluenceException">Bad input, or queries whose gradients do not fit <see cref="MemoryBudget"/>.</exception>
+    /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
+    public InfluenceScores Score(
+        InfluenceTask task,
+        Examples train,
+        Examples queries,
+        IProgress<InfluenceProgress>? progress = null,
+        CancellationToken cancellationToken = default)
+    {
+        ExampleChecks.Run(task, (train, "training examples"), (queries, "queries"));
+        cancellationToken.ThrowIfCancellationRequested();
+        using var noGrad = no_grad();
+        using var scope = NewDisposeScope();
+        Checkpoint[] checkpoints = [.. _segments.SelectMany(s => s.Checkpoints)];
+        using var weights = new WeightKeeper(task.Model, checkpoints);
+        var reporter = new ProgressReporter(progress, "SOURCE", checkpoints.Length, train.Count, cancellationToken);
+        reporter.ExpectPasses(3);
+        weights.Load(checkpoints.Length - 1);
+        var (pushed, coverage) = AtTheEnd(task, train, queries, reporter);
+        var totals = zeros([queries.Count, train.Count], pushed.Dtype, CPU);            // [Q, N]
+        try
+        {
+            var first = checkpoints.Length;
+            for (var l = _segments.Count - 1; l >= 0; l--)
+            {
+                first -= _segments[l].Checkpoints.Count;
+                var earlier = AddSegment(task, train, queries, totals, pushed, _segments[l], c => weights.Load(first + c), last: l == 0, reporter);
+                pushed.Dispose();
+                pushed = earlier ?? pushed;
+            }
+        }
+        finally
+        {
+            pushed.Dispose();
+        }
+
+        Log.Scored(task.Logger, "SOURCE", queries.Count, train.Count, checkpoints.Length, reporter.Elapsed.TotalSeconds);
+        return new InfluenceScores(totals.MoveToOuterDisposeScope(), queries.Ids, train.Ids, Metadata(task, train, coverage));
+    }
+
+    /// <summary>(1 - exp(-x)) / (sigma + decay) with x = eta K (sigma + decay): eta K where there is no curvature.</summary>
+    internal Func<Tensor, Tensor> Response(SourceSegment segment) => eigenvalues =>
+    {
+        using var scope = NewDisposeScope();
+        var x = Exponent(segment, eigenvalues);
+        var series = 1 - (x / 2) + (x.square() / 6);
+        var ratio = ((1 - x.neg().exp()) / x.clamp_min(1e-4)).where(x.ge(1e-4), series);
+        return (ratio * Length(segment)).to_type(eigenvalues.dtype).MoveToOuterDisposeScope();
+    };
+
+    /// <summary>exp(-eta K (sigma + decay)).</summary>
+    internal Func<Tensor, Tensor> Decay(SourceSegment segment) => eigenvalues =>
+    {
+        using var scope = NewDisposeScope();
+        return Exponent(segment, eigenvalues).neg().exp().to_type(eigenvalues.dtype).MoveToOuterDisposeScope();
+    };
+
+    private double Length(SourceSegment segment) => segment.LearningRate / (1 - Momentum) * segment.Steps;
+
+    private Tensor Exponent(SourceSegment segment, Tensor eigenvalues) =>
+        (eigenvalues.to_type(ScalarType.Float64).clamp_min(0) + WeightDecay) * Length(segment);
+
+    /// <summary>Adds one segment's terms, and pushes the queries through it: what is returned are the next earlier one's, null where there is none.</summary>
+    private PushedQueries? AddSegment(
+        InfluenceTask task, Examples train, Examples queries, Tensor totals, PushedQueries pushed, SourceSegment segment, Action<int> load, bool last, ProgressReporter reporter)
+    {
+        load(0);
+        var blocks = Fit(task, train, segment.Checkpoints.Count, load, reporter);
+        try
+        {
+            using var response = pushed.Mapped(blocks, Response(segment));
+            for (var c = 0; c < segment.Checkpoints.Count; c++)
+            {
+                load(c);
+                using var session = GradientSession.Open(task, train, queries);
+                var products = new GradientProducts(session, MemoryBudget, response, Gradients.Normalization.None);
+                products.AddPairs([totals], train, queries, 1.0 / segment.Checkpoints.Count, reporter);
+            }
+
+            return last ? null : pushed.Mapped(blocks, Decay(segment));
+        }
+        finally
+        {
+            foreach (var block in blocks)
+            {
+                block?.Dispose();
+            }
+        }
+    }
+
+    private BlockCurvature?[] Fit(InfluenceTask task, Examples train, int count, Action<int> load, ProgressReporter reporter)
+    {
+        using var scope = NewDisposeScope();
+        using var session = GradientSession.Open(task, train, queries: null);
+        CostModel.Of(session, train, Curvature, CurvatureKind.Ekfac).RefuseAbove(Curvature.MemoryBudget);
+        return LayerwiseFit.Run(session, train, Curvature, CurvatureKind.Ekfac, reporter, count, load);
+    }
+
+    private (PushedQueries Queries, ParameterCoverage Coverage) AtTheEnd(InfluenceTask task, Examples train, Examples queries, ProgressReporter reporter)
+    {
+        using var session = GradientSession.Open(task, train, queries);
+        var each = session.Parts.Sum(parts => parts.Sum(p => p.Count)) * session.Dtype.ElementSize();
+        return 2 * each * queries.Count <= MemoryBudget
+            ? (PushedQueries.Capture(session, queries, reporter.Token), session.Coverage)
+            : throw new InfluenceException(
+                $"The gradients of {queries.Count:N0} queries, written out twice, take {2 * each * queries.Count / 1e9:0.##} GB; MemoryBudget is {MemoryBudget / 1e9:0.##} GB. " +
+                $"Score {Math.Max(1, MemoryBudget / (2 * each)):N0} queries at a time by queries.Only(ids), fewer Layers, or with more memory.");
+    }
+
+    private ScoreMetadata Metadata(InfluenceTask task, Examples train, ParameterCoverage coverage) => new()
+    {
+        Estimator = $"SOURCE ({_segments.Count} segments)",
+        Checkpoints = string.Join("; ", _segments.Select(s => string.Create(
+            CultureInfo.InvariantCulture, $"steps {string.Join(", ", s.Checkpoints.Select(c => c.Step))}: {s.Steps} steps at {s.LearningRate:R}"))),
+        Curvature = $"EK-FAC, {(Curvature.Fisher == Fisher.Sampled ? "true Fisher, labels sampled from the model" : "empirical Fisher, the data's labels")}, {train.Count} examples, seed {Curvature.Seed}",
+        Damping = string.Create(CultureInfo.InvariantCulture, $"none; momentum {Momentum:R}, weight decay {WeightDecay:R}"),
+        Unit = "loss; over the number of training examples: the predicted rise of the measurement when the example is left out",
+        LeaveOneOutFactor = 1.0 / train.Count,
+        Layers = task.Layers.Description,
+        Coverage = coverage.Fraction,
+    };
+}
