@@ -239,13 +239,29 @@ public sealed class SelectionPool : IDisposable
         var bad = values.isfinite().all(1 - axis).logical_not().nonzero().flatten().cpu().data<long>().ToArray();
         if (bad.Length > 0)
         {
-            long[] ids = [.. bad.Select(i => scored is null ? _ids[_order is null ? i : Array.IndexOf(_order, (int)i)] : scored[(int)i]).Order()];
+            var given = scored ?? Given();
+            long[] ids = [.. bad.Select(i => given[(int)i]).Order()];
             throw new InfluenceException(
-                $"The {(scored is null ? "features" : "scores")} of {InfluenceException.List(ids)} are not finite. Leave these candidates out, or find out why they overflow.") { ExampleIds = ids };
+                $"The {(scored is null ? "features" : "scores")} of {InfluenceException.List(ids)} are not finite. Leave these candidates out, or find out why they overflow.")
+            {
+                ExampleIds = ids,
+            };
         }
 
         return (_order is null ? values.alias() : values.index_select(axis, tensor(_order.Select(i => (long)i).ToArray(), device: values.device)))
             .detach().DetachFromDisposeScope();
+    }
+
+    /// <summary>The ids in the order in which they were given.</summary>
+    private long[] Given()
+    {
+        var given = (long[])_ids.Clone();
+        for (var i = 0; i < given.Length && _order is not null; i++)
+        {
+            given[_order[i]] = _ids[i];
+        }
+
+        return given;
     }
 
     private void CheckFeatures(Tensor features)
