@@ -15,7 +15,9 @@ internal sealed class CorrelationStudy
         _resampled = new double[bootstrap.Resamples][];
         ResampledMeans = new double[bootstrap.Resamples];
         ResampledQueryMeans = new double[bootstrap.Resamples];
-        for (var r = 0; r < bootstrap.Resamples; r++)
+
+        // Each resample follows from its number alone, so the order in which they are done changes nothing.
+        Parallel.For(0, bootstrap.Resamples, r =>
         {
             // The purposes hold no name of a method or metric: methods that are compared draw the same rows and columns.
             var rowCounts = new KeyedRandom(bootstrap.Seed, "subsets", r).Counts(rows);
@@ -23,7 +25,7 @@ internal sealed class CorrelationStudy
             _resampled[r] = [.. columns.Select(c => c.Of(agreement, rowCounts))];
             ResampledMeans[r] = Bootstrap.WeightedMean(_resampled[r], columnCounts);
             ResampledQueryMeans[r] = Bootstrap.WeightedMean(Values, columnCounts);
-        }
+        });
     }
 
     /// <summary>Column by column.</summary>

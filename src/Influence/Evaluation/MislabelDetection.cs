@@ -58,7 +58,7 @@ public sealed record MislabelDetection
         InfluenceException.ThrowIfAny(problems);
         bool[] isWrong = [.. scores.Ids.Select(wrong.Contains)];
         var ranked = new RankedLabels([.. scores.Values], isWrong);
-        var draws = Enumerable.Range(0, Bootstrap.Resamples).Select(r => Draw(isWrong, wrong.Count, r)).Select(counts => (
+        var draws = ParallelEnumerable.Range(0, Bootstrap.Resamples).AsOrdered().Select(r => Draw(isWrong, wrong.Count, r)).Select(counts => (
             Auc: ranked.Auc(counts),
             Precision: ranked.AveragePrecision(counts),
             Recalls: Shares.Select(s => ranked.Found(s * scores.Count, counts) / wrong.Count).ToArray())).ToList();

@@ -70,10 +70,11 @@ public sealed class ConvexTruthTests : IDisposable
 
         _output.WriteLine($"{comparison}{Environment.NewLine}{leaveOneOut}");
 
-        // Seen: 0.97 and 0.99. A wrong sign, join or curvature falls far below.
-        Assert.True(comparison.Scores[0].Lds.Value > 0.9, comparison.ToString());
-        Assert.True(leaveOneOut.Pearson.Value > 0.95, leaveOneOut.ToString());
-        Assert.InRange(leaveOneOut.Slope.Value, 0.9, 1.3);
+        // Seen: 0.994, 0.9999 and 1.04 (an example's leverage makes its effect larger than the estimate). A wrong sign, join
+        // or curvature falls far below.
+        Assert.True(comparison.Scores[0].Lds.Value > 0.98, comparison.ToString());
+        Assert.True(leaveOneOut.Pearson.Value > 0.999, leaveOneOut.ToString());
+        Assert.InRange(leaveOneOut.Slope.Value, 1, 1.1);
     }
 
     private double[] Measure(RetrainingRun run)

@@ -32,6 +32,11 @@ public class DatamodelsTests
         Assert.Equal(s_subsets.TrainIds, fit.Scores.TrainIds);
         Assert.True(double.IsNaN(fit.HeldBack.Value));
         Assert.Equal(1, new Lds { Bootstrap = Quick }.Evaluate(fit.Scores, Additive(weights, s_subsets)).Mean.Value, 6);
+
+        // As a truth: the weights themselves are ordered as the datamodel's.
+        using var scope = NewDisposeScope();
+        using var truth = Scores(weights, trainIds: s_subsets.TrainIds);
+        Assert.Equal(1, new RankAgreement { Bootstrap = Quick }.Evaluate(truth, fit.Scores).Mean.Value, 12);
     }
 
     [Fact]
