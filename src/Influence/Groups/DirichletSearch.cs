@@ -50,7 +50,7 @@ public sealed record DirichletSearch
         var (best, value) = (start, Value(start));
         foreach (var (concentration, step) in Simplex.LogSpaced(MinimumConcentration, MaximumConcentration, Steps).Select((c, i) => (c, i)))
         {
-            var random = new KeyedRandom(Seed, RandomPurpose.DirichletSearch, step);
+            var random = new KeyedRandom(Seed, "Dirichlet search", step);
             double[] alpha = [.. best.Weights.Select(w => concentration * w)];
             var top = Enumerable.Range(0, Draws).Select(_ => new Mixture(start.Names, random.Dirichlet(alpha)))
                 .Where(m => accept?.Invoke(m) ?? true)

@@ -8,7 +8,7 @@ internal static class HeldOut
         IReadOnlyList<EvaluatedMixture> observed, int folds, long seed, Func<IReadOnlyList<EvaluatedMixture>, Func<Mixture, double>> fit)
     {
         folds = Math.Min(folds, observed.Count);
-        var order = new KeyedRandom(seed, RandomPurpose.Folds).Permutation(observed.Count);
+        var order = new KeyedRandom(seed, "folds").Order(observed.Count);
         var predicted = new double[observed.Count];
         for (var fold = 0; fold < folds; fold++)
         {

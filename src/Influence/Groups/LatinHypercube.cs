@@ -27,8 +27,8 @@ public static class LatinHypercube
         var points = Enumerable.Range(0, count).Select(_ => new double[lower.Count]).ToArray();
         for (var axis = 0; axis < lower.Count; axis++)
         {
-            var random = new KeyedRandom(seed, RandomPurpose.LatinHypercube, axis);
-            var slices = random.Permutation(count);
+            var random = new KeyedRandom(seed, "Latin hypercube", axis);
+            var slices = random.Order(count);
             for (var i = 0; i < count; i++)
             {
                 points[i][axis] = lower[axis] + ((upper[axis] - lower[axis]) * (slices[i] + random.NextDouble()) / count);

@@ -44,7 +44,7 @@ public sealed class MixtureSampler : IEnumerable<long>
         (_groups, _mixture, _weights) = (groups, mixture, mixture.WeightsOf(groups.Names, "the sampler's examples"));
         _orders = [.. groups.Names.Select((name, g) => new GroupOrder(groups[name], seed, g))];
         (_credit, _drawn) = (new double[_orders.Length], new long[_orders.Length]);
-        _random = new(seed, RandomPurpose.GroupDraw);
+        _random = new(seed, "group draw");
         EpochLength = groups.Names.Sum(name => (long)groups[name].Count);
     }
 
@@ -168,7 +168,7 @@ public sealed class MixtureSampler : IEnumerable<long>
         {
             if (_next == _order.Length)
             {
-                _order = new KeyedRandom(seed, RandomPurpose.GroupOrder, ((long)group << 32) | (uint)_rounds++).Permutation(ids.Count);
+                _order = new KeyedRandom(seed, "group order", ((long)group << 32) | (uint)_rounds++).Order(ids.Count);
                 _next = 0;
             }
 

@@ -89,7 +89,7 @@ public sealed record MixtureSearch
 
     private IEnumerable<Mixture> Draw(Mixture centre, int count, int index)
     {
-        var random = new KeyedRandom(Seed, RandomPurpose.Proposals, index);
+        var random = new KeyedRandom(Seed, "proposals", index);
         foreach (var strength in Simplex.LogSpaced(MinimumStrength, MaximumStrength, count))
         {
             yield return new(centre.Names, random.Dirichlet([.. centre.Weights.Select(w => strength * centre.Names.Count * w)]));

@@ -70,7 +70,7 @@ public sealed record RegMix
         Check();
         var tempered = Simplex.Normalized([.. prior.Weights.Select(w => w > 0 ? Math.Pow(w, Temperature) : 0)]);
         var strengths = Simplex.LogSpaced(MinimumStrength, MaximumStrength, Strengths);
-        var random = new KeyedRandom(Seed, RandomPurpose.Proposals);
+        var random = new KeyedRandom(Seed, "proposals");
         var proposals = new List<Mixture>();
         for (var attempt = 0; proposals.Count < Mixtures && attempt < Mixtures * AttemptsPerMixture; attempt++)
         {
@@ -96,7 +96,7 @@ public sealed record RegMix
         ArgumentNullException.ThrowIfNull(prior);
         ArgumentNullException.ThrowIfNull(predict);
         Check();
-        var random = new KeyedRandom(Seed, RandomPurpose.Simulation);
+        var random = new KeyedRandom(Seed, "simulation");
         var sign = HigherIsBetter ? -1 : 1;
         var top = Enumerable.Range(0, Simulations).Select(_ => random.Dirichlet(prior.Weights)).Where(w => Keeps(w, prior))
             .Select(w => new Mixture(prior.Names, w)).Select(m => (Mixture: m, Value: sign * predict(m)))

@@ -25,11 +25,11 @@ public sealed class SelectionRun
     /// <param name="purpose">What it is for: numbers for unlike purposes are independent.</param>
     /// <param name="position">The candidate.</param>
     public double Uniform(string purpose, int position) =>
-        ((LabelSampler.Mix(Key(purpose) ^ LabelSampler.Mix((ulong)_pool.Ids[position])) >> 11) + 0.5) / (1UL << 53);
+        ((LabelSampler.Mix(KeyedRandom.Key(_strategy.Seed, purpose) ^ LabelSampler.Mix((ulong)_pool.Ids[position])) >> 11) + 0.5) / (1UL << 53);
 
     /// <summary>A generator that follows from the seed and the purpose.</summary>
     /// <param name="purpose">What it is for.</param>
-    public Random Random(string purpose) => new((int)(Key(purpose) >> 33));
+    public Random Random(string purpose) => new KeyedRandom(_strategy.Seed, purpose);
 
     /// <summary>Says how far the strategy has come, and stops it where the caller wishes so.</summary>
     /// <param name="done">Steps done.</param>
@@ -43,16 +43,4 @@ public sealed class SelectionRun
     /// <summary>Keeps a remark for <see cref="SelectedExamples.Notes"/>, for example a constant column that was left out.</summary>
     /// <param name="note">One sentence.</param>
     public void Note(string note) => _notes.Add(note);
-
-    /// <summary>FNV-1a of the purpose, stirred with the seed: the same in every process.</summary>
-    private ulong Key(string purpose)
-    {
-        var hash = 14695981039346656037UL;
-        foreach (var letter in purpose)
-        {
-            hash = (hash ^ letter) * 1099511628211UL;
-        }
-
-        return LabelSampler.Mix(hash ^ LabelSampler.Mix((ulong)_strategy.Seed));
-    }
 }
