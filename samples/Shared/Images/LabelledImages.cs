@@ -1,7 +1,7 @@
 using TorchSharp;
 using static TorchSharp.torch;
 
-namespace MislabelledImages;
+namespace Samples.Images;
 
 /// <summary>Grey pictures of 28 x 28 pixels, each with its class, as the files hold them.</summary>
 internal sealed class LabelledImages(byte[] pixels, byte[] labels)

@@ -1,7 +1,7 @@
 using static TorchSharp.torch;
 using static TorchSharp.torch.nn;
 
-namespace MislabelledImages;
+namespace Samples.Images;
 
 /// <summary>Two convolutions and a linear layer, 28,938 parameters; the shapes beside the layers are what they put out.</summary>
 internal static class SmallCnn
