@@ -76,6 +76,9 @@ public sealed class Picks
     /// <summary>What is left of the budget, in examples or in tokens.</summary>
     internal long Left => _lengths is null ? _examples - Count : _tokensLeft;
 
+    /// <summary>What is left of a budget in tokens; null where examples are counted.</summary>
+    public long? TokensLeft => _lengths is null ? null : _tokensLeft;
+
     internal IReadOnlyList<double> Utilities => _utilities;
 
     internal IReadOnlyList<double> Weights => _weights;
@@ -110,14 +113,41 @@ public sealed class Picks
         _weights.Add(weight);
     }
 
+    /// <summary>Picks candidates in a given order until the budget is used up; what does not fit is passed over.</summary>
+    /// <param name="positions">The order, best first.</param>
+    /// <param name="utilities">What each candidate is worth, by position.</param>
+    public void AddInOrder(IEnumerable<int> positions, IReadOnlyList<double> utilities)
+    {
+        ArgumentNullException.ThrowIfNull(positions);
+        ArgumentNullException.ThrowIfNull(utilities);
+        foreach (var position in positions)
+        {
+            if (Full)
+            {
+                return;
+            }
+
+            if (Fits(position))
+            {
+                Add(position, utilities[position]);
+            }
+        }
+    }
+
     /// <summary>Sets the weights once all are picked, in the order of <see cref="Positions"/>.</summary>
     /// <param name="weights">One for each pick, finite and not negative.</param>
+    /// <exception cref="ArgumentException">Another number of weights, or other values.</exception>
     public void Weigh(IReadOnlyList<double> weights)
     {
         ArgumentNullException.ThrowIfNull(weights);
         if (weights.Count != Count)
         {
             throw new ArgumentException($"{Count} were picked; found {weights.Count} weights.", nameof(weights));
+        }
+
+        if (weights.Any(weight => !double.IsFinite(weight) || weight < 0))
+        {
+            throw new ArgumentException("Weights are finite and not negative.", nameof(weights));
         }
 
         _weights.Clear();

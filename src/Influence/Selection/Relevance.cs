@@ -32,29 +32,25 @@ internal static class Relevance
             ScoreAggregation.Mean => scores.mean([0], type: ScalarType.Float64),
             ScoreAggregation.Max => scores.amax([0L]),
             ScoreAggregation.MeanRank => MeanRank(scores),
-            _ => TaskMeans(pool).amax([0L]),
+            _ => MaxOverTasks(pool),
         };                                                                              // [N]
         return one.to_type(ScalarType.Float64).data<double>().ToArray();
     }
 
-    /// <summary>The mean score over each task's queries, <c>[tasks, N]</c>.</summary>
-    public static Tensor TaskMeans(SelectionPool pool)
+    /// <summary>One query's scores, by position; copied.</summary>
+    public static double[] Row(SelectionPool pool, long query)
     {
         using var scope = NewDisposeScope();
-        var rows = Tasks(pool).Select(rows => pool.Scores!.index_select(0, tensor(rows)).mean([0], type: ScalarType.Float64)).ToArray();
-        return stack(rows).MoveToOuterDisposeScope();
+        return pool.Scores!.select(0, query).to_type(ScalarType.Float64).data<double>().ToArray();
     }
 
-    /// <summary>The rows of each task; without tasks each query is one.</summary>
-    public static IReadOnlyList<long[]> Tasks(SelectionPool pool)
+    /// <summary>Each task with the rows of its queries; tasks of which no query was scored are left out.</summary>
+    public static IEnumerable<(string Name, long[] Rows)> TaskRows(SelectionPool pool)
     {
-        if (pool.Tasks is not { } tasks)
-        {
-            return [.. pool.QueryIds.Select((_, q) => new[] { (long)q })];
-        }
-
         var rows = pool.QueryIds.Select((id, q) => (id, q)).ToDictionary(pair => pair.id, pair => (long)pair.q);
-        return [.. tasks.Names.Select(name => tasks[name].Where(rows.ContainsKey).Select(id => rows[id]).ToArray()).Where(task => task.Length > 0)];
+        return pool.Tasks!.Names
+            .Select(name => (name, pool.Tasks[name].Where(rows.ContainsKey).Select(id => rows[id]).ToArray()))
+            .Where(task => task.Item2.Length > 0);
     }
 
     /// <summary>Positions, highest first; ties to the lowest position.</summary>
@@ -77,6 +73,20 @@ internal static class Relevance
         }
 
         return positions;
+    }
+
+    /// <summary>One task after the other: never a second matrix of the scores' size.</summary>
+    private static Tensor MaxOverTasks(SelectionPool pool)
+    {
+        var targets = new TargetScores(pool);
+        var best = tensor(targets.Mean(0));                                             // [N]
+        for (var t = 1; t < targets.Count; t++)
+        {
+            using var scope = NewDisposeScope();
+            best.copy_(maximum(best, tensor(targets.Mean(t))));
+        }
+
+        return best;
     }
 
     private static Tensor MeanRank(Tensor scores)

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using System.Text.Json.Serialization;
 using Influence.Display;
 using Influence.Formats;
 
@@ -9,7 +10,7 @@ namespace Influence.Selection;
 [TypeFormatterSource(typeof(HtmlTables))]
 public sealed class SelectedExamples : IDisplay
 {
-    private static readonly JsonSerializerOptions s_json = new() { WriteIndented = false };
+    private static readonly JsonSerializerOptions s_json = new() { NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals };
 
     private SelectedExamples(Record record)
     {
@@ -39,7 +40,7 @@ public sealed class SelectedExamples : IDisplay
     /// <summary>How much each counts in training; 1 unless the strategy weighs.</summary>
     public IReadOnlyList<double> Weights { get; }
 
-    /// <summary>What each was worth to the strategy at the moment of the pick, in the strategy's unit.</summary>
+    /// <summary>What each was worth to the strategy at the moment of the pick, in the strategy's unit; may be infinite, never NaN.</summary>
     public IReadOnlyList<double> Utilities { get; }
 
     /// <summary>The strategy's name.</summary>
@@ -93,8 +94,12 @@ public sealed class SelectedExamples : IDisplay
         try
         {
             using var stream = File.OpenRead(path);
-            if (JsonSerializer.Deserialize<Record>(stream, s_json) is { Ids: not null, Weights: not null, Utilities: not null } record
-                && record.Ids.Length == record.Weights.Length && record.Ids.Length == record.Utilities.Length)
+            if (JsonSerializer.Deserialize<Record>(stream, s_json) is
+                {
+                    Ids: not null, Weights: not null, Utilities: not null, Strategy: not null, Settings: not null, Budget: not null, Notes: not null,
+                } record
+                && record.Ids.Length == record.Weights.Length && record.Ids.Length == record.Utilities.Length
+                && record.Ids.Distinct().Count() == record.Ids.Length && record.Weights.All(weight => double.IsFinite(weight) && weight >= 0))
             {
                 return new SelectedExamples(record);
             }
@@ -104,7 +109,7 @@ public sealed class SelectedExamples : IDisplay
             throw new InfluenceException($"{path} cannot be read as a selection: {exception.Message}", exception);
         }
 
-        throw new InfluenceException($"{path} is not a selection: ids, weights and utilities of one length are expected, as SelectedExamples.Save writes them.");
+        throw new InfluenceException($"{path} is not a selection: ids that do not repeat, with weights that are finite and not negative, and utilities, as SelectedExamples.Save writes them.");
     }
 
     /// <summary>A table of the first picks.</summary>

@@ -59,6 +59,16 @@ public sealed class SelectionPool : IDisposable
         (Scores, QueryIds) = (Arranged(tensor(scores.Values.ToArray()).unsqueeze(0), 1, scores.Ids), [-1]);
     }
 
+    /// <summary>Candidates with several scores each, one row a metric, for strategies that put metrics together. The rows' ids are 0, 1, ...</summary>
+    /// <param name="metrics">At least one; all of the same candidates, in any order.</param>
+    /// <exception cref="InfluenceException">No metric, candidates that some metric lacks, or scores that are not finite.</exception>
+    public SelectionPool(IReadOnlyList<ExampleScores> metrics) : this(First(metrics).Ids)
+    {
+        using var scope = NewDisposeScope();
+        var rows = metrics.Select(metric => tensor(InStep(metric, metrics[0].Ids))).ToArray();
+        (Scores, QueryIds) = (Arranged(stack(rows), 1, metrics[0].Ids), [.. metrics.Select((_, i) => (long)i)]);
+    }
+
     private SelectionPool(SelectionPool whole, int[] positions) : this([.. positions.Select(p => whole._ids[p])])
     {
         using var scope = NewDisposeScope();
@@ -125,7 +135,22 @@ public sealed class SelectionPool : IDisposable
     public ExampleGroups? Groups { get; init; }
 
     /// <summary>The queries' groups: the tasks that are to be served. Null: each query is a task of its own.</summary>
-    public ExampleGroups? Tasks { get; init; }
+    /// <value>Every query is in a task; tasks may hold ids that were not scored.</value>
+    /// <exception cref="InfluenceException">Queries that are in no task.</exception>
+    public ExampleGroups? Tasks
+    {
+        get;
+        init
+        {
+            if (value is not null && QueryIds.Where(id => !value.GroupsOf.ContainsKey(id)).ToList() is { Count: > 0 } without)
+            {
+                throw new InfluenceException(
+                    $"These queries are in no task: {InfluenceException.List(without)}. Tasks are groups of query ids: ExampleGroups.Of(scores.QueryIds, tasks).");
+            }
+
+            field = value;
+        }
+    }
 
     /// <summary>The position of a candidate.</summary>
     /// <param name="id">Its id.</param>
@@ -148,6 +173,46 @@ public sealed class SelectionPool : IDisposable
     {
         Scores?.Dispose();
         Features?.Dispose();
+    }
+
+    private static ExampleScores First(IReadOnlyList<ExampleScores> metrics)
+    {
+        ArgumentNullException.ThrowIfNull(metrics);
+        if (metrics.Count == 0)
+        {
+            throw new InfluenceException("There is no metric: at least one is needed.");
+        }
+
+        // Symmetric: what the first lacks is as wrong as what only the first has.
+        var all = metrics[0].Ids.ToHashSet();
+        var some = new HashSet<long>(all);
+        foreach (var metric in metrics.Skip(1))
+        {
+            all.IntersectWith(metric.Ids);
+            some.UnionWith(metric.Ids);
+        }
+
+        some.ExceptWith(all);
+        if (some.Count > 0)
+        {
+            throw new InfluenceException($"Every metric scores the same candidates; these are not in all of the {metrics.Count} metrics: {InfluenceException.List([.. some.Order()])}.")
+            {
+                ExampleIds = [.. some.Order()],
+            };
+        }
+
+        return metrics[0];
+    }
+
+    private static double[] InStep(ExampleScores metric, IReadOnlyList<long> ids)
+    {
+        if (metric.Ids.SequenceEqual(ids))
+        {
+            return [.. metric.Values];
+        }
+
+        var places = metric.Ids.Select((id, i) => (id, i)).ToDictionary(pair => pair.id, pair => pair.i);
+        return [.. ids.Select(id => metric[places[id]])];
     }
 
     private static bool IsAscending(long[] ids)

@@ -35,7 +35,7 @@ public abstract record SelectionStrategy
     {
         ArgumentNullException.ThrowIfNull(pool);
         ArgumentNullException.ThrowIfNull(budget);
-        InfluenceException.ThrowIfAny([.. budget.Problems(pool), .. Problems(pool, budget)]);
+        InfluenceException.ThrowIfAny(AllProblems(pool, budget));
         cancellationToken.ThrowIfCancellationRequested();
         var picks = new Picks(pool, budget);
         var run = new SelectionRun(this, pool, progress, cancellationToken);
@@ -69,6 +69,9 @@ public abstract record SelectionStrategy
         using var pool = new SelectionPool(scores);
         return Select(pool, budget);
     }
+
+    /// <summary>Everything that <see cref="Select(SelectionPool, SelectionBudget, IProgress{InfluenceProgress}?, CancellationToken)"/> would refuse; for strategies that hold others.</summary>
+    internal IReadOnlyList<string> AllProblems(SelectionPool pool, SelectionBudget budget) => [.. budget.Problems(pool), .. Problems(pool, budget)];
 
     /// <summary>Adds to the picks until they are full (or sooner, where <see cref="MayPickFewer"/>).</summary>
     /// <param name="pool">What there is to choose from.</param>

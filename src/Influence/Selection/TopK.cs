@@ -23,17 +23,6 @@ public sealed record TopK : SelectionStrategy
         ArgumentNullException.ThrowIfNull(pool);
         ArgumentNullException.ThrowIfNull(picks);
         var relevance = Relevance.Of(pool, Aggregation);
-        foreach (var position in Relevance.Descending(relevance))
-        {
-            if (picks.Full)
-            {
-                return;
-            }
-
-            if (picks.Fits(position))
-            {
-                picks.Add(position, relevance[position]);
-            }
-        }
+        picks.AddInOrder(Relevance.Descending(relevance), relevance);
     }
 }
