@@ -25,6 +25,10 @@ internal sealed class LabelledImages(byte[] pixels, byte[] labels)
 
     public ReadOnlySpan<byte> Picture(int index) => pixels.AsSpan(index * Side * Side, Side * Side);
 
+    /// <summary>Some of the pictures, in the order asked for.</summary>
+    public LabelledImages At(IReadOnlyList<int> indexes) => new(
+        [.. indexes.SelectMany(i => Picture(i).ToArray())], [.. indexes.Select(i => labels[i])]);
+
     /// <summary>The pictures as a network reads them: <c>[N, 1, 28, 28]</c>, float32, standardised.</summary>
     public Tensor ToTensor()
     {

@@ -1,0 +1,11 @@
+using Influence;
+using SelectBestTenth;
+
+return CommandLine.Run<Options>(args, (options, cancellationToken) =>
+{
+    using var progress = new ConsoleProgress();
+    if (options.Part != "texts")
+    {
+        ImagePart.Run(options, progress, cancellationToken);
+    }
+});
