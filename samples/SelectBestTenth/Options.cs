@@ -10,10 +10,10 @@ internal sealed record Options : ICommandOptions<Options>
 
           --data FOLDER    the folder with Fashion-MNIST's four .gz files  [/usr/share/datasets/fashion-mnist]
           --images N       how many images the pool has  [20000]
-          --passages N     how many passages of each domain the pool of texts has  [800]
+          --passages N     how many passages of each domain the pool of texts has  [400]
           --seeds N        how many times a model is trained on each pick  [3]
           --seed N         decides which images are in the pool, which labels are flipped and how training goes  [1]
-          --quick          a pool of 8000 images, 300 passages of each domain and two seeds
+          --quick          a pool of 8000 images, 200 passages of each domain and two seeds
           --part NAME      images or texts only  [both]
           --help           show this text
         """;
@@ -22,7 +22,7 @@ internal sealed record Options : ICommandOptions<Options>
 
     public int Images { get; private init; } = 20_000;
 
-    public int Passages { get; private init; } = 800;
+    public int Passages { get; private init; } = 400;
 
     public int Seeds { get; private init; } = 3;
 
@@ -48,7 +48,7 @@ internal sealed record Options : ICommandOptions<Options>
                 "--passages" => options with { Passages = reader.Number(100) },
                 "--seeds" => options with { Seeds = reader.Number(1) },
                 "--seed" => options with { Seed = reader.Number(0) },
-                "--quick" => options with { Images = 8000, Passages = 300, Seeds = 2 },
+                "--quick" => options with { Images = 8000, Passages = 200, Seeds = 2 },
                 "--part" => options with { Part = PartOf(reader.Text()) },
                 "--help" or "-h" => options with { Help = true },
                 _ => throw reader.Unknown(),

@@ -1,4 +1,3 @@
-using Influence;
 using SelectBestTenth;
 
 return CommandLine.Run<Options>(args, (options, cancellationToken) =>
@@ -7,5 +6,10 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
     if (options.Part != "texts")
     {
         ImagePart.Run(options, progress, cancellationToken);
+    }
+
+    if (options.Part != "images")
+    {
+        TextPart.Run(options, progress, cancellationToken);
     }
 });
