@@ -33,6 +33,15 @@ internal static partial class Log
     public static void GroupsScored(ILogger? logger, string estimator, int groups, int queryGroups, long gradients, double seconds) =>
         GroupsScoredCore(logger ?? NullLogger.Instance, estimator, groups, queryGroups, gradients, seconds);
 
+    public static void Retrained(ILogger? logger, int run, string subset, long seed, double seconds) =>
+        RetrainedCore(logger ?? NullLogger.Instance, run, subset, seed, seconds);
+
+    public static void RetrainingFailed(ILogger? logger, int run, string message) =>
+        RetrainingFailedCore(logger ?? NullLogger.Instance, run, message);
+
+    public static void RetrainingDamaged(ILogger? logger, int run, string problem) =>
+        RetrainingDamagedCore(logger ?? NullLogger.Instance, run, problem);
+
     [LoggerMessage(1, LogLevel.Information,
         "Gradients: {ByRule} parameters by layer rules, {Single} by single examples, {LeftOut} left out (checked in {Milliseconds:0} ms)")]
     private static partial void AuditDoneCore(ILogger logger, long byRule, long single, long leftOut, double milliseconds);
@@ -62,4 +71,13 @@ internal static partial class Log
 
     [LoggerMessage(31, LogLevel.Information, "{Estimator}: {Groups} groups for {QueryGroups} query groups from {Gradients} gradients in {Seconds:0.0} s")]
     private static partial void GroupsScoredCore(ILogger logger, string estimator, int groups, int queryGroups, long gradients, double seconds);
+
+    [LoggerMessage(61, LogLevel.Information, "Retraining run {Run} ({Subset}, seed {Seed}) in {Seconds:0.0} s")]
+    private static partial void RetrainedCore(ILogger logger, int run, string subset, long seed, double seconds);
+
+    [LoggerMessage(62, LogLevel.Warning, "Retraining run {Run} failed: {Message}")]
+    private static partial void RetrainingFailedCore(ILogger logger, int run, string message);
+
+    [LoggerMessage(63, LogLevel.Warning, "Retraining run {Run} is done again: {Problem}")]
+    private static partial void RetrainingDamagedCore(ILogger logger, int run, string problem);
 }

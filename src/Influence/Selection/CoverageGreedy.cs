@@ -29,11 +29,40 @@ internal static class CoverageGreedy
     /// </summary>
     public static void Clustered(CoverageObjective objective, Picks picks, SelectionRun run, IReadOnlyList<int[]> clusters, bool tokens)
     {
-        var sequences = new List<(int Position, double Gain)[]>();
+        foreach (var (position, gain) in Merged(objective, run, clusters, tokens ? int.MaxValue : picks.Room))
+        {
+            if (picks.Full)
+            {
+                return;
+            }
+
+            if (picks.Fits(position))
+            {
+                picks.Add(position, gain);
+            }
+        }
+    }
+
+    /// <summary>The greedy order of some candidates, whatever the budget; exactly or in clusters, as their number says.</summary>
+    public static (int Position, double Gain)[] Sequence(CoverageObjective objective, int[] positions, int count, int exactUpTo, int clusterSize, long seed, SelectionRun run)
+    {
+        if (positions.Length <= exactUpTo)
+        {
+            return [.. Sequence(objective, positions, count, run)];
+        }
+
+        using var scope = NewDisposeScope();
+        var clusters = CandidateClusters.Of(objective.Similarities.At(positions), clusterSize, seed, run.CancellationToken);
+        return [.. Merged(objective, run, [.. clusters.Select(cluster => Array.ConvertAll(cluster, member => positions[member]))], count).Take(count)];
+    }
+
+    private static IEnumerable<(int Position, double Gain)> Merged(CoverageObjective objective, SelectionRun run, IReadOnlyList<int[]> clusters, int count)
+    {
+        var sequences = new List<List<(int Position, double Gain)>>();
         foreach (var cluster in clusters)
         {
             run.Report(sequences.Count, clusters.Count);
-            sequences.Add([.. Sequence(objective, cluster, tokens ? cluster.Length : Math.Min(cluster.Length, picks.Room), run)]);
+            sequences.Add(Sequence(objective, cluster, count, run));
         }
 
         var next = new int[sequences.Count];
@@ -43,27 +72,22 @@ internal static class CoverageGreedy
             queue.Enqueue(c, (-sequences[c][0].Gain, sequences[c][0].Position));
         }
 
-        while (!picks.Full && queue.TryDequeue(out var c, out _))
+        while (queue.TryDequeue(out var c, out _))
         {
-            var (position, gain) = sequences[c][next[c]++];
-            if (picks.Fits(position))
-            {
-                picks.Add(position, gain);
-            }
-
-            if (next[c] < sequences[c].Length)
+            yield return sequences[c][next[c]++];
+            if (next[c] < sequences[c].Count)
             {
                 queue.Enqueue(c, (-sequences[c][next[c]].Gain, sequences[c][next[c]].Position));
             }
         }
     }
 
-    private static List<(int, double)> Sequence(CoverageObjective objective, int[] positions, int count, SelectionRun run)
+    private static List<(int Position, double Gain)> Sequence(CoverageObjective objective, int[] positions, int count, SelectionRun run)
     {
         using var scope = NewDisposeScope();
         using var coverage = CoverageOf(objective, positions);
         var greedy = new LazyGreedy(coverage, objective.Scale, objective.RelevanceAt(positions), run.CancellationToken);
-        var sequence = new List<(int, double)>(count);
+        var sequence = new List<(int, double)>(Math.Min(count, positions.Length));
         while (sequence.Count < count && greedy.TryNext(_ => true, out var best, out var gain))
         {
             sequence.Add((positions[best], gain));

@@ -110,7 +110,7 @@ public sealed record FacilityLocation : SelectionStrategy
 
         if (Weighted)
         {
-            picks.Weigh(PickAssignment.Counts(similarities, picks, clusters));
+            picks.Weigh(PickAssignment.Counts(similarities, picks.Positions, clusters));
         }
     }
 }

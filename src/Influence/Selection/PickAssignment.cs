@@ -6,13 +6,13 @@ namespace Influence.Selection;
 /// <summary>How many candidates each pick stands for.</summary>
 internal static class PickAssignment
 {
-    /// <summary>In the order of the picks from <paramref name="from"/> on: each of the candidates counts for its most similar pick, ties for the lowest position.</summary>
-    public static double[] Counts(Similarities similarities, Picks picks, IReadOnlyList<int[]> clusters, int from = 0)
+    /// <summary>In the order of the picks: each candidate counts for its most similar pick of its cluster, or of all where there is none; ties for the lowest position.</summary>
+    public static double[] Counts(Similarities similarities, IReadOnlyList<int> picks, IReadOnlyList<int[]> clusters)
     {
         var order = new Dictionary<int, int>();
-        for (var i = from; i < picks.Count; i++)
+        for (var i = 0; i < picks.Count; i++)
         {
-            order[picks.Positions[i]] = i - from;
+            order[picks[i]] = i;
         }
 
         int[] everywhere = [.. order.Keys.Order()];

@@ -73,11 +73,11 @@ public sealed class Picks
         }
     }
 
-    /// <summary>What is left of the budget, in examples or in tokens.</summary>
-    internal long Left => _lengths is null ? _examples - Count : _tokensLeft;
-
     /// <summary>What is left of a budget in tokens; null where examples are counted.</summary>
     public long? TokensLeft => _lengths is null ? null : _tokensLeft;
+
+    /// <summary>What is left of the budget, in examples or in tokens.</summary>
+    internal long Left => _lengths is null ? _examples - Count : _tokensLeft;
 
     internal IReadOnlyList<double> Utilities => _utilities;
 

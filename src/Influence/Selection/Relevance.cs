@@ -102,7 +102,7 @@ internal static class Relevance
     }
 
     /// <summary>From 1 for the lowest; ties share the mean of their ranks.</summary>
-    private static double[] Ranks(double[] values)
+    public static double[] Ranks(double[] values)
     {
         var order = Enumerable.Range(0, values.Length).ToArray();
         var keys = (double[])values.Clone();

@@ -27,10 +27,13 @@ internal static class CoverageReference
     /// <summary>The largest distance minus the distance.</summary>
     public static double[,] Distance(double[,] features, int p)
     {
-        var distances = Pairs(features, (a, b) => Math.Pow(a.Zip(b).Sum(v => Math.Pow(Math.Abs(v.First - v.Second), p)), 1.0 / p));
+        var distances = Distances(features, p);
         var largest = distances.Cast<double>().Max();
         return Pairs(distances.GetLength(0), (i, j) => largest - distances[i, j]);
     }
+
+    public static double[,] Distances(double[,] features, int p) =>
+        Pairs(features, (a, b) => Math.Pow(a.Zip(b).Sum(v => Math.Pow(Math.Abs(v.First - v.Second), p)), 1.0 / p));
 
     public static double Value(double[,] similarities, IEnumerable<int> picks)
     {

@@ -1,0 +1,34 @@
+namespace Influence.Evaluation;
+
+/// <summary>
+/// A lock that processes on one machine share, and that ends with its owner, however that ends. Where the file system has
+/// none, two processes may do one run twice; both then record the same.
+/// </summary>
+internal static class FolderLock
+{
+    private const string Name = "lock";
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(30);
+
+    /// <summary>Waits for the lock of a folder, which is made when missing.</summary>
+    /// <exception cref="InfluenceException">The folder cannot be written, or another process does not let go of it.</exception>
+    public static IDisposable Take(string folder)
+    {
+        var since = DateTime.UtcNow;
+        while (true)
+        {
+            try
+            {
+                Directory.CreateDirectory(folder);
+                return new FileStream(Path.Combine(folder, Name), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+            }
+            catch (IOException) when (DateTime.UtcNow - since < s_patience && Directory.Exists(folder))
+            {
+                Thread.Sleep(10);
+            }
+            catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+            {
+                throw new InfluenceException($"Cannot write to the folder {folder}: {exception.Message} Check its rights and the free space.", exception);
+            }
+        }
+    }
+}
