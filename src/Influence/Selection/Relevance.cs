@@ -75,6 +75,9 @@ internal static class Relevance
         return positions;
     }
 
+    /// <summary>Positions from one end of the values to the other; ties to the lowest position.</summary>
+    public static int[] Sorted(double[] values, bool highestFirst) => Descending(highestFirst ? values : Array.ConvertAll(values, v => -v));
+
     /// <summary>One task after the other: never a second matrix of the scores' size.</summary>
     private static Tensor MaxOverTasks(SelectionPool pool)
     {

@@ -3,6 +3,7 @@ using System.Text.Json;
 using System.Text.Json.Serialization;
 using Influence.Display;
 using Influence.Formats;
+using TorchSharp;
 
 namespace Influence.Selection;
 
@@ -74,6 +75,64 @@ public sealed class SelectedExamples : IDisplay
         return examples.Only(Ids);
     }
 
+    /// <summary>The selected examples of a data set whose examples are dictionaries, in the order of the picks.</summary>
+    /// <param name="data">Stays the caller's.</param>
+    /// <param name="ids">The ids of the data set's examples, in its order. Null: their positions, as <see cref="Examples.Ids"/> has them by default.</param>
+    /// <param name="weight">The name of a tensor that each example gets with its weight, float32 of shape <c>[]</c>. Null: none.</param>
+    /// <returns>A data set for a <c>DataLoader</c>.</returns>
+    /// <exception cref="InfluenceException">A selected id that no example has, or another number of ids than of examples.</exception>
+    public SelectedDataset From(torch.utils.data.Dataset data, IReadOnlyList<long>? ids = null, string? weight = null)
+    {
+        ArgumentNullException.ThrowIfNull(data);
+        return new SelectedDataset(data, this, ids, weight);
+    }
+
+    /// <summary>The selected examples of a data set whose examples are lists of tensors, in the order of the picks.</summary>
+    /// <param name="data">For example a <c>TensorDataset</c>; stays the caller's.</param>
+    /// <param name="ids">The ids of the data set's examples, in its order. Null: their positions, as <see cref="Examples.Ids"/> has them by default.</param>
+    /// <param name="weighted">Whether each example gets one more tensor at the end, its weight, float32 of shape <c>[]</c>.</param>
+    /// <returns>A data set for a <c>DataLoader</c>.</returns>
+    /// <exception cref="InfluenceException">A selected id that no example has, or another number of ids than of examples.</exception>
+    public SelectedIterableDataset From(torch.utils.data.IterableDataset data, IReadOnlyList<long>? ids = null, bool weighted = false)
+    {
+        ArgumentNullException.ThrowIfNull(data);
+        return new SelectedIterableDataset(data, this, ids, weighted);
+    }
+
+    /// <summary>The indices of the selected examples in the order of the picks, the same at each pass.</summary>
+    /// <param name="ids">The ids of the data set's examples, in its order; for a <see cref="SelectedDataset"/> its Ids. Null: their positions in the whole data set.</param>
+    /// <returns>For a <c>DataLoader</c>'s <c>shuffler</c>.</returns>
+    /// <exception cref="InfluenceException">A selected id that is not among the ids.</exception>
+    public ExampleSampler Sampler(IReadOnlyList<long>? ids = null) => ExampleSampler.InOrder(IndicesIn(ids));
+
+    /// <summary>The indices of the selected examples, at each pass in another order.</summary>
+    /// <param name="seed">Of the orders.</param>
+    /// <param name="ids">The ids of the data set's examples, in its order; for a <see cref="SelectedDataset"/> its Ids. Null: their positions in the whole data set.</param>
+    /// <returns>For a <c>DataLoader</c>'s <c>shuffler</c>.</returns>
+    /// <exception cref="InfluenceException">A selected id that is not among the ids.</exception>
+    public ExampleSampler ShuffledSampler(long seed, IReadOnlyList<long>? ids = null) => ExampleSampler.Shuffled(IndicesIn(ids), seed);
+
+    /// <summary>
+    /// Draws with replacement, each example in proportion to its weight: the expected gradient is that of the weighted loss,
+    /// up to its scale, and no loss needs to know of weights.
+    /// </summary>
+    /// <param name="seed">Of the draws; each pass has others.</param>
+    /// <param name="count">Draws in a pass. Null: as many as are selected.</param>
+    /// <param name="ids">The ids of the data set's examples, in its order; for a <see cref="SelectedDataset"/> its Ids. Null: their positions in the whole data set.</param>
+    /// <returns>For a <c>DataLoader</c>'s <c>shuffler</c>.</returns>
+    /// <exception cref="InfluenceException">A selected id that is not among the ids, less than one draw, or weights that are all zero.</exception>
+    public ExampleSampler WeightedSampler(long seed, int? count = null, IReadOnlyList<long>? ids = null)
+    {
+        if (count < 1)
+        {
+            throw new InfluenceException($"A pass has at least one draw, not {count}.");
+        }
+
+        return Weights.Any(weight => weight > 0)
+            ? ExampleSampler.Weighted(IndicesIn(ids), Weights, count ?? Count, seed)
+            : throw new InfluenceException($"Nothing can be drawn in proportion to weights: all {Count} are zero.");
+    }
+
     /// <summary>Writes the selection as JSON.</summary>
     /// <param name="path">The file.</param>
     /// <exception cref="InfluenceException">It cannot be written; nothing was changed.</exception>
@@ -111,6 +170,9 @@ public sealed class SelectedExamples : IDisplay
 
         throw new InfluenceException($"{path} is not a selection: ids that do not repeat, with weights that are finite and not negative, and utilities, as SelectedExamples.Save writes them.");
     }
+
+    /// <summary>Where the picks are in a data set; <paramref name="count"/> is the number of its examples, where it is known.</summary>
+    internal long[] IndicesIn(IReadOnlyList<long>? ids, long? count = null) => Positions.Of(Ids, ids, count);
 
     /// <summary>A table of the first picks.</summary>
     /// <returns>The table as text.</returns>
