@@ -16,6 +16,9 @@ internal enum ComparedBy
 /// <param name="ByClass">Whether it is given the classes of the labels as groups.</param>
 internal sealed record Contender(SelectionStrategy Strategy, ComparedBy Compares = ComparedBy.Nothing, bool ByClass = false)
 {
+    /// <summary>Whether it puts metrics together, influence and loss, instead of reading influence on each image of the target.</summary>
+    public bool ByMetrics { get; init; }
+
     /// <summary>The name in the table, where the strategy's own does not say enough.</summary>
     public string? Label { get; init; }
 

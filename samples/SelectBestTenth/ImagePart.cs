@@ -26,8 +26,7 @@ internal static class ImagePart
 
         // Ten passes over a tenth: as many steps for every pick as one pass over the pool has.
         var contest = new Contest(pool, knowledge, options, stepsPerPass);
-        contest.Hold("everything, as many steps", all, cancellationToken);
-        contest.Hold("all useful images (not known)", [.. all.Where(id => pool.IsOnTarget(id) && !pool.IsMislabelled(id))], cancellationToken);
+        contest.HoldBaselines(cancellationToken);
         foreach (var contender in contest.Contenders())
         {
             contest.Hold(contender, cancellationToken);
