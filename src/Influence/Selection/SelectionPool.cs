@@ -8,6 +8,10 @@ namespace Influence.Selection;
 /// the ids, so that no answer depends on the order in which candidates were given, and ties go to the lowest id.
 /// </summary>
 /// <remarks>
+/// <code>
+/// using var pool = new SelectionPool(scores) { Features = embeddings, Groups = ExampleGroups.Of(scores.TrainIds, sources) };
+/// var selected = new TopK().Select(pool, SelectionBudget.Fraction(0.1));
+/// </code>
 /// Scores and features share the caller's memory where the ids were in ascending order, and are copied otherwise; either way
 /// the caller may dispose the originals, and disposes the pool. Do not write into them while the pool is in use.
 /// </remarks>
@@ -235,13 +239,29 @@ public sealed class SelectionPool : IDisposable
         var bad = values.isfinite().all(1 - axis).logical_not().nonzero().flatten().cpu().data<long>().ToArray();
         if (bad.Length > 0)
         {
-            long[] ids = [.. bad.Select(i => scored is null ? _ids[_order is null ? i : Array.IndexOf(_order, (int)i)] : scored[(int)i]).Order()];
+            var given = scored ?? Given();
+            long[] ids = [.. bad.Select(i => given[(int)i]).Order()];
             throw new InfluenceException(
-                $"The {(scored is null ? "features" : "scores")} of {InfluenceException.List(ids)} are not finite. Leave these candidates out, or find out why they overflow.") { ExampleIds = ids };
+                $"The {(scored is null ? "features" : "scores")} of {InfluenceException.List(ids)} are not finite. Leave these candidates out, or find out why they overflow.")
+            {
+                ExampleIds = ids,
+            };
         }
 
         return (_order is null ? values.alias() : values.index_select(axis, tensor(_order.Select(i => (long)i).ToArray(), device: values.device)))
             .detach().DetachFromDisposeScope();
+    }
+
+    /// <summary>The ids in the order in which they were given.</summary>
+    private long[] Given()
+    {
+        var given = (long[])_ids.Clone();
+        for (var i = 0; i < given.Length && _order is not null; i++)
+        {
+            given[_order[i]] = _ids[i];
+        }
+
+        return given;
     }
 
     private void CheckFeatures(Tensor features)

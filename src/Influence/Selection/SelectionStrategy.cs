@@ -7,8 +7,27 @@ namespace Influence.Selection;
 /// the same answer, whatever the order of the candidates; ties go to the lowest id.
 /// </summary>
 /// <remarks>
+/// <para>
+/// Positive scores are proponents, so strategies pick high scores. A budget in tokens works like one in examples: what no
+/// longer fits is passed over. Strategies read the pool and change nothing; one object serves any number of calls.
+/// </para>
+/// <para>
 /// To write one: derive a record, add to <see cref="Picks"/> until it is full, and draw random numbers from
-/// <see cref="SelectionRun.Uniform"/> or <see cref="SelectionRun.Random"/> only.
+/// <see cref="SelectionRun.Uniform"/> or <see cref="SelectionRun.Random"/> only. Go through candidates by position and
+/// through groups by the lowest position in each: group names come in the order in which candidates were given.
+/// </para>
+/// <code>
+/// public sealed record Shortest : SelectionStrategy
+/// {
+///     public override string Name => "shortest";
+///
+///     protected override void Pick(SelectionPool pool, Picks picks, SelectionRun run)
+///     {
+///         var order = Enumerable.Range(0, pool.Count).OrderBy(i => pool.Lengths![i]);
+///         picks.AddInOrder(order, [.. pool.Lengths!.Select(length => -(double)length)]);
+///     }
+/// }
+/// </code>
 /// </remarks>
 public abstract record SelectionStrategy
 {

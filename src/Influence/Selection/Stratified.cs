@@ -1,3 +1,5 @@
+using System.Globalization;
+
 namespace Influence.Selection;
 
 /// <summary>What becomes of a quota that a group is too small to fill.</summary>
@@ -14,6 +16,7 @@ public enum QuotaShortfall
 /// Any other strategy, within each group by itself: every group gets a quota of the budget. With weights v_g and sizes M_g, of
 /// a budget B group g gets
 /// <code>B_g = min(M_g, c v_g),   with c such that the B_g sum to B</code>
+/// (and at most <see cref="MaximumShare"/> of B),
 /// rounded to whole numbers by largest remainder (ties to the group of the lowest id).
 /// </summary>
 /// <remarks>
@@ -48,6 +51,17 @@ public sealed record Stratified : SelectionStrategy
     /// <summary>The groups' shares of the budget.</summary>
     /// <value><see cref="GroupQuotas.Proportional"/>.</value>
     public GroupQuotas Quotas { get; init; } = GroupQuotas.Proportional;
+
+    /// <summary>The largest share of the budget that any group may get, rounded down to whole examples or tokens; the others share the rest.</summary>
+    /// <value>1: no limit.</value>
+    /// <exception cref="InfluenceException">Not above 0, or above 1.</exception>
+    public double MaximumShare
+    {
+        get;
+        init => field = value is > 0 and <= 1
+            ? value
+            : throw new InfluenceException($"MaximumShare is above 0 and at most 1, not {value.ToString(CultureInfo.InvariantCulture)}.");
+    } = 1;
 
     /// <summary>What becomes of a quota that a group is too small to fill.</summary>
     /// <value><see cref="QuotaShortfall.Redistribute"/>.</value>
@@ -172,9 +186,16 @@ public sealed record Stratified : SelectionStrategy
     {
         var problems = new List<string>();
         var available = strata.Where(stratum => stratum.Weight > 0).Sum(stratum => stratum.Size);
+        var allowed = strata.Where(stratum => stratum.Weight > 0).Sum(stratum => Cap(stratum, total));
         if (available < total)
         {
             problems.Add($"The budget is {total:N0}, but the groups with a weight above 0 have {available:N0} together.");
+        }
+        else if (allowed < total)
+        {
+            problems.Add(string.Create(
+                CultureInfo.InvariantCulture,
+                $"The budget is {total:N0}, but with a MaximumShare of {MaximumShare:0.####} the groups may give {allowed:N0} together. Allow a larger share."));
         }
 
         if (WhenShort == QuotaShortfall.Refuse)
@@ -187,8 +208,10 @@ public sealed record Stratified : SelectionStrategy
         return problems;
     }
 
-    private static long[] Shared(List<Stratum> strata, long total) => CappedShares.LargestRemainder(
-        CappedShares.Of([.. strata.Select(s => s.Weight)], [.. strata.Select(s => (double)s.Size)], total), [.. strata.Select(s => s.Size)]);
+    private long[] Shared(List<Stratum> strata, long total) => CappedShares.LargestRemainder(
+        CappedShares.Of([.. strata.Select(s => s.Weight)], [.. strata.Select(s => (double)Cap(s, total))], total), [.. strata.Select(s => Cap(s, total))]);
+
+    private long Cap(Stratum stratum, long total) => MaximumShare == 1 ? stratum.Size : Math.Min(stratum.Size, (long)Math.Floor((MaximumShare * total) + 1e-9));
 
     /// <summary>The quotas as they would be if no group were too small.</summary>
     private static long[] Wanted(List<Stratum> strata, long total) => CappedShares.LargestRemainder(

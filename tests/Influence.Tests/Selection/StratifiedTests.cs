@@ -63,6 +63,19 @@ public sealed class StratifiedTests : SelectionStrategyContract
     }
 
     [Fact]
+    public void NoGroupGetsMoreThanItsMaximumShare()
+    {
+        using var pool = Sources(64, 16, 4);
+        var strategy = new Stratified(new TopK()) { MaximumShare = 0.5 };
+        var selected = strategy.Select(pool, SelectionBudget.Count(21));
+        Assert.Equal([10, 9, 2], pool.Groups!.Names.Select(name => selected.Ids.Count(pool.Groups[name].Contains))); // 11 left in the ratio 4 to 1
+        Assert.Empty(selected.Notes);
+        var thrown = Assert.Throws<InfluenceException>(() => (strategy with { MaximumShare = 0.3 }).Select(pool, SelectionBudget.Count(21)));
+        Assert.Contains("may give 16 together", thrown.Message, StringComparison.Ordinal); // 6, 6 and all 4
+        Assert.Throws<InfluenceException>(() => new Stratified(new TopK()) { MaximumShare = 0 });
+    }
+
+    [Fact]
     public void QuotasThatNobodyCanMeetAreRefused()
     {
         using var pool = Sources(64, 16, 4);
