@@ -1,31 +1,38 @@
+using Influence.Benchmarks.Selecting;
 using Influence.Benchmarks.Workloads;
 
 namespace Influence.Benchmarks;
 
 /// <summary>What the command line asks for.</summary>
-/// <param name="Verb">bench, gpu-tests, or memory (a child process of bench).</param>
+/// <param name="Verb">bench, selection, gpu-tests, or memory (a child process of bench).</param>
 /// <param name="Workloads">The workloads to run.</param>
+/// <param name="Selections">The selection strategies to run.</param>
 /// <param name="Methods">tracin, influence, or both.</param>
 /// <param name="Quick">Every measurement once, on fewer examples where all of them take minutes.</param>
 /// <param name="Device">cpu, or cuda with an optional number.</param>
 /// <param name="Output">The folder of the result files; null for none.</param>
 /// <param name="Measurement">Of the verb memory.</param>
 internal sealed record Options(
-    string Verb, IReadOnlyList<string> Workloads, IReadOnlyList<string> Methods, bool Quick, string Device, string? Output, string? Measurement)
+    string Verb, IReadOnlyList<string> Workloads, IReadOnlyList<string> Selections, IReadOnlyList<string> Methods, bool Quick, string Device, string? Output, string? Measurement)
 {
     public const string Bench = "bench";
+    public const string Selection = "selection";
     public const string GpuTests = "gpu-tests";
     public const string Memory = "memory";
     public const string TracIn = "tracin";
     public const string Influence = "influence";
 
+    private static IReadOnlyList<string> SelectionKeys => [.. SelectionCases.All.Select(one => one.Key)];
+
     private static readonly string[] AllMethods = [TracIn, Influence];
 
     public static string Usage { get; } = $"""
         Influence.Benchmarks [bench] [options]       how long TracIn and influence functions take, in plain training epochs
+        Influence.Benchmarks selection [options]     seconds and memory of selection strategies for 10^4, 10^5 and 10^6 examples
         Influence.Benchmarks gpu-tests [options]     the library on a device against itself on the CPU in float64
 
-          --only {string.Join("|", WorkloadCatalog.Names)}     one workload (may be repeated)
+          --only {string.Join("|", WorkloadCatalog.Names)}     one workload (may be repeated); of selection one of
+                                     {string.Join(", ", SelectionKeys)}
           --method {string.Join("|", AllMethods)}  one method (may be repeated)
           --quick                    every measurement once, on fewer examples where all of them take minutes
           --device cpu|cuda|cuda:N   where the models and data are; cpu unless given
@@ -38,7 +45,7 @@ internal sealed record Options(
         var (verb, rest) = arguments.Count > 0 && !arguments[0].StartsWith('-')
             ? (arguments[0], new Queue<string>(arguments.Skip(1)))
             : (Bench, new Queue<string>(arguments));
-        if (verb is not (Bench or GpuTests or Memory))
+        if (verb is not (Bench or Selection or GpuTests or Memory))
         {
             throw new BenchmarkException($"There is no command '{verb}'.\n\n{Usage}");
         }
@@ -51,7 +58,7 @@ internal sealed record Options(
             switch (option)
             {
                 case "--only":
-                    only.Add(OneOf(option, Value(option), WorkloadCatalog.Names));
+                    only.Add(OneOf(option, Value(option), verb == Selection ? SelectionKeys : WorkloadCatalog.Names));
                     break;
                 case "--method":
                     methods.Add(OneOf(option, Value(option), AllMethods));
@@ -77,7 +84,7 @@ internal sealed record Options(
         }
 
         return new Options(
-            verb, only.Count > 0 ? [.. only.Distinct()] : WorkloadCatalog.Names, methods.Count > 0 ? methods : AllMethods, quick, device, files ? output ?? DefaultOutput() : null, measurement);
+            verb, verb != Selection && only.Count > 0 ? [.. only.Distinct()] : WorkloadCatalog.Names, only.Count > 0 ? only : SelectionKeys, methods.Count > 0 ? methods : AllMethods, quick, device, files ? output ?? DefaultOutput() : null, measurement);
 
         string Value(string option) => rest.TryDequeue(out var value) ? value : throw new BenchmarkException($"{option} needs a value.\n\n{Usage}");
     }

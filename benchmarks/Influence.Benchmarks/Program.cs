@@ -1,6 +1,7 @@
 using Influence.Benchmarks;
 using Influence.Benchmarks.GpuTests;
 using Influence.Benchmarks.Measuring;
+using Influence.Benchmarks.Selecting;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -12,10 +13,16 @@ try
         return 0;
     }
 
+    if (args is [SelectionRuns.Verb, var selection, var count])
+    {
+        return SelectionRuns.RunChild(selection, int.Parse(count, System.Globalization.CultureInfo.InvariantCulture));
+    }
+
     var options = Options.Parse(args);
     return options.Verb switch
     {
         Options.GpuTests => GpuTestRunner.Run(Find(options.Device)),
+        Options.Selection => SelectionBench.Run(options),
         Options.Memory => PeakMemory.RunChild(options.Workloads[0], options.Measurement ?? string.Empty, options.Quick, Find(options.Device)),
         _ => Bench.Run(options, Find(options.Device)),
     };

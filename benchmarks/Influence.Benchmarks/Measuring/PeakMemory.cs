@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Globalization;
 using Influence.Benchmarks.Workloads;
 using static TorchSharp.torch;
@@ -15,26 +14,13 @@ internal sealed record PeakMemory(double Host, double? Gpu)
     /// <summary>Measures in a child process.</summary>
     public static PeakMemory Measure(string workload, string measurement, Options options)
     {
-        var program = Environment.ProcessPath ?? throw new BenchmarkException("The path of this process is unknown, so no child can be started.");
-        var start = new ProcessStartInfo(program) { RedirectStandardOutput = true };
-        if (Path.GetFileNameWithoutExtension(program) == "dotnet")
-        {
-            start.ArgumentList.Add(Environment.GetCommandLineArgs()[0]);
-        }
-
-        foreach (var argument in (IEnumerable<string>)
-            [Options.Memory, "--only", workload, "--measurement", measurement, "--device", options.Device, .. options.Quick ? ["--quick"] : Array.Empty<string>()])
-        {
-            start.ArgumentList.Add(argument);
-        }
-
-        using var child = Process.Start(start) ?? throw new BenchmarkException($"{program} could not be started.");
-        var output = child.StandardOutput.ReadToEnd();
-        child.WaitForExit();
+        var output = ChildProcess.Run(
+            [Options.Memory, "--only", workload, "--measurement", measurement, "--device", options.Device, .. options.Quick ? ["--quick"] : Array.Empty<string>()],
+            $"the memory of {measurement} on {workload}");
         var numbers = output.Split(' ', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
-        return child.ExitCode == 0 && numbers.Length == 2
+        return numbers.Length == 2
             ? new PeakMemory(double.Parse(numbers[0], CultureInfo.InvariantCulture), numbers[1] == "-" ? null : double.Parse(numbers[1], CultureInfo.InvariantCulture))
-            : throw new BenchmarkException($"Measuring the memory of {measurement} on {workload} failed (exit code {child.ExitCode}).");
+            : throw new BenchmarkException($"Measuring the memory of {measurement} on {workload} printed '{output}'.");
     }
 
     /// <summary>The child: prints both numbers.</summary>
@@ -52,9 +38,9 @@ internal sealed record PeakMemory(double Host, double? Gpu)
     }
 
     /// <summary>Sets the mark down to what the process holds now (proc(5), clear_refs).</summary>
-    private static void ResetHighWaterMark() => File.WriteAllText("/proc/self/clear_refs", "5");
+    public static void ResetHighWaterMark() => File.WriteAllText("/proc/self/clear_refs", "5");
 
-    private static double HighWaterMarkMiB()
+    public static double HighWaterMarkMiB()
     {
         var line = File.ReadLines("/proc/self/status").FirstOrDefault(line => line.StartsWith("VmHWM:", StringComparison.Ordinal))
             ?? throw new BenchmarkException("The kernel gives no VmHWM in /proc/self/status.");

@@ -96,11 +96,11 @@ internal sealed class DenseCoverage : Coverage
 internal sealed class BlockCoverage(Similarities similarities, Tensor points, Tensor covered) : Coverage
 {
     // A block that stays in the processor's cache is worth more than a large product.
-    private const long Elements = 1 << 20;
+    private const long Elements = 1 << 18;
 
     public override int Count => (int)points.shape[0];
 
-    public override int Batch => (int)Math.Clamp(Elements / covered.shape[0], 1, 32);
+    public override int Batch => (int)Math.Clamp(Elements / covered.shape[0], 4, 32);
 
     public override double[] Gains(ReadOnlySpan<int> candidates)
     {

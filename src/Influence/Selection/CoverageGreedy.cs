@@ -6,8 +6,8 @@ namespace Influence.Selection;
 /// <summary>The ways to maximise coverage: exactly, cluster by cluster, and on samples.</summary>
 internal static class CoverageGreedy
 {
-    /// <summary>All similarities are kept up to so many points: 256 MiB.</summary>
-    private const int DenseUpTo = 8192;
+    /// <summary>All similarities are kept up to so many points: 381 MiB.</summary>
+    private const int DenseUpTo = 10_000;
 
     /// <summary>Lazy greedy over all candidates at some positions; each is compared with each.</summary>
     public static void Exact(CoverageObjective objective, Picks picks, SelectionRun run, int[] positions)

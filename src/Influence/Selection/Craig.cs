@@ -25,9 +25,9 @@ public sealed record Craig : SelectionStrategy
     public override string Name => "CRAIG";
 
     /// <summary>Up to so many candidates of a group each is compared with each.</summary>
-    /// <value>20,000.</value>
+    /// <value>10,000.</value>
     /// <exception cref="InfluenceException">Less than 1.</exception>
-    public int ExactUpTo { get; init => field = Settings.AtLeastOne(value, nameof(ExactUpTo)); } = 20_000;
+    public int ExactUpTo { get; init => field = Settings.AtLeastOne(value, nameof(ExactUpTo)); } = 10_000;
 
     /// <summary>Candidates in a cluster of a larger group, about; at most four times as many.</summary>
     /// <value>2,048.</value>

@@ -23,7 +23,7 @@ public enum FacilityLocationMethod
 /// <remarks>
 /// <para>
 /// Lazy greedy reaches at least 1 - 1/e of the best value, and equals plain greedy. Up to <see cref="ExactUpTo"/> candidates it
-/// is exact: N^2 d multiply-adds, memory N^2 float32 up to 8,192 candidates and blocks beyond. In larger pools similarities
+/// is exact: N^2 d multiply-adds, memory N^2 float32 up to 10,000 candidates and blocks beyond. In larger pools similarities
 /// count only within k-means clusters of about <see cref="ClusterSize"/> candidates: greedy is exact for that objective, which
 /// is never above F; N <see cref="ClusterSize"/> d multiply-adds, whatever the budget. Under a budget in tokens, a candidate
 /// that is passed over there still counts as covering its cluster.
@@ -49,9 +49,9 @@ public sealed record FacilityLocation : SelectionStrategy
     public FacilityLocationMethod Method { get; init; }
 
     /// <summary>Up to so many candidates each is compared with each. At 100,000 and a tenth picked, lazy greedy takes many minutes.</summary>
-    /// <value>20,000.</value>
+    /// <value>10,000.</value>
     /// <exception cref="InfluenceException">Less than 1.</exception>
-    public int ExactUpTo { get; init => field = Settings.AtLeastOne(value, nameof(ExactUpTo)); } = 20_000;
+    public int ExactUpTo { get; init => field = Settings.AtLeastOne(value, nameof(ExactUpTo)); } = 10_000;
 
     /// <summary>Candidates in a cluster, about; at most four times as many.</summary>
     /// <value>2,048.</value>

@@ -41,9 +41,9 @@ public sealed record RelevantAndDiverse : SelectionStrategy
     public ScoreAggregation Aggregation { get; init; }
 
     /// <summary>Up to so many candidates each is compared with each; 100,000 is possible and takes many minutes.</summary>
-    /// <value>20,000.</value>
+    /// <value>10,000.</value>
     /// <exception cref="InfluenceException">Less than 1.</exception>
-    public int ExactUpTo { get; init => field = Settings.AtLeastOne(value, nameof(ExactUpTo)); } = 20_000;
+    public int ExactUpTo { get; init => field = Settings.AtLeastOne(value, nameof(ExactUpTo)); } = 10_000;
 
     /// <summary>Candidates in a cluster, about; at most four times as many.</summary>
     /// <value>2,048.</value>
