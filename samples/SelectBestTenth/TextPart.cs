@@ -50,7 +50,7 @@ internal static class TextPart
         using var features = PassageFeatures.Of(model, pool, cancellationToken);
         using var candidates = new SelectionPool(all) { Features = features };
         var measured = 0;
-        var quad = new Quad { Oracle = Measure, Clusters = 40, ArmsPerRound = 8, Probes = 4, TakePerPull = 12, Seed = options.Seed };
+        var quad = new Quad { Oracle = Measure, Clusters = 40, ArmsPerRound = 4, Probes = 4, TakePerPull = 8, Seed = options.Seed };
         var watch = Stopwatch.StartNew();
         progress.Purpose = "Quad";
         var byQuad = quad.Select(candidates, SelectionBudget.Fraction(Options.Share), progress, cancellationToken);
