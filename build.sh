@@ -22,6 +22,8 @@ usage() {
   demo [arguments]    find mislabelled images in Fashion-MNIST (samples/MislabelledImages)
   demo language [arguments]
                       explain a language model's passages by its training data (samples/LanguageModelAttribution)
+  demo select [arguments]
+                      pick a tenth of a pool by each selection strategy and train on it (samples/SelectBestTenth)
   test                build everything and run every test
   pack                make the NuGet package and its symbols, and test them from a project that references the package
   bench [arguments]   run the benchmarks (benchmarks/Influence.Benchmarks)
@@ -216,6 +218,10 @@ command_demo() {
     if [ "${1:-}" = language ]; then
         set_up "${texts[@]}"
         run_app samples/LanguageModelAttribution "${@:2}"
+    fi
+    if [ "${1:-}" = select ]; then
+        set_up "${datasets[@]}" "${texts[@]}"
+        run_app samples/SelectBestTenth "${@:2}"
     fi
     set_up "${datasets[@]}"
     run_app samples/MislabelledImages "$@"

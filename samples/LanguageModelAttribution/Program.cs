@@ -12,7 +12,7 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
 
     // Read the texts.
     var corpus = Corpus.Read(
-        options.Corpus is null ? DebianDomains.All : Domain.OfFolder(options.Corpus), options.Passages, options.Seed);
+        options.Corpus is null ? FiveDomains.All : Domain.OfFolder(options.Corpus), options.Passages, options.Seed);
     TextTable.Write(Console.Out, corpus.ToTable());
     clock.Lap("reading");
 

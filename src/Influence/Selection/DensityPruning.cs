@@ -109,10 +109,7 @@ public sealed record DensityPruning : SelectionStrategy
             }
         }
 
-        foreach (var position in order.Where(picks.Fits))
-        {
-            picks.Add(position, worth[position]);
-        }
+        picks.AddInOrder(order, worth);
     }
 
     /// <summary>C by cluster; 0 for one that has no other.</summary>

@@ -116,18 +116,7 @@ public sealed record Gotd : SelectionStrategy
         }
 
         var worth = Array.ConvertAll(Calibrated(potential.cpu().data<double>().ToArray()), c => -c);
-        foreach (var position in Relevance.Descending(worth))
-        {
-            if (picks.Full)
-            {
-                return;
-            }
-
-            if (picks.Fits(position))
-            {
-                picks.Add(position, worth[position]);
-            }
-        }
+        picks.AddInOrder(Relevance.Descending(worth), worth);
     }
 
     private static bool IsFinite(Tensor values)

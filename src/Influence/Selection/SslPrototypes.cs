@@ -61,18 +61,7 @@ public sealed record SslPrototypes : SelectionStrategy
             Deal(pool, picks, order, worth);
         }
 
-        foreach (var position in order)
-        {
-            if (picks.Full)
-            {
-                return;
-            }
-
-            if (picks.Fits(position))
-            {
-                picks.Add(position, worth[position]);
-            }
-        }
+        picks.AddInOrder(order, worth);
     }
 
     /// <summary>Groups that have fewer than their part give all; what they lack is left to the rest of the budget.</summary>

@@ -1,7 +1,7 @@
 using System.Buffers.Binary;
 using System.IO.Compression;
 
-namespace MislabelledImages;
+namespace Samples.Images;
 
 /// <summary>Reads Fashion-MNIST's files: gzip around IDX, that is a big-endian header and then one byte a value.</summary>
 internal static class FashionMnist
@@ -57,7 +57,7 @@ internal static class FashionMnist
 
             if (count > available)
             {
-                throw new SampleException($"{path} holds {available:N0} images; --images {count} is more.");
+                throw new SampleException($"{path} holds {available:N0} images; {count:N0} are asked for.");
             }
 
             var values = new byte[(count ?? available) * shape.Aggregate(1, (product, length) => product * length)];

@@ -1,12 +1,10 @@
-namespace LanguageModelAttribution;
+namespace Samples.Language;
 
 /// <summary>Passages of every domain, as many of each: those to train on, and those held out.</summary>
 internal sealed class Corpus
 {
     /// <summary>Shorter texts say too little to be explained.</summary>
     private const int FewestBytes = 64;
-
-    private const int HeldOutPerDomain = 20;
 
     private Corpus(IReadOnlyList<Domain> domains, IReadOnlyList<Passage> train, IReadOnlyList<Passage> heldOut)
     {
@@ -25,7 +23,7 @@ internal sealed class Corpus
     /// <summary>The share of a domain among the training passages: how often a passage drawn at random is of that domain.</summary>
     public double ChanceOf(int domain) => (double)Train.Count(passage => passage.Domain == domain) / Train.Count;
 
-    public static Corpus Read(IReadOnlyList<Domain> domains, int passagesPerDomain, int seed)
+    public static Corpus Read(IReadOnlyList<Domain> domains, int passagesPerDomain, int seed, int heldOutPerDomain = 20)
     {
         var (train, heldOut) = (new List<Passage>(), new List<Passage>());
         foreach (var (index, domain) in domains.Index())
@@ -36,12 +34,12 @@ internal sealed class Corpus
                 .Where(passage => passage.Bytes.Length >= FewestBytes)
                 .DistinctBy(passage => passage.ToString())
                 .ToArray();
-            var needed = passagesPerDomain + HeldOutPerDomain;
+            var needed = passagesPerDomain + heldOutPerDomain;
             if (passages.Length < needed)
             {
                 throw new SampleException(
                     $"{domain.Name} ({domain.Source}) has {passages.Length:N0} different texts of at least {FewestBytes} bytes; " +
-                    $"{needed:N0} are needed, {HeldOutPerDomain} of them held out. Ask for fewer: --passages N.");
+                    $"{needed:N0} are needed, {heldOutPerDomain} of them held out. Ask for fewer: --passages N.");
             }
 
             Randomness.For(seed, $"passages of {domain.Name}").Shuffle(passages);

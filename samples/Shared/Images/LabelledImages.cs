@@ -1,7 +1,7 @@
 using TorchSharp;
 using static TorchSharp.torch;
 
-namespace MislabelledImages;
+namespace Samples.Images;
 
 /// <summary>Grey pictures of 28 x 28 pixels, each with its class, as the files hold them.</summary>
 internal sealed class LabelledImages(byte[] pixels, byte[] labels)
@@ -24,6 +24,10 @@ internal sealed class LabelledImages(byte[] pixels, byte[] labels)
     public static string ClassName(int label) => Classes[label];
 
     public ReadOnlySpan<byte> Picture(int index) => pixels.AsSpan(index * Side * Side, Side * Side);
+
+    /// <summary>Some of the pictures, in the order asked for.</summary>
+    public LabelledImages At(IReadOnlyList<int> indexes) => new(
+        [.. indexes.SelectMany(i => Picture(i).ToArray())], [.. indexes.Select(i => labels[i])]);
 
     /// <summary>The pictures as a network reads them: <c>[N, 1, 28, 28]</c>, float32, standardised.</summary>
     public Tensor ToTensor()

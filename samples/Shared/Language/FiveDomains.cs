@@ -1,7 +1,7 @@
-namespace LanguageModelAttribution;
+namespace Samples.Language;
 
 /// <summary>Five domains that differ plainly: an old translation, three languages of today, one of them in another script, and code.</summary>
-internal static class DebianDomains
+internal static class FiveDomains
 {
     public static IReadOnlyList<Domain> All { get; } =
     [

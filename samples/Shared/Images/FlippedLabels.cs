@@ -1,7 +1,7 @@
 using TorchSharp;
 using static TorchSharp.torch;
 
-namespace MislabelledImages;
+namespace Samples.Images;
 
 /// <summary>
 /// The labels that the model is given: a share of them, drawn at random, is replaced by another class, each of the nine

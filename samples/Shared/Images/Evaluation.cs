@@ -1,7 +1,7 @@
 using TorchSharp;
 using static TorchSharp.torch;
 
-namespace MislabelledImages;
+namespace Samples.Images;
 
 /// <summary>What the trained model makes of images.</summary>
 internal static class Evaluation

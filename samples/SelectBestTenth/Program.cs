@@ -1,0 +1,15 @@
+using SelectBestTenth;
+
+return CommandLine.Run<Options>(args, (options, cancellationToken) =>
+{
+    using var progress = new ConsoleProgress();
+    if (options.Part != "texts")
+    {
+        ImagePart.Run(options, progress, cancellationToken);
+    }
+
+    if (options.Part != "images")
+    {
+        TextPart.Run(options, progress, cancellationToken);
+    }
+});

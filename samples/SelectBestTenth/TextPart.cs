@@ -1,0 +1,109 @@
+using System.Diagnostics;
+using Influence;
+using Influence.Curvature;
+using Influence.Estimators;
+using Influence.Selection;
+
+namespace SelectBestTenth;
+
+/// <summary>
+/// Quad from end to end: passages in clusters, the influence on a target measured by the library only where an arm is
+/// pulled, over the projections of attention only; beside it, the choice after measuring everything.
+/// </summary>
+internal static class TextPart
+{
+    private const string TargetDomain = "Spanish";
+    private const int TargetPassages = 20;
+    private const int HeldOut = 60;
+    private const int BatchSize = 20;
+
+    public static void Run(Options options, ConsoleProgress progress, CancellationToken cancellationToken)
+    {
+        var clock = new StageClock();
+        var corpus = Corpus.Read(FiveDomains.All, options.Passages, options.Seed, HeldOut);
+        var domain = corpus.Domains.Index().Single(d => d.Item.Name == TargetDomain).Index;
+        var ofTarget = corpus.HeldOut.Where(passage => passage.Domain == domain).ToList();
+        using var pool = new PassageTensors(corpus.Train);
+        using var target = new PassageTensors([.. ofTarget.Take(TargetPassages)]);
+        using var test = new PassageTensors([.. ofTarget.Skip(TargetPassages)]);
+        Console.WriteLine($"Pool: {corpus.Train.Count:N0} passages of {corpus.Domains.Count} domains. Target: {TargetPassages} passages of {TargetDomain}. Test: {HeldOut - TargetPassages} others.");
+        clock.Lap("reading");
+
+        long[] all = [.. Enumerable.Range(0, corpus.Train.Count)];
+        using var model = new DecoderTrainer { Steps = all.Length / 8, Seed = Randomness.SeedFor(options.Seed, "model of the pool") }.Train(pool, all, cancellationToken);
+        clock.Lap("training on the pool");
+
+        var task = new InfluenceTask(model)
+        {
+            TrainingLoss = b => Losses.CrossEntropy(model.call(b["input"]), b["target"], b["predicted"]),
+            Layers = LayerSelection.Where(ByteDecoder.IsAttention, "attention projections"),
+        };
+        var (train, queries) = (pool.ToExamples(BatchSize), target.ToExamples(TargetPassages));
+        // Curvature from a tenth: with a pass over everything, everything could as well be scored.
+        var drawn = all.ToArray();
+        Randomness.For(options.Seed, "passages for the curvature").Shuffle(drawn);
+        progress.Purpose = "curvature";
+        using var curvature = Ekfac.Fit(task, train.Only(drawn.Take(all.Length / 10)), new CurvatureOptions { Seed = options.Seed }, progress, cancellationToken);
+        var influence = new InfluenceFunction(curvature) { Aggregation = QueryAggregation.Mean };
+        clock.Lap("EK-FAC of a tenth");
+
+        using var features = PassageFeatures.Of(model, pool, cancellationToken);
+        using var candidates = new SelectionPool(all) { Features = features };
+        var measured = 0;
+        var quad = new Quad { Oracle = Measure, Clusters = 40, ArmsPerRound = 4, Probes = 4, TakePerPull = 8, Seed = options.Seed };
+        var watch = Stopwatch.StartNew();
+        progress.Purpose = "Quad";
+        var byQuad = quad.Select(candidates, SelectionBudget.Fraction(Options.Share), progress, cancellationToken);
+        var quadSeconds = watch.Elapsed.TotalSeconds;
+        clock.Lap("features and Quad");
+
+        watch.Restart();
+        progress.Purpose = "everything";
+        using var scores = influence.Score(task, train, queries, progress, cancellationToken);
+        var byScore = new TopK().Select(scores, SelectionBudget.Fraction(Options.Share));
+        var allSeconds = watch.Elapsed.TotalSeconds;
+        progress.Clear();
+        clock.Lap("measuring everything");
+
+        foreach (var note in byQuad.Notes)
+        {
+            Console.WriteLine($"  Quad: {note}");
+        }
+
+        var truth = scores.ForQuery(0).Values;
+        var atRandom = new RandomSelection { Seed = options.Seed }.Select(candidates, SelectionBudget.Fraction(Options.Share), null, cancellationToken);
+        List<IReadOnlyList<string>> rows = [["pick", "measured", "seconds", "mean influence", TargetDomain, "bits per byte", "spread"]];
+        foreach (var (name, ids, share, seconds) in new (string, IReadOnlyList<long>, double, double)[]
+        {
+            ("everything, as many steps", all, 0, 0),
+            ("random", atRandom.Ids, 0, 0),
+            ("Quad", byQuad.Ids, (double)measured / all.Length, quadSeconds),
+            ("top-k of everything", byScore.Ids, 1, allSeconds),
+        })
+        {
+            var bits = Enumerable.Range(0, options.Seeds).Select(seed =>
+            {
+                using var trained = new DecoderTrainer { Steps = all.Length / 10, Seed = Randomness.SeedFor(options.Seed, $"training {seed}") }.Train(pool, ids, cancellationToken);
+                return DecoderTrainer.BitsPerByte(trained, test);
+            }).ToList();
+            rows.Add(
+            [
+                name, $"{share:0.0%}", $"{seconds:0.0}", $"{ids.Average(id => truth[(int)id]):0.000}",
+                $"{ids.Average(id => corpus.Train[(int)id].Domain == domain ? 1.0 : 0):0%}", $"{bits.Average():0.00}", $"{bits.Max() - bits.Min():0.00}",
+            ]);
+        }
+
+        clock.Lap("trainings");
+        TextTable.Write(Console.Out, rows);
+        Console.WriteLine(clock);
+
+        double[] Measure(IReadOnlyList<long> ids)
+        {
+            measured += ids.Count;
+            using var found = influence.Score(task, train.Only(ids), queries, null, cancellationToken);
+            var values = found.ForQuery(0);
+            var byId = values.Ids.Zip(values.Values).ToDictionary(pair => pair.First, pair => pair.Second);
+            return [.. ids.Select(id => byId[id])];
+        }
+    }
+}
