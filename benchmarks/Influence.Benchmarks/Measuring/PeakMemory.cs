@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Runtime.InteropServices;
 using Influence.Benchmarks.Workloads;
 using static TorchSharp.torch;
 
@@ -37,8 +38,19 @@ internal sealed record PeakMemory(double Host, double? Gpu)
         return 0;
     }
 
+    /// <summary>What was allocated and freed before would otherwise be reused unseen: the managed and the C heap give it back.</summary>
+    public static void ReturnFreeMemory()
+    {
+        GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
+        _ = TrimHeap(0);
+    }
+
     /// <summary>Sets the mark down to what the process holds now (proc(5), clear_refs).</summary>
     public static void ResetHighWaterMark() => File.WriteAllText("/proc/self/clear_refs", "5");
+
+    [DllImport("libc", EntryPoint = "malloc_trim")]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.System32)]
+    private static extern int TrimHeap(nuint pad);
 
     public static double HighWaterMarkMiB()
     {

@@ -29,21 +29,27 @@ internal static class SelectionBench
                 timings.Add(SelectionRuns.Measure(selection, size));
                 Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{selection.Key}, {size:N0} examples: {timings[^1].Seconds:F2} s, {timings[^1].ProcessorSeconds:F2} s of the processor, {timings[^1].PeakMiB:F0} MiB"));
             }
+
+            if (options.Output is { } folder)
+            {
+                var name = $"{date}-selection{(options.Quick ? "-quick" : string.Empty)}";
+                Write(folder, name, Markdown(date, options.Quick, machine, timings, sizes), new { date, machine, timings });
+            }
         }
 
-        var text = Markdown(date, options.Quick, machine, timings, sizes);
         Console.WriteLine();
-        Console.WriteLine(text);
-        if (options.Output is { } folder)
-        {
-            Directory.CreateDirectory(folder);
-            var name = Path.Combine(folder, $"{date}-selection{(options.Quick ? "-quick" : string.Empty)}");
-            File.WriteAllText($"{name}.md", text);
-            File.WriteAllText($"{name}.json", JsonSerializer.Serialize(new { date, machine, timings }, s_format) + "\n");
-            Console.WriteLine($"Wrote {Path.GetRelativePath(Environment.CurrentDirectory, $"{name}.md")} and .json");
-        }
-
+        Console.WriteLine(Markdown(date, options.Quick, machine, timings, sizes));
         return 0;
+    }
+
+    /// <summary>After each strategy, so that what was measured is not lost where a later one fails.</summary>
+    private static void Write(string folder, string name, string text, object report)
+    {
+        Directory.CreateDirectory(folder);
+        var path = Path.Combine(folder, name);
+        File.WriteAllText($"{path}.md", text);
+        File.WriteAllText($"{path}.json", JsonSerializer.Serialize(report, s_format) + "\n");
+        Console.WriteLine($"Wrote {Path.GetRelativePath(Environment.CurrentDirectory, $"{path}.md")} and .json");
     }
 
     private static string Markdown(string date, bool quick, IReadOnlyDictionary<string, string> machine, IReadOnlyList<SelectionTiming> timings, int[] sizes)

@@ -22,12 +22,12 @@ internal static class SelectionCases
             return clusters.Count;
         }),
         Thousand("k-center", "k-center, 1,000", _ => new KCenter()),
-        Thousand("facility-stochastic", "facility location, stochastic, 1,000", _ => new FacilityLocation { Method = FacilityLocationMethod.Stochastic }),
-        Tenth("facility-clusters", "facility location, lazy in clusters, a tenth", _ => new FacilityLocation { Method = FacilityLocationMethod.Lazy }),
-        Tenth("relevant-diverse", "relevant and diverse, a tenth", _ => new RelevantAndDiverse()),
         Thousand("mmr", "MMR, 1,000", _ => new Mmr()),
         Tenth("quad", "Quad's bandit, a tenth", data => new Quad { Oracle = data.Measure }),
         Tenth("bids", "BIDS, a tenth", _ => new Bids()),
+        Thousand("facility-stochastic", "facility location, stochastic, 1,000", _ => new FacilityLocation { Method = FacilityLocationMethod.Stochastic }),
+        Tenth("facility-clusters", "facility location, lazy in clusters, a tenth", _ => new FacilityLocation { Method = FacilityLocationMethod.Lazy }),
+        Tenth("relevant-diverse", "relevant and diverse, a tenth", _ => new RelevantAndDiverse()),
     ];
 
     private static SelectionCase Tenth(string key, string title, Func<SyntheticPool, SelectionStrategy> strategy) =>

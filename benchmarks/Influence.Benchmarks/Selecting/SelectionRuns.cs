@@ -29,7 +29,7 @@ internal static class SelectionRuns
         }
 
         using var data = new SyntheticPool(count);
-        GC.Collect();
+        PeakMemory.ReturnFreeMemory();
         PeakMemory.ResetHighWaterMark();
         var before = PeakMemory.HighWaterMarkMiB();
         using var process = Process.GetCurrentProcess();

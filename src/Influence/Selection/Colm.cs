@@ -1,3 +1,4 @@
+using System.Globalization;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -39,6 +40,11 @@ public sealed record Colm : SelectionStrategy
     /// <value>False.</value>
     public bool Weighted { get; init; }
 
+    /// <summary>The settings.</summary>
+    /// <returns>The settings in words.</returns>
+    public override string ToString() => string.Create(
+        CultureInfo.InvariantCulture, $"Colm {{ Seed = {Seed}, SmallSources = {(SmallSources is null ? "by size" : string.Join(", ", SmallSources))}, Dimensions = {Dimensions}, Weighted = {Weighted} }}");
+
     /// <inheritdoc/>
     protected override IEnumerable<string> Problems(SelectionPool pool, SelectionBudget budget)
     {
@@ -56,7 +62,7 @@ public sealed record Colm : SelectionStrategy
             return [$"SmallSources has names that no group has: {InfluenceException.List(unknown)}."];
         }
 
-        int[] kept = [.. CandidateGroups.Of(pool).Where(source => IsSmall(source, pool)).SelectMany(source => source.Members)];
+        int[] kept = [.. SmallOf(CandidateGroups.Of(pool)).SelectMany(source => source.Members)];
         var (needed, unit) = budget.TokenCount is null ? (kept.Length, "examples") : (kept.Sum(position => pool.Lengths?[position] ?? 0), "tokens");
         return needed > (budget.TokenCount ?? budget.Examples(pool))
             ? [$"The small sources are kept as a whole and have {needed:N0} {unit}; the budget is {budget}. Raise it, or name fewer SmallSources."]
@@ -72,12 +78,13 @@ public sealed record Colm : SelectionStrategy
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
         var sources = CandidateGroups.Of(pool);
-        foreach (var position in sources.Where(source => IsSmall(source, pool)).SelectMany(source => source.Members))
+        var small = SmallOf(sources);
+        foreach (var position in small.SelectMany(source => source.Members))
         {
             picks.Add(position, 0);
         }
 
-        var large = sources.Where(source => !IsSmall(source, pool)).ToList();
+        var large = sources.Except(small).ToList();
         var similarities = large.Select(source => Scope(new Similarities(Strongest(pool.Features!, source.Members), FeatureSimilarity.Manhattan))).ToList();
         var sequences = large.Zip(similarities, (source, similarity) => Array.ConvertAll(
             CoverageGreedy.Sequence(new(similarity), [.. Enumerable.Range(0, similarity.Count)], similarity.Count, int.MaxValue, 1, Seed, run),
@@ -134,6 +141,9 @@ public sealed record Colm : SelectionStrategy
         return rows.index_select(1, tensor(strongest, device: rows.device)).MoveToOuterDisposeScope();
     }
 
-    private bool IsSmall((string Name, int[] Members) source, SelectionPool pool) =>
-        SmallSources?.Contains(source.Name) ?? source.Members.Length * pool.Groups!.Names.Count < pool.Count;
+    private List<(string Name, int[] Members)> SmallOf(IReadOnlyList<(string Name, int[] Members)> sources)
+    {
+        var average = sources.Average(source => source.Members.Length);
+        return [.. sources.Where(source => SmallSources?.Contains(source.Name) ?? source.Members.Length < average)];
+    }
 }

@@ -15,7 +15,8 @@ namespace Influence.Selection;
 /// sizes; a group that gets no pick is counted for the nearest picks of the others.
 /// </para>
 /// <para>
-/// Cost and exactness as for lazy <see cref="FacilityLocation"/>, group by group. Wrong once the model has moved on: the gradients are
+/// Cost and exactness as for lazy <see cref="FacilityLocation"/>, group by group; the weights take n k d multiply-adds for k picks of a
+/// group of n. Wrong once the model has moved on: the gradients are
 /// those of one model. Mirzasoleiman, Bilmes and Leskovec, <i>Coresets for data-efficient training</i>, ICML 2020.
 /// </para>
 /// </remarks>

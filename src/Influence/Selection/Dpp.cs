@@ -92,10 +92,10 @@ public sealed record Dpp : SelectionStrategy
         using var scope = NewDisposeScope();
         var relevance = ScaledRelevance.Of(pool, Aggregation, Scale);
         var quality = tensor(relevance, device: pool.Features!.device);                 // [N]
-        Func<int, double, Tensor> column = Kernel == DppKernel.Cosine
-            ? new LinearColumns(FeatureBlocks.Normalised(pool.Features).to_type(ScalarType.Float64) * quality.unsqueeze(1)).Next
-            : new GaussianColumns(pool.Features, quality, Bandwidth, picks.Room).Next;
-        Greedily(quality.square(), column, picks, run);
+        using DppColumns columns = Kernel == DppKernel.Cosine
+            ? new LinearColumns(FeatureBlocks.Normalised(pool.Features).to_type(ScalarType.Float64) * quality.unsqueeze(1))
+            : new GaussianColumns(pool.Features, quality, Bandwidth, picks.Room);
+        Greedily(quality.square(), columns, picks, run);
         if (picks.Full)
         {
             return;
@@ -112,7 +112,7 @@ public sealed record Dpp : SelectionStrategy
     }
 
     /// <summary>d^2 loses the square of each new column of the Cholesky factor.</summary>
-    private static void Greedily(Tensor squares, Func<int, double, Tensor> column, Picks picks, SelectionRun run)
+    private static void Greedily(Tensor squares, DppColumns columns, Picks picks, SelectionRun run)
     {
         var (total, smallest) = (picks.Room, Vanished * squares.max().item<double>());
         while (!picks.Full)
@@ -129,7 +129,7 @@ public sealed record Dpp : SelectionStrategy
             {
                 picks.Add((int)best, square);
                 run.Report(picks.Count, Math.Max(total, picks.Count));
-                squares.sub_(column((int)best, Math.Sqrt(square)).square());
+                squares.sub_(columns.Next((int)best, Math.Sqrt(square)).square());
             }
 
             squares.select(0, best).fill_(double.NegativeInfinity);

@@ -3,16 +3,27 @@ using static TorchSharp.torch;
 
 namespace Influence.Selection;
 
+/// <summary>Columns of the incremental Cholesky factor of L, one for each pick.</summary>
+internal abstract class DppColumns : IDisposable
+{
+    /// <summary><c>[N]</c>, float64.</summary>
+    /// <param name="position">The pick.</param>
+    /// <param name="root">d, the factor's entry on the diagonal.</param>
+    public abstract Tensor Next(int position, double root);
+
+    public abstract void Dispose();
+}
+
 /// <summary>
 /// Columns of the incremental Cholesky factor of L = B B^T: projections of all rows of B on the part of the picked row that is
 /// orthogonal to the rows picked before. Nothing grows with N but B.
 /// </summary>
 /// <param name="rows">B, <c>[N, d]</c>, float64.</param>
-internal sealed class LinearColumns(Tensor rows)
+internal sealed class LinearColumns(Tensor rows) : DppColumns
 {
     private Tensor? _basis;
 
-    public Tensor Next(int position, double root)
+    public override Tensor Next(int position, double root)
     {
         using var scope = NewDisposeScope();
         var row = rows.narrow(0, position, 1);                                          // [1, d]
@@ -24,14 +35,17 @@ internal sealed class LinearColumns(Tensor rows)
         }
 
         var direction = rest / rest.norm();                                             // [1, d]
-        var grown = _basis is null ? direction : cat([_basis, direction]);              // [t, d]
-        _basis = grown.MoveToOuterDisposeScope().MoveToOuterDisposeScope();
+        var grown = _basis is null ? direction.clone() : cat([_basis, direction]);      // [t, d]
+        _basis?.Dispose();
+        _basis = grown.DetachFromDisposeScope();
         return rows.mv(direction.squeeze(0)).MoveToOuterDisposeScope();                 // [N]
     }
+
+    public override void Dispose() => _basis?.Dispose();
 }
 
 /// <summary>Columns of the incremental Cholesky factor of a Gaussian kernel, all of which are kept.</summary>
-internal sealed class GaussianColumns
+internal sealed class GaussianColumns : DppColumns
 {
     private const int PointsForBandwidth = 1000;
 
@@ -43,13 +57,14 @@ internal sealed class GaussianColumns
 
     public GaussianColumns(Tensor features, Tensor quality, double? bandwidth, int most)
     {
-        _points = features.to_type(ScalarType.Float64);                                 // [N, d]
+        using var scope = NewDisposeScope();
+        _points = (features.dtype == ScalarType.Float64 ? features.alias() : features.to_type(ScalarType.Float64)).DetachFromDisposeScope();      // [N, d]
         _quality = quality;                                                             // [N]
         _bandwidth = bandwidth ?? MedianDistance();
-        _columns = empty([most, features.shape[0]], ScalarType.Float64, features.device);       // [k, N]
+        _columns = empty([most, features.shape[0]], ScalarType.Float64, features.device).DetachFromDisposeScope();       // [k, N]
     }
 
-    public Tensor Next(int position, double root)
+    public override Tensor Next(int position, double root)
     {
         using var scope = NewDisposeScope();
         var distances = (_points - _points[position]).square().sum([1L]);               // [N]
@@ -58,6 +73,12 @@ internal sealed class GaussianColumns
         var column = (kernel - before.t().mv(before.select(1, position).contiguous())) / root;
         _columns.select(0, _count++).copy_(column);
         return column.MoveToOuterDisposeScope();
+    }
+
+    public override void Dispose()
+    {
+        _points.Dispose();
+        _columns.Dispose();
     }
 
     private double MedianDistance()

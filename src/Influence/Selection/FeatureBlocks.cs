@@ -37,11 +37,33 @@ internal static class FeatureBlocks
     public static Tensor Normalised(Tensor features)
     {
         using var scope = NewDisposeScope();
-        // The largest entry first: squares of tiny or huge numbers would leave the range of float32.
-        var scale = features.abs().amax([1L], keepdim: true);                           // [n, 1]
-        var scaled = features / scale.masked_fill(scale.eq(0), 1);                      // [n, d]
-        var norms = scaled.square().sum([1L], keepdim: true).sqrt();                    // [n, 1]
-        return (scaled / norms.masked_fill(norms.eq(0), 1)).MoveToOuterDisposeScope();
+        var normalised = zeros_like(features);                                          // [n, d]
+        foreach (var (start, length) in Of(features.shape[0], features.shape[1]))
+        {
+            using var step = NewDisposeScope();
+            var block = features.narrow(0, start, length);                              // [b, d]
+            // The largest entry first: squares of tiny or huge numbers would leave the range of float32.
+            var scale = block.abs().amax([1L], keepdim: true);                          // [b, 1]
+            var scaled = block / scale.masked_fill(scale.eq(0), 1);                     // [b, d]
+            var norms = scaled.square().sum([1L], keepdim: true).sqrt();                // [b, 1]
+            normalised.narrow(0, start, length).copy_(scaled.div_(norms.masked_fill(norms.eq(0), 1)));
+        }
+
+        return normalised.MoveToOuterDisposeScope();
+    }
+
+    /// <summary>The squared length of each row, <c>[n]</c>.</summary>
+    public static Tensor SquaredNorms(Tensor features, ScalarType? dtype = null)
+    {
+        using var scope = NewDisposeScope();
+        var squares = new List<Tensor>();
+        foreach (var (start, length) in Of(features.shape[0], features.shape[1]))
+        {
+            using var step = NewDisposeScope();
+            squares.Add(features.narrow(0, start, length).square().sum([1L], type: dtype).MoveToOuterDisposeScope());       // [b]
+        }
+
+        return cat(squares).MoveToOuterDisposeScope();
     }
 
     /// <summary>One float64 number a row, in managed memory.</summary>

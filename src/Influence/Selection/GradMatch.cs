@@ -1,3 +1,4 @@
+using System.Globalization;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -38,6 +39,11 @@ public sealed record GradMatch : SelectionStrategy
     /// <exception cref="InfluenceException">Negative or not finite.</exception>
     public double Tolerance { get; init => field = Settings.NotNegative(value, nameof(Tolerance)); } = 1e-4;
 
+    /// <summary>The settings.</summary>
+    /// <returns>The settings in words.</returns>
+    public override string ToString() => string.Create(
+        CultureInfo.InvariantCulture, $"GradMatch {{ Seed = {Seed}, Target = {(Target is null ? "sum of the features" : $"{Target.Count} numbers")}, Ridge = {Ridge}, Tolerance = {Tolerance} }}");
+
     /// <inheritdoc/>
     protected override bool MayPickFewer => true;
 
@@ -68,7 +74,7 @@ public sealed record GradMatch : SelectionStrategy
         var target = Target is { } given ? tensor(given.ToArray()) : features.sum([0L], type: ScalarType.Float64).cpu();       // [d]
         var (size, total) = (target.norm().item<double>(), picks.Room);
         // Below this, inner products are the rounding of those of picked gradients and their copies.
-        var longest = Math.Sqrt(features.square().sum([1L]).max().to_type(ScalarType.Float64).item<double>());
+        var longest = Math.Sqrt(FeatureBlocks.SquaredNorms(features, ScalarType.Float64).max().item<double>());
         var rounding = (features.dtype == ScalarType.Float64 ? 1e-12 : 1e-5) * longest;
         using var solver = new NonNegativeLeastSquares(target, Ridge);
         while (!picks.Full)

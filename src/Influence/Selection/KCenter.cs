@@ -46,7 +46,7 @@ public sealed record KCenter : SelectionStrategy
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
         var points = pool.Features! - pool.Features!.mean([0L], keepdim: true);         // [N, d]
-        var squares = points.square().sum([1L]);                                        // [N]
+        var squares = FeatureBlocks.SquaredNorms(points);                               // [N]
         var first = First is { } id && picks.Fits(pool.PositionOf(id)) ? pool.PositionOf(id) : Nearest(pool, squares, picks);
         var farthest = SquaredDistances(points, squares, points.narrow(0, first, 1), squares.narrow(0, first, 1)).max();
         picks.Add(first, Math.Sqrt(farthest.to_type(ScalarType.Float64).item<double>()));

@@ -90,10 +90,13 @@ public sealed record KMeans(int Clusters)
             throw new InfluenceException($"k-means takes points [N, d] of float32 or float64; found [{string.Join(", ", features.shape)}] of {features.dtype}.");
         }
 
-        using var scope = NewDisposeScope();
-        if (!features.isfinite().all().item<bool>())
+        foreach (var (start, length) in FeatureBlocks.Of(features.shape[0], features.shape[1]))
         {
-            throw new InfluenceException("k-means takes finite points; found NaN or infinity. Leave these points out.");
+            using var scope = NewDisposeScope();
+            if (!features.narrow(0, start, length).isfinite().all().item<bool>())
+            {
+                throw new InfluenceException("k-means takes finite points; found NaN or infinity. Leave these points out.");
+            }
         }
     }
 }
