@@ -37,8 +37,11 @@ public sealed record RelevantAndDiverse : SelectionStrategy
     public double Beta { get; init => field = Settings.NotNegative(value, nameof(Beta)); } = 1;
 
     /// <summary>How several queries' scores become one.</summary>
-    /// <value><see cref="ScoreAggregation.Mean"/>.</value>
-    public ScoreAggregation Aggregation { get; init; }
+    /// <value>
+    /// Null: <see cref="ScoreAggregation.MaxOverTasks"/> where the pool has tasks, so that a candidate that helps one of them much is
+    /// not lost in the mean; else <see cref="ScoreAggregation.Mean"/>.
+    /// </value>
+    public ScoreAggregation? Aggregation { get; init; }
 
     /// <summary>Up to so many candidates each is compared with each; 100,000 is possible and takes many minutes.</summary>
     /// <value>10,000.</value>
@@ -66,7 +69,7 @@ public sealed record RelevantAndDiverse : SelectionStrategy
         // The similarity is (1 + cos) / 2: half of what the objective speaks of.
         var covered = points.mv(points.mean([0L])).add(1).mul(0.5).to_type(ScalarType.Float32).cpu().data<float>().ToArray();
         var objective = new CoverageObjective(
-            similarities, 2 * Beta * picks.Room / pool.Count, ScaledRelevance.Of(pool, Aggregation, RelevanceScale.Rank), covered);
+            similarities, 2 * Beta * picks.Room / pool.Count, ScaledRelevance.Of(pool, Aggregation ?? (pool.Tasks is null ? ScoreAggregation.Mean : ScoreAggregation.MaxOverTasks), RelevanceScale.Rank), covered);
         if (pool.Count <= ExactUpTo)
         {
             CoverageGreedy.Exact(objective, picks, run, [.. Enumerable.Range(0, pool.Count)]);

@@ -44,6 +44,18 @@ public sealed class RelevantAndDiverseTests : SelectionStrategyContract
             new TopK().Select(pool, SelectionBudget.Count(10)).Ids, new RelevantAndDiverse { Beta = 0 }.Select(pool, SelectionBudget.Count(10)).Ids);
     }
 
+    /// <summary>With tasks the best of them counts, as in LESS: a candidate for one task is not lost in the mean over all.</summary>
+    [Fact]
+    public void WithTasksTheBestServedTaskCounts()
+    {
+        using var pool = Pool([.. Enumerable.Range(0, 60)]);
+        Assert.Equal(
+            new LessMax().Select(pool, SelectionBudget.Count(10)).Ids, new RelevantAndDiverse { Beta = 0 }.Select(pool, SelectionBudget.Count(10)).Ids);
+        Assert.NotEqual(
+            new LessMax().Select(pool, SelectionBudget.Count(10)).Ids,
+            new RelevantAndDiverse { Beta = 0, Aggregation = ScoreAggregation.Mean }.Select(pool, SelectionBudget.Count(10)).Ids);
+    }
+
     /// <summary>Neither the scores' scale nor their shape counts, only their order.</summary>
     [Fact]
     public void BetaMeansTheSameForAllScores()
