@@ -13,6 +13,7 @@ trap 'exit 143' TERM
 readonly choice=artifacts/TorchSharpSource.props
 readonly datasets=(dataset-fashion-mnist)
 readonly texts=(bible-kjv bible-kjv-text fortunes-es fortunes-it fortunes-ru libjs-jquery)
+readonly more_texts=(fortunes fortunes-de manpages manpages-de)
 source_of_torchsharp=
 
 usage() {
@@ -22,6 +23,8 @@ usage() {
   demo [arguments]    find mislabelled images in Fashion-MNIST (samples/MislabelledImages)
   demo language [arguments]
                       explain a language model's passages by its training data (samples/LanguageModelAttribution)
+  demo mixture [arguments]
+                      find the mixture of domains that helps two targets most (samples/DataMixture)
   demo select [arguments]
                       pick a tenth of a pool by each selection strategy and train on it (samples/SelectBestTenth)
   test                build everything and run every test
@@ -222,6 +225,9 @@ command_demo() {
     if [ "${1:-}" = select ]; then
         set_up "${datasets[@]}" "${texts[@]}"
         run_app samples/SelectBestTenth "${@:2}"
+    elif [ "${1:-}" = mixture ]; then
+        set_up "${texts[@]}" "${more_texts[@]}"
+        run_app samples/DataMixture "${@:2}"
     fi
     set_up "${datasets[@]}"
     run_app samples/MislabelledImages "$@"

@@ -4,7 +4,8 @@ using static TorchSharp.torch;
 namespace Samples.Language;
 
 /// <summary>
-/// A decoder over bytes: token and position embeddings, blocks of attention and MLP, a last norm and a linear head.
+/// A decoder over bytes: embeddings of the byte, of the one before it and of the position, blocks of attention and MLP, a last
+/// norm and a linear head. The byte before spares a small model the long while until attention has learnt to look there.
 /// </summary>
 internal sealed class ByteDecoder : nn.Module<Tensor, Tensor>
 {
@@ -12,6 +13,7 @@ internal sealed class ByteDecoder : nn.Module<Tensor, Tensor>
     private const int Heads = 4;
 
     private readonly nn.Module<Tensor, Tensor> tokens;
+    private readonly nn.Module<Tensor, Tensor> previous;
     private readonly nn.Module<Tensor, Tensor> positions;
     private readonly TorchSharp.Modules.ModuleList<nn.Module<Tensor, Tensor>> blocks;
     private readonly nn.Module<Tensor, Tensor> norm;
@@ -21,6 +23,7 @@ internal sealed class ByteDecoder : nn.Module<Tensor, Tensor>
         : base(nameof(ByteDecoder))
     {
         tokens = nn.Embedding(Vocabulary, width);
+        previous = nn.Embedding(Vocabulary, width);
         positions = nn.Embedding(PassageTensors.Positions, width);
         blocks = nn.ModuleList<nn.Module<Tensor, Tensor>>([.. Enumerable.Range(0, layers).Select(_ => new DecoderBlock(width, Heads))]);
         norm = nn.LayerNorm(width);
@@ -48,7 +51,8 @@ internal sealed class ByteDecoder : nn.Module<Tensor, Tensor>
     public override Tensor forward(Tensor input)
     {
         var place = arange(0, input.shape[1], 1, ScalarType.Int64, input.device);       // [T]
-        var x = tokens.call(input) + positions.call(place);                             // [B, T, D]
+        var before = cat([zeros_like(input.narrow(1, 0, 1)), input.narrow(1, 0, input.shape[1] - 1)], 1);       // [B, T]
+        var x = tokens.call(input) + previous.call(before) + positions.call(place);     // [B, T, D]
         foreach (var block in blocks)
         {
             x = block.call(x);

@@ -65,7 +65,8 @@ internal sealed record Passage(int Domain, byte[] Bytes)
         return new Passage(domain, Encoding.UTF8.GetBytes(normalized)[..length]);
     }
 
-    private static string Normalize(string text)
+    /// <summary>A text with every run of blanks made one (line ends stay), composed.</summary>
+    public static string Normalize(string text)
     {
         var lines = text.Normalize(NormalizationForm.FormC).ReplaceLineEndings("\n").Split('\n');
         return string.Join('\n', lines.Select(line => string.Join(' ', line.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries))));

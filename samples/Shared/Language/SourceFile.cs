@@ -1,3 +1,4 @@
+using System.IO.Compression;
 using System.Text;
 
 namespace Samples.Language;
@@ -30,17 +31,27 @@ internal static class SourceFile
         return blocks;
     }
 
-    private static string[] ReadLines(string path, string? package)
+    /// <summary>The lines of a file; one whose name ends in .gz is unpacked.</summary>
+    /// <exception cref="SampleException">The file is not there, or is not UTF-8.</exception>
+    public static IReadOnlyList<string> ReadLines(string path, string? package)
     {
         try
         {
-            return File.ReadAllLines(path, Utf8);
+            if (!path.EndsWith(".gz", StringComparison.Ordinal))
+            {
+                return File.ReadAllLines(path, Utf8);
+            }
+
+            using var unpacked = new GZipStream(File.OpenRead(path), CompressionMode.Decompress);
+            using var reader = new StreamReader(unpacked, Utf8);
+            return reader.ReadToEnd().Split('\n');
         }
         catch (Exception exception) when (package is not null && exception is FileNotFoundException or DirectoryNotFoundException)
         {
             throw Missing(path, package!);
         }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException or DecoderFallbackException)
+        catch (Exception exception) when (
+            exception is IOException or UnauthorizedAccessException or DecoderFallbackException or InvalidDataException)
         {
             throw new SampleException($"{path} cannot be read as UTF-8 text: {exception.Message}");
         }
