@@ -218,19 +218,24 @@ command_test() {
 }
 
 command_demo() {
-    if [ "${1:-}" = language ]; then
-        set_up "${texts[@]}"
-        run_app samples/LanguageModelAttribution "${@:2}"
-    fi
-    if [ "${1:-}" = select ]; then
-        set_up "${datasets[@]}" "${texts[@]}"
-        run_app samples/SelectBestTenth "${@:2}"
-    elif [ "${1:-}" = mixture ]; then
-        set_up "${texts[@]}" "${more_texts[@]}"
-        run_app samples/DataMixture "${@:2}"
-    fi
-    set_up "${datasets[@]}"
-    run_app samples/MislabelledImages "$@"
+    case "${1:-}" in
+        language)
+            set_up "${texts[@]}"
+            run_app samples/LanguageModelAttribution "${@:2}"
+            ;;
+        mixture)
+            set_up "${texts[@]}" "${more_texts[@]}"
+            run_app samples/DataMixture "${@:2}"
+            ;;
+        select)
+            set_up "${datasets[@]}" "${texts[@]}"
+            run_app samples/SelectBestTenth "${@:2}"
+            ;;
+        *)
+            set_up "${datasets[@]}"
+            run_app samples/MislabelledImages "$@"
+            ;;
+    esac
 }
 
 command_bench() {
