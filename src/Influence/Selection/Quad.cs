@@ -13,13 +13,13 @@ namespace Influence.Selection;
 /// Each arm is pulled once before anything is taken. Rewards are divided by the spread of the arms' means, so that
 /// <see cref="Exploration"/> is of the order of 1 whatever the scores' unit (the published code gives alpha in that unit).
 /// Neighbours within <see cref="NeighbourDistance"/> share a reward with the weight 1 - d / distance. Exhausted clusters leave.
-/// Measured members at or below the threshold are passed over, as the published code does not; they, and clusters that were
-/// not accepted, only fill a budget that is not met otherwise, and a note says how many. Notes say the share of the pool that
-/// was measured.
+/// Measured members at or below the threshold are passed over, as the published code does not. What is missing after the last
+/// round goes to the highest worth, a measured member's score or else its cluster's mean, and a note says how many. Notes say the
+/// share of the pool that was measured.
 /// </para>
 /// <para>
 /// A pick's utility is its score where it was measured, and its cluster's mean reward otherwise. Cost: k-means, then clusters
-/// x probes measured at the start and arms x probes a round. It can do no better than clusters tell good from bad: where good
+/// x probes measured at the start and arms x probes a round, until <see cref="MaximumMeasured"/> of the pool is. It can do no better than clusters tell good from bad: where good
 /// and bad data lie in the same cluster (mislabelled examples, for instance, by features that know no label), the unmeasured
 /// ones are taken alike. Zhang et al., Harnessing diversity for important data selection in pretraining LLMs, ICLR 2025.
 /// </para>
@@ -58,6 +58,15 @@ public sealed record Quad : SelectionStrategy
     /// <exception cref="InfluenceException">Less than 1.</exception>
     public int Probes { get; init => field = AtLeast(1, value, nameof(Probes))!.Value; } = 10;
 
+    /// <summary>The share of the pool that may be measured; each cluster's first probes are, whatever it says.</summary>
+    /// <value>A quarter.</value>
+    /// <exception cref="InfluenceException">Not above 0, or above 1.</exception>
+    public double MaximumMeasured
+    {
+        get;
+        init => field = value is > 0 and <= 1 ? value : throw new InfluenceException($"MaximumMeasured is a share of the pool above 0 and at most 1; found {Number(value)}.");
+    } = 0.25;
+
     /// <summary>Members taken at an accepted pull; null: a sixteenth of the budget, shared by a round's arms, but at least <see cref="Probes"/>.</summary>
     /// <value>null.</value>
     /// <exception cref="InfluenceException">Less than 1.</exception>
@@ -90,7 +99,7 @@ public sealed record Quad : SelectionStrategy
     /// <returns>The settings in words.</returns>
     public override string ToString() => string.Create(
         CultureInfo.InvariantCulture,
-        $"Quad {{ Seed = {Seed}, Clusters = {Clusters}, Exploration = {Exploration}, ArmsPerRound = {ArmsPerRound}, Probes = {Probes}, TakePerPull = {TakePerPull}, Threshold = {Threshold}, NeighbourDistance = {NeighbourDistance}, MaximumRounds = {MaximumRounds} }}");
+        $"Quad {{ Seed = {Seed}, Clusters = {Clusters}, Exploration = {Exploration}, ArmsPerRound = {ArmsPerRound}, Probes = {Probes}, MaximumMeasured = {MaximumMeasured}, TakePerPull = {TakePerPull}, Threshold = {Threshold}, NeighbourDistance = {NeighbourDistance}, MaximumRounds = {MaximumRounds} }}");
 
     /// <inheritdoc/>
     protected override IEnumerable<string> Problems(SelectionPool pool, SelectionBudget budget)
@@ -122,7 +131,7 @@ public sealed record Quad : SelectionStrategy
         }
 
         var round = 0;
-        for (; round < MaximumRounds && !picks.Full && !bandit.Empty; round++)
+        for (; round < MaximumRounds && !picks.Full && !bandit.Empty && measured + (perRound * Probes) <= MaximumMeasured * pool.Count; round++)
         {
             Pull(bandit.Top(perRound), picks);
             run.Report(arms.Length + round + 1, arms.Length + MaximumRounds);
@@ -133,7 +142,7 @@ public sealed record Quad : SelectionStrategy
         run.Note(string.Create(CultureInfo.InvariantCulture, $"{measured} of {pool.Count} candidates were measured ({(double)measured / pool.Count:P1}), in {arms.Length} clusters and {round} rounds."));
         if (picks.Count > accepted)
         {
-            run.Note($"{picks.Count - accepted} picks come from pulls that were not accepted: the clusters' means, then the measured members, decided.");
+            run.Note($"{picks.Count - accepted} picks were made after the last round: by their score where it was measured, else by their cluster's mean.");
         }
 
         void Pull(int[] pulled, Picks? taking)
@@ -177,16 +186,17 @@ public sealed record Quad : SelectionStrategy
 
     private static void Fill(QuadArm[] arms, UpperConfidenceBandit bandit, Picks picks)
     {
-        foreach (var arm in Enumerable.Range(0, arms.Length).OrderByDescending(bandit.Mean).ThenBy(arm => arm))
+        // Within a cluster the order of the sort is that of the draw: unmeasured members are worth the same.
+        foreach (var (position, worth) in arms.SelectMany((arm, i) => arm.Rest(bandit.Mean(i))).OrderByDescending(member => member.Worth))
         {
-            arms[arm].Take(picks, int.MaxValue, bandit.Mean(arm));
-        }
+            if (picks.Full)
+            {
+                return;
+            }
 
-        foreach (var (position, score) in arms.SelectMany(arm => arm.Poor).OrderByDescending(p => p.Score).ThenBy(p => p.Position))
-        {
             if (picks.Fits(position))
             {
-                picks.Add(position, score);
+                picks.Add(position, worth);
             }
         }
     }

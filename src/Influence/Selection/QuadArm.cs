@@ -10,8 +10,14 @@ internal sealed class QuadArm(IReadOnlyList<int> members)
     /// <summary>Whether no member is left that could be probed or taken.</summary>
     public bool Exhausted => _next == members.Count && _good.Count == 0;
 
-    /// <summary>Measured members that were not above the threshold.</summary>
-    public IReadOnlyList<(int Position, double Score)> Poor => _poor;
+    /// <summary>What was not taken, with its worth: its score where it was measured.</summary>
+    /// <param name="mean">What an unmeasured one is worth.</param>
+    public IEnumerable<(int Position, double Worth)> Rest(double mean) =>
+    [
+        .. _good.UnorderedItems.OrderBy(item => item.Priority).Select(item => (item.Element, -item.Priority.Item1)),
+        .. members.Skip(_next).Select(position => (position, mean)),
+        .. _poor,
+    ];
 
     /// <summary>Up to so many members that were neither measured nor taken.</summary>
     public IReadOnlyList<int> Probe(int count)

@@ -67,7 +67,7 @@ public sealed record SslPrototypes : SelectionStrategy
     /// <summary>Groups that have fewer than their part give all; what they lack is left to the rest of the budget.</summary>
     private void Deal(SelectionPool pool, Picks picks, int[] order, double[] worth)
     {
-        var groups = pool.Ids.Select(id => pool.Groups!.GroupsOf[id][0]).ToArray();
+        var groups = pool.Ids.Select(id => pool.Groups!.GroupsOf[id].Min(StringComparer.Ordinal)!).ToArray();
         var part = (long)Math.Floor(Balance * picks.Left / groups.Distinct().Count());
         var left = groups.Distinct().ToDictionary(group => group, _ => part);
         foreach (var position in order)

@@ -84,7 +84,7 @@ public sealed class QuadTests : SelectionStrategyContract
         var selected = new Quad { Oracle = some => [.. some.Select(id => id < 20 ? -1.0 : -2)], Probes = 3, MaximumRounds = 2 }
             .Select(pool, SelectionBudget.Count(10));
         Assert.All(selected.Ids, id => Assert.InRange(id, 0, 19));
-        Assert.Contains(selected.Notes, note => note.StartsWith("10 picks come from pulls that were not accepted", StringComparison.Ordinal));
+        Assert.Contains(selected.Notes, note => note.StartsWith("10 picks were made after the last round", StringComparison.Ordinal));
     }
 
     [Fact]
@@ -95,6 +95,28 @@ public sealed class QuadTests : SelectionStrategyContract
         var selected = new Quad { Oracle = some => [.. some.Select(id => id % 3 == 0 ? -1.0 : 5)], Probes = 30 }.Select(pool, SelectionBudget.Count(25));
         Assert.All(selected.Ids.Take(20), id => Assert.NotEqual(0, id % 3));
         Assert.All(selected.Ids.Skip(20), id => Assert.Equal(0, id % 3));
+    }
+
+    /// <summary>Where good and bad lie in every cluster alike, no pull is accepted for long: measuring ends all the same, and what was found good is taken first.</summary>
+    [Fact]
+    public void MeasuringEndsAndWhatWasFoundGoodIsTakenFirst()
+    {
+        const int n = 4000;
+        var asked = new List<long>();
+        long[] ids = [.. Enumerable.Range(0, n)];
+        using var pool = new SelectionPool(ids) { Groups = ExampleGroups.Of(ids, id => $"{id % 40}") };
+        var selected = new Quad { Oracle = Scores }.Select(pool, SelectionBudget.Count(300));
+        Assert.InRange(asked.Count, 1, n / 4);
+        var found = asked.Count(Good);
+        Assert.Equal(Math.Min(300, found), selected.Ids.Count(id => asked.Contains(id) && Good(id)));
+
+        double[] Scores(IReadOnlyList<long> some)
+        {
+            asked.AddRange(some);
+            return [.. some.Select(id => Good(id) ? 1.0 : -1)];
+        }
+
+        static bool Good(long id) => (id * 2654435761 % 1000) < 250;
     }
 
     [Fact]
