@@ -46,6 +46,18 @@ public sealed class Clustering : IDisposable
     /// <summary>The sum of squared distances over all points.</summary>
     public double Inertia => SquaredDistances.Sum();
 
+    /// <summary>The clusters as groups, named "cluster 0", "cluster 1", ...: for group influence, mixtures over clusters (CLIMB) and quotas.</summary>
+    /// <param name="ids">The points' ids, in the order of the features.</param>
+    /// <returns>One group a cluster.</returns>
+    /// <exception cref="InfluenceException">Not one id for each point.</exception>
+    public ExampleGroups ToGroups(IReadOnlyList<long> ids)
+    {
+        ArgumentNullException.ThrowIfNull(ids);
+        return ids.Count == Assignment.Count
+            ? ExampleGroups.FromMembers([.. Members.Select((members, c) => ($"cluster {c}", members.Select(i => ids[i])))])
+            : throw new InfluenceException($"One id for each of the {Assignment.Count} points is expected; found {ids.Count}.");
+    }
+
     /// <summary>Frees the centroids.</summary>
     public void Dispose() => Centroids.Dispose();
 

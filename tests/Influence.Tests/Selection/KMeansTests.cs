@@ -76,6 +76,17 @@ public sealed class KMeansTests
 
     /// <summary>Far from the origin float32 has few digits left; the clusters are found all the same.</summary>
     [Fact]
+    public void ClustersBecomeGroupsByTheIdsOfTheirPoints()
+    {
+        using var features = torch.tensor(new double[,] { { 0, 0 }, { 9, 9 }, { 0, 1 }, { 9, 8 } });
+        using var clusters = new KMeans(2).Fit(features);
+        var groups = clusters.ToGroups([40, 30, 20, 10]);
+        Assert.Equal(["cluster 0", "cluster 1"], groups.Names);
+        Assert.Equal([[10, 30], [20, 40]], groups.Names.Select(name => groups[name].Order().ToArray()).OrderBy(ids => ids[0]));
+        Assert.Contains("4 points", Assert.Throws<InfluenceException>(() => clusters.ToGroups([1, 2])).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void AnOffsetChangesNothing()
     {
         using var scope = NewDisposeScope();
