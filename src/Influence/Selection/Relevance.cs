@@ -27,7 +27,7 @@ internal static class Relevance
     {
         using var scope = NewDisposeScope();
         var scores = pool.Scores!;                                                      // [Q, N]
-        var one = scores.shape[0] == 1 ? scores[0] : aggregation switch
+        var one = scores.shape[0] == 1 && aggregation != ScoreAggregation.MeanRank ? scores[0] : aggregation switch
         {
             ScoreAggregation.Mean => scores.mean([0], type: ScalarType.Float64),
             ScoreAggregation.Max => scores.amax([0L]),

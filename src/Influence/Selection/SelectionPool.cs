@@ -20,6 +20,7 @@ public sealed class SelectionPool : IDisposable
     private readonly long[] _ids;
     private readonly int[]? _order;
     private readonly Lazy<Dictionary<long, int>> _positions;
+    private Tensor? _features;
 
     /// <summary>Candidates of which nothing is known but what the other properties say.</summary>
     /// <param name="ids">The candidates' ids, in the order of the features and lengths that are given with them.</param>
@@ -52,7 +53,7 @@ public sealed class SelectionPool : IDisposable
     /// <param name="scores">Finite scores.</param>
     /// <exception cref="InfluenceException">Scores that are not finite; message and exception name the candidates.</exception>
     public SelectionPool(InfluenceScores scores) : this((scores ?? throw new ArgumentNullException(nameof(scores))).TrainIds) =>
-        (Scores, QueryIds) = (Arranged(scores.Values, 1, scores.TrainIds), scores.QueryIds);
+        (Scores, QueryIds) = (Arranged(scores.Values, 1, _order, scores.TrainIds, "scores"), scores.QueryIds);
 
     /// <summary>The candidates that were scored, with one score each; the one query has the id -1.</summary>
     /// <param name="scores">Finite scores; the higher the better.</param>
@@ -60,17 +61,17 @@ public sealed class SelectionPool : IDisposable
     public SelectionPool(ExampleScores scores) : this((scores ?? throw new ArgumentNullException(nameof(scores))).Ids)
     {
         using var scope = NewDisposeScope();
-        (Scores, QueryIds) = (Arranged(tensor(scores.Values.ToArray()).unsqueeze(0), 1, scores.Ids), [-1]);
+        (Scores, QueryIds) = (Arranged(tensor(scores.Values.ToArray()).unsqueeze(0), 1, _order, scores.Ids, "scores"), [-1]);
     }
 
     /// <summary>Candidates with several scores each, one row a metric, for strategies that put metrics together. The rows' ids are 0, 1, ...</summary>
     /// <param name="metrics">At least one; all of the same candidates, in any order.</param>
     /// <exception cref="InfluenceException">No metric, candidates that some metric lacks, or scores that are not finite.</exception>
-    public SelectionPool(IReadOnlyList<ExampleScores> metrics) : this(First(metrics).Ids)
+    public SelectionPool(IReadOnlyList<ExampleScores> metrics) : this(MetricRows.First(metrics).Ids)
     {
         using var scope = NewDisposeScope();
-        var rows = metrics.Select(metric => tensor(InStep(metric, metrics[0].Ids))).ToArray();
-        (Scores, QueryIds) = (Arranged(stack(rows), 1, metrics[0].Ids), [.. metrics.Select((_, i) => (long)i)]);
+        var rows = metrics.Select(metric => tensor(MetricRows.InStep(metric, metrics[0].Ids))).ToArray();
+        (Scores, QueryIds) = (Arranged(stack(rows), 1, _order, metrics[0].Ids, "scores"), [.. metrics.Select((_, i) => (long)i)]);
     }
 
     private SelectionPool(SelectionPool whole, int[] positions) : this([.. positions.Select(p => whole._ids[p])])
@@ -97,20 +98,19 @@ public sealed class SelectionPool : IDisposable
     public IReadOnlyList<long> QueryIds { get; } = [];
 
     /// <summary><c>[N, d]</c>, by position: what candidates are compared by. Null where unknown.</summary>
-    /// <value>Set in the order of the constructor's ids.</value>
+    /// <value>Set in the order of the constructor's ids; for another order, or to have ids checked, see <see cref="WithFeatures"/>.</value>
     /// <exception cref="InfluenceException">Another shape or dtype, or numbers that are not finite.</exception>
     public Tensor? Features
     {
-        get;
-        init
+        get => _features;
+        init => OrDispose(() =>
         {
             if (value is not null)
             {
-                CheckFeatures(value);
-                using var scope = NewDisposeScope();
-                field = Arranged(value, 0, null);
+                FeatureRows.Check(value, Count);
+                _features = Arranged(value, 0, _order, Given(), "features");
             }
-        }
+        });
     }
 
     /// <summary>Each candidate's length in tokens, by position. Null where unknown.</summary>
@@ -121,16 +121,18 @@ public sealed class SelectionPool : IDisposable
         get;
         init
         {
-            if (value is not null && value.Count != Count)
+            OrDispose(() =>
             {
-                throw new InfluenceException($"One length for each of the {Count} candidates is expected; found {value.Count}.");
-            }
+                if (value is not null && value.Count != Count)
+                {
+                    throw new InfluenceException($"One length for each of the {Count} candidates is expected; found {value.Count}.");
+                }
 
-            if (value is not null && value.Any(length => length < 1))
-            {
-                throw new InfluenceException($"Lengths are at least 1 token; found {value.Min()}.");
-            }
-
+                if (value is not null && value.Any(length => length < 1))
+                {
+                    throw new InfluenceException($"Lengths are at least 1 token; found {value.Min()}.");
+                }
+            });
             field = value is null ? null : _order is null ? [.. value] : [.. _order.Select(i => value[i])];
         }
     }
@@ -146,14 +148,43 @@ public sealed class SelectionPool : IDisposable
         get;
         init
         {
-            if (value is not null && QueryIds.Where(id => !value.GroupsOf.ContainsKey(id)).ToList() is { Count: > 0 } without)
+            OrDispose(() =>
             {
-                throw new InfluenceException(
-                    $"These queries are in no task: {InfluenceException.List(without)}. Tasks are groups of query ids: ExampleGroups.Of(scores.QueryIds, tasks).");
-            }
-
+                if (value is not null && QueryIds.Where(id => !value.GroupsOf.ContainsKey(id)).ToList() is { Count: > 0 } without)
+                {
+                    throw new InfluenceException(
+                        $"These queries are in no task: {InfluenceException.List(without)}. Tasks are groups of query ids: ExampleGroups.Of(scores.QueryIds, tasks).");
+                }
+            });
             field = value;
         }
+    }
+
+    /// <summary>Gives the pool its features by id, from a table whose rows are in some other order than the scores.</summary>
+    /// <remarks><code>using var pool = new SelectionPool(scores) { Lengths = tokens }.WithFeatures(ids, embeddings);</code></remarks>
+    /// <param name="ids">The ids of the rows: every candidate's once, and no others.</param>
+    /// <param name="features"><c>[N, d]</c>; they stay the caller's.</param>
+    /// <returns>This pool. As where a property is refused, an exception disposes it.</returns>
+    /// <exception cref="InfluenceException">
+    /// Ids that repeat, candidates without features, features of no candidate (message and exception name them), another shape or dtype,
+    /// numbers that are not finite, or a pool that has features.
+    /// </exception>
+    public SelectionPool WithFeatures(IReadOnlyList<long> ids, Tensor features)
+    {
+        OrDispose(() =>
+        {
+            ArgumentNullException.ThrowIfNull(ids);
+            ArgumentNullException.ThrowIfNull(features);
+            if (_features is not null)
+            {
+                throw new InfluenceException("The pool has features: write either Features or WithFeatures, once.");
+            }
+
+            var order = FeatureRows.Order(_ids, ids);
+            FeatureRows.Check(features, Count);
+            _features = Arranged(features, 0, order, ids, "features");
+        });
+        return this;
     }
 
     /// <summary>The position of a candidate.</summary>
@@ -179,46 +210,6 @@ public sealed class SelectionPool : IDisposable
         Features?.Dispose();
     }
 
-    private static ExampleScores First(IReadOnlyList<ExampleScores> metrics)
-    {
-        ArgumentNullException.ThrowIfNull(metrics);
-        if (metrics.Count == 0)
-        {
-            throw new InfluenceException("There is no metric: at least one is needed.");
-        }
-
-        // Symmetric: what the first lacks is as wrong as what only the first has.
-        var all = metrics[0].Ids.ToHashSet();
-        var some = new HashSet<long>(all);
-        foreach (var metric in metrics.Skip(1))
-        {
-            all.IntersectWith(metric.Ids);
-            some.UnionWith(metric.Ids);
-        }
-
-        some.ExceptWith(all);
-        if (some.Count > 0)
-        {
-            throw new InfluenceException($"Every metric scores the same candidates; these are not in all of the {metrics.Count} metrics: {InfluenceException.List([.. some.Order()])}.")
-            {
-                ExampleIds = [.. some.Order()],
-            };
-        }
-
-        return metrics[0];
-    }
-
-    private static double[] InStep(ExampleScores metric, IReadOnlyList<long> ids)
-    {
-        if (metric.Ids.SequenceEqual(ids))
-        {
-            return [.. metric.Values];
-        }
-
-        var places = metric.Ids.Select((id, i) => (id, i)).ToDictionary(pair => pair.id, pair => pair.i);
-        return [.. ids.Select(id => metric[places[id]])];
-    }
-
     private static bool IsAscending(long[] ids)
     {
         for (var i = 1; i < ids.Length; i++)
@@ -232,24 +223,36 @@ public sealed class SelectionPool : IDisposable
         return true;
     }
 
-    /// <summary>In the order of the positions, held by the pool; <paramref name="scored"/> names the columns of scores, for the message.</summary>
-    private Tensor Arranged(Tensor values, int axis, IReadOnlyList<long>? scored)
+    /// <summary>In the order of the positions, held by the pool; <paramref name="given"/> has the ids of what was given, for the message.</summary>
+    private static Tensor Arranged(Tensor values, int axis, int[]? order, IReadOnlyList<long> given, string what)
     {
         using var scope = NewDisposeScope();
         var bad = values.isfinite().all(1 - axis).logical_not().nonzero().flatten().cpu().data<long>().ToArray();
         if (bad.Length > 0)
         {
-            var given = scored ?? Given();
             long[] ids = [.. bad.Select(i => given[(int)i]).Order()];
-            throw new InfluenceException(
-                $"The {(scored is null ? "features" : "scores")} of {InfluenceException.List(ids)} are not finite. Leave these candidates out, or find out why they overflow.")
+            throw new InfluenceException($"The {what} of {InfluenceException.List(ids)} are not finite. Leave these candidates out, or find out why they overflow.")
             {
                 ExampleIds = ids,
             };
         }
 
-        return (_order is null ? values.alias() : values.index_select(axis, tensor(_order.Select(i => (long)i).ToArray(), device: values.device)))
+        return (order is null ? values.alias() : values.index_select(axis, tensor(order.Select(i => (long)i).ToArray(), device: values.device)))
             .detach().DetachFromDisposeScope();
+    }
+
+    /// <summary>A pool that is refused frees what it holds: its constructor has succeeded, but no caller ever gets it to dispose.</summary>
+    private void OrDispose(Action set)
+    {
+        try
+        {
+            set();
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
     }
 
     /// <summary>The ids in the order in which they were given.</summary>
@@ -262,18 +265,5 @@ public sealed class SelectionPool : IDisposable
         }
 
         return given;
-    }
-
-    private void CheckFeatures(Tensor features)
-    {
-        if (features.dim() != 2 || features.shape[0] != Count || features.shape[1] == 0)
-        {
-            throw new InfluenceException($"Features are [candidates, d] = [{Count}, d]; found [{string.Join(", ", features.shape)}].");
-        }
-
-        if (features.dtype is not (ScalarType.Float32 or ScalarType.Float64))
-        {
-            throw new InfluenceException($"Features are float32 or float64; found {features.dtype}. Write features.to_type(ScalarType.Float32).");
-        }
     }
 }

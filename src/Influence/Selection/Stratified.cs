@@ -2,16 +2,6 @@ using System.Globalization;
 
 namespace Influence.Selection;
 
-/// <summary>What becomes of a quota that a group is too small to fill.</summary>
-public enum QuotaShortfall
-{
-    /// <summary>The other groups share it, in proportion to their quotas; a note names the group.</summary>
-    Redistribute,
-
-    /// <summary>It is an error that names the group, before anything is picked.</summary>
-    Refuse,
-}
-
 /// <summary>
 /// Any other strategy, within each group by itself: every group gets a quota of the budget. With weights v_g and sizes M_g, of
 /// a budget B group g gets
@@ -27,9 +17,11 @@ public enum QuotaShortfall
 /// inner strategy's.
 /// </para>
 /// <para>
-/// Under a budget in tokens quotas are in tokens. What a group's quota leaves, being shorter than its next example, is pooled,
-/// and the inner strategy spends it on all groups of weight above zero together. An inner strategy that stops early, such as a
-/// threshold, leaves its group's quota unused; a note says so. Cost: the inner strategy's for each group.
+/// Under a budget in tokens quotas are in tokens. What a group's quota leaves, being shorter than its next example, is offered
+/// to the groups of weight above zero, first to the one that misses most of its quota: where it lets a group take more, the inner
+/// strategy chooses anew from that whole group with a larger quota, at most <see cref="MaximumShare"/> of B. An inner strategy
+/// that stops early, such as a threshold, leaves its group's quota unused; a note says so. Cost: the inner strategy's for each
+/// group, twice at most.
 /// </para>
 /// </remarks>
 public sealed record Stratified : SelectionStrategy
@@ -75,27 +67,31 @@ public sealed record Stratified : SelectionStrategy
     {
         ArgumentNullException.ThrowIfNull(pool);
         ArgumentNullException.ThrowIfNull(budget);
-        var problems = Inner.AllProblems(pool, budget).Except(budget.Problems(pool)).Concat(NeedsGroups(pool)).Distinct().ToList();
-        if (pool.Groups is not { } groups || pool.Ids.Any(id => !groups.GroupsOf.ContainsKey(id)))
+        var unfit = budget.Problems(pool).Any();
+        List<string> problems = [.. NeedsGroups(pool)];
+        if (problems.Count == 0)
         {
-            return problems;
+            var several = pool.Ids.Where(id => pool.Groups!.GroupsOf[id].Count > 1).ToList();
+            if (several.Count > 0)
+            {
+                problems.Add($"Quotas need each candidate in one group; these are in several: {InfluenceException.List(several)}.");
+            }
+            else
+            {
+                problems.AddRange(Quotas.Problems([.. pool.Ids.Select(id => pool.Groups!.GroupsOf[id][0]).Distinct()]));
+            }
         }
 
-        var several = pool.Ids.Where(id => groups.GroupsOf[id].Count > 1).ToList();
-        if (several.Count > 0)
+        if (problems.Count > 0 || unfit)
         {
-            problems.Add($"Quotas need each candidate in one group; these are in several: {InfluenceException.List(several)}.");
-            return problems;
+            return [.. InnerProblemsAnywhere(pool, budget), .. problems];
         }
 
-        var strata = Strata(pool, budget.TokenCount is not null);
-        problems.AddRange(Quotas.Problems([.. strata.Select(stratum => stratum.Name)]));
-        if (problems.Count == 0 && !budget.Problems(pool).Any())
-        {
-            problems.AddRange(Shortfalls(strata, budget.TokenCount ?? budget.Examples(pool)!.Value));
-        }
-
-        return problems;
+        var strata = Shares(pool, budget.TokenCount ?? budget.Examples(pool)!.Value, budget.TokenCount is not null);
+        problems.AddRange(strata.Problems(WhenShort));
+        return problems.Count > 0
+            ? [.. InnerProblemsAnywhere(pool, budget), .. problems]
+            : InnerProblems(pool, strata, budget.TokenCount is not null);
     }
 
     /// <inheritdoc/>
@@ -104,130 +100,51 @@ public sealed record Stratified : SelectionStrategy
         ArgumentNullException.ThrowIfNull(pool);
         ArgumentNullException.ThrowIfNull(picks);
         ArgumentNullException.ThrowIfNull(run);
-        var strata = Strata(pool, picks.TokensLeft is not null);
-        var total = picks.TokensLeft ?? picks.Room;
-        var quotas = Shared(strata, total);
-        var merged = new List<(double Place, int Position, double Utility, double Weight)>();
-        for (var g = 0; g < strata.Count; g++)
+        var strata = Shares(pool, picks.Left, picks.TokensLeft is not null);
+        var choices = new StratumChoices(pool, strata, Inner with { Seed = unchecked(Inner.Seed + Seed) }, picks.TokensLeft is not null, run);
+        choices.Fill();
+        if (picks.TokensLeft is not null)
         {
-            var chosen = Within(pool, strata[g].Positions, quotas[g], picks, run, $"the group \"{strata[g].Name}\"");
-            merged.AddRange(chosen.Select((pick, i) => ((i + 0.5) / chosen.Count, pick.Position, pick.Utility, pick.Weight)));
-            Remark(run, strata, g, quotas[g], total, chosen.Count, picks.TokensLeft is not null);
-            run.Report(g + 1, strata.Count);
+            choices.GiveOutWhatIsLeft();
         }
 
-        foreach (var pick in merged.OrderBy(pick => pick.Place))
+        choices.AddNotes();
+        foreach (var pick in choices.Merged())
         {
             picks.Add(pick.Position, pick.Utility, pick.Weight);
         }
-
-        Spend(pool, strata, picks, run);
     }
 
-    /// <summary>What the quotas left of a budget in tokens.</summary>
-    private void Spend(SelectionPool pool, List<Stratum> strata, Picks picks, SelectionRun run)
+    private Strata Shares(SelectionPool pool, long total, bool inTokens) => new(pool, Quotas, MaximumShare, total, inTokens);
+
+    /// <summary>What the inner strategy lacks in each group, with the group's quota.</summary>
+    private List<string> InnerProblems(SelectionPool pool, Strata strata, bool inTokens)
     {
-        if (picks.TokensLeft is not { } left)
+        var (asked, found) = (0, new List<(string Problem, string Group)>());
+        foreach (var (stratum, quota) in strata.All.Zip(strata.Quotas()))
         {
-            return;
+            if (StratumChoices.Budget(pool, stratum, quota, inTokens) is { } budget)
+            {
+                using var part = pool.At(stratum.Positions);
+                found.AddRange(Inner.AllProblems(part, budget).Select(problem => (problem, $"\"{stratum.Name}\"")));
+                asked++;
+            }
         }
 
-        int[] rest = [.. strata.Where(stratum => stratum.Weight > 0).SelectMany(stratum => stratum.Positions).Where(picks.Fits)];
-        foreach (var (position, utility, weight) in Within(pool, rest, Math.Min(left, rest.Sum(p => pool.Lengths![p])), picks, run, "what the quotas left"))
+        // Scores or features are missing everywhere or nowhere: such things are said once, without the groups' names.
+        return [.. found.GroupBy(pair => pair.Problem, pair => pair.Group).Select(groups =>
         {
-            picks.Add(position, utility, weight);
-        }
-    }
-
-    private List<(int Position, double Utility, double Weight)> Within(
-        SelectionPool pool, int[] positions, long quota, Picks picks, SelectionRun run, string where)
-    {
-        var inTokens = picks.TokensLeft is not null;
-        if (positions.Length == 0 || quota < (inTokens ? positions.Min(p => pool.Lengths![p]) : 1))
-        {
-            return [];
-        }
-
-        using var part = pool.At(positions);
-        var seeded = Inner with { Seed = unchecked(Inner.Seed + Seed) };
-        SelectedExamples chosen;
-        try
-        {
-            chosen = seeded.Select(part, inTokens ? SelectionBudget.Tokens(quota) : SelectionBudget.Count(quota), null, run.CancellationToken);
-        }
-        catch (InfluenceException exception)
-        {
-            throw new InfluenceException($"In {where}: {exception.Message}", exception) { ExampleIds = exception.ExampleIds };
-        }
-
-        foreach (var note in chosen.Notes)
-        {
-            run.Note($"In {where}: {note}");
-        }
-
-        return [.. chosen.Ids.Select((id, i) => (pool.PositionOf(id), chosen.Utilities[i], chosen.Weights[i]))];
-    }
-
-    private void Remark(SelectionRun run, List<Stratum> strata, int g, long quota, long total, int chosen, bool inTokens)
-    {
-        var wanted = Wanted(strata, total)[g];
-        if (wanted > strata[g].Size)
-        {
-            run.Note($"The group \"{strata[g].Name}\" has {strata[g].Size:N0} of the {wanted:N0} {(inTokens ? "tokens" : "examples")} of its quota; the others share the rest.");
-        }
-
-        if (!inTokens && chosen < quota)
-        {
-            run.Note($"In the group \"{strata[g].Name}\" {Inner.Name} stopped at {chosen:N0} of {quota:N0} examples.");
-        }
-    }
-
-    private List<string> Shortfalls(List<Stratum> strata, long total)
-    {
-        var problems = new List<string>();
-        var available = strata.Where(stratum => stratum.Weight > 0).Sum(stratum => stratum.Size);
-        var allowed = strata.Where(stratum => stratum.Weight > 0).Sum(stratum => Cap(stratum, total));
-        if (available < total)
-        {
-            problems.Add($"The budget is {total:N0}, but the groups with a weight above 0 have {available:N0} together.");
-        }
-        else if (allowed < total)
-        {
-            problems.Add(string.Create(
-                CultureInfo.InvariantCulture,
-                $"The budget is {total:N0}, but with a MaximumShare of {MaximumShare:0.####} the groups may give {allowed:N0} together. Allow a larger share."));
-        }
-
-        if (WhenShort == QuotaShortfall.Refuse)
-        {
-            var wanted = Wanted(strata, total);
-            problems.AddRange(strata.Where((stratum, g) => wanted[g] > stratum.Size).Select(stratum =>
-                $"The quota of the group \"{stratum.Name}\" is {wanted[strata.IndexOf(stratum)]:N0}, but it has {stratum.Size:N0}. Give it less weight, or write WhenShort = QuotaShortfall.Redistribute."));
-        }
-
-        return problems;
-    }
-
-    private long[] Shared(List<Stratum> strata, long total) => CappedShares.LargestRemainder(
-        CappedShares.Of([.. strata.Select(s => s.Weight)], [.. strata.Select(s => (double)Cap(s, total))], total), [.. strata.Select(s => Cap(s, total))]);
-
-    private long Cap(Stratum stratum, long total) => MaximumShare == 1 ? stratum.Size : Math.Min(stratum.Size, (long)Math.Floor((MaximumShare * total) + 1e-9));
-
-    /// <summary>The quotas as they would be if no group were too small.</summary>
-    private static long[] Wanted(List<Stratum> strata, long total) => CappedShares.LargestRemainder(
-        CappedShares.Of([.. strata.Select(s => s.Weight)], [.. strata.Select(_ => double.PositiveInfinity)], total), [.. strata.Select(_ => long.MaxValue)]);
-
-    /// <summary>The groups that have candidates, by their lowest id: the order in which groups were named may follow the order of the candidates.</summary>
-    private List<Stratum> Strata(SelectionPool pool, bool inTokens)
-    {
-        var members = Enumerable.Range(0, pool.Count).ToLookup(i => pool.Groups!.GroupsOf[pool.Ids[i]][0]);
-        return [.. members.Select(group =>
-        {
-            int[] positions = [.. group];
-            var size = inTokens ? positions.Sum(p => pool.Lengths![p]) : positions.Length;
-            return new Stratum(group.Key, positions, size, Quotas.Weight(group.Key, size));
+            var names = groups.ToList();
+            return names.Count == asked && asked > 1
+                ? groups.Key
+                : $"In the {(names.Count == 1 ? "group" : "groups")} {InfluenceException.List(names)}: {groups.Key}";
         })];
     }
 
-    private sealed record Stratum(string Name, int[] Positions, long Size, double Weight);
+    /// <summary>Where there are no quotas yet: what the inner strategy lacks both in the whole pool and in a part of one, so that sizes do not matter.</summary>
+    private List<string> InnerProblemsAnywhere(SelectionPool pool, SelectionBudget budget)
+    {
+        using var part = pool.At([0]);
+        return [.. Inner.AllProblems(pool, budget).Except(budget.Problems(pool)).Intersect(Inner.AllProblems(part, SelectionBudget.Count(1)))];
+    }
 }

@@ -1,4 +1,5 @@
 using Influence.Selection;
+using Influence.Tests.Oracles;
 using TorchSharp;
 using Xunit;
 using static TorchSharp.torch;
@@ -141,5 +142,53 @@ public sealed class BadPoolTests
         Assert.Equal([1, 3], part.Lengths!);
         Assert.Equal([1f, 3], part.Scores!.data<float>().ToArray());
         Assert.Equal([1f, 1, 3, 3], part.Features!.data<float>().ToArray());
+    }
+
+    [Fact]
+    public void ARefusedPoolFreesItsScores()
+    {
+        using var scope = NewDisposeScope();
+        using var scores = new InfluenceScores(zeros(2, 3), [0, 1], [30, 10, 20], s_made); // not ascending: the pool holds a copy
+        using var wrong = zeros(2, 2);
+        using var infinite = full([3, 2], double.PositiveInfinity);
+        var features = zeros(3, 2);
+        var before = LiveTensors.OnThisThread;
+        Assert.Throws<InfluenceException>(() => new SelectionPool(scores) { Features = wrong });
+        Assert.Throws<InfluenceException>(() => new SelectionPool(scores) { Features = infinite });
+        Assert.Throws<InfluenceException>(() => new SelectionPool(scores) { Features = features, Lengths = [1, 2] });
+        Assert.Throws<InfluenceException>(() => new SelectionPool(scores) { Features = features, Lengths = [1, 2, 0] });
+        Assert.Throws<InfluenceException>(() => new SelectionPool(scores) { Features = features, Tasks = ExampleGroups.FromMembers(("a", [0])) });
+        Assert.Equal(before, LiveTensors.OnThisThread);
+    }
+
+    [Fact]
+    public void FeaturesAreFoundByTheirIds()
+    {
+        using var scope = NewDisposeScope();
+        var features = tensor(new float[,] { { 2, 2 }, { 3, 3 }, { 1, 1 } });
+        using var pool = new SelectionPool(ExampleScores.Of([30, 10, 20], [3, 1, 2])) { Lengths = [3, 1, 2] }.WithFeatures([20, 30, 10], features);
+        Assert.Equal([1f, 1, 2, 2, 3, 3], pool.Features!.data<float>().ToArray());
+        using var ascending = new SelectionPool(ExampleScores.Of([30, 10, 20], [3, 1, 2])).WithFeatures([10, 20, 30], features);
+        Assert.Equal([2f, 2, 3, 3, 1, 1], ascending.Features!.data<float>().ToArray());
+    }
+
+    [Fact]
+    public void FeaturesOfOtherIdsAreRefusedAndBothSidesNamed()
+    {
+        using var scope = NewDisposeScope();
+        using var scores = new InfluenceScores(zeros(2, 3), [0, 1], [30, 10, 20], s_made);
+        var three = zeros(3, 2);
+        var bad = tensor(new float[,] { { float.NaN, 0 }, { 0, 0 }, { 1, float.PositiveInfinity } });
+        InfluenceException Thrown(Tensor features, params long[] ids) => Assert.Throws<InfluenceException>(() => new SelectionPool(scores).WithFeatures(ids, features));
+
+        var both = Thrown(three, 20, 40, 10);
+        Assert.Contains("no features: 30; these ids have features, but are no candidates: 40", both.Message, StringComparison.Ordinal);
+        Assert.Equal([30L, 40], both.ExampleIds);
+        Assert.Contains("no features: 30.", Thrown(three, 20, 10).Message, StringComparison.Ordinal);
+        Assert.Contains("no candidates: 40.", Thrown(three, 20, 10, 30, 40).Message, StringComparison.Ordinal);
+        Assert.Equal([20L], Thrown(three, 20, 20, 10, 30).ExampleIds);
+        Assert.Contains("[3, d]; found [2, 2]", Thrown(three.narrow(0, 0, 2), 10, 20, 30).Message, StringComparison.Ordinal);
+        Assert.Equal([20L, 30], Thrown(bad, 30, 10, 20).ExampleIds);
+        Assert.Contains("once", Assert.Throws<InfluenceException>(() => new SelectionPool(scores) { Features = three }.WithFeatures([10, 20, 30], three)).Message, StringComparison.Ordinal);
     }
 }

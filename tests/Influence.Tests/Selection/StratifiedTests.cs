@@ -1,5 +1,6 @@
 using Influence.Selection;
 using Influence.Tests.Contracts;
+using TorchSharp;
 using Xunit;
 
 namespace Influence.Tests.Selection;
@@ -138,6 +139,71 @@ public sealed class StratifiedTests : SelectionStrategyContract
         Assert.NotEqual(Ids(1, 2), Ids(1, 3));
     }
 
+    [Fact]
+    public void TokensThatAreLeftKeepToTheMaximumShare()
+    {
+        long[] ids = [.. Enumerable.Range(1, 40)];
+        using var pool = new SelectionPool(ExampleScores.Of(ids, [.. ids.Select(id => Math.Sin(id))]))
+        {
+            Groups = ExampleGroups.Of(ids, id => id <= 20 ? "a" : "b"),
+            Lengths = [.. ids.Select(id => id <= 20 ? 1L : 6)],
+        };
+        var strategy = new Stratified(new TopK()) { Quotas = GroupQuotas.Equal, MaximumShare = 0.5 };
+        var selected = strategy.Select(pool, SelectionBudget.Tokens(20));
+        Assert.Equal([10, 1], pool.Groups!.Names.Select(name => selected.Ids.Count(pool.Groups[name].Contains)));
+        Assert.Contains("4 tokens of the budget are left", Assert.Single(selected.Notes), StringComparison.Ordinal);
+        Assert.Equal(15, (strategy with { MaximumShare = 0.8 }).Select(pool, SelectionBudget.Tokens(20)).Count); // 14 of a: below its 16
+    }
+
+    [Fact]
+    public void WeightsOfWhatIsLeftAreNotCountedTwice()
+    {
+        using var scope = torch.NewDisposeScope();
+        long[] ids = [.. Enumerable.Range(1, 40)];
+        using var pool = new SelectionPool(ids)
+        {
+            Features = torch.randn([40, 3], generator: new torch.Generator(4)),
+            Groups = ExampleGroups.Of(ids, id => id <= 20 ? "a" : "b"),
+            Lengths = [.. ids.Select(id => id <= 20 ? 1L : 6)],
+        };
+        var selected = new Stratified(new FacilityLocation()) { Quotas = GroupQuotas.Equal }.Select(pool, SelectionBudget.Tokens(20));
+        Assert.Equal([14, 1], pool.Groups!.Names.Select(name => selected.Ids.Count(pool.Groups[name].Contains)));
+        Assert.Equal(40, selected.Weights.Sum()); // counts: exact
+    }
+
+    [Fact]
+    public void TokensOfAGroupThatStoppedEarlyStayUnused()
+    {
+        long[] ids = [1, 2, 3, 4, 5, 6, 7, 8];
+        using var pool = new SelectionPool(ExampleScores.Of(ids, [1, 1, -1, -1, 1, 1, 1, 1]))
+        {
+            Groups = ExampleGroups.Of(ids, id => id <= 4 ? "a" : "b"),
+            Lengths = [1, 1, 1, 1, 1, 1, 1, 1],
+        };
+        var selected = new Stratified(new Threshold { Minimum = 0 }) { Quotas = GroupQuotas.Equal }.Select(pool, SelectionBudget.Tokens(6));
+        Assert.Equal([2, 3], pool.Groups!.Names.Select(name => selected.Ids.Count(pool.Groups[name].Contains)));
+        Assert.Contains(selected.Notes, note => note.Contains("\"a\" threshold stopped at 2 of 3 tokens", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void TheInnerStrategyIsAskedOfEachGroupBeforeAnythingIsPicked()
+    {
+        using var pool = Sources(5, 5, 4);
+        var inner = new SmallPools(5);
+        Assert.Equal(9, new Stratified(inner).Select(pool, SelectionBudget.Count(9)).Count); // 14 candidates, but at most 5 in a group
+        Assert.Equal(3, inner.Calls.Count);
+
+        using var large = Sources(5, 5, 6);
+        inner.Calls.Clear();
+        var message = Assert.Throws<InfluenceException>(() => new Stratified(inner).Select(large, SelectionBudget.Count(9))).Message;
+        Assert.Equal("In the group \"code\": at most 5 candidates, not 6.", message);
+        Assert.Empty(inner.Calls);
+
+        // What every group lacks is said once.
+        using var plain = new SelectionPool(large.Ids) { Groups = large.Groups };
+        Assert.Equal("top-k reads scores: new SelectionPool(scores).", Assert.Throws<InfluenceException>(() => new Stratified(new TopK()).Select(plain, SelectionBudget.Count(9))).Message);
+    }
+
     /// <summary>Shares by bisection on c agree with the sorted sweep.</summary>
     [Fact]
     public void CappedSharesSolveTheirEquation()
@@ -171,6 +237,22 @@ public sealed class StratifiedTests : SelectionStrategyContract
         {
             Groups = ExampleGroups.Of(ids, id => id <= web ? "web" : id <= web + books ? "books" : "code"),
         };
+    }
+
+    private sealed record SmallPools(int Largest) : SelectionStrategy
+    {
+        public override string Name => "small pools";
+
+        public List<int> Calls { get; } = [];
+
+        protected override IEnumerable<string> Problems(SelectionPool pool, SelectionBudget budget) =>
+            pool.Count > Largest ? [$"at most {Largest} candidates, not {pool.Count}."] : [];
+
+        protected override void Pick(SelectionPool pool, Picks picks, SelectionRun run)
+        {
+            Calls.Add(pool.Count);
+            picks.AddInOrder(Enumerable.Range(0, pool.Count), new double[pool.Count]);
+        }
     }
 }
 
