@@ -96,8 +96,10 @@ public sealed record Bids : SelectionStrategy
                 continue;
             }
 
-            var mean = scores.Average();
-            columns.Add(new(q, mean, Math.Sqrt(scores.Average(score => (score - mean) * (score - mean)))));
+            // Near 1: squares of tiny or huge scores would leave the range of float64.
+            var unit = PowerOfTwo.Of(Math.Max(Math.Abs(scores.Max()), Math.Abs(scores.Min())));
+            var mean = scores.Average(score => score / unit);
+            columns.Add(new(q, unit, mean, Math.Sqrt(scores.Average(score => ((score / unit) - mean) * ((score / unit) - mean)))));
             run.CancellationToken.ThrowIfCancellationRequested();
         }
 
@@ -115,9 +117,9 @@ public sealed record Bids : SelectionStrategy
         return columns;
     }
 
-    private readonly record struct Column(int Query, double Mean, double Deviation)
+    private readonly record struct Column(int Query, double Unit, double Mean, double Deviation)
     {
-        public double Standardized(double score) => (score - Mean) / Deviation;
+        public double Standardized(double score) => ((score / Unit) - Mean) / Deviation;
 
         public double[] Standardized(double[] scores)
         {

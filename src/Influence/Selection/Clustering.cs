@@ -34,7 +34,7 @@ public sealed class Clustering : IDisposable
     /// <summary>The cluster of each point.</summary>
     public IReadOnlyList<int> Assignment { get; }
 
-    /// <summary>Each point's squared distance to the centroid of its cluster.</summary>
+    /// <summary>Each point's squared distance to the centroid of its cluster; 0 or infinite where it leaves the range of float64.</summary>
     public IReadOnlyList<double> SquaredDistances { get; }
 
     /// <summary>The points of each cluster, ascending.</summary>
@@ -63,13 +63,14 @@ public sealed class Clustering : IDisposable
 
     /// <summary>Assigns every point; a cluster that has none, since it was found on a sample, is left out.</summary>
     /// <param name="features"><c>[N, d]</c>.</param>
-    /// <param name="mean"><c>[1, d]</c>, subtracted from the features for the centroids.</param>
+    /// <param name="unit">What features were divided by for the centroids.</param>
+    /// <param name="mean"><c>[1, d]</c>, subtracted from the features after that.</param>
     /// <param name="centroids"><c>[k, d]</c>.</param>
-    /// <param name="inertia">By iteration.</param>
-    internal static Clustering Of(Tensor features, Tensor mean, Tensor centroids, IReadOnlyList<double> inertia)
+    /// <param name="inertia">By iteration, in squares of the unit.</param>
+    internal static Clustering Of(Tensor features, double unit, Tensor mean, Tensor centroids, IReadOnlyList<double> inertia)
     {
         using var scope = NewDisposeScope();
-        var (assignment, distances) = NearestCentroid.Of(features, centroids, mean);
+        var (assignment, distances) = NearestCentroid.Of(features, centroids, unit, mean);
         var number = new int[centroids.shape[0]];
         foreach (var cluster in assignment)
         {
@@ -82,7 +83,11 @@ public sealed class Clustering : IDisposable
             number[kept[i]] = i;
         }
 
-        var rows = centroids.index_select(0, tensor(kept, device: centroids.device)) + mean;    // [k, d]
-        return new Clustering(rows.DetachFromDisposeScope(), Array.ConvertAll(assignment, cluster => number[cluster]), distances, inertia);
+        var rows = centroids.index_select(0, tensor(kept, device: centroids.device)).add_(mean).mul_(unit);   // [k, d]
+        return new Clustering(
+            rows.DetachFromDisposeScope(), Array.ConvertAll(assignment, cluster => number[cluster]), Array.ConvertAll(distances, Squared), [.. inertia.Select(Squared)]);
+
+        // Not by the unit's square, which may be infinite where the distance is 0.
+        double Squared(double distance) => distance * unit * unit;
     }
 }

@@ -14,7 +14,7 @@ internal static class CoverageGreedy
     {
         using var scope = NewDisposeScope();
         using var coverage = CoverageOf(objective, positions);
-        var greedy = new LazyGreedy(coverage, objective.Scale, objective.RelevanceAt(positions), run.CancellationToken);
+        var greedy = new LazyGreedy(coverage, objective.GainScale, objective.RelevanceAt(positions), run.CancellationToken);
         var total = picks.Count + picks.Room;
         while (!picks.Full && greedy.TryNext(candidate => picks.Fits(positions[candidate]), out var best, out var gain))
         {
@@ -86,7 +86,7 @@ internal static class CoverageGreedy
     {
         using var scope = NewDisposeScope();
         using var coverage = CoverageOf(objective, positions);
-        var greedy = new LazyGreedy(coverage, objective.Scale, objective.RelevanceAt(positions), run.CancellationToken);
+        var greedy = new LazyGreedy(coverage, objective.GainScale, objective.RelevanceAt(positions), run.CancellationToken);
         var sequence = new List<(int, double)>(Math.Min(count, positions.Length));
         while (sequence.Count < count && greedy.TryNext(_ => true, out var best, out var gain))
         {

@@ -19,7 +19,7 @@ public enum DppKernel
 /// </summary>
 /// <remarks>
 /// <para>
-/// Once no candidate raises the determinant (d_i^2 below 1e-10 of the largest q^2: the kernel's rank is reached), the rest of the budget
+/// Once no candidate raises the determinant (d_i^2 below 1e-10 of the largest: the kernel's rank is reached), the rest of the budget
 /// is filled by relevance, with utility 0 and a note. With the cosine kernel that is after d picks at the latest.
 /// </para>
 /// <para>
@@ -91,11 +91,21 @@ public sealed record Dpp : SelectionStrategy
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
         var relevance = ScaledRelevance.Of(pool, Aggregation, Scale);
-        var quality = tensor(relevance, device: pool.Features!.device);                 // [N]
-        using DppColumns columns = Kernel == DppKernel.Cosine
-            ? new LinearColumns(FeatureBlocks.Normalised(pool.Features).to_type(ScalarType.Float64) * quality.unsqueeze(1))
-            : new GaussianColumns(pool.Features, quality, Bandwidth, picks.Room);
-        Greedily(quality.square(), columns, picks, run);
+        var unit = PowerOfTwo.Of(relevance.Max());
+        var quality = tensor(relevance, device: pool.Features!.device) / unit;          // [N]
+        if (Kernel == DppKernel.Cosine)
+        {
+            // In float64 throughout: rows that are of unit length in float32 only seem to leave something beyond the rank.
+            var rows = FeatureBlocks.Normalised(pool.Features, ScalarType.Float64).mul_(quality.unsqueeze(1));      // [N, d]
+            using var columns = new LinearColumns(rows);
+            Greedily(FeatureBlocks.SquaredNorms(rows), unit, columns, picks, run);
+        }
+        else
+        {
+            using var columns = new GaussianColumns(pool.Features, quality, Bandwidth, picks.Room);
+            Greedily(quality.square(), unit, columns, picks, run);
+        }
+
         if (picks.Full)
         {
             return;
@@ -111,8 +121,8 @@ public sealed record Dpp : SelectionStrategy
         }
     }
 
-    /// <summary>d^2 loses the square of each new column of the Cholesky factor.</summary>
-    private static void Greedily(Tensor squares, DppColumns columns, Picks picks, SelectionRun run)
+    /// <summary>d^2, the kernel's diagonal at first, loses the square of each new column of the Cholesky factor.</summary>
+    private static void Greedily(Tensor squares, double unit, DppColumns columns, Picks picks, SelectionRun run)
     {
         var (total, smallest) = (picks.Room, Vanished * squares.max().item<double>());
         while (!picks.Full)
@@ -127,9 +137,14 @@ public sealed record Dpp : SelectionStrategy
 
             if (picks.Fits((int)best))
             {
-                picks.Add((int)best, square);
+                if (columns.Next((int)best, Math.Sqrt(square)) is not { } column)
+                {
+                    return;
+                }
+
+                picks.Add((int)best, square * unit * unit);
                 run.Report(picks.Count, Math.Max(total, picks.Count));
-                squares.sub_(columns.Next((int)best, Math.Sqrt(square)).square());
+                squares.sub_(column.square());
             }
 
             squares.select(0, best).fill_(double.NegativeInfinity);

@@ -6,10 +6,10 @@ namespace Influence.Selection;
 /// <summary>Columns of the incremental Cholesky factor of L, one for each pick.</summary>
 internal abstract class DppColumns : IDisposable
 {
-    /// <summary><c>[N]</c>, float64.</summary>
+    /// <summary><c>[N]</c>, float64; null where the pick lies within the span of those before, so that there is no further column.</summary>
     /// <param name="position">The pick.</param>
     /// <param name="root">d, the factor's entry on the diagonal.</param>
-    public abstract Tensor Next(int position, double root);
+    public abstract Tensor? Next(int position, double root);
 
     public abstract void Dispose();
 }
@@ -23,7 +23,7 @@ internal sealed class LinearColumns(Tensor rows) : DppColumns
 {
     private Tensor? _basis;
 
-    public override Tensor Next(int position, double root)
+    public override Tensor? Next(int position, double root)
     {
         using var scope = NewDisposeScope();
         var row = rows.narrow(0, position, 1);                                          // [1, d]
@@ -34,7 +34,14 @@ internal sealed class LinearColumns(Tensor rows) : DppColumns
             rest -= rest.mm(_basis.t()).mm(_basis);
         }
 
-        var direction = rest / rest.norm();                                             // [1, d]
+        // In exact arithmetic 1. Far below, d was what rounding left of 0, and this direction is noise.
+        var length = rest.norm().item<double>();
+        if (!(length > 0.5))
+        {
+            return null;
+        }
+
+        var direction = rest / length;                                                  // [1, d]
         var grown = _basis is null ? direction.clone() : cat([_basis, direction]);      // [t, d]
         _basis?.Dispose();
         _basis = grown.DetachFromDisposeScope();
@@ -58,9 +65,10 @@ internal sealed class GaussianColumns : DppColumns
     public GaussianColumns(Tensor features, Tensor quality, double? bandwidth, int most)
     {
         using var scope = NewDisposeScope();
-        _points = (features.dtype == ScalarType.Float64 ? features.alias() : features.to_type(ScalarType.Float64)).DetachFromDisposeScope();      // [N, d]
+        var unit = PowerOfTwo.Of(features);
+        _points = (features.to_type(ScalarType.Float64) / unit).DetachFromDisposeScope();       // [N, d]
         _quality = quality;                                                             // [N]
-        _bandwidth = bandwidth ?? MedianDistance();
+        _bandwidth = bandwidth / unit ?? MedianDistance();
         _columns = empty([most, features.shape[0]], ScalarType.Float64, features.device).DetachFromDisposeScope();       // [k, N]
     }
 

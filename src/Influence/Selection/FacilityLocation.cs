@@ -22,7 +22,8 @@ public enum FacilityLocationMethod
 /// </summary>
 /// <remarks>
 /// <para>
-/// Lazy greedy reaches at least 1 - 1/e of the best value, and equals plain greedy. Up to <see cref="ExactUpTo"/> candidates it
+/// Lazy greedy equals plain greedy. With a budget in examples it reaches at least 1 - 1/e of the best value; with one in tokens
+/// no such bound holds, since gains are not weighed against lengths. Up to <see cref="ExactUpTo"/> candidates it
 /// is exact: N^2 d multiply-adds, memory N^2 float32 up to 10,000 candidates and blocks beyond. In larger pools similarities
 /// count only within k-means clusters of about <see cref="ClusterSize"/> candidates: greedy is exact for that objective, which
 /// is never above F; N <see cref="ClusterSize"/> d multiply-adds, whatever the budget. Under a budget in tokens, a candidate

@@ -33,15 +33,15 @@ internal static class FeatureBlocks
         return features.index_select(0, tensor(index, device: features.device)).MoveToOuterDisposeScope();
     }
 
-    /// <summary>Rows of unit length; a row of zeros stays one.</summary>
-    public static Tensor Normalised(Tensor features)
+    /// <summary>Rows of unit length; a row of zeros stays one. As exact as <paramref name="dtype"/>, the features' own unless given.</summary>
+    public static Tensor Normalised(Tensor features, ScalarType? dtype = null)
     {
         using var scope = NewDisposeScope();
-        var normalised = zeros_like(features);                                          // [n, d]
+        var normalised = zeros(features.shape, dtype ?? features.dtype, features.device);       // [n, d]
         foreach (var (start, length) in Of(features.shape[0], features.shape[1]))
         {
             using var step = NewDisposeScope();
-            var block = features.narrow(0, start, length);                              // [b, d]
+            var block = features.narrow(0, start, length).to_type(normalised.dtype);    // [b, d]
             // The largest entry first: squares of tiny or huge numbers would leave the range of float32.
             var scale = block.abs().amax([1L], keepdim: true);                          // [b, 1]
             var scaled = block / scale.masked_fill(scale.eq(0), 1);                     // [b, d]
@@ -64,6 +64,36 @@ internal static class FeatureBlocks
         }
 
         return cat(squares).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>The length of each row, whatever its size.</summary>
+    public static double[] Norms(Tensor features)
+    {
+        var norms = new double[features.shape[0]];
+        foreach (var (start, length) in Of(features.shape[0], features.shape[1]))
+        {
+            using var step = NewDisposeScope();
+            var block = features.narrow(0, start, length);                              // [b, d]
+            var scale = block.abs().amax([1L], keepdim: true);                          // [b, 1]
+            var scaled = (block / scale.masked_fill(scale.eq(0), 1)).square().sum([1L], type: ScalarType.Float64).sqrt();       // [b]
+            ToDoubles(scaled * scale.squeeze(1)).CopyTo(norms, start);
+        }
+
+        return norms;
+    }
+
+    /// <summary>The mean row of features divided by <paramref name="unit"/>, <c>[1, d]</c>.</summary>
+    public static Tensor Mean(Tensor features, double unit)
+    {
+        using var scope = NewDisposeScope();
+        var mean = zeros([1, features.shape[1]], features.dtype, features.device);      // [1, d]
+        foreach (var (start, length) in Of(features.shape[0], features.shape[1]))
+        {
+            using var step = NewDisposeScope();
+            mean.add_((features.narrow(0, start, length) / unit).mean([0L], keepdim: true) * (length / (double)features.shape[0]));
+        }
+
+        return mean.MoveToOuterDisposeScope();
     }
 
     /// <summary>One float64 number a row, in managed memory.</summary>

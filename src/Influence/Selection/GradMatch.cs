@@ -71,38 +71,44 @@ public sealed record GradMatch : SelectionStrategy
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
         var features = pool.Features!;                                                  // [N, d]
-        var target = Target is { } given ? tensor(given.ToArray()) : features.sum([0L], type: ScalarType.Float64).cpu();       // [d]
+        // Near 1, so that squares stay within float64; the weights are the same.
+        var scale = PowerOfTwo.Of(features);
+        var target = (Target is { } given ? tensor(given.ToArray()) : features.sum([0L], type: ScalarType.Float64).cpu()) / scale;     // [d]
         var (size, total) = (target.norm().item<double>(), picks.Room);
-        // Below this, inner products are the rounding of those of picked gradients and their copies.
-        var longest = Math.Sqrt(FeatureBlocks.SquaredNorms(features, ScalarType.Float64).max().item<double>());
-        var rounding = (features.dtype == ScalarType.Float64 ? 1e-12 : 1e-5) * longest;
-        using var solver = new NonNegativeLeastSquares(target, Ridge);
+        // At or below this share of |g_i| |r|, inner products are the rounding of those of picked gradients and their copies.
+        var rounding = features.dtype == ScalarType.Float64 ? 1e-12 : 1e-5;
+        var norms = FeatureBlocks.Norms(features);
+        using var solver = new NonNegativeLeastSquares(target, Ridge / scale / scale);
         while (!picks.Full)
         {
             using var step = NewDisposeScope();
             var residual = solver.Residual();                                           // [d]
             var left = residual.norm().item<double>();
-            var (best, correlation) = Best(FeatureBlocks.ToDoubles(features.mv(residual.to_type(features.dtype).to(features.device))), picks);
-            if (left <= Tolerance * size || correlation <= rounding * left)
+            // Near unit length, so that products stay within the features' dtype.
+            var unit = PowerOfTwo.Of(left);
+            var direction = (residual / unit).to_type(features.dtype).to(features.device);      // [d]
+            var (best, correlation) = Best(FeatureBlocks.ToDoubles(features.mv(direction)), norms, rounding * left / unit, picks);
+            if (left <= Tolerance * size || best < 0)
             {
                 run.Note($"After {picks.Count:N0} picks {(size > 0 ? left / size : 0):G3} of the gradient's length is left, and no further pick lowers that.");
                 break;
             }
 
-            picks.Add(best, correlation);
-            solver.Add(features[best].to_type(ScalarType.Float64).cpu());
+            picks.Add(best, correlation * unit * scale);
+            solver.Add(features[best].to_type(ScalarType.Float64).cpu() / scale);
             run.Report(picks.Count, Math.Max(total, picks.Count));
         }
 
         picks.Weigh(solver.Weights);
     }
 
-    private static (int Position, double Correlation) Best(double[] correlations, Picks picks)
+    /// <summary>The largest inner product of those above <paramref name="rounding"/> times the gradient's length; -1 where none is.</summary>
+    private static (int Position, double Correlation) Best(double[] correlations, double[] norms, double rounding, Picks picks)
     {
         var (best, highest) = (-1, double.NegativeInfinity);
         for (var position = 0; position < correlations.Length; position++)
         {
-            if (correlations[position] > highest && picks.Fits(position))
+            if (correlations[position] > highest && correlations[position] > rounding * norms[position] && picks.Fits(position))
             {
                 (best, highest) = (position, correlations[position]);
             }

@@ -8,11 +8,12 @@ namespace Influence.Selection;
 /// </summary>
 /// <remarks>
 /// The expectation is the mean over graphs whose live edges are drawn beforehand. On these graphs the objective is exactly
-/// monotone and submodular, so that lazy greedy (CELF) gives what greedy gives, at least 1 - 1/e of the best. The published
-/// code draws anew for each candidate, and counts a candidate twice that is activated twice in a round; this does neither.
-/// A pick's utility is the number of candidates that it newly activates. Cost: N^2 d for the graph, in blocks, then about
-/// N times the mean spread; fit for up to some 10^5 candidates. It reads no scores: relevance does not count, and where most
-/// of the pool is of no use, neither is most of the answer. Zhang et al., ICLR 2024.
+/// monotone and submodular, so that lazy greedy (CELF) gives what greedy gives: with a budget in examples at least 1 - 1/e of
+/// the best, with one in tokens no such bound holds. The published code draws anew for each candidate, and counts a candidate
+/// twice that is activated twice in a round; this does neither. A pick's utility is the number of candidates that it newly
+/// activates. Cost: N^2 d for the graph, in blocks, then about N times the mean spread; fit for up to some 10^5 candidates.
+/// It reads no scores: relevance does not count, and where most of the pool is of no use, neither is most of the answer.
+/// Zhang et al., ICLR 2024.
 /// </remarks>
 public sealed record Ideal : SelectionStrategy
 {

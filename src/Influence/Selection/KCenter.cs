@@ -45,13 +45,16 @@ public sealed record KCenter : SelectionStrategy
         ArgumentNullException.ThrowIfNull(run);
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
-        var points = pool.Features! - pool.Features!.mean([0L], keepdim: true);         // [N, d]
+        // Near 1, so that squares stay within the dtype.
+        var unit = PowerOfTwo.Of(pool.Features!);
+        var points = pool.Features! / unit;                                             // [N, d]
+        points.sub_(points.mean([0L], keepdim: true));
         var squares = FeatureBlocks.SquaredNorms(points);                               // [N]
         var first = First is { } id && picks.Fits(pool.PositionOf(id)) ? pool.PositionOf(id) : Nearest(pool, squares, picks);
         var farthest = SquaredDistances(points, squares, points.narrow(0, first, 1), squares.narrow(0, first, 1)).max();
-        picks.Add(first, Math.Sqrt(farthest.to_type(ScalarType.Float64).item<double>()));
+        picks.Add(first, unit * Math.Sqrt(farthest.to_type(ScalarType.Float64).item<double>()));
         var start = full_like(squares, double.PositiveInfinity);                        // [N]
-        new FallingValues(points, squares, SquaredDistances).Run(start, first, 0, picks, Math.Sqrt, run);
+        new FallingValues(points, squares, SquaredDistances).Run(start, first, 0, picks, square => unit * Math.Sqrt(square), run);
         for (var position = 0; position < pool.Count && !picks.Full; position++)
         {
             if (picks.Fits(position))

@@ -74,13 +74,15 @@ public sealed record KMeans(int Clusters)
         var n = checked((int)features.shape[0]);
         var random = new Random((int)(LabelSampler.Mix((ulong)Seed) >> 33));
         // Far from the origin, squared distances by |x|^2 - 2 x c + |c|^2 would lose all their digits.
-        var mean = features.mean([0L], keepdim: true);                                  // [1, d]
+        // And far from 1, squares would overflow or vanish.
+        var unit = PowerOfTwo.Of(features);
+        var mean = FeatureBlocks.Mean(features, unit);                                  // [1, d]
         var sample = PointsPerCluster is { } points && (long)points * Clusters < n ? Sampling.Without(random, n, points * Clusters) : null;
-        var x = (sample is null ? features : FeatureBlocks.Rows(features, sample)) - mean;      // [m, d]
+        var x = ((sample is null ? features : FeatureBlocks.Rows(features, sample)) / unit).sub_(mean);       // [m, d]
         var seeds = Math.Max(FewestSeedPoints, SeedPointsPerCluster * (long)Clusters);
         var start = seeds < x.shape[0] ? FeatureBlocks.Rows(x, Sampling.Without(random, (int)x.shape[0], (int)seeds)) : x;
         var (centroids, inertia) = LloydIterations.Run(this, x, KMeansPlusPlus.Centroids(start, Clusters, random, cancellationToken), cancellationToken);
-        return Clustering.Of(features, mean, centroids, inertia);
+        return Clustering.Of(features, unit, mean, centroids, inertia);
     }
 
     private static void Check(Tensor features)

@@ -7,7 +7,11 @@ namespace Influence.Selection;
 internal static class NearestCentroid
 {
     /// <summary>By point; the squared distance is taken by differences, without cancellation.</summary>
-    public static (int[] Assignment, double[] SquaredDistances) Of(Tensor points, Tensor centroids, Tensor? shift = null)
+    /// <param name="points"><c>[n, d]</c>.</param>
+    /// <param name="centroids"><c>[k, d]</c>, of points that were divided by the unit and then shifted; distances are between these.</param>
+    /// <param name="unit">Divides the points.</param>
+    /// <param name="shift"><c>[1, d]</c>, subtracted from the points after that.</param>
+    public static (int[] Assignment, double[] SquaredDistances) Of(Tensor points, Tensor centroids, double unit = 1, Tensor? shift = null)
     {
         using var scope = NewDisposeScope();
         var (n, k) = (points.shape[0], centroids.shape[0]);
@@ -18,7 +22,7 @@ internal static class NearestCentroid
         {
             using var step = NewDisposeScope();
             var block = points.narrow(0, start, length);                                // [b, d]
-            block = shift is null ? block : block - shift;
+            block = shift is null ? block : (block / unit).sub_(shift);
             // |x|^2 is the same for all centroids.
             var (_, nearest) = squares.addmm(block, turned, beta: 1, alpha: -2).min(1L);        // [b]
             var difference = block - centroids.index_select(0, nearest);                // [b, d]

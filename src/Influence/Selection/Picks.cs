@@ -3,6 +3,7 @@ namespace Influence.Selection;
 /// <summary>What a strategy has picked so far, and what still fits the budget.</summary>
 public sealed class Picks
 {
+    private readonly IReadOnlyList<long> _ids;
     private readonly IReadOnlyList<long>? _lengths;
     private readonly bool[] _picked;
     private readonly int[]? _byLength;
@@ -15,6 +16,7 @@ public sealed class Picks
 
     internal Picks(SelectionPool pool, SelectionBudget budget)
     {
+        _ids = pool.Ids;
         _picked = new bool[pool.Count];
         _examples = budget.Examples(pool) ?? pool.Count;
         if (budget.TokenCount is { } tokens)
@@ -96,14 +98,24 @@ public sealed class Picks
 
     /// <summary>Picks a candidate.</summary>
     /// <param name="position">Its position.</param>
-    /// <param name="utility">What it was worth to the strategy at that moment.</param>
+    /// <param name="utility">What it was worth to the strategy at that moment; may be infinite.</param>
     /// <param name="weight">How much it counts in training; 1 unless the strategy weighs.</param>
     /// <exception cref="InvalidOperationException">It does not fit; ask <see cref="Fits"/> first.</exception>
+    /// <exception cref="InfluenceException">The utility is NaN.</exception>
     public void Add(int position, double utility, double weight = 1)
     {
         if (!Fits(position))
         {
             throw new InvalidOperationException($"Position {position} was picked before, or does not fit the budget.");
+        }
+
+        if (double.IsNaN(utility))
+        {
+            throw new InfluenceException(
+                $"A pick's utility is a number; found NaN for example {_ids[position]}. Scores or features so large or so small that their squares leave the range of their dtype can do that: divide them by their largest magnitude.")
+            {
+                ExampleIds = [_ids[position]],
+            };
         }
 
         _picked[position] = true;
@@ -116,6 +128,7 @@ public sealed class Picks
     /// <summary>Picks candidates in a given order until the budget is used up; what does not fit is passed over.</summary>
     /// <param name="positions">The order, best first.</param>
     /// <param name="utilities">What each candidate is worth, by position.</param>
+    /// <exception cref="InfluenceException">The utility of a pick is NaN.</exception>
     public void AddInOrder(IEnumerable<int> positions, IReadOnlyList<double> utilities)
     {
         ArgumentNullException.ThrowIfNull(positions);

@@ -12,7 +12,8 @@ namespace Influence.Selection;
 /// r is the score's rank from 0 to 1, and m_i the mean cosine between i and the pool: what any pick covers of i anyhow. Divided
 /// by k, the objective is the mean relevance of the picks plus beta times how much better than by chance the pool is covered;
 /// both lie between 0 and 1 or little above, whatever the scores' unit and the sizes, so beta means the same everywhere. It is monotone and submodular:
-/// greedy reaches at least 1 - 1/e of the best value. A pick's utility is its gain.
+/// with a budget in examples greedy reaches at least 1 - 1/e of the best value; with one in tokens no such bound holds. A pick's
+/// utility is its gain.
 /// </para>
 /// <para>
 /// Features are normalised to unit length: projected gradients, preconditioned where that is at hand, or representations. Up to

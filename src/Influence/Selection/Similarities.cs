@@ -18,17 +18,21 @@ internal sealed class Similarities : IDisposable
         using var scope = NewDisposeScope();
         _kind = kind;
         // Distances by products lose digits far from the origin; moving all points changes none of them.
-        Points = (kind == FeatureSimilarity.Cosine ? FeatureBlocks.Normalised(features) : features - features.mean([0L], keepdim: true))
+        Unit = kind == FeatureSimilarity.Cosine ? 1 : PowerOfTwo.Of(features);
+        Points = (kind == FeatureSimilarity.Cosine ? FeatureBlocks.Normalised(features) : (features / Unit).sub_(FeatureBlocks.Mean(features, Unit)))
             .DetachFromDisposeScope();
         _largest = kind == FeatureSimilarity.Cosine ? 0 : Largest();
     }
 
-    /// <summary><c>[N, d]</c>: unit rows for cosine, centred rows for distances.</summary>
+    /// <summary>What similarities by distance are divided by, so that squares stay within the dtype; 1 for cosine.</summary>
+    public double Unit { get; }
+
+    /// <summary><c>[N, d]</c>: unit rows for cosine, centred rows divided by <see cref="Unit"/> for distances.</summary>
     public Tensor Points { get; }
 
     public int Count => (int)Points.shape[0];
 
-    /// <summary><c>[a, b]</c>, between rows of <see cref="Points"/>.</summary>
+    /// <summary><c>[a, b]</c>, in <see cref="Unit"/>, between rows of <see cref="Points"/>.</summary>
     public Tensor Between(Tensor left, Tensor right)
     {
         using var scope = NewDisposeScope();

@@ -7,7 +7,7 @@ namespace Influence.Selection;
 /// Greedy that looks at (N / k) ln(1 / epsilon) candidates for each pick, so at N ln(1 / epsilon) in all, with gains measured on
 /// a sample of the points.
 /// </summary>
-/// <remarks>Mirzasoleiman et al., <i>Lazier Than Lazy Greedy</i>, AAAI 2015: 1 - 1/e - epsilon of the best, in expectation.</remarks>
+/// <remarks>Mirzasoleiman et al., <i>Lazier Than Lazy Greedy</i>, AAAI 2015: 1 - 1/e - epsilon of the best, in expectation, for a budget in examples.</remarks>
 internal static class StochasticGreedy
 {
     public static void Run(Similarities similarities, Picks picks, SelectionRun run, int referencePoints, double epsilon)
@@ -33,7 +33,7 @@ internal static class StochasticGreedy
                 var gains = coverage.Gains(rows);
                 var best = Array.IndexOf(gains, gains.Max());
                 coverage.Cover(rows.narrow(0, best, 1));
-                picks.Add(left[fitting[best]], gains[best] * scale);
+                picks.Add(left[fitting[best]], gains[best] * scale * similarities.Unit);
                 run.Report(picks.Count, Math.Max(total, picks.Count));
             }
 

@@ -65,6 +65,27 @@ public sealed class BidsTests : SelectionStrategyContract
         Assert.Equal(picked.Select(i => (long)i), selected.Ids);
     }
 
+    /// <summary>Squares of such scores leave the range of float64; powers of two, so that nothing else changes.</summary>
+    [Theory]
+    [InlineData(-600)]
+    [InlineData(600)]
+    [InlineData(1021)]
+    public void TheUnitOfScoresDoesNotMatter(int power)
+    {
+        using var scope = NewDisposeScope();
+        var values = new double[,] { { 3, 2, 0, 0, 1 }, { 0, 0, 1, 0.5, 0.2 } };
+        using var plain = Scores(values);
+        for (var i = 0; i < values.Length; i++)
+        {
+            values[i / 5, i % 5] = Math.ScaleB(values[i / 5, i % 5], power);
+        }
+
+        using var other = Scores(values);
+        var (expected, found) = (new Bids().Select(plain, SelectionBudget.Count(4)), new Bids().Select(other, SelectionBudget.Count(4)));
+        Assert.Equal(expected.Ids, found.Ids);
+        Assert.Equal(expected.Utilities, found.Utilities);
+    }
+
     [Fact]
     public void ConstantQueriesAreLeftOutAndNamed()
     {

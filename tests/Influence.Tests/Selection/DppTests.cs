@@ -71,6 +71,65 @@ public sealed class DppTests : SelectionStrategyContract
         Assert.Empty(new Dpp { Kernel = DppKernel.Gaussian }.Select(pool, SelectionBudget.Count(10)).Notes);
     }
 
+    /// <summary>Rows of unit length in float32 are so up to 1e-7 only, far above what counts as no rise of the determinant.</summary>
+    [Fact]
+    public void TheRankIsFoundInSinglePrecision()
+    {
+        using var scope = NewDisposeScope();
+        var features = randn([30, 3], generator: new Generator(9));
+        double[] scores = [.. Enumerable.Range(0, 30).Select(i => (double)i)];
+        using var single = new SelectionPool(ExampleScores.Of([.. Enumerable.Range(0, 30).Select(i => (long)i)], scores)) { Features = features };
+        using var exact = new SelectionPool(ExampleScores.Of([.. Enumerable.Range(0, 30).Select(i => (long)i)], scores)) { Features = features.to_type(ScalarType.Float64) };
+        var (found, expected) = (new Dpp().Select(single, SelectionBudget.Count(10)), new Dpp().Select(exact, SelectionBudget.Count(10)));
+        Assert.Equal(expected.Ids, found.Ids);
+        Assert.Equal(expected.Utilities, found.Utilities);
+        Assert.All(found.Utilities.Skip(3), u => Assert.Equal(0, u));
+        Assert.Contains("after 3 picks", Assert.Single(found.Notes), StringComparison.Ordinal);
+    }
+
+    /// <summary>Copies, and a row of zeros, raise no determinant.</summary>
+    [Fact]
+    public void CopiesAndZerosAreFilledInByRelevance()
+    {
+        using var scope = NewDisposeScope();
+        var features = cat([full([5, 3], 0.1f), zeros(1, 3)]);
+        using var pool = new SelectionPool(ExampleScores.Of([0, 1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 6])) { Features = features };
+        var selected = new Dpp().Select(pool, SelectionBudget.Count(4));
+        Assert.Equal([4, 5, 3, 2], selected.Ids);
+        Assert.All(selected.Utilities.Skip(1), u => Assert.Equal(0, u));
+        Assert.Contains("after 1 picks", Assert.Single(selected.Notes), StringComparison.Ordinal);
+    }
+
+    /// <summary>Asked for a row that lies within those before, there is no further column.</summary>
+    [Fact]
+    public void ADependentRowHasNoColumn()
+    {
+        using var scope = NewDisposeScope();
+        using var columns = new LinearColumns(tensor(new double[,] { { 1, 0 }, { 1, 0 } }));
+        Assert.NotNull(columns.Next(0, 1));
+        Assert.Null(columns.Next(1, 1e-4));
+    }
+
+    /// <summary>Raw scores whose squares leave the range of float64: the same picks as with scores near 1.</summary>
+    [Theory]
+    [InlineData(DppKernel.Cosine)]
+    [InlineData(DppKernel.Gaussian)]
+    public void TheUnitOfScoresAndFeaturesDoesNotMatter(DppKernel kernel)
+    {
+        using var scope = NewDisposeScope();
+        var features = tensor(CoverageReference.Features(12, 6, 5));
+        var expected = Select(0);
+        Assert.Equal(expected, Select(-600));
+        Assert.Equal(expected, Select(600));
+
+        IReadOnlyList<long> Select(int power)
+        {
+            double[] quality = [.. Enumerable.Range(0, 12).Select(i => Math.ScaleB(1 + (0.3 * Math.Cos(i)), power))];
+            using var pool = new SelectionPool(ExampleScores.Of([.. Enumerable.Range(0, 12).Select(i => (long)i)], quality)) { Features = features * Math.ScaleB(1, power) };
+            return new Dpp { Kernel = kernel, Scale = RelevanceScale.Raw }.Select(pool, SelectionBudget.Count(5)).Ids;
+        }
+    }
+
     [Fact]
     public void BadInputIsSaid()
     {

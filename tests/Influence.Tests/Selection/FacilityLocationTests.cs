@@ -122,6 +122,25 @@ public sealed class FacilityLocationTests : SelectionStrategyContract
         Assert.Equal(60, selected.Weights.Sum());
     }
 
+    /// <summary>Squares of such points leave the range of float32; powers of two, so that nothing else changes.</summary>
+    [Theory]
+    [InlineData(66, FeatureSimilarity.Euclidean, FacilityLocationMethod.Lazy)]
+    [InlineData(-80, FeatureSimilarity.Euclidean, FacilityLocationMethod.Lazy)]
+    [InlineData(66, FeatureSimilarity.Euclidean, FacilityLocationMethod.Stochastic)]
+    [InlineData(122, FeatureSimilarity.Manhattan, FacilityLocationMethod.Lazy)]
+    public void TheUnitOfPointsDoesNotMatter(int power, FeatureSimilarity kind, FacilityLocationMethod method)
+    {
+        using var scope = NewDisposeScope();
+        var features = tensor(CoverageReference.Features(30, 64, 2)).to_type(ScalarType.Float32);
+        var strategy = new FacilityLocation { Similarity = kind, Method = method };
+        using var plain = new SelectionPool([.. Enumerable.Range(0, 30).Select(i => (long)i)]) { Features = features };
+        using var other = new SelectionPool([.. Enumerable.Range(0, 30).Select(i => (long)i)]) { Features = features * Math.ScaleB(1, power) };
+        var (expected, found) = (strategy.Select(plain, SelectionBudget.Count(6)), strategy.Select(other, SelectionBudget.Count(6)));
+        Assert.Equal(expected.Ids, found.Ids);
+        Assert.Equal(expected.Weights, found.Weights);
+        Assert.Equal(expected.Utilities.Select(u => Math.ScaleB(u, power)), found.Utilities);
+    }
+
     [Fact]
     public void WeightsAreOptional()
     {

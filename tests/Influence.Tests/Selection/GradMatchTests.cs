@@ -97,6 +97,35 @@ public sealed class GradMatchTests : SelectionStrategyContract
         Assert.Equal(0, new GradMatch().Select(none, SelectionBudget.Count(2)).Count);
     }
 
+    /// <summary>What counts as rounding is of each gradient's own length: a long one that does not matter hides no short one.</summary>
+    [Fact]
+    public void ALongGradientHidesNoShortOnes()
+    {
+        using var scope = NewDisposeScope();
+        using var pool = new SelectionPool([0, 1, 2]) { Features = tensor(new[,] { { 1e6f, 0, 0 }, { 0, 1, 0 }, { 0, 0, 1 } }) };
+        var selected = new GradMatch { Target = [0, 1, 1] }.Select(pool, SelectionBudget.Count(2));
+        Assert.Equal([1, 2], selected.Ids);
+        Assert.Equal([1, 1], selected.Weights);
+        Assert.Empty(selected.Notes);
+    }
+
+    /// <summary>Squares of such gradients leave the range of their dtype; powers of two, so that nothing else changes.</summary>
+    [Theory]
+    [InlineData(66, ScalarType.Float32)]
+    [InlineData(-80, ScalarType.Float32)]
+    [InlineData(600, ScalarType.Float64)]
+    public void TheUnitOfGradientsDoesNotMatter(int power, ScalarType dtype)
+    {
+        using var scope = NewDisposeScope();
+        var features = tensor(CoverageReference.Features(20, 6, 6)).to_type(dtype);
+        using var plain = new SelectionPool([.. Enumerable.Range(0, 20).Select(i => (long)i)]) { Features = features };
+        using var other = new SelectionPool([.. Enumerable.Range(0, 20).Select(i => (long)i)]) { Features = features * Math.ScaleB(1, power) };
+        var (expected, found) = (new GradMatch().Select(plain, SelectionBudget.Count(4)), new GradMatch().Select(other, SelectionBudget.Count(4)));
+        Assert.Equal(expected.Ids, found.Ids);
+        Assert.Equal(expected.Weights, found.Weights);
+        Assert.Equal(expected.Utilities.Select(u => Math.ScaleB(u, 2 * power)), found.Utilities);
+    }
+
     [Fact]
     public void BadInputIsSaid()
     {

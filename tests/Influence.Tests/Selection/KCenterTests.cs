@@ -79,6 +79,21 @@ public sealed class KCenterTests : SelectionStrategyContract
         Assert.Equal(0, selected.Utilities[4]);
     }
 
+    /// <summary>Squares of such points leave the range of float32; powers of two, so that nothing else changes.</summary>
+    [Theory]
+    [InlineData(66)]
+    [InlineData(-80)]
+    public void TheUnitOfPointsDoesNotMatter(int power)
+    {
+        using var scope = NewDisposeScope();
+        var features = tensor(CoverageReference.Features(30, 4, 2)).to_type(ScalarType.Float32);
+        using var plain = new SelectionPool([.. Enumerable.Range(0, 30).Select(i => (long)i)]) { Features = features };
+        using var other = new SelectionPool([.. Enumerable.Range(0, 30).Select(i => (long)i)]) { Features = features * Math.ScaleB(1, power) };
+        var (expected, found) = (new KCenter().Select(plain, SelectionBudget.Count(6)), new KCenter().Select(other, SelectionBudget.Count(6)));
+        Assert.Equal(expected.Ids, found.Ids);
+        Assert.Equal(expected.Utilities.Select(u => Math.ScaleB(u, power)), found.Utilities);
+    }
+
     [Fact]
     public void BadInputIsSaid()
     {

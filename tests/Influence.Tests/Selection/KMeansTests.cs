@@ -95,6 +95,24 @@ public sealed class KMeansTests
         Assert.Equal([[0, 1, 2], [3, 4, 5]], clusters.Members.Select(m => m.ToArray()).OrderBy(m => m[0]));
     }
 
+    /// <summary>Squares of such points leave the range of float32; powers of two, so that nothing else changes.</summary>
+    [Theory]
+    [InlineData(66)]
+    [InlineData(126)]
+    [InlineData(-80)]
+    public void TheUnitOfPointsDoesNotMatter(int power)
+    {
+        using var scope = NewDisposeScope();
+        // Within 1, so that even the sum over a row of 2^126 times that is beyond float32, the points are not.
+        var features = tensor(CoverageReference.Features(60, 3, 4)).to_type(ScalarType.Float32).tanh();
+        using var expected = new KMeans(4).Fit(features);
+        using var found = new KMeans(4).Fit(features * Math.ScaleB(1, power));
+        Assert.Equal(expected.Assignment, found.Assignment);
+        Assert.Equal(Math.ScaleB(expected.Inertia, 2 * power), found.Inertia);
+        Assert.Equal(expected.InertiaByIteration.Select(i => Math.ScaleB(i, 2 * power)), found.InertiaByIteration);
+        Assert.True((found.Centroids * Math.ScaleB(1, -power)).allclose(expected.Centroids, 0, 0));
+    }
+
     [Fact]
     public void FewerDifferentPointsThanClustersGiveFewerClusters()
     {
