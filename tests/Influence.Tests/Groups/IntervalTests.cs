@@ -40,6 +40,12 @@ public class IntervalTests
         Assert.Equal((whole.Sum(0, 0) - half, whole.Sum(0, 0) + half), whole.Interval(0, 0, 0.9));
         Assert.Equal(whole.Interval(0, 0).Upper / 30, whole.PerExampleInterval(0, 0).Upper, 1e-12);
 
+        // A token is an example here; three tokens each make the mean of a token a third.
+        Assert.Equal(whole.PerExampleInterval(0, 0, 0.9), whole.PerTokenInterval(0, 0, 0.9));
+        var three = new GroupScores(new double[,] { { whole.Sum(0, 0) } }, ["q"], [new GroupSize("g", 30, 90) { Blocks = 30 }], whole.Metadata, new double[,] { { whole.StandardError(0, 0) } });
+        Assert.Equal(whole.Interval(0, 0, 0.9).Lower / 90, three.PerTokenInterval(0, 0, 0.9).Lower, 1e-12);
+        Assert.Equal(whole.Interval(0, 0, 0.9).Upper / 90, three.PerTokenInterval(0, 0, 0.9).Upper, 1e-12);
+
         var sampled = population.Score(blocks: 10, maximum: 10);
         Assert.Equal(sampled.StandardError(0, 0) * Math.Sqrt(2.0 / 3), sampled.SamplingError(0, 0), 1e-12);
         Assert.Throws<InfluenceException>(() => whole.Interval(0, 0, 95));
