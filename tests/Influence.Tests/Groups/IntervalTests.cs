@@ -68,6 +68,22 @@ public class IntervalTests
         Assert.InRange(held / 400.0, 0.84, 0.96);
     }
 
+    /// <summary>A small group is dealt to few parts, since each costs a pass; a large one to as many as fill batches.</summary>
+    [Theory]
+    [InlineData(1, 1)]
+    [InlineData(16, 2)]
+    [InlineData(200, 3)]
+    [InlineData(512, 8)]
+    [InlineData(1300, 10)]
+    [InlineData(4000, 20)]
+    public void PartsByDefault(int size, int parts)
+    {
+        using var scope = NewDisposeScope();
+        var found = new Linear(size, seed: 3).Score(blocks: null);
+        Assert.Equal(parts, found.TrainGroups[0].Blocks);
+        Assert.Equal(size > 1, found.StandardError(0, 0) > 0);
+    }
+
     /// <summary>The sampling error is how far a sampled group is from the same group looked at whole.</summary>
     [Fact]
     public void TheSamplingErrorIsThatOfTheGroupItself()
@@ -114,7 +130,7 @@ public class IntervalTests
 
         public static Linear Many(int groups, int size) => new(groups * size, seed: 8, groups);
 
-        public GroupScores Score(int blocks, int maximum = int.MaxValue) =>
+        public GroupScores Score(int? blocks, int maximum = int.MaxValue) =>
             new GroupInfluence(new TracIn()) { Blocks = blocks, MaximumExamples = maximum, Seed = 5 }.Score(Task, Train, _groups, Queries);
     }
 }
