@@ -77,7 +77,9 @@ public sealed class GroupEffect(Preconditioner preconditioner)
     /// <param name="cancellationToken">Checked between batches.</param>
     /// <returns>The predictions, in plain memory.</returns>
     /// <exception cref="InfluenceException">
-    /// Bad input, a group of all examples that is removed, a curvature of the re-weighted data that is not positive, Newton without a dense curvature.
+    /// Bad input, a group of all examples that is removed, a curvature of the re-weighted data that is not positive, Newton without a dense curvature;
+    /// a gradient or a predicted change of the parameters that is not finite. A measurement that is not, at the predicted parameters, is no error: see
+    /// <see cref="GroupEffects.Moved"/>.
     /// </exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
     public GroupEffects Predict(
@@ -103,7 +105,7 @@ public sealed class GroupEffect(Preconditioner preconditioner)
         var (sums, rows) = (new GroupGradients(session, layout, MemoryBudget, reporter), GroupPlan.Whole(queryGroups, queries));
         var steps = new GroupSteps(_preconditioner, new InnerInverse(inverse, layout, damping: 0).Apply, inverse.Dampings, sums, Product(session, layout, train), Order, reporter);
         var measurements = new QueryMeasurements(session, layout, queries, rows, cancellationToken);
-        var (gradients, now) = (sums.MeanMeasurements(queries, rows.Slots), measurements.Values());   // [n, P], n
+        var (gradients, now) = (sums.MeanMeasurements(queries, queryGroups.Names, rows.Slots), measurements.Values());   // [n, P], n
         var values = Enum.GetValues<EffectOrder>().Where(order => order <= Order).ToDictionary(
             order => order, _ => (Linear: new double[now.Length, groups.Names.Count], Moved: new double[now.Length, groups.Names.Count]));
         var atOnce = (int)Math.Clamp(MemoryBudget / (6.0 * layout.Length * session.Dtype.ElementSize()), 1, groups.Names.Count);

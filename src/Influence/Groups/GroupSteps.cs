@@ -30,9 +30,10 @@ internal sealed class GroupSteps(
     {
         var members = groups.Names.Select(name => groups[name]).ToArray();
         var changes = members.Select(group => new Reweighting(train.Count, group.Count, weight)).ToArray();
-        var gradients = sums.Sums(LossKind.Training, train, GroupPlan.Whole(groups, train).Slots);   // [m, P]
+        var gradients = sums.Sums(LossKind.Training, train, groups.Names, GroupPlan.Whole(groups, train).Slots);   // [m, P]
         gradients.mul_(Column(changes.Select(change => change.Step), gradients));
         var first = invert(gradients);                                                  // [m, P]
+        CheckFinite(first, groups.Names);
         var found = new List<(EffectOrder, Tensor)> { (EffectOrder.First, first) };
         if (highest >= EffectOrder.Second && product is not null)
         {
@@ -69,6 +70,21 @@ internal sealed class GroupSteps(
 
         difference.mul_(Column(changes.Select(change => change.Change), first));
         return (first - invert(difference)).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>Before anything else is blamed for it.</summary>
+    private void CheckFinite(Tensor steps, IReadOnlyList<string> names)
+    {
+        for (var g = 0; g < names.Count; g++)
+        {
+            using var scope = NewDisposeScope();
+            if (FiniteProducts.AnyNotFinite(steps.select(0, g)))
+            {
+                throw new InfluenceException(
+                    $"The predicted change of the parameters for the group \"{names[g]}\" is NaN or too large for {steps.dtype}, though its gradient is finite. Write more damping, " +
+                    $"or use a float64 model; found the damping {InfluenceException.List([.. dampings.Select(d => d.Damping)])}.");
+            }
+        }
     }
 
     private static Tensor Column(IEnumerable<double> values, Tensor like) =>
