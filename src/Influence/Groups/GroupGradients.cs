@@ -23,7 +23,7 @@ internal sealed class GroupGradients(GradientSession session, ParameterVector la
     {
         using var total = new GradientTotal(session, layout, kind);
         var (open, ids) = (-1, new List<long>());
-        foreach (var (slot, batch) in GroupBatches.Of(examples, slots, memoryBudget / 4))
+        foreach (var (slot, batch) in Batches(examples, slots))
         {
             reporter.Token.ThrowIfCancellationRequested();
             if (slot != open)
@@ -58,6 +58,10 @@ internal sealed class GroupGradients(GradientSession session, ParameterVector la
             }
         }
     }
+
+    /// <summary>Batches that belong to one part each; see <see cref="GroupBatches"/>.</summary>
+    public IEnumerable<(int Slot, ExampleBatch Batch)> Batches(Examples examples, IReadOnlyList<GroupSlot> slots) =>
+        GroupBatches.Of(examples, slots, memoryBudget / 4);
 
     /// <summary>All sums, <c>[parts, P]</c>, in the current scope.</summary>
     public Tensor Sums(LossKind kind, Examples examples, IReadOnlyList<string> groups, IReadOnlyList<GroupSlot> slots)
