@@ -50,6 +50,40 @@ internal abstract class CurvatureProduct(GradientSession session, ParameterVecto
         return sum.div_(batch.Count);
     }
 
+    /// <summary>Adds the products with the sum over a batch's examples.</summary>
+    /// <param name="batch">Examples.</param>
+    /// <param name="vectors"><c>[K, P]</c>.</param>
+    /// <param name="sum"><c>[K, P]</c>, added to in place.</param>
+    /// <param name="token">Checked before each vector.</param>
+    public void Add(ExampleBatch batch, Tensor vectors, Tensor sum, CancellationToken token)
+    {
+        token.ThrowIfCancellationRequested();
+        using var scope = NewDisposeScope();
+        using var grad = enable_grad();
+        using var managed = session.WithManagedAttention();
+        var values = layout.Values();
+        using var unfrozen = new Unfrozen(values);
+        if (Linearize(batch, values) is not { } multiply)
+        {
+            return;
+        }
+
+        for (long k = 0; k < vectors.shape[0]; k++)
+        {
+            token.ThrowIfCancellationRequested();
+            using var one = NewDisposeScope();
+            var product = multiply(vectors.select(0, k));                               // [P]
+            if (!(product * 0).sum().eq(0).item<bool>())
+            {
+                ThrowNotFinite(batch, values, vectors.select(0, k));
+            }
+
+            sum.select(0, k).add_(product);
+        }
+
+        GC.KeepAlive(values);
+    }
+
     /// <summary>Multiplies on the first example, so that what cannot work fails before anything else runs.</summary>
     public void Try(Examples train)
     {
@@ -121,35 +155,6 @@ internal abstract class CurvatureProduct(GradientSession session, ParameterVecto
                 values[k].grad = before[k];
             }
         }
-    }
-
-    private void Add(ExampleBatch batch, Tensor vectors, Tensor sum, CancellationToken token)
-    {
-        token.ThrowIfCancellationRequested();
-        using var scope = NewDisposeScope();
-        using var grad = enable_grad();
-        using var managed = session.WithManagedAttention();
-        var values = layout.Values();
-        using var unfrozen = new Unfrozen(values);
-        if (Linearize(batch, values) is not { } multiply)
-        {
-            return;
-        }
-
-        for (long k = 0; k < vectors.shape[0]; k++)
-        {
-            token.ThrowIfCancellationRequested();
-            using var one = NewDisposeScope();
-            var product = multiply(vectors.select(0, k));                               // [P]
-            if (!(product * 0).sum().eq(0).item<bool>())
-            {
-                ThrowNotFinite(batch, values, vectors.select(0, k));
-            }
-
-            sum.select(0, k).add_(product);
-        }
-
-        GC.KeepAlive(values);
     }
 
     private void ThrowNotFinite(ExampleBatch batch, Parameter[] values, Tensor vector)

@@ -24,6 +24,9 @@ public sealed class DenseCurvature : Preconditioner
 {
     private const string Method = "dense curvature";
 
+    /// <summary>Columns that are formed in one pass over the examples.</summary>
+    private const long AtOnce = 256;
+
     private readonly IReadOnlyList<string> _parameters;
     private readonly Tensor _values;
     private readonly Tensor _vectors;
@@ -75,7 +78,8 @@ public sealed class DenseCurvature : Preconditioner
         var product = CurvatureProduct.Of(options.Matrix, session, layout);
         product.Try(train);
         var reporter = new ProgressReporter(progress, $"{Method} fit", 1, train.Count, cancellationToken);
-        var matrix = Form(product, train, reporter);                                    // [P, P]
+        reporter.ExpectPasses(Passes(layout.Length));
+        var matrix = Form(layout, units => product.Over(train, units, reporter.Token, reporter.Add));   // [P, P]
         var (values, vectors) = linalg.eigh(matrix);                                    // [P], [P, P]
         return new DenseCurvature(
             CurvatureSolver.Describe(Method, session, train, options.Matrix, options.Damping, seed: 0),
@@ -137,20 +141,22 @@ public sealed class DenseCurvature : Preconditioner
         return [.. eigenvalues.Select(value => value + damping > rounding ? 1 / (value + damping) : 0)];
     }
 
-    /// <summary>The mean curvature over examples as a matrix, <c>[P, P]</c> in float64, in the current scope.</summary>
-    internal static Tensor Form(CurvatureProduct product, Examples train, ProgressReporter reporter)
+    /// <summary>The passes over the examples that <see cref="Form"/> takes.</summary>
+    internal static long Passes(long parameters) => (parameters + AtOnce - 1) / AtOnce;
+
+    /// <summary>A curvature as a matrix, <c>[P, P]</c> in float64, in the current scope.</summary>
+    /// <param name="layout">The order of the parameters.</param>
+    /// <param name="multiply">Its product with rows <c>[K, P]</c>.</param>
+    internal static Tensor Form(ParameterVector layout, Func<Tensor, Tensor> multiply)
     {
-        const long AtOnce = 256;
-        var layout = product.Layout;
         var matrix = empty([layout.Length, layout.Length], ScalarType.Float64, layout.Device);
-        reporter.ExpectPasses((layout.Length + AtOnce - 1) / AtOnce);
         for (long first = 0; first < layout.Length; first += AtOnce)
         {
             using var scope = NewDisposeScope();
             var count = Math.Min(AtOnce, layout.Length - first);
             var units = zeros([count, layout.Length], layout.Dtype, layout.Device);     // [K, P]
             units.narrow(1, first, count).diagonal().fill_(1);
-            matrix.narrow(0, first, count).copy_(product.Over(train, units, reporter.Token, reporter.Add));
+            matrix.narrow(0, first, count).copy_(multiply(units));
         }
 
         using var transposed = matrix.t().contiguous();

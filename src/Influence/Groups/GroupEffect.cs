@@ -34,7 +34,10 @@ namespace Influence.Groups;
 /// <para>
 /// Cost: a backward pass over the groups' examples; for the second order curvature products over all examples, one for each group
 /// in a shared pass, one more over each group, and a second application of P; for Newton P products over each group and an
-/// eigendecomposition. Memory: six vectors of the parameters' size for each group that is treated at once.
+/// eigendecomposition. A group's examples are batched anew, so that scattered ones cost no more. A loader is read once for all
+/// groups that are treated at once, three times with the second order; for Newton once more for each group and 256 parameters.
+/// Memory: six vectors of the parameters' size for each group that is treated at once; what a loader gives waits, up to a quarter
+/// of <see cref="MemoryBudget"/>.
 /// </para>
 /// <para>
 /// References: Basu, You, Feizi, "On Second-Order Group Influence Functions for Black-Box Predictions", ICML 2020, section 4 (with
@@ -77,7 +80,9 @@ public sealed class GroupEffect(Preconditioner preconditioner)
     /// <param name="cancellationToken">Checked between batches.</param>
     /// <returns>The predictions, in plain memory.</returns>
     /// <exception cref="InfluenceException">
-    /// Bad input, a group of all examples that is removed, a curvature of the re-weighted data that is not positive, Newton without a dense curvature.
+    /// Bad input, a group of all examples that is removed, a curvature of the re-weighted data that is not positive, Newton without a dense curvature;
+    /// a gradient or a predicted change of the parameters that is not finite. A measurement that is not, at the predicted parameters, is no error: see
+    /// <see cref="GroupEffects.Moved"/>.
     /// </exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
     public GroupEffects Predict(
@@ -98,15 +103,15 @@ public sealed class GroupEffect(Preconditioner preconditioner)
         using var noGrad = no_grad();
         using var session = GradientSession.Open(task, train, queries);
         var layout = new ParameterVector(session);
-        var reporter = new ProgressReporter(progress, "group effect", 1, train.Count, cancellationToken);
+        var atOnce = (int)Math.Clamp(MemoryBudget / (6.0 * layout.Length * session.Dtype.ElementSize()), 1, groups.Names.Count);
+        var reporter = new ProgressReporter(progress, "group effect", 1, Work(train, groups, layout, atOnce), cancellationToken);
         using var inverse = _preconditioner.Prepare(session, Damping, 0, cancellationToken);
         var (sums, rows) = (new GroupGradients(session, layout, MemoryBudget, reporter), GroupPlan.Whole(queryGroups, queries));
         var steps = new GroupSteps(_preconditioner, new InnerInverse(inverse, layout, damping: 0).Apply, inverse.Dampings, sums, Product(session, layout, train), Order, reporter);
         var measurements = new QueryMeasurements(session, layout, queries, rows, cancellationToken);
-        var (gradients, now) = (sums.MeanMeasurements(queries, rows.Slots), measurements.Values());   // [n, P], n
+        var (gradients, now) = (sums.MeanMeasurements(queries, queryGroups.Names, rows.Slots), measurements.Values());   // [n, P], n
         var values = Enum.GetValues<EffectOrder>().Where(order => order <= Order).ToDictionary(
             order => order, _ => (Linear: new double[now.Length, groups.Names.Count], Moved: new double[now.Length, groups.Names.Count]));
-        var atOnce = (int)Math.Clamp(MemoryBudget / (6.0 * layout.Length * session.Dtype.ElementSize()), 1, groups.Names.Count);
         for (var first = 0; first < groups.Names.Count; first += atOnce)
         {
             using var chunk = NewDisposeScope();
@@ -136,6 +141,16 @@ public sealed class GroupEffect(Preconditioner preconditioner)
             LeaveOneOutFactor = null,
             Notes = groups.Overlap ? "groups overlap: each is re-weighted on its own" : string.Empty,
         }, values);
+    }
+
+    /// <summary>Examples to go through: the groups' once for their gradients, once more for each higher order, and all for each shared pass.</summary>
+    private long Work(Examples train, ExampleGroups groups, ParameterVector layout, int atOnce)
+    {
+        var members = groups.Names.Sum(name => (long)groups[name].Count);
+        var passes = (groups.Names.Count + atOnce - 1) / atOnce;
+        return members
+            + (Order >= EffectOrder.Second ? ((long)passes * train.Count) + members : 0)
+            + (Order == EffectOrder.Newton ? members * DenseCurvature.Passes(layout.Length) : 0);
     }
 
     private static double[] MovedBy(QueryMeasurements measurements, Tensor move, string group)

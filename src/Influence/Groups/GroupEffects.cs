@@ -44,7 +44,7 @@ public sealed class GroupEffects : IDisplay
     /// <exception cref="InfluenceException">It was not computed.</exception>
     public double Linear(int query, int train, EffectOrder order) => Of(order).Linear[query, train];
 
-    /// <summary>The measurement at the predicted parameters, less what it is now. It may be NaN or infinite where they are far off.</summary>
+    /// <summary>The measurement at the predicted parameters, less what it is now. It is NaN or infinite where they are too far off; write more damping then.</summary>
     /// <param name="query">Row.</param>
     /// <param name="train">Column.</param>
     /// <param name="order">How the change was predicted.</param>

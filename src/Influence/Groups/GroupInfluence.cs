@@ -7,7 +7,7 @@ namespace Influence.Groups;
 
 /// <summary>
 /// The influence of groups of training examples (domains, sources, classes, users) on groups of queries: the sum of the members'
-/// scores, at the cost of a training epoch and not of per-example gradients.
+/// scores, by ordinary backward passes and not by per-example gradients.
 /// <code>s(G, q) = sum over z in G of s(z, q) = (M grad f(q)) . (sum over z in G of grad L(z))</code>
 /// </summary>
 /// <remarks>
@@ -21,8 +21,10 @@ namespace Influence.Groups;
 /// see <see cref="GroupEffect"/>.
 /// </para>
 /// <para>
-/// Cost: one forward and backward pass over the groups' examples (for each checkpoint), about a training epoch without the
-/// optimizer, and one product with the kept query gradients for each part of a group. Memory: the kept query gradients, one
+/// Cost (for each checkpoint): a forward and backward pass for each part of a group, or for each batch of it, and one product with
+/// the kept query gradients. That is about a training epoch without the optimizer where groups hold hundreds of examples. Of groups
+/// smaller than a batch each part is a pass of its own, as dear as a batch in a small model: 500 groups of 16 are 1,000 passes, where
+/// an epoch in batches of 128 has 63; <see cref="Blocks"/> = 1 halves that. Memory: the kept query gradients, one
 /// vector of the parameters' size for each row and beside it one more while they are preconditioned; with more of them than the
 /// estimator's <c>MemoryBudget</c> allows, the examples are passed several times. What a loader gives waits, up to a quarter of
 /// that budget, until its group has a batch full.
@@ -78,7 +80,10 @@ public sealed class GroupInfluence
     /// Random parts that a group is dealt to, for its standard error; one an example where it has fewer. More parts, closer
     /// intervals (their t quantile at 95% is 2.36 for 8 parts, 2.09 for 20), and smaller batches where a part does not fill one. 1: no intervals.
     /// </summary>
-    /// <value>Null: one for each 128 examples of the group that are looked at, at least 8 and at most 20.</value>
+    /// <value>
+    /// Null: by the examples of the group that are looked at, one for each 64 up to 8 parts, from then on one for each 128 up to 20; at
+    /// least 2. A group of less than 192 has 2 parts, and the t quantile of its intervals is 12.7.
+    /// </value>
     /// <exception cref="InfluenceException">Less than 1.</exception>
     public int? Blocks
     {

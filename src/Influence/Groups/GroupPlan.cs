@@ -22,7 +22,7 @@ internal sealed class GroupPlan
     /// <param name="groups">The groups; every id is an example's.</param>
     /// <param name="examples">The examples.</param>
     /// <param name="maximum">Examples of a group that take part.</param>
-    /// <param name="blocks">Parts of a group; one an example where it has fewer. Null: by its size, whatever the batches.</param>
+    /// <param name="blocks">Parts of a group; one an example where it has fewer. Null: by its size, whatever the batches; see <see cref="GroupInfluence.Blocks"/>.</param>
     /// <param name="seed">Of both draws.</param>
     public static GroupPlan Of(ExampleGroups groups, Examples examples, int maximum, int? blocks, long seed)
     {
@@ -33,7 +33,7 @@ internal sealed class GroupPlan
             var members = groups[groups.Names[g]];
             long[] drawn = members.Count <= maximum ? [.. members] : [.. Shuffled(members, seed, purpose: 1).Take(maximum)];
             var dealt = blocks == 1 ? drawn : [.. Shuffled(drawn, seed, purpose: 2)];
-            var parts = Math.Min(blocks ?? Math.Clamp(dealt.Length / 128, 8, 20), dealt.Length);
+            var parts = Math.Min(blocks ?? Parts(dealt.Length), dealt.Length);
             for (var part = 0; part < parts; part++)
             {
                 int[] own = [.. dealt.Where((_, i) => i % parts == part).Select(id => positions[id])];
@@ -56,6 +56,9 @@ internal sealed class GroupPlan
                 $"Groups are made of the ids of Examples.Ids: ExampleGroups.Of({(role == "queries" ? "queries" : "train")}.Ids, id => ...).";
         }
     }
+
+    /// <summary>Each part costs a backward pass at least, so that a small group has few.</summary>
+    private static int Parts(int examples) => Math.Max(Math.Clamp(examples / 64, 2, 8), Math.Min(examples / 128, 20));
 
     private static IEnumerable<long> Shuffled(IEnumerable<long> ids, long seed, int purpose)
     {

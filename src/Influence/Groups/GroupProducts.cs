@@ -27,23 +27,24 @@ internal sealed class GroupProducts(LinearStep step, long memoryBudget, Progress
         for (var first = 0; first < rows.Slots.Count; first += atOnce)
         {
             using var scope = NewDisposeScope();
-            var kept = Kept(queries, [.. rows.Slots.Skip(first).Take(atOnce)]);         // [K, P]
-            Stream(values, first, kept, train, plan);
+            var kept = Kept(queries, rows.Groups.Names, [.. rows.Slots.Skip(first).Take(atOnce)]);   // [K, P]
+            Stream(values, first, kept, train, plan, rows);
         }
     }
 
     /// <summary>The mean measurement's gradient of each part, preconditioned, <c>[K, P]</c>.</summary>
-    private Tensor Kept(Examples queries, IReadOnlyList<GroupSlot> rows)
+    private Tensor Kept(Examples queries, IReadOnlyList<string> names, IReadOnlyList<GroupSlot> rows)
     {
         using var scope = NewDisposeScope();
-        return step.Apply(_gradients.MeanMeasurements(queries, rows)).MoveToOuterDisposeScope();
+        return step.Apply(_gradients.MeanMeasurements(queries, names, rows)).MoveToOuterDisposeScope();
     }
 
-    private void Stream(double[,] values, int first, Tensor kept, Examples train, GroupPlan plan) => _gradients.Each(
+    private void Stream(double[,] values, int first, Tensor kept, Examples train, GroupPlan plan, GroupPlan rows) => _gradients.Each(
         LossKind.Training,
         train,
+        plan.Groups.Names,
         plan.Slots,
-        (slot, sum, ids) =>
+        (slot, sum) =>
         {
             var products = kept.mv(sum).cpu().to_type(ScalarType.Float64).data<double>().ToArray();   // [K]
             for (var k = 0; k < products.Length; k++)
@@ -51,11 +52,8 @@ internal sealed class GroupProducts(LinearStep step, long memoryBudget, Progress
                 if (!double.IsFinite(products[k]))
                 {
                     throw new InfluenceException(
-                        $"The summed gradient of examples of the group \"{plan.Groups.Names[plan.Slots[slot].Group]}\" is NaN or too large for {step.Layout.Dtype}, though the losses " +
-                        $"are finite. Among them are the ids {InfluenceException.List(ids)}: look at their inputs, leave them out, or use a float64 model.")
-                    {
-                        ExampleIds = [.. ids],
-                    };
+                        $"The influence of the group \"{plan.Groups.Names[plan.Slots[slot].Group]}\" on the query group \"{rows.Groups.Names[rows.Slots[first + k].Group]}\" is NaN or too " +
+                        $"large for {step.Layout.Dtype}, though the gradients of both are finite. Write more damping, or use a float64 model.");
                 }
 
                 values[slot, first + k] += step.Weight * products[k];

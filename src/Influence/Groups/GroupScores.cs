@@ -86,7 +86,8 @@ public sealed class GroupScores : IDisplay
 
     /// <summary>
     /// A confidence interval for the influence of a group of this size from the same population, by Student's t with one less
-    /// than <see cref="GroupSize.Blocks"/> degrees of freedom. NaN where there is no standard error.
+    /// than <see cref="GroupSize.Blocks"/> degrees of freedom. NaN where there is no standard error. It is about training examples only:
+    /// the queries are taken as given, and how far other queries of their kind would differ is in none of the intervals.
     /// </summary>
     /// <param name="query">Row.</param>
     /// <param name="train">Column.</param>
@@ -117,6 +118,19 @@ public sealed class GroupScores : IDisplay
         var (lower, upper) = Interval(query, train, confidence);
         var examples = TrainGroups[train].Examples;
         return (lower / examples, upper / examples);
+    }
+
+    /// <summary>The same for the mean influence of one token. The group's number of tokens is taken as given.</summary>
+    /// <param name="query">Row.</param>
+    /// <param name="train">Column.</param>
+    /// <param name="confidence">Between 0 and 1.</param>
+    /// <returns>The interval for <see cref="PerToken(int, int)"/>.</returns>
+    /// <exception cref="InfluenceException">The confidence is not between 0 and 1.</exception>
+    public (double Lower, double Upper) PerTokenInterval(int query, int train, double confidence = 0.95)
+    {
+        var (lower, upper) = Interval(query, train, confidence);
+        var tokens = TrainGroups[train].Tokens;
+        return (lower / tokens, upper / tokens);
     }
 
     /// <summary>The per-token means as a matrix.</summary>

@@ -28,25 +28,27 @@ internal sealed class GroupSteps(
     /// <param name="weight">c.</param>
     public IReadOnlyList<(EffectOrder Order, Tensor Steps)> Of(Examples train, ExampleGroups groups, double weight)
     {
-        var members = groups.Names.Select(name => groups[name]).ToArray();
-        var changes = members.Select(group => new Reweighting(train.Count, group.Count, weight)).ToArray();
-        var gradients = sums.Sums(LossKind.Training, train, GroupPlan.Whole(groups, train).Slots);   // [m, P]
+        var slots = GroupPlan.Whole(groups, train).Slots;
+        var changes = slots.Select(slot => new Reweighting(train.Count, slot.Positions.Length, weight)).ToArray();
+        var gradients = sums.Sums(LossKind.Training, train, groups.Names, slots);       // [m, P]
         gradients.mul_(Column(changes.Select(change => change.Step), gradients));
         var first = invert(gradients);                                                  // [m, P]
+        CheckFinite(first, groups.Names);
         var found = new List<(EffectOrder, Tensor)> { (EffectOrder.First, first) };
         if (highest >= EffectOrder.Second && product is not null)
         {
-            found.Add((EffectOrder.Second, Second(first, train, members, changes, product)));
+            found.Add((EffectOrder.Second, Second(first, train, slots, changes, product)));
         }
 
         if (highest == EffectOrder.Newton && product is not null && preconditioner is DenseCurvature dense)
         {
-            var newton = new NewtonStep(dense, product, dampings[0].Damping, reporter);
+            var newton = new NewtonStep(dense, product, dampings[0].Damping);
             var rows = zeros_like(first);                                               // [m, P]
             for (var g = 0; g < changes.Length; g++)
             {
                 using var scope = NewDisposeScope();
-                rows.select(0, g).copy_(newton.Of(train.Only(members[g]), gradients.select(0, g), changes[g].Change));
+                var slot = slots[g];
+                rows.select(0, g).copy_(newton.Of(vectors => Own(vectors, train, [slot], product), gradients.select(0, g), changes[g].Change));
             }
 
             found.Add((EffectOrder.Newton, rows));
@@ -56,19 +58,57 @@ internal sealed class GroupSteps(
     }
 
     /// <summary>d1 - r P (H - H_group) d1. A damping cancels in the difference, and an inverse that is not quite H's does little harm.</summary>
-    private Tensor Second(Tensor first, Examples train, IReadOnlyList<long>[] members, Reweighting[] changes, CurvatureProduct curvature)
+    private Tensor Second(Tensor first, Examples train, IReadOnlyList<GroupSlot> slots, Reweighting[] changes, CurvatureProduct curvature)
     {
         using var scope = NewDisposeScope();
         var difference = curvature.Over(train, first, reporter.Token, reporter.Add);    // [m, P]
-        for (var g = 0; g < changes.Length; g++)
+        using (var own = Own(first, train, slots, curvature))                           // [m, P]
         {
-            using var one = NewDisposeScope();
-            var own = curvature.Over(train.Only(members[g]), first.narrow(0, g, 1), reporter.Token, reporter.Add);   // [1, P]
-            difference.narrow(0, g, 1).sub_(own);
+            difference.sub_(own);
         }
 
         difference.mul_(Column(changes.Select(change => change.Change), first));
         return (first - invert(difference)).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>
+    /// The products of the groups' mean curvatures, <c>[K, P]</c>, in the current scope. With several groups, each with its own row;
+    /// with one, with all rows. Members are batched anew: their own batches may hold few of each group.
+    /// </summary>
+    private Tensor Own(Tensor vectors, Examples train, IReadOnlyList<GroupSlot> slots, CurvatureProduct curvature)
+    {
+        var products = zeros_like(vectors);                                             // [K, P]
+        foreach (var (slot, batch) in sums.Batches(train, slots))
+        {
+            using var scope = NewDisposeScope();
+            curvature.Add(batch, Rows(vectors, slot), Rows(products, slot), reporter.Token);
+            reporter.Add(batch.Count);
+        }
+
+        for (var s = 0; s < slots.Count; s++)
+        {
+            using var scope = NewDisposeScope();
+            Rows(products, s).div_(slots[s].Positions.Length);
+        }
+
+        return products;
+
+        Tensor Rows(Tensor all, int slot) => slots.Count == 1 ? all.alias() : all.narrow(0, slot, 1);
+    }
+
+    /// <summary>Before anything else is blamed for it.</summary>
+    private void CheckFinite(Tensor steps, IReadOnlyList<string> names)
+    {
+        for (var g = 0; g < names.Count; g++)
+        {
+            using var scope = NewDisposeScope();
+            if (FiniteProducts.AnyNotFinite(steps.select(0, g)))
+            {
+                throw new InfluenceException(
+                    $"The predicted change of the parameters for the group \"{names[g]}\" is NaN or too large for {steps.dtype}, though its gradient is finite. Write more damping, " +
+                    $"or use a float64 model; found the damping {InfluenceException.List([.. dampings.Select(d => d.Damping)])}.");
+            }
+        }
     }
 
     private static Tensor Column(IEnumerable<double> values, Tensor like) =>

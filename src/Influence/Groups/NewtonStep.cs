@@ -10,16 +10,16 @@ namespace Influence.Groups;
 /// <code>step = (H + damping I + r (H - H_group))^-1 g</code>
 /// with g the negative gradient of the re-weighted objective.
 /// </summary>
-internal sealed class NewtonStep(DenseCurvature dense, CurvatureProduct product, double damping, ProgressReporter reporter)
+internal sealed class NewtonStep(DenseCurvature dense, CurvatureProduct product, double damping)
 {
-    /// <param name="members">The group's examples.</param>
+    /// <param name="multiply">The product of the group's mean curvature with rows <c>[K, P]</c>.</param>
     /// <param name="gradient">g, <c>[P]</c>.</param>
     /// <param name="change">r.</param>
     /// <returns><c>[P]</c>, in the gradient's dtype and the current scope.</returns>
-    public Tensor Of(Examples members, Tensor gradient, double change)
+    public Tensor Of(Func<Tensor, Tensor> multiply, Tensor gradient, double change)
     {
         using var scope = NewDisposeScope();
-        var own = DenseCurvature.Form(product, members, reporter);                      // [P, P]
+        var own = DenseCurvature.Form(product.Layout, multiply);                        // [P, P]
         var (values, vectors) = linalg.eigh((dense.Matrix * (1 + change)) - (own * change));   // [P], [P, P]
         var inverted = DenseCurvature.Inverted(
             values.cpu().data<double>().ToArray(), damping, product.Layout.Dtype, $"{product.Name} of the re-weighted data");

@@ -8,22 +8,10 @@ namespace Influence.Groups;
 /// <summary>The mean measurement of each query group, at the model's weights and at others near by.</summary>
 internal sealed class QueryMeasurements(GradientSession session, ParameterVector layout, Examples queries, GroupPlan rows, CancellationToken token)
 {
-    /// <summary>The means, n of them.</summary>
-    public double[] Values()
-    {
-        using var noGrad = no_grad();
-        var values = new List<double>(queries.Count);
-        foreach (var batch in queries.Batches())
-        {
-            token.ThrowIfCancellationRequested();
-            using var scope = NewDisposeScope();
-            values.AddRange(session.Losses.Evaluate(batch, LossKind.Measurement).cpu().to_type(ScalarType.Float64).data<double>().ToArray());
-        }
+    /// <summary>The means, n of them; finite.</summary>
+    public double[] Values() => Means(finite: true);
 
-        return [.. rows.Slots.Select(slot => slot.Positions.Average(position => values[position]))];
-    }
-
-    /// <summary>The means with the parameters moved by a vector <c>[P]</c>; they are put back as they were.</summary>
+    /// <summary>The means with the parameters moved by a vector <c>[P]</c>; they are put back as they were. What is too far off is NaN or infinite.</summary>
     public double[] ValuesAt(Tensor step)
     {
         using var scope = NewDisposeScope();
@@ -33,7 +21,7 @@ internal sealed class QueryMeasurements(GradientSession session, ParameterVector
         try
         {
             layout.Move(values, step);
-            return Values();
+            return Means(finite: false);
         }
         finally
         {
@@ -42,5 +30,19 @@ internal sealed class QueryMeasurements(GradientSession session, ParameterVector
                 value.copy_(old);
             }
         }
+    }
+
+    private double[] Means(bool finite)
+    {
+        using var noGrad = no_grad();
+        var values = new List<double>(queries.Count);
+        foreach (var batch in queries.Batches())
+        {
+            token.ThrowIfCancellationRequested();
+            using var scope = NewDisposeScope();
+            values.AddRange(session.Losses.Evaluate(batch, LossKind.Measurement, finite).cpu().to_type(ScalarType.Float64).data<double>().ToArray());
+        }
+
+        return [.. rows.Slots.Select(slot => slot.Positions.Average(position => values[position]))];
     }
 }

@@ -77,16 +77,45 @@ public sealed class EffectBadInputTests : IDisposable
         Assert.Contains("leave Matrix at null", thrown.Message, StringComparison.Ordinal);
     }
 
+    /// <summary>One group moves a bias up, where the measurement overflows; the other moves it down, and keeps its prediction.</summary>
     [Fact]
     public void WeightsThatAreTooFarOff()
     {
         using var scope = NewDisposeScope();
         var start = _c.Head.bias!.detach().clone();
-        Tensor Away(ExampleBatch b) => (_c.Head.bias! - start).square().sum().mul(1e300).exp() * ones([b.Count], dtype: float64);
-        var task = new InfluenceTask(_c.Model) { TrainingLoss = _c.Loss, Measurement = b => _c.Loss(b) * Away(b) };
-        var thrown = Assert.Throws<InfluenceException>(() => new GroupEffect(_dense).Predict(task, _c.Train, _groups, _c.Queries));
-        Assert.Contains("at the weights that are predicted for the group \"a\"", thrown.Message, StringComparison.Ordinal);
+        var effect = new GroupEffect(_dense) { Order = EffectOrder.First };
+        var bias = new InfluenceTask(_c.Model) { TrainingLoss = _c.Loss, Measurement = b => (_c.Loss(b) * 0) + _c.Head.bias![0] };
+        var each = effect.Predict(bias, _c.Train, ExampleGroups.Of(_c.Train.Ids, id => $"{id}"), _c.Queries);
+        var ordered = _c.Train.Ids.OrderBy(id => each.Linear(0, (int)id, EffectOrder.First)).ToArray();
+        Assert.True(each.Linear(0, (int)ordered[0], EffectOrder.First) < 0 && each.Linear(0, (int)ordered[^1], EffectOrder.First) > 0);
+
+        Tensor Above() => _c.Head.bias![0] - start[0] + (_c.Head.bias![0] - start[0]).abs();
+        var task = new InfluenceTask(_c.Model) { TrainingLoss = _c.Loss, Measurement = b => _c.Loss(b) * (Above() * 1e300).exp() };
+        var found = effect.Predict(task, _c.Train, ExampleGroups.FromMembers(("up", [ordered[^1]]), ("down", [ordered[0]])), _c.Queries);
+        Assert.Equal(double.PositiveInfinity, found.Predicted(1, 0));
+        Assert.True(double.IsFinite(found.Linear(1, 0, EffectOrder.First)) && double.IsFinite(found.Predicted(1, 1)));
         Assert.Equal(start.data<double>().ToArray(), _c.Head.bias!.data<double>().ToArray());
+    }
+
+    /// <summary>The loss is finite, and its slope too large for one query: that query is named, not a group of training examples.</summary>
+    [Fact]
+    public void AQueryGradientThatIsTooLarge()
+    {
+        using var scope = NewDisposeScope();
+        var task = new InfluenceTask(_c.Model) { TrainingLoss = _c.Loss, Measurement = b => _c.Loss(b) + Steep(b, 2) };
+        var thrown = Assert.Throws<InfluenceException>(() => new GroupEffect(_dense).Predict(task, _c.Train, _groups, _c.Queries));
+        Assert.Contains("summed measurement gradient of the query group \"query 2\" is NaN or too large", thrown.Message, StringComparison.Ordinal);
+        Assert.Equal([2L], thrown.ExampleIds);
+    }
+
+    [Fact]
+    public void ATrainingGradientThatIsTooLarge()
+    {
+        using var scope = NewDisposeScope();
+        var task = new InfluenceTask(_c.Model) { TrainingLoss = b => _c.Loss(b) + Steep(b, 5), Measurement = _c.Loss };
+        var thrown = Assert.Throws<InfluenceException>(() => new GroupEffect(_dense).Predict(task, _c.Train, _groups, _c.Queries));
+        Assert.Contains("summed gradient of examples of the group \"b\" is NaN or too large", thrown.Message, StringComparison.Ordinal);
+        Assert.Equal([5L], thrown.ExampleIds);
     }
 
     [Theory]
@@ -138,4 +167,8 @@ public sealed class EffectBadInputTests : IDisposable
             }
         }
     }
+
+    /// <summary>Zero, with a slope of 10 * 1e308 for one example.</summary>
+    private Tensor Steep(ExampleBatch batch, long bad) =>
+        (_c.Head.bias!.sum() - _c.Head.bias!.sum().detach()) * tensor(batch.Ids.Select(id => id == bad ? 1e308 : 0).ToArray()) * 10;
 }

@@ -129,6 +129,26 @@ public class GroupBadInputTests
         var thrown = Assert.Throws<InfluenceException>(() => new GroupInfluence(new TracIn()) { Blocks = 1 }.Score(
             task, c.Train with { BatchSize = 2 }, ExampleGroups.FromMembers(("a", [0, 1, 2]), ("b", [5, 6])), c.Queries));
         Assert.Contains("examples of the group \"b\" is NaN or too large", thrown.Message, StringComparison.Ordinal);
-        Assert.Contains(6, thrown.ExampleIds);
+        Assert.Equal([6L], thrown.ExampleIds);
+    }
+
+    /// <summary>The query at fault is named, and no training example.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void AQueryGradientThatIsTooLarge(bool together)
+    {
+        using var scope = NewDisposeScope();
+        using var c = new Classifier();
+        var task = new InfluenceTask(c.Model)
+        {
+            TrainingLoss = c.Loss,
+            Measurement = b => c.Loss(b) + ((c.Head.bias!.sum() - c.Head.bias!.sum().detach()) * tensor(b.Ids.Select(id => id == 2 ? 1e308 : 0).ToArray()) * 10),
+        };
+        var queryGroups = !together ? null : ExampleGroups.Of(c.Queries.Ids, id => id == 0 ? "first" : "rest");
+        var thrown = Assert.Throws<InfluenceException>(() => new GroupInfluence(new TracIn()).Score(task, c.Train, ExampleGroups.FromMembers(("a", [0, 1, 2])), c.Queries, queryGroups));
+        var name = together ? "rest" : "query 2";
+        Assert.Contains($"summed measurement gradient of the query group \"{name}\" is NaN or too large", thrown.Message, StringComparison.Ordinal);
+        Assert.Equal([2L], thrown.ExampleIds);
     }
 }

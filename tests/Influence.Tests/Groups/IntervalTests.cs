@@ -40,6 +40,12 @@ public class IntervalTests
         Assert.Equal((whole.Sum(0, 0) - half, whole.Sum(0, 0) + half), whole.Interval(0, 0, 0.9));
         Assert.Equal(whole.Interval(0, 0).Upper / 30, whole.PerExampleInterval(0, 0).Upper, 1e-12);
 
+        // A token is an example here; three tokens each make the mean of a token a third.
+        Assert.Equal(whole.PerExampleInterval(0, 0, 0.9), whole.PerTokenInterval(0, 0, 0.9));
+        var three = new GroupScores(new double[,] { { whole.Sum(0, 0) } }, ["q"], [new GroupSize("g", 30, 90) { Blocks = 30 }], whole.Metadata, new double[,] { { whole.StandardError(0, 0) } });
+        Assert.Equal(whole.Interval(0, 0, 0.9).Lower / 90, three.PerTokenInterval(0, 0, 0.9).Lower, 1e-12);
+        Assert.Equal(whole.Interval(0, 0, 0.9).Upper / 90, three.PerTokenInterval(0, 0, 0.9).Upper, 1e-12);
+
         var sampled = population.Score(blocks: 10, maximum: 10);
         Assert.Equal(sampled.StandardError(0, 0) * Math.Sqrt(2.0 / 3), sampled.SamplingError(0, 0), 1e-12);
         Assert.Throws<InfluenceException>(() => whole.Interval(0, 0, 95));
@@ -60,6 +66,22 @@ public class IntervalTests
         var found = draws.Score(blocks, maximum);
         var held = Enumerable.Range(0, 400).Count(g => found.PerExampleInterval(0, g, 0.9) is var (lower, upper) && lower <= Linear.Truth && Linear.Truth <= upper);
         Assert.InRange(held / 400.0, 0.84, 0.96);
+    }
+
+    /// <summary>A small group is dealt to few parts, since each costs a pass; a large one to as many as fill batches.</summary>
+    [Theory]
+    [InlineData(1, 1)]
+    [InlineData(16, 2)]
+    [InlineData(200, 3)]
+    [InlineData(512, 8)]
+    [InlineData(1300, 10)]
+    [InlineData(4000, 20)]
+    public void PartsByDefault(int size, int parts)
+    {
+        using var scope = NewDisposeScope();
+        var found = new Linear(size, seed: 3).Score(blocks: null);
+        Assert.Equal(parts, found.TrainGroups[0].Blocks);
+        Assert.Equal(size > 1, found.StandardError(0, 0) > 0);
     }
 
     /// <summary>The sampling error is how far a sampled group is from the same group looked at whole.</summary>
@@ -108,7 +130,7 @@ public class IntervalTests
 
         public static Linear Many(int groups, int size) => new(groups * size, seed: 8, groups);
 
-        public GroupScores Score(int blocks, int maximum = int.MaxValue) =>
+        public GroupScores Score(int? blocks, int maximum = int.MaxValue) =>
             new GroupInfluence(new TracIn()) { Blocks = blocks, MaximumExamples = maximum, Seed = 5 }.Score(Task, Train, _groups, Queries);
     }
 }
