@@ -15,10 +15,11 @@ internal static class FlippedLabels
     private const int Seed = 3;
     private const int Classes = 10;
     private const long ModelSeed = 1000;
+    private const string ExplicitInverse = "explicit inverse";
     private const string Metric = "mislabelled, AUC";
 
     /// <returns>What was done, in words.</returns>
-    public static string Add(PartContext context, Recipe recipe, LabelledData data, Judge judge, IReadOnlyDictionary<string, Damping> dampings)
+    public static string Add(PartContext context, Recipe recipe, LabelledData data, IReadOnlyList<int> fewEpochs, Judge judge, IReadOnlyDictionary<string, Damping> dampings)
     {
         var (labels, flipped) = Flip(data.TrainY);
         using var flippedLabels = labels;
@@ -27,15 +28,16 @@ internal static class FlippedLabels
         using var model = trained.AtTheEnd();
         var (task, train) = (TrainedModel.Task(model), study.Data.Train());
         Judged("TracIn, final weights", () => new TracIn().SelfInfluence(task, train));
-        Judged("TracIn, 4 checkpoints", () => new TracIn { Checkpoints = trained.Checkpoints }.SelfInfluence(task, train));
+        Judged("TracIn, 4 checkpoints", () => new TracIn { Checkpoints = trained.After(fewEpochs) }.SelfInfluence(task, train));
         using (var ekfac = Ekfac.Fit(task, train))
         {
             Judged("EK-FAC", () => new InfluenceFunction(ekfac) { Damping = dampings["EK-FAC"] }.SelfInfluence(task, train));
         }
 
-        using (var dense = DenseCurvature.Fit(task, train, new() { MaximumParameters = 10_000 }))
+        if (dampings.ContainsKey(ExplicitInverse))
         {
-            Judged("explicit inverse", () => new InfluenceFunction(dense) { Damping = dampings["explicit inverse"] }.SelfInfluence(task, train));
+            using var dense = DenseCurvature.Fit(task, train, new() { MaximumParameters = 10_000 });
+            Judged(ExplicitInverse, () => new InfluenceFunction(dense) { Damping = dampings[ExplicitInverse] }.SelfInfluence(task, train));
         }
 
         Judged("loss, without influence", () => ExampleScores.Of(train.Ids, Trainer.Measure(model, study.Data.TrainX, study.Data.TrainY).Losses));

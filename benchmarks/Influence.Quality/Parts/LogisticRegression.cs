@@ -42,7 +42,7 @@ internal static class LogisticRegression
         using var methods = Score(context, task, trained, train, judge);
         AddDatamodels(context, study, judge);
         var removals = AddLeaveOneOut(context, study, judge, methods);
-        var flips = FlippedLabels.Add(context, recipe, data, judge, methods.Dampings);
+        var flips = FlippedLabels.Add(context, recipe, data, recipe.CheckpointEpochs, judge, methods.Dampings);
 
         var settings = FindingsBuilder.Settings(study, $"{halves.Subsets.Count} random halves, drawn with seed 1", context.Pick(seeds, [0, 1]), [ModelSeed]);
         settings["leave-one-out"] = $"{removals} retrainings, each without one example, batches otherwise the same, seed {ModelSeed}";

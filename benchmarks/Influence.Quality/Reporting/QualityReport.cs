@@ -39,7 +39,11 @@ internal sealed record Result(
     int Queries,
     string Damping,
     IReadOnlyList<SweepPoint> Sweep,
-    double Seconds);
+    double Seconds)
+{
+    /// <summary>The same against the first seed's retrainings alone; not a number where that has no meaning.</summary>
+    public double OneSeed { get; init; } = double.NaN;
+}
 
 /// <summary>One damping that was tried.</summary>
 internal sealed record SweepPoint(string Damping, double Value);

@@ -32,6 +32,16 @@ internal sealed record Recipe
     /// <summary>After which epochs a checkpoint is kept; the last is the end.</summary>
     public required IReadOnlyList<int> CheckpointEpochs { get; init; }
 
+    /// <summary>
+    /// Stopping after K steps at rate eta acts like a damping of 1/(eta K), momentum counted in the rate (Bae et al., 2024,
+    /// section 4).
+    /// </summary>
+    public double ImpliedDamping(long examples)
+    {
+        var steps = Epochs * ((examples + BatchSize - 1) / BatchSize);
+        return (1 - Momentum) / (LearningRate * (RateFalls ? 0.5 : 1) * steps);
+    }
+
     public string Describe() => string.Create(
         CultureInfo.InvariantCulture,
         $"{Model}; {(Adam ? "AdamW" : $"SGD, momentum {Momentum}")}, learning rate {LearningRate}{(RateFalls ? " falling linearly to 0" : string.Empty)}, weight decay {WeightDecay}, batch {BatchSize}, {Epochs} epochs over the examples given");
