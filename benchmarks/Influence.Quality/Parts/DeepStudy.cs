@@ -45,14 +45,19 @@ internal static class DeepStudy
         var few = setUp.FewEpochs;
         judge.Add("TracIn, final weights", q => new TracIn().Score(task, train, q)).Dispose();
         judge.Add($"TracIn, {few.Count} checkpoints", q => new TracIn { Checkpoints = runs[0].After(few) }.Score(task, train, q)).Dispose();
-        judge.Add("cosine", q => new TracIn { Similarity = GradientSimilarity.Cosine }.Score(task, train, q)).Dispose();
+        judge.Add("cosine, final weights", q => new TracIn { Similarity = GradientSimilarity.Cosine }.Score(task, train, q)).Dispose();
+        judge.Add(
+            $"cosine, {few.Count} checkpoints",
+            q => new TracIn { Similarity = GradientSimilarity.Cosine, Checkpoints = runs[0].After(few) }.Score(task, train, q)).Dispose();
         Curvature("K-FAC", Dampings.Relative, () => Kfac.Fit(task, train));
         Curvature("EK-FAC, empirical Fisher", Dampings.Relative, () => Ekfac.Fit(task, train, new() { Fisher = Fisher.Empirical }));
         Curvature("EK-FAC, one damping for all layers", Dampings.Absolute, () => Ekfac.Fit(task, train));
         using var members = new EkfacMembers(train, runs, [.. runs.Select(run => run.After(few))]);
         var ends = Enumerable.Range(0, runs.Length).Select(run => (run, -1)).ToList();
         var damping = Members("EK-FAC", [ends[0]]);
-        Members($"EK-FAC, {few.Count} checkpoints of one run", [.. few.Select((_, c) => (0, c))]);
+        var firstRun = few.Select((_, c) => (0, c)).ToList();
+        Members($"EK-FAC, {few.Count} checkpoints of one run", firstRun);
+        Members($"EK-FAC, {few.Count} checkpoints of one run, one damping for all layers", firstRun, Dampings.Absolute);
         Astra(members.AtTheEnd(0));
         AddSource(setUp, task, runs[..1], train, judge, "SOURCE, one run");
         foreach (var size in setUp.Ensembles)
@@ -68,9 +73,9 @@ internal static class DeepStudy
 
         return damping;
 
-        Damping Members(string name, IReadOnlyList<(int, int)> chosen)
+        Damping Members(string name, IReadOnlyList<(int, int)> chosen, IReadOnlyList<Damping>? dampings = null)
         {
-            var (best, scores) = judge.Add(name, Dampings.Relative, (d, q) => members.Mean(chosen, d, q));
+            var (best, scores) = judge.Add(name, dampings ?? Dampings.Relative, (d, q) => members.Mean(chosen, d, q));
             scores.Dispose();
             return best;
         }

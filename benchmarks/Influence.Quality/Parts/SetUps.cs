@@ -38,7 +38,7 @@ internal static class SetUps
             Ensembles = context.Pick<int[]>([2, 5, 10], [2]),
             FewEpochs = few,
             SourceEpochs = source,
-            Astra = new() { Iterations = context.Pick(100, 10) },
+            Astra = Astra(context),
             FlippedLabels = true,
             Published =
             [
@@ -75,7 +75,7 @@ internal static class SetUps
             Ensembles = context.Pick<int[]>([2, 3, 5], [2]),
             FewEpochs = few,
             SourceEpochs = source,
-            Astra = new() { Iterations = context.Pick(100, 10) },
+            Astra = Astra(context),
             Published =
             [
                 new(Lds, "TracIn", 0.12, OtherTools),
@@ -117,7 +117,7 @@ internal static class SetUps
             Ensembles = context.Pick<int[]>([2, 5], [2]),
             FewEpochs = few,
             SourceEpochs = source,
-            Astra = new() { Iterations = context.Pick(100, 10) },
+            Astra = Astra(context),
             Published =
             [
                 new(Lds, "EK-FAC, one model", 0.30, "SOURCE's authors, 50 retrainings a half"),
@@ -152,7 +152,7 @@ internal static class SetUps
             Models = context.Pick(3, 1),
             Ensembles = context.Pick<int[]>([3], []),
             FewEpochs = few,
-            Astra = new() { Iterations = context.Pick(60, 5), BatchSize = context.Pick(64, 32), HalveEvery = context.Pick(20, 5) },
+            Astra = new() { Iterations = context.Pick(60, 16), BatchSize = context.Pick(64, 32), HalveEvery = context.Pick(15, 4) },
             AstraDampings = [Damping.Absolute(10), Damping.Absolute(1), Damping.Absolute(0.1), Damping.Absolute(0.01)],
             BatchSize = 20,
             Published =
@@ -163,4 +163,7 @@ internal static class SetUps
             ],
         };
     }
+
+    /// <summary>Half of the published steps and as many halvings, because five dampings cost more than one.</summary>
+    private static AstraOptions Astra(PartContext context) => new() { Iterations = context.Pick(100, 40), HalveEvery = context.Pick(25, 10) };
 }
