@@ -51,13 +51,13 @@ internal static class DeepStudy
             q => new TracIn { Similarity = GradientSimilarity.Cosine, Checkpoints = runs[0].After(few) }.Score(task, train, q)).Dispose();
         Curvature("K-FAC", Dampings.Relative, () => Kfac.Fit(task, train));
         Curvature("EK-FAC, empirical Fisher", Dampings.Relative, () => Ekfac.Fit(task, train, new() { Fisher = Fisher.Empirical }));
-        Curvature("EK-FAC, one damping for all layers", Dampings.Absolute, () => Ekfac.Fit(task, train));
+        Curvature("EK-FAC, one damping for all layers", setUp.AbsoluteDampings, () => Ekfac.Fit(task, train));
         using var members = new EkfacMembers(train, runs, [.. runs.Select(run => run.After(few))]);
         var ends = Enumerable.Range(0, runs.Length).Select(run => (run, -1)).ToList();
         var damping = Members("EK-FAC", [ends[0]]);
         var firstRun = few.Select((_, c) => (0, c)).ToList();
         Members($"EK-FAC, {few.Count} checkpoints of one run", firstRun);
-        Members($"EK-FAC, {few.Count} checkpoints of one run, one damping for all layers", firstRun, Dampings.Absolute);
+        Members($"EK-FAC, {few.Count} checkpoints of one run, one damping for all layers", firstRun, setUp.AbsoluteDampings);
         Astra(members.AtTheEnd(0));
         AddSource(setUp, task, runs[..1], train, judge, "SOURCE, one run");
         foreach (var size in setUp.Ensembles)

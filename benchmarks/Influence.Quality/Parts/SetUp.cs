@@ -1,5 +1,6 @@
 using Influence.Curvature;
 using Influence.Quality.Data;
+using Influence.Quality.Judging;
 using Influence.Quality.Reporting;
 using Influence.Quality.Training;
 
@@ -33,6 +34,9 @@ internal sealed record SetUp
     public int SourceSegments { get; init; } = 3;
 
     public required AstraOptions Astra { get; init; }
+
+    /// <summary>The dampings that are tried where all layers have the same one.</summary>
+    public IReadOnlyList<Damping> AbsoluteDampings { get; init; } = Dampings.Absolute;
 
     /// <summary>
     /// The dampings that ASTRA tries, few because each costs many passes; absolute, so that it and its inner EK-FAC have the

@@ -1,5 +1,6 @@
 using Influence.Curvature;
 using Influence.Quality.Data;
+using Influence.Quality.Judging;
 using Influence.Quality.Reporting;
 using Influence.Quality.Training;
 using TorchSharp;
@@ -153,7 +154,10 @@ internal static class SetUps
             Ensembles = context.Pick<int[]>([3], []),
             FewEpochs = few,
             Astra = new() { Iterations = context.Pick(60, 16), BatchSize = context.Pick(64, 32), HalveEvery = context.Pick(15, 4) },
-            AstraDampings = [Damping.Absolute(10), Damping.Absolute(1), Damping.Absolute(0.1), Damping.Absolute(0.01)],
+
+            // The loss of an example is a sum over positions, and so its curvature is larger than an image's.
+            AbsoluteDampings = Dampings.Below(1000),
+            AstraDampings = [Damping.Absolute(30), Damping.Absolute(10), Damping.Absolute(3), Damping.Absolute(1)],
             BatchSize = 20,
             Published =
             [
