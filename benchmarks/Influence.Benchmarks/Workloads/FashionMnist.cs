@@ -1,5 +1,3 @@
-using System.Buffers.Binary;
-using System.IO.Compression;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -48,29 +46,6 @@ internal static class FashionMnist
     }
 
     private static (byte[] Pixels, byte[] Labels) Read(string folder, string part, int count) => (
-        ReadIdx(Path.Combine(folder, $"{part}-images-idx3-ubyte.gz"), 16, count * Pixels),
-        ReadIdx(Path.Combine(folder, $"{part}-labels-idx1-ubyte.gz"), 8, count));
-
-    /// <summary>The first values of an IDX file: a big-endian header whose first number is 0x08 and its dimensions, then bytes.</summary>
-    private static byte[] ReadIdx(string path, int headerLength, int count)
-    {
-        try
-        {
-            using var stream = new GZipStream(File.OpenRead(path), CompressionMode.Decompress);
-            var header = new byte[headerLength];
-            stream.ReadExactly(header);
-            if (BinaryPrimitives.ReadInt32BigEndian(header) != 0x800 + ((headerLength - 4) / 4))
-            {
-                throw new InvalidDataException("it is not an IDX file of bytes");
-            }
-
-            var values = new byte[count];
-            stream.ReadExactly(values);
-            return values;
-        }
-        catch (Exception exception) when (exception is IOException or InvalidDataException)
-        {
-            throw new BenchmarkException($"{Path.GetFileName(path)} of Fashion-MNIST cannot be read: {exception.Message}");
-        }
-    }
+        IdxFile.Read(Path.Combine(folder, $"{part}-images-idx3-ubyte.gz"), 3, count * Pixels),
+        IdxFile.Read(Path.Combine(folder, $"{part}-labels-idx1-ubyte.gz"), 1, count));
 }

@@ -1,10 +1,9 @@
 using System.Globalization;
 using System.Runtime.InteropServices;
-using Influence.Benchmarks.Measuring;
 using TorchSharp;
 using static TorchSharp.torch;
 
-namespace Influence.Benchmarks.Reporting;
+namespace Influence.Benchmarks.Shared;
 
 /// <summary>Facts about the machine and the libraries; no name of the host, no path.</summary>
 internal static class Machine

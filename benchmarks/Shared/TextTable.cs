@@ -1,6 +1,6 @@
 using System.Text;
 
-namespace Influence.Benchmarks.Reporting;
+namespace Influence.Benchmarks.Shared;
 
 /// <summary>A Markdown table whose columns line up, so that it reads as well on a terminal.</summary>
 internal sealed class TextTable(params string[] columns)

@@ -1,7 +1,7 @@
 using TorchSharp;
 using static TorchSharp.torch;
 
-namespace Influence.Benchmarks.Workloads;
+namespace Influence.Benchmarks.Shared;
 
 /// <summary>Windows of bytes that follow each other in a text, each with the byte after every position; random bytes without a text.</summary>
 internal static class TextBytes

@@ -3,7 +3,7 @@ using System.Globalization;
 using TorchSharp;
 using static TorchSharp.torch;
 
-namespace Influence.Benchmarks.Measuring;
+namespace Influence.Benchmarks.Shared;
 
 /// <summary>Asks nvidia-smi about a GPU; TorchSharp has no memory statistics.</summary>
 internal static class GpuMemory

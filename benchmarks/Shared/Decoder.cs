@@ -2,7 +2,7 @@ using TorchSharp;
 using static TorchSharp.torch;
 using F = TorchSharp.torch.nn.functional;
 
-namespace Influence.Benchmarks.Workloads;
+namespace Influence.Benchmarks.Shared;
 
 /// <summary>
 /// A decoder over bytes: token and position embeddings, blocks with LayerNorm before attention and MLP, a last norm and a

@@ -1,4 +1,4 @@
-namespace Influence.Benchmarks.Workloads;
+namespace Influence.Benchmarks.Shared;
 
 /// <summary>Where data lie: beside the program when they were carried along with it, else where Debian puts them.</summary>
 internal sealed record DataFolder(string FashionMnist, string Text)

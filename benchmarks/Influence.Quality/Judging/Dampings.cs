@@ -1,0 +1,27 @@
+using System.Globalization;
+using Influence.Curvature;
+
+namespace Influence.Quality.Judging;
+
+/// <summary>The dampings that are tried.</summary>
+internal static class Dampings
+{
+    private static readonly double[] s_around = [10, 3, 1, 0.3];
+
+    /// <summary>Added to the eigenvalues of the mean curvature, 10 down to 10^-5 in steps of sqrt(10).</summary>
+    public static IReadOnlyList<Damping> Absolute { get; } = Below(10);
+
+    /// <summary>As a multiple of the mean eigenvalue, 100 down to 10^-3 in steps of sqrt(10).</summary>
+    public static IReadOnlyList<Damping> Relative { get; } = [.. Enumerable.Range(-4, 11).Select(k => Damping.RelativeToMeanEigenvalue(Math.Pow(10, -k / 2.0)))];
+
+    /// <summary>Absolute ones from a largest down to a millionth of it, in steps of sqrt(10).</summary>
+    public static IReadOnlyList<Damping> Below(double largest) => [.. Enumerable.Range(0, 13).Select(k => Damping.Absolute(largest * Math.Pow(10, -k / 2.0)))];
+
+    /// <summary>Few, around the damping that training itself implies.</summary>
+    /// <param name="implied">See <see cref="Training.Recipe.ImpliedDamping"/>.</param>
+    public static IReadOnlyList<Damping> Around(double implied) => [.. s_around.Select(factor => Damping.Absolute(factor * implied))];
+
+    /// <summary>Three digits, for tables.</summary>
+    public static string Short(this Damping damping) =>
+        damping.Value.ToString("G3", CultureInfo.InvariantCulture) + (damping.IsRelative ? " x mean" : string.Empty);
+}

@@ -1,0 +1,109 @@
+using System.Diagnostics;
+using Influence.Curvature;
+using Influence.Evaluation;
+using Influence.Quality.Parts;
+using Influence.Quality.Reporting;
+
+namespace Influence.Quality.Judging;
+
+/// <summary>
+/// The linear datamodeling score of methods, all on the same queries: a tenth chooses each method's damping, the others are
+/// reported.
+/// </summary>
+internal sealed class Judge
+{
+    private const int OneIn = 10;
+    private static readonly Lds s_withoutIntervals = new() { Bootstrap = new Bootstrap { Resamples = 0 } };
+    private readonly PartContext _context;
+    private readonly RetrainingRuns _runs;
+    private readonly RetrainingRuns _oneSeed;
+    private readonly Lds _lds;
+    private readonly List<Result> _results = [];
+
+    public Judge(PartContext context, RetrainingRuns runs, Examples queries)
+    {
+        (_context, _runs, _oneSeed) = (context, runs, WithFirstSeed(runs));
+        _lds = new Lds { Bootstrap = new Bootstrap { Resamples = context.Pick(1000, 100) } };
+
+        // Test sets come in no order, so that every tenth query is a fair draw.
+        HeldOut = queries.Only(queries.Ids.Where((_, i) => i % OneIn == 0));
+        Reported = queries.Only(queries.Ids.Where((_, i) => i % OneIn != 0));
+    }
+
+    /// <summary>The queries that dampings are chosen on.</summary>
+    public Examples HeldOut { get; }
+
+    /// <summary>The queries that figures are over.</summary>
+    public Examples Reported { get; }
+
+    public IReadOnlyList<Result> Results => _results;
+
+    /// <summary>What the noise between seeds leaves to reach; null for one seed.</summary>
+    public NoiseCeiling? Ceiling => _lds.Ceiling(_runs, Reported.Ids);
+
+    /// <summary>Another figure than the LDS.</summary>
+    public void Add(string metric, string method, Estimate value, int over, string damping = "", double seconds = 0)
+    {
+        _results.Add(new Result(metric, method, value.Value, value.Lower, value.Upper, over, damping, [], seconds));
+        _context.Note($"{metric} {value} {method}");
+    }
+
+    /// <summary>A method without a damping. The scores stay the caller's.</summary>
+    public InfluenceScores Add(string method, Func<Examples, InfluenceScores> score)
+    {
+        var clock = Stopwatch.StartNew();
+        var scores = score(Reported);
+        Keep(method, scores, string.Empty, [], clock.Elapsed.TotalSeconds);
+        return scores;
+    }
+
+    /// <summary>A method whose damping is chosen among candidates.</summary>
+    /// <param name="method">Its name.</param>
+    /// <param name="candidates">The dampings, in order.</param>
+    /// <param name="score">Scores of queries at a damping.</param>
+    /// <param name="fitSeconds">What its fit took, where that was before.</param>
+    /// <returns>The chosen damping, and the scores of the reported queries, which are the caller's.</returns>
+    public (Damping Damping, InfluenceScores Scores) Add(
+        string method, IReadOnlyList<Damping> candidates, Func<Damping, Examples, InfluenceScores> score, double fitSeconds = 0)
+    {
+        var sweep = new List<(Damping Damping, double Lds)>();
+        foreach (var damping in candidates)
+        {
+            using var held = score(damping, HeldOut);
+            sweep.Add((damping, s_withoutIntervals.Evaluate(held, _runs).Mean.Value));
+        }
+
+        var best = sweep.MaxBy(point => point.Lds).Damping;
+        var atTheEdge = candidates.Count > 2 && (best == candidates[0] || best == candidates[^1]);
+        var clock = Stopwatch.StartNew();
+        var scores = score(best, Reported);
+        Keep(
+            method, scores, $"{best.Short()}{(atTheEdge ? " (edge)" : string.Empty)}",
+            [.. sweep.Select(point => new SweepPoint(point.Damping.Short(), point.Lds))], fitSeconds + clock.Elapsed.TotalSeconds);
+        return (best, scores);
+    }
+
+    private void Keep(string method, InfluenceScores scores, string damping, IReadOnlyList<SweepPoint> sweep, double seconds)
+    {
+        var lds = _lds.Evaluate(scores, _runs);
+        var oneSeed = s_withoutIntervals.Evaluate(scores, _oneSeed).Mean.Value;
+        _results.Add(new Result("LDS", method, lds.Mean.Value, lds.Mean.Lower, lds.Mean.Upper, lds.Queries.Count, damping, sweep, seconds) { OneSeed = oneSeed });
+        _context.Note($"LDS {lds.Mean} {method}{(damping.Length > 0 ? $", damping {damping}" : string.Empty)}");
+    }
+
+    /// <summary>One retraining for each half, as published figures mostly have it: noisier, so that every method's figure is lower.</summary>
+    private static RetrainingRuns WithFirstSeed(RetrainingRuns runs)
+    {
+        int[] chosen = [.. Enumerable.Range(0, runs.Count).Where(run => runs.Seeds[run] == runs.Seeds[0])];
+        var losses = new double[chosen.Length, runs.QueryIds.Count];
+        for (var k = 0; k < chosen.Length; k++)
+        {
+            for (var q = 0; q < runs.QueryIds.Count; q++)
+            {
+                losses[k, q] = runs[chosen[k], q];
+            }
+        }
+
+        return RetrainingRuns.Of(runs.Subsets, runs.QueryIds, losses, [runs.Seeds[0]]);
+    }
+}

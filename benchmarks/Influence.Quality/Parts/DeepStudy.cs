@@ -1,0 +1,124 @@
+using Influence.Curvature;
+using Influence.Estimators;
+using Influence.Evaluation;
+using Influence.Quality.Judging;
+using Influence.Quality.Reporting;
+using Influence.Quality.Training;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Influence.Quality.Parts;
+
+/// <summary>The methods on a network that is not convex: LDS on halves, and flipped labels where asked for.</summary>
+internal static class DeepStudy
+{
+    private const long SubsetSeed = 1;
+    private const long FirstModelSeed = 1000;
+
+    public static Findings Run(PartContext context, SetUp setUp)
+    {
+        var study = new Study(context, setUp.Recipe, setUp.Data);
+        var halves = study.Retrain("halves", Subsets.Half(setUp.Data.TrainIds, setUp.Halves, SubsetSeed), setUp.Seeds);
+        long[] modelSeeds = [.. Enumerable.Range(0, setUp.Models).Select(m => FirstModelSeed + m)];
+        TrainedModel[] runs = [.. modelSeeds.Select(study.Full)];
+        context.Note($"{runs.Length} models trained on all examples");
+        var (train, queries) = (setUp.Data.Train(setUp.BatchSize), setUp.Data.Queries(setUp.BatchSize));
+        var judge = new Judge(context, halves, queries);
+        using var model = runs[0].AtTheEnd();
+        var damping = Score(setUp, TrainedModel.Task(model), runs, train, judge);
+        var settings = FindingsBuilder.Settings(study, $"{halves.Subsets.Count} random halves, drawn with seed {SubsetSeed}", setUp.Seeds, modelSeeds);
+        settings["ASTRA"] = $"{setUp.Astra.Iterations} steps on batches of {setUp.Astra.BatchSize}, step size by power iteration, momentum {setUp.Astra.Momentum}, halved every {setUp.Astra.HalveEvery}";
+        settings["SOURCE"] = setUp.SourceEpochs.Count == 0
+            ? "not run: its formula is that of SGD"
+            : $"{setUp.SourceSegments} segments, checkpoints after epochs {string.Join(", ", setUp.SourceEpochs)}";
+        if (setUp.FlippedLabels)
+        {
+            settings["flipped labels"] = FlippedLabels.Add(context, setUp.Recipe, setUp.Data, setUp.FewEpochs, judge, new Dictionary<string, Damping> { ["EK-FAC"] = damping });
+        }
+
+        return new Findings(settings, FindingsBuilder.Facts(study, model, judge), study.Times, judge.Results, setUp.Published);
+    }
+
+    /// <returns>The damping chosen for EK-FAC of one model.</returns>
+    private static Damping Score(SetUp setUp, InfluenceTask task, TrainedModel[] runs, Examples train, Judge judge)
+    {
+        var few = setUp.FewEpochs;
+        judge.Add("TracIn, final weights", q => new TracIn().Score(task, train, q)).Dispose();
+        judge.Add($"TracIn, {few.Count} checkpoints", q => new TracIn { Checkpoints = runs[0].After(few) }.Score(task, train, q)).Dispose();
+        judge.Add("cosine, final weights", q => new TracIn { Similarity = GradientSimilarity.Cosine }.Score(task, train, q)).Dispose();
+        judge.Add(
+            $"cosine, {few.Count} checkpoints",
+            q => new TracIn { Similarity = GradientSimilarity.Cosine, Checkpoints = runs[0].After(few) }.Score(task, train, q)).Dispose();
+        Curvature("K-FAC", Dampings.Relative, () => Kfac.Fit(task, train));
+        Curvature("EK-FAC, empirical Fisher", Dampings.Relative, () => Ekfac.Fit(task, train, new() { Fisher = Fisher.Empirical }));
+        Curvature("EK-FAC, one damping for all layers", setUp.AbsoluteDampings, () => Ekfac.Fit(task, train));
+        using var members = new EkfacMembers(train, runs, [.. runs.Select(run => run.After(few))]);
+        var ends = Enumerable.Range(0, runs.Length).Select(run => (run, -1)).ToList();
+        var damping = Members("EK-FAC", [ends[0]]);
+        var firstRun = few.Select((_, c) => (0, c)).ToList();
+        Members($"EK-FAC, {few.Count} checkpoints of one run", firstRun);
+        Members($"EK-FAC, {few.Count} checkpoints of one run, one damping for all layers", firstRun, setUp.AbsoluteDampings);
+        Astra(members.AtTheEnd(0));
+        AddSource(setUp, task, runs[..1], train, judge, "SOURCE, one run");
+        foreach (var size in setUp.Ensembles)
+        {
+            Members($"EK-FAC, {size} models", ends[..size]);
+        }
+
+        if (runs.Length > 1)
+        {
+            Members($"EK-FAC, {runs.Length} models, {few.Count} checkpoints each", [.. ends.SelectMany(end => few.Select((_, c) => (end.run, c)))]);
+            AddSource(setUp, task, runs, train, judge, $"SOURCE, {runs.Length} models");
+        }
+
+        return damping;
+
+        Damping Members(string name, IReadOnlyList<(int, int)> chosen, IReadOnlyList<Damping>? dampings = null)
+        {
+            var (best, scores) = judge.Add(name, dampings ?? Dampings.Relative, (d, q) => members.Mean(chosen, d, q));
+            scores.Dispose();
+            return best;
+        }
+
+        void Curvature(string name, IReadOnlyList<Damping> dampings, Func<Preconditioner> fit)
+        {
+            var (made, seconds) = Clocked.Run(fit);
+            using var preconditioner = made;
+            judge.Add(name, dampings, (d, q) => new InfluenceFunction(preconditioner) { Damping = d }.Score(task, train, q), seconds).Scores.Dispose();
+        }
+
+        void Astra((InfluenceTask Task, Ekfac Fit) end)
+        {
+            using var astra = Influence.Curvature.Astra.Fit(end.Task, train, end.Fit, setUp.Astra);
+            var dampings = setUp.AstraDampings ?? Dampings.Around(setUp.Recipe.ImpliedDamping(train.Count));
+            judge.Add("EK-FAC + ASTRA", dampings, (d, q) => new InfluenceFunction(astra) { Damping = d }.Score(end.Task, train, q)).Scores.Dispose();
+        }
+    }
+
+    private static void AddSource(SetUp setUp, InfluenceTask task, IReadOnlyList<TrainedModel> runs, Examples train, Judge judge, string name)
+    {
+        if (setUp.SourceEpochs.Count == 0)
+        {
+            return;
+        }
+
+        judge.Add(name, queries =>
+        {
+            using var scope = NewDisposeScope();
+            Tensor? sum = null;
+            InfluenceScores? last = null;
+            foreach (var run in runs)
+            {
+                var source = new Source(run.Segments(setUp.SourceEpochs, setUp.SourceSegments)) { Momentum = setUp.Recipe.Momentum, WeightDecay = setUp.Recipe.WeightDecay };
+                last?.Dispose();
+                last = source.Score(task, train, queries);
+                sum = sum is null ? last.Values.clone() : sum.add_(last.Values);        // [Q, N]
+            }
+
+            using (last)
+            {
+                return new InfluenceScores(sum!.MoveToOuterDisposeScope(), last!.QueryIds, last.TrainIds, last.Metadata);
+            }
+        }).Dispose();
+    }
+}

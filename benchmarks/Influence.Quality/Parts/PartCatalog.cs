@@ -1,0 +1,14 @@
+namespace Influence.Quality.Parts;
+
+/// <summary>The parts, in the order in which they run.</summary>
+internal static class PartCatalog
+{
+    public static IReadOnlyList<Part> All { get; } =
+    [
+        new("t1", "logistic regression on MNIST, 5,000 training examples and 500 queries", LogisticRegression.Run),
+        new("w1", "MLP 784-256-128-10 on Fashion-MNIST, 5,000 training examples and 500 queries", c => DeepStudy.Run(c, SetUps.FashionMlp(c))),
+        new("t2", "MLP 784-128-64-10 with dropout on MNIST, 5,000 training examples and 500 queries", c => DeepStudy.Run(c, SetUps.MnistMlp(c))),
+        new("t3", "MLP 784-512-256-128-10 on Fashion-MNIST, 6,144 training examples and 100 queries", c => DeepStudy.Run(c, SetUps.WideFashionMlp(c))),
+        new("t8", "byte decoder of 0.28M parameters on text, 1,000 training examples and 100 queries", c => DeepStudy.Run(c, SetUps.Decoder(c))),
+    ];
+}

@@ -1,0 +1,76 @@
+using System.Globalization;
+using System.Text;
+
+namespace Influence.Quality.Reporting;
+
+/// <summary>A part's report as Markdown; the same text goes to the terminal.</summary>
+internal static class QualityMarkdown
+{
+    public static string Of(QualityReport report)
+    {
+        var (text, found) = (new StringBuilder(), report.Findings);
+        Line(text, $"# {report.Key}: {report.Title}{(report.Quick ? " (quick: fewer)" : string.Empty)}");
+        Line(text, $"");
+        Line(text, $"{report.Date}{(report.Quick ? ", quick: a smaller set-up, not to be held against published figures" : string.Empty)}. {report.Seconds:F0} s, with the trainings that were not cached.");
+        Line(text, $"Damping is chosen on a tenth of the queries; every figure is over the others. Intervals: 95 percent, queries and subsets drawn again.");
+        Line(text, $"One seed: against one retraining for each half in place of the mean over seeds, as published figures mostly are.");
+        foreach (var metric in found.Results.Select(r => r.Metric).Distinct())
+        {
+            Line(text, $"");
+            Line(text, $"## {metric}");
+            Line(text, $"");
+            text.Append(Table(found.Results.Where(r => r.Metric == metric), found.Published.Where(p => p.Metric == metric)));
+        }
+
+        var swept = found.Results.Where(r => r.Sweep.Count > 1).ToList();
+        if (swept.Count > 0)
+        {
+            Line(text, $"");
+            Line(text, $"## By damping, on the held-out tenth");
+            Line(text, $"");
+            foreach (var result in swept)
+            {
+                Line(text, $"- {result.Method}: {string.Join(", ", result.Sweep.Select(p => $"{p.Damping}: {Number(p.Value)}"))}");
+            }
+        }
+
+        List(text, "Seen", found.Facts.Select(f => (f.Key, f.Value)));
+        List(text, "Seconds of the trainings", found.Times.Select(t => (t.Key, t.Value.ToString("F1", CultureInfo.InvariantCulture))));
+        List(text, "Settings", found.Settings.Select(s => (s.Key, s.Value)));
+        List(text, "Machine", report.Machine.Select(m => (m.Key, m.Value)));
+        return text.ToString();
+    }
+
+    private static TextTable Table(IEnumerable<Result> results, IEnumerable<Published> published)
+    {
+        var table = new TextTable("method", "value", "lower", "upper", "one seed", "over", "damping", "s");
+        foreach (var r in results)
+        {
+            table.Add(
+                r.Method, Number(r.Value), Number(r.Lower), Number(r.Upper), Number(r.OneSeed), r.Queries.ToString(CultureInfo.InvariantCulture), r.Damping,
+                r.Seconds.ToString("F1", CultureInfo.InvariantCulture));
+        }
+
+        foreach (var p in published)
+        {
+            table.Add($"published: {p.Method} ({p.Source})", Number(p.Value), string.Empty, string.Empty, string.Empty, string.Empty, string.Empty, string.Empty);
+        }
+
+        return table;
+    }
+
+    private static void List(StringBuilder text, string title, IEnumerable<(string Name, string Value)> lines)
+    {
+        Line(text, $"");
+        Line(text, $"## {title}");
+        Line(text, $"");
+        foreach (var (name, value) in lines)
+        {
+            Line(text, $"- {name}: {value}");
+        }
+    }
+
+    private static void Line(StringBuilder text, FormattableString line) => text.AppendLine(line.ToString(CultureInfo.InvariantCulture));
+
+    private static string Number(double value) => double.IsNaN(value) ? string.Empty : value.ToString("F3", CultureInfo.InvariantCulture);
+}
