@@ -49,7 +49,7 @@ internal static class LogisticRegression
         settings["flipped labels"] = flips;
         return new Findings(settings, FindingsBuilder.Facts(study, model, judge), study.Times, judge.Results,
         [
-            new("LDS", "best, explicit or conjugate gradient", 0.80, "dattri's benchmark, damping chosen on the test queries"),
+            new("LDS", "best, explicit or conjugate gradient", 0.80, "dattri's benchmark, best of its damping sweep"),
             new("leave-one-out, Pearson", "best", 0.88, "dattri's benchmark"),
             new("mislabelled, AUC", "best", 0.984, "dattri's benchmark"),
         ]);

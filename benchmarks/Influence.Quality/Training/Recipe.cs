@@ -33,8 +33,7 @@ internal sealed record Recipe
     public required IReadOnlyList<int> CheckpointEpochs { get; init; }
 
     /// <summary>
-    /// Stopping after K steps at rate eta acts like a damping of 1/(eta K), momentum counted in the rate (Bae et al., 2024,
-    /// section 4).
+    /// Stopping after K steps at rate eta acts like a damping of 1/(eta K), momentum counted in the rate (Bae et al., 2024).
     /// </summary>
     public double ImpliedDamping(long examples)
     {

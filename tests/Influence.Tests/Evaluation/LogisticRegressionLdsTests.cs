@@ -27,7 +27,7 @@ public sealed class LogisticRegressionLdsTests : IDisposable
     private const int Epochs = 20;
     private const double Rate = 0.1;
 
-    // Training of so many steps acts like this damping (Bae et al., 2024, section 4).
+    // Training of so many steps acts like this damping (Bae et al., 2024).
     private const double Implied = 1 / (Rate * Epochs * Train / Batch);
     private static readonly string[] s_segments = ["abcdef", "bc", "abged", "abgcd", "fgbc", "afgcd", "afgedc", "abc", "abcdefg", "abfgcd"];
 
