@@ -35,15 +35,12 @@ public class MixtureTests
         Assert.Equal([0.25, 0.75], Mixture.Uniform("long", "short").ToExampleShares([new GroupSize("long", 10, 30), new GroupSize("short", 40, 40)]).Weights);
 
     [Fact]
-    public void ASavedMixtureComesBackExactly()
+    public void ExampleSharesBecomeTokenShares()
     {
-        using var folder = new TempFolder();
-        var mixture = Mixture.Normalized(["en", "kjv \"bible\"", "русский"], [1.0 / 3, 1e-12, Math.PI]);
-        mixture.Save(folder.Path("mixture.json"));
-        var loaded = Mixture.Load(folder.Path("mixture.json"));
+        GroupSize[] sizes = [new("long", 10, 30), new("short", 40, 40)];
 
-        Assert.Equal(mixture.Names, loaded.Names);
-        Assert.Equal(mixture.Weights, loaded.Weights);
+        Assert.Equal([0.5, 0.5], new Mixture(["long", "short"], [0.25, 0.75]).ToTokenShares(sizes).Weights, (a, b) => Math.Abs(a - b) < 1e-15);
+        Assert.Contains("lacks", Assert.Throws<InfluenceException>(() => Mixture.Uniform("x").ToTokenShares(sizes)).Message, StringComparison.Ordinal);
     }
 
     [Theory]
