@@ -217,6 +217,45 @@ public class MixtureMethodsTests
         Says(() => new RegMix { Mixtures = 30, MinimumStrength = 0.01, MaximumStrength = 0.01 }.Propose(prior), "Only 0 of 30");
     }
 
+    /// <summary>A centre that is worse than the prior for a target: the answer is still inside the box, keeps the targets, and is no worse than what was measured.</summary>
+    [Fact]
+    public void TikmixMStartsInsideItsBox()
+    {
+        var tried = 0;
+        for (var seed = 0; seed < 60; seed++)
+        {
+            var random = new Random(seed);
+            var means = GroupScoresOf.Random(random, 2, 4);
+            var scores = GroupScoresOf.Means(means);
+            Mixture Draw() => Mixture.Normalized(s_names, [.. s_names.Select(_ => -Math.Log(1 - random.NextDouble()))]);
+            var (prior, centre) = (Draw(), Draw());
+            double Influence(int i, Mixture m) => m.Weights.Select((w, j) => w * means[i, j]).Sum();
+            bool Keeps(Mixture m) => Enumerable.Range(0, 2).All(i => Influence(i, m) >= Influence(i, prior) - 1e-6);
+            if (Keeps(centre))
+            {
+                continue;
+            }
+
+            var measured = 0;
+            try
+            {
+                var result = new TikmixM { Candidates = 32, Seed = seed }.Optimize(scores, centre, prior);
+                tried++;
+                Assert.All(s_names, n => Assert.InRange(result.Mixture[n], (centre[n] / 2) - 0.02 - 1e-12, (centre[n] * 2) + 0.02 + 1e-12));
+                Assert.True(Keeps(result.Mixture));
+                Assert.True(result.Predicted >= result.Observed.Where(o => Keeps(o.Mixture)).Max(o => result.Regression.Predict(o.Mixture)) - 1e-6);
+            }
+            catch (InfluenceException)
+            {
+                // No candidate keeps the targets: said before anything is measured.
+                Says(() => new TikmixM { Candidates = 32, Seed = seed }.Optimize(scores, centre, prior, _ => [measured++, 0]), "The centre is worse than the prior for \"t", "KeepTargets = false");
+                Assert.Equal(0, measured);
+            }
+        }
+
+        Assert.True(tried >= 5, $"{tried} tried");
+    }
+
     [Fact]
     public void TheIterativeSearchFindsTheBestMixture()
     {
