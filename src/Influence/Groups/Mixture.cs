@@ -66,7 +66,7 @@ public sealed class Mixture : IDisplay
         ArgumentNullException.ThrowIfNull(names);
         ArgumentNullException.ThrowIfNull(weights);
         var sum = weights.Sum();
-        if (sum == 0)
+        if (weights.Count > 0 && weights.All(w => w == 0))
         {
             throw new InfluenceException("The weights are all 0; at least one is more. For equal weights write Mixture.Uniform(names).");
         }

@@ -36,6 +36,9 @@ public class MixtureMethodsTests
         Assert.Equal(0.5, relative.Update([10, 0.1])["a"], 1e-12);
         Assert.Equal(1 / (1 + Math.Exp(0.5)), relative.Update([5, 0.1])["a"], 1e-12);
 
+        var both = SkillIt.FromInfluence(GroupScoresOf.Named(new double[,] { { 1, 0 }, { 0, 1 } }, ["x", "y"], ["a", "b"]), Mixture.Uniform("a", "b"), 1, 1, relativeToFirst: true);
+        Assert.Equal(0.5, both.Update([10, 0.1])["a"], 1e-12);
+        Assert.Equal(1 / (1 + Math.Exp(0.5)), both.Update([5, 0.1])["a"], 1e-12);
 
         Says(() => SkillIt.FromInfluence(GroupScoresOf.Means(new double[,] { { -1, -2 } }), Mixture.Uniform("a", "b")), "No group helps");
         Says(() => skillIt.Update([1]), "2 finite losses", "[1]");

@@ -142,6 +142,21 @@ public class MixtureSamplerTests
         Says(() => new RemeasuredMixture(sampler, 1, () => null!, (_, m) => m, sizes[1..]), "alone has \"a\"");
     }
 
+    /// <summary>Reading the ids of an endless stream would never end, and of any stream would take its examples away.</summary>
+    [Theory]
+    [InlineData(26)]
+    [InlineData(MixtureSampler.Endless)]
+    public void AStreamIsNotRead(long length)
+    {
+        using var values = arange(30, dtype: ScalarType.Int64).reshape(30, 1);
+        using var dataset = utils.data.TensorDataset(values);
+        var sampler = new MixtureSampler(s_groups, Mixture.Uniform("a", "b", "c")) { EpochLength = length };
+        using var loader = utils.data.DataLoader(dataset, 4, sampler, disposeDataset: false);
+
+        Says(() => Examples.FromLoader(loader).Count, "draws from a MixtureSampler");
+        Assert.Equal(0, sampler.Drawn.Values.Sum());
+    }
+
     private static void Says(Func<object> act, string part) =>
         Assert.Contains(part, Assert.Throws<InfluenceException>(act).Message, StringComparison.Ordinal);
 }

@@ -43,6 +43,22 @@ public class MixtureTests
         Assert.Contains("lacks", Assert.Throws<InfluenceException>(() => Mixture.Uniform("x").ToTokenShares(sizes)).Message, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void GroupsWithoutAListAreRefused() =>
+        Assert.Contains("\"a\" has null", Assert.Throws<InfluenceException>(() => ExampleGroups.FromMembers(("a", null!))).Message, StringComparison.Ordinal);
+
+    [Fact]
+    public void ASavedMixtureComesBackExactly()
+    {
+        using var folder = new TempFolder();
+        var mixture = Mixture.Normalized(["en", "kjv \"bible\"", "русский"], [1.0 / 3, 1e-12, Math.PI]);
+        mixture.Save(folder.Path("mixture.json"));
+        var loaded = Mixture.Load(folder.Path("mixture.json"));
+
+        Assert.Equal(mixture.Names, loaded.Names);
+        Assert.Equal(mixture.Weights, loaded.Weights);
+    }
+
     [Theory]
     [InlineData("not json")]
     [InlineData("[1]")]
@@ -78,6 +94,7 @@ public class MixtureTests
         Assert.Throws<InfluenceException>(() => Mixture.Uniform());
         Assert.Contains("NaN", Assert.Throws<InfluenceException>(() => Mixture.Normalized(["a", "b"], [double.NaN, 1])).Message, StringComparison.Ordinal);
         Assert.Contains("-1", Assert.Throws<InfluenceException>(() => Mixture.Normalized(["a", "b"], [-1, 3])).Message, StringComparison.Ordinal);
+        Assert.Contains("\"b\" is -1", Assert.Throws<InfluenceException>(() => Mixture.Normalized(["a", "b"], [1, -1])).Message, StringComparison.Ordinal);
         Assert.Contains("all 0", Assert.Throws<InfluenceException>(() => Mixture.Normalized(["a", "b"], [0, 0])).Message, StringComparison.Ordinal);
     }
 }

@@ -377,6 +377,7 @@ public class TikmixDTests
         Says(() => MixtureBounds.Of("a", 0.5, 0.4), "\"a\"", "0.5", "0.4");
         Says(() => MixtureBounds.Of("a", double.NaN), "NaN");
         Says(() => MixtureBounds.Epochs(scores.TrainGroups, 0, 1), "more than 0");
+        Says(() => MixtureBounds.Epochs([.. scores.TrainGroups, scores.TrainGroups[1]], 30, 1), "more than one size", "\"b\"");
     }
 
     [Fact]
