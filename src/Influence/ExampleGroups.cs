@@ -68,7 +68,7 @@ public sealed class ExampleGroups
     /// <summary>Groups by their members; they may overlap.</summary>
     /// <param name="groups">Name and ids.</param>
     /// <returns>The groups.</returns>
-    /// <exception cref="InfluenceException">No group, a group without members, an empty or repeated name, or an id twice in one group.</exception>
+    /// <exception cref="InfluenceException">No group, a group without members or with null for them, an empty or repeated name, or an id twice in one group.</exception>
     public static ExampleGroups FromMembers(params (string Name, IEnumerable<long> Ids)[] groups)
     {
         ArgumentNullException.ThrowIfNull(groups);
@@ -84,6 +84,12 @@ public sealed class ExampleGroups
             if (string.IsNullOrWhiteSpace(name))
             {
                 problems.Add("A group has no name: every group needs one.");
+                continue;
+            }
+
+            if (ids is null)
+            {
+                problems.Add($"The group \"{name}\" has null for its ids: give at least one id, or leave the group out.");
                 continue;
             }
 

@@ -80,7 +80,7 @@ public sealed record Examples
     /// <summary>Examples from a data loader whose batches are dictionaries of tensors.</summary>
     /// <param name="loader">The loader; it keeps its batch size. One that shuffles needs a seed.</param>
     /// <returns>The examples; the loader stays the caller's.</returns>
-    /// <exception cref="InfluenceException">The loader draws another order at each pass.</exception>
+    /// <exception cref="InfluenceException">The loader draws another order at each pass, as with a MixtureSampler.</exception>
     public static Examples FromLoader(DataLoader loader)
     {
         ArgumentNullException.ThrowIfNull(loader);
@@ -92,7 +92,7 @@ public sealed record Examples
     /// <summary>Examples from a data loader whose batches are lists of tensors.</summary>
     /// <param name="loader">The loader; it keeps its batch size. One that shuffles needs a seed.</param>
     /// <returns>The examples; the loader stays the caller's.</returns>
-    /// <exception cref="InfluenceException">The loader draws another order at each pass.</exception>
+    /// <exception cref="InfluenceException">The loader draws another order at each pass, as with a MixtureSampler.</exception>
     public static Examples FromLoader(IterableDataLoader loader)
     {
         ArgumentNullException.ThrowIfNull(loader);
@@ -346,6 +346,13 @@ public sealed record Examples
     /// <summary>The data set's indices in the order that the loader's sampler draws them, at every pass alike.</summary>
     private static long[] SamplerIds<T>(DataLoader<T, T> loader)
     {
+        if (loader.sampler is IRunningStream stream)
+        {
+            throw new InfluenceException(
+                $"The data loader draws from a {stream.Description}, which gives other examples at each pass, and those read here would be lost to training. "
+                + "Score the data set through a loader of its own, with shuffle: false.");
+        }
+
         var order = loader.sampler.ToArray();
         if (!order.AsSpan().SequenceEqual(loader.sampler.ToArray()))
         {

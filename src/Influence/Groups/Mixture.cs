@@ -66,7 +66,7 @@ public sealed class Mixture : IDisplay
         ArgumentNullException.ThrowIfNull(names);
         ArgumentNullException.ThrowIfNull(weights);
         var sum = weights.Sum();
-        if (sum == 0)
+        if (weights.Count > 0 && weights.All(w => w == 0))
         {
             throw new InfluenceException("The weights are all 0; at least one is more. For equal weights write Mixture.Uniform(names).");
         }
@@ -105,6 +105,20 @@ public sealed class Mixture : IDisplay
         ArgumentNullException.ThrowIfNull(sizes);
         var weights = WeightsOf([.. sizes.Select(g => g.Name)], "the sizes");
         return Normalized([.. sizes.Select(g => g.Name)], [.. sizes.Select((g, j) => weights[j] * g.Examples / g.Tokens)]);
+    }
+
+    /// <summary>
+    /// Takes the weights as shares of examples and gives the shares of tokens that they yield: the inverse of
+    /// <see cref="ToExampleShares"/>.
+    /// </summary>
+    /// <param name="sizes">The groups' sizes, usually <see cref="GroupScores.TrainGroups"/>; in any order.</param>
+    /// <returns>A mixture over tokens.</returns>
+    /// <exception cref="InfluenceException">The sizes are of other groups.</exception>
+    public Mixture ToTokenShares(IReadOnlyList<GroupSize> sizes)
+    {
+        ArgumentNullException.ThrowIfNull(sizes);
+        var weights = WeightsOf([.. sizes.Select(g => g.Name)], "the sizes");
+        return Normalized([.. sizes.Select(g => g.Name)], [.. sizes.Select((g, j) => weights[j] * g.Tokens / g.Examples)]);
     }
 
     /// <summary>Half the sum of the weights' differences: 0 for equal mixtures, 1 for mixtures without a group in common.</summary>

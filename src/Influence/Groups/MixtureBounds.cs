@@ -42,13 +42,18 @@ public sealed class MixtureBounds
     /// <param name="tokenBudget">Tokens to train on.</param>
     /// <param name="epochs">Passes over a group; about 4 is known to cost little.</param>
     /// <returns>The bounds.</returns>
-    /// <exception cref="InfluenceException">A budget or a number of epochs that is not more than 0.</exception>
+    /// <exception cref="InfluenceException">A budget or a number of epochs that is not more than 0, or a group twice.</exception>
     public static MixtureBounds Epochs(IReadOnlyList<GroupSize> sizes, double tokenBudget, double epochs)
     {
         ArgumentNullException.ThrowIfNull(sizes);
         if (!(tokenBudget > 0) || !(epochs > 0))
         {
             throw new InfluenceException($"A token budget and epochs of more than 0 are expected; found {Text(tokenBudget)} and {Text(epochs)}.");
+        }
+
+        if (sizes.GroupBy(g => g.Name).Where(g => g.Count() > 1).Select(g => g.Key).ToList() is { Count: > 0 } repeated)
+        {
+            throw new InfluenceException($"There is more than one size for {Mixture.Quoted(repeated)}: give each group once.");
         }
 
         return new(sizes.Select(g => (g.Name, Most: epochs * g.Tokens / tokenBudget)).Where(g => g.Most < 1)

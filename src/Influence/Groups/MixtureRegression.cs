@@ -27,6 +27,9 @@ public sealed class MixtureRegression
     private const int Folds = 5;
     private const int FewestMixtures = 4;
 
+    /// <summary>The fewest mixtures of which a regression, with its check on the number, can hold out a fold and fit the rest.</summary>
+    internal const int FewestToHoldOut = FewestMixtures + 1;
+
     private readonly double[] _means;
     private readonly double[] _scales;
     private readonly double[] _coefficients;
@@ -135,22 +138,35 @@ public sealed class MixtureRegression
         return new(groups, features, ridge, double.NaN, means, scales, coefficients, intercept);
     }
 
+    /// <summary>
+    /// The sum of squares of residual_i / (1 - h_ii). Both are near 0 where features outnumber mixtures and the penalty is small, and
+    /// their ratio is what matters: so both are summed from what the penalty leaves, P / (s^2 + P) a direction, and never as a difference.
+    /// </summary>
     private static double LeaveOneOutError(Matrix<double> u, Vector<double> s, Vector<double> projected, Vector<double> y, double penalty)
     {
-        var shrink = s.Map(v => v * v / ((v * v) + penalty));
-        var fitted = u * projected.PointwiseMultiply(shrink);
+        var left = s.Map(v => penalty / ((v * v) + penalty));                           // [rank]
+        var residual = u * projected.PointwiseMultiply(left);                           // [n]
+
+        // With the intercept n - 1 directions are all there are: then nothing lies outside of them but rounding.
+        var whole = s.Count >= y.Count - 1;
+        if (!whole)
+        {
+            residual += y - (u * projected);
+        }
+
         var error = 0.0;
         for (var i = 0; i < y.Count; i++)
         {
-            // 1/n is the intercept's part of the hat matrix.
-            var h = 1.0 / y.Count;
+            // 1 - h_ii: 1/n is the intercept's part of the hat matrix.
+            var (free, inside) = (0.0, 0.0);
             for (var k = 0; k < s.Count; k++)
             {
-                h += u[i, k] * u[i, k] * shrink[k];
+                free += u[i, k] * u[i, k] * left[k];
+                inside += u[i, k] * u[i, k];
             }
 
-            var residual = (y[i] - fitted[i]) / Math.Max(1 - h, 1e-8);
-            error += residual * residual;
+            free += whole ? 0 : Math.Max(0, 1 - (1.0 / y.Count) - inside);
+            error += residual[i] / free * (residual[i] / free);
         }
 
         return error;

@@ -14,10 +14,11 @@ namespace Influence.Groups;
 /// <para>A data loader enumerates on the thread that asks it for batches, whatever its <c>num_worker</c>: workers only fetch
 /// the examples. Setting the mixture from another thread is safe all the same. The loader's own <c>Count</c> is that of
 /// its data set, not of <see cref="EpochLength"/>.</para>
+/// <para>A loader that draws by it is for training; to score examples, read them through a loader of their own.</para>
 /// <para>Weights are shares of examples. Mixtures from per-token influence are shares of tokens: where examples differ in
 /// length pass <see cref="Mixture.ToExampleShares"/>. Where groups overlap, an example is drawn through each of its groups.</para>
 /// </remarks>
-public sealed class MixtureSampler : IEnumerable<long>
+public sealed class MixtureSampler : IEnumerable<long>, IRunningStream
 {
     /// <summary>As <see cref="EpochLength"/>: enumeration never ends, and the training loop breaks off by itself.</summary>
     public const long Endless = long.MaxValue;
@@ -110,6 +111,8 @@ public sealed class MixtureSampler : IEnumerable<long>
     }
 
     IEnumerator IEnumerable.GetEnumerator() => GetEnumerator();
+
+    string IRunningStream.Description => nameof(MixtureSampler);
 
     private long Next()
     {

@@ -14,7 +14,7 @@ namespace Influence.Groups;
 /// </remarks>
 public sealed record MixtureSearch
 {
-    /// <summary>Mixtures evaluated in each round.</summary>
+    /// <summary>Mixtures evaluated in each round; in the first at least 5, so that those not held out make a regression.</summary>
     /// <value>64, 32, 16.</value>
     public IReadOnlyList<int> Rounds { get; init; } = [64, 32, 16];
 
@@ -54,11 +54,11 @@ public sealed record MixtureSearch
     {
         ArgumentNullException.ThrowIfNull(prior);
         ArgumentNullException.ThrowIfNull(evaluate);
-        if (Rounds.Count == 0 || Rounds[0] < 4 || Rounds.Any(n => n < 1) || DrawsPerMixture < 1
+        if (Rounds.Count == 0 || Rounds[0] < MixtureRegression.FewestToHoldOut || Rounds.Any(n => n < 1) || DrawsPerMixture < 1
             || !(MinimumStrength > 0 && MinimumStrength <= MaximumStrength) || !double.IsFinite(MaximumStrength))
         {
             throw new InfluenceException(
-                $"Expected rounds of at least 4 mixtures, then 1, at least 1 draw for each, and strengths from small to large; found rounds of {InfluenceException.List(Rounds)}, {DrawsPerMixture} draws, strengths {MinimumStrength} to {MaximumStrength}.");
+                $"Expected rounds of at least {MixtureRegression.FewestToHoldOut} mixtures, then 1, at least 1 draw for each, and strengths from small to large; found rounds of {InfluenceException.List(Rounds)}, {DrawsPerMixture} draws, strengths {MinimumStrength} to {MaximumStrength}.");
         }
 
         fit ??= data => MixtureRegression.FitBest(data, Seed).Best.Predict;

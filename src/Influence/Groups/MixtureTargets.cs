@@ -14,6 +14,9 @@ internal sealed class MixtureTargets
 {
     private const double SmallestShare = 1e-3;
 
+    // Gradients of single precision are good to about this, and constraints are met to 1e-6.
+    private const double SmallestSpread = 1e-7;
+
     public MixtureTargets(GroupScores scores)
     {
         Names = scores.QueryGroups;
@@ -47,6 +50,13 @@ internal sealed class MixtureTargets
 
     /// <summary>Whether no group helps the target.</summary>
     public bool NothingHelps(int target) => Row(target).Max() <= 0;
+
+    /// <summary>Whether mixtures differ for the target by more than rounding: of influence that is the same from every group they do not.</summary>
+    public bool Varies(int target)
+    {
+        double[] row = [.. Enumerable.Range(0, Groups.Count).Select(j => Normalized[target, j])];
+        return row.Max() - row.Min() > SmallestSpread;
+    }
 
     /// <summary>The target's predicted influence under these weights, normalised: Phat_i.</summary>
     public double Predict(int target, IReadOnlyList<double> weights)

@@ -16,7 +16,7 @@ public sealed record RegMix
 {
     private const int AttemptsPerMixture = 1000;
 
-    /// <summary>Mixtures that are evaluated.</summary>
+    /// <summary>Mixtures that are evaluated; at least 5, so that four fifths of them, without those held out, make a regression.</summary>
     /// <value>512.</value>
     public int Mixtures { get; init; } = 512;
 
@@ -62,7 +62,7 @@ public sealed record RegMix
 
     /// <summary>Mixtures to evaluate.</summary>
     /// <param name="prior">The natural proportions.</param>
-    /// <returns><see cref="Mixtures"/> of them, as many of each strength as divides evenly.</returns>
+    /// <returns><see cref="Mixtures"/> of them, as many of each strength as divides evenly; a strength whose draws are rejected a thousand times on end leaves its share to the nearest one.</returns>
     /// <exception cref="InfluenceException">Settings out of range, or a cap that too few draws keep.</exception>
     public IReadOnlyList<Mixture> Propose(Mixture prior)
     {
@@ -72,12 +72,19 @@ public sealed record RegMix
         var strengths = Simplex.LogSpaced(MinimumStrength, MaximumStrength, Strengths);
         var random = new KeyedRandom(Seed, "proposals");
         var proposals = new List<Mixture>();
-        for (var attempt = 0; proposals.Count < Mixtures && attempt < Mixtures * AttemptsPerMixture; attempt++)
+        var given = Enumerable.Range(0, strengths.Length).ToList();
+        while (proposals.Count < Mixtures && given.Count > 0)
         {
-            var strength = strengths[attempt % strengths.Length];
-            if (Rounded(random.Dirichlet([.. tempered.Select(p => strength * p)])) is { } weights && Keeps(weights, prior))
+            // A rejected draw is repeated at its own strength: the weak ones are rejected most, and would come too short.
+            var wanted = proposals.Count % strengths.Length;
+            var strength = given.MinBy(k => Math.Abs(k - wanted));
+            if (Draw(random, [.. tempered.Select(p => strengths[strength] * p)], prior) is { } mixture)
             {
-                proposals.Add(new(prior.Names, weights));
+                proposals.Add(mixture);
+            }
+            else
+            {
+                given.Remove(strength);
             }
         }
 
@@ -124,6 +131,19 @@ public sealed record RegMix
         return new(mixture, predict(mixture), observed, [HeldOut.RankCorrelation(observed, 5, Seed, fit)]);
     }
 
+    private Mixture? Draw(KeyedRandom random, double[] alpha, Mixture prior)
+    {
+        for (var attempt = 0; attempt < AttemptsPerMixture; attempt++)
+        {
+            if (Rounded(random.Dirichlet(alpha)) is { } weights && Keeps(weights, prior))
+            {
+                return new(prior.Names, weights);
+            }
+        }
+
+        return null;
+    }
+
     private double[]? Rounded(double[] weights)
     {
         double[] rounded = [.. weights.Select(w => w < Smallest ? 0 : Smallest > 0 ? Math.Round(w / Smallest) * Smallest : w)];
@@ -135,9 +155,9 @@ public sealed record RegMix
     private void Check()
     {
         var problems = new List<string>();
-        if (Mixtures < 4 || Strengths < 1 || Simulations < 1 || Top < 1)
+        if (Mixtures < MixtureRegression.FewestToHoldOut || Strengths < 1 || Simulations < 1 || Top < 1)
         {
-            problems.Add($"At least 4 mixtures and 1 strength, simulation and best mixture are expected; found {Mixtures}, {Strengths}, {Simulations} and {Top}.");
+            problems.Add($"At least {MixtureRegression.FewestToHoldOut} mixtures and 1 strength, simulation and best mixture are expected; found {Mixtures}, {Strengths}, {Simulations} and {Top}.");
         }
 
         if (!(MinimumStrength > 0 && MinimumStrength <= MaximumStrength) || !double.IsFinite(MaximumStrength))

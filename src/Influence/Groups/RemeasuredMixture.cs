@@ -5,15 +5,21 @@ namespace Influence.Groups;
 /// what helps the targets changes as the model learns. One line in the loop: <c>remeasured.Step()</c>.
 /// </summary>
 /// <remarks>
-/// Reference: TiKMiX: Take Data Influence into Dynamic Mixture for Language Model Pre-training (2025), which measures anew at
+/// <para>Reference: TiKMiX: Take Data Influence into Dynamic Mixture for Language Model Pre-training (2025), which measures anew at
 /// every stage of training. <c>measure</c> runs inside <see cref="Step"/>, on its thread: put the model into evaluation mode
-/// there and back into training mode before it returns.
+/// there and back into training mode before it returns.</para>
+/// <para>Fit the curvature on examples drawn evenly from all groups, not by the present mixture: a group that the mixture has
+/// dropped otherwise lies where the fit saw no curvature, the inverse enlarges its gradient, and it seems to help most whatever it
+/// is about.</para>
+/// <para>Influence per token makes shares of tokens, and a sampler draws examples. With <c>sizes</c> the mixtures here are
+/// shares of tokens throughout, and the sampler gets <see cref="Mixture.ToExampleShares"/> of them.</para>
 /// </remarks>
 public sealed class RemeasuredMixture
 {
     private readonly MixtureSampler _sampler;
     private readonly Func<GroupScores> _measure;
     private readonly Func<GroupScores, Mixture, Mixture> _optimize;
+    private readonly IReadOnlyList<GroupSize>? _sizes;
     private readonly List<Measurement> _history = [];
 
     /// <summary>Makes the helper; nothing is measured yet.</summary>
@@ -21,8 +27,10 @@ public sealed class RemeasuredMixture
     /// <param name="everySteps">Steps between two measurements.</param>
     /// <param name="measure">Group influence at the model's present weights.</param>
     /// <param name="optimize">From the scores and the present mixture to the next, for example <c>(s, now) => new TikmixD().Optimize(s, now).Mixture</c>.</param>
-    /// <exception cref="InfluenceException"><paramref name="everySteps"/> is not more than 0.</exception>
-    public RemeasuredMixture(MixtureSampler sampler, long everySteps, Func<GroupScores> measure, Func<GroupScores, Mixture, Mixture> optimize)
+    /// <param name="sizes">The groups' sizes, usually <see cref="GroupScores.TrainGroups"/>, where examples differ in length; null: they do not, and shares of tokens are shares of examples.</param>
+    /// <exception cref="InfluenceException"><paramref name="everySteps"/> is not more than 0, or the sizes are of other groups.</exception>
+    public RemeasuredMixture(
+        MixtureSampler sampler, long everySteps, Func<GroupScores> measure, Func<GroupScores, Mixture, Mixture> optimize, IReadOnlyList<GroupSize>? sizes = null)
     {
         ArgumentNullException.ThrowIfNull(sampler);
         ArgumentNullException.ThrowIfNull(measure);
@@ -32,7 +40,8 @@ public sealed class RemeasuredMixture
             throw new InfluenceException($"A mixture is measured anew every so many steps, at least 1; everySteps is {everySteps}.");
         }
 
-        (_sampler, EverySteps, _measure, _optimize) = (sampler, everySteps, measure, optimize);
+        (_sampler, EverySteps, _measure, _optimize, _sizes) = (sampler, everySteps, measure, optimize, sizes);
+        _ = Mixture;
     }
 
     /// <summary>Steps between two measurements.</summary>
@@ -41,8 +50,8 @@ public sealed class RemeasuredMixture
     /// <summary>Steps so far.</summary>
     public long Steps { get; private set; }
 
-    /// <summary>The present mixture.</summary>
-    public Mixture Mixture => _sampler.Mixture;
+    /// <summary>The present mixture: in shares of tokens where sizes were given, else as the sampler has it.</summary>
+    public Mixture Mixture => _sizes is null ? _sampler.Mixture : _sampler.Mixture.ToTokenShares(_sizes);
 
     /// <summary>Every measurement so far, the oldest first.</summary>
     public IReadOnlyList<Measurement> History => _history;
@@ -67,8 +76,8 @@ public sealed class RemeasuredMixture
     public Mixture Measure()
     {
         var scores = _measure() ?? throw new InfluenceException("measure returned null; it returns the GroupScores of the present weights.");
-        var mixture = _optimize(scores, _sampler.Mixture) ?? throw new InfluenceException("optimize returned null; it returns the next Mixture.");
-        _sampler.Mixture = mixture;
+        var mixture = _optimize(scores, Mixture) ?? throw new InfluenceException("optimize returned null; it returns the next Mixture.");
+        _sampler.Mixture = _sizes is null ? mixture : mixture.ToExampleShares(_sizes);
         _history.Add(new(Steps, scores, mixture));
         return mixture;
     }
@@ -76,6 +85,6 @@ public sealed class RemeasuredMixture
     /// <summary>One measurement.</summary>
     /// <param name="Step">After how many steps.</param>
     /// <param name="Scores">What was measured.</param>
-    /// <param name="Mixture">What followed from it.</param>
+    /// <param name="Mixture">What followed from it, as <see cref="RemeasuredMixture.Mixture"/>.</param>
     public sealed record Measurement(long Step, GroupScores Scores, Mixture Mixture);
 }

@@ -56,9 +56,10 @@ public sealed class SkillIt
     /// <param name="initial">The mixture before the first round; of the same groups, in any order.</param>
     /// <param name="learningRate">eta.</param>
     /// <param name="window">Rounds that count.</param>
+    /// <param name="relativeToFirst">Whether losses are divided by those of the first round.</param>
     /// <returns>The method, before its first round.</returns>
     /// <exception cref="InfluenceException">Groups that do not match, or no positive influence at all.</exception>
-    public static SkillIt FromInfluence(GroupScores scores, Mixture initial, double learningRate = 0.5, int window = 3)
+    public static SkillIt FromInfluence(GroupScores scores, Mixture initial, double learningRate = 0.5, int window = 3, bool relativeToFirst = false)
     {
         ArgumentNullException.ThrowIfNull(scores);
         ArgumentNullException.ThrowIfNull(initial);
@@ -79,7 +80,7 @@ public sealed class SkillIt
             }
         }
 
-        return new(new Mixture(groups, weights), graph) { LearningRate = learningRate, Window = window };
+        return new(new Mixture(groups, weights), graph) { LearningRate = learningRate, Window = window, RelativeToFirst = relativeToFirst };
     }
 
     /// <summary>One round.</summary>

@@ -7,10 +7,11 @@ namespace Influence.Groups;
 public sealed class TikmixDResult : IDisplay
 {
     internal TikmixDResult(
-        Mixture mixture, Mixture prior, IReadOnlyList<TargetOutcome> targets, IReadOnlyList<BoundPrice> bounds, double objective, double gap, double violation, int iterations)
+        Mixture mixture, Mixture prior, IReadOnlyList<TargetOutcome> targets, IReadOnlyList<BoundPrice> bounds, double objective, double gap, double scale,
+        double violation, int iterations)
     {
         (Mixture, Prior, Targets, Bounds) = (mixture, prior, targets, bounds);
-        (Objective, Gap, Violation, Iterations) = (objective, gap, violation, iterations);
+        (Objective, Gap, Scale, Violation, Iterations) = (objective, gap, scale, violation, iterations);
     }
 
     /// <summary>The best mixture.</summary>
@@ -34,14 +35,19 @@ public sealed class TikmixDResult : IDisplay
     /// </summary>
     public double Gap { get; }
 
+    /// <summary>
+    /// The size of the objective's terms, which rounding goes by: the largest of Alpha, Gamma and Beta times a group's total influence in magnitude.
+    /// </summary>
+    public double Scale { get; }
+
     /// <summary>The most by which a constraint is missed: in normalised influence for targets, in weight for bounds; 0 if none is.</summary>
     public double Violation { get; }
 
     /// <summary>Newton steps taken.</summary>
     public int Iterations { get; }
 
-    /// <summary>Whether the gap and the violation are at most 1e-6.</summary>
-    public bool Converged => Gap <= 1e-6 && Violation <= 1e-6;
+    /// <summary>Whether the violation is at most 1e-6, and the gap at most 1e-6 or, of an objective larger than 1, 1e-6 of <see cref="Scale"/>.</summary>
+    public bool Converged => Gap <= 1e-6 * Math.Max(1, Scale) && Violation <= 1e-6;
 
     /// <summary>One row a target.</summary>
     /// <returns>The mixture and the targets as text.</returns>

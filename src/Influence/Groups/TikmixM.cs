@@ -10,7 +10,8 @@ namespace Influence.Groups;
 /// <para>Candidates come from a Latin hypercube in a box around the centre, divided by their sum; those that then lie outside
 /// the box are rejected. The value of a candidate is sum_i Phat_i, its influence per target over the scales that
 /// <see cref="TikmixD"/> uses. A linear and a quadratic ridge are fitted; the one that ranks held-out candidates better is
-/// searched by <see cref="DirichletSearch"/>, inside the box and, unless <see cref="KeepTargets"/> is false, where S w &gt;= S w_prior.</para>
+/// searched by <see cref="DirichletSearch"/>, inside the box and, unless <see cref="KeepTargets"/> is false, where S w &gt;= S w_prior. It starts at the centre or, where that is worse than the prior for a
+/// target, at the best measured candidate that is not.</para>
 /// <para>Reference: TiKMiX (2025, arXiv 2508.17677), which fits LightGBM. With the default measurement S w the value is linear
 /// in w, and the search solves a linear program; the method earns its cost with a measurement of mixed groups that is not
 /// the sum of its parts.</para>
@@ -18,6 +19,9 @@ namespace Influence.Groups;
 public sealed record TikmixM
 {
     private const int Attempts = 50;
+
+    // TikmixD meets its constraints to this much, and its answer is the usual centre.
+    private const double Tolerance = 1e-6;
 
     /// <summary>Candidates that are measured.</summary>
     /// <value>64.</value>
@@ -50,7 +54,7 @@ public sealed record TikmixM
     /// <param name="measure">The influence of a group mixed by a mixture on every target, per token, in the scores' order of targets; null for S w.</param>
     /// <param name="cancellationToken">Checked between measurements.</param>
     /// <returns>The mixture, and how well the regressions rank candidates that they did not see.</returns>
-    /// <exception cref="InfluenceException">Settings out of range, groups that do not match, too small a box, or measurements of another number of targets or that are not finite.</exception>
+    /// <exception cref="InfluenceException">Settings out of range, groups that do not match, too small a box, one in which no candidate keeps the targets, or measurements of another number of targets or that are not finite.</exception>
     public TikmixMResult Optimize(
         GroupScores scores, Mixture centre, Mixture? prior = null, Func<Mixture, double[]>? measure = null, CancellationToken cancellationToken = default)
     {
@@ -62,18 +66,32 @@ public sealed record TikmixM
         }
 
         var targets = new MixtureTargets(scores);
-        centre = new(targets.Groups, centre.WeightsOf(targets.Groups, "the scores"));
-        var floors = targets.Predict((prior ?? centre).WeightsOf(targets.Groups, "the scores"));
+        centre = Normalized(centre);
+        prior = prior is null ? centre : Normalized(prior);
+        var floors = targets.Predict(prior.Weights);
         var (lower, upper) = Box(centre);
-        var observed = EvaluatedMixture.All(Inside(centre, lower, upper), Value, cancellationToken);
+        var candidates = Inside(centre, lower, upper);
+        var centreKeeps = Keeps(centre);
+        if (!centreKeeps && !candidates.Any(Keeps))
+        {
+            throw new InfluenceException(
+                $"The centre is worse than the prior for {Mixture.Quoted([.. Behind(centre)])}, and so is every one of the {candidates.Count} candidates around it for some target. "
+                + "Give a centre that keeps the targets, as new TikmixD().Optimize(scores, prior).Mixture does, a larger Reach or Margin, or write KeepTargets = false.");
+        }
+
+        var observed = EvaluatedMixture.All(candidates, Value, cancellationToken);
         var (best, other) = MixtureRegression.FitBest(observed, Seed);
 
-        // The search starts at the prior where the centre itself is worse for a target.
-        var start = Keeps(centre) || prior is null ? centre : new(targets.Groups, prior.WeightsOf(targets.Groups, "the scores"));
+        // Never at the prior: it may lie outside the box, where the regression saw nothing.
+        var start = centreKeeps ? centre : observed.Where(o => Keeps(o.Mixture)).MaxBy(o => o.Value)!.Mixture;
         var found = (Search with { Seed = Seed }).Maximize(start, best.Predict, m => Within(m.Weights, lower, upper) && Keeps(m));
         return new(found, observed, best, other, best.Predict(found));
 
-        bool Keeps(Mixture mixture) => !KeepTargets || targets.Predict(mixture.Weights).Zip(floors).All(p => p.First >= p.Second - 1e-9);
+        Mixture Normalized(Mixture mixture) => new(targets.Groups, Simplex.Normalized(mixture.WeightsOf(targets.Groups, "the scores")));
+
+        bool Keeps(Mixture mixture) => !KeepTargets || !Behind(mixture).Any();
+
+        IEnumerable<string> Behind(Mixture mixture) => targets.Names.Where((_, i) => targets.Predict(i, mixture.Weights) < floors[i] - Tolerance);
 
         double Value(Mixture mixture)
         {

@@ -36,6 +36,10 @@ public class MixtureMethodsTests
         Assert.Equal(0.5, relative.Update([10, 0.1])["a"], 1e-12);
         Assert.Equal(1 / (1 + Math.Exp(0.5)), relative.Update([5, 0.1])["a"], 1e-12);
 
+        var both = SkillIt.FromInfluence(GroupScoresOf.Named(new double[,] { { 1, 0 }, { 0, 1 } }, ["x", "y"], ["a", "b"]), Mixture.Uniform("a", "b"), 1, 1, relativeToFirst: true);
+        Assert.Equal(0.5, both.Update([10, 0.1])["a"], 1e-12);
+        Assert.Equal(1 / (1 + Math.Exp(0.5)), both.Update([5, 0.1])["a"], 1e-12);
+
         Says(() => SkillIt.FromInfluence(GroupScoresOf.Means(new double[,] { { -1, -2 } }), Mixture.Uniform("a", "b")), "No group helps");
         Says(() => skillIt.Update([1]), "2 finite losses", "[1]");
         Says(() => skillIt.Update([1, double.NaN]), "NaN");
@@ -171,7 +175,88 @@ public class MixtureMethodsTests
         Assert.True(own.Mixture["a"] < 0.01);
         Says(() => regMix.Optimize(prior, _ => double.NaN), "gave NaN", "mixture 1");
         Says(() => (regMix with { MinimumStrength = 0 }).Propose(prior), "Strengths");
-        Says(() => (regMix with { Mixtures = 1, MaximumRatio = 0.5 }).Propose(prior), "At least 4", "MaximumRatio");
+        Says(() => (regMix with { Mixtures = 1, MaximumRatio = 0.5 }).Propose(prior), "At least 5", "MaximumRatio");
+    }
+
+    /// <summary>At the least number of mixtures that they take, the searches end with an answer and do not fail after the last evaluation.</summary>
+    [Fact]
+    public void TheLeastNumberOfMixturesIsEnough()
+    {
+        static double Loss(Mixture m) => 3 - m["b"];
+        var prior = Mixture.Uniform(s_names);
+        var regMix = new RegMix { Mixtures = 5, Simulations = 1000 };
+        var search = new MixtureSearch { Rounds = [5, 1] };
+
+        Assert.Equal(5, regMix.Optimize(prior, Loss).Observed.Count);
+        Assert.Equal(6, search.Optimize(prior, Loss).Observed.Count);
+        var evaluated = 0;
+        Says(() => (regMix with { Mixtures = 4 }).Optimize(prior, _ => evaluated++), "At least 5");
+        Says(() => (search with { Rounds = [4] }).Optimize(prior, _ => evaluated++), "at least 5");
+        Assert.Equal(0, evaluated);
+    }
+
+    /// <summary>Draws of weak strengths are nearly groups alone, and mostly rejected; still each strength has its share of proposals.</summary>
+    [Fact]
+    public void RegMixProposesAsManyOfEachStrength()
+    {
+        string[] names = [.. Enumerable.Range(0, 11).Select(j => $"g{j}")];
+        var prior = Mixture.Normalized(names, [.. names.Select((_, j) => j == 0 ? 0.5 : 0.05)]);
+        double Alone(double from, double to, int strengths) => new RegMix { Mixtures = 1000, MinimumStrength = from, MaximumStrength = to, Strengths = strengths, Temperature = 1 }
+            .Propose(prior).Average(m => m["g0"] > 0.98 ? 1.0 : 0);
+        var (weak, strong) = (Alone(0.1, 0.1, 1), Alone(5, 5, 1));
+        Assert.True(weak > strong + 0.5, $"{weak}, {strong}");
+
+        // Four standard errors of a share over 1000 draws, and of the two that it is compared with: 0.08.
+        Assert.Equal((weak + strong) / 2, Alone(0.1, 5, 2), 0.08);
+    }
+
+    /// <summary>A strength at which no draw keeps the cap leaves its share to the others.</summary>
+    [Fact]
+    public void RegMixDoesWithoutAStrengthThatTheCapForbids()
+    {
+        // With 64 even groups a weight is at most 15/64, and a draw of strength 0.1 has one group alone.
+        var prior = Mixture.Uniform([.. Enumerable.Range(0, 64).Select(j => $"g{j}")]);
+        Assert.Equal(30, new RegMix { Mixtures = 30 }.Propose(prior).Count);
+        Says(() => new RegMix { Mixtures = 30, MinimumStrength = 0.01, MaximumStrength = 0.01 }.Propose(prior), "Only 0 of 30");
+    }
+
+    /// <summary>A centre that is worse than the prior for a target: the answer is still inside the box, keeps the targets, and is no worse than what was measured.</summary>
+    [Fact]
+    public void TikmixMStartsInsideItsBox()
+    {
+        var tried = 0;
+        for (var seed = 0; seed < 60; seed++)
+        {
+            var random = new Random(seed);
+            var means = GroupScoresOf.Random(random, 2, 4);
+            var scores = GroupScoresOf.Means(means);
+            Mixture Draw() => Mixture.Normalized(s_names, [.. s_names.Select(_ => -Math.Log(1 - random.NextDouble()))]);
+            var (prior, centre) = (Draw(), Draw());
+            double Influence(int i, Mixture m) => m.Weights.Select((w, j) => w * means[i, j]).Sum();
+            bool Keeps(Mixture m) => Enumerable.Range(0, 2).All(i => Influence(i, m) >= Influence(i, prior) - 1e-6);
+            if (Keeps(centre))
+            {
+                continue;
+            }
+
+            var measured = 0;
+            try
+            {
+                var result = new TikmixM { Candidates = 32, Seed = seed }.Optimize(scores, centre, prior);
+                tried++;
+                Assert.All(s_names, n => Assert.InRange(result.Mixture[n], (centre[n] / 2) - 0.02 - 1e-12, (centre[n] * 2) + 0.02 + 1e-12));
+                Assert.True(Keeps(result.Mixture));
+                Assert.True(result.Predicted >= result.Observed.Where(o => Keeps(o.Mixture)).Max(o => result.Regression.Predict(o.Mixture)) - 1e-6);
+            }
+            catch (InfluenceException)
+            {
+                // No candidate keeps the targets: said before anything is measured.
+                Says(() => new TikmixM { Candidates = 32, Seed = seed }.Optimize(scores, centre, prior, _ => [measured++, 0]), "The centre is worse than the prior for \"t", "KeepTargets = false");
+                Assert.Equal(0, measured);
+            }
+        }
+
+        Assert.True(tried >= 5, $"{tried} tried");
     }
 
     [Fact]

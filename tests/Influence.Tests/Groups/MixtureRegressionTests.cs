@@ -59,6 +59,43 @@ public class MixtureRegressionTests
         Assert.True(regression.Ridge > 0.1, $"{regression.Ridge}");
     }
 
+    /// <summary>
+    /// So it is where features outnumber mixtures (90 of 64): almost no penalty fits every value, leaves residuals and 1 - h of rounding
+    /// size, and must not win by them.
+    /// </summary>
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    [InlineData(2)]
+    public void NoiseIsShrunkWhereItCouldBeInterpolated(int seed)
+    {
+        var random = new Random(seed);
+        string[] names = [.. Enumerable.Range(0, 12).Select(j => $"g{j}")];
+        Mixture Draw() => Mixture.Normalized(names, [.. names.Select(_ => -Math.Log(1 - random.NextDouble()))]);
+        var observed = Enumerable.Range(0, 64).Select(_ => new EvaluatedMixture(Draw(), Math.Sqrt(12) * (random.NextDouble() - 0.5))).ToList();
+        var regression = MixtureRegression.Fit(observed, MixtureFeatures.Quadratic, seed);
+        var spread = Math.Sqrt(Enumerable.Range(0, 500).Average(_ => Math.Pow(regression.Predict(Draw()), 2)));
+
+        // The noise has a deviation of 1, so that interpolation predicts with one of more than 2, and the mean with 0.125.
+        Assert.True(regression.Ridge > 0.1, $"ridge {regression.Ridge}");
+        Assert.InRange(spread, 0, 0.6);
+    }
+
+    /// <summary>A signal without noise is still worth interpolating with fewer mixtures than features.</summary>
+    [Fact]
+    public void ASignalIsInterpolated()
+    {
+        string[] names = [.. Enumerable.Range(0, 30).Select(j => $"g{j}")];
+        var random = new Random(1);
+        Mixture Draw() => Mixture.Normalized(names, [.. names.Select(_ => -Math.Log(1 - random.NextDouble()))]);
+        var observed = Enumerable.Range(0, 20).Select(_ => Draw()).Select(m => new EvaluatedMixture(m, (5 * m["g0"]) - (5 * m["g1"]))).ToList();
+        var regression = MixtureRegression.Fit(observed);
+        var fresh = Enumerable.Range(0, 200).Select(_ => Draw()).ToList();
+
+        // 20 of 29 directions are seen: some two thirds of the signal's variance, and no more can be learnt.
+        Assert.InRange(Spearman.Of([.. fresh.Select(m => m["g0"] - m["g1"])], [.. fresh.Select(regression.Predict)]), 0.5, 1);
+    }
+
     /// <summary>The closed form of the chosen penalty's leave-one-out error is what leaving out gives: it predicts held-out points as ridge does.</summary>
     [Fact]
     public void NoisyLinearLossIsRankedWell()

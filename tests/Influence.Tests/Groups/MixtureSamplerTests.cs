@@ -113,6 +113,50 @@ public class MixtureSamplerTests
         Says(() => new RemeasuredMixture(sampler, 1, () => null!, (_, m) => m).Measure(), "measure returned null");
     }
 
+    /// <summary>Influence is optimised in shares of tokens and examples are drawn: the constraint holds for the tokens.</summary>
+    [Fact]
+    public void AMixtureOfTokensIsDrawnInExamples()
+    {
+        // Examples of a have 8 tokens, of b 2, of c 1.
+        GroupSize[] sizes = [new("a", 8, 64), new("b", 3, 6), new("c", 1, 1)];
+        var present = new Mixture(["a", "b", "c"], [0.5, 0.25, 0.25]);
+        var sampler = new MixtureSampler(s_groups, present.ToExampleShares(sizes));
+        var seen = new List<Mixture>();
+        var next = new Mixture(["a", "b", "c"], [0.8, 0.1, 0.1]);
+        var remeasured = new RemeasuredMixture(sampler, 1, () => GroupScoresOf.Means(new double[,] { { 1, 2, 3 } }), (_, now) =>
+        {
+            seen.Add(now);
+            return next;
+        }, sizes);
+
+        Assert.Equal(0, remeasured.Mixture.Distance(present), 1e-12);
+        remeasured.Step();
+        remeasured.Step();
+
+        Assert.Equal(0, seen[0].Distance(present), 1e-12);
+        Assert.Equal(0, seen[1].Distance(next), 1e-12);
+        Assert.Same(next, remeasured.History[0].Mixture);
+
+        // 0.8 / 8, 0.1 / 2 and 0.1 / 1 in proportion: 2 : 1 : 2.
+        Assert.Equal(0, sampler.Mixture.Distance(new(["a", "b", "c"], [0.4, 0.2, 0.4])), 1e-12);
+        Says(() => new RemeasuredMixture(sampler, 1, () => null!, (_, m) => m, sizes[1..]), "alone has \"a\"");
+    }
+
+    /// <summary>Reading the ids of an endless stream would never end, and of any stream would take its examples away.</summary>
+    [Theory]
+    [InlineData(26)]
+    [InlineData(MixtureSampler.Endless)]
+    public void AStreamIsNotRead(long length)
+    {
+        using var values = arange(30, dtype: ScalarType.Int64).reshape(30, 1);
+        using var dataset = utils.data.TensorDataset(values);
+        var sampler = new MixtureSampler(s_groups, Mixture.Uniform("a", "b", "c")) { EpochLength = length };
+        using var loader = utils.data.DataLoader(dataset, 4, sampler, disposeDataset: false);
+
+        Says(() => Examples.FromLoader(loader).Count, "draws from a MixtureSampler");
+        Assert.Equal(0, sampler.Drawn.Values.Sum());
+    }
+
     private static void Says(Func<object> act, string part) =>
         Assert.Contains(part, Assert.Throws<InfluenceException>(act).Message, StringComparison.Ordinal);
 }

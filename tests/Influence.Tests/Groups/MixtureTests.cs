@@ -35,6 +35,19 @@ public class MixtureTests
         Assert.Equal([0.25, 0.75], Mixture.Uniform("long", "short").ToExampleShares([new GroupSize("long", 10, 30), new GroupSize("short", 40, 40)]).Weights);
 
     [Fact]
+    public void ExampleSharesBecomeTokenShares()
+    {
+        GroupSize[] sizes = [new("long", 10, 30), new("short", 40, 40)];
+
+        Assert.Equal([0.5, 0.5], new Mixture(["long", "short"], [0.25, 0.75]).ToTokenShares(sizes).Weights, (a, b) => Math.Abs(a - b) < 1e-15);
+        Assert.Contains("lacks", Assert.Throws<InfluenceException>(() => Mixture.Uniform("x").ToTokenShares(sizes)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void GroupsWithoutAListAreRefused() =>
+        Assert.Contains("\"a\" has null", Assert.Throws<InfluenceException>(() => ExampleGroups.FromMembers(("a", null!))).Message, StringComparison.Ordinal);
+
+    [Fact]
     public void ASavedMixtureComesBackExactly()
     {
         using var folder = new TempFolder();
@@ -81,6 +94,7 @@ public class MixtureTests
         Assert.Throws<InfluenceException>(() => Mixture.Uniform());
         Assert.Contains("NaN", Assert.Throws<InfluenceException>(() => Mixture.Normalized(["a", "b"], [double.NaN, 1])).Message, StringComparison.Ordinal);
         Assert.Contains("-1", Assert.Throws<InfluenceException>(() => Mixture.Normalized(["a", "b"], [-1, 3])).Message, StringComparison.Ordinal);
+        Assert.Contains("\"b\" is -1", Assert.Throws<InfluenceException>(() => Mixture.Normalized(["a", "b"], [1, -1])).Message, StringComparison.Ordinal);
         Assert.Contains("all 0", Assert.Throws<InfluenceException>(() => Mixture.Normalized(["a", "b"], [0, 0])).Message, StringComparison.Ordinal);
     }
 }

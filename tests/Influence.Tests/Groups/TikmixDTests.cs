@@ -232,6 +232,96 @@ public class TikmixDTests
         Assert.Equal(without.Mixture.Weights, with.Mixture.Weights, (a, b) => Math.Abs(a - b) < WeightTolerance);
     }
 
+    /// <summary>A target that every group serves alike holds nothing back: its constraint has no price, whatever the solver's slack.</summary>
+    [Theory]
+    [InlineData(0, 0, 0)]
+    [InlineData(3, 3, 3)]
+    [InlineData(3, 3.0000001, 2.9999999)]
+    [InlineData(-2, -2, -2)]
+    public void AConstantTargetHasNoPrice(double a, double b, double c)
+    {
+        foreach (var alpha in new[] { 0, 1 })
+        {
+            var result = new TikmixD { Alpha = alpha }.Optimize(GroupScoresOf.Means(new[,] { { 1, 2, 4 }, { a, b, c } }));
+
+            Assert.Equal((0, 0), (result.Targets[1].ShadowPrice, result.Targets[1].Cost));
+            Assert.True(result.Converged, $"gap {result.Gap}, violation {result.Violation}");
+        }
+    }
+
+    [Fact]
+    public void OneGroupHasNoPrices()
+    {
+        var result = new TikmixD().Optimize(GroupScoresOf.Means(new double[,] { { -1 }, { 2 } }));
+
+        Assert.All(result.Targets, t => Assert.Equal((0, 0), (t.ShadowPrice, t.Cost)));
+        Assert.Equal(1, result.Mixture["a"]);
+    }
+
+    /// <summary>Floors hold however the settings compare, with targets that nearly every group harms.</summary>
+    [Theory]
+    [InlineData(1, 100, 1)]
+    [InlineData(1, 1e3, 1)]
+    [InlineData(1, 1e6, 1)]
+    [InlineData(1e4, 1, 1)]
+    [InlineData(1, 1, 1e4)]
+    [InlineData(1e-6, 1e-6, 1e-6)]
+    public void NoTargetFallsBehindWhateverTheSettings(double alpha, double beta, double gamma)
+    {
+        var converged = 0;
+        for (var seed = 0; seed < 40; seed++)
+        {
+            var random = new Random(seed);
+            var (targets, groups) = (1 + random.Next(5), 2 + random.Next(8));
+            var means = GroupScoresOf.Random(random, targets, groups);
+            for (var i = 0; i < targets; i += 2)
+            {
+                for (var j = 0; j < groups; j++)
+                {
+                    means[i, j] *= means[i, j] > 0 ? 1.5e-3 : 1;
+                }
+            }
+
+            var scores = GroupScoresOf.Means(means);
+            var prior = Mixture.Normalized([.. scores.TrainGroups.Select(g => g.Name)], [.. Enumerable.Range(0, groups).Select(_ => -Math.Log(1 - random.NextDouble()))]);
+            var result = new TikmixD { Alpha = alpha, Beta = beta, Gamma = gamma }.Optimize(scores, prior);
+
+            Assert.All(result.Targets, t => Assert.True(t.Influence >= t.PriorInfluence - 1e-6, $"seed {seed}: {t}"));
+            Assert.InRange(result.Violation, 0, 1e-6);
+            converged += result.Converged ? 1 : 0;
+        }
+
+        // What does not converge says so; most does.
+        Assert.True(converged >= 36, $"{converged} of 40");
+    }
+
+    /// <summary>Only the settings' ratios matter, and prices are in the objective's unit.</summary>
+    [Fact]
+    public void AMultipleOfTheObjectiveHasTheSameAnswer()
+    {
+        var scores = GroupScoresOf.Means(new[,] { { 1, 0.2, 1 }, { -1, 1, 0.2 } });
+        var prior = new Mixture(["a", "b", "c"], [0.1, 0.8, 0.1]);
+        var plain = new TikmixD().Optimize(scores, prior);
+        foreach (var factor in new[] { 1e-5, 1e5 })
+        {
+            var other = new TikmixD { Alpha = factor, Beta = factor, Gamma = factor }.Optimize(scores, prior);
+            Assert.Equal(plain.Mixture.Weights, other.Mixture.Weights, (x, y) => Math.Abs(x - y) < WeightTolerance);
+
+            // The solver's multipliers are right to about 1e-5 of the price.
+            Assert.Equal(plain.Targets[1].ShadowPrice, other.Targets[1].ShadowPrice / factor, 1e-4);
+        }
+    }
+
+    /// <summary>Weights may miss the sum of 1 by 1e-6; that is no reason to find nothing within the bounds.</summary>
+    [Fact]
+    public void APriorsRoundingIsNoConstraint()
+    {
+        var result = new TikmixD().Optimize(GroupScoresOf.Means(new double[,] { { 1, 2, 4 } }), new Mixture(["a", "b", "c"], [0, 0, 1.0000005]));
+
+        Assert.Equal(1, result.Mixture["c"], 1e-6);
+        Assert.True(result.Violation <= 1e-6);
+    }
+
     /// <summary>A group that helps a target by next to nothing does not blow its other numbers up.</summary>
     [Fact]
     public void ATinyBestGroupIsNotTheScale()
@@ -287,6 +377,7 @@ public class TikmixDTests
         Says(() => MixtureBounds.Of("a", 0.5, 0.4), "\"a\"", "0.5", "0.4");
         Says(() => MixtureBounds.Of("a", double.NaN), "NaN");
         Says(() => MixtureBounds.Epochs(scores.TrainGroups, 0, 1), "more than 0");
+        Says(() => MixtureBounds.Epochs([.. scores.TrainGroups, scores.TrainGroups[1]], 30, 1), "more than one size", "\"b\"");
     }
 
     [Fact]
