@@ -36,6 +36,10 @@ public sealed class ExampleGroups
     /// <summary>Group names by id.</summary>
     internal IReadOnlyDictionary<long, IReadOnlyList<string>> GroupsOf { get; }
 
+    /// <summary>The groups with their sizes.</summary>
+    /// <returns>For example <c>2 groups: books (120), web (4000)</c>.</returns>
+    public override string ToString() => $"{Names.Count} groups: {InfluenceException.List([.. Names.Select(name => $"{name} ({_members[name].Length})")])}";
+
     /// <summary>One group for each id, in step.</summary>
     /// <param name="ids">The examples' ids, usually <see cref="Examples.Ids"/>.</param>
     /// <param name="groups">The group of each.</param>

@@ -36,6 +36,9 @@ public sealed class Mixture : IDisplay
     /// <summary>Their weights, in step.</summary>
     public IReadOnlyList<double> Weights => _weights;
 
+    /// <summary>The weights by group name, for <c>GroupQuotas.Of(mixture.ByName)</c>.</summary>
+    public IReadOnlyDictionary<string, double> ByName => _index.ToDictionary(pair => pair.Key, pair => _weights[pair.Value]);
+
     /// <summary>-sum w ln w, from 0 (one group only) to ln(number of groups).</summary>
     public double Entropy => -_weights.Where(w => w > 0).Sum(w => w * Math.Log(w));
 

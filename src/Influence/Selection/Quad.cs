@@ -222,6 +222,6 @@ public sealed record Quad : SelectionStrategy
         var bad = ids.Where((_, i) => !double.IsFinite(scores[i])).ToList();
         return bad.Count == 0
             ? scores
-            : throw new InfluenceException($"The oracle's scores of {InfluenceException.List(bad)} are not finite.") { ExampleIds = bad };
+            : throw new InfluenceException($"The oracle's scores of the ids {InfluenceException.List(bad)} are not finite.") { ExampleIds = bad };
     }
 }

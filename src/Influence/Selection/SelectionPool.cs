@@ -231,7 +231,7 @@ public sealed class SelectionPool : IDisposable
         if (bad.Length > 0)
         {
             long[] ids = [.. bad.Select(i => given[(int)i]).Order()];
-            throw new InfluenceException($"The {what} of {InfluenceException.List(ids)} are not finite. Leave these candidates out, or find out why they overflow.")
+            throw new InfluenceException($"The {what} of the candidates with these ids are not finite: {InfluenceException.List(ids)}. Leave these candidates out, or find out why they overflow.")
             {
                 ExampleIds = ids,
             };

@@ -10,6 +10,7 @@ public class MixtureTests
     [Fact]
     public void ItHoldsWeightsByName()
     {
+        Assert.Equal(0.25, new Mixture(["a", "b"], [0.25, 0.75]).ByName["a"]);
         var mixture = new Mixture(["en", "de"], [0.25, 0.75]);
 
         Assert.Equal(0.75, mixture["de"]);
