@@ -25,8 +25,8 @@ internal static class HeldOut
     /// <summary>Pearson's correlation of ranks, ties averaged.</summary>
     public static double Spearman(double[] a, double[] b)
     {
-        var (x, y) = (Ranks(a), Ranks(b));
-        var mean = (a.Length - 1) / 2.0;
+        var (x, y) = (AverageRanks.Of(a), AverageRanks.Of(b));
+        var mean = (a.Length + 1) / 2.0;
         double xy = 0, xx = 0, yy = 0;
         for (var i = 0; i < x.Length; i++)
         {
@@ -36,28 +36,5 @@ internal static class HeldOut
         }
 
         return xx > 0 && yy > 0 ? xy / Math.Sqrt(xx * yy) : double.NaN;
-    }
-
-    private static double[] Ranks(double[] values)
-    {
-        int[] order = [.. Enumerable.Range(0, values.Length).OrderBy(i => values[i])];
-        var ranks = new double[values.Length];
-        for (var from = 0; from < order.Length;)
-        {
-            var to = from;
-            while (to + 1 < order.Length && values[order[to + 1]] == values[order[from]])
-            {
-                to++;
-            }
-
-            for (var i = from; i <= to; i++)
-            {
-                ranks[order[i]] = (from + to) / 2.0;
-            }
-
-            from = to + 1;
-        }
-
-        return ranks;
     }
 }

@@ -98,35 +98,9 @@ internal static class Relevance
         for (var q = 0L; q < scores.shape[0]; q++)
         {
             using var scope = NewDisposeScope();
-            sum.add_(tensor(Ranks(scores[q].to_type(ScalarType.Float64).data<double>().ToArray())));
+            sum.add_(tensor(AverageRanks.Of(scores[q].to_type(ScalarType.Float64).data<double>().ToArray())));
         }
 
         return sum.div(scores.shape[0]);
-    }
-
-    /// <summary>From 1 for the lowest; ties share the mean of their ranks.</summary>
-    public static double[] Ranks(double[] values)
-    {
-        var order = Enumerable.Range(0, values.Length).ToArray();
-        var keys = (double[])values.Clone();
-        Array.Sort(keys, order);
-        var ranks = new double[values.Length];
-        for (var start = 0; start < keys.Length;)
-        {
-            var end = start + 1;
-            while (end < keys.Length && keys[end] == keys[start])
-            {
-                end++;
-            }
-
-            for (var i = start; i < end; i++)
-            {
-                ranks[order[i]] = (start + end + 1) / 2.0;
-            }
-
-            start = end;
-        }
-
-        return ranks;
     }
 }

@@ -29,7 +29,7 @@ internal static class ScaledRelevance
             RelevanceScale.Raw => values,
             _ when lowest == highest => Array.ConvertAll(values, _ => 1.0),
             RelevanceScale.UnitRange => Array.ConvertAll(values, v => (v - lowest) / (highest - lowest)),
-            _ => Array.ConvertAll(Relevance.Ranks(values), rank => (rank - 1) / (values.Length - 1)),
+            _ => Array.ConvertAll(AverageRanks.Of(values), rank => (rank - 1) / (values.Length - 1)),
         };
     }
 }
