@@ -53,17 +53,17 @@ public sealed class GroupScores : IDisplay
     /// <summary>The influence of the whole group: the sum over its examples.</summary>
     /// <param name="query">Row.</param>
     /// <param name="train">Column.</param>
-    public double Sum(int query, int train) => _sums[query, train];
+    public double Sum(int query, int train) => _sums[Row(query), Column(train)];
 
     /// <summary>The mean influence of one of the group's examples.</summary>
     /// <param name="query">Row.</param>
     /// <param name="train">Column.</param>
-    public double PerExample(int query, int train) => _sums[query, train] / TrainGroups[train].Examples;
+    public double PerExample(int query, int train) => Sum(query, train) / TrainGroups[train].Examples;
 
     /// <summary>The mean influence of one of the group's tokens: what mixtures are made from, since sums grow with the group.</summary>
     /// <param name="query">Row.</param>
     /// <param name="train">Column.</param>
-    public double PerToken(int query, int train) => _sums[query, train] / TrainGroups[train].Tokens;
+    public double PerToken(int query, int train) => Sum(query, train) / TrainGroups[train].Tokens;
 
     /// <summary>
     /// The standard error of the sum; NaN where unknown, as for a group of one. It takes the group's examples for a draw from a
@@ -72,7 +72,7 @@ public sealed class GroupScores : IDisplay
     /// </summary>
     /// <param name="query">Row.</param>
     /// <param name="train">Column.</param>
-    public double StandardError(int query, int train) => _standardErrors?[query, train] ?? double.NaN;
+    public double StandardError(int query, int train) => _standardErrors?[Row(query), Column(train)] ?? double.NaN;
 
     /// <summary>
     /// The standard error of the sum from sampling alone: how far it is from that of this very group, looked at whole. The
@@ -80,7 +80,7 @@ public sealed class GroupScores : IDisplay
     /// </summary>
     /// <param name="query">Row.</param>
     /// <param name="train">Column.</param>
-    public double SamplingError(int query, int train) => TrainGroups[train] is { Sampled: true } group
+    public double SamplingError(int query, int train) => TrainGroups[Column(train)] is { Sampled: true } group
         ? StandardError(query, train) * Math.Sqrt(1 - (group.ScoredExamples / (double)group.Examples))
         : 0;
 
@@ -101,10 +101,11 @@ public sealed class GroupScores : IDisplay
             throw new InfluenceException($"A confidence is between 0 and 1, 0.95 for instance; found {confidence}.");
         }
 
+        var sum = Sum(query, train);
         var freedom = TrainGroups[train].Blocks is > 0 and var blocks ? blocks - 1 : double.PositiveInfinity;
         var error = StandardError(query, train);
         var half = double.IsNaN(error) || freedom == 0 ? double.NaN : error * StudentT.Quantile(0.5 + (confidence / 2), freedom);
-        return (_sums[query, train] - half, _sums[query, train] + half);
+        return (sum - half, sum + half);
     }
 
     /// <summary>The same for the mean influence of one example.</summary>
@@ -159,6 +160,14 @@ public sealed class GroupScores : IDisplay
         $"{Metadata.Estimator}: mean influence of a token, {Metadata.Sign}",
         ["training group", "examples", "tokens", .. QueryGroups],
         [.. TrainGroups.Select((g, j) => (IReadOnlyList<object>)[g.Name, g.Examples, g.Tokens, .. QueryGroups.Select((_, q) => (object)PerToken(q, j))])]);
+
+    private int Row(int query) => query >= 0 && query < QueryGroups.Count
+        ? query
+        : throw new InfluenceException($"There are {QueryGroups.Count} query groups; there is no row {query}.");
+
+    private int Column(int train) => train >= 0 && train < TrainGroups.Count
+        ? train
+        : throw new InfluenceException($"There are {TrainGroups.Count} training groups; there is no column {train}.");
 
     private IEnumerable<string> Problems()
     {
