@@ -21,6 +21,10 @@ internal static class Dampings
     /// <param name="implied">See <see cref="Training.Recipe.ImpliedDamping"/>.</param>
     public static IReadOnlyList<Damping> Around(double implied) => [.. s_around.Select(factor => Damping.Absolute(factor * implied))];
 
+    /// <summary>A damping with its neighbours in steps of sqrt(10), where many more would cost too much.</summary>
+    public static IReadOnlyList<Damping> Near(Damping damping) =>
+        [.. new[] { 0.5, 0, -0.5 }.Select(k => damping.Value * Math.Pow(10, k)).Select(v => damping.IsRelative ? Damping.RelativeToMeanEigenvalue(v) : Damping.Absolute(v))];
+
     /// <summary>Three digits, for tables.</summary>
     public static string Short(this Damping damping) =>
         damping.Value.ToString("G3", CultureInfo.InvariantCulture) + (damping.IsRelative ? " x mean" : string.Empty);

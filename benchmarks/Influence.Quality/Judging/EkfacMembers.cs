@@ -10,7 +10,8 @@ namespace Influence.Quality.Judging;
 /// EK-FAC at checkpoints of several runs. Each is fitted once, and each of its score matrices is made once, however many
 /// ensembles it is a member of.
 /// </summary>
-internal sealed class EkfacMembers(Examples train, IReadOnlyList<TrainedModel> runs, IReadOnlyList<IReadOnlyList<Checkpoint>> checkpoints) : IDisposable
+internal sealed class EkfacMembers(
+    Examples train, CurvatureOptions options, IReadOnlyList<TrainedModel> runs, IReadOnlyList<IReadOnlyList<Checkpoint>> checkpoints) : IDisposable
 {
     private readonly Dictionary<(int Run, int Checkpoint), (nn.Module<Tensor, Tensor> Model, Ekfac Fit)> _members = [];
     private readonly Dictionary<(int Run, int Checkpoint, Damping Damping, long FirstQuery, int Queries), InfluenceScores> _scores = [];
@@ -70,7 +71,7 @@ internal sealed class EkfacMembers(Examples train, IReadOnlyList<TrainedModel> r
         if (!_members.TryGetValue((run, checkpoint), out var member))
         {
             var model = runs[run].At(checkpoints[run][checkpoint]);
-            member = (model, Ekfac.Fit(TrainedModel.Task(model), train));
+            member = (model, Ekfac.Fit(TrainedModel.Task(model), train, options));
             _members.Add((run, checkpoint), member);
         }
 

@@ -64,23 +64,48 @@ internal sealed class Judge
     /// <param name="fitSeconds">What its fit took, where that was before.</param>
     /// <returns>The chosen damping, and the scores of the reported queries, which are the caller's.</returns>
     public (Damping Damping, InfluenceScores Scores) Add(
-        string method, IReadOnlyList<Damping> candidates, Func<Damping, Examples, InfluenceScores> score, double fitSeconds = 0)
+        string method, IReadOnlyList<Damping> candidates, Func<Damping, Examples, InfluenceScores> score, double fitSeconds = 0) =>
+        Chosen(method, [.. candidates.Select(damping => (damping, OnHeldOut(score, damping)))], score, fitSeconds);
+
+    /// <summary>A solver that may diverge: dampings at which it does are passed over, and without any left it has no figure.</summary>
+    public void TryAdd(string method, IReadOnlyList<Damping> candidates, Func<Damping, Examples, InfluenceScores> score)
     {
         var sweep = new List<(Damping Damping, double Lds)>();
         foreach (var damping in candidates)
         {
-            using var held = score(damping, HeldOut);
-            sweep.Add((damping, s_withoutIntervals.Evaluate(held, _runs).Mean.Value));
+            try
+            {
+                sweep.Add((damping, OnHeldOut(score, damping)));
+            }
+            catch (InfluenceException exception)
+            {
+                _context.Note($"{method}, damping {damping.Short()}: {exception.Message}");
+            }
         }
 
+        if (sweep.Count > 0)
+        {
+            Chosen(method, sweep, score, fitSeconds: 0).Scores.Dispose();
+        }
+    }
+
+    private (Damping Damping, InfluenceScores Scores) Chosen(
+        string method, List<(Damping Damping, double Lds)> sweep, Func<Damping, Examples, InfluenceScores> score, double fitSeconds)
+    {
         var best = sweep.MaxBy(point => point.Lds).Damping;
-        var atTheEdge = candidates.Count > 2 && (best == candidates[0] || best == candidates[^1]);
+        var atTheEdge = sweep.Count > 2 && (best == sweep[0].Damping || best == sweep[^1].Damping);
         var clock = Stopwatch.StartNew();
         var scores = score(best, Reported);
         Keep(
             method, scores, $"{best.Short()}{(atTheEdge ? " (edge)" : string.Empty)}",
             [.. sweep.Select(point => new SweepPoint(point.Damping.Short(), point.Lds))], fitSeconds + clock.Elapsed.TotalSeconds);
         return (best, scores);
+    }
+
+    private double OnHeldOut(Func<Damping, Examples, InfluenceScores> score, Damping damping)
+    {
+        using var held = score(damping, HeldOut);
+        return s_withoutIntervals.Evaluate(held, _runs).Mean.Value;
     }
 
     private void Keep(string method, InfluenceScores scores, string damping, IReadOnlyList<SweepPoint> sweep, double seconds)

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Influence.Curvature;
 using Influence.Estimators;
 using Influence.Evaluation;
@@ -31,6 +32,7 @@ internal static class DeepStudy
         settings["SOURCE"] = setUp.SourceEpochs.Count == 0
             ? "not run: its formula is that of SGD"
             : $"{setUp.SourceSegments} segments, checkpoints after epochs {string.Join(", ", setUp.SourceEpochs)}";
+        settings["labels drawn for each example by K-FAC, EK-FAC and SOURCE"] = setUp.Curvature.LabelDraws.ToString(CultureInfo.InvariantCulture);
         if (setUp.FlippedLabels)
         {
             settings["flipped labels"] = FlippedLabels.Add(context, setUp.Recipe, setUp.Data, setUp.FewEpochs, judge, new Dictionary<string, Damping> { ["EK-FAC"] = damping });
@@ -49,33 +51,37 @@ internal static class DeepStudy
         judge.Add(
             $"cosine, {few.Count} checkpoints",
             q => new TracIn { Similarity = GradientSimilarity.Cosine, Checkpoints = runs[0].After(few) }.Score(task, train, q)).Dispose();
-        Curvature("K-FAC", Dampings.Relative, () => Kfac.Fit(task, train));
+        Curvature("K-FAC", Dampings.Relative, () => Kfac.Fit(task, train, setUp.Curvature));
         Curvature("EK-FAC, empirical Fisher", Dampings.Relative, () => Ekfac.Fit(task, train, new() { Fisher = Fisher.Empirical }));
-        Curvature("EK-FAC, one damping for all layers", setUp.AbsoluteDampings, () => Ekfac.Fit(task, train));
-        using var members = new EkfacMembers(train, runs, [.. runs.Select(run => run.After(few))]);
+        Curvature("EK-FAC, one damping for all layers", setUp.AbsoluteDampings, () => Ekfac.Fit(task, train, setUp.Curvature));
+        if (setUp.Curvature.LabelDraws > 1)
+        {
+            Curvature("EK-FAC, one label drawn for each example", Dampings.Relative, () => Ekfac.Fit(task, train));
+        }
+
+        using var members = new EkfacMembers(train, setUp.Curvature, runs, [.. runs.Select(run => run.After(few))]);
         var ends = Enumerable.Range(0, runs.Length).Select(run => (run, -1)).ToList();
-        var damping = Members("EK-FAC", [ends[0]]);
+        var damping = Members("EK-FAC", [ends[0]], Dampings.Relative);
         var firstRun = few.Select((_, c) => (0, c)).ToList();
-        Members($"EK-FAC, {few.Count} checkpoints of one run", firstRun);
-        Members($"EK-FAC, {few.Count} checkpoints of one run, one damping for all layers", firstRun, setUp.AbsoluteDampings);
+        var overCheckpoints = Dampings.Near(Members($"EK-FAC, {few.Count} checkpoints of one run", firstRun, Dampings.Relative));
         Astra(members.AtTheEnd(0));
         AddSource(setUp, task, runs[..1], train, judge, "SOURCE, one run");
         foreach (var size in setUp.Ensembles)
         {
-            Members($"EK-FAC, {size} models", ends[..size]);
+            Members($"EK-FAC, {size} models", ends[..size], Dampings.Near(damping));
         }
 
         if (runs.Length > 1)
         {
-            Members($"EK-FAC, {runs.Length} models, {few.Count} checkpoints each", [.. ends.SelectMany(end => few.Select((_, c) => (end.run, c)))]);
+            Members($"EK-FAC, {runs.Length} models, {few.Count} checkpoints each", [.. ends.SelectMany(end => few.Select((_, c) => (end.run, c)))], overCheckpoints);
             AddSource(setUp, task, runs, train, judge, $"SOURCE, {runs.Length} models");
         }
 
         return damping;
 
-        Damping Members(string name, IReadOnlyList<(int, int)> chosen, IReadOnlyList<Damping>? dampings = null)
+        Damping Members(string name, IReadOnlyList<(int, int)> chosen, IReadOnlyList<Damping> dampings)
         {
-            var (best, scores) = judge.Add(name, dampings ?? Dampings.Relative, (d, q) => members.Mean(chosen, d, q));
+            var (best, scores) = judge.Add(name, dampings, (d, q) => members.Mean(chosen, d, q));
             scores.Dispose();
             return best;
         }
@@ -91,7 +97,7 @@ internal static class DeepStudy
         {
             using var astra = Influence.Curvature.Astra.Fit(end.Task, train, end.Fit, setUp.Astra);
             var dampings = setUp.AstraDampings ?? Dampings.Around(setUp.Recipe.ImpliedDamping(train.Count));
-            judge.Add("EK-FAC + ASTRA", dampings, (d, q) => new InfluenceFunction(astra) { Damping = d }.Score(end.Task, train, q)).Scores.Dispose();
+            judge.TryAdd("EK-FAC + ASTRA", dampings, (d, q) => new InfluenceFunction(astra) { Damping = d }.Score(end.Task, train, q));
         }
     }
 
@@ -109,7 +115,12 @@ internal static class DeepStudy
             InfluenceScores? last = null;
             foreach (var run in runs)
             {
-                var source = new Source(run.Segments(setUp.SourceEpochs, setUp.SourceSegments)) { Momentum = setUp.Recipe.Momentum, WeightDecay = setUp.Recipe.WeightDecay };
+                var source = new Source(run.Segments(setUp.SourceEpochs, setUp.SourceSegments)) 
+                {
+                    Momentum = setUp.Recipe.Momentum,
+                    WeightDecay = setUp.Recipe.WeightDecay,
+                    Curvature = setUp.Curvature,
+                };
                 last?.Dispose();
                 last = source.Score(task, train, queries);
                 sum = sum is null ? last.Values.clone() : sum.add_(last.Values);        // [Q, N]

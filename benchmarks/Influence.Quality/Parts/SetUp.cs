@@ -33,6 +33,9 @@ internal sealed record SetUp
 
     public int SourceSegments { get; init; } = 3;
 
+    /// <summary>How K-FAC, EK-FAC and SOURCE are fitted: a model that fits its training examples needs many labels drawn.</summary>
+    public CurvatureOptions Curvature { get; init; } = new();
+
     public required AstraOptions Astra { get; init; }
 
     /// <summary>The dampings that are tried where all layers have the same one.</summary>

@@ -39,6 +39,7 @@ internal static class SetUps
             Ensembles = context.Pick<int[]>([2, 5, 10], [2]),
             FewEpochs = few,
             SourceEpochs = source,
+            Curvature = new() { LabelDraws = 16 },
             Astra = Astra(context),
             FlippedLabels = true,
             Published =
@@ -76,6 +77,7 @@ internal static class SetUps
             Ensembles = context.Pick<int[]>([2, 3, 5], [2]),
             FewEpochs = few,
             SourceEpochs = source,
+            Curvature = new() { LabelDraws = 16 },
             Astra = Astra(context),
             Published =
             [
@@ -118,6 +120,7 @@ internal static class SetUps
             Ensembles = context.Pick<int[]>([2, 5], [2]),
             FewEpochs = few,
             SourceEpochs = source,
+            Curvature = new() { LabelDraws = 16 },
             Astra = Astra(context),
             Published =
             [

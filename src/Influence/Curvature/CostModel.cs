@@ -13,6 +13,7 @@ internal static class CostModel
 
     public static CurvatureCost Of(GradientSession session, Examples train, CurvatureOptions options, CurvatureKind kind)
     {
+        var looks = (double)train.Count * options.LabelDraws;
         var element = session.Dtype == ScalarType.Float64 ? 8 : 4;
         var (kept, sums, work, largest) = (0.0, 0.0, 0.0, 0.0);
         foreach (var first in train.Batches().Take(1))
@@ -52,12 +53,12 @@ internal static class CostModel
                         Count([], kronecker ? FactorLayout.Sizes(t.Width, options.MaximumFactorSize) : [], t.Tokens.shape[1], t.Width, size);
                         kept += kronecker ? 0 : 8 * t.Width;
                         sums += 8 * t.Vocabulary;
-                        work += train.Count * (double)t.Tokens.shape[1] * t.Width;
+                        work += looks * (double)t.Tokens.shape[1] * t.Width;
                         break;
                     default:
                         kept += size * element;
                         sums += size * 8;
-                        work += train.Count * size;
+                        work += looks * size;
                         if (sample.Blocks[k] is { } block and not FactoredGradients { Positions: 1 })
                         {
                             // A batch's gradients written out, and their squares.
@@ -75,10 +76,10 @@ internal static class CostModel
                 var squares = a.Concat(g).Sum(n => (double)n * n);
                 kept += ((squares + eigenvalues) * element) + (8.0 * (a.Sum() + g.Sum()));
                 sums += (squares + eigenvalues) * 8;
-                work += (train.Count * positions * squares) + (Decomposition * a.Concat(g).Sum(n => Math.Pow(n, 3)));
+                work += (looks * positions * squares) + (Decomposition * a.Concat(g).Sum(n => Math.Pow(n, 3)));
                 if (kind == CurvatureKind.Ekfac)
                 {
-                    work += train.Count * (positions == 1 ? squares + eigenvalues : Math.Min(positions * squares, eigenvalues * width) + (positions * eigenvalues));
+                    work += looks * (positions == 1 ? squares + eigenvalues : Math.Min(positions * squares, eigenvalues * width) + (positions * eigenvalues));
                     largest = Math.Max(largest, positions == 1 ? width : Math.Min(first.Count * eigenvalues, Math.Max(KroneckerFit.NumbersAtOnce, eigenvalues)) * element * 4);
                 }
 
@@ -87,7 +88,7 @@ internal static class CostModel
             }
         }
 
-        var passes = kind == CurvatureKind.Ekfac ? 2 : 1;
+        var passes = (kind == CurvatureKind.Ekfac ? 2 : 1) * options.LabelDraws;
         return new CurvatureCost((long)kept, (long)(kept + sums + largest), work, passes, TimeSpan.Zero);
     }
 

@@ -18,13 +18,13 @@ internal sealed class LayerwiseFit : IDisposable
     private readonly LossKind _labels;
     private readonly SharedInputs _inputs = new();
     private readonly BlockFit?[] _fits;
-    private readonly int _checkpoints;
+    private readonly int _passes;
     private readonly Action<int>? _load;
 
     private LayerwiseFit(
         GradientSession session, Examples train, CurvatureOptions options, CurvatureKind kind, ProgressReporter progress, int checkpoints, Action<int>? load)
     {
-        (_session, _train, _options, _kind, _progress, _checkpoints, _load) = (session, train, options, kind, progress, checkpoints, load);
+        (_session, _train, _options, _kind, _progress, _passes, _load) = (session, train, options, kind, progress, checkpoints * options.LabelDraws, load);
         _labels = options.Fisher == Fisher.Sampled ? LossKind.Sampled : LossKind.Training;
         _fits = new BlockFit?[session.Parts.Count];
     }
@@ -88,7 +88,7 @@ internal sealed class LayerwiseFit : IDisposable
         }
 
         var names = _session.BlockNames;
-        return [.. _fits.Select((fit, k) => fit?.Finish(names[k], (long)_train.Count * _checkpoints))];
+        return [.. _fits.Select((fit, k) => fit?.Finish(names[k], (long)_train.Count * _passes))];
     }
 
     /// <summary>Captures every batch; returns whether they all wait to be taken as one, unvisited.</summary>
@@ -106,7 +106,7 @@ internal sealed class LayerwiseFit : IDisposable
                 if (join)
                 {
                     waiting!.Add(batch);
-                    join = waiting.NumbersPerExample * _train.Count * _checkpoints <= room;
+                    join = waiting.NumbersPerExample * _train.Count * _passes <= room;
                 }
                 else
                 {
@@ -126,13 +126,13 @@ internal sealed class LayerwiseFit : IDisposable
         return join;
     }
 
-    /// <summary>The batches at each checkpoint; labels are drawn anew at each.</summary>
+    /// <summary>The batches at each checkpoint, as often as labels are drawn; they are drawn anew in each pass.</summary>
     private IEnumerable<ExampleBatch> Batches()
     {
-        for (var checkpoint = 0; checkpoint < _checkpoints; checkpoint++)
+        for (var pass = 0; pass < _passes; pass++)
         {
-            _load?.Invoke(checkpoint);
-            _session.Losses.Seed = _options.Seed + checkpoint;
+            _load?.Invoke(pass / _options.LabelDraws);
+            _session.Losses.Seed = _options.Seed + pass;
             foreach (var batch in _train.Batches())
             {
                 yield return batch;

@@ -64,9 +64,10 @@ public abstract class LayerwisePreconditioner : Preconditioner, IDisplay
         ArgumentNullException.ThrowIfNull(train);
         InfluenceException.ThrowIfAny([.. train.Problems("training examples")]);
         options ??= new CurvatureOptions();
+        InfluenceException.ThrowIfAny([.. options.Problems()]);
         using var scope = torch.NewDisposeScope();
         using var session = GradientSession.Open(task, train, queries: null);
-        var reporter = new ProgressReporter(progress, $"{method} fit", 1, train.Count, token);
+        var reporter = new ProgressReporter(progress, $"{method} fit", 1, (long)train.Count * options.LabelDraws, token);
         CostModel.Of(session, train, options, kind).RefuseAbove(options.MemoryBudget);
         var blocks = LayerwiseFit.Run(session, train, options, kind, reporter);
         Log.Fitted(task.Logger, method, train.Count, reporter.Elapsed.TotalSeconds);
@@ -79,7 +80,7 @@ public abstract class LayerwisePreconditioner : Preconditioner, IDisplay
         return (new CurvatureInfo
         {
             Method = method,
-            Matrix = options.Fisher == Fisher.Sampled ? "true Fisher, labels sampled from the model" : "empirical Fisher, the data's labels",
+            Matrix = options.Matrix,
             Damping = options.Damping,
             Examples = train.Count,
             Seed = options.Seed,

@@ -105,13 +105,14 @@ public sealed class Source
         CancellationToken cancellationToken = default)
     {
         ExampleChecks.Run(task, (train, "training examples"), (queries, "queries"));
+        InfluenceException.ThrowIfAny([.. Curvature.Problems()]);
         cancellationToken.ThrowIfCancellationRequested();
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
         Checkpoint[] checkpoints = [.. _segments.SelectMany(s => s.Checkpoints)];
         using var weights = new WeightKeeper(task.Model, checkpoints);
         var reporter = new ProgressReporter(progress, "SOURCE", checkpoints.Length, train.Count, cancellationToken);
-        reporter.ExpectPasses(3);
+        reporter.ExpectPasses(1 + (2L * Curvature.LabelDraws));
         weights.Load(checkpoints.Length - 1);
         var (pushed, coverage) = AtTheEnd(task, train, queries, reporter);
         var totals = zeros([queries.Count, train.Count], pushed.Dtype, CPU);            // [Q, N]
@@ -209,7 +210,7 @@ public sealed class Source
         Estimator = $"SOURCE ({_segments.Count} segments)",
         Checkpoints = string.Join("; ", _segments.Select(s => string.Create(
             CultureInfo.InvariantCulture, $"steps {string.Join(", ", s.Checkpoints.Select(c => c.Step))}: {s.Steps} steps at {s.LearningRate:R}"))),
-        Curvature = $"EK-FAC, {(Curvature.Fisher == Fisher.Sampled ? "true Fisher, labels sampled from the model" : "empirical Fisher, the data's labels")}, {train.Count} examples, seed {Curvature.Seed}",
+        Curvature = $"EK-FAC, {Curvature.Matrix}, {train.Count} examples, seed {Curvature.Seed}",
         Damping = string.Create(CultureInfo.InvariantCulture, $"none; momentum {Momentum:R}, weight decay {WeightDecay:R}"),
         Unit = "loss; over the number of training examples: the predicted rise of the measurement when the example is left out",
         LeaveOneOutFactor = 1.0 / train.Count,

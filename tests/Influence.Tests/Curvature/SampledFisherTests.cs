@@ -116,6 +116,57 @@ public class SampledFisherTests
         }
     }
 
+    /// <summary>Of squared gradients the mean over draws is the mean of fits with one draw each; sums in another order.</summary>
+    [Fact]
+    public void SeveralDrawsAreTheMeanOfFitsWithOne()
+    {
+        using var scope = NewDisposeScope();
+        var made = TracedModel.Make("attention");
+        var examples = Examples.FromTensors(made.Inputs(11)) with { BatchSize = 4 };
+        var mean = Enumerable.Range(5, 3).Select(seed => Diagonal(seed, draws: 1)).Aggregate((a, b) => a + b) / 3;
+        Assert.True(SingleExampleLoop.RelativeError(Diagonal(5, draws: 3), mean) < 1e-10);
+
+        Tensor Diagonal(long seed, int draws)
+        {
+            using var fit = DiagonalFisher.Fit(made.Task(), examples, new() { Seed = seed, LabelDraws = draws });
+            Assert.Equal(draws > 1, fit.Info.Matrix.Contains($"{draws} labels an example", StringComparison.Ordinal));
+            return cat([.. fit.Blocks.OfType<BlockCurvature>().SelectMany(b => b.Tensors()).Select(t => t.Value.to_type(float64).flatten())]);
+        }
+    }
+
+    /// <summary>An almost fitted softmax: the other label is drawn once in fifty, so that one draw each says little about which way it curves.</summary>
+    [Fact]
+    public void MoreDrawsComeNearerToTheExactFisher()
+    {
+        using var scope = NewDisposeScope();
+        random.manual_seed(82);
+        var model = nn.Linear(4, 3, dtype: float64);
+        var x = randn([60, 4], dtype: float64) * 4;
+        var task = new InfluenceTask(model) { TrainingLoss = b => Losses.CrossEntropy(model.call(b["x"]), b["y"]) };
+        var examples = Examples.FromTensors(("x", x), ("y", model.call(x).argmax(1)));
+        var p = model.call(x).detach().softmax(1);                                      // [60, 3]
+        var exact = (p * (1 - p)).t().mm(x.square()).flatten() / 60;
+
+        // Sixteen draws are off by a quarter of what one is; half leaves room for luck.
+        Assert.True(Error(16) < 0.5 * Error(1), $"{Error(16):F4} {Error(1):F4}");
+
+        double Error(int draws) => Enumerable.Range(0, 5).Average(seed =>
+        {
+            using var fit = DiagonalFisher.Fit(task, examples, new() { Seed = 100 * seed, LabelDraws = draws });
+            return SingleExampleLoop.RelativeError(fit.Blocks[0]!.Tensors().First().Value, exact);
+        });
+    }
+
+    [Fact]
+    public void DrawsAreForSampledLabels()
+    {
+        using var scope = NewDisposeScope();
+        using var c = new Classifier();
+        var thrown = Assert.Throws<InfluenceException>(() => Kfac.Fit(c.Task(), c.Train, new() { Fisher = Fisher.Empirical, LabelDraws = 4 }));
+        Assert.Contains("LabelDraws = 4 is for Fisher.Sampled", thrown.Message, StringComparison.Ordinal);
+        Assert.Throws<InfluenceException>(() => new CurvatureOptions { LabelDraws = 0 });
+    }
+
     [Fact]
     public void ALossOfOnesOwnIsRefusedWithTheLineToWrite()
     {
