@@ -44,7 +44,7 @@ public sealed record AstraOptions
     } = 256;
 
     /// <summary>The first step size of <see cref="AstraIteration.Momentum"/>.</summary>
-    /// <value>Null: 1 over the largest eigenvalue of the preconditioned system, by power iteration on all examples.</value>
+    /// <value>Null: 1 over the largest eigenvalue of the preconditioned system on any of eight mini-batches, by power iteration.</value>
     public double? StepSize
     {
         get;
