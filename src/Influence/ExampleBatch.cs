@@ -21,6 +21,47 @@ public sealed class ExampleBatch
         _ids = ids;
     }
 
+    /// <summary>A batch of a training loop of your own.</summary>
+    /// <param name="ids">The examples' ids. In a training batch an id may be there twice.</param>
+    /// <param name="tensors">Name and tensor, <c>[B, ...]</c>; one that does not run over the examples (a shared attention mask) goes along whole.</param>
+    /// <returns>The batch; the tensors stay the caller's, and must live as long as it is used.</returns>
+    /// <exception cref="InfluenceException">No id, no tensor, repeated names, or no tensor with as many rows as there are ids.</exception>
+    public static ExampleBatch Of(IReadOnlyList<long> ids, params (string Name, torch.Tensor Tensor)[] tensors)
+    {
+        ArgumentNullException.ThrowIfNull(ids);
+        ArgumentNullException.ThrowIfNull(tensors);
+        string[] names = [.. tensors.Select(t => t.Name)];
+        if (ids.Count == 0 || names.Distinct().Count() != names.Length || !tensors.Any(t => t.Tensor.dim() > 0 && t.Tensor.shape[0] == ids.Count))
+        {
+            throw new InfluenceException(
+                "A batch has at least one id, tensors of different names, and one row for each id: ExampleBatch.Of(ids, (\"x\", x), (\"y\", y)). " +
+                $"Found {ids.Count} ids and {InfluenceException.List([.. tensors.Select(t => $"\"{t.Name}\" [{string.Join(", ", t.Tensor.shape)}]")])}.");
+        }
+
+        return new ExampleBatch(names, [.. tensors.Select(t => t.Tensor)], [.. ids]);
+    }
+
+    /// <summary>A batch of a training loop of your own, as a data loader gives it.</summary>
+    /// <param name="batch">Tensors by name, <c>[B, ...]</c>.</param>
+    /// <param name="ids">The name of the tensor that holds the examples' ids, of an integer type, <c>[B]</c>.</param>
+    /// <returns>The batch, with the other tensors; they stay the caller's, and must live as long as it is used.</returns>
+    /// <exception cref="InfluenceException">There is no such tensor of ids, or as the other <c>Of</c>.</exception>
+    public static ExampleBatch Of(IReadOnlyDictionary<string, torch.Tensor> batch, string ids)
+    {
+        ArgumentNullException.ThrowIfNull(batch);
+        ArgumentNullException.ThrowIfNull(ids);
+        if (!batch.TryGetValue(ids, out var values) || values.dim() != 1 || values.is_floating_point())
+        {
+            throw new InfluenceException(
+                $"The batch holds no tensor \"{ids}\" of whole numbers [B]; it holds {InfluenceException.List([.. batch.Select(t => $"\"{t.Key}\" {t.Value.dtype} [{string.Join(", ", t.Value.shape)}]")])}. " +
+                "Let the data set give each example its index, for instance [\"id\"] = torch.tensor(index).");
+        }
+
+        using var scope = NewDisposeScope();
+        long[] list = [.. values.cpu().to_type(ScalarType.Int64).data<long>()];
+        return Of(list, [.. batch.Where(t => t.Key != ids).Select(t => (t.Key, t.Value))]);
+    }
+
     /// <summary>The number of examples in the batch, B.</summary>
     public int Count => _ids.Length;
 
@@ -80,6 +121,19 @@ public sealed class ExampleBatch
         }
 
         return new ExampleBatch(_names, picked, [.. positions.Select(p => _ids[p])]);
+    }
+
+    /// <summary>
+    /// This batch with another behind it, in the current scope; null where their tensors do not fit one behind the other.
+    /// </summary>
+    internal ExampleBatch? Join(ExampleBatch other)
+    {
+        var fits = _names.SequenceEqual(other._names) && _tensors.Zip(other._tensors).All(pair =>
+            pair.First.dim() > 0 && pair.First.dim() == pair.Second.dim() && pair.First.shape[0] == Count && pair.Second.shape[0] == other.Count
+            && pair.First.dtype == pair.Second.dtype && pair.First.shape.AsSpan(1).SequenceEqual(pair.Second.shape.AsSpan(1)));
+        return fits
+            ? new ExampleBatch(_names, [.. _tensors.Zip(other._tensors, (a, b) => cat([a, b], 0))], [.. _ids, .. other._ids])
+            : null;
     }
 
     /// <summary>

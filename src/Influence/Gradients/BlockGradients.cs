@@ -47,7 +47,7 @@ internal abstract class BlockGradients(long examples)
     protected abstract Tensor[] MakeDense();
 
     /// <summary>Squared norms of the rows of all parts, <c>[B]</c>, without a temporary of their size.</summary>
-    protected static Tensor SquaredNorms(Tensor[] dense)
+    public static Tensor SquaredNorms(Tensor[] dense)
     {
         var total = RowNorms(dense[0]);
         for (var k = 1; k < dense.Length; k++)

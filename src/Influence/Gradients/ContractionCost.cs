@@ -20,6 +20,12 @@ internal static class ContractionCost
     public static double DenseNorm(FactoredGradients g) =>
         ((double)g.Positions * g.Outputs * g.Inputs) + (2 * PerNumberMoved * g.Outputs * g.Inputs);
 
+    /// <summary>One example's share of a batch's gradient where its own was written out: O I read.</summary>
+    public static double DenseSum(FactoredGradients g) => PerNumberMoved * g.Outputs * g.Inputs;
+
+    /// <summary>One example's share of a batch's gradient from factors, one matrix product: T O I.</summary>
+    public static double FactoredSum(FactoredGradients g) => (double)g.Positions * g.Outputs * g.Inputs;
+
     /// <summary>All products of one training example with Q queries over pairs of positions.</summary>
     public static double Ghost(long queries, long queryPositions, long positions, long inputs, long outputs)
     {

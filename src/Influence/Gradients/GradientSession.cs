@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using TorchSharp;
+using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace Influence.Gradients;
@@ -8,7 +9,7 @@ namespace Influence.Gradients;
 /// Per-example gradients of a task's model, batch by batch. Opening a session hooks the layers and freezes the parameters;
 /// disposing it leaves the model as it was found, whatever happened between.
 /// </summary>
-internal sealed class GradientSession : IDisposable
+internal sealed partial class GradientSession : IDisposable
 {
     private readonly List<ModelParameter> _trainable;
     private readonly List<ModelParameter> _selected;
@@ -39,12 +40,17 @@ internal sealed class GradientSession : IDisposable
         Coverage = new ParameterCoverage([]);
     }
 
-    private void Hook()
+    private void Hook(bool natives = true)
     {
         foreach (var group in _selected.GroupBy(p => p.Owner, ReferenceEqualityComparer.Instance))
         {
             var module = (nn.Module)group.Key!;
-            if (NativeModule.For(module, [.. group], Task.Attention, out var reason) is { } native)
+            string? reason = null;
+            if (!natives && module is MultiheadAttention or TransformerEncoderLayer or TransformerEncoder)
+            {
+                _beyondRule.Add(module, "native attention runs as it is in a training loop: its dropout cannot be recomputed");
+            }
+            else if (NativeModule.For(module, [.. group], Task.Attention, out reason) is { } native)
             {
                 _natives.Add(native);
                 _layers.AddRange(native.Layers);
@@ -184,17 +190,25 @@ internal sealed class GradientSession : IDisposable
         {
             calls[layer] = layer.CallsWith(gradients.AsSpan(next, layer.Calls), mask);
             next += layer.Calls;
-            if (calls[layer].FirstOrDefault(call => call.OutputGradient.shape[0] != batch.Count * call.RowsPerExample) is { } odd && !_auditing)
+            if (!_auditing)
             {
-                throw new InfluenceException(
-                    $"{layer.Path} ({layer.Rule.Name}) saw {odd.OutputGradient.shape[0]} rows for a batch of {batch.Count} examples, though it saw " +
-                    $"{odd.RowsPerExample} for each of the first two. A layer that is given some of the examples only cannot be told apart by example; " +
-                    "leave it out: Layers = LayerSelection.Where(...).");
+                CheckRows(layer, calls[layer], batch);
             }
         }
 
         GC.KeepAlive(taps);
         return [.. _blocks.Select(block => block.Gradients(calls))];
+    }
+
+    private static void CheckRows(TrackedLayer layer, List<LayerCall> calls, ExampleBatch batch)
+    {
+        if (calls.FirstOrDefault(call => call.OutputGradient.shape[0] != batch.Count * call.RowsPerExample) is { } odd)
+        {
+            throw new InfluenceException(
+                $"{layer.Path} ({layer.Rule.Name}) saw {odd.OutputGradient.shape[0]} rows for a batch of {batch.Count} examples, though it saw " +
+                $"{odd.RowsPerExample} for each of the first two. A layer that is given some of the examples only cannot be told apart by example; " +
+                "leave it out: Layers = LayerSelection.Where(...).");
+        }
     }
 
     private Tensor? Mask(ExampleBatch batch)
@@ -241,31 +255,39 @@ internal sealed class GradientSession : IDisposable
     private void Audit(Examples train, Examples? queries)
     {
         var watch = Stopwatch.StartNew();
-        _auditing = true;
         foreach (var batch in train.Batches().Take(1))
         {
-            using var scope = NewDisposeScope();
             if (queries is null)
             {
-                new CaptureAudit(this).Run(batch, null);
+                Audit(batch, null);
             }
             else
             {
                 foreach (var query in queries.Batches().Take(1))
                 {
-                    new CaptureAudit(this).Run(batch, query);
+                    Audit(batch, query);
                 }
             }
         }
 
-        _auditing = false;
         CheckMask(train);
-        Log.AuditDone(Task.Logger, Coverage.ByRule, Coverage.BySingleExamples, Coverage.NotIncluded, watch.Elapsed.TotalMilliseconds);
+        LogCoverage(watch);
         foreach (var parameter in Coverage.Parameters.Where(p => p.Method == ParameterCoverage.SingleExamples))
         {
             Log.SingleExamples(Task.Logger, parameter.Name, parameter.Count, parameter.Note);
         }
     }
+
+    private void Audit(ExampleBatch batch, ExampleBatch? query)
+    {
+        using var scope = NewDisposeScope();
+        _auditing = true;
+        new CaptureAudit(this).Run(batch, query);
+        _auditing = false;
+    }
+
+    private void LogCoverage(Stopwatch watch) =>
+        Log.AuditDone(Task.Logger, Coverage.ByRule, Coverage.BySingleExamples, Coverage.NotIncluded, watch.Elapsed.TotalMilliseconds);
 
     /// <summary>A mask that cannot be laid on everything would give scores that are masked in part.</summary>
     private void CheckMask(Examples train)

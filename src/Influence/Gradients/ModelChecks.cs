@@ -47,7 +47,7 @@ internal static class ModelChecks
     }
 
     /// <summary>By type name: real TorchSharp has layers that the system binding does not offer.</summary>
-    private static bool MixesOrIsRandom(nn.Module module)
+    public static bool MixesOrIsRandom(nn.Module module)
     {
         var name = module.GetType().Name;
         return name.Contains("Dropout", StringComparison.Ordinal)

@@ -7,11 +7,12 @@ namespace Influence.Gradients;
 
 /// <summary>
 /// y = gain * xhat + bias with xhat the normalised input: gain gradient = sum over positions of d * xhat, bias gradient =
-/// sum over positions of d. LayerNorm, GroupNorm, and BatchNorm on its running statistics.
+/// sum over positions of d. LayerNorm, GroupNorm, and BatchNorm: on its running statistics, or in training mode on those of the
+/// rows that it saw together.
 /// </summary>
 internal sealed class NormalizationRule : LayerRule
 {
-    private readonly Func<Tensor, Tensor> _normalize;
+    private readonly Func<LayerCall, Tensor> _normalize;
     private readonly int _trailing;
 
     public NormalizationRule(LayerNorm norm) : this(norm.normalized_shape, norm.eps)
@@ -22,20 +23,22 @@ internal sealed class NormalizationRule : LayerRule
     public NormalizationRule(long[] normalizedShape, double eps)
     {
         Name = "LayerNorm";
-        _normalize = x => F.layer_norm(x, normalizedShape, eps: eps);
+        _normalize = call => F.layer_norm(call.Activation, normalizedShape, eps: eps);
         _trailing = normalizedShape.Length;
     }
 
     public NormalizationRule(GroupNorm norm)
     {
         Name = "GroupNorm";
-        _normalize = x => F.group_norm(x, norm.num_groups, eps: norm.eps);
+        _normalize = call => F.group_norm(call.Activation, norm.num_groups, eps: norm.eps);
     }
 
     public NormalizationRule(BatchNorm norm)
     {
         Name = "BatchNorm (eval)";
-        _normalize = x => F.batch_norm(x, norm.running_mean, norm.running_var, eps: norm.eps);
+        _normalize = call => call.IsTraining
+            ? F.batch_norm(call.Activation, null, null, training: true, eps: norm.eps)
+            : F.batch_norm(call.Activation, norm.running_mean, norm.running_var, eps: norm.eps);
     }
 
     public override string Name { get; }
@@ -55,7 +58,7 @@ internal sealed class NormalizationRule : LayerRule
         {
             if (weight)
             {
-                yield return call => _normalize(call.Activation).mul_(call.OutputGradient);
+                yield return call => _normalize(call).mul_(call.OutputGradient);
             }
 
             if (bias)

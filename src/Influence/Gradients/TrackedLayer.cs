@@ -30,10 +30,11 @@ internal enum TapMode
 /// <param name="bias">The bias, where it takes part.</param>
 internal sealed class TrackedLayer(string path, LayerRule rule, ParameterPart? weight, ParameterPart? bias)
 {
-    private readonly List<(Tensor Input, Tensor Tap, LayerLayout Layout)> _seen = [];
+    private readonly List<(Tensor Input, Tensor Tap, LayerLayout Layout, bool Training)> _seen = [];
     private readonly List<long[]> _shapes = [];
     private readonly List<(Tensor Kept, Tensor Copy)> _compared = [];
     private Action? _unhook;
+    private nn.Module? _module;
     private DisposeScope? _owner;
     private long _examples;
     private TapMode _mode;
@@ -91,6 +92,7 @@ internal sealed class TrackedLayer(string path, LayerRule rule, ParameterPart? w
         // A null result leaves the layer's output as it is; TorchSharp's delegate type does not say so.
         var remover = ((nn.Module<Tensor, Tensor>)module).register_forward_hook((_, input, output) => Observe(input, output)!);
         _unhook = remover.remove;
+        _module = module;
     }
 
     public void Unhook() => _unhook?.Invoke();
@@ -108,7 +110,7 @@ internal sealed class TrackedLayer(string path, LayerRule rule, ParameterPart? w
                 continue;
             }
 
-            var (input, _, layout) = _seen[i];
+            var (input, _, layout, training) = _seen[i];
             var gradient = layout.ExamplesFirst(gradients[i]);
             var masked = mask is not null && HasPositions(gradient, layout, mask.shape[1]);
             if (masked)
@@ -117,7 +119,7 @@ internal sealed class TrackedLayer(string path, LayerRule rule, ParameterPart? w
                 gradient = (gradient.reshape(mask!.shape[0], mask.shape[1], -1) * mask.unsqueeze(-1).to_type(gradient.dtype)).reshape(shape);
             }
 
-            calls.Add(new LayerCall(layout.ExamplesFirst(input), gradient, layout.RowsPerExample, masked ? mask : null));
+            calls.Add(new LayerCall(layout.ExamplesFirst(input), gradient, layout.RowsPerExample, masked ? mask : null) { IsTraining = training });
         }
 
         return calls;
@@ -160,7 +162,10 @@ internal sealed class TrackedLayer(string path, LayerRule rule, ParameterPart? w
         var layouts = Layouts.GetValueOrDefault(_kind, []);
         var layout = layouts.Count == 0 ? LayerLayout.BatchFirst : layouts[Math.Min(_seen.Count, layouts.Count - 1)];
         var activation = input.detach();
-        var shared = layout.Axis == ExampleAxis.Shared && !output.requires_grad;
+
+        // With a gradient behind it, an output is shared still where only parameters without a rule feed the layer.
+        var shared = layout.Axis == ExampleAxis.Shared
+            && (!output.requires_grad || (output.shape[0] != _examples && SharedShapes.Any(s => output.shape.AsSpan().SequenceEqual(s))));
         if (shared)
         {
             activation = LayerLayout.Expand(activation, _examples);
@@ -173,13 +178,14 @@ internal sealed class TrackedLayer(string path, LayerRule rule, ParameterPart? w
 
         // The tap is what the gradient is taken of.
         var replaced = shared || !output.requires_grad;
-        var tap = shared ? LayerLayout.Expand(output.detach(), _examples).clone().requires_grad_(true)
+        var tap = shared && output.requires_grad ? LayerLayout.Expand(output, _examples).clone()
+            : shared ? LayerLayout.Expand(output.detach(), _examples).clone().requires_grad_(true)
             : output.requires_grad ? output
             : output.detach().requires_grad_(true);
 
         // Kept handles go to the batch's scope: the model's own scopes, and Sequential, dispose what passes through them.
         // (Attach, not MoveToOtherDisposeScope: TorchSharp's loses a tensor that is in that scope already.)
-        var kept = (_mode == TapMode.Copy ? activation.clone() : activation, tap.alias(), layout);
+        var kept = (_mode == TapMode.Copy ? activation.clone() : activation, tap.alias(), layout, _module?.training ?? false);
         _owner.Attach(kept.Item1, kept.Item2);
         _seen.Add(kept);
         return _mode == TapMode.Copy ? tap.clone() : replaced ? tap : null;

@@ -1,0 +1,48 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Influence.Gradients;
+
+/// <summary>What one forward and backward pass of a training loop left behind. Owns its tensors, outside all dispose scopes.</summary>
+/// <param name="ids">The examples' ids.</param>
+/// <param name="calls">By layer, what each call saw.</param>
+/// <param name="graph">The losses with their graph, where parameters are to be differentiated again; else null.</param>
+/// <param name="losses">The losses, <c>[B]</c>.</param>
+/// <param name="plain">The gradients of the summed losses for the parameters without a rule; null where unused.</param>
+internal sealed class CapturedPass(
+    IReadOnlyList<long> ids,
+    Dictionary<TrackedLayer, List<LayerCall>> calls,
+    Tensor? graph,
+    Tensor losses,
+    IReadOnlyList<Tensor?> plain) : IDisposable
+{
+    public IReadOnlyList<long> Ids => ids;
+
+    public int Count => ids.Count;
+
+    public IReadOnlyDictionary<TrackedLayer, List<LayerCall>> Calls => calls;
+
+    public Tensor? Graph => graph;
+
+    public Tensor Losses => losses;
+
+    public IReadOnlyList<Tensor?> Plain => plain;
+
+    private IEnumerable<Tensor> Owned => calls.Values.SelectMany(c => c).SelectMany(c => new[] { c.Activation, c.OutputGradient })
+        .Append(graph).Append(losses).Concat(plain).OfType<Tensor>();
+
+    /// <summary>Some of the examples, as views of this pass's tensors in the current scope.</summary>
+    public Dictionary<TrackedLayer, List<LayerCall>> Slice(long start, long count) =>
+        calls.ToDictionary(pair => pair.Key, pair => pair.Value.ConvertAll(call => call.Slice(start, count)));
+
+    /// <summary>Takes the tensors out of the scope that they were made in.</summary>
+    public void LeaveScope(DisposeScope scope) => scope.Detach(Owned);
+
+    public void Dispose()
+    {
+        foreach (var tensor in Owned)
+        {
+            tensor.Dispose();
+        }
+    }
+}

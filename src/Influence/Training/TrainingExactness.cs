@@ -1,0 +1,66 @@
+using Influence.Display;
+using Influence.Gradients;
+using static TorchSharp.torch;
+
+namespace Influence.Training;
+
+/// <summary>What is exact of one module in a training loop.</summary>
+/// <param name="Module">Its path in the model; empty for the model itself.</param>
+/// <param name="Type">Its type.</param>
+/// <param name="PerExample">Whether each example's values are its own gradient's, as far as this module goes.</param>
+/// <param name="Note">What the per-example values are of this module.</param>
+public sealed record ModuleExactness(string Module, string Type, bool PerExample, string Note);
+
+/// <summary>
+/// What is exact in a training loop with the model in its present mode: <c>.grad</c> always, per-example values except where a
+/// module mixes the examples of a batch or has no layer rule.
+/// </summary>
+[TypeFormatterSource(typeof(HtmlTables))]
+public sealed class TrainingExactness : IDisplay
+{
+    private TrainingExactness(IReadOnlyList<ModuleExactness> modules) => Modules = modules;
+
+    /// <summary>Every module with trainable parameters, and every one that is random or mixes examples in its present mode.</summary>
+    public IReadOnlyList<ModuleExactness> Modules { get; }
+
+    /// <summary>Whether every example's values are those of its own gradient over all trainable parameters, in the pass that trains.</summary>
+    public bool PerExampleIsExact => Modules.All(m => m.PerExample);
+
+    internal static TrainingExactness Of(nn.Module model, GradientSession session)
+    {
+        var plain = session.Plain.Select(p => p.Storage).ToHashSet();
+        var trainable = session.Trainable.ToLookup(p => p.Owner, ReferenceEqualityComparer.Instance);
+        return new TrainingExactness([.. ModelParameter.Modules(model).Select(Row).OfType<ModuleExactness>()]);
+
+        ModuleExactness? Row((string Path, nn.Module Module) m)
+        {
+            var own = trainable[m.Module].ToList();
+            var (name, type) = (m.Path, m.Module.GetType().Name);
+            var without = own.Where(p => plain.Contains(p.Storage)).Select(p => p.LocalName).ToList();
+            if (m.Module.training && type.StartsWith("BatchNorm", StringComparison.Ordinal))
+            {
+                return new(name, type, false, "normalises by the batch's statistics: an example's row holds parts of the other examples' losses; the rows sum to the batch's gradient");
+            }
+
+            if (m.Module.training && own.Count == 0 && ModelChecks.MixesOrIsRandom(m.Module))
+            {
+                return new(name, type, true, "random: values are those of the pass that trains; validation runs in evaluation mode");
+            }
+
+            return without.Count > 0 ? new(name, type, false, $"{string.Join(", ", without)}: trained exactly, not in the per-example values")
+                : own.Count > 0 ? new(name, type, true, "its own gradient")
+                : null;
+        }
+    }
+
+    /// <summary>One row a module.</summary>
+    /// <returns>The table as text.</returns>
+    public override string ToString() => ToTable().ToText();
+
+    Table IDisplay.ToTable() => ToTable();
+
+    private Table ToTable() => new(
+        $"The batch's gradient is exact; per-example values are {(PerExampleIsExact ? "exact" : "exact except where said")}",
+        ["module", "type", "per example", "note"],
+        [.. Modules.Select(m => (IReadOnlyList<object>)[m.Module.Length == 0 ? "(the model)" : m.Module, m.Type, m.PerExample ? "exact" : "not exact", m.Note])]);
+}
