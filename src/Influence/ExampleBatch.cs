@@ -95,6 +95,10 @@ public sealed class ExampleBatch
 
     internal IReadOnlyList<Tensor> Tensors => _tensors;
 
+    /// <summary>The same batch with another tensor under a name that it has; the tensors stay their owners'.</summary>
+    internal ExampleBatch With(string name, Tensor tensor) =>
+        new(_names, [.. _names.Zip(_tensors, (own, kept) => own == name ? tensor : kept)], _ids);
+
     /// <summary>A batch of the examples at these positions; its tensors live in the current dispose scope.</summary>
     internal ExampleBatch Pick(IReadOnlyList<int> positions)
     {

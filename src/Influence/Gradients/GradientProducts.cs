@@ -76,10 +76,30 @@ internal sealed class GradientProducts(GradientSession session, long memoryBudge
         }
 
         using var total = sum.Take();
-        using var applied = metric.Written(total);
+        AddOne(totals, train, total, weight, examplesAtOnce, kept, progress);
+    }
+
+    /// <summary>Adds the product of one gradient with every training example's.</summary>
+    /// <param name="totals"><c>[1, N]</c>, as for pairs.</param>
+    /// <param name="train">N training examples.</param>
+    /// <param name="gradient">One example's blocks, written out.</param>
+    /// <param name="weight">The factor.</param>
+    /// <param name="progress">Told after each batch.</param>
+    public void AddOne(Tensor totals, Examples train, BatchGradients gradient, double weight, ProgressReporter progress)
+    {
+        using var noGrad = no_grad();
+        var (_, _, examplesAtOnce) = Plan(train, null);
+        using var kept = NewDisposeScope();
+        AddOne([totals], train, gradient, weight, examplesAtOnce, kept, progress);
+    }
+
+    private void AddOne(
+        IReadOnlyList<Tensor> totals, Examples train, BatchGradients gradient, double weight, int examplesAtOnce, DisposeScope kept, ProgressReporter progress)
+    {
+        using var applied = metric.Written(gradient);
         var plan = applied.Blocks.Select(_ => Contraction.Factored).ToArray();
         using var block = new QueryGradients(plan, _planner, 1, kept);
-        block.Add(applied, Cosine ? metric.SelfProducts(total) : null);
+        block.Add(applied, Cosine ? metric.SelfProducts(gradient) : null);
         Stream(totals, block, train, [-1], weight, examplesAtOnce, progress, meet: false);
     }
 
@@ -88,7 +108,18 @@ internal sealed class GradientProducts(GradientSession session, long memoryBudge
     /// <param name="train">N training examples.</param>
     /// <param name="weight">The factor, a learning rate for instance.</param>
     /// <param name="progress">Told after each batch.</param>
-    public void AddSelf(Tensor totals, Examples train, double weight, ProgressReporter progress)
+    public void AddSelf(Tensor totals, Examples train, double weight, ProgressReporter progress) =>
+        AddSelf(totals, train, weight, squares => squares, progress);
+
+    /// <summary>Adds weight times the root of every training example's product with itself: its gradient's norm in the metric.</summary>
+    /// <param name="totals"><c>[N]</c> on the CPU, in the model's dtype.</param>
+    /// <param name="train">N training examples.</param>
+    /// <param name="weight">The factor.</param>
+    /// <param name="progress">Told after each batch.</param>
+    public void AddNorms(Tensor totals, Examples train, double weight, ProgressReporter progress) =>
+        AddSelf(totals, train, weight, squares => squares.clamp_min(0).sqrt(), progress);   // a ghost norm of zero may round to below it
+
+    private void AddSelf(Tensor totals, Examples train, double weight, Func<Tensor, Tensor> map, ProgressReporter progress)
     {
         using var noGrad = no_grad();
         var (_, _, examplesAtOnce) = Plan(train, null);
@@ -103,7 +134,7 @@ internal sealed class GradientProducts(GradientSession session, long memoryBudge
                 FiniteProducts.ThrowNotFinite(norms.unsqueeze(0), examples.Ids, []);
             }
 
-            totals.narrow(0, first, batch.Count).add_(norms.cpu(), weight);
+            totals.narrow(0, first, batch.Count).add_(map(norms).cpu(), weight);
             first += batch.Count;
             progress.Add(batch.Count);
         }

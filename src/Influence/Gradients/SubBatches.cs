@@ -1,8 +1,28 @@
+using static TorchSharp.torch;
+
 namespace Influence.Gradients;
 
 /// <summary>Batches of a size that memory allows, whatever the source gives.</summary>
 internal static class SubBatches
 {
+    /// <summary>Batches so large that the largest block written out takes a quarter of the budget.</summary>
+    /// <param name="session">Where they are captured.</param>
+    /// <param name="examples">The examples; the first of them are captured once to see the sizes.</param>
+    /// <param name="kind">The delegate that they are captured under.</param>
+    /// <param name="memoryBudget">Bytes.</param>
+    /// <param name="elementSize">Bytes a number when it is written out.</param>
+    public static IEnumerable<ExampleBatch> Within(GradientSession session, Examples examples, LossKind kind, long memoryBudget, int elementSize)
+    {
+        foreach (var first in examples.Batches().Take(1))
+        {
+            using var scope = NewDisposeScope();
+            using var sample = session.Capture(first.Pick([0]), kind);
+            return Of(examples, new ContractionPlanner(memoryBudget, elementSize).ExamplesAtOnce(sample.Blocks));
+        }
+
+        throw new InfluenceException("There are no examples.");
+    }
+
     /// <summary>The batches, cut where they are larger than the limit.</summary>
     public static IEnumerable<ExampleBatch> Of(Examples examples, int atOnce)
     {

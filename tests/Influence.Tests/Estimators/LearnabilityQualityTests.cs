@@ -1,0 +1,186 @@
+using Influence.Estimators;
+using Influence.Tests.Oracles;
+using TorchSharp;
+using Xunit;
+using static TorchSharp.torch;
+
+namespace Influence.Tests.Estimators;
+
+/// <summary>DELT's score by hand, and the optimal-control sum against retraining with extra weight on an example.</summary>
+public sealed class LearnabilityQualityTests : IDisposable
+{
+    private const double Rate = 0.3;
+    private readonly TempFolder _folder = new();
+
+    public void Dispose() => _folder.Dispose();
+
+    /// <summary>l = (w - 0.5)^2 / 2, J = w^2 / 2, from w = 1, rate 0.1, three steps; costates 2.464745, 1.68305, 0.8645.</summary>
+    [Fact]
+    public void TheWorkedExample()
+    {
+        using var scope = NewDisposeScope();
+        using var layer = nn.Linear(1, 1, hasBias: false, dtype: float64);
+        var task = new InfluenceTask(layer)
+        {
+            TrainingLoss = b => (layer.call(b["x"]) - 0.5).square().sum(1) / 2,
+            Measurement = b => layer.call(b["x"]).square().sum(1) / 2,
+        };
+        double[] w = [1, 0.95, 0.905, 0.8645], costates = [2.464745, 1.68305, 0.8645];
+        var checkpoints = w.Select((value, t) => Saved(layer, value, t, 0.1)).ToList();
+        var one = Examples.FromTensors(("x", ones(1, 1, dtype: float64)));
+
+        var pds = new LearnabilityQuality { Checkpoints = checkpoints, DivideByNorm = false }.Score(task, one, one);
+        var lqs = new LearnabilityQuality { Checkpoints = checkpoints }.Score(task, one, one);
+
+        Assert.Equal(2.339867, pds[0], 1e-6); // six decimals are given
+        Assert.Equal(Enumerable.Range(0, 3).Sum(t => costates[t] * (w[t] - 0.5)), pds[0], 12);
+        Assert.Equal(Enumerable.Range(0, 3).Sum(t => costates[t] * (w[t] - 0.5) / (w[t + 1] - 0.5)), lqs[0], 12);
+    }
+
+    /// <summary>PDS = -(1/rate) d(J(w_1) + ... + J(w_T)) / d(weight on the example's gradient), by whole trainings.</summary>
+    [Fact]
+    public void TheDerivativeOfTheWholeRun()
+    {
+        using var scope = NewDisposeScope();
+        using var c = Regression();
+        var checkpoints = Train(c, steps: 5, example: 0, extra: 0, save: true).Checkpoints;
+        var estimator = new LearnabilityQuality { Checkpoints = checkpoints, DivideByNorm = false };
+
+        var scores = estimator.Score(c.Task(), c.Train, c.Queries);
+
+        const double Step = 1e-4;
+        for (var n = 0; n < 6; n++)
+        {
+            var derivative = (Train(c, 5, n, Step).Total - Train(c, 5, n, -Step).Total) / (2 * Step);
+            Assert.Equal(-derivative / Rate, scores[n], 1e-5 * Math.Abs(scores[n])); // differences with a step of 1e-4: an error of its square
+        }
+
+        var small = (estimator with { MemoryBudget = 1 }).Score(c.Task(), c.Train with { BatchSize = 2 }, c.Queries with { BatchSize = 1 });
+        Assert.All(scores.Values.Zip(small.Values), pair => Assert.Equal(pair.First, pair.Second, 1e-12)); // rounding
+    }
+
+    /// <summary>The terms of LQS are those of PDS over the norms at the next checkpoint: taken apart by runs of one step.</summary>
+    [Fact]
+    public void TheDivision()
+    {
+        using var scope = NewDisposeScope();
+        using var c = Regression();
+        var checkpoints = Train(c, 2, 0, 0, save: true).Checkpoints;
+
+        var quality = new LearnabilityQuality { Checkpoints = checkpoints, DivideByNorm = false };
+        var (both, second) = (quality.Score(c.Task(), c.Train, c.Queries), (quality with { Checkpoints = [checkpoints[1], checkpoints[2]] }).Score(c.Task(), c.Train, c.Queries));
+        var (norm1, norm2) = (Norms(checkpoints[1]), Norms(checkpoints[2]));
+
+        var lqs = new LearnabilityQuality { Checkpoints = checkpoints }.Score(c.Task(), c.Train, c.Queries);
+
+        for (var n = 0; n < 6; n++)
+        {
+            Assert.Equal(((both[n] - second[n]) / norm1[n]) + (second[n] / norm2[n]), lqs[n], 1e-10); // rounding of float64
+        }
+
+        ExampleScores Norms(Checkpoint at) => new GraNd { Checkpoints = [at] }.Score(c.Task(), c.Train);
+    }
+
+    /// <summary>While the weights rest, a checkpoint for four steps says the same as four of one.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void ASparseCheckpointStandsForItsSteps(bool divide)
+    {
+        using var scope = NewDisposeScope();
+        using var c = Regression();
+        var at = Enumerable.Range(0, 8).Select(step => Checkpoint.Save(_folder.Path($"rest-{step}"), c.Model, Rate, step)).ToList();
+
+        ExampleScores Score(params int[] steps) =>
+            new LearnabilityQuality { Checkpoints = [.. steps.Select(s => at[s])], DivideByNorm = divide }.Score(c.Task(), c.Train, c.Queries);
+        var (dense, sparse) = (Score(0, 1, 2, 3, 4, 5, 6, 7), Score(0, 4, 7));
+
+        Assert.All(dense.Values.Zip(sparse.Values), pair => Assert.Equal(pair.First, pair.Second, 1e-12)); // rounding of float64
+    }
+
+    /// <summary>An example that is fitted to the last digit has no gradient: its term is left out.</summary>
+    [Fact]
+    public void AGradientOfZero()
+    {
+        using var scope = NewDisposeScope();
+        using var layer = nn.Linear(1, 1, hasBias: false, dtype: float64);
+        var task = new InfluenceTask(layer) { TrainingLoss = b => (layer.call(b["x"]) - b["y"]).square().sum(1) / 2 };
+        var train = Examples.FromTensors(("x", ones(2, 1, dtype: float64)), ("y", tensor(new[,] { { 1.0 }, { 3 } })));
+        var target = Examples.FromTensors(("x", ones(1, 1, dtype: float64)), ("y", tensor(new[,] { { 5.0 } })));
+
+        var scores = new LearnabilityQuality { Checkpoints = [Saved(layer, 0.5, 0, 0.1), Saved(layer, 1, 1, 0.1)] }.Score(task, train, target);
+
+        Assert.Equal(0, scores[0]);
+        Assert.Equal(-4 * -2.5 / 2, scores[1], 12);
+    }
+
+    [Fact]
+    public void RunsThatAreNone()
+    {
+        using var scope = NewDisposeScope();
+        using var c = Regression();
+        var at = Enumerable.Range(0, 3).Select(step => Checkpoint.Save(_folder.Path($"{step}"), c.Model, 0.1, step)).ToList();
+        static string Message(IReadOnlyList<Checkpoint> checkpoints) =>
+            Assert.Throws<InfluenceException>(() => new LearnabilityQuality { Checkpoints = checkpoints }).Message;
+
+        Assert.Contains("At least 2 checkpoints", Message([]), StringComparison.Ordinal);
+        Assert.Contains("At least 2 checkpoints", Message([at[0]]), StringComparison.Ordinal);
+        Assert.Contains("steps 1, 0", Message([at[1], at[0]]), StringComparison.Ordinal);
+        Assert.Contains("steps 1, 1", Message([at[1], at[1]]), StringComparison.Ordinal);
+        Assert.Contains("negative", Message([at[0], Checkpoint.Save(_folder.Path("negative"), c.Model, -1, 2)]), StringComparison.Ordinal);
+
+        // 400 steps of rate 1e6 on one Hessian.
+        var far = Checkpoint.Save(_folder.Path("far"), c.Model, 1e6, 400);
+        var thrown = Assert.Throws<InfluenceException>(() => new LearnabilityQuality { Checkpoints = [at[0], far] }.Score(c.Task(), c.Train, c.Queries));
+        Assert.Contains("costate grows", thrown.Message, StringComparison.Ordinal);
+    }
+
+    private static Classifier Regression() => new(train: 6, queries: 3);
+
+    private Checkpoint Saved(TorchSharp.Modules.Linear layer, double weight, int step, double rate)
+    {
+        using var noGrad = no_grad();
+        layer.weight.fill_(weight);
+        return Checkpoint.Save(_folder.Path($"{Guid.NewGuid()}"), layer, rate, step);
+    }
+
+    /// <summary>Full-batch SGD from fixed weights, with extra weight on one example; the sum over steps of the mean query loss.</summary>
+    private (double Total, List<Checkpoint> Checkpoints) Train(Classifier c, int steps, long example, double extra, bool save = false)
+    {
+        using var scope = NewDisposeScope();
+        random.manual_seed(23);
+        using (no_grad())
+        {
+            foreach (var (_, parameter) in c.Model.named_parameters())
+            {
+                parameter.normal_(0, 0.7);
+            }
+        }
+
+        var (total, checkpoints) = (0.0, new List<Checkpoint>());
+        for (var t = 0; t <= steps; t++)
+        {
+            if (save)
+            {
+                checkpoints.Add(Checkpoint.Save(_folder.Path($"run-{t}"), c.Model, Rate, t));
+            }
+
+            using (no_grad())
+            {
+                total += t == 0 ? 0 : c.PlainLoss([c.QueryX, c.QueryY]).mean().item<double>();
+            }
+
+            var losses = c.PlainLoss([c.X, c.Y]);
+            c.Model.zero_grad();
+            (losses.mean() + (losses[example] * extra)).backward();
+            using var noGrad = no_grad();
+            foreach (var (_, parameter) in c.Model.named_parameters())
+            {
+                parameter.sub_(parameter.grad! * Rate);
+            }
+        }
+
+        c.Model.zero_grad();
+        return (total, checkpoints);
+    }
+}
