@@ -163,56 +163,6 @@ public sealed record TailPatch
             : throw new InfluenceException(
                 $"The loss gives [{string.Join(", ", values.shape)}] for a batch of {batch.Count} examples; expected one value per example, [{batch.Count}]: write reduction: Reduction.None.");
     }
-
-    /// <summary>The weights, buffers and gradients that a model had.</summary>
-    private sealed class KeptState : IDisposable
-    {
-        private readonly nn.Module _model;
-        private readonly Dictionary<string, Tensor> _state = [];
-        private readonly Dictionary<string, Tensor?> _gradients = [];
-
-        public KeptState(nn.Module model)
-        {
-            _model = model;
-            using var scope = NewDisposeScope();
-            foreach (var (name, value) in model.state_dict())
-            {
-                _state.Add(name, value.detach().clone().DetachFromDisposeScope());
-            }
-
-            foreach (var (name, parameter) in model.named_parameters())
-            {
-                _gradients.Add(name, parameter.grad?.detach().clone().DetachFromDisposeScope());
-            }
-        }
-
-        public void Restore()
-        {
-            using var scope = NewDisposeScope();
-            using var noGrad = no_grad();
-            foreach (var (name, value) in _model.state_dict())
-            {
-                value.copy_(_state[name]);
-            }
-        }
-
-        public void Dispose()
-        {
-            Restore();
-            using (NewDisposeScope())
-            {
-                foreach (var (name, parameter) in _model.named_parameters())
-                {
-                    parameter.grad = _gradients[name]?.clone();
-                }
-            }
-
-            foreach (var value in _state.Values.Concat(_gradients.Values.OfType<Tensor>()))
-            {
-                value.Dispose();
-            }
-        }
-    }
 }
 
 /// <summary>Whether proponents help when they are trained on once more.</summary>

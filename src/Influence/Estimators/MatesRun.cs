@@ -1,0 +1,85 @@
+namespace Influence.Estimators;
+
+/// <summary>
+/// Measures data influence anew every so many steps of a training loop: what helps changes as the model learns. One line in the loop:
+/// <c>if (run.Step()) { chosen = strategy.Select(run.Latest.Scores, budget); }</c>
+/// </summary>
+/// <remarks>
+/// <c>measure</c> runs inside <see cref="Step"/>, on its thread: put the model into evaluation mode there and back into training mode before
+/// it returns. It is given the number of steps; take it for the seed, so that each time others are probed:
+/// <code>
+/// new MatesRun(1000, step =>
+/// {
+///     model.eval();
+///     var scores = new Mates(features) { Seed = step }.Score(task, pool, reference, optimizer);
+///     model.train();
+///     return scores;
+/// });
+/// </code>
+/// Reference: Yu, Das, Xiong, "MATES", NeurIPS 2024, algorithm 1.
+/// </remarks>
+public sealed class MatesRun
+{
+    private readonly Func<long, MatesScores> _measure;
+    private readonly List<Measurement> _history = [];
+    private MatesScores? _latest;
+
+    /// <summary>Makes the helper; nothing is measured yet.</summary>
+    /// <param name="everySteps">Steps between two measurements.</param>
+    /// <param name="measure">Scores the pool at the model's present weights; given the number of steps so far.</param>
+    /// <exception cref="InfluenceException"><paramref name="everySteps"/> is not more than 0.</exception>
+    public MatesRun(long everySteps, Func<long, MatesScores> measure)
+    {
+        ArgumentNullException.ThrowIfNull(measure);
+        if (everySteps <= 0)
+        {
+            throw new InfluenceException($"Influence is measured anew every so many steps, at least 1; everySteps is {everySteps}.");
+        }
+
+        (EverySteps, _measure) = (everySteps, measure);
+    }
+
+    /// <summary>Steps between two measurements.</summary>
+    public long EverySteps { get; }
+
+    /// <summary>Steps so far.</summary>
+    public long Steps { get; private set; }
+
+    /// <summary>The newest scores.</summary>
+    /// <exception cref="InfluenceException">Nothing was measured yet.</exception>
+    public MatesScores Latest => _latest ?? throw new InfluenceException("Nothing was measured yet: write run.Measure() before the first step.");
+
+    /// <summary>Every measurement so far, the oldest first; of scores only the newest are kept.</summary>
+    public IReadOnlyList<Measurement> History => _history;
+
+    /// <summary>Counts one step of training, and measures when it is time.</summary>
+    /// <returns>Whether it measured, so that it is time to select anew.</returns>
+    public bool Step()
+    {
+        Steps++;
+        if (Steps % EverySteps != 0)
+        {
+            return false;
+        }
+
+        Measure();
+        return true;
+    }
+
+    /// <summary>Measures now, for example before the first step.</summary>
+    /// <returns>The new scores.</returns>
+    /// <exception cref="InfluenceException">The delegate returned null; the scores are then those from before.</exception>
+    public MatesScores Measure()
+    {
+        var scores = _measure(Steps) ?? throw new InfluenceException("measure returned null; it returns the MatesScores of the present weights.");
+        _latest = scores;
+        _history.Add(new(Steps, scores.Measured.Count, scores.HeldOutCorrelation));
+        return scores;
+    }
+
+    /// <summary>One measurement.</summary>
+    /// <param name="Step">After how many steps.</param>
+    /// <param name="Probes">How many examples were probed.</param>
+    /// <param name="HeldOutCorrelation">The rank correlation of predicted and measured influence on those that the fit did not see.</param>
+    public sealed record Measurement(long Step, int Probes, double HeldOutCorrelation);
+}
