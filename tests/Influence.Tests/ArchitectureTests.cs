@@ -15,7 +15,7 @@ public partial class ArchitectureTests(ITestOutputHelper output)
         ["Gradients"] = [],
         ["Stores"] = ["Gradients", "Formats"],
         ["Curvature"] = ["Gradients", "Formats", "Display"],
-        ["Training"] = ["Gradients", "Formats"],
+        ["Training"] = ["Gradients", "Formats", "Display"],
         ["Estimators"] = ["Gradients", "Training", "Formats", "Display", "Curvature", "Stores"],
         ["Groups"] = ["Estimators", "Gradients", "Curvature", "Display", "Formats"],
         ["Selection"] = ["Display", "Formats"],
