@@ -62,8 +62,8 @@ internal sealed class Judge
     /// <param name="candidates">The dampings, in order.</param>
     /// <param name="score">Scores of queries at a damping.</param>
     /// <param name="fitSeconds">What its fit took, where that was before.</param>
-    /// <returns>The chosen damping, and the scores of the reported queries, which are the caller's.</returns>
-    public (Damping Damping, InfluenceScores Scores) Add(
+    /// <returns>The chosen damping with its figure on the held-out tenth, and the scores of the reported queries, which are the caller's.</returns>
+    public (Damping Damping, double HeldOut, InfluenceScores Scores) Add(
         string method, IReadOnlyList<Damping> candidates, Func<Damping, Examples, InfluenceScores> score, double fitSeconds = 0) =>
         Chosen(method, [.. candidates.Select(damping => (damping, OnHeldOut(score, damping)))], score, fitSeconds);
 
@@ -89,17 +89,17 @@ internal sealed class Judge
         }
     }
 
-    private (Damping Damping, InfluenceScores Scores) Chosen(
+    private (Damping Damping, double HeldOut, InfluenceScores Scores) Chosen(
         string method, List<(Damping Damping, double Lds)> sweep, Func<Damping, Examples, InfluenceScores> score, double fitSeconds)
     {
-        var best = sweep.MaxBy(point => point.Lds).Damping;
+        var (best, heldOut) = sweep.MaxBy(point => point.Lds);
         var atTheEdge = sweep.Count > 2 && (best == sweep[0].Damping || best == sweep[^1].Damping);
         var clock = Stopwatch.StartNew();
         var scores = score(best, Reported);
         Keep(
             method, scores, $"{best.Short()}{(atTheEdge ? " (edge)" : string.Empty)}",
             [.. sweep.Select(point => new SweepPoint(point.Damping.Short(), point.Lds))], fitSeconds + clock.Elapsed.TotalSeconds);
-        return (best, scores);
+        return (best, heldOut, scores);
     }
 
     private double OnHeldOut(Func<Damping, Examples, InfluenceScores> score, Damping damping)
