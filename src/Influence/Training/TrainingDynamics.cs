@@ -37,8 +37,10 @@ namespace Influence.Training;
 [TypeFormatterSource(typeof(HtmlTables))]
 public sealed partial class TrainingDynamics : IDisplay, IDisposable
 {
-    // Up to here the managed loop is quicker than the tensor operations, measured at batches of 32 to 1024.
-    private const long ManagedClasses = 32;
+    // Where a plain loop is quicker than the tensor operations, measured on one core: for few classes at any batch, and for small
+    // batches, as each of the operations costs several microseconds at least.
+    private const long FewClasses = 32;
+    private const long FewLogits = 32768;
 
     private readonly List<long> _ids = [];
     private readonly Dictionary<long, int> _numbers = [];
@@ -134,7 +136,7 @@ public sealed partial class TrainingDynamics : IDisplay, IDisposable
         var (classes, positions) = (logits.shape[^1], labels.numel() / batch.Length);
         var here = logits.device_type == DeviceType.CPU && !AlwaysWait;
         Classes = Classes == 0 && !here ? classes : Classes;
-        if (here && classes <= ManagedClasses)
+        if (here && (classes <= FewClasses || logits.numel() <= FewLogits))
         {
             Fetch();
             Keep(batch, Measure(logits, labels, mask, batch.Length), classes);
