@@ -62,7 +62,7 @@ internal sealed class AttentionWatch : IDisposable
             _layers.ForEach(layer => layer.Probes = part);
             try
             {
-                logits(part.Tokens);
+                Run(logits, part.Tokens);
             }
             finally
             {
@@ -111,12 +111,27 @@ internal sealed class AttentionWatch : IDisposable
     {
         using var scope = NewDisposeScope();
         _layers.ForEach(layer => layer.Counts = true);
-        logits(probes.Tokens.narrow(0, 0, 1));
+        Run(logits, probes.Tokens.narrow(0, 0, 1));
         _layers.ForEach(layer => layer.Counts = false);
         return _layers.Sum(layer => layer.Heads);
     }
 
     public void Dispose() => _layers.ForEach(layer => layer.Dispose());
+
+    private static Tensor Run(Func<Tensor, Tensor> logits, Tensor tokens)
+    {
+        try
+        {
+            return logits(tokens);
+        }
+        catch (Exception exception) when (exception is not (InfluenceException or OperationCanceledException or OutOfMemoryException))
+        {
+            throw new InfluenceException(
+                $"Logits failed on probes of {tokens.shape[1]} tokens, [{string.Join(", ", tokens.shape)}]: {exception.Message.Split('\n')[0].TrimEnd('.')}. Does the model have " +
+                "so many positions, and every token of the probes' vocabulary? Write Probes with fewer Pairs, or with other tokens.",
+                exception);
+        }
+    }
 
     /// <summary>The mean cross-entropy of the copied tokens.</summary>
     private static double CopyLoss(CopyProbes probes, Func<Tensor, Tensor> logits)
@@ -125,7 +140,7 @@ internal sealed class AttentionWatch : IDisposable
         foreach (var part in probes.Parts(SequencesAtOnce))
         {
             using var scope = NewDisposeScope();
-            var all = logits(part.Tokens);
+            var all = Run(logits, part.Tokens);
             if (all is null || all.dim() != 3 || all.shape[0] != part.Count || all.shape[1] != part.Length)
             {
                 throw new InfluenceException(

@@ -167,7 +167,7 @@ public class AttentionInfluenceTests
 
             var calls = 0;
             var fails = method with { Logits = tokens => ++calls == 2 ? throw new InvalidOperationException("no") : decoder.Model.call(tokens) };
-            Assert.Throws<InvalidOperationException>(() => fails.FindHeads(decoder.Task));
+            Assert.Contains("Logits failed", Fails(() => fails.FindHeads(decoder.Task)), StringComparison.Ordinal);
             calls = 0;
             var task = new InfluenceTask(decoder.Model) { TrainingLoss = b => ++calls == 2 ? throw new InvalidOperationException("no") : decoder.Task.TrainingLoss(b) };
             Assert.Throws<InfluenceException>(() => method.Score(task, documents));
@@ -205,7 +205,7 @@ public class AttentionInfluenceTests
         Assert.Contains("[B, T, V]", Fails(() => (method with { Retrieval = RetrievalMeasure.MaskedLoss, Logits = t => decoder.Model.call(t).sum(2) }).FindHeads(decoder.Task)), StringComparison.Ordinal);
         Assert.Contains("in none: ids 5", Fails(() => method.Score(decoder.Task, documents, ExampleGroups.Of([.. documents.Ids.Where(id => id != 5)], _ => "a"))), StringComparison.Ordinal);
         Assert.Contains("in several: ids 3", Fails(() => method.Score(decoder.Task, documents, ExampleGroups.FromMembers(("a", documents.Ids), ("b", [3])))), StringComparison.Ordinal);
-        Assert.Contains("was not called", Fails(() => (method with { Logits = t => t.unsqueeze(2).to_type(ScalarType.Float64), Layers = InductionDecoder.Projections() }).FindHeads(decoder.Task)).Replace("were not both called", "was not called", StringComparison.Ordinal), StringComparison.Ordinal);
+        Assert.Contains("were not both called", Fails(() => (method with { Logits = t => t.unsqueeze(2) }).FindHeads(decoder.Task)), StringComparison.Ordinal);
         Assert.Throws<InfluenceException>(() => method with { MaskedShare = 0 });
         Assert.Throws<InfluenceException>(() => method with { LeastLoss = 0 });
 
