@@ -69,7 +69,6 @@ internal static class DeepStudy
         var ends = Enumerable.Range(0, runs.Length).Select(run => (run, -1)).ToList();
         var firstRun = few.Select((_, c) => (0, c)).ToList();
         var overCheckpoints = Dampings.Near(Members($"EK-FAC{matrix}, {few.Count} checkpoints of one run", firstRun, Dampings.Relative));
-        Astra(members.AtTheEnd(0));
         AddSource(setUp, chosen, task, runs[..1], train, judge, $"SOURCE{matrix}, one run");
         foreach (var size in setUp.Ensembles)
         {
@@ -82,6 +81,7 @@ internal static class DeepStudy
             AddSource(setUp, chosen, task, runs, train, judge, $"SOURCE{matrix}, {runs.Length} models");
         }
 
+        Astra(members.AtTheEnd(0));
         return damping;
 
         Damping Members(string name, IReadOnlyList<(int, int)> which, IReadOnlyList<Damping> dampings)

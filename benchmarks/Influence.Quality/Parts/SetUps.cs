@@ -160,7 +160,7 @@ internal static class SetUps
 
             // The loss of an example is a sum over positions, and so its curvature is larger than an image's.
             AbsoluteDampings = Dampings.Below(1000),
-            AstraDampings = [Damping.Absolute(30), Damping.Absolute(10), Damping.Absolute(3), Damping.Absolute(1)],
+            AstraDampings = [Damping.Absolute(10), Damping.Absolute(3), Damping.Absolute(1)],
             BatchSize = 20,
             Published =
             [
