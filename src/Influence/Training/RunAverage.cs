@@ -37,7 +37,10 @@ public static class RunAverage
         if (missing.Count > 0)
         {
             throw new InfluenceException(
-                $"Every run scores the same examples; these are missing from at least one run: ids {InfluenceException.List(missing)}.") { ExampleIds = missing };
+                $"Every run scores the same examples; these are missing from at least one run: ids {InfluenceException.List(missing)}.")
+            {
+                ExampleIds = missing,
+            };
         }
 
         long[] ids = [.. values[0].Keys.Order()];

@@ -74,14 +74,20 @@ internal static class StepChecks
         {
             throw new InfluenceException(
                 $"Labels go from 0 to {classes - 1} (the logits have {classes} classes), or are {ignored} where a position does not count; " +
-                $"those of examples {InfluenceException.List(wrong)} do not. Nothing of step {step} was recorded.") { ExampleIds = wrong };
+                $"those of examples {InfluenceException.List(wrong)} do not. Nothing of step {step} was recorded.")
+            {
+                ExampleIds = wrong,
+            };
         }
 
         if (broken.Count > 0)
         {
             throw new InfluenceException(
                 $"The logits of examples {InfluenceException.List(broken)} are NaN or infinite in step {step}: the run has diverged, or an input is broken. " +
-                "Nothing of the step was recorded.") { ExampleIds = broken };
+                "Nothing of the step was recorded.")
+            {
+                ExampleIds = broken,
+            };
         }
     }
 

@@ -5,7 +5,7 @@ using static TorchSharp.torch;
 
 namespace Influence.Training;
 
-/// <summary>What was recorded, at rest.</summary>
+// What was recorded, at rest.
 public sealed partial class TrainingDynamics
 {
     private const string Format = "influence training dynamics 1";

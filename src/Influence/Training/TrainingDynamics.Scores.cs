@@ -3,13 +3,7 @@ using Influence.Display;
 
 namespace Influence.Training;
 
-/// <summary>Scores from what was recorded.</summary>
-/// <remarks>
-/// Each score takes a range of presentations, counted from 0 for each example by itself: <c>..10</c> the first ten, <c>1..</c> all
-/// but the first, <c>^1..</c> the last; all of them where none is given. An example that came less often takes part with what it
-/// has, one that has none in the range is left out, and <see cref="ScoreMetadata.Notes"/> says how many of each there are. A
-/// range beyond what any example has is refused.
-/// </remarks>
+// Scores from what was recorded.
 public sealed partial class TrainingDynamics
 {
     /// <summary>

@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using Influence.Display;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -22,6 +21,12 @@ namespace Influence.Training;
 /// A presentation is one time that an example is in a batch; the k-th presentation of an example stands for its k-th epoch,
 /// so nobody has to say where an epoch ends. The example is seen as the training step sees it: with dropout and batch norm in
 /// training mode and augmented if it was, from the weights before the step.
+/// </para>
+/// <para>
+/// Each score takes a range of presentations, counted from 0 for each example by itself: <c>..10</c> the first ten, <c>1..</c> all
+/// but the first, <c>^1..</c> the last; all of them where none is given. An example that came less often takes part with what it
+/// has, one that has none in the range is left out, and <see cref="ScoreMetadata.Notes"/> says how many of each there are. A
+/// range beyond what any example has is refused.
 /// </para>
 /// <para>
 /// Of each presentation the probability of the label, the margin u_y - max_{j != y} u_j of the logits u, the loss, EL2N and
@@ -187,7 +192,10 @@ public sealed partial class TrainingDynamics : IDisplay, IDisposable
         if (bad.Count > 0)
         {
             throw new InfluenceException(
-                $"Gradient norms are at least 0 and finite; those of examples {InfluenceException.List(bad)} are not. Nothing of the call was recorded.") { ExampleIds = bad };
+                $"Gradient norms are at least 0 and finite; those of examples {InfluenceException.List(bad)} are not. Nothing of the call was recorded.")
+            {
+                ExampleIds = bad,
+            };
         }
 
         for (var i = 0; i < batch.Length; i++)
@@ -207,87 +215,4 @@ public sealed partial class TrainingDynamics : IDisplay, IDisposable
             step.Packed.Dispose();
         }
     }
-
-    private static long[] Batch(IReadOnlyList<long> ids)
-    {
-        ArgumentNullException.ThrowIfNull(ids);
-        return ids as long[] ?? [.. ids];
-    }
-
-    private void Measure(Tensor logits, Tensor labels, Tensor? mask, int batch)
-    {
-        var (classes, isDouble) = ((int)logits.shape[^1], logits.dtype == ScalarType.Float64);
-        var u = (isDouble || logits.dtype == ScalarType.Float32 ? logits : logits.to_type(ScalarType.Float32)).contiguous(); // [B, ..., C]
-        var y = Here(labels).contiguous();                                              // [B, ...]
-        var counts = mask is null ? null : Here(mask).to_type(ScalarType.Bool).contiguous(); // [B, ...]
-        var labelValues = MemoryMarshal.Cast<byte, long>(y.bytes);
-        var countValues = counts is null ? [] : MemoryMarshal.Cast<byte, bool>(counts.bytes);
-        if (isDouble)
-        {
-            _measures.Measure<double>(MemoryMarshal.Cast<byte, double>(u.bytes), labelValues, countValues, batch, classes, IgnoredLabel);
-        }
-        else
-        {
-            _measures.Measure<float>(MemoryMarshal.Cast<byte, float>(u.bytes), labelValues, countValues, batch, classes, IgnoredLabel);
-        }
-
-        // The spans read the tensors' memory.
-        GC.KeepAlive(u);
-        GC.KeepAlive(y);
-        GC.KeepAlive(counts);
-    }
-
-    private static Tensor Here(Tensor tensor) => tensor.device_type == DeviceType.CPU ? tensor : tensor.cpu();
-
-    /// <summary>Fetches every step that waits on another device. A step that is wrong is dropped and named; those behind it stay.</summary>
-    private void Fetch()
-    {
-        ObjectDisposedException.ThrowIf(_disposed, this);
-        while (_waiting.TryDequeue(out var step))
-        {
-            using (step.Packed)
-            {
-                OutputTensors.Unpack(step.Packed, _measures);
-            }
-
-            Keep(step.Ids, Classes);
-        }
-    }
-
-    private void Keep(long[] ids, long classes)
-    {
-        StepChecks.RunMeasures(ids, _measures, classes, IgnoredLabel, _log.Steps + 1);
-        Classes = classes;
-        var empty = 0;
-        for (var i = 0; i < ids.Length; i++)
-        {
-            if (_measures.Positions[i] == 0)
-            {
-                empty++;
-                continue;
-            }
-
-            // The share may have been rounded to float32 on its device.
-            _log.Add(NumberOf(ids[i]), _measures, i, _measures.CorrectShare[i] >= CorrectShare - 1e-6);
-        }
-
-        _log.EndStep(empty);
-    }
-
-    private int NumberOf(long id)
-    {
-        if (!_numbers.TryGetValue(id, out var number))
-        {
-            number = _ids.Count;
-            _ids.Add(id);
-            _numbers.Add(id, number);
-        }
-
-        return number;
-    }
-
-    /// <summary>A step that was measured on its device and not fetched yet.</summary>
-    /// <param name="Ids">The examples.</param>
-    /// <param name="Packed"><c>[6, B]</c>.</param>
-    private sealed record WaitingStep(long[] Ids, Tensor Packed);
 }
