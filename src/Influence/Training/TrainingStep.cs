@@ -234,7 +234,10 @@ public sealed class TrainingStep : IDisposable
         if (bad.Length > 0)
         {
             throw new InfluenceException(
-                $"The weights of the examples with ids {InfluenceException.List(bad)} are NaN or infinite; finite numbers are expected.") { ExampleIds = bad };
+                $"The weights of the examples with ids {InfluenceException.List(bad)} are NaN or infinite; finite numbers are expected.")
+            {
+                ExampleIds = bad,
+            };
         }
     }
 
