@@ -2,6 +2,7 @@ using System.Collections;
 using System.Reflection;
 using Influence.Gradients;
 using Influence.Tests.Oracles;
+using Influence.Training;
 using TorchSharp;
 using Xunit;
 using static TorchSharp.torch;
@@ -48,9 +49,22 @@ public class NotebookTests
     }
 
     [Fact]
+    public void APictureIsShownAsItIs()
+    {
+        using var dynamics = new TrainingDynamics();
+        dynamics.Record([1], ones(1, 2), tensor([0L]));
+        var picture = new DataMap { Title = "<script>" }.Draw(dynamics.Cartography());
+        Assert.Equal("text/html", Assert.Single(Formatters(typeof(SvgPicture))).MimeType);
+        Assert.Equal(picture.ToString(), Html(picture));
+        Assert.StartsWith("<svg ", Html(picture), StringComparison.Ordinal);
+        Assert.DoesNotContain("<script", Html(picture), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void AFormatterLeavesOtherObjectsAlone()
     {
         using var writer = new StringWriter();
+        Assert.False(Assert.Single(Formatters(typeof(SvgPicture))).Format("a string", writer));
         Assert.False(Assert.Single(Formatters(typeof(RankedExamples))).Format("a string", writer));
         Assert.Equal(string.Empty, writer.ToString());
     }

@@ -1,0 +1,14 @@
+namespace Influence.Training;
+
+/// <summary>The regions of a data map.</summary>
+public enum DataRegion
+{
+    /// <summary>High confidence, low variability.</summary>
+    EasyToLearn,
+
+    /// <summary>High variability.</summary>
+    Ambiguous,
+
+    /// <summary>Low confidence; mislabelled examples are here.</summary>
+    HardToLearn,
+}

@@ -1,0 +1,150 @@
+using System.Globalization;
+using Influence.Formats;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Influence.Training;
+
+/// <summary>What was recorded, at rest.</summary>
+public sealed partial class TrainingDynamics
+{
+    private const string Format = "influence training dynamics 1";
+    private static readonly (string Name, ScalarType Type)[] s_tensors =
+    [
+        ("ids", ScalarType.Int64), ("example", ScalarType.Int32), ("probability", ScalarType.Float32), ("margin", ScalarType.Float32),
+        ("loss", ScalarType.Float32), ("el2n", ScalarType.Float32), ("correct", ScalarType.Byte), ("step_ends", ScalarType.Int64),
+        ("step_empty", ScalarType.Int32), ("norm_example", ScalarType.Int32), ("norm", ScalarType.Float32), ("norm_steps", ScalarType.Int64),
+        ("norm_ends", ScalarType.Int64),
+    ];
+
+    // Tells an earlier state of this run from another run, in whose file nothing of this one may go.
+    private string _run = Guid.NewGuid().ToString("N");
+
+    /// <summary>
+    /// Writes everything that was recorded, as safetensors with metadata. Call it where the training loop saves its checkpoint; a
+    /// file of an earlier step of this run is replaced. It is there whole or not at all, whenever the process dies.
+    /// </summary>
+    /// <param name="path">The file, ending in <c>.safetensors</c>.</param>
+    /// <exception cref="InfluenceException">Another ending, a file of another run, or it cannot be written; nothing was changed.</exception>
+    /// <exception cref="ObjectDisposedException">The recorder is disposed.</exception>
+    public void Save(string path)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        Fetch();
+        Safetensors.CheckName(path);
+        if (File.Exists(path) && Safetensors.LoadMetadata(path).GetValueOrDefault("run") != _run)
+        {
+            throw new InfluenceException(
+                $"{path} holds something else than an earlier state of this run. Write TrainingDynamics.Load(path) to go on with the run in it, choose another name, or delete it.");
+        }
+
+        using var scope = NewDisposeScope();
+        Safetensors.Save(path, [("ids", tensor(_ids.ToArray())), .. _log.ToTensors(), .. _norms.ToTensors()], new Dictionary<string, string>
+        {
+            ["format"] = Format,
+            ["run"] = _run,
+            ["classes"] = Classes.ToString(CultureInfo.InvariantCulture),
+            ["ignored_label"] = IgnoredLabel.ToString(CultureInfo.InvariantCulture),
+            ["correct_share"] = CorrectShare.ToString("R", CultureInfo.InvariantCulture),
+        });
+    }
+
+    /// <summary>
+    /// Goes on with a run that <see cref="Save"/> wrote: scores and everything recorded from here on are, bit for bit, those of a
+    /// run that was never interrupted. Logits of another number of classes are refused.
+    /// </summary>
+    /// <param name="path">The file.</param>
+    /// <param name="step">
+    /// The step of the checkpoint that the training goes on from, where that is older than the file: what was recorded later is
+    /// left out, as those steps are done again. Null = all of it.
+    /// </param>
+    /// <returns>The recorder; the settings are those of the run.</returns>
+    /// <exception cref="InfluenceException">The file is missing, truncated or something else, or ends before that step.</exception>
+    public static TrainingDynamics Load(string path, long? step = null)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        using var scope = NewDisposeScope();
+        var (tensors, metadata) = Safetensors.Load(path);
+        Check(path, tensors, metadata);
+        var recorded = tensors["step_ends"].numel();
+        if (step is < 0 || step > recorded)
+        {
+            throw new InfluenceException(
+                $"{path} holds {recorded} steps, so it cannot go on from step {step}. Save the dynamics at least as late as the checkpoint: dynamics.Save(path) just after it.");
+        }
+
+        var dynamics = new TrainingDynamics
+        {
+            Classes = long.Parse(metadata["classes"], CultureInfo.InvariantCulture),
+            IgnoredLabel = long.Parse(metadata["ignored_label"], CultureInfo.InvariantCulture),
+            CorrectShare = double.Parse(metadata["correct_share"], CultureInfo.InvariantCulture),
+            _run = metadata["run"],
+        };
+        dynamics._log.AddFrom(tensors, step ?? recorded);
+        dynamics._norms.AddFrom(tensors, step ?? recorded);
+
+        var ids = tensors["ids"].data<long>().ToArray();
+
+        // Numbers are given in the order in which examples first come, so those of the first steps come first.
+        var examples = Math.Max(dynamics._log.Appearances.Highest, dynamics._norms.Appearances.Highest) + 1;
+        foreach (var id in ids.Take(examples))
+        {
+            dynamics.NumberOf(id);
+        }
+
+        return dynamics._ids.Count == examples ? dynamics : throw Damaged(path, ["\"ids\""]);
+    }
+
+    private static void Check(string path, Dictionary<string, Tensor> tensors, Dictionary<string, string> metadata)
+    {
+        if (metadata.GetValueOrDefault("format") != Format)
+        {
+            throw new InfluenceException($"{path} was not written by TrainingDynamics.Save; it holds {InfluenceException.List([.. tensors.Keys])}.");
+        }
+
+        var wrong = s_tensors
+            .Where(t => !tensors.TryGetValue(t.Name, out var found) || found.dtype != t.Type || found.dim() != 1)
+            .Select(t => $"\"{t.Name}\"").ToList();
+        (string Name, string Like)[] pairs =
+        [
+            ("probability", "example"), ("margin", "example"), ("loss", "example"), ("el2n", "example"), ("correct", "example"),
+            ("step_empty", "step_ends"), ("norm", "norm_example"), ("norm_steps", "norm_ends"),
+        ];
+        if (wrong.Count == 0)
+        {
+            wrong.AddRange(pairs.Where(p => tensors[p.Name].numel() != tensors[p.Like].numel()).Select(p => $"\"{p.Name}\""));
+        }
+
+        if (wrong.Count == 0)
+        {
+            (string Ends, string Entries)[] ends = [("step_ends", "example"), ("norm_ends", "norm_example")];
+            wrong.AddRange(ends.Where(p => !EndsWithin(tensors[p.Ends], tensors[p.Entries])).Select(p => $"\"{p.Ends}\""));
+            wrong.AddRange(ends.Where(p => tensors[p.Entries].lt(0).any().item<bool>()).Select(p => $"\"{p.Entries}\""));
+        }
+
+        if (wrong.Count > 0)
+        {
+            throw Damaged(path, wrong);
+        }
+    }
+
+    /// <summary>Whether the ends rise to the number of entries.</summary>
+    private static bool EndsWithin(Tensor ends, Tensor entries)
+    {
+        var before = 0L;
+        foreach (var end in ends.data<long>().ToArray())
+        {
+            if (end < before || end > entries.numel())
+            {
+                return false;
+            }
+
+            before = end;
+        }
+
+        return before == entries.numel();
+    }
+
+    private static InfluenceException Damaged(string path, IReadOnlyCollection<string> tensors) =>
+        new($"{path} is damaged: {InfluenceException.List(tensors)} is missing, or is not what Save wrote.");
+}

@@ -1,0 +1,271 @@
+using Influence.Display;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Influence.Training;
+
+/// <summary>
+/// Records what a training run shows of each example on the way, for scores that need no gradients: EL2N, forgetting events,
+/// Dataset Cartography, area under the margin, losses. One line in the loop:
+/// <code>
+/// using var dynamics = new TrainingDynamics();
+/// ...
+/// var logits = model.call(x);
+/// dynamics.Record(ids, logits, y);       // after the forward pass; then the loss, backward and the optimizer as before
+/// ...
+/// dynamics.Cartography(1..); dynamics.AreaUnderMargin(..10); dynamics.El2n(..5);
+/// </code>
+/// </summary>
+/// <remarks>
+/// <para>
+/// A presentation is one time that an example is in a batch; the k-th presentation of an example stands for its k-th epoch,
+/// so nobody has to say where an epoch ends. The example is seen as the training step sees it: with dropout and batch norm in
+/// training mode and augmented if it was, from the weights before the step.
+/// </para>
+/// <para>
+/// Of each presentation the probability of the label, the margin u_y - max_{j != y} u_j of the logits u, the loss, EL2N and
+/// whether the label has the highest logit (a tie counts as wrong) are kept: 21 bytes, beside some 50 bytes an example; one
+/// million examples over ten epochs take 260 MB. For outputs at several positions, as a language model's, each is the mean over
+/// the positions that count, softmax by softmax; there is no standard for that.
+/// </para>
+/// <para>
+/// Cost: a pass over the logits. Logits on another device are measured there, and the results (24 bytes an example) are fetched
+/// every <see cref="FetchEverySteps"/> steps and when they are asked for: a step never waits. What is wrong with such a batch's
+/// labels or logits is found at that time.
+/// </para>
+/// </remarks>
+[TypeFormatterSource(typeof(HtmlTables))]
+public sealed partial class TrainingDynamics : IDisplay, IDisposable
+{
+    // Up to here the managed loop is quicker than the tensor operations, measured at batches of 32 to 1024.
+    private const long ManagedClasses = 32;
+
+    private readonly List<long> _ids = [];
+    private readonly Dictionary<long, int> _numbers = [];
+    private readonly PresentationLog _log = new();
+    private readonly GradientNormLog _norms = new();
+    private readonly Queue<WaitingStep> _waiting = new();
+    private bool _disposed;
+
+    /// <summary>The label of positions that do not count.</summary>
+    /// <value>-100, as for the cross-entropy of TorchSharp.</value>
+    public long IgnoredLabel { get; init; } = -100;
+
+    /// <summary>
+    /// With several positions an example: the share of them whose label must have the highest logit for the example to count as
+    /// correct.
+    /// </summary>
+    /// <value>1: all of them.</value>
+    /// <exception cref="InfluenceException">Not above 0, or above 1.</exception>
+    public double CorrectShare
+    {
+        get;
+        init => field = value is > 0 and <= 1 ? value : throw new InfluenceException($"CorrectShare is above 0 and at most 1, not {value}.");
+    } = 1;
+
+    /// <summary>How many steps of logits on another device may wait there, measured, before they are fetched.</summary>
+    /// <value>100.</value>
+    /// <exception cref="InfluenceException">Below 1.</exception>
+    public int FetchEverySteps
+    {
+        get;
+        init => field = value > 0 ? value : throw new InfluenceException($"FetchEverySteps is at least 1, not {value}.");
+    } = 100;
+
+    /// <summary>The number of classes, C; 0 before the first step.</summary>
+    public long Classes { get; private set; }
+
+    /// <summary>Steps recorded so far.</summary>
+    public long StepCount => _log.Steps + _waiting.Count;
+
+    /// <summary>Presentations recorded so far.</summary>
+    public long PresentationCount
+    {
+        get
+        {
+            Fetch();
+            return _log.Count;
+        }
+    }
+
+    /// <summary>Examples seen so far.</summary>
+    public int ExampleCount
+    {
+        get
+        {
+            Fetch();
+            return _ids.Count;
+        }
+    }
+
+    /// <summary>Presentations of which no position counted, and which were therefore not recorded.</summary>
+    public long EmptyPresentations
+    {
+        get
+        {
+            Fetch();
+            return _log.Empty;
+        }
+    }
+
+    /// <summary>For tests: treat every batch as one on another device.</summary>
+    internal bool AlwaysWait { get; init; }
+
+    /// <summary>Records a step. Call it after the forward pass; the logits' graph is left alone.</summary>
+    /// <param name="ids">
+    /// The examples' ids, one for each row of the logits, none twice. From a tensor of the data set:
+    /// <c>batch["id"].data&lt;long&gt;().ToArray()</c>.
+    /// </param>
+    /// <param name="logits">Before the softmax: <c>[B, C]</c>, or <c>[B, ..., C]</c> for outputs at several positions.</param>
+    /// <param name="labels">int64 class indices, <c>[B]</c> or <c>[B, ...]</c>; for a language model already shifted.</param>
+    /// <param name="mask">Optional, the shape of the labels: positions that are zero (false) do not count.</param>
+    /// <exception cref="InfluenceException">
+    /// Shapes, dtypes or ids that do not fit, labels out of range, logits that are not finite, or another number of classes than
+    /// before. Nothing of the step is recorded then.
+    /// </exception>
+    /// <exception cref="ObjectDisposedException">The recorder is disposed.</exception>
+    public void Record(IReadOnlyList<long> ids, Tensor logits, Tensor labels, Tensor? mask = null)
+    {
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        var batch = Batch(ids);
+        StepChecks.Run(batch, logits, labels, mask, Classes);
+        using var noGrad = no_grad();
+        using var scope = NewDisposeScope();
+        var (classes, positions) = (logits.shape[^1], labels.numel() / batch.Length);
+        var here = logits.device_type == DeviceType.CPU && !AlwaysWait;
+        Classes = Classes == 0 && !here ? classes : Classes;
+        if (here && classes <= ManagedClasses)
+        {
+            Fetch();
+            Keep(batch, Measure(logits, labels, mask, batch.Length), classes);
+            return;
+        }
+
+        var packed = OutputTensors.Measure(
+            logits.detach().reshape(batch.Length, positions, classes),
+            labels.detach().to(logits.device).reshape(batch.Length, positions),
+            mask?.detach().to(logits.device).reshape(batch.Length, positions),
+            IgnoredLabel);                                                              // [6, B]
+        if (here)
+        {
+            Fetch();
+            Keep(batch, OutputTensors.Unpack(packed), classes);
+            return;
+        }
+
+        _waiting.Enqueue(new WaitingStep(batch, scope.Detach(packed)));
+        if (_waiting.Count >= FetchEverySteps)
+        {
+            Fetch();
+        }
+    }
+
+    /// <summary>
+    /// Records each example's gradient norm in a step, from wherever it is known; <see cref="Grand"/> is their mean. Call it after
+    /// <see cref="Record"/> of the same step, where that is called too.
+    /// </summary>
+    /// <param name="ids">The examples' ids, none twice.</param>
+    /// <param name="norms">The norm ||grad l(x)|| of each example's own loss (not divided by the batch size), floating point <c>[B]</c>.</param>
+    /// <exception cref="InfluenceException">Ids that do not fit, norms that are negative or no numbers. Nothing is recorded then.</exception>
+    /// <exception cref="ObjectDisposedException">The recorder is disposed.</exception>
+    public void RecordGradientNorms(IReadOnlyList<long> ids, Tensor norms)
+    {
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        ArgumentNullException.ThrowIfNull(norms);
+        var batch = Batch(ids);
+        StepChecks.RunNorms(batch, norms);
+        Fetch();
+        using var scope = NewDisposeScope();
+        var values = norms.detach().to_type(ScalarType.Float64).cpu().contiguous().data<double>().ToArray();
+        var bad = batch.Where((_, i) => !double.IsFinite(values[i]) || values[i] < 0).ToList();
+        if (bad.Count > 0)
+        {
+            throw new InfluenceException(
+                $"Gradient norms are at least 0 and finite; those of examples {InfluenceException.List(bad)} are not. Nothing of the call was recorded.") { ExampleIds = bad };
+        }
+
+        for (var i = 0; i < batch.Length; i++)
+        {
+            _norms.Add(NumberOf(batch[i]), (float)values[i]);
+        }
+
+        _norms.EndCall(_log.Steps);
+    }
+
+    /// <summary>Releases what still waits on another device. Save or read the scores first.</summary>
+    public void Dispose()
+    {
+        _disposed = true;
+        while (_waiting.TryDequeue(out var step))
+        {
+            step.Packed.Dispose();
+        }
+    }
+
+    private static long[] Batch(IReadOnlyList<long> ids)
+    {
+        ArgumentNullException.ThrowIfNull(ids);
+        return ids as long[] ?? [.. ids];
+    }
+
+    private OutputMeasures Measure(Tensor logits, Tensor labels, Tensor? mask, int batch)
+    {
+        var u = logits.detach().to_type(ScalarType.Float64).contiguous().reshape(-1).data<double>().ToArray();
+        var y = labels.detach().cpu().contiguous().reshape(-1).data<long>().ToArray();
+        var counts = mask is null ? [] : mask.detach().cpu().to_type(ScalarType.Bool).contiguous().reshape(-1).data<bool>().ToArray();
+        return OutputMeasures.Of(u, y, counts, batch, (int)logits.shape[^1], IgnoredLabel);
+    }
+
+    /// <summary>Fetches every step that waits on another device. A step that is wrong is dropped and named; those behind it stay.</summary>
+    private void Fetch()
+    {
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        while (_waiting.TryDequeue(out var step))
+        {
+            OutputMeasures measures;
+            using (step.Packed)
+            {
+                measures = OutputTensors.Unpack(step.Packed);
+            }
+
+            Keep(step.Ids, measures, Classes);
+        }
+    }
+
+    private void Keep(long[] ids, OutputMeasures measures, long classes)
+    {
+        StepChecks.RunMeasures(ids, measures, classes, IgnoredLabel, _log.Steps + 1);
+        Classes = classes;
+        var empty = 0;
+        for (var i = 0; i < ids.Length; i++)
+        {
+            if (measures.Positions[i] == 0)
+            {
+                empty++;
+                continue;
+            }
+
+            // The share may have been rounded to float32 on its device.
+            _log.Add(NumberOf(ids[i]), measures, i, measures.CorrectShare[i] >= CorrectShare - 1e-6);
+        }
+
+        _log.EndStep(empty);
+    }
+
+    private int NumberOf(long id)
+    {
+        if (!_numbers.TryGetValue(id, out var number))
+        {
+            number = _ids.Count;
+            _ids.Add(id);
+            _numbers.Add(id, number);
+        }
+
+        return number;
+    }
+
+    /// <summary>A step that was measured on its device and not fetched yet.</summary>
+    /// <param name="Ids">The examples.</param>
+    /// <param name="Packed"><c>[6, B]</c>.</param>
+    private sealed record WaitingStep(long[] Ids, Tensor Packed);
+}

@@ -1,0 +1,39 @@
+using Influence.Training;
+using Xunit;
+
+namespace Influence.Tests.Training;
+
+public class RunAverageTests
+{
+    [Fact]
+    public void MeansAndSumsGoByIdNotByPlace()
+    {
+        var (a, b) = (ExampleScores.Of([1, 2, 3], [1, 2, 3], "EL2N"), ExampleScores.Of([3, 1, 2], [5, 4, 0], "EL2N"));
+        Assert.Equal([1, 2, 3], RunAverage.Mean(a, b).Ids);
+        Assert.Equal([2.5, 1, 4], RunAverage.Mean(a, b).Values);
+        Assert.Equal([5, 2, 8], RunAverage.Sum(a, b).Values);
+        Assert.StartsWith("sum over 2 runs", RunAverage.Sum(a, b).Metadata.Notes, StringComparison.Ordinal);
+        Assert.Equal(a.Values, RunAverage.Mean(a).Values);
+    }
+
+    [Fact]
+    public void SeveralRecorders()
+    {
+        using var first = new TrainingDynamics();
+        using var second = new TrainingDynamics();
+        Traces.Accuracies(first, 1, 1, 0, 1, 0);
+        Traces.Accuracies(second, 1, 0, 0, 0, 0);
+        TrainingDynamics[] runs = [first, second];
+        Assert.Equal([6], RunAverage.Sum([.. runs.Select(r => r.ForgettingEvents(neverLearnt: 4).Scores)]).Values);
+        Assert.Equal((first.El2n(..2)[0] + second.El2n(..2)[0]) / 2, RunAverage.Mean([.. runs.Select(r => r.El2n(..2))])[0], 1e-15);
+    }
+
+    [Fact]
+    public void RunsThatDoNotCompare()
+    {
+        var a = ExampleScores.Of([1, 2, 3], [1, 2, 3], "EL2N");
+        Assert.Throws<InfluenceException>(() => RunAverage.Mean());
+        Assert.Contains("EL2N, AUM", Assert.Throws<InfluenceException>(() => RunAverage.Mean(a, ExampleScores.Of([1, 2, 3], [1, 2, 3], "AUM"))).Message, StringComparison.Ordinal);
+        Assert.Equal([3, 4], Assert.Throws<InfluenceException>(() => RunAverage.Mean(a, ExampleScores.Of([1, 2, 4], [1, 2, 3], "EL2N"))).ExampleIds);
+    }
+}
