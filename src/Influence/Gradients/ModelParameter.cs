@@ -49,7 +49,8 @@ internal sealed record ModelParameter(nn.Module Owner, string Path, string Local
         return found;
     }
 
-    private static (nint, long, long) StorageOf(Tensor parameter)
+    /// <summary>Where a tensor's numbers lie: equal for parameters that share memory.</summary>
+    public static (nint, long, long) StorageOf(Tensor parameter)
     {
         var address = parameter.dtype switch
         {

@@ -37,7 +37,8 @@ public sealed class TrainingGradients : IDisposable
     private readonly InfluenceTask _task;
     private bool? _deterministic;
 
-    private TrainingGradients(InfluenceTask task, GradientSession session) => (_task, _session) = (task, session);
+    private TrainingGradients(InfluenceTask task, GradientSession session) =>
+        (_task, _session, ValidationHessian) = (task, session, new LossHessian(session));
 
     /// <summary>Bytes that gradients of single examples may take where they are written out; memory and speed only.</summary>
     /// <value>512 MiB.</value>
@@ -59,6 +60,8 @@ public sealed class TrainingGradients : IDisposable
     internal GradientSession Session => _session;
 
     internal InfluenceTask Task => _task;
+
+    internal LossHessian ValidationHessian { get; }
 
     /// <summary>
     /// Hooks the model's layers and compares what they give with plain autograd on two examples, in evaluation mode, so that
@@ -93,20 +96,20 @@ public sealed class TrainingGradients : IDisposable
         ObjectDisposedException.ThrowIf(IsDisposed, this);
         if (validation is null)
         {
-            return new TrainingStep(this, _session.Pass(batch, LossKind.Training), batch.Count, null);
+            return new TrainingStep(this, _session.Pass(batch, LossKind.Training), batch.Count, null, null);
         }
 
         using var scope = NewDisposeScope();
         if (_task.Measurement is null && _session.Plain.Count == 0 && batch.Join(validation) is { } both && IsDeterministic(batch))
         {
-            return new TrainingStep(this, _session.Pass(both, LossKind.Training), batch.Count, null);
+            return new TrainingStep(this, _session.Pass(both, LossKind.Training), batch.Count, null, validation);
         }
 
         var train = _session.Pass(batch, LossKind.Training);
         try
         {
             using var evaluation = new EvaluationMode(_task.Model);
-            return new TrainingStep(this, train, batch.Count, _session.Pass(validation, LossKind.Measurement));
+            return new TrainingStep(this, train, batch.Count, _session.Pass(validation, LossKind.Measurement), validation);
         }
         catch
         {

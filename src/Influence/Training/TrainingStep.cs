@@ -24,8 +24,9 @@ public sealed class TrainingStep : IDisposable
     private bool _disposed;
 
     /// <summary>Makes a step of a pass over the batch, with the validation examples behind it in the same pass or in one of their own.</summary>
-    internal TrainingStep(TrainingGradients loop, CapturedPass pass, int count, CapturedPass? validation)
+    internal TrainingStep(TrainingGradients loop, CapturedPass pass, int count, CapturedPass? validation, ExampleBatch? validationBatch)
     {
+        ValidationBatch = validationBatch;
         (_loop, _pass, _count, _validationPass) = (loop, pass, count, validation);
         var (session, budget) = (loop.Session, loop.MemoryBudget);
         var joined = pass.Count - count;
@@ -53,7 +54,8 @@ public sealed class TrainingStep : IDisposable
 
     internal double[] Weights { get; }
 
-    internal bool HasValidation => _validation is not null;
+    /// <summary>The validation examples, as they were given; their tensors are the caller's.</summary>
+    internal ExampleBatch? ValidationBatch { get; }
 
     internal TrainingGradients Loop => _loop;
 
@@ -100,16 +102,25 @@ public sealed class TrainingStep : IDisposable
     {
         ArgumentNullException.ThrowIfNull(weights);
         CheckOpen();
-        using var scope = NewDisposeScope();
-        using var noGrad = no_grad();
-        var values = CheckWeights(weights);
-        var w = weights.detach().to(_pass.Losses.dtype, _pass.Losses.device);          // [B]
-        AddPlain(w);
-        Add(_rows.Sum(w), 1);
-        for (var i = 0; i < values.Length; i++)
+        if (weights.dim() != 1 || !weights.is_floating_point())
         {
-            Weights[i] += values[i];
+            throw new InfluenceException(
+                $"One weight for each example is expected, a floating-point tensor [{_count}]; found {weights.dtype} [{string.Join(", ", weights.shape)}].");
         }
+
+        using var scope = NewDisposeScope();
+        AddWeighted(weights.detach().cpu().to_type(ScalarType.Float64).data<double>().ToArray());
+    }
+
+    /// <summary>Adds the mean gradient of the chosen examples; the others cost nothing more.</summary>
+    /// <param name="choice">What <see cref="OnlineSelection.Choose(TrainingStep, double)"/> chose of this step.</param>
+    /// <exception cref="InfluenceException">It was chosen of a batch of another size, or as with weights.</exception>
+    /// <exception cref="ObjectDisposedException">This is disposed.</exception>
+    public void Accumulate(OnlineChoice choice)
+    {
+        ArgumentNullException.ThrowIfNull(choice);
+        CheckOpen();
+        AddWeighted([.. choice.Weights]);
     }
 
     /// <summary>||g_i||, the L2 norm of each example's own gradient, <c>[B]</c>, over the parameters with a layer rule.</summary>
@@ -198,18 +209,33 @@ public sealed class TrainingStep : IDisposable
         }
     }
 
-    private double[] CheckWeights(Tensor weights)
+    private void AddWeighted(double[] weights)
     {
-        if (weights.dim() != 1 || weights.shape[0] != _count || !weights.is_floating_point())
+        CheckWeights(weights);
+        using var scope = NewDisposeScope();
+        using var noGrad = no_grad();
+        var w = tensor(weights, dtype: _pass.Losses.dtype, device: _pass.Losses.device);    // [B]
+        AddPlain(w);
+        Add(_rows.Sum(w), 1);
+        for (var i = 0; i < weights.Length; i++)
         {
-            throw new InfluenceException(
-                $"One weight for each example is expected, a floating-point tensor [{_count}]; found {weights.dtype} [{string.Join(", ", weights.shape)}].");
+            Weights[i] += weights[i];
+        }
+    }
+
+    private void CheckWeights(double[] weights)
+    {
+        if (weights.Length != _count)
+        {
+            throw new InfluenceException($"One weight for each of the batch's {_count} examples is expected; found {weights.Length}.");
         }
 
-        var values = weights.detach().cpu().to_type(ScalarType.Float64).data<double>().ToArray();
-        long[] bad = [.. Ids.Where((_, i) => !double.IsFinite(values[i]))];
-        return bad.Length == 0 ? values : throw new InfluenceException(
-            $"The weights of the examples with ids {InfluenceException.List(bad)} are NaN or infinite; finite numbers are expected.") { ExampleIds = bad };
+        long[] bad = [.. Ids.Where((_, i) => !double.IsFinite(weights[i]))];
+        if (bad.Length > 0)
+        {
+            throw new InfluenceException(
+                $"The weights of the examples with ids {InfluenceException.List(bad)} are NaN or infinite; finite numbers are expected.") { ExampleIds = bad };
+        }
     }
 
     private void Add(Tensor[]?[] sums, double scale)

@@ -1,0 +1,109 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Influence.Gradients;
+
+/// <summary>
+/// Products of the Hessian of a batch's mean loss with a direction in the parameters that rules cover: the gradient of
+/// (gradient . v), at the model's present weights. Pearlmutter, "Fast Exact Multiplication by the Hessian", 1994.
+/// </summary>
+/// <param name="session">A session opened for training.</param>
+internal sealed class LossHessian(GradientSession session)
+{
+    private bool _checked;
+
+    /// <summary>H v by block one part a parameter, <c>[P_k]</c>, in the current scope; null where the loss is linear in a parameter.</summary>
+    /// <param name="batch">The examples.</param>
+    /// <param name="kind">Which delegate.</param>
+    /// <param name="direction">v, likewise; null where it is zero.</param>
+    public Tensor[]?[] Product(ExampleBatch batch, LossKind kind, IReadOnlyList<Tensor[]?> direction)
+    {
+        using var scope = NewDisposeScope();
+        using var grad = enable_grad();
+        using var evaluation = new EvaluationMode(session.Task.Model);
+        Tensor[] values = [.. session.Blocks.SelectMany(block => block.Parts).Select(part => (Tensor)part.Parameter.Value)];
+        var gradients = Gradient();
+        if (!_checked)
+        {
+            CheckTwice(gradients, values);
+            _checked = true;
+            gradients = Gradient();
+        }
+
+        var along = new List<Tensor>();
+        foreach (var ((gradient, value), v) in gradients.Zip(values).Zip(Flat(direction)))
+        {
+            if (v is not null && gradient is { requires_grad: true })
+            {
+                along.Add((gradient * v.reshape(value.shape)).sum());
+            }
+        }
+
+        var products = new Tensor?[values.Length];
+        if (along.Count > 0)
+        {
+            products = [.. autograd.grad([stack([.. along], 0).sum()], values, allow_unused: true).Select(h => h.IsInvalid ? null : h.detach().reshape(-1))];
+        }
+
+        GC.KeepAlive(values);
+        using var noGrad = no_grad();
+        var at = 0;
+        Tensor[]?[] result = [.. session.Blocks.Select(block =>
+            block.Parts.Select(part => products[at++] ?? zeros([part.Count], session.Dtype, session.Device)).ToArray())];
+        scope.MoveToOuter(result.OfType<Tensor[]>().SelectMany(parts => parts));
+        return result;
+
+        Tensor?[] Gradient()
+        {
+            var loss = session.Losses.Evaluate(batch, kind).mean();
+            return loss.requires_grad
+                ? [.. autograd.grad([loss], values, retain_graph: true, create_graph: true, allow_unused: true).Select(g => g.IsInvalid ? null : g.is_sparse ? g.to_dense() : g)]
+                : new Tensor?[values.Length];
+        }
+    }
+
+    private IEnumerable<Tensor?> Flat(IReadOnlyList<Tensor[]?> direction) =>
+        session.Blocks.SelectMany((block, k) => block.Parts.Select((_, p) => direction[k]?[p]));
+
+    /// <summary>
+    /// By backward, which throws what grad does not: an operator without a second derivative ends the process in the latter. The
+    /// parameters' own gradients are put back.
+    /// </summary>
+    private void CheckTwice(Tensor?[] gradients, Tensor[] values)
+    {
+        var connected = gradients.OfType<Tensor>().Where(g => g.requires_grad).Select(g => g.sum()).ToArray();
+        if (connected.Length == 0)
+        {
+            return;
+        }
+
+        // Every trainable parameter of the model is a leaf of this graph.
+        Tensor[] leaves = [.. session.Trainable.DistinctBy(p => p.Storage).Select(p => (Tensor)p.Value)];
+        var before = leaves.Select(leaf => leaf.grad).ToArray();
+        try
+        {
+            foreach (var leaf in leaves)
+            {
+                leaf.grad = null;
+            }
+
+            autograd.backward([stack(connected, 0).sum()], retain_graph: false);
+        }
+        catch (Exception exception) when (exception is not OutOfMemoryException)
+        {
+            throw new InfluenceException(
+                $"The model cannot be differentiated twice, which second-order values need: {exception.Message.Split('\n')[0].TrimEnd('.')}. " +
+                "Write fused operators out (attention as softmax(QK'/sqrt d)V), or ask for first order.",
+                exception);
+        }
+        finally
+        {
+            for (var k = 0; k < leaves.Length; k++)
+            {
+                leaves[k].grad = before[k];
+            }
+
+            GC.KeepAlive(values);
+        }
+    }
+}

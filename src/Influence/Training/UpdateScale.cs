@@ -1,0 +1,107 @@
+using Influence.Gradients;
+using TorchSharp;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace Influence.Training;
+
+/// <summary>
+/// What an optimizer's next step makes of a gradient, linearised: the weights move by -eta D^-1 g, with a rate and a diagonal D for
+/// each parameter.
+/// </summary>
+internal sealed class UpdateScale
+{
+    private readonly Dictionary<(nint, long, long), (double Rate, Tensor? Divisor)> _scales;
+
+    private UpdateScale(Dictionary<(nint, long, long), (double, Tensor?)> scales, double? rate) => (_scales, Uniform) = (scales, rate);
+
+    /// <summary>The rate where it is one for all parameters and nothing is divided by; else null.</summary>
+    public double? Uniform { get; }
+
+    /// <summary>The same rate for every parameter.</summary>
+    public static UpdateScale Of(double rate) => double.IsFinite(rate) && rate >= 0
+        ? new UpdateScale([], rate)
+        : throw new InfluenceException($"The learning rate is {rate}; a finite number of at least 0 is expected.");
+
+    /// <summary>Reads an optimizer's settings and state as they are before its step; tensors go to the current scope.</summary>
+    public static UpdateScale Of(optim.Optimizer optimizer, GradientSession session)
+    {
+        if (optimizer is not OptimizerHelper { } helper || helper is not (SGD or Adam or AdamW))
+        {
+            throw new InfluenceException(
+                $"In-run values know the updates of SGD, Adam and AdamW, not of {optimizer.GetType().Name}. Write values.Add(step, learningRate) to take its step as that of SGD.");
+        }
+
+        var scales = new Dictionary<(nint, long, long), (double, Tensor?)>();
+        var states = helper.state_dict().State;
+        var next = 0;
+        foreach (var group in optimizer.ParamGroups.Cast<ParamGroup>())
+        {
+            foreach (var parameter in group.Parameters)
+            {
+                scales[ModelParameter.StorageOf(parameter)] = ScaleOf(parameter, group, states[next++]);
+            }
+        }
+
+        var own = session.Blocks.SelectMany(block => block.Parts).Select(Key).ToList();
+        if (!own.Any(scales.ContainsKey))
+        {
+            throw new InfluenceException(
+                "The optimizer holds none of the model's parameters. Make it of model.parameters(), after the model was moved to its device.");
+        }
+
+        // One rate for all, as is usual, needs no gradient written out.
+        var rates = own.Select(key => scales.GetValueOrDefault(key)).Distinct().ToList();
+        return new UpdateScale(scales, rates is [{ Item2: null } only] ? only.Item1 : null);
+    }
+
+    /// <summary>eta D^-1 v, <c>[P_k]</c>, in the current scope; zero for parameters that the optimizer does not hold.</summary>
+    public Tensor Apply(ParameterPart part, Tensor v)
+    {
+        var (rate, divisor) = Uniform is { } uniform ? (uniform, null) : _scales.GetValueOrDefault(Key(part));
+        return divisor is null ? v * rate : (v / divisor).mul_(rate);
+    }
+
+    private static (nint, long, long) Key(ParameterPart part) => ModelParameter.StorageOf(part.Parameter.Value);
+
+    private static (double Rate, Tensor? Divisor) ScaleOf(Parameter parameter, ParamGroup group, OptimizerState state)
+    {
+        switch (group.Options, state)
+        {
+            case (SGD.Options sgd, _):
+                RefuseMaximize(sgd.maximize);
+
+                // Momentum carries a gradient through later steps: eta (1 - dampening) (1 + beta + beta^2 + ...).
+                return (group.LearningRate * (1 - (sgd.dampening ?? 0)) / (1 - (sgd.momentum ?? 0)), null);
+            case (Adam.Options adam, Adam.State s):
+                RefuseMaximize(adam.maximize);
+                return (group.LearningRate, Divisor(parameter, s.step, s.exp_avg_sq, adam.amsgrad == true ? s.max_exp_avg_sq : null, adam.beta2!.Value, adam.eps!.Value, adam.weight_decay ?? 0));
+            case (AdamW.Options adamW, AdamW.State s):
+                RefuseMaximize(adamW.maximize);
+                return (group.LearningRate, Divisor(parameter, s.step, s.exp_avg_sq, adamW.amsgrad == true ? s.max_exp_avg_sq : null, adamW.beta2!.Value, adamW.eps!.Value, 0));
+            default:
+                throw new InfluenceException($"A parameter group has {group.Options?.GetType().FullName ?? "no options"} and {state.GetType().FullName}, which do not belong together.");
+        }
+    }
+
+    /// <summary>sqrt(v / (1 - beta2^t)) + eps, <c>[P]</c>; before the first step, when there is no v, that of the gradient at hand.</summary>
+    private static Tensor Divisor(Parameter parameter, long step, Tensor square, Tensor? maximum, double beta2, double eps, double weightDecay)
+    {
+        using var noGrad = no_grad();
+        if (step > 0)
+        {
+            return (maximum ?? square).reshape(-1).div(1 - Math.Pow(beta2, step)).sqrt_().add_(eps);
+        }
+
+        var gradient = parameter.grad ?? zeros_like(parameter);
+        return (weightDecay == 0 ? gradient : gradient + (parameter * weightDecay)).reshape(-1).abs().add_(eps);
+    }
+
+    private static void RefuseMaximize(bool? maximize)
+    {
+        if (maximize == true)
+        {
+            throw new InfluenceException("The optimizer maximizes; in-run values follow a loss that falls. Negate the loss and leave maximize out.");
+        }
+    }
+}
