@@ -6,7 +6,7 @@ namespace Influence.Quality.Judging;
 /// <summary>The dampings that are tried.</summary>
 internal static class Dampings
 {
-    private static readonly double[] s_around = [10, 3, 1, 0.3];
+    private static readonly double[] s_around = [10, 3, 1];
 
     /// <summary>Added to the eigenvalues of the mean curvature, 10 down to 10^-5 in steps of sqrt(10).</summary>
     public static IReadOnlyList<Damping> Absolute { get; } = Below(10);

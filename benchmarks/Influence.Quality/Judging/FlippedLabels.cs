@@ -51,7 +51,8 @@ internal static class FlippedLabels
         }
     }
 
-    private static (Tensor Labels, IReadOnlyList<long> Flipped) Flip(Tensor labels)
+    /// <summary>A tenth of the labels turned into another class each; the tensor is the caller's.</summary>
+    public static (Tensor Labels, IReadOnlyList<long> Flipped) Flip(Tensor labels)
     {
         var (random, values) = (new Random(Seed), labels.data<long>().ToArray());
         int[] order = [.. Enumerable.Range(0, values.Length)];

@@ -13,6 +13,7 @@ namespace Influence.Quality.Judging;
 internal sealed class Judge
 {
     private const int OneIn = 10;
+    private const int Most = 100;
     private static readonly Lds s_withoutIntervals = new() { Bootstrap = new Bootstrap { Resamples = 0 } };
     private readonly PartContext _context;
     private readonly RetrainingRuns _runs;
@@ -62,12 +63,15 @@ internal sealed class Judge
     /// <param name="candidates">The dampings, in order.</param>
     /// <param name="score">Scores of queries at a damping.</param>
     /// <param name="fitSeconds">What its fit took, where that was before.</param>
-    /// <returns>The chosen damping, and the scores of the reported queries, which are the caller's.</returns>
-    public (Damping Damping, InfluenceScores Scores) Add(
+    /// <returns>The chosen damping with its figure on the held-out tenth, and the scores of the reported queries, which are the caller's.</returns>
+    public (Damping Damping, double HeldOut, InfluenceScores Scores) Add(
         string method, IReadOnlyList<Damping> candidates, Func<Damping, Examples, InfluenceScores> score, double fitSeconds = 0) =>
         Chosen(method, [.. candidates.Select(damping => (damping, OnHeldOut(score, damping)))], score, fitSeconds);
 
-    /// <summary>A solver that may diverge: dampings at which it does are passed over, and without any left it has no figure.</summary>
+    /// <summary>
+    /// A solver that costs many passes for each query, and may diverge: it is reported over a hundred queries at most. Dampings at
+    /// which it diverges are passed over, and without any left it has no figure.
+    /// </summary>
     public void TryAdd(string method, IReadOnlyList<Damping> candidates, Func<Damping, Examples, InfluenceScores> score)
     {
         var sweep = new List<(Damping Damping, double Lds)>();
@@ -85,21 +89,27 @@ internal sealed class Judge
 
         if (sweep.Count > 0)
         {
-            Chosen(method, sweep, score, fitSeconds: 0).Scores.Dispose();
+            Chosen(method, sweep, (damping, queries) => score(damping, Few(queries)), fitSeconds: 0).Scores.Dispose();
         }
     }
 
-    private (Damping Damping, InfluenceScores Scores) Chosen(
+    private (Damping Damping, double HeldOut, InfluenceScores Scores) Chosen(
         string method, List<(Damping Damping, double Lds)> sweep, Func<Damping, Examples, InfluenceScores> score, double fitSeconds)
     {
-        var best = sweep.MaxBy(point => point.Lds).Damping;
+        var (best, heldOut) = sweep.MaxBy(point => point.Lds);
         var atTheEdge = sweep.Count > 2 && (best == sweep[0].Damping || best == sweep[^1].Damping);
         var clock = Stopwatch.StartNew();
         var scores = score(best, Reported);
         Keep(
             method, scores, $"{best.Short()}{(atTheEdge ? " (edge)" : string.Empty)}",
             [.. sweep.Select(point => new SweepPoint(point.Damping.Short(), point.Lds))], fitSeconds + clock.Elapsed.TotalSeconds);
-        return (best, scores);
+        return (best, heldOut, scores);
+    }
+
+    private static Examples Few(Examples queries)
+    {
+        var every = (queries.Count + Most - 1) / Most;
+        return queries.Only(queries.Ids.Where((_, i) => i % every == 0));
     }
 
     private double OnHeldOut(Func<Damping, Examples, InfluenceScores> score, Damping damping)

@@ -15,7 +15,7 @@ internal sealed class ScoredMethods : IDisposable
     public void Keep(string name, InfluenceScores scores) => _all.Add((name, scores));
 
     /// <summary>Keeps both, and hands the damping on.</summary>
-    public Damping Keep(string name, (Damping Damping, InfluenceScores Scores) chosen)
+    public Damping Keep(string name, (Damping Damping, double HeldOut, InfluenceScores Scores) chosen)
     {
         Keep(name, chosen.Scores);
         _dampings.Add(name, chosen.Damping);

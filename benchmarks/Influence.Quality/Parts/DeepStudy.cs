@@ -52,56 +52,63 @@ internal static class DeepStudy
             $"cosine, {few.Count} checkpoints",
             q => new TracIn { Similarity = GradientSimilarity.Cosine, Checkpoints = runs[0].After(few) }.Score(task, train, q)).Dispose();
         Curvature("K-FAC", Dampings.Relative, () => Kfac.Fit(task, train, setUp.Curvature));
-        Curvature("EK-FAC, empirical Fisher", Dampings.Relative, () => Ekfac.Fit(task, train, new() { Fisher = Fisher.Empirical }));
         Curvature("EK-FAC, one damping for all layers", setUp.AbsoluteDampings, () => Ekfac.Fit(task, train, setUp.Curvature));
         if (setUp.Curvature.LabelDraws > 1)
         {
             Curvature("EK-FAC, one label drawn for each example", Dampings.Relative, () => Ekfac.Fit(task, train));
         }
 
-        using var members = new EkfacMembers(train, setUp.Curvature, runs, [.. runs.Select(run => run.After(few))]);
+        // Which Fisher matrix goes with checkpoints and ensembles is a choice like the damping: the held-out tenth makes it.
+        var empirical = new CurvatureOptions { Fisher = Fisher.Empirical };
+        var withSampled = Curvature("EK-FAC", Dampings.Relative, () => Ekfac.Fit(task, train, setUp.Curvature));
+        var withEmpirical = Curvature("EK-FAC, empirical Fisher", Dampings.Relative, () => Ekfac.Fit(task, train, empirical));
+        var ((damping, _), chosen, matrix) = withSampled.HeldOut >= withEmpirical.HeldOut
+            ? (withSampled, setUp.Curvature, string.Empty)
+            : (withEmpirical, empirical, ", empirical Fisher");
+        using var members = new EkfacMembers(train, chosen, runs, [.. runs.Select(run => run.After(few))]);
         var ends = Enumerable.Range(0, runs.Length).Select(run => (run, -1)).ToList();
-        var damping = Members("EK-FAC", [ends[0]], Dampings.Relative);
         var firstRun = few.Select((_, c) => (0, c)).ToList();
-        var overCheckpoints = Dampings.Near(Members($"EK-FAC, {few.Count} checkpoints of one run", firstRun, Dampings.Relative));
-        Astra(members.AtTheEnd(0));
-        AddSource(setUp, task, runs[..1], train, judge, "SOURCE, one run");
+        var overCheckpoints = Dampings.Near(Members($"EK-FAC{matrix}, {few.Count} checkpoints of one run", firstRun, Dampings.Relative));
+        AddSource(setUp, chosen, task, runs[..1], train, judge, $"SOURCE{matrix}, one run");
         foreach (var size in setUp.Ensembles)
         {
-            Members($"EK-FAC, {size} models", ends[..size], Dampings.Near(damping));
+            Members($"EK-FAC{matrix}, {size} models", ends[..size], Dampings.Near(damping));
         }
 
         if (runs.Length > 1)
         {
-            Members($"EK-FAC, {runs.Length} models, {few.Count} checkpoints each", [.. ends.SelectMany(end => few.Select((_, c) => (end.run, c)))], overCheckpoints);
-            AddSource(setUp, task, runs, train, judge, $"SOURCE, {runs.Length} models");
+            Members($"EK-FAC{matrix}, {runs.Length} models, {few.Count} checkpoints each", [.. ends.SelectMany(end => few.Select((_, c) => (end.run, c)))], overCheckpoints);
+            AddSource(setUp, chosen, task, runs, train, judge, $"SOURCE{matrix}, {runs.Length} models");
         }
 
+        Astra(members.AtTheEnd(0));
         return damping;
 
-        Damping Members(string name, IReadOnlyList<(int, int)> chosen, IReadOnlyList<Damping> dampings)
+        Damping Members(string name, IReadOnlyList<(int, int)> which, IReadOnlyList<Damping> dampings)
         {
-            var (best, scores) = judge.Add(name, dampings, (d, q) => members.Mean(chosen, d, q));
+            var (best, _, scores) = judge.Add(name, dampings, (d, q) => members.Mean(which, d, q));
             scores.Dispose();
             return best;
         }
 
-        void Curvature(string name, IReadOnlyList<Damping> dampings, Func<Preconditioner> fit)
+        (Damping Damping, double HeldOut) Curvature(string name, IReadOnlyList<Damping> dampings, Func<Preconditioner> fit)
         {
             var (made, seconds) = Clocked.Run(fit);
             using var preconditioner = made;
-            judge.Add(name, dampings, (d, q) => new InfluenceFunction(preconditioner) { Damping = d }.Score(task, train, q), seconds).Scores.Dispose();
+            var (best, heldOut, scores) = judge.Add(name, dampings, (d, q) => new InfluenceFunction(preconditioner) { Damping = d }.Score(task, train, q), seconds);
+            scores.Dispose();
+            return (best, heldOut);
         }
 
         void Astra((InfluenceTask Task, Ekfac Fit) end)
         {
             using var astra = Influence.Curvature.Astra.Fit(end.Task, train, end.Fit, setUp.Astra);
             var dampings = setUp.AstraDampings ?? Dampings.Around(setUp.Recipe.ImpliedDamping(train.Count));
-            judge.TryAdd("EK-FAC + ASTRA", dampings, (d, q) => new InfluenceFunction(astra) { Damping = d }.Score(end.Task, train, q));
+            judge.TryAdd($"EK-FAC{matrix} + ASTRA", dampings, (d, q) => new InfluenceFunction(astra) { Damping = d }.Score(end.Task, train, q));
         }
     }
 
-    private static void AddSource(SetUp setUp, InfluenceTask task, IReadOnlyList<TrainedModel> runs, Examples train, Judge judge, string name)
+    private static void AddSource(SetUp setUp, CurvatureOptions curvature, InfluenceTask task, IReadOnlyList<TrainedModel> runs, Examples train, Judge judge, string name)
     {
         if (setUp.SourceEpochs.Count == 0)
         {
@@ -119,7 +126,7 @@ internal static class DeepStudy
                 {
                     Momentum = setUp.Recipe.Momentum,
                     WeightDecay = setUp.Recipe.WeightDecay,
-                    Curvature = setUp.Curvature,
+                    Curvature = curvature,
                 };
                 last?.Dispose();
                 last = source.Score(task, train, queries);

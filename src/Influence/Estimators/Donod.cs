@@ -17,8 +17,8 @@ namespace Influence.Estimators;
 /// <para>
 /// Exact, not linearised, and without a step or a copy of the weights: ||W'||^2 = ||W||^2 - 2 rate &lt;W, G&gt; + rate^2 ||G||^2, with
 /// the products taken from each layer's inputs and output gradients, and the difference of norms as that of squares over the sum of norms, in
-/// float64. For a small rate DON is rate &lt;W, G&gt; / ||W||. Weights are parameters of two or more dimensions; biases and the gains of
-/// norms do not count.
+/// float64. For a small rate DON is rate &lt;W, G&gt; / ||W||. Weights are parameters of two or more dimensions, q, k and v of a packed
+/// projection three of them; biases and gains do not count.
 /// </para>
 /// <para>
 /// The paper probes with a step of fine-tuning on the sample and names no optimizer: with Adam, whose first step has the same length

@@ -20,8 +20,9 @@ namespace Influence.Estimators;
 /// layer and example: about (O + I) T^2 + 10 T^3 operations, else O I T and a singular value decomposition of <c>[O, I]</c>.
 /// </para>
 /// <para>
-/// A gradient of zero has nuclear norm, effective rank and cosines of 0. Convolutions, biases and weights that several layers share
-/// have no spectrum here. Reference: Li, Li, Zhou et al., "How Instruction and Reasoning Data shape Post-Training: Data Quality through
+/// A gradient of zero has nuclear norm, effective rank and cosines of 0; with one position G has one direction, its nuclear norm is its norm and its
+/// effective rank 1. Convolutions, biases and weights that several layers share
+/// have no spectrum here. Reference: Li, Li, Li, Zhou, "How Instruction and Reasoning Data shape Post-Training: Data Quality through
 /// the Lens of Layer-wise Gradients", 2025; effective rank: Roy, Vetterli, EUSIPCO 2007.
 /// </para>
 /// </remarks>

@@ -24,7 +24,8 @@ namespace Influence.Estimators;
 /// <para>
 /// One checkpoint a step is exact. Sparser ones stand for the steps until the next: the recursion runs through each of the K steps between two
 /// checkpoints with the first one's gradients and curvature, and the rate that is recorded with the second (the one in force when
-/// <c>recorder.Step</c> is called before the scheduler's step). The sum runs over steps either way.
+/// <c>recorder.Step</c> is called before the scheduler's step). The sum runs over steps either way. Where weights move far between two checkpoints,
+/// early in a run, that is coarse.
 /// </para>
 /// <para>
 /// Cost: a Hessian product over all training examples (about three gradients) for each step but one, and two gradient passes for each checkpoint; so

@@ -19,10 +19,11 @@ namespace Influence.Estimators;
 /// task's <see cref="InfluenceTask.PositionMask"/>.
 /// </para>
 /// <para>
-/// Take checkpoints of the early phase to find what is hard, of the late phase to find what was learnt by heart. Cost: a forward and a backward
+/// Take checkpoints of the early phase to find what is hard, of the late phase to find what was learnt by heart. It is no detector of wrong labels: the
+/// logit of a wrong label may depend on the image less than that of the right one. Cost: a forward and a backward
 /// pass for each checkpoint. Memory: 16 bytes for each example and pixel; beyond <see cref="MemoryBudget"/> the examples are taken in chunks, and the
 /// checkpoints are read once for each chunk. Unit: standard deviations within the class. Reference: Agarwal, D'souza, Hooker, "Estimating
-/// Example Difficulty Using Variance of Gradients", CVPR 2022, equations 1 to 3.
+/// Example Difficulty Using Variance of Gradients", CVPR 2022, section 2.
 /// </para>
 /// </remarks>
 /// <example>

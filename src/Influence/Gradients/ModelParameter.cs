@@ -31,7 +31,9 @@ internal sealed record ModelParameter(nn.Module Owner, string Path, string Local
     }
 
     /// <summary>The trainable parameters, module by module; a tied one appears once for each module that holds it.</summary>
-    public static List<ModelParameter> Find(nn.Module model)
+    /// <param name="model">The model.</param>
+    /// <param name="trainable">False: the frozen ones too.</param>
+    public static List<ModelParameter> Find(nn.Module model, bool trainable = true)
     {
         using var scope = NewDisposeScope();
         var found = new List<ModelParameter>();
@@ -39,7 +41,7 @@ internal sealed record ModelParameter(nn.Module Owner, string Path, string Local
         {
             foreach (var (name, parameter) in module.named_parameters(recurse: false))
             {
-                if (parameter is not null && parameter.requires_grad)
+                if (parameter is not null && (parameter.requires_grad || !trainable))
                 {
                     found.Add(new ModelParameter(module, path, name, parameter.numel(), StorageOf(parameter)));
                 }

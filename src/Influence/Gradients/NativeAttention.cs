@@ -35,6 +35,9 @@ internal sealed class NativeAttention
     /// <summary>The width E of queries and of the output.</summary>
     public long Width => Find("out_proj.weight")!.shape[0];
 
+    /// <summary>Masks and reads heads where the module's output is replaced; null where nobody does.</summary>
+    public RecomputedAttention? Watcher { get; set; }
+
     /// <summary>Why the module cannot be recomputed; null where it can.</summary>
     public string? Problem => Find("bias_k") is null ? null : "native attention with biases added to keys and values is not recomputed";
 
@@ -42,13 +45,19 @@ internal sealed class NativeAttention
     /// <param name="settings">The settings.</param>
     /// <param name="inputs">Queries, keys, values and masks.</param>
     /// <param name="observe">Whether the layers note what they see.</param>
-    public (Tensor Output, Tensor Weights) Forward(NativeSettings settings, NativeInputs inputs, bool observe)
+    /// <param name="watch">Whether the watcher masks and sees.</param>
+    public (Tensor Output, Tensor Weights) Forward(NativeSettings settings, NativeInputs inputs, bool observe, bool watch)
     {
         using var scope = NewDisposeScope();
         var (query, key, value, keyPadding, mask) = inputs;
         var (length, batch, heads) = (query.shape[0], query.shape[1], settings.Heads);
         var size = query.shape[2] / heads;
         var q = ByHead(Project(PackedRows.q, query, observe) * (1 / Math.Sqrt(size)));  // [B*H, T, d]
+        if (watch && Watcher is not null)
+        {
+            q = Watcher.Queries(q, heads);
+        }
+
         var k = ByHead(Project(PackedRows.k, key, observe));                            // [B*H, S, d]
         var v = ByHead(Project(PackedRows.v, value, observe));                          // [B*H, S, d]
         if (settings.ZeroAttention)
@@ -71,6 +80,11 @@ internal sealed class NativeAttention
         }
 
         var weights = F.softmax(logits, -1);                                            // [B, H, T, S]
+        if (watch)
+        {
+            Watcher?.See(weights);
+        }
+
         var mixed = weights.reshape(batch * heads, length, -1).bmm(v)                   // [B*H, T, d]
             .transpose(0, 1).reshape(length, batch, -1);                                // [T, B, E]
         var output = F.linear(mixed, Find("out_proj.weight")!, Find("out_proj.bias"));  // [T, B, E]

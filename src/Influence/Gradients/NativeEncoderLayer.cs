@@ -38,14 +38,18 @@ internal sealed class NativeEncoderLayer
 
     public NativeAttention Attention { get; }
 
+    /// <summary>The attention's path in the module.</summary>
+    public string AttentionName => $"{_prefix}self_attn";
+
     /// <summary>The output, <c>[T, B, E]</c> as the input.</summary>
     /// <param name="settings">The settings.</param>
     /// <param name="inputs">The input, <c>[T, B, E]</c>, as queries, keys and values, and the masks.</param>
     /// <param name="observe">Whether the layers note what they see.</param>
-    public Tensor Forward(NativeSettings settings, NativeInputs inputs, bool observe)
+    /// <param name="watch">Whether the attention's watcher masks and sees.</param>
+    public Tensor Forward(NativeSettings settings, NativeInputs inputs, bool observe, bool watch)
     {
         using var scope = NewDisposeScope();
-        var attended = Attention.Forward(settings, inputs, observe).Output;                // [T, B, E]
+        var attended = Attention.Forward(settings, inputs, observe, watch).Output;                // [T, B, E]
         var middle = Norm(_norm1, "norm1", inputs.Query + attended);                    // [T, B, E]
         var hidden = Linear(_linear1, "linear1", middle);                               // [T, B, F]
         hidden = settings.Activation == nn.Activations.GELU ? F.gelu(hidden) : F.relu(hidden);

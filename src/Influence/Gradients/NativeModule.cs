@@ -12,27 +12,32 @@ internal sealed class NativeModule
 {
     private readonly NativeParameters _parameters;
     private readonly NativeSettingsSearch _search;
-    private readonly Func<NativeSettings, NativeInputs, bool, (Tensor Output, Tensor? Weights)> _recompute;
+    private readonly Func<NativeSettings, NativeInputs, bool, bool, (Tensor Output, Tensor? Weights)> _recompute;
     private readonly List<Action> _unhook = [];
     private IDisposable? _withoutGraph;
 
     private NativeModule(NativeParameters parameters, NativeAttention attention, AttentionSettings? given)
     {
         _parameters = parameters;
-        _recompute = (settings, inputs, observe) => attention.Forward(settings, inputs, observe);
+        Attentions = [(string.Empty, attention)];
+        _recompute = (settings, inputs, observe, watch) => attention.Forward(settings, inputs, observe, watch);
         _search = Search(NativeSettings.Candidates(attention.Width, isEncoder: false, given));
     }
 
     private NativeModule(NativeParameters parameters, IReadOnlyList<NativeEncoderLayer> layers, AttentionSettings? given)
     {
         _parameters = parameters;
-        _recompute = (settings, inputs, observe) => (layers.Aggregate(inputs.Query, (x, layer) =>
-            layer.Forward(settings, new NativeInputs(x, x, x, inputs.KeyPadding, inputs.Mask), observe)), null);
+        Attentions = [.. layers.Select(layer => (layer.AttentionName, layer.Attention))];
+        _recompute = (settings, inputs, observe, watch) => (layers.Aggregate(inputs.Query, (x, layer) =>
+            layer.Forward(settings, new NativeInputs(x, x, x, inputs.KeyPadding, inputs.Mask), observe, watch)), null);
         _search = Search(NativeSettings.Candidates(layers[0].Attention.Width, isEncoder: true, given));
     }
 
     /// <summary>The layers within, in the order of their calls.</summary>
     public IReadOnlyList<TrackedLayer> Layers => _parameters.Layers;
+
+    /// <summary>The attention within, layer by layer, with its path in the module.</summary>
+    public IReadOnlyList<(string Name, NativeAttention Attention)> Attentions { get; }
 
     /// <summary>A capture is on: the module is recomputed, and its layers note what they see.</summary>
     public bool IsWatched
@@ -141,8 +146,8 @@ internal sealed class NativeModule
 
         BackToGraph();
         using var scope = NewDisposeScope();
-        var settings = _search.Agree(native, inputs, _parameters.Module.training, (s, i) => _recompute(s, i, false).Output);
-        var recomputed = _recompute(settings, inputs, IsWatched);
+        var settings = _search.Agree(native, inputs, _parameters.Module.training, (s, i) => _recompute(s, i, false, false).Output);
+        var recomputed = _recompute(settings, inputs, IsWatched, true);
 
         // Weights that were not asked for are an invalid tensor, and stay one.
         return Tuple.Create(

@@ -80,9 +80,7 @@ internal sealed class RowGradients(
         {
             if (other[k] is FactoredGradients { Weight: true, Positions: 1 } v && block is FactoredGradients { Weight: true, Positions: 1 } f && GhostIsCheaper(v, f))
             {
-                var products = Zeros(others.Count, count);                              // [V, B]
-                Products.AddGhost(products, v.Bias ? v.ActivationWithBias() : v.Activation, v.OutputGradient, f, count);
-                total.add_(products.sum(0L, keepdim: true));
+                total.add_(Pairs(v, f).sum(0L, keepdim: true));
             }
             else if (other[k] is { } meets)
             {
@@ -113,6 +111,10 @@ internal sealed class RowGradients(
             {
                 Products.AddRows(total, tokens.Tokens, tokens.OutputGradient, tokens, _planner.RowsAtOnce(2L * count, tokens.Width));
             }
+            else if (block is FactoredGradients { Weight: true, Positions: 1 } single)
+            {
+                total.add_(Pairs(single, single));
+            }
             else if (block is FactoredGradients { Weight: true } f
                 && ContractionCost.Ghost(count, f.Positions, f.Positions, f.Inputs, f.Outputs) <= ContractionCost.Dense(count, f.Positions, f.Inputs, f.Outputs))
             {
@@ -135,6 +137,14 @@ internal sealed class RowGradients(
         }
 
         _written.Clear();
+    }
+
+    /// <summary>(a_v . a_i + 1)(d_v . d_i) where every example has one position, <c>[V, B]</c>; the one is the bias.</summary>
+    private static Tensor Pairs(FactoredGradients left, FactoredGradients right)
+    {
+        var activations = left.Activation.squeeze(1).mm(right.Activation.squeeze(1).t());           // [V, B]
+        var gradients = left.OutputGradient.squeeze(1).mm(right.OutputGradient.squeeze(1).t());     // [V, B]
+        return (left.Bias ? activations.add_(1) : activations).mul_(gradients);
     }
 
     private IReadOnlyList<BlockGradients?> Blocks() => session.BlocksOf(calls());

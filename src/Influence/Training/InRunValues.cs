@@ -31,6 +31,8 @@ public enum InRunOrder
 /// D = sqrt(v/(1 - beta2^t)) + eps with the state before the step (before the very first step the accumulated gradient's own size);
 /// D is taken as given, though an example's gradient has a small part in it. The paper takes Adam's step as that of SGD:
 /// <see cref="Add(TrainingStep, double)"/> does too. Weight decay is no example's doing and counts for nobody.</para>
+/// <para>Gradients are those over the parameters with a layer rule (<see cref="TrainingGradients.Coverage"/>; the scores' metadata has the
+/// share). Second order takes a Hessian-vector product and gradients of products with all weights: about twice a plain step.</para>
 /// <para>With gradient accumulation first order is as of one large batch; second order counts interactions within each
 /// <see cref="TrainingStep"/>.</para>
 /// </remarks>

@@ -1,3 +1,5 @@
+using System.Numerics;
+
 namespace Influence.Training;
 
 /// <summary>
@@ -9,40 +11,57 @@ namespace Influence.Training;
 /// EL2N = ||softmax(u) - onehot(y)|| = (1 - p_y) sqrt(1 + sum_{j != y} r_j^2),   r = softmax of the other classes alone
 /// </code>
 /// </summary>
-internal sealed class OutputMeasures(int count)
+internal sealed class OutputMeasures
 {
     /// <summary>In <see cref="Positions"/>: a label is no class.</summary>
     public const int BadLabel = -1;
 
-    public double[] Probability { get; } = new double[count];
+    public double[] Probability { get; private set; } = [];
 
-    public double[] Margin { get; } = new double[count];
+    public double[] Margin { get; private set; } = [];
 
-    public double[] Loss { get; } = new double[count];
+    public double[] Loss { get; private set; } = [];
 
-    public double[] El2n { get; } = new double[count];
+    public double[] El2n { get; private set; } = [];
 
     /// <summary>The share of an example's positions whose label has the one highest logit.</summary>
-    public double[] CorrectShare { get; } = new double[count];
+    public double[] CorrectShare { get; private set; } = [];
 
     /// <summary>How many positions of an example count; 0 where none does.</summary>
-    public int[] Positions { get; } = new int[count];
-
-    public int Count { get; } = count;
+    public int[] Positions { get; private set; } = [];
 
     /// <summary>Whether everything about an example is a number.</summary>
     public bool IsFinite(int i) => double.IsFinite(Probability[i] + Margin[i] + Loss[i] + El2n[i]);
 
-    /// <summary>A plain loop: for few classes quicker than a dozen tensor operations.</summary>
-    /// <param name="logits"><c>[B, T, C]</c>, row-major.</param>
+    /// <summary>Everything zero, for that many examples. The arrays are kept: a step of a training loop leaves the processor's caches to the model.</summary>
+    public void Reset(int count)
+    {
+        if (Positions.Length < count)
+        {
+            (Probability, Margin, Loss) = (new double[count], new double[count], new double[count]);
+            (El2n, CorrectShare, Positions) = (new double[count], new double[count], new int[count]);
+            return;
+        }
+
+        foreach (var values in (double[][])[Probability, Margin, Loss, El2n, CorrectShare])
+        {
+            Array.Clear(values, 0, count);
+        }
+
+        Array.Clear(Positions, 0, count);
+    }
+
+    /// <summary>Measures a step in a plain loop: for few classes quicker than a dozen tensor operations.</summary>
+    /// <param name="logits"><c>[B, T, C]</c>, row-major, float or double.</param>
     /// <param name="labels"><c>[B, T]</c>.</param>
-    /// <param name="counts"><c>[B, T]</c>, which positions count; null = all but the ignored label.</param>
+    /// <param name="counts"><c>[B, T]</c>, which positions count; empty = all but the ignored label.</param>
     /// <param name="batch">B.</param>
     /// <param name="classes">C.</param>
     /// <param name="ignored">The label of positions that do not count.</param>
-    public static OutputMeasures Of(ReadOnlySpan<double> logits, ReadOnlySpan<long> labels, ReadOnlySpan<bool> counts, int batch, int classes, long ignored)
+    public void Measure<T>(ReadOnlySpan<T> logits, ReadOnlySpan<long> labels, ReadOnlySpan<bool> counts, int batch, int classes, long ignored)
+        where T : unmanaged, INumber<T>
     {
-        var measures = new OutputMeasures(batch);
+        Reset(batch);
         var positions = labels.Length / batch;
         for (var b = 0; b < batch; b++)
         {
@@ -55,25 +74,25 @@ internal sealed class OutputMeasures(int count)
 
                 if (labels[t] < 0 || labels[t] >= classes)
                 {
-                    measures.Positions[b] = BadLabel;
+                    Positions[b] = BadLabel;
                     break;
                 }
 
-                measures.Add(b, logits.Slice(t * classes, classes), (int)labels[t]);
+                Add(b, logits.Slice(t * classes, classes), (int)labels[t]);
             }
 
-            measures.Divide(b);
+            Divide(b);
         }
-
-        return measures;
     }
 
-    private void Add(int example, ReadOnlySpan<double> logits, int label)
+    private void Add<T>(int example, ReadOnlySpan<T> logits, int label)
+        where T : unmanaged, INumber<T>
     {
         var highest = double.NegativeInfinity;
         for (var j = 0; j < logits.Length; j++)
         {
-            highest = j != label && logits[j] > highest ? logits[j] : highest;
+            var u = double.CreateTruncating(logits[j]);
+            highest = j != label && u > highest ? u : highest;
         }
 
         var (sum, squares) = (0.0, 0.0);
@@ -81,13 +100,13 @@ internal sealed class OutputMeasures(int count)
         {
             if (j != label)
             {
-                var e = Math.Exp(logits[j] - highest);
+                var e = Math.Exp(double.CreateTruncating(logits[j]) - highest);
                 sum += e;
                 squares += e * e;
             }
         }
 
-        var margin = logits[label] - highest;
+        var margin = double.CreateTruncating(logits[label]) - highest;
         var d = margin - Math.Log(sum);
         var small = Math.Exp(-Math.Abs(d));
         var (p, rest) = d > 0 ? (1 / (1 + small), small / (1 + small)) : (small / (1 + small), 1 / (1 + small));

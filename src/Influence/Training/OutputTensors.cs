@@ -50,12 +50,13 @@ internal static class OutputTensors
 
     /// <summary>A measured step as numbers; this waits for the device.</summary>
     /// <param name="packed"><c>[6, B]</c>, as <see cref="Measure"/> gives it.</param>
-    public static OutputMeasures Unpack(Tensor packed)
+    /// <param name="measures">Where they go.</param>
+    public static void Unpack(Tensor packed, OutputMeasures measures)
     {
         using var scope = NewDisposeScope();
         var batch = (int)packed.shape[1];
         var values = packed.to_type(ScalarType.Float64).cpu().contiguous().reshape(-1).data<double>().ToArray();
-        var measures = new OutputMeasures(batch);
+        measures.Reset(batch);
         double[][] columns = [measures.Probability, measures.Margin, measures.Loss, measures.El2n, measures.CorrectShare];
         for (var c = 0; c < columns.Length; c++)
         {
@@ -66,8 +67,6 @@ internal static class OutputTensors
         {
             measures.Positions[b] = (int)values[((Rows - 1) * batch) + b];
         }
-
-        return measures;
     }
 
     private static Tensor MeasureRows(Tensor rows, Tensor index)

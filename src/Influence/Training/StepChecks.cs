@@ -1,3 +1,4 @@
+using System.Buffers;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -91,8 +92,10 @@ internal static class StepChecks
             return [$"One id for each example is expected, and at least one; found {ids.Length} ids where {what}: {rows}."];
         }
 
-        var sorted = (long[])ids.Clone();
-        Array.Sort(sorted);
+        var rented = ArrayPool<long>.Shared.Rent(ids.Length);
+        var sorted = rented.AsSpan(0, ids.Length);
+        ids.CopyTo(sorted);
+        sorted.Sort();
         var twice = new List<long>();
         for (var i = 1; i < sorted.Length; i++)
         {
@@ -102,6 +105,7 @@ internal static class StepChecks
             }
         }
 
+        ArrayPool<long>.Shared.Return(rented);
         return twice.Count == 0 ? [] : [$"An id stands for one example and comes once in a batch; twice or more: {InfluenceException.List(twice)}."];
     }
 

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Influence.Display;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -24,8 +25,8 @@ namespace Influence.Training;
 /// </para>
 /// <para>
 /// Of each presentation the probability of the label, the margin u_y - max_{j != y} u_j of the logits u, the loss, EL2N and
-/// whether the label has the highest logit (a tie counts as wrong) are kept: 21 bytes, beside some 50 bytes an example; one
-/// million examples over ten epochs take 260 MB. For outputs at several positions, as a language model's, each is the mean over
+/// whether the label has the highest logit (a tie counts as wrong) are kept: 21 bytes, beside some 65 bytes an example; one
+/// million examples over ten epochs take 275 MB. For outputs at several positions, as a language model's, each is the mean over
 /// the positions that count, softmax by softmax; there is no standard for that.
 /// </para>
 /// <para>
@@ -37,14 +38,17 @@ namespace Influence.Training;
 [TypeFormatterSource(typeof(HtmlTables))]
 public sealed partial class TrainingDynamics : IDisplay, IDisposable
 {
-    // Up to here the managed loop is quicker than the tensor operations, measured at batches of 32 to 1024.
-    private const long ManagedClasses = 32;
+    // Where a plain loop is quicker than the tensor operations, measured on one core: for few classes at any batch, and for small
+    // batches, as each of the operations costs several microseconds at least.
+    private const long FewClasses = 32;
+    private const long FewLogits = 32768;
 
     private readonly List<long> _ids = [];
     private readonly Dictionary<long, int> _numbers = [];
     private readonly PresentationLog _log = new();
     private readonly GradientNormLog _norms = new();
     private readonly Queue<WaitingStep> _waiting = new();
+    private readonly OutputMeasures _measures = new();
     private bool _disposed;
 
     /// <summary>The label of positions that do not count.</summary>
@@ -134,10 +138,11 @@ public sealed partial class TrainingDynamics : IDisplay, IDisposable
         var (classes, positions) = (logits.shape[^1], labels.numel() / batch.Length);
         var here = logits.device_type == DeviceType.CPU && !AlwaysWait;
         Classes = Classes == 0 && !here ? classes : Classes;
-        if (here && classes <= ManagedClasses)
+        if (here && (classes <= FewClasses || logits.numel() <= FewLogits))
         {
             Fetch();
-            Keep(batch, Measure(logits, labels, mask, batch.Length), classes);
+            Measure(logits, labels, mask, batch.Length);
+            Keep(batch, classes);
             return;
         }
 
@@ -149,11 +154,12 @@ public sealed partial class TrainingDynamics : IDisplay, IDisposable
         if (here)
         {
             Fetch();
-            Keep(batch, OutputTensors.Unpack(packed), classes);
+            OutputTensors.Unpack(packed, _measures);
+            Keep(batch, classes);
             return;
         }
 
-        _waiting.Enqueue(new WaitingStep(batch, scope.Detach(packed)));
+        _waiting.Enqueue(new WaitingStep([.. batch], scope.Detach(packed)));
         if (_waiting.Count >= FetchEverySteps)
         {
             Fetch();
@@ -208,13 +214,30 @@ public sealed partial class TrainingDynamics : IDisplay, IDisposable
         return ids as long[] ?? [.. ids];
     }
 
-    private OutputMeasures Measure(Tensor logits, Tensor labels, Tensor? mask, int batch)
+    private void Measure(Tensor logits, Tensor labels, Tensor? mask, int batch)
     {
-        var u = logits.detach().to_type(ScalarType.Float64).contiguous().reshape(-1).data<double>().ToArray();
-        var y = labels.detach().cpu().contiguous().reshape(-1).data<long>().ToArray();
-        var counts = mask is null ? [] : mask.detach().cpu().to_type(ScalarType.Bool).contiguous().reshape(-1).data<bool>().ToArray();
-        return OutputMeasures.Of(u, y, counts, batch, (int)logits.shape[^1], IgnoredLabel);
+        var (classes, isDouble) = ((int)logits.shape[^1], logits.dtype == ScalarType.Float64);
+        var u = (isDouble || logits.dtype == ScalarType.Float32 ? logits : logits.to_type(ScalarType.Float32)).contiguous(); // [B, ..., C]
+        var y = Here(labels).contiguous();                                              // [B, ...]
+        var counts = mask is null ? null : Here(mask).to_type(ScalarType.Bool).contiguous(); // [B, ...]
+        var labelValues = MemoryMarshal.Cast<byte, long>(y.bytes);
+        var countValues = counts is null ? [] : MemoryMarshal.Cast<byte, bool>(counts.bytes);
+        if (isDouble)
+        {
+            _measures.Measure<double>(MemoryMarshal.Cast<byte, double>(u.bytes), labelValues, countValues, batch, classes, IgnoredLabel);
+        }
+        else
+        {
+            _measures.Measure<float>(MemoryMarshal.Cast<byte, float>(u.bytes), labelValues, countValues, batch, classes, IgnoredLabel);
+        }
+
+        // The spans read the tensors' memory.
+        GC.KeepAlive(u);
+        GC.KeepAlive(y);
+        GC.KeepAlive(counts);
     }
+
+    private static Tensor Here(Tensor tensor) => tensor.device_type == DeviceType.CPU ? tensor : tensor.cpu();
 
     /// <summary>Fetches every step that waits on another device. A step that is wrong is dropped and named; those behind it stay.</summary>
     private void Fetch()
@@ -222,31 +245,30 @@ public sealed partial class TrainingDynamics : IDisplay, IDisposable
         ObjectDisposedException.ThrowIf(_disposed, this);
         while (_waiting.TryDequeue(out var step))
         {
-            OutputMeasures measures;
             using (step.Packed)
             {
-                measures = OutputTensors.Unpack(step.Packed);
+                OutputTensors.Unpack(step.Packed, _measures);
             }
 
-            Keep(step.Ids, measures, Classes);
+            Keep(step.Ids, Classes);
         }
     }
 
-    private void Keep(long[] ids, OutputMeasures measures, long classes)
+    private void Keep(long[] ids, long classes)
     {
-        StepChecks.RunMeasures(ids, measures, classes, IgnoredLabel, _log.Steps + 1);
+        StepChecks.RunMeasures(ids, _measures, classes, IgnoredLabel, _log.Steps + 1);
         Classes = classes;
         var empty = 0;
         for (var i = 0; i < ids.Length; i++)
         {
-            if (measures.Positions[i] == 0)
+            if (_measures.Positions[i] == 0)
             {
                 empty++;
                 continue;
             }
 
             // The share may have been rounded to float32 on its device.
-            _log.Add(NumberOf(ids[i]), measures, i, measures.CorrectShare[i] >= CorrectShare - 1e-6);
+            _log.Add(NumberOf(ids[i]), _measures, i, _measures.CorrectShare[i] >= CorrectShare - 1e-6);
         }
 
         _log.EndStep(empty);

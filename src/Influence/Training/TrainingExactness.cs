@@ -15,6 +15,11 @@ public sealed record ModuleExactness(string Module, string Type, bool PerExample
 /// What is exact in a training loop with the model in its present mode: <c>.grad</c> always, per-example values except where a
 /// module mixes the examples of a batch or has no layer rule.
 /// </summary>
+/// <remarks>
+/// It goes by the modules and their modes. Dropout or batch statistics that a model's own code calls as functions are not seen
+/// here: with dropout the values are those of the pass that trains, as for the module; with batch statistics they are rows that
+/// sum to the batch's gradient.
+/// </remarks>
 [TypeFormatterSource(typeof(HtmlTables))]
 public sealed class TrainingExactness : IDisplay
 {

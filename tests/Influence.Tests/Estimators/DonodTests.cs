@@ -74,6 +74,7 @@ public class DonodTests
     [InlineData("weight also used outside")]
     [InlineData("frozen bias")]
     [InlineData("attention causal")]
+    [InlineData("native attention")]
     public void EqualsStepsThatAreTaken(string name)
     {
         using var scope = NewDisposeScope();
@@ -88,6 +89,23 @@ public class DonodTests
         Assert.True(SingleExampleLoop.RelativeError(tensor(don.Values.ToArray()), expectedDon) < 1e-10); // rounding of float64
         Assert.True(SingleExampleLoop.RelativeError(tensor(nod.Values.ToArray()), expectedNod) < 1e-10);
         Assert.True(SingleExampleLoop.RelativeError(tensor(byOne.Values.ToArray()), expectedDon) < 1e-10);
+    }
+
+    /// <summary>A float32 model against steps in float64.</summary>
+    [Fact]
+    public void InFloat32()
+    {
+        using var scope = NewDisposeScope();
+        var made = Cases.Make("linear over positions");
+        var inputs = made.Inputs(5);
+        var (expectedDon, expectedNod) = Steps(made, inputs, 1e-4);
+        made.Model.to(float32);
+
+        var (don, nod) = new Donod { LearningRate = 1e-4 }.Score(made.Task(), Examples.FromTensors([.. inputs.Select(t => t.to_type(float32))]));
+
+        // Norms are of order 1: subtracted in float32, a DON of order 1e-4 would keep three digits.
+        Assert.True(SingleExampleLoop.RelativeError(tensor(don.Values.ToArray()), expectedDon) < 1e-5);
+        Assert.True(SingleExampleLoop.RelativeError(tensor(nod.Values.ToArray()), expectedNod) < 1e-5);
     }
 
     [Fact]
@@ -151,10 +169,13 @@ public class DonodTests
             }
 
             var g = SingleExampleLoop.Gradients(made.Model, made.Loss, inputs, n => n == name);
-            var before = parameter.detach().reshape(1, -1);
-            var after = before - (g * rate);
-            don += before.square().sum(1).sqrt() - after.square().sum(1).sqrt();
-            nod += (before - after).square().sum(1).sqrt();
+
+            // A packed projection is three weights.
+            var weights = name.EndsWith("in_proj_weight", StringComparison.Ordinal) ? 3 : 1;
+            var before = parameter.detach().reshape(1, weights, -1);
+            var after = before - (g.reshape(g.shape[0], weights, -1) * rate);
+            don += (before.square().sum(2).sqrt() - after.square().sum(2).sqrt()).sum(1);
+            nod += (before - after).square().sum(2).sqrt().sum(1);
         }
 
         return (don, nod);

@@ -59,7 +59,9 @@ public class GradientSpectraTests
     [InlineData("recurrent")]
     [InlineData("attention causal")]
     [InlineData("attention grouped-query rotary padded")]
+    [InlineData("native attention")]
     [InlineData("native attention without biases")]
+    [InlineData("native encoder layer")]
     public void EqualsTheDecompositionOfWrittenOutGradients(string name)
     {
         using var scope = NewDisposeScope();

@@ -81,6 +81,39 @@ public sealed class LearnabilityQualityTests : IDisposable
         ExampleScores Norms(Checkpoint at) => new GraNd { Checkpoints = [at] }.Score(c.Task(), c.Train);
     }
 
+    /// <summary>A run of one step is a product of gradients, the target's from its end and the example's from its start.</summary>
+    [Theory]
+    [InlineData("conv2d grouped")]
+    [InlineData("embedding")]
+    [InlineData("raw parameter")]
+    [InlineData("tied linear twice")]
+    [InlineData("tied embedding and head")]
+    [InlineData("attention causal")]
+    [InlineData("native attention")]
+    public void EveryKindOfBlock(string name)
+    {
+        using var scope = NewDisposeScope();
+        var made = Cases.Make(name);
+        var (train, targets) = (made.Inputs(5), made.Inputs(3));
+        var start = Checkpoint.Save(_folder.Path("start"), made.Model, 0.1, 0);
+        var g = SingleExampleLoop.Gradients(made.Model, made.Loss, train);              // [5, P]
+        using (no_grad())
+        {
+            foreach (var (_, parameter) in made.Model.named_parameters())
+            {
+                parameter.mul_(0.9);
+            }
+        }
+
+        var end = Checkpoint.Save(_folder.Path("end"), made.Model, 0.1, 1);
+        var target = SingleExampleLoop.Gradients(made.Model, made.Loss, targets).mean([0]);
+
+        var scores = new LearnabilityQuality { Checkpoints = [start, end], DivideByNorm = false }
+            .Score(made.Task(), Examples.FromTensors(train), Examples.FromTensors(targets));
+
+        Assert.True(SingleExampleLoop.RelativeError(tensor(scores.Values.ToArray()), g.mv(target)) < 1e-10); // rounding of float64
+    }
+
     /// <summary>While the weights rest, a checkpoint for four steps says the same as four of one.</summary>
     [Theory]
     [InlineData(true)]

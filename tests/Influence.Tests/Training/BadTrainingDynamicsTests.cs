@@ -72,7 +72,7 @@ public sealed class BadTrainingDynamicsTests : IDisposable
     [Theory]
     [InlineData(3, false)]
     [InlineData(3, true)]
-    [InlineData(50, false)]
+    [InlineData(20_000, false)]
     public void BadContentsAreNamed(int classes, bool wait)
     {
         foreach (var value in new[] { double.NaN, double.PositiveInfinity })
