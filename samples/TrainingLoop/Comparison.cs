@@ -11,11 +11,10 @@ internal sealed class Comparison(NoisyJob job, IReadOnlyList<TrainingRun> runs)
     public IEnumerable<IReadOnlyList<string>> Losses()
     {
         var (steps, plain) = (job.Steps, _methods[0]);
-        var whole = $"{steps * job.BatchSize:N0}";
         yield return
         [
-            job.Unit.Name, $"{steps / 4 * job.BatchSize:N0}", $"{steps / 2 * job.BatchSize:N0}", $"{whole} examples", "against plain", "in plain's time", "against plain",
-            $"accuracy, {whole}", "in plain's time", "noise in it", "step",
+            job.Unit.Name, $"{steps / 4 * job.BatchSize:N0}", $"{steps / 2 * job.BatchSize:N0}", $"{steps * job.BatchSize:N0} examples", "against plain",
+            "in plain's time", "against plain", "accuracy, %", "in plain's time", "noise, %", "step",
         ];
         foreach (var method in _methods)
         {

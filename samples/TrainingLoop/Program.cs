@@ -23,9 +23,12 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
 static void Run(NoisyJob job, Options options, ConsoleProgress progress, CancellationToken cancellationToken)
 {
     Console.WriteLine($"\n{job.Description}.");
-    Console.WriteLine(
-        $"Each run trains on {job.Steps * job.BatchSize:N0} examples in {job.Steps} steps of {job.BatchSize}; within a seed all begin with the same weights. Online selection looks at twice as many, and " +
-        $"reads {job.ValidationSize} clean examples in each step, as recorders and mixtures by in-run values do; the others never see these.");
+    Console.WriteLine($"""
+        Each run trains on {job.Steps * job.BatchSize:N0} examples in {job.Steps} steps of {job.BatchSize}, at a constant rate after a short rise; within a seed all begin with the same
+        weights. Online selection looks at twice as many. It, the recorders and the mixture read {job.ValidationSize} clean examples in each
+        step; plain and reweighted runs never see these. "In plain's time" is after as many steps as fit into the plain run's time, by the
+        median ratio of a step to a plain step. Spreads are standard deviations over seeds.
+        """);
     var clock = new StageClock();
     var runs = new List<TrainingRun>();
     foreach (var seed in Enumerable.Range(options.Seed, options.Seeds))
