@@ -65,10 +65,6 @@ internal sealed class LossHessian(GradientSession session)
     private IEnumerable<Tensor?> Flat(IReadOnlyList<Tensor[]?> direction) =>
         session.Blocks.SelectMany((block, k) => block.Parts.Select((_, p) => direction[k]?[p]));
 
-    /// <summary>
-    /// By backward, which throws what grad does not: an operator without a second derivative ends the process in the latter. The
-    /// parameters' own gradients are put back.
-    /// </summary>
     private void CheckTwice(Tensor?[] gradients, Tensor[] values)
     {
         var connected = gradients.OfType<Tensor>().Where(g => g.requires_grad).Select(g => g.sum()).ToArray();
@@ -79,31 +75,7 @@ internal sealed class LossHessian(GradientSession session)
 
         // Every trainable parameter of the model is a leaf of this graph.
         Tensor[] leaves = [.. session.Trainable.DistinctBy(p => p.Storage).Select(p => (Tensor)p.Value)];
-        var before = leaves.Select(leaf => leaf.grad).ToArray();
-        try
-        {
-            foreach (var leaf in leaves)
-            {
-                leaf.grad = null;
-            }
-
-            autograd.backward([stack(connected, 0).sum()], retain_graph: false);
-        }
-        catch (Exception exception) when (exception is not OutOfMemoryException)
-        {
-            throw new InfluenceException(
-                $"The model cannot be differentiated twice, which second-order values need: {exception.Message.Split('\n')[0].TrimEnd('.')}. " +
-                "Write fused operators out (attention as softmax(QK'/sqrt d)V), or ask for first order.",
-                exception);
-        }
-        finally
-        {
-            for (var k = 0; k < leaves.Length; k++)
-            {
-                leaves[k].grad = before[k];
-            }
-
-            GC.KeepAlive(values);
-        }
+        TwiceDifferentiable.Check(stack(connected, 0).sum(), leaves, inputs: null, "second-order values need", "ask for first order");
+        GC.KeepAlive(values);
     }
 }
