@@ -60,4 +60,15 @@ public sealed class InfluenceTask(nn.Module model)
     /// <summary>Where warnings and timings go.</summary>
     /// <value>None.</value>
     public ILogger? Logger { get; init; }
+
+    /// <summary>The same training loss on other layers, without the measurement.</summary>
+    internal InfluenceTask ForTraining(LayerSelection layers) => new(Model)
+    {
+        TrainingLoss = TrainingLoss,
+        SampledLoss = SampledLoss,
+        Layers = layers,
+        PositionMask = PositionMask,
+        Attention = Attention,
+        Logger = Logger,
+    };
 }

@@ -10,18 +10,14 @@ namespace Influence;
 internal sealed class KeptState : IDisposable
 {
     private readonly nn.Module _model;
-    private readonly Dictionary<string, Tensor> _state = [];
+    private readonly KeptWeights _weights;
     private readonly Dictionary<string, Tensor?> _gradients = [];
 
     public KeptState(nn.Module model)
     {
         _model = model;
+        _weights = new KeptWeights(model);
         using var scope = NewDisposeScope();
-        foreach (var (name, value) in model.state_dict())
-        {
-            _state.Add(name, value.detach().clone().DetachFromDisposeScope());
-        }
-
         foreach (var (name, parameter) in model.named_parameters())
         {
             _gradients.Add(name, parameter.grad?.detach().clone().DetachFromDisposeScope());
@@ -29,15 +25,7 @@ internal sealed class KeptState : IDisposable
     }
 
     /// <summary>Weights and buffers as they were.</summary>
-    public void Restore()
-    {
-        using var scope = NewDisposeScope();
-        using var noGrad = no_grad();
-        foreach (var (name, value) in _model.state_dict())
-        {
-            value.copy_(_state[name]);
-        }
-    }
+    public void Restore() => _weights.Restore();
 
     /// <summary>No parameter has a gradient, so that an optimizer steps on those only that the next backward pass reaches.</summary>
     public void ClearGradients()
@@ -60,7 +48,8 @@ internal sealed class KeptState : IDisposable
             }
         }
 
-        foreach (var value in _state.Values.Concat(_gradients.Values.OfType<Tensor>()))
+        _weights.Dispose();
+        foreach (var value in _gradients.Values.OfType<Tensor>())
         {
             value.Dispose();
         }

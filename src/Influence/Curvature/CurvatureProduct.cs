@@ -118,43 +118,10 @@ internal abstract class CurvatureProduct(GradientSession session, ParameterVecto
             : null;
         if (first is { requires_grad: true })
         {
-            CheckTwice(first, values);
+            TwiceDifferentiable.Check(first.sum(), values, [.. values], $"products with the {Name} need", "use EK-FAC, which needs first derivatives only");
         }
 
         Linearize(one, values)?.Invoke(vector);
-    }
-
-    /// <summary>
-    /// By backward, which throws what grad does not: an operator without a second derivative ends the process in the latter. The
-    /// parameters' own gradients are put back.
-    /// </summary>
-    private void CheckTwice(Tensor first, Parameter[] values)
-    {
-        var before = values.Select(v => v.grad).ToArray();
-        try
-        {
-            // Backward adds to what is there, in place.
-            foreach (var value in values)
-            {
-                value.grad = null;
-            }
-
-            autograd.backward([first.sum()], retain_graph: false, inputs: [.. values]);
-        }
-        catch (Exception exception) when (exception is not OutOfMemoryException)
-        {
-            throw new InfluenceException(
-                $"The model cannot be differentiated twice, which products with the {Name} need: {exception.Message.Split('\n')[0].TrimEnd('.')}. " +
-                "Write fused operators out (attention as softmax(QK'/sqrt d)V), or use EK-FAC, which needs first derivatives only.",
-                exception);
-        }
-        finally
-        {
-            for (var k = 0; k < values.Length; k++)
-            {
-                values[k].grad = before[k];
-            }
-        }
     }
 
     private void ThrowNotFinite(ExampleBatch batch, Parameter[] values, Tensor vector)

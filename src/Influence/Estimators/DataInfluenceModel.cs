@@ -61,7 +61,7 @@ public sealed class DataInfluenceModel : IDisposable
     /// <param name="cancellationToken">Checked between batches.</param>
     /// <returns>The model; dispose it.</returns>
     /// <exception cref="InfluenceException">
-    /// Examples that are not there, fewer than eight, influence that is not finite or is the same for all, or bad features.
+    /// Examples that are not there, fewer than eight, influence that is not finite or is the same for all, or features that are bad or all constant.
     /// </exception>
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
     public static DataInfluenceModel Fit(
@@ -88,6 +88,11 @@ public sealed class DataInfluenceModel : IDisposable
         var (fit, held) = HeldOutPart.Split(values.Length, heldOut, seed, "held-out influence");
         var (x, y) = (table.index_select(0, tensor(fit)), fit.Select(i => values[i]).ToArray());                            // [m, d], [m]
         var columns = Standard(x);
+        if (!columns.Scale.isfinite().any().item<bool>())
+        {
+            throw new InfluenceException($"All {x.shape[1]} features are the same for the {x.shape[0]} examples of the fit: they tell no example from another. Give features that differ from example to example.");
+        }
+
         var target = (Mean: y.Average(), Scale: Deviation(y));
         if (target.Scale == 0)
         {
@@ -191,7 +196,7 @@ public sealed class DataInfluenceModel : IDisposable
         InfluenceException.ThrowIfAny(problems);
     }
 
-    /// <summary>Means and standard deviations of the columns; a constant one is divided by 1, which makes it zeros.</summary>
+    /// <summary>Means and standard deviations of the columns; a constant one is divided by infinity, which makes it zeros here and in predictions.</summary>
     private static (Tensor Mean, Tensor Scale) Standard(Tensor x)
     {
         using var scope = NewDisposeScope();
@@ -200,7 +205,7 @@ public sealed class DataInfluenceModel : IDisposable
 
         // Equal numbers have a mean that may be off by rounding: a spread of that size is none.
         var constant = deviation.le(mean.abs() * 1e-12);
-        return (mean.MoveToOuterDisposeScope(), deviation.masked_fill(constant, 1).MoveToOuterDisposeScope());
+        return (mean.MoveToOuterDisposeScope(), deviation.masked_fill(constant, double.PositiveInfinity).MoveToOuterDisposeScope());
     }
 
     private static double Deviation(double[] values)

@@ -112,16 +112,7 @@ public sealed record Dealrec
         InfluenceTask surrogate, Preconditioner curvature, Examples examples, IProgress<InfluenceProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(surrogate);
-        var onTrainingLoss = new InfluenceTask(surrogate.Model)
-        {
-            TrainingLoss = surrogate.TrainingLoss,
-            SampledLoss = surrogate.SampledLoss,
-            Layers = surrogate.Layers,
-            PositionMask = surrogate.PositionMask,
-            Attention = surrogate.Attention,
-            Logger = surrogate.Logger,
-        };
-        using var scores = new InfluenceFunction(curvature) { Aggregation = QueryAggregation.Mean, Tolerance = 0 }.Score(onTrainingLoss, examples, examples, progress, cancellationToken);
+        using var scores = new InfluenceFunction(curvature) { Aggregation = QueryAggregation.Mean, Tolerance = 0 }.Score(surrogate.ForTraining(surrogate.Layers), examples, examples, progress, cancellationToken);
         return new ExampleScores("Influence of removal", examples.Ids, [.. scores.ForQuery(0).Values], scores.Metadata with
         {
             Sign = "positive = leaving the example out raises the mean training loss",
@@ -139,8 +130,8 @@ public sealed record Dealrec
     public static ExampleScores Effort(
         InfluenceTask large, Examples examples, IProgress<InfluenceProgress>? progress = null, CancellationToken cancellationToken = default)
     {
-        var squares = new TracIn().SelfInfluence(large, examples, progress, cancellationToken);
-        return new ExampleScores("Effort", squares.Ids, [.. squares.Values.Select(v => Math.Sqrt(Math.Max(0, v)))], squares.Metadata with
+        var norms = new GraNd().Score(large, examples, progress, cancellationToken);
+        return new ExampleScores("Effort", norms.Ids, [.. norms.Values], norms.Metadata with
         {
             Estimator = "gradient norm",
             Sign = "high = the model would change much to learn the example",

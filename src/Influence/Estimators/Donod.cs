@@ -84,7 +84,7 @@ public sealed record Donod
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
         var reporter = new ProgressReporter(progress, "DONOD", 1, examples.Count, cancellationToken);
-        using var session = GradientSession.Open(Restricted(task), examples, queries: null);
+        using var session = GradientSession.Open(task.ForTraining(Layers), examples, queries: null);
         var weights = Weights(session);
         var (don, nod) = (zeros([examples.Count], ScalarType.Float64), zeros([examples.Count], ScalarType.Float64));    // [N]
         long first = 0;
@@ -125,7 +125,7 @@ public sealed record Donod
         }
 
         using var scope = NewDisposeScope();
-        var (products, squares) = Products(block, weight);
+        var (products, squares) = Products(block, weight.Part, weight.Value);
         var both = stack([products, squares], 0).to_type(ScalarType.Float64).cpu();     // [2, B]
         if (FiniteProducts.AnyNotFinite(both))
         {
@@ -139,19 +139,27 @@ public sealed record Donod
     }
 
     /// <summary>&lt;W, G_i&gt; and ||G_i||^2 of every example, <c>[B]</c> each.</summary>
-    private static (Tensor Products, Tensor Squares) Products(BlockGradients block, Weight weight)
+    internal static (Tensor Products, Tensor Squares) Products(BlockGradients block, int part, Tensor weight)
     {
-        if (block is FactoredGradients { Weight: true, BiasColumn: false } f && weight.Part == 0)
+        if (block is FactoredGradients { Weight: true, BiasColumn: false } f && part == 0)
         {
             // The same factors without the bias, which a block's own norm counts.
             var alone = new FactoredGradients(() => f.Activation.alias(), f.OutputGradient, f.Inputs, weight: true, bias: false);
             var products = zeros([1, f.Examples], f.OutputGradient.dtype, f.OutputGradient.device);
-            Gradients.Products.AddFactored(products, [weight.Value.unsqueeze(0)], alone);
+            Gradients.Products.AddFactored(products, [weight.unsqueeze(0)], alone);
             return (products[0], alone.SquaredNorms());
         }
 
-        var dense = block.Dense()[weight.Part];                                         // [B, P]
-        return (dense.mv(weight.Value), linalg.vector_norm(dense, 2, [1]).square());
+        if (block is TokenGradients tokens)
+        {
+            // A table for each example would be large: only the rows that occur are read.
+            var products = zeros([1, tokens.Examples], tokens.OutputGradient.dtype, tokens.OutputGradient.device);
+            Gradients.Products.AddTable(products, weight.unsqueeze(0), tokens);
+            return (products[0], tokens.SquaredNorms());
+        }
+
+        var dense = block.Dense()[part];                                                // [B, P]
+        return (dense.mv(weight), linalg.vector_norm(dense, 2, [1]).square());
     }
 
     private static List<Weight> Weights(GradientSession session)
@@ -177,15 +185,6 @@ public sealed record Donod
                 $"DON and NOD are norms of weights of two or more dimensions; the layers hold {InfluenceException.List(session.BlockNames)}. " +
                 "Write Layers = LayerSelection.Where(n => n == \"head.weight\") with the name of the output layer's weight.");
     }
-
-    private InfluenceTask Restricted(InfluenceTask task) => new(task.Model)
-    {
-        TrainingLoss = task.TrainingLoss,
-        PositionMask = task.PositionMask,
-        Attention = task.Attention,
-        Logger = task.Logger,
-        Layers = Layers,
-    };
 
     private ScoreMetadata Metadata(string metric, string sign, GradientSession session) => new()
     {

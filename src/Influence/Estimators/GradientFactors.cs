@@ -7,12 +7,14 @@ namespace Influence.Estimators;
 /// <summary>One linear layer's gradients of a batch, G = Delta' a an example, in float64 and as factors.</summary>
 /// <param name="activation">a, <c>[B, T, I]</c>.</param>
 /// <param name="outputGradient">Delta, <c>[B, T, O]</c>.</param>
-internal sealed class GradientFactors(Tensor activation, Tensor outputGradient)
+internal sealed class GradientFactors(Tensor activation, Tensor outputGradient) : IDisposable
 {
+    private Tensor? _written;
+
     /// <summary>Whether T x T is smaller than what it stands for.</summary>
     private bool FewPositions => activation.shape[1] < Math.Min(activation.shape[2], outputGradient.shape[2]);
 
-    /// <summary>A block's factors, in the current scope; null where the batch did not use the block.</summary>
+    /// <summary>A block's factors; the caller disposes them. Null where the batch did not use the block.</summary>
     public static GradientFactors? Of(BatchGradients batch, int block)
     {
         if (batch.Blocks[block] is not { } gradients)
@@ -20,15 +22,19 @@ internal sealed class GradientFactors(Tensor activation, Tensor outputGradient)
             return null;
         }
 
+        using var scope = NewDisposeScope();
         var factored = (FactoredGradients)gradients;
-        var (a, d) = (factored.Activation.to_type(ScalarType.Float64), factored.OutputGradient.to_type(ScalarType.Float64));
+
+        // An alias: a conversion to the same dtype may give the tensor itself, which stays the batch's.
+        var (a, d) = (factored.Activation.to_type(ScalarType.Float64).alias(), factored.OutputGradient.to_type(ScalarType.Float64).alias());
+        factored.Release();
         if (FiniteProducts.AnyNotFinite(a) || FiniteProducts.AnyNotFinite(d))
         {
             // A decomposition would fail without saying for whom.
             FiniteProducts.ThrowNotFinite((a.flatten(1).sum(1) + d.flatten(1).sum(1)).unsqueeze(0), batch.Ids, []);
         }
 
-        return new GradientFactors(a, d);
+        return new GradientFactors(a.DetachFromDisposeScope(), d.DetachFromDisposeScope());
     }
 
     /// <summary>Nuclear norm, effective rank and Frobenius norm of every example's G.</summary>
@@ -88,7 +94,30 @@ internal sealed class GradientFactors(Tensor activation, Tensor outputGradient)
 
     private Tensor OutputGradient => outputGradient;
 
-    private Tensor Written() => outputGradient.transpose(1, 2).bmm(activation);         // [B, O, I]
+    /// <summary>Drops what was written out; it is made anew when it is asked for again.</summary>
+    public void Release()
+    {
+        _written?.Dispose();
+        _written = null;
+    }
+
+    public void Dispose()
+    {
+        Release();
+        activation.Dispose();
+        outputGradient.Dispose();
+    }
+
+    private Tensor Written()
+    {
+        if (_written is null)
+        {
+            using var scope = NewDisposeScope();
+            _written = outputGradient.transpose(1, 2).bmm(activation).DetachFromDisposeScope();             // [B, O, I]
+        }
+
+        return _written;
+    }
 
     private static double[] Values(Tensor values) => values.cpu().contiguous().data<double>().ToArray();
 }

@@ -70,11 +70,10 @@ public sealed record GradientSpectra
         {
             cancellationToken.ThrowIfCancellationRequested();
             using var batch = session.Capture(part, LossKind.Training);
-            var factors = layers.Select(layer => GradientFactors.Of(batch, layer.Block)).ToArray();
-            var values = factors.Select(f => f?.Spectrum() ?? GradientFactors.NoSpectrum(batch.Count)).ToArray();    // [3, B] each
+            var (values, products) = OfBatch(batch, layers, pairs);
             AddRows(nuclear, batch.Count, [.. values.Select(v => v[0])]);
             AddRows(ranks, batch.Count, [.. values.Select(v => v[1])]);
-            AddRows(cosines, batch.Count, [.. pairs.Select(pair => GradientFactors.Cosine(factors[pair.First], factors[pair.Second], values[pair.First][2], values[pair.Second][2]))]);
+            AddRows(cosines, batch.Count, products);
             reporter.Add(batch.Count);
         }
 
@@ -82,6 +81,48 @@ public sealed record GradientSpectra
         return new LayerSpectra(
             examples.Ids, [.. layers.Select(l => l.Name)], [.. pairs.Select(p => (layers[p.First].Name, layers[p.Second].Name))],
             nuclear, ranks, cosines, Metadata(task, session, layers));
+    }
+
+    /// <summary>Layer by layer: factors are kept only for a layer that a later one is compared with.</summary>
+    /// <returns>Three numbers <c>[3, B]</c> for each layer, and <c>[B]</c> cosines for each pair.</returns>
+    private static (double[][][] Values, double[][] Cosines) OfBatch(BatchGradients batch, List<SpectralLayer> layers, List<(int First, int Second)> pairs)
+    {
+        var (values, cosines) = (new double[layers.Count][][], new double[pairs.Count][]);
+        var kept = new Dictionary<int, GradientFactors?>();
+        try
+        {
+            for (var k = 0; k < layers.Count; k++)
+            {
+                var factors = kept[k] = GradientFactors.Of(batch, layers[k].Block);
+                values[k] = factors?.Spectrum() ?? GradientFactors.NoSpectrum(batch.Count);
+                for (var p = 0; p < pairs.Count; p++)
+                {
+                    if (Math.Max(pairs[p].First, pairs[p].Second) == k)
+                    {
+                        var other = Math.Min(pairs[p].First, pairs[p].Second);
+                        cosines[p] = GradientFactors.Cosine(kept[other], factors, values[other][2], values[k][2]);
+                        kept[other]?.Release();
+                    }
+                }
+
+                foreach (var done in kept.Keys.Where(layer => !pairs.Any(pair => Math.Max(pair.First, pair.Second) > k && Math.Min(pair.First, pair.Second) == layer)).ToList())
+                {
+                    kept[done]?.Dispose();
+                    kept.Remove(done);
+                }
+
+                factors?.Release();
+            }
+
+            return (values, cosines);
+        }
+        finally
+        {
+            foreach (var factors in kept.Values)
+            {
+                factors?.Dispose();
+            }
+        }
     }
 
     /// <summary>Columns <c>[B]</c> as one row for each example.</summary>

@@ -89,7 +89,7 @@ public abstract class InfluenceFeatures
     {
         internal override string Description => $"gradients of {task.Layers.Description}, projected to {projection.Dimension} dimensions (seed {projection.Seed})";
 
-        internal override string Fingerprint() => WeightsHash.Of(ModelParameter.Find(task.Model));
+        internal override string Fingerprint() => WeightsHash.OfAll(task.Model);
 
         internal override void Read(Examples examples, Action<IReadOnlyList<long>, Tensor> read, IProgress<InfluenceProgress>? progress, CancellationToken token) =>
             projection.Read(task, examples, (ids, rows) => read(ids, rows.to_type(ScalarType.Float64).cpu()), progress, token);

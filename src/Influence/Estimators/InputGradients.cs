@@ -33,7 +33,7 @@ internal sealed class InputGradients(VarianceOfGradients settings, Func<ExampleB
             };
         }
 
-        var counts = settings.Embedding is null ? null : Counts(batch, values);
+        var counts = Counts(batch, values);
         return (values.MoveToOuterDisposeScope(), counts?.MoveToOuterDisposeScope(), labels.cpu().data<long>().ToArray());
     }
 
@@ -109,7 +109,7 @@ internal sealed class InputGradients(VarianceOfGradients settings, Func<ExampleB
         var classes = labels.cpu().data<long>().ToArray();
         long[] bad = [.. batch.Ids.Where((_, i) => classes[i] < 0 || classes[i] >= logits.shape[1])];
         return bad.Length == 0
-            ? labels
+            ? labels.to(logits.device)
             : throw new InfluenceException($"Labels are 0 to {logits.shape[1] - 1}, as the logits have {logits.shape[1]} classes; it is otherwise for the examples with ids {InfluenceException.List(bad)}.")
             {
                 ExampleIds = bad,
@@ -137,9 +137,21 @@ internal sealed class InputGradients(VarianceOfGradients settings, Func<ExampleB
 
     private Tensor? Counts(ExampleBatch batch, Tensor values)
     {
-        var counts = mask?.Invoke(batch);
-        return counts is null || counts.shape.AsSpan().SequenceEqual(values.shape)
-            ? counts?.to_type(ScalarType.Float64)
-            : throw new InfluenceException($"PositionMask returns [{string.Join(", ", values.shape)}], as the embedding has these positions; found [{string.Join(", ", counts.shape)}].");
+        if (mask?.Invoke(batch) is not { } counts)
+        {
+            return null;
+        }
+
+        var (given, wanted) = (counts.shape, values.shape);
+        if (given.Length < 2 || given.Length > wanted.Length || !given.AsSpan().SequenceEqual(wanted.AsSpan(0, given.Length)))
+        {
+            throw new InfluenceException(
+                $"PositionMask returns [{string.Join(", ", wanted.Take(2))}], as {(settings.Embedding is null ? $"the tensor \"{settings.Input}\"" : "the embedding")} has these positions; " +
+                $"found [{string.Join(", ", given)}]. Where the input has no positions leave PositionMask out.");
+        }
+
+        // A position's flag holds for all of its features.
+        long[] column = [.. given, .. Enumerable.Repeat(1L, wanted.Length - given.Length)];
+        return counts.to_type(ScalarType.Float64).reshape(column).expand(wanted);
     }
 }

@@ -19,7 +19,9 @@ namespace Influence.Estimators;
 /// <para>
 /// J is the mean of the task's measurement over the target examples, L the mean of its training loss over the training examples. The PDS score is
 /// exactly -(1/rate) times the derivative of J(w_1) + ... + J(w_T) with respect to extra weight on the example's gradient, for full-batch SGD without
-/// momentum; for mini-batches and Adam it is an approximation. LQS leaves out a step whose gradient norm at its end is zero.
+/// momentum; for mini-batches and Adam it is an approximation. The rate is
+/// that of all steps: where it changes, rate_t times step t's term takes the place of the common factor. LQS leaves out a step whose gradient norm
+/// at its end is below 1e-6 of the examples' median, which is rounding; the metadata's notes name the examples.
 /// </para>
 /// <para>
 /// One checkpoint a step is exact. Sparser ones stand for the steps until the next: the recursion runs through each of the K steps between two
@@ -36,6 +38,9 @@ namespace Influence.Estimators;
 /// </remarks>
 public sealed record LearnabilityQuality
 {
+    /// <summary>Of the median: in float32 a gradient that is none has a norm of about 1e-7 of what cancels in it.</summary>
+    private const double SmallestNorm = 1e-6;
+
     /// <summary>The proxy run: two or more checkpoints in the order of their steps, the start of the run first; copied.</summary>
     /// <exception cref="InfluenceException">Fewer than two, steps that do not ascend, or rates that are negative.</exception>
     public required IReadOnlyList<Checkpoint> Checkpoints
@@ -88,13 +93,14 @@ public sealed record LearnabilityQuality
         var totals = zeros([train.Count], ScalarType.Float64);                          // [N]
         var costate = TargetGradient(run, targets);                                     // [P], lambda_T
         var norms = DivideByNorm ? Norms(run, train) : null;                            // [N], at w_T
+        var leftOut = new List<long>();
         for (var c = last - 1; c >= 0; c--)
         {
             using var one = NewDisposeScope();
             weights.Load(c);
             var summed = Backwards(run, train, targets, costate, c);                    // [P]
             var terms = Products(run, train, summed);                                   // [N]
-            totals.add_(norms is null ? terms : (terms / norms).masked_fill(norms.eq(0), 0));
+            totals.add_(norms is null ? terms : Divided(terms, norms, train.Ids, leftOut));
             if (norms is not null && c > 0)
             {
                 norms.copy_(Norms(run, train));
@@ -102,7 +108,7 @@ public sealed record LearnabilityQuality
         }
 
         Log.Scored(task.Logger, Name, targets.Count, train.Count, Checkpoints.Count, reporter.Elapsed.TotalSeconds);
-        return new ExampleScores(Name, train.Ids, totals.data<double>().ToArray(), Metadata(task, session));
+        return new ExampleScores(Name, train.Ids, totals.data<double>().ToArray(), Metadata(task, session, leftOut));
     }
 
     private string Name => DivideByNorm ? "LQS" : "PDS";
@@ -175,8 +181,27 @@ public sealed record LearnabilityQuality
     private static Tensor Norms(Run run, Examples train)
     {
         var norms = zeros([train.Count], ScalarType.Float64);                           // [N]
-        run.Gradients.AddNorms(norms, train, 1, run.Reporter);
+        long first = 0;
+        foreach (var examples in SubBatches.Within(run.Session, train, LossKind.Training, run.MemoryBudget, sizeof(double)))
+        {
+            run.Reporter.Token.ThrowIfCancellationRequested();
+            using var batch = run.Session.Capture(examples, LossKind.Training);
+            norms.narrow(0, first, batch.Count).copy_(PreciseNorms.Of(batch));
+            first += batch.Count;
+            run.Reporter.Add(batch.Count);
+        }
+
         return norms;
+    }
+
+    /// <summary>Terms over norms <c>[N]</c>; 0 where the norm is rounding, which adds the example to those left out.</summary>
+    private static Tensor Divided(Tensor terms, Tensor norms, IReadOnlyList<long> ids, List<long> leftOut)
+    {
+        var values = norms.data<double>().ToArray();
+        double[] present = [.. values.Where(v => v > 0).Order()];
+        var least = present.Length == 0 ? 0 : SmallestNorm * present[present.Length / 2];
+        leftOut.AddRange(ids.Where((_, i) => values[i] <= least));
+        return (terms / norms).masked_fill(norms.le(least), 0);
     }
 
     private static IReadOnlyList<Checkpoint> Checked(IReadOnlyList<Checkpoint> checkpoints)
@@ -193,7 +218,7 @@ public sealed record LearnabilityQuality
             : throw new InfluenceException($"Learning rates are not negative; found {InfluenceException.List([.. checkpoints.Select(c => c.LearningRate.ToString(CultureInfo.InvariantCulture))])}.");
     }
 
-    private ScoreMetadata Metadata(InfluenceTask task, GradientSession session) => new()
+    private ScoreMetadata Metadata(InfluenceTask task, GradientSession session, List<long> leftOut) => new()
     {
         Estimator = DivideByNorm ? "LQS (learnability-quality score)" : "PDS (costate . gradient)",
         Checkpoints = string.Join("; ", Checkpoints.Select(c => string.Create(CultureInfo.InvariantCulture, $"step {c.Step}: {c.LearningRate:R}"))),
@@ -202,6 +227,9 @@ public sealed record LearnabilityQuality
         Curvature = "Hessian of the mean training loss, exact products",
         Layers = task.Layers.Description,
         Coverage = session.Coverage.Fraction,
+        Notes = leftOut.Count == 0
+            ? string.Empty
+            : $"terms left out, as the gradient's norm after the step is below {SmallestNorm.ToString(CultureInfo.InvariantCulture)} of the median: {leftOut.Count}, of the examples with ids {InfluenceException.List([.. leftOut.Distinct().Order()])}",
     };
 
     /// <summary>What every pass of a call needs.</summary>

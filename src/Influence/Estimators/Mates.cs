@@ -23,6 +23,8 @@ namespace Influence.Estimators;
 /// <param name="features">What the small model knows of an example.</param>
 public sealed class Mates(InfluenceFeatures features)
 {
+    private const int LeastExamples = 8;
+
     /// <summary>What the small model knows of an example.</summary>
     public InfluenceFeatures Features { get; } = features ?? throw new ArgumentNullException(nameof(features));
 
@@ -40,7 +42,7 @@ public sealed class Mates(InfluenceFeatures features)
     public int Probes
     {
         get;
-        init => field = value >= 8 ? value : throw new InfluenceException($"Probes is at least 8, not {value}.");
+        init => field = value >= LeastExamples ? value : throw new InfluenceException($"Probes is at least {LeastExamples}, not {value}.");
     } = 1000;
 
     /// <summary>The share of the probes that is kept out of the fit, for the rank correlation.</summary>
@@ -77,9 +79,21 @@ public sealed class Mates(InfluenceFeatures features)
         ExampleChecks.Run(task, (pool, "pool"), (reference, "reference examples"));
         var random = new KeyedRandom(Seed, "probes");
         long[] sample = [.. pool.Ids.OrderBy(random.Of).Take(Probes)];
+        CheckBeforeProbing(pool, sample, cancellationToken);
         var measured = ProbeOracle.Measure(task, pool.Only(sample), reference, optimizer, progress, cancellationToken);
         using var model = DataInfluenceModel.Fit(measured, pool, Features, Regression, HeldOut, Seed, progress, cancellationToken);
         return new MatesScores(model.Predict(pool, progress, cancellationToken), measured, model.HeldOutIds, model.HeldOutCorrelation, model.Description);
+    }
+
+    /// <summary>Probing takes long: what the fit would refuse afterwards is refused first.</summary>
+    private void CheckBeforeProbing(Examples pool, long[] sample, CancellationToken token)
+    {
+        if (pool.Count < LeastExamples)
+        {
+            throw new InfluenceException($"The pool holds at least {LeastExamples} examples, as many as a fit needs; found {pool.Count}.");
+        }
+
+        Features.Read(pool.Only(sample.Take(LeastExamples)), (_, _) => { }, null, token);
     }
 }
 

@@ -1,3 +1,6 @@
+using Influence.Gradients;
+using static TorchSharp.torch;
+
 namespace Influence.Estimators;
 
 /// <summary>
@@ -5,38 +8,33 @@ namespace Influence.Estimators;
 /// <c>if (run.Step()) { chosen = strategy.Select(run.Latest.Scores, budget); }</c>
 /// </summary>
 /// <remarks>
-/// <c>measure</c> runs inside <see cref="Step"/>, on its thread: put the model into evaluation mode there and back into training mode before
-/// it returns. It is given the number of steps; take it for the seed, so that each time others are probed:
-/// <code>
-/// new MatesRun(1000, step =>
-/// {
-///     model.eval();
-///     var scores = new Mates(features) { Seed = step }.Score(task, pool, reference, optimizer);
-///     model.train();
-///     return scores;
-/// });
-/// </code>
+/// <c>measure</c> runs inside <see cref="Step"/>, on its thread, with the model in evaluation mode; each of its modules then has the mode
+/// again that it had, also when measuring fails. It is given the number of steps; take it for the seed, so that each time others are probed:
+/// <code>new MatesRun(model, 1000, step => new Mates(features) { Seed = step }.Score(task, pool, reference, optimizer))</code>
 /// Reference: Yu, Das, Xiong, "MATES", NeurIPS 2024, algorithm 1.
 /// </remarks>
 public sealed class MatesRun
 {
+    private readonly nn.Module _model;
     private readonly Func<long, MatesScores> _measure;
     private readonly List<Measurement> _history = [];
     private MatesScores? _latest;
 
     /// <summary>Makes the helper; nothing is measured yet.</summary>
+    /// <param name="model">The model that is trained and measured.</param>
     /// <param name="everySteps">Steps between two measurements.</param>
     /// <param name="measure">Scores the pool at the model's present weights; given the number of steps so far.</param>
     /// <exception cref="InfluenceException"><paramref name="everySteps"/> is not more than 0.</exception>
-    public MatesRun(long everySteps, Func<long, MatesScores> measure)
+    public MatesRun(nn.Module model, long everySteps, Func<long, MatesScores> measure)
     {
+        ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(measure);
         if (everySteps <= 0)
         {
             throw new InfluenceException($"Influence is measured anew every so many steps, at least 1; everySteps is {everySteps}.");
         }
 
-        (EverySteps, _measure) = (everySteps, measure);
+        (_model, EverySteps, _measure) = (model, everySteps, measure);
     }
 
     /// <summary>Steps between two measurements.</summary>
@@ -71,6 +69,7 @@ public sealed class MatesRun
     /// <exception cref="InfluenceException">The delegate returned null; the scores are then those from before.</exception>
     public MatesScores Measure()
     {
+        using var evaluation = new EvaluationMode(_model);
         var scores = _measure(Steps) ?? throw new InfluenceException("measure returned null; it returns the MatesScores of the present weights.");
         _latest = scores;
         _history.Add(new(Steps, scores.Measured.Count, scores.HeldOutCorrelation));

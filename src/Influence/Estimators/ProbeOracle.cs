@@ -14,8 +14,15 @@ namespace Influence.Estimators;
 /// <para>
 /// Each step starts from the same weights and the same optimizer state. The optimizer of the training run is never stepped: a
 /// fresh one is made for each probe, which copies the other's state, so that state stays bit for bit what it was:
-/// <code>model => { var probe = torch.optim.Adam(model.parameters()); probe.load_state_dict(adam.state_dict()); return probe; }</code>
-/// (the learning rate comes with the state). Plain SGD has no state: <c>model => torch.optim.SGD(model.parameters(), 0.01)</c>;
+/// <code>
+/// model =>
+/// {
+///     var probe = torch.optim.Adam(model.parameters().Where(p => p.requires_grad));
+///     probe.load_state_dict(adam.state_dict());
+///     return probe;
+/// }
+/// </code>
+/// with the same parameters as the running one (the learning rate comes with the state). Plain SGD has no state: <c>model => torch.optim.SGD(model.parameters(), 0.01)</c>;
 /// TorchSharp's SGD with momentum can load a state only once it has stepped. Weights, buffers and gradients are put back bit for bit,
 /// also when a call fails or is cancelled. A parameter that the example's loss does not reach is not stepped on.
 /// </para>
@@ -34,11 +41,14 @@ public static class ProbeOracle
     /// <param name="task">The model in evaluation mode, its training loss, which is stepped on, and its measurement.</param>
     /// <param name="probes">N examples, usually a sample of the pool.</param>
     /// <param name="reference">The examples of the reference loss.</param>
-    /// <param name="optimizer">Makes the optimizer for one step, with the state that it has at this point of training; it is disposed after the step.</param>
+    /// <param name="optimizer">
+    /// Makes a new optimizer for one step, with the state that it has at this point of training; it is disposed after the step. Called twice before
+    /// the first probe, to see that it does not return the running one.
+    /// </param>
     /// <param name="progress">Told after each probe.</param>
     /// <param name="cancellationToken">Checked before each probe.</param>
     /// <returns>One influence an example, in the unit of the measurement.</returns>
-    /// <exception cref="InfluenceException">Bad input, or a step after which the reference loss is not finite (with the example's id).</exception>
+    /// <exception cref="InfluenceException">Bad input, an optimizer that cannot be made or is the same each time, or a step after which the reference loss is not finite (with the example's id).</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
     public static ExampleScores Measure(
         InfluenceTask task,
@@ -56,16 +66,17 @@ public static class ProbeOracle
         var losses = new LossEvaluator(task, trainable[0].Value.dtype, trainable[0].Value.device);
         var reporter = new ProgressReporter(progress, "probing", 1, probes.Count, cancellationToken);
         var values = new List<double>(probes.Count);
+        using var kept = new KeptState(task.Model);
+        ProbeStep.Check(task.Model, optimizer);
         var before = Mean(losses, reference, finite: true);
         cancellationToken.ThrowIfCancellationRequested();
-        using var kept = new KeptState(task.Model);
         foreach (var batch in probes.Batches())
         {
             for (var i = 0; i < batch.Count; i++)
             {
                 cancellationToken.ThrowIfCancellationRequested();
-                kept.ClearGradients();
-                Step(task.Model, losses, batch, i, optimizer);
+                var position = i;
+                ProbeStep.Take(task.Model, kept, optimizer, () => losses.Evaluate(batch.Pick([position]), LossKind.Training).sum());
                 var after = Mean(losses, reference, finite: false);
                 kept.Restore();
                 values.Add(double.IsFinite(after) ? before - after : throw new InfluenceException(
@@ -84,21 +95,6 @@ public static class ProbeOracle
             Sign = "positive = a step on the example lowers the reference loss",
             Unit = "the measurement",
         });
-    }
-
-    private static void Step(nn.Module model, LossEvaluator losses, ExampleBatch batch, int position, Func<nn.Module, optim.Optimizer> make)
-    {
-        using var scope = NewDisposeScope();
-        using var grad = enable_grad();
-        using var optimizer = make(model) ?? throw new InfluenceException("optimizer returned null; it returns a new optimizer over model.parameters().");
-        var loss = losses.Evaluate(batch.Pick([position]), LossKind.Training).sum();
-        if (!loss.requires_grad)
-        {
-            throw new InfluenceException("The loss does not depend on any trainable parameter. Does the loss delegate detach the model's output, or run under no_grad()?");
-        }
-
-        loss.backward();
-        optimizer.step();
     }
 
     private static double Mean(LossEvaluator losses, Examples reference, bool finite)

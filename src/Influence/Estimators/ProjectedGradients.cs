@@ -70,9 +70,8 @@ public sealed record ProjectedGradients
         using var session = GradientSession.Open(task, examples, null);
         using var noGrad = no_grad();
         var columns = Columns(session, out var width);
-        var planner = new ContractionPlanner(MemoryBudget, session.Dtype == ScalarType.Float64 ? 8 : 4);
         var reporter = new ProgressReporter(progress, "projected gradients", 1, examples.Count, token);
-        foreach (var batch in SubBatches.Of(examples, ExamplesAtOnce(session, examples, planner)))
+        foreach (var batch in SubBatches.Within(session, examples, LossKind.Training, blocks => ExamplesAtOnce(blocks, session)))
         {
             token.ThrowIfCancellationRequested();
             using var step = NewDisposeScope();
@@ -80,7 +79,10 @@ public sealed record ProjectedGradients
             var rows = zeros([batch.Count, width], session.Dtype, session.Device);      // [B, k]
             for (var block = 0; block < gradients.Blocks.Count; block++)
             {
-                Add(rows, gradients.Blocks[block], columns[block]);
+                if (gradients.Blocks[block] is { } present)
+                {
+                    Add(rows, present, columns[block]);
+                }
             }
 
             FiniteRows.Check(rows, batch.Ids, "Gradients");
@@ -89,34 +91,66 @@ public sealed record ProjectedGradients
         }
     }
 
-    private static void Add(Tensor rows, BlockGradients? block, (Tensor Column, Tensor? Sign)[] columns)
+    /// <summary>Adds one block's gradients to the rows <c>[B, k]</c> and releases it; of an embedding's only what occurs is written out.</summary>
+    internal static void Add(Tensor rows, BlockGradients block, (Tensor Column, Tensor? Sign)[] columns)
     {
-        if (block is null)
-        {
-            return;
-        }
-
         using var scope = NewDisposeScope();
-        var parts = block.Dense();
-        for (var p = 0; p < parts.Length; p++)
+        switch (block)
         {
-            var signed = columns[p].Sign is { } sign ? parts[p] * sign : parts[p];      // [B, P_p]
-            rows.index_add_(1, columns[p].Column, signed, 1);
+            case TokenGradients tokens:
+                AddTokens(rows, tokens, columns[0]);
+                break;
+            case TiedGradients tied:
+                // The projection is linear: the uses are added one after the other.
+                foreach (var use in tied.Uses)
+                {
+                    Add(rows, use, columns);
+                }
+
+                break;
+            default:
+                var parts = block.Dense();
+                for (var p = 0; p < columns.Length; p++)
+                {
+                    using var one = NewDisposeScope();
+                    var signed = columns[p].Sign is { } sign ? parts[p] * sign : parts[p];      // [B, P_p]
+                    rows.index_add_(1, columns[p].Column, signed, 1);
+                }
+
+                break;
         }
 
         block.Release();
     }
 
-    private static int ExamplesAtOnce(GradientSession session, Examples examples, ContractionPlanner planner)
+    private static void AddTokens(Tensor rows, TokenGradients tokens, (Tensor Column, Tensor? Sign) table)
     {
-        foreach (var first in examples.Batches().Take(1))
-        {
-            using var scope = NewDisposeScope();
-            using var sample = session.Capture(first.Pick([0]), LossKind.Training);
-            return planner.ExamplesAtOnce(sample.Blocks);
-        }
+        var (example, token, sums) = tokens.Pairs();                                    // [U], [U], [U, D]
+        var place = ForTokens(table.Column).add_(example.unsqueeze(1) * rows.shape[1]); // [U, D], in the rows one after the other
+        var signed = table.Sign is { } sign ? sums.mul_(ForTokens(sign)) : sums;        // [U, D]
+        rows.view(-1).index_add_(0, place.reshape(-1), signed.reshape(-1), 1);
 
-        throw new InfluenceException("There are no examples.");
+        Tensor ForTokens(Tensor parameters) => parameters.reshape(tokens.Vocabulary, tokens.Width).index_select(0, token);  // [U, D]
+    }
+
+    /// <summary>So many that what the largest block makes fits the budget.</summary>
+    private int ExamplesAtOnce(IReadOnlyList<BlockGradients?> blocks, GradientSession session)
+    {
+        var largest = blocks.Zip(session.Parts, (block, parts) => Numbers(block, parts.Sum(p => (double)p.Count))).DefaultIfEmpty(1).Max();
+        return (int)Math.Clamp(MemoryBudget / (largest * session.Dtype.ElementSize()), 1, int.MaxValue / 2);
+
+        static double Numbers(BlockGradients? block, double parameters) => block switch
+        {
+            null => 1,
+
+            // The sums, their signs, and places, which are int64 and are made twice.
+            TokenGradients tokens => 6.0 * tokens.Tokens.shape[1] * tokens.Width,
+            TiedGradients tied => tied.Uses.Max(use => Numbers(use, parameters)),
+
+            // Written out, and once more with signs.
+            FactoredGradients f => (2 * parameters) + (f.Positions * (double)f.Inputs),
+            _ => 2 * parameters,
+        };
     }
 
     /// <summary>The column of every parameter <c>[P_p]</c> and its sign, part by part of every block.</summary>

@@ -74,7 +74,9 @@ public sealed record RidgeRegression : IInfluenceRegression
             var gram = dual ? x.mm(x.t()) : x.t().mm(x);                                // [r, r]
             var (values, vectors) = linalg.eigh((gram + gram.t()) * 0.5);               // [r], [r, r]
             _values = values.clamp_min(0);
-            _mean = Math.Max(_values.sum().item<double>() / x.shape[1], double.Epsilon);
+
+            // Rows of zeros, as a part of the data may have, give weights of zero under any penalty.
+            _mean = _values.sum().item<double>() is var trace && trace > 0 ? trace / x.shape[1] : 1;
             _projected = vectors.t().mv(dual ? y : x.t().mv(y));                        // [r]
             _left = dual ? x.t().mm(vectors) : vectors;                                 // [d, r]
         }

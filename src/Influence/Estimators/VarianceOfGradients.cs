@@ -15,14 +15,14 @@ namespace Influence.Estimators;
 /// <remarks>
 /// <para>
 /// It is a standard deviation, as in the paper's formula and code, though its text says variance. For text the gradient is taken with respect to
-/// the output of <see cref="Embedding"/>, and its norm over the embedding's dimensions takes the place of a pixel's number; padding is left out by the
-/// task's <see cref="InfluenceTask.PositionMask"/>.
+/// the output of <see cref="Embedding"/>, and its norm over the embedding's dimensions takes the place of a pixel's number. Padding is left out by the
+/// task's <see cref="InfluenceTask.PositionMask"/>, there and for inputs whose first dimensions are the mask's, <c>[B, T, D]</c>.
 /// </para>
 /// <para>
 /// Take checkpoints of the early phase to find what is hard, of the late phase to find what was learnt by heart. It is no detector of wrong labels: the
 /// logit of a wrong label may depend on the image less than that of the right one. Cost: a forward and a backward
-/// pass for each checkpoint. Memory: 16 bytes for each example and pixel; beyond <see cref="MemoryBudget"/> the examples are taken in chunks, and the
-/// checkpoints are read once for each chunk. Unit: standard deviations within the class. Reference: Agarwal, D'souza, Hooker, "Estimating
+/// pass for each checkpoint. Memory: 16 bytes for each example and pixel, and the example itself; beyond <see cref="MemoryBudget"/> the examples are taken in chunks, and
+/// the checkpoints are read once for each chunk, the examples once in all. Unit: standard deviations within the class. Reference: Agarwal, D'souza, Hooker, "Estimating
 /// Example Difficulty Using Variance of Gradients", CVPR 2022, section 2.
 /// </para>
 /// </remarks>
@@ -74,7 +74,7 @@ public sealed record VarianceOfGradients
     /// <value>True.</value>
     public bool WithinClass { get; init; } = true;
 
-    /// <summary>Bytes that the running means and deviations may take. Cost only, does not change results.</summary>
+    /// <summary>Bytes that the running means and deviations, and the examples that wait for the next checkpoint, may take. Cost only, does not change results.</summary>
     /// <value>1 GiB.</value>
     /// <exception cref="InfluenceException">Not positive.</exception>
     public long MemoryBudget
@@ -108,10 +108,27 @@ public sealed record VarianceOfGradients
         var gradients = new InputGradients(this, task.PositionMask);
         var reporter = new ProgressReporter(progress, "variance of gradients", Checkpoints.Count, examples.Count, cancellationToken);
         var (values, classes) = (new List<double>(), new List<long>());
-        foreach (var ids in examples.Ids.Chunk(ExamplesAtOnce(gradients, examples)))
+        var atOnce = ExamplesAtOnce(gradients, examples);
+        var chunk = new List<ExampleBatch>();
+        try
         {
-            var chunk = ids.Length == examples.Count ? examples : examples.Only(ids);
+            // One pass over the source, whatever it costs to read: batches wait until a chunk is full.
+            foreach (var batch in SubBatches.Of(examples, atOnce))
+            {
+                if (chunk.Sum(b => b.Count) + batch.Count > atOnce)
+                {
+                    AddChunk(gradients, weights, chunk, values, classes, reporter);
+                    Release(chunk);
+                }
+
+                chunk.Add(new ExampleBatch([.. batch.Names], batch.PickDetached([.. Enumerable.Range(0, batch.Count)]), [.. batch.Ids]));
+            }
+
             AddChunk(gradients, weights, chunk, values, classes, reporter);
+        }
+        finally
+        {
+            Release(chunk);
         }
 
         Log.Scored(task.Logger, "VoG", 1, examples.Count, Checkpoints.Count, reporter.Elapsed.TotalSeconds);
@@ -136,7 +153,7 @@ public sealed record VarianceOfGradients
         return values.Select((value, i) => spread[classes[i]] is { Same: false, Deviation: > 0 } own ? (value - own.Mean) / own.Deviation : 0);
     }
 
-    private void AddChunk(InputGradients gradients, WeightKeeper weights, Examples chunk, List<double> values, List<long> classes, ProgressReporter reporter)
+    private void AddChunk(InputGradients gradients, WeightKeeper weights, List<ExampleBatch> chunk, List<double> values, List<long> classes, ProgressReporter reporter)
     {
         var moments = new List<InputGradientMoments>();
         try
@@ -146,7 +163,7 @@ public sealed record VarianceOfGradients
                 reporter.Token.ThrowIfCancellationRequested();
                 weights.Load(k);
                 reporter.Checkpoint(k + 1);
-                foreach (var (index, batch) in chunk.Batches().Index())
+                foreach (var (index, batch) in chunk.Index())
                 {
                     reporter.Token.ThrowIfCancellationRequested();
                     using var one = NewDisposeScope();
@@ -170,14 +187,26 @@ public sealed record VarianceOfGradients
         }
     }
 
-    /// <summary>Looks at the first example's gradient, at the current weights: what cannot work fails here.</summary>
+    private static void Release(List<ExampleBatch> chunk)
+    {
+        foreach (var tensor in chunk.SelectMany(batch => batch.Tensors))
+        {
+            tensor.Dispose();
+        }
+
+        chunk.Clear();
+    }
+
+    /// <summary>Looks at the first example and its gradient, at the current weights: what cannot work fails here.</summary>
     private int ExamplesAtOnce(InputGradients gradients, Examples examples)
     {
         foreach (var batch in examples.Batches().Take(1))
         {
             using var scope = NewDisposeScope();
-            var (gradient, _, _) = gradients.Of(batch.Pick([0]));
-            return (int)Math.Clamp(MemoryBudget / (2 * sizeof(double) * gradient.numel()), 1, int.MaxValue);
+            var one = batch.Pick([0]);
+            var (gradient, _, _) = gradients.Of(one);
+            var bytes = (2 * sizeof(double) * gradient.numel()) + one.Tensors.Sum(tensor => tensor.numel() * tensor.element_size());
+            return (int)Math.Clamp(MemoryBudget / bytes, 1, int.MaxValue);
         }
 
         throw new InfluenceException("There are no examples.");

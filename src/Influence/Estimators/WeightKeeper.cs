@@ -1,4 +1,3 @@
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace Influence.Estimators;
@@ -8,20 +7,13 @@ internal sealed class WeightKeeper : IDisposable
 {
     private readonly nn.Module _model;
     private readonly IReadOnlyList<Checkpoint> _checkpoints;
-    private readonly Dictionary<string, Tensor> _original = [];
+    private readonly KeptWeights? _original;
 
     public WeightKeeper(nn.Module model, IReadOnlyList<Checkpoint> checkpoints)
     {
         _model = model;
         _checkpoints = checkpoints;
-        if (checkpoints.Count > 0)
-        {
-            using var scope = NewDisposeScope();
-            foreach (var (name, value) in model.state_dict())
-            {
-                _original.Add(name, value.detach().clone().DetachFromDisposeScope());
-            }
-        }
+        _original = checkpoints.Count > 0 ? new KeptWeights(model) : null;
     }
 
     /// <summary>Loads a checkpoint and returns its weight in the sum; without checkpoints nothing changes and the weight is 1.</summary>
@@ -38,15 +30,7 @@ internal sealed class WeightKeeper : IDisposable
 
     public void Dispose()
     {
-        using var scope = NewDisposeScope();
-        using var grad = no_grad();
-        var state = _original.Count == 0 ? [] : _model.state_dict();
-        foreach (var (name, value) in _original)
-        {
-            state[name].copy_(value);
-            value.Dispose();
-        }
-
-        _original.Clear();
+        _original?.Restore();
+        _original?.Dispose();
     }
 }

@@ -81,6 +81,7 @@ public sealed record TailPatch
         var clock = Stopwatch.StartNew();
         var done = 0;
         using var kept = new KeptState(task.Model);
+        ProbeStep.Check(task.Model, optimizer);
         var before = Measure(task, queries.Only(scores.QueryIds));
         foreach (var batch in train.Only(steps).Batches())
         {
@@ -88,7 +89,8 @@ public sealed record TailPatch
             {
                 cancellationToken.ThrowIfCancellationRequested();
                 var id = batch.Ids[i];
-                Step(task, batch, i, optimizer);
+                var position = i;
+                ProbeStep.Take(task.Model, kept, optimizer, () => Losses(task.TrainingLoss, batch.Pick([position])).sum());
                 var after = Measure(task, queries.Only(baseline.Contains(id) ? scores.QueryIds : [.. triedBy[id]]));
                 kept.Restore();
                 foreach (var query in triedBy[id])
@@ -126,16 +128,6 @@ public sealed record TailPatch
         {
             yield return $"The scores are of {what} that are not there: ids {InfluenceException.List(missing)}.";
         }
-    }
-
-    private static void Step(InfluenceTask task, ExampleBatch batch, int position, Func<nn.Module, optim.Optimizer> make)
-    {
-        using var scope = NewDisposeScope();
-        using var grad = enable_grad();
-        using var optimizer = make(task.Model);
-        optimizer.zero_grad();
-        Losses(task.TrainingLoss, batch.Pick([position])).sum().backward();
-        optimizer.step();
     }
 
     private static Dictionary<long, double> Measure(InfluenceTask task, Examples queries)

@@ -11,13 +11,22 @@ internal static class SubBatches
     /// <param name="kind">The delegate that they are captured under.</param>
     /// <param name="memoryBudget">Bytes.</param>
     /// <param name="elementSize">Bytes a number when it is written out.</param>
-    public static IEnumerable<ExampleBatch> Within(GradientSession session, Examples examples, LossKind kind, long memoryBudget, int elementSize)
+    public static IEnumerable<ExampleBatch> Within(GradientSession session, Examples examples, LossKind kind, long memoryBudget, int elementSize) =>
+        Within(session, examples, kind, new ContractionPlanner(memoryBudget, elementSize).ExamplesAtOnce);
+
+    /// <summary>Batches of a size that follows from one example's gradients.</summary>
+    /// <param name="session">Where they are captured.</param>
+    /// <param name="examples">The examples; the first of them is captured once.</param>
+    /// <param name="kind">The delegate that they are captured under.</param>
+    /// <param name="examplesAtOnce">How many examples, from the blocks of one.</param>
+    public static IEnumerable<ExampleBatch> Within(
+        GradientSession session, Examples examples, LossKind kind, Func<IReadOnlyList<BlockGradients?>, int> examplesAtOnce)
     {
         foreach (var first in examples.Batches().Take(1))
         {
             using var scope = NewDisposeScope();
             using var sample = session.Capture(first.Pick([0]), kind);
-            return Of(examples, new ContractionPlanner(memoryBudget, elementSize).ExamplesAtOnce(sample.Blocks));
+            return Of(examples, examplesAtOnce(sample.Blocks));
         }
 
         throw new InfluenceException("There are no examples.");

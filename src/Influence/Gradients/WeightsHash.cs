@@ -10,14 +10,23 @@ internal static class WeightsHash
 {
     private const long ChunkElements = 1 << 24;
 
-    public static string Of(IEnumerable<ModelParameter> parameters)
+    public static string Of(IEnumerable<ModelParameter> parameters) => Of(parameters.Select(parameter => (parameter.Name, (Tensor)parameter.Value)));
+
+    /// <summary>All parameters, the frozen ones too, and all buffers.</summary>
+    public static string OfAll(nn.Module model)
+    {
+        using var scope = NewDisposeScope();
+        return Of(model.state_dict().Select(pair => (pair.Key, pair.Value)));
+    }
+
+    private static string Of(IEnumerable<(string Name, Tensor Value)> values)
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        foreach (var parameter in parameters)
+        foreach (var (name, value) in values)
         {
             using var scope = NewDisposeScope();
-            hash.AppendData(Encoding.UTF8.GetBytes(parameter.Name + "\0"));
-            var flat = parameter.Value.detach().cpu().contiguous().reshape(-1);
+            hash.AppendData(Encoding.UTF8.GetBytes(name + "\0"));
+            var flat = value.detach().cpu().contiguous().reshape(-1);
             for (long start = 0; start < flat.shape[0]; start += ChunkElements)
             {
                 using var chunk = flat.narrow(0, start, Math.Min(ChunkElements, flat.shape[0] - start)).clone();

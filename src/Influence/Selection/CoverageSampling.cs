@@ -84,7 +84,7 @@ public sealed record CoverageSampling : SelectionStrategy
         }
 
         picks.AddInOrder(Shuffled(kept, run), scores);
-        if (!picks.Full)
+        if (picks.Count == kept.Length && !picks.Full)
         {
             run.Note(string.Create(
                 CultureInfo.InvariantCulture,

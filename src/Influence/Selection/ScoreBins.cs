@@ -1,9 +1,6 @@
 namespace Influence.Selection;
 
-/// <summary>
-/// A total shared out over bins, the smallest first: each gets what is left over the number of bins that are left, rounded
-/// down, and no more than it has. What small bins leave goes to the larger ones.
-/// </summary>
+/// <summary>Bins of equal width over the range of the scores, and the order in which they are served.</summary>
 internal static class ScoreBins
 {
     /// <summary>The bin of each value, of <paramref name="count"/> bins of equal width from the lowest value to the highest.</summary>
@@ -18,20 +15,4 @@ internal static class ScoreBins
 
     /// <summary>Bins in the order in which they are served: the smallest first, ties to the lower bin.</summary>
     public static int[] Order(IReadOnlyList<long> sizes) => [.. Enumerable.Range(0, sizes.Count).Where(b => sizes[b] > 0).OrderBy(b => sizes[b])];
-
-    /// <summary>What each bin gets.</summary>
-    /// <param name="sizes">What each bin has.</param>
-    /// <param name="total">What is shared out.</param>
-    public static long[] Quotas(IReadOnlyList<long> sizes, long total)
-    {
-        var quotas = new long[sizes.Count];
-        var order = Order(sizes);
-        for (var served = 0; served < order.Length; served++)
-        {
-            quotas[order[served]] = Math.Min(sizes[order[served]], total / (order.Length - served));
-            total -= quotas[order[served]];
-        }
-
-        return quotas;
-    }
 }

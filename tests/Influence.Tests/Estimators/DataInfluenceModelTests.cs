@@ -106,6 +106,34 @@ public class DataInfluenceModelTests
         Assert.All(a.Values.Zip(b.Values), pair => Assert.Equal((pair.First * 1e-6) - 4, pair.Second, 1e-12));
     }
 
+    /// <summary>A column that is constant in the fit is nothing, whatever it is elsewhere: a network's random weights never see it.</summary>
+    [Fact]
+    public void AConstantColumnDoesNotReachTheNetwork()
+    {
+        using var scope = NewDisposeScope();
+        var (examples, x) = Data();
+        var target = ExampleScores.Of(examples.Ids, x.select(1, 0).data<double>().ToArray());
+        Examples With(double value) => Examples.FromTensors(("f", cat([x, full([Count, 1], value, ScalarType.Float64)], 1)));
+        foreach (var regression in new IInfluenceRegression[] { new RidgeRegression(), new MlpRegression { Epochs = 3 } })
+        {
+            using var model = DataInfluenceModel.Fit(target, With(3.3), Features(), regression);
+            Assert.Equal(model.Predict(With(3.3)).Values, model.Predict(With(-40)).Values);
+        }
+    }
+
+    [Fact]
+    public void FeaturesThatAreAllConstantAreRefusedAndRowsOfZerosAreLearnedNothingFrom()
+    {
+        using var scope = NewDisposeScope();
+        var (examples, x) = Data();
+        var target = ExampleScores.Of(examples.Ids, x.select(1, 0).data<double>().ToArray());
+        var same = Examples.FromTensors(("f", full([Count, 2], 3.3, ScalarType.Float64)));
+        Assert.Contains("All 2 features are the same", Assert.Throws<InfluenceException>(() => DataInfluenceModel.Fit(target, same, Features())).Message, StringComparison.Ordinal);
+
+        using var fit = new RidgeRegression().Fit(zeros([20, 3], ScalarType.Float64), randn([20], ScalarType.Float64), 0, CancellationToken.None);
+        Assert.Equal([0, 0], fit.Predict(ones([2, 3], ScalarType.Float64)).data<double>().ToArray());
+    }
+
     [Fact]
     public void BadInputIsNamed()
     {

@@ -59,6 +59,56 @@ public sealed class LearnabilityQualityTests : IDisposable
         Assert.All(scores.Values.Zip(small.Values), pair => Assert.Equal(pair.First, pair.Second, 1e-12)); // rounding
     }
 
+    /// <summary>
+    /// A rate that changes at every step: the derivative is minus the sum of rate_t times the term of step t. The term of a step is the score of
+    /// the run from there less that of the run from the next.
+    /// </summary>
+    [Fact]
+    public void EachStepHasItsOwnRate()
+    {
+        using var scope = NewDisposeScope();
+        using var c = Regression();
+        double[] rates = [0.1, 0.5, 0.2, 0.4, 0.3];
+        var checkpoints = Train(c, 5, 0, 0, save: true, rates).Checkpoints;
+        double[][] from = [.. Enumerable.Range(0, 5).Select(t =>
+            new LearnabilityQuality { Checkpoints = checkpoints[t..], DivideByNorm = false }.Score(c.Task(), c.Train, c.Queries).Values.ToArray())];
+
+        const double Step = 1e-4;
+        for (var n = 0; n < 6; n++)
+        {
+            var derivative = (Train(c, 5, n, Step, false, rates).Total - Train(c, 5, n, -Step, false, rates).Total) / (2 * Step);
+            var sum = Enumerable.Range(0, 5).Sum(t => rates[t] * (from[t][n] - (t == 4 ? 0 : from[t + 1][n])));
+            Assert.Equal(-derivative, sum, 1e-5 * Math.Abs(sum)); // differences, as above
+        }
+    }
+
+    /// <summary>Positions that cancel: in float32 pairs of positions leave a norm of rounding, which nothing is divided by.</summary>
+    [Fact]
+    public void AGradientThatCancelsIsLeftOutAndNamed()
+    {
+        using var scope = NewDisposeScope();
+        random.manual_seed(3);
+        using var layer = nn.Linear(4, 2, hasBias: false);
+        var x = randn(4, 6, 4);
+        using (no_grad())
+        {
+            // Example 2: the second half of the positions repeats the first, with the opposite sign of the loss.
+            x[2].narrow(0, 3, 3).copy_(x[2].narrow(0, 0, 3));
+        }
+
+        var signs = ones(4, 6, 1);
+        signs[2].narrow(0, 3, 3).fill_(-1);
+        var task = new InfluenceTask(layer) { TrainingLoss = b => (layer.call(b["x"]) * b["s"] * tensor(new[] { 0.3f, 0.7f })).sum(2L).sum(1L) };
+        var examples = Examples.FromTensors(("x", x), ("s", signs));
+        List<Checkpoint> run = [.. Enumerable.Range(0, 2).Select(step => Checkpoint.Save(_folder.Path($"cancel-{step}"), layer, 0.1, step))];
+
+        var scores = new LearnabilityQuality { Checkpoints = run }.Score(task, examples, examples.Only([0, 1]));
+
+        Assert.Equal(0, scores[2]);
+        Assert.NotEqual(0, scores[0]);
+        Assert.EndsWith("of the median: 1, of the examples with ids 2", scores.Metadata.Notes, StringComparison.Ordinal);
+    }
+
     /// <summary>The terms of LQS are those of PDS over the norms at the next checkpoint: taken apart by runs of one step.</summary>
     [Fact]
     public void TheDivision()
@@ -178,7 +228,7 @@ public sealed class LearnabilityQualityTests : IDisposable
     }
 
     /// <summary>Full-batch SGD from fixed weights, with extra weight on one example; the sum over steps of the mean query loss.</summary>
-    private (double Total, List<Checkpoint> Checkpoints) Train(Classifier c, int steps, long example, double extra, bool save = false)
+    private (double Total, List<Checkpoint> Checkpoints) Train(Classifier c, int steps, long example, double extra, bool save = false, double[]? rates = null)
     {
         using var scope = NewDisposeScope();
         random.manual_seed(23);
@@ -195,7 +245,8 @@ public sealed class LearnabilityQualityTests : IDisposable
         {
             if (save)
             {
-                checkpoints.Add(Checkpoint.Save(_folder.Path($"run-{t}"), c.Model, Rate, t));
+                // The rate of the step that led here, as a recorder saves it.
+                checkpoints.Add(Checkpoint.Save(_folder.Path($"run-{t}"), c.Model, RateOf(Math.Max(0, t - 1)), t));
             }
 
             using (no_grad())
@@ -209,11 +260,13 @@ public sealed class LearnabilityQualityTests : IDisposable
             using var noGrad = no_grad();
             foreach (var (_, parameter) in c.Model.named_parameters())
             {
-                parameter.sub_(parameter.grad! * Rate);
+                parameter.sub_(parameter.grad! * RateOf(Math.Min(t, steps - 1)));
             }
         }
 
         c.Model.zero_grad();
         return (total, checkpoints);
+
+        double RateOf(int step) => rates?[step] ?? Rate;
     }
 }

@@ -56,7 +56,7 @@ public class MatesTests(ITestOutputHelper output)
     {
         using var scope = NewDisposeScope();
         using var job = new NoisyJob();
-        var run = new MatesRun(3, step => new Mates(InfluenceFeatures.Gradients(job.Task)) { Probes = 40, Seed = step }.Score(job.Task, job.Pool, job.Reference, job.Optimizer));
+        var run = new MatesRun(job.Model, 3, step => new Mates(InfluenceFeatures.Gradients(job.Task)) { Probes = 40, Seed = step }.Score(job.Task, job.Pool, job.Reference, job.Optimizer));
         Assert.Contains("run.Measure()", Assert.Throws<InfluenceException>(() => run.Latest).Message, StringComparison.Ordinal);
         var first = run.Measure();
         using var sgd = optim.SGD(job.Model.parameters(), 0.5);
@@ -73,9 +73,67 @@ public class MatesTests(ITestOutputHelper output)
         Assert.Equal(run.Latest.HeldOutCorrelation, run.History[^1].HeldOutCorrelation);
         Assert.False(first.Measured.Ids.Order().SequenceEqual(run.Latest.Measured.Ids.Order()));
         Assert.NotEqual(first.Scores.Values, run.Latest.Scores.Values);
-        Assert.Throws<InfluenceException>(() => new MatesRun(0, _ => first));
-        Assert.Throws<InfluenceException>(() => new MatesRun(1, _ => null!).Step());
+        Assert.Throws<InfluenceException>(() => new MatesRun(job.Model, 0, _ => first));
+        Assert.Throws<InfluenceException>(() => new MatesRun(job.Model, 1, _ => null!).Step());
         Assert.Contains("held-out rank correlation", run.Latest.ToString(), StringComparison.Ordinal);
+    }
+
+    /// <summary>What the fit would refuse is refused before the first probe.</summary>
+    [Fact]
+    public void CheapChecksComeFirst()
+    {
+        using var scope = NewDisposeScope();
+        using var job = new NoisyJob();
+        var made = 0;
+        Func<nn.Module, optim.Optimizer> counted = model =>
+        {
+            made++;
+            return job.Optimizer(model);
+        };
+        Assert.Contains("at least 8 examples", Assert.Throws<InfluenceException>(
+            () => new Mates(job.Inputs).Score(job.Task, job.Pool.Only([0, 1, 2]), job.Reference, counted)).Message, StringComparison.Ordinal);
+        Assert.Contains("[B, d]", Assert.Throws<InfluenceException>(
+            () => new Mates(InfluenceFeatures.Of(b => b["x"].sum(1))).Score(job.Task, job.Pool, job.Reference, counted)).Message, StringComparison.Ordinal);
+        Assert.Equal(0, made);
+    }
+
+    /// <summary>Each module has its own mode again, a frozen one too, also after a failure; while it is measured all are in evaluation mode.</summary>
+    [Fact]
+    public void ModesAreAsBefore()
+    {
+        using var scope = NewDisposeScope();
+        using var job = new NoisyJob();
+        job.Model.train();
+        var frozen = job.Model.named_modules().First().module;
+        frozen.eval();
+        var seen = new List<bool>();
+        var run = new MatesRun(job.Model, 1, _ =>
+        {
+            seen.AddRange(job.Model.named_modules().Select(m => m.module.training).Append(job.Model.training));
+            throw new InvalidOperationException("no");
+        });
+        Assert.Throws<InvalidOperationException>(() => run.Step());
+        Assert.DoesNotContain(true, seen);
+        Assert.True(job.Model.training);
+        Assert.False(frozen.training);
+        Assert.True(job.Model.named_modules().Last().module.training);
+    }
+
+    /// <summary>Gradients depend on frozen parameters too.</summary>
+    [Fact]
+    public void AFrozenParameterThatMovedIsNoticed()
+    {
+        using var scope = NewDisposeScope();
+        using var job = new NoisyJob();
+        job.Model.parameters().First().requires_grad_(false);
+        var measured = ExampleScores.Of([.. job.Pool.Ids.Take(12)], [.. Enumerable.Range(0, 12).Select(i => (double)i)]);
+        using var model = DataInfluenceModel.Fit(measured, job.Pool, InfluenceFeatures.Gradients(job.Task, new ProjectedGradients { Dimension = 4 }));
+        using (no_grad())
+        {
+            job.Model.parameters().First().mul_(1.01);
+        }
+
+        Assert.Contains("other weights", Assert.Throws<InfluenceException>(() => model.Predict(job.Pool)).Message, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -129,6 +129,45 @@ public class ProbeOracleTests
             () => ProbeOracle.Measure(new InfluenceTask(dropout) { TrainingLoss = c.Loss }, c.Train, c.Queries, Sgd(0.1))).Message, StringComparison.Ordinal);
     }
 
+    /// <summary>The running optimizer itself is not stepped: it is refused before the first probe, and goes on as it was.</summary>
+    [Fact]
+    public void TheRunningOptimizerIsRefused()
+    {
+        using var scope = NewDisposeScope();
+        using var c = new Classifier(train: 4, queries: 3);
+        using var adam = optim.Adam(c.Model.parameters(), 0.01);
+        Backward(c, c.Train);
+        adam.step();
+        var (state, saved) = (ModelState.Of(c.Model, c.X), Bytes(adam));
+        Assert.Contains("the same object twice", Assert.Throws<InfluenceException>(
+            () => ProbeOracle.Measure(c.Task(), c.Train, c.Queries, _ => adam)).Message, StringComparison.Ordinal);
+        Assert.Equal(saved, Bytes(adam));
+        state.AssertUnchanged(c.Model, c.X);
+        adam.step();
+    }
+
+    /// <summary>Adam over the trainable parameters, whose state does not fit one over all; and momentum that never stepped.</summary>
+    [Fact]
+    public void AnOptimizerThatCannotBeMadeIsExplained()
+    {
+        using var scope = NewDisposeScope();
+        using var c = new Classifier(train: 4, queries: 3);
+        c.Hidden.weight.requires_grad_(false);
+        using var adam = optim.Adam(c.Model.parameters().Where(p => p.requires_grad), 0.01);
+        Backward(c, c.Train);
+        adam.step();
+        Assert.Contains("Where(p => p.requires_grad)", Assert.Throws<InfluenceException>(
+            () => ProbeOracle.Measure(c.Task(), c.Train, c.Queries, Like(adam))).Message, StringComparison.Ordinal);
+        Assert.Equal(4, ProbeOracle.Measure(c.Task(), c.Train, c.Queries, model =>
+        {
+            var probe = optim.Adam(model.parameters().Where(p => p.requires_grad));
+            probe.load_state_dict(adam.state_dict());
+            return probe;
+        }).Count);
+        Assert.Contains("optimizer failed: no", Assert.Throws<InfluenceException>(
+            () => ProbeOracle.Measure(c.Task(), c.Train, c.Queries, _ => throw new InvalidOperationException("no"))).Message, StringComparison.Ordinal);
+    }
+
     private static Func<nn.Module, optim.Optimizer> Sgd(double rate) => model => optim.SGD(model.parameters(), rate);
 
     private static Func<nn.Module, optim.Optimizer> Like(TorchSharp.Modules.Adam adam) => model =>

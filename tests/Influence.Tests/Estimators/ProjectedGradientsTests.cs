@@ -1,4 +1,5 @@
 using Influence.Estimators;
+using Influence.Gradients;
 using Influence.Tests.Oracles;
 using TorchSharp;
 using Xunit;
@@ -57,6 +58,70 @@ public class ProjectedGradientsTests
 
         // Sums in another order, in float64.
         Assert.True(SingleExampleLoop.RelativeError(parts[0] + parts[1], whole) < 1e-12);
+    }
+
+    /// <summary>An embedding's gradients are those of the written-out table, sign by sign and column by column.</summary>
+    [Fact]
+    public void TokensAreTheirTable()
+    {
+        using var scope = NewDisposeScope();
+        torch.random.manual_seed(8);
+        const long Vocabulary = 7, Width = 3;
+        var (tokens, d) = (randint(0, Vocabulary, [4, 5]), randn([4, 5, Width], ScalarType.Float64));
+        var (column, sign) = (randint(0, 6, [Vocabulary * Width]), (randint(0, 2, [Vocabulary * Width]).to_type(ScalarType.Float64) * 2) - 1);
+        var expected = zeros([4, 6], ScalarType.Float64);
+        expected.index_add_(1, column, new TokenGradients(tokens, d, Vocabulary).Dense()[0] * sign, 1);
+
+        var rows = zeros([4, 6], ScalarType.Float64);
+        ProjectedGradients.Add(rows, new TokenGradients(tokens, d, Vocabulary), [(column, sign)]);
+        Assert.True(SingleExampleLoop.RelativeError(rows, expected) < 1e-12); // sums in another order
+    }
+
+    /// <summary>A vocabulary whose table would take 2^42 numbers an example: only what occurs is made.</summary>
+    [Fact]
+    public void AnEmbeddingsTableIsNeverWrittenOut()
+    {
+        using var scope = NewDisposeScope();
+        const long Vocabulary = 1L << 40, Width = 4;
+        var (tokens, d) = (tensor(new[,] { { 5L, 1L << 39 }, { 5L, 5L } }), ones([2, 2, Width], ScalarType.Float64));
+
+        // One number stands for all of them.
+        var column = zeros([1], ScalarType.Int64).expand(Vocabulary * Width);
+        var rows = zeros([2, 3], ScalarType.Float64);
+        ProjectedGradients.Add(rows, new TokenGradients(tokens, d, Vocabulary), [(column, null)]);
+        Assert.Equal([2 * Width, 0, 0, 2 * Width, 0, 0], rows.data<double>().ToArray());
+
+        var (products, squares) = Donod.Products(new TokenGradients(tokens, d, Vocabulary), 0, full([1], 0.5, ScalarType.Float64).expand(Vocabulary * Width));
+        Assert.Equal([Width, Width], products.data<double>().ToArray());
+        Assert.Equal([2 * Width, 4 * Width], squares.data<double>().ToArray());
+    }
+
+    /// <summary>Written-out gradients of 51 parameters in float64, twice, and four inputs: 850 bytes an example.</summary>
+    [Fact]
+    public void BatchesAreSoSmallThatWhatIsWrittenOutFitsTheBudget()
+    {
+        using var scope = NewDisposeScope();
+        using var c = new Classifier(train: 12);
+        var reports = new Reports();
+        var whole = new ProjectedGradients { Dimension = 8 }.Compute(c.Task(), c.Train);
+        var parts = new ProjectedGradients { Dimension = 8, MemoryBudget = 2000 }.Compute(c.Task(), c.Train, reports);
+        Assert.True(reports.All.Count >= 4, $"{reports.All.Count} batches of 12 examples"); // at most three fit into 2,000 bytes, by the larger layer alone
+        Assert.True(SingleExampleLoop.RelativeError(parts, whole) < 1e-12); // products of matrices of other sizes
+    }
+
+    [Theory]
+    [InlineData("embedding")]
+    [InlineData("tied embedding and head")]
+    [InlineData("tied linear twice")]
+    public void EveryKindOfBlock(string name)
+    {
+        using var scope = NewDisposeScope();
+        var made = Cases.Make(name);
+        var inputs = made.Inputs(5);
+        var expected = SingleExampleLoop.Gradients(made.Model, made.Loss, inputs);      // [5, P]
+        var rows = new ProjectedGradients { Dimension = 1 << 20 }.Compute(made.Task(), Examples.FromTensors(inputs));
+        Assert.Equal(expected.shape, rows.shape);
+        Assert.True(SingleExampleLoop.RelativeError(rows.mm(rows.t()), expected.mm(expected.t())) < 1e-10); // rounding of float64
     }
 
     [Fact]

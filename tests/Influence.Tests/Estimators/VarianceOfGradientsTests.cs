@@ -105,6 +105,47 @@ public sealed class VarianceOfGradientsTests : IDisposable
         state.AssertUnchanged(model, x);
     }
 
+    /// <summary>However many chunks the budget makes, the source is read through once, and once more for a first look.</summary>
+    [Fact]
+    public void TheSourceIsReadOnce()
+    {
+        using var scope = NewDisposeScope();
+        using var c = new Classifier(train: 12);
+        var vog = Vog(c.Model, Wander(c.Model, 3));
+        using var source = new Counted(c.X, c.Y);
+        using var loader = utils.data.DataLoader(source, 2, shuffle: false);
+
+        var whole = vog.Score(c.Task(), c.Train);
+        var before = LiveTensors.OnThisThread;
+        (vog with { MemoryBudget = 1 }).Score(c.Task(), c.Train);
+        Assert.Equal(before, LiveTensors.OnThisThread);
+        var parts = (vog with { MemoryBudget = 1 }).Score(c.Task(), loader);
+
+        Assert.True(source.Read <= 24, $"{source.Read} reads of 12 examples"); // a loader may fetch ahead
+        Assert.All(whole.Values.Zip(parts.Values), pair => Assert.Equal(pair.First, pair.Second, 1e-12)); // rounding
+    }
+
+    /// <summary>Inputs [B, T, D] with padding: what stands at positions that do not count changes nothing.</summary>
+    [Fact]
+    public void PaddingOfInputsThatAreNotImages()
+    {
+        using var scope = NewDisposeScope();
+        random.manual_seed(6);
+        using var layer = nn.Linear(3, 2, dtype: float64);
+        using var model = new Composite(x => layer.call(x.sin()).sum(1L), ("layer", layer));
+        var (x, y, mask) = (randn(4, 5, 3, dtype: float64), tensor(new[] { 0L, 1, 0, 1 }), arange(5).lt(3).unsqueeze(0).expand(4, 5));
+        var vog = Vog(model, Wander(model, 3)) with { WithinClass = false };
+        var task = new InfluenceTask(model) { TrainingLoss = _ => throw new InvalidOperationException("not used"), PositionMask = _ => mask.narrow(0, 0, 1).expand(1, 5) };
+
+        var expected = vog.Score(Task(model), Examples.FromTensors(("x", x.narrow(1, 0, 3)), ("y", y)));
+        var masked = vog.Score(task, Examples.FromTensors(("x", x), ("y", y)) with { BatchSize = 1 });
+
+        Assert.All(expected.Values.Zip(masked.Values), pair => Assert.Equal(pair.First, pair.Second, 1e-12)); // sums in another order
+        var flat = new InfluenceTask(model) { TrainingLoss = task.TrainingLoss, PositionMask = b => b["x"].select(1, 0) };
+        Assert.Contains("PositionMask returns [1, 5]", Assert.Throws<InfluenceException>(
+            () => vog.Score(flat, Examples.FromTensors(("x", x), ("y", y)))).Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void WithinTheClass()
     {
@@ -166,6 +207,20 @@ public sealed class VarianceOfGradientsTests : IDisposable
             var comparison = ignoreCase ? StringComparison.OrdinalIgnoreCase : StringComparison.Ordinal;
             Assert.Contains(first, message, comparison);
             Assert.Contains(second ?? first, message, comparison);
+        }
+    }
+
+    /// <summary>A data set that counts how often an example is read.</summary>
+    private sealed class Counted(Tensor x, Tensor y) : utils.data.Dataset
+    {
+        public int Read { get; private set; }
+
+        public override long Count => x.shape[0];
+
+        public override Dictionary<string, Tensor> GetTensor(long index)
+        {
+            Read++;
+            return new() { ["x"] = x[index].clone(), ["y"] = y[index].clone() };
         }
     }
 

@@ -38,6 +38,29 @@ public class TailPatchTests
         state.AssertUnchanged(c.Model, c.X);
     }
 
+    /// <summary>The measurement is of a layer that the training loss does not reach: gradients that are there already and weight decay do not move it.</summary>
+    [Fact]
+    public void WhatTheLossDoesNotReachIsNotSteppedOn()
+    {
+        using var scope = NewDisposeScope();
+        random.manual_seed(2);
+        using var a = nn.Linear(3, 1, dtype: float64);
+        using var b = nn.Linear(3, 1, dtype: float64);
+        using var model = new Composite(x => a.call(x) + b.call(x), ("a", a), ("b", b));
+        using var scores = EvaluationCases.Scores(Identity(5));
+        var x = randn(5, 3, dtype: float64);
+        var examples = Examples.FromTensors(("x", x));
+        model.call(x).sum().backward();
+        var task = new InfluenceTask(model) { TrainingLoss = e => a.call(e["x"]).squeeze(1), Measurement = e => b.call(e["x"]).squeeze(1) };
+
+        var result = new TailPatch().Evaluate(task, examples, examples, scores, m => optim.SGD(m.parameters(), 0.1, weight_decay: 0.5));
+
+        Assert.All(result.Queries, query => Assert.Equal(0, query.Fall));
+        using var running = optim.SGD(model.parameters(), 0.1);
+        Assert.Contains("the same object twice", Assert.Throws<InfluenceException>(
+            () => new TailPatch().Evaluate(task, examples, examples, scores, _ => running)).Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void WeightsAndGradientsAreBackAfterACancellation()
     {

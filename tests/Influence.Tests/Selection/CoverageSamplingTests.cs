@@ -18,18 +18,33 @@ public sealed class CoverageSamplingTests : SelectionStrategyContract
     [InlineData(new long[] { 3, 3, 3 }, 8, new long[] { 2, 3, 3 })]
     [InlineData(new long[] { 4, 4 }, 8, new long[] { 4, 4 })]
     [InlineData(new long[] { 4, 4 }, 1, new long[] { 0, 1 })]
-    public void TheSmallestBinsAreServedFirst(long[] sizes, long total, long[] expected) => Assert.Equal(expected, ScoreBins.Quotas(sizes, total));
-
-    /// <summary>The same case through the strategy: scores at 0, 1 and 2 lie in bins of their own.</summary>
-    [Fact]
-    public void EveryBinGetsItsQuota()
+    public void TheSmallestBinsAreServedFirst(long[] sizes, int total, long[] expected)
     {
-        double[] scores = [1, .. Enumerable.Repeat(0.0, 50), .. Enumerable.Repeat(2.0, 5)];
-        var selected = new CoverageSampling { Bins = 3, Seed = 4 }.Select(ExampleScores.Of([.. Enumerable.Range(0, 56)], scores), SelectionBudget.Count(12));
-        Assert.Equal(1, selected.Ids.Count(id => scores[id] == 1));
-        Assert.Equal(5, selected.Ids.Count(id => scores[id] == 2));
-        Assert.Equal(6, selected.Ids.Count(id => scores[id] == 0));
+        // The score of the candidates of bin b is b, so that each bin of equal width holds its own; empty bins at the ends are none.
+        double[] scores = [.. sizes.SelectMany((size, bin) => Enumerable.Repeat((double)bin, (int)size))];
+        var bins = (int)(scores.Max() - scores.Min()) + 1;
+
+        var selected = new CoverageSampling { Bins = bins, Seed = 4 }.Select(ExampleScores.Of([.. Enumerable.Range(0, scores.Length)], scores), SelectionBudget.Count(total));
+
+        Assert.Equal(expected, sizes.Select((_, bin) => selected.Ids.LongCount(id => scores[id] == bin)));
         Assert.Equal(selected.Ids.Select(id => scores[id]), selected.Utilities);
+    }
+
+    /// <summary>Ten candidates of 3 tokens without the two hardest, 10 tokens: three fit, and that is not all that there are.</summary>
+    [Fact]
+    public void ABudgetInTokensThatIsNotFilledToTheLastIsNoShortage()
+    {
+        long[] ids = [.. Enumerable.Range(0, 10)];
+        using var pool = new SelectionPool(ExampleScores.Of(ids, [.. ids.Select(id => (double)id)])) { Lengths = [.. ids.Select(_ => 3L)] };
+        var strategy = new CoverageSampling { Bins = 3, HardestDropped = 0.2 };
+
+        var some = strategy.Select(pool, SelectionBudget.Tokens(10));
+        Assert.Equal(3, some.Count);
+        Assert.DoesNotContain(some.Notes, note => note.Contains("fewer than the budget", StringComparison.Ordinal));
+
+        var all = strategy.Select(pool, SelectionBudget.Tokens(27));
+        Assert.Equal(8, all.Count);
+        Assert.Contains("8 candidates, fewer than the budget", Assert.Single(all.Notes), StringComparison.Ordinal);
     }
 
     [Fact]
