@@ -170,7 +170,7 @@ internal sealed class TrackedLayer(string path, LayerRule rule, ParameterPart? w
 
         // With a gradient behind it, an output is shared still where only parameters without a rule feed the layer.
         var shared = layout.Axis == ExampleAxis.Shared
-            && (!output.requires_grad || (output.shape[0] != _examples && SharedShapes.Any(s => output.shape.AsSpan().SequenceEqual(s))));
+            && (!output.requires_grad || ((output.shape[0] != 1 || _examples != 1) && SharedShapes.Any(s => output.shape.AsSpan().SequenceEqual(s))));
         if (shared)
         {
             activation = LayerLayout.Expand(activation, _examples);

@@ -19,8 +19,15 @@ public class KeyValueProbesTests
         using var scope = NewDisposeScope();
         var probes = new KeyValueProbes(s_many)
         {
-            Count = 20, Pairs = 6, Shots = shots, KeyLength = keyLength, ValueLength = valueLength, Seed = 3,
-            Opening = separated ? [1, 2] : [], Separator = separated ? [3] : [], Closing = separated ? [4, 5] : [],
+            Count = 20,
+            Pairs = 6,
+            Shots = shots,
+            KeyLength = keyLength,
+            ValueLength = valueLength,
+            Seed = 3,
+            Opening = separated ? [1, 2] : [],
+            Separator = separated ? [3] : [],
+            Closing = separated ? [4, 5] : [],
         };
         var made = probes.Make(CPU);
         Assert.Equal([20, probes.Length], made.Tokens.shape);
