@@ -14,13 +14,14 @@ internal sealed class ModeProbe(InfluenceTask task, GradientSession session)
 
     private static readonly ModeFacts Evaluation = new(WritesInPlace: false, Mixes: false, IsDeterministic: true);
 
-    private readonly Dictionary<string, ModeFacts> _found = [];
+    // What one example does says nothing of whether several are mixed: it is kept apart.
+    private readonly Dictionary<(string Modules, bool IsAlone), ModeFacts> _found = [];
 
     /// <summary>What is known of the model's present mode; null before a batch was probed in it.</summary>
     public ModeFacts? Known()
     {
         var training = InTraining();
-        return training.Count == 0 ? Evaluation : _found.GetValueOrDefault(Key(training));
+        return training.Count == 0 ? Evaluation : _found.GetValueOrDefault((Key(training), false)) ?? _found.GetValueOrDefault((Key(training), true));
     }
 
     /// <summary>What the model does in its present mode.</summary>
@@ -33,17 +34,17 @@ internal sealed class ModeProbe(InfluenceTask task, GradientSession session)
             return Evaluation;
         }
 
-        var key = Key(training);
+        var key = (Key(training), batch.Count == 1);
         return _found.TryGetValue(key, out var known) ? known : _found[key] = Find(batch, training);
     }
 
     /// <summary>Takes back that the present mode is deterministic: it drew random numbers after all.</summary>
     public void IsRandom()
     {
-        var key = Key(InTraining());
-        if (_found.TryGetValue(key, out var known))
+        var modules = Key(InTraining());
+        foreach (var key in _found.Keys.Where(key => key.Modules == modules).ToList())
         {
-            _found[key] = known with { IsDeterministic = false };
+            _found[key] = _found[key] with { IsDeterministic = false };
         }
     }
 

@@ -87,7 +87,12 @@ public sealed class TrainingGradients : IDisposable
         var loop = new TrainingGradients(task, GradientSession.OpenForTraining(task, batch, validation));
         try
         {
-            loop._probe.Of(batch);
+            // One example alone is no training batch: batch statistics may refuse it.
+            if (batch.Count > 1)
+            {
+                loop._probe.Of(batch);
+            }
+
             return loop;
         }
         catch
