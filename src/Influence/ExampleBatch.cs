@@ -13,40 +13,61 @@ public sealed class ExampleBatch
     private readonly string[] _names;
     private readonly Tensor[] _tensors;
     private readonly long[] _ids;
+    private readonly IReadOnlyList<string> _shared;
 
-    internal ExampleBatch(string[] names, Tensor[] tensors, long[] ids)
+    internal ExampleBatch(string[] names, Tensor[] tensors, long[] ids, IReadOnlyList<string>? shared = null)
     {
         _names = names;
         _tensors = tensors;
         _ids = ids;
+        _shared = shared ?? [];
     }
 
     /// <summary>A batch of a training loop of your own.</summary>
     /// <param name="ids">The examples' ids. In a training batch an id may be there twice.</param>
-    /// <param name="tensors">Name and tensor, <c>[B, ...]</c>; one that does not run over the examples (a shared attention mask) goes along whole.</param>
+    /// <param name="tensors">Name and tensor, <c>[B, ...]</c>.</param>
     /// <returns>The batch; the tensors stay the caller's, and must live as long as it is used.</returns>
-    /// <exception cref="InfluenceException">No id, no tensor, repeated names, or no tensor with as many rows as there are ids.</exception>
-    public static ExampleBatch Of(IReadOnlyList<long> ids, params (string Name, torch.Tensor Tensor)[] tensors)
+    /// <exception cref="InfluenceException">No id, no tensor, repeated names, or a tensor with another number of rows than there are ids.</exception>
+    public static ExampleBatch Of(IReadOnlyList<long> ids, params (string Name, torch.Tensor Tensor)[] tensors) => Of(ids, [], tensors);
+
+    /// <summary>A batch of a training loop of your own, with tensors that do not run over the examples.</summary>
+    /// <param name="ids">The examples' ids. In a training batch an id may be there twice.</param>
+    /// <param name="shared">
+    /// The names of the tensors that all examples share, such as an attention mask <c>[T, T]</c>; they go along whole. They are named, as their size does not tell
+    /// them from others where T = B.
+    /// </param>
+    /// <param name="tensors">Name and tensor; <c>[B, ...]</c> unless it is shared.</param>
+    /// <returns>The batch; the tensors stay the caller's, and must live as long as it is used.</returns>
+    /// <exception cref="InfluenceException">
+    /// No id, no tensor that runs over the examples, repeated names, a shared name without a tensor, or a tensor that is not shared and has another number of rows than there are ids.
+    /// </exception>
+    public static ExampleBatch Of(IReadOnlyList<long> ids, IReadOnlyList<string> shared, params (string Name, torch.Tensor Tensor)[] tensors)
     {
         ArgumentNullException.ThrowIfNull(ids);
+        ArgumentNullException.ThrowIfNull(shared);
         ArgumentNullException.ThrowIfNull(tensors);
         string[] names = [.. tensors.Select(t => t.Name)];
-        if (ids.Count == 0 || names.Distinct().Count() != names.Length || !tensors.Any(t => t.Tensor.dim() > 0 && t.Tensor.shape[0] == ids.Count))
+        var own = tensors.Where(t => !shared.Contains(t.Name)).ToList();
+        if (ids.Count == 0 || names.Distinct().Count() != names.Length || own.Count == 0 || own.Any(t => t.Tensor.dim() == 0 || t.Tensor.shape[0] != ids.Count)
+            || shared.Except(names).Any())
         {
             throw new InfluenceException(
                 "A batch has at least one id, tensors of different names, and one row for each id: ExampleBatch.Of(ids, (\"x\", x), (\"y\", y)). " +
-                $"Found {ids.Count} ids and {InfluenceException.List([.. tensors.Select(t => $"\"{t.Name}\" [{string.Join(", ", t.Tensor.shape)}]")])}.");
+                "Tensors that all examples share are named: ExampleBatch.Of(ids, [\"mask\"], (\"x\", x), (\"mask\", mask)). " +
+                $"Found {ids.Count} ids and {InfluenceException.List([.. tensors.Select(t => $"\"{t.Name}\" [{string.Join(", ", t.Tensor.shape)}]")])}" +
+                (shared.Count == 0 ? "." : $"; shared: {InfluenceException.List([.. shared])}."));
         }
 
-        return new ExampleBatch(names, [.. tensors.Select(t => t.Tensor)], [.. ids]);
+        return new ExampleBatch(names, [.. tensors.Select(t => t.Tensor)], [.. ids], [.. shared]);
     }
 
     /// <summary>A batch of a training loop of your own, as a data loader gives it.</summary>
     /// <param name="batch">Tensors by name, <c>[B, ...]</c>.</param>
     /// <param name="ids">The name of the tensor that holds the examples' ids, of an integer type, <c>[B]</c>.</param>
+    /// <param name="shared">The names of the tensors that do not run over the examples.</param>
     /// <returns>The batch, with the other tensors; they stay the caller's, and must live as long as it is used.</returns>
     /// <exception cref="InfluenceException">There is no such tensor of ids, or as the other <c>Of</c>.</exception>
-    public static ExampleBatch Of(IReadOnlyDictionary<string, torch.Tensor> batch, string ids)
+    public static ExampleBatch Of(IReadOnlyDictionary<string, torch.Tensor> batch, string ids, params IReadOnlyList<string> shared)
     {
         ArgumentNullException.ThrowIfNull(batch);
         ArgumentNullException.ThrowIfNull(ids);
@@ -59,7 +80,7 @@ public sealed class ExampleBatch
 
         using var scope = NewDisposeScope();
         long[] list = [.. values.cpu().to_type(ScalarType.Int64).data<long>()];
-        return Of(list, [.. batch.Where(t => t.Key != ids).Select(t => (t.Key, t.Value))]);
+        return Of(list, shared, [.. batch.Where(t => t.Key != ids).Select(t => (t.Key, t.Value))]);
     }
 
     /// <summary>The number of examples in the batch, B.</summary>
@@ -95,9 +116,12 @@ public sealed class ExampleBatch
 
     internal IReadOnlyList<Tensor> Tensors => _tensors;
 
+    /// <summary>The names of the tensors that do not run over the examples, where they were named.</summary>
+    internal IReadOnlyList<string> Shared => _shared;
+
     /// <summary>The same batch with another tensor under a name that it has; the tensors stay their owners'.</summary>
     internal ExampleBatch With(string name, Tensor tensor) =>
-        new(_names, [.. _names.Zip(_tensors, (own, kept) => own == name ? tensor : kept)], _ids);
+        new(_names, [.. _names.Zip(_tensors, (own, kept) => own == name ? tensor : kept)], _ids, _shared);
 
     /// <summary>A batch of the examples at these positions; its tensors live in the current dispose scope.</summary>
     internal ExampleBatch Pick(IReadOnlyList<int> positions)
@@ -108,8 +132,8 @@ public sealed class ExampleBatch
         {
             var tensor = _tensors[k];
 
-            // A tensor that does not run over the examples (a shared attention mask, say) goes along whole.
-            if (tensor.dim() == 0 || tensor.shape[0] != Count)
+            // A tensor that does not run over the examples goes along whole: one that was named, or of a loader's batch, which names none.
+            if (tensor.dim() == 0 || tensor.shape[0] != Count || _shared.Contains(_names[k]))
             {
                 picked[k] = tensor.alias();
             }
@@ -124,7 +148,7 @@ public sealed class ExampleBatch
             }
         }
 
-        return new ExampleBatch(_names, picked, [.. positions.Select(p => _ids[p])]);
+        return new ExampleBatch(_names, picked, [.. positions.Select(p => _ids[p])], _shared);
     }
 
     /// <summary>
@@ -132,12 +156,22 @@ public sealed class ExampleBatch
     /// </summary>
     internal ExampleBatch? Join(ExampleBatch other)
     {
-        var fits = _names.SequenceEqual(other._names) && _tensors.Zip(other._tensors).All(pair =>
-            pair.First.dim() > 0 && pair.First.dim() == pair.Second.dim() && pair.First.shape[0] == Count && pair.Second.shape[0] == other.Count
-            && pair.First.dtype == pair.Second.dtype && pair.First.shape.AsSpan(1).SequenceEqual(pair.Second.shape.AsSpan(1)));
+        var fits = _names.SequenceEqual(other._names) && _shared.Count == other._shared.Count && !_shared.Except(other._shared).Any();
+        for (var k = 0; fits && k < _tensors.Length; k++)
+        {
+            fits = IsShared(k) ? _tensors[k].Handle == other._tensors[k].Handle : Follows(_tensors[k], other._tensors[k]);
+        }
+
         return fits
-            ? new ExampleBatch(_names, [.. _tensors.Zip(other._tensors, (a, b) => cat([a, b], 0))], [.. _ids, .. other._ids])
+            ? new ExampleBatch(
+                _names, [.. _tensors.Select((own, k) => IsShared(k) ? own.alias() : cat([own, other._tensors[k]], 0))], [.. _ids, .. other._ids], _shared)
             : null;
+
+        bool IsShared(int k) => _shared.Contains(_names[k]);
+
+        bool Follows(Tensor first, Tensor second) =>
+            first.dim() > 0 && first.dim() == second.dim() && first.shape[0] == Count && second.shape[0] == other.Count
+            && first.dtype == second.dtype && first.shape.AsSpan(1).SequenceEqual(second.shape.AsSpan(1));
     }
 
     /// <summary>

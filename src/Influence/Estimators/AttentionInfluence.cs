@@ -24,12 +24,15 @@ namespace Influence.Estimators;
 /// <para>
 /// With <see cref="RetrievalMeasure.Attention"/> a head's strongest attention is taken from the outputs of its query and key projections
 /// (the scale does not matter), or from the recomputation. Positions that enter after the projections (rotary) cannot be seen there: write
-/// <c>Retrieval = RetrievalMeasure.MaskedLoss</c>.
+/// <c>Retrieval = RetrievalMeasure.MaskedLoss</c>. A head is masked only if it points to the copied tokens <see cref="TimesChance"/> times as often as chance, or
+/// the loss on them rises without it. However the heads were found, they are put to the proof: without them the loss on the copied tokens must rise by
+/// <see cref="LeastCopyRise"/>, clearly beyond the spread of the probes, and with them it must be below that of a guess within the vocabulary.
 /// </para>
 /// <para>
 /// The score is relative, so it does not matter whether the loss is a sum or a mean over tokens. It may be negative. Scores of unlike domains do
 /// not compare: rank within groups (<see cref="AttentionInfluenceScores.WithinGroups"/>). The paper keeps the top 20 percent.
-/// Cost: two forward passes over the documents, one over the probes (one for each head with <see cref="RetrievalMeasure.MaskedLoss"/>).
+/// Cost: two forward passes over the documents, three over the probes (and one for each head with <see cref="RetrievalMeasure.MaskedLoss"/>). Half
+/// precision will do for the model; let its losses be computed in float32, as their difference is small.
 /// Reference: Hua et al., "AttentionInfluence: Adopting Attention Head Influence for Weak-to-Strong Pretraining Data Selection", 2025; one of its figures
 /// appears to divide by a reference loss, its equation by the model's own, which is taken here.
 /// </para>
@@ -46,11 +49,10 @@ public sealed record AttentionInfluence
     public required KeyValueProbes Probes { get; init; }
 
     /// <summary>
-    /// The attention layers with separate projections; <c>Query</c> and <c>Key</c> are weights' names, or paths of modules, as for a projection with an adapter around it.
-    /// Native modules are found without.
+    /// The attention layers with separate projections, each once. Native modules are found without; of those that cannot be recomputed the scores' notes tell.
     /// </summary>
     /// <value>None.</value>
-    public IReadOnlyList<AttentionHeads> Layers { get; init; } = [];
+    public IReadOnlyList<AttentionProjections> Layers { get; init; } = [];
 
     /// <summary>Whether a position of the layers with separate projections sees no later ones; for <see cref="RetrievalMeasure.Attention"/>.</summary>
     /// <value>True.</value>
@@ -69,6 +71,28 @@ public sealed record AttentionInfluence
         init => field = value is > 0 and <= 1
             ? value
             : throw new InfluenceException($"MaskedShare is above 0 and at most 1, not {value.ToString(CultureInfo.InvariantCulture)}.");
+    } = 0.05;
+
+    /// <summary>How often, in multiples of chance (1 over the length of the probes), a head must point to the copied tokens to be masked; for <see cref="RetrievalMeasure.Attention"/>.</summary>
+    /// <value>3.</value>
+    /// <exception cref="InfluenceException">Negative or not a number.</exception>
+    public double TimesChance
+    {
+        get;
+        init => field = value >= 0 && double.IsFinite(value)
+            ? value
+            : throw new InfluenceException($"TimesChance is at least 0, not {value.ToString(CultureInfo.InvariantCulture)}.");
+    } = 3;
+
+    /// <summary>How much the loss on the copied tokens must rise without the heads, in nats a token.</summary>
+    /// <value>0.05.</value>
+    /// <exception cref="InfluenceException">Negative or not a number.</exception>
+    public double LeastCopyRise
+    {
+        get;
+        init => field = value >= 0 && double.IsFinite(value)
+            ? value
+            : throw new InfluenceException($"LeastCopyRise is at least 0 nats, not {value.ToString(CultureInfo.InvariantCulture)}.");
     } = 0.05;
 
     /// <summary>The least that a document's change of loss is divided by; for documents without a token that counts, whose loss is zero.</summary>
@@ -100,14 +124,8 @@ public sealed record AttentionInfluence
         var passes = Retrieval == RetrievalMeasure.Attention ? 1 : 1 + watch.CountHeads(probes, Logits);
         var reporter = new ProgressReporter(progress, "retrieval heads", 1, (long)passes * probes.Count, cancellationToken);
         cancellationToken.ThrowIfCancellationRequested();
-        var scores = Retrieval == RetrievalMeasure.Attention ? watch.Pointing(probes, Logits, Done) : watch.MaskedLoss(probes, Logits, Done);
+        var scores = Retrieval == RetrievalMeasure.Attention ? watch.Pointing(probes, Logits, reporter.AddOrCancel) : watch.MaskedLoss(probes, Logits, reporter.AddOrCancel);
         return new RetrievalHeads(Retrieval, scores);
-
-        void Done(int count)
-        {
-            reporter.Add(count);
-            cancellationToken.ThrowIfCancellationRequested();
-        }
     }
 
     /// <summary>Finds the heads that copy, masks the strongest, and scores every document.</summary>
@@ -117,7 +135,7 @@ public sealed record AttentionInfluence
     /// <param name="progress">Told after each batch.</param>
     /// <param name="cancellationToken">Checked between batches.</param>
     /// <returns>The scores, their ranks within groups, and the heads.</returns>
-    /// <exception cref="InfluenceException">Bad input, attention that cannot be seen, or no head that copies anything.</exception>
+    /// <exception cref="InfluenceException">Bad input, attention that cannot be seen, a model that does not copy on the probes, or does so without the heads that were found.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
     public AttentionInfluenceScores Score(
         InfluenceTask task, Examples documents, ExampleGroups? groups = null, IProgress<InfluenceProgress>? progress = null, CancellationToken cancellationToken = default)
@@ -125,15 +143,18 @@ public sealed record AttentionInfluence
         ExampleChecks.Run(task, (documents, "documents"));
         AttentionInfluenceScores.CheckGroups(documents.Ids, groups);
         var heads = FindHeads(task, progress, cancellationToken);
-        if (!(heads[0].Score > 0))
+        var least = Retrieval == RetrievalMeasure.Attention ? TimesChance / Probes.Length : 0;
+        AttentionHead[] masked = [.. heads.Top(MaskedShare).Take(heads.Count(h => h.Score > least))];
+        if (masked.Length == 0)
         {
-            throw new InfluenceException(
-                $"None of the {heads.Count} heads copies on the probes (the highest score is {heads[0].Score.ToString("G3", CultureInfo.InvariantCulture)}), so there is nothing to mask. " +
-                "Are the probes' tokens and separators those that the model knows? With rotary positions write Retrieval = RetrievalMeasure.MaskedLoss.");
+            throw new InfluenceException(string.Create(
+                CultureInfo.InvariantCulture,
+                $"None of the {heads.Count} heads copies on the probes (the highest score is {heads[0].Score:G3}; more than {least:G3} is expected), so there is nothing to mask. {Advice()}"));
         }
 
-        var masked = heads.Top(MaskedShare);
-        return new AttentionInfluenceScores(ScoreMasked(task, documents, masked, progress, cancellationToken), groups, heads, masked);
+        var proof = Prove(task, masked, progress, cancellationToken);
+        var note = string.Create(CultureInfo.InvariantCulture, $"highest retrieval score {heads[0].Score:G3}; {proof}");
+        return new AttentionInfluenceScores(ScoreMasked(task, documents, masked, note, progress, cancellationToken), groups, heads, masked);
     }
 
     /// <summary>Scores every document by the loss without some heads. Without none of them every score is exactly zero.</summary>
@@ -150,7 +171,10 @@ public sealed record AttentionInfluence
         Examples documents,
         IReadOnlyCollection<AttentionHead> heads,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default) => ScoreMasked(task, documents, heads, string.Empty, progress, cancellationToken);
+
+    private ExampleScores ScoreMasked(
+        InfluenceTask task, Examples documents, IReadOnlyCollection<AttentionHead> heads, string note, IProgress<InfluenceProgress>? progress, CancellationToken cancellationToken)
     {
         ExampleChecks.Run(task, (documents, "documents"));
         ArgumentNullException.ThrowIfNull(heads);
@@ -190,13 +214,54 @@ public sealed record AttentionInfluence
         Log.Scored(task.Logger, "AttentionInfluence", 1, documents.Count, 1, reporter.Elapsed.TotalSeconds);
         return new ExampleScores("AttentionInfluence", documents.Ids, [.. values], new ScoreMetadata
         {
-            Estimator = $"AttentionInfluence, {heads.Count} heads masked: {InfluenceException.List([.. heads])}",
+            Estimator = "AttentionInfluence",
             Sign = "high = the document needs the masked heads; compare within one domain only",
             Unit = "rise of the loss without the heads, over the loss",
-            Notes = floored.Count == 0 ? string.Empty : string.Create(
-                CultureInfo.InvariantCulture, $"{floored.Count} documents have a loss below {LeastLoss:R}, which their change was divided by: ids {InfluenceException.List(floored)}"),
+            Notes = string.Join("; ", Notes().Where(n => n.Length > 0)),
         });
+
+        IEnumerable<string> Notes() =>
+        [
+            $"{heads.Count} heads masked: {InfluenceException.List([.. heads])}",
+            note,
+            watch.LeftOut.Count == 0 ? string.Empty : $"attention that could not be looked at: {InfluenceException.List(watch.LeftOut)}",
+            floored.Count == 0 ? string.Empty : string.Create(
+                CultureInfo.InvariantCulture, $"{floored.Count} documents have a loss below {LeastLoss:R}, which their change was divided by: ids {InfluenceException.List(floored)}"),
+        ];
     }
+
+    /// <summary>Whether the heads are those by which the model copies: what the loss on the copied tokens is with and without them.</summary>
+    private string Prove(InfluenceTask task, IReadOnlyList<AttentionHead> heads, IProgress<InfluenceProgress>? progress, CancellationToken cancellationToken)
+    {
+        using var scope = NewDisposeScope();
+        using var noGrad = no_grad();
+        var (_, device) = Check(task);
+        using var watch = new AttentionWatch(task, Layers, Causal);
+        var probes = Probes.Make(device);
+        var reporter = new ProgressReporter(progress, "copying without the heads", 1, 2L * probes.Count, cancellationToken);
+        var before = AttentionWatch.CopyLosses(probes, Logits, reporter.AddOrCancel);
+        watch.Mask(heads);
+        var after = AttentionWatch.CopyLosses(probes, Logits, reporter.AddOrCancel);
+        double[] rises = [.. after.Zip(before, (a, b) => a - b)];
+        var (rise, guess) = (rises.Average(), Math.Log(Probes.Vocabulary.Count));
+        var error = Math.Sqrt(rises.Average(r => (r - rise) * (r - rise)) / rises.Length);
+        if (!(before.Average() < guess))
+        {
+            throw new InfluenceException(string.Create(
+                CultureInfo.InvariantCulture,
+                $"The model does not copy: its loss on the probes' copied tokens is {before.Average():G3} nats a token, that of a guess within their vocabulary {guess:G3}. {Advice()}"));
+        }
+
+        return rise > Math.Max(LeastCopyRise, 3 * error)
+            ? string.Create(CultureInfo.InvariantCulture, $"without the heads the loss on copied tokens rises from {before.Average():G3} to {after.Average():G3} nats a token")
+            : throw new InfluenceException(string.Create(
+                CultureInfo.InvariantCulture,
+                $"The heads that seem to copy do not: without {InfluenceException.List(heads)} the loss on the probes' copied tokens goes from {before.Average():G3} to {after.Average():G3} " +
+                $"nats a token (standard error {error:G2}), and should rise by {LeastCopyRise:G3} at least. {Advice()}"));
+    }
+
+    private string Advice() => "Are the probes' tokens and separators those that the model knows?" +
+        (Retrieval == RetrievalMeasure.MaskedLoss ? string.Empty : " With rotary positions or ALiBi write Retrieval = RetrievalMeasure.MaskedLoss.");
 
     private static double[] Losses(LossEvaluator losses, ExampleBatch batch) =>
         losses.Evaluate(batch, LossKind.Training).to_type(ScalarType.Float64).cpu().contiguous().data<double>().ToArray();
@@ -207,12 +272,7 @@ public sealed record AttentionInfluence
         ArgumentNullException.ThrowIfNull(Logits);
         ArgumentNullException.ThrowIfNull(Probes);
         ArgumentNullException.ThrowIfNull(Layers);
-        var parameters = ModelParameter.Find(task.Model);
-        if (parameters.Count == 0)
-        {
-            parameters = ModelParameter.Find(task.Model, trainable: false);
-        }
-
+        var parameters = ModelParameter.ForForward(task.Model);
         ModelChecks.Run(task.Model, parameters);
         return (parameters[0].Value.dtype, parameters[0].Value.device);
     }

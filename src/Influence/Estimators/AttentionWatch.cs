@@ -11,21 +11,31 @@ internal sealed class AttentionWatch : IDisposable
     private const int SequencesAtOnce = 32;
     private readonly List<WatchedAttention> _layers = [];
 
-    public AttentionWatch(InfluenceTask task, IReadOnlyList<AttentionHeads> projections, bool causal)
+    public AttentionWatch(InfluenceTask task, IReadOnlyList<AttentionProjections> projections, bool causal)
     {
+        var twice = projections.GroupBy(layer => ProjectedAttention.PathOf(layer.Query)).Where(g => g.Count() > 1).Select(g => g.Key).ToList();
+        if (twice.Count > 0)
+        {
+            throw new InfluenceException($"Each attention layer is named once, by its query projection; found twice: {InfluenceException.List(twice)}.");
+        }
+
         try
         {
-            foreach (var heads in projections)
+            foreach (var layer in projections)
             {
-                _layers.Add(new ProjectedAttention(task.Model, heads.Query, heads.Key, heads.Heads, causal));
+                _layers.Add(new ProjectedAttention(task.Model, layer.Query, layer.Key, layer.KeyHeads, causal));
             }
 
-            _layers.AddRange(RecomputedAttention.Find(task.Model, task.Attention));
+            var (native, leftOut) = RecomputedAttention.Find(task.Model, task.Attention);
+            _layers.AddRange(native);
+            LeftOut = leftOut;
             if (_layers.Count == 0)
             {
                 throw new InfluenceException(
-                    "The model has no native attention, and no projections were named. Write Layers = [new AttentionHeads(\"layers.0.q.weight\", \"layers.0.k.weight\", " +
-                    "\"layers.0.v.weight\", \"layers.0.o.weight\", heads), ...].");
+                    (leftOut.Count == 0
+                        ? "The model has no native attention, and no projections were named. "
+                        : $"Of the model's attention nothing can be masked: {InfluenceException.List(leftOut)}; and no projections were named. ") +
+                    "Write Layers = [new AttentionProjections(\"layers.0.q.weight\", \"layers.0.k.weight\", KeyHeads: 8), ...].");
             }
         }
         catch
@@ -34,6 +44,9 @@ internal sealed class AttentionWatch : IDisposable
             throw;
         }
     }
+
+    /// <summary>The native attention that can be neither masked nor read, with the reasons.</summary>
+    public IReadOnlyList<string> LeftOut { get; } = [];
 
     /// <summary>Masks these heads and no others, from the next forward pass on.</summary>
     public void Mask(IEnumerable<AttentionHead> heads)
@@ -91,15 +104,13 @@ internal sealed class AttentionWatch : IDisposable
     public IEnumerable<(AttentionHead Head, double Score)> MaskedLoss(CopyProbes probes, Func<Tensor, Tensor> logits, Action<int> done)
     {
         _layers.ForEach(layer => layer.Counts = true);
-        var whole = CopyLoss(probes, logits);
-        done(probes.Count);
+        var whole = CopyLosses(probes, logits, done).Average();
         _layers.ForEach(layer => layer.Counts = false);
         var scores = new List<(AttentionHead, double)>();
         foreach (var head in _layers.SelectMany(layer => Enumerable.Range(0, layer.Heads).Select(h => new AttentionHead(layer.Name, h))).ToList())
         {
             Mask([head]);
-            scores.Add((head, CopyLoss(probes, logits) - whole));
-            done(probes.Count);
+            scores.Add((head, CopyLosses(probes, logits, done).Average() - whole));
         }
 
         Mask([]);
@@ -114,6 +125,36 @@ internal sealed class AttentionWatch : IDisposable
         Run(logits, probes.Tokens.narrow(0, 0, 1));
         _layers.ForEach(layer => layer.Counts = false);
         return _layers.Sum(layer => layer.Heads);
+    }
+
+    /// <summary>The mean cross-entropy of each sequence's copied tokens, with the heads that are masked now.</summary>
+    public static double[] CopyLosses(CopyProbes probes, Func<Tensor, Tensor> logits, Action<int> done)
+    {
+        var losses = new List<double>(probes.Count);
+        foreach (var part in probes.Parts(SequencesAtOnce))
+        {
+            using var scope = NewDisposeScope();
+            var all = Run(logits, part.Tokens);
+            if (all is null || all.dim() != 3 || all.shape[0] != part.Count || all.shape[1] != part.Length)
+            {
+                throw new InfluenceException(
+                    $"Logits returns [B, T, V] for tokens [B, T] = [{part.Count}, {part.Length}]; found {(all is null ? "null" : $"[{string.Join(", ", all.shape)}]")}.");
+            }
+
+            var answers = part.Answers();                                               // [B, A]
+            if (answers.max().item<long>() >= all.shape[2])
+            {
+                throw new InfluenceException($"The probes' vocabulary has token {answers.max().item<long>()}, but the logits are for {all.shape[2]} tokens.");
+            }
+
+            var chosen = all.index_select(1, tensor(part.Predicting, device: all.device));                                                          // [B, A, V]
+            var predicted = F.log_softmax(chosen.dtype == ScalarType.Float64 ? chosen : chosen.to_type(ScalarType.Float32), -1);                    // [B, A, V]
+            var each = predicted.gather(2, answers.unsqueeze(2)).squeeze(2).cpu().to_type(ScalarType.Float64).mean([1]).neg();                      // [B]
+            losses.AddRange(each.data<double>().ToArray());
+            done(part.Count);
+        }
+
+        return [.. losses];
     }
 
     public void Dispose() => _layers.ForEach(layer => layer.Dispose());
@@ -131,32 +172,5 @@ internal sealed class AttentionWatch : IDisposable
                 "so many positions, and every token of the probes' vocabulary? Write Probes with fewer Pairs, or with other tokens.",
                 exception);
         }
-    }
-
-    /// <summary>The mean cross-entropy of the copied tokens.</summary>
-    private static double CopyLoss(CopyProbes probes, Func<Tensor, Tensor> logits)
-    {
-        var total = 0.0;
-        foreach (var part in probes.Parts(SequencesAtOnce))
-        {
-            using var scope = NewDisposeScope();
-            var all = Run(logits, part.Tokens);
-            if (all is null || all.dim() != 3 || all.shape[0] != part.Count || all.shape[1] != part.Length)
-            {
-                throw new InfluenceException(
-                    $"Logits returns [B, T, V] for tokens [B, T] = [{part.Count}, {part.Length}]; found {(all is null ? "null" : $"[{string.Join(", ", all.shape)}]")}.");
-            }
-
-            var answers = part.Answers();                                               // [B, A]
-            if (answers.max().item<long>() >= all.shape[2])
-            {
-                throw new InfluenceException($"The probes' vocabulary has token {answers.max().item<long>()}, but the logits are for {all.shape[2]} tokens.");
-            }
-
-            var predicted = F.log_softmax(all.index_select(1, tensor(part.Predicting, device: all.device)), -1);                                    // [B, A, V]
-            total -= predicted.gather(2, answers.unsqueeze(2)).to_type(ScalarType.Float64).sum().item<double>();
-        }
-
-        return total / probes.Count / probes.Predicting.Length;
     }
 }

@@ -4,7 +4,7 @@ using Influence.Display;
 namespace Influence.Estimators;
 
 /// <summary>One attention head.</summary>
-/// <param name="Layer">The query projection's name, as <see cref="AttentionHeads"/> gives it, or the path of a native module's attention.</param>
+/// <param name="Layer">The query projection's name, as <see cref="AttentionProjections"/> gives it, or the path of a native module's attention.</param>
 /// <param name="Index">Its place among the layer's query heads, from 0.</param>
 public readonly record struct AttentionHead(string Layer, int Index)
 {

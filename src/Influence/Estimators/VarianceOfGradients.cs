@@ -102,7 +102,7 @@ public sealed record VarianceOfGradients
         ExampleChecks.Run(task, (examples, "examples"));
         using var scope = NewDisposeScope();
         var trainable = ModelParameter.Find(task.Model);
-        ModelChecks.Run(task.Model, trainable);
+        ModelChecks.Run(task.Model, ModelParameter.ForForward(task.Model));
         using var frozen = new Frozen(trainable);
         using var weights = new WeightKeeper(task.Model, Checkpoints);
         var gradients = new InputGradients(this, task.PositionMask);

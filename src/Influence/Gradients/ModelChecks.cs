@@ -12,7 +12,7 @@ internal static class ModelChecks
         if (trainable.Count == 0)
         {
             throw new InfluenceException(
-                "The model has no trainable parameter: none has requires_grad set. Write model.requires_grad_(true), or check that its layers are registered (RegisterComponents()).");
+                "The model has no trainable parameter: none has requires_grad set. Write foreach (var p in model.parameters()) p.requires_grad = true; or check that its layers are registered (RegisterComponents()).");
         }
 
         var mixing = ModelParameter.Modules(model)

@@ -33,22 +33,13 @@ internal sealed record ModelParameter(nn.Module Owner, string Path, string Local
     /// <summary>The trainable parameters, module by module; a tied one appears once for each module that holds it.</summary>
     /// <param name="model">The model.</param>
     /// <param name="trainable">False: the frozen ones too.</param>
-    public static List<ModelParameter> Find(nn.Module model, bool trainable = true)
-    {
-        using var scope = NewDisposeScope();
-        var found = new List<ModelParameter>();
-        foreach (var (path, module) in Modules(model))
-        {
-            foreach (var (name, parameter) in module.named_parameters(recurse: false))
-            {
-                if (parameter is not null && (parameter.requires_grad || !trainable))
-                {
-                    found.Add(new ModelParameter(module, path, name, parameter.numel(), StorageOf(parameter)));
-                }
-            }
-        }
+    public static List<ModelParameter> Find(nn.Module model, bool trainable = true) => Find(model, trainable, StorageOf);
 
-        return found;
+    /// <summary>The trainable parameters, or all where none is, of any dtype; for what only runs the model: which of them share memory is not known.</summary>
+    public static List<ModelParameter> ForForward(nn.Module model)
+    {
+        var found = Find(model, trainable: true, _ => default);
+        return found.Count > 0 ? found : Find(model, trainable: false, _ => default);
     }
 
     /// <summary>Where a tensor's numbers lie: equal for parameters that share memory.</summary>
@@ -62,5 +53,23 @@ internal sealed record ModelParameter(nn.Module Owner, string Path, string Local
                 $"The model's parameters are {other}; gradients are compared in float32 or float64. Write model.to(torch.float32) first."),
         };
         return (address, parameter.storage_offset(), parameter.numel());
+    }
+
+    private static List<ModelParameter> Find(nn.Module model, bool trainable, Func<Tensor, (nint, long, long)> storage)
+    {
+        using var scope = NewDisposeScope();
+        var found = new List<ModelParameter>();
+        foreach (var (path, module) in Modules(model))
+        {
+            foreach (var (name, parameter) in module.named_parameters(recurse: false))
+            {
+                if (parameter is not null && (parameter.requires_grad || !trainable))
+                {
+                    found.Add(new ModelParameter(module, path, name, parameter.numel(), storage(parameter)));
+                }
+            }
+        }
+
+        return found;
     }
 }

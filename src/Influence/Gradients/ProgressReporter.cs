@@ -22,6 +22,13 @@ internal sealed class ProgressReporter(IProgress<InfluenceProgress>? progress, s
     /// <summary>Queries that do not fit the memory budget take several passes over the training examples.</summary>
     public void ExpectPasses(long passes) => _passes = Math.Max(_passes, passes);
 
+    /// <summary>Adds, and stops where that is asked for.</summary>
+    public void AddOrCancel(int done)
+    {
+        Add(done);
+        token.ThrowIfCancellationRequested();
+    }
+
     public void Add(int done)
     {
         _done += done;

@@ -46,9 +46,12 @@ internal sealed class ProjectedAttention : WatchedAttention
 
             return key % _keyHeads == 0 && query % (key / _keyHeads) == 0
                 ? (int)(query / (key / _keyHeads))
-                : throw new InfluenceException($"{_key} gives {key} numbers and {Name} {query}: they do not divide into {_keyHeads} key heads, and query heads of the same size. Heads is the number of key and value heads.");
+                : throw new InfluenceException($"{_key} gives {key} numbers and {Name} {query}: they do not divide into {_keyHeads} key heads, and query heads of the same size. KeyHeads is the number of key heads, not of query heads.");
         }
     }
+
+    /// <summary>The module of a projection that is given by its weight's name, or by its own path.</summary>
+    public static string PathOf(string name) => name.EndsWith(".weight", StringComparison.Ordinal) ? name[..^".weight".Length] : name;
 
     public override void Dispose()
     {
@@ -61,7 +64,7 @@ internal sealed class ProjectedAttention : WatchedAttention
 
     private static nn.Module<Tensor, Tensor> Find(nn.Module model, string name)
     {
-        var path = name.EndsWith(".weight", StringComparison.Ordinal) ? name[..^".weight".Length] : name;
+        var path = PathOf(name);
         var modules = ModelParameter.Modules(model).Where(m => m.Module is nn.Module<Tensor, Tensor>).ToList();
         return modules.Where(m => m.Path == path).Select(m => m.Module as nn.Module<Tensor, Tensor>).FirstOrDefault()
             ?? throw new InfluenceException($"{name} is no projection of the model, a module from one tensor to one; there are {InfluenceException.List([.. modules.Where(m => m.Path.Length > 0).Select(m => m.Path)])}.");

@@ -20,22 +20,39 @@ internal sealed class RecomputedAttention : WatchedAttention
         ? _heads
         : throw new InfluenceException($"{Name} was not called in a forward pass: is it a module that the model calls by call(...)?");
 
-    /// <summary>Every attention layer of the model's native modules; disposing one of a module's unhooks the module.</summary>
-    public static List<RecomputedAttention> Find(nn.Module model, AttentionSettings? settings)
+    /// <summary>
+    /// Every attention layer of the model's native modules, and which modules with attention are left out and why; disposing one of a module's layers unhooks
+    /// the module.
+    /// </summary>
+    public static (List<RecomputedAttention> Layers, List<string> LeftOut) Find(nn.Module model, AttentionSettings? settings)
     {
         using var scope = NewDisposeScope();
-        var found = new List<RecomputedAttention>();
-        foreach (var (path, module) in ModelParameter.Modules(model))
+        var (found, leftOut) = (new List<RecomputedAttention>(), new List<string>());
+        try
         {
-            ModelParameter[] own = [.. module.named_parameters(recurse: false).Select(p => new ModelParameter(module, path, p.name, p.parameter.numel(), default))];
-            if (own.Length > 0 && NativeModule.For(module, own, settings, out _) is { } native)
+            foreach (var (path, module) in ModelParameter.Modules(model))
             {
-                found.AddRange(native.Attentions.Select(
-                    a => new RecomputedAttention(native, string.Join('.', new[] { path, a.Name }.Where(part => part.Length > 0)), a.Attention)));
-            }
-        }
+                ModelParameter[] own = [.. module.named_parameters(recurse: false).Select(p => new ModelParameter(module, path, p.name, p.parameter.numel(), default))];
+                string? reason = null;
+                if (own.Length > 0 && NativeModule.For(module, own, settings, out reason) is { } native)
+                {
+                    found.AddRange(native.Attentions.Select(
+                        a => new RecomputedAttention(native, string.Join('.', new[] { path, a.Name }.Where(part => part.Length > 0)), a.Attention)));
+                }
 
-        return found;
+                if ((reason ?? Unknown(module)) is { } why)
+                {
+                    leftOut.Add($"{(path.Length == 0 ? "the model" : path)} ({why})");
+                }
+            }
+
+            return (found, leftOut);
+        }
+        catch
+        {
+            found.ForEach(layer => layer.Dispose());
+            throw;
+        }
     }
 
     /// <summary>Queries <c>[B*H, T, d]</c>, those of masked heads at zero.</summary>
@@ -78,4 +95,9 @@ internal sealed class RecomputedAttention : WatchedAttention
     }
 
     protected override void Changed() => _module.Recomputes = _module.Attentions.Any(a => a.Attention.Watcher is { IsOn: true });
+
+    /// <summary>By type name: real TorchSharp has modules that the system binding does not offer. A user's own class of that name is not meant.</summary>
+    private static string? Unknown(nn.Module module) =>
+        module.GetType().Name is "Transformer" or "TransformerDecoder" or "TransformerDecoderLayer" && module.GetType().Assembly == typeof(nn.Module).Assembly
+            ? $"a native {module.GetType().Name} is not recomputed" : null;
 }

@@ -63,7 +63,7 @@ internal static class SubBatches
         static ExampleBatch Part(ExampleBatch batch, int start, int count)
         {
             int[] positions = [.. Enumerable.Range(start, count)];
-            return new ExampleBatch([.. batch.Names], batch.PickDetached(positions), [.. positions.Select(p => batch.Ids[p])]);
+            return new ExampleBatch([.. batch.Names], batch.PickDetached(positions), [.. positions.Select(p => batch.Ids[p])], batch.Shared);
         }
     }
 }

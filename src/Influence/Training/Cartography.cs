@@ -11,9 +11,9 @@ namespace Influence.Training;
 [TypeFormatterSource(typeof(HtmlTables))]
 public sealed class Cartography : IDisplay
 {
-    private readonly Func<string, ScoreMetadata> _metadata;
+    private readonly ScoreMetadata _metadata;
 
-    internal Cartography(IReadOnlyList<CartographyPoint> points, Func<string, ScoreMetadata> metadata) => (Points, _metadata) = (points, metadata);
+    internal Cartography(IReadOnlyList<CartographyPoint> points, ScoreMetadata metadata) => (Points, _metadata) = (points, metadata);
 
     /// <summary>The examples, in the order of their ids.</summary>
     public IReadOnlyList<CartographyPoint> Points { get; }
@@ -71,7 +71,7 @@ public sealed class Cartography : IDisplay
     Table IDisplay.ToTable() => ToTable();
 
     private Table ToTable() => new(
-        string.Create(CultureInfo.InvariantCulture, $"Data map of {Points.Count:N0} examples: {_metadata("map").Notes}"),
+        string.Create(CultureInfo.InvariantCulture, $"Data map of {Points.Count:N0} examples: {_metadata.Notes}"),
         ["region (33%)", "examples", "confidence", "variability", "correct"],
         [
             Row("easy to learn", Region(DataRegion.EasyToLearn)),
@@ -100,5 +100,5 @@ public sealed class Cartography : IDisplay
     }
 
     private ExampleScores Scores(string title, Func<CartographyPoint, double> score, string sign, string unit) =>
-        new(title, [.. Points.Select(p => p.Id)], [.. Points.Select(score)], _metadata(title) with { Sign = sign, Unit = unit });
+        new(title, [.. Points.Select(p => p.Id)], [.. Points.Select(score)], _metadata with { Estimator = $"{title}, {_metadata.Estimator}", Sign = sign, Unit = unit });
 }

@@ -53,6 +53,9 @@ public sealed class InRunValues
     private double _coverage = 1;
     private bool _mixed;
 
+    // Tells an earlier state of this run from another run, in whose file nothing of this one may go.
+    private string _run = Guid.NewGuid().ToString("N");
+
     /// <summary>First or second order.</summary>
     /// <value><see cref="InRunOrder.First"/>.</value>
     public InRunOrder Order { get; init; } = InRunOrder.First;
@@ -108,13 +111,22 @@ public sealed class InRunValues
         _mixed = false;
     }
 
-    /// <summary>Writes the state, whole or not at all, so that a run that is restarted can go on.</summary>
+    /// <summary>
+    /// Writes the state, whole or not at all, so that a run that is restarted can go on. A file of an earlier state of this run is replaced. It holds sums, of
+    /// which later steps cannot be taken out again: save it with every checkpoint that the training may go on from, under a name of its own.
+    /// </summary>
     /// <param name="path">The file, ending in <c>.safetensors</c>.</param>
-    /// <exception cref="InfluenceException">Another ending, or it cannot be written; nothing was changed.</exception>
+    /// <exception cref="InfluenceException">Another ending, a file of another run, or it cannot be written; nothing was changed.</exception>
     public void Save(string path)
     {
         ArgumentNullException.ThrowIfNull(path);
         Safetensors.CheckName(path);
+        if (File.Exists(path) && Safetensors.LoadMetadata(path).GetValueOrDefault("run") != _run)
+        {
+            throw new InfluenceException(
+                $"{path} holds something else than an earlier state of this run. Write InRunValues.Load(path) to go on with the run in it, choose another name, or delete it.");
+        }
+
         using var scope = NewDisposeScope();
         Safetensors.Save(
             path,
@@ -126,6 +138,7 @@ public sealed class InRunValues
             new Dictionary<string, string>
             {
                 ["format"] = Format,
+                ["run"] = _run,
                 ["order"] = Order.ToString(),
                 ["steps"] = Steps.ToString(CultureInfo.InvariantCulture),
                 ["coverage"] = _coverage.ToString("R", CultureInfo.InvariantCulture),
@@ -135,15 +148,20 @@ public sealed class InRunValues
 
     /// <summary>Reads what <see cref="Save"/> wrote; adding goes on from there, to the same sums as without the interruption.</summary>
     /// <param name="path">The file.</param>
+    /// <param name="steps">
+    /// <see cref="Steps"/> as it was at the checkpoint that the training goes on from; another number in the file is refused, as steps would be counted twice or be
+    /// missing. Null: not checked.
+    /// </param>
     /// <returns>The values.</returns>
-    /// <exception cref="InfluenceException">The file is missing, truncated or something else.</exception>
-    public static InRunValues Load(string path)
+    /// <exception cref="InfluenceException">The file is missing, truncated or something else, or of another step.</exception>
+    public static InRunValues Load(string path, long? steps = null)
     {
         ArgumentNullException.ThrowIfNull(path);
         using var scope = NewDisposeScope();
         var (tensors, metadata) = Safetensors.Load(path);
         if (metadata.GetValueOrDefault("format") != Format || !Enum.TryParse<InRunOrder>(metadata.GetValueOrDefault("order"), out var order)
-            || !long.TryParse(metadata.GetValueOrDefault("steps"), CultureInfo.InvariantCulture, out var steps)
+            || metadata.GetValueOrDefault("run") is not { Length: > 0 } run
+            || !long.TryParse(metadata.GetValueOrDefault("steps"), CultureInfo.InvariantCulture, out var added)
             || !double.TryParse(metadata.GetValueOrDefault("coverage"), CultureInfo.InvariantCulture, out var coverage)
             || !(Column("ids", ScalarType.Int64) is { } ids && Column("values", ScalarType.Float64) is { } values && Column("seen", ScalarType.Int64) is { } seen)
             || ids.numel() != values.numel() || ids.numel() != seen.numel())
@@ -151,7 +169,14 @@ public sealed class InRunValues
             throw new InfluenceException($"{path} holds no in-run values as InRunValues.Save writes them; it holds {InfluenceException.List([.. tensors.Keys])}.");
         }
 
-        var result = new InRunValues { Order = order, Steps = steps, _coverage = coverage, _mixed = metadata.GetValueOrDefault("mixed") == bool.TrueString };
+        if (steps is { } expected && expected != added)
+        {
+            throw new InfluenceException(
+                $"{path} holds the values of {added} steps; the training goes on from {expected}, so steps would be " +
+                $"{(added > expected ? "counted twice" : "missing")}. Save the values with each checkpoint, under a name of its own, and load those of the checkpoint.");
+        }
+
+        var result = new InRunValues { Order = order, Steps = added, _coverage = coverage, _run = run, _mixed = metadata.GetValueOrDefault("mixed") == bool.TrueString };
         var (list, sums, times) = (ids.data<long>().ToArray(), values.data<double>().ToArray(), seen.data<long>().ToArray());
         for (var i = 0; i < list.Length; i++)
         {

@@ -67,6 +67,9 @@ internal sealed class PresentationWindow
         }
     }
 
+    /// <summary>The range, the same in every run that was asked for it.</summary>
+    public string Name => $"presentations {_range}";
+
     /// <summary>What the range covers, for whoever reads the scores.</summary>
     public string Describe()
     {
@@ -81,7 +84,7 @@ internal sealed class PresentationWindow
             fewer += CountOf(example) < most ? 1 : 0;
         }
 
-        var text = string.Create(CultureInfo.InvariantCulture, $"presentations {_range} of each example, {most} of them");
+        var text = string.Create(CultureInfo.InvariantCulture, $"{Name} of each example, {most} of them");
         if (fewer > 0)
         {
             text += string.Create(CultureInfo.InvariantCulture, $"; {fewer:N0} of {Members.Count:N0} examples have fewer, at least {fewest}");

@@ -9,13 +9,13 @@ public static class RunAverage
     /// <summary>The mean over runs.</summary>
     /// <param name="runs">The same score of each run, of the same examples in any order.</param>
     /// <returns>One score an example, in the order of the ids.</returns>
-    /// <exception cref="InfluenceException">No run, runs of different scores, or runs of different examples.</exception>
+    /// <exception cref="InfluenceException">No run, runs of different scores or of the same with other settings (such as the range of presentations), or runs of different examples.</exception>
     public static ExampleScores Mean(params IReadOnlyList<ExampleScores> runs) => Of(runs, "mean", runs?.Count ?? 1);
 
     /// <summary>The sum over runs.</summary>
     /// <param name="runs">The same score of each run, of the same examples in any order.</param>
     /// <returns>One score an example, in the order of the ids.</returns>
-    /// <exception cref="InfluenceException">No run, runs of different scores, or runs of different examples.</exception>
+    /// <exception cref="InfluenceException">No run, runs of different scores or of the same with other settings (such as the range of presentations), or runs of different examples.</exception>
     public static ExampleScores Sum(params IReadOnlyList<ExampleScores> runs) => Of(runs, "sum", 1);
 
     private static ExampleScores Of(IReadOnlyList<ExampleScores>? runs, string how, int divisor)
@@ -30,6 +30,13 @@ public static class RunAverage
         if (titles.Count > 1)
         {
             throw new InfluenceException($"Runs are averaged of one score; found {string.Join(", ", titles)}.");
+        }
+
+        // The estimator holds the settings, such as the range of presentations.
+        var estimators = runs.Select(r => r.Metadata.Estimator).Distinct().ToList();
+        if (estimators.Count > 1)
+        {
+            throw new InfluenceException($"Runs are averaged of one score with the same settings; found {string.Join(" and ", estimators)}.");
         }
 
         var values = runs.Select(r => r.Ids.Zip(r.Values).ToDictionary(s => s.First, s => s.Second)).ToList();

@@ -1,4 +1,3 @@
-using System.Buffers;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -91,29 +90,10 @@ internal static class StepChecks
         }
     }
 
-    private static List<string> IdProblems(long[] ids, long rows, string what)
-    {
-        if (ids.Length != rows || rows == 0)
-        {
-            return [$"One id for each example is expected, and at least one; found {ids.Length} ids where {what}: {rows}."];
-        }
-
-        var rented = ArrayPool<long>.Shared.Rent(ids.Length);
-        var sorted = rented.AsSpan(0, ids.Length);
-        ids.CopyTo(sorted);
-        sorted.Sort();
-        var twice = new List<long>();
-        for (var i = 1; i < sorted.Length; i++)
-        {
-            if (sorted[i] == sorted[i - 1] && (twice.Count == 0 || twice[^1] != sorted[i]))
-            {
-                twice.Add(sorted[i]);
-            }
-        }
-
-        ArrayPool<long>.Shared.Return(rented);
-        return twice.Count == 0 ? [] : [$"An id stands for one example and comes once in a batch; twice or more: {InfluenceException.List(twice)}."];
-    }
+    /// <summary>An id may come twice: a sampler with replacement draws so, and each of its rows is a presentation.</summary>
+    private static List<string> IdProblems(long[] ids, long rows, string what) => ids.Length == rows && rows > 0
+        ? []
+        : [$"One id for each example is expected, and at least one; found {ids.Length} ids where {what}: {rows}."];
 
     private static string Shape(Tensor tensor) => $"[{string.Join(", ", tensor.shape)}]";
 }

@@ -8,7 +8,7 @@ namespace Influence.Training;
 // What was recorded, at rest.
 public sealed partial class TrainingDynamics
 {
-    private const string Format = "influence training dynamics 1";
+    private const string Format = "influence training dynamics 2";
     private static readonly (string Name, ScalarType Type)[] s_tensors =
     [
         ("ids", ScalarType.Int64), ("example", ScalarType.Int32), ("probability", ScalarType.Float32), ("margin", ScalarType.Float32),
@@ -46,6 +46,7 @@ public sealed partial class TrainingDynamics
             ["classes"] = Classes.ToString(CultureInfo.InvariantCulture),
             ["ignored_label"] = IgnoredLabel.ToString(CultureInfo.InvariantCulture),
             ["correct_share"] = CorrectShare.ToString("R", CultureInfo.InvariantCulture),
+            ["fetch_every_steps"] = FetchEverySteps.ToString(CultureInfo.InvariantCulture),
         });
     }
 
@@ -54,23 +55,25 @@ public sealed partial class TrainingDynamics
     /// run that was never interrupted. Logits of another number of classes are refused.
     /// </summary>
     /// <param name="path">The file.</param>
-    /// <param name="step">
-    /// The step of the checkpoint that the training goes on from, where that is older than the file: what was recorded later is
-    /// left out, as those steps are done again. Null = all of it.
+    /// <param name="stepCount">
+    /// <see cref="StepCount"/> as it was at the checkpoint that the training goes on from, where that is older than the file: what was recorded
+    /// later is left out, as those steps are done again. Keep the number beside the checkpoint: it counts the calls of <see cref="Record"/>,
+    /// which with gradient accumulation are more than the optimizer's steps. Null = all of it.
     /// </param>
     /// <returns>The recorder; the settings are those of the run.</returns>
     /// <exception cref="InfluenceException">The file is missing, truncated or something else, or ends before that step.</exception>
-    public static TrainingDynamics Load(string path, long? step = null)
+    public static TrainingDynamics Load(string path, long? stepCount = null)
     {
         ArgumentNullException.ThrowIfNull(path);
         using var scope = NewDisposeScope();
         var (tensors, metadata) = Safetensors.Load(path);
         Check(path, tensors, metadata);
         var recorded = tensors["step_ends"].numel();
-        if (step is < 0 || step > recorded)
+        if (stepCount is < 0 || stepCount > recorded)
         {
             throw new InfluenceException(
-                $"{path} holds {recorded} steps, so it cannot go on from step {step}. Save the dynamics at least as late as the checkpoint: dynamics.Save(path) just after it.");
+                $"{path} holds {recorded} steps, so it cannot go on from step {stepCount}. Save the dynamics at least as late as the checkpoint: dynamics.Save(path) just after it; " +
+                "and give Load the StepCount that they had at the checkpoint, which counts calls of Record.");
         }
 
         var dynamics = new TrainingDynamics
@@ -78,10 +81,11 @@ public sealed partial class TrainingDynamics
             Classes = long.Parse(metadata["classes"], CultureInfo.InvariantCulture),
             IgnoredLabel = long.Parse(metadata["ignored_label"], CultureInfo.InvariantCulture),
             CorrectShare = double.Parse(metadata["correct_share"], CultureInfo.InvariantCulture),
+            FetchEverySteps = int.Parse(metadata["fetch_every_steps"], CultureInfo.InvariantCulture),
             _run = metadata["run"],
         };
-        dynamics._log.AddFrom(tensors, step ?? recorded);
-        dynamics._norms.AddFrom(tensors, step ?? recorded);
+        dynamics._log.AddFrom(tensors, stepCount ?? recorded);
+        dynamics._norms.AddFrom(tensors, stepCount ?? recorded);
 
         var ids = tensors["ids"].data<long>().ToArray();
 

@@ -121,7 +121,7 @@ public sealed partial class TrainingDynamics
             square[example] += Math.Pow(_log.Probability[position] - mean[example], 2) / window.CountOf(example));
         return new Cartography(
             [.. Order(window).Select(i => new CartographyPoint(_ids[i], mean[i], Math.Sqrt(square[i]), correct[i], window.CountOf(i)))],
-            title => Metadata(title, window));
+            Metadata(window));
     }
 
     /// <summary>A summary: for each score its mean, lowest and highest over the examples.</summary>
@@ -186,18 +186,19 @@ public sealed partial class TrainingDynamics
 
     private ExampleScores Scores(string title, PresentationWindow window, int[] order, Func<int, double> score, string sign, string unit, string note = "")
     {
-        var metadata = Metadata(title, window);
+        var metadata = Metadata(window);
         return new ExampleScores(title, Array.ConvertAll(order, i => _ids[i]), Array.ConvertAll(order, i => score(i)), metadata with
         {
+            Estimator = note.Length == 0 ? $"{title}, {metadata.Estimator}" : $"{title}, {metadata.Estimator}, {note}",
             Sign = sign,
             Unit = unit,
             Notes = note.Length == 0 ? metadata.Notes : $"{metadata.Notes}; {note}",
         });
     }
 
-    private ScoreMetadata Metadata(string title, PresentationWindow window) => new()
+    private ScoreMetadata Metadata(PresentationWindow window) => new()
     {
-        Estimator = title,
+        Estimator = window.Name,
         Checkpoints = string.Create(CultureInfo.InvariantCulture, $"the weights before each of {StepCount} training steps"),
         LossReduction = "per example, the mean over its positions that count",
         Unit = "its own",

@@ -37,7 +37,7 @@ namespace Influence.Training;
 /// <para>
 /// Cost: a pass over the logits. Logits on another device are measured there, and the results (24 bytes an example) are fetched
 /// every <see cref="FetchEverySteps"/> steps and when they are asked for: a step never waits. What is wrong with such a batch's
-/// labels or logits is found at that time.
+/// labels or logits is found at that time, and thrown once everything that is right is kept.
 /// </para>
 /// </remarks>
 [TypeFormatterSource(typeof(HtmlTables))]
@@ -52,8 +52,9 @@ public sealed partial class TrainingDynamics : IDisplay, IDisposable
     private readonly Dictionary<long, int> _numbers = [];
     private readonly PresentationLog _log = new();
     private readonly GradientNormLog _norms = new();
-    private readonly Queue<WaitingStep> _waiting = new();
+    private readonly Queue<Waiting> _waiting = new();
     private readonly OutputMeasures _measures = new();
+    private int _waitingSteps;
     private bool _disposed;
 
     /// <summary>The label of positions that do not count.</summary>
@@ -85,7 +86,7 @@ public sealed partial class TrainingDynamics : IDisplay, IDisposable
     public long Classes { get; private set; }
 
     /// <summary>Steps recorded so far.</summary>
-    public long StepCount => _log.Steps + _waiting.Count;
+    public long StepCount => _log.Steps + _waitingSteps;
 
     /// <summary>Presentations recorded so far.</summary>
     public long PresentationCount
@@ -122,15 +123,15 @@ public sealed partial class TrainingDynamics : IDisplay, IDisposable
 
     /// <summary>Records a step. Call it after the forward pass; the logits' graph is left alone.</summary>
     /// <param name="ids">
-    /// The examples' ids, one for each row of the logits, none twice. From a tensor of the data set:
-    /// <c>batch["id"].data&lt;long&gt;().ToArray()</c>.
+    /// The examples' ids, one for each row of the logits; an id that is there twice has two presentations. From a tensor of the
+    /// data set: <c>batch["id"].data&lt;long&gt;().ToArray()</c>.
     /// </param>
     /// <param name="logits">Before the softmax: <c>[B, C]</c>, or <c>[B, ..., C]</c> for outputs at several positions.</param>
     /// <param name="labels">int64 class indices, <c>[B]</c> or <c>[B, ...]</c>; for a language model already shifted.</param>
     /// <param name="mask">Optional, the shape of the labels: positions that are zero (false) do not count.</param>
     /// <exception cref="InfluenceException">
     /// Shapes, dtypes or ids that do not fit, labels out of range, logits that are not finite, or another number of classes than
-    /// before. Nothing of the step is recorded then.
+    /// before: nothing of the step is recorded then. Or labels or logits of an earlier step that waited on another device; this step is recorded then.
     /// </exception>
     /// <exception cref="ObjectDisposedException">The recorder is disposed.</exception>
     public void Record(IReadOnlyList<long> ids, Tensor logits, Tensor labels, Tensor? mask = null)
@@ -145,9 +146,11 @@ public sealed partial class TrainingDynamics : IDisplay, IDisposable
         Classes = Classes == 0 && !here ? classes : Classes;
         if (here && (classes <= FewClasses || logits.numel() <= FewLogits))
         {
-            Fetch();
-            Measure(logits, labels, mask, batch.Length);
-            Keep(batch, classes);
+            Finish(FetchAll(), () =>
+            {
+                Measure(logits, labels, mask, batch.Length);
+                Keep(batch, classes);
+            });
             return;
         }
 
@@ -158,26 +161,27 @@ public sealed partial class TrainingDynamics : IDisplay, IDisposable
             IgnoredLabel);                                                              // [6, B]
         if (here)
         {
-            Fetch();
-            OutputTensors.Unpack(packed, _measures);
-            Keep(batch, classes);
+            Finish(FetchAll(), () =>
+            {
+                OutputTensors.Unpack(packed, _measures);
+                Keep(batch, classes);
+            });
             return;
         }
 
-        _waiting.Enqueue(new WaitingStep([.. batch], scope.Detach(packed)));
-        if (_waiting.Count >= FetchEverySteps)
-        {
-            Fetch();
-        }
+        Wait(new Waiting([.. batch], scope.Detach(packed), IsStep: true));
     }
 
     /// <summary>
     /// Records each example's gradient norm in a step, from wherever it is known; <see cref="Grand"/> is their mean. Call it after
     /// <see cref="Record"/> of the same step, where that is called too.
     /// </summary>
-    /// <param name="ids">The examples' ids, none twice.</param>
+    /// <param name="ids">The examples' ids; one may be there twice.</param>
     /// <param name="norms">The norm ||grad l(x)|| of each example's own loss (not divided by the batch size), floating point <c>[B]</c>.</param>
-    /// <exception cref="InfluenceException">Ids that do not fit, norms that are negative or no numbers. Nothing is recorded then.</exception>
+    /// <exception cref="InfluenceException">
+    /// Ids that do not fit, norms that are negative or no numbers: nothing of the call is recorded then, and norms on another device are looked at when
+    /// they are fetched. Or what was wrong with an earlier call that waited.
+    /// </exception>
     /// <exception cref="ObjectDisposedException">The recorder is disposed.</exception>
     public void RecordGradientNorms(IReadOnlyList<long> ids, Tensor norms)
     {
@@ -185,34 +189,24 @@ public sealed partial class TrainingDynamics : IDisplay, IDisposable
         ArgumentNullException.ThrowIfNull(norms);
         var batch = Batch(ids);
         StepChecks.RunNorms(batch, norms);
-        Fetch();
+        using var noGrad = no_grad();
         using var scope = NewDisposeScope();
-        var values = norms.detach().to_type(ScalarType.Float64).cpu().contiguous().data<double>().ToArray();
-        var bad = batch.Where((_, i) => !double.IsFinite(values[i]) || values[i] < 0).ToList();
-        if (bad.Count > 0)
+        if (norms.device_type != DeviceType.CPU || AlwaysWait)
         {
-            throw new InfluenceException(
-                $"Gradient norms are at least 0 and finite; those of examples {InfluenceException.List(bad)} are not. Nothing of the call was recorded.")
-            {
-                ExampleIds = bad,
-            };
+            Wait(new Waiting([.. batch], scope.Detach(norms.detach().clone()), IsStep: false));
+            return;
         }
 
-        for (var i = 0; i < batch.Length; i++)
-        {
-            _norms.Add(NumberOf(batch[i]), (float)values[i]);
-        }
-
-        _norms.EndCall(_log.Steps);
+        Finish(FetchAll(), () => KeepNorms(batch, norms));
     }
 
     /// <summary>Releases what still waits on another device. Save or read the scores first.</summary>
     public void Dispose()
     {
         _disposed = true;
-        while (_waiting.TryDequeue(out var step))
+        while (_waiting.TryDequeue(out var waiting))
         {
-            step.Packed.Dispose();
+            waiting.Values.Dispose();
         }
     }
 }

@@ -35,7 +35,7 @@ public class TrainedRetrievalHeadsTests(ITestOutputHelper output)
         var method = new AttentionInfluence
         {
             Logits = decoder.call,
-            Layers = [.. Enumerable.Range(0, 2).Select(i => new AttentionHeads($"q{i}.weight", $"k{i}.weight", $"v{i}.weight", $"o{i}.weight", HeadCount))],
+            Layers = [.. Enumerable.Range(0, 2).Select(i => new AttentionProjections($"q{i}.weight", $"k{i}.weight", HeadCount))],
             Probes = new KeyValueProbes(Enumerable.Range(1, Vocabulary - 1).Select(i => (long)i)) { Count = 100, Pairs = 4, Shots = 1, Opening = [0] },
         };
         var result = method.Score(task, documents);

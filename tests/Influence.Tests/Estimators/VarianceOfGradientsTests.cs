@@ -32,6 +32,15 @@ public sealed class VarianceOfGradientsTests : IDisposable
 
         Assert.Equal(0.408248, scores[0], 6);
         Assert.Equal(0, scores[1], 12); // the second class's weights stay
+
+        // The gradient is the input's, so frozen weights do as well.
+        foreach (var parameter in layer.parameters())
+        {
+            parameter.requires_grad = false;
+        }
+
+        Assert.Equal(scores.Values, vog.Score(Task(layer), Examples.FromTensors(("x", randn(2, 2, dtype: float64)), ("y", tensor(new[] { 0L, 1 })))).Values);
+        Assert.All(layer.parameters(), p => Assert.False(p.requires_grad));
     }
 
     [Fact]

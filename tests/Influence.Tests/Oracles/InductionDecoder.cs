@@ -22,18 +22,21 @@ internal sealed class InductionDecoder : IDisposable
     private const int Size = Width / Heads;
     private const int Previous = Vocabulary + Length;
     private const int Output = Previous + Vocabulary;
+    private const double Turn = 2 * Math.PI / Length;
     private readonly Dictionary<string, Linear>[] _linears = new Dictionary<string, Linear>[2];
     private readonly MultiheadAttention[] _natives = [];
     private readonly int _keyHeads;
     private readonly bool _random;
+    private readonly InductionVariant _variant;
 
     /// <summary>Makes the model.</summary>
     /// <param name="native">Native attention instead of separate projections.</param>
     /// <param name="keyHeads">Key and value heads; 1 is grouped-query attention.</param>
     /// <param name="random">Random weights instead of those that copy.</param>
-    public InductionDecoder(bool native = false, int keyHeads = Heads, bool random = false)
+    /// <param name="variant">What the separate projections' attention does beside.</param>
+    public InductionDecoder(bool native = false, int keyHeads = Heads, bool random = false, InductionVariant variant = default)
     {
-        (_keyHeads, _random) = (keyHeads, random);
+        (_keyHeads, _random, _variant) = (keyHeads, random, variant);
         var parts = new List<(string, nn.Module)>();
         for (var layer = 0; layer < 2; layer++)
         {
@@ -69,8 +72,8 @@ internal sealed class InductionDecoder : IDisposable
     /// <summary>Which rows the written-out attention makes uniform.</summary>
     public HashSet<(int Layer, int Head)> Uniform { get; } = [];
 
-    public static AttentionHeads[] Projections(int keyHeads = Heads) =>
-        [.. Enumerable.Range(0, 2).Select(layer => new AttentionHeads($"q{layer}.weight", $"k{layer}.weight", $"v{layer}.weight", $"o{layer}.weight", keyHeads))];
+    public static AttentionProjections[] Projections(int keyHeads = Heads) =>
+        [.. Enumerable.Range(0, 2).Select(layer => new AttentionProjections($"q{layer}.weight", $"k{layer}.weight", keyHeads))];
 
     /// <summary>
     /// The key-value task that the model can do: keys of one token, no separators, and a token before all, as the first position sees itself for
@@ -133,7 +136,7 @@ internal sealed class InductionDecoder : IDisposable
     private Tensor Attention(int layer, Tensor x, Tensor causal)
     {
         var (b, t) = (x.shape[0], x.shape[1]);
-        var logits = Split("q").matmul(Shared("k").transpose(2, 3)) / Math.Sqrt(Size);
+        var logits = Moved(Split("q")).matmul(Turned(Shared("k")).transpose(2, 3)) / Math.Sqrt(Size);
         var weights = F.softmax(logits + causal, -1);                                   // [B, H, T, T]
         foreach (var (_, head) in Uniform.Where(u => u.Layer == layer))
         {
@@ -143,9 +146,27 @@ internal sealed class InductionDecoder : IDisposable
 
         return _linears[layer]["o"].call(weights.matmul(Shared("v")).transpose(1, 2).reshape(b, t, Width));
 
-        Tensor Split(string name) => _linears[layer][name].call(x).reshape(b, t, -1, Size).transpose(1, 2);
+        Tensor Split(string name) => Projected(name).reshape(b, t, -1, Size).transpose(1, 2);
+
+        Tensor Projected(string name) => _variant == InductionVariant.SequenceFirst ? _linears[layer][name].call(x.transpose(0, 1)).transpose(0, 1) : _linears[layer][name].call(x);
+
+        Tensor Moved(Tensor queries) => _variant == InductionVariant.Shifted ? cat([queries.narrow(3, Size - 1, 1), queries.narrow(3, 0, Size - 1)], 3) : Turned(queries);
 
         Tensor Shared(string name) => _keyHeads == Heads ? Split(name) : Split(name).repeat_interleave(Heads / _keyHeads, 1);
+    }
+
+    /// <summary>Rotary positions: the last two numbers of each head turn by the position.</summary>
+    private Tensor Turned(Tensor x)
+    {
+        if (_variant != InductionVariant.Rotary)
+        {
+            return x;
+        }
+
+        var angles = arange(x.shape[2], ScalarType.Int64).to_type(ScalarType.Float64) * Turn;                                           // [T]
+        var (a, c) = (x.select(3, Size - 2), x.select(3, Size - 1));                    // [B, H, T]
+        return cat(
+            [x.narrow(3, 0, Size - 2), ((a * angles.cos()) - (c * angles.sin())).unsqueeze(3), ((a * angles.sin()) + (c * angles.cos())).unsqueeze(3)], 3);
     }
 
     /// <summary>Initial weights give attention that is nearly uniform: these do not.</summary>
@@ -167,7 +188,14 @@ internal sealed class InductionDecoder : IDisposable
 
         var (q, k, v, o) = (_linears[layer]["q"].weight, _linears[layer]["k"].weight, _linears[layer]["v"].weight, _linears[layer]["o"].weight);
         const double Sharp = 300;
-        if (layer == 0)
+        if (layer == 0 && _variant == InductionVariant.Rotary)
+        {
+            // Highest where the key's turn is one position behind, whatever the tokens; cos(turn) is 0.95, so the next best is far below.
+            var (qBias, kBias) = (_linears[layer]["q"].bias!, _linears[layer]["k"].bias!);
+            qBias[Size - 2] = 4000;
+            (kBias[Size - 2], kBias[Size - 1]) = (Math.Cos(Turn), Math.Sin(Turn));
+        }
+        else if (layer == 0)
         {
             for (var p = 1; p < Length; p++)
             {
@@ -184,6 +212,24 @@ internal sealed class InductionDecoder : IDisposable
         var (head, target) = layer == 0 ? (0, Previous) : (Size, Output);
         v[head..(head + Vocabulary), ..Vocabulary] = eye(Vocabulary, dtype: ScalarType.Float64);
         o[target..(target + Vocabulary), head..(head + Vocabulary)] = eye(Vocabulary, dtype: ScalarType.Float64);
+        if (_variant == InductionVariant.Shifted)
+        {
+            Shift(q, k, inert: layer == 0 ? 1 : 0);
+        }
+    }
+
+    /// <summary>Queries that are right after the shift only; and a head that adds nothing looks anywhere, by chance at what is copied too.</summary>
+    private static void Shift(Tensor q, Tensor k, int inert)
+    {
+        foreach (var weight in new[] { q, k })
+        {
+            using var noise = randn([Size, Width], ScalarType.Float64);
+            weight.narrow(0, inert * Size, Size).copy_(noise);
+        }
+
+        var byHead = q.reshape(Heads, Size, Width);
+        using var shifted = cat([byHead.narrow(1, 1, Size - 1), byHead.narrow(1, 0, 1)], 1).reshape(Width, Width);
+        q.copy_(shifted);
     }
 
     private MultiheadAttention Native(int layer)
@@ -197,4 +243,20 @@ internal sealed class InductionDecoder : IDisposable
         module.get_parameter("out_proj.bias")!.copy_(_linears[layer]["o"].bias!);
         return module;
     }
+}
+
+/// <summary>What <see cref="InductionDecoder"/> does between its projections and its attention.</summary>
+internal enum InductionVariant
+{
+    /// <summary>Nothing.</summary>
+    Plain,
+
+    /// <summary>The predecessor is found by rotary positions.</summary>
+    Rotary,
+
+    /// <summary>Queries are moved by one place in each head, which no hook on the projections sees; the weights allow for it.</summary>
+    Shifted,
+
+    /// <summary>The projections are called with [T, B, D].</summary>
+    SequenceFirst,
 }

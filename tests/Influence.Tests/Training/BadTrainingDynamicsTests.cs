@@ -20,7 +20,6 @@ public sealed class BadTrainingDynamicsTests : IDisposable
     public static TheoryData<string, string> Cases => new()
     {
         { "ids", "found 3 ids where the logits have rows: 2" },
-        { "twice", "twice or more: 4." },
         { "float labels", "Labels are class indices of type Int64; found Float32. Write labels.to_type(ScalarType.Int64)." },
         { "integer logits", "Logits are floating point" },
         { "label shape", "found logits [2, 3] and labels [2, 1]" },
@@ -43,7 +42,6 @@ public sealed class BadTrainingDynamicsTests : IDisposable
             switch (name)
             {
                 case "ids": _dynamics.Record([4, 5, 6], ones(2, 3), labels); break;
-                case "twice": _dynamics.Record([4, 4], ones(2, 3), labels); break;
                 case "float labels": _dynamics.Record([4, 5], ones(2, 3), ones(2)); break;
                 case "integer logits": _dynamics.Record([4, 5], ones(2, 3, dtype: ScalarType.Int64), labels); break;
                 case "label shape": _dynamics.Record([4, 5], ones(2, 3), labels.unsqueeze(1)); break;
@@ -64,7 +62,7 @@ public sealed class BadTrainingDynamicsTests : IDisposable
     [InlineData(true)]
     public void AllProblemsAtOnce(bool mask)
     {
-        var message = Assert.Throws<InfluenceException>(() => _dynamics.Record([1, 1], ones(2, 3), ones(2), mask ? ones(5) : null)).Message;
+        var message = Assert.Throws<InfluenceException>(() => _dynamics.Record([1], ones(2, 3), ones(2), mask ? ones(5) : null)).Message;
         Assert.StartsWith(mask ? "3 problems" : "2 problems", message, StringComparison.Ordinal);
     }
 
@@ -107,6 +105,25 @@ public sealed class BadTrainingDynamicsTests : IDisposable
             Assert.Contains($"Labels go from 0 to {classes - 1}", exception.Message, StringComparison.Ordinal);
             Assert.Equal(0, dynamics.PresentationCount);
         }
+    }
+
+    /// <summary>What waited is found to be wrong when the present step, on the CPU, comes: that one is kept, and so are the norms.</summary>
+    [Fact]
+    public void AFaultThatWaitedCostsNobodyElse()
+    {
+        using var dynamics = new TrainingDynamics { AlwaysWait = true, FetchEverySteps = 3 };
+        dynamics.Record([1, 2], ones(2, 3), tensor([0L, 7L]));
+        dynamics.RecordGradientNorms([1, 2], tensor([1f, float.NaN]));
+        dynamics.Record([1, 3], ones(2, 3), tensor([0L, 1L]));
+        dynamics.RecordGradientNorms([1, 3], tensor([2f, 3f]));
+        Assert.Equal(2, dynamics.StepCount);
+        var exception = Assert.Throws<InfluenceException>(() => dynamics.Record([4], ones(1, 3), tensor([0L])));
+        Assert.Equal([2], exception.ExampleIds);
+        Assert.Contains("Labels go from 0 to 2", exception.Message, StringComparison.Ordinal);
+        Assert.Contains("Gradient norms are at least 0", exception.Message, StringComparison.Ordinal);
+        Assert.Equal((2L, 3L, 3), (dynamics.StepCount, dynamics.PresentationCount, dynamics.ExampleCount));
+        Assert.Equal([1, 3, 4], dynamics.El2n().Ids);
+        Assert.Equal([2, 3], dynamics.Grand().Values);
     }
 
     /// <summary>A class that is masked out has a logit of minus infinity: fine, unless it is the label.</summary>

@@ -44,6 +44,19 @@ public sealed class CartographyTests : IDisposable
         Assert.Contains("hard to learn", map.ToString(), StringComparison.Ordinal);
     }
 
+    /// <summary>The map is of the run as it was then.</summary>
+    [Fact]
+    public void LaterStepsDoNotChangeAMap()
+    {
+        var map = _dynamics.Cartography();
+        var (before, text) = (map.Confidence.Metadata, map.ToString());
+        Traces.Probabilities(_dynamics, 99, 0.5, 0.5, 0.5);
+        Assert.Equal(before, map.Confidence.Metadata);
+        Assert.Equal(text, map.ToString());
+        Assert.Contains("20 training steps", before.Checkpoints, StringComparison.Ordinal);
+        Assert.Equal("Confidence, presentations 0..^0", before.Estimator);
+    }
+
     [Fact]
     public void EquallyConfidentOnesGoByVariability()
     {

@@ -333,6 +333,13 @@ public class InRunValuesTests
         Assert.Equal(through.Scores().Ids, second.Scores().Ids);
         Assert.Equal((2, InRunOrder.Second, 2), (second.Steps, second.Order, second.TimesSeen(3)));
         Assert.Equal(through.Scores().Metadata.Coverage, second.Scores().Metadata.Coverage);
+
+        // The file is of one step; another run may not write over it, this one may.
+        Assert.Contains("holds the values of 1 steps", Assert.Throws<InfluenceException>(() => InRunValues.Load(path, 0)).Message, StringComparison.Ordinal);
+        Assert.Equal(1, InRunValues.Load(path, 1).Steps);
+        Assert.Contains("InRunValues.Load(path)", Assert.Throws<InfluenceException>(() => through.Save(path)).Message, StringComparison.Ordinal);
+        second.Save(path);
+        Assert.Equal(2, InRunValues.Load(path, 2).Steps);
         second.Clear();
         Assert.Equal((0, 0), (second.Count, second.Steps));
         ExampleScores.Of([1], [2]).Save(path);

@@ -31,6 +31,12 @@ public class RunAverageTests
     [Fact]
     public void RunsThatDoNotCompare()
     {
+        using var dynamics = new TrainingDynamics();
+        Traces.Accuracies(dynamics, 1, 1, 0, 1, 0);
+        var ranges = Assert.Throws<InfluenceException>(() => RunAverage.Mean(dynamics.El2n(..2), dynamics.El2n(..3))).Message;
+        Assert.Contains("presentations 0..2 and EL2N, presentations 0..3", ranges, StringComparison.Ordinal);
+        Assert.Throws<InfluenceException>(() => RunAverage.Sum(dynamics.ForgettingEvents(neverLearnt: 4).Scores, dynamics.ForgettingEvents().Scores));
+
         var a = ExampleScores.Of([1, 2, 3], [1, 2, 3], "EL2N");
         Assert.Throws<InfluenceException>(() => RunAverage.Mean());
         Assert.Contains("EL2N, AUM", Assert.Throws<InfluenceException>(() => RunAverage.Mean(a, ExampleScores.Of([1, 2, 3], [1, 2, 3], "AUM"))).Message, StringComparison.Ordinal);

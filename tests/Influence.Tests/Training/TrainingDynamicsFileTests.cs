@@ -67,6 +67,35 @@ public sealed class TrainingDynamicsFileTests : IDisposable
         Assert.Contains("15 steps", Assert.Throws<InfluenceException>(() => TrainingDynamics.Load(File1, 16)).Message, StringComparison.Ordinal);
     }
 
+    /// <summary>Two batches for each step of the optimizer: the recorder's own count says where the checkpoint was.</summary>
+    [Fact]
+    public void ARunWithGradientAccumulationGoesOnFromTheCountThatWasKept()
+    {
+        using var whole = new TrainingDynamics();
+        Run(whole, 0, 20);
+        long atCheckpoint;
+        using (var first = new TrainingDynamics())
+        {
+            Run(first, 0, 2 * 3);
+            atCheckpoint = first.StepCount;
+            Run(first, 2 * 3, 2 * 5);
+            first.Save(File1);
+        }
+
+        using var second = TrainingDynamics.Load(File1, atCheckpoint);
+        Run(second, 2 * 3, 20);
+        Same(whole, second);
+    }
+
+    [Fact]
+    public void SettingsComeBack()
+    {
+        using var first = new TrainingDynamics { FetchEverySteps = 7 };
+        first.Save(File1);
+        using var second = TrainingDynamics.Load(File1);
+        Assert.Equal(7, second.FetchEverySteps);
+    }
+
     [Fact]
     public void NothingRecordedYet()
     {

@@ -47,6 +47,44 @@ public sealed class TrainingDynamicsTests : IDisposable
         Assert.Throws<InfluenceException>(() => _dynamics.ForgettingEvents(neverLearnt: double.NaN));
     }
 
+    /// <summary>A sampler with replacement draws an example twice: its rows are two presentations, in their order.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void AnIdThatIsTwiceInABatchIsPresentedTwice(bool wait)
+    {
+        using var scope = NewDisposeScope();
+        using var dynamics = new TrainingDynamics { AlwaysWait = wait };
+        dynamics.Record([7, 8, 7], tensor(new float[,] { { 1, 0 }, { 1, 0 }, { 0, 1 } }), tensor([0L, 0L, 0L]));
+        dynamics.RecordGradientNorms([7, 8, 7], tensor([1f, 2f, 3f]));
+        Assert.Equal((1L, 3L, 2), (dynamics.StepCount, dynamics.PresentationCount, dynamics.ExampleCount));
+        Assert.Equal([1, 0], dynamics.ForgettingEvents().Scores.Values);
+        Assert.Equal([1, 2], dynamics.Grand(..1).Values);
+        Assert.Equal([2, 2], dynamics.Grand().Values);
+    }
+
+    /// <summary>Neither a step nor its norms are fetched before there are enough of them, or they are asked for.</summary>
+    [Fact]
+    public void AStepDoesNotWaitForItsNorms()
+    {
+        using var scope = NewDisposeScope();
+        using var dynamics = new TrainingDynamics { AlwaysWait = true, FetchEverySteps = 3 };
+        var (logits, labels, norms) = (ones(2, 3), tensor([0L, 1L]), tensor([1f, 2f]));
+        var before = LiveTensors.OnThisThread;
+        for (var step = 1; step <= 2; step++)
+        {
+            dynamics.Record([1, 2], logits, labels);
+            dynamics.RecordGradientNorms([1, 2], norms);
+            Assert.Equal(before + (2 * step), LiveTensors.OnThisThread);
+        }
+
+        // The norms belong to the step that they were given for, and to the time at which they were given.
+        norms.mul_(100);
+        dynamics.Record([1, 2], logits, labels);
+        Assert.Equal(before, LiveTensors.OnThisThread);
+        Assert.Equal([1, 2], dynamics.Grand().Values);
+    }
+
     /// <summary>p = (0.2, 0.4, 0.9).</summary>
     [Fact]
     public void CartographyOfTheWorkedExample()
