@@ -12,7 +12,11 @@ internal static class Dampings
     public static IReadOnlyList<Damping> Absolute { get; } = Below(10);
 
     /// <summary>As a multiple of the mean eigenvalue, 100 down to 10^-3 in steps of sqrt(10).</summary>
-    public static IReadOnlyList<Damping> Relative { get; } = [.. Enumerable.Range(-4, 11).Select(k => Damping.RelativeToMeanEigenvalue(Math.Pow(10, -k / 2.0)))];
+    public static IReadOnlyList<Damping> Relative { get; } = RelativeBelow(100);
+
+    /// <summary>Relative ones from a largest down to a 10^-5th of it, in steps of sqrt(10).</summary>
+    public static IReadOnlyList<Damping> RelativeBelow(double largest) =>
+        [.. Enumerable.Range(0, 11).Select(k => Damping.RelativeToMeanEigenvalue(largest * Math.Pow(10, -k / 2.0)))];
 
     /// <summary>Absolute ones from a largest down to a millionth of it, in steps of sqrt(10).</summary>
     public static IReadOnlyList<Damping> Below(double largest) => [.. Enumerable.Range(0, 13).Select(k => Damping.Absolute(largest * Math.Pow(10, -k / 2.0)))];

@@ -51,24 +51,24 @@ internal static class DeepStudy
         judge.Add(
             $"cosine, {few.Count} checkpoints",
             q => new TracIn { Similarity = GradientSimilarity.Cosine, Checkpoints = runs[0].After(few) }.Score(task, train, q)).Dispose();
-        Curvature("K-FAC", Dampings.Relative, () => Kfac.Fit(task, train, setUp.Curvature));
+        Curvature("K-FAC", setUp.RelativeDampings, () => Kfac.Fit(task, train, setUp.Curvature));
         Curvature("EK-FAC, one damping for all layers", setUp.AbsoluteDampings, () => Ekfac.Fit(task, train, setUp.Curvature));
         if (setUp.Curvature.LabelDraws > 1)
         {
-            Curvature("EK-FAC, one label drawn for each example", Dampings.Relative, () => Ekfac.Fit(task, train));
+            Curvature("EK-FAC, one label drawn for each example", setUp.RelativeDampings, () => Ekfac.Fit(task, train));
         }
 
         // Which Fisher matrix goes with checkpoints and ensembles is a choice like the damping: the held-out tenth makes it.
         var empirical = new CurvatureOptions { Fisher = Fisher.Empirical };
-        var withSampled = Curvature("EK-FAC", Dampings.Relative, () => Ekfac.Fit(task, train, setUp.Curvature));
-        var withEmpirical = Curvature("EK-FAC, empirical Fisher", Dampings.Relative, () => Ekfac.Fit(task, train, empirical));
+        var withSampled = Curvature("EK-FAC", setUp.RelativeDampings, () => Ekfac.Fit(task, train, setUp.Curvature));
+        var withEmpirical = Curvature("EK-FAC, empirical Fisher", setUp.RelativeDampings, () => Ekfac.Fit(task, train, empirical));
         var ((damping, _), chosen, matrix) = withSampled.HeldOut >= withEmpirical.HeldOut
             ? (withSampled, setUp.Curvature, string.Empty)
             : (withEmpirical, empirical, ", empirical Fisher");
         using var members = new EkfacMembers(train, chosen, runs, [.. runs.Select(run => run.After(few))]);
         var ends = Enumerable.Range(0, runs.Length).Select(run => (run, -1)).ToList();
         var firstRun = few.Select((_, c) => (0, c)).ToList();
-        var overCheckpoints = Dampings.Near(Members($"EK-FAC{matrix}, {few.Count} checkpoints of one run", firstRun, Dampings.Relative));
+        var overCheckpoints = Dampings.Near(Members($"EK-FAC{matrix}, {few.Count} checkpoints of one run", firstRun, setUp.RelativeDampings));
         AddSource(setUp, chosen, task, runs[..1], train, judge, $"SOURCE{matrix}, one run");
         foreach (var size in setUp.Ensembles)
         {

@@ -41,6 +41,9 @@ internal sealed record SetUp
     /// <summary>The dampings that are tried where all layers have the same one.</summary>
     public IReadOnlyList<Damping> AbsoluteDampings { get; init; } = Dampings.Absolute;
 
+    /// <summary>The dampings that are tried where each layer has its own.</summary>
+    public IReadOnlyList<Damping> RelativeDampings { get; init; } = Dampings.Relative;
+
     /// <summary>How many queries ASTRA is reported over, at most.</summary>
     public int AstraQueries { get; init; } = 100;
 

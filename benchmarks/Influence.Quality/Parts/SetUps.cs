@@ -121,7 +121,8 @@ internal static class SetUps
             FewEpochs = few,
             SourceEpochs = source,
             Curvature = new() { LabelDraws = 16 },
-            Astra = Astra(context),
+            Astra = Astra(context) with { Iterations = context.Pick(60, 40), HalveEvery = context.Pick(15, 10) },
+            AstraQueries = 30,
             Published =
             [
                 new(Lds, "EK-FAC, one model", 0.30, "SOURCE's authors, 50 retrainings a half"),
@@ -158,8 +159,9 @@ internal static class SetUps
             FewEpochs = few,
             Astra = new() { Iterations = context.Pick(24, 16), BatchSize = 32, HalveEvery = context.Pick(8, 4) },
 
-            // The loss of an example is a sum over positions, and so its curvature is larger than an image's.
-            AbsoluteDampings = Dampings.Below(1000),
+            // Far from the end of training: little damping does best.
+            RelativeDampings = Dampings.RelativeBelow(0.1),
+            AbsoluteDampings = Dampings.Below(0.1),
             AstraQueries = 30,
             AstraDampings = [Damping.Absolute(10), Damping.Absolute(3), Damping.Absolute(1)],
             BatchSize = 20,
