@@ -28,6 +28,8 @@ usage() {
                       find the mixture of domains that helps two targets most (samples/DataMixture)
   demo select [arguments]
                       pick a tenth of a pool by each selection strategy and train on it (samples/SelectBestTenth)
+  demo loop [arguments]
+                      steer training on noisy data from within, and find the noise again (samples/TrainingLoop)
   test                build everything and run every test
   pack                make the NuGet package and its symbols, and test them from a project that references the package
   bench [arguments]   run the benchmarks (benchmarks/Influence.Benchmarks)
@@ -252,6 +254,10 @@ command_demo() {
         select)
             set_up "${datasets[@]}" "${texts[@]}"
             run_app samples/SelectBestTenth "${@:2}"
+            ;;
+        loop)
+            set_up "${datasets[@]}" "${texts[@]}"
+            run_app samples/TrainingLoop "${@:2}"
             ;;
         *)
             set_up "${datasets[@]}"

@@ -7,7 +7,7 @@ namespace Influence.Benchmarks;
 /// <param name="Verb">bench, selection, gpu-tests, or memory (a child process of bench).</param>
 /// <param name="Workloads">The workloads to run.</param>
 /// <param name="Selections">The selection strategies to run.</param>
-/// <param name="Methods">Any of tracin, influence and groups.</param>
+/// <param name="Methods">Any of tracin, influence, groups and training.</param>
 /// <param name="Quick">Every measurement once, on fewer examples where all of them take minutes.</param>
 /// <param name="Device">cpu, or cuda with an optional number.</param>
 /// <param name="Output">The folder of the result files; null for none.</param>
@@ -22,13 +22,15 @@ internal sealed record Options(
     public const string TracIn = "tracin";
     public const string Influence = "influence";
     public const string Groups = "groups";
+    public const string Training = "training";
 
-    private static readonly string[] AllMethods = [TracIn, Influence, Groups];
+    private static readonly string[] AllMethods = [TracIn, Influence, Groups, Training];
 
     private static IReadOnlyList<string> SelectionKeys => [.. SelectionCases.All.Select(one => one.Key)];
 
     public static string Usage { get; } = $"""
-        Influence.Benchmarks [bench] [options]       how long TracIn, influence functions and group influence take, in plain training epochs
+        Influence.Benchmarks [bench] [options]       how long TracIn, influence functions and group influence take, in plain training epochs, and what
+                                                     recorders cost in a training loop (method training)
         Influence.Benchmarks selection [options]     seconds and memory of selection strategies for 10^4, 10^5 and 10^6 examples
         Influence.Benchmarks gpu-tests [options]     the library on a device against itself on the CPU in float64
 

@@ -1,6 +1,7 @@
 using Influence.Benchmarks;
 using Influence.Benchmarks.GpuTests;
 using Influence.Benchmarks.Measuring;
+using Influence.Benchmarks.Recording;
 using Influence.Benchmarks.Selecting;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -24,13 +25,21 @@ try
         Options.GpuTests => GpuTestRunner.Run(Find(options.Device)),
         Options.Selection => SelectionBench.Run(options),
         Options.Memory => PeakMemory.RunChild(options.Workloads[0], options.Measurement ?? string.Empty, options.Quick, Find(options.Device)),
-        _ => Bench.Run(options, Find(options.Device)),
+        _ => RunBench(options, Find(options.Device)),
     };
 }
 catch (BenchmarkException exception)
 {
     Console.Error.WriteLine(exception.Message);
     return 2;
+}
+
+static int RunBench(Options options, Device device)
+{
+    // Recorders have a file of their own: they are held against a step, not an epoch.
+    var (recorders, others) = (options.Methods.Contains(Options.Training), options.Methods.Any(method => method != Options.Training));
+    var code = others ? Bench.Run(options, device) : 0;
+    return code == 0 && recorders ? RecordingBench.Run(options, device) : code;
 }
 
 static Device Find(string name)

@@ -1,4 +1,3 @@
-using System.Text;
 using Influence;
 
 namespace DataMixture;
@@ -42,7 +41,7 @@ internal sealed class MixtureCorpus
         var (measured, judged) = (new List<Passage>(), new List<Passage>());
         foreach (var (index, target) in targets.Index())
         {
-            var windows = Windows(index, target).ToArray();
+            var windows = Passage.WindowsOf(index, target.Read()).ToArray();
             var needed = MeasuredWindows + JudgedWindows;
             if (windows.Length < needed)
             {
@@ -55,7 +54,7 @@ internal sealed class MixtureCorpus
             judged.AddRange(windows[MeasuredWindows..needed]);
         }
 
-        return new MixtureCorpus(domains, targets, [.. domains.Index().SelectMany(d => Windows(d.Index, d.Item))], measured, judged);
+        return new MixtureCorpus(domains, targets, [.. domains.Index().SelectMany(d => Passage.WindowsOf(d.Index, d.Item.Read()))], measured, judged);
     }
 
     /// <summary>What there is of each domain and where it comes from.</summary>
@@ -72,12 +71,5 @@ internal sealed class MixtureCorpus
         {
             yield return [$"target: {target.Name}", target.Source, $"{MeasuredWindows * Passage.MostBytes:N0} + {JudgedWindows * Passage.MostBytes:N0}", "0.0%"];
         }
-    }
-
-    // Each text once; a window may hold the end of one text and the beginning of the next, as language models are trained.
-    private static IEnumerable<Passage> Windows(int domain, Domain source)
-    {
-        var bytes = Encoding.UTF8.GetBytes(string.Join('\n', source.Read().Select(Passage.Normalize).Where(text => text.Length > 0).Distinct()));
-        return bytes.Chunk(Passage.MostBytes).Where(window => window.Length == Passage.MostBytes).Select(window => new Passage(domain, window));
     }
 }

@@ -11,15 +11,17 @@ internal sealed class Samples
 
     public double Max => _seconds.Max();
 
-    public double Median
-    {
-        get
-        {
-            var sorted = _seconds.Order().ToArray();
-            var middle = sorted.Length / 2;
-            return sorted.Length % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-        }
-    }
+    public double Median => MedianOf(_seconds);
 
     public void Add(double seconds) => _seconds.Add(seconds);
+
+    /// <summary>The median over the runs of this one's time over the other's of the same round: a slow stretch hits both.</summary>
+    public double MedianRatioTo(Samples other) => MedianOf(_seconds.Zip(other._seconds, (own, of) => own / of));
+
+    private static double MedianOf(IEnumerable<double> values)
+    {
+        var sorted = values.Order().ToArray();
+        var middle = sorted.Length / 2;
+        return sorted.Length % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+    }
 }

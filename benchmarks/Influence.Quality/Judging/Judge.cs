@@ -13,7 +13,6 @@ namespace Influence.Quality.Judging;
 internal sealed class Judge
 {
     private const int OneIn = 10;
-    private const int Most = 100;
     private static readonly Lds s_withoutIntervals = new() { Bootstrap = new Bootstrap { Resamples = 0 } };
     private readonly PartContext _context;
     private readonly RetrainingRuns _runs;
@@ -69,10 +68,10 @@ internal sealed class Judge
         Chosen(method, [.. candidates.Select(damping => (damping, OnHeldOut(score, damping)))], score, fitSeconds);
 
     /// <summary>
-    /// A solver that costs many passes for each query, and may diverge: it is reported over a hundred queries at most. Dampings at
+    /// A solver that costs many passes for each query, and may diverge: it is reported over a part of the queries. Dampings at
     /// which it diverges are passed over, and without any left it has no figure.
     /// </summary>
-    public void TryAdd(string method, IReadOnlyList<Damping> candidates, Func<Damping, Examples, InfluenceScores> score)
+    public void TryAdd(string method, IReadOnlyList<Damping> candidates, int most, Func<Damping, Examples, InfluenceScores> score)
     {
         var sweep = new List<(Damping Damping, double Lds)>();
         foreach (var damping in candidates)
@@ -89,7 +88,7 @@ internal sealed class Judge
 
         if (sweep.Count > 0)
         {
-            Chosen(method, sweep, (damping, queries) => score(damping, Few(queries)), fitSeconds: 0).Scores.Dispose();
+            Chosen(method, sweep, (damping, queries) => score(damping, Few(queries, most)), fitSeconds: 0).Scores.Dispose();
         }
     }
 
@@ -106,9 +105,9 @@ internal sealed class Judge
         return (best, heldOut, scores);
     }
 
-    private static Examples Few(Examples queries)
+    private static Examples Few(Examples queries, int most)
     {
-        var every = (queries.Count + Most - 1) / Most;
+        var every = (queries.Count + most - 1) / most;
         return queries.Only(queries.Ids.Where((_, i) => i % every == 0));
     }
 

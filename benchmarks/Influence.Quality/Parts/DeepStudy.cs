@@ -104,7 +104,7 @@ internal static class DeepStudy
         {
             using var astra = Influence.Curvature.Astra.Fit(end.Task, train, end.Fit, setUp.Astra);
             var dampings = setUp.AstraDampings ?? Dampings.Around(setUp.Recipe.ImpliedDamping(train.Count));
-            judge.TryAdd($"EK-FAC{matrix} + ASTRA", dampings, (d, q) => new InfluenceFunction(astra) { Damping = d }.Score(end.Task, train, q));
+            judge.TryAdd($"EK-FAC{matrix} + ASTRA", dampings, setUp.AstraQueries, (d, q) => new InfluenceFunction(astra) { Damping = d }.Score(end.Task, train, q));
         }
     }
 

@@ -41,6 +41,9 @@ internal sealed record SetUp
     /// <summary>The dampings that are tried where all layers have the same one.</summary>
     public IReadOnlyList<Damping> AbsoluteDampings { get; init; } = Dampings.Absolute;
 
+    /// <summary>How many queries ASTRA is reported over, at most.</summary>
+    public int AstraQueries { get; init; } = 100;
+
     /// <summary>
     /// The dampings that ASTRA tries, few because each costs many passes; absolute, so that it and its inner EK-FAC have the
     /// same one. Null: around the one that training implies.

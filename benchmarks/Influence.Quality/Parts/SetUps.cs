@@ -136,10 +136,10 @@ internal static class SetUps
     public static SetUp Decoder(PartContext context)
     {
         var size = context.Pick(new DecoderSize(2, 96, 4, 64), new DecoderSize(1, 32, 2, 32));
-        int[] few = context.Pick<int[]>([3, 6, 10, 15], [2, 4, 6, 8]);
+        int[] few = context.Pick<int[]>([3, 6, 9, 12], [2, 4, 6, 8]);
         return new SetUp
         {
-            Data = Text.Load(context.Pick(1000, 200), context.Pick(100, 40), size.Positions),
+            Data = Text.Load(context.Pick(600, 200), context.Pick(60, 40), size.Positions),
             Recipe = new Recipe
             {
                 Model = $"decoder over bytes, {size.Layers} layers of width {size.Width}, {size.Heads} heads, {size.Positions} positions",
@@ -151,15 +151,16 @@ internal static class SetUps
                 BatchSize = 16,
                 CheckpointEpochs = few,
             },
-            Halves = context.Pick(50, 12),
+            Halves = context.Pick(40, 12),
             Seeds = [0],
             Models = context.Pick(2, 1),
             Ensembles = context.Pick<int[]>([2], []),
             FewEpochs = few,
-            Astra = new() { Iterations = context.Pick(40, 16), BatchSize = context.Pick(64, 32), HalveEvery = context.Pick(10, 4) },
+            Astra = new() { Iterations = context.Pick(24, 16), BatchSize = 32, HalveEvery = context.Pick(8, 4) },
 
             // The loss of an example is a sum over positions, and so its curvature is larger than an image's.
             AbsoluteDampings = Dampings.Below(1000),
+            AstraQueries = 30,
             AstraDampings = [Damping.Absolute(10), Damping.Absolute(3), Damping.Absolute(1)],
             BatchSize = 20,
             Published =

@@ -65,6 +65,13 @@ internal sealed record Passage(int Domain, byte[] Bytes)
         return new Passage(domain, Encoding.UTF8.GetBytes(normalized)[..length]);
     }
 
+    /// <summary>Texts one after the other, each once, cut into windows of 128 bytes; a window may hold the end of one and the beginning of the next, as language models are trained.</summary>
+    public static IEnumerable<Passage> WindowsOf(int domain, IEnumerable<string> texts)
+    {
+        var bytes = Encoding.UTF8.GetBytes(string.Join('\n', texts.Select(Normalize).Where(text => text.Length > 0).Distinct()));
+        return bytes.Chunk(MostBytes).Where(window => window.Length == MostBytes).Select(window => new Passage(domain, window));
+    }
+
     /// <summary>A text with every run of blanks made one (line ends stay), composed.</summary>
     public static string Normalize(string text)
     {

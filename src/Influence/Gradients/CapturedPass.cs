@@ -28,12 +28,8 @@ internal sealed class CapturedPass(
 
     public IReadOnlyList<Tensor?> Plain => plain;
 
-    private IEnumerable<Tensor> Owned => calls.Values.SelectMany(c => c).SelectMany(c => new[] { c.Activation, c.OutputGradient })
+    private IEnumerable<Tensor> Owned => calls.Values.SelectMany(c => c).SelectMany(c => new[] { c.Activation, c.OutputGradient, c.Tap?.Output })
         .Append(graph).Append(losses).Concat(plain).OfType<Tensor>();
-
-    /// <summary>Some of the examples, as views of this pass's tensors in the current scope.</summary>
-    public Dictionary<TrackedLayer, List<LayerCall>> Slice(long start, long count) =>
-        calls.ToDictionary(pair => pair.Key, pair => pair.Value.ConvertAll(call => call.Slice(start, count)));
 
     /// <summary>Takes the tensors out of the scope that they were made in.</summary>
     public void LeaveScope(DisposeScope scope) => scope.Detach(Owned);

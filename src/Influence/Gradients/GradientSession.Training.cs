@@ -9,6 +9,7 @@ internal sealed partial class GradientSession
 {
     private List<ModelParameter>? _plain;
     private int _trainableTensors;
+    private bool _isTraining;
 
     /// <summary>
     /// The trainable parameters that no rule covers or that were not selected, tied ones once: a pass differentiates them as
@@ -44,8 +45,10 @@ internal sealed partial class GradientSession
             var watch = Stopwatch.StartNew();
             session.Hook(natives: false);
             session.Freeze();
+            session.CheckNothingElseTrains(train);
             session.Audit(train, validation);
             session.Thaw();
+            session._isTraining = true;
             session._trainableTensors = session.TrainableTensors();
             session.LogCoverage(watch);
             return session;
@@ -63,8 +66,9 @@ internal sealed partial class GradientSession
     /// </summary>
     /// <param name="batch">The examples.</param>
     /// <param name="kind">Which delegate.</param>
+    /// <param name="keepGraph">Whether <see cref="Reweighted"/> will be asked for.</param>
     /// <returns>What the layers saw, in no dispose scope.</returns>
-    public CapturedPass Pass(ExampleBatch batch, LossKind kind)
+    public CapturedPass Pass(ExampleBatch batch, LossKind kind, bool keepGraph = false)
     {
         using var scope = NewDisposeScope();
         CheckModel();
@@ -87,14 +91,14 @@ internal sealed partial class GradientSession
             }
 
             var taps = order.SelectMany(layer => layer.Taps).ToList();
-            var gradients = autograd.grad([losses.sum()], [.. taps, .. values], retain_graph: values.Length > 0, allow_unused: true).ToArray();
+            var gradients = autograd.grad([losses.sum()], [.. taps, .. values], retain_graph: keepGraph || values.Length > 0, allow_unused: true).ToArray();
             GC.KeepAlive(taps);
             GC.KeepAlive(values);
-            var calls = Calls(order, gradients, batch);
+            var calls = Calls(order, gradients, batch, keepGraph);
             var result = new CapturedPass(
                 batch.Ids,
                 calls,
-                values.Length > 0 ? losses : null,
+                keepGraph || values.Length > 0 ? losses : null,
                 losses.detach(),
                 [.. gradients.Skip(taps.Count).Select(g => g.IsInvalid ? null : g.is_sparse ? g.to_dense() : g)]);
             result.LeaveScope(scope);
@@ -106,17 +110,56 @@ internal sealed partial class GradientSession
         }
     }
 
+    /// <summary>
+    /// The calls of a pass that kept its graph, with the gradients of sum over i of w_i l_i in place of those of the summed losses, in
+    /// the current scope. The <see cref="Plain"/> parameters' share goes to their <c>.grad</c> at once.
+    /// </summary>
+    /// <remarks>By backward, which throws where grad ends the process: the parameters may have changed since the pass.</remarks>
+    /// <param name="pass">The pass.</param>
+    /// <param name="weights">w, <c>[B]</c>, of the losses' type.</param>
+    public Dictionary<TrackedLayer, List<LayerCall>> Reweighted(CapturedPass pass, Tensor weights)
+    {
+        Tensor[] taps = [.. pass.Calls.Values.SelectMany(calls => calls).Select(call => call.Tap?.Output).OfType<Tensor>()];
+        Tensor[] leaves = [.. Plain.Where((_, k) => pass.Plain[k] is not null).Select(p => p.Value)];
+        if (pass.Graph is not { } losses || taps.Length + leaves.Length == 0)
+        {
+            return [];
+        }
+
+        try
+        {
+            using (enable_grad())
+            {
+                // The parameters with rules were frozen in the pass, so they are no part of this graph. Inputs are those of the
+                // pass or none: libtorch fails on some others behind views that were written to.
+                autograd.backward([(losses * weights).sum()], retain_graph: true, inputs: taps.Length > 0 ? [.. taps, .. leaves] : null);
+            }
+
+            return pass.Calls.ToDictionary(pair => pair.Key, pair => pair.Value.Where(call => call.Tap is not null)
+                .Select(call => call with { OutputGradient = call.Tap!.Value.Layout.ExamplesFirst(call.Tap.Value.Output.grad!) }).ToList());
+        }
+        finally
+        {
+            foreach (var tap in taps)
+            {
+                tap.grad = null;
+            }
+
+            GC.KeepAlive(leaves);
+        }
+    }
+
     /// <summary>The blocks' gradients of a pass, in the current scope; null where the pass did not use a block.</summary>
     public IReadOnlyList<BlockGradients?> BlocksOf(IReadOnlyDictionary<TrackedLayer, List<LayerCall>> calls) =>
         [.. _blocks.Select(block => block.Gradients(calls))];
 
-    private Dictionary<TrackedLayer, List<LayerCall>> Calls(List<TrackedLayer> order, Tensor[] gradients, ExampleBatch batch)
+    private Dictionary<TrackedLayer, List<LayerCall>> Calls(List<TrackedLayer> order, Tensor[] gradients, ExampleBatch batch, bool keepTaps)
     {
         var calls = _layers.ToDictionary(layer => layer, _ => new List<LayerCall>());
         var next = 0;
         foreach (var layer in order)
         {
-            calls[layer] = layer.CallsWith(gradients.AsSpan(next, layer.Calls), mask: null);
+            calls[layer] = layer.CallsWith(gradients.AsSpan(next, layer.Calls), mask: null, keepTaps);
             next += layer.Calls;
             CheckRows(layer, calls[layer], batch);
         }
@@ -152,7 +195,23 @@ internal sealed partial class GradientSession
         }
     }
 
+    /// <summary>With the model frozen the losses are constants, or a pass would leave some tensor's <c>.grad</c> out in silence.</summary>
+    private void CheckNothingElseTrains(ExampleBatch batch)
+    {
+        using var scope = NewDisposeScope();
+        using var grad = enable_grad();
+        if (Losses.Evaluate(batch.Pick([0]), LossKind.Training).requires_grad)
+        {
+            throw new InfluenceException(
+                "The loss also depends on trainable tensors that are no parameters of task.Model (a head beside it, a temperature, an input): they would get no .grad. " +
+                "Register them in the model that the task is given, or detach() them.");
+        }
+    }
+
     private int TrainableTensors() => Task.Model.parameters().Count(p => p.requires_grad);
+
+    /// <summary>From now on what the layers see is copied, because something writes to it in place.</summary>
+    public void CopyTaps() => _mode = TapMode.Copy;
 
     private void Thaw()
     {

@@ -156,6 +156,12 @@ internal sealed partial class GradientSession : IDisposable
     {
         _layers.ForEach(layer => layer.Unhook());
         _natives.ForEach(native => native.Unhook());
+        if (_isTraining)
+        {
+            // Thawed after every pass; what was frozen since is the caller's doing.
+            return;
+        }
+
         foreach (var parameter in _trainable)
         {
             parameter.Value.requires_grad = true;

@@ -107,10 +107,13 @@ internal sealed class LossEvaluator(InfluenceTask task, ScalarType dtype, Device
     }
 
     /// <summary>The examples for which the loss fails on its own: which labels are out of range, for instance.</summary>
-    private static long[] FailAlone(ExampleBatch batch, Func<ExampleBatch, Tensor> loss)
+    private long[] FailAlone(ExampleBatch batch, Func<ExampleBatch, Tensor> loss)
     {
         using var scope = NewDisposeScope();
         using var grad = no_grad();
+
+        // In a training loop the model is in training mode: running statistics would move, and random numbers be drawn.
+        using var evaluation = new EvaluationMode(task.Model);
         var bad = new List<long>();
         for (var i = 0; i < batch.Count; i++)
         {

@@ -10,8 +10,6 @@ namespace Influence.Gradients;
 /// <param name="session">A session opened for training.</param>
 internal sealed class LossHessian(GradientSession session)
 {
-    private bool _checked;
-
     /// <summary>H v by block one part a parameter, <c>[P_k]</c>, in the current scope; null where the loss is linear in a parameter.</summary>
     /// <param name="batch">The examples.</param>
     /// <param name="kind">Which delegate.</param>
@@ -23,13 +21,6 @@ internal sealed class LossHessian(GradientSession session)
         using var evaluation = new EvaluationMode(session.Task.Model);
         Tensor[] values = [.. session.Blocks.SelectMany(block => block.Parts).Select(part => (Tensor)part.Parameter.Value)];
         var gradients = Gradient();
-        if (!_checked)
-        {
-            CheckTwice(gradients, values);
-            _checked = true;
-            gradients = Gradient();
-        }
-
         var along = new List<Tensor>();
         foreach (var ((gradient, value), v) in gradients.Zip(values).Zip(Flat(direction)))
         {
@@ -39,13 +30,7 @@ internal sealed class LossHessian(GradientSession session)
             }
         }
 
-        var products = new Tensor?[values.Length];
-        if (along.Count > 0)
-        {
-            products = [.. autograd.grad([stack([.. along], 0).sum()], values, allow_unused: true).Select(h => h.IsInvalid ? null : h.detach().reshape(-1))];
-        }
-
-        GC.KeepAlive(values);
+        var products = along.Count > 0 ? Differentiate(stack([.. along], 0).sum(), values) : new Tensor?[values.Length];
         using var noGrad = no_grad();
         var at = 0;
         Tensor[]?[] result = [.. session.Blocks.Select(block =>
@@ -66,17 +51,11 @@ internal sealed class LossHessian(GradientSession session)
         session.Blocks.SelectMany((block, k) => block.Parts.Select((_, p) => direction[k]?[p]));
 
     /// <summary>
-    /// By backward, which throws what grad does not: an operator without a second derivative ends the process in the latter. The
-    /// parameters' own gradients are put back.
+    /// By backward, which throws what grad does not: an operator without a second derivative, which shapes may decide, ends the
+    /// process in the latter. The parameters' own gradients are put back.
     /// </summary>
-    private void CheckTwice(Tensor?[] gradients, Tensor[] values)
+    private Tensor?[] Differentiate(Tensor sum, Tensor[] values)
     {
-        var connected = gradients.OfType<Tensor>().Where(g => g.requires_grad).Select(g => g.sum()).ToArray();
-        if (connected.Length == 0)
-        {
-            return;
-        }
-
         // Every trainable parameter of the model is a leaf of this graph.
         Tensor[] leaves = [.. session.Trainable.DistinctBy(p => p.Storage).Select(p => (Tensor)p.Value)];
         var before = leaves.Select(leaf => leaf.grad).ToArray();
@@ -87,7 +66,8 @@ internal sealed class LossHessian(GradientSession session)
                 leaf.grad = null;
             }
 
-            autograd.backward([stack(connected, 0).sum()], retain_graph: false);
+            autograd.backward([sum], retain_graph: false, inputs: values);
+            return [.. values.Select(value => value.grad is { } grad ? (grad.is_sparse ? grad.to_dense() : grad).detach().reshape(-1) : null)];
         }
         catch (Exception exception) when (exception is not OutOfMemoryException)
         {

@@ -46,13 +46,22 @@ internal static class ModelChecks
         }
     }
 
-    /// <summary>By type name: real TorchSharp has layers that the system binding does not offer.</summary>
+    /// <summary>Whether a module mixes the examples of a batch in training mode.</summary>
+    public static bool Mixes(nn.Module module) => module.GetType().Name.StartsWith("BatchNorm", StringComparison.Ordinal);
+
+    /// <summary>
+    /// Whether training mode is another than evaluation mode. By type name: real TorchSharp has layers that the system binding does not offer.
+    /// </summary>
     public static bool MixesOrIsRandom(nn.Module module)
+    {
+        return Mixes(module) || IsRandom(module) || module.GetType().Name.StartsWith("InstanceNorm", StringComparison.Ordinal);
+    }
+
+    /// <summary>Whether a module draws random numbers in training mode.</summary>
+    public static bool IsRandom(nn.Module module)
     {
         var name = module.GetType().Name;
         return name.Contains("Dropout", StringComparison.Ordinal)
-            || name.StartsWith("BatchNorm", StringComparison.Ordinal)
-            || name.StartsWith("InstanceNorm", StringComparison.Ordinal)
             || name is "TransformerEncoderLayer" or "TransformerDecoderLayer" or "TransformerEncoder" or "TransformerDecoder" or "Transformer" or "RReLU";
     }
 }

@@ -9,10 +9,11 @@ namespace Influence.Gradients;
 /// </summary>
 /// <param name="session">The session that made the pass.</param>
 /// <param name="count">The number of examples, B.</param>
-/// <param name="calls">By layer, what each call saw; makes views in the current scope.</param>
+/// <param name="calls">By layer, what each call saw, of these examples and perhaps others.</param>
+/// <param name="first">Where in the calls the examples begin.</param>
 /// <param name="memoryBudget">Bytes that written-out gradients may take.</param>
 internal sealed class RowGradients(
-    GradientSession session, int count, Func<IReadOnlyDictionary<TrackedLayer, List<LayerCall>>> calls, long memoryBudget) : IDisposable
+    GradientSession session, int count, IReadOnlyDictionary<TrackedLayer, List<LayerCall>> calls, long first, long memoryBudget) : IDisposable
 {
     private readonly Dictionary<int, Tensor[]> _written = [];
     private readonly ContractionPlanner _planner = new(memoryBudget, session.Dtype.ElementSize());
@@ -47,7 +48,17 @@ internal sealed class RowGradients(
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
         var total = Zeros(count);                                                       // [B]
-        ForEach((block, k) => total.add_(Written(k, block) is { } written ? BlockGradients.SquaredNorms(written) : block.SquaredNorms()));
+        ForEach((block, k) =>
+        {
+            if (Written(k, block) is { } written)
+            {
+                total.add_(BlockGradients.SquaredNorms(written));
+            }
+            else
+            {
+                ForSlices(block, k, (part, start) => total.narrow(0, start, part.Examples).add_(part.SquaredNorms()));
+            }
+        });
         return total.MoveToOuterDisposeScope();
     }
 
@@ -123,7 +134,7 @@ internal sealed class RowGradients(
             }
             else
             {
-                Products.AddDense(total, block.Dense(), block.Dense());
+                ForSlices(block, k, (left, start) => AddGramRows(total, left, start, k));
             }
         });
         return total.MoveToOuterDisposeScope();
@@ -147,7 +158,60 @@ internal sealed class RowGradients(
         return (left.Bias ? activations.add_(1) : activations).mul_(gradients);
     }
 
-    private IReadOnlyList<BlockGradients?> Blocks() => session.BlocksOf(calls());
+    /// <summary>The products of some examples' gradients with their own and all later ones', on both sides of the diagonal.</summary>
+    private void AddGramRows(Tensor total, BlockGradients left, long start, int k)
+    {
+        var own = total.narrow(0, start, left.Examples).narrow(1, start, left.Examples);
+        Products.AddDense(own, left.Dense(), left.Dense());
+        for (var next = start + left.Examples; next < count; next += left.Examples)
+        {
+            using var scope = NewDisposeScope();
+            var right = Slice(k, next, Math.Min(left.Examples, count - next));
+            var products = Zeros(left.Examples, right.Examples);                        // [L, R]
+            Products.AddDense(products, left.Dense(), right.Dense());
+            total.narrow(0, start, left.Examples).narrow(1, next, right.Examples).add_(products);
+            total.narrow(0, next, right.Examples).narrow(1, start, left.Examples).add_(products.t());
+            right.Release();
+        }
+    }
+
+    private IReadOnlyList<BlockGradients?> Blocks() => session.BlocksOf(Calls(calls.Keys, 0, count));
+
+    /// <summary>One block of some of the examples, which exists where it does for all.</summary>
+    private BlockGradients Slice(int k, long start, long examples) => session.Blocks[k].Gradients(Calls(session.Blocks[k].Uses.Select(use => use.Layer).Distinct(), start, examples))!;
+
+    private Dictionary<TrackedLayer, List<LayerCall>> Calls(IEnumerable<TrackedLayer> layers, long start, long examples) =>
+        layers.ToDictionary(layer => layer, layer => calls[layer].ConvertAll(call => call.Examples == examples ? call : call.Slice(first + start, examples)));
+
+    /// <summary>A block by as many examples at once as the memory allows to be written out, or paired position by position.</summary>
+    private void ForSlices(BlockGradients block, int k, Action<BlockGradients, long> action)
+    {
+        var atOnce = (long)Math.Clamp(memoryBudget / 4 / (NumbersPerExample(block, k) * session.Dtype.ElementSize()), 1, count);
+        if (atOnce == count)
+        {
+            action(block, 0);
+            return;
+        }
+
+        for (long start = 0; start < count; start += atOnce)
+        {
+            using var scope = NewDisposeScope();
+            var slice = Slice(k, start, Math.Min(atOnce, count - start));
+            action(slice, start);
+            slice.Release();
+        }
+    }
+
+    /// <summary>What a norm or a written-out gradient takes; 1 where it is there already or small.</summary>
+    private double NumbersPerExample(BlockGradients block, int k) => block switch
+    {
+        FactoredGradients { Weight: true, Positions: > 1 } f =>
+            Math.Max((double)f.Inputs * f.Outputs, 2.0 * f.Positions * f.Positions) + (f.Positions * (double)f.Inputs),
+
+        // The statistics of a batch are not those of its parts: only factors and tokens are cut.
+        TiedGradients tied when tied.Uses.All(use => use is FactoredGradients or TokenGradients) => 2.0 * session.Parts[k].Sum(p => p.Count),
+        _ => 1,
+    };
 
     private void ForEach(Action<BlockGradients, int> action)
     {
@@ -202,17 +266,33 @@ internal sealed class RowGradients(
         {
             Products.AddDense(total, direction, written);
         }
-        else if (block is TokenGradients tokens)
-        {
-            Products.AddTable(total, direction[0], tokens);
-        }
-        else if (block is FactoredGradients { Weight: true } f)
-        {
-            Products.AddFactored(total, direction, f);
-        }
         else
         {
-            Products.AddDense(total, direction, block.Dense());
+            AddProducts(total, direction, block);
+        }
+    }
+
+    private static void AddProducts(Tensor total, Tensor[] direction, BlockGradients block)
+    {
+        switch (block)
+        {
+            case TokenGradients tokens:
+                Products.AddTable(total, direction[0], tokens);
+                break;
+            case FactoredGradients { Weight: true } f:
+                Products.AddFactored(total, direction, f);
+                break;
+            case TiedGradients tied:
+                // A product is linear in the gradient, which is the sum of the uses'.
+                foreach (var use in tied.Uses)
+                {
+                    AddProducts(total, direction, use);
+                }
+
+                break;
+            default:
+                Products.AddDense(total, direction, block.Dense());
+                break;
         }
     }
 

@@ -100,7 +100,8 @@ internal sealed class TrackedLayer(string path, LayerRule rule, ParameterPart? w
     /// <summary>The calls with the gradients of their outputs; calls that the loss does not depend on are left out.</summary>
     /// <param name="gradients">One per call, in order.</param>
     /// <param name="mask">Optional <c>[B, T]</c>: positions that do not count are cleared.</param>
-    public List<LayerCall> CallsWith(ReadOnlySpan<Tensor> gradients, Tensor? mask)
+    /// <param name="keepTaps">Whether the outputs are kept with the calls.</param>
+    public List<LayerCall> CallsWith(ReadOnlySpan<Tensor> gradients, Tensor? mask, bool keepTaps = false)
     {
         var calls = new List<LayerCall>();
         for (var i = 0; i < _seen.Count; i++)
@@ -110,7 +111,7 @@ internal sealed class TrackedLayer(string path, LayerRule rule, ParameterPart? w
                 continue;
             }
 
-            var (input, _, layout, training) = _seen[i];
+            var (input, tap, layout, training) = _seen[i];
             var gradient = layout.ExamplesFirst(gradients[i]);
             var masked = mask is not null && HasPositions(gradient, layout, mask.shape[1]);
             if (masked)
@@ -119,7 +120,11 @@ internal sealed class TrackedLayer(string path, LayerRule rule, ParameterPart? w
                 gradient = (gradient.reshape(mask!.shape[0], mask.shape[1], -1) * mask.unsqueeze(-1).to_type(gradient.dtype)).reshape(shape);
             }
 
-            calls.Add(new LayerCall(layout.ExamplesFirst(input), gradient, layout.RowsPerExample, masked ? mask : null) { IsTraining = training });
+            calls.Add(new LayerCall(layout.ExamplesFirst(input), gradient, layout.RowsPerExample, masked ? mask : null)
+            {
+                IsTraining = training,
+                Tap = keepTaps ? (tap, layout) : null,
+            });
         }
 
         return calls;
@@ -165,7 +170,7 @@ internal sealed class TrackedLayer(string path, LayerRule rule, ParameterPart? w
 
         // With a gradient behind it, an output is shared still where only parameters without a rule feed the layer.
         var shared = layout.Axis == ExampleAxis.Shared
-            && (!output.requires_grad || (output.shape[0] != _examples && SharedShapes.Any(s => output.shape.AsSpan().SequenceEqual(s))));
+            && (!output.requires_grad || ((output.shape[0] != 1 || _examples != 1) && SharedShapes.Any(s => output.shape.AsSpan().SequenceEqual(s))));
         if (shared)
         {
             activation = LayerLayout.Expand(activation, _examples);

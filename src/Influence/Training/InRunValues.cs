@@ -28,12 +28,13 @@ public enum InRunOrder
 /// 2025), equations for first and second order; the sign here is the other one.</para>
 /// <para>From the optimizer: SGD gives D = 1 and, with momentum beta, eta (1 - dampening)/(1 - beta), which is what a gradient
 /// moves in all by way of the momentum, as if the validation gradient stayed the same meanwhile. Adam and AdamW give
-/// D = sqrt(v/(1 - beta2^t)) + eps with the state before the step (before the very first step the accumulated gradient's own size);
-/// D is taken as given, though an example's gradient has a small part in it. The paper takes Adam's step as that of SGD:
+/// D = sqrt(v/(1 - beta2^t)) + eps with the v that the step to come divides by, which the accumulated gradient is part of; D is taken as
+/// given, though an example's gradient has a part in it. So .grad must be whole: with gradient accumulation accumulate all parts,
+/// keep their steps, and then add each. The paper takes Adam's step as that of SGD:
 /// <see cref="Add(TrainingStep, double)"/> does too. Weight decay is no example's doing and counts for nobody.</para>
 /// <para>Gradients are those over the parameters with a layer rule (<see cref="TrainingGradients.Coverage"/>; the scores' metadata has the
 /// share). Second order takes a Hessian-vector product and gradients of products with all weights: about twice a plain step.</para>
-/// <para>With gradient accumulation first order is as of one large batch; second order counts interactions within each
+/// <para>With gradient accumulation first order is as of one large batch (with Adam as said above); second order counts interactions within each
 /// <see cref="TrainingStep"/>.</para>
 /// </remarks>
 /// <example>
@@ -50,6 +51,7 @@ public sealed class InRunValues
 
     private readonly Dictionary<long, (double Value, long Seen)> _values = [];
     private double _coverage = 1;
+    private bool _mixed;
 
     // Tells an earlier state of this run from another run, in whose file nothing of this one may go.
     private string _run = Guid.NewGuid().ToString("N");
@@ -67,7 +69,7 @@ public sealed class InRunValues
     /// <summary>Adds a step's values, with the rates of an optimizer. Call it after <c>Accumulate</c> and before <c>optimizer.step()</c>.</summary>
     /// <param name="step">A step with a validation batch.</param>
     /// <param name="optimizer">SGD, Adam or AdamW over the model's parameters.</param>
-    /// <exception cref="InfluenceException">No validation batch, nothing accumulated, another optimizer or another model's, or values that are not finite; nothing was added.</exception>
+    /// <exception cref="InfluenceException">No validation batch, nothing accumulated, another optimizer or another model's, no parameter with a layer rule, or values that are not finite; nothing was added.</exception>
     /// <exception cref="ObjectDisposedException">The step is disposed.</exception>
     public void Add(TrainingStep step, optim.Optimizer optimizer)
     {
@@ -80,7 +82,7 @@ public sealed class InRunValues
     /// <summary>Adds a step's values as if the weights moved by -learningRate times the accumulated gradient.</summary>
     /// <param name="step">A step with a validation batch.</param>
     /// <param name="learningRate">eta.</param>
-    /// <exception cref="InfluenceException">No validation batch, nothing accumulated, a rate that is negative or not finite, or values that are not finite; nothing was added.</exception>
+    /// <exception cref="InfluenceException">No validation batch, nothing accumulated, no parameter with a layer rule, a rate that is negative or not finite, or values that are not finite; nothing was added.</exception>
     /// <exception cref="ObjectDisposedException">The step is disposed.</exception>
     public void Add(TrainingStep step, double learningRate)
     {
@@ -106,6 +108,7 @@ public sealed class InRunValues
     {
         _values.Clear();
         Steps = 0;
+        _mixed = false;
     }
 
     /// <summary>
@@ -139,6 +142,7 @@ public sealed class InRunValues
                 ["order"] = Order.ToString(),
                 ["steps"] = Steps.ToString(CultureInfo.InvariantCulture),
                 ["coverage"] = _coverage.ToString("R", CultureInfo.InvariantCulture),
+                ["mixed"] = _mixed.ToString(),
             });
     }
 
@@ -172,7 +176,7 @@ public sealed class InRunValues
                 $"{(added > expected ? "counted twice" : "missing")}. Save the values with each checkpoint, under a name of its own, and load those of the checkpoint.");
         }
 
-        var result = new InRunValues { Order = order, Steps = added, _coverage = coverage, _run = run };
+        var result = new InRunValues { Order = order, Steps = added, _coverage = coverage, _run = run, _mixed = metadata.GetValueOrDefault("mixed") == bool.TrueString };
         var (list, sums, times) = (ids.data<long>().ToArray(), values.data<double>().ToArray(), seen.data<long>().ToArray());
         for (var i = 0; i < list.Length; i++)
         {
@@ -196,6 +200,7 @@ public sealed class InRunValues
             throw new InfluenceException("Nothing of this step was accumulated yet, so no example did anything: call step.Accumulate() first.");
         }
 
+        step.CheckHasRules();
         using var noGrad = no_grad();
         var products = Order == InRunOrder.First && scale.Uniform is { } rate
             ? step.ValidationProducts() * rate
@@ -222,6 +227,7 @@ public sealed class InRunValues
 
         var coverage = step.Loop.Coverage;
         _coverage = coverage.Total == 0 ? 0 : coverage.ByRule / (double)coverage.Total;
+        _mixed |= step.Mixes;
         Steps++;
     }
 
@@ -256,6 +262,7 @@ public sealed class InRunValues
             Sign = "positive = proponent: training on the example lowered the validation measurement",
             Unit = unit,
             Coverage = _coverage,
-            Notes = Order == InRunOrder.First ? "first order" : "second order: with interactions within a batch",
+            Notes = (Order == InRunOrder.First ? "first order" : "second order: with interactions within a batch")
+                + (_mixed ? "; the model mixed the examples of a batch: rows hold parts of other examples' losses" : string.Empty),
         });
 }

@@ -76,7 +76,10 @@ public sealed record OnlineSelection
         if (bad.Length > 0)
         {
             throw new InfluenceException(
-                $"The gradients of the examples with ids {InfluenceException.List(bad)} are NaN or too large, though their losses are finite. Look at their inputs.") { ExampleIds = bad };
+                $"The gradients of the examples with ids {InfluenceException.List(bad)} are NaN or too large, though their losses are finite. Look at their inputs.")
+            {
+                ExampleIds = bad,
+            };
         }
 
         return new OnlineChoice(step.Ids, Greedy(products, gram, k, learningRate / k, Redundancy));

@@ -16,9 +16,10 @@ public sealed record ModuleExactness(string Module, string Type, bool PerExample
 /// module mixes the examples of a batch or has no layer rule.
 /// </summary>
 /// <remarks>
-/// It goes by the modules and their modes. Dropout or batch statistics that a model's own code calls as functions are not seen
-/// here: with dropout the values are those of the pass that trains, as for the module; with batch statistics they are rows that
-/// sum to the batch's gradient.
+/// It goes by the modules and their modes, and by what a few examples' losses do in a mode when others take their neighbours' places:
+/// batch statistics or mixup in a model's own code are rows that sum to the batch's gradient. That is not seen before the
+/// first step in a mode, nor where a graphics card's random numbers move the losses. Dropout that a model's own code calls is as the module:
+/// the values are those of the pass that trains.
 /// </remarks>
 [TypeFormatterSource(typeof(HtmlTables))]
 public sealed class TrainingExactness : IDisplay
@@ -31,23 +32,31 @@ public sealed class TrainingExactness : IDisplay
     /// <summary>Whether every example's values are those of its own gradient over all trainable parameters, in the pass that trains.</summary>
     public bool PerExampleIsExact => Modules.All(m => m.PerExample);
 
-    internal static TrainingExactness Of(nn.Module model, GradientSession session)
+    internal static TrainingExactness Of(nn.Module model, GradientSession session, ModeFacts? mode)
     {
         var plain = session.Plain.Select(p => p.Storage).ToHashSet();
         var trainable = session.Trainable.ToLookup(p => p.Owner, ReferenceEqualityComparer.Instance);
-        return new TrainingExactness([.. ModelParameter.Modules(model).Select(Row).OfType<ModuleExactness>()]);
+        var modules = ModelParameter.Modules(model).ToList();
+        List<ModuleExactness> rows = [.. modules.Select(Row).OfType<ModuleExactness>()];
+        if (mode is { Mixes: true } && !modules.Any(m => m.Module.training && ModelChecks.Mixes(m.Module)))
+        {
+            rows.Insert(0, new(
+                string.Empty, model.GetType().Name, false, "an example's loss changes with the others of its batch: its row holds parts of their losses; the rows sum to the batch's gradient"));
+        }
+
+        return new TrainingExactness(rows);
 
         ModuleExactness? Row((string Path, nn.Module Module) m)
         {
             var own = trainable[m.Module].ToList();
             var (name, type) = (m.Path, m.Module.GetType().Name);
             var without = own.Where(p => plain.Contains(p.Storage)).Select(p => p.LocalName).ToList();
-            if (m.Module.training && type.StartsWith("BatchNorm", StringComparison.Ordinal))
+            if (m.Module.training && ModelChecks.Mixes(m.Module))
             {
                 return new(name, type, false, "normalises by the batch's statistics: an example's row holds parts of the other examples' losses; the rows sum to the batch's gradient");
             }
 
-            if (m.Module.training && own.Count == 0 && ModelChecks.MixesOrIsRandom(m.Module))
+            if (m.Module.training && own.Count == 0 && ModelChecks.IsRandom(m.Module))
             {
                 return new(name, type, true, "random: values are those of the pass that trains; validation runs in evaluation mode");
             }

@@ -16,7 +16,10 @@ namespace Influence.Training;
 /// ("ghost" norms and products: Goodfellow, Efficient Per-Example Gradient Computations, 2015; Wang et al., Data Shapley in One
 /// Training Run, ICLR 2025). Between steps the model is as it was, so that a backward pass of your own works.</para>
 /// <para><c>.grad</c> is exactly that of plain training, in every mode of the model. What the per-example values mean with
-/// dropout or batch statistics is in <see cref="Exactness"/>.</para>
+/// dropout or batch statistics is in <see cref="Exactness"/>. With batch statistics the pass's graph stays until the step is disposed, because
+/// weights that differ between examples take a second backward pass through it.</para>
+/// <para>The first step in each mode, and opening, run up to eight examples a few times more to find out what the mode does; running
+/// statistics and the processor's random numbers are put back, a graphics card's random numbers are not.</para>
 /// <para>Cost, in multiply-adds for B examples and P weights of linear layers with one position: a plain step takes about 3 B P, and so
 /// does this; norms add B (I + O) a layer, products with V validation examples B V (I + O) and the validation examples' own 2 V P,
 /// and the products of all pairs B^2 (I + O). With T positions single gradients are written out, at no more multiply-adds than the
@@ -40,10 +43,10 @@ public sealed class TrainingGradients : IDisposable
 {
     private readonly GradientSession _session;
     private readonly InfluenceTask _task;
-    private bool? _deterministic;
+    private readonly ModeProbe _probe;
 
     private TrainingGradients(InfluenceTask task, GradientSession session) =>
-        (_task, _session, ValidationHessian) = (task, session, new LossHessian(session));
+        (_task, _session, _probe, ValidationHessian) = (task, session, new ModeProbe(task, session), new LossHessian(session));
 
     /// <summary>Bytes that gradients of single examples may take where they are written out; memory and speed only.</summary>
     /// <value>512 MiB.</value>
@@ -60,7 +63,7 @@ public sealed class TrainingGradients : IDisposable
     public ParameterCoverage Coverage => _session.Coverage;
 
     /// <summary>What is exact in the model's present mode, module by module.</summary>
-    public TrainingExactness Exactness => TrainingExactness.Of(_task.Model, _session);
+    public TrainingExactness Exactness => TrainingExactness.Of(_task.Model, _session, _probe.Known());
 
     internal GradientSession Session => _session;
 
@@ -81,7 +84,17 @@ public sealed class TrainingGradients : IDisposable
     {
         ArgumentNullException.ThrowIfNull(task);
         ArgumentNullException.ThrowIfNull(batch);
-        return new TrainingGradients(task, GradientSession.OpenForTraining(task, batch, validation));
+        var loop = new TrainingGradients(task, GradientSession.OpenForTraining(task, batch, validation));
+        try
+        {
+            loop._probe.Of(batch);
+            return loop;
+        }
+        catch
+        {
+            loop.Dispose();
+            throw;
+        }
     }
 
     /// <summary>
@@ -99,22 +112,27 @@ public sealed class TrainingGradients : IDisposable
     {
         ArgumentNullException.ThrowIfNull(batch);
         ObjectDisposedException.ThrowIf(IsDisposed, this);
+        var mode = _probe.Of(batch);
+        if (mode.WritesInPlace)
+        {
+            _session.CopyTaps();
+        }
+
         if (validation is null)
         {
-            return new TrainingStep(this, _session.Pass(batch, LossKind.Training), batch.Count, null, null);
+            return new TrainingStep(this, _session.Pass(batch, LossKind.Training, keepGraph: mode.Mixes), batch.Count, mode.Mixes, null, null);
         }
 
-        using var scope = NewDisposeScope();
-        if (_task.Measurement is null && _session.Plain.Count == 0 && batch.Join(validation) is { } both && IsDeterministic(batch))
+        if (JoinedPass(batch, validation, mode) is { } joined)
         {
-            return new TrainingStep(this, _session.Pass(both, LossKind.Training), batch.Count, null, validation);
+            return new TrainingStep(this, joined, batch.Count, false, null, validation);
         }
 
-        var train = _session.Pass(batch, LossKind.Training);
+        var train = _session.Pass(batch, LossKind.Training, keepGraph: mode.Mixes);
         try
         {
             using var evaluation = new EvaluationMode(_task.Model);
-            return new TrainingStep(this, train, batch.Count, _session.Pass(validation, LossKind.Measurement), validation);
+            return new TrainingStep(this, train, batch.Count, mode.Mixes, _session.Pass(validation, LossKind.Measurement), validation);
         }
         catch
         {
@@ -135,35 +153,38 @@ public sealed class TrainingGradients : IDisposable
 
     internal bool IsDisposed { get; private set; }
 
-    /// <summary>
-    /// Whether the model gives in training mode what it gives in evaluation mode. A model's own code may ask for its mode
-    /// (functional dropout), so losses are compared, once; the random generator is left as it was.
-    /// </summary>
-    private bool IsDeterministic(ExampleBatch batch)
+    /// <summary>One pass over both batches where validation in it is what it is in evaluation mode; else null, and nothing was moved.</summary>
+    private CapturedPass? JoinedPass(ExampleBatch batch, ExampleBatch validation, ModeFacts mode)
     {
-        var modes = ModelParameter.Modules(_task.Model).Where(m => m.Module.training).ToList();
-        if (modes.Count == 0)
+        if (_task.Measurement is not null || _session.Plain.Count > 0 || !mode.IsDeterministic)
         {
-            return true;
+            return null;
         }
 
-        if (modes.Any(m => ModelChecks.MixesOrIsRandom(m.Module)))
+        using var scope = NewDisposeScope();
+        var training = ModelParameter.Modules(_task.Model).Any(m => m.Module.training);
+        if ((training && _session.Device.type != DeviceType.CPU) || batch.Join(validation) is not { } both)
         {
-            return false;
+            // A graphics card's random generator cannot be watched.
+            return null;
         }
 
-        return _deterministic ??= Compare();
-
-        bool Compare()
+        if (!training)
         {
-            using var scope = NewDisposeScope();
-            using var noGrad = no_grad();
-            var state = torch.random.get_rng_state();
-            var some = batch.Pick([.. Enumerable.Range(0, Math.Min(batch.Count, 8))]);
-            var training = _session.Losses.Evaluate(some, LossKind.Training);           // [b]
-            torch.random.set_rng_state(state);
-            using var evaluation = new EvaluationMode(_task.Model);
-            return training.eq(_session.Losses.Evaluate(some, LossKind.Training)).all().item<bool>();
+            return _session.Pass(both, LossKind.Training);
         }
+
+        // A mode may become random later: a schedule of dropout that begins with none.
+        var before = torch.random.get_rng_state();
+        var pass = _session.Pass(both, LossKind.Training);
+        if (torch.random.get_rng_state().eq(before).all().item<bool>())
+        {
+            return pass;
+        }
+
+        pass.Dispose();
+        torch.random.set_rng_state(before);
+        _probe.IsRandom();
+        return null;
     }
 }

@@ -20,19 +20,22 @@ public sealed class TrainingStep : IDisposable
     private readonly RowGradients? _validation;
     private readonly DisposableTensors _made = new();
     private readonly long _count;
+    private readonly bool _mixes;
     private Tensor?[] _results = new Tensor?[4];
+    private Tensor[]?[]? _accumulated;
     private bool _disposed;
 
     /// <summary>Makes a step of a pass over the batch, with the validation examples behind it in the same pass or in one of their own.</summary>
-    internal TrainingStep(TrainingGradients loop, CapturedPass pass, int count, CapturedPass? validation, ExampleBatch? validationBatch)
+    internal TrainingStep(
+        TrainingGradients loop, CapturedPass pass, int count, bool mixes, CapturedPass? validation, ExampleBatch? validationBatch)
     {
         ValidationBatch = validationBatch;
-        (_loop, _pass, _count, _validationPass) = (loop, pass, count, validation);
+        (_loop, _pass, _count, _mixes, _validationPass) = (loop, pass, count, mixes, validation);
         var (session, budget) = (loop.Session, loop.MemoryBudget);
         var joined = pass.Count - count;
-        _rows = new RowGradients(session, count, () => joined == 0 ? pass.Calls : pass.Slice(0, count), budget);
-        _validation = validation is not null ? new RowGradients(session, validation.Count, () => validation.Calls, budget)
-            : joined > 0 ? new RowGradients(session, joined, () => pass.Slice(count, joined), budget)
+        _rows = new RowGradients(session, count, pass.Calls, 0, budget);
+        _validation = validation is not null ? new RowGradients(session, validation.Count, validation.Calls, 0, budget)
+            : joined > 0 ? new RowGradients(session, joined, pass.Calls, count, budget)
             : null;
         Ids = [.. pass.Ids.Take(count)];
         Losses = _made.Own(pass.Losses.narrow(0, 0, count));
@@ -73,28 +76,17 @@ public sealed class TrainingStep : IDisposable
             throw new InfluenceException($"The scale is {scale}; a finite number is expected: 1, or 1/n for n accumulated batches.");
         }
 
-        using var scope = NewDisposeScope();
-        using var noGrad = no_grad();
-        Add(_rows.Sum(), scale / _count);
-        for (var k = 0; k < _pass.Plain.Count; k++)
-        {
-            if (_pass.Plain[k] is { } gradient)
-            {
-                Add(_loop.Session.Plain[k], gradient, scale / _count);
-            }
-        }
-
-        for (var i = 0; i < Weights.Length; i++)
-        {
-            Weights[i] += scale / _count;
-        }
+        AddUniform(scale / _count);
     }
 
     /// <summary>
     /// Adds the gradient of sum over i of w_i l_i to each parameter's <c>.grad</c>, as <c>(weights * losses).sum().backward()</c>
     /// does with weights that are constants. Weights of 1/B give the mean; examples of weight 0 cost nothing.
     /// </summary>
-    /// <remarks>Parameters without a layer rule need a second backward pass here: do it before the optimizer's step.</remarks>
+    /// <remarks>
+    /// Parameters without a layer rule, and modules that mix the examples of a batch (BatchNorm in training mode), need a second
+    /// backward pass here: do it before the optimizer's step.
+    /// </remarks>
     /// <param name="weights">w, <c>[B]</c>, of a floating-point type.</param>
     /// <exception cref="InfluenceException">The weights are not <c>[B]</c> or not finite, the loop was disposed, or the parameters have changed since the pass where a second backward pass is needed.</exception>
     /// <exception cref="ObjectDisposedException">This is disposed.</exception>
@@ -124,18 +116,20 @@ public sealed class TrainingStep : IDisposable
     }
 
     /// <summary>||g_i||, the L2 norm of each example's own gradient, <c>[B]</c>, over the parameters with a layer rule.</summary>
+    /// <exception cref="InfluenceException">No parameter has a layer rule (<see cref="TrainingGradients.Coverage"/>).</exception>
     /// <exception cref="ObjectDisposedException">This is disposed.</exception>
-    public Tensor GradientNorms() => Result(0, () => _rows.SquaredNorms().sqrt_());
+    public Tensor GradientNorms() => Result(0, () => _rows.SquaredNorms().clamp_min(0).sqrt_());
 
     /// <summary>
     /// g_val . g_i, <c>[B]</c>: the product of the mean validation gradient with each example's gradient. Positive: a step along
     /// the example's negative gradient lowers the validation measurement.
     /// </summary>
-    /// <exception cref="InfluenceException">The step has no validation batch.</exception>
+    /// <exception cref="InfluenceException">The step has no validation batch, or no parameter has a layer rule.</exception>
     /// <exception cref="ObjectDisposedException">This is disposed.</exception>
     public Tensor ValidationProducts() => Result(1, () => _rows.ProductsWithMean(Validation()));
 
     /// <summary>g_i . g_j, <c>[B, B]</c>.</summary>
+    /// <exception cref="InfluenceException">No parameter has a layer rule.</exception>
     /// <exception cref="ObjectDisposedException">This is disposed.</exception>
     public Tensor Gram() => Result(2, _rows.Gram);
 
@@ -181,8 +175,27 @@ public sealed class TrainingStep : IDisposable
     internal Tensor[]?[] AccumulatedGradient()
     {
         CheckOpen();
-        using var weights = tensor(Weights, dtype: _pass.Losses.dtype, device: _pass.Losses.device);    // [B]
+        if (_accumulated is not null)
+        {
+            // Rows that hold parts of other examples' losses do not sum to this.
+            return [.. _accumulated.Select(parts => parts?.Select(part => part.clone()).ToArray())];
+        }
+
+        using var weights = tensor(Weights, dtype: _loop.Session.Dtype, device: _loop.Session.Device);  // [B]
         return _rows.Sum(weights);
+    }
+
+    /// <summary>Whether the model mixed the examples in the pass that trains.</summary>
+    internal bool Mixes => _mixes;
+
+    /// <summary>Refuses per-example values of nothing, which would be zeros.</summary>
+    internal void CheckHasRules()
+    {
+        if (_loop.Coverage.ByRule == 0)
+        {
+            throw new InfluenceException(
+                "None of the model's parameters has a layer rule, so nothing is known of single examples; training itself is exact. TrainingGradients.Coverage says why, parameter by parameter.");
+        }
     }
 
     private RowGradients Validation() => _validation ?? throw new InfluenceException(
@@ -191,6 +204,7 @@ public sealed class TrainingStep : IDisposable
     private Tensor Result(int slot, Func<Tensor> make)
     {
         CheckOpen();
+        CheckHasRules();
         if (_results[slot] is null)
         {
             using var scope = NewDisposeScope();
@@ -212,14 +226,49 @@ public sealed class TrainingStep : IDisposable
     private void AddWeighted(double[] weights)
     {
         CheckWeights(weights);
+        if (_mixes && Array.TrueForAll(weights, w => w == weights[0]))
+        {
+            AddUniform(weights[0]);
+            return;
+        }
+
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
-        var w = tensor(weights, dtype: _pass.Losses.dtype, device: _pass.Losses.device);    // [B]
-        AddPlain(w);
-        Add(_rows.Sum(w), 1);
+        var calls = Reweighted(weights);
+        if (_mixes)
+        {
+            // A row of the first pass is no example's own, so weighting rows would be another gradient.
+            using var rows = new RowGradients(_loop.Session, (int)_count, calls, 0, _loop.MemoryBudget);
+            Add(rows.Sum(), 1);
+        }
+        else
+        {
+            Add(_rows.Sum(tensor(weights, dtype: _loop.Session.Dtype, device: _loop.Session.Device)), 1);
+        }
+
         for (var i = 0; i < weights.Length; i++)
         {
             Weights[i] += weights[i];
+        }
+    }
+
+    /// <summary>Adds the same weight of every example, which is exact whatever the rows hold.</summary>
+    private void AddUniform(double weight)
+    {
+        using var scope = NewDisposeScope();
+        using var noGrad = no_grad();
+        Add(_rows.Sum(), weight);
+        for (var k = 0; k < _pass.Plain.Count; k++)
+        {
+            if (_pass.Plain[k] is { } gradient)
+            {
+                Add(_loop.Session.Plain[k], gradient, weight);
+            }
+        }
+
+        for (var i = 0; i < Weights.Length; i++)
+        {
+            Weights[i] += weight;
         }
     }
 
@@ -234,7 +283,10 @@ public sealed class TrainingStep : IDisposable
         if (bad.Length > 0)
         {
             throw new InfluenceException(
-                $"The weights of the examples with ids {InfluenceException.List(bad)} are NaN or infinite; finite numbers are expected.") { ExampleIds = bad };
+                $"The weights of the examples with ids {InfluenceException.List(bad)} are NaN or infinite; finite numbers are expected.")
+            {
+                ExampleIds = bad,
+            };
         }
     }
 
@@ -249,6 +301,25 @@ public sealed class TrainingStep : IDisposable
                 {
                     Add(blocks[k].Parts[p].Parameter, parts[p], scale);
                 }
+            }
+        }
+
+        if (_mixes)
+        {
+            Remember(sums, scale);
+        }
+    }
+
+    private void Remember(Tensor[]?[] sums, double scale)
+    {
+        _accumulated ??= new Tensor[sums.Length][];
+        for (var k = 0; k < sums.Length; k++)
+        {
+            if (sums[k] is { } parts)
+            {
+                _accumulated[k] = _accumulated[k] is { } before
+                    ? [.. before.Zip(parts, (total, part) => total.add_(part, alpha: scale))]
+                    : [.. parts.Select(part => _made.Own(part * scale))];
             }
         }
     }
@@ -266,19 +337,13 @@ public sealed class TrainingStep : IDisposable
         }
     }
 
-    /// <summary>By backward, which throws where grad ends the process: the parameters may have changed since the pass.</summary>
-    private void AddPlain(Tensor weights)
+    /// <summary>The second backward pass, where parameters without a rule or a mixing module need one: their share goes to <c>.grad</c>.</summary>
+    private Dictionary<TrackedLayer, List<LayerCall>> Reweighted(double[] weights)
     {
-        if (_pass.Graph is not { } losses)
-        {
-            return;
-        }
-
-        using var grad = enable_grad();
         try
         {
-            // The parameters with rules were frozen in the pass, so they are no part of this graph.
-            autograd.backward([(losses * weights).sum()], retain_graph: true);
+            var w = tensor(weights, dtype: _pass.Losses.dtype, device: _pass.Losses.device);    // [B]
+            return _loop.Session.Reweighted(_pass, w);
         }
         catch (Exception exception) when (exception is not OutOfMemoryException)
         {

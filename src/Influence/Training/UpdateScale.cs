@@ -11,9 +11,9 @@ namespace Influence.Training;
 /// </summary>
 internal sealed class UpdateScale
 {
-    private readonly Dictionary<(nint, long, long), (double Rate, Tensor? Divisor)> _scales;
+    private readonly Dictionary<(nint, long, long), (double Rate, Func<Tensor>? Divisor)> _scales;
 
-    private UpdateScale(Dictionary<(nint, long, long), (double, Tensor?)> scales, double? rate) => (_scales, Uniform) = (scales, rate);
+    private UpdateScale(Dictionary<(nint, long, long), (double, Func<Tensor>?)> scales, double? rate) => (_scales, Uniform) = (scales, rate);
 
     /// <summary>The rate where it is one for all parameters and nothing is divided by; else null.</summary>
     public double? Uniform { get; }
@@ -23,7 +23,10 @@ internal sealed class UpdateScale
         ? new UpdateScale([], rate)
         : throw new InfluenceException($"The learning rate is {rate}; a finite number of at least 0 is expected.");
 
-    /// <summary>Reads an optimizer's settings and state as they are before its step; tensors go to the current scope.</summary>
+    /// <summary>
+    /// Reads an optimizer's settings and state as they are before its step. Its state is read when it is applied, so that one
+    /// parameter's divisor at a time takes memory: apply it before the step too.
+    /// </summary>
     public static UpdateScale Of(optim.Optimizer optimizer, GradientSession session)
     {
         if (optimizer is not OptimizerHelper { } helper || helper is not (SGD or Adam or AdamW))
@@ -32,7 +35,7 @@ internal sealed class UpdateScale
                 $"In-run values know the updates of SGD, Adam and AdamW, not of {optimizer.GetType().Name}. Write values.Add(step, learningRate) to take its step as that of SGD.");
         }
 
-        var scales = new Dictionary<(nint, long, long), (double, Tensor?)>();
+        var scales = new Dictionary<(nint, long, long), (double, Func<Tensor>?)>();
         var states = helper.state_dict().State;
         var next = 0;
         foreach (var group in optimizer.ParamGroups.Cast<ParamGroup>())
@@ -58,13 +61,19 @@ internal sealed class UpdateScale
     /// <summary>eta D^-1 v, <c>[P_k]</c>, in the current scope; zero for parameters that the optimizer does not hold.</summary>
     public Tensor Apply(ParameterPart part, Tensor v)
     {
-        var (rate, divisor) = Uniform is { } uniform ? (uniform, null) : _scales.GetValueOrDefault(Key(part));
-        return divisor is null ? v * rate : (v / divisor).mul_(rate);
+        var (rate, divisor) = Uniform is { } uniform ? (uniform, (Func<Tensor>?)null) : _scales.GetValueOrDefault(Key(part));
+        if (divisor is null)
+        {
+            return v * rate;
+        }
+
+        using var by = divisor();                                                       // [P_k]
+        return (v / by).mul_(rate);
     }
 
     private static (nint, long, long) Key(ParameterPart part) => ModelParameter.StorageOf(part.Parameter.Value);
 
-    private static (double Rate, Tensor? Divisor) ScaleOf(Parameter parameter, ParamGroup group, OptimizerState state)
+    private static (double Rate, Func<Tensor>? Divisor) ScaleOf(Parameter parameter, ParamGroup group, OptimizerState state)
     {
         switch (group.Options, state)
         {
@@ -75,26 +84,38 @@ internal sealed class UpdateScale
                 return (group.LearningRate * (1 - (sgd.dampening ?? 0)) / (1 - (sgd.momentum ?? 0)), null);
             case (Adam.Options adam, Adam.State s):
                 RefuseMaximize(adam.maximize);
-                return (group.LearningRate, Divisor(parameter, s.step, s.exp_avg_sq, adam.amsgrad == true ? s.max_exp_avg_sq : null, adam.beta2!.Value, adam.eps!.Value, adam.weight_decay ?? 0));
+                return (group.LearningRate, () => Divisor(parameter, s.step, s.exp_avg_sq, adam.amsgrad == true ? s.max_exp_avg_sq : null, adam.beta2!.Value, adam.eps!.Value, adam.weight_decay ?? 0));
             case (AdamW.Options adamW, AdamW.State s):
                 RefuseMaximize(adamW.maximize);
-                return (group.LearningRate, Divisor(parameter, s.step, s.exp_avg_sq, adamW.amsgrad == true ? s.max_exp_avg_sq : null, adamW.beta2!.Value, adamW.eps!.Value, 0));
+                return (group.LearningRate, () => Divisor(parameter, s.step, s.exp_avg_sq, adamW.amsgrad == true ? s.max_exp_avg_sq : null, adamW.beta2!.Value, adamW.eps!.Value, 0));
             default:
                 throw new InfluenceException($"A parameter group has {group.Options?.GetType().FullName ?? "no options"} and {state.GetType().FullName}, which do not belong together.");
         }
     }
 
-    /// <summary>sqrt(v / (1 - beta2^t)) + eps, <c>[P]</c>; before the first step, when there is no v, that of the gradient at hand.</summary>
+    /// <summary>
+    /// What the step to come divides by, <c>[P]</c> in the current scope: sqrt(v' / (1 - beta2^(t+1))) + eps with
+    /// v' = beta2 v + (1 - beta2) grad^2. The v before it would divide by eps alone where a weight never had a gradient yet.
+    /// </summary>
     private static Tensor Divisor(Parameter parameter, long step, Tensor square, Tensor? maximum, double beta2, double eps, double weightDecay)
     {
+        using var scope = NewDisposeScope();
         using var noGrad = no_grad();
-        if (step > 0)
+        if (parameter.grad is not { } gradient)
         {
-            return (maximum ?? square).reshape(-1).div(1 - Math.Pow(beta2, step)).sqrt_().add_(eps);
+            // The optimizer leaves out a parameter without a gradient.
+            return full([parameter.numel()], double.PositiveInfinity, parameter.dtype, parameter.device).MoveToOuterDisposeScope();
         }
 
-        var gradient = parameter.grad ?? zeros_like(parameter);
-        return (weightDecay == 0 ? gradient : gradient + (parameter * weightDecay)).reshape(-1).abs().add_(eps);
+        var decayed = weightDecay == 0 ? gradient : gradient + (parameter * weightDecay);
+        var next = decayed.square().mul_(1 - beta2).reshape(-1);                        // [P]
+        if (step > 0)
+        {
+            next.add_(square.reshape(-1), alpha: beta2);
+            next = maximum is null ? next : next.maximum(maximum.reshape(-1));
+        }
+
+        return next.div_(1 - Math.Pow(beta2, step + 1)).sqrt_().add_(eps).MoveToOuterDisposeScope();
     }
 
     private static void RefuseMaximize(bool? maximize)

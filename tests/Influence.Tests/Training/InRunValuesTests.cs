@@ -147,8 +147,10 @@ public class InRunValuesTests
             var scale = new double[square.Length];
             for (var p = 0; p < scale.Length; p++)
             {
-                // Adam before its step: v as it is then, at the very first the gradient's own size.
-                var hat = t == 1 ? Math.Abs(gradient[p]) : Math.Sqrt((name == "adam" ? square[p] : largest[p]) / (1 - Math.Pow(0.999, t - 1)));
+                // Adam's own divisor in the step to come.
+                square[p] = (0.999 * square[p]) + (0.001 * gradient[p] * gradient[p]);
+                largest[p] = Math.Max(largest[p], square[p]);
+                var hat = Math.Sqrt((name == "adam" ? square[p] : largest[p]) / (1 - Math.Pow(0.999, t)));
                 scale[p] = name switch
                 {
                     "sgd" => 0.1,
@@ -156,8 +158,6 @@ public class InRunValuesTests
                     "two rates" => p < 24 ? 0.1 : 0.02,
                     _ => 0.01 / (hat + 1e-3),
                 };
-                square[p] = (0.999 * square[p]) + (0.001 * gradient[p] * gradient[p]);
-                largest[p] = Math.Max(largest[p], square[p]);
             }
 
             var products = g.mv(v * tensor(scale)).data<double>().ToArray();

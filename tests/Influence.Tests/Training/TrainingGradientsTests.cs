@@ -48,17 +48,20 @@ public class TrainingGradientsTests
         var made = Cases.Make(name);
         var inputs = made.Inputs(6);
         using var loop = TrainingGradients.Open(made.Task(), Batch(inputs));
-        foreach (double[] weights in new double[][] { [0.3, 0, 0, -0.2, 0, 0.5], [1, 2, 3, 4, 5, 6] })
+        foreach (var (weights, training) in new (double[], bool)[] { ([0.3, 0, 0, -0.2, 0, 0.5], false), ([1, 2, 3, 4, 5, 6], false), ([0.3, 0, 0, -0.2, 0, 0.5], true) })
         {
+            made.Model.train(training);
+            random.manual_seed(5);
             var expected = PlainBackward.Of(made.Model, () => (made.Loss(inputs) * tensor(weights)).sum());
 
+            random.manual_seed(5);
             using (var step = loop.Step(Batch(inputs)))
             {
                 step.Accumulate(tensor(weights));
                 Assert.Equal(weights, step.AccumulatedWeights);
             }
 
-            Assert.True(PlainBackward.RelativeError(PlainBackward.Take(made.Model), expected) < Rounding);
+            Assert.True(PlainBackward.RelativeError(PlainBackward.Take(made.Model), expected) < Rounding, $"training: {training}");
         }
     }
 
@@ -74,7 +77,12 @@ public class TrainingGradientsTests
         if (byRule.Count == 0)
         {
             using var none = loop.Step(Batch(inputs), Batch(validation, 100));
-            Assert.Equal(0, none.GradientNorms().sum().item<double>() + none.Gram().abs().sum().item<double>());
+            none.Accumulate();
+            foreach (var ask in new Action[] { () => none.GradientNorms(), () => none.ValidationProducts(), () => none.Gram(), () => new InRunValues().Add(none, 0.1) })
+            {
+                Assert.Contains("Coverage says why", Assert.Throws<InfluenceException>(ask).Message, StringComparison.Ordinal);
+            }
+
             Assert.False(loop.Exactness.PerExampleIsExact);
             return;
         }

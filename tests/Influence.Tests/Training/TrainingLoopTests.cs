@@ -258,6 +258,28 @@ public class TrainingLoopTests
         Assert.True(SingleExampleLoop.RelativeError(step.ValidationLosses!, Task(model).TrainingLoss(validation)) < Rounding);
     }
 
+    /// <summary>A layer that sees parameters only has no example axis; its output then needs a gradient from before.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(3)]
+    [InlineData(4)]
+    public void ALayerOverAParameterKeepsTheExactGradient(int examples)
+    {
+        using var scope = NewDisposeScope();
+        random.manual_seed(6);
+        var (places, norm, head) = (nn.Parameter(randn(3, 5, dtype: float64)), nn.LayerNorm(5, dtype: float64), nn.Linear(5, 5, dtype: float64));
+        var model = new Composite(x => head.call((x.unsqueeze(1) + norm.call(places)).tanh()).mean([1]), ("norm", norm), ("head", head)).With("places", places);
+        var batch = Rows(examples, 1);
+        var expected = PlainBackward.Of(model, () => Task(model).TrainingLoss(batch).mean());
+        using var loop = TrainingGradients.Open(Task(model), Rows(4, 2));
+        using var step = loop.Step(batch);
+        step.Accumulate();
+        Assert.True(PlainBackward.RelativeError(PlainBackward.Take(model), expected) < Rounding);
+        var g = SingleExampleLoop.Gradients(model, t => nn.functional.cross_entropy(model.call(t[0]), t[1], reduction: None), [batch["x"], batch["y"]], n => n != "places");
+        Assert.True(SingleExampleLoop.RelativeError(step.GradientNorms(), g.square().sum(1).sqrt()) < Rounding);
+        Assert.Contains("places", loop.Exactness.Modules.Single(m => !m.PerExample).Note, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void WhatTheUserMakesMeanwhileStaysAndNothingOfTheStepDoes()
     {
