@@ -122,7 +122,7 @@ internal static class DeepStudy
             InfluenceScores? last = null;
             foreach (var run in runs)
             {
-                var source = new Source(run.Segments(setUp.SourceEpochs, setUp.SourceSegments)) 
+                var source = new Source(run.Segments(setUp.SourceEpochs, setUp.SourceSegments))
                 {
                     Momentum = setUp.Recipe.Momentum,
                     WeightDecay = setUp.Recipe.WeightDecay,
