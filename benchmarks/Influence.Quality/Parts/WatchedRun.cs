@@ -15,7 +15,7 @@ namespace Influence.Quality.Parts;
 internal sealed class WatchedRun : IDisposable
 {
     /// <summary>Validation examples that go with a step of in-run values.</summary>
-    public const int ValidationBatch = 16;
+    public const int ValidationBatch = 64;
 
     private readonly Recipe _recipe;
     private readonly LabelledData _data;
