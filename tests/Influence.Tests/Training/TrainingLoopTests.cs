@@ -299,7 +299,12 @@ public class TrainingLoopTests
             Tensor mine;
             using (var step = loop.Step(batch, validation))
             {
-                optimizer.zero_grad();
+                // Real TorchSharp leaves its handles of the gradients to the current scope.
+                using (NewDisposeScope())
+                {
+                    optimizer.zero_grad();
+                }
+
                 step.Accumulate();
                 step.Gram();
                 step.ValidationProducts();
