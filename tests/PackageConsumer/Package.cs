@@ -7,8 +7,6 @@ namespace PackageConsumer;
 /// <summary>The packed files, as the build left them.</summary>
 internal static class Package
 {
-    public static bool MadeForChecking => Setting("TorchSharpSource") == "system";
-
     public static string TorchSharpVersion => Setting("TorchSharpVersion");
 
     public static ZipArchive Open() => ZipFile.OpenRead(Setting("PackageFile"));

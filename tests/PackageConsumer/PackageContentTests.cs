@@ -85,20 +85,4 @@ public class PackageContentTests
         Assert.DoesNotContain(
             home, Encoding.UTF8.GetString(symbols.Read("lib/net10.0/Influence.pdb")), StringComparison.Ordinal);
     }
-
-    /// <summary>A package to publish runs on TorchSharp; one made over the binding says in its version that it does not.</summary>
-    [Fact]
-    public void Its_version_says_whether_its_library_runs_on_TorchSharp()
-    {
-        using var archive = Package.Open();
-        using var library = new PEReader(new MemoryStream(archive.Read(Library)));
-        var reader = library.GetMetadataReader();
-        var references = reader.AssemblyReferences
-            .Select(handle => reader.GetString(reader.GetAssemblyReference(handle).Name))
-            .Where(name => name.StartsWith("TorchSharp", StringComparison.Ordinal));
-        var version = Package.Metadata().Field("version")!;
-
-        Assert.Equal([Package.MadeForChecking ? "TorchSharp.SystemLibtorch" : "TorchSharp"], references);
-        Assert.Equal(Package.MadeForChecking, version.EndsWith("-systemcheck", StringComparison.Ordinal));
-    }
 }

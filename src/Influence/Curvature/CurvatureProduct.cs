@@ -62,7 +62,7 @@ internal abstract class CurvatureProduct(GradientSession session, ParameterVecto
         using var grad = enable_grad();
         using var managed = session.WithManagedAttention();
         var values = layout.Values();
-        using var unfrozen = new Unfrozen(values);
+        using var unfrozen = RequiresGrad.On(values);
         if (Linearize(batch, values) is not { } multiply)
         {
             return;
@@ -99,7 +99,7 @@ internal abstract class CurvatureProduct(GradientSession session, ParameterVecto
             using var grad = enable_grad();
             using var managed = session.WithManagedAttention();
             var values = layout.Values();
-            using var unfrozen = new Unfrozen(values);
+            using var unfrozen = RequiresGrad.On(values);
             Probe(batch.Pick([0]), values, Vector());
         }
 
@@ -118,7 +118,7 @@ internal abstract class CurvatureProduct(GradientSession session, ParameterVecto
             : null;
         if (first is { requires_grad: true })
         {
-            TwiceDifferentiable.Check(first.sum(), values, [.. values], $"products with the {Name} need", "use EK-FAC, which needs first derivatives only");
+            TwiceDifferentiable.Gradients(first.sum(), values, values, $"products with the {Name} need", "use EK-FAC, which needs first derivatives only");
         }
 
         Linearize(one, values)?.Invoke(vector);

@@ -50,40 +50,12 @@ internal sealed class LossHessian(GradientSession session)
     private IEnumerable<Tensor?> Flat(IReadOnlyList<Tensor[]?> direction) =>
         session.Blocks.SelectMany((block, k) => block.Parts.Select((_, p) => direction[k]?[p]));
 
-    /// <summary>
-    /// By backward, which throws what grad does not: an operator without a second derivative, which shapes may decide, ends the
-    /// process in the latter. The parameters' own gradients are put back.
-    /// </summary>
     private Tensor?[] Differentiate(Tensor sum, Tensor[] values)
     {
         // Every trainable parameter of the model is a leaf of this graph.
         Tensor[] leaves = [.. session.Trainable.DistinctBy(p => p.Storage).Select(p => (Tensor)p.Value)];
-        var before = leaves.Select(leaf => leaf.grad).ToArray();
-        try
-        {
-            foreach (var leaf in leaves)
-            {
-                leaf.grad = null;
-            }
-
-            autograd.backward([sum], retain_graph: false, inputs: values);
-            return [.. values.Select(value => value.grad is { } grad ? (grad.is_sparse ? grad.to_dense() : grad).detach().reshape(-1) : null)];
-        }
-        catch (Exception exception) when (exception is not OutOfMemoryException)
-        {
-            throw new InfluenceException(
-                $"The model cannot be differentiated twice, which second-order values need: {exception.Message.Split('\n')[0].TrimEnd('.')}. " +
-                "Write fused operators out (attention as softmax(QK'/sqrt d)V), or ask for first order.",
-                exception);
-        }
-        finally
-        {
-            for (var k = 0; k < leaves.Length; k++)
-            {
-                leaves[k].grad = before[k];
-            }
-
-            GC.KeepAlive(values);
-        }
+        var products = TwiceDifferentiable.Gradients(sum, leaves, values, "second-order values need", "ask for first order");
+        GC.KeepAlive(values);
+        return products;
     }
 }

@@ -47,21 +47,13 @@ internal static class ModelChecks
     }
 
     /// <summary>Whether a module mixes the examples of a batch in training mode.</summary>
-    public static bool Mixes(nn.Module module) => module.GetType().Name.StartsWith("BatchNorm", StringComparison.Ordinal);
+    public static bool Mixes(nn.Module module) => module is BatchNorm;
 
-    /// <summary>
-    /// Whether training mode is another than evaluation mode. By type name: real TorchSharp has layers that the system binding does not offer.
-    /// </summary>
-    public static bool MixesOrIsRandom(nn.Module module)
-    {
-        return Mixes(module) || IsRandom(module) || module.GetType().Name.StartsWith("InstanceNorm", StringComparison.Ordinal);
-    }
+    /// <summary>Whether training mode is another than evaluation mode.</summary>
+    public static bool MixesOrIsRandom(nn.Module module) => Mixes(module) || IsRandom(module) || module is InstanceNorm;
 
     /// <summary>Whether a module draws random numbers in training mode.</summary>
-    public static bool IsRandom(nn.Module module)
-    {
-        var name = module.GetType().Name;
-        return name.Contains("Dropout", StringComparison.Ordinal)
-            || name is "TransformerEncoderLayer" or "TransformerDecoderLayer" or "TransformerEncoder" or "TransformerDecoder" or "Transformer" or "RReLU";
-    }
+    public static bool IsRandom(nn.Module module) => module
+        is Dropout or Dropout1d or Dropout2d or Dropout3d or AlphaDropout or FeatureAlphaDropout or RReLU
+        or TransformerEncoderLayer or TransformerDecoderLayer or TransformerEncoder or TransformerDecoder or Transformer;
 }

@@ -1,4 +1,5 @@
 using TorchSharp;
+using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace Influence.Gradients;
@@ -98,6 +99,6 @@ internal sealed class RecomputedAttention : WatchedAttention
 
     /// <summary>By type name: real TorchSharp has modules that the system binding does not offer. A user's own class of that name is not meant.</summary>
     private static string? Unknown(nn.Module module) =>
-        module.GetType().Name is "Transformer" or "TransformerDecoder" or "TransformerDecoderLayer" && module.GetType().Assembly == typeof(nn.Module).Assembly
+        module is Transformer or TransformerDecoder or TransformerDecoderLayer
             ? $"a native {module.GetType().Name} is not recomputed" : null;
 }

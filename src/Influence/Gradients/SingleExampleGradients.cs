@@ -49,7 +49,7 @@ internal sealed class SingleExampleGradients(IReadOnlyList<ModelParameter> param
     {
         using var grad = enable_grad();
         var values = _parameters.Select(p => (Tensor)p.Value).ToList();
-        using var unfrozen = new Unfrozen(values);
+        using var unfrozen = RequiresGrad.On(values);
         var each = losses.Evaluate(batch, kind);
         var total = among is { } position ? each.select(0, position) : each.sum();
         if (!total.requires_grad)

@@ -23,7 +23,7 @@ internal sealed class TokenLossDerivatives(GradientSession session, Func<Example
         using var grad = enable_grad();
         using var managed = session.WithManagedAttention();
         var values = _parameters.Select(p => (Tensor)p.Value).ToList();
-        using var unfrozen = new Unfrozen(values);
+        using var unfrozen = RequiresGrad.On(values);
         var losses = Evaluate(batch);                                               // [B, T]
         var u = ones_like(losses).requires_grad_(true);
         var h = autograd.grad([(losses * u).sum()], values, retain_graph: true, create_graph: true, allow_unused: true);

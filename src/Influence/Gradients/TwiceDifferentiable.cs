@@ -3,20 +3,21 @@ using static TorchSharp.torch;
 
 namespace Influence.Gradients;
 
-/// <summary>Whether a gradient can be differentiated again, asked where an error can be caught.</summary>
+/// <summary>Second derivatives taken where an error can be caught.</summary>
 internal static class TwiceDifferentiable
 {
     /// <summary>
-    /// By backward, which throws what grad does not: an operator without a second derivative ends the process in the latter. The
-    /// leaves' own gradients are put back.
+    /// By backward, which throws what grad does not: an operator without a second derivative, which shapes may decide, ends the
+    /// process in the latter. The leaves' own gradients are put back.
     /// </summary>
     /// <param name="first">A number made of first derivatives; its graph is freed.</param>
-    /// <param name="leaves">What it depends on: every leaf of the graph where <paramref name="inputs"/> is null.</param>
-    /// <param name="inputs">The leaves that backward is confined to; null for all.</param>
+    /// <param name="leaves">The leaves that backward may write a gradient to.</param>
+    /// <param name="inputs">Those to differentiate by.</param>
     /// <param name="need">What needs second derivatives, with its verb.</param>
     /// <param name="instead">What to ask for instead.</param>
-    /// <exception cref="InfluenceException">It cannot.</exception>
-    public static void Check(Tensor first, IReadOnlyList<Tensor> leaves, IList<Tensor>? inputs, string need, string instead)
+    /// <returns>One for each input, flat, <c>[P]</c>; null where the number does not depend on it.</returns>
+    /// <exception cref="InfluenceException">It cannot be differentiated.</exception>
+    public static Tensor?[] Gradients(Tensor first, IReadOnlyList<Tensor> leaves, IReadOnlyList<Tensor> inputs, string need, string instead)
     {
         var before = leaves.Select(leaf => leaf.grad).ToArray();
         try
@@ -27,7 +28,8 @@ internal static class TwiceDifferentiable
                 leaf.grad = null;
             }
 
-            autograd.backward([first], retain_graph: false, inputs: inputs);
+            autograd.backward([first], retain_graph: false, inputs: [.. inputs]);
+            return [.. inputs.Select(input => input.grad is { } grad ? (grad.is_sparse ? grad.to_dense() : grad).detach().reshape(-1) : null)];
         }
         catch (Exception exception) when (exception is not OutOfMemoryException)
         {

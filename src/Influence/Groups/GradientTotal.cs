@@ -46,7 +46,7 @@ internal sealed class GradientTotal : IDisposable
         using var grad = enable_grad();
         using var managed = _session.WithManagedAttention();
         var values = _layout.Values();
-        using var unfrozen = new Unfrozen(values);
+        using var unfrozen = RequiresGrad.On(values);
         var total = _session.Losses.Evaluate(batch, _kind).sum();
         if (total.requires_grad)
         {
