@@ -7,7 +7,7 @@ namespace Influence;
 
 /// <summary>One score per example: self-influence, or one query's row of a score matrix. Plain memory; nothing to dispose.</summary>
 [TypeFormatterSource(typeof(HtmlTables))]
-public sealed class ExampleScores : IDisplay
+public sealed partial class ExampleScores : IDisplay
 {
     private readonly double[] _values;
 

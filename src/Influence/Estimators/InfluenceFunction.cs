@@ -6,34 +6,6 @@ using static TorchSharp.torch;
 
 namespace Influence.Estimators;
 
-/// <summary>What scores are divided by, so that examples with large gradients do not dominate (RelatIF).</summary>
-public enum InfluenceNormalization
-{
-    /// <summary>Nothing: scores are in loss units.</summary>
-    None,
-
-    /// <summary>
-    /// The norm of the parameters' change, |(H + damping I)^-1 grad L(z)|: theta-RelatIF (Barshan et al. 2020, equation 7).
-    /// </summary>
-    Theta,
-
-    /// <summary>The square root of the example's self-influence: l-RelatIF (Barshan et al. 2020, equation 10).</summary>
-    Loss,
-}
-
-/// <summary>Whether queries are explained one by one or as a set.</summary>
-public enum QueryAggregation
-{
-    /// <summary>One row of scores for each query.</summary>
-    None,
-
-    /// <summary>One row: the influence on the queries' mean measurement, as for a reference set.</summary>
-    Mean,
-
-    /// <summary>One row: the influence on the queries' summed measurement.</summary>
-    Sum,
-}
-
 /// <summary>
 /// Influence functions: how the query's measurement would change if a training example counted more or less, by one Newton step.
 /// <code>s(z, q) = grad f(q)' (H + damping I)^-1 grad L(z)</code>
@@ -66,7 +38,7 @@ public sealed partial class InfluenceFunction(Preconditioner preconditioner)
 
     /// <summary>What scores are divided by.</summary>
     /// <value><see cref="InfluenceNormalization.None"/>.</value>
-    public InfluenceNormalization Normalization { get; init; }
+    public ScoreNormalization Normalization { get; init; }
 
     /// <summary>Whether queries are explained one by one or as a set.</summary>
     /// <value><see cref="QueryAggregation.None"/>.</value>
@@ -192,11 +164,11 @@ public sealed partial class InfluenceFunction(Preconditioner preconditioner)
             string.Join("; ", inverse.Dampings.Select(d => string.Create(CultureInfo.InvariantCulture, $"{d.Block} {d.Damping:G6}")))),
         Unit = Normalization switch
         {
-            InfluenceNormalization.Theta => "loss over the norm of the parameters' change (theta-RelatIF)",
-            InfluenceNormalization.Loss => "loss over the square root of self-influence (l-RelatIF)",
+            ScoreNormalization.Theta => "loss over the norm of the parameters' change (theta-RelatIF)",
+            ScoreNormalization.Loss => "loss over the square root of self-influence (l-RelatIF)",
             _ => "loss; over the number of training examples of the fit: the predicted rise of the measurement when the example is left out",
         },
-        LeaveOneOutFactor = Normalization == InfluenceNormalization.None ? 1.0 / _preconditioner.Info.Examples : null,
+        LeaveOneOutFactor = Normalization == ScoreNormalization.None ? 1.0 / _preconditioner.Info.Examples : null,
         Layers = task.Layers.Description,
         Coverage = session.Coverage.Fraction,
     };
@@ -214,8 +186,8 @@ public sealed partial class InfluenceFunction(Preconditioner preconditioner)
         var totals = names.Select(_ => zeros([rows, train.Count], session.Dtype, CPU)).ToArray();
         var products = new GradientProducts(session, MemoryBudget, inverse, Normalization switch
         {
-            InfluenceNormalization.Theta => Gradients.Normalization.ThetaRelative,
-            InfluenceNormalization.Loss => Gradients.Normalization.LossRelative,
+            ScoreNormalization.Theta => Gradients.Normalization.ThetaRelative,
+            ScoreNormalization.Loss => Gradients.Normalization.LossRelative,
             _ => Gradients.Normalization.None,
         });
         if (Aggregation == QueryAggregation.None)
@@ -235,9 +207,37 @@ public sealed partial class InfluenceFunction(Preconditioner preconditioner)
 
     private void RefuseNormalization(string what)
     {
-        if (Normalization != InfluenceNormalization.None)
+        if (Normalization != ScoreNormalization.None)
         {
             throw new InfluenceException($"Scores {what} are not normalised: a share of a normalised score has no meaning of its own. Leave Normalization at None.");
         }
+    }
+
+    /// <summary>What scores are divided by, so that examples with large gradients do not dominate (RelatIF).</summary>
+    public enum ScoreNormalization
+    {
+        /// <summary>Nothing: scores are in loss units.</summary>
+        None,
+
+        /// <summary>
+        /// The norm of the parameters' change, |(H + damping I)^-1 grad L(z)|: theta-RelatIF (Barshan et al. 2020, equation 7).
+        /// </summary>
+        Theta,
+
+        /// <summary>The square root of the example's self-influence: l-RelatIF (Barshan et al. 2020, equation 10).</summary>
+        Loss,
+    }
+
+    /// <summary>Whether queries are explained one by one or as a set.</summary>
+    public enum QueryAggregation
+    {
+        /// <summary>One row of scores for each query.</summary>
+        None,
+
+        /// <summary>One row: the influence on the queries' mean measurement, as for a reference set.</summary>
+        Mean,
+
+        /// <summary>One row: the influence on the queries' summed measurement.</summary>
+        Sum,
     }
 }

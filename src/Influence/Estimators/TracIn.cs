@@ -5,16 +5,6 @@ using static TorchSharp.torch;
 
 namespace Influence.Estimators;
 
-/// <summary>How two gradients are compared.</summary>
-public enum GradientSimilarity
-{
-    /// <summary>The dot product.</summary>
-    Dot,
-
-    /// <summary>The cosine, between -1 and 1; zero where a gradient is zero. Does not favour examples with large gradients.</summary>
-    Cosine,
-}
-
 /// <summary>
 /// TracIn over checkpoints (TracInCP): how much steps on a training example lowered the query's measurement along the run.
 /// <code>s(z, q) = sum over checkpoints i of rate_i * grad L(w_i, z) . grad f(w_i, q)</code>
@@ -182,4 +172,14 @@ public sealed record TracIn
         Layers = task.Layers.Description,
         Coverage = coverage.Fraction,
     };
+
+    /// <summary>How two gradients are compared.</summary>
+    public enum GradientSimilarity
+    {
+        /// <summary>The dot product.</summary>
+        Dot,
+
+        /// <summary>The cosine, between -1 and 1; zero where a gradient is zero. Does not favour examples with large gradients.</summary>
+        Cosine,
+    }
 }

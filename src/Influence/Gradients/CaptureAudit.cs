@@ -307,16 +307,16 @@ internal sealed class CaptureAudit(GradientSession session)
     {
         return new ParameterCoverage([.. session.Trainable.GroupBy(p => p.Storage).Select(Row)]);
 
-        CoveredParameter Row(IGrouping<(nint, long, long), ModelParameter> tied)
+        ParameterCoverage.Covered Row(IGrouping<(nint, long, long), ModelParameter> tied)
         {
             var name = string.Join(" = ", tied.Select(p => p.Name));
             var first = tied.First();
             var rules = tied.Where(byRule.Contains).SelectMany(session.LayersOf).Select(layer => layer.Rule.Name).Distinct().ToList();
             var note = tied.All(idle.Contains) ? "the loss of the first examples does not depend on it" : string.Empty;
-            return !tied.Any(chosen.Contains) ? new CoveredParameter(name, first.Count, ParameterCoverage.LeftOut)
-                : tied.Any(single.Contains) ? new CoveredParameter(
+            return !tied.Any(chosen.Contains) ? new ParameterCoverage.Covered(name, first.Count, ParameterCoverage.LeftOut)
+                : tied.Any(single.Contains) ? new ParameterCoverage.Covered(
                     name, first.Count, ParameterCoverage.SingleExamples, note.Length > 0 ? $"{notes[tied.First(single.Contains)]}; {note}" : notes[tied.First(single.Contains)])
-                : new CoveredParameter(name, first.Count, string.Join(" + ", rules), note);
+                : new ParameterCoverage.Covered(name, first.Count, string.Join(" + ", rules), note);
         }
     }
 

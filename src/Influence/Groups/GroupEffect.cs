@@ -45,7 +45,7 @@ namespace Influence.Groups;
 /// </para>
 /// </remarks>
 /// <param name="preconditioner">The curvature of all training examples; it stays the caller's. Newton needs a <see cref="DenseCurvature"/>.</param>
-public sealed class GroupEffect(Preconditioner preconditioner)
+public sealed partial class GroupEffect(Preconditioner preconditioner)
 {
     private readonly Preconditioner _preconditioner = preconditioner ?? throw new ArgumentNullException(nameof(preconditioner));
 

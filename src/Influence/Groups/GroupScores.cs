@@ -9,7 +9,7 @@ namespace Influence.Groups;
 /// training more on the group lowers the measurement. Plain memory; nothing to dispose.
 /// </summary>
 [TypeFormatterSource(typeof(HtmlTables))]
-public sealed class GroupScores : IDisplay
+public sealed partial class GroupScores : IDisplay
 {
     private readonly double[,] _sums;
     private readonly double[,]? _standardErrors;

@@ -12,7 +12,7 @@ namespace Influence.Mixtures;
 /// TiKMiX (2025) words its schedule the other way round, but a large concentration is a narrow distribution: a search that
 /// is to close in goes from small to large. A group whose weight is 0 in the start keeps it.
 /// </remarks>
-public sealed record DirichletSearch
+internal sealed record DirichletSearch
 {
     /// <summary>The first and widest concentration.</summary>
     /// <value>10.</value>

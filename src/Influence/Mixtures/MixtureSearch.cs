@@ -9,12 +9,12 @@ namespace Influence.Mixtures;
 /// <remarks>
 /// The first round draws from Dirichlet(c prior) with strengths c from <see cref="MinimumStrength"/> to
 /// <see cref="MaximumStrength"/>. Each later round draws many times its number from the same distribution and, half of them,
-/// around the best mixture evaluated so far, and evaluates those that are predicted best. The answer is found by
-/// <see cref="DirichletSearch"/> from the best evaluated mixture, over the last fit. Reference: Diao et al., CLIMB:
+/// around the best mixture evaluated so far, and evaluates those that are predicted best. The answer is found over the last fit,
+/// by draws around the best evaluated mixture, ever closer. Reference: Diao et al., CLIMB:
 /// CLustering-based Iterative Data Mixture Bootstrapping for Language Model Pre-training (2025); its number of rounds and
 /// of mixtures per round are the defaults, the distributions are ours.
 /// </remarks>
-public sealed record MixtureSearch
+public sealed partial record MixtureSearch
 {
     /// <summary>Mixtures evaluated in each round; in the first at least 5, so that those not held out make a regression.</summary>
     /// <value>64, 32, 16.</value>
@@ -32,10 +32,6 @@ public sealed record MixtureSearch
     /// <value>20.</value>
     public double MaximumStrength { get; init; } = 20;
 
-    /// <summary>The last search; its own seed is replaced by <see cref="Seed"/>.</summary>
-    /// <value>Its defaults.</value>
-    public DirichletSearch Search { get; init; } = new();
-
     /// <summary>Whether the evaluated number is better when it is higher, rather than a loss.</summary>
     /// <value>false.</value>
     public bool HigherIsBetter { get; init; }
@@ -51,8 +47,8 @@ public sealed record MixtureSearch
     /// <param name="cancellationToken">Checked between evaluations.</param>
     /// <returns>The mixture, all evaluations, and each round's held-out rank correlation.</returns>
     /// <exception cref="InfluenceException">Settings out of range, or an evaluation that is not a finite number.</exception>
-    public MixtureSearchResult Optimize(
-        Mixture prior, Func<Mixture, double> evaluate, Func<IReadOnlyList<EvaluatedMixture>, Func<Mixture, double>>? fit = null, CancellationToken cancellationToken = default)
+    public Result Optimize(
+        Mixture prior, Func<Mixture, double> evaluate, Func<IReadOnlyList<Mixture.Evaluated>, Func<Mixture, double>>? fit = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(prior);
         ArgumentNullException.ThrowIfNull(evaluate);
@@ -65,7 +61,7 @@ public sealed record MixtureSearch
 
         fit ??= data => MixtureRegression.FitBest(data, Seed).Best.Predict;
         var sign = HigherIsBetter ? 1 : -1;
-        var observed = EvaluatedMixture.All(Draw(prior, Rounds[0], 0), evaluate, cancellationToken);
+        var observed = Mixture.Evaluated.All(Draw(prior, Rounds[0], 0), evaluate, cancellationToken);
         var correlations = new List<double>();
         for (var round = 1; round < Rounds.Count; round++)
         {
@@ -73,11 +69,11 @@ public sealed record MixtureSearch
             var draws = Rounds[round] * DrawsPerMixture;
             var chosen = Draw(prior, draws - (draws / 2), 2 * round).Concat(Draw(Best(), draws / 2, (2 * round) + 1))
                 .OrderByDescending(m => sign * predict(m)).Take(Rounds[round]);
-            observed.AddRange(EvaluatedMixture.All(chosen, evaluate, cancellationToken));
+            observed.AddRange(Mixture.Evaluated.All(chosen, evaluate, cancellationToken));
         }
 
         var last = Refit();
-        var mixture = (Search with { Seed = Seed }).Maximize(Best(), m => sign * last(m));
+        var mixture = new DirichletSearch { Seed = Seed }.Maximize(Best(), m => sign * last(m));
         return new(mixture, last(mixture), observed, correlations);
 
         Mixture Best() => observed.MaxBy(o => sign * o.Value)!.Mixture;

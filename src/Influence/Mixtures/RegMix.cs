@@ -122,12 +122,12 @@ public sealed record RegMix
     /// <param name="cancellationToken">Checked between evaluations.</param>
     /// <returns>The mixture and how well the predictor ranks mixtures that it did not see.</returns>
     /// <exception cref="InfluenceException">As above, or an evaluation that is not a finite number.</exception>
-    public MixtureSearchResult Optimize(
-        Mixture prior, Func<Mixture, double> evaluate, Func<IReadOnlyList<EvaluatedMixture>, Func<Mixture, double>>? fit = null, CancellationToken cancellationToken = default)
+    public MixtureSearch.Result Optimize(
+        Mixture prior, Func<Mixture, double> evaluate, Func<IReadOnlyList<Mixture.Evaluated>, Func<Mixture, double>>? fit = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(evaluate);
         fit ??= observed => MixtureRegression.FitBest(observed, Seed).Best.Predict;
-        var observed = EvaluatedMixture.All(Propose(prior), evaluate, cancellationToken);
+        var observed = Mixture.Evaluated.All(Propose(prior), evaluate, cancellationToken);
         var predict = fit(observed);
         var mixture = Best(prior, predict);
         return new(mixture, predict(mixture), observed, [HeldOut.RankCorrelation(observed, 5, Seed, fit)]);

@@ -21,7 +21,7 @@ public sealed class RemeasuredMixture
     private readonly MixtureSampler _sampler;
     private readonly Func<GroupScores> _measure;
     private readonly Func<GroupScores, Mixture, Mixture> _optimize;
-    private readonly IReadOnlyList<GroupSize>? _sizes;
+    private readonly IReadOnlyList<GroupScores.GroupSize>? _sizes;
     private readonly List<Measurement> _history = [];
 
     /// <summary>Makes the helper; nothing is measured yet.</summary>
@@ -32,7 +32,7 @@ public sealed class RemeasuredMixture
     /// <param name="sizes">The groups' sizes, usually <see cref="GroupScores.TrainGroups"/>, where examples differ in length; null: they do not, and shares of tokens are shares of examples.</param>
     /// <exception cref="InfluenceException"><paramref name="everySteps"/> is not more than 0, or the sizes are of other groups.</exception>
     public RemeasuredMixture(
-        MixtureSampler sampler, long everySteps, Func<GroupScores> measure, Func<GroupScores, Mixture, Mixture> optimize, IReadOnlyList<GroupSize>? sizes = null)
+        MixtureSampler sampler, long everySteps, Func<GroupScores> measure, Func<GroupScores, Mixture, Mixture> optimize, IReadOnlyList<GroupScores.GroupSize>? sizes = null)
     {
         ArgumentNullException.ThrowIfNull(sampler);
         ArgumentNullException.ThrowIfNull(measure);

@@ -23,7 +23,7 @@ namespace Influence.Mixtures;
 /// <para>Predicted influence is linear in w: a group's effect on another group's is not in it. With one target and no binding
 /// constraint the answer is w_j proportional to exp(beta S_j / (gamma max_j S_j)).</para>
 /// </remarks>
-public sealed record TikmixD
+public sealed partial record TikmixD
 {
     private const double NoPrice = 1e-7;
 
@@ -52,7 +52,7 @@ public sealed record TikmixD
     /// <param name="prior">The present mixture, of the same training groups in any order; null for natural proportions, by tokens.</param>
     /// <returns>The mixture, with a certificate and the constraints' prices.</returns>
     /// <exception cref="InfluenceException">Settings that are negative or not finite, groups that do not match, constraints that no mixture satisfies, or that the solver does not meet where the prior does not either.</exception>
-    public TikmixDResult Optimize(GroupScores scores, Mixture? prior = null)
+    public Result Optimize(GroupScores scores, Mixture? prior = null)
     {
         ArgumentNullException.ThrowIfNull(scores);
         InfluenceException.ThrowIfAny([.. new[] { (nameof(Alpha), Alpha), (nameof(Beta), Beta), (nameof(Gamma), Gamma) }

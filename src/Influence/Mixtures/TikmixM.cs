@@ -2,7 +2,6 @@ using Influence.Display;
 using Influence.Groups;
 using Influence.Numerics;
 
-
 namespace Influence.Mixtures;
 
 /// <summary>
@@ -13,8 +12,9 @@ namespace Influence.Mixtures;
 /// <para>Candidates come from a Latin hypercube in a box around the centre, divided by their sum; those that then lie outside
 /// the box are rejected. The value of a candidate is sum_i Phat_i, its influence per target over the scales that
 /// <see cref="TikmixD"/> uses. A linear and a quadratic ridge are fitted; the one that ranks held-out candidates better is
-/// searched by <see cref="DirichletSearch"/>, inside the box and, unless <see cref="KeepTargets"/> is false, where S w &gt;= S w_prior. It starts at the centre or, where that is worse than the prior for a
-/// target, at the best measured candidate that is not.</para>
+/// searched by draws around the best mixture so far, ever closer, inside the box and, unless <see cref="KeepTargets"/> is false,
+/// where S w &gt;= S w_prior. It starts at the centre or, where that is worse than the prior for a target, at the best measured
+/// candidate that is not.</para>
 /// <para>Reference: TiKMiX (2025, arXiv 2508.17677), which fits LightGBM. With the default measurement S w the value is linear
 /// in w, and the search solves a linear program; the method earns its cost with a measurement of mixed groups that is not
 /// the sum of its parts.</para>
@@ -42,10 +42,6 @@ public sealed record TikmixM
     /// <value>true.</value>
     public bool KeepTargets { get; init; } = true;
 
-    /// <summary>The search over the fitted regression; its own seed is replaced by <see cref="Seed"/>.</summary>
-    /// <value>Its defaults.</value>
-    public DirichletSearch Search { get; init; } = new();
-
     /// <summary>Decides candidates, folds and search.</summary>
     /// <value>0.</value>
     public long Seed { get; init; }
@@ -58,7 +54,7 @@ public sealed record TikmixM
     /// <param name="cancellationToken">Checked between measurements.</param>
     /// <returns>The mixture, and how well the regressions rank candidates that they did not see.</returns>
     /// <exception cref="InfluenceException">Settings out of range, groups that do not match, too small a box, one in which no candidate keeps the targets, or measurements of another number of targets or that are not finite.</exception>
-    public TikmixMResult Optimize(
+    public Result Optimize(
         GroupScores scores, Mixture centre, Mixture? prior = null, Func<Mixture, double[]>? measure = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(scores);
@@ -82,12 +78,12 @@ public sealed record TikmixM
                 + "Give a centre that keeps the targets, as new TikmixD().Optimize(scores, prior).Mixture does, a larger Reach or Margin, or write KeepTargets = false.");
         }
 
-        var observed = EvaluatedMixture.All(candidates, Value, cancellationToken);
+        var observed = Mixture.Evaluated.All(candidates, Value, cancellationToken);
         var (best, other) = MixtureRegression.FitBest(observed, Seed);
 
         // Never at the prior: it may lie outside the box, where the regression saw nothing.
         var start = centreKeeps ? centre : observed.Where(o => Keeps(o.Mixture)).MaxBy(o => o.Value)!.Mixture;
-        var found = (Search with { Seed = Seed }).Maximize(start, best.Predict, m => Within(m.Weights, lower, upper) && Keeps(m));
+        var found = new DirichletSearch { Seed = Seed }.Maximize(start, best.Predict, m => Within(m.Weights, lower, upper) && Keeps(m));
         return new(found, observed, best, other, best.Predict(found));
 
         Mixture Normalized(Mixture mixture) => new(targets.Groups, Simplex.Normalized(mixture.WeightsOf(targets.Groups, "the scores")));
@@ -141,27 +137,47 @@ public sealed record TikmixM
 
         return true;
     }
-}
 
-/// <summary>What <see cref="TikmixM"/> found.</summary>
-/// <param name="Mixture">The mixture.</param>
-/// <param name="Observed">The candidates and their measured sum_i Phat_i.</param>
-/// <param name="Regression">The regression that was searched; its <see cref="MixtureRegression.HeldOutRankCorrelation"/> says what it is worth.</param>
-/// <param name="OtherRegression">The one that ranked held-out candidates less well.</param>
-/// <param name="Predicted">The predicted sum_i Phat_i of the mixture.</param>
-[TypeFormatterSource(typeof(HtmlTables))]
-public sealed record TikmixMResult(
-    Mixture Mixture, IReadOnlyList<EvaluatedMixture> Observed, MixtureRegression Regression, MixtureRegression OtherRegression, double Predicted) : IDisplay
-{
-    /// <summary>The mixture and the regressions.</summary>
-    /// <returns>The table as text.</returns>
-    public override string ToString() => ToTable().ToText();
+    /// <summary>What <see cref="TikmixM"/> found.</summary>
+    [TypeFormatterSource(typeof(HtmlTables))]
+    public sealed class Result : IDisplay
+    {
+        internal Result(
+            Mixture mixture, IReadOnlyList<Mixture.Evaluated> observed, MixtureRegression regression, MixtureRegression other, double predicted) =>
+            (Mixture, Observed, Regression, OtherRegression, Predicted) = (mixture, observed, regression, other, predicted);
 
-    Table IDisplay.ToTable() => ToTable();
+        /// <summary>The mixture.</summary>
+        public Mixture Mixture { get; }
 
-    private Table ToTable() => new(
-        $"TiKMiX-M: predicted total influence {Predicted:G5}; held-out rank correlation over {Observed.Count} candidates: "
-        + $"{Regression.Features} {Regression.HeldOutRankCorrelation:F3} (used), {OtherRegression.Features} {OtherRegression.HeldOutRankCorrelation:F3}",
-        ["group", "weight"],
-        [.. Mixture.Names.Select((name, j) => (IReadOnlyList<object>)[name, Mixture.Weights[j]])]);
+        /// <summary>The candidates and their measured sum_i Phat_i.</summary>
+        public IReadOnlyList<Mixture.Evaluated> Observed { get; }
+
+        /// <summary>The predicted sum_i Phat_i of the mixture.</summary>
+        public double Predicted { get; }
+
+        /// <summary>
+        /// What the regression that was searched is worth: Spearman's correlation of the candidates' values with predictions by
+        /// regressions that did not see them, in five folds. 1 if they are ranked as they came out, 0 if nothing was learnt; NaN if
+        /// all values are equal.
+        /// </summary>
+        public double HeldOutRankCorrelation => Regression.HeldOutRankCorrelation;
+
+        /// <summary>The regression that was searched.</summary>
+        internal MixtureRegression Regression { get; }
+
+        /// <summary>The one that ranked held-out candidates less well.</summary>
+        internal MixtureRegression OtherRegression { get; }
+
+        /// <summary>The mixture and the regressions.</summary>
+        /// <returns>The table as text.</returns>
+        public override string ToString() => ToTable().ToText();
+
+        Table IDisplay.ToTable() => ToTable();
+
+        private Table ToTable() => new(
+            $"TiKMiX-M: predicted total influence {Predicted:G5}; held-out rank correlation over {Observed.Count} candidates: "
+            + $"{Regression.Features} {Regression.HeldOutRankCorrelation:F3} (used), {OtherRegression.Features} {OtherRegression.HeldOutRankCorrelation:F3}",
+            ["group", "weight"],
+            [.. Mixture.Names.Select((name, j) => (IReadOnlyList<object>)[name, Mixture.Weights[j]])]);
+    }
 }

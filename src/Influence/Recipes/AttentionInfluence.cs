@@ -25,7 +25,7 @@ namespace Influence.Recipes;
 /// <para>
 /// With <see cref="RetrievalMeasure.Attention"/> a head's strongest attention is taken from the outputs of its query and key projections
 /// (the scale does not matter), or from the recomputation. Positions that enter after the projections (rotary) cannot be seen there: write
-/// <c>Retrieval = RetrievalMeasure.MaskedLoss</c>. A head is masked only if it points to the copied tokens <see cref="TimesChance"/> times as often as chance, or
+/// <c>Retrieval = RetrievalHeads.MeasureKind.MaskedLoss</c>. A head is masked only if it points to the copied tokens <see cref="TimesChance"/> times as often as chance, or
 /// the loss on them rises without it. However the heads were found, they are put to the proof: without them the loss on the copied tokens must rise by
 /// <see cref="LeastCopyRise"/>, clearly beyond the spread of the probes, and with them it must be below that of a guess within the vocabulary.
 /// </para>
@@ -38,7 +38,7 @@ namespace Influence.Recipes;
 /// appears to divide by a reference loss, its equation by the model's own, which is taken here.
 /// </para>
 /// </remarks>
-public sealed record AttentionInfluence
+public sealed partial record AttentionInfluence
 {
     /// <summary>
     /// The model on token ids: from <c>[B, T]</c>, int64 and on the model's device, to logits <c>[B, T, V]</c>; for a model of batches first, <c>tokens => model.call(tokens)</c>.
@@ -47,13 +47,13 @@ public sealed record AttentionInfluence
     public required Func<Tensor, Tensor> Logits { get; init; }
 
     /// <summary>The copy task.</summary>
-    public required KeyValueProbes Probes { get; init; }
+    public required AttentionInfluence.AttentionInfluence.KeyValueProbes Probes { get; init; }
 
     /// <summary>
     /// The attention layers with separate projections, each once. Native modules are found without; of those that cannot be recomputed the scores' notes tell.
     /// </summary>
     /// <value>None.</value>
-    public IReadOnlyList<AttentionProjections> Layers { get; init; } = [];
+    public IReadOnlyList<Projections> Layers { get; init; } = [];
 
     /// <summary>Whether a position of the layers with separate projections sees no later ones; for <see cref="RetrievalMeasure.Attention"/>.</summary>
     /// <value>True.</value>
@@ -61,7 +61,7 @@ public sealed record AttentionInfluence
 
     /// <summary>How it is found out which heads copy.</summary>
     /// <value><see cref="RetrievalMeasure.Attention"/>.</value>
-    public RetrievalMeasure Retrieval { get; init; }
+    public RetrievalHeads.MeasureKind Retrieval { get; init; }
 
     /// <summary>The share of all heads that is masked, rounded down, at least one.</summary>
     /// <value>0.05.</value>
@@ -122,10 +122,10 @@ public sealed record AttentionInfluence
         var (_, device) = Check(task);
         using var watch = new AttentionWatch(task, Layers, Causal);
         var probes = Probes.Make(device);
-        var passes = Retrieval == RetrievalMeasure.Attention ? 1 : 1 + watch.CountHeads(probes, Logits);
+        var passes = Retrieval == RetrievalHeads.MeasureKind.Attention ? 1 : 1 + watch.CountHeads(probes, Logits);
         var reporter = new ProgressReporter(progress, "retrieval heads", 1, (long)passes * probes.Count, cancellationToken);
         cancellationToken.ThrowIfCancellationRequested();
-        var scores = Retrieval == RetrievalMeasure.Attention ? watch.Pointing(probes, Logits, reporter.AddOrCancel) : watch.MaskedLoss(probes, Logits, reporter.AddOrCancel);
+        var scores = Retrieval == RetrievalHeads.MeasureKind.Attention ? watch.Pointing(probes, Logits, reporter.AddOrCancel) : watch.MaskedLoss(probes, Logits, reporter.AddOrCancel);
         return new RetrievalHeads(Retrieval, scores);
     }
 
@@ -138,14 +138,14 @@ public sealed record AttentionInfluence
     /// <returns>The scores, their ranks within groups, and the heads.</returns>
     /// <exception cref="InfluenceException">Bad input, attention that cannot be seen, a model that does not copy on the probes, or does so without the heads that were found.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
-    public AttentionInfluenceScores Score(
+    public Scores Score(
         InfluenceTask task, Examples documents, ExampleGroups? groups = null, IProgress<InfluenceProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ExampleChecks.Run(task, (documents, "documents"));
-        AttentionInfluenceScores.CheckGroups(documents.Ids, groups);
+        Scores.CheckGroups(documents.Ids, groups);
         var heads = FindHeads(task, progress, cancellationToken);
-        var least = Retrieval == RetrievalMeasure.Attention ? TimesChance / Probes.Length : 0;
-        AttentionHead[] masked = [.. heads.Top(MaskedShare).Take(heads.Count(h => h.Score > least))];
+        var least = Retrieval == RetrievalHeads.MeasureKind.Attention ? TimesChance / Probes.Length : 0;
+        RetrievalHeads.Head[] masked = [.. heads.Top(MaskedShare).Take(heads.Count(h => h.Score > least))];
         if (masked.Length == 0)
         {
             throw new InfluenceException(string.Create(
@@ -155,7 +155,7 @@ public sealed record AttentionInfluence
 
         var proof = Prove(task, masked, progress, cancellationToken);
         var note = string.Create(CultureInfo.InvariantCulture, $"highest retrieval score {heads[0].Score:G3}; {proof}");
-        return new AttentionInfluenceScores(ScoreMasked(task, documents, masked, note, progress, cancellationToken), groups, heads, masked);
+        return new Scores(ScoreMasked(task, documents, masked, note, progress, cancellationToken), groups, heads, masked);
     }
 
     /// <summary>Scores every document by the loss without some heads. Without none of them every score is exactly zero.</summary>
@@ -170,12 +170,12 @@ public sealed record AttentionInfluence
     public ExampleScores ScoreMasked(
         InfluenceTask task,
         Examples documents,
-        IReadOnlyCollection<AttentionHead> heads,
+        IReadOnlyCollection<RetrievalHeads.Head> heads,
         IProgress<InfluenceProgress>? progress = null,
         CancellationToken cancellationToken = default) => ScoreMasked(task, documents, heads, string.Empty, progress, cancellationToken);
 
     private ExampleScores ScoreMasked(
-        InfluenceTask task, Examples documents, IReadOnlyCollection<AttentionHead> heads, string note, IProgress<InfluenceProgress>? progress, CancellationToken cancellationToken)
+        InfluenceTask task, Examples documents, IReadOnlyCollection<RetrievalHeads.Head> heads, string note, IProgress<InfluenceProgress>? progress, CancellationToken cancellationToken)
     {
         ExampleChecks.Run(task, (documents, "documents"));
         ArgumentNullException.ThrowIfNull(heads);
@@ -232,7 +232,7 @@ public sealed record AttentionInfluence
     }
 
     /// <summary>Whether the heads are those by which the model copies: what the loss on the copied tokens is with and without them.</summary>
-    private string Prove(InfluenceTask task, IReadOnlyList<AttentionHead> heads, IProgress<InfluenceProgress>? progress, CancellationToken cancellationToken)
+    private string Prove(InfluenceTask task, IReadOnlyList<RetrievalHeads.Head> heads, IProgress<InfluenceProgress>? progress, CancellationToken cancellationToken)
     {
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
@@ -262,7 +262,7 @@ public sealed record AttentionInfluence
     }
 
     private string Advice() => "Are the probes' tokens and separators those that the model knows?" +
-        (Retrieval == RetrievalMeasure.MaskedLoss ? string.Empty : " With rotary positions or ALiBi write Retrieval = RetrievalMeasure.MaskedLoss.");
+        (Retrieval == RetrievalHeads.MeasureKind.MaskedLoss ? string.Empty : " With rotary positions or ALiBi write Retrieval = RetrievalHeads.MeasureKind.MaskedLoss.");
 
     private static double[] Losses(LossEvaluator losses, ExampleBatch batch) =>
         losses.Evaluate(batch, LossKind.Training).to_type(ScalarType.Float64).cpu().contiguous().data<double>().ToArray();

@@ -24,7 +24,7 @@ namespace Influence.Recipes;
 /// <para>
 /// The paper probes with a step of fine-tuning on the sample and names no optimizer: with Adam, whose first step has the same length
 /// whatever the gradient, NOD would say little. Its printed sign of DON is open to doubt; here it is before minus after. For the other sign write
-/// <c>MetricDirection.Lower</c> for DON in <c>Topsis</c>.
+/// <c>Topsis.MetricDirection.Lower</c> for DON in <c>Topsis</c>.
 /// </para>
 /// <para>
 /// Cost: one forward and one backward pass, with the output layer alone no backward pass through the rest. Reference: Hu et al.,
@@ -35,10 +35,10 @@ namespace Influence.Recipes;
 /// <code>
 /// var (don, nod) = new Donod { LearningRate = 0.01 }.Score(task, train);
 /// using var pool = new SelectionPool([don, nod]);
-/// var kept = new Topsis { Directions = [MetricDirection.Higher, MetricDirection.Lower] }.Select(pool, SelectionBudget.Fraction(0.3));
+/// var kept = new Topsis { Directions = [Topsis.MetricDirection.Higher, Topsis.MetricDirection.Lower] }.Select(pool, SelectionBudget.Fraction(0.3));
 /// </code>
 /// </example>
-public sealed record Donod
+public sealed partial record Donod
 {
     /// <summary>The length of the probing step: the learning rate of fine-tuning.</summary>
     /// <exception cref="InfluenceException">Not positive and finite.</exception>
@@ -75,7 +75,7 @@ public sealed record Donod
     /// <returns>Both metrics, one value per example each.</returns>
     /// <exception cref="InfluenceException">Bad input, or layers without a weight of two or more dimensions.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
-    public DonodScores Score(
+    public Scores Score(
         InfluenceTask task,
         Examples examples,
         IProgress<InfluenceProgress>? progress = null,
@@ -103,7 +103,7 @@ public sealed record Donod
         }
 
         Log.Scored(task.Logger, "DONOD", 1, examples.Count, 1, reporter.Elapsed.TotalSeconds);
-        return new DonodScores(
+        return new Scores(
             new ExampleScores("DON", examples.Ids, don.data<double>().ToArray(), Metadata("DON", "high = a step on the example makes the weights smaller", session)),
             new ExampleScores("NOD", examples.Ids, nod.data<double>().ToArray(), Metadata("NOD", "high = a step on the example moves the weights far", session)));
     }

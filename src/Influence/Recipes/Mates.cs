@@ -24,7 +24,7 @@ namespace Influence.Recipes;
 /// </para>
 /// </remarks>
 /// <param name="features">What the small model knows of an example.</param>
-public sealed class Mates(InfluenceFeatures features)
+public sealed partial class Mates(InfluenceFeatures features)
 {
     private const int LeastExamples = 8;
 
@@ -71,7 +71,7 @@ public sealed class Mates(InfluenceFeatures features)
     /// <returns>The scores of the pool, and what they rest on.</returns>
     /// <exception cref="InfluenceException">Bad input.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
-    public MatesScores Score(
+    public Scores Score(
         InfluenceTask task,
         Examples pool,
         Examples reference,
@@ -85,7 +85,7 @@ public sealed class Mates(InfluenceFeatures features)
         CheckBeforeProbing(pool, sample, cancellationToken);
         var measured = ProbeOracle.Measure(task, pool.Only(sample), reference, optimizer, progress, cancellationToken);
         using var model = DataInfluenceModel.Fit(measured, pool, Features, Regression, HeldOut, Seed, progress, cancellationToken);
-        return new MatesScores(model.Predict(pool, progress, cancellationToken), measured, model.HeldOutIds, model.HeldOutCorrelation, model.Description);
+        return new Scores(model.Predict(pool, progress, cancellationToken), measured, model.HeldOutIds, model.HeldOutCorrelation, model.Description);
     }
 
     /// <summary>Probing takes long: what the fit would refuse afterwards is refused first.</summary>
@@ -98,39 +98,39 @@ public sealed class Mates(InfluenceFeatures features)
 
         Features.Read(pool.Only(sample.Take(LeastExamples)), (_, _) => { }, null, token);
     }
-}
 
-/// <summary>What <see cref="Mates"/> found. Plain memory; nothing to dispose.</summary>
-[TypeFormatterSource(typeof(HtmlTables))]
-public sealed class MatesScores : IDisplay
-{
-    internal MatesScores(ExampleScores scores, ExampleScores measured, IReadOnlyList<long> heldOutIds, double heldOutCorrelation, string description) =>
-        (Scores, Measured, HeldOutIds, HeldOutCorrelation, Description) = (scores, measured, heldOutIds, heldOutCorrelation, description);
+    /// <summary>What <see cref="Mates"/> found. Plain memory; nothing to dispose.</summary>
+    [TypeFormatterSource(typeof(HtmlTables))]
+    public sealed class Scores : IDisplay
+    {
+        internal Scores(ExampleScores scores, ExampleScores measured, IReadOnlyList<long> heldOutIds, double heldOutCorrelation, string description) =>
+            (Scores, Measured, HeldOutIds, HeldOutCorrelation, Description) = (scores, measured, heldOutIds, heldOutCorrelation, description);
 
-    /// <summary>The predicted influence of the whole pool, to select by.</summary>
-    public ExampleScores Scores { get; }
+        /// <summary>The predicted influence of the whole pool, to select by.</summary>
+        public ExampleScores Scores { get; }
 
-    /// <summary>The measured influence of the sample.</summary>
-    public ExampleScores Measured { get; }
+        /// <summary>The measured influence of the sample.</summary>
+        public ExampleScores Measured { get; }
 
-    /// <summary>The part of the sample that the fit did not see.</summary>
-    public IReadOnlyList<long> HeldOutIds { get; }
+        /// <summary>The part of the sample that the fit did not see.</summary>
+        public IReadOnlyList<long> HeldOutIds { get; }
 
-    /// <summary>The rank correlation of predicted and measured influence on that part; NaN where one of them is constant there.</summary>
-    public double HeldOutCorrelation { get; }
+        /// <summary>The rank correlation of predicted and measured influence on that part; NaN where one of them is constant there.</summary>
+        public double HeldOutCorrelation { get; }
 
-    /// <summary>The small model.</summary>
-    public string Description { get; }
+        /// <summary>The small model.</summary>
+        public string Description { get; }
 
-    /// <summary>A table of the highest scores, with what they rest on.</summary>
-    /// <returns>The table as text.</returns>
-    public override string ToString() => ToTable().ToText();
+        /// <summary>A table of the highest scores, with what they rest on.</summary>
+        /// <returns>The table as text.</returns>
+        public override string ToString() => ToTable().ToText();
 
-    Table IDisplay.ToTable() => ToTable();
+        Table IDisplay.ToTable() => ToTable();
 
-    private Table ToTable() => new(
-        string.Create(CultureInfo.InvariantCulture, $"MATES: {Scores.Count:N0} examples from {Measured.Count:N0} probes, held-out rank correlation {HeldOutCorrelation:0.000} ({Description})"),
-        ["rank", "id", "predicted influence"],
-        [.. Scores.Highest(Math.Min(Scores.Count, Table.MaximumRows)).Select(e => (IReadOnlyList<object>)[e.Rank, e.Id, e.Score])],
-        Scores.Count);
+        private Table ToTable() => new(
+            string.Create(CultureInfo.InvariantCulture, $"MATES: {Scores.Count:N0} examples from {Measured.Count:N0} probes, held-out rank correlation {HeldOutCorrelation:0.000} ({Description})"),
+            ["rank", "id", "predicted influence"],
+            [.. Scores.Highest(Math.Min(Scores.Count, Table.MaximumRows)).Select(e => (IReadOnlyList<object>)[e.Rank, e.Id, e.Score])],
+            Scores.Count);
+    }
 }

@@ -20,11 +20,11 @@ namespace Influence.Training;
 /// of the whole batch, as the highest and lowest are taken over what is given. The losses are read to the host: on another
 /// device that waits for it.
 /// </remarks>
-public sealed record LossReweighting
+public sealed partial record LossReweighting
 {
     /// <summary>How a loss becomes a preference.</summary>
     /// <value><see cref="LossReweightingScheme.LinUpper"/>.</value>
-    public LossReweightingScheme Scheme { get; init; }
+    public Weighting Scheme { get; init; }
 
     /// <summary>delta, the half-width of the scaled losses.</summary>
     /// <value>1.</value>
@@ -93,8 +93,8 @@ public sealed record LossReweighting
 
     private double Preference(double h) => Scheme switch
     {
-        LossReweightingScheme.Quadratic => 1 - (h * h / (Delta * Delta)),
-        LossReweightingScheme.Extremes => Math.Abs(h),
+        Weighting.Quadratic => 1 - (h * h / (Delta * Delta)),
+        Weighting.Extremes => Math.Abs(h),
         _ => Math.Min(h + Delta, Delta),
     };
 

@@ -88,7 +88,7 @@ public class TokenScoresTests
         Assert.Contains("sum to the training loss", Fails(() => influence.ScoreLossTokens(model.Task(), train, queries, b => TokenLosses(model)(b) / 2)));
         Assert.Contains("[B, T]", Fails(() => influence.ScoreLossTokens(model.Task(), train, queries, model.Task().TrainingLoss)));
         Assert.Contains("MemoryBudget", Fails(() => new InfluenceFunction(fit) { MemoryBudget = 1000 }.ScorePositions(model.Task(), train, queries)));
-        Assert.Contains("Normalization", Fails(() => new InfluenceFunction(fit) { Normalization = InfluenceNormalization.Loss }.ScorePositions(model.Task(), train, queries)));
+        Assert.Contains("Normalization", Fails(() => new InfluenceFunction(fit) { Normalization = InfluenceFunction.ScoreNormalization.Loss }.ScorePositions(model.Task(), train, queries)));
 
         static string Fails(Func<IDisposable> call) => Assert.Throws<InfluenceException>(() => call().Dispose()).Message;
     });

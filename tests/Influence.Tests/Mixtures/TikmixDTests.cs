@@ -101,7 +101,7 @@ public class TikmixDTests
         // Only b helps the second target and the prior has much of it, while the first and entropy pull away from it.
         var scores = GroupScoresOf.Means(new[,] { { 1, 0.2, 1 }, { -1, 1, 0.2 } });
         var tikmix = new TikmixD { Alpha = 0 };
-        TikmixDResult At(double b) => tikmix.Optimize(scores, new Mixture(["a", "b", "c"], [0.1 - b, 0.8 + b, 0.1]));
+        TikmixD.Result At(double b) => tikmix.Optimize(scores, new Mixture(["a", "b", "c"], [0.1 - b, 0.8 + b, 0.1]));
 
         var middle = At(0);
         var (below, above) = (At(-1e-3), At(1e-3));

@@ -15,7 +15,7 @@ namespace Influence.Evaluation;
 /// Keep the number of epochs or the number of steps fixed over subsets, and say in <see cref="Settings"/> which.
 /// </remarks>
 /// <param name="folder">Where the runs are kept; made when missing.</param>
-public sealed class Retraining(string folder)
+public sealed partial class Retraining(string folder)
 {
     private static readonly TimeSpan s_poll = TimeSpan.FromMilliseconds(200);
 
@@ -85,7 +85,7 @@ public sealed class Retraining(string folder)
     public RetrainingRuns Run(
         Subsets subsets,
         IReadOnlyList<long> queryIds,
-        Func<RetrainingRun, IReadOnlyList<double>> train,
+        Func<Job, IReadOnlyList<double>> train,
         IProgress<InfluenceProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
@@ -150,7 +150,7 @@ public sealed class Retraining(string folder)
             var watch = Stopwatch.StartNew();
             try
             {
-                double[] values = [.. train(new RetrainingRun(run, subsets[subset], seed, cancellationToken))];
+                double[] values = [.. train(new Job(run, subsets[subset], seed, cancellationToken))];
                 if (values.Length != queryIds.Count)
                 {
                     throw new InfluenceException($"The training function returned {values.Length} values; expected one for each of the {queryIds.Count} queries.");

@@ -21,7 +21,7 @@ namespace Influence.Selection;
 /// directions matter and lengths do not: give rows of unit length then.
 /// </para>
 /// </remarks>
-public sealed record KMeans(int Clusters)
+public sealed partial record KMeans(int Clusters)
 {
     private const int SeedPointsPerCluster = 64;
     private const int FewestSeedPoints = 1 << 14;

@@ -1,18 +1,5 @@
 namespace Influence.Selection;
 
-/// <summary>Which end of the scores an epoch begins with.</summary>
-public enum CurriculumDirection
-{
-    /// <summary>The lowest score first.</summary>
-    Ascending,
-
-    /// <summary>The highest score first.</summary>
-    Descending,
-
-    /// <summary>Ascending in the first epoch, descending in the second, and so on.</summary>
-    Alternating,
-}
-
 /// <summary>
 /// Influence-driven curriculum: epoch t is sorted by the influence that the examples have at checkpoint t, phi[i, t], in the
 /// paper the cosine between the example's gradient and the mean gradient of the data over the input embeddings.
@@ -71,5 +58,18 @@ public sealed record InfluenceCurriculum
 
         IEnumerable<int> Shuffled(int[] segment) =>
             segment.Length == 1 ? segment : segment.OrderBy(p => LabelSampler.Mix(key ^ LabelSampler.Mix((ulong)pool.Ids[p])));
+    }
+
+    /// <summary>Which end of the scores an epoch begins with.</summary>
+    public enum CurriculumDirection
+    {
+        /// <summary>The lowest score first.</summary>
+        Ascending,
+
+        /// <summary>The highest score first.</summary>
+        Descending,
+
+        /// <summary>Ascending in the first epoch, descending in the second, and so on.</summary>
+        Alternating,
     }
 }

@@ -2,12 +2,6 @@ using System.Globalization;
 
 namespace Influence.Selection;
 
-/// <summary>What a round of <see cref="DiversifyAndConquer"/> asks to be rewarded.</summary>
-/// <param name="Round">From 1.</param>
-/// <param name="Selected">Everything selected so far, this round's picks included: what to train on.</param>
-/// <param name="Added">This round's picks: what to reward.</param>
-public sealed record DiversifyRound(int Round, IReadOnlyList<long> Selected, IReadOnlyList<long> Added);
-
 /// <summary>
 /// Diversify and Conquer: the budget in R rounds over clusters. The first round takes equally from each cluster, at random
 /// and without replacement. The caller then trains briefly on what was selected and rewards each pick of the round, for
@@ -30,7 +24,7 @@ public sealed record DiversifyAndConquer : SelectionStrategy
     public override string Name => "Diversify and Conquer";
 
     /// <summary>Rewards a round's picks: one finite number for each of <see cref="DiversifyRound.Added"/>, the higher the more of its like is wanted.</summary>
-    public required Func<DiversifyRound, IReadOnlyList<double>> Reward { get; init; }
+    public required Func<RoundPicks, IReadOnlyList<double>> Reward { get; init; }
 
     /// <summary>k of k-means on the pool's features; null: the pool's groups, and where it has none the root of N, at most 512.</summary>
     /// <value>null.</value>
@@ -179,7 +173,7 @@ public sealed record DiversifyAndConquer : SelectionStrategy
     {
         long[] selected = [.. picks.Positions.Select(p => pool.Ids[p])];
         var added = selected[before..];
-        var rewards = Reward(new DiversifyRound(round, selected, added));
+        var rewards = Reward(new RoundPicks(round, selected, added));
         if (rewards is null || rewards.Count != added.Length || rewards.Any(r => !double.IsFinite(r)))
         {
             throw new InfluenceException($"One finite reward for each of the {added.Length} ids in Added is expected; found {rewards?.Count ?? 0}, of which {rewards?.Count(r => !double.IsFinite(r)) ?? 0} are not finite.");
@@ -195,4 +189,10 @@ public sealed record DiversifyAndConquer : SelectionStrategy
 
         return [.. sums.Zip(counts, (sum, count) => count == 0 ? double.NaN : sum / count)];
     }
+
+    /// <summary>What a round of <see cref="DiversifyAndConquer"/> asks to be rewarded.</summary>
+    /// <param name="Round">From 1.</param>
+    /// <param name="Selected">Everything selected so far, this round's picks included: what to train on.</param>
+    /// <param name="Added">This round's picks: what to reward.</param>
+    public sealed record RoundPicks(int Round, IReadOnlyList<long> Selected, IReadOnlyList<long> Added);
 }

@@ -24,7 +24,7 @@ namespace Influence.Selection;
 /// group, twice at most.
 /// </para>
 /// </remarks>
-public sealed record Stratified : SelectionStrategy
+public sealed partial record Stratified : SelectionStrategy
 {
     /// <summary>Wraps a strategy.</summary>
     /// <param name="inner">Chooses within each group.</param>
@@ -57,7 +57,7 @@ public sealed record Stratified : SelectionStrategy
 
     /// <summary>What becomes of a quota that a group is too small to fill.</summary>
     /// <value><see cref="QuotaShortfall.Redistribute"/>.</value>
-    public QuotaShortfall WhenShort { get; init; }
+    public Shortfall WhenShort { get; init; }
 
     /// <inheritdoc/>
     protected override bool MayPickFewer => true;

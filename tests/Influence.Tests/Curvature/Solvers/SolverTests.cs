@@ -169,7 +169,7 @@ public class SolverTests
         var (made, train, queries, _) = Data("mlp");
         using var arnoldi = Arnoldi.Fit(made.Task(), Examples.FromTensors(train), new() { Matrix = CurvatureMatrix.Hessian });
         Assert.True(arnoldi.Eigenvalues.Min() < 0);
-        var influence = new InfluenceFunction(arnoldi) { Normalization = InfluenceNormalization.Loss };
+        var influence = new InfluenceFunction(arnoldi) { Normalization = InfluenceFunction.ScoreNormalization.Loss };
         var thrown = Assert.Throws<InfluenceException>(() => influence.Score(made.Task(), Examples.FromTensors(train), Examples.FromTensors(queries)));
         Assert.Contains("negative", thrown.Message, StringComparison.Ordinal);
         Assert.NotEmpty(thrown.ExampleIds);

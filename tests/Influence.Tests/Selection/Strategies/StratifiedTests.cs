@@ -60,7 +60,7 @@ public sealed class StratifiedTests : SelectionStrategyContract
         var selected = new Stratified(new TopK()) { Quotas = GroupQuotas.Equal }.Select(pool, SelectionBudget.Count(30));
         Assert.Contains("\"code\" has 4 of the 10 examples", Assert.Single(selected.Notes), StringComparison.Ordinal);
         var thrown = Assert.Throws<InfluenceException>(
-            () => new Stratified(new TopK()) { Quotas = GroupQuotas.Equal, WhenShort = QuotaShortfall.Refuse }.Select(pool, SelectionBudget.Count(30)));
+            () => new Stratified(new TopK()) { Quotas = GroupQuotas.Equal, WhenShort = Stratified.Shortfall.Refuse }.Select(pool, SelectionBudget.Count(30)));
         Assert.Contains("\"code\" is 10, but it has 4", thrown.Message, StringComparison.Ordinal);
     }
 

@@ -1,24 +1,23 @@
-namespace Influence.Training;
+namespace Influence;
 
-/// <summary>
-/// One score from several runs that differ in their seed, as EL2N and GraNd are defined (a mean) and forgetting events are
-/// ranked (a sum): <c>RunAverage.Mean([.. runs.Select(r => r.El2n(..10))])</c>.
-/// </summary>
-public static class RunAverage
+public sealed partial class ExampleScores
 {
-    /// <summary>The mean over runs.</summary>
+    /// <summary>
+    /// The mean over several runs that differ in their seed, as EL2N and GraNd are defined:
+    /// <c>ExampleScores.Mean([.. runs.Select(r => r.El2n(..10))])</c>.
+    /// </summary>
     /// <param name="runs">The same score of each run, of the same examples in any order.</param>
     /// <returns>One score an example, in the order of the ids.</returns>
     /// <exception cref="InfluenceException">No run, runs of different scores or of the same with other settings (such as the range of presentations), or runs of different examples.</exception>
-    public static ExampleScores Mean(params IReadOnlyList<ExampleScores> runs) => Of(runs, "mean", runs?.Count ?? 1);
+    public static ExampleScores Mean(params IReadOnlyList<ExampleScores> runs) => OverRuns(runs, "mean", runs?.Count ?? 1);
 
-    /// <summary>The sum over runs.</summary>
+    /// <summary>The sum over several runs that differ in their seed, as forgetting events are ranked.</summary>
     /// <param name="runs">The same score of each run, of the same examples in any order.</param>
     /// <returns>One score an example, in the order of the ids.</returns>
     /// <exception cref="InfluenceException">No run, runs of different scores or of the same with other settings (such as the range of presentations), or runs of different examples.</exception>
-    public static ExampleScores Sum(params IReadOnlyList<ExampleScores> runs) => Of(runs, "sum", 1);
+    public static ExampleScores Sum(params IReadOnlyList<ExampleScores> runs) => OverRuns(runs, "sum", 1);
 
-    private static ExampleScores Of(IReadOnlyList<ExampleScores>? runs, string how, int divisor)
+    private static ExampleScores OverRuns(IReadOnlyList<ExampleScores>? runs, string how, int divisor)
     {
         ArgumentNullException.ThrowIfNull(runs);
         if (runs.Count == 0)
