@@ -35,9 +35,7 @@ public sealed record Examples
     public int BatchSize
     {
         get;
-        init => field = value > 0
-            ? value
-            : throw new InfluenceException($"BatchSize is at least 1, not {value}.");
+        init => field = Check.AtLeastOne(value);
     } = 128;
 
     /// <summary>

@@ -28,7 +28,7 @@ public sealed record CurvatureOptions
     public int LabelDraws
     {
         get;
-        init => field = value > 0 ? value : throw new InfluenceException($"LabelDraws is at least 1, not {value}.");
+        init => field = Check.AtLeastOne(value);
     } = 1;
 
     /// <summary>
@@ -40,7 +40,7 @@ public sealed record CurvatureOptions
     public int MaximumFactorSize
     {
         get;
-        init => field = value > 0 ? value : throw new InfluenceException($"MaximumFactorSize is positive; found {value}.");
+        init => field = Check.AtLeastOne(value);
     } = 8192;
 
     /// <summary>

@@ -19,6 +19,6 @@ public sealed record DenseOptions
     public long MaximumParameters
     {
         get;
-        init => field = value > 0 ? value : throw new InfluenceException($"MaximumParameters is at least 1, not {value}.");
+        init => field = Check.AtLeastOne(value);
     } = 5_000;
 }

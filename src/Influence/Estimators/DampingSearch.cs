@@ -22,7 +22,7 @@ public sealed record DampingSearch
     public double HeldOut
     {
         get;
-        init => field = value is > 0 and < 1 ? value : throw new InfluenceException($"HeldOut is a share between 0 and 1; found {value}.");
+        init => field = Check.InsideUnit(value);
     } = 0.1;
 
     /// <summary>The seed of the draw of held-out queries.</summary>

@@ -52,7 +52,7 @@ public sealed partial class InfluenceFunction(Preconditioner preconditioner)
     public double Tolerance
     {
         get;
-        init => field = value is >= 0 and < 1 ? value : throw new InfluenceException($"Tolerance lies between 0 and 1; found {value.ToString(CultureInfo.InvariantCulture)}.");
+        init => field = Check.ShareBelowOne(value);
     } = 1e-3;
 
     /// <summary>

@@ -25,7 +25,7 @@ public sealed record ProjectedGradients
     public int Dimension
     {
         get;
-        init => field = value >= 1 ? value : throw new InfluenceException($"Dimension is at least 1, not {value}.");
+        init => field = Check.AtLeastOne(value);
     } = 512;
 
     /// <summary>Of columns and signs.</summary>

@@ -61,7 +61,7 @@ public sealed partial class Source
     public double Momentum
     {
         get;
-        init => field = value is >= 0 and < 1 ? value : throw new InfluenceException($"Momentum is at least 0 and below 1, not {value.ToString(CultureInfo.InvariantCulture)}.");
+        init => field = Check.ShareBelowOne(value);
     }
 
     /// <summary>The optimizer's weight decay (L2), which is curvature too: it is added to every eigenvalue.</summary>
@@ -69,7 +69,7 @@ public sealed partial class Source
     public double WeightDecay
     {
         get;
-        init => field = value >= 0 && double.IsFinite(value) ? value : throw new InfluenceException($"WeightDecay is at least 0, not {value.ToString(CultureInfo.InvariantCulture)}.");
+        init => field = Check.NotNegative(value);
     }
 
     /// <summary>How the curvature is fitted; its damping does not count.</summary>

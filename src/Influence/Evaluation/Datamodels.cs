@@ -41,7 +41,7 @@ public sealed partial record Datamodels
     public double ValidationShare
     {
         get;
-        init => field = value is > 0 and < 1 ? value : throw new InfluenceException($"ValidationShare is between 0 and 1, not {value}.");
+        init => field = Check.InsideUnit(value);
     } = 0.2;
 
     /// <summary>Of the choice of subsets to hold back.</summary>

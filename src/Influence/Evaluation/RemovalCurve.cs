@@ -39,7 +39,7 @@ public sealed partial record RemovalCurve
     public int RandomRepeats
     {
         get;
-        init => field = value > 0 ? value : throw new InfluenceException($"RandomRepeats is at least 1, not {value}.");
+        init => field = Check.AtLeastOne(value);
     } = 3;
 
     /// <summary>Of the random examples.</summary>

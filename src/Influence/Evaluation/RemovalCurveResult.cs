@@ -1,4 +1,3 @@
-using System.Globalization;
 using Influence.Display;
 
 namespace Influence.Evaluation;

@@ -22,7 +22,7 @@ public sealed record TailPatch
     public int Proponents
     {
         get;
-        init => field = value > 0 ? value : throw new InfluenceException($"Proponents is at least 1, not {value}.");
+        init => field = Check.AtLeastOne(value);
     } = 10;
 
     /// <summary>How many random training examples are tried on every query beside them.</summary>
@@ -30,7 +30,7 @@ public sealed record TailPatch
     public int RandomExamples
     {
         get;
-        init => field = value > 0 ? value : throw new InfluenceException($"RandomExamples is at least 1, not {value}.");
+        init => field = Check.AtLeastOne(value);
     } = 10;
 
     /// <summary>Of the random examples.</summary>

@@ -73,7 +73,7 @@ public sealed class GroupInfluence
     public int MaximumExamples
     {
         get;
-        init => field = value > 0 ? value : throw new InfluenceException($"MaximumExamples is at least 1, not {value}.");
+        init => field = Check.AtLeastOne(value);
     } = int.MaxValue;
 
     /// <summary>
@@ -88,7 +88,7 @@ public sealed class GroupInfluence
     public int? Blocks
     {
         get;
-        init => field = value is null or > 0 ? value : throw new InfluenceException($"Blocks is at least 1, not {value}; 1 leaves out the standard errors.");
+        init => field = Check.AtLeastOne(value);
     }
 
     /// <summary>The seed of both draws; an example's lot depends on it and on the example's id.</summary>

@@ -18,19 +18,30 @@ public sealed partial record MixtureSearch
 {
     /// <summary>Mixtures evaluated in each round; in the first at least 5, so that those not held out make a regression.</summary>
     /// <value>64, 32, 16.</value>
-    public IReadOnlyList<int> Rounds { get; init; } = [64, 32, 16];
+    /// <exception cref="InfluenceException">None, a first round of fewer than 5, or a later one of none.</exception>
+    public IReadOnlyList<int> Rounds
+    {
+        get;
+        init => field = Check.List(
+            value,
+            rounds => rounds.Count > 0 && rounds[0] >= MixtureRegression.FewestToHoldOut && rounds.All(n => n >= 1),
+            $"begins with a round of at least {MixtureRegression.FewestToHoldOut} mixtures, and no later one is empty: Rounds = [64, 32, 16]");
+    } = [64, 32, 16];
 
     /// <summary>Drawn for each mixture that a later round evaluates.</summary>
     /// <value>100.</value>
-    public int DrawsPerMixture { get; init; } = 100;
+    /// <exception cref="InfluenceException">Less than 1.</exception>
+    public int DrawsPerMixture { get; init => field = Check.AtLeastOne(value); } = 100;
 
     /// <summary>The weakest strength, times the number of groups: mixtures of few groups.</summary>
     /// <value>0.5.</value>
-    public double MinimumStrength { get; init; } = 0.5;
+    /// <exception cref="InfluenceException">Not above 0, or not finite.</exception>
+    public double MinimumStrength { get; init => field = Check.Positive(value); } = 0.5;
 
     /// <summary>The greatest strength, times the number of groups: mixtures near the prior.</summary>
     /// <value>20.</value>
-    public double MaximumStrength { get; init; } = 20;
+    /// <exception cref="InfluenceException">Not above 0, or not finite.</exception>
+    public double MaximumStrength { get; init => field = Check.Positive(value); } = 20;
 
     /// <summary>Whether the evaluated number is better when it is higher, rather than a loss.</summary>
     /// <value>false.</value>
@@ -52,11 +63,9 @@ public sealed partial record MixtureSearch
     {
         ArgumentNullException.ThrowIfNull(prior);
         ArgumentNullException.ThrowIfNull(evaluate);
-        if (Rounds.Count == 0 || Rounds[0] < MixtureRegression.FewestToHoldOut || Rounds.Any(n => n < 1) || DrawsPerMixture < 1
-            || !(MinimumStrength > 0 && MinimumStrength <= MaximumStrength) || !double.IsFinite(MaximumStrength))
+        if (MinimumStrength > MaximumStrength)
         {
-            throw new InfluenceException(
-                $"Expected rounds of at least {MixtureRegression.FewestToHoldOut} mixtures, then 1, at least 1 draw for each, and strengths from small to large; found rounds of {InfluenceException.List(Rounds)}, {DrawsPerMixture} draws, strengths {MinimumStrength} to {MaximumStrength}.");
+            throw new InfluenceException($"Strengths go from small to large; found MinimumStrength {MinimumStrength} and MaximumStrength {MaximumStrength}.");
         }
 
         fit ??= data => MixtureRegression.FitBest(data, Seed).Best.Predict;

@@ -56,14 +56,13 @@ public sealed class ScaleBio<TModel>
     public double Alpha
     {
         get;
-        set => field = value > 0 && double.IsFinite(value)
-            ? value
-            : throw new InfluenceException($"Alpha is {value}; a finite number of more than 0 is expected.");
+        set => field = Check.Positive(value);
     } = 0.03;
 
     /// <summary>The step of p; 0 keeps the weights as they are.</summary>
     /// <value>1.</value>
-    public double WeightLearningRate { get; init; } = 1;
+    /// <exception cref="InfluenceException">Negative or not finite.</exception>
+    public double WeightLearningRate { get; init => field = Check.NotNegative(value); } = 1;
 
     /// <summary>The sources' present weights.</summary>
     public Mixture Mixture { get; private set; }

@@ -29,15 +29,18 @@ public sealed partial record TikmixD
 
     /// <summary>The weight of evenness among targets.</summary>
     /// <value>1.</value>
-    public double Alpha { get; init; } = 1;
+    /// <exception cref="InfluenceException">Negative or not finite.</exception>
+    public double Alpha { get; init => field = Check.NotNegative(value); } = 1;
 
     /// <summary>The weight of total influence.</summary>
     /// <value>1.</value>
-    public double Beta { get; init; } = 1;
+    /// <exception cref="InfluenceException">Negative or not finite.</exception>
+    public double Beta { get; init => field = Check.NotNegative(value); } = 1;
 
     /// <summary>The weight of the mixture's entropy; with 0 most groups get nothing.</summary>
     /// <value>1.</value>
-    public double Gamma { get; init; } = 1;
+    /// <exception cref="InfluenceException">Negative or not finite.</exception>
+    public double Gamma { get; init => field = Check.NotNegative(value); } = 1;
 
     /// <summary>Whether no target's predicted influence may fall below the prior's.</summary>
     /// <value>true.</value>
@@ -51,13 +54,10 @@ public sealed partial record TikmixD
     /// <param name="scores">Influence of training groups on targets.</param>
     /// <param name="prior">The present mixture, of the same training groups in any order; null for natural proportions, by tokens.</param>
     /// <returns>The mixture, with a certificate and the constraints' prices.</returns>
-    /// <exception cref="InfluenceException">Settings that are negative or not finite, groups that do not match, constraints that no mixture satisfies, or that the solver does not meet where the prior does not either.</exception>
+    /// <exception cref="InfluenceException">Groups that do not match, constraints that no mixture satisfies, or that the solver does not meet where the prior does not either.</exception>
     public Result Optimize(GroupScores scores, Mixture? prior = null)
     {
         ArgumentNullException.ThrowIfNull(scores);
-        InfluenceException.ThrowIfAny([.. new[] { (nameof(Alpha), Alpha), (nameof(Beta), Beta), (nameof(Gamma), Gamma) }
-            .Where(s => !(s.Item2 >= 0) || !double.IsFinite(s.Item2))
-            .Select(s => $"{s.Item1} is {s.Item2}; a finite number of at least 0 is expected.")]);
         var targets = new MixtureTargets(scores);
         Bounds.Check(targets.Groups);
         prior ??= Mixture.Proportional(scores.TrainGroups);

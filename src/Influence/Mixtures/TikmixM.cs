@@ -28,15 +28,18 @@ public sealed record TikmixM
 
     /// <summary>Candidates that are measured.</summary>
     /// <value>64.</value>
-    public int Candidates { get; init; } = 64;
+    /// <exception cref="InfluenceException">Fewer than 4.</exception>
+    public int Candidates { get; init => field = Check.AtLeast(value, 4); } = 64;
 
     /// <summary>The box: each weight from centre / Reach to centre * Reach, both widened by <see cref="Margin"/>.</summary>
     /// <value>2.</value>
-    public double Reach { get; init; } = 2;
+    /// <exception cref="InfluenceException">Not above 1.</exception>
+    public double Reach { get; init => field = Check.Above(value, 1); } = 2;
 
     /// <summary>What the box is wider by on both sides, so that groups of little weight can gain some.</summary>
     /// <value>0.02.</value>
-    public double Margin { get; init; } = 0.02;
+    /// <exception cref="InfluenceException">Negative or not finite.</exception>
+    public double Margin { get; init => field = Check.NotNegative(value); } = 0.02;
 
     /// <summary>Whether no target's predicted influence S w may fall below the prior's, in the search.</summary>
     /// <value>true.</value>
@@ -53,17 +56,12 @@ public sealed record TikmixM
     /// <param name="measure">The influence of a group mixed by a mixture on every target, per token, in the scores' order of targets; null for S w.</param>
     /// <param name="cancellationToken">Checked between measurements.</param>
     /// <returns>The mixture, and how well the regressions rank candidates that they did not see.</returns>
-    /// <exception cref="InfluenceException">Settings out of range, groups that do not match, too small a box, one in which no candidate keeps the targets, or measurements of another number of targets or that are not finite.</exception>
+    /// <exception cref="InfluenceException">Groups that do not match, too small a box, one in which no candidate keeps the targets, or measurements of another number of targets or that are not finite.</exception>
     public Result Optimize(
         GroupScores scores, Mixture centre, Mixture? prior = null, Func<Mixture, double[]>? measure = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(scores);
         ArgumentNullException.ThrowIfNull(centre);
-        if (Candidates < 4 || !(Reach > 1) || !(Margin >= 0))
-        {
-            throw new InfluenceException($"At least 4 candidates, a reach of more than 1 and a margin of at least 0 are expected; found {Candidates}, {Reach} and {Margin}.");
-        }
-
         var targets = new MixtureTargets(scores);
         centre = Normalized(centre);
         prior = prior is null ? centre : Normalized(prior);

@@ -69,9 +69,7 @@ public sealed partial record AttentionInfluence
     public double MaskedShare
     {
         get;
-        init => field = value is > 0 and <= 1
-            ? value
-            : throw new InfluenceException($"MaskedShare is above 0 and at most 1, not {value.ToString(CultureInfo.InvariantCulture)}.");
+        init => field = Check.PositiveShare(value);
     } = 0.05;
 
     /// <summary>How often, in multiples of chance (1 over the length of the probes), a head must point to the copied tokens to be masked; for <see cref="RetrievalMeasure.Attention"/>.</summary>
@@ -80,9 +78,7 @@ public sealed partial record AttentionInfluence
     public double TimesChance
     {
         get;
-        init => field = value >= 0 && double.IsFinite(value)
-            ? value
-            : throw new InfluenceException($"TimesChance is at least 0, not {value.ToString(CultureInfo.InvariantCulture)}.");
+        init => field = Check.NotNegative(value);
     } = 3;
 
     /// <summary>How much the loss on the copied tokens must rise without the heads, in nats a token.</summary>
@@ -91,9 +87,7 @@ public sealed partial record AttentionInfluence
     public double LeastCopyRise
     {
         get;
-        init => field = value >= 0 && double.IsFinite(value)
-            ? value
-            : throw new InfluenceException($"LeastCopyRise is at least 0 nats, not {value.ToString(CultureInfo.InvariantCulture)}.");
+        init => field = Check.NotNegative(value);
     } = 0.05;
 
     /// <summary>The least that a document's change of loss is divided by; for documents without a token that counts, whose loss is zero.</summary>
@@ -102,9 +96,7 @@ public sealed partial record AttentionInfluence
     public double LeastLoss
     {
         get;
-        init => field = value > 0 && double.IsFinite(value)
-            ? value
-            : throw new InfluenceException($"LeastLoss is a positive number, not {value.ToString(CultureInfo.InvariantCulture)}.");
+        init => field = Check.Positive(value);
     } = 1e-6;
 
     /// <summary>Finds the heads that copy.</summary>
@@ -119,7 +111,7 @@ public sealed partial record AttentionInfluence
         ArgumentNullException.ThrowIfNull(task);
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
-        var (_, device) = Check(task);
+        var (_, device) = CheckTask(task);
         using var watch = new AttentionWatch(task, Layers, Causal);
         var probes = Probes.Make(device);
         var passes = Retrieval == RetrievalHeads.MeasureKind.Attention ? 1 : 1 + watch.CountHeads(probes, Logits);
@@ -181,7 +173,7 @@ public sealed partial record AttentionInfluence
         ArgumentNullException.ThrowIfNull(heads);
         using var whole = NewDisposeScope();
         using var noGrad = no_grad();
-        var (dtype, device) = Check(task);
+        var (dtype, device) = CheckTask(task);
         using var watch = new AttentionWatch(task, Layers, Causal);
         var losses = new LossEvaluator(task, dtype, device);
         var reporter = new ProgressReporter(progress, "attention influence", 1, documents.Count, cancellationToken);
@@ -236,7 +228,7 @@ public sealed partial record AttentionInfluence
     {
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
-        var (_, device) = Check(task);
+        var (_, device) = CheckTask(task);
         using var watch = new AttentionWatch(task, Layers, Causal);
         var probes = Probes.Make(device);
         var reporter = new ProgressReporter(progress, "copying without the heads", 1, 2L * probes.Count, cancellationToken);
@@ -268,7 +260,7 @@ public sealed partial record AttentionInfluence
         losses.Evaluate(batch, LossKind.Training).to_type(ScalarType.Float64).cpu().contiguous().data<double>().ToArray();
 
     /// <summary>Needs no trainable parameter: a frozen model is scored too.</summary>
-    private (ScalarType Dtype, Device Device) Check(InfluenceTask task)
+    private (ScalarType Dtype, Device Device) CheckTask(InfluenceTask task)
     {
         ArgumentNullException.ThrowIfNull(Logits);
         ArgumentNullException.ThrowIfNull(Probes);

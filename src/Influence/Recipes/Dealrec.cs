@@ -37,9 +37,7 @@ public sealed record Dealrec
     public double EffortWeight
     {
         get;
-        init => field = value >= 0 && double.IsFinite(value)
-            ? value
-            : throw new InfluenceException($"EffortWeight is at least 0 and finite, not {value.ToString(CultureInfo.InvariantCulture)}.");
+        init => field = Check.NotNegative(value);
     } = 0.5;
 
     /// <summary>Scores the examples by both models.</summary>

@@ -45,9 +45,7 @@ public sealed partial record Donod
     public required double LearningRate
     {
         get;
-        init => field = value > 0 && double.IsFinite(value)
-            ? value
-            : throw new InfluenceException($"LearningRate is a positive number, not {value.ToString(CultureInfo.InvariantCulture)}. Write the rate of the fine-tuning that is meant.");
+        init => field = Check.Positive(value);
     }
 
     /// <summary>The layers that the step changes; it takes the place of the task's own.</summary>

@@ -68,7 +68,7 @@ public sealed record VarianceOfGradients
     public int? ChannelAxis
     {
         get;
-        init => field = value is null or >= 0 ? value : throw new InfluenceException($"ChannelAxis counts from the batch's dimension, which is 0; found {value}.");
+        init => field = value is { } axis ? Check.AtLeast(axis, 0) : null;
     }
 
     /// <summary>Whether scores are standardised within each class. A class of one example, or of equal ones, has scores of 0.</summary>

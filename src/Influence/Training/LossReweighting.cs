@@ -1,4 +1,3 @@
-using System.Globalization;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -32,7 +31,7 @@ public sealed partial record LossReweighting
     public double Delta
     {
         get;
-        init => field = Positive(value, nameof(Delta));
+        init => field = Check.Positive(value);
     } = 1;
 
     /// <summary>r, the strength of the pull towards equal weights: high = nearly equal.</summary>
@@ -41,7 +40,7 @@ public sealed partial record LossReweighting
     public double Regularization
     {
         get;
-        init => field = Positive(value, nameof(Regularization));
+        init => field = Check.Positive(value);
     } = 1;
 
     /// <summary>For how many steps the weights are equal, while losses say little yet.</summary>
@@ -50,7 +49,7 @@ public sealed partial record LossReweighting
     public long WarmUpSteps
     {
         get;
-        init => field = value >= 0 ? value : throw new InfluenceException($"WarmUpSteps is at least 0, not {value}.");
+        init => field = Check.AtLeast(value, 0);
     } = 1000;
 
     /// <summary>The weights of a batch.</summary>
@@ -72,7 +71,7 @@ public sealed partial record LossReweighting
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
         var values = losses.detach().to_type(ScalarType.Float64).cpu().contiguous().data<double>().ToArray();
-        Check(values, step, ids);
+        RefuseBroken(values, step, ids);
         return tensor(Weights(values, step), dtype: losses.dtype, device: losses.device).MoveToOuterDisposeScope(); // [B]
     }
 
@@ -98,7 +97,7 @@ public sealed partial record LossReweighting
         _ => Math.Min(h + Delta, Delta),
     };
 
-    private static void Check(double[] losses, long step, IReadOnlyList<long>? ids)
+    private static void RefuseBroken(double[] losses, long step, IReadOnlyList<long>? ids)
     {
         var broken = Enumerable.Range(0, losses.Length).Where(i => !double.IsFinite(losses[i])).ToList();
         if (broken.Count == 0)
@@ -112,8 +111,4 @@ public sealed partial record LossReweighting
             ExampleIds = ids is null ? [] : [.. broken.Select(i => ids[i])],
         };
     }
-
-    private static double Positive(double value, string name) => value > 0 && double.IsFinite(value)
-        ? value
-        : throw new InfluenceException($"{name} is above 0 and finite, not {value.ToString(CultureInfo.InvariantCulture)}.");
 }

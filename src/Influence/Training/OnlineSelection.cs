@@ -30,7 +30,7 @@ public sealed record OnlineSelection
     public double Fraction
     {
         get;
-        init => field = value is > 0 and <= 1 ? value : throw new InfluenceException($"Fraction is more than 0 and at most 1, not {value}.");
+        init => field = Check.PositiveShare(value);
     } = 0.5;
 
     /// <summary>r, how much overlap with examples that are chosen already counts; the assumed curvature of the validation loss.</summary>
@@ -38,7 +38,7 @@ public sealed record OnlineSelection
     public double Redundancy
     {
         get;
-        init => field = value >= 0 && double.IsFinite(value) ? value : throw new InfluenceException($"Redundancy is a finite number of at least 0, not {value}.");
+        init => field = Check.NotNegative(value);
     } = 1;
 
     /// <summary>Chooses with the learning rate of an optimizer's first parameter group.</summary>

@@ -385,7 +385,8 @@ public class TikmixDTests
     {
         var scores = GroupScoresOf.Means(new double[,] { { 1, 2, 4 } });
 
-        Says(() => new TikmixD { Alpha = -1, Gamma = double.NaN }.Optimize(scores), "Alpha is -1", "Gamma is NaN");
+        Says(() => _ = new TikmixD { Alpha = -1 }, "Alpha is at least 0", "-1");
+        Says(() => _ = new TikmixD { Gamma = double.NaN }, "Gamma is at least 0", "NaN");
         Says(() => new TikmixD().Optimize(scores, Mixture.Uniform("a", "b", "x")), "lacks \"c\"", "alone has \"x\"");
     }
 

@@ -1,5 +1,3 @@
-using System.Globalization;
-
 namespace Influence.Curvature;
 
 /// <summary>How <see cref="Arnoldi"/> is fitted.</summary>
@@ -18,7 +16,7 @@ public sealed record ArnoldiOptions
     public int Iterations
     {
         get;
-        init => field = value > 0 ? value : throw new InfluenceException($"Iterations is at least 1, not {value}.");
+        init => field = Check.AtLeastOne(value);
     } = 200;
 
     /// <summary>The number of eigenvalues that are kept, the largest in magnitude.</summary>
@@ -26,7 +24,7 @@ public sealed record ArnoldiOptions
     public int TopK
     {
         get;
-        init => field = value > 0 ? value : throw new InfluenceException($"TopK is at least 1, not {value}.");
+        init => field = Check.AtLeastOne(value);
     } = 100;
 
     /// <summary>Stops where what is new in a product is at most this times the largest eigenvalue: the Krylov space is complete.</summary>
@@ -34,9 +32,7 @@ public sealed record ArnoldiOptions
     public double Tolerance
     {
         get;
-        init => field = value is > 0 and < 1
-            ? value
-            : throw new InfluenceException($"Tolerance lies between 0 and 1; found {value.ToString(CultureInfo.InvariantCulture)}.");
+        init => field = Check.InsideUnit(value);
     } = 1e-7;
 
     /// <summary>The seed of the first vector.</summary>

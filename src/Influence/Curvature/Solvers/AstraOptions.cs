@@ -1,5 +1,3 @@
-using System.Globalization;
-
 namespace Influence.Curvature;
 
 /// <summary>How <see cref="Astra"/> walks from the approximate inverse to the exact one.</summary>
@@ -32,7 +30,7 @@ public sealed record AstraOptions
     public int Iterations
     {
         get;
-        init => field = value > 0 ? value : throw new InfluenceException($"Iterations is at least 1, not {value}.");
+        init => field = Check.AtLeastOne(value);
     } = 200;
 
     /// <summary>Examples per step of <see cref="AstraIteration.Momentum"/>, drawn anew in each pass. A data loader gives its own batches in its own order.</summary>
@@ -40,7 +38,7 @@ public sealed record AstraOptions
     public int BatchSize
     {
         get;
-        init => field = value > 0 ? value : throw new InfluenceException($"BatchSize is at least 1, not {value}.");
+        init => field = Check.AtLeastOne(value);
     } = 256;
 
     /// <summary>The first step size of <see cref="AstraIteration.Momentum"/>.</summary>
@@ -48,9 +46,7 @@ public sealed record AstraOptions
     public double? StepSize
     {
         get;
-        init => field = value is null or (> 0 and < double.PositiveInfinity)
-            ? value
-            : throw new InfluenceException($"StepSize is a positive number; found {value.Value.ToString(CultureInfo.InvariantCulture)}.");
+        init => field = Check.Positive(value);
     }
 
     /// <summary>The momentum.</summary>
@@ -58,7 +54,7 @@ public sealed record AstraOptions
     public double Momentum
     {
         get;
-        init => field = value is >= 0 and < 1 ? value : throw new InfluenceException($"Momentum lies between 0 and 1; found {value.ToString(CultureInfo.InvariantCulture)}.");
+        init => field = Check.ShareBelowOne(value);
     } = 0.9;
 
     /// <summary>The step size is halved after every so many steps.</summary>
@@ -66,7 +62,7 @@ public sealed record AstraOptions
     public int HalveEvery
     {
         get;
-        init => field = value > 0 ? value : throw new InfluenceException($"HalveEvery is at least 1, not {value}.");
+        init => field = Check.AtLeastOne(value);
     } = 50;
 
     /// <summary>The relative residual |b - A x| / |b| where conjugate gradients stop, and above which a result is reported as short of its aim.</summary>
@@ -74,9 +70,7 @@ public sealed record AstraOptions
     public double Tolerance
     {
         get;
-        init => field = value is > 0 and < 1
-            ? value
-            : throw new InfluenceException($"Tolerance lies between 0 and 1; found {value.ToString(CultureInfo.InvariantCulture)}.");
+        init => field = Check.InsideUnit(value);
     } = 1e-2;
 
     /// <summary>The seed of the batches' order and of the estimates.</summary>

@@ -1,5 +1,3 @@
-using System.Globalization;
-
 namespace Influence.Curvature;
 
 /// <summary>How <see cref="ConjugateGradient"/> solves.</summary>
@@ -18,9 +16,7 @@ public sealed record ConjugateGradientOptions
     public double Tolerance
     {
         get;
-        init => field = value is > 0 and < 1
-            ? value
-            : throw new InfluenceException($"Tolerance lies between 0 and 1; found {value.ToString(CultureInfo.InvariantCulture)}.");
+        init => field = Check.InsideUnit(value);
     } = 1e-6;
 
     /// <summary>Stops after so many, however far it came; the result says how far. Each is one pass over the training examples.</summary>
@@ -28,7 +24,7 @@ public sealed record ConjugateGradientOptions
     public int MaximumIterations
     {
         get;
-        init => field = value > 0 ? value : throw new InfluenceException($"MaximumIterations is at least 1, not {value}.");
+        init => field = Check.AtLeastOne(value);
     } = 500;
 
     /// <summary>The seed of the draws that estimate the mean eigenvalue, where the damping is relative.</summary>

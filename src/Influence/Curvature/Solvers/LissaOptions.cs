@@ -1,5 +1,3 @@
-using System.Globalization;
-
 namespace Influence.Curvature;
 
 /// <summary>How <see cref="Lissa"/> iterates.</summary>
@@ -18,7 +16,7 @@ public sealed record LissaOptions
     public int Depth
     {
         get;
-        init => field = value > 0 ? value : throw new InfluenceException($"Depth is at least 1, not {value}.");
+        init => field = Check.AtLeastOne(value);
     } = 1_000;
 
     /// <summary>Runs over other batches whose results are averaged.</summary>
@@ -26,7 +24,7 @@ public sealed record LissaOptions
     public int Repeats
     {
         get;
-        init => field = value > 0 ? value : throw new InfluenceException($"Repeats is at least 1, not {value}.");
+        init => field = Check.AtLeastOne(value);
     } = 1;
 
     /// <summary>
@@ -36,7 +34,7 @@ public sealed record LissaOptions
     public int BatchSize
     {
         get;
-        init => field = value > 0 ? value : throw new InfluenceException($"BatchSize is at least 1, not {value}.");
+        init => field = Check.AtLeastOne(value);
     } = 128;
 
     /// <summary>The number that the damped curvature is divided by, at least half of any batch's largest eigenvalue.</summary>
@@ -44,9 +42,7 @@ public sealed record LissaOptions
     public double? Scale
     {
         get;
-        init => field = value is null or (> 0 and < double.PositiveInfinity)
-            ? value
-            : throw new InfluenceException($"Scale is a positive number; found {value.Value.ToString(CultureInfo.InvariantCulture)}.");
+        init => field = Check.Positive(value);
     }
 
     /// <summary>
@@ -56,9 +52,7 @@ public sealed record LissaOptions
     public double Tolerance
     {
         get;
-        init => field = value is > 0 and < 1
-            ? value
-            : throw new InfluenceException($"Tolerance lies between 0 and 1; found {value.ToString(CultureInfo.InvariantCulture)}.");
+        init => field = Check.InsideUnit(value);
     } = 1e-2;
 
     /// <summary>The seed of the batches' order and of the estimates.</summary>

@@ -12,7 +12,7 @@ public sealed record NystromOptions
     public int Rank
     {
         get;
-        init => field = value > 0 ? value : throw new InfluenceException($"Rank is at least 1, not {value}.");
+        init => field = Check.AtLeastOne(value);
     } = 100;
 
     /// <summary>The seed of the test vectors and of the estimated mean eigenvalue.</summary>

@@ -60,7 +60,7 @@ public sealed partial class Retraining(string folder)
     public int MaximumFailures
     {
         get;
-        init => field = value > 0 ? value : throw new InfluenceException($"MaximumFailures is at least 1, not {value}.");
+        init => field = Check.AtLeastOne(value);
     } = 10;
 
     /// <summary>Where each run is told.</summary>

@@ -27,7 +27,7 @@ public sealed record InfluenceCurriculum
     public int ShuffleWithin
     {
         get;
-        init => field = value >= 1 ? value : throw new InfluenceException($"ShuffleWithin is at least 1 example, not {value}.");
+        init => field = Check.AtLeastOne(value);
     } = 1;
 
     /// <summary>Whether an epoch shows only the first part of its order, one more part each time.</summary>

@@ -34,7 +34,7 @@ public sealed partial record Colm : SelectionStrategy
     /// <summary>Features that count for each source.</summary>
     /// <value>2,560.</value>
     /// <exception cref="InfluenceException">Less than 1.</exception>
-    public int Dimensions { get; init => field = Settings.AtLeastOne(value, nameof(Dimensions)); } = 2560;
+    public int Dimensions { get; init => field = Check.AtLeastOne(value); } = 2560;
 
     /// <summary>Whether picks weigh as many examples of their source as they stand for, so that weights sum to the pool's count; else 1.</summary>
     /// <value>False.</value>

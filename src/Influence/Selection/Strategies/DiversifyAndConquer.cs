@@ -32,7 +32,7 @@ public sealed record DiversifyAndConquer : SelectionStrategy
     public int? Clusters
     {
         get;
-        init => field = value is null or >= 1 ? value : throw new InfluenceException($"Clusters is at least 1; found {value}.");
+        init => field = Check.AtLeastOne(value);
     }
 
     /// <summary>R.</summary>
@@ -41,7 +41,7 @@ public sealed record DiversifyAndConquer : SelectionStrategy
     public int Rounds
     {
         get;
-        init => field = value >= 1 ? value : throw new InfluenceException($"Rounds is at least 1; found {value}.");
+        init => field = Check.AtLeastOne(value);
     } = 3;
 
     /// <summary>The unit in which rewards count: a cluster rewarded by so much more than another gains e-fold on it a round.</summary>
@@ -50,9 +50,7 @@ public sealed record DiversifyAndConquer : SelectionStrategy
     public double Temperature
     {
         get;
-        init => field = value > 0 && double.IsFinite(value)
-            ? value
-            : throw new InfluenceException($"Temperature is above 0; found {value.ToString(CultureInfo.InvariantCulture)}.");
+        init => field = Check.Positive(value);
     } = 1;
 
     /// <summary>The settings.</summary>

@@ -37,7 +37,7 @@ public sealed record Dpp : SelectionStrategy
     public double? Bandwidth
     {
         get;
-        init => field = value is null or > 0 ? value : throw new InfluenceException($"The bandwidth of a Gaussian kernel is above 0, not {value}.");
+        init => field = Check.AtLeastOne(value);
     }
 
     /// <summary>How several queries' scores become one.</summary>

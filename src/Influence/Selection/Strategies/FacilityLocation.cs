@@ -36,17 +36,17 @@ public sealed record FacilityLocation : SelectionStrategy
     /// <summary>Up to so many candidates each is compared with each. At 100,000 and a tenth picked, lazy greedy takes many minutes.</summary>
     /// <value>10,000.</value>
     /// <exception cref="InfluenceException">Less than 1.</exception>
-    public int ExactUpTo { get; init => field = Settings.AtLeastOne(value, nameof(ExactUpTo)); } = 10_000;
+    public int ExactUpTo { get; init => field = Check.AtLeastOne(value); } = 10_000;
 
     /// <summary>Candidates in a cluster, about; at most four times as many.</summary>
     /// <value>2,048.</value>
     /// <exception cref="InfluenceException">Less than 1, or more than 8,192.</exception>
-    public int ClusterSize { get; init => field = Settings.ClusterSize(value); } = 2048;
+    public int ClusterSize { get; init => field = Check.Between(value, 1, 8192); } = 2048;
 
     /// <summary>Points on which stochastic greedy measures gains; as many as the pool has, or more: exact gains.</summary>
     /// <value>8,192.</value>
     /// <exception cref="InfluenceException">Less than 1.</exception>
-    public int ReferencePoints { get; init => field = Settings.AtLeastOne(value, nameof(ReferencePoints)); } = 8192;
+    public int ReferencePoints { get; init => field = Check.AtLeastOne(value); } = 8192;
 
     /// <summary>What stochastic greedy may lose, as a share of the best value.</summary>
     /// <value>0.1.</value>
@@ -54,7 +54,7 @@ public sealed record FacilityLocation : SelectionStrategy
     public double Epsilon
     {
         get;
-        init => field = value is > 0 and < 1 ? value : throw new InfluenceException($"Epsilon is between 0 and 1, not {value}.");
+        init => field = Check.InsideUnit(value);
     } = 0.1;
 
     /// <summary>Whether picks weigh as many candidates as they stand for; else 1.</summary>

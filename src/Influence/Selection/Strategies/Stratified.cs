@@ -1,5 +1,3 @@
-using System.Globalization;
-
 namespace Influence.Selection;
 
 /// <summary>
@@ -50,9 +48,7 @@ public sealed partial record Stratified : SelectionStrategy
     public double MaximumShare
     {
         get;
-        init => field = value is > 0 and <= 1
-            ? value
-            : throw new InfluenceException($"MaximumShare is above 0 and at most 1, not {value.ToString(CultureInfo.InvariantCulture)}.");
+        init => field = Check.PositiveShare(value);
     } = 1;
 
     /// <summary>What becomes of a quota that a group is too small to fill.</summary>

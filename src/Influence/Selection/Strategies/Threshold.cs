@@ -20,9 +20,7 @@ public sealed record Threshold : SelectionStrategy
     public double Minimum
     {
         get;
-        init => field = double.IsFinite(value)
-            ? value
-            : throw new InfluenceException($"Minimum is a finite number, not {value.ToString(CultureInfo.InvariantCulture)}.");
+        init => field = Check.Finite(value);
     }
 
     /// <summary>How several queries' scores become one.</summary>

@@ -1,4 +1,3 @@
-using System.Globalization;
 using Influence.Numerics;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -32,9 +31,7 @@ public sealed partial record AumThreshold
     public double Percentile
     {
         get;
-        init => field = value is > 0 and <= 1
-            ? value
-            : throw new InfluenceException($"Percentile is a share above 0 and at most 1, not {value.ToString(CultureInfo.InvariantCulture)}.");
+        init => field = Check.PositiveShare(value);
     } = 0.99;
 
     /// <summary>Draws the examples that get the class that does not exist, for two runs; none is in both.</summary>

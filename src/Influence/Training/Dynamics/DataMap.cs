@@ -27,7 +27,7 @@ public sealed record DataMap
     public int MaximumPoints
     {
         get;
-        init => field = value > 0 ? value : throw new InfluenceException($"MaximumPoints is at least 1, not {value}.");
+        init => field = Check.AtLeastOne(value);
     } = 3000;
 
     /// <summary>Which examples the sample holds; each is as likely.</summary>
