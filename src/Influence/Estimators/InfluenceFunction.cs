@@ -37,11 +37,11 @@ public sealed partial class InfluenceFunction(Preconditioner preconditioner)
     public Damping? Damping { get; init; }
 
     /// <summary>What scores are divided by.</summary>
-    /// <value><see cref="InfluenceNormalization.None"/>.</value>
+    /// <value><see cref="InfluenceFunction.ScoreNormalization.None"/>.</value>
     public ScoreNormalization Normalization { get; init; }
 
     /// <summary>Whether queries are explained one by one or as a set.</summary>
-    /// <value><see cref="QueryAggregation.None"/>.</value>
+    /// <value><see cref="InfluenceFunction.QueryAggregation.None"/>.</value>
     public QueryAggregation Aggregation { get; init; }
 
     /// <summary>

@@ -54,7 +54,7 @@ public sealed record TracIn
     }
 
     /// <summary>Dot product or cosine.</summary>
-    /// <value><see cref="GradientSimilarity.Dot"/>.</value>
+    /// <value><see cref="TracIn.GradientSimilarity.Dot"/>.</value>
     public GradientSimilarity Similarity { get; init; } = GradientSimilarity.Dot;
 
     /// <summary>

@@ -21,7 +21,7 @@ public sealed record ConfidentLearning
     private const double Rounding = 1e-6;
 
     /// <summary>Which examples are issues. One whose given label is the most probable is none under any of them.</summary>
-    /// <value><see cref="LabelIssueFilter.NoiseRate"/>.</value>
+    /// <value><see cref="ConfidentLearning.LabelIssueFilter.NoiseRate"/>.</value>
     public LabelIssueFilter Filter { get; init; }
 
     /// <summary>Finds label issues.</summary>

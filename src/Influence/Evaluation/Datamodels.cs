@@ -19,7 +19,7 @@ namespace Influence.Evaluation;
 public sealed partial record Datamodels
 {
     /// <summary>How the weights are fitted.</summary>
-    /// <value><see cref="DatamodelRegression.Lasso"/>.</value>
+    /// <value><see cref="Datamodels.Penalty.Lasso"/>.</value>
     public Penalty Regression { get; init; }
 
     /// <summary>

@@ -14,7 +14,7 @@ namespace Influence.Evaluation;
 /// </remarks>
 public sealed record MislabelDetection
 {
-    /// <summary>The shares of the examples to check for which <see cref="MislabelDetectionResult.Recalls"/> are reported.</summary>
+    /// <summary>The shares of the examples to check for which <see cref="MislabelDetection.Result.Recalls"/> are reported.</summary>
     /// <value>0.05, 0.1, 0.2 and 0.3.</value>
     public IReadOnlyList<double> Shares
     {

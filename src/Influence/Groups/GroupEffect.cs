@@ -50,7 +50,7 @@ public sealed partial class GroupEffect(Preconditioner preconditioner)
     private readonly Preconditioner _preconditioner = preconditioner ?? throw new ArgumentNullException(nameof(preconditioner));
 
     /// <summary>The highest order to compute; lower ones come along.</summary>
-    /// <value><see cref="EffectOrder.Second"/>.</value>
+    /// <value><see cref="GroupEffect.EffectOrder.Second"/>.</value>
     public EffectOrder Order { get; init; } = EffectOrder.Second;
 
     /// <summary>The damping of this call.</summary>

@@ -17,7 +17,7 @@ namespace Influence.Mixtures;
 /// are the constraints' prices and prove how near the answer is to the optimum.</para>
 /// <para>A target on which all groups have the same influence, to 1e-7 of the scale, is served alike by every mixture: it has no
 /// constraint, and no price. Where the solver ends outside the constraints (they are met to 1e-6 else), the answer is drawn
-/// back towards the prior until it meets them, and its <see cref="TikmixDResult.Gap"/> says what that costs.</para>
+/// back towards the prior until it meets them, and its <see cref="TikmixD.Result.Gap"/> says what that costs.</para>
 /// <para>Measure all groups alike: fit the curvature behind the scores on examples drawn evenly from them, not by the present
 /// mixture. A group that the mixture has dropped otherwise seems to help most; see <see cref="RemeasuredMixture"/>.</para>
 /// <para>Predicted influence is linear in w: a group's effect on another group's is not in it. With one target and no binding

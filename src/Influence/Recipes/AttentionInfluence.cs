@@ -23,7 +23,7 @@ namespace Influence.Recipes;
 /// each query head is one of its own.
 /// </para>
 /// <para>
-/// With <see cref="RetrievalMeasure.Attention"/> a head's strongest attention is taken from the outputs of its query and key projections
+/// With <see cref="RetrievalHeads.MeasureKind.Attention"/> a head's strongest attention is taken from the outputs of its query and key projections
 /// (the scale does not matter), or from the recomputation. Positions that enter after the projections (rotary) cannot be seen there: write
 /// <c>Retrieval = RetrievalHeads.MeasureKind.MaskedLoss</c>. A head is masked only if it points to the copied tokens <see cref="TimesChance"/> times as often as chance, or
 /// the loss on them rises without it. However the heads were found, they are put to the proof: without them the loss on the copied tokens must rise by
@@ -31,8 +31,8 @@ namespace Influence.Recipes;
 /// </para>
 /// <para>
 /// The score is relative, so it does not matter whether the loss is a sum or a mean over tokens. It may be negative. Scores of unlike domains do
-/// not compare: rank within groups (<see cref="AttentionInfluenceScores.WithinGroups"/>). The paper keeps the top 20 percent.
-/// Cost: two forward passes over the documents, three over the probes (and one for each head with <see cref="RetrievalMeasure.MaskedLoss"/>). Half
+/// not compare: rank within groups (<see cref="AttentionInfluence.Scores.WithinGroups"/>). The paper keeps the top 20 percent.
+/// Cost: two forward passes over the documents, three over the probes (and one for each head with <see cref="RetrievalHeads.MeasureKind.MaskedLoss"/>). Half
 /// precision will do for the model; let its losses be computed in float32, as their difference is small.
 /// Reference: Hua et al., "AttentionInfluence: Adopting Attention Head Influence for Weak-to-Strong Pretraining Data Selection", 2025; one of its figures
 /// appears to divide by a reference loss, its equation by the model's own, which is taken here.
@@ -55,12 +55,12 @@ public sealed partial record AttentionInfluence
     /// <value>None.</value>
     public IReadOnlyList<Projections> Layers { get; init; } = [];
 
-    /// <summary>Whether a position of the layers with separate projections sees no later ones; for <see cref="RetrievalMeasure.Attention"/>.</summary>
+    /// <summary>Whether a position of the layers with separate projections sees no later ones; for <see cref="RetrievalHeads.MeasureKind.Attention"/>.</summary>
     /// <value>True.</value>
     public bool Causal { get; init; } = true;
 
     /// <summary>How it is found out which heads copy.</summary>
-    /// <value><see cref="RetrievalMeasure.Attention"/>.</value>
+    /// <value><see cref="RetrievalHeads.MeasureKind.Attention"/>.</value>
     public RetrievalHeads.MeasureKind Retrieval { get; init; }
 
     /// <summary>The share of all heads that is masked, rounded down, at least one.</summary>
@@ -72,7 +72,7 @@ public sealed partial record AttentionInfluence
         init => field = Check.PositiveShare(value);
     } = 0.05;
 
-    /// <summary>How often, in multiples of chance (1 over the length of the probes), a head must point to the copied tokens to be masked; for <see cref="RetrievalMeasure.Attention"/>.</summary>
+    /// <summary>How often, in multiples of chance (1 over the length of the probes), a head must point to the copied tokens to be masked; for <see cref="RetrievalHeads.MeasureKind.Attention"/>.</summary>
     /// <value>3.</value>
     /// <exception cref="InfluenceException">Negative or not a number.</exception>
     public double TimesChance

@@ -47,7 +47,7 @@ public sealed class RetrievalHeads : IReadOnlyList<(Head Head, double Score)>, I
         Count);
 
     /// <summary>One attention head.</summary>
-    /// <param name="Layer">The query projection's name, as <see cref="AttentionProjections"/> gives it, or the path of a native module's attention.</param>
+    /// <param name="Layer">The query projection's name, as <see cref="AttentionInfluence.Projections"/> gives it, or the path of a native module's attention.</param>
     /// <param name="Index">Its place among the layer's query heads, from 0.</param>
     public readonly record struct Head(string Layer, int Index)
     {

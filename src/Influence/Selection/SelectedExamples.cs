@@ -100,14 +100,14 @@ public sealed partial class SelectedExamples : IDisplay
     }
 
     /// <summary>The indices of the selected examples in the order of the picks, the same at each pass.</summary>
-    /// <param name="ids">The ids of the data set's examples, in its order; for a <see cref="SelectedDataset"/> its Ids. Null: their positions in the whole data set.</param>
+    /// <param name="ids">The ids of the data set's examples, in its order; for a <see cref="SelectedExamples.Dataset"/> its Ids. Null: their positions in the whole data set.</param>
     /// <returns>For a <c>DataLoader</c>'s <c>shuffler</c>.</returns>
     /// <exception cref="InfluenceException">A selected id that is not among the ids.</exception>
     public ExampleSampler Sampler(IReadOnlyList<long>? ids = null) => ExampleSampler.InOrder(IndicesIn(ids));
 
     /// <summary>The indices of the selected examples, at each pass in another order.</summary>
     /// <param name="seed">Of the orders.</param>
-    /// <param name="ids">The ids of the data set's examples, in its order; for a <see cref="SelectedDataset"/> its Ids. Null: their positions in the whole data set.</param>
+    /// <param name="ids">The ids of the data set's examples, in its order; for a <see cref="SelectedExamples.Dataset"/> its Ids. Null: their positions in the whole data set.</param>
     /// <returns>For a <c>DataLoader</c>'s <c>shuffler</c>.</returns>
     /// <exception cref="InfluenceException">A selected id that is not among the ids.</exception>
     public ExampleSampler ShuffledSampler(long seed, IReadOnlyList<long>? ids = null) => ExampleSampler.Shuffled(IndicesIn(ids), seed);
@@ -118,7 +118,7 @@ public sealed partial class SelectedExamples : IDisplay
     /// </summary>
     /// <param name="seed">Of the draws; each pass has others.</param>
     /// <param name="count">Draws in a pass. Null: as many as are selected.</param>
-    /// <param name="ids">The ids of the data set's examples, in its order; for a <see cref="SelectedDataset"/> its Ids. Null: their positions in the whole data set.</param>
+    /// <param name="ids">The ids of the data set's examples, in its order; for a <see cref="SelectedExamples.Dataset"/> its Ids. Null: their positions in the whole data set.</param>
     /// <returns>For a <c>DataLoader</c>'s <c>shuffler</c>.</returns>
     /// <exception cref="InfluenceException">A selected id that is not among the ids, less than one draw, or weights that are all zero.</exception>
     public ExampleSampler WeightedSampler(long seed, int? count = null, IReadOnlyList<long>? ids = null)

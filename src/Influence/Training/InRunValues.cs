@@ -47,7 +47,7 @@ public sealed class InRunValues
     private string _run = Guid.NewGuid().ToString("N");
 
     /// <summary>First or second order.</summary>
-    /// <value><see cref="InRunOrder.First"/>.</value>
+    /// <value><see cref="InRunValues.Expansion.First"/>.</value>
     public Expansion Order { get; init; } = Expansion.First;
 
     /// <summary>Steps added so far; with gradient accumulation each part counts.</summary>

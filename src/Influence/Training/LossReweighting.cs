@@ -22,7 +22,7 @@ namespace Influence.Training;
 public sealed partial record LossReweighting
 {
     /// <summary>How a loss becomes a preference.</summary>
-    /// <value><see cref="LossReweightingScheme.LinUpper"/>.</value>
+    /// <value><see cref="LossReweighting.Weighting.LinUpper"/>.</value>
     public Weighting Scheme { get; init; }
 
     /// <summary>delta, the half-width of the scaled losses.</summary>

@@ -71,7 +71,7 @@ public sealed partial class Retraining(string folder)
     /// <param name="subsets">What to train on.</param>
     /// <param name="queryIds">The queries' ids, as the scores have them.</param>
     /// <param name="train">
-    /// Trains a model on <see cref="RetrainingRun.Ids"/> with <see cref="RetrainingRun.Seed"/>, and returns its measurement of each
+    /// Trains a model on <see cref="Retraining.Job.Ids"/> with <see cref="Retraining.Job.Seed"/>, and returns its measurement of each
     /// query, in the order of <paramref name="queryIds"/>; lower is better unless <see cref="HigherIsBetter"/> says otherwise.
     /// </param>
     /// <param name="progress">Told after each run.</param>

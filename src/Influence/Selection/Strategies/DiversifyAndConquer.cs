@@ -23,7 +23,7 @@ public sealed record DiversifyAndConquer : SelectionStrategy
     /// <inheritdoc/>
     public override string Name => "Diversify and Conquer";
 
-    /// <summary>Rewards a round's picks: one finite number for each of <see cref="DiversifyRound.Added"/>, the higher the more of its like is wanted.</summary>
+    /// <summary>Rewards a round's picks: one finite number for each of <see cref="DiversifyAndConquer.RoundPicks.Added"/>, the higher the more of its like is wanted.</summary>
     public required Func<RoundPicks, IReadOnlyList<double>> Reward { get; init; }
 
     /// <summary>k of k-means on the pool's features; null: the pool's groups, and where it has none the root of N, at most 512.</summary>

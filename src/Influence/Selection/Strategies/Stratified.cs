@@ -52,7 +52,7 @@ public sealed partial record Stratified : SelectionStrategy
     } = 1;
 
     /// <summary>What becomes of a quota that a group is too small to fill.</summary>
-    /// <value><see cref="QuotaShortfall.Redistribute"/>.</value>
+    /// <value><see cref="Stratified.Shortfall.Redistribute"/>.</value>
     public Shortfall WhenShort { get; init; }
 
     /// <inheritdoc/>

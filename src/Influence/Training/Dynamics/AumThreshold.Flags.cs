@@ -5,7 +5,7 @@ namespace Influence.Training;
 
 public sealed partial record AumThreshold
 {
-    /// <summary>Labels that <see cref="AumThresholdSamples.Judge"/> distrusts.</summary>
+    /// <summary>Labels that <see cref="AumThreshold.Samples.Judge"/> distrusts.</summary>
     [TypeFormatterSource(typeof(HtmlTables))]
     public sealed class Flags : IDisplay
     {
