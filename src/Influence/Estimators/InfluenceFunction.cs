@@ -61,11 +61,7 @@ public sealed partial class InfluenceFunction(Preconditioner preconditioner)
     /// allows, since it decides what is approximated; with a tolerance of 0 not at all.
     /// </summary>
     /// <value>1 GiB.</value>
-    public long MemoryBudget
-    {
-        get;
-        init => field = value > 0 ? value : throw new InfluenceException($"MemoryBudget is a positive number of bytes, not {value}.");
-    } = 1L << 30;
+    public MemoryBudget MemoryBudget { get; init; } = MemoryBudget.Default;
 
     /// <summary>Scores every training example for every query.</summary>
     /// <param name="task">The model at the weights of the fit, and its loss. The model is left as it was found.</param>

@@ -81,12 +81,8 @@ public sealed partial class Source
     } = new();
 
     /// <summary>Bytes that the queries' written-out gradients may take. Cost only; more queries than fit are refused.</summary>
-    /// <value>4 GiB.</value>
-    public long MemoryBudget
-    {
-        get;
-        init => field = value > 0 ? value : throw new InfluenceException($"MemoryBudget is a positive number of bytes, not {value}.");
-    } = 4L << 30;
+    /// <value>Half of the memory that this process may use.</value>
+    public MemoryBudget MemoryBudget { get; init; } = MemoryBudget.HalfOfMemory;
 
     /// <summary>Scores every training example for every query.</summary>
     /// <param name="task">The model and its loss. The model is left as it was found, its weights too.</param>

@@ -62,11 +62,7 @@ public sealed record TracIn
     /// change results: with less, the training examples are passed several times.
     /// </summary>
     /// <value>1 GiB.</value>
-    public long MemoryBudget
-    {
-        get;
-        init => field = value > 0 ? value : throw new InfluenceException($"MemoryBudget is a positive number of bytes, not {value}.");
-    } = 1L << 30;
+    public MemoryBudget MemoryBudget { get; init; } = MemoryBudget.Default;
 
     /// <summary>Scores every training example for every query.</summary>
     /// <param name="task">The model and its loss. The model is left as it was found, its weights too.</param>

@@ -63,11 +63,7 @@ public sealed partial class GroupEffect(Preconditioner preconditioner)
 
     /// <summary>Bytes that vectors of the parameters' size may take. Cost only: with less, fewer groups share a pass.</summary>
     /// <value>1 GiB.</value>
-    public long MemoryBudget
-    {
-        get;
-        init => field = value > 0 ? value : throw new InfluenceException($"MemoryBudget is a positive number of bytes, not {value}.");
-    } = 1L << 30;
+    public MemoryBudget MemoryBudget { get; init; } = MemoryBudget.Default;
 
     /// <summary>Predicts the effect of re-weighting each group on its own.</summary>
     /// <param name="task">The model at the weights of the fit, and its loss. The model is left as it was found.</param>

@@ -58,12 +58,7 @@ public sealed partial record Donod
 
     /// <summary>Bytes that written-out gradients may take, where a layer needs them. Cost only, does not change results.</summary>
     /// <value>1 GiB.</value>
-    /// <exception cref="InfluenceException">Not positive.</exception>
-    public long MemoryBudget
-    {
-        get;
-        init => field = value > 0 ? value : throw new InfluenceException($"MemoryBudget is a positive number of bytes, not {value}.");
-    } = 1L << 30;
+    public MemoryBudget MemoryBudget { get; init; } = MemoryBudget.Default;
 
     /// <summary>Scores every example at the model's current weights.</summary>
     /// <param name="task">The model and its training loss. The model is left as it was found; no step is taken.</param>

@@ -77,12 +77,7 @@ public sealed record VarianceOfGradients
 
     /// <summary>Bytes that the running means and deviations, and the examples that wait for the next checkpoint, may take. Cost only, does not change results.</summary>
     /// <value>1 GiB.</value>
-    /// <exception cref="InfluenceException">Not positive.</exception>
-    public long MemoryBudget
-    {
-        get;
-        init => field = value > 0 ? value : throw new InfluenceException($"MemoryBudget is a positive number of bytes, not {value}.");
-    } = 1L << 30;
+    public MemoryBudget MemoryBudget { get; init; } = MemoryBudget.Default;
 
     /// <summary>Scores every example.</summary>
     /// <param name="task">The model; its losses are not used. It is left as it was found, its weights too.</param>

@@ -80,7 +80,7 @@ public class GroupBadInputTests
         using var c = new Classifier();
         using var identity = Identity.Fit(c.Task(), c.Train);
         var thrown = Assert.Throws<InfluenceException>(() => new GroupInfluence(new InfluenceFunction(identity) { Normalization = normalization }));
-        Assert.Contains($"InfluenceFunction.ScoreNormalization.{normalization} (RelatIF) are not linear", thrown.Message, StringComparison.Ordinal);
+        Assert.Contains($"ScoreNormalization.{normalization} (RelatIF) are not linear", thrown.Message, StringComparison.Ordinal);
     }
 
     [Fact]
