@@ -63,7 +63,7 @@ public sealed record DampingSearch
         var points = new List<(Damping Damping, double Quality)>();
         foreach (var damping in Candidates)
         {
-            using var scores = influence.With(damping).Score(task, train, examples, progress, cancellationToken);
+            using var scores = (influence with { Damping = damping }).Score(task, train, examples, progress, cancellationToken);
             points.Add((damping, quality(scores)));
         }
 

@@ -1,6 +1,6 @@
 namespace Influence.Estimators;
 
-public sealed partial class InfluenceFunction
+public sealed partial record InfluenceFunction
 {
     /// <summary>
     /// Which rows and columns of an attention layer's projections belong to which head, for <see cref="InfluenceFunction.ScoreHeads"/>.

@@ -27,10 +27,17 @@ namespace Influence.Estimators;
 /// "Studying Large Language Model Generalization with Influence Functions", 2023.
 /// </para>
 /// </remarks>
-/// <param name="preconditioner">The curvature; it stays the caller's.</param>
-public sealed partial class InfluenceFunction(Preconditioner preconditioner)
+public sealed partial record InfluenceFunction
 {
-    private readonly Preconditioner _preconditioner = preconditioner ?? throw new ArgumentNullException(nameof(preconditioner));
+    private readonly Preconditioner _preconditioner;
+
+    /// <summary>Takes the curvature.</summary>
+    /// <param name="preconditioner">The curvature; it stays the caller's.</param>
+    public InfluenceFunction(Preconditioner preconditioner)
+    {
+        ArgumentNullException.ThrowIfNull(preconditioner);
+        _preconditioner = preconditioner;
+    }
 
     /// <summary>The damping of this call.</summary>
     /// <value>Null: the preconditioner's own.</value>
@@ -139,16 +146,6 @@ public sealed partial class InfluenceFunction(Preconditioner preconditioner)
     }
 
     internal Preconditioner Preconditioner => _preconditioner;
-
-    /// <summary>The same with another damping.</summary>
-    internal InfluenceFunction With(Damping damping) => new(_preconditioner)
-    {
-        Damping = damping,
-        Normalization = Normalization,
-        Aggregation = Aggregation,
-        Tolerance = Tolerance,
-        MemoryBudget = MemoryBudget,
-    };
 
     internal string Name => $"influence function ({_preconditioner.Info.Method})";
 

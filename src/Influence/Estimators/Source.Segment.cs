@@ -1,6 +1,6 @@
 namespace Influence.Estimators;
 
-public sealed partial class Source
+public sealed partial record Source
 {
     /// <summary>A stretch of training over which curvature and gradients are taken as constant: SOURCE's unit.</summary>
     /// <param name="Checkpoints">Checkpoints in it, in order; their curvature and gradients are averaged.</param>

@@ -32,10 +32,10 @@ namespace Influence.Estimators;
 /// </remarks>
 /// <example>
 /// <code>
-/// using var scores = new Source(Segment.Split(recorder.Checkpoints)).Score(task, train, queries);
+/// using var scores = new Source(Source.Segment.Split(recorder.Checkpoints)).Score(task, train, queries);
 /// </code>
 /// </example>
-public sealed partial class Source
+public sealed partial record Source
 {
     private readonly IReadOnlyList<Segment> _segments;
 
@@ -50,7 +50,7 @@ public sealed partial class Source
             throw new InfluenceException(
                 "Segments with at least one checkpoint, steps and a learning rate above 0 are expected; found " +
                 (segments.Count == 0 ? "none" : string.Join("; ", segments.Select(s => $"{s.Checkpoints.Count} checkpoints, {s.Steps} steps, rate {s.LearningRate.ToString(CultureInfo.InvariantCulture)}"))) +
-                ". Write Segment.Split(recorder.Checkpoints).");
+                ". Write Source.Segment.Split(recorder.Checkpoints).");
         }
 
         _segments = [.. segments];

@@ -1,6 +1,6 @@
 namespace Influence.Groups;
 
-public sealed partial class GroupEffect
+public sealed partial record GroupEffect
 {
     /// <summary>How the change of the parameters is predicted when a group is re-weighted.</summary>
     public enum EffectOrder

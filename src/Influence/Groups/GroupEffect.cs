@@ -44,10 +44,17 @@ namespace Influence.Groups;
 /// the sign that follows from the expansion); Guo, Goldstein, Hannun, van der Maaten, "Certified Data Removal", ICML 2020, equation 2 (Newton).
 /// </para>
 /// </remarks>
-/// <param name="preconditioner">The curvature of all training examples; it stays the caller's. Newton needs a <see cref="DenseCurvature"/>.</param>
-public sealed partial class GroupEffect(Preconditioner preconditioner)
+public sealed partial record GroupEffect
 {
-    private readonly Preconditioner _preconditioner = preconditioner ?? throw new ArgumentNullException(nameof(preconditioner));
+    private readonly Preconditioner _preconditioner;
+
+    /// <summary>Takes the curvature.</summary>
+    /// <param name="preconditioner">The curvature of all training examples; it stays the caller's. Newton needs a <see cref="DenseCurvature"/>.</param>
+    public GroupEffect(Preconditioner preconditioner)
+    {
+        ArgumentNullException.ThrowIfNull(preconditioner);
+        _preconditioner = preconditioner;
+    }
 
     /// <summary>The highest order to compute; lower ones come along.</summary>
     /// <value><see cref="GroupEffect.EffectOrder.Second"/>.</value>

@@ -33,7 +33,7 @@ namespace Influence.Groups;
 /// Reference: Koh, Ang, Teo, Liang, "On the Accuracy of Influence Functions for Measuring Group Effects", NeurIPS 2019, section 2.
 /// </para>
 /// </remarks>
-public sealed class GroupInfluence
+public sealed record GroupInfluence
 {
     private readonly LinearEstimator _estimator;
 

@@ -3,7 +3,7 @@ using static TorchSharp.torch;
 
 namespace Influence.Recipes;
 
-public sealed partial class Mates
+public sealed partial record Mates
 {
     /// <summary>
     /// Measures data influence anew every so many steps of a training loop: what helps changes as the model learns. One line in the loop:

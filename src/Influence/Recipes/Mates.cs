@@ -23,13 +23,20 @@ namespace Influence.Recipes;
 /// Reference: Yu, Das, Xiong, "MATES: Model-Aware Data Selection for Efficient Pretraining with Data Influence Models", NeurIPS 2024.
 /// </para>
 /// </remarks>
-/// <param name="features">What the small model knows of an example.</param>
-public sealed partial class Mates(InfluenceFeatures features)
+public sealed partial record Mates
 {
     private const int LeastExamples = 8;
 
+    /// <summary>Takes what the small model knows.</summary>
+    /// <param name="features">What the small model knows of an example.</param>
+    public Mates(InfluenceFeatures features)
+    {
+        ArgumentNullException.ThrowIfNull(features);
+        Features = features;
+    }
+
     /// <summary>What the small model knows of an example.</summary>
-    public InfluenceFeatures Features { get; } = features ?? throw new ArgumentNullException(nameof(features));
+    public InfluenceFeatures Features { get; }
 
     /// <summary>How influence is learned from the features.</summary>
     /// <value>Ridge regression.</value>

@@ -1,6 +1,6 @@
 namespace Influence.Evaluation;
 
-public sealed partial class Retraining
+public sealed partial record Retraining
 {
     /// <summary>One training to do: on which examples, with which seed.</summary>
     /// <param name="Index">The run's number, from 0: subset times the number of seeds, plus the seed's position.</param>

@@ -14,13 +14,20 @@ namespace Influence.Evaluation;
 /// that of Park et al., 2023 (section 2): draw subsets, train on each with several seeds, keep the mean measurement.
 /// Keep the number of epochs or the number of steps fixed over subsets, and say in <see cref="Settings"/> which.
 /// </remarks>
-/// <param name="folder">Where the runs are kept; made when missing.</param>
-public sealed partial class Retraining(string folder)
+public sealed partial record Retraining
 {
     private static readonly TimeSpan s_poll = TimeSpan.FromMilliseconds(200);
 
+    /// <summary>Takes the folder.</summary>
+    /// <param name="folder">Where the runs are kept; made when missing.</param>
+    public Retraining(string folder)
+    {
+        ArgumentNullException.ThrowIfNull(folder);
+        Folder = folder;
+    }
+
     /// <summary>The folder.</summary>
-    public string Folder { get; } = folder ?? throw new ArgumentNullException(nameof(folder));
+    public string Folder { get; }
 
     /// <summary>One training of each subset for each seed. Two or more let <see cref="Lds"/> tell the noise ceiling.</summary>
     /// <value>0: one.</value>
