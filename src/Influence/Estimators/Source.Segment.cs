@@ -28,7 +28,7 @@ public sealed partial record Source
             {
                 throw new InfluenceException(
                     $"Checkpoints in the order of their steps, from a step above 0, are expected; found steps {InfluenceException.List([.. checkpoints.Select(c => c.Step)])}. " +
-                    "Write the segments yourself where files do not say their steps: new Segment(checkpoints, steps, learningRate).");
+                    "Write the segments yourself where files do not say their steps: new Source.Segment(checkpoints, steps, learningRate).");
             }
 
             var segments = new List<Segment>();

@@ -202,7 +202,7 @@ public sealed partial record GroupEffect
 
         if (Order == EffectOrder.Newton && _preconditioner is not DenseCurvature)
         {
-            yield return $"EffectOrder.Newton needs the curvature as a matrix, DenseCurvature.Fit(task, train); found {_preconditioner.Info.Method}. Or write Order = EffectOrder.Second.";
+            yield return $"EffectOrder.Newton needs the curvature as a matrix, DenseCurvature.Fit(task, train); found {_preconditioner.Info.Method}. Or write Order = GroupEffect.EffectOrder.Second.";
         }
 
         if (Order == EffectOrder.Newton && _preconditioner.Info.Examples != train.Count)

@@ -31,7 +31,7 @@ namespace Influence.Recipes;
 /// </para>
 /// <para>
 /// The score is relative, so it does not matter whether the loss is a sum or a mean over tokens. It may be negative. Scores of unlike domains do
-/// not compare: rank within groups (<see cref="AttentionInfluence.Scores.WithinGroups"/>). The paper keeps the top 20 percent.
+/// not compare: rank within groups (<see cref="AttentionInfluence.Result.WithinGroups"/>). The paper keeps the top 20 percent.
 /// Cost: two forward passes over the documents, three over the probes (and one for each head with <see cref="RetrievalHeads.MeasureKind.MaskedLoss"/>). Half
 /// precision will do for the model; let its losses be computed in float32, as their difference is small.
 /// Reference: Hua et al., "AttentionInfluence: Adopting Attention Head Influence for Weak-to-Strong Pretraining Data Selection", 2025; one of its figures
@@ -130,11 +130,11 @@ public sealed partial record AttentionInfluence
     /// <returns>The scores, their ranks within groups, and the heads.</returns>
     /// <exception cref="InfluenceException">Bad input, attention that cannot be seen, a model that does not copy on the probes, or does so without the heads that were found.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
-    public Scores Score(
+    public Result Score(
         InfluenceTask task, Examples documents, ExampleGroups? groups = null, IProgress<InfluenceProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ExampleChecks.Run(task, (documents, "documents"));
-        Scores.CheckGroups(documents.Ids, groups);
+        Result.CheckGroups(documents.Ids, groups);
         var heads = FindHeads(task, progress, cancellationToken);
         var least = Retrieval == RetrievalHeads.MeasureKind.Attention ? TimesChance / Probes.Length : 0;
         RetrievalHeads.Head[] masked = [.. heads.Top(MaskedShare).Take(heads.Count(h => h.Score > least))];
@@ -147,7 +147,7 @@ public sealed partial record AttentionInfluence
 
         var proof = Prove(task, masked, progress, cancellationToken);
         var note = string.Create(CultureInfo.InvariantCulture, $"highest retrieval score {heads[0].Score:G3}; {proof}");
-        return new Scores(ScoreMasked(task, documents, masked, note, progress, cancellationToken), groups, heads, masked);
+        return new Result(ScoreMasked(task, documents, masked, note, progress, cancellationToken), groups, heads, masked);
     }
 
     /// <summary>Scores every document by the loss without some heads. Without none of them every score is exactly zero.</summary>

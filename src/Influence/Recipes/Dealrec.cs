@@ -51,7 +51,7 @@ public sealed record Dealrec
     /// <returns>The scores and their two parts, in the surrogate's order of ids.</returns>
     /// <exception cref="InfluenceException">Bad input, or ids that are not the same in both.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; both models are as before.</exception>
-    public Scores Score(
+    public Result Score(
         InfluenceTask surrogate,
         Preconditioner curvature,
         Examples surrogateExamples,
@@ -73,7 +73,7 @@ public sealed record Dealrec
     /// <param name="effort">The same examples, by id: <see cref="Effort"/>.</param>
     /// <returns>The scores and their two parts, in the order of the first.</returns>
     /// <exception cref="InfluenceException">Other ids, or numbers that are not finite.</exception>
-    public Scores Combine(ExampleScores influence, ExampleScores effort)
+    public Result Combine(ExampleScores influence, ExampleScores effort)
     {
         ArgumentNullException.ThrowIfNull(influence);
         ArgumentNullException.ThrowIfNull(effort);
@@ -96,7 +96,7 @@ public sealed record Dealrec
             Damping = influence.Metadata.Damping,
             Layers = $"surrogate: {influence.Metadata.Layers}; large model: {effort.Metadata.Layers}",
         });
-        return new Scores(scores, influence, new ExampleScores(effort.Title, influence.Ids, efforts, effort.Metadata));
+        return new Result(scores, influence, new ExampleScores(effort.Title, influence.Ids, efforts, effort.Metadata));
     }
 
     /// <summary>The influence of removing each example on the mean training loss, <c>gbar' (H + damping I)^-1 g_i</c>.</summary>
@@ -165,5 +165,5 @@ public sealed record Dealrec
     /// <param name="Scores">The sum, to select by.</param>
     /// <param name="Influence">The surrogate's influence of removal, in its own unit.</param>
     /// <param name="Effort">The large model's gradient norms.</param>
-    public sealed record Scores(ExampleScores Scores, ExampleScores Influence, ExampleScores Effort);
+    public sealed record Result(ExampleScores Scores, ExampleScores Influence, ExampleScores Effort);
 }

@@ -68,7 +68,7 @@ public sealed partial record Donod
     /// <returns>Both metrics, one value per example each.</returns>
     /// <exception cref="InfluenceException">Bad input, or layers without a weight of two or more dimensions.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
-    public Scores Score(
+    public Result Score(
         InfluenceTask task,
         Examples examples,
         IProgress<InfluenceProgress>? progress = null,
@@ -96,7 +96,7 @@ public sealed partial record Donod
         }
 
         Log.Scored(task.Logger, "DONOD", 1, examples.Count, 1, reporter.Elapsed.TotalSeconds);
-        return new Scores(
+        return new Result(
             new ExampleScores("DON", examples.Ids, don.data<double>().ToArray(), Metadata("DON", "high = a step on the example makes the weights smaller", session)),
             new ExampleScores("NOD", examples.Ids, nod.data<double>().ToArray(), Metadata("NOD", "high = a step on the example moves the weights far", session)));
     }

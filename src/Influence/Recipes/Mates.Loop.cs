@@ -12,22 +12,22 @@ public sealed partial record Mates
     /// <remarks>
     /// <c>measure</c> runs inside <see cref="Step"/>, on its thread, with the model in evaluation mode; each of its modules then has the mode
     /// again that it had, also when measuring fails. It is given the number of steps; take it for the seed, so that each time others are probed:
-    /// <code>new Loop(model, 1000, step => new Mates(features) { Seed = step }.Score(task, pool, reference, optimizer))</code>
+    /// <code>new Mates.Loop(model, 1000, step => new Mates(features) { Seed = step }.Score(task, pool, reference, optimizer))</code>
     /// Reference: Yu, Das, Xiong, "MATES", NeurIPS 2024, algorithm 1.
     /// </remarks>
     public sealed class Loop
     {
         private readonly nn.Module _model;
-        private readonly Func<long, Mates.Scores> _measure;
+        private readonly Func<long, Mates.Result> _measure;
         private readonly List<Measurement> _history = [];
-        private Mates.Scores? _latest;
+        private Mates.Result? _latest;
 
         /// <summary>Makes the helper; nothing is measured yet.</summary>
         /// <param name="model">The model that is trained and measured.</param>
         /// <param name="everySteps">Steps between two measurements.</param>
         /// <param name="measure">Scores the pool at the model's present weights; given the number of steps so far.</param>
         /// <exception cref="InfluenceException"><paramref name="everySteps"/> is not more than 0.</exception>
-        public Loop(nn.Module model, long everySteps, Func<long, Mates.Scores> measure)
+        public Loop(nn.Module model, long everySteps, Func<long, Mates.Result> measure)
         {
             ArgumentNullException.ThrowIfNull(model);
             ArgumentNullException.ThrowIfNull(measure);
@@ -47,7 +47,7 @@ public sealed partial record Mates
 
         /// <summary>The newest scores.</summary>
         /// <exception cref="InfluenceException">Nothing was measured yet.</exception>
-        public Mates.Scores Latest => _latest ?? throw new InfluenceException("Nothing was measured yet: write run.Measure() before the first step.");
+        public Mates.Result Latest => _latest ?? throw new InfluenceException("Nothing was measured yet: write run.Measure() before the first step.");
 
         /// <summary>Every measurement so far, the oldest first; of scores only the newest are kept.</summary>
         public IReadOnlyList<Measurement> History => _history;
@@ -69,10 +69,10 @@ public sealed partial record Mates
         /// <summary>Measures now, for example before the first step.</summary>
         /// <returns>The new scores.</returns>
         /// <exception cref="InfluenceException">The delegate returned null; the scores are then those from before.</exception>
-        public Mates.Scores Measure()
+        public Mates.Result Measure()
         {
             using var evaluation = new EvaluationMode(_model);
-            var scores = _measure(Steps) ?? throw new InfluenceException("measure returned null; it returns the Mates.Scores of the present weights.");
+            var scores = _measure(Steps) ?? throw new InfluenceException("measure returned null; it returns the Mates.Result of the present weights.");
             _latest = scores;
             _history.Add(new(Steps, scores.Measured.Count, scores.HeldOutCorrelation));
             return scores;

@@ -78,7 +78,7 @@ public sealed partial record Mates
     /// <returns>The scores of the pool, and what they rest on.</returns>
     /// <exception cref="InfluenceException">Bad input.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
-    public Scores Score(
+    public Result Score(
         InfluenceTask task,
         Examples pool,
         Examples reference,
@@ -92,7 +92,7 @@ public sealed partial record Mates
         CheckBeforeProbing(pool, sample, cancellationToken);
         var measured = ProbeOracle.Measure(task, pool.Only(sample), reference, optimizer, progress, cancellationToken);
         using var model = DataInfluenceModel.Fit(measured, pool, Features, Regression, HeldOut, Seed, progress, cancellationToken);
-        return new Scores(model.Predict(pool, progress, cancellationToken), measured, model.HeldOutIds, model.HeldOutCorrelation, model.Description);
+        return new Result(model.Predict(pool, progress, cancellationToken), measured, model.HeldOutIds, model.HeldOutCorrelation, model.Description);
     }
 
     /// <summary>Probing takes long: what the fit would refuse afterwards is refused first.</summary>
@@ -108,9 +108,9 @@ public sealed partial record Mates
 
     /// <summary>What <see cref="Mates"/> found. Plain memory; nothing to dispose.</summary>
     [TypeFormatterSource(typeof(HtmlTables))]
-    public sealed class Scores : IDisplay
+    public sealed class Result : IDisplay
     {
-        internal Scores(ExampleScores scores, ExampleScores measured, IReadOnlyList<long> heldOutIds, double heldOutCorrelation, string description) =>
+        internal Result(ExampleScores scores, ExampleScores measured, IReadOnlyList<long> heldOutIds, double heldOutCorrelation, string description) =>
             (Scores, Measured, HeldOutIds, HeldOutCorrelation, Description) = (scores, measured, heldOutIds, heldOutCorrelation, description);
 
         /// <summary>The predicted influence of the whole pool, to select by.</summary>

@@ -7,11 +7,11 @@ public sealed partial record AttentionInfluence
 {
     /// <summary>What <see cref="AttentionInfluence"/> found. Plain memory; nothing to dispose.</summary>
     [TypeFormatterSource(typeof(HtmlTables))]
-    public sealed class Scores : IDisplay
+    public sealed class Result : IDisplay
     {
         private readonly ExampleGroups? _groups;
 
-        internal Scores(ExampleScores scores, ExampleGroups? groups, RetrievalHeads heads, IReadOnlyList<RetrievalHeads.Head> masked)
+        internal Result(ExampleScores scores, ExampleGroups? groups, RetrievalHeads heads, IReadOnlyList<RetrievalHeads.Head> masked)
         {
             (Scores, Heads, Masked, _groups) = (scores, heads, masked, groups);
             WithinGroups = Percentiles(scores, groups);
