@@ -1,3 +1,4 @@
+using Influence.Numerics;
 using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
@@ -189,8 +190,8 @@ public sealed record Examples
                 continue;
             }
 
-            var key = LabelSampler.Mix((ulong)seed) ^ (ulong)pass;
-            var order = Enumerable.Range(0, Count).OrderBy(i => LabelSampler.Mix(LabelSampler.Mix(key) ^ (ulong)i)).ToArray();
+            var key = KeyedRandom.Mix((ulong)seed) ^ (ulong)pass;
+            var order = Enumerable.Range(0, Count).OrderBy(i => KeyedRandom.Mix(KeyedRandom.Mix(key) ^ (ulong)i)).ToArray();
             for (var start = 0; start + size <= order.Length; start += size)
             {
                 var (tensors, ids) = Gather(_whole.Value.Tensors, (long[])Ids, order.AsSpan(start, size));

@@ -113,7 +113,7 @@ public sealed record TikmixM
         var accepted = new List<Mixture>();
         for (var attempt = 0; attempt < Attempts && accepted.Count < Candidates; attempt++)
         {
-            accepted.AddRange(LatinHypercube.Sample(lower, upper, Candidates, LabelSampler.Mix((ulong)Seed + (ulong)attempt) is var key ? (long)key : 0)
+            accepted.AddRange(LatinHypercube.Sample(lower, upper, Candidates, KeyedRandom.Mix((ulong)Seed + (ulong)attempt) is var key ? (long)key : 0)
                 .Where(point => point.Sum() > 0).Select(Simplex.Normalized).Where(w => Within(w, lower, upper))
                 .Select(w => new Mixture(centre.Names, w)).Take(Candidates - accepted.Count));
         }

@@ -73,7 +73,7 @@ public sealed partial record KMeans(int Clusters)
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
         var n = checked((int)features.shape[0]);
-        var random = new Random((int)(LabelSampler.Mix((ulong)Seed) >> 33));
+        var random = new KeyedRandom(Seed, "k-means");
         // Far from the origin, squared distances by |x|^2 - 2 x c + |c|^2 would lose all their digits.
         // And far from 1, squares would overflow or vanish.
         var unit = PowerOfTwo.Of(features);

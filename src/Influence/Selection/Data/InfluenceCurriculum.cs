@@ -1,3 +1,5 @@
+using Influence.Numerics;
+
 namespace Influence.Selection;
 
 /// <summary>
@@ -53,11 +55,11 @@ public sealed record InfluenceCurriculum
         var highestFirst = Direction == CurriculumDirection.Descending || (Direction == CurriculumDirection.Alternating && epoch % 2 == 1);
         var sorted = Relevance.Sorted(Relevance.Row(pool, epoch), highestFirst);
         var shown = Growing ? (int)Math.Ceiling((double)pool.Count * (epoch + 1) / epochs) : pool.Count;
-        var key = LabelSampler.Mix(LabelSampler.Mix((ulong)Seed) ^ (ulong)epoch);
+        var key = KeyedRandom.Mix(KeyedRandom.Mix((ulong)Seed) ^ (ulong)epoch);
         return [.. sorted.Take(shown).Chunk(ShuffleWithin).SelectMany(Shuffled).Select(p => pool.Ids[p])];
 
         IEnumerable<int> Shuffled(int[] segment) =>
-            segment.Length == 1 ? segment : segment.OrderBy(p => LabelSampler.Mix(key ^ LabelSampler.Mix((ulong)pool.Ids[p])));
+            segment.Length == 1 ? segment : segment.OrderBy(p => KeyedRandom.Mix(key ^ KeyedRandom.Mix((ulong)pool.Ids[p])));
     }
 
     /// <summary>Which end of the scores an epoch begins with.</summary>
