@@ -1,6 +1,6 @@
 using Influence.Groups;
 
-namespace Influence.Tests.Groups;
+namespace Influence.Tests.Mixtures;
 
 /// <summary>Group scores from plain numbers: per-token means of groups named a, b, ... on targets t0, t1, ...</summary>
 internal static class GroupScoresOf
