@@ -19,19 +19,19 @@ public sealed partial record AttentionInfluence
     /// the keys. The paper draws 800 documents of JSON with 3 shots and at most 4,096 tokens; on a model of text give tokens that are
     /// words, and JSON's punctuation as separators. Reference: Hua et al., "AttentionInfluence", 2025, section 3.1.
     /// </remarks>
-    public sealed record AttentionInfluence.AttentionInfluence.KeyValueProbes
+    public sealed record AttentionInfluence.KeyValueProbes
     {
         /// <summary>Makes the task.</summary>
         /// <param name="vocabulary">The token ids to draw from; at least two, no id twice; copied.</param>
         /// <exception cref="InfluenceException">Fewer than two, an id twice, or one below zero.</exception>
-        public AttentionInfluence.AttentionInfluence.KeyValueProbes(IEnumerable<long> vocabulary)
+        public AttentionInfluence.KeyValueProbes(IEnumerable<long> vocabulary)
         {
             ArgumentNullException.ThrowIfNull(vocabulary);
             long[] tokens = [.. vocabulary];
             Vocabulary = tokens.Length >= 2 && tokens.Distinct().Count() == tokens.Length && tokens.Min() >= 0
                 ? tokens
                 : throw new InfluenceException(
-                    $"The vocabulary is at least two different token ids, none below 0; found {tokens.Length} ({tokens.Distinct().Count()} different). Write new AttentionInfluence.AttentionInfluence.KeyValueProbes(Enumerable.Range(0, size).Select(i => (long)i)).");
+                    $"The vocabulary is at least two different token ids, none below 0; found {tokens.Length} ({tokens.Distinct().Count()} different). Write new AttentionInfluence.KeyValueProbes(Enumerable.Range(0, size).Select(i => (long)i)).");
         }
 
         /// <summary>The token ids that keys and values are drawn from.</summary>

@@ -47,7 +47,7 @@ public sealed partial record AttentionInfluence
     public required Func<Tensor, Tensor> Logits { get; init; }
 
     /// <summary>The copy task.</summary>
-    public required AttentionInfluence.AttentionInfluence.KeyValueProbes Probes { get; init; }
+    public required AttentionInfluence.KeyValueProbes Probes { get; init; }
 
     /// <summary>
     /// The attention layers with separate projections, each once. Native modules are found without; of those that cannot be recomputed the scores' notes tell.

@@ -90,7 +90,7 @@ public sealed partial record Mates
         var random = new KeyedRandom(Seed, "probes");
         long[] sample = [.. pool.Ids.OrderBy(random.Of).Take(Probes)];
         CheckBeforeProbing(pool, sample, cancellationToken);
-        var measured = ProbeOracle.Measure(task, pool.Only(sample), reference, optimizer, progress, cancellationToken);
+        var measured = new ProbeOracle { Reference = reference, Optimizer = optimizer }.Score(task, pool.Only(sample), progress, cancellationToken);
         using var model = DataInfluenceModel.Fit(measured, pool, Features, Regression, HeldOut, Seed, progress, cancellationToken);
         return new Result(model.Predict(pool, progress, cancellationToken), measured, model.HeldOutIds, model.HeldOutCorrelation, model.Description);
     }

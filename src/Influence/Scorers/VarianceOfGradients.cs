@@ -38,7 +38,7 @@ namespace Influence.Scorers;
 /// }.Score(task, train);
 /// </code>
 /// </example>
-public sealed record VarianceOfGradients
+public sealed record VarianceOfGradients : IExampleScorer
 {
     /// <summary>The checkpoints to go over, two or more, which count alike; copied.</summary>
     /// <exception cref="InfluenceException">Fewer than two.</exception>
@@ -79,16 +79,11 @@ public sealed record VarianceOfGradients
     /// <value>1 GiB.</value>
     public MemoryBudget MemoryBudget { get; init; } = MemoryBudget.Default;
 
-    /// <summary>Scores every example.</summary>
-    /// <param name="task">The model; its losses are not used. It is left as it was found, its weights too.</param>
-    /// <param name="examples">N examples.</param>
-    /// <param name="progress">Told after each batch.</param>
-    /// <param name="cancellationToken">Checked between batches.</param>
-    /// <returns>One score per example.</returns>
+    /// <inheritdoc/>
+    /// <remarks>The task's losses are not used.</remarks>
     /// <exception cref="InfluenceException">
     /// Bad input: a checkpoint of another model, delegates that return other shapes, logits that do not depend on the input.
     /// </exception>
-    /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
     public ExampleScores Score(
         InfluenceTask task,
         Examples examples,

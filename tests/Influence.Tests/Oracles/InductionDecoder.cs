@@ -79,7 +79,7 @@ internal sealed class InductionDecoder : IDisposable
     /// The key-value task that the model can do: keys of one token, no separators, and a token before all, as the first position sees itself for
     /// its predecessor.
     /// </summary>
-    public static AttentionInfluence.AttentionInfluence.KeyValueProbes Probes { get; } = new(Enumerable.Range(0, Start).Select(i => (long)i)) { Count = 40, Pairs = 4, Shots = 1, Opening = [Start] };
+    public static AttentionInfluence.KeyValueProbes Probes { get; } = new(Enumerable.Range(0, Start).Select(i => (long)i)) { Count = 40, Pairs = 4, Shots = 1, Opening = [Start] };
 
     public InfluenceTask Task => new(Model)
     {

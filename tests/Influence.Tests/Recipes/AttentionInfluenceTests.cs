@@ -60,9 +60,9 @@ public class AttentionInfluenceTests
         {
             var scores = method.ScoreMasked(decoder.Task, documents, [.. heads.Select(h => new RetrievalHeads.Head(Layer(h.Layer), h.Head))]);
             byHand.Uniform.Clear();
-            var before = ExampleLosses.Evaluate(byHand.Task, documents);
+            var before = new ExampleLosses().Score(byHand.Task, documents);
             byHand.Uniform.UnionWith(heads);
-            var after = ExampleLosses.Evaluate(byHand.Task, documents);
+            var after = new ExampleLosses().Score(byHand.Task, documents);
             for (var i = 0; i < scores.Count; i++)
             {
                 // Losses of order three in float64, added up in another order.
@@ -247,7 +247,7 @@ public class AttentionInfluenceTests
         var method = new AttentionInfluence { Logits = model.call, Probes = InductionDecoder.Probes };
         var heads = method.FindHeads(task);
         Assert.Equal(4, heads.Count);
-        var before = ExampleLosses.Evaluate(task, documents);
+        var before = new ExampleLosses().Score(task, documents);
         foreach (var (head, _) in heads)
         {
             var scores = method.ScoreMasked(task, documents, [head]);
@@ -259,7 +259,7 @@ public class AttentionInfluenceTests
                 part.zero_();
             }
 
-            var after = ExampleLosses.Evaluate(task, documents);
+            var after = new ExampleLosses().Score(task, documents);
             foreach (var (part, own) in parts.Zip(kept))
             {
                 part.copy_(own);

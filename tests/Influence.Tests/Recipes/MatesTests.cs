@@ -22,7 +22,7 @@ public class MatesTests(ITestOutputHelper output)
     {
         using var scope = NewDisposeScope();
         using var job = new NoisyJob();
-        var all = ProbeOracle.Measure(job.Task, job.Pool, job.Reference, job.Optimizer);
+        var all = new ProbeOracle { Reference = job.Reference, Optimizer = job.Optimizer }.Score(job.Task, job.Pool);
         foreach (var (name, mates, least) in new (string, Mates, double)[]
         {
             ("ridge on projected gradients", new Mates(InfluenceFeatures.Gradients(job.Task)) { Probes = 200 }, 0.9),
@@ -143,7 +143,7 @@ public class MatesTests(ITestOutputHelper output)
     {
         using var scope = NewDisposeScope();
         using var job = new NoisyJob();
-        var measured = ProbeOracle.Measure(job.Task, job.Pool.Only([.. Enumerable.Range(0, 20).Select(i => (long)i)]), job.Reference, job.Optimizer);
+        var measured = new ProbeOracle { Reference = job.Reference, Optimizer = job.Optimizer }.Score(job.Task, job.Pool.Only([.. Enumerable.Range(0, 20).Select(i => (long)i)]));
         using var model = DataInfluenceModel.Fit(measured, job.Pool, InfluenceFeatures.Gradients(job.Task));
         using (no_grad())
         {

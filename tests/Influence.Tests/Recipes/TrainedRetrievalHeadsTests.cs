@@ -36,7 +36,7 @@ public class TrainedRetrievalHeadsTests(ITestOutputHelper output)
         {
             Logits = decoder.call,
             Layers = [.. Enumerable.Range(0, 2).Select(i => new AttentionInfluence.Projections($"q{i}.weight", $"k{i}.weight", HeadCount))],
-            Probes = new AttentionInfluence.AttentionInfluence.KeyValueProbes(Enumerable.Range(1, Vocabulary - 1).Select(i => (long)i)) { Count = 100, Pairs = 4, Shots = 1, Opening = [0] },
+            Probes = new AttentionInfluence.KeyValueProbes(Enumerable.Range(1, Vocabulary - 1).Select(i => (long)i)) { Count = 100, Pairs = 4, Shots = 1, Opening = [0] },
         };
         var result = method.Score(task, documents);
         var (repeating, chained) = (result.Scores.Values.Take(40).ToArray(), result.Scores.Values.Skip(40).ToArray());
