@@ -21,22 +21,6 @@ internal static class HeldOut
             }
         }
 
-        return Spearman([.. observed.Select(o => o.Value)], predicted);
-    }
-
-    /// <summary>Pearson's correlation of ranks, ties averaged.</summary>
-    public static double Spearman(double[] a, double[] b)
-    {
-        var (x, y) = (AverageRanks.Of(a), AverageRanks.Of(b));
-        var mean = (a.Length + 1) / 2.0;
-        double xy = 0, xx = 0, yy = 0;
-        for (var i = 0; i < x.Length; i++)
-        {
-            xy += (x[i] - mean) * (y[i] - mean);
-            xx += (x[i] - mean) * (x[i] - mean);
-            yy += (y[i] - mean) * (y[i] - mean);
-        }
-
-        return xx > 0 && yy > 0 ? xy / Math.Sqrt(xx * yy) : double.NaN;
+        return Ranks.Spearman([.. observed.Select(o => o.Value)], predicted);
     }
 }

@@ -22,6 +22,7 @@ public sealed class RemeasuredMixture
     private readonly Func<GroupScores> _measure;
     private readonly Func<GroupScores, Mixture, Mixture> _optimize;
     private readonly IReadOnlyList<GroupScores.GroupSize>? _sizes;
+    private readonly EverySteps _steps;
     private readonly List<Measurement> _history = [];
 
     /// <summary>Makes the helper; nothing is measured yet.</summary>
@@ -37,20 +38,15 @@ public sealed class RemeasuredMixture
         ArgumentNullException.ThrowIfNull(sampler);
         ArgumentNullException.ThrowIfNull(measure);
         ArgumentNullException.ThrowIfNull(optimize);
-        if (everySteps <= 0)
-        {
-            throw new InfluenceException($"A mixture is measured anew every so many steps, at least 1; everySteps is {everySteps}.");
-        }
-
-        (_sampler, EverySteps, _measure, _optimize, _sizes) = (sampler, everySteps, measure, optimize, sizes);
+        (_sampler, _steps, _measure, _optimize, _sizes) = (sampler, new EverySteps(everySteps, "A mixture is measured anew"), measure, optimize, sizes);
         _ = Mixture;
     }
 
     /// <summary>Steps between two measurements.</summary>
-    public long EverySteps { get; }
+    public long EverySteps => _steps.Every;
 
     /// <summary>Steps so far.</summary>
-    public long Steps { get; private set; }
+    public long Steps => _steps.Count;
 
     /// <summary>The present mixture: in shares of tokens where sizes were given, else as the sampler has it.</summary>
     public Mixture Mixture => _sizes is null ? _sampler.Mixture : _sampler.Mixture.ToTokenShares(_sizes);
@@ -62,8 +58,7 @@ public sealed class RemeasuredMixture
     /// <returns>Whether it measured, so that the sampler follows a new mixture from the next batch on.</returns>
     public bool Step()
     {
-        Steps++;
-        if (Steps % EverySteps != 0)
+        if (!_steps.Step())
         {
             return false;
         }

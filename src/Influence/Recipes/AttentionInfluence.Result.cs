@@ -68,7 +68,7 @@ public sealed partial record AttentionInfluence
             foreach (var group in Enumerable.Range(0, scores.Count).GroupBy(i => groups?.GroupsOf[scores.Ids[i]][0] ?? string.Empty))
             {
                 int[] members = [.. group];
-                var ranks = AverageRanks.Of([.. members.Select(i => scores[i])]);
+                var ranks = Ranks.Of([.. members.Select(i => scores[i])]);
                 for (var k = 0; k < members.Length; k++)
                 {
                     values[members[k]] = (ranks[k] - 0.5) / members.Length;

@@ -19,6 +19,7 @@ public sealed partial record Mates
     {
         private readonly nn.Module _model;
         private readonly Func<long, Mates.Result> _measure;
+        private readonly EverySteps _steps;
         private readonly List<Measurement> _history = [];
         private Mates.Result? _latest;
 
@@ -31,19 +32,14 @@ public sealed partial record Mates
         {
             ArgumentNullException.ThrowIfNull(model);
             ArgumentNullException.ThrowIfNull(measure);
-            if (everySteps <= 0)
-            {
-                throw new InfluenceException($"Influence is measured anew every so many steps, at least 1; everySteps is {everySteps}.");
-            }
-
-            (_model, EverySteps, _measure) = (model, everySteps, measure);
+            (_model, _steps, _measure) = (model, new EverySteps(everySteps, "Influence is measured anew"), measure);
         }
 
         /// <summary>Steps between two measurements.</summary>
-        public long EverySteps { get; }
+        public long EverySteps => _steps.Every;
 
         /// <summary>Steps so far.</summary>
-        public long Steps { get; private set; }
+        public long Steps => _steps.Count;
 
         /// <summary>The newest scores.</summary>
         /// <exception cref="InfluenceException">Nothing was measured yet.</exception>
@@ -56,8 +52,7 @@ public sealed partial record Mates
         /// <returns>Whether it measured, so that it is time to select anew.</returns>
         public bool Step()
         {
-            Steps++;
-            if (Steps % EverySteps != 0)
+            if (!_steps.Step())
             {
                 return false;
             }
