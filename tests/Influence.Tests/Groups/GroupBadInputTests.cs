@@ -78,7 +78,7 @@ public class GroupBadInputTests
     {
         using var scope = NewDisposeScope();
         using var c = new Classifier();
-        using var identity = Identity.Fit(c.Task(), c.Train);
+        using var identity = NoCurvature.Fit(c.Task(), c.Train);
         var thrown = Assert.Throws<InfluenceException>(() => new GroupInfluence(new InfluenceFunction(identity) { Normalization = normalization }));
         Assert.Contains($"ScoreNormalization.{normalization} (RelatIF) are not linear", thrown.Message, StringComparison.Ordinal);
     }
@@ -88,7 +88,7 @@ public class GroupBadInputTests
     {
         using var scope = NewDisposeScope();
         using var c = new Classifier();
-        using var identity = Identity.Fit(c.Task(), c.Train);
+        using var identity = NoCurvature.Fit(c.Task(), c.Train);
         var thrown = Assert.Throws<InfluenceException>(() => new GroupInfluence(new InfluenceFunction(identity) { Aggregation = InfluenceFunction.QueryAggregation.Mean }));
         Assert.Contains("queryGroups: ExampleGroups.Of(queries.Ids, _ => \"all queries\")", thrown.Message, StringComparison.Ordinal);
     }

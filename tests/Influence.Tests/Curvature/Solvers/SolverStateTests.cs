@@ -20,7 +20,7 @@ public class SolverStateTests
         classifier.PlainLoss([classifier.X, classifier.Y]).sum().backward();
         classifier.Hidden.bias!.grad = null;
         var state = ModelState.Of(classifier.Model, classifier.X);
-        using var inner = Identity.Fit(classifier.Task(), classifier.Train);
+        using var inner = NoCurvature.Fit(classifier.Task(), classifier.Train);
         for (var run = 0; run < 2; run++)
         {
             using var outer = NewDisposeScope();
@@ -45,7 +45,7 @@ public class SolverStateTests
     {
         using var scope = NewDisposeScope();
         using var classifier = new Classifier();
-        using var inner = Identity.Fit(classifier.Task(), classifier.Train);
+        using var inner = NoCurvature.Fit(classifier.Task(), classifier.Train);
         using var fitted = Fit(method, classifier.Task(), classifier.Train, inner);
         using var pairs = new InfluenceFunction(fitted).Score(classifier.Task(), classifier.Train, classifier.Train);
         var self = new InfluenceFunction(fitted).SelfInfluence(classifier.Task(), classifier.Train);
@@ -60,7 +60,7 @@ public class SolverStateTests
     {
         using var scope = NewDisposeScope();
         using var classifier = new Classifier();
-        using var inner = Identity.Fit(classifier.Task(), classifier.Train);
+        using var inner = NoCurvature.Fit(classifier.Task(), classifier.Train);
         var state = ModelState.Of(classifier.Model, classifier.X);
         Assert.ThrowsAny<OperationCanceledException>(() => Fit(method, classifier.Task(), classifier.Train, inner, new CancellationToken(canceled: true)));
         state.AssertUnchanged(classifier.Model, classifier.X);
@@ -90,7 +90,7 @@ public class SolverStateTests
     {
         using var scope = NewDisposeScope();
         using var classifier = new Classifier();
-        using var inner = Identity.Fit(classifier.Task(), classifier.Train);
+        using var inner = NoCurvature.Fit(classifier.Task(), classifier.Train);
         using var fitted = Fit(method, classifier.Task(), classifier.Train, inner);
         using (no_grad())
         {
@@ -107,7 +107,7 @@ public class SolverStateTests
     {
         using var scope = NewDisposeScope();
         using var classifier = new Classifier();
-        using var inner = Identity.Fit(classifier.Task(), classifier.Train);
+        using var inner = NoCurvature.Fit(classifier.Task(), classifier.Train);
         var empty = Examples.FromTensors(("x", classifier.X[..0]), ("y", classifier.Y[..0]));
         Assert.Contains("are empty", Assert.Throws<InfluenceException>(() => Fit(method, classifier.Task(), empty, inner)).Message, StringComparison.Ordinal);
 

@@ -126,7 +126,7 @@ public sealed class StratifiedTests : SelectionStrategyContract
     public void AnInnerStrategyThatStopsEarlyIsNoted()
     {
         using var pool = Sources(6, 6, 6);
-        var selected = new Stratified(new Threshold { Minimum = 0.9 }) { Quotas = GroupQuotas.Equal }.Select(pool, SelectionBudget.Count(12));
+        var selected = new Stratified(new ScoreThreshold { Minimum = 0.9 }) { Quotas = GroupQuotas.Equal }.Select(pool, SelectionBudget.Count(12));
         Assert.All(selected.Utilities, utility => Assert.True(utility >= 0.9));
         Assert.Contains(selected.Notes, note => note.Contains("stopped at", StringComparison.Ordinal));
     }
@@ -181,7 +181,7 @@ public sealed class StratifiedTests : SelectionStrategyContract
             Groups = ExampleGroups.Of(ids, id => id <= 4 ? "a" : "b"),
             Lengths = [1, 1, 1, 1, 1, 1, 1, 1],
         };
-        var selected = new Stratified(new Threshold { Minimum = 0 }) { Quotas = GroupQuotas.Equal }.Select(pool, SelectionBudget.Tokens(6));
+        var selected = new Stratified(new ScoreThreshold { Minimum = 0 }) { Quotas = GroupQuotas.Equal }.Select(pool, SelectionBudget.Tokens(6));
         Assert.Equal([2, 3], pool.Groups!.Names.Select(name => selected.Ids.Count(pool.Groups[name].Contains)));
         Assert.Contains(selected.Notes, note => note.Contains("\"a\" threshold stopped at 2 of 3 tokens", StringComparison.Ordinal));
     }

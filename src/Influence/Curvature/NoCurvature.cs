@@ -8,11 +8,11 @@ namespace Influence.Curvature;
 /// No curvature: scores become gradient dot products, as those of <c>TracIn</c> at the current weights. The baseline that
 /// every other preconditioner is compared with. A damping does not matter.
 /// </summary>
-public sealed class Identity : Preconditioner
+public sealed class NoCurvature : Preconditioner
 {
     private const string Method = "gradient dot product";
 
-    private Identity(CurvatureInfo info)
+    private NoCurvature(CurvatureInfo info)
         : base(info)
     {
     }
@@ -22,14 +22,14 @@ public sealed class Identity : Preconditioner
     /// <param name="train">The training examples.</param>
     /// <returns>The preconditioner.</returns>
     /// <exception cref="InfluenceException">Bad input.</exception>
-    public static Identity Fit(InfluenceTask task, Examples train)
+    public static NoCurvature Fit(InfluenceTask task, Examples train)
     {
         ArgumentNullException.ThrowIfNull(task);
         ArgumentNullException.ThrowIfNull(train);
         InfluenceException.ThrowIfAny([.. train.Problems("training examples")]);
         using var scope = torch.NewDisposeScope();
         using var session = GradientSession.Open(task, train, queries: null);
-        return new Identity(new CurvatureInfo
+        return new NoCurvature(new CurvatureInfo
         {
             Method = Method,
             Matrix = "identity",
@@ -53,11 +53,11 @@ public sealed class Identity : Preconditioner
     /// <param name="path">The file.</param>
     /// <returns>The preconditioner.</returns>
     /// <exception cref="InfluenceException">The file is missing, truncated, or holds something else.</exception>
-    public static Identity Load(string path)
+    public static NoCurvature Load(string path)
     {
         ArgumentNullException.ThrowIfNull(path);
         var info = CurvatureInfo.FromStrings(Safetensors.LoadMetadata(path), path);
-        return info.Method == Method ? new Identity(info) : throw new InfluenceException($"{path} holds a fit by {info.Method}, not by {Method}.");
+        return info.Method == Method ? new NoCurvature(info) : throw new InfluenceException($"{path} holds a fit by {info.Method}, not by {Method}.");
     }
 
     internal override Inverse Prepare(GradientSession session, Damping? damping, double tolerance, CancellationToken token)

@@ -9,7 +9,7 @@ namespace Influence.Selection;
 /// <c>SelectionBudget.Fraction(1)</c>. Wrong where the scale of the scores is not known beforehand: influence has the scale
 /// of its loss and damping, so take <see cref="QuantileWindow"/> there. Cost: one sort.
 /// </remarks>
-public sealed record Threshold : SelectionStrategy
+public sealed record ScoreThreshold : SelectionStrategy
 {
     /// <inheritdoc/>
     public override string Name => "threshold";
