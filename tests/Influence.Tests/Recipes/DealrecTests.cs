@@ -17,7 +17,7 @@ public class DealrecTests
         using var scope = NewDisposeScope();
         using var small = new Classifier(train: 9);
         using var large = new Classifier(train: 9);
-        using var fit = DenseCurvature.Fit(small.Task(), small.Train, new DenseOptions { Damping = Damping.Absolute(0.1) });
+        using var fit = DenseCurvature.Fit(small.Task(), small.Train, new DenseCurvature.Options { Damping = Damping.Absolute(0.1) });
         var state = ModelState.Of(small.Model, small.X);
 
         var result = new Dealrec { EffortWeight = 0.3 }.Score(small.Task(), fit, small.Train, Head(large), large.Train);

@@ -196,24 +196,24 @@ public class SolverStateTests
     [Fact]
     public void OptionsAreChecked()
     {
-        Assert.Throws<InfluenceException>(() => new ConjugateGradientOptions { Tolerance = 0 });
-        Assert.Throws<InfluenceException>(() => new ConjugateGradientOptions { MaximumIterations = 0 });
-        Assert.Throws<InfluenceException>(() => new DenseOptions { MaximumParameters = 0 });
-        Assert.Throws<InfluenceException>(() => new LissaOptions { Depth = 0 });
-        Assert.Throws<InfluenceException>(() => new LissaOptions { Repeats = 0 });
-        Assert.Throws<InfluenceException>(() => new LissaOptions { BatchSize = 0 });
-        Assert.Throws<InfluenceException>(() => new LissaOptions { Scale = double.NaN });
-        Assert.Throws<InfluenceException>(() => new LissaOptions { Tolerance = 1 });
-        Assert.Throws<InfluenceException>(() => new ArnoldiOptions { Iterations = 0 });
-        Assert.Throws<InfluenceException>(() => new ArnoldiOptions { TopK = 0 });
-        Assert.Throws<InfluenceException>(() => new ArnoldiOptions { Tolerance = double.NaN });
-        Assert.Throws<InfluenceException>(() => new NystromOptions { Rank = 0 });
-        Assert.Throws<InfluenceException>(() => new AstraOptions { Iterations = 0 });
-        Assert.Throws<InfluenceException>(() => new AstraOptions { BatchSize = 0 });
-        Assert.Throws<InfluenceException>(() => new AstraOptions { StepSize = 0 });
-        Assert.Throws<InfluenceException>(() => new AstraOptions { Momentum = 1 });
-        Assert.Throws<InfluenceException>(() => new AstraOptions { HalveEvery = 0 });
-        Assert.Throws<InfluenceException>(() => new AstraOptions { Tolerance = 0 });
+        Assert.Throws<InfluenceException>(() => new ConjugateGradient.Options { Tolerance = 0 });
+        Assert.Throws<InfluenceException>(() => new ConjugateGradient.Options { MaximumIterations = 0 });
+        Assert.Throws<InfluenceException>(() => new DenseCurvature.Options { MaximumParameters = 0 });
+        Assert.Throws<InfluenceException>(() => new Lissa.Options { Depth = 0 });
+        Assert.Throws<InfluenceException>(() => new Lissa.Options { Repeats = 0 });
+        Assert.Throws<InfluenceException>(() => new Lissa.Options { BatchSize = 0 });
+        Assert.Throws<InfluenceException>(() => new Lissa.Options { Scale = double.NaN });
+        Assert.Throws<InfluenceException>(() => new Lissa.Options { Tolerance = 1 });
+        Assert.Throws<InfluenceException>(() => new Arnoldi.Options { Iterations = 0 });
+        Assert.Throws<InfluenceException>(() => new Arnoldi.Options { TopK = 0 });
+        Assert.Throws<InfluenceException>(() => new Arnoldi.Options { Tolerance = double.NaN });
+        Assert.Throws<InfluenceException>(() => new Nystrom.Options { Rank = 0 });
+        Assert.Throws<InfluenceException>(() => new Astra.Options { Iterations = 0 });
+        Assert.Throws<InfluenceException>(() => new Astra.Options { BatchSize = 0 });
+        Assert.Throws<InfluenceException>(() => new Astra.Options { StepSize = 0 });
+        Assert.Throws<InfluenceException>(() => new Astra.Options { Momentum = 1 });
+        Assert.Throws<InfluenceException>(() => new Astra.Options { HalveEvery = 0 });
+        Assert.Throws<InfluenceException>(() => new Astra.Options { Tolerance = 0 });
     }
 
     [Fact]
@@ -261,6 +261,6 @@ public class SolverStateTests
         "nystrom" => Nystrom.Fit(task, train, new() { Rank = 10 }, cancellationToken: token),
         "datainf" => DataInf.Fit(task, train, cancellationToken: token),
         "astra" => Astra.Fit(task, train, inner, new() { Iterations = 10 }, cancellationToken: token),
-        _ => Astra.Fit(task, train, inner, new() { Iteration = AstraIteration.ConjugateGradient, Tolerance = 1e-12 }, cancellationToken: token),
+        _ => Astra.Fit(task, train, inner, new() { Iteration = Astra.Iteration.ConjugateGradient, Tolerance = 1e-12 }, cancellationToken: token),
     };
 }
