@@ -19,12 +19,12 @@ public sealed partial record AttentionInfluence
     /// the keys. The paper draws 800 documents of JSON with 3 shots and at most 4,096 tokens; on a model of text give tokens that are
     /// words, and JSON's punctuation as separators. Reference: Hua et al., "AttentionInfluence", 2025, section 3.1.
     /// </remarks>
-    public sealed record AttentionInfluence.KeyValueProbes
+    public sealed record KeyValueProbes
     {
         /// <summary>Makes the task.</summary>
         /// <param name="vocabulary">The token ids to draw from; at least two, no id twice; copied.</param>
         /// <exception cref="InfluenceException">Fewer than two, an id twice, or one below zero.</exception>
-        public AttentionInfluence.KeyValueProbes(IEnumerable<long> vocabulary)
+        public KeyValueProbes(IEnumerable<long> vocabulary)
         {
             ArgumentNullException.ThrowIfNull(vocabulary);
             long[] tokens = [.. vocabulary];

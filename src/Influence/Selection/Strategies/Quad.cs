@@ -78,7 +78,7 @@ public sealed record Quad : SelectionStrategy
     public double Threshold
     {
         get;
-        init => field = !double.IsNaN(value) ? value : throw new InfluenceException("Threshold is a number;
+        init => field = !double.IsNaN(value) ? value : throw new InfluenceException("Threshold is a number; found NaN.");
     }
 
     /// <summary>Clusters nearer than this cosine distance share rewards; 0: none do. Needs features.</summary>
