@@ -5,7 +5,7 @@ namespace Influence.Recipes;
 
 /// <summary>Every attention head of a model by how much it copies, the strongest first; ties in the model's order.</summary>
 [TypeFormatterSource(typeof(HtmlTables))]
-public sealed class RetrievalHeads : IReadOnlyList<(Head Head, double Score)>, IDisplay
+public sealed class RetrievalHeads : IReadOnlyList<(RetrievalHeads.Head Head, double Score)>, IDisplay
 {
     private readonly IReadOnlyList<(Head Head, double Score)> _all;
 

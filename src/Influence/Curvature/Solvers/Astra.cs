@@ -55,7 +55,7 @@ public sealed partial class Astra : CurvatureSolver
         ArgumentNullException.ThrowIfNull(inner);
         options ??= new Options();
         using var scope = NewDisposeScope();
-        var info = Check($"ASTRA over {inner.Info.Method}", task, train, CurvatureMatrix.GaussNewton, options.Damping, options.Seed, cancellationToken);
+        var info = CheckedInfo($"ASTRA over {inner.Info.Method}", task, train, CurvatureMatrix.GaussNewton, options.Damping, options.Seed, cancellationToken);
         if (info.Weights != inner.Info.Weights)
         {
             throw new InfluenceException(

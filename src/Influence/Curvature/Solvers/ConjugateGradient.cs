@@ -44,7 +44,7 @@ public sealed partial class ConjugateGradient : CurvatureSolver
     {
         options ??= new Options();
         using var scope = NewDisposeScope();
-        var info = Check("conjugate gradient", task, train, options.Matrix, options.Damping, options.Seed, cancellationToken);
+        var info = CheckedInfo("conjugate gradient", task, train, options.Matrix, options.Damping, options.Seed, cancellationToken);
         progress?.Report(new InfluenceProgress("conjugate gradient fit", train.Count, train.Count, TimeSpan.Zero));
         return new ConjugateGradient(info, train, options);
     }

@@ -50,7 +50,7 @@ public sealed partial class Lissa : CurvatureSolver
     {
         options ??= new Options();
         using var scope = NewDisposeScope();
-        var info = Check("LiSSA", task, train, options.Matrix, options.Damping, options.Seed, cancellationToken);
+        var info = CheckedInfo("LiSSA", task, train, options.Matrix, options.Damping, options.Seed, cancellationToken);
         progress?.Report(new InfluenceProgress("LiSSA fit", train.Count, train.Count, TimeSpan.Zero));
         return new Lissa(info, train, options);
     }
