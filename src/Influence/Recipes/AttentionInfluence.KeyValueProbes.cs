@@ -115,7 +115,7 @@ public sealed partial record AttentionInfluence
         /// <summary>The sequences and where their answers come from, in the current scope.</summary>
         internal CopyProbes Make(Device device)
         {
-            Check();
+            CheckSizes();
             var (tokens, sources) = (new long[Count * Length], new long[Count * ValueLength]);
             for (var n = 0; n < Count; n++)
             {
@@ -192,7 +192,7 @@ public sealed partial record AttentionInfluence
             return [.. words];
         }
 
-        private void Check()
+        private void CheckSizes()
         {
             var problems = new List<string>();
             if (Pairs <= Shots)
