@@ -6,6 +6,9 @@ namespace Influence.Docs.Tests;
 /// <summary>What the documentation shows is what runs.</summary>
 public class DocumentationTests
 {
+    /// <summary>Names a folder that gets what each page printed: from there tables go into the pages.</summary>
+    private const string OutputVariable = "INFLUENCE_DOCS_OUTPUT";
+
     public static TheoryData<string> Pages => [.. Page.Names];
 
     [Theory]
@@ -17,7 +20,7 @@ public class DocumentationTests
             var assembly = SnippetProgram.Compile(program);
             try
             {
-                SnippetProgram.Run(assembly);
+                Keep(name, SnippetProgram.Run(assembly));
             }
             catch (TargetInvocationException e)
             {
@@ -42,5 +45,14 @@ public class DocumentationTests
             [new Snippet("page.md", 1, "var x = 40;"), new Snippet("page.md", 5, "using System.Globalization;\nConsole.Write((x + 2).ToString(CultureInfo.InvariantCulture));")]);
 
         Assert.Equal("42", SnippetProgram.Run(assembly));
+    }
+
+    private static void Keep(string page, string printed)
+    {
+        if (Environment.GetEnvironmentVariable(OutputVariable) is { Length: > 0 } folder)
+        {
+            Directory.CreateDirectory(folder);
+            File.AppendAllText(Path.Combine(folder, page.Replace('/', '-') + ".txt"), printed);
+        }
     }
 }
