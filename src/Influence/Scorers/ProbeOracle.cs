@@ -1,6 +1,5 @@
 using Influence.Estimators;
 using Influence.Gradients;
-using Influence.Recipes;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -10,7 +9,7 @@ namespace Influence.Scorers;
 /// Data influence by trying: one optimizer step on an example alone, from the present weights, and the fall of the reference
 /// loss,
 /// <code>influence(x) = L_ref(w) - L_ref(w after one step on x),   L_ref = mean measurement over the reference examples</code>
-/// What <see cref="DataInfluenceModel"/> is fitted to, and a measure for every cheaper estimate.
+/// What <c>DataInfluenceModel</c> is fitted to, and a measure for every cheaper estimate.
 /// </summary>
 /// <remarks>
 /// <para>
