@@ -67,7 +67,7 @@ public sealed partial class TrainingDynamics
         ArgumentNullException.ThrowIfNull(path);
         using var scope = NewDisposeScope();
         var (tensors, metadata) = Safetensors.Load(path);
-        Check(path, tensors, metadata);
+        CheckFile(path, tensors, metadata);
         var recorded = tensors["step_ends"].numel();
         if (stepCount is < 0 || stepCount > recorded)
         {
@@ -99,7 +99,7 @@ public sealed partial class TrainingDynamics
         return dynamics._ids.Count == examples ? dynamics : throw Damaged(path, ["\"ids\""]);
     }
 
-    private static void Check(string path, Dictionary<string, Tensor> tensors, Dictionary<string, string> metadata)
+    private static void CheckFile(string path, Dictionary<string, Tensor> tensors, Dictionary<string, string> metadata)
     {
         if (metadata.GetValueOrDefault("format") != Format)
         {
