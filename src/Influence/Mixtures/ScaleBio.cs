@@ -72,7 +72,7 @@ public sealed class ScaleBio<TModel>
     /// <param name="validationLoss">From the model to its scalar validation loss.</param>
     /// <returns>What was measured before the step, and the weights after it.</returns>
     /// <exception cref="InfluenceException">Another number of losses, or losses that are not scalar, not finite or without gradient; nothing has stepped then.</exception>
-    public StepReport Step(Func<TModel, IReadOnlyList<Tensor>> sourceLosses, Func<TModel, Tensor> validationLoss)
+    public ScaleBioStep Step(Func<TModel, IReadOnlyList<Tensor>> sourceLosses, Func<TModel, Tensor> validationLoss)
     {
         ArgumentNullException.ThrowIfNull(sourceLosses);
         ArgumentNullException.ThrowIfNull(validationLoss);
@@ -165,11 +165,4 @@ public sealed class ScaleBio<TModel>
 
     private static List<string> Shapes(TModel model) =>
         [.. model.named_parameters().Select(p => $"{p.name} [{string.Join(", ", p.parameter.shape)}]")];
-
-    /// <summary>One step of <see cref="ScaleBio{TModel}"/>.</summary>
-    /// <param name="Contrasts">c_i = l_i(w) - l_i(u) before the step: negative where more of the source would help.</param>
-    /// <param name="Alpha">The penalty; alpha c_i estimates minus the source's influence on the validation loss.</param>
-    /// <param name="ValidationLoss">Of the model, before the step.</param>
-    /// <param name="Mixture">The weights after the step.</param>
-    public sealed record StepReport(IReadOnlyList<double> Contrasts, double Alpha, double ValidationLoss, Mixture Mixture);
 }

@@ -15,7 +15,7 @@ namespace Influence.Recipes;
 /// <remarks>
 /// <para>
 /// Select from the scores by <c>new Selection.Proportional { Standardize = true, Temperature = 0.5 }</c>, Gumbel-top-k as in the paper,
-/// and measure anew as the model moves: <see cref="Mates.Loop"/>. The paper probes 80,000 examples with the training run's Adam on LAMBADA,
+/// and measure anew as the model moves: <see cref="Mates.Run"/>. The paper probes 80,000 examples with the training run's Adam on LAMBADA,
 /// fits BERT-base on the text, keeps one fifth, and refreshes every 10,000 steps.
 /// </para>
 /// <para>

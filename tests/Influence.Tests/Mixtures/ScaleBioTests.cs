@@ -23,7 +23,7 @@ public class ScaleBioTests
         // A step of one over the curvature, 1.6 and 1 + 1.6 alpha, lands on a quadratic's minimum.
         using var pair = new Pair(1 / (1 + (1.6 * alpha)), 1 / 1.6);
         var scaleBio = pair.ScaleBio(new(["a", "b"], [0.4, 0.6]), alpha, weightLearningRate: 0);
-        ScaleBio<Scalar>.StepReport step = null!;
+        ScaleBioStep step = null!;
         for (var i = 0; i < 5; i++)
         {
             step = scaleBio.Step(Sources, Validation);

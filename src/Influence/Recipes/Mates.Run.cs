@@ -12,10 +12,10 @@ public sealed partial record Mates
     /// <remarks>
     /// <c>measure</c> runs inside <see cref="Step"/>, on its thread, with the model in evaluation mode; each of its modules then has the mode
     /// again that it had, also when measuring fails. It is given the number of steps; take it for the seed, so that each time others are probed:
-    /// <code>new Mates.Loop(model, 1000, step => new Mates(features) { Seed = step }.Score(task, pool, reference, optimizer))</code>
+    /// <code>new Mates.Run(model, 1000, step => new Mates(features) { Seed = step }.Score(task, pool, reference, optimizer))</code>
     /// Reference: Yu, Das, Xiong, "MATES", NeurIPS 2024, algorithm 1.
     /// </remarks>
-    public sealed class Loop
+    public sealed class Run
     {
         private readonly nn.Module _model;
         private readonly Func<long, Mates.Result> _measure;
@@ -28,7 +28,7 @@ public sealed partial record Mates
         /// <param name="everySteps">Steps between two measurements.</param>
         /// <param name="measure">Scores the pool at the model's present weights; given the number of steps so far.</param>
         /// <exception cref="InfluenceException"><paramref name="everySteps"/> is not more than 0.</exception>
-        public Loop(nn.Module model, long everySteps, Func<long, Mates.Result> measure)
+        public Run(nn.Module model, long everySteps, Func<long, Mates.Result> measure)
         {
             ArgumentNullException.ThrowIfNull(model);
             ArgumentNullException.ThrowIfNull(measure);
