@@ -37,7 +37,7 @@ public sealed record Dpp : SelectionStrategy
     public double? Bandwidth
     {
         get;
-        init => field = Check.AtLeastOne(value);
+        init => field = Check.Positive(value);
     }
 
     /// <summary>How several queries' scores become one.</summary>
