@@ -38,6 +38,7 @@ internal sealed partial class GradientSession
                 "Training follows the loss as it is, which knows no PositionMask. Mask inside the model or the loss (Losses.CrossEntropy takes a mask), and leave PositionMask out.");
         }
 
+        using var claim = ModelInUse.Claim(task.Model);
         using var evaluation = new EvaluationMode(task.Model);
         var session = new GradientSession(task);
         try
@@ -70,6 +71,7 @@ internal sealed partial class GradientSession
     /// <returns>What the layers saw, in no dispose scope.</returns>
     public CapturedPass Pass(ExampleBatch batch, LossKind kind, bool keepGraph = false)
     {
+        using var claim = ModelInUse.Claim(Task.Model);
         using var scope = NewDisposeScope();
         CheckModel();
         using var grad = enable_grad();
