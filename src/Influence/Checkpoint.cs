@@ -112,6 +112,9 @@ public sealed class Checkpoint
     /// <returns>One line.</returns>
     public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"step {Step}, learning rate {LearningRate:G6}");
 
+    /// <summary>Empty where every one of them is checked; else what is said of the first that is not.</summary>
+    internal static string IntegrityOf(IEnumerable<Checkpoint> checkpoints) => checkpoints.Select(c => c.Integrity).FirstOrDefault(text => text.Length > 0, string.Empty);
+
     private static bool IsRate(double rate) => double.IsFinite(rate) && rate >= 0;
 
     private static string Text(double rate) => rate.ToString("R", CultureInfo.InvariantCulture);

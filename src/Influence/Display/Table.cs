@@ -21,7 +21,7 @@ internal sealed class Table(string title, IReadOnlyList<string> headers, IReadOn
     {
         var shown = Shown();
         var widths = headers.Select((h, c) => shown.Select(r => r[c].Length).Append(h.Length).Max()).ToArray();
-        var text = new StringBuilder().AppendLine(title);
+        var text = new StringBuilder().AppendLine(Harmless(title));
         AppendLine(headers);
         AppendLine([.. widths.Select(w => new string('-', w))]);
         foreach (var row in shown)
@@ -46,7 +46,7 @@ internal sealed class Table(string title, IReadOnlyList<string> headers, IReadOn
     /// <summary>The table as an HTML fragment; every text is encoded.</summary>
     public string ToHtml()
     {
-        var html = new StringBuilder("<table><caption>").Append(WebUtility.HtmlEncode(title)).Append("</caption><thead><tr>");
+        var html = new StringBuilder("<table><caption>").Append(WebUtility.HtmlEncode(Harmless(title))).Append("</caption><thead><tr>");
         foreach (var header in headers)
         {
             html.Append("<th>").Append(WebUtility.HtmlEncode(header)).Append("</th>");
@@ -83,12 +83,19 @@ internal sealed class Table(string title, IReadOnlyList<string> headers, IReadOn
     {
         var text = value switch
         {
-            string s => s.ReplaceLineEndings(" "),
+            string s => Harmless(s),
             double d => d.ToString("G5", CultureInfo.InvariantCulture),
             float f => f.ToString("G5", CultureInfo.InvariantCulture),
             IFormattable formattable => formattable.ToString(null, CultureInfo.InvariantCulture),
             _ => value.ToString() ?? string.Empty,
         };
         return text.Length <= MaximumCell ? text : text[..(MaximumCell - 3)] + "...";
+    }
+
+    /// <summary>One line, without what a terminal would obey: names and titles may come from a file.</summary>
+    private static string Harmless(string text)
+    {
+        text = text.ReplaceLineEndings(" ");
+        return text.Any(char.IsControl) ? string.Concat(text.Select(c => c == '\t' ? ' ' : char.IsControl(c) ? '?' : c)) : text;
     }
 }

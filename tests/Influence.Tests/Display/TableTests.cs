@@ -51,4 +51,13 @@ public class TableTests
         Assert.Equal(string.Join(Environment.NewLine, "t", "c", "-"), new Table("t", ["c"], []).ToText());
         Assert.Contains("<tbody></tbody>", new Table("t", ["c"], []).ToHtml(), StringComparison.Ordinal);
     }
+
+    [Fact]
+    public void NothingOfATextReachesTheTerminalAsACommand()
+    {
+        var table = new Table("\u001b[31mred\nscores", ["a\tb"], [["x\u001b]0;title\u0007\ty"]]);
+        Assert.StartsWith("?[31mred scores", table.ToText(), StringComparison.Ordinal);
+        Assert.Contains("x?]0;title? y", table.ToText(), StringComparison.Ordinal);
+        Assert.DoesNotContain('\u001b', table.ToHtml());
+    }
 }
