@@ -23,6 +23,8 @@ public sealed partial class TrainingDynamics
         ("el2n", 0, double.PositiveInfinity), ("correct", 0, 1), ("norm", 0, double.PositiveInfinity),
     ];
 
+    private static readonly string[] s_counts = ["step_empty", "norm_steps"];
+
     // What the file said that this run goes on from.
     private string _integrity = string.Empty;
 
@@ -154,7 +156,7 @@ public sealed partial class TrainingDynamics
             // An example beyond the ids has none; the room for counts is made by the highest number.
             wrong.AddRange(ends.Where(p => tensors[p.Entries].ge(tensors["ids"].numel()).any().item<bool>()).Select(_ => "\"ids\""));
             wrong.AddRange(tensors["ids"].data<long>().ToArray().GroupBy(id => id).Where(group => group.Skip(1).Any()).Take(1).Select(_ => "\"ids\""));
-            wrong.AddRange(new[] { "step_empty", "norm_steps" }.Where(name => tensors[name].lt(0).any().item<bool>()).Select(name => $"\"{name}\""));
+            wrong.AddRange(s_counts.Where(name => tensors[name].lt(0).any().item<bool>()).Select(name => $"\"{name}\""));
             wrong.AddRange(s_ranges.Where(r => !Within(tensors[r.Name], r.Least, r.Most)).Select(r => $"\"{r.Name}\""));
         }
 
