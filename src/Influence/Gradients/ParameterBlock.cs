@@ -20,6 +20,21 @@ internal sealed record ParameterBlock(
         return uses.Count == 0 ? null : Uses.Count == 1 ? uses[0] : new TiedGradients(uses);
     }
 
+    /// <summary>The block's gradients where what its layers saw does not give them.</summary>
+    /// <param name="examples">B.</param>
+    /// <param name="rows">The gradients of a whole parameter, <c>[B, P]</c>.</param>
+    public BlockGradients Substitute(long examples, Func<ModelParameter, Tensor> rows)
+    {
+        Tensor[] parts = [.. Parts.Select(part => rows(part.Parameter).narrow(1, part.Start, part.Count))];
+        if (Uses.Count > 1)
+        {
+            return new DenseGradients(examples, () => [.. parts.Select(part => part.alias())]) { IsSubstitute = true };
+        }
+
+        var (layer, weight, bias) = Uses[0];
+        return layer.Rule.Substitute(examples, parts, weight, bias, layer.Inputs);
+    }
+
     /// <summary>
     /// Groups parameters into blocks. A weight held by one layer goes with that layer's bias; a tied weight is a block of
     /// its own, over every layer that holds it.
