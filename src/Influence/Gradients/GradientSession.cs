@@ -181,7 +181,7 @@ internal sealed partial class GradientSession : IDisposable
         var taps = order.SelectMany(layer => layer.Taps).ToList();
         var gradients = taps.Count == 0
             ? []
-            : autograd.grad([losses.sum()], taps, allow_unused: true).ToArray();
+            : GuardedBackward.Gradients([losses.sum()], taps, ids: batch.Ids);
         using var noGrad = no_grad();
         var mask = Mask(batch);
         if (mask is not null && !order.Any(layer => layer.HasPositions(mask.shape[1])))
