@@ -36,6 +36,7 @@ internal static class GuardedBackward
             for seed in along:
                 seeds.append(seed)
             return torch.autograd.grad(outputs, inputs, seeds, retain, create, True)
+
         """));
 
     /// <summary>The gradients of the summed outputs, as <c>autograd.grad</c> computes them; no <c>.grad</c> is read or written.</summary>
@@ -64,7 +65,7 @@ internal static class GuardedBackward
                 : s_script.Value.invoke("gradients_along", from, to, seeds, retain, create);
 
             // A list without a gap comes as tensors, another as objects.
-            return found as Tensor[] ?? [.. ((object?[])found).Cast<Tensor?>()];
+            return found as Tensor?[] ?? [.. ((object?[])found).Cast<Tensor?>()];
         }
         catch (ExternalException exception)
         {

@@ -70,9 +70,6 @@ public sealed class InfluenceTask(nn.Module model)
     /// <value>None.</value>
     public ILogger? Logger { get; init; }
 
-    /// <summary>What checks of the task's batches may take.</summary>
-    internal Gradients.CheckBudget Checks { get; } = new();
-
     /// <summary>The same training loss on other layers, without the measurement.</summary>
     internal InfluenceTask ForTraining(LayerSelection layers) => new(Model)
     {

@@ -40,6 +40,9 @@ public sealed class ParameterCoverage : IDisplay
     /// <summary>The share of trainable elements that the scores take into account.</summary>
     public double Fraction => Total == 0 ? 0 : 1 - ((double)NotIncluded / Total);
 
+    /// <summary>The name under which a parameter with several names stands here.</summary>
+    internal static string NameOf(IEnumerable<string> names) => string.Join(" = ", names);
+
     /// <summary>Says how the parameters are taken, and by name which of them cost a pass for each example.</summary>
     internal void Log(ILogger? logger, TimeSpan elapsed)
     {

@@ -83,6 +83,7 @@ public sealed record GraNd
             Unit = "norm of the gradient",
             Layers = task.Layers.Description,
             Coverage = coverage!.Fraction,
+            Notes = coverage.Notes,
         });
     }
 }

@@ -216,5 +216,6 @@ public sealed class Source
         LeaveOneOutFactor = 1.0 / train.Count,
         Layers = task.Layers.Description,
         Coverage = coverage.Fraction,
+        Notes = coverage.Notes,
     };
 }

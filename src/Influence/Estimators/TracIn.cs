@@ -181,5 +181,6 @@ public sealed record TracIn
             : "fall of the measurement, to first order, by one SGD step on the example alone at each checkpoint",
         Layers = task.Layers.Description,
         Coverage = coverage.Fraction,
+        Notes = coverage.Notes,
     };
 }

@@ -9,7 +9,8 @@ namespace Influence.Gradients;
 internal sealed class BatchChecks(LayerHooks hooks) : IDisposable
 {
     private readonly BatchNovelty _novelty = new();
-    private readonly IDisposable _running = hooks.Task.Checks.Running();
+    private readonly CheckBudget _budget = CheckBudget.Of(hooks.Task);
+    private readonly IDisposable _running = CheckBudget.Of(hooks.Task).Running();
     private long _seed;
 
     /// <summary>The batches that were taken without it.</summary>
@@ -23,14 +24,14 @@ internal sealed class BatchChecks(LayerHooks hooks) : IDisposable
             return false;
         }
 
-        var isDue = _novelty.IsNew(batch, kind) || hooks.Task.Checks.Allows;
+        var isDue = _novelty.IsNew(batch, kind) || _budget.Allows;
         Unchecked += isDue ? 0 : 1;
         return isDue;
     }
 
     /// <summary>The layers whose rows are not the examples' own in order.</summary>
     /// <exception cref="InfluenceException">The model mixes the examples.</exception>
-    public List<TrackedLayer> ForeignRows(CaptureTrace trace, ExampleBatch batch, LossKind kind) => hooks.Task.Checks.Charge(() =>
+    public List<TrackedLayer> ForeignRows(CaptureTrace trace, ExampleBatch batch, LossKind kind) => _budget.Charge(() =>
     {
         var found = trace.WithForeignRows(batch, ++_seed);
         LoneLosses.Check(hooks, batch, kind, LayerHooks.Values(trace.Losses), found.Count > 0 ? Math.Min(batch.Count, LoneLosses.Most) : 1);
@@ -39,7 +40,7 @@ internal sealed class BatchChecks(LayerHooks hooks) : IDisposable
 
     /// <summary>The same in a mode in which losses may be random.</summary>
     public List<TrackedLayer> ForeignRows(CaptureTrace trace, ExampleBatch batch, GraphAfter graph) =>
-        hooks.Task.Checks.Charge(() => trace.WithForeignRows(batch, ++_seed, graph));
+        _budget.Charge(() => trace.WithForeignRows(batch, ++_seed, graph));
 
     public void Dispose() => _running.Dispose();
 }

@@ -294,7 +294,8 @@ internal sealed class CaptureAudit
         var wrong = new HashSet<ModelParameter>();
         foreach (var side in _sides)
         {
-            foreach (var (pair, references) in new[] { (side.Pair, side.References), (side.Exchanged, [.. side.References.Reverse()]) })
+            Dictionary<TensorIdentity, Tensor>[] exchanged = [.. Enumerable.Reverse(side.References)];
+            foreach (var (pair, references) in new[] { (side.Pair, side.References), (side.Exchanged, exchanged) })
             {
                 using var scope = NewDisposeScope();
                 if (_hooks.Run(scope, plan, pair, side.Kind, [], GraphAfter.Freed) is not { } trace)
@@ -382,7 +383,7 @@ internal sealed class CaptureAudit
 
         CoveredParameter Row(IGrouping<TensorIdentity, ModelParameter> tied)
         {
-            var name = string.Join(" = ", tied.Select(p => p.Name));
+            var name = ParameterCoverage.NameOf(tied.Select(p => p.Name));
             var first = tied.First();
             var rules = tied.Where(_byRule.Contains).SelectMany(_hooks.LayersOf).Select(layer => layer.Rule.Name).Distinct().ToList();
             var note = tied.All(idle.Contains) ? "the loss of the first examples does not depend on it" : string.Empty;

@@ -70,8 +70,8 @@ internal sealed class CaptureTrace(
         var asked = new List<(TrackedLayer Layer, Tensor Follows)>();
         ForEach((layer, start) =>
         {
-            var (once, twice) = (gradients.AsSpan(start, layer.Calls), weighted.AsSpan(start, layer.Calls));
-            if (!other.Contains(layer) && layer.RowsFollow(once, twice, weights) is { } follows)
+            if (!other.Contains(layer)
+                && layer.RowsFollow(gradients.AsSpan(start, layer.Calls), weighted.AsSpan(start, layer.Calls), weights) is { } follows)
             {
                 asked.Add((layer, follows));
             }

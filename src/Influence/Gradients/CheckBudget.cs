@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Runtime.CompilerServices;
 
 namespace Influence.Gradients;
 
@@ -12,11 +13,15 @@ internal sealed class CheckBudget
     public const double Share = 0.02;
 
     private static readonly TimeSpan s_allowance = TimeSpan.FromMilliseconds(250);
+    private static readonly ConditionalWeakTable<InfluenceTask, CheckBudget> s_budgets = [];
 
     private readonly Stopwatch _run = new();
     private readonly Stopwatch _spent = new();
     private TimeSpan _last;
     private int _open;
+
+    /// <summary>The one of a task, whose runs share it: a session for each checkpoint is one run in parts.</summary>
+    public static CheckBudget Of(InfluenceTask task) => s_budgets.GetOrCreateValue(task);
 
     /// <summary>Whether another check fits, one that is like the last.</summary>
     public bool Allows => _spent.Elapsed + _last <= s_allowance + (_run.Elapsed * Share);

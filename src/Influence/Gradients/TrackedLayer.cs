@@ -96,7 +96,11 @@ internal sealed class TrackedLayer(string path, LayerRule rule, ParameterPart? w
     /// <summary>After <see cref="TapMode.Compare"/>: whether an input or output no longer is what the layer saw.</summary>
     public bool WasWrittenTo() => _compared.Any(pair => !pair.Kept.eq(pair.Copy).all().item<bool>());
 
-    public void End() => (_watch, _gated) = (null, []);
+    public void End()
+    {
+        _watch = null;
+        _gated = [];
+    }
 
     /// <summary>Before the layer runs: its own use of its parameters is what the rule knows, and computes no weight gradient.</summary>
     public void Enter() => ParameterGate.Set(_gated, false);

@@ -10,6 +10,8 @@ namespace Influence.Gradients;
 /// </summary>
 internal sealed class TrainingSession : IDisposable
 {
+    private const string Demoted = "a batch showed that what its layer sees does not give its gradient";
+
     private readonly LayerHooks _hooks;
     private readonly BatchChecks _checks;
     private readonly CapturePlan _audited;
@@ -85,12 +87,12 @@ internal sealed class TrainingSession : IDisposable
     /// <param name="batch">The examples.</param>
     /// <param name="kind">Which delegate.</param>
     /// <returns>What the layers saw, in no dispose scope.</returns>
-    public CapturedPass Pass(ExampleBatch batch, LossKind kind) => Pass(batch, kind, Plain.Count > 0 ? GraphAfter.Kept : GraphAfter.Freed, _checks.IsDue(batch, kind));
+    public CapturedPass Pass(ExampleBatch batch, LossKind kind) => Pass(batch, kind, new Needs(Mixed: false, Check: _checks.IsDue(batch, kind)));
 
     /// <summary>The same of examples that the model mixes: no row is an example's own, and <see cref="Reweighted"/> will be asked for.</summary>
     /// <param name="batch">The examples.</param>
     /// <param name="kind">Which delegate.</param>
-    public CapturedPass MixedPass(ExampleBatch batch, LossKind kind) => Pass(batch, kind, GraphAfter.Kept, isDue: false);
+    public CapturedPass MixedPass(ExampleBatch batch, LossKind kind) => Pass(batch, kind, new Needs(Mixed: true, Check: false));
 
     /// <summary>
     /// The calls of a pass that kept its graph, with the gradients of sum over i of w_i l_i in place of those of the summed losses, in
@@ -150,11 +152,11 @@ internal sealed class TrainingSession : IDisposable
         _hooks.Dispose();
     }
 
-    private CapturedPass Pass(ExampleBatch batch, LossKind kind, GraphAfter graph, bool isDue)
+    private CapturedPass Pass(ExampleBatch batch, LossKind kind, Needs needs)
     {
         CheckModel();
         using var before = random.get_rng_state();
-        if (TryPass(batch, kind, graph, isDue) is { } pass)
+        if (TryPass(batch, kind, needs) is { } pass)
         {
             return pass;
         }
@@ -165,23 +167,24 @@ internal sealed class TrainingSession : IDisposable
         do
         {
             random.set_rng_state(before);
-            again = TryPass(batch, kind, Plain.Count > 0 ? GraphAfter.Kept : graph, isDue);
+            again = TryPass(batch, kind, needs);
         }
         while (again is null);
         return again;
     }
 
     /// <summary>A pass; null where it showed that the plan is wrong, which then is another.</summary>
-    private CapturedPass? TryPass(ExampleBatch batch, LossKind kind, GraphAfter graph, bool isDue)
+    private CapturedPass? TryPass(ExampleBatch batch, LossKind kind, Needs needs)
     {
         using var scope = NewDisposeScope();
         _hooks.Freeze();
-        List<ModelParameter> plain = [.. Plain];
+        var plain = Plain;
+        var graph = needs.Mixed || plain.Count > 0 ? GraphAfter.Kept : GraphAfter.Freed;
         Tensor[] values = [.. plain.Select(p => p.Value)];
         ParameterGate.Set(values, true);
         try
         {
-            if (_hooks.Run(scope, _plan, batch, kind, values, isDue ? GraphAfter.Kept : graph) is not { } trace)
+            if (_hooks.Run(scope, _plan, batch, kind, values, needs.Check ? GraphAfter.Kept : graph) is not { } trace)
             {
                 CopyTaps();
                 return null;
@@ -193,14 +196,14 @@ internal sealed class TrainingSession : IDisposable
                     "The loss does not depend on any trainable parameter. Does the loss delegate detach the model's output, or run under no_grad()?");
             }
 
-            if (Demote(trace, batch, graph, isDue))
+            if (Demote(trace, batch, needs, graph))
             {
                 return null;
             }
 
             var result = new CapturedPass(
                 batch.Ids,
-                trace.Calls(_audited.Layers, mask: null, keepTaps: graph == GraphAfter.Kept),
+                trace.Calls(_audited.Layers, mask: null, needs.Mixed),
                 graph == GraphAfter.Kept ? trace.Losses : null,
                 trace.Losses.detach(),
                 plain,
@@ -215,10 +218,10 @@ internal sealed class TrainingSession : IDisposable
     }
 
     /// <summary>Takes what the pass shows to be wrong by its rule off the rules; whether there was anything.</summary>
-    private bool Demote(CaptureTrace trace, ExampleBatch batch, GraphAfter graph, bool isDue)
+    private bool Demote(CaptureTrace trace, ExampleBatch batch, Needs needs, GraphAfter graph)
     {
         var layers = trace.WithOtherRows(batch.Count);
-        if (isDue)
+        if (needs.Check)
         {
             layers.AddRange(_checks.ForeignRows(trace, batch, graph));
         }
@@ -239,13 +242,13 @@ internal sealed class TrainingSession : IDisposable
 
         List<ModelParameter> left = [.. _plan.ByRule.Where(p => !wrong.Contains(p.Storage))];
         List<ModelParameter> demoted = [.. _plan.ByRule.Except(left)];
-        var names = demoted.Select(p => p.Name).ToHashSet();
-        Coverage = new ParameterCoverage([.. Coverage.Parameters.Select(p => p.Name.Split(" = ").Any(names.Contains)
-            ? p with { Method = ParameterCoverage.SingleExamples, Note = "a batch showed that what its layer sees does not give its gradient" }
+        var names = Trainable.GroupBy(p => p.Storage).Where(tied => wrong.Contains(tied.Key)).Select(tied => ParameterCoverage.NameOf(tied.Select(p => p.Name))).ToHashSet();
+        Coverage = new ParameterCoverage([.. Coverage.Parameters.Select(p => names.Contains(p.Name)
+            ? p with { Method = ParameterCoverage.SingleExamples, Note = Demoted }
             : p)]);
         _plan = new CapturePlan(_plan.Layers, _plan.Mode, left, [.. _plan.BySingleExample, .. demoted], Coverage);
         FindPlain();
-        Log.Distrusted(Task.Logger, InfluenceException.List([.. names]), "a batch showed that what its layer sees does not give its gradient");
+        Log.Distrusted(Task.Logger, InfluenceException.List([.. names]), Demoted);
         return true;
     }
 
@@ -297,4 +300,7 @@ internal sealed class TrainingSession : IDisposable
     }
 
     private int TrainableTensors() => Task.Model.parameters().Count(p => p.requires_grad);
+
+    /// <summary>What a pass is for: weights that differ between examples that are mixed take a second one through its graph; and whether its rows are checked.</summary>
+    private readonly record struct Needs(bool Mixed, bool Check);
 }
