@@ -90,6 +90,7 @@ internal sealed class InputGradients(VarianceOfGradients settings, Func<ExampleB
     {
         try
         {
+            using var callback = ModelInUse.CallingBack(name);
             return function(batch) ?? throw new InfluenceException($"{name} returned null; it returns a tensor with one row per example.");
         }
         catch (Exception exception) when (exception is not (InfluenceException or OperationCanceledException or OutOfMemoryException))

@@ -14,11 +14,12 @@ internal sealed class GradientSession : IDisposable
     private readonly SingleExampleGradients _single;
     private readonly BatchChecks _checks;
     private readonly HashSet<TensorIdentity> _distrusted = [];
+    private readonly ModelInUse _claim;
     private CapturePlan _plan;
 
-    private GradientSession(LayerHooks hooks, CapturePlan plan)
+    private GradientSession(LayerHooks hooks, CapturePlan plan, ModelInUse claim)
     {
-        (_hooks, _plan, _checks) = (hooks, plan, new BatchChecks(hooks));
+        (_hooks, _plan, _claim, _checks) = (hooks, plan, claim, new BatchChecks(hooks));
         _single = new SingleExampleGradients(plan.BySingleExample, hooks.Losses);
     }
 
@@ -61,13 +62,15 @@ internal sealed class GradientSession : IDisposable
     public static GradientSession Open(InfluenceTask task, Examples train, Examples? queries)
     {
         var watch = Stopwatch.StartNew();
-        var hooks = LayerHooks.ForScores(task);
+        var claim = ModelInUse.Claim(task.Model);
+        LayerHooks? hooks = null;
         GradientSession? session = null;
         try
         {
+            hooks = LayerHooks.ForScores(task);
             var plan = FirstBatches.Audit(hooks, train, queries);
             hooks.KeepOnly(plan.Layers);
-            session = new GradientSession(hooks, plan);
+            session = new GradientSession(hooks, plan, claim);
             session.CheckMask(train);
             plan.Coverage.Log(task.Logger, watch.Elapsed);
             return session;
@@ -76,8 +79,9 @@ internal sealed class GradientSession : IDisposable
         {
             if (session is null)
             {
-                hooks.Dispose();
-                hooks.Thaw();
+                hooks?.Dispose();
+                hooks?.Thaw();
+                claim.Dispose();
             }
 
             session?.Dispose();
@@ -107,6 +111,7 @@ internal sealed class GradientSession : IDisposable
         _checks.Dispose();
         _hooks.Dispose();
         _hooks.Thaw();
+        _claim.Dispose();
     }
 
     private List<BlockGradients?> CaptureLayers(DisposeScope scope, ExampleBatch batch, LossKind kind)

@@ -79,7 +79,12 @@ internal sealed class TokenLossDerivatives(GradientSession session, Func<Example
 
     private Tensor Evaluate(ExampleBatch batch)
     {
-        var losses = tokenLosses(batch);
+        Tensor losses;
+        using (ModelInUse.CallingBack("the delegate of token losses"))
+        {
+            losses = tokenLosses(batch);
+        }
+
         if (losses.dim() != 2 || losses.shape[0] != batch.Count || !losses.is_floating_point())
         {
             throw new InfluenceException(

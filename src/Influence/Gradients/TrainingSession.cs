@@ -61,6 +61,7 @@ internal sealed class TrainingSession : IDisposable
         }
 
         var watch = Stopwatch.StartNew();
+        using var claim = ModelInUse.Claim(task.Model);
         using var evaluation = new EvaluationMode(task.Model);
         var hooks = LayerHooks.ForTraining(task);
         try
@@ -154,6 +155,7 @@ internal sealed class TrainingSession : IDisposable
 
     private CapturedPass Pass(ExampleBatch batch, LossKind kind, Needs needs)
     {
+        using var claim = ModelInUse.Claim(Task.Model);
         CheckModel();
         using var before = random.get_rng_state();
         if (TryPass(batch, kind, needs) is { } pass)
