@@ -36,15 +36,12 @@ public sealed class RarePathTests : IDisposable
 
     public void Dispose() => _scope.Dispose();
 
-    /// <summary>Written to the output of a layer, of the first layer, or to what a layer was given; only where there is padding, token 0.</summary>
+    /// <summary>Written to the output of a layer or of the first layer, only where there is padding, token 0. (What a layer was given may not be written to in training either.)</summary>
     [Theory]
     [InlineData("masked_fill_ on an output")]
     [InlineData("masked_fill_ on the first output")]
-    [InlineData("masked_fill_ on an input")]
     [InlineData("clamp_ on an output")]
     [InlineData("index_fill_ on a view")]
-    [InlineData("copy_ on an input")]
-    [InlineData("mul_ on an input")]
     [InlineData("relu_ after a layer")]
     public void InPlaceWrites(string how)
     {
@@ -54,8 +51,7 @@ public sealed class RarePathTests : IDisposable
             var any = pad.any().item<bool>();
             var table = _table.call(b["x"]);                                            // [B, 3, 4]
             table = any && how == "masked_fill_ on the first output" ? table.masked_fill_(pad, 0.5) : table;
-            var given = table * 1.5;
-            var hidden = _hidden.call(given);
+            var hidden = _hidden.call(table);
             if (any)
             {
                 switch (how)
@@ -63,20 +59,11 @@ public sealed class RarePathTests : IDisposable
                     case "masked_fill_ on an output":
                         hidden.masked_fill_(pad, 0);
                         break;
-                    case "masked_fill_ on an input":
-                        given.masked_fill_(pad, 0);
-                        break;
                     case "clamp_ on an output":
                         hidden.clamp_(-0.1, 0.1);
                         break;
                     case "index_fill_ on a view":
                         hidden.select(1, 2).index_fill_(1, tensor(new[] { 1L }), 0.25);
-                        break;
-                    case "copy_ on an input":
-                        given.narrow(1, 2, 1).copy_(zeros(1, dtype: float64));
-                        break;
-                    case "mul_ on an input":
-                        given.mul_(0);
                         break;
                     case "relu_ after a layer":
                         hidden.relu_();
@@ -84,13 +71,13 @@ public sealed class RarePathTests : IDisposable
                 }
             }
 
-            return _head.call((hidden + given.detach() * 0.1).tanh()).add(1).square().sum([1, 2]);
+            return _head.call(hidden.tanh()).add(1).square().sum([1, 2]);
         }
 
         // A write to the whole batch is no function of one example, so every example is written to or none.
-        var data = how is "clamp_ on an output" or "index_fill_ on a view" or "copy_ on an input" or "mul_ on an input" or "relu_ after a layer" ? 8 : 48;
-        PlainAutograd.AssertScores(_model, Loss, data == 8 ? 8 : 16, ("x", _tokens));
-        PlainAutograd.AssertTrains(_model, Loss, 8, ("x", data == 8 ? _tokens.narrow(0, From, 8) : _tokens));
+        var whole = how is "clamp_ on an output" or "index_fill_ on a view" or "relu_ after a layer";
+        PlainAutograd.AssertScores(_model, Loss, whole ? 8 : 16, ("x", _tokens));
+        PlainAutograd.AssertTrains(_model, Loss, 8, ("x", whole ? _tokens.narrow(0, From, 8) : _tokens));
     }
 
     [Theory]
