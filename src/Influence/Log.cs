@@ -12,6 +12,12 @@ internal static partial class Log
     public static void SingleExamples(ILogger? logger, string parameter, long count, string reason) =>
         SingleExamplesCore(logger ?? NullLogger.Instance, parameter, count, reason);
 
+    public static void Distrusted(ILogger? logger, string layers, string reason) =>
+        DistrustedCore(logger ?? NullLogger.Instance, layers, reason);
+
+    public static void RandomData(ILogger? logger, string note) =>
+        RandomDataCore(logger ?? NullLogger.Instance, note);
+
     public static void Planned(ILogger? logger, string plan, long queriesAtOnce) =>
         PlannedCore(logger ?? NullLogger.Instance, plan, queriesAtOnce);
 
@@ -56,6 +62,13 @@ internal static partial class Log
         "{Parameter} ({Count} elements) is taken by single-example autograd, one more forward and backward pass for every example: {Reason}. " +
         "To leave it out: Layers = LayerSelection.Where(...)")]
     private static partial void SingleExamplesCore(ILogger logger, string parameter, long count, string reason);
+
+    [LoggerMessage(22, LogLevel.Warning,
+        "{Layers}: from this batch on by single-example autograd, one more forward and backward pass for every example: {Reason}")]
+    private static partial void DistrustedCore(ILogger logger, string layers, string reason);
+
+    [LoggerMessage(23, LogLevel.Warning, "{Note}")]
+    private static partial void RandomDataCore(ILogger logger, string note);
 
     [LoggerMessage(3, LogLevel.Debug, "Contractions: {Plan}; {QueriesAtOnce} queries at once")]
     private static partial void PlannedCore(ILogger logger, string plan, long queriesAtOnce);

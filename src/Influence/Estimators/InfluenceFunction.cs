@@ -200,6 +200,7 @@ public sealed partial class InfluenceFunction(Preconditioner preconditioner)
         Layers = task.Layers.Description,
         Coverage = session.Coverage.Fraction,
         Integrity = _preconditioner.Info.Integrity,
+        Notes = session.Coverage.Notes,
     };
 
     private (Tensor[] Values, IReadOnlyList<string> Names, ScoreMetadata Metadata) Pairs(

@@ -217,5 +217,6 @@ public sealed class Source
         Layers = task.Layers.Description,
         Coverage = coverage.Fraction,
         Integrity = Checkpoint.IntegrityOf(_segments.SelectMany(s => s.Checkpoints)),
+        Notes = coverage.Notes,
     };
 }

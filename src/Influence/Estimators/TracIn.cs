@@ -182,5 +182,6 @@ public sealed record TracIn
         Layers = task.Layers.Description,
         Coverage = coverage.Fraction,
         Integrity = Checkpoint.IntegrityOf(Checkpoints ?? []),
+        Notes = coverage.Notes,
     };
 }

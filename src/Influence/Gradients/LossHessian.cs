@@ -8,7 +8,7 @@ namespace Influence.Gradients;
 /// (gradient . v), at the model's present weights. Pearlmutter, "Fast Exact Multiplication by the Hessian", 1994.
 /// </summary>
 /// <param name="session">A session opened for training.</param>
-internal sealed class LossHessian(GradientSession session)
+internal sealed class LossHessian(TrainingSession session)
 {
     /// <summary>H v by block one part a parameter, <c>[P_k]</c>, in the current scope; null where the loss is linear in a parameter.</summary>
     /// <param name="batch">The examples.</param>

@@ -1,5 +1,6 @@
 using Influence.Curvature;
 using Influence.Estimators;
+using Influence.Scorers;
 using Influence.Groups;
 using Influence.Tests.Oracles;
 using Influence.Training;

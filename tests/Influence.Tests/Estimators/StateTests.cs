@@ -119,7 +119,8 @@ public sealed class StateTests : IDisposable
                 using var captured = session.Capture(batch, LossKind.Training);
             }
 
-            return ([.. session.Layers.Select(layer => new WeakReference(layer))], session.Layers.Count);
+            List<TrackedLayer> layers = [.. session.Blocks.SelectMany(block => block.Uses).Select(use => use.Layer).Distinct()];
+            return ([.. layers.Select(layer => new WeakReference(layer))], layers.Count);
         }
     }
 

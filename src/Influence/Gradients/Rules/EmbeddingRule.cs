@@ -81,4 +81,10 @@ internal sealed class EmbeddingRule : LayerRule
             Mask = calls.All(call => call.Mask is null) ? null : JoinPositions(calls, PositionsOf),
         };
     }
+
+    public override BlockGradients Substitute(long examples, Tensor[] parts, bool weight, bool bias, long inputs) => new TokenGradients(
+        arange(0, _vocabulary, 1, ScalarType.Int64, parts[0].device).expand(examples, _vocabulary), parts[0].reshape(examples, _vocabulary, -1), _vocabulary)
+    {
+        IsSubstitute = true,
+    };
 }
