@@ -1,3 +1,4 @@
+using System.Runtime.Versioning;
 using Influence.Formats;
 using Influence.Tests.Oracles;
 using Xunit;
@@ -64,6 +65,7 @@ public sealed class AtomicFileTests : IDisposable
 
     /// <summary>While it is written it has a random name, so that nobody can plant a link there, and rights that are not wider than the older file's.</summary>
     [Fact]
+    [UnsupportedOSPlatform("windows")]
     public void RightsOfAnOlderFileAreKept()
     {
         if (OperatingSystem.IsWindows())
