@@ -1,7 +1,6 @@
 using Influence.Curvature;
 using Influence.Estimators;
 using Influence.Scorers;
-using Influence.Groups;
 using Influence.Tests.Oracles;
 using Influence.Training;
 using TorchSharp;
@@ -30,13 +29,13 @@ internal static class Probes
             c.Task(b => b.Ids[0] >= 4 ? WritesInPlace(c, b) : c.Loss(b)), Batches(c), c.Queries)),
         ["TracIn, the delegate throws"] = ("TrainingLoss failed: no such label", c => new TracIn().Score(
             c.Task(b => b.Ids[0] >= 4 ? throw new InvalidOperationException("no such label") : c.Loss(b)), Batches(c), c.Queries)),
-        ["TracIn, a hook throws"] = ("TrainingLoss failed: no such layer", c => WithHook(c, () => new TracIn().Score(c.Task(), Batches(c), c.Queries))),
+        ["TracIn, a hook throws"] = ("failed: no such layer", c => WithHook(c, () => new TracIn().Score(c.Task(), Batches(c), c.Queries))),
         ["single examples, in-place write"] = (InPlace, c => new TracIn().Score(c.Task(b => WritesInPlace(c, b, Elsewhere(c, b))), c.Train, c.Queries)),
         ["EK-FAC, no derivative"] = (NoDerivative, c => Ekfac.Fit(c.Task(b => HasNoDerivative(c, b)), c.Train, new CurvatureOptions { Fisher = Fisher.Empirical }).Dispose()),
         ["Hessian, the delegate calls backward"] = (Freed, c => ConjugateGradient.Fit(c.Task(b => CallsBackward(c, b)), c.Train).Dispose()),
         ["Hessian, out of memory"] = (Memory, c => ConjugateGradient.Fit(c.Task(b => NeedsTooMuch(c, b)), c.Train).Dispose()),
-        ["training step, in-place write"] = (InPlace, c => Step(c, b => WritesInPlace(c, b))),
-        ["training step, out of memory"] = (Memory, c => Step(c, b => NeedsTooMuch(c, b))),
+        ["training step, in-place write"] = (InPlace, c => Step(c, b => WritesInPlace(c, b, writes: b.Count > 2))),
+        ["training step, out of memory"] = (Memory, c => Step(c, b => b.Count > 2 ? NeedsTooMuch(c, b) : c.Loss(b))),
         ["progress begins another call"] = ("the progress callback of that call began this one", c => new TracIn().Score(
             c.Task(), c.Train, c.Queries, new Reports(_ => ExampleLosses.Evaluate(c.Task(), c.Train)))),
         ["the loss begins another call"] = ("TrainingLoss of that call began this one", c => new TracIn().Score(c.Task(b =>
@@ -92,11 +91,15 @@ internal static class Probes
 
     private static Examples Batches(Classifier c) => c.Train with { BatchSize = 4 };
 
-    private static Tensor WritesInPlace(Classifier c, ExampleBatch batch, Tensor? logits = null)
+    private static Tensor WritesInPlace(Classifier c, ExampleBatch batch, Tensor? logits = null, bool writes = true)
     {
         var e = (logits ?? c.Model.call(batch["x"])).exp();
         var loss = e.square().sum(1);
-        e.add_(1);
+        if (writes)
+        {
+            e.add_(1);
+        }
+
         return loss;
     }
 
@@ -110,6 +113,9 @@ internal static class Probes
         if (loss.requires_grad)
         {
             loss.sum().backward();
+
+            // What its own backward pass leaves in .grad is the delegate's doing.
+            c.Model.zero_grad();
         }
 
         return loss;
@@ -122,7 +128,7 @@ internal static class Probes
     {
         foreach (var batch in c.Train.Batches().Take(1))
         {
-            using var loop = TrainingGradients.Open(c.Task(b => b.Count > 2 ? loss(b) : c.Loss(b)), batch);
+            using var loop = TrainingGradients.Open(c.Task(loss), batch);
             using var step = loop.Step(batch);
         }
     }
