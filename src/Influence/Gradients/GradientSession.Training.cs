@@ -38,6 +38,7 @@ internal sealed partial class GradientSession
                 "Training follows the loss as it is, which knows no PositionMask. Mask inside the model or the loss (Losses.CrossEntropy takes a mask), and leave PositionMask out.");
         }
 
+        using var claim = ModelInUse.Claim(task.Model);
         using var evaluation = new EvaluationMode(task.Model);
         var session = new GradientSession(task);
         try
@@ -70,6 +71,7 @@ internal sealed partial class GradientSession
     /// <returns>What the layers saw, in no dispose scope.</returns>
     public CapturedPass Pass(ExampleBatch batch, LossKind kind, bool keepGraph = false)
     {
+        using var claim = ModelInUse.Claim(Task.Model);
         using var scope = NewDisposeScope();
         CheckModel();
         using var grad = enable_grad();
@@ -91,16 +93,15 @@ internal sealed partial class GradientSession
             }
 
             var taps = order.SelectMany(layer => layer.Taps).ToList();
-            var gradients = autograd.grad([losses.sum()], [.. taps, .. values], retain_graph: keepGraph || values.Length > 0, allow_unused: true).ToArray();
-            GC.KeepAlive(taps);
-            GC.KeepAlive(values);
+            var gradients = GuardedBackward.Gradients(
+                [losses.sum()], [.. taps, .. values], keepGraph || values.Length > 0 ? GraphAfter.Kept : GraphAfter.Freed, ids: batch.Ids);
             var calls = Calls(order, gradients, batch, keepGraph);
             var result = new CapturedPass(
                 batch.Ids,
                 calls,
                 keepGraph || values.Length > 0 ? losses : null,
                 losses.detach(),
-                [.. gradients.Skip(taps.Count).Select(g => g.IsInvalid ? null : g.is_sparse ? g.to_dense() : g)]);
+                [.. gradients.Skip(taps.Count).Select(g => g is { is_sparse: true } ? g.to_dense() : g)]);
             result.LeaveScope(scope);
             return result;
         }
@@ -114,7 +115,6 @@ internal sealed partial class GradientSession
     /// The calls of a pass that kept its graph, with the gradients of sum over i of w_i l_i in place of those of the summed losses, in
     /// the current scope. The <see cref="Plain"/> parameters' share goes to their <c>.grad</c> at once.
     /// </summary>
-    /// <remarks>By backward, which throws where grad ends the process: the parameters may have changed since the pass.</remarks>
     /// <param name="pass">The pass.</param>
     /// <param name="weights">w, <c>[B]</c>, of the losses' type.</param>
     public Dictionary<TrackedLayer, List<LayerCall>> Reweighted(CapturedPass pass, Tensor weights)
@@ -132,7 +132,7 @@ internal sealed partial class GradientSession
             {
                 // The parameters with rules were frozen in the pass, so they are no part of this graph. Inputs are those of the
                 // pass or none: libtorch fails on some others behind views that were written to.
-                autograd.backward([(losses * weights).sum()], retain_graph: true, inputs: taps.Length > 0 ? [.. taps, .. leaves] : null);
+                GuardedBackward.Accumulate((losses * weights).sum(), taps.Length > 0 ? [.. taps, .. leaves] : null, GraphAfter.Kept, pass.Ids);
             }
 
             return pass.Calls.ToDictionary(pair => pair.Key, pair => pair.Value.Where(call => call.Tap is not null)
@@ -153,7 +153,7 @@ internal sealed partial class GradientSession
     public IReadOnlyList<BlockGradients?> BlocksOf(IReadOnlyDictionary<TrackedLayer, List<LayerCall>> calls) =>
         [.. _blocks.Select(block => block.Gradients(calls))];
 
-    private Dictionary<TrackedLayer, List<LayerCall>> Calls(List<TrackedLayer> order, Tensor[] gradients, ExampleBatch batch, bool keepTaps)
+    private Dictionary<TrackedLayer, List<LayerCall>> Calls(List<TrackedLayer> order, Tensor?[] gradients, ExampleBatch batch, bool keepTaps)
     {
         var calls = _layers.ToDictionary(layer => layer, _ => new List<LayerCall>());
         var next = 0;

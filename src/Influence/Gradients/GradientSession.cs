@@ -21,6 +21,9 @@ internal sealed partial class GradientSession : IDisposable
     private TapMode _mode = TapMode.Share;
     private bool _auditing;
 
+    // Of a call; a training loop claims its model for each pass.
+    private ModelInUse? _claim;
+
     private GradientSession(InfluenceTask task)
     {
         Task = task;
@@ -117,9 +120,11 @@ internal sealed partial class GradientSession : IDisposable
     /// <summary>Opens a session and audits it on the first examples, so that everything that can fail fails here.</summary>
     public static GradientSession Open(InfluenceTask task, Examples train, Examples? queries)
     {
-        var session = new GradientSession(task);
+        GradientSession? session = null;
+        var claim = ModelInUse.Claim(task.Model);
         try
         {
+            session = new GradientSession(task) { _claim = claim };
             session.Hook();
             session.Freeze();
             session.Audit(train, queries);
@@ -127,7 +132,8 @@ internal sealed partial class GradientSession : IDisposable
         }
         catch
         {
-            session.Dispose();
+            session?.Dispose();
+            claim.Dispose();
             throw;
         }
     }
@@ -166,6 +172,8 @@ internal sealed partial class GradientSession : IDisposable
         {
             parameter.Value.requires_grad = true;
         }
+
+        _claim?.Dispose();
     }
 
     private List<BlockGradients?> CaptureLayers(DisposeScope scope, ExampleBatch batch, LossKind kind)
@@ -181,7 +189,7 @@ internal sealed partial class GradientSession : IDisposable
         var taps = order.SelectMany(layer => layer.Taps).ToList();
         var gradients = taps.Count == 0
             ? []
-            : autograd.grad([losses.sum()], taps, allow_unused: true).ToArray();
+            : GuardedBackward.Gradients([losses.sum()], taps, ids: batch.Ids);
         using var noGrad = no_grad();
         var mask = Mask(batch);
         if (mask is not null && !order.Any(layer => layer.HasPositions(mask.shape[1])))

@@ -101,18 +101,18 @@ internal sealed class TrackedLayer(string path, LayerRule rule, ParameterPart? w
     /// <param name="gradients">One per call, in order.</param>
     /// <param name="mask">Optional <c>[B, T]</c>: positions that do not count are cleared.</param>
     /// <param name="keepTaps">Whether the outputs are kept with the calls.</param>
-    public List<LayerCall> CallsWith(ReadOnlySpan<Tensor> gradients, Tensor? mask, bool keepTaps = false)
+    public List<LayerCall> CallsWith(ReadOnlySpan<Tensor?> gradients, Tensor? mask, bool keepTaps = false)
     {
         var calls = new List<LayerCall>();
         for (var i = 0; i < _seen.Count; i++)
         {
-            if (gradients[i].IsInvalid)
+            if (gradients[i] is not { } received)
             {
                 continue;
             }
 
             var (input, tap, layout, training) = _seen[i];
-            var gradient = layout.ExamplesFirst(gradients[i]);
+            var gradient = layout.ExamplesFirst(received);
             var masked = mask is not null && HasPositions(gradient, layout, mask.shape[1]);
             if (masked)
             {

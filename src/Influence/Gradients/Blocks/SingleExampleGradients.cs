@@ -57,8 +57,8 @@ internal sealed class SingleExampleGradients(IReadOnlyList<ModelParameter> param
             return new Tensor?[values.Count];
         }
 
-        var gradients = autograd.grad([total], values, allow_unused: true);
-        return [.. gradients.Select(g => g.IsInvalid ? null : g.is_sparse ? g.to_dense() : g)];
+        var gradients = GuardedBackward.Gradients([total], values, ids: among is { } one ? [batch.Ids[one]] : batch.Ids);
+        return [.. gradients.Select(g => g is { is_sparse: true } ? g.to_dense() : g)];
     }
 
     /// <summary>The parameters in the order of <see cref="Of"/>.</summary>
