@@ -7,7 +7,7 @@ namespace Influence;
 
 /// <summary>One score per example: self-influence, or one query's row of a score matrix. Plain memory; nothing to dispose.</summary>
 [TypeFormatterSource(typeof(HtmlTables))]
-public sealed partial class ExampleScores : IDisplay
+public sealed class ExampleScores : IDisplay
 {
     private readonly double[] _values;
 
@@ -83,33 +83,36 @@ public sealed partial class ExampleScores : IDisplay
             return;
         }
 
-        Safetensors.CheckName(path);
+        Safetensors.CheckName(path, "The bare array is written as .npy.");
         Safetensors.Save(path, [("scores", values), ("ids", tensor(Ids.ToArray()))], Metadata.ToStrings());
     }
 
-    /// <summary>Reads what <see cref="Save"/> wrote; a <c>.npy</c> has no ids, they are then 0, 1, 2, ...</summary>
+    /// <summary>
+    /// Reads what <see cref="Save"/>, or another tool, wrote: <c>scores [N]</c> of any float type. Missing ids, as in a <c>.npy</c>, are 0, 1, 2, ...;
+    /// where the file has no checksum, <see cref="ScoreMetadata.Integrity"/> says "unverified".
+    /// </summary>
     /// <param name="path">The file.</param>
     /// <returns>The scores.</returns>
-    /// <exception cref="InfluenceException">The file is missing, truncated or something else.</exception>
+    /// <exception cref="InfluenceException">The file is missing, truncated, damaged or something else.</exception>
     public static ExampleScores Load(string path)
     {
         ArgumentNullException.ThrowIfNull(path);
         using var scope = NewDisposeScope();
-        var (tensors, metadata) = path.EndsWith(".npy", StringComparison.OrdinalIgnoreCase) ? FromNpy(path) : Safetensors.Load(path);
-        if (!tensors.TryGetValue("scores", out var values) || !tensors.TryGetValue("ids", out var ids)
-            || values.dim() != 1 || ids.dtype != ScalarType.Int64 || ids.numel() != values.numel())
+        using var file = ScoreFile.Open(path);
+        var values = file.Scores("\"scores\" [N]");
+        if (values.dim() != 1)
         {
-            throw new InfluenceException($"{path} holds {InfluenceException.List([.. tensors.Keys])}; expected \"scores\" [N] and \"ids\" [N] of int64.");
+            throw new InfluenceException(
+                $"{path} has scores of shape [{string.Join(", ", values.shape)}]; expected [N]. A matrix is read by InfluenceScores.Load(path); ForQuery(row) gives a row of it.");
         }
 
-        var read = ScoreMetadata.FromStrings(metadata);
-        return new ExampleScores(read.Estimator, ids.data<long>().ToArray(), values.to_type(ScalarType.Float64).data<double>().ToArray(), read);
-    }
+        var ids = file.Ids("ids", values.numel());
+        if (ids.Distinct().Count() != ids.Length)
+        {
+            throw new InfluenceException($"{path} holds an id twice; expected {ids.Length} different ids.");
+        }
 
-    private static (Dictionary<string, Tensor> Tensors, Dictionary<string, string> Metadata) FromNpy(string path)
-    {
-        var scores = Npy.Load(path);
-        return (new() { ["scores"] = scores, ["ids"] = arange(0, scores.numel(), 1, ScalarType.Int64) }, []);
+        return new ExampleScores(file.Metadata.Estimator, ids, values.to_type(ScalarType.Float64).data<double>().ToArray(), file.Metadata);
     }
 
     /// <summary>A table of the highest scores.</summary>
@@ -123,4 +126,57 @@ public sealed partial class ExampleScores : IDisplay
         ["rank", "id", "score"],
         [.. Highest(Table.MaximumRows).Select(e => (IReadOnlyList<object>)[e.Rank, e.Id, e.Score])],
         Count);
+
+    /// <summary>
+    /// The mean over several runs that differ in their seed, as EL2N and GraNd are defined:
+    /// <c>ExampleScores.Mean([.. runs.Select(r => r.El2n(..10))])</c>.
+    /// </summary>
+    /// <param name="runs">The same score of each run, of the same examples in any order.</param>
+    /// <returns>One score an example, in the order of the ids.</returns>
+    /// <exception cref="InfluenceException">No run, runs of different scores or of the same with other settings (such as the range of presentations), or runs of different examples.</exception>
+    public static ExampleScores Mean(params IReadOnlyList<ExampleScores> runs) => OverRuns(runs, "mean", runs?.Count ?? 1);
+
+    /// <summary>The sum over several runs that differ in their seed, as forgetting events are ranked.</summary>
+    /// <param name="runs">The same score of each run, of the same examples in any order.</param>
+    /// <returns>One score an example, in the order of the ids.</returns>
+    /// <exception cref="InfluenceException">No run, runs of different scores or of the same with other settings (such as the range of presentations), or runs of different examples.</exception>
+    public static ExampleScores Sum(params IReadOnlyList<ExampleScores> runs) => OverRuns(runs, "sum", 1);
+
+    private static ExampleScores OverRuns(IReadOnlyList<ExampleScores>? runs, string how, int divisor)
+    {
+        ArgumentNullException.ThrowIfNull(runs);
+        if (runs.Count == 0)
+        {
+            throw new InfluenceException("At least one run is expected; found none.");
+        }
+
+        var titles = runs.Select(r => r.Title).Distinct().ToList();
+        if (titles.Count > 1)
+        {
+            throw new InfluenceException($"Runs are averaged of one score; found {string.Join(", ", titles)}.");
+        }
+
+        // The estimator holds the settings, such as the range of presentations.
+        var estimators = runs.Select(r => r.Metadata.Estimator).Distinct().ToList();
+        if (estimators.Count > 1)
+        {
+            throw new InfluenceException($"Runs are averaged of one score with the same settings; found {string.Join(" and ", estimators)}.");
+        }
+
+        var values = runs.Select(r => r.Ids.Zip(r.Values).ToDictionary(s => s.First, s => s.Second)).ToList();
+        var missing = values.SelectMany(v => v.Keys).Distinct().Where(id => values.Any(v => !v.ContainsKey(id))).Order().ToList();
+        if (missing.Count > 0)
+        {
+            throw new InfluenceException(
+                $"Every run scores the same examples; these are missing from at least one run: ids {InfluenceException.List(missing)}.")
+            {
+                ExampleIds = missing,
+            };
+        }
+
+        long[] ids = [.. values[0].Keys.Order()];
+        var notes = $"{how} over {runs.Count} runs; {runs[0].Metadata.Notes}";
+        return new ExampleScores(
+            titles[0], ids, Array.ConvertAll(ids, id => values.Sum(v => v[id]) / divisor), runs[0].Metadata with { Notes = notes });
+    }
 }

@@ -164,6 +164,8 @@ public sealed partial record InfluenceFunction
         LeaveOneOutFactor = Normalization == ScoreNormalization.None ? 1.0 / _preconditioner.Info.Examples : null,
         Layers = task.Layers.Description,
         Coverage = session.Coverage.Fraction,
+        Integrity = _preconditioner.Info.Integrity,
+        Notes = session.Coverage.Notes,
     };
 
     private (Tensor[] Values, IReadOnlyList<string> Names, ScoreMetadata Metadata) Pairs(

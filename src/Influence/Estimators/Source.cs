@@ -212,5 +212,7 @@ public sealed partial record Source
         LeaveOneOutFactor = 1.0 / train.Count,
         Layers = task.Layers.Description,
         Coverage = coverage.Fraction,
+        Integrity = Checkpoint.IntegrityOf(_segments.SelectMany(s => s.Checkpoints)),
+        Notes = coverage.Notes,
     };
 }

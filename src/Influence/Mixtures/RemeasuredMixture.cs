@@ -1,4 +1,5 @@
 using Influence.Groups;
+using Influence.Numerics;
 
 namespace Influence.Mixtures;
 

@@ -112,6 +112,7 @@ public sealed partial record AttentionInfluence
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
         var (_, device) = CheckTask(task);
+        using var claim = ModelInUse.Claim(task.Model);
         using var watch = new AttentionWatch(task, Layers, Causal);
         var probes = Probes.Make(device);
         var passes = Retrieval == RetrievalHeads.MeasureKind.Attention ? 1 : 1 + watch.CountHeads(probes, Logits);
@@ -174,6 +175,7 @@ public sealed partial record AttentionInfluence
         using var whole = NewDisposeScope();
         using var noGrad = no_grad();
         var (dtype, device) = CheckTask(task);
+        using var claim = ModelInUse.Claim(task.Model);
         using var watch = new AttentionWatch(task, Layers, Causal);
         var losses = new LossEvaluator(task, dtype, device);
         var reporter = new ProgressReporter(progress, "attention influence", 1, documents.Count, cancellationToken);
@@ -229,6 +231,7 @@ public sealed partial record AttentionInfluence
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
         var (_, device) = CheckTask(task);
+        using var claim = ModelInUse.Claim(task.Model);
         using var watch = new AttentionWatch(task, Layers, Causal);
         var probes = Probes.Make(device);
         var reporter = new ProgressReporter(progress, "copying without the heads", 1, 2L * probes.Count, cancellationToken);

@@ -187,6 +187,7 @@ public sealed partial record Donod
         Unit = "norm of the weights",
         Layers = Layers.Description,
         Coverage = session.Coverage.Fraction,
+        Notes = session.Coverage.Notes,
     };
 
     /// <summary>A weight of the model, flat, and where its gradient is found.</summary>

@@ -1,4 +1,5 @@
 using Influence.Gradients;
+using Influence.Numerics;
 using static TorchSharp.torch;
 
 namespace Influence.Recipes;

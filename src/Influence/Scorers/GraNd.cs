@@ -74,6 +74,7 @@ public sealed record GraNd : IExampleScorer
             Unit = "norm of the gradient",
             Layers = task.Layers.Description,
             Coverage = coverage!.Fraction,
+            Notes = coverage.Notes,
         });
     }
 }

@@ -1,4 +1,4 @@
-namespace Influence;
+namespace Influence.Numerics;
 
 /// <summary>Counts steps of a training loop and says when it is time again.</summary>
 internal sealed class EverySteps
