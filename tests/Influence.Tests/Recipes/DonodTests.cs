@@ -153,7 +153,7 @@ public class DonodTests
         Assert.Contains("LayerSelection.Where", thrown.Message, StringComparison.Ordinal);
         foreach (var rate in new[] { 0, -1, double.NaN, double.PositiveInfinity })
         {
-            Assert.Contains("positive", Assert.Throws<InfluenceException>(() => new Donod { LearningRate = rate }).Message, StringComparison.Ordinal);
+            Assert.Contains("above 0", Assert.Throws<InfluenceException>(() => new Donod { LearningRate = rate }).Message, StringComparison.Ordinal);
         }
     }
 
