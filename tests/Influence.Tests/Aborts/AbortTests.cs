@@ -24,15 +24,15 @@ public class AbortTests(AbortTests.Child child) : IClassFixture<AbortTests.Child
 
     /// <summary>The same error in TorchSharp's own call does end the process: the probes would see it.</summary>
     [Fact]
-    public void TheUnguardedCallEndsTheChild()
+    public async Task TheUnguardedCallEndsTheChild()
     {
         foreach (var name in Probes.Unguarded.Keys)
         {
             using var process = Start(name);
             var output = process.StandardError.ReadToEndAsync();
-            process.StandardOutput.ReadToEnd();
-            process.WaitForExit();
-            Assert.True(process.ExitCode is not (0 or 2), $"{name} ended with {process.ExitCode}: {output.Result}");
+            await process.StandardOutput.ReadToEndAsync();
+            await process.WaitForExitAsync();
+            Assert.True(process.ExitCode is not (0 or 2), $"{name} ended with {process.ExitCode}: {await output}");
         }
     }
 
