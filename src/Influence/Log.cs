@@ -48,6 +48,9 @@ internal static partial class Log
     public static void RetrainingDamaged(ILogger? logger, int run, string problem) =>
         RetrainingDamagedCore(logger ?? NullLogger.Instance, run, problem);
 
+    public static void RetrainingWaits(ILogger? logger, int runs, double seconds) =>
+        RetrainingWaitsCore(logger ?? NullLogger.Instance, runs, seconds);
+
     [LoggerMessage(1, LogLevel.Information,
         "Gradients: {ByRule} parameters by layer rules, {Single} by single examples, {LeftOut} left out (checked in {Milliseconds:0} ms)")]
     private static partial void AuditDoneCore(ILogger logger, long byRule, long single, long leftOut, double milliseconds);
@@ -93,4 +96,8 @@ internal static partial class Log
 
     [LoggerMessage(63, LogLevel.Warning, "Retraining run {Run} is done again: {Problem}")]
     private static partial void RetrainingDamagedCore(ILogger logger, int run, string problem);
+
+    [LoggerMessage(64, LogLevel.Information,
+        "Waiting for {Runs} retraining runs that other processes are at; one that shows no sign of life for {Seconds:0} s is taken over")]
+    private static partial void RetrainingWaitsCore(ILogger logger, int runs, double seconds);
 }

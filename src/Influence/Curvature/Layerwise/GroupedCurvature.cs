@@ -10,6 +10,8 @@ namespace Influence.Curvature;
 /// <param name="eigenvalues"><c>[g, O/g, I']</c>.</param>
 internal sealed class GroupedCurvature(Tensor input, Tensor output, Tensor eigenvalues) : BlockCurvature
 {
+    public override long Size => eigenvalues.numel();
+
     public override double MeanEigenvalue
     {
         get
