@@ -33,6 +33,8 @@ internal sealed record Options(
                                                      recorders cost in a training loop (method training)
         Influence.Benchmarks selection [options]     seconds and memory of selection strategies for 10^4, 10^5 and 10^6 examples
         Influence.Benchmarks gpu-tests [options]     the library on a device against itself on the CPU in float64
+        Influence.Benchmarks libtorch FOLDER cpu|cuda
+                                                     whether that folder's libtorch has all that TorchSharp's native library needs
 
           --only {string.Join("|", WorkloadCatalog.Names)}     one workload (may be repeated); of selection one of
                                      {string.Join(", ", SelectionKeys)}

@@ -1,5 +1,6 @@
 using Influence.Benchmarks;
 using Influence.Benchmarks.GpuTests;
+using Influence.Benchmarks.Libtorch;
 using Influence.Benchmarks.Measuring;
 using Influence.Benchmarks.Recording;
 using Influence.Benchmarks.Selecting;
@@ -19,10 +20,15 @@ try
         return SelectionRuns.RunChild(selection, int.Parse(count, System.Globalization.CultureInfo.InvariantCulture));
     }
 
+    if (args is [LibtorchCheck.Verb, var folder, "cpu" or "cuda"])
+    {
+        return LibtorchCheck.Run(folder, cuda: args[2] == "cuda");
+    }
+
     var options = Options.Parse(args);
     return options.Verb switch
     {
-        Options.GpuTests => GpuTestRunner.Run(Find(options.Device)),
+        Options.GpuTests => GpuTestRunner.Run(Find(options.Device), options.Workloads),
         Options.Selection => SelectionBench.Run(options),
         Options.Memory => PeakMemory.RunChild(options.Workloads[0], options.Measurement ?? string.Empty, options.Quick, Find(options.Device)),
         _ => RunBench(options, Find(options.Device)),

@@ -18,7 +18,7 @@ internal static class Machine
             ["processor"] = CpuModel(),
             ["cores"] = Environment.ProcessorCount.ToString(CultureInfo.InvariantCulture),
             ["memory"] = string.Create(CultureInfo.InvariantCulture, $"{GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / (double)(1L << 30):F0} GiB"),
-            ["libtorch"] = LibtorchVersion(),
+            ["libtorch"] = LibtorchVersion.Describe(),
             ["BLAS"] = string.Join(", ", MappedLibraries("blas", "mkl_core")),
             ["libtorch threads"] = get_num_threads().ToString(CultureInfo.InvariantCulture),
             ["thread settings"] = ThreadEnvironment(),
@@ -37,18 +37,6 @@ internal static class Machine
     private static string CpuModel() => File.ReadLines("/proc/cpuinfo")
         .FirstOrDefault(line => line.StartsWith("model name", StringComparison.Ordinal))?.Split(':', 2)[1].Trim() ?? RuntimeInformation.ProcessArchitecture.ToString();
 
-    /// <summary>The system binding's native part knows; TorchSharp's package brings a libtorch of its own.</summary>
-    private static string LibtorchVersion()
-    {
-        if (NativeLibrary.TryLoad("influence_torch_native", typeof(Machine).Assembly, DllImportSearchPath.AssemblyDirectory, out var library)
-            && NativeLibrary.TryGetExport(library, "inf_libtorch_version", out var function))
-        {
-            return Marshal.PtrToStringUTF8(Marshal.GetDelegateForFunctionPointer<VersionFunction>(function)()) ?? "unknown";
-        }
-
-        return $"of TorchSharp's package {typeof(torch).Assembly.GetName().Version}";
-    }
-
     private static List<string> MappedLibraries(params string[] names)
     {
         var found = File.ReadLines("/proc/self/maps")
@@ -66,9 +54,6 @@ internal static class Machine
         .Where(setting => setting.Value is not null)
         .Select(setting => $"{setting.Name}={setting.Value}")
         .DefaultIfEmpty("none"));
-
-    [UnmanagedFunctionPointer(CallingConvention.Cdecl)]
-    private delegate nint VersionFunction();
 
     [DllImport("libc", EntryPoint = "getenv", CharSet = CharSet.Ansi, BestFitMapping = false, ThrowOnUnmappableChar = true)]
     [DefaultDllImportSearchPaths(DllImportSearchPath.System32)]
