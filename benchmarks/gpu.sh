@@ -22,7 +22,8 @@ On the machine with the GPU (x86-64 Linux, an NVIDIA driver, a PyTorch 2.10 or n
 
 python3 is asked where its torch lies, without importing it; LIBTORCH names another folder (with lib/, or that lib/ itself):
 on a machine without a GPU, with --device cpu, any libtorch 2.10 will do. OUT names the folder of the results; without it they go to
-results beside this script. In the repository the archive is looked for in artifacts/gpu.
+results beside this script. In the repository the archive is looked for in artifacts/gpu. Made where libstdc++ is older than GCC 13's
+(Debian 12, Ubuntu 22.04), the archive runs on such machines as well.
 END
 }
 
@@ -71,7 +72,7 @@ command_publish() {
 
     # A build tree of its own: the runtime identifier must not change what a plain build has restored.
     dotnet publish benchmarks/Influence.Benchmarks -c Release -r linux-x64 --self-contained --nologo -v quiet \
-        -p:LibtorchOfPyTorch=true -p:InfluenceFixLibstdcxx=true "-p:ArtifactsPath=$root/$out/build" \
+        -p:LibtorchOfPyTorch=true "-p:ArtifactsPath=$root/$out/build" \
         -p:PublishTrimmed=false -p:PublishSingleFile=false -p:InvariantGlobalization=true \
         -p:DebugType=none -p:DebugSymbols=false -p:GenerateDocumentationFile=false \
         -o "$out/$package/app"

@@ -4,6 +4,7 @@ using Influence.Benchmarks.Libtorch;
 using Influence.Benchmarks.Measuring;
 using Influence.Benchmarks.Recording;
 using Influence.Benchmarks.Selecting;
+using Influence.Benchmarks.Tuning;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -25,11 +26,17 @@ try
         return LibtorchCheck.Run(folder, cuda: args[2] == "cuda");
     }
 
+    if (args is [SettingSeconds.Verb, var tuned])
+    {
+        return SettingSeconds.RunChild(tuned);
+    }
+
     var options = Options.Parse(args);
     return options.Verb switch
     {
         Options.GpuTests => GpuTestRunner.Run(Find(options.Device), options.Workloads),
         Options.Selection => SelectionBench.Run(options),
+        Options.Settings => SettingsBench.Run(options),
         Options.Memory => PeakMemory.RunChild(options.Workloads[0], options.Measurement ?? string.Empty, options.Quick, Find(options.Device)),
         _ => RunBench(options, Find(options.Device)),
     };

@@ -9,7 +9,7 @@ namespace Influence.Benchmarks.Shared;
 internal static class Machine
 {
     private static readonly string[] ThreadSettings =
-        ["OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"];
+        ["OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "MKL_NUM_THREADS", "GLIBC_TUNABLES"];
 
     public static IReadOnlyDictionary<string, string> Describe(Device device)
     {
@@ -19,7 +19,7 @@ internal static class Machine
             ["cores"] = Environment.ProcessorCount.ToString(CultureInfo.InvariantCulture),
             ["memory"] = string.Create(CultureInfo.InvariantCulture, $"{GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / (double)(1L << 30):F0} GiB"),
             ["libtorch"] = LibtorchVersion.Describe(),
-            ["BLAS"] = string.Join(", ", MappedLibraries("blas", "mkl_core")),
+            ["BLAS and allocators"] = string.Join(", ", MappedLibraries("blas", "mkl", "malloc")),
             ["libtorch threads"] = get_num_threads().ToString(CultureInfo.InvariantCulture),
             ["thread settings"] = ThreadEnvironment(),
             [".NET"] = Environment.Version.ToString(),

@@ -9,15 +9,21 @@ internal static class LayerModels
     private const long Length = 4;
     private const long Width = 6;
 
+    // Of float32 convolutions with other numbers of outputs the CPU of libtorch 2.10 (oneDNN 3.7) can give the input a gradient of garbage.
+    private const long Outputs = 16;
+
     private static readonly Dictionary<string, Func<Func<nn.Module, nn.Module>, (nn.Module<Tensor, Tensor> Model, Func<long, Tensor> Input)>> s_known = new()
     {
         ["linear"] = place => (Stack(place, nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, 3, hasBias: false)), Normal(5)),
         ["linear over positions"] = place => (Stack(place, nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, 2)), Normal(Length, 5)),
         ["1d convolution"] = place => (
-            Stack(place, nn.Conv1d(2, 4, 3, stride: 2, padding: 1, dilation: 2), nn.Tanh(), nn.Conv1d(4, 4, 3, groups: 2, bias: false)), Normal(2, 13)),
-        ["2d convolution"] = place => (Stack(place, nn.Conv2d(2, 4, 3, stride: 2, padding: 1), nn.Tanh(), nn.Conv2d(4, 3, 3, dilation: 2, bias: false)), Normal(2, 11, 10)),
-        ["grouped 2d convolution"] = place => (Stack(place, nn.Conv2d(4, 6, 3, padding: 1, groups: 2), nn.Tanh(), nn.Conv2d(6, 6, 2, groups: 6)), Normal(4, 5, 6)),
-        ["2d convolution, same padding"] = place => (Stack(place, nn.Conv2d(2, 3, 4, padding: Padding.Same), nn.Tanh(), nn.Conv2d(3, 2, 1)), Normal(2, 6, 5)),
+            Stack(place, nn.Conv1d(2, 4, 3, stride: 2, padding: 1, dilation: 2), nn.Tanh(), nn.Conv1d(4, Outputs, 3, groups: 2, bias: false)), Normal(2, 13)),
+        ["2d convolution"] = place => (
+            Stack(place, nn.Conv2d(2, 4, 3, stride: 2, padding: 1), nn.Tanh(), nn.Conv2d(4, Outputs, 3, dilation: 2, bias: false)), Normal(2, 11, 10)),
+        ["grouped 2d convolution"] = place => (
+            Stack(place, nn.Conv2d(4, 2 * Outputs, 3, padding: 1, groups: 2), nn.Tanh(), nn.Conv2d(2 * Outputs, 2 * Outputs, 2, groups: 2 * (int)Outputs)), Normal(4, 5, 6)),
+        ["2d convolution, same padding"] = place => (
+            Stack(place, nn.Conv2d(2, 3, 4, padding: Padding.Same), nn.Tanh(), nn.Conv2d(3, Outputs, 1)), Normal(2, 6, 5)),
         ["embedding"] = place => (Stack(place, nn.Embedding(9, Width), nn.Tanh(), nn.Linear(Width, 2)), Tokens),
         ["embedding with padding index"] = place => (Stack(place, nn.Embedding(9, Width, padding_idx: 3), nn.Tanh(), nn.Linear(Width, 2)), Tokens),
         ["layer norm"] = place => (Stack(place, nn.Linear(5, Width), Randomised(nn.LayerNorm(Width)), nn.Linear(Width, 2)), Normal(Length, 5)),

@@ -1,0 +1,241 @@
+using Influence.Gradients;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Influence.Curvature;
+
+/// <summary>
+/// Runs the passes of a layer-wise fit: covariances, their decomposition, and for EK-FAC the eigenvalues. Where all layers
+/// see one position per example and everything fits, one capture serves both passes.
+/// </summary>
+internal sealed class LayerwiseFit : IDisposable
+{
+    private readonly GradientSession _session;
+    private readonly Examples _train;
+    private readonly CurvatureOptions _options;
+    private readonly CurvatureKind _kind;
+    private readonly ProgressReporter _progress;
+    private readonly LossKind _labels;
+    private readonly SharedInputs _inputs = new();
+    private readonly BlockFit?[] _fits;
+    private readonly int _passes;
+    private readonly Action<int>? _load;
+
+    private LayerwiseFit(
+        GradientSession session, Examples train, CurvatureOptions options, CurvatureKind kind, ProgressReporter progress, int checkpoints, Action<int>? load)
+    {
+        (_session, _train, _options, _kind, _progress, _passes, _load) = (session, train, options, kind, progress, checkpoints * options.LabelDraws, load);
+        _labels = options.Fisher == Fisher.Sampled ? LossKind.Sampled : LossKind.Training;
+        _fits = new BlockFit?[session.Parts.Count];
+    }
+
+    /// <summary>
+    /// Fits every block of the session; null where no example reached a block. With several checkpoints all means, of the
+    /// covariances and then of the eigenvalues, are over examples and checkpoints.
+    /// </summary>
+    /// <param name="session">An open session on the task.</param>
+    /// <param name="train">The examples.</param>
+    /// <param name="options">Labels, splits, sizes.</param>
+    /// <param name="kind">What is measured.</param>
+    /// <param name="progress">Told after each batch.</param>
+    /// <param name="checkpoints">How many sets of weights.</param>
+    /// <param name="load">Puts a set of weights into the session's model; null: the present ones.</param>
+    public static BlockCurvature?[] Run(
+        GradientSession session,
+        Examples train,
+        CurvatureOptions options,
+        CurvatureKind kind,
+        ProgressReporter progress,
+        int checkpoints = 1,
+        Action<int>? load = null)
+    {
+        using var noGrad = no_grad();
+        session.Losses.Seed = options.Seed;
+        using var fit = new LayerwiseFit(session, train, options, kind, progress, checkpoints, load);
+        fit.CheckSplits();
+        return fit.Run();
+    }
+
+    public void Dispose()
+    {
+        _inputs.Dispose();
+        foreach (var fit in _fits)
+        {
+            fit?.Dispose();
+        }
+    }
+
+    private BlockCurvature?[] Run()
+    {
+        // Totals are right from the first report on: what a fit turns out not to need counts as done at once.
+        var second = _kind == CurvatureKind.Ekfac;
+        _progress.ExpectPasses(second ? 2 : 1);
+
+        // Every batch waits here while all of them fit: then nothing is captured twice.
+        using var waiting = new JoinedBatches();
+        var joined = Capture(batch => Visit(batch, first: true), waiting);
+        if (joined)
+        {
+            using var whole = waiting.Take();
+            Visit(whole, first: true);
+            Decompose();
+            Visit(whole, first: false);
+        }
+        else
+        {
+            Decompose();
+        }
+
+        if (!joined && _fits.Any(fit => fit is { NeedsSecondPass: true }))
+        {
+            Capture(batch => Visit(batch, first: false), null);
+        }
+        else if (second)
+        {
+            _progress.Add(_train.Count * _passes);
+        }
+
+        var names = _session.BlockNames;
+        return [.. _fits.Select((fit, k) => fit?.Finish(names[k], (long)_train.Count * _passes))];
+    }
+
+    /// <summary>Captures every batch; returns whether they all wait to be taken as one, unvisited.</summary>
+    private bool Capture(Action<BatchGradients> visit, JoinedBatches? waiting)
+    {
+        var room = Math.Min(_options.MemoryBudget, 4L << 30) / 8 / (_session.Dtype == ScalarType.Float64 ? 8 : 4);
+        var join = waiting is not null;
+        foreach (var examples in Batches())
+        {
+            _progress.Token.ThrowIfCancellationRequested();
+            using (var batch = _session.Capture(examples, _labels))
+            {
+                CheckFinite(batch);
+                join = join && JoinedBatches.Takes(batch);
+                if (join)
+                {
+                    waiting!.Add(batch);
+                    join = waiting.NumbersPerExample * _train.Count * _passes <= room;
+                }
+                else
+                {
+                    visit(batch);
+                }
+            }
+
+            if (!join && waiting is { Count: > 0 })
+            {
+                using var joined = waiting.Take();
+                visit(joined);
+            }
+
+            _progress.Add(examples.Count);
+        }
+
+        return join;
+    }
+
+    /// <summary>The batches at each checkpoint, as often as labels are drawn; they are drawn anew in each pass.</summary>
+    private IEnumerable<ExampleBatch> Batches()
+    {
+        for (var pass = 0; pass < _passes; pass++)
+        {
+            _load?.Invoke(pass / _options.LabelDraws);
+            _session.Losses.Seed = _options.Seed + pass;
+            foreach (var batch in _train.Batches())
+            {
+                yield return batch;
+            }
+        }
+    }
+
+    private void Visit(BatchGradients batch, bool first)
+    {
+        _inputs.BeginBatch();
+        for (var k = 0; k < _fits.Length; k++)
+        {
+            if (batch.Blocks[k] is not { } block)
+            {
+                continue;
+            }
+
+            using var scope = NewDisposeScope();
+            if (first)
+            {
+                (_fits[k] ??= BlockFit.For(block, _kind, Splits(k, block), _options.MaximumFactorSize, _inputs)).Add(block);
+            }
+            else
+            {
+                _fits[k]!.AddEigenvalues(block);
+            }
+
+            block.Release();
+        }
+    }
+
+    private void Decompose()
+    {
+        foreach (var fit in _fits)
+        {
+            _progress.Token.ThrowIfCancellationRequested();
+            fit?.Decompose();
+        }
+    }
+
+    private IReadOnlyList<long>? Splits(int block, BlockGradients gradients)
+    {
+        var name = _session.Parts[block][0].Parameter.Name;
+        if (!_options.OutputSplits.TryGetValue(name, out var parts))
+        {
+            return null;
+        }
+
+        var outputs = (gradients as FactoredGradients)?.Outputs;
+        return outputs == parts.Sum() && parts.All(p => p > 0)
+            ? parts
+            : throw new InfluenceException(
+                $"OutputSplits[\"{name}\"] = [{string.Join(", ", parts)}] sums to {parts.Sum()}, but the layer has {outputs?.ToString() ?? "no linear"} outputs.");
+    }
+
+    private void CheckSplits()
+    {
+        var names = _session.Parts.Select(parts => parts[0].Parameter.Name).ToList();
+        var unknown = _options.OutputSplits.Keys.Except(names).ToList();
+        if (unknown.Count > 0)
+        {
+            throw new InfluenceException(
+                $"OutputSplits names {InfluenceException.List(unknown)}, which is no weight that takes part. Their names: {InfluenceException.List(names)}.");
+        }
+    }
+
+    /// <summary>One overflowed gradient would poison a whole covariance.</summary>
+    private static void CheckFinite(BatchGradients batch)
+    {
+        foreach (var block in batch.Blocks.OfType<BlockGradients>())
+        {
+            // What has no factors is written out for its diagonal anyway, and kept until then.
+            var written = block is FactoredGradients or TokenGradients or GroupedGradients ? [] : block.Dense();
+            using var scope = NewDisposeScope();
+            Tensor[] values = block switch
+            {
+                FactoredGradients f => [f.OutputGradient],
+                TokenGradients t => [t.OutputGradient],
+                GroupedGradients g => [g.Factors().OutputGradient],
+                _ => written,
+            };
+            if (values.All(v => (v * 0).sum().eq(0).item<bool>()))
+            {
+                continue;
+            }
+
+            var finite = values.Select(v => v.isfinite().flatten(1).all(1)).Aggregate((a, b) => a.logical_and(b))
+                .to_type(ScalarType.Int64).cpu().data<long>().ToArray();                // [B]
+            var bad = batch.Ids.Where((_, i) => finite[i] == 0).ToArray();
+            throw new InfluenceException(
+                $"The gradients of the training examples with ids {InfluenceException.List(bad)} are NaN or too large for {batch.Dtype}, though the losses are finite. " +
+                "Look at their inputs, leave them out, or use a float64 model.")
+            {
+                ExampleIds = bad,
+            };
+        }
+    }
+}
