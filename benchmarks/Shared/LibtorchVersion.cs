@@ -12,7 +12,8 @@ internal static partial class LibtorchVersion
     /// <summary>Major and minor number; null where the libtorch does not name itself.</summary>
     public static Version? Number() => Read() is { } text && Leading().Match(text) is { Success: true } match ? Version.Parse(match.Value) : null;
 
-    private static string? Read()
+    /// <summary>As it names itself; null where it does not.</summary>
+    public static string? Read()
     {
         var library = File.ReadLines("/proc/self/maps").FirstOrDefault(line => line.EndsWith("/libtorch_cpu.so", StringComparison.Ordinal));
         if (library is null || Path.GetDirectoryName(Path.GetDirectoryName(library[library.IndexOf('/', StringComparison.Ordinal)..])) is not { } root)

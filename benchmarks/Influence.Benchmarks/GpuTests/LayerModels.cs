@@ -9,7 +9,8 @@ internal static class LayerModels
     private const long Length = 4;
     private const long Width = 6;
 
-    // Of float32 convolutions with other numbers of outputs the CPU of libtorch 2.10 (oneDNN 3.7) can give the input a gradient of garbage.
+    // Of a float32 convolution with another number of outputs oneDNN 3.7, which libtorch 2.10 takes on a CPU, reads memory that it
+    // never wrote for the gradient of the input.
     private const long Outputs = 16;
 
     private static readonly Dictionary<string, Func<Func<nn.Module, nn.Module>, (nn.Module<Tensor, Tensor> Model, Func<long, Tensor> Input)>> s_known = new()

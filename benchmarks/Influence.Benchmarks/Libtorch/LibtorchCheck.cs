@@ -22,7 +22,7 @@ internal static class LibtorchCheck
     public static int Run(string folder, bool cuda)
     {
         var problem = Problem([.. s_required, .. cuda ? s_requiredByCuda : []], folder);
-        Console.WriteLine(problem ?? $"libtorch {LibtorchVersion.Describe()}: {Ours} finds there all that it needs");
+        Console.WriteLine(problem ?? $"{Name()}: {Ours} finds there all that it needs");
         if (problem is null && LibtorchVersion.Number() is { } version && version != s_builtFor)
         {
             Console.WriteLine($"{Ours} was built for {s_builtFor}: in another version classes may be laid out otherwise, which no list of symbols shows");
@@ -69,7 +69,7 @@ internal static class LibtorchCheck
         var missing = undefined.Where(symbol => !handles.Any(handle => NativeLibrary.TryGetExport(handle, symbol, out _))).ToList();
         return missing.Count == 0
             ? null
-            : $"libtorch {LibtorchVersion.Describe()} is not one that {Ours} was built for ({s_builtFor}): of its {undefined.Count:N0} symbols {missing.Count:N0} are missing\n"
+            : $"{Name()} is not one that {Ours} was built for ({s_builtFor}): of its {undefined.Count:N0} symbols {missing.Count:N0} are missing\n"
                 + Lines(missing.Order(StringComparer.Ordinal).Take(Listed)) + (missing.Count > Listed ? $"\n  and {missing.Count - Listed:N0} more" : string.Empty);
     }
 
@@ -87,6 +87,8 @@ internal static class LibtorchCheck
             return exception.Message.Split('\n', StringSplitOptions.RemoveEmptyEntries).Skip(1).FirstOrDefault() ?? exception.Message;
         }
     }
+
+    private static string Name() => LibtorchVersion.Read() is { } version ? $"libtorch {version}" : "libtorch of an unnamed version";
 
     private static bool IsOfCuda(string path) => s_requiredByCuda.Contains(Path.GetFileName(path));
 
