@@ -199,6 +199,8 @@ public sealed partial class InfluenceFunction(Preconditioner preconditioner)
         LeaveOneOutFactor = Normalization == InfluenceNormalization.None ? 1.0 / _preconditioner.Info.Examples : null,
         Layers = task.Layers.Description,
         Coverage = session.Coverage.Fraction,
+        Integrity = _preconditioner.Info.Integrity,
+        Notes = session.Coverage.Notes,
     };
 
     private (Tensor[] Values, IReadOnlyList<string> Names, ScoreMetadata Metadata) Pairs(
