@@ -128,40 +128,71 @@ counter() { # counter <trx file> <name>
     sed -n "s/.*<Counters [^>]*\b$2=\"\([0-9]*\)\".*/\1/p" "$1"
 }
 
-# Runs one test assembly and adds its counts to passed, failed and skipped. A run that counts no failure and still does
-# not end well (the host crashed, no test was found) counts as one.
-run_tests() { # run_tests <project>
-    local results=artifacts/test-results/$1 trx ended=0
+# Starts the tests of an assembly, or those that a filter picks, aside; their pid leads to their name in `running`.
+start_tests() { # start_tests <name> <project> [filter]
+    local results=artifacts/test-results/$1
     rm -rf "$results"
-    echo "== $1"
-    dotnet test "$(output_of "$1")" --nologo --blame --logger "trx;LogFileName=results.trx" \
-        --results-directory "$results" < /dev/null || ended=$?
+    mkdir -p "$results"
+    dotnet test "$(output_of "$2")" --nologo --blame --logger "trx;LogFileName=results.trx" --results-directory "$results" \
+        ${3:+--filter "$3"} < /dev/null > "$results/output.txt" 2>&1 &
+    running[$!]=$1
+}
+
+# Waits for one of those that run, prints what it printed, and adds its counts to passed, failed and skipped. A run that
+# counts no failure and still does not end well (the host crashed, no test was found) counts as one.
+finish_tests() {
+    local pid name results trx ended=0 total=0 executed=0 its_passed=0 its_failed=0
+    wait -n -p pid "${!running[@]}" || ended=$?
+    name=${running[$pid]}
+    unset "running[$pid]"
+    results=artifacts/test-results/$name
+    echo "== $name"
+    cat "$results/output.txt"
 
     trx=$results/results.trx
-    local total=0 executed=0 project_passed=0 project_failed=0
     if [ -f "$trx" ]; then
         total=$(counter "$trx" total)
         executed=$(counter "$trx" executed)
-        project_passed=$(counter "$trx" passed)
-        project_failed=$(counter "$trx" failed)
+        its_passed=$(counter "$trx" passed)
+        its_failed=$(counter "$trx" failed)
     fi
-    if [ "$project_failed" -eq 0 ] && { [ "$ended" -ne 0 ] || [ "$executed" -eq 0 ]; }; then
-        echo "$1: $([ "$ended" -ne 0 ] && echo "the run broke off" || echo "no test ran"); counted as one failure"
-        project_failed=1
+    if [ "$its_failed" -eq 0 ] && { [ "$ended" -ne 0 ] || [ "$executed" -eq 0 ]; }; then
+        echo "$name: $([ "$ended" -ne 0 ] && echo "the run broke off" || echo "no test ran"); counted as one failure"
+        its_failed=1
     fi
-    passed=$((passed + project_passed))
-    failed=$((failed + project_failed))
+    passed=$((passed + its_passed))
+    failed=$((failed + its_failed))
     skipped=$((skipped + total - executed))
 }
 
+# Torch's work wants one thread at a time in a process. So the library's tests, the longest by far, run as two processes
+# side by side, which share them by name and have a core each.
 run_all_tests() {
-    local passed=0 failed=0 skipped=0 project
-    for project in $(test_projects); do
-        run_tests "$project"
+    local passed=0 failed=0 skipped=0 name project filter most=1
+    local -A running=()
+    trap 'kill "${!running[@]}" 2> /dev/null; exit 130' INT TERM
+    if [ "$(getconf _NPROCESSORS_ONLN)" -gt 1 ]; then
+        most=2
+        export OMP_NUM_THREADS=1
+    fi
+    while read -r name project filter; do
+        [ ${#running[@]} -lt $most ] || finish_tests
+        echo "-- $name"
+        start_tests "$name" "$project" "$filter"
+    done < <(test_runs)
+    while [ ${#running[@]} -gt 0 ]; do
+        finish_tests
     done
     echo
     echo "$passed passed, $failed failed$([ "$skipped" -eq 0 ] || echo ", $skipped skipped")"
     [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
+}
+
+# The longest first: name, project, and the filter of what is a part of one.
+test_runs() {
+    echo "Influence.Tests-1 Influence.Tests FullyQualifiedName!~.Curvature."
+    echo "Influence.Tests-2 Influence.Tests FullyQualifiedName~.Curvature."
+    test_projects | grep -vx Influence.Tests | sed 's/.*/& &/'
 }
 
 test_projects() { # the names of the solution's test projects
@@ -214,12 +245,14 @@ command_quality() {
 command_pack() {
     set_up
     local packages=artifacts/package/release passed=0 failed=0 skipped=0
+    local -A running=()
     # NuGet keeps what it once unpacked, and a build keeps a file whose time and size are the same, as a package's times
     # always are: without this the consumer would test the package of the run before.
     rm -rf "$packages" artifacts/consumer-packages/influence artifacts/bin/PackageConsumer
     build src/Influence -target:Pack
     build tests/PackageConsumer
-    run_tests PackageConsumer
+    start_tests PackageConsumer PackageConsumer
+    finish_tests
     [ "$failed" -eq 0 ] || fail "the package is not fit for use"
     ls "$packages"/*
 }

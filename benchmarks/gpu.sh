@@ -5,19 +5,25 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 usage() {
     cat <<'END'
-benchmarks/gpu.sh publish           here: makes artifacts/gpu/influence-gpu.tar.gz, which needs no .NET
-benchmarks/gpu.sh run [options]     there: builds the binding's native part against the machine's PyTorch, runs the GPU
-                                    tests, then the benchmark
+benchmarks/gpu.sh publish           here: makes artifacts/gpu/influence-gpu.tar.gz, which needs no .NET and holds no libtorch
+benchmarks/gpu.sh run [options]     there: holds the machine's PyTorch against what TorchSharp needs of it, runs the GPU tests over
+                                    that PyTorch's libraries, then the benchmark
 
   --device cuda|cuda:N|cpu          cuda unless given
   --tests-only                      without the benchmark
-  --quick, --only mlp|cnn|decoder,
-  --method tracin|influence         passed on to the benchmark
+  --only mlp|cnn|decoder            one workload, in both (may be repeated); on a CPU the decoder's tests take half an hour
+  --quick, --method tracin|influence|groups|training
+                                    passed on to the benchmark
 
-LIBTORCH names a libtorch folder (include/ and lib/); without it python3 is asked for its torch.
-OUT names the folder of the results; without it they go to benchmarks/results.
-run needs g++, and takes cmake with ninja or make where they are installed. It works in the repository, where the archive lies in artifacts/gpu,
-and in the unpacked archive alone.
+On the machine with the GPU (x86-64 Linux, an NVIDIA driver, a PyTorch 2.10 or newer; no .NET, no compiler, no network):
+
+  tar -xzf influence-gpu.tar.gz
+  OUT=results influence-gpu/gpu.sh run --quick
+
+python3 is asked where its torch lies, without importing it; LIBTORCH names another folder (with lib/, or that lib/ itself):
+on a machine without a GPU, with --device cpu, any libtorch 2.10 will do. OUT names the folder of the results; without it they go to
+results beside this script. In the repository the archive is looked for in artifacts/gpu. Made where libstdc++ is older than GCC 13's
+(Debian 12, Ubuntu 22.04), the archive runs on such machines as well.
 END
 }
 
@@ -64,17 +70,14 @@ command_publish() {
     rm -rf "$out/$package" "$out/$package.tar.gz"
     mkdir -p "$out/$package"
 
-    # A build tree of its own: the runtime identifier must not change what ./build.sh has restored.
+    # A build tree of its own: the runtime identifier must not change what a plain build has restored.
     dotnet publish benchmarks/Influence.Benchmarks -c Release -r linux-x64 --self-contained --nologo -v quiet \
-        -p:TorchSharpSource=system "-p:ArtifactsPath=$root/$out/build" \
+        -p:LibtorchOfPyTorch=true "-p:ArtifactsPath=$root/$out/build" \
         -p:PublishTrimmed=false -p:PublishSingleFile=false -p:InvariantGlobalization=true \
         -p:DebugType=none -p:DebugSymbols=false -p:GenerateDocumentationFile=false \
         -o "$out/$package/app"
-    # Built against this machine's libtorch; the other machine builds its own.
-    rm -f "$out/$package/app/libinfluence_torch_native.so" "$out/$package"/app/*.pdb "$out/$package"/app/{createdump,libcoreclrtraceptprovider.so}
+    rm -f "$out/$package"/app/*.pdb "$out/$package"/app/{createdump,libcoreclrtraceptprovider.so}
     carry_data "$out/$package/app/data"
-    mkdir "$out/$package/native"
-    cp src/TorchSharp.SystemLibtorch/native/* "$out/$package/native/"
     cp benchmarks/gpu.sh "$out/$package/"
 
     tar -C "$out" --owner=0 --group=0 --sort=name -czf "$out/$package.tar.gz" "$package"
@@ -104,70 +107,49 @@ find_package() {
     [ -d "$package/app" ] || fail "nothing was published: run 'benchmarks/gpu.sh publish' on a machine with the .NET 10 SDK and copy artifacts/gpu/influence-gpu.tar.gz here"
 }
 
-# Leaves the folder in `libtorch`, and in `libraries` the folders whose libraries it may load while it runs.
+# Leaves the folder of libtorch's libraries in `libtorch`, and in `libraries` all folders that it may load from while it runs.
 find_libtorch() {
-    libtorch=${LIBTORCH:-}
-    if [ -z "$libtorch" ]; then
-        command -v python3 > /dev/null || fail "there is no python3 to ask for its torch; set LIBTORCH to a folder with include/ and lib/"
-        libtorch=$(python3 -c 'import os, torch; print(os.path.dirname(os.path.dirname(os.path.dirname(torch.utils.cmake_prefix_path + "/"))))') \
-            || fail "python3 has no torch; set LIBTORCH to a folder with include/ and lib/"
-        [ -d "$libtorch/include" ] || libtorch=$(python3 -c 'import os, torch; print(os.path.dirname(torch.__file__))')
+    local folder
+    if [ -n "${LIBTORCH:-}" ]; then
+        libtorch=$LIBTORCH
+        [ ! -d "$libtorch/lib" ] || libtorch=$libtorch/lib
+    else
+        command -v python3 > /dev/null || fail "there is no python3 to ask for its torch; set LIBTORCH to the folder of libtorch's libraries"
+        libtorch=$(python3 -c 'import importlib.util as u; print(u.find_spec("torch").submodule_search_locations[0] + "/lib")' 2> /dev/null) \
+            || fail "python3 has no torch; set LIBTORCH to the folder of libtorch's libraries"
     fi
-    [ -f "$libtorch/include/ATen/ATen.h" ] || fail "there is no include/ATen/ATen.h in $libtorch"
-    [ -f "$libtorch/lib/libtorch_cpu.so" ] || fail "there is no lib/libtorch_cpu.so in $libtorch"
+    [ -d "$libtorch" ] || fail "there is no folder $libtorch"
+    libtorch=$(cd "$libtorch" && pwd)
 
     # A wheel's libtorch finds NVIDIA's wheels beside it by its own search path; what it opens later may not.
-    libraries=$libtorch/lib
-    local folder
-    for folder in "$(dirname "$libtorch")"/nvidia/*/lib; do
+    libraries=$libtorch
+    for folder in "$(dirname "$(dirname "$libtorch")")"/nvidia/*/lib; do
         [ ! -d "$folder" ] || libraries+=:$folder
     done
 }
 
-# Which std::string the libtorch was built with: its own CMake file says so, and newer ones, which do not, use the new one.
-cxx11_abi() {
-    local abi
-    abi=$(sed -n 's/.*\(_GLIBCXX_USE_CXX11_ABI=[01]\).*/\1/p' "$libtorch/share/cmake/Torch/TorchConfig.cmake" 2> /dev/null | head -n 1)
-    if [ -z "$abi" ] && [ -z "${LIBTORCH:-}" ]; then
-        abi=_GLIBCXX_USE_CXX11_ABI=$(python3 -c 'import torch; print(int(torch.compiled_with_cxx11_abi()))')
-    fi
-    [ -z "$abi" ] || echo "-D$abi"
-}
-
-build_with_compiler() { # build_with_compiler <build folder>
-    local flags=() link=(-ltorch_cpu -lc10) standard=17
-    mapfile -t flags < <(cxx11_abi)
-    ! grep -q 'C++20 or later' "$libtorch/include/ATen/ATen.h" || standard=20
-    [ ! -f "$libtorch/lib/libtorch_cuda.so" ] || link+=(-Wl,--no-as-needed -ltorch_cuda -Wl,--as-needed)
-    g++ -O2 -DNDEBUG "-std=c++$standard" -fPIC -fvisibility=hidden -shared "${flags[@]}" \
-        -isystem "$libtorch/include" -isystem "$libtorch/include/torch/csrc/api/include" \
-        "$package/native/influence_torch_native.cpp" -o "$1/libinfluence_torch_native.so" \
-        "-L$libtorch/lib" "-Wl,-rpath,$libtorch/lib" "${link[@]}" -ldl
-}
-
-# Always from the start: the libtorch may be another than last time.
-build_native() {
-    local build=$package/native-build generator=()
-    rm -rf "$build"
-    mkdir -p "$build"
-    command -v g++ > /dev/null || fail "g++ is needed to build the native part"
-    ! command -v ninja > /dev/null || generator=(-GNinja)
-    if command -v cmake > /dev/null && { command -v ninja || command -v make; } > /dev/null; then
-        cmake "${generator[@]}" -S "$package/native" -B "$build" "-DLIBTORCH=$libtorch" > "$build.log" 2>&1 && cmake --build "$build" >> "$build.log" 2>&1 \
-            || { tail -n 30 "$build.log" >&2; fail "cmake could not build the native part"; }
-    else
-        build_with_compiler "$build" > "$build.log" 2>&1 || { tail -n 30 "$build.log" >&2; fail "g++ could not build the native part"; }
-    fi
-    cp "$build/libinfluence_torch_native.so" "$package/app/"
+# Says whether TorchSharp can run over the libraries, in a process of its own, which damaged ones may end.
+check_libtorch() { # check_libtorch <device>
+    local ended=0
+    "$package/app/Influence.Benchmarks" libtorch "$libtorch" "${1%%:*}" || ended=$?
+    case $ended in
+        0) ;;
+        1) fail "TorchSharp cannot run over the libtorch in $libtorch" ;;
+        *) fail "looking at the libtorch in $libtorch ended the process (code $ended): it is damaged, or made for another machine" ;;
+    esac
 }
 
 command_run() {
-    local device=cuda tests_only=false options=() package libtorch libraries out tests=0
+    local device=cuda tests_only=false only=() options=() package libtorch libraries out tests=0
     while [ $# -gt 0 ]; do
         case "$1" in
             --device | --only | --method)
                 [ $# -gt 1 ] || fail "$1 needs a value"
-                if [ "$1" = --device ]; then device=$2; else options+=("$1" "$2"); fi
+                case "$1" in
+                    --device) device=$2 ;;
+                    --only) only+=("$1" "$2") ;;
+                    --method) options+=("$1" "$2") ;;
+                esac
                 shift
                 ;;
             --tests-only) tests_only=true ;;
@@ -180,18 +162,20 @@ command_run() {
     find_package
     find_libtorch
     out=${OUT:-$here/results}
-    if [ -n "${LIBTORCH:-}" ]; then echo "Building the native part against LIBTORCH"; else echo "Building the native part against python3's torch"; fi
-    build_native
+    # The check, the GPU tests and the benchmark find the same libraries.
     export LD_LIBRARY_PATH=$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} DOTNET_EnableDiagnostics=0
+    echo "== libtorch"
+    check_libtorch "$device"
     mkdir -p "$out"
     echo "== GPU tests"
-    "$package/app/Influence.Benchmarks" gpu-tests --device "$device" 2>&1 | tee "$out/gpu-tests-${device%%:*}.txt" || tests=$?
+    "$package/app/Influence.Benchmarks" gpu-tests --device "$device" "${only[@]}" 2>&1 | tee "$out/gpu-tests-${device%%:*}.txt" || tests=$?
     [ "$tests" -le 1 ] || fail "the GPU tests could not be run"
     if [ "$tests_only" = false ]; then
         echo "== Benchmark"
-        "$package/app/Influence.Benchmarks" bench --device "$device" --output "$out" "${options[@]}"
+        "$package/app/Influence.Benchmarks" bench --device "$device" --output "$out" "${only[@]}" "${options[@]}"
     fi
     [ "$tests" -eq 0 ] || fail "GPU tests failed"
+    echo "All done in $SECONDS s"
 }
 
 case "${1:-}" in

@@ -35,6 +35,8 @@ internal sealed record Options(
         Influence.Benchmarks selection [options]     seconds and memory of selection strategies for 10^4, 10^5 and 10^6 examples
         Influence.Benchmarks settings [options]      what thread and allocator settings of the environment do to a plain epoch and to the library
         Influence.Benchmarks gpu-tests [options]     the library on a device against itself on the CPU in float64
+        Influence.Benchmarks libtorch FOLDER cpu|cuda
+                                                     whether that folder's libtorch has all that TorchSharp's native library needs
 
           --only {string.Join("|", WorkloadCatalog.Names)}     one workload (may be repeated); of selection one of
                                      {string.Join(", ", SelectionKeys)}

@@ -1,5 +1,6 @@
 using Influence.Benchmarks;
 using Influence.Benchmarks.GpuTests;
+using Influence.Benchmarks.Libtorch;
 using Influence.Benchmarks.Measuring;
 using Influence.Benchmarks.Recording;
 using Influence.Benchmarks.Selecting;
@@ -20,6 +21,11 @@ try
         return SelectionRuns.RunChild(selection, int.Parse(count, System.Globalization.CultureInfo.InvariantCulture));
     }
 
+    if (args is [LibtorchCheck.Verb, var folder, "cpu" or "cuda"])
+    {
+        return LibtorchCheck.Run(folder, cuda: args[2] == "cuda");
+    }
+
     if (args is [SettingSeconds.Verb, var tuned])
     {
         return SettingSeconds.RunChild(tuned);
@@ -28,7 +34,7 @@ try
     var options = Options.Parse(args);
     return options.Verb switch
     {
-        Options.GpuTests => GpuTestRunner.Run(Find(options.Device)),
+        Options.GpuTests => GpuTestRunner.Run(Find(options.Device), options.Workloads),
         Options.Selection => SelectionBench.Run(options),
         Options.Settings => SettingsBench.Run(options),
         Options.Memory => PeakMemory.RunChild(options.Workloads[0], options.Measurement ?? string.Empty, options.Quick, Find(options.Device)),

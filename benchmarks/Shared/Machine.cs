@@ -18,7 +18,7 @@ internal static class Machine
             ["processor"] = CpuModel(),
             ["cores"] = Environment.ProcessorCount.ToString(CultureInfo.InvariantCulture),
             ["memory"] = string.Create(CultureInfo.InvariantCulture, $"{GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / (double)(1L << 30):F0} GiB"),
-            ["libtorch"] = LibtorchVersion(),
+            ["libtorch"] = LibtorchVersion.Describe(),
             ["BLAS and allocators"] = string.Join(", ", MappedLibraries("blas", "mkl", "malloc")),
             ["libtorch threads"] = get_num_threads().ToString(CultureInfo.InvariantCulture),
             ["thread settings"] = ThreadEnvironment(),
@@ -36,9 +36,6 @@ internal static class Machine
 
     private static string CpuModel() => File.ReadLines("/proc/cpuinfo")
         .FirstOrDefault(line => line.StartsWith("model name", StringComparison.Ordinal))?.Split(':', 2)[1].Trim() ?? RuntimeInformation.ProcessArchitecture.ToString();
-
-    /// <summary>Where a PyTorch's own libtorch runs in the package's place (benchmarks/gpu.sh), its version is PyTorch's.</summary>
-    private static string LibtorchVersion() => $"{torch.__version__}, as TorchSharp {typeof(torch).Assembly.GetName().Version?.ToString(3)} asks for";
 
     private static List<string> MappedLibraries(params string[] names)
     {

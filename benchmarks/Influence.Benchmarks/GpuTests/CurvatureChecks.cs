@@ -12,9 +12,9 @@ internal static class CurvatureChecks
 {
     private static readonly WorkloadSize Size = new(Train: 24, Queries: 6);
 
-    public static IEnumerable<Check> All(Device device)
+    public static IEnumerable<Check> All(Device device, IReadOnlyList<string> workloads)
     {
-        foreach (var model in WorkloadCatalog.Names)
+        foreach (var model in workloads)
         {
             // The inverse amplifies rounding by the condition number of the damped curvature: 6e-5 in float32 for the MLP on a CPU.
             foreach (var (dtype, tolerance) in new[] { (ScalarType.Float32, 1e-3), (ScalarType.Float64, 1e-9) })

@@ -10,9 +10,9 @@ internal static class ExactnessChecks
 {
     private static readonly WorkloadSize Size = new(Train: 24, Queries: 6);
 
-    public static IEnumerable<Check> All(Device device)
+    public static IEnumerable<Check> All(Device device, IReadOnlyList<string> workloads)
     {
-        foreach (var model in WorkloadCatalog.Names)
+        foreach (var model in workloads)
         {
             foreach (var (dtype, tolerance) in new[] { (ScalarType.Float32, 1e-4), (ScalarType.Float64, 1e-9) })
             {

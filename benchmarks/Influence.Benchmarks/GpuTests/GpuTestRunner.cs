@@ -12,11 +12,19 @@ namespace Influence.Benchmarks.GpuTests;
 /// </summary>
 internal static class GpuTestRunner
 {
-    public static int Run(Device device)
+    public static int Run(Device device, IReadOnlyList<string> workloads)
     {
         Console.WriteLine(device.type == DeviceType.CUDA ? $"On {GpuMemory.Describe(device)}" : "On the CPU");
         var (passed, failed) = (0, 0);
-        foreach (var check in (IEnumerable<Check>)[.. ExactnessChecks.All(device), .. CurvatureChecks.All(device), .. DeviceChecks.All(device)])
+        IEnumerable<Check> checks =
+        [
+            .. LayerChecks.All(device),
+            .. ExactnessChecks.All(device, workloads),
+            .. CurvatureChecks.All(device, workloads),
+            .. TrainingChecks.All(device, workloads),
+            .. DeviceChecks.All(device, workloads),
+        ];
+        foreach (var check in checks)
         {
             var watch = Stopwatch.StartNew();
             var problem = Problem(check);

@@ -29,9 +29,7 @@ internal static class SingleExampleLoop
                     continue;
                 }
 
-                var gradient = parameter.grad;
-                parts.Add((gradient is null ? zeros_like(parameter) : gradient.is_sparse ? gradient.to_dense() : gradient)
-                    .detach().reshape(-1).to_type(ScalarType.Float64));
+                parts.Add(Row(parameter));
             }
 
             rows.Add(cat([.. parts], 0));
@@ -41,11 +39,40 @@ internal static class SingleExampleLoop
         return stack([.. rows], 0).MoveToOuterDisposeScope();
     }
 
+    /// <summary>
+    /// Gradients of every example by parameter, <c>[N, p]</c> in float64, all from one loop; tied parameters under each of their names.
+    /// </summary>
+    public static Dictionary<string, Tensor> ByParameter(nn.Module model, Func<Tensor[], Tensor> loss, Tensor[] inputs)
+    {
+        using var scope = NewDisposeScope();
+        var rows = new Dictionary<string, List<Tensor>>();
+        for (long i = 0; i < inputs[0].shape[0]; i++)
+        {
+            model.zero_grad();
+            loss([.. inputs.Select(t => t.narrow(0, i, 1))]).sum().backward();
+            foreach (var (name, parameter) in model.named_parameters().Where(p => p.parameter.requires_grad))
+            {
+                rows.TryAdd(name, []);
+                rows[name].Add(Row(parameter).clone());
+            }
+        }
+
+        model.zero_grad();
+        return rows.ToDictionary(one => one.Key, one => stack([.. one.Value], 0).MoveToOuterDisposeScope());
+    }
+
     /// <summary>Largest difference relative to the largest expected value.</summary>
     public static double RelativeError(Tensor actual, Tensor expected)
     {
         using var scope = NewDisposeScope();
         var wide = actual.to_type(ScalarType.Float64);
         return ((wide - expected).abs().max() / expected.abs().max()).item<double>();
+    }
+
+    private static Tensor Row(Tensor parameter)
+    {
+        var gradient = parameter.grad;
+        return (gradient is null ? zeros_like(parameter) : gradient.is_sparse ? gradient.to_dense() : gradient)
+            .detach().reshape(-1).to_type(ScalarType.Float64);
     }
 }
