@@ -179,11 +179,43 @@ public sealed class InfluenceScores : IDisposable, IDisplay
             throw new InfluenceException($"{path} has no matrix \"scores\" [queries, train]; it holds {InfluenceException.List([.. tensors.Keys])}.");
         }
 
-        return new InfluenceScores(values, Ids("query_ids", 0), Ids("train_ids", 1), ScoreMetadata.FromStrings(metadata));
+        return new InfluenceScores(
+            values, Ids(tensors, "query_ids", values.shape[0]), Ids(tensors, "train_ids", values.shape[1]), ScoreMetadata.FromStrings(metadata));
+    }
 
-        long[] Ids(string name, int axis) => tensors.TryGetValue(name, out var ids)
-            ? ids.to_type(ScalarType.Int64).data<long>().ToArray()
-            : [.. Enumerable.Range(0, (int)values.shape[axis]).Select(i => (long)i)];
+    /// <summary>
+    /// Reads some of the scores that <see cref="Save"/>, or <c>ScoreToFile</c>, wrote as safetensors: of a matrix larger than the
+    /// memory the rows and columns that are wanted. Missing ids are 0, 1, 2, ...
+    /// </summary>
+    /// <param name="path">The file.</param>
+    /// <param name="queryIds">The queries, in the order wanted; null for all.</param>
+    /// <param name="trainIds">The training examples, in the order wanted; null for all.</param>
+    /// <returns>The scores; the caller disposes them.</returns>
+    /// <exception cref="InfluenceException">The file is missing, truncated or something else, or holds no scores of such an id.</exception>
+    public static InfluenceScores LoadPart(string path, IReadOnlyList<long>? queryIds = null, IReadOnlyList<long>? trainIds = null)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        using var scope = NewDisposeScope();
+        var (tensors, metadata) = Safetensors.Load(path, leaveOut: "scores");
+        if (Safetensors.Shape(path, "scores") is not [var queries, var train])
+        {
+            throw new InfluenceException($"{path} has no matrix \"scores\" [queries, train]; beside it, it holds {InfluenceException.List([.. tensors.Keys])}.");
+        }
+
+        var (allQueries, allTrain) = (Ids(tensors, "query_ids", queries), Ids(tensors, "train_ids", train));
+        var rows = Positions("queries", allQueries, queryIds ?? allQueries);
+        var columns = trainIds is null ? null : Positions("training examples", allTrain, trainIds);
+        return new InfluenceScores(
+            Safetensors.LoadRows(path, "scores", rows, columns), queryIds ?? allQueries, trainIds ?? allTrain, ScoreMetadata.FromStrings(metadata));
+
+        int[] Positions(string what, IReadOnlyList<long> all, IReadOnlyList<long> wanted)
+        {
+            var positions = all.Select((id, position) => (id, position)).ToDictionary(pair => pair.id, pair => pair.position);
+            var unknown = wanted.Where(id => !positions.ContainsKey(id)).ToList();
+            return unknown.Count == 0
+                ? [.. wanted.Select(id => positions[id])]
+                : throw new InfluenceException($"{path} has no {what} with the ids {InfluenceException.List(unknown)}.");
+        }
     }
 
     /// <summary>Writes each query's k proponents and k opponents as CSV: query_id, kind, rank, train_id, score.</summary>
@@ -246,6 +278,10 @@ public sealed class InfluenceScores : IDisposable, IDisplay
             throw new InfluenceException($"There are {TrainIds.Count} training examples; there is no column {train}.");
         }
     }
+
+    private static long[] Ids(Dictionary<string, Tensor> tensors, string name, long count) => tensors.TryGetValue(name, out var ids)
+        ? ids.to_type(ScalarType.Int64).data<long>().ToArray()
+        : [.. Enumerable.Range(0, (int)count).Select(i => (long)i)];
 
     private static double[] Doubles(Tensor values) => values.to_type(ScalarType.Float64).contiguous().data<double>().ToArray();
 }

@@ -15,7 +15,7 @@ internal static class AtomicFile
     public static void Write(string path, Action<Stream> write)
     {
         var full = Path.GetFullPath(path);
-        var partial = $"{full}.{Environment.ProcessId}{PartialSuffix}";
+        var partial = PartialName(full);
         try
         {
             Directory.CreateDirectory(Path.GetDirectoryName(full)!);
@@ -32,15 +32,22 @@ internal static class AtomicFile
             TryDelete(partial);
             if (exception is IOException or UnauthorizedAccessException)
             {
-                throw new InfluenceException(
-                    $"Cannot write {path}: {exception.Message} Nothing was changed. Check the folder's rights and the free space.", exception);
+                throw CannotWrite(path, exception);
             }
 
             throw;
         }
     }
 
-    private static void TryDelete(string path)
+    /// <summary>The name of a file until it is whole.</summary>
+    public static string PartialName(string full) => $"{full}.{Environment.ProcessId}{PartialSuffix}";
+
+    /// <summary>What a file system's error becomes.</summary>
+    public static InfluenceException CannotWrite(string path, Exception cause) =>
+        new($"Cannot write {path}: {cause.Message} Nothing was changed. Check the folder's rights and the free space.", cause);
+
+    /// <summary>Removes what is left of a file, where that is possible.</summary>
+    public static void TryDelete(string path)
     {
         try
         {

@@ -35,7 +35,7 @@ internal static class Safetensors
     public static void Save(string path, IReadOnlyList<(string Name, Tensor Value)> tensors, IReadOnlyDictionary<string, string> metadata) =>
         AtomicFile.Write(path, stream =>
         {
-            stream.Write(Header(tensors, metadata));
+            stream.Write(Header([.. tensors.Select(t => (t.Name, t.Value.dtype, t.Value.shape))], metadata));
             foreach (var (_, value) in tensors)
             {
                 WriteBytes(stream, value);
@@ -43,12 +43,14 @@ internal static class Safetensors
         });
 
     /// <summary>Reads every tensor, on the CPU; the caller owns them. Checks the whole layout first.</summary>
-    public static (Dictionary<string, Tensor> Tensors, Dictionary<string, string> Metadata) Load(string path)
+    /// <param name="path">The file.</param>
+    /// <param name="leaveOut">A tensor that is not read.</param>
+    public static (Dictionary<string, Tensor> Tensors, Dictionary<string, string> Metadata) Load(string path, string? leaveOut = null)
     {
         using var stream = Open(path);
         var header = ReadHeader(stream, path);
         var tensors = new Dictionary<string, Tensor>();
-        foreach (var entry in header.Entries)
+        foreach (var entry in header.Entries.Where(entry => entry.Name != leaveOut))
         {
             stream.Position = header.DataStart + entry.Begin;
             tensors.Add(entry.Name, ReadTensor(stream, entry));
@@ -64,7 +66,45 @@ internal static class Safetensors
         return ReadHeader(stream, path).Metadata;
     }
 
-    private static byte[] Header(IReadOnlyList<(string Name, Tensor Value)> tensors, IReadOnlyDictionary<string, string> metadata)
+    /// <summary>The sizes of a tensor; null where there is none of that name.</summary>
+    public static long[]? Shape(string path, string name)
+    {
+        using var stream = Open(path);
+        return ReadHeader(stream, path).Entries.Find(entry => entry.Name == name)?.Shape;
+    }
+
+    /// <summary>Reads some rows of a matrix that is in the file, and of each only some columns; the caller owns the tensor.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="name">A matrix.</param>
+    /// <param name="rows">Rows, in the order wanted.</param>
+    /// <param name="columns">Columns, in the order wanted; null for all.</param>
+    public static Tensor LoadRows(string path, string name, IReadOnlyList<int> rows, IReadOnlyList<int>? columns)
+    {
+        using var stream = Open(path);
+        var header = ReadHeader(stream, path);
+        var entry = header.Entries.First(e => e.Name == name);
+        var (type, _, size) = Types.First(t => t.Name == entry.Type);
+        using var scope = NewDisposeScope();
+        var chosen = columns is null ? null : tensor(columns.Select(c => (long)c).ToArray());
+        var found = empty([rows.Count, columns?.Count ?? entry.Shape[1]], type);
+        for (var r = 0; r < rows.Count; r++)
+        {
+            using var one = NewDisposeScope();
+            var start = rows[r] * entry.Shape[1] * size;
+            stream.Position = header.DataStart + entry.Begin + start;
+            var row = ReadTensor(stream, entry with { Shape = [entry.Shape[1]], Begin = start });
+            found.select(0, r).copy_(chosen is null ? row : row.index_select(0, chosen));
+        }
+
+        return found.MoveToOuterDisposeScope();
+    }
+
+    /// <summary>What precedes the data.</summary>
+    /// <param name="tensors">Name, type and shape, in the order of the data.</param>
+    /// <param name="metadata">Strings.</param>
+    /// <param name="bytes">The length to fill with spaces; 0 for the shortest.</param>
+    public static byte[] Header(
+        IReadOnlyList<(string Name, ScalarType Type, long[] Shape)> tensors, IReadOnlyDictionary<string, string> metadata, int bytes = 0)
     {
         using var buffer = new MemoryStream();
         using (var json = new Utf8JsonWriter(buffer))
@@ -82,13 +122,13 @@ internal static class Safetensors
             }
 
             long offset = 0;
-            foreach (var (name, value) in tensors)
+            foreach (var (name, type, shape) in tensors)
             {
-                var (_, typeName, size) = TypeOf(value.dtype);
+                var (_, typeName, size) = TypeOf(type);
                 json.WriteStartObject(name);
                 json.WriteString("dtype", typeName);
                 json.WriteStartArray("shape");
-                foreach (var dimension in value.shape)
+                foreach (var dimension in shape)
                 {
                     json.WriteNumberValue(dimension);
                 }
@@ -96,7 +136,7 @@ internal static class Safetensors
                 json.WriteEndArray();
                 json.WriteStartArray("data_offsets");
                 json.WriteNumberValue(offset);
-                json.WriteNumberValue(offset += value.numel() * size);
+                json.WriteNumberValue(offset += shape.Aggregate((long)size, (a, b) => a * b));
                 json.WriteEndArray();
                 json.WriteEndObject();
             }
@@ -105,12 +145,12 @@ internal static class Safetensors
         }
 
         // The data begin at a multiple of eight; the header may end in spaces.
-        var length = (int)((buffer.Length + 7) / 8 * 8);
-        var bytes = new byte[8 + length];
-        bytes.AsSpan().Fill((byte)' ');
-        BinaryPrimitives.WriteInt64LittleEndian(bytes, length);
-        buffer.GetBuffer().AsSpan(0, (int)buffer.Length).CopyTo(bytes.AsSpan(8));
-        return bytes;
+        var length = Math.Max((int)((buffer.Length + 7) / 8 * 8), bytes - 8);
+        var header = new byte[8 + length];
+        header.AsSpan().Fill((byte)' ');
+        BinaryPrimitives.WriteInt64LittleEndian(header, length);
+        buffer.GetBuffer().AsSpan(0, (int)buffer.Length).CopyTo(header.AsSpan(8));
+        return header;
     }
 
     private static void WriteBytes(Stream stream, Tensor value)
