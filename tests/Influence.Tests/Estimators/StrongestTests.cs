@@ -96,8 +96,8 @@ public sealed class StrongestTests : IDisposable
         var thrown = Fails("103, 105", sink =>
         {
             var bad = zeros(2, 6);
-            bad[1, 3] = float.NaN;
-            bad[1, 5] = float.PositiveInfinity;
+            bad[1].narrow(0, 3, 1).fill_(float.NaN);
+            bad[1].narrow(0, 5, 1).fill_(float.PositiveInfinity);
             sink.Add(0, 0, bad);
         });
         Assert.Contains("queries with ids 1 ", thrown.Message, StringComparison.Ordinal);
