@@ -225,6 +225,8 @@ public sealed partial class InfluenceFunction(Preconditioner preconditioner) : I
         LeaveOneOutFactor = Normalization == InfluenceNormalization.None ? 1.0 / _preconditioner.Info.Examples : null,
         Layers = task.Layers.Description,
         Coverage = session.Coverage.Fraction,
+        Integrity = _preconditioner.Info.Integrity,
+        Notes = session.Coverage.Notes,
     };
 
     /// <summary>Opens a session, prepares the preconditioner and scores.</summary>

@@ -244,6 +244,8 @@ public sealed class Source : IPairEstimator
         LeaveOneOutFactor = 1.0 / train.Count,
         Layers = task.Layers.Description,
         Coverage = coverage.Fraction,
+        Integrity = Checkpoint.IntegrityOf(_segments.SelectMany(s => s.Checkpoints)),
+        Notes = coverage.Notes,
     };
 
     /// <summary>The queries as the training gradients of one segment meet them.</summary>

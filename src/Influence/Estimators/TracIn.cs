@@ -185,5 +185,7 @@ public sealed record TracIn : IPairEstimator
             : "fall of the measurement, to first order, by one SGD step on the example alone at each checkpoint",
         Layers = task.Layers.Description,
         Coverage = coverage.Fraction,
+        Integrity = Checkpoint.IntegrityOf(Checkpoints ?? []),
+        Notes = coverage.Notes,
     };
 }

@@ -24,6 +24,8 @@ internal sealed class WeightKeeper : IDisposable
             return 1;
         }
 
+        // What a checkpoint leaves as it is in the model is not what an earlier one put there.
+        _original!.Restore();
         _checkpoints[index].LoadInto(_model);
         return _checkpoints[index].LearningRate;
     }

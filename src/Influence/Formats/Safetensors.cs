@@ -1,52 +1,59 @@
-using System.Buffers.Binary;
-using System.Text.Json;
+using System.Security.Cryptography;
 using TorchSharp;
 using static TorchSharp.torch;
 
 namespace Influence.Formats;
 
 /// <summary>
-/// The safetensors format: eight bytes of header length, a JSON header (name to dtype, shape and offsets, and a map of
-/// strings under <c>__metadata__</c>), then the tensors' bytes, little-endian and row-major.
+/// The safetensors format: a JSON header, then the tensors' bytes, little-endian and row-major. What is written here has
+/// checksums in its metadata (<see cref="SafetensorsChecksum"/>).
 /// </summary>
 internal static class Safetensors
 {
-    private const string MetadataKey = "__metadata__";
-    private const long MaximumHeader = 100_000_000;
-    private const long ChunkBytes = 1 << 30;
-
-    private static readonly (ScalarType Type, string Name, int Size)[] Types =
-    [
-        (ScalarType.Float32, "F32", 4), (ScalarType.Float64, "F64", 8), (ScalarType.Float16, "F16", 2), (ScalarType.BFloat16, "BF16", 2),
-        (ScalarType.Int64, "I64", 8), (ScalarType.Int32, "I32", 4), (ScalarType.Int16, "I16", 2), (ScalarType.Int8, "I8", 1),
-        (ScalarType.Byte, "U8", 1), (ScalarType.Bool, "BOOL", 1),
-    ];
-
     /// <summary>Refuses a name that says another format, so that nobody looks for CSV in it.</summary>
-    public static void CheckName(string path)
+    /// <param name="path">The name.</param>
+    /// <param name="others">What else the call can write, as a sentence.</param>
+    public static void CheckName(string path, string others = "")
     {
         if (!path.EndsWith(".safetensors", StringComparison.OrdinalIgnoreCase))
         {
-            throw new InfluenceException($"{Path.GetFileName(path)}: the name's ending says the format. Write a name that ends in .safetensors.");
+            throw new InfluenceException(
+                $"{Path.GetFileName(path)}: the name's ending says the format. Write a name that ends in .safetensors.{(others.Length == 0 ? string.Empty : $" {others}")}");
         }
     }
 
     /// <summary>Writes tensors, of any device and layout, with a map of strings.</summary>
-    public static void Save(string path, IReadOnlyList<(string Name, Tensor Value)> tensors, IReadOnlyDictionary<string, string> metadata) =>
+    public static void Save(string path, IReadOnlyList<(string Name, Tensor Value)> tensors, IReadOnlyDictionary<string, string> metadata)
+    {
+        var entries = Entries(tensors);
         AtomicFile.Write(path, stream =>
         {
+<<<<<<< HEAD
             stream.Write(Header([.. tensors.Select(t => (t.Name, t.Value.dtype, t.Value.shape))], metadata));
             foreach (var (_, value) in tensors)
+=======
+            // The hashes are known once the data are written: their place is kept free, as they all have the same length.
+            var digests = entries.Select(_ => new byte[SHA256.HashSizeInBytes]).ToArray();
+            stream.Write(SafetensorsHeader.ToBytes(entries, SafetensorsChecksum.AddTo(metadata, entries, digests)));
+            using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+            for (var k = 0; k < digests.Length; k++)
+>>>>>>> main
             {
-                WriteBytes(stream, value);
+                TensorBytes.Write(stream, tensors[k].Value, SafetensorsType.Of(tensors[k].Value.dtype).Size, hash);
+                digests[k] = hash.GetHashAndReset();
             }
+
+            stream.Position = 0;
+            stream.Write(SafetensorsHeader.ToBytes(entries, SafetensorsChecksum.AddTo(metadata, entries, digests)));
         });
+    }
 
     /// <summary>Reads every tensor, on the CPU; the caller owns them. Checks the whole layout first.</summary>
     /// <param name="path">The file.</param>
     /// <param name="leaveOut">A tensor that is not read.</param>
     public static (Dictionary<string, Tensor> Tensors, Dictionary<string, string> Metadata) Load(string path, string? leaveOut = null)
     {
+<<<<<<< HEAD
         using var stream = Open(path);
         var header = ReadHeader(stream, path);
         var tensors = new Dictionary<string, Tensor>();
@@ -57,15 +64,20 @@ internal static class Safetensors
         }
 
         return (tensors, header.Metadata);
+=======
+        using var file = SafetensorsFile.Open(path);
+        return (file.ReadAll(), file.Metadata);
+>>>>>>> main
     }
 
     /// <summary>Reads the map of strings only; checks that the file is whole.</summary>
     public static Dictionary<string, string> LoadMetadata(string path)
     {
-        using var stream = Open(path);
-        return ReadHeader(stream, path).Metadata;
+        using var file = SafetensorsFile.Open(path);
+        return file.Metadata;
     }
 
+<<<<<<< HEAD
     /// <summary>The sizes of a tensor; null where there is none of that name.</summary>
     public static long[]? Shape(string path, string name)
     {
@@ -105,10 +117,15 @@ internal static class Safetensors
     /// <param name="bytes">The length to fill with spaces; 0 for the shortest.</param>
     public static byte[] Header(
         IReadOnlyList<(string Name, ScalarType Type, long[] Shape)> tensors, IReadOnlyDictionary<string, string> metadata, int bytes = 0)
+=======
+    private static List<SafetensorsEntry> Entries(IReadOnlyList<(string Name, Tensor Value)> tensors)
+>>>>>>> main
     {
-        using var buffer = new MemoryStream();
-        using (var json = new Utf8JsonWriter(buffer))
+        var entries = new List<SafetensorsEntry>();
+        long offset = 0;
+        foreach (var (name, value) in tensors)
         {
+<<<<<<< HEAD
             json.WriteStartObject();
             if (metadata.Count > 0)
             {
@@ -283,5 +300,12 @@ internal static class Safetensors
             [.. property.Value.GetProperty("shape").EnumerateArray().Select(d => d.GetInt64())],
             property.Value.GetProperty("data_offsets")[0].GetInt64(),
             property.Value.GetProperty("data_offsets")[1].GetInt64());
+=======
+            var (type, size) = SafetensorsType.Of(value.dtype);
+            entries.Add(new SafetensorsEntry(name, type, value.shape, offset, offset += value.numel() * size));
+        }
+
+        return entries;
+>>>>>>> main
     }
 }
