@@ -183,20 +183,15 @@ public sealed class InfluenceScores : IDisposable, IDisplay
             throw new InfluenceException($"{path} has scores of shape [{string.Join(", ", values.shape)}]; expected [queries, train], or [train] for one query.");
         }
 
-<<<<<<< HEAD
-        if (!tensors.TryGetValue("scores", out var values) || values.dim() != 2)
-        {
-            throw new InfluenceException($"{path} has no matrix \"scores\" [queries, train]; it holds {InfluenceException.List([.. tensors.Keys])}.");
-        }
-
-        return new InfluenceScores(
-            values, Ids(tensors, "query_ids", values.shape[0]), Ids(tensors, "train_ids", values.shape[1]), ScoreMetadata.FromStrings(metadata));
+        values = values.dim() == 1 ? values.unsqueeze(0) : values;
+        return new InfluenceScores(values, file.Ids("query_ids", values.shape[0]), file.Ids("train_ids", values.shape[1]), file.Metadata);
     }
 
     /// <summary>
     /// Reads some of the scores that <see cref="Save"/>, or <c>ScoreToFile</c>, wrote as safetensors: of a matrix larger than the
     /// memory the rows and columns that are wanted. Missing ids are 0, 1, 2, ...
     /// </summary>
+    /// <remarks>A checksum is of the whole matrix, so a part is not checked: <see cref="ScoreMetadata.Integrity"/> says so.</remarks>
     /// <param name="path">The file.</param>
     /// <param name="queryIds">The queries, in the order wanted; null for all.</param>
     /// <param name="trainIds">The training examples, in the order wanted; null for all.</param>
@@ -206,17 +201,13 @@ public sealed class InfluenceScores : IDisposable, IDisplay
     {
         ArgumentNullException.ThrowIfNull(path);
         using var scope = NewDisposeScope();
-        var (tensors, metadata) = Safetensors.Load(path, leaveOut: "scores");
-        if (Safetensors.Shape(path, "scores") is not [var queries, var train])
-        {
-            throw new InfluenceException($"{path} has no matrix \"scores\" [queries, train]; beside it, it holds {InfluenceException.List([.. tensors.Keys])}.");
-        }
-
-        var (allQueries, allTrain) = (Ids(tensors, "query_ids", queries), Ids(tensors, "train_ids", train));
+        using var file = ScoreFile.Open(path);
+        var (queries, train) = file.Shape();
+        var (allQueries, allTrain) = (file.Ids("query_ids", queries), file.Ids("train_ids", train));
         var rows = Positions("queries", allQueries, queryIds ?? allQueries);
         var columns = trainIds is null ? null : Positions("training examples", allTrain, trainIds);
         return new InfluenceScores(
-            Safetensors.LoadRows(path, "scores", rows, columns), queryIds ?? allQueries, trainIds ?? allTrain, ScoreMetadata.FromStrings(metadata));
+            file.Part(rows, columns), queryIds ?? allQueries, trainIds ?? allTrain, file.Metadata with { Integrity = "unverified: only a part of the file was read" });
 
         int[] Positions(string what, IReadOnlyList<long> all, IReadOnlyList<long> wanted)
         {
@@ -226,10 +217,6 @@ public sealed class InfluenceScores : IDisposable, IDisplay
                 ? [.. wanted.Select(id => positions[id])]
                 : throw new InfluenceException($"{path} has no {what} with the ids {InfluenceException.List(unknown)}.");
         }
-=======
-        values = values.dim() == 1 ? values.unsqueeze(0) : values;
-        return new InfluenceScores(values, file.Ids("query_ids", values.shape[0]), file.Ids("train_ids", values.shape[1]), file.Metadata);
->>>>>>> main
     }
 
     /// <summary>Writes each query's k proponents and k opponents as CSV: query_id, kind, rank, train_id, score.</summary>
@@ -292,10 +279,6 @@ public sealed class InfluenceScores : IDisposable, IDisplay
             throw new InfluenceException($"There are {TrainIds.Count} training examples; there is no column {train}.");
         }
     }
-
-    private static long[] Ids(Dictionary<string, Tensor> tensors, string name, long count) => tensors.TryGetValue(name, out var ids)
-        ? ids.to_type(ScalarType.Int64).data<long>().ToArray()
-        : [.. Enumerable.Range(0, (int)count).Select(i => (long)i)];
 
     private static double[] Doubles(Tensor values) => values.to_type(ScalarType.Float64).contiguous().data<double>().ToArray();
 }

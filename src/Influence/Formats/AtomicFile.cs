@@ -21,12 +21,7 @@ internal static class AtomicFile
 
     private static bool Place(string path, Action<Stream> write, bool overwrite)
     {
-<<<<<<< HEAD
-        var full = Path.GetFullPath(path);
-        var partial = PartialName(full);
-=======
         string? partial = null;
->>>>>>> main
         try
         {
             var target = Target(path);
@@ -59,26 +54,15 @@ internal static class AtomicFile
 
             if (exception is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException)
             {
-                throw CannotWrite(path, exception);
+                throw new InfluenceException(
+                    $"Cannot write {path}: {exception.Message} Nothing was changed. Check the folder's rights and the free space.", exception);
             }
 
             throw;
         }
     }
 
-<<<<<<< HEAD
-    /// <summary>The name of a file until it is whole.</summary>
-    public static string PartialName(string full) => $"{full}.{Environment.ProcessId}{PartialSuffix}";
-
-    /// <summary>What a file system's error becomes.</summary>
-    public static InfluenceException CannotWrite(string path, Exception cause) =>
-        new($"Cannot write {path}: {cause.Message} Nothing was changed. Check the folder's rights and the free space.", cause);
-
-    /// <summary>Removes what is left of a file, where that is possible.</summary>
-    public static void TryDelete(string path)
-=======
     private static bool TryMove(FileStream stream, string partial, string target, bool overwrite)
->>>>>>> main
     {
         try
         {

@@ -196,7 +196,7 @@ public sealed partial class TrainingStep
         try
         {
             var w = tensor(weights, dtype: _pass.Losses.dtype, device: _pass.Losses.device);    // [B]
-            return _loop.Session.Reweighted(_pass, w);
+            return TrainingSession.Reweighted(_pass, w);
         }
         catch (Exception exception) when (exception is not OutOfMemoryException)
         {

@@ -1,5 +1,4 @@
 using Influence.Estimators;
-using Influence.Formats;
 using Influence.Groups;
 using Influence.Tests.Oracles;
 using TorchSharp;

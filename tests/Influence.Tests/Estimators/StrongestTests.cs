@@ -1,5 +1,4 @@
 using Influence.Estimators;
-using Influence.Formats;
 using Influence.Tests.Oracles;
 using TorchSharp;
 using Xunit;
@@ -121,24 +120,33 @@ public sealed class StrongestTests : IDisposable
         }
     }
 
-    /// <summary>The file beside the final one leads to a device that is always full.</summary>
+    /// <summary>What the scores would take is asked of the disk before the first of them is made.</summary>
     [Fact]
-    public void AFullDiskLeavesTheOlderFile()
+    public void ADiskThatIsTooSmallLeavesTheOlderFile()
     {
-        if (!File.Exists("/dev/full"))
-        {
-            return;
-        }
-
         using var scope = NewDisposeScope();
         File.WriteAllText(_folder.Path("f.safetensors"), "old");
-        File.CreateSymbolicLink(AtomicFile.PartialName(_folder.Path("f.safetensors")), "/dev/full");
-        var thrown = Assert.Throws<InfluenceException>(() =>
-            new MadeUp(4, _ => zeros(2, 10)).ScoreToFile(_folder.Path("f.safetensors"), Task(), Data(10), Data(2)));
+        var made = false;
+        var thrown = Assert.Throws<InfluenceException>(() => new Anything(sink =>
+        {
+            sink.Begin([.. Enumerable.Range(0, 3_000_000).Select(i => (long)i)], [.. Enumerable.Range(0, 3_000_000).Select(i => (long)i)], ScalarType.Float64);
+            made = true;
+        }).ScoreToFile(_folder.Path("f.safetensors"), Task(), Data(10), Data(2)));
 
-        Assert.Contains("free space", thrown.Message, StringComparison.Ordinal);
+        Assert.False(made);
+        Assert.Contains("are free there", thrown.Message, StringComparison.Ordinal);
         Assert.Equal("old", File.ReadAllText(_folder.Path("f.safetensors")));
         Assert.Equal(["f.safetensors"], _folder.Files);
+    }
+
+    /// <summary>An estimator's own error reaches the caller as it is, also one of a kind that files throw.</summary>
+    [Fact]
+    public void AnErrorOfTheEstimatorIsNotTheFiles()
+    {
+        using var scope = NewDisposeScope();
+        Assert.Throws<FileNotFoundException>(() => new Anything(_ => throw new FileNotFoundException("the data")).ScoreToFile(
+            _folder.Path("f.safetensors"), Task(), Data(10), Data(2)));
+        Assert.Empty(_folder.Files);
     }
 
     [Fact]

@@ -1,3 +1,4 @@
+using System.Security.Cryptography;
 using Influence.Formats;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -6,61 +7,99 @@ namespace Influence.Estimators;
 
 /// <summary>
 /// Writes every score to its place in a safetensors file, the one that <see cref="InfluenceScores.Save"/> would write, in the memory of one
-/// block. The file has its name only when it is whole.
+/// block. Checksums are taken at the end, by reading the file once.
 /// </summary>
-internal sealed class FileSink : ScoreSink
+/// <param name="stream">The file; it stays the caller's.</param>
+internal sealed class FileSink(Stream stream) : ScoreSink
 {
-    /// <summary>Room for what is known at the end only; eleven texts of at most <see cref="LongestText"/> characters fit, six bytes each.</summary>
+    /// <summary>Room for what is known at the end only: a dozen texts of at most <see cref="LongestText"/> characters, six bytes each, and checksums.</summary>
     private const int HeaderBytes = 320 << 10;
     private const int LongestText = 4000;
+    private const int Piece = 1 << 22;
 
-    private readonly PartialFile _file;
+    private IReadOnlyList<SafetensorsEntry> _entries = [];
 
-    /// <exception cref="InfluenceException">Another ending, or the folder cannot be written.</exception>
-    public FileSink(string path)
-    {
-        ArgumentNullException.ThrowIfNull(path);
-        Safetensors.CheckName(path);
-        _file = new PartialFile(path);
-    }
-
-    private long ScoreBytes => (long)QueryIds.Count * TrainIds.Count * Dtype.ElementSize();
+    /// <summary>Whether the file could not be written; an exception that comes then is the file system's.</summary>
+    public bool Failed { get; private set; }
 
     public void Finish(ScoreMetadata metadata)
     {
         CheckComplete();
+        WriteIds(QueryIds, _entries[1]);
+        WriteIds(TrainIds, _entries[2]);
+        stream.Flush();
+        var digests = _entries.Select(Hash).ToList();
         var strings = metadata.ToStrings().ToDictionary(pair => pair.Key, pair => pair.Value.Length <= LongestText ? pair.Value : pair.Value[..LongestText]);
-        _file.Write(0, Safetensors.Header(
-            [("scores", Dtype, [QueryIds.Count, TrainIds.Count]), ("query_ids", ScalarType.Int64, [QueryIds.Count]), ("train_ids", ScalarType.Int64, [TrainIds.Count])],
-            strings,
-            HeaderBytes));
-        WriteIds(QueryIds, HeaderBytes + ScoreBytes);
-        WriteIds(TrainIds, HeaderBytes + ScoreBytes + (8L * QueryIds.Count));
-        _file.Commit();
+        stream.Position = 0;
+        stream.Write(SafetensorsHeader.ToBytes(_entries, SafetensorsChecksum.AddTo(strings, _entries, digests), HeaderBytes));
     }
 
-    /// <summary>All the room is taken now: a disk that is too small is found before the first batch.</summary>
-    protected override void Start() => _file.Reserve(HeaderBytes + ScoreBytes + (8L * (QueryIds.Count + TrainIds.Count)));
-
-    protected override void Take(int query, int train, Tensor values)
+    /// <summary>A disk that is too small is found before the first batch.</summary>
+    protected override void Start()
     {
-        var (element, columns) = ((int)Dtype.ElementSize(), (int)values.shape[1]);
-        for (var row = 0; row < (int)values.shape[0]; row++)
+        var (type, size) = SafetensorsType.Of(Dtype);
+        long scores = (long)QueryIds.Count * TrainIds.Count * size, queries = scores + (8L * QueryIds.Count), train = queries + (8L * TrainIds.Count);
+        _entries =
+        [
+            new("scores", type, [QueryIds.Count, TrainIds.Count], 0, scores),
+            new("query_ids", "I64", [QueryIds.Count], scores, queries),
+            new("train_ids", "I64", [TrainIds.Count], queries, train),
+        ];
+        Writing(() =>
         {
-            using var one = values.select(0, row).clone();                              // [b]
-            _file.Write(HeaderBytes + (((((long)query + row) * TrainIds.Count) + train) * element), one.bytes[..(columns * element)]);
-        }
+            var needed = HeaderBytes + train;
+            if (stream is FileStream file && new DriveInfo(Path.GetDirectoryName(file.Name)!).AvailableFreeSpace is var free && free < needed)
+            {
+                throw new IOException($"The scores take {needed:N0} bytes, and {free:N0} are free there.");
+            }
+
+            stream.SetLength(needed);
+        });
     }
 
-    protected override void Dispose(bool disposing)
-    {
-        _file.Dispose();
-        base.Dispose(disposing);
-    }
-
-    private void WriteIds(IReadOnlyList<long> ids, long start)
+    protected override void Take(int query, int train, Tensor values) => Writing(() =>
     {
         using var scope = NewDisposeScope();
-        _file.Write(start, tensor(ids.ToArray()).bytes);
+        for (var row = 0; row < (int)values.shape[0]; row++)
+        {
+            var bytes = values.select(0, row).clone().bytes;                            // [b]
+            stream.Position = HeaderBytes + (((((long)query + row) * TrainIds.Count) + train) * Dtype.ElementSize());
+            stream.Write(bytes);
+        }
+    });
+
+    private void WriteIds(IReadOnlyList<long> ids, SafetensorsEntry entry)
+    {
+        using var scope = NewDisposeScope();
+        stream.Position = HeaderBytes + entry.Begin;
+        stream.Write(tensor(ids.ToArray()).bytes);
+    }
+
+    private byte[] Hash(SafetensorsEntry entry)
+    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        var buffer = new byte[(int)Math.Min(Piece, entry.End - entry.Begin)];
+        stream.Position = HeaderBytes + entry.Begin;
+        for (var left = entry.End - entry.Begin; left > 0; left -= buffer.Length)
+        {
+            var piece = buffer.AsSpan(0, (int)Math.Min(buffer.Length, left));
+            stream.ReadExactly(piece);
+            hash.AppendData(piece);
+        }
+
+        return hash.GetHashAndReset();
+    }
+
+    private void Writing(Action write)
+    {
+        try
+        {
+            write();
+        }
+        catch
+        {
+            Failed = true;
+            throw;
+        }
     }
 }

@@ -1,3 +1,6 @@
+using System.Runtime.ExceptionServices;
+using Influence.Formats;
+
 namespace Influence.Estimators;
 
 /// <summary>
@@ -86,9 +89,34 @@ public static class PairEstimators
         CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(estimator);
-        using var sink = new FileSink(path);
-        var metadata = estimator.ScoreInto(sink, task, train, queries, progress, cancellationToken);
-        sink.Finish(metadata);
-        return metadata;
+        ArgumentNullException.ThrowIfNull(path);
+        Safetensors.CheckName(path);
+        ScoreMetadata? metadata = null;
+        ExceptionDispatchInfo? failure = null;
+        try
+        {
+            AtomicFile.Write(path, stream =>
+            {
+                using var sink = new FileSink(stream);
+                try
+                {
+                    metadata = estimator.ScoreInto(sink, task, train, queries, progress, cancellationToken);
+                }
+                catch (Exception exception) when (!sink.Failed)
+                {
+                    failure = ExceptionDispatchInfo.Capture(exception);
+                    throw;
+                }
+
+                sink.Finish(metadata);
+            });
+        }
+        catch (Exception) when (failure is not null)
+        {
+            // What the estimator threw is not the file's failure, whatever its type.
+            failure.Throw();
+        }
+
+        return metadata!;
     }
 }
