@@ -144,7 +144,7 @@ public sealed partial class InfluenceFunction(Preconditioner preconditioner) : I
             task,
             train,
             queries,
-            session => totals = [.. session.BlockNames.Select(name => (name, zeros([rows, train.Count], session.Dtype, CPU)))],
+            session => totals = [.. session.BlockNames.Select(name => (name, zeros([rows, train.Count], session.Dtype, CPU).MoveToOuterDisposeScope()))],
             (products, reporter) =>
             {
                 Tensor[] values = [.. totals.Select(t => t.Values)];
