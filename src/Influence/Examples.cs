@@ -1,3 +1,4 @@
+using Influence.Numerics;
 using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
@@ -35,9 +36,7 @@ public sealed record Examples
     public int BatchSize
     {
         get;
-        init => field = value > 0
-            ? value
-            : throw new InfluenceException($"BatchSize is at least 1, not {value}.");
+        init => field = Check.AtLeastOne(value);
     } = 128;
 
     /// <summary>
@@ -210,8 +209,8 @@ public sealed record Examples
                 continue;
             }
 
-            var key = LabelSampler.Mix((ulong)seed) ^ (ulong)pass;
-            var order = Enumerable.Range(0, Count).OrderBy(i => LabelSampler.Mix(LabelSampler.Mix(key) ^ (ulong)i)).ToArray();
+            var key = KeyedRandom.Mix((ulong)seed) ^ (ulong)pass;
+            var order = Enumerable.Range(0, Count).OrderBy(i => KeyedRandom.Mix(KeyedRandom.Mix(key) ^ (ulong)i)).ToArray();
             for (var start = 0; start + size <= order.Length; start += size)
             {
                 var (tensors, ids) = Gather(_whole.Value.Tensors, (long[])Ids, order.AsSpan(start, size));

@@ -19,10 +19,17 @@ namespace Influence.Estimators;
 /// using var scores = ensemble.Score(task, train, queries);
 /// </code>
 /// </example>
-/// <param name="fit">Fits a preconditioner at a task's current weights; it is disposed after use.</param>
-public sealed class InfluenceEnsemble(Func<InfluenceTask, Preconditioner> fit) : IPairEstimator
+public sealed record InfluenceEnsemble : IPairEstimator
 {
-    private readonly Func<InfluenceTask, Preconditioner> _fit = fit ?? throw new ArgumentNullException(nameof(fit));
+    private readonly Func<InfluenceTask, Preconditioner> _fit;
+
+    /// <summary>Takes the way to fit curvature.</summary>
+    /// <param name="fit">Fits a preconditioner at a task's current weights; it is disposed after use.</param>
+    public InfluenceEnsemble(Func<InfluenceTask, Preconditioner> fit)
+    {
+        ArgumentNullException.ThrowIfNull(fit);
+        _fit = fit;
+    }
 
     /// <summary>How a member scores: damping, normalisation, aggregation.</summary>
     /// <value>The defaults of <see cref="InfluenceFunction"/>.</value>

@@ -4,7 +4,7 @@ using static TorchSharp.torch;
 
 namespace Influence.Estimators;
 
-public sealed partial class InfluenceFunction
+public sealed partial record InfluenceFunction
 {
     /// <summary>
     /// Position-wise scores, s_t = sum over layers of d_t' (H + damping I)^-1 grad f(q) a_t: what the change of parameters at the

@@ -6,34 +6,6 @@ using static TorchSharp.torch;
 
 namespace Influence.Estimators;
 
-/// <summary>What scores are divided by, so that examples with large gradients do not dominate (RelatIF).</summary>
-public enum InfluenceNormalization
-{
-    /// <summary>Nothing: scores are in loss units.</summary>
-    None,
-
-    /// <summary>
-    /// The norm of the parameters' change, |(H + damping I)^-1 grad L(z)|: theta-RelatIF (Barshan et al. 2020, equation 7).
-    /// </summary>
-    Theta,
-
-    /// <summary>The square root of the example's self-influence: l-RelatIF (Barshan et al. 2020, equation 10).</summary>
-    Loss,
-}
-
-/// <summary>Whether queries are explained one by one or as a set.</summary>
-public enum QueryAggregation
-{
-    /// <summary>One row of scores for each query.</summary>
-    None,
-
-    /// <summary>One row: the influence on the queries' mean measurement, as for a reference set.</summary>
-    Mean,
-
-    /// <summary>One row: the influence on the queries' summed measurement.</summary>
-    Sum,
-}
-
 /// <summary>
 /// Influence functions: how the query's measurement would change if a training example counted more or less, by one Newton step.
 /// <code>s(z, q) = grad f(q)' (H + damping I)^-1 grad L(z)</code>
@@ -55,21 +27,28 @@ public enum QueryAggregation
 /// "Studying Large Language Model Generalization with Influence Functions", 2023.
 /// </para>
 /// </remarks>
-/// <param name="preconditioner">The curvature; it stays the caller's.</param>
-public sealed partial class InfluenceFunction(Preconditioner preconditioner) : IPairEstimator
+public sealed partial record InfluenceFunction : IPairEstimator
 {
-    private readonly Preconditioner _preconditioner = preconditioner ?? throw new ArgumentNullException(nameof(preconditioner));
+    private readonly Preconditioner _preconditioner;
+
+    /// <summary>Takes the curvature.</summary>
+    /// <param name="preconditioner">The curvature; it stays the caller's.</param>
+    public InfluenceFunction(Preconditioner preconditioner)
+    {
+        ArgumentNullException.ThrowIfNull(preconditioner);
+        _preconditioner = preconditioner;
+    }
 
     /// <summary>The damping of this call.</summary>
     /// <value>Null: the preconditioner's own.</value>
     public Damping? Damping { get; init; }
 
     /// <summary>What scores are divided by.</summary>
-    /// <value><see cref="InfluenceNormalization.None"/>.</value>
-    public InfluenceNormalization Normalization { get; init; }
+    /// <value><see cref="InfluenceFunction.ScoreNormalization.None"/>.</value>
+    public ScoreNormalization Normalization { get; init; }
 
     /// <summary>Whether queries are explained one by one or as a set.</summary>
-    /// <value><see cref="QueryAggregation.None"/>.</value>
+    /// <value><see cref="InfluenceFunction.QueryAggregation.None"/>.</value>
     public QueryAggregation Aggregation { get; init; }
 
     /// <summary>
@@ -80,7 +59,7 @@ public sealed partial class InfluenceFunction(Preconditioner preconditioner) : I
     public double Tolerance
     {
         get;
-        init => field = value is >= 0 and < 1 ? value : throw new InfluenceException($"Tolerance lies between 0 and 1; found {value.ToString(CultureInfo.InvariantCulture)}.");
+        init => field = Check.ShareBelowOne(value);
     } = 1e-3;
 
     /// <summary>
@@ -89,11 +68,7 @@ public sealed partial class InfluenceFunction(Preconditioner preconditioner) : I
     /// allows, since it decides what is approximated; with a tolerance of 0 not at all.
     /// </summary>
     /// <value>1 GiB.</value>
-    public long MemoryBudget
-    {
-        get;
-        init => field = value > 0 ? value : throw new InfluenceException($"MemoryBudget is a positive number of bytes, not {value}.");
-    } = 1L << 30;
+    public MemoryBudget MemoryBudget { get; init; } = MemoryBudget.Default;
 
     /// <inheritdoc/>
     public ScoreMetadata ScoreInto(
@@ -198,16 +173,6 @@ public sealed partial class InfluenceFunction(Preconditioner preconditioner) : I
 
     internal Preconditioner Preconditioner => _preconditioner;
 
-    /// <summary>The same with another damping.</summary>
-    internal InfluenceFunction With(Damping damping) => new(_preconditioner)
-    {
-        Damping = damping,
-        Normalization = Normalization,
-        Aggregation = Aggregation,
-        Tolerance = Tolerance,
-        MemoryBudget = MemoryBudget,
-    };
-
     internal string Name => $"influence function ({_preconditioner.Info.Method})";
 
     internal ScoreMetadata Metadata(InfluenceTask task, GradientSession session, Inverse inverse) => new()
@@ -218,11 +183,11 @@ public sealed partial class InfluenceFunction(Preconditioner preconditioner) : I
             string.Join("; ", inverse.Dampings.Select(d => string.Create(CultureInfo.InvariantCulture, $"{d.Block} {d.Damping:G6}")))),
         Unit = Normalization switch
         {
-            InfluenceNormalization.Theta => "loss over the norm of the parameters' change (theta-RelatIF)",
-            InfluenceNormalization.Loss => "loss over the square root of self-influence (l-RelatIF)",
+            ScoreNormalization.Theta => "loss over the norm of the parameters' change (theta-RelatIF)",
+            ScoreNormalization.Loss => "loss over the square root of self-influence (l-RelatIF)",
             _ => "loss; over the number of training examples of the fit: the predicted rise of the measurement when the example is left out",
         },
-        LeaveOneOutFactor = Normalization == InfluenceNormalization.None ? 1.0 / _preconditioner.Info.Examples : null,
+        LeaveOneOutFactor = Normalization == ScoreNormalization.None ? 1.0 / _preconditioner.Info.Examples : null,
         Layers = task.Layers.Description,
         Coverage = session.Coverage.Fraction,
         Integrity = _preconditioner.Info.Integrity,
@@ -248,8 +213,8 @@ public sealed partial class InfluenceFunction(Preconditioner preconditioner) : I
         score(
             new GradientProducts(session, MemoryBudget, inverse, Normalization switch
             {
-                InfluenceNormalization.Theta => Gradients.Normalization.ThetaRelative,
-                InfluenceNormalization.Loss => Gradients.Normalization.LossRelative,
+                ScoreNormalization.Theta => Gradients.Normalization.ThetaRelative,
+                ScoreNormalization.Loss => Gradients.Normalization.LossRelative,
                 _ => Gradients.Normalization.None,
             }),
             reporter);
@@ -263,9 +228,37 @@ public sealed partial class InfluenceFunction(Preconditioner preconditioner) : I
 
     private void RefuseNormalization(string what)
     {
-        if (Normalization != InfluenceNormalization.None)
+        if (Normalization != ScoreNormalization.None)
         {
             throw new InfluenceException($"Scores {what} are not normalised: a share of a normalised score has no meaning of its own. Leave Normalization at None.");
         }
+    }
+
+    /// <summary>What scores are divided by, so that examples with large gradients do not dominate (RelatIF).</summary>
+    public enum ScoreNormalization
+    {
+        /// <summary>Nothing: scores are in loss units.</summary>
+        None,
+
+        /// <summary>
+        /// The norm of the parameters' change, |(H + damping I)^-1 grad L(z)|: theta-RelatIF (Barshan et al. 2020, equation 7).
+        /// </summary>
+        Theta,
+
+        /// <summary>The square root of the example's self-influence: l-RelatIF (Barshan et al. 2020, equation 10).</summary>
+        Loss,
+    }
+
+    /// <summary>Whether queries are explained one by one or as a set.</summary>
+    public enum QueryAggregation
+    {
+        /// <summary>One row of scores for each query.</summary>
+        None,
+
+        /// <summary>One row: the influence on the queries' mean measurement, as for a reference set.</summary>
+        Mean,
+
+        /// <summary>One row: the influence on the queries' summed measurement.</summary>
+        Sum,
     }
 }

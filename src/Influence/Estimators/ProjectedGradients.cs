@@ -25,7 +25,7 @@ public sealed record ProjectedGradients
     public int Dimension
     {
         get;
-        init => field = value >= 1 ? value : throw new InfluenceException($"Dimension is at least 1, not {value}.");
+        init => field = Check.AtLeastOne(value);
     } = 512;
 
     /// <summary>Of columns and signs.</summary>
@@ -34,12 +34,7 @@ public sealed record ProjectedGradients
 
     /// <summary>Bytes that written-out gradients may take. Cost only.</summary>
     /// <value>1 GiB.</value>
-    /// <exception cref="InfluenceException">Not positive.</exception>
-    public long MemoryBudget
-    {
-        get;
-        init => field = value > 0 ? value : throw new InfluenceException($"MemoryBudget is a positive number of bytes, not {value}.");
-    } = 1L << 30;
+    public MemoryBudget MemoryBudget { get; init; } = MemoryBudget.Default;
 
     /// <summary>The projected gradients of the training loss.</summary>
     /// <param name="task">The model, its loss and, by <c>Layers</c>, the parameters. The model is left as it was found.</param>

@@ -32,17 +32,17 @@ namespace Influence.Estimators;
 /// </remarks>
 /// <example>
 /// <code>
-/// using var scores = new Source(SourceSegment.Split(recorder.Checkpoints)).Score(task, train, queries);
+/// using var scores = new Source(Source.Segment.Split(recorder.Checkpoints)).Score(task, train, queries);
 /// </code>
 /// </example>
-public sealed class Source : IPairEstimator
+public sealed partial record Source : IPairEstimator
 {
-    private readonly IReadOnlyList<SourceSegment> _segments;
+    private readonly IReadOnlyList<Segment> _segments;
 
     /// <summary>Takes the segments of a run.</summary>
     /// <param name="segments">In order; the last checkpoint of the last is the end of training, where queries are measured.</param>
     /// <exception cref="InfluenceException">No segment, a segment without checkpoints, or steps or rates that are not positive.</exception>
-    public Source(IReadOnlyList<SourceSegment> segments)
+    public Source(IReadOnlyList<Segment> segments)
     {
         ArgumentNullException.ThrowIfNull(segments);
         if (segments.Count == 0 || segments.Any(s => s.Checkpoints.Count == 0 || s.Steps <= 0 || !(s.LearningRate > 0 && double.IsFinite(s.LearningRate))))
@@ -50,7 +50,7 @@ public sealed class Source : IPairEstimator
             throw new InfluenceException(
                 "Segments with at least one checkpoint, steps and a learning rate above 0 are expected; found " +
                 (segments.Count == 0 ? "none" : string.Join("; ", segments.Select(s => $"{s.Checkpoints.Count} checkpoints, {s.Steps} steps, rate {s.LearningRate.ToString(CultureInfo.InvariantCulture)}"))) +
-                ". Write SourceSegment.Split(recorder.Checkpoints).");
+                ". Write Source.Segment.Split(recorder.Checkpoints).");
         }
 
         _segments = [.. segments];
@@ -61,7 +61,7 @@ public sealed class Source : IPairEstimator
     public double Momentum
     {
         get;
-        init => field = value is >= 0 and < 1 ? value : throw new InfluenceException($"Momentum is at least 0 and below 1, not {value.ToString(CultureInfo.InvariantCulture)}.");
+        init => field = Check.ShareBelowOne(value);
     }
 
     /// <summary>The optimizer's weight decay (L2), which is curvature too: it is added to every eigenvalue.</summary>
@@ -69,7 +69,7 @@ public sealed class Source : IPairEstimator
     public double WeightDecay
     {
         get;
-        init => field = value >= 0 && double.IsFinite(value) ? value : throw new InfluenceException($"WeightDecay is at least 0, not {value.ToString(CultureInfo.InvariantCulture)}.");
+        init => field = Check.NotNegative(value);
     }
 
     /// <summary>How the curvature is fitted; its damping does not count.</summary>
@@ -81,12 +81,8 @@ public sealed class Source : IPairEstimator
     } = new();
 
     /// <summary>Bytes that the queries' written-out gradients may take. Cost only; more queries than fit are refused.</summary>
-    /// <value>4 GiB.</value>
-    public long MemoryBudget
-    {
-        get;
-        init => field = value > 0 ? value : throw new InfluenceException($"MemoryBudget is a positive number of bytes, not {value}.");
-    } = 4L << 30;
+    /// <value>Half of the memory that this process may use.</value>
+    public MemoryBudget MemoryBudget { get; init; } = MemoryBudget.HalfOfMemory;
 
     /// <inheritdoc/>
     /// <exception cref="InfluenceException">Bad input, or queries whose gradients do not fit <see cref="MemoryBudget"/>.</exception>
@@ -138,7 +134,7 @@ public sealed class Source : IPairEstimator
     }
 
     /// <summary>(1 - exp(-x)) / (sigma + decay) with x = eta K (sigma + decay): eta K where there is no curvature.</summary>
-    internal Func<Tensor, Tensor> Response(SourceSegment segment) => eigenvalues =>
+    internal Func<Tensor, Tensor> Response(Segment segment) => eigenvalues =>
     {
         using var scope = NewDisposeScope();
         var x = Exponent(segment, eigenvalues);
@@ -148,15 +144,15 @@ public sealed class Source : IPairEstimator
     };
 
     /// <summary>exp(-eta K (sigma + decay)).</summary>
-    internal Func<Tensor, Tensor> Decay(SourceSegment segment) => eigenvalues =>
+    internal Func<Tensor, Tensor> Decay(Segment segment) => eigenvalues =>
     {
         using var scope = NewDisposeScope();
         return Exponent(segment, eigenvalues).neg().exp().to_type(eigenvalues.dtype).MoveToOuterDisposeScope();
     };
 
-    private double Length(SourceSegment segment) => segment.LearningRate / (1 - Momentum) * segment.Steps;
+    private double Length(Segment segment) => segment.LearningRate / (1 - Momentum) * segment.Steps;
 
-    private Tensor Exponent(SourceSegment segment, Tensor eigenvalues) =>
+    private Tensor Exponent(Segment segment, Tensor eigenvalues) =>
         (eigenvalues.to_type(ScalarType.Float64).clamp_min(0) + WeightDecay) * Length(segment);
 
     /// <summary>Pushes the queries back through every segment, the last first: what the training gradients of each meet.</summary>

@@ -5,16 +5,6 @@ using static TorchSharp.torch;
 
 namespace Influence.Estimators;
 
-/// <summary>How two gradients are compared.</summary>
-public enum GradientSimilarity
-{
-    /// <summary>The dot product.</summary>
-    Dot,
-
-    /// <summary>The cosine, between -1 and 1; zero where a gradient is zero. Does not favour examples with large gradients.</summary>
-    Cosine,
-}
-
 /// <summary>
 /// TracIn over checkpoints (TracInCP): how much steps on a training example lowered the query's measurement along the run.
 /// <code>s(z, q) = sum over checkpoints i of rate_i * grad L(w_i, z) . grad f(w_i, q)</code>
@@ -64,7 +54,7 @@ public sealed record TracIn : IPairEstimator
     }
 
     /// <summary>Dot product or cosine.</summary>
-    /// <value><see cref="GradientSimilarity.Dot"/>.</value>
+    /// <value><see cref="TracIn.GradientSimilarity.Dot"/>.</value>
     public GradientSimilarity Similarity { get; init; } = GradientSimilarity.Dot;
 
     /// <summary>
@@ -72,11 +62,7 @@ public sealed record TracIn : IPairEstimator
     /// change results: with less, the training examples are passed several times.
     /// </summary>
     /// <value>1 GiB.</value>
-    public long MemoryBudget
-    {
-        get;
-        init => field = value > 0 ? value : throw new InfluenceException($"MemoryBudget is a positive number of bytes, not {value}.");
-    } = 1L << 30;
+    public MemoryBudget MemoryBudget { get; init; } = MemoryBudget.Default;
 
     /// <inheritdoc/>
     public ScoreMetadata ScoreInto(
@@ -188,4 +174,14 @@ public sealed record TracIn : IPairEstimator
         Integrity = Checkpoint.IntegrityOf(Checkpoints ?? []),
         Notes = coverage.Notes,
     };
+
+    /// <summary>How two gradients are compared.</summary>
+    public enum GradientSimilarity
+    {
+        /// <summary>The dot product.</summary>
+        Dot,
+
+        /// <summary>The cosine, between -1 and 1; zero where a gradient is zero. Does not favour examples with large gradients.</summary>
+        Cosine,
+    }
 }

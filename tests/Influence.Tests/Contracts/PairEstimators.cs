@@ -15,7 +15,7 @@ public sealed class TracInContract : PairEstimatorContract
     internal override IPairEstimator Estimator() => new TracIn
     {
         Checkpoints = _checkpoints ??= [Saved("a", 1.2, 0.1, 1), Saved("b", 0.8, 0.2, 2), Saved("c", 1, 0.05, 3)],
-        Similarity = GradientSimilarity.Cosine,
+        Similarity = TracIn.GradientSimilarity.Cosine,
         MemoryBudget = 1,
     };
 }
@@ -27,7 +27,7 @@ public sealed class InfluenceFunctionContract : PairEstimatorContract
     internal override IPairEstimator Estimator() => new InfluenceFunction(_fit ??= Ekfac.Fit(C.Task(), C.Train))
     {
         Tolerance = 0,
-        Normalization = InfluenceNormalization.Loss,
+        Normalization = InfluenceFunction.ScoreNormalization.Loss,
         MemoryBudget = 1,
     };
 
@@ -42,7 +42,7 @@ public sealed class AggregatedInfluenceContract : PairEstimatorContract
 {
     private Preconditioner? _fit;
 
-    internal override IPairEstimator Estimator() => new InfluenceFunction(_fit ??= Kfac.Fit(C.Task(), C.Train)) { Tolerance = 0, Aggregation = QueryAggregation.Mean };
+    internal override IPairEstimator Estimator() => new InfluenceFunction(_fit ??= Kfac.Fit(C.Task(), C.Train)) { Tolerance = 0, Aggregation = InfluenceFunction.QueryAggregation.Mean };
 
     protected override void Dispose(bool disposing)
     {
@@ -53,7 +53,7 @@ public sealed class AggregatedInfluenceContract : PairEstimatorContract
 
 public sealed class SourceContract : PairEstimatorContract
 {
-    private IReadOnlyList<SourceSegment>? _segments;
+    private IReadOnlyList<Source.Segment>? _segments;
 
     internal override IPairEstimator Estimator() => new Source(_segments ??=
         [new([Saved("a", 1.2, 0.1, 1), Saved("b", 0.8, 0.2, 2)], 7, 0.2), new([Saved("c", 1, 0.05, 3)], 5, 0.1)]);

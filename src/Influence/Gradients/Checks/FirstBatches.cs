@@ -1,3 +1,4 @@
+using Influence.Numerics;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -62,7 +63,7 @@ internal static class FirstBatches
         var positions = new SortedSet<int>();
         for (var k = 0UL; k < Elsewhere; k++)
         {
-            positions.Add((int)(LabelSampler.Mix(k) % (ulong)examples.Count));
+            positions.Add((int)(KeyedRandom.Mix(k) % (ulong)examples.Count));
         }
 
         return examples.Gather([.. positions]);

@@ -1,3 +1,4 @@
+using Influence.Numerics;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -19,7 +20,7 @@ internal static class RowCheck
         var weights = new double[count];
         for (var i = 0; i < count; i++)
         {
-            var bits = LabelSampler.Mix((ulong)seed + (ulong)(i / (2 * Exponents)));
+            var bits = KeyedRandom.Mix((ulong)seed + (ulong)(i / (2 * Exponents)));
             var slot = (int)(((ulong)i + bits) % (2 * Exponents));
             weights[i] = Math.ScaleB(slot % 2 == 0 ? 1 : -1, slot / 2);
         }
