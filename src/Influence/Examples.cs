@@ -63,7 +63,7 @@ public sealed record Examples
         var names = tensors.Select(t => t.Name).ToArray();
         var values = tensors.Select(t => t.Tensor).ToArray();
         var count = CheckTensors(names, values);
-        return new Examples(size => Slices(names, values, count, size), () => Positions(count), (names, values));
+        return new Examples(size => Slices(names, values, 0, count, size), () => Positions(count), (names, values));
     }
 
     /// <summary>Examples from tensors whose first dimension runs over the examples.</summary>
@@ -119,6 +119,17 @@ public sealed record Examples
 
         long[] kept = [.. Ids.Where(wanted.Contains)];
         return new Examples(size => Picked(this with { BatchSize = size }, wanted), () => kept) { BatchSize = BatchSize };
+    }
+
+    /// <summary>
+    /// So many examples from a position on. Of tensors nothing else is touched; a loader is read from its beginning.
+    /// </summary>
+    internal Examples Range(int first, int count)
+    {
+        var ids = ((long[])Ids)[first..(first + count)];
+        return _whole is { } whole
+            ? new Examples(size => Slices(whole.Names, whole.Tensors, first, count, size), () => ids) { BatchSize = BatchSize }
+            : new Examples(size => Cut(this with { BatchSize = size }, first, count), () => ids) { BatchSize = BatchSize };
     }
 
     /// <summary>Examples from a data loader; see <see cref="FromLoader(DataLoader)"/>.</summary>
@@ -317,12 +328,31 @@ public sealed record Examples
     }
 
     private static IEnumerable<(string[] Names, Tensor[] Tensors, bool Owned)> Slices(
-        string[] names, Tensor[] tensors, long count, int batchSize)
+        string[] names, Tensor[] tensors, long first, long count, int batchSize)
     {
         for (long start = 0; start < count; start += batchSize)
         {
             var length = Math.Min(batchSize, count - start);
-            yield return (names, [.. tensors.Select(t => t.narrow(0, start, length).DetachFromDisposeScope())], true);
+            yield return (names, [.. tensors.Select(t => t.narrow(0, first + start, length).DetachFromDisposeScope())], true);
+        }
+    }
+
+    private static IEnumerable<(string[] Names, Tensor[] Tensors, bool Owned)> Cut(Examples source, int first, int count)
+    {
+        var start = 0;
+        foreach (var batch in source.Batches())
+        {
+            int[] positions = [.. Enumerable.Range(0, batch.Count).Where(i => start + i >= first && start + i < first + count)];
+            if (positions.Length > 0)
+            {
+                yield return ([.. batch.Names], batch.PickDetached(positions), true);
+            }
+
+            start += batch.Count;
+            if (start >= first + count)
+            {
+                yield break;
+            }
         }
     }
 

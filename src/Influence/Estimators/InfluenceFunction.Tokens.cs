@@ -12,7 +12,7 @@ public sealed partial record InfluenceFunction
     /// </summary>
     /// <remarks>
     /// Not the influence of predicting token t: that is <see cref="ScoreLossTokens"/>. They coincide in the last layer. Meant for
-    /// a few examples, the strongest of <see cref="Score"/>: <c>train.Only(ids)</c>.
+    /// a few examples, the strongest of <see cref="PairEstimators.Score"/>: <c>train.Only(ids)</c>.
     /// </remarks>
     /// <param name="task">The model at the weights of the fit, and its loss.</param>
     /// <param name="train">N training examples.</param>

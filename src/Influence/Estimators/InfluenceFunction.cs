@@ -27,7 +27,7 @@ namespace Influence.Estimators;
 /// "Studying Large Language Model Generalization with Influence Functions", 2023.
 /// </para>
 /// </remarks>
-public sealed partial record InfluenceFunction
+public sealed partial record InfluenceFunction : IPairEstimator
 {
     private readonly Preconditioner _preconditioner;
 
@@ -70,27 +70,32 @@ public sealed partial record InfluenceFunction
     /// <value>1 GiB.</value>
     public MemoryBudget MemoryBudget { get; init; } = MemoryBudget.Default;
 
-    /// <summary>Scores every training example for every query.</summary>
-    /// <param name="task">The model at the weights of the fit, and its loss. The model is left as it was found.</param>
-    /// <param name="train">N training examples; they need not be those of the fit.</param>
-    /// <param name="queries">Q queries; their measurement is explained.</param>
-    /// <param name="progress">Told after each batch.</param>
-    /// <param name="cancellationToken">Checked between batches.</param>
-    /// <returns><c>[Q, N]</c>, or <c>[1, N]</c> where queries are aggregated (the row's id is then -1), in the model's dtype, on the CPU; the caller disposes it.</returns>
-    /// <exception cref="InfluenceException">Bad input; told before the first batch where possible.</exception>
-    /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
-    public InfluenceScores Score(
+    /// <inheritdoc/>
+    public ScoreMetadata ScoreInto(
+        ScoreSink sink,
         InfluenceTask task,
         Examples train,
         Examples queries,
         IProgress<InfluenceProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
-        var (values, _, metadata) = Pairs(task, train, queries, perLayer: false, progress, cancellationToken);
-        return new InfluenceScores(values[0], QueryIds(queries), train.Ids, metadata);
+        ArgumentNullException.ThrowIfNull(sink);
+        return Run(task, train, queries, session => sink.Begin(QueryIds(queries), train.Ids, session.Dtype), (products, reporter) =>
+        {
+            if (Aggregation == QueryAggregation.None)
+            {
+                products.Pairs(Take, train, queries, reporter);
+            }
+            else
+            {
+                products.Summed(Take, train, queries, SumWeight(queries), reporter);
+            }
+
+            void Take(long query, long first, Tensor values) => sink.Add((int)query, (int)first, values);
+        }, progress, cancellationToken);
     }
 
-    /// <summary>Scores apart for each block of parameters (a layer's weight with its bias); they sum to <see cref="Score"/>'s.</summary>
+    /// <summary>Scores apart for each block of parameters (a layer's weight with its bias); they sum to <see cref="PairEstimators.Score"/>'s.</summary>
     /// <param name="task">The model at the weights of the fit, and its loss.</param>
     /// <param name="train">N training examples.</param>
     /// <param name="queries">Q queries.</param>
@@ -107,9 +112,30 @@ public sealed partial record InfluenceFunction
         CancellationToken cancellationToken = default)
     {
         RefuseNormalization("per layer");
-        var (values, names, metadata) = Pairs(task, train, queries, perLayer: true, progress, cancellationToken);
-        return new LayerScores([.. names.Zip(values, (name, v) =>
-            (name, new InfluenceScores(v, QueryIds(queries), train.Ids, metadata with { Layers = name })))]);
+        using var scope = NewDisposeScope();
+        var rows = QueryIds(queries).Count;
+        (string Name, Tensor Values)[] totals = [];
+        var metadata = Run(
+            task,
+            train,
+            queries,
+            session => totals = [.. session.BlockNames.Select(name => (name, zeros([rows, train.Count], session.Dtype, CPU).MoveToOuterDisposeScope()))],
+            (products, reporter) =>
+            {
+                Tensor[] values = [.. totals.Select(t => t.Values)];
+                if (Aggregation == QueryAggregation.None)
+                {
+                    products.AddPairs(values, train, queries, 1, reporter);
+                }
+                else
+                {
+                    products.AddSummed(values, train, queries, SumWeight(queries), reporter);
+                }
+            },
+            progress,
+            cancellationToken);
+        return new LayerScores([.. totals.Select(layer =>
+            (layer.Name, new InfluenceScores(layer.Values, QueryIds(queries), train.Ids, metadata with { Layers = layer.Name })))]);
     }
 
     /// <summary>
@@ -168,35 +194,35 @@ public sealed partial record InfluenceFunction
         Notes = session.Coverage.Notes,
     };
 
-    private (Tensor[] Values, IReadOnlyList<string> Names, ScoreMetadata Metadata) Pairs(
-        InfluenceTask task, Examples train, Examples queries, bool perLayer, IProgress<InfluenceProgress>? progress, CancellationToken token)
+    /// <summary>Opens a session, prepares the preconditioner and scores.</summary>
+    private ScoreMetadata Run(
+        InfluenceTask task,
+        Examples train,
+        Examples queries,
+        Action<GradientSession> begin,
+        Action<GradientProducts, ProgressReporter> score,
+        IProgress<InfluenceProgress>? progress,
+        CancellationToken token)
     {
         ExampleChecks.Run(task, (train, "training examples"), (queries, "queries"));
         using var scope = NewDisposeScope();
         using var session = GradientSession.Open(task, train, queries);
+        begin(session);
         using var inverse = _preconditioner.Prepare(session, Damping, Tolerance, token);
         var reporter = new ProgressReporter(progress, "scoring", 1, train.Count, token);
-        var rows = Aggregation == QueryAggregation.None ? queries.Count : 1;
-        var names = perLayer ? session.BlockNames : [string.Empty];
-        var totals = names.Select(_ => zeros([rows, train.Count], session.Dtype, CPU)).ToArray();
-        var products = new GradientProducts(session, MemoryBudget, inverse, Normalization switch
-        {
-            ScoreNormalization.Theta => Gradients.Normalization.ThetaRelative,
-            ScoreNormalization.Loss => Gradients.Normalization.LossRelative,
-            _ => Gradients.Normalization.None,
-        });
-        if (Aggregation == QueryAggregation.None)
-        {
-            products.AddPairs(totals, train, queries, 1, reporter);
-        }
-        else
-        {
-            products.AddSummed(totals, train, queries, Aggregation == QueryAggregation.Mean ? 1.0 / queries.Count : 1, reporter);
-        }
-
-        Log.Scored(task.Logger, Name, rows, train.Count, 1, reporter.Elapsed.TotalSeconds);
-        return ([.. totals.Select(t => t.MoveToOuterDisposeScope())], names, Metadata(task, session, inverse));
+        score(
+            new GradientProducts(session, MemoryBudget, inverse, Normalization switch
+            {
+                ScoreNormalization.Theta => Gradients.Normalization.ThetaRelative,
+                ScoreNormalization.Loss => Gradients.Normalization.LossRelative,
+                _ => Gradients.Normalization.None,
+            }),
+            reporter);
+        Log.Scored(task.Logger, Name, QueryIds(queries).Count, train.Count, 1, reporter.Elapsed.TotalSeconds);
+        return Metadata(task, session, inverse);
     }
+
+    private double SumWeight(Examples queries) => Aggregation == QueryAggregation.Mean ? 1.0 / queries.Count : 1;
 
     private IReadOnlyList<long> QueryIds(Examples queries) => Aggregation == QueryAggregation.None ? queries.Ids : [-1];
 

@@ -23,7 +23,7 @@ namespace Influence.Estimators;
 /// <para>
 /// Unit: the loss; over N the predicted rise when the example is left out. The formula is that of SGD; momentum scales the rate.
 /// Cost: for each checkpoint an EK-FAC fit and a pass over the training examples. Memory: the queries' gradients are written
-/// out, twice Q P numbers, beside the curvature of one segment.
+/// out, Q P numbers for each segment and once more, beside the curvature of one segment.
 /// </para>
 /// <para>
 /// Reference: Bae, Lin, Lorraine, Grosse, "Training Data Attribution via Approximate Unrolled Differentiation", NeurIPS 2024,
@@ -35,7 +35,7 @@ namespace Influence.Estimators;
 /// using var scores = new Source(Source.Segment.Split(recorder.Checkpoints)).Score(task, train, queries);
 /// </code>
 /// </example>
-public sealed partial record Source
+public sealed partial record Source : IPairEstimator
 {
     private readonly IReadOnlyList<Segment> _segments;
 
@@ -84,22 +84,17 @@ public sealed partial record Source
     /// <value>Half of the memory that this process may use.</value>
     public MemoryBudget MemoryBudget { get; init; } = MemoryBudget.HalfOfMemory;
 
-    /// <summary>Scores every training example for every query.</summary>
-    /// <param name="task">The model and its loss. The model is left as it was found, its weights too.</param>
-    /// <param name="train">N training examples.</param>
-    /// <param name="queries">Q queries; their measurement at the end of training is explained.</param>
-    /// <param name="progress">Told after each batch.</param>
-    /// <param name="cancellationToken">Checked between batches.</param>
-    /// <returns><c>[Q, N]</c> in the model's dtype, on the CPU; the caller disposes it.</returns>
+    /// <inheritdoc/>
     /// <exception cref="InfluenceException">Bad input, or queries whose gradients do not fit <see cref="MemoryBudget"/>.</exception>
-    /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
-    public InfluenceScores Score(
+    public ScoreMetadata ScoreInto(
+        ScoreSink sink,
         InfluenceTask task,
         Examples train,
         Examples queries,
         IProgress<InfluenceProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
+        ArgumentNullException.ThrowIfNull(sink);
         ExampleChecks.Run(task, (train, "training examples"), (queries, "queries"));
         InfluenceException.ThrowIfAny([.. Curvature.Problems()]);
         cancellationToken.ThrowIfCancellationRequested();
@@ -110,26 +105,32 @@ public sealed partial record Source
         var reporter = new ProgressReporter(progress, "SOURCE", checkpoints.Length, train.Count, cancellationToken);
         reporter.ExpectPasses(1 + (2L * Curvature.LabelDraws));
         weights.Load(checkpoints.Length - 1);
-        var (pushed, coverage) = AtTheEnd(task, train, queries, reporter);
-        var totals = zeros([queries.Count, train.Count], pushed.Dtype, CPU);            // [Q, N]
+        var (end, coverage) = AtTheEnd(task, train, queries, reporter);
+        var responses = new List<Pushed>();
         try
         {
-            var first = checkpoints.Length;
-            for (var l = _segments.Count - 1; l >= 0; l--)
+            sink.Begin(queries.Ids, train.Ids, end.Dtype);
+            Push(task, train, end, responses, weights, reporter);
+            foreach (var (first, block) in TrainingBlocks.Of(train, sink.ExamplesAtOnce(queries.Count, train.Count)))
             {
-                first -= _segments[l].Checkpoints.Count;
-                var earlier = AddSegment(task, train, queries, totals, pushed, _segments[l], c => weights.Load(first + c), last: l == 0, reporter);
-                pushed.Dispose();
-                pushed = earlier ?? pushed;
+                using var one = NewDisposeScope();
+                var totals = zeros([queries.Count, block.Count], end.Dtype, CPU);       // [Q, b]
+                foreach (var segment in responses)
+                {
+                    AddSegment(task, block, queries, totals, segment, weights, reporter);
+                }
+
+                sink.Add(0, first, totals);
             }
         }
         finally
         {
-            pushed.Dispose();
+            end.Dispose();
+            responses.ForEach(segment => segment.Queries.Dispose());
         }
 
         Log.Scored(task.Logger, "SOURCE", queries.Count, train.Count, checkpoints.Length, reporter.Elapsed.TotalSeconds);
-        return new InfluenceScores(totals.MoveToOuterDisposeScope(), queries.Ids, train.Ids, Metadata(task, train, coverage));
+        return Metadata(task, train, coverage);
     }
 
     /// <summary>(1 - exp(-x)) / (sigma + decay) with x = eta K (sigma + decay): eta K where there is no curvature.</summary>
@@ -154,31 +155,57 @@ public sealed partial record Source
     private Tensor Exponent(Segment segment, Tensor eigenvalues) =>
         (eigenvalues.to_type(ScalarType.Float64).clamp_min(0) + WeightDecay) * Length(segment);
 
-    /// <summary>Adds one segment's terms, and pushes the queries through it: what is returned are the next earlier one's, null where there is none.</summary>
-    private PushedQueries? AddSegment(
-        InfluenceTask task, Examples train, Examples queries, Tensor totals, PushedQueries pushed, Segment segment, Action<int> load, bool last, ProgressReporter reporter)
+    /// <summary>Pushes the queries back through every segment, the last first: what the training gradients of each meet.</summary>
+    private void Push(InfluenceTask task, Examples train, PushedQueries end, List<Pushed> responses, WeightKeeper weights, ProgressReporter reporter)
     {
-        load(0);
-        var blocks = Fit(task, train, segment.Checkpoints.Count, load, reporter);
+        var first = _segments.Sum(s => s.Checkpoints.Count);
+        var pushed = end;
         try
         {
-            using var response = pushed.Mapped(blocks, Response(segment));
-            for (var c = 0; c < segment.Checkpoints.Count; c++)
+            for (var l = _segments.Count - 1; l >= 0; l--)
             {
-                load(c);
-                using var session = GradientSession.Open(task, train, queries);
-                var products = new GradientProducts(session, MemoryBudget, response, Gradients.Normalization.None);
-                products.AddPairs([totals], train, queries, 1.0 / segment.Checkpoints.Count, reporter);
+                var segment = _segments[l];
+                var start = first -= segment.Checkpoints.Count;
+                weights.Load(start);
+                var blocks = Fit(task, train, segment.Checkpoints.Count, c => weights.Load(start + c), reporter);
+                try
+                {
+                    responses.Add(new Pushed(pushed.Mapped(blocks, Response(segment)), start, segment.Checkpoints.Count));
+                    var earlier = l == 0 ? end : pushed.Mapped(blocks, Decay(segment));
+                    Forget();
+                    pushed = earlier;
+                }
+                finally
+                {
+                    foreach (var block in blocks)
+                    {
+                        block?.Dispose();
+                    }
+                }
             }
-
-            return last ? null : pushed.Mapped(blocks, Decay(segment));
         }
         finally
         {
-            foreach (var block in blocks)
+            Forget();
+        }
+
+        void Forget()
+        {
+            if (!ReferenceEquals(pushed, end))
             {
-                block?.Dispose();
+                pushed.Dispose();
             }
+        }
+    }
+
+    private void AddSegment(InfluenceTask task, Examples train, Examples queries, Tensor totals, Pushed segment, WeightKeeper weights, ProgressReporter reporter)
+    {
+        for (var c = 0; c < segment.Checkpoints; c++)
+        {
+            weights.Load(segment.First + c);
+            using var session = GradientSession.Open(task, train, queries);
+            var products = new GradientProducts(session, MemoryBudget, segment.Queries, Gradients.Normalization.None);
+            products.AddPairs([totals], train, queries, 1.0 / segment.Checkpoints, reporter);
         }
     }
 
@@ -194,11 +221,12 @@ public sealed partial record Source
     {
         using var session = GradientSession.Open(task, train, queries);
         var each = session.Parts.Sum(parts => parts.Sum(p => p.Count)) * session.Dtype.ElementSize();
-        return 2 * each * queries.Count <= MemoryBudget
+        var copies = _segments.Count + 1;
+        return copies * each * queries.Count <= MemoryBudget
             ? (PushedQueries.Capture(session, queries, reporter.Token), session.Coverage)
             : throw new InfluenceException(
-                $"The gradients of {queries.Count:N0} queries, written out twice, take {2 * each * queries.Count / 1e9:0.##} GB; MemoryBudget is {MemoryBudget / 1e9:0.##} GB. " +
-                $"Score {Math.Max(1, MemoryBudget / (2 * each)):N0} queries at a time by queries.Only(ids), fewer Layers, or with more memory.");
+                $"The gradients of {queries.Count:N0} queries, written out for each segment and once more, take {copies * each * queries.Count / 1e9:0.##} GB; MemoryBudget is {MemoryBudget / 1e9:0.##} GB. " +
+                $"Score {Math.Max(1, MemoryBudget / (copies * each)):N0} queries at a time by queries.Only(ids), fewer Layers, or with more memory.");
     }
 
     private ScoreMetadata Metadata(InfluenceTask task, Examples train, ParameterCoverage coverage) => new()
@@ -215,4 +243,10 @@ public sealed partial record Source
         Integrity = Checkpoint.IntegrityOf(_segments.SelectMany(s => s.Checkpoints)),
         Notes = coverage.Notes,
     };
+
+    /// <summary>The queries as the training gradients of one segment meet them.</summary>
+    /// <param name="Queries">F S ... S grad f, written out; owned.</param>
+    /// <param name="First">The segment's first checkpoint.</param>
+    /// <param name="Checkpoints">How many it has.</param>
+    private sealed record Pushed(PushedQueries Queries, int First, int Checkpoints);
 }

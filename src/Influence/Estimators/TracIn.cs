@@ -26,7 +26,7 @@ namespace Influence.Estimators;
 /// by Tracing Gradient Descent", NeurIPS 2020, equation 3 (TracInCP) and section 4.1 (last layer).
 /// </para>
 /// </remarks>
-public sealed record TracIn
+public sealed record TracIn : IPairEstimator
 {
     /// <summary>The checkpoints to sum over, three to ten spread over the phase in which the loss falls; copied.</summary>
     /// <value>Null: the model's current weights with weight 1.</value>
@@ -64,29 +64,40 @@ public sealed record TracIn
     /// <value>1 GiB.</value>
     public MemoryBudget MemoryBudget { get; init; } = MemoryBudget.Default;
 
-    /// <summary>Scores every training example for every query.</summary>
-    /// <param name="task">The model and its loss. The model is left as it was found, its weights too.</param>
-    /// <param name="train">N training examples.</param>
-    /// <param name="queries">Q queries; their measurement is explained.</param>
-    /// <param name="progress">Told after each batch, on the calling thread where the implementation is synchronous.</param>
-    /// <param name="cancellationToken">Checked between batches.</param>
-    /// <returns><c>[Q, N]</c> in the model's dtype, on the CPU; the caller disposes it.</returns>
-    /// <exception cref="InfluenceException">Bad input; told before the first batch where possible.</exception>
-    /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
-    public InfluenceScores Score(
+    /// <inheritdoc/>
+    public ScoreMetadata ScoreInto(
+        ScoreSink sink,
         InfluenceTask task,
         Examples train,
         Examples queries,
         IProgress<InfluenceProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
+        ArgumentNullException.ThrowIfNull(sink);
         ExampleChecks.Run(task, (train, "training examples"), (queries, "queries"));
-        using var scope = NewDisposeScope();
-        var (totals, coverage) = OverCheckpoints(
-            task, train, queries, [queries.Count, train.Count],
-            (products, sums, weight, reporter) => products.AddPairs([sums], train, queries, weight, reporter),
-            progress, cancellationToken);
-        return new InfluenceScores(totals, queries.Ids, train.Ids, Metadata(task, coverage, self: false));
+        using var weights = new WeightKeeper(task.Model, Checkpoints ?? []);
+        var reporter = new ProgressReporter(progress, "scoring", Math.Max(1, Count), train.Count, cancellationToken);
+        ParameterCoverage? coverage = null;
+        foreach (var (first, block) in TrainingBlocks.Of(train, sink.ExamplesAtOnce(queries.Count, train.Count)))
+        {
+            using var scope = NewDisposeScope();
+            Tensor? totals = null;
+            EachCheckpoint(task, block, queries, weights, reporter, (session, products, weight) =>
+            {
+                if (coverage is null)
+                {
+                    coverage = session.Coverage;
+                    sink.Begin(queries.Ids, train.Ids, session.Dtype);
+                }
+
+                totals ??= zeros([queries.Count, block.Count], session.Dtype, CPU);     // [Q, b]
+                products.AddPairs([totals], block, queries, weight, reporter);
+            });
+            sink.Add(0, first, totals!);
+        }
+
+        Log.Scored(task.Logger, Name, queries.Count, train.Count, Math.Max(1, Count), reporter.Elapsed.TotalSeconds);
+        return Metadata(task, coverage!, self: false);
     }
 
     /// <summary>
@@ -113,40 +124,33 @@ public sealed record TracIn
         }
 
         using var scope = NewDisposeScope();
-        var (totals, coverage) = OverCheckpoints(
-            task, train, null, [train.Count],
-            (products, sums, weight, reporter) => products.AddSelf(sums, train, weight, reporter),
-            progress, cancellationToken);
-        return new ExampleScores(
-            "Self-influence", train.Ids, totals.to_type(ScalarType.Float64).data<double>().ToArray(), Metadata(task, coverage, self: true));
-    }
-
-    private (Tensor Totals, ParameterCoverage Coverage) OverCheckpoints(
-        InfluenceTask task,
-        Examples train,
-        Examples? queries,
-        long[] shape,
-        Action<GradientProducts, Tensor, double, ProgressReporter> add,
-        IProgress<InfluenceProgress>? progress,
-        CancellationToken token)
-    {
         using var weights = new WeightKeeper(task.Model, Checkpoints ?? []);
-        var reporter = new ProgressReporter(progress, queries is null ? "self-influence" : "scoring", Math.Max(1, Count), train.Count, token);
+        var reporter = new ProgressReporter(progress, "self-influence", Math.Max(1, Count), train.Count, cancellationToken);
         Tensor? totals = null;
         ParameterCoverage? coverage = null;
+        EachCheckpoint(task, train, null, weights, reporter, (session, products, weight) =>
+        {
+            coverage ??= session.Coverage;
+            totals ??= zeros([train.Count], session.Dtype, CPU);                        // [N]
+            products.AddSelf(totals, train, weight, reporter);
+        });
+        Log.Scored(task.Logger, Name, 1, train.Count, Math.Max(1, Count), reporter.Elapsed.TotalSeconds);
+        return new ExampleScores(
+            "Self-influence", train.Ids, totals!.to_type(ScalarType.Float64).data<double>().ToArray(), Metadata(task, coverage!, self: true));
+    }
+
+    private void EachCheckpoint(
+        InfluenceTask task, Examples train, Examples? queries, WeightKeeper weights, ProgressReporter reporter, Action<GradientSession, GradientProducts, double> add)
+    {
         for (var i = 0; i < Math.Max(1, Count); i++)
         {
-            token.ThrowIfCancellationRequested();
+            reporter.Token.ThrowIfCancellationRequested();
             var weight = weights.Load(i);
             reporter.Checkpoint(i + 1);
             using var session = GradientSession.Open(task, train, queries);
-            totals ??= zeros(shape, session.Dtype, CPU);
-            coverage ??= session.Coverage;
-            add(new GradientProducts(session, MemoryBudget, GradientMetric.Euclidean, Similarity == GradientSimilarity.Cosine ? Normalization.Cosine : Normalization.None), totals, weight, reporter);
+            var normalization = Similarity == GradientSimilarity.Cosine ? Normalization.Cosine : Normalization.None;
+            add(session, new GradientProducts(session, MemoryBudget, GradientMetric.Euclidean, normalization), weight);
         }
-
-        Log.Scored(task.Logger, Name, queries?.Count ?? 1, train.Count, Math.Max(1, Count), reporter.Elapsed.TotalSeconds);
-        return (totals!, coverage!);
     }
 
     private int Count => Checkpoints?.Count ?? 0;

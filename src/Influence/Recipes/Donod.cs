@@ -135,25 +135,10 @@ public sealed partial record Donod
     /// <summary>&lt;W, G_i&gt; and ||G_i||^2 of every example, <c>[B]</c> each.</summary>
     internal static (Tensor Products, Tensor Squares) Products(BlockGradients block, int part, Tensor weight)
     {
-        if (block is FactoredGradients { Weight: true, BiasColumn: false } f && part == 0)
-        {
-            // The same factors without the bias, which a block's own norm counts.
-            var alone = new FactoredGradients(() => f.Activation.alias(), f.OutputGradient, f.Inputs, weight: true, bias: false);
-            var products = zeros([1, f.Examples], f.OutputGradient.dtype, f.OutputGradient.device);
-            Gradients.Products.AddFactored(products, [weight.unsqueeze(0)], alone);
-            return (products[0], alone.SquaredNorms());
-        }
-
-        if (block is TokenGradients tokens)
-        {
-            // A table for each example would be large: only the rows that occur are read.
-            var products = zeros([1, tokens.Examples], tokens.OutputGradient.dtype, tokens.OutputGradient.device);
-            Gradients.Products.AddTable(products, weight.unsqueeze(0), tokens);
-            return (products[0], tokens.SquaredNorms());
-        }
-
-        var dense = block.Dense()[part];                                                // [B, P]
-        return (dense.mv(weight), linalg.vector_norm(dense, 2, [1]).square());
+        var alone = block.Part(part);
+        var products = zeros([1, block.Examples], weight.dtype, weight.device);         // [1, B]
+        alone.AddProducts(products, [weight.unsqueeze(0)]);
+        return (products[0], alone.SquaredNorms());
     }
 
     private static List<Weight> Weights(GradientSession session)
