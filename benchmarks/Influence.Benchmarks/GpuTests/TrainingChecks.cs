@@ -26,8 +26,8 @@ internal static class TrainingChecks
                     new($"{model}, {dtype}: {what}", () => Compare(model, dtype, device, Math.Max(tolerance, allowed), recorded));
 
                 yield return Of("gradient norms in the loop, and the weights that come of it", 0, Norms);
-                yield return Of("in-run values, first order", 0, w => InRun(w, InRunOrder.First));
-                yield return Of("in-run values, second order", 0, w => InRun(w, InRunOrder.Second));
+                yield return Of("in-run values, first order", 0, w => InRun(w, InRunValues.Expansion.First));
+                yield return Of("in-run values, second order", 0, w => InRun(w, InRunValues.Expansion.Second));
                 yield return Of("online selection", 0, Chosen);
                 yield return Of("training dynamics", Float32Rounding, Dynamics);
             }
@@ -53,7 +53,7 @@ internal static class TrainingChecks
         return cat([.. norms, .. workload.Model.parameters().Select(parameter => OnCpu(parameter.detach()).norm().reshape(1))]);
     }
 
-    private static Tensor InRun(Workload workload, InRunOrder order)
+    private static Tensor InRun(Workload workload, InRunValues.Expansion order)
     {
         var values = new InRunValues { Order = order };
         Loop(workload, (step, optimizer) =>
