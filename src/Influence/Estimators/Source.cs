@@ -21,6 +21,10 @@ namespace Influence.Estimators;
 /// steps one segment is the undamped influence function, for few or without curvature it is TracIn times the steps.
 /// </para>
 /// <para>
+/// Learning rates, momentum and weight decay are those that the checkpoints recorded for each parameter; parameters of a layer that differ in
+/// them (a bias without weight decay) get curvature of their own.
+/// </para>
+/// <para>
 /// Unit: the loss; over N the predicted rise when the example is left out. The formula is that of SGD; momentum scales the rate.
 /// Cost: for each checkpoint an EK-FAC fit and a pass over the training examples. Memory: the queries' gradients are written
 /// out, twice Q P numbers, beside the curvature of one segment.
@@ -53,23 +57,30 @@ public sealed class Source
                 ". Write SourceSegment.Split(recorder.Checkpoints).");
         }
 
+        if (segments.FirstOrDefault(s => !s.RatesAreRecorded && s.Checkpoints.Any(c => c is { Rates.AreSame: false })) is { } mixed)
+        {
+            throw new InfluenceException(
+                $"The checkpoints of a segment have learning rates that differ by parameter ({mixed.Checkpoints[0].Rates}), but {mixed.LearningRate.ToString(CultureInfo.InvariantCulture)} is given for all. " +
+                "Write new SourceSegment(checkpoints, steps), or SourceSegment.Split(recorder.Checkpoints).");
+        }
+
         _segments = [.. segments];
     }
 
-    /// <summary>SGD's momentum: the rate counts 1/(1 - momentum) times.</summary>
-    /// <value>0.</value>
-    public double Momentum
+    /// <summary>SGD's momentum, for every parameter: the rate counts 1/(1 - momentum) times.</summary>
+    /// <value>Null: as the checkpoints recorded it, for SGD; 0 where they did not.</value>
+    public double? Momentum
     {
         get;
-        init => field = value is >= 0 and < 1 ? value : throw new InfluenceException($"Momentum is at least 0 and below 1, not {value.ToString(CultureInfo.InvariantCulture)}.");
+        init => field = value is null or (>= 0 and < 1) ? value : throw new InfluenceException($"Momentum is at least 0 and below 1, not {value.Value.ToString(CultureInfo.InvariantCulture)}.");
     }
 
-    /// <summary>The optimizer's weight decay (L2), which is curvature too: it is added to every eigenvalue.</summary>
-    /// <value>0.</value>
-    public double WeightDecay
+    /// <summary>The optimizer's weight decay (L2), for every parameter, which is curvature too: it is added to every eigenvalue.</summary>
+    /// <value>Null: as the checkpoints recorded it; 0 where they did not.</value>
+    public double? WeightDecay
     {
         get;
-        init => field = value >= 0 && double.IsFinite(value) ? value : throw new InfluenceException($"WeightDecay is at least 0, not {value.ToString(CultureInfo.InvariantCulture)}.");
+        init => field = value is null || (value >= 0 && double.IsFinite(value.Value)) ? value : throw new InfluenceException($"WeightDecay is at least 0, not {value.Value.ToString(CultureInfo.InvariantCulture)}.");
     }
 
     /// <summary>How the curvature is fitted; its damping does not count.</summary>
@@ -137,45 +148,54 @@ public sealed class Source
     }
 
     /// <summary>(1 - exp(-x)) / (sigma + decay) with x = eta K (sigma + decay): eta K where there is no curvature.</summary>
-    internal Func<Tensor, Tensor> Response(SourceSegment segment) => eigenvalues =>
+    /// <param name="length">eta K.</param>
+    /// <param name="weightDecay">The parameters' weight decay.</param>
+    internal static Func<Tensor, Tensor> Response(double length, double weightDecay) => eigenvalues =>
     {
         using var scope = NewDisposeScope();
-        var x = Exponent(segment, eigenvalues);
+        var x = Exponent(eigenvalues, length, weightDecay);
         var series = 1 - (x / 2) + (x.square() / 6);
         var ratio = ((1 - x.neg().exp()) / x.clamp_min(1e-4)).where(x.ge(1e-4), series);
-        return (ratio * Length(segment)).to_type(eigenvalues.dtype).MoveToOuterDisposeScope();
+        return (ratio * length).to_type(eigenvalues.dtype).MoveToOuterDisposeScope();
     };
 
     /// <summary>exp(-eta K (sigma + decay)).</summary>
-    internal Func<Tensor, Tensor> Decay(SourceSegment segment) => eigenvalues =>
+    internal static Func<Tensor, Tensor> Decay(double length, double weightDecay) => eigenvalues =>
     {
         using var scope = NewDisposeScope();
-        return Exponent(segment, eigenvalues).neg().exp().to_type(eigenvalues.dtype).MoveToOuterDisposeScope();
+        return Exponent(eigenvalues, length, weightDecay).neg().exp().to_type(eigenvalues.dtype).MoveToOuterDisposeScope();
     };
 
-    private double Length(SourceSegment segment) => segment.LearningRate / (1 - Momentum) * segment.Steps;
+    private static Tensor Exponent(Tensor eigenvalues, double length, double weightDecay) =>
+        (eigenvalues.to_type(ScalarType.Float64).clamp_min(0) + weightDecay) * length;
 
-    private Tensor Exponent(SourceSegment segment, Tensor eigenvalues) =>
-        (eigenvalues.to_type(ScalarType.Float64).clamp_min(0) + WeightDecay) * Length(segment);
+    /// <summary>eta K of a parameter in a segment, and its weight decay there.</summary>
+    private (double Length, double WeightDecay) Of(SourceSegment segment, string parameter) =>
+        (segment.RateOf(parameter, Momentum) * segment.Steps, WeightDecay ?? segment.WeightDecayOf(parameter));
+
+    /// <summary>Opens a session whose blocks have one rate and one weight decay each in every segment.</summary>
+    private GradientSession Open(InfluenceTask task, Examples train, Examples? queries) =>
+        GradientSession.Open(task, train, queries, p => string.Join(';', _segments.Select(s => Of(s, p.Name))));
 
     /// <summary>Adds one segment's terms, and pushes the queries through it: what is returned are the next earlier one's, null where there is none.</summary>
     private PushedQueries? AddSegment(
         InfluenceTask task, Examples train, Examples queries, Tensor totals, PushedQueries pushed, SourceSegment segment, Action<int> load, bool last, ProgressReporter reporter)
     {
         load(0);
-        var blocks = Fit(task, train, segment.Checkpoints.Count, load, reporter);
+        var (blocks, names) = Fit(task, train, segment.Checkpoints.Count, load, reporter);
         try
         {
-            using var response = pushed.Mapped(blocks, Response(segment));
+            var own = names.Select(name => Of(segment, name)).ToArray();
+            using var response = pushed.Mapped(blocks, k => Response(own[k].Length, own[k].WeightDecay));
             for (var c = 0; c < segment.Checkpoints.Count; c++)
             {
                 load(c);
-                using var session = GradientSession.Open(task, train, queries);
+                using var session = Open(task, train, queries);
                 var products = new GradientProducts(session, MemoryBudget, response, Gradients.Normalization.None);
                 products.AddPairs([totals], train, queries, 1.0 / segment.Checkpoints.Count, reporter);
             }
 
-            return last ? null : pushed.Mapped(blocks, Decay(segment));
+            return last ? null : pushed.Mapped(blocks, k => Decay(own[k].Length, own[k].WeightDecay));
         }
         finally
         {
@@ -186,17 +206,18 @@ public sealed class Source
         }
     }
 
-    private BlockCurvature?[] Fit(InfluenceTask task, Examples train, int count, Action<int> load, ProgressReporter reporter)
+    /// <summary>The curvature, and of each block the name of a parameter in it.</summary>
+    private (BlockCurvature?[] Blocks, IReadOnlyList<string> Names) Fit(InfluenceTask task, Examples train, int count, Action<int> load, ProgressReporter reporter)
     {
         using var scope = NewDisposeScope();
-        using var session = GradientSession.Open(task, train, queries: null);
+        using var session = Open(task, train, queries: null);
         CostModel.Of(session, train, Curvature, CurvatureKind.Ekfac).RefuseAbove(Curvature.MemoryBudget);
-        return LayerwiseFit.Run(session, train, Curvature, CurvatureKind.Ekfac, reporter, count, load);
+        return (LayerwiseFit.Run(session, train, Curvature, CurvatureKind.Ekfac, reporter, count, load), [.. session.Parts.Select(parts => parts[0].Parameter.Name)]);
     }
 
     private (PushedQueries Queries, ParameterCoverage Coverage) AtTheEnd(InfluenceTask task, Examples train, Examples queries, ProgressReporter reporter)
     {
-        using var session = GradientSession.Open(task, train, queries);
+        using var session = Open(task, train, queries);
         var each = session.Parts.Sum(parts => parts.Sum(p => p.Count)) * session.Dtype.ElementSize();
         return 2 * each * queries.Count <= MemoryBudget
             ? (PushedQueries.Capture(session, queries, reporter.Token), session.Coverage)
@@ -209,9 +230,9 @@ public sealed class Source
     {
         Estimator = $"SOURCE ({_segments.Count} segments)",
         Checkpoints = string.Join("; ", _segments.Select(s => string.Create(
-            CultureInfo.InvariantCulture, $"steps {string.Join(", ", s.Checkpoints.Select(c => c.Step))}: {s.Steps} steps at {s.LearningRate:R}"))),
+            CultureInfo.InvariantCulture, $"steps {string.Join(", ", s.Checkpoints.Select(c => c.Step))}: {s.Steps} steps at {(s.RatesAreRecorded ? string.Join(", ", s.Checkpoints.Select(c => c.Rates.ToString()).Distinct()) : s.LearningRate.ToString("R", CultureInfo.InvariantCulture))}"))),
         Curvature = $"EK-FAC, {Curvature.Matrix}, {train.Count} examples, seed {Curvature.Seed}",
-        Damping = string.Create(CultureInfo.InvariantCulture, $"none; momentum {Momentum:R}, weight decay {WeightDecay:R}"),
+        Damping = string.Create(CultureInfo.InvariantCulture, $"none; momentum {Momentum?.ToString("R", CultureInfo.InvariantCulture) ?? "as recorded"}, weight decay {WeightDecay?.ToString("R", CultureInfo.InvariantCulture) ?? "as recorded"}"),
         Unit = "loss; over the number of training examples: the predicted rise of the measurement when the example is left out",
         LeaveOneOutFactor = 1.0 / train.Count,
         Layers = task.Layers.Description,

@@ -18,7 +18,8 @@ public enum GradientSimilarity
 /// <summary>
 /// TracIn over checkpoints (TracInCP): how much steps on a training example lowered the query's measurement along the run.
 /// <code>s(z, q) = sum over checkpoints i of rate_i * grad L(w_i, z) . grad f(w_i, q)</code>
-/// with the learning rate in force at each checkpoint. Exact: over every trainable parameter, no projection.
+/// with the learning rate in force at each checkpoint; where parameter groups have rates of their own, each parameter's part of the
+/// product has its own rate. Exact: over every trainable parameter, no projection.
 /// </summary>
 /// <remarks>
 /// <para>Without checkpoints: the gradient dot product (or cosine) at the model's current weights, with weight 1.</para>
@@ -28,7 +29,7 @@ public enum GradientSimilarity
 /// </para>
 /// <para>
 /// It assumes plain SGD: momentum, Adam, clipping and weight decay are not in the formula. Examples with large gradients
-/// dominate dot products; the cosine does away with that.
+/// dominate dot products; the cosine does away with that (its norms are over all parameters that take part, without rates).
 /// </para>
 /// <para>
 /// Cost: for each checkpoint one forward and backward pass over training examples and queries without weight gradients, plus
@@ -98,7 +99,7 @@ public sealed record TracIn
         using var scope = NewDisposeScope();
         var (totals, coverage) = OverCheckpoints(
             task, train, queries, [queries.Count, train.Count],
-            (products, sums, weight, reporter) => products.AddPairs([sums], train, queries, weight, reporter),
+            (products, sums, reporter) => products.AddPairs([sums], train, queries, 1, reporter),
             progress, cancellationToken);
         return new InfluenceScores(totals, queries.Ids, train.Ids, Metadata(task, coverage, self: false));
     }
@@ -129,7 +130,7 @@ public sealed record TracIn
         using var scope = NewDisposeScope();
         var (totals, coverage) = OverCheckpoints(
             task, train, null, [train.Count],
-            (products, sums, weight, reporter) => products.AddSelf(sums, train, weight, reporter),
+            (products, sums, reporter) => products.AddSelf(sums, train, 1, reporter),
             progress, cancellationToken);
         return new ExampleScores(
             "Self-influence", train.Ids, totals.to_type(ScalarType.Float64).data<double>().ToArray(), Metadata(task, coverage, self: true));
@@ -140,7 +141,7 @@ public sealed record TracIn
         Examples train,
         Examples? queries,
         long[] shape,
-        Action<GradientProducts, Tensor, double, ProgressReporter> add,
+        Action<GradientProducts, Tensor, ProgressReporter> add,
         IProgress<InfluenceProgress>? progress,
         CancellationToken token)
     {
@@ -151,12 +152,14 @@ public sealed record TracIn
         for (var i = 0; i < Math.Max(1, Count); i++)
         {
             token.ThrowIfCancellationRequested();
-            var weight = weights.Load(i);
+            var rates = weights.Load(i);
             reporter.Checkpoint(i + 1);
-            using var session = GradientSession.Open(task, train, queries);
+            using var session = GradientSession.Open(task, train, queries, p => rates.Of(p.Name).LearningRate);
+            double[] factors = [.. session.Parts.Select(parts => rates.Of(parts[0].Parameter.Name).LearningRate)];
             totals ??= zeros(shape, session.Dtype, CPU);
             coverage ??= session.Coverage;
-            add(new GradientProducts(session, MemoryBudget, GradientMetric.Euclidean, Similarity == GradientSimilarity.Cosine ? Normalization.Cosine : Normalization.None), totals, weight, reporter);
+            var normalization = Similarity == GradientSimilarity.Cosine ? Normalization.Cosine : Normalization.None;
+            add(new GradientProducts(session, MemoryBudget, GradientMetric.Euclidean, normalization, factors), totals, reporter);
         }
 
         Log.Scored(task.Logger, Name, queries?.Count ?? 1, train.Count, Math.Max(1, Count), reporter.Elapsed.TotalSeconds);
@@ -174,7 +177,7 @@ public sealed record TracIn
         Estimator = self ? $"{Name}, self-influence" : Name,
         Checkpoints = Count == 0
             ? "current weights, weight 1"
-            : string.Join("; ", Checkpoints!.Select(c => string.Create(CultureInfo.InvariantCulture, $"step {c.Step}: {c.LearningRate:R}"))),
+            : string.Join("; ", Checkpoints!.Select(c => string.Create(CultureInfo.InvariantCulture, $"step {c.Step}: {c.Rates}"))),
         Sign = self ? "high = the model had to learn the example by heart" : new ScoreMetadata { Estimator = Name, Unit = Name }.Sign,
         Unit = Similarity == GradientSimilarity.Cosine
             ? Count == 0 ? "cosine" : "sum of cosines, each times its checkpoint's learning rate"

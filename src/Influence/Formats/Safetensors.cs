@@ -57,6 +57,13 @@ internal static class Safetensors
         return (tensors, header.Metadata);
     }
 
+    /// <summary>The names of the tensors; checks that the file is whole.</summary>
+    public static IReadOnlyList<string> LoadNames(string path)
+    {
+        using var stream = Open(path);
+        return [.. ReadHeader(stream, path).Entries.Select(e => e.Name)];
+    }
+
     /// <summary>Reads the map of strings only; checks that the file is whole.</summary>
     public static Dictionary<string, string> LoadMetadata(string path)
     {

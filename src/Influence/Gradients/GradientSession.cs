@@ -18,6 +18,7 @@ internal sealed partial class GradientSession : IDisposable
     private readonly Dictionary<object, string> _beyondRule = new(ReferenceEqualityComparer.Instance);
     private List<ParameterBlock> _blocks = [];
     private SingleExampleGradients _single;
+    private Func<ModelParameter, object> _apart = _ => 0;
     private TapMode _mode = TapMode.Share;
     private bool _auditing;
 
@@ -80,6 +81,9 @@ internal sealed partial class GradientSession : IDisposable
 
     public ParameterCoverage Coverage { get; private set; }
 
+    /// <summary>Whether positions that the loss does not depend on are found and masked, for means over positions; products do not need it.</summary>
+    public bool FindsReachedPositions { get; set; }
+
     public IReadOnlyList<ParameterBlock> Blocks => _blocks;
 
     /// <summary>
@@ -89,14 +93,22 @@ internal sealed partial class GradientSession : IDisposable
     public IReadOnlyList<IReadOnlyList<ParameterPart>> Parts =>
     [
         .. _blocks.Select(block => block.Parts),
-        .. Enumerable.Repeat<IReadOnlyList<ParameterPart>>([.. _single.Parameters.Select(ParameterPart.Whole)], _single.Count),
+        .. _single.Blocks.Select(IReadOnlyList<ParameterPart> (block) => [.. block.Select(ParameterPart.Whole)]),
     ];
 
     /// <summary>A name for every entry of <see cref="BatchGradients.Blocks"/>.</summary>
     public IReadOnlyList<string> BlockNames => [.. Parts.Select(parts => string.Join(", ", parts.Select(p => p.Name)))];
 
-    /// <summary>A hash of the parameters that take part, names and values.</summary>
-    public string WeightsFingerprint() => WeightsHash.Of(Parts.SelectMany(parts => parts).Select(p => p.Parameter).Distinct());
+    /// <summary>
+    /// What a fit belongs to: a hash of all the model's weights and buffers, the frozen ones too, since gradients depend on them; and one of the
+    /// names of the parameters that take part.
+    /// </summary>
+    public string WeightsFingerprint() => $"{WeightsHash.OfAll(Task.Model)}-{WeightsHash.OfNames(Taking.Select(p => p.Name))}";
+
+    /// <summary>The fingerprint of earlier versions: the parameters that take part, names and values.</summary>
+    public string EarlierFingerprint() => WeightsHash.Of(Taking);
+
+    private IEnumerable<ModelParameter> Taking => Parts.SelectMany(parts => parts).Select(p => p.Parameter).Distinct();
 
     /// <summary>
     /// Until the result is disposed, native attention modules with selected parameters are recomputed from the parameters
@@ -115,9 +127,14 @@ internal sealed partial class GradientSession : IDisposable
     }
 
     /// <summary>Opens a session and audits it on the first examples, so that everything that can fail fails here.</summary>
-    public static GradientSession Open(InfluenceTask task, Examples train, Examples? queries)
+    /// <param name="task">The model and its loss.</param>
+    /// <param name="train">Training examples.</param>
+    /// <param name="queries">Queries, where there are any.</param>
+    /// <param name="apart">Parameters for which this differs never share a block, so that each block has one learning rate, say; null: all may.</param>
+    public static GradientSession Open(InfluenceTask task, Examples train, Examples? queries, Func<ModelParameter, object>? apart = null)
     {
         var session = new GradientSession(task);
+        session._apart = apart ?? session._apart;
         try
         {
             session.Hook();
@@ -139,7 +156,7 @@ internal sealed partial class GradientSession : IDisposable
         try
         {
             var result = new BatchGradients(scope, batch.Ids, Dtype, Device);
-            var blocks = new List<BlockGradients?>(_blocks.Count + _single.Count);
+            var blocks = new List<BlockGradients?>(_blocks.Count + _single.Blocks.Count);
             blocks.AddRange(CaptureLayers(scope, batch, kind));
             blocks.AddRange(_single.Capture(batch, kind));
             result.Blocks = blocks;
@@ -203,6 +220,11 @@ internal sealed partial class GradientSession : IDisposable
         }
 
         GC.KeepAlive(taps);
+        if (FindsReachedPositions)
+        {
+            ReachedPositions.Mark(calls);
+        }
+
         return [.. _blocks.Select(block => block.Gradients(calls))];
     }
 
@@ -371,8 +393,8 @@ internal sealed partial class GradientSession : IDisposable
             _layers.Remove(layer);
         }
 
-        _blocks = ParameterBlock.Group(byRule, _layers);
-        _single = new SingleExampleGradients(bySingleExample, Losses);
+        _blocks = ParameterBlock.Group(byRule, _layers, _apart);
+        _single = new SingleExampleGradients(bySingleExample, Losses, _apart);
         Coverage = coverage;
     }
     private sealed class Restore(Action restore) : IDisposable

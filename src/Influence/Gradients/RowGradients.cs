@@ -107,37 +107,56 @@ internal sealed partial class RowGradients(
     }
 
     /// <summary>g_i . g_j, <c>[B, B]</c>, in the current scope.</summary>
-    public Tensor Gram()
+    /// <param name="scales">By block, what each part's products are multiplied by; null for ones.</param>
+    public Tensor Gram(IReadOnlyList<double[]>? scales = null)
     {
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
         var total = Zeros(count, count);                                                // [B, B]
         ForEach((block, k) =>
         {
-            if (Written(k, block) is { } written)
+            if (scales is null)
             {
-                Products.AddDense(total, written, written);
+                AddGram(total, block, k);
             }
-            else if (block is TokenGradients tokens)
+            else if (scales[k].Distinct().Count() == 1)
             {
-                Products.AddRows(total, tokens.Tokens, tokens.OutputGradient, tokens, _planner.RowsAtOnce(2L * count, tokens.Width));
-            }
-            else if (block is FactoredGradients { Weight: true, Positions: 1 } single)
-            {
-                total.add_(Pairs(single, single));
-            }
-            else if (block is FactoredGradients { Weight: true } f
-                && ContractionCost.Ghost(count, f.Positions, f.Positions, f.Inputs, f.Outputs) <= ContractionCost.Dense(count, f.Positions, f.Inputs, f.Outputs))
-            {
-                var activation = f.Bias ? f.ActivationWithBias() : f.Activation;        // [B, T, I (+1)]
-                Products.AddGhost(total, activation, f.OutputGradient, f, _planner.GhostExamplesAtOnce(count, f.Positions, f.Positions));
+                var own = Zeros(count, count);                                          // [B, B]
+                AddGram(own, block, k);
+                total.add_(own, scales[k][0]);
             }
             else
             {
-                ForSlices(block, k, (left, start) => AddGramRows(total, left, start, k));
+                ForSlices(block, k, (left, start) => AddGramRows(total, left, start, k, scales[k]));
             }
         });
         return total.MoveToOuterDisposeScope();
+    }
+
+    private void AddGram(Tensor total, BlockGradients block, int k)
+    {
+        if (Written(k, block) is { } written)
+        {
+            Products.AddDense(total, written, written);
+        }
+        else if (block is TokenGradients tokens)
+        {
+            Products.AddRows(total, tokens.Tokens, tokens.OutputGradient, tokens, _planner.RowsAtOnce(2L * count, tokens.Width));
+        }
+        else if (block is FactoredGradients { Weight: true, Positions: 1 } single)
+        {
+            total.add_(Pairs(single, single));
+        }
+        else if (block is FactoredGradients { Weight: true } f
+            && ContractionCost.Ghost(count, f.Positions, f.Positions, f.Inputs, f.Outputs) <= ContractionCost.Dense(count, f.Positions, f.Inputs, f.Outputs))
+        {
+            var activation = f.Bias ? f.ActivationWithBias() : f.Activation;            // [B, T, I (+1)]
+            Products.AddGhost(total, activation, f.OutputGradient, f, _planner.GhostExamplesAtOnce(count, f.Positions, f.Positions));
+        }
+        else
+        {
+            ForSlices(block, k, (left, start) => AddGramRows(total, left, start, k));
+        }
     }
 
     public void Dispose()

@@ -83,14 +83,17 @@ public sealed class CheckpointRecorder : IDisposable
 
     /// <summary>Counts an optimizer step and saves a checkpoint when one is due. Call it after <c>optimizer.step()</c>.</summary>
     /// <param name="model">The model that is being trained.</param>
-    /// <param name="optimizer">Its optimizer: the learning rate of its first parameter group is recorded.</param>
-    /// <exception cref="InfluenceException">The checkpoint cannot be written; earlier ones are untouched.</exception>
-    public void Step(nn.Module model, optim.Optimizer optimizer)
+    /// <param name="optimizers">
+    /// Its optimizer, or all of them where several train it: each parameter's learning rate is recorded, with its momentum and weight
+    /// decay. A parameter that none of them holds, or that is frozen, has the rate 0: no step moves it.
+    /// </param>
+    /// <exception cref="InfluenceException">The optimizers hold none of the model's parameters, or the checkpoint cannot be written; earlier ones are untouched.</exception>
+    public void Step(nn.Module model, params optim.Optimizer[] optimizers)
     {
         StepCount++;
         if (StepCount % EverySteps == 0)
         {
-            Save(model, optimizer);
+            Save(model, optimizers);
         }
     }
 
@@ -99,21 +102,26 @@ public sealed class CheckpointRecorder : IDisposable
     /// where that one ends at a learning rate of zero: a checkpoint weighs as much as its learning rate.
     /// </summary>
     /// <param name="model">The model.</param>
-    /// <param name="optimizer">Its optimizer.</param>
-    /// <exception cref="InfluenceException">The checkpoint cannot be written; earlier ones are untouched.</exception>
-    public void Save(nn.Module model, optim.Optimizer optimizer)
+    /// <param name="optimizers">Its optimizer, or all of them where several train it.</param>
+    /// <exception cref="InfluenceException">The optimizers hold none of the model's parameters, or the checkpoint cannot be written; earlier ones are untouched.</exception>
+    public void Save(nn.Module model, params optim.Optimizer[] optimizers)
     {
         ArgumentNullException.ThrowIfNull(model);
-        ArgumentNullException.ThrowIfNull(optimizer);
+        ArgumentNullException.ThrowIfNull(optimizers);
+        if (optimizers.Length == 0 || optimizers.Contains(null!))
+        {
+            throw new ArgumentNullException(nameof(optimizers), "The optimizer whose learning rates are recorded is missing: write recorder.Save(model, optimizer).");
+        }
+
         if (StepCount == _lastSaved)
         {
             return;
         }
 
-        var rate = optimizer.ParamGroups.First().LearningRate;
         var path = Path.Combine(Folder, string.Create(CultureInfo.InvariantCulture, $"step-{StepCount:D9}.safetensors"));
+        var saved = Checkpoint.Save(path, model, optimizers, StepCount);
         _checkpoints.RemoveAll(c => c.Step == StepCount);
-        _checkpoints.Add(Checkpoint.Save(path, model, rate, StepCount));
+        _checkpoints.Add(saved);
         _lastSaved = StepCount;
         Log.CheckpointSaved(Logger, path, StepCount);
     }

@@ -1,0 +1,65 @@
+using Influence.Curvature;
+using Influence.Estimators;
+using Influence.Tests.Oracles;
+using TorchSharp;
+using Xunit;
+using static TorchSharp.torch;
+
+namespace Influence.Tests.Curvature;
+
+/// <summary>Gradients that are finite in float32 and whose squares are not: every estimator names the examples.</summary>
+public class OverflowTests
+{
+    [Theory]
+    [InlineData("K-FAC")]
+    [InlineData("EK-FAC")]
+    [InlineData("diagonal Fisher")]
+    [InlineData("dense")]
+    [InlineData("conjugate gradient")]
+    [InlineData("DataInf")]
+    [InlineData("TracIn")]
+    [InlineData("cosine")]
+    [InlineData("self-influence")]
+    public void ATooLargeGradientIsNamed(string method)
+    {
+        using var scope = NewDisposeScope();
+        random.manual_seed(3);
+        var layer = nn.Linear(3, 2);
+        layer.eval();
+        var (x, y) = (randn([8, 3]), randn([8, 2]));
+        x[5].mul_(1e10);
+        var (train, queries) = (Examples.FromTensors(("x", x), ("y", y)) with { BatchSize = 4 }, Examples.FromTensors(("x", x[..3]), ("y", y[..3])));
+        var task = new InfluenceTask(layer) { TrainingLoss = b => Losses.SquaredError(layer.call(b["x"]), b["y"]) };
+
+        var thrown = Assert.Throws<InfluenceException>(() =>
+        {
+            using var fit = Fit();
+            using var scores = fit is null
+                ? new TracIn { Similarity = method == "cosine" ? GradientSimilarity.Cosine : GradientSimilarity.Dot }.Score(task, train, method == "TracIn" ? train : queries)
+                : new InfluenceFunction(fit).Score(task, train, queries);
+        });
+
+        Assert.Equal([5L], thrown.ExampleIds.Distinct());
+        Assert.Contains("Float32", thrown.Message, StringComparison.Ordinal);
+
+        Preconditioner? Fit()
+        {
+            switch (method)
+            {
+                case "dense":
+                    return DenseCurvature.Fit(task, train);
+                case "conjugate gradient":
+                    return ConjugateGradient.Fit(task, train);
+                case "DataInf":
+                    return DataInf.Fit(task, train, new DataInfOptions { Fisher = Fisher.Empirical });
+                case "self-influence":
+                    new TracIn().SelfInfluence(task, train);
+                    return null;
+                case "TracIn" or "cosine":
+                    return null;
+                default:
+                    return LayerwiseMethods.Fit(method, task, train);
+            }
+        }
+    }
+}
