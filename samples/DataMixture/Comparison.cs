@@ -1,5 +1,6 @@
 using System.Globalization;
 using Influence.Groups;
+using Influence.Mixtures;
 
 namespace DataMixture;
 

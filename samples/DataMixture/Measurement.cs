@@ -2,6 +2,7 @@ using Influence;
 using Influence.Curvature;
 using Influence.Estimators;
 using Influence.Groups;
+using Influence.Mixtures;
 
 namespace DataMixture;
 

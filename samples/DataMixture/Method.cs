@@ -1,5 +1,6 @@
 using Influence;
 using Influence.Groups;
+using Influence.Mixtures;
 
 namespace DataMixture;
 

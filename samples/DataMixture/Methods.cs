@@ -1,4 +1,6 @@
 using Influence.Groups;
+using Influence.Mixtures;
+
 
 namespace DataMixture;
 

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using Influence;
 using Influence.Groups;
+using Influence.Mixtures;
 
 namespace DataMixture;
 

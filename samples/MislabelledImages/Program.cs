@@ -2,6 +2,7 @@ using System.Diagnostics;
 using Influence;
 using Influence.Estimators;
 using Influence.Evaluation;
+using Influence.Scorers;
 using Influence.Training;
 using MislabelledImages;
 using static TorchSharp.torch;

@@ -1,6 +1,7 @@
 using Influence;
 using Influence.Curvature;
 using Influence.Estimators;
+using Influence.Scorers;
 using TorchSharp;
 using static TorchSharp.torch;
 

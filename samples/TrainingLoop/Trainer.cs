@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using Influence;
 using Influence.Groups;
+using Influence.Mixtures;
 using Influence.Training;
 using TorchSharp;
 using static TorchSharp.torch;

@@ -10,6 +10,7 @@ namespace PackageConsumer;
 public class PackageContentTests
 {
     private const string Library = "lib/net10.0/Influence.dll";
+    private const string BuildTask = "tools/netstandard2.0/Influence.Build.dll";
 
     [Fact]
     public void It_depends_on_managed_TorchSharp_MathNet_and_logging_abstractions_and_on_nothing_else()
@@ -46,6 +47,19 @@ public class PackageContentTests
     }
 
     [Fact]
+    public void It_adds_one_targets_file_and_its_task_to_the_build_of_an_app()
+    {
+        using var archive = Package.Open();
+        string[] folders = ["build", "tools", "tasks", "content", "runtimes", "analyzers"];
+
+        Assert.Equal(
+            ["buildTransitive/Influence.targets", BuildTask],
+            archive.Entries.Select(e => e.FullName)
+                .Where(n => folders.Any(f => n.StartsWith(f, StringComparison.Ordinal)))
+                .Order(StringComparer.Ordinal));
+    }
+
+    [Fact]
     public void Its_documentation_describes_the_public_types()
     {
         using var archive = Package.Open();
@@ -75,13 +89,14 @@ public class PackageContentTests
     }
 
     [Fact]
-    public void Its_library_holds_no_path_of_the_building_machine()
+    public void Its_assemblies_hold_no_path_of_the_building_machine()
     {
         using var archive = Package.Open();
         using var symbols = Package.OpenSymbols();
         var home = AppContext.BaseDirectory.Split("/artifacts/")[0];
 
         Assert.DoesNotContain(home, Encoding.UTF8.GetString(archive.Read(Library)), StringComparison.Ordinal);
+        Assert.DoesNotContain(home, Encoding.UTF8.GetString(archive.Read(BuildTask)), StringComparison.Ordinal);
         Assert.DoesNotContain(
             home, Encoding.UTF8.GetString(symbols.Read("lib/net10.0/Influence.pdb")), StringComparison.Ordinal);
     }

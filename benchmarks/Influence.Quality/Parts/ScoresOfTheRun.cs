@@ -5,6 +5,8 @@ using Influence.Quality.Data;
 using Influence.Quality.Judging;
 using Influence.Quality.Reporting;
 using Influence.Quality.Training;
+using Influence.Recipes;
+using Influence.Scorers;
 using Influence.Training;
 using TorchSharp;
 using static TorchSharp.torch;

@@ -1,3 +1,4 @@
+using Influence.Numerics;
 using MathNet.Numerics.Statistics;
 
 namespace Influence.Evaluation;

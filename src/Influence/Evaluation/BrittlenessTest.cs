@@ -1,5 +1,6 @@
 using System.Globalization;
 using Influence.Display;
+using Influence.Numerics;
 
 namespace Influence.Evaluation;
 

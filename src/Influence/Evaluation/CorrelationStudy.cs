@@ -1,3 +1,5 @@
+using Influence.Numerics;
+
 namespace Influence.Evaluation;
 
 /// <summary>

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Influence.Numerics;
 using TorchSharp;
 using static TorchSharp.torch;
 

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Influence.Numerics;
 using TorchSharp;
 using static TorchSharp.torch;
 

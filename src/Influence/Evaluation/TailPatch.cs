@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Influence.Display;
+using Influence.Numerics;
 using TorchSharp;
 using static TorchSharp.torch;
 

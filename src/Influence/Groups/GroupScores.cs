@@ -1,4 +1,6 @@
 using Influence.Display;
+using Influence.Numerics;
+
 
 namespace Influence.Groups;
 

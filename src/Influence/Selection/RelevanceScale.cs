@@ -1,3 +1,5 @@
+using Influence.Numerics;
+
 namespace Influence.Selection;
 
 /// <summary>On which scale scores are weighed against diversity.</summary>

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Influence.Numerics;
 
 namespace Influence.Selection;
 

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Influence.Numerics;
 
 namespace Influence.Selection;
 

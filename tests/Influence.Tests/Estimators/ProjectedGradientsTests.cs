@@ -1,5 +1,6 @@
 using Influence.Estimators;
 using Influence.Gradients;
+using Influence.Recipes;
 using Influence.Tests.Oracles;
 using TorchSharp;
 using Xunit;

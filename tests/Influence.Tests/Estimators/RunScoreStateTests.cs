@@ -1,4 +1,5 @@
-using Influence.Estimators;
+using Influence.Recipes;
+using Influence.Scorers;
 using Influence.Tests.Oracles;
 using TorchSharp;
 using Xunit;

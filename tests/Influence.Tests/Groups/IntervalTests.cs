@@ -1,5 +1,6 @@
 using Influence.Estimators;
 using Influence.Groups;
+using Influence.Numerics;
 using TorchSharp;
 using Xunit;
 using static TorchSharp.torch;

@@ -1,4 +1,4 @@
-using Influence.Estimators;
+using Influence.Recipes;
 using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;

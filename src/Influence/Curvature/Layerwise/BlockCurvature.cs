@@ -1,0 +1,57 @@
+using static TorchSharp.torch;
+
+namespace Influence.Curvature;
+
+/// <summary>
+/// The curvature of one block of parameters as an orthogonal basis and the eigenvalues along it. Immutable; owns its
+/// tensors. K-FAC, EK-FAC and the diagonal differ only in how these were made.
+/// </summary>
+internal abstract class BlockCurvature : IDisposable
+{
+    /// <summary>The names of its parameters.</summary>
+    public required string Name { get; init; }
+
+    /// <summary>The mean over all eigenvalues.</summary>
+    public abstract double MeanEigenvalue { get; }
+
+    /// <summary>(H + damping I)^-1 of this block.</summary>
+    public virtual BlockInverse Invert(double damping) => Map(eigenvalues => Reciprocal(eigenvalues, damping));
+
+    /// <summary>Q w(eigenvalues) Q' of this block, for weights w of the eigenvalues, in their shape, in the current scope.</summary>
+    public abstract BlockInverse Map(Func<Tensor, Tensor> weights);
+
+    /// <summary>Whether every eigenvalue is a number in the type of the gradients: the inverse of one that is too large would be zero.</summary>
+    public bool IsFinite()
+    {
+        using var scope = NewDisposeScope();
+        var finite = true;
+        using var same = Map(eigenvalues =>
+        {
+            finite = finite && eigenvalues.isfinite().all().item<bool>();
+            return eigenvalues.clone();
+        });
+        return finite;
+    }
+
+    /// <summary>Everything that a file must hold to make it again, by a name of its own.</summary>
+    public abstract IEnumerable<(string Name, Tensor Value)> Tensors();
+
+    public abstract void Dispose();
+
+    /// <summary>
+    /// 1/(eigenvalue + damping); where both are zero, as for a pseudo-inverse, zero. The cut lies at the rounding of the largest.
+    /// </summary>
+    protected static Tensor Reciprocal(Tensor eigenvalues, double damping)
+    {
+        using var scope = NewDisposeScope();
+        var sum = eigenvalues + damping;
+        if (damping > 0)
+        {
+            return sum.reciprocal_().MoveToOuterDisposeScope();
+        }
+
+        var epsilon = eigenvalues.dtype == ScalarType.Float64 ? 1e-14 : 1e-6;
+        var cut = eigenvalues.max() * epsilon;
+        return sum.reciprocal_().masked_fill(eigenvalues.le(cut), 0).MoveToOuterDisposeScope();
+    }
+}
