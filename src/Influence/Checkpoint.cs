@@ -122,7 +122,7 @@ public sealed class Checkpoint
     /// <param name="step">The optimizer step.</param>
     /// <returns>The checkpoint.</returns>
     /// <exception cref="InfluenceException">The optimizer holds none of the model's parameters, a rate is no rate, or it cannot be written; an older file of that name is untouched.</exception>
-    public static Checkpoint Save(string path, nn.Module model, optim.Optimizer optimizer, long step = 0)
+    public static Checkpoint Save(string path, nn.Module model, optim.Optimizer optimizer, long step)
     {
         ArgumentNullException.ThrowIfNull(optimizer);
         return Save(path, model, [optimizer], step);
