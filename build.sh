@@ -19,15 +19,15 @@ usage() {
     cat <<'END'
 ./build.sh <command> [arguments]
 
-  demo [arguments]    find mislabelled images in Fashion-MNIST (samples/MislabelledImages)
+  demo [arguments]    find mislabelled images in Fashion-MNIST (samples/applications/MislabelledImages)
   demo language [arguments]
-                      explain a language model's passages by its training data (samples/LanguageModelAttribution)
+                      explain a language model's passages by its training data (samples/applications/LanguageModelAttribution)
   demo mixture [arguments]
-                      find the mixture of domains that helps two targets most (samples/DataMixture)
+                      find the mixture of domains that helps two targets most (samples/applications/DataMixture)
   demo select [arguments]
-                      pick a tenth of a pool by each selection strategy and train on it (samples/SelectBestTenth)
+                      pick a tenth of a pool by each selection strategy and train on it (samples/applications/SelectBestTenth)
   demo loop [arguments]
-                      steer training on noisy data from within, and find the noise again (samples/TrainingLoop)
+                      steer training on noisy data from within, and find the noise again (samples/applications/TrainingLoop)
   test                build everything and run every test
   pack                make the NuGet package and its symbols, and test them from a project that references the package
   bench [arguments]   run the benchmarks (benchmarks/Influence.Benchmarks)
@@ -179,23 +179,23 @@ command_demo() {
     case "${1:-}" in
         language)
             set_up "${texts[@]}"
-            run_app samples/LanguageModelAttribution "${@:2}"
+            run_app samples/applications/LanguageModelAttribution "${@:2}"
             ;;
         mixture)
             set_up "${texts[@]}" "${more_texts[@]}"
-            run_app samples/DataMixture "${@:2}"
+            run_app samples/applications/DataMixture "${@:2}"
             ;;
         select)
             set_up "${datasets[@]}" "${texts[@]}"
-            run_app samples/SelectBestTenth "${@:2}"
+            run_app samples/applications/SelectBestTenth "${@:2}"
             ;;
         loop)
             set_up "${datasets[@]}" "${texts[@]}"
-            run_app samples/TrainingLoop "${@:2}"
+            run_app samples/applications/TrainingLoop "${@:2}"
             ;;
         *)
             set_up "${datasets[@]}"
-            run_app samples/MislabelledImages "$@"
+            run_app samples/applications/MislabelledImages "$@"
             ;;
     esac
 }

@@ -3,6 +3,7 @@ using Influence.Benchmarks.GpuTests;
 using Influence.Benchmarks.Measuring;
 using Influence.Benchmarks.Recording;
 using Influence.Benchmarks.Selecting;
+using Influence.Benchmarks.Tuning;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -19,11 +20,17 @@ try
         return SelectionRuns.RunChild(selection, int.Parse(count, System.Globalization.CultureInfo.InvariantCulture));
     }
 
+    if (args is [SettingSeconds.Verb, var tuned])
+    {
+        return SettingSeconds.RunChild(tuned);
+    }
+
     var options = Options.Parse(args);
     return options.Verb switch
     {
         Options.GpuTests => GpuTestRunner.Run(Find(options.Device)),
         Options.Selection => SelectionBench.Run(options),
+        Options.Settings => SettingsBench.Run(options),
         Options.Memory => PeakMemory.RunChild(options.Workloads[0], options.Measurement ?? string.Empty, options.Quick, Find(options.Device)),
         _ => RunBench(options, Find(options.Device)),
     };

@@ -9,7 +9,7 @@ namespace Influence.Benchmarks.Shared;
 internal static class Machine
 {
     private static readonly string[] ThreadSettings =
-        ["OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"];
+        ["OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "MKL_NUM_THREADS", "GLIBC_TUNABLES"];
 
     public static IReadOnlyDictionary<string, string> Describe(Device device)
     {
@@ -19,7 +19,7 @@ internal static class Machine
             ["cores"] = Environment.ProcessorCount.ToString(CultureInfo.InvariantCulture),
             ["memory"] = string.Create(CultureInfo.InvariantCulture, $"{GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / (double)(1L << 30):F0} GiB"),
             ["libtorch"] = LibtorchVersion(),
-            ["BLAS"] = string.Join(", ", MappedLibraries("blas", "mkl_core")),
+            ["BLAS and allocators"] = string.Join(", ", MappedLibraries("blas", "mkl", "malloc")),
             ["libtorch threads"] = get_num_threads().ToString(CultureInfo.InvariantCulture),
             ["thread settings"] = ThreadEnvironment(),
             [".NET"] = Environment.Version.ToString(),
@@ -37,17 +37,8 @@ internal static class Machine
     private static string CpuModel() => File.ReadLines("/proc/cpuinfo")
         .FirstOrDefault(line => line.StartsWith("model name", StringComparison.Ordinal))?.Split(':', 2)[1].Trim() ?? RuntimeInformation.ProcessArchitecture.ToString();
 
-    /// <summary>The system binding's native part knows; TorchSharp's package brings a libtorch of its own.</summary>
-    private static string LibtorchVersion()
-    {
-        if (NativeLibrary.TryLoad("influence_torch_native", typeof(Machine).Assembly, DllImportSearchPath.AssemblyDirectory, out var library)
-            && NativeLibrary.TryGetExport(library, "inf_libtorch_version", out var function))
-        {
-            return Marshal.PtrToStringUTF8(Marshal.GetDelegateForFunctionPointer<VersionFunction>(function)()) ?? "unknown";
-        }
-
-        return $"of TorchSharp's package {typeof(torch).Assembly.GetName().Version}";
-    }
+    /// <summary>Where a PyTorch's own libtorch runs in the package's place (benchmarks/gpu.sh), its version is PyTorch's.</summary>
+    private static string LibtorchVersion() => $"{torch.__version__}, as TorchSharp {typeof(torch).Assembly.GetName().Version?.ToString(3)} asks for";
 
     private static List<string> MappedLibraries(params string[] names)
     {
@@ -66,9 +57,6 @@ internal static class Machine
         .Where(setting => setting.Value is not null)
         .Select(setting => $"{setting.Name}={setting.Value}")
         .DefaultIfEmpty("none"));
-
-    [UnmanagedFunctionPointer(CallingConvention.Cdecl)]
-    private delegate nint VersionFunction();
 
     [DllImport("libc", EntryPoint = "getenv", CharSet = CharSet.Ansi, BestFitMapping = false, ThrowOnUnmappableChar = true)]
     [DefaultDllImportSearchPaths(DllImportSearchPath.System32)]

@@ -130,6 +130,14 @@ public sealed record Examples
     /// <param name="loader">The loader.</param>
     public static implicit operator Examples(IterableDataLoader loader) => FromLoader(loader);
 
+    /// <summary>One line, for example <c>5,000 examples (x, y), in batches of 128</c>.</summary>
+    /// <returns>The line.</returns>
+    public override string ToString()
+    {
+        var from = _whole is { } whole ? $"({string.Join(", ", whole.Names)}), in batches of {BatchSize}" : "in the batches of their source";
+        return string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{Count:N0} examples ") + from;
+    }
+
     /// <summary>
     /// The batches in order. A batch's tensors are valid until the next one is asked for. Throws when the source gives
     /// another number of examples than there are ids.

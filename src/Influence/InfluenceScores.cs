@@ -16,6 +16,7 @@ namespace Influence;
 public sealed class InfluenceScores : IDisposable, IDisplay
 {
     private readonly Dictionary<long, int> _queryPositions;
+    private readonly Tensor _values;
 
     /// <summary>Wraps scores that were computed elsewhere, by another tool for instance.</summary>
     /// <param name="values"><c>[Q, N]</c>, float32 or float64; taken over: it is moved to the CPU and disposed with this object.</param>
@@ -48,7 +49,7 @@ public sealed class InfluenceScores : IDisposable, IDisplay
         using (NewDisposeScope())
         {
             // Each step gives a tensor of its own, though they may share memory.
-            Values = values.detach().cpu().contiguous().DetachFromDisposeScope();
+            _values = values.detach().cpu().contiguous().DetachFromDisposeScope();
         }
 
         values.Dispose();
@@ -62,7 +63,15 @@ public sealed class InfluenceScores : IDisposable, IDisplay
     /// <summary>
     /// <c>[Q, N]</c> on the CPU: float32, or float64 for a float64 model. It belongs to this object.
     /// </summary>
-    public Tensor Values { get; }
+    /// <exception cref="ObjectDisposedException">The scores were disposed.</exception>
+    public Tensor Values
+    {
+        get
+        {
+            ObjectDisposedException.ThrowIf(_values.IsInvalid, this);
+            return _values;
+        }
+    }
 
     /// <summary>The queries' ids, row by row.</summary>
     public IReadOnlyList<long> QueryIds { get; }
@@ -212,7 +221,7 @@ public sealed class InfluenceScores : IDisposable, IDisplay
     }
 
     /// <summary>Frees the scores.</summary>
-    public void Dispose() => Values.Dispose();
+    public void Dispose() => _values.Dispose();
 
     /// <summary>A table with each query's strongest proponent and opponent.</summary>
     /// <returns>The table as text.</returns>

@@ -33,12 +33,12 @@ public sealed class RankedExamples : IReadOnlyList<RankedExample>, IDisplay
     public RankedExample this[int index] => _examples[index];
 
     /// <summary>The same ranking with a text for each example.</summary>
-    /// <param name="describe">From an example's id to its text.</param>
+    /// <param name="describe">From an example's id to its text; null is no text.</param>
     /// <returns>The described ranking.</returns>
-    public RankedExamples Describe(Func<long, string> describe)
+    public RankedExamples Describe(Func<long, string?> describe)
     {
         ArgumentNullException.ThrowIfNull(describe);
-        return new RankedExamples(_title, [.. _examples.Select(e => e with { Description = describe(e.Id) })]);
+        return new RankedExamples(_title, [.. _examples.Select(e => e with { Description = describe(e.Id) ?? string.Empty })]);
     }
 
     /// <inheritdoc/>

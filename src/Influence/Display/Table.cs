@@ -16,13 +16,18 @@ internal sealed class Table(string title, IReadOnlyList<string> headers, IReadOn
 
     private const int MaximumCell = 120;
 
+    /// <summary>Columns of text beyond this width are counted, not shown; HTML shows them all.</summary>
+    private const int MaximumWidth = 160;
+
     /// <summary>The table in fixed-width text, numbers to the right.</summary>
     public string ToText()
     {
         var shown = Shown();
-        var widths = headers.Select((h, c) => shown.Select(r => r[c].Length).Append(h.Length).Max()).ToArray();
-        var text = new StringBuilder().AppendLine(title);
-        AppendLine(headers);
+        var names = headers.Select(OneLine).ToList();
+        var widths = names.Select((h, c) => shown.Select(r => r[c].Length).Append(h.Length).Max()).ToArray();
+        var columns = Fitting(widths);
+        var text = new StringBuilder().AppendLine(OneLine(title));
+        AppendLine(names);
         AppendLine([.. widths.Select(w => new string('-', w))]);
         foreach (var row in shown)
         {
@@ -34,11 +39,16 @@ internal sealed class Table(string title, IReadOnlyList<string> headers, IReadOn
             text.AppendLine(more);
         }
 
+        if (columns < widths.Length)
+        {
+            text.AppendLine(CultureInfo.InvariantCulture, $"... and {widths.Length - columns:N0} more columns");
+        }
+
         return text.ToString().TrimEnd();
 
         void AppendLine(IReadOnlyList<string> cells)
         {
-            var line = cells.Select((cell, c) => IsNumber(c) ? cell.PadLeft(widths[c]) : cell.PadRight(widths[c]));
+            var line = cells.Take(columns).Select((cell, c) => IsNumber(c) ? cell.PadLeft(widths[c]) : cell.PadRight(widths[c]));
             text.AppendLine(string.Join("  ", line).TrimEnd());
         }
     }
@@ -77,13 +87,25 @@ internal sealed class Table(string title, IReadOnlyList<string> headers, IReadOn
 
     private List<IReadOnlyList<string>> Shown() => [.. rows.Take(MaximumRows).Select(row => row.Select(Cell).ToList())];
 
+    /// <summary>As many columns as the width allows, and at least the first.</summary>
+    private static int Fitting(int[] widths)
+    {
+        var (width, columns) = (0, 0);
+        while (columns < widths.Length && (columns == 0 || width + 2 + widths[columns] <= MaximumWidth))
+        {
+            width += (columns == 0 ? 0 : 2) + widths[columns++];
+        }
+
+        return columns;
+    }
+
     private bool IsNumber(int column) => rows.Count > 0 && rows[0][column] is not string;
 
     private static string Cell(object value)
     {
         var text = value switch
         {
-            string s => s.ReplaceLineEndings(" "),
+            string s => OneLine(s),
             double d => d.ToString("G5", CultureInfo.InvariantCulture),
             float f => f.ToString("G5", CultureInfo.InvariantCulture),
             IFormattable formattable => formattable.ToString(null, CultureInfo.InvariantCulture),
@@ -91,4 +113,8 @@ internal sealed class Table(string title, IReadOnlyList<string> headers, IReadOn
         };
         return text.Length <= MaximumCell ? text : text[..(MaximumCell - 3)] + "...";
     }
+
+    /// <summary>Tabs, line ends and escape codes would break the columns, or the terminal.</summary>
+    private static string OneLine(string text) =>
+        text.Any(char.IsControl) ? string.Concat(text.ReplaceLineEndings(" ").Select(c => char.IsControl(c) ? ' ' : c)) : text;
 }

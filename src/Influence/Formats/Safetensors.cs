@@ -27,7 +27,7 @@ internal static class Safetensors
     {
         if (!path.EndsWith(".safetensors", StringComparison.OrdinalIgnoreCase))
         {
-            throw new InfluenceException($"{Path.GetFileName(path)}: the name's ending says the format. Write a name that ends in .safetensors (scores also as .npy; SaveTopCsv writes the strongest as CSV).");
+            throw new InfluenceException($"{Path.GetFileName(path)}: the name's ending says the format. Write a name that ends in .safetensors.");
         }
     }
 

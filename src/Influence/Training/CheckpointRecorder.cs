@@ -25,17 +25,34 @@ public sealed class CheckpointRecorder : IDisposable
     /// Go on with the run whose checkpoints are there already: steps are counted on from the last one. Otherwise a folder
     /// with checkpoints is refused, so that two runs do not mix.
     /// </param>
-    /// <exception cref="InfluenceException">The folder cannot be written, or holds another run's checkpoints.</exception>
-    public CheckpointRecorder(string folder, bool resume = false)
+    /// <param name="overwrite">Begin anew: the checkpoints of an earlier run in this folder are deleted, other files are not.</param>
+    /// <exception cref="InfluenceException">
+    /// The folder cannot be written, or holds another run's checkpoints; or both <paramref name="resume"/> and
+    /// <paramref name="overwrite"/> are asked for.
+    /// </exception>
+    public CheckpointRecorder(string folder, bool resume = false, bool overwrite = false)
     {
         ArgumentNullException.ThrowIfNull(folder);
+        if (resume && overwrite)
+        {
+            throw new InfluenceException("A run is either gone on with or begun anew: write resume: true or overwrite: true, not both.");
+        }
+
         Folder = folder;
+        if (overwrite && Directory.Exists(folder))
+        {
+            foreach (var old in Directory.EnumerateFiles(folder, Pattern))
+            {
+                File.Delete(old);
+            }
+        }
+
         _checkpoints = Directory.Exists(folder) ? [.. Find(folder)] : [];
         if (_checkpoints.Count > 0 && !resume)
         {
             throw new InfluenceException(
                 $"{folder} already holds {_checkpoints.Count} checkpoints (the last at step {_checkpoints[^1].Step}). " +
-                "Write new CheckpointRecorder(folder, resume: true) to go on with that run, or choose another folder.");
+                "Write new CheckpointRecorder(folder, resume: true) to go on with that run, overwrite: true to begin anew, or choose another folder.");
         }
 
         // A folder that cannot be written is found now, not after an hour of training.

@@ -51,4 +51,24 @@ public class TableTests
         Assert.Equal(string.Join(Environment.NewLine, "t", "c", "-"), new Table("t", ["c"], []).ToText());
         Assert.Contains("<tbody></tbody>", new Table("t", ["c"], []).ToHtml(), StringComparison.Ordinal);
     }
+
+    [Fact]
+    public void Tabs_and_escape_codes_break_neither_columns_nor_terminal()
+    {
+        var text = new Table("t\te", ["a\tb"], [["x\ty\u001b[31mz"]]).ToText();
+
+        Assert.DoesNotContain(text, c => char.IsControl(c) && c is not ('\n' or '\r'));
+        Assert.Contains("x y [31mz", text, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_table_that_is_too_wide_counts_the_columns_that_it_leaves_out()
+    {
+        var headers = Enumerable.Range(0, 60).Select(i => $"column {i}").ToArray();
+        var table = new Table("wide", headers, [[.. headers.Select(object (_) => 1.0)]]);
+
+        Assert.All(table.ToText().Split('\n'), line => Assert.True(line.Length <= 160, line));
+        Assert.Contains("... and 45 more columns", table.ToText(), StringComparison.Ordinal);
+        Assert.Contains("column 59", table.ToHtml(), StringComparison.Ordinal);
+    }
 }

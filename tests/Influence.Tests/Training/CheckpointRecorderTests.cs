@@ -49,6 +49,34 @@ public sealed class CheckpointRecorderTests : IDisposable
     }
 
     [Fact]
+    public void OverwriteBeginsAnewAndLeavesOtherFilesAlone()
+    {
+        var optimizer = optim.SGD(_c.Model.parameters(), 0.1);
+        using (var first = new CheckpointRecorder(_folder.FullName) { EverySteps = 1 })
+        {
+            first.Step(_c.Model, optimizer);
+            first.Step(_c.Model, optimizer);
+        }
+
+        File.WriteAllText(_folder.Path("notes.txt"), "mine");
+        using var again = new CheckpointRecorder(_folder.FullName, overwrite: true) { EverySteps = 1 };
+
+        Assert.Empty(again.Checkpoints);
+        Assert.Equal(0, again.StepCount);
+        again.Step(_c.Model, optimizer);
+        Assert.Equal([1], CheckpointRecorder.Find(_folder.FullName).Select(c => c.Step));
+        Assert.Equal("mine", File.ReadAllText(_folder.Path("notes.txt")));
+    }
+
+    [Fact]
+    public void ARunIsEitherGoneOnWithOrBegunAnew()
+    {
+        var thrown = Assert.Throws<InfluenceException>(() => new CheckpointRecorder(_folder.FullName, resume: true, overwrite: true));
+
+        Assert.Contains("not both", thrown.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void ALastSaveAtTheSameStepIsNotDoubled()
     {
         var log = new Messages();

@@ -79,6 +79,10 @@ internal sealed class LayerwiseFit : IDisposable
 
     private BlockCurvature?[] Run()
     {
+        // Totals are right from the first report on: what a fit turns out not to need counts as done at once.
+        var second = _kind == CurvatureKind.Ekfac;
+        _progress.ExpectPasses(second ? 2 : 1);
+
         // Every batch waits here while all of them fit: then nothing is captured twice.
         using var waiting = new JoinedBatches();
         var joined = Capture(batch => Visit(batch, first: true), waiting);
@@ -92,11 +96,15 @@ internal sealed class LayerwiseFit : IDisposable
         else
         {
             Decompose();
-            if (_fits.Any(fit => fit is { NeedsSecondPass: true }))
-            {
-                _progress.ExpectPasses(2);
-                Capture(batch => Visit(batch, first: false), null);
-            }
+        }
+
+        if (!joined && _fits.Any(fit => fit is { NeedsSecondPass: true }))
+        {
+            Capture(batch => Visit(batch, first: false), null);
+        }
+        else if (second)
+        {
+            _progress.Add(_train.Count * _passes);
         }
 
         var names = _session.BlockNames;

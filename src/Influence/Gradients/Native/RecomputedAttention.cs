@@ -97,7 +97,6 @@ internal sealed class RecomputedAttention : WatchedAttention
 
     protected override void Changed() => _module.Recomputes = _module.Attentions.Any(a => a.Attention.Watcher is { IsOn: true });
 
-    /// <summary>By type name: real TorchSharp has modules that the system binding does not offer. A user's own class of that name is not meant.</summary>
     private static string? Unknown(nn.Module module) =>
         module is Transformer or TransformerDecoder or TransformerDecoderLayer
             ? $"a native {module.GetType().Name} is not recomputed" : null;

@@ -1,0 +1,75 @@
+using System.Globalization;
+using System.Text;
+using static TorchSharp.torch;
+
+namespace Influence.Benchmarks.Tuning;
+
+/// <summary>
+/// What thread and allocator settings, which a process takes from its environment when it starts, do to a plain epoch and to
+/// calls of the library. Each figure is the fastest of several processes that were started in turn.
+/// </summary>
+internal static class SettingsBench
+{
+    private const int Rounds = 2;
+
+    public static int Run(Options options)
+    {
+        var date = DateTime.Now.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture);
+        using (zeros(1))
+        {
+            // libtorch and its BLAS are loaded by the first tensor.
+        }
+
+        var text = new StringBuilder();
+        text.AppendLine(CultureInfo.InvariantCulture, $"# Settings of the environment, {date}, cpu");
+        text.AppendLine();
+        text.AppendLine(CultureInfo.InvariantCulture, $"Seconds, the fastest of {Rounds} processes that ran in turn with the others; in brackets the share of the default's.");
+        text.AppendLine("The decoder has 100 training examples.");
+        text.AppendLine();
+        foreach (var (name, value) in Machine.Describe(CPU))
+        {
+            text.AppendLine(CultureInfo.InvariantCulture, $"- {name}: {value}");
+        }
+
+        foreach (var workload in options.Workloads)
+        {
+            text.AppendLine().AppendLine(CultureInfo.InvariantCulture, $"## {workload}").AppendLine().Append(Table(workload));
+        }
+
+        Console.WriteLine(text);
+        if (options.Output is { } folder)
+        {
+            Directory.CreateDirectory(folder);
+            File.WriteAllText(Path.Combine(folder, $"{date}-settings-cpu.md"), text.ToString());
+        }
+
+        return 0;
+    }
+
+    private static TextTable Table(string workload)
+    {
+        var fastest = Setting.All.ToDictionary(setting => setting.Name, _ => SettingSeconds.Works.ToDictionary(work => work, _ => double.PositiveInfinity));
+        for (var round = 0; round < Rounds; round++)
+        {
+            foreach (var setting in Setting.All)
+            {
+                foreach (var (work, seconds) in SettingSeconds.Measure(setting, workload))
+                {
+                    fastest[setting.Name][work] = Math.Min(fastest[setting.Name][work], seconds);
+                }
+            }
+        }
+
+        var table = new TextTable(["setting", .. SettingSeconds.Works]);
+        foreach (var setting in Setting.All)
+        {
+            table.Add([
+                setting.Name,
+                .. SettingSeconds.Works.Select(work => string.Create(
+                    CultureInfo.InvariantCulture, $"{fastest[setting.Name][work]:G3} ({fastest[setting.Name][work] / fastest[Setting.Default][work]:F2})")),
+            ]);
+        }
+
+        return table;
+    }
+}

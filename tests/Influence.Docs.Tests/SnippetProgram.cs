@@ -1,0 +1,61 @@
+using System.Runtime.Loader;
+using Microsoft.CodeAnalysis;
+using Microsoft.CodeAnalysis.CSharp;
+
+namespace Influence.Docs.Tests;
+
+/// <summary>The snippets of a page as one program of top-level statements: compiled, loaded and run in this process.</summary>
+internal static class SnippetProgram
+{
+    /// <summary>What the SDK's implicit usings give every program.</summary>
+    private const string Implicit =
+        "global using System; global using System.Collections.Generic; global using System.IO; global using System.Linq; global using System.Threading; global using System.Threading.Tasks;";
+
+    private static readonly IReadOnlyList<MetadataReference> References =
+    [
+        .. ((string)AppContext.GetData("TRUSTED_PLATFORM_ASSEMBLIES")!).Split(Path.PathSeparator)
+            .Select(file => MetadataReference.CreateFromFile(file)),
+    ];
+
+    /// <summary>Compiles the snippets.</summary>
+    /// <exception cref="InvalidOperationException">They do not compile: the compiler's messages, with the page and its line.</exception>
+    public static byte[] Compile(IReadOnlyList<Snippet> snippets)
+    {
+        var code = string.Join('\n', [.. snippets.SelectMany(s => s.Usings).Distinct(), .. snippets.Select(s => s.Body)]);
+        var options = new CSharpParseOptions(LanguageVersion.Latest);
+        var compilation = CSharpCompilation.Create(
+            $"Snippets{Guid.NewGuid():N}",
+            [CSharpSyntaxTree.ParseText(Implicit, options), CSharpSyntaxTree.ParseText(code, options)],
+            References,
+            new CSharpCompilationOptions(OutputKind.ConsoleApplication, nullableContextOptions: NullableContextOptions.Enable));
+        using var assembly = new MemoryStream();
+        var result = compilation.Emit(assembly);
+        var errors = result.Diagnostics.Where(d => d.Severity == DiagnosticSeverity.Error).ToList();
+        return errors.Count == 0 ? assembly.ToArray() : throw new InvalidOperationException(string.Join('\n', errors.Select(e => e.ToString())));
+    }
+
+    /// <summary>Runs a compiled program in a folder of its own, and returns what it printed.</summary>
+    public static string Run(byte[] assembly)
+    {
+        var (before, output) = (Environment.CurrentDirectory, Console.Out);
+        var folder = Directory.CreateTempSubdirectory("influence-docs-");
+        using var printed = new StringWriter();
+        var context = new AssemblyLoadContext("snippets", isCollectible: true);
+        try
+        {
+            Environment.CurrentDirectory = folder.FullName;
+            Console.SetOut(printed);
+            using var stream = new MemoryStream(assembly);
+            var main = context.LoadFromStream(stream).EntryPoint!;
+            main.Invoke(null, main.GetParameters().Length == 0 ? null : [Array.Empty<string>()]);
+            return printed.ToString();
+        }
+        finally
+        {
+            Console.SetOut(output);
+            Environment.CurrentDirectory = before;
+            context.Unload();
+            folder.Delete(recursive: true);
+        }
+    }
+}
