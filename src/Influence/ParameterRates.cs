@@ -118,9 +118,13 @@ internal sealed class ParameterRates
         }
     }
 
-    /// <summary>Where a tensor's numbers lie, of whatever type they are: TorchSharp hands out new objects for one parameter.</summary>
-    private static (nint, long, long) AddressOf(Tensor parameter) =>
-        (parameter.storage<byte>().data_ptr(), parameter.storage_offset(), parameter.numel());
+    /// <summary>Where a parameter's numbers lie, as TorchSharp hands out new objects for one; the object itself where they are of a type that is not scored.</summary>
+    private static (nint, long, long) AddressOf(Tensor parameter) => parameter.dtype switch
+    {
+        ScalarType.Float32 => (parameter.storage<float>().data_ptr(), parameter.storage_offset(), parameter.numel()),
+        ScalarType.Float64 => (parameter.storage<double>().data_ptr(), parameter.storage_offset(), parameter.numel()),
+        _ => (parameter.Handle, 0, parameter.numel()),
+    };
 
     private static ParameterRate Of(ParamGroup group) => group.Options switch
     {

@@ -5,7 +5,11 @@ public sealed record DenseOptions
 {
     /// <summary>The matrix.</summary>
     /// <value><see cref="CurvatureMatrix.GaussNewton"/>.</value>
-    public CurvatureMatrix Matrix { get; init; } = CurvatureMatrix.GaussNewton;
+    public CurvatureMatrix Matrix
+    {
+        get;
+        init => field = EnumCheck.Defined(value, nameof(Matrix));
+    } = CurvatureMatrix.GaussNewton;
 
     /// <summary>The damping where a call gives none.</summary>
     /// <value><see cref="Damping.Default"/>.</value>

@@ -66,7 +66,11 @@ public sealed record TracIn
 
     /// <summary>Dot product or cosine.</summary>
     /// <value><see cref="GradientSimilarity.Dot"/>.</value>
-    public GradientSimilarity Similarity { get; init; } = GradientSimilarity.Dot;
+    public GradientSimilarity Similarity
+    {
+        get;
+        init => field = EnumCheck.Defined(value, nameof(Similarity));
+    } = GradientSimilarity.Dot;
 
     /// <summary>
     /// Bytes that kept and written-out gradients may take, beside the model and one batch's activations. Cost only, does not

@@ -51,7 +51,11 @@ public sealed class GroupEffect(Preconditioner preconditioner)
 
     /// <summary>The highest order to compute; lower ones come along.</summary>
     /// <value><see cref="EffectOrder.Second"/>.</value>
-    public EffectOrder Order { get; init; } = EffectOrder.Second;
+    public EffectOrder Order
+    {
+        get;
+        init => field = EnumCheck.Defined(value, nameof(Order));
+    } = EffectOrder.Second;
 
     /// <summary>The damping of this call.</summary>
     /// <value>Null: the preconditioner's own.</value>
@@ -59,7 +63,11 @@ public sealed class GroupEffect(Preconditioner preconditioner)
 
     /// <summary>The curvature of the products of the second order and of Newton.</summary>
     /// <value>Null: the preconditioner's own, or the Gauss-Newton matrix where that is a Fisher matrix.</value>
-    public CurvatureMatrix? Matrix { get; init; }
+    public CurvatureMatrix? Matrix
+    {
+        get;
+        init => field = value is { } given ? EnumCheck.Defined(given, nameof(Matrix)) : null;
+    }
 
     /// <summary>Bytes that vectors of the parameters' size may take. Cost only: with less, fewer groups share a pass.</summary>
     /// <value>1 GiB.</value>

@@ -61,7 +61,11 @@ public sealed record AttentionInfluence
 
     /// <summary>How it is found out which heads copy.</summary>
     /// <value><see cref="RetrievalMeasure.Attention"/>.</value>
-    public RetrievalMeasure Retrieval { get; init; }
+    public RetrievalMeasure Retrieval
+    {
+        get;
+        init => field = EnumCheck.Defined(value, nameof(Retrieval));
+    }
 
     /// <summary>The share of all heads that is masked, rounded down, at least one.</summary>
     /// <value>0.05.</value>

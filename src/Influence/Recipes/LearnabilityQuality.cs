@@ -139,8 +139,8 @@ public sealed record LearnabilityQuality
             using var one = NewDisposeScope();
             CheckGrowth(costate, start, end);
             target ??= TargetGradient(run, targets).MoveToOuterDisposeScope();
-            var curved = run.Hessian.Over(train, costate.unsqueeze(0), run.Reporter.Token, run.Reporter.Add)[0];
-            costate.add_(target).sub_(curved * rates);
+            var curved = run.Hessian.Over(train, (costate * rates).unsqueeze(0), run.Reporter.Token, run.Reporter.Add)[0];
+            costate.add_(target).sub_(curved);
         }
 
         return summed;

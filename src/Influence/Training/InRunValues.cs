@@ -58,7 +58,11 @@ public sealed class InRunValues
 
     /// <summary>First or second order.</summary>
     /// <value><see cref="InRunOrder.First"/>.</value>
-    public InRunOrder Order { get; init; } = InRunOrder.First;
+    public InRunOrder Order
+    {
+        get;
+        init => field = EnumCheck.Defined(value, nameof(Order));
+    } = InRunOrder.First;
 
     /// <summary>Steps added so far; with gradient accumulation each part counts.</summary>
     public long Steps { get; private set; }

@@ -1,6 +1,7 @@
 using Influence.Curvature;
 using Influence.Estimators;
 using Influence.Groups;
+using Influence.Recipes;
 using Influence.Tests.Groups;
 using Influence.Tests.Oracles;
 using Influence.Training;
@@ -167,7 +168,7 @@ public sealed class ParameterGroupTests : IDisposable
         var small = Rates.ToDictionary(r => r.Key, r => r.Value * 1e-8);
         var path = Checkpoint.Save(_folder.Path("c"), _model, 1, step: 1).FilePath;
         var checkpoint = Checkpoint.FromFile(path, name => small[name]);
-        using var source = new Source([new([checkpoint], 1)]).Score(Task(), Examples(_train), Examples(_queries));
+        using var source = new Source([new([checkpoint], 1)]) { Curvature = new CurvatureOptions { Fisher = Fisher.Empirical } }.Score(Task(), Examples(_train), Examples(_queries));
         using var tracIn = new TracIn { Checkpoints = [checkpoint] }.Score(Task(), Examples(_train), Examples(_queries));
         Assert.True(SingleExampleLoop.RelativeError(source.Values, tracIn.Values) < 1e-6); // eta K times the curvature
     }

@@ -7,7 +7,11 @@ public sealed record ArnoldiOptions
 {
     /// <summary>The matrix.</summary>
     /// <value><see cref="CurvatureMatrix.GaussNewton"/>.</value>
-    public CurvatureMatrix Matrix { get; init; } = CurvatureMatrix.GaussNewton;
+    public CurvatureMatrix Matrix
+    {
+        get;
+        init => field = EnumCheck.Defined(value, nameof(Matrix));
+    } = CurvatureMatrix.GaussNewton;
 
     /// <summary>What is added to the eigenvalues that are kept.</summary>
     /// <value>0, as the method is published.</value>

@@ -17,7 +17,11 @@ public sealed record AstraOptions
 {
     /// <summary>The iteration.</summary>
     /// <value><see cref="AstraIteration.Momentum"/>.</value>
-    public AstraIteration Iteration { get; init; } = AstraIteration.Momentum;
+    public AstraIteration Iteration
+    {
+        get;
+        init => field = EnumCheck.Defined(value, nameof(Iteration));
+    } = AstraIteration.Momentum;
 
     /// <summary>The damping of the system where a call gives none; relative to the mean eigenvalue of the whole Gauss-Newton matrix.</summary>
     /// <value><see cref="Damping.Default"/>.</value>
