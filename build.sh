@@ -214,8 +214,9 @@ command_quality() {
 command_pack() {
     set_up
     local packages=artifacts/package/release passed=0 failed=0 skipped=0
-    # NuGet keeps what it once unpacked: without this the consumer would test the package of the run before.
-    rm -rf "$packages" "artifacts/consumer-packages/influence"
+    # NuGet keeps what it once unpacked, and a build keeps a file whose time and size are the same, as a package's times
+    # always are: without this the consumer would test the package of the run before.
+    rm -rf "$packages" artifacts/consumer-packages/influence artifacts/bin/PackageConsumer
     build src/Influence -target:Pack
     build tests/PackageConsumer
     run_tests PackageConsumer

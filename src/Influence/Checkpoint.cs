@@ -16,11 +16,15 @@ public sealed class Checkpoint
     internal const string StepKey = "influence.step";
     internal const string GroupsKey = "influence.parameter_groups";
 
-    private Checkpoint(string path, ParameterRates rates, long step)
+    private readonly CheckpointMatching _matching;
+
+    private Checkpoint(string path, ParameterRates rates, long step, string integrity, CheckpointMatching? matching = null)
     {
         FilePath = path;
         Rates = rates;
         Step = step;
+        Integrity = integrity;
+        _matching = matching ?? new CheckpointMatching();
     }
 
     /// <summary>The file.</summary>
@@ -50,78 +54,72 @@ public sealed class Checkpoint
     /// <summary>The optimizer step at which it was taken.</summary>
     public long Step { get; }
 
+    /// <summary>
+    /// Empty where the file has a checksum, as those of <see cref="Save(string, nn.Module, double, long)"/> do: it is checked when the weights are read. Else "unverified: ...", as for
+    /// files of other tools and of earlier versions.
+    /// </summary>
+    public string Integrity { get; }
+
     /// <summary>A checkpoint in a safetensors file, of ours or of another tool.</summary>
     /// <param name="path">The file: tensors named as in the model's <c>state_dict()</c>.</param>
     /// <param name="learningRate">The learning rate of every parameter; unless given, those that the file's metadata names.</param>
+    /// <param name="matching">How its tensors meet the model's, where names differ; null: names and shapes are the same.</param>
     /// <returns>The checkpoint; only its header was read.</returns>
-    /// <exception cref="InfluenceException">The file is missing, truncated or something else, or names no learning rate.</exception>
-    public static Checkpoint FromFile(string path, double? learningRate = null)
+    /// <exception cref="InfluenceException">The file is missing, truncated, damaged or something else, or names no learning rate that is finite and not negative.</exception>
+    public static Checkpoint FromFile(string path, double? learningRate = null, CheckpointMatching? matching = null)
     {
         ArgumentNullException.ThrowIfNull(path);
-        var metadata = Safetensors.LoadMetadata(path);
-        var rates = learningRate is { } given ? ParameterRates.Same(given) : Recorded(path, metadata);
-        if (rates.Problems().FirstOrDefault() is { } problem)
+        using var file = SafetensorsFile.Open(path);
+        if (learningRate is { } given && !IsRate(given))
         {
-            throw new InfluenceException($"{path} has the {problem}; learning rates, momenta and weight decays are finite numbers, and not negative by parameter.");
+            throw new InfluenceException($"The learning rate of {path} is {Text(given)}; expected a finite number that is not negative.");
         }
 
-        return new Checkpoint(path, rates, StepIn(metadata));
+        return new Checkpoint(path, learningRate is { } all ? ParameterRates.Same(all) : Recorded(file, path), StepOf(file, path), file.Integrity, matching);
     }
 
     /// <summary>A checkpoint of another tool, of a run whose parameter groups had learning rates of their own.</summary>
     /// <param name="path">The file: tensors named as in the model's <c>state_dict()</c>.</param>
     /// <param name="learningRate">From a tensor's name in the file to its learning rate; 0 where it was not trained.</param>
     /// <returns>The checkpoint.</returns>
-    /// <exception cref="InfluenceException">The file is missing, truncated or something else, or a rate is negative or not finite.</exception>
+    /// <exception cref="InfluenceException">The file is missing, truncated, damaged or something else, or a rate is negative or not finite.</exception>
     public static Checkpoint FromFile(string path, Func<string, double> learningRate)
     {
         ArgumentNullException.ThrowIfNull(path);
         ArgumentNullException.ThrowIfNull(learningRate);
-        var rates = ParameterRates.ByName(Safetensors.LoadNames(path).Select(name => (name, new ParameterRate(learningRate(name)))));
+        using var file = SafetensorsFile.Open(path);
+        var rates = ParameterRates.ByName(file.Entries.Keys.Select(name => (name, new ParameterRate(learningRate(name)))));
         return rates.Problems().FirstOrDefault() is { } problem
             ? throw new InfluenceException($"The delegate gives the {problem}; learning rates are finite numbers of at least 0.")
-            : new Checkpoint(path, rates, StepIn(Safetensors.LoadMetadata(path)));
+            : new Checkpoint(path, rates, StepOf(file, path), file.Integrity);
     }
 
-    private static long StepIn(Dictionary<string, string> metadata) =>
-        long.TryParse(metadata.GetValueOrDefault(StepKey), CultureInfo.InvariantCulture, out var step) ? step : 0;
-
-    private static ParameterRates Recorded(string path, Dictionary<string, string> metadata)
-    {
-        if (metadata.TryGetValue(GroupsKey, out var groups))
-        {
-            return ParameterRates.FromJson(groups) ?? throw new InfluenceException(
-                $"{path} has parameter groups that cannot be read. Write Checkpoint.FromFile(path, name => ...) with each parameter's learning rate.");
-        }
-
-        return double.TryParse(metadata.GetValueOrDefault(LearningRateKey), CultureInfo.InvariantCulture, out var found)
-            ? ParameterRates.Same(found)
-            : throw new InfluenceException($"{path} names no learning rate. Write Checkpoint.FromFile(path, learningRate: ...).");
-    }
-
-    /// <summary>Writes a model's parameters and buffers; the file is there whole or not at all.</summary>
+    /// <summary>Writes a model's parameters and buffers, with a checksum; the file is there whole or not at all.</summary>
     /// <param name="path">The file.</param>
     /// <param name="model">The model.</param>
-    /// <param name="learningRate">The learning rate in force.</param>
+    /// <param name="learningRate">The learning rate in force; finite and not negative.</param>
     /// <param name="step">The optimizer step.</param>
     /// <returns>The checkpoint.</returns>
-    /// <exception cref="InfluenceException">It cannot be written; an older file of that name is untouched.</exception>
+    /// <exception cref="InfluenceException">
+    /// It cannot be written; or a rate, a step or a weight is no number that a training can have. An older file of that name is untouched.
+    /// </exception>
     public static Checkpoint Save(string path, nn.Module model, double learningRate, long step = 0)
     {
         ArgumentNullException.ThrowIfNull(path);
         ArgumentNullException.ThrowIfNull(model);
-        return Save(path, model, ParameterRates.Same(learningRate), step);
+        return IsRate(learningRate) ? Save(path, model, ParameterRates.Same(learningRate), step) : throw new InfluenceException(
+            $"A checkpoint has a learning rate that is finite and not negative; found {Text(learningRate)}. Nothing was saved.");
     }
 
     /// <summary>
-    /// Writes a model's parameters and buffers with each parameter's learning rate, momentum and weight decay; the file is there whole or not at all.
+    /// Writes a model's parameters and buffers with each parameter's learning rate, momentum and weight decay, and a checksum; the file is there whole or not at all.
     /// </summary>
     /// <param name="path">The file.</param>
     /// <param name="model">The model.</param>
     /// <param name="optimizer">Its optimizer; a parameter that it does not hold, or that is frozen, has the rate 0.</param>
     /// <param name="step">The optimizer step.</param>
     /// <returns>The checkpoint.</returns>
-    /// <exception cref="InfluenceException">The optimizer holds none of the model's parameters, a rate is no rate, or it cannot be written; an older file of that name is untouched.</exception>
+    /// <exception cref="InfluenceException">The optimizer holds none of the model's parameters, a rate, a step or a weight is no number that a training can have, or it cannot be written; an older file of that name is untouched.</exception>
     public static Checkpoint Save(string path, nn.Module model, optim.Optimizer optimizer, long step)
     {
         ArgumentNullException.ThrowIfNull(optimizer);
@@ -134,17 +132,30 @@ public sealed class Checkpoint
         ArgumentNullException.ThrowIfNull(model);
         var rates = ParameterRates.Of(model, optimizers);
         return rates.Problems().FirstOrDefault() is { } problem
-            ? throw new InfluenceException($"The optimizer has the {problem} at step {step}; finite numbers of at least 0, and a momentum below 1, are expected. Has the schedule gone wrong?")
+            ? throw new InfluenceException(
+                $"The optimizer has the {problem} at step {step}; finite numbers that are not negative, and a momentum below 1, are expected. Nothing was saved. Has the schedule gone wrong?")
             : Save(path, model, rates, step);
     }
 
     private static Checkpoint Save(string path, nn.Module model, ParameterRates rates, long step)
     {
+        if (step < 0)
+        {
+            throw new InfluenceException(
+                $"A checkpoint has a step that is not negative; found {step}. Nothing was saved.");
+        }
+
+        if (CheckpointWeights.NotFinite(model) is { Count: > 0 } bad)
+        {
+            throw new InfluenceException(
+                $"At step {step} the model holds NaN or infinity, in {InfluenceException.List(bad)}. Nothing was saved: the training has diverged, lower its learning rate or clip its gradients.");
+        }
+
         using var scope = NewDisposeScope();
         var tensors = model.state_dict().Select(pair => (pair.Key, pair.Value)).ToList();
         var metadata = new Dictionary<string, string>
         {
-            [LearningRateKey] = rates.Largest.ToString("R", CultureInfo.InvariantCulture),
+            [LearningRateKey] = Text(rates.Largest),
             [StepKey] = step.ToString(CultureInfo.InvariantCulture),
         };
         if (rates.ToJson() is { } groups)
@@ -153,49 +164,53 @@ public sealed class Checkpoint
         }
 
         Safetensors.Save(path, tensors, metadata);
-        return new Checkpoint(path, rates, step);
+        return new Checkpoint(path, rates, step, integrity: string.Empty);
     }
 
     /// <summary>Copies the weights into a model, in place: parameters stay the objects that they are.</summary>
-    /// <param name="model">A model with the same parameters and buffers.</param>
-    /// <exception cref="InfluenceException">Names or shapes differ (which ones); the model is then as before.</exception>
-    public void LoadInto(nn.Module model)
+    /// <param name="model">A model with the same parameters and buffers, as far as <see cref="CheckpointMatching"/> asks for that.</param>
+    /// <returns>What was done beyond taking each tensor by its name: one line each.</returns>
+    /// <exception cref="InfluenceException">
+    /// Names, shapes or kinds of numbers differ (which ones), a weight is not finite, or two copies of a tied weight differ; the model is then as before.
+    /// </exception>
+    public IReadOnlyList<string> LoadInto(nn.Module model)
     {
         ArgumentNullException.ThrowIfNull(model);
-        using var scope = NewDisposeScope();
-        using var grad = no_grad();
-        var saved = Safetensors.Load(FilePath).Tensors;
-        var state = model.state_dict();
-        var missing = state.Keys.Except(saved.Keys).ToList();
-        var foreign = saved.Keys.Except(state.Keys).ToList();
-        var shapes = state.Keys.Intersect(saved.Keys)
-            .Where(name => !state[name].shape.SequenceEqual(saved[name].shape))
-            .Select(name => $"{name} [{string.Join(", ", state[name].shape)}] against [{string.Join(", ", saved[name].shape)}]")
-            .ToList();
-        var problems = new List<string>();
-        AddIfAny(problems, missing, "the checkpoint lacks");
-        AddIfAny(problems, foreign, "the model lacks");
-        AddIfAny(problems, shapes, "shapes differ (model against checkpoint):");
-        if (problems.Count > 0)
-        {
-            throw new InfluenceException($"The checkpoint {FilePath} does not fit the model: {string.Join("; ", problems)}.");
-        }
-
-        foreach (var (name, value) in state)
-        {
-            value.copy_(saved[name]);
-        }
+        return CheckpointWeights.Copy(FilePath, model, _matching);
     }
 
     /// <summary>Step, learning rate and file name.</summary>
     /// <returns>One line.</returns>
     public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"step {Step}, learning rate {(Rates.AreSame ? LearningRate.ToString("G6", CultureInfo.InvariantCulture) : Rates.ToString())}");
 
-    private static void AddIfAny(List<string> problems, List<string> names, string what)
+    /// <summary>Empty where every one of them is checked; else what is said of the first that is not.</summary>
+    internal static string IntegrityOf(IEnumerable<Checkpoint> checkpoints) => checkpoints.Select(c => c.Integrity).FirstOrDefault(text => text.Length > 0, string.Empty);
+
+    private static long StepOf(SafetensorsFile file, string path)
     {
-        if (names.Count > 0)
-        {
-            problems.Add($"{what} {InfluenceException.List(names)}");
-        }
+        var number = file.Metadata.GetValueOrDefault(StepKey) ?? "0";
+        return long.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out var step)
+            ? step
+            : throw new InfluenceException($"{path} names the step \"{PlainText.Name(number)}\"; expected a whole number that is not negative.");
     }
+
+    private static ParameterRates Recorded(SafetensorsFile file, string path)
+    {
+        if (file.Metadata.GetValueOrDefault(GroupsKey) is { } groups)
+        {
+            return ParameterRates.FromJson(groups) is { } rates && !rates.Problems().Any() ? rates : throw new InfluenceException(
+                $"{path} has parameter groups that cannot be read, or whose rates are no finite numbers of at least 0. " +
+                "Write Checkpoint.FromFile(path, name => ...) with each parameter's learning rate.");
+        }
+
+        var text = file.Metadata.GetValueOrDefault(LearningRateKey) ?? throw new InfluenceException($"{path} names no learning rate. Write Checkpoint.FromFile(path, learningRate: ...).");
+        return !double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out var rate)
+            ? throw new InfluenceException($"{path} names the learning rate \"{PlainText.Name(text)}\", which is no number. Write Checkpoint.FromFile(path, learningRate: ...).")
+            : IsRate(rate) ? ParameterRates.Same(rate)
+            : throw new InfluenceException($"The learning rate of {path} is {Text(rate)}; expected a finite number that is not negative.");
+    }
+
+    private static bool IsRate(double rate) => double.IsFinite(rate) && rate >= 0;
+
+    private static string Text(double rate) => rate.ToString("R", CultureInfo.InvariantCulture);
 }

@@ -151,6 +151,13 @@ public sealed class ExampleBatch
         return new ExampleBatch(_names, picked, [.. positions.Select(p => _ids[p])], _shared);
     }
 
+    /// <summary>Whether two examples of the batch hold the same numbers.</summary>
+    internal bool AreEqual(int first, int second)
+    {
+        using var scope = NewDisposeScope();
+        return Pick([first])._tensors.Zip(Pick([second])._tensors).All(pair => pair.First.eq(pair.Second).all().item<bool>());
+    }
+
     /// <summary>
     /// This batch with another behind it, in the current scope; null where their tensors do not fit one behind the other.
     /// </summary>

@@ -83,33 +83,36 @@ public sealed class ExampleScores : IDisplay
             return;
         }
 
-        Safetensors.CheckName(path);
+        Safetensors.CheckName(path, "The bare array is written as .npy.");
         Safetensors.Save(path, [("scores", values), ("ids", tensor(Ids.ToArray()))], Metadata.ToStrings());
     }
 
-    /// <summary>Reads what <see cref="Save"/> wrote; a <c>.npy</c> has no ids, they are then 0, 1, 2, ...</summary>
+    /// <summary>
+    /// Reads what <see cref="Save"/>, or another tool, wrote: <c>scores [N]</c> of any float type. Missing ids, as in a <c>.npy</c>, are 0, 1, 2, ...;
+    /// where the file has no checksum, <see cref="ScoreMetadata.Integrity"/> says "unverified".
+    /// </summary>
     /// <param name="path">The file.</param>
     /// <returns>The scores.</returns>
-    /// <exception cref="InfluenceException">The file is missing, truncated or something else.</exception>
+    /// <exception cref="InfluenceException">The file is missing, truncated, damaged or something else.</exception>
     public static ExampleScores Load(string path)
     {
         ArgumentNullException.ThrowIfNull(path);
         using var scope = NewDisposeScope();
-        var (tensors, metadata) = path.EndsWith(".npy", StringComparison.OrdinalIgnoreCase) ? FromNpy(path) : Safetensors.Load(path);
-        if (!tensors.TryGetValue("scores", out var values) || !tensors.TryGetValue("ids", out var ids)
-            || values.dim() != 1 || ids.dtype != ScalarType.Int64 || ids.numel() != values.numel())
+        using var file = ScoreFile.Open(path);
+        var values = file.Scores("\"scores\" [N]");
+        if (values.dim() != 1)
         {
-            throw new InfluenceException($"{path} holds {InfluenceException.List([.. tensors.Keys])}; expected \"scores\" [N] and \"ids\" [N] of int64.");
+            throw new InfluenceException(
+                $"{path} has scores of shape [{string.Join(", ", values.shape)}]; expected [N]. A matrix is read by InfluenceScores.Load(path); ForQuery(row) gives a row of it.");
         }
 
-        var read = ScoreMetadata.FromStrings(metadata);
-        return new ExampleScores(read.Estimator, ids.data<long>().ToArray(), values.to_type(ScalarType.Float64).data<double>().ToArray(), read);
-    }
+        var ids = file.Ids("ids", values.numel());
+        if (ids.Distinct().Count() != ids.Length)
+        {
+            throw new InfluenceException($"{path} holds an id twice; expected {ids.Length} different ids.");
+        }
 
-    private static (Dictionary<string, Tensor> Tensors, Dictionary<string, string> Metadata) FromNpy(string path)
-    {
-        var scores = Npy.Load(path);
-        return (new() { ["scores"] = scores, ["ids"] = arange(0, scores.numel(), 1, ScalarType.Int64) }, []);
+        return new ExampleScores(file.Metadata.Estimator, ids, values.to_type(ScalarType.Float64).data<double>().ToArray(), file.Metadata);
     }
 
     /// <summary>A table of the highest scores.</summary>

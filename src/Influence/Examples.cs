@@ -406,3 +406,10 @@ public sealed record Examples
         return loader.drop_last ? order[..(order.Length / loader.batch_size * loader.batch_size)] : order;
     }
 }
+
+/// <summary>A data loader's order that goes on from pass to pass, and perhaps never ends: enumerating it takes examples away from training.</summary>
+internal interface IRunningStream
+{
+    /// <summary>What it is, for messages.</summary>
+    string Description { get; }
+}

@@ -1,3 +1,5 @@
+using Influence.Formats;
+
 namespace Influence;
 
 /// <summary>
@@ -8,14 +10,14 @@ public sealed class InfluenceException : Exception
 {
     /// <summary>Makes an exception with a message.</summary>
     /// <param name="message">What was expected, what was found, what to write instead.</param>
-    public InfluenceException(string message) : base(message)
+    public InfluenceException(string message) : base(PlainText.Message(message))
     {
     }
 
     /// <summary>Makes an exception with a message and the error that caused it.</summary>
     /// <param name="message">What was expected, what was found, what to write instead.</param>
     /// <param name="innerException">The error underneath.</param>
-    public InfluenceException(string message, Exception? innerException) : base(message, innerException)
+    public InfluenceException(string message, Exception? innerException) : base(PlainText.Message(message), innerException)
     {
     }
 
@@ -41,10 +43,16 @@ public sealed class InfluenceException : Exception
         }
     }
 
-    /// <summary>A short list of ids for a message: the first ten and how many more.</summary>
+    /// <summary>A value of an enum; a number that is cast to it and names none of its values is refused.</summary>
+    internal static T Defined<T>(T value, string setting)
+        where T : struct, Enum => Enum.IsDefined(value)
+        ? value
+        : throw new InfluenceException($"{setting} is one of {List(Enum.GetNames<T>())}; found {value}.");
+
+    /// <summary>A short list of ids or names for a message: the first ten and how many more.</summary>
     internal static string List<T>(IReadOnlyCollection<T> items)
     {
-        var head = string.Join(", ", items.Take(10));
+        var head = string.Join(", ", items.Take(10).Select(item => PlainText.Name(item?.ToString())));
         return items.Count <= 10 ? head : $"{head}, ... ({items.Count} in all)";
     }
 }

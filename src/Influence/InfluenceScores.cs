@@ -153,7 +153,7 @@ public sealed class InfluenceScores : IDisposable, IDisplay
             return;
         }
 
-        Safetensors.CheckName(path);
+        Safetensors.CheckName(path, "The bare array is written as .npy; SaveTopCsv writes the strongest as CSV.");
         using var scope = NewDisposeScope();
         Safetensors.Save(
             path,
@@ -162,37 +162,29 @@ public sealed class InfluenceScores : IDisposable, IDisplay
     }
 
     /// <summary>
-    /// Reads scores that <see cref="Save"/>, or another tool, wrote as safetensors or <c>.npy</c>. Missing ids are
-    /// 0, 1, 2, ...
+    /// Reads scores that <see cref="Save"/>, or another tool, wrote as safetensors or <c>.npy</c>: <c>scores [Q, N]</c>, or <c>[N]</c> for one query,
+    /// of float16, bfloat16 (both become float32), float32 or float64. Missing ids are 0, 1, 2, ... Of other tensors in the file nothing is read.
     /// </summary>
+    /// <remarks>
+    /// What <see cref="Save"/> wrote as safetensors has a checksum and is checked; for everything else <see cref="ScoreMetadata.Integrity"/> says
+    /// "unverified".
+    /// </remarks>
     /// <param name="path">The file.</param>
     /// <returns>The scores; the caller disposes them.</returns>
-    /// <exception cref="InfluenceException">The file is missing, truncated or something else.</exception>
+    /// <exception cref="InfluenceException">The file is missing, truncated, damaged or something else.</exception>
     public static InfluenceScores Load(string path)
     {
         ArgumentNullException.ThrowIfNull(path);
         using var scope = NewDisposeScope();
-        var tensors = new Dictionary<string, Tensor>();
-        var metadata = new Dictionary<string, string>();
-        if (path.EndsWith(".npy", StringComparison.OrdinalIgnoreCase))
+        using var file = ScoreFile.Open(path);
+        var values = file.Scores("matrix \"scores\" [queries, train]");
+        if (values.dim() is not (1 or 2))
         {
-            tensors["scores"] = Npy.Load(path);
-        }
-        else
-        {
-            (tensors, metadata) = Safetensors.Load(path);
+            throw new InfluenceException($"{path} has scores of shape [{string.Join(", ", values.shape)}]; expected [queries, train], or [train] for one query.");
         }
 
-        if (!tensors.TryGetValue("scores", out var values) || values.dim() != 2)
-        {
-            throw new InfluenceException($"{path} has no matrix \"scores\" [queries, train]; it holds {InfluenceException.List([.. tensors.Keys])}.");
-        }
-
-        return new InfluenceScores(values, Ids("query_ids", 0), Ids("train_ids", 1), ScoreMetadata.FromStrings(metadata));
-
-        long[] Ids(string name, int axis) => tensors.TryGetValue(name, out var ids)
-            ? ids.to_type(ScalarType.Int64).data<long>().ToArray()
-            : [.. Enumerable.Range(0, (int)values.shape[axis]).Select(i => (long)i)];
+        values = values.dim() == 1 ? values.unsqueeze(0) : values;
+        return new InfluenceScores(values, file.Ids("query_ids", values.shape[0]), file.Ids("train_ids", values.shape[1]), file.Metadata);
     }
 
     /// <summary>Writes each query's k proponents and k opponents as CSV: query_id, kind, rank, train_id, score.</summary>

@@ -44,6 +44,15 @@ public sealed class InfluenceTask(nn.Module model)
     public LayerSelection Layers { get; init; } = LayerSelection.All;
 
     /// <summary>
+    /// Parameters whose gradients are taken by one forward and backward pass for each example, exact for anything that autograd can
+    /// differentiate, though a layer rule would be quicker. For layers that are right by a rule in most batches only: those that see
+    /// rows in another order than the batch's, or some of the examples. Opening a call finds them where its first examples show it, and a
+    /// later batch that shows it is refused, naming them, where scores were made before it.
+    /// </summary>
+    /// <value>Null: none beyond what is found.</value>
+    public LayerSelection? SingleExamples { get; init; }
+
+    /// <summary>
     /// Which positions of an example are real, <c>[B, T]</c>, for padded sequences: what layers see at the other positions
     /// does not count. Needed only where padding positions get a gradient, that is where the model does not mask them. Where it
     /// does, K-FAC and EK-FAC find the positions that the loss does not depend on themselves: those at which the gradients of the outputs of
@@ -70,6 +79,7 @@ public sealed class InfluenceTask(nn.Module model)
         TrainingLoss = TrainingLoss,
         SampledLoss = SampledLoss,
         Layers = layers,
+        SingleExamples = SingleExamples,
         PositionMask = PositionMask,
         Attention = Attention,
         Logger = Logger,

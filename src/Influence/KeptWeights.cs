@@ -3,19 +3,29 @@ using static TorchSharp.torch;
 
 namespace Influence;
 
-/// <summary>A copy, bit by bit, of the weights and buffers that a model has now. Disposing it frees the copy and restores nothing.</summary>
+/// <summary>A copy, bit by bit, of the weights and buffers that a model has now; the model is claimed meanwhile. Disposing it frees the copy and restores nothing.</summary>
 internal sealed class KeptWeights : IDisposable
 {
     private readonly nn.Module _model;
     private readonly Dictionary<string, Tensor> _state = [];
+    private readonly ModelInUse _claim;
 
     public KeptWeights(nn.Module model)
     {
         _model = model;
-        using var scope = NewDisposeScope();
-        foreach (var (name, value) in model.state_dict())
+        _claim = ModelInUse.Claim(model);
+        try
         {
-            _state.Add(name, value.detach().clone().DetachFromDisposeScope());
+            using var scope = NewDisposeScope();
+            foreach (var (name, value) in model.state_dict())
+            {
+                _state.Add(name, value.detach().clone().DetachFromDisposeScope());
+            }
+        }
+        catch
+        {
+            Dispose();
+            throw;
         }
     }
 
@@ -38,5 +48,6 @@ internal sealed class KeptWeights : IDisposable
         }
 
         _state.Clear();
+        _claim.Dispose();
     }
 }

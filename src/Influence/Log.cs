@@ -12,6 +12,12 @@ internal static partial class Log
     public static void SingleExamples(ILogger? logger, string parameter, long count, string reason) =>
         SingleExamplesCore(logger ?? NullLogger.Instance, parameter, count, reason);
 
+    public static void Distrusted(ILogger? logger, string layers, string reason) =>
+        DistrustedCore(logger ?? NullLogger.Instance, layers, reason);
+
+    public static void RandomData(ILogger? logger, string note) =>
+        RandomDataCore(logger ?? NullLogger.Instance, note);
+
     public static void Planned(ILogger? logger, string plan, long queriesAtOnce) =>
         PlannedCore(logger ?? NullLogger.Instance, plan, queriesAtOnce);
 
@@ -45,6 +51,9 @@ internal static partial class Log
     public static void RetrainingDamaged(ILogger? logger, int run, string problem) =>
         RetrainingDamagedCore(logger ?? NullLogger.Instance, run, problem);
 
+    public static void RetrainingWaits(ILogger? logger, int runs, double seconds) =>
+        RetrainingWaitsCore(logger ?? NullLogger.Instance, runs, seconds);
+
     [LoggerMessage(1, LogLevel.Information,
         "Gradients: {ByRule} parameters by layer rules, {Single} by single examples, {LeftOut} left out (checked in {Milliseconds:0} ms)")]
     private static partial void AuditDoneCore(ILogger logger, long byRule, long single, long leftOut, double milliseconds);
@@ -56,6 +65,13 @@ internal static partial class Log
         "{Parameter} ({Count} elements) is taken by single-example autograd, one more forward and backward pass for every example: {Reason}. " +
         "To leave it out: Layers = LayerSelection.Where(...)")]
     private static partial void SingleExamplesCore(ILogger logger, string parameter, long count, string reason);
+
+    [LoggerMessage(22, LogLevel.Warning,
+        "{Layers}: from this batch on by single-example autograd, one more forward and backward pass for every example: {Reason}")]
+    private static partial void DistrustedCore(ILogger logger, string layers, string reason);
+
+    [LoggerMessage(23, LogLevel.Warning, "{Note}")]
+    private static partial void RandomDataCore(ILogger logger, string note);
 
     [LoggerMessage(3, LogLevel.Debug, "Contractions: {Plan}; {QueriesAtOnce} queries at once")]
     private static partial void PlannedCore(ILogger logger, string plan, long queriesAtOnce);
@@ -86,4 +102,8 @@ internal static partial class Log
 
     [LoggerMessage(63, LogLevel.Warning, "Retraining run {Run} is done again: {Problem}")]
     private static partial void RetrainingDamagedCore(ILogger logger, int run, string problem);
+
+    [LoggerMessage(64, LogLevel.Information,
+        "Waiting for {Runs} retraining runs that other processes are at; one that shows no sign of life for {Seconds:0} s is taken over")]
+    private static partial void RetrainingWaitsCore(ILogger logger, int runs, double seconds);
 }

@@ -1,4 +1,5 @@
 using Influence.Display;
+using Microsoft.Extensions.Logging;
 
 namespace Influence;
 
@@ -18,6 +19,9 @@ public sealed class ParameterCoverage : IDisplay
 
     internal ParameterCoverage(IReadOnlyList<CoveredParameter> parameters) => Parameters = parameters;
 
+    /// <summary>What else one must know of the gradients to read scores right, sentence by sentence; empty where there is nothing.</summary>
+    internal string Notes { get; init; } = string.Empty;
+
     /// <summary>Every trainable parameter.</summary>
     public IReadOnlyList<CoveredParameter> Parameters { get; }
 
@@ -35,6 +39,19 @@ public sealed class ParameterCoverage : IDisplay
 
     /// <summary>The share of trainable elements that the scores take into account.</summary>
     public double Fraction => Total == 0 ? 0 : 1 - ((double)NotIncluded / Total);
+
+    /// <summary>The name under which a parameter with several names stands here.</summary>
+    internal static string NameOf(IEnumerable<string> names) => string.Join(" = ", names);
+
+    /// <summary>Says how the parameters are taken, and by name which of them cost a pass for each example.</summary>
+    internal void Log(ILogger? logger, TimeSpan elapsed)
+    {
+        Influence.Log.AuditDone(logger, ByRule, BySingleExamples, NotIncluded, elapsed.TotalMilliseconds);
+        foreach (var parameter in Parameters.Where(p => p.Method == SingleExamples))
+        {
+            Influence.Log.SingleExamples(logger, parameter.Name, parameter.Count, parameter.Note);
+        }
+    }
 
     /// <summary>A table of the parameters.</summary>
     /// <returns>The table as text.</returns>

@@ -57,7 +57,7 @@ internal static class ProbeStep
             throw new InfluenceException("The loss does not depend on any trainable parameter. Does the loss delegate detach the model's output, or run under no_grad()?");
         }
 
-        value.backward();
+        GuardedBackward.Accumulate(value);
         optimizer.step();
     }
 

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Influence.Formats;
 
 namespace Influence;
 
@@ -43,6 +44,12 @@ public sealed record ScoreMetadata
     /// <summary>Anything else that one must know to read the scores right; empty where there is nothing.</summary>
     public string Notes { get; init; } = string.Empty;
 
+    /// <summary>
+    /// Empty for scores that were computed here, or read from a file whose checksum was right; "unverified: ..." where the file has no checksum, as those of
+    /// other tools and of earlier versions: then nobody can tell whether its bytes are those that were written.
+    /// </summary>
+    public string Integrity { get; init; } = string.Empty;
+
     internal Dictionary<string, string> ToStrings() => new()
     {
         [Prefix + "estimator"] = Estimator,
@@ -56,9 +63,12 @@ public sealed record ScoreMetadata
         [Prefix + "layers"] = Layers,
         [Prefix + "coverage"] = Coverage.ToString("R", CultureInfo.InvariantCulture),
         [Prefix + "notes"] = Notes,
+        [Prefix + "integrity"] = Integrity,
     };
 
-    internal static ScoreMetadata FromStrings(IReadOnlyDictionary<string, string> strings)
+    /// <param name="strings">The strings of a file.</param>
+    /// <param name="integrity">What the file itself says; empty: it was checked, and the scores are what they were when they were saved.</param>
+    internal static ScoreMetadata FromStrings(IReadOnlyDictionary<string, string> strings, string integrity)
     {
         return new ScoreMetadata
         {
@@ -69,12 +79,15 @@ public sealed record ScoreMetadata
             Unit = Get("unit", "unknown"),
             Curvature = Get("curvature", string.Empty),
             Damping = Get("damping", string.Empty),
-            LeaveOneOutFactor = double.TryParse(Get("leave_one_out_factor", string.Empty), CultureInfo.InvariantCulture, out var factor) ? factor : null,
+            LeaveOneOutFactor = double.TryParse(Get("leave_one_out_factor", string.Empty), NumberStyles.Float, CultureInfo.InvariantCulture, out var factor) ? factor : null,
             Layers = Get("layers", "unknown"),
-            Coverage = double.TryParse(Get("coverage", string.Empty), CultureInfo.InvariantCulture, out var share) ? share : double.NaN,
+            Coverage = double.TryParse(Get("coverage", string.Empty), NumberStyles.Float, CultureInfo.InvariantCulture, out var share) ? share : double.NaN,
             Notes = Get("notes", string.Empty),
+            Integrity = integrity.Length > 0 ? integrity : Get("integrity", string.Empty),
         };
 
-        string Get(string key, string missing) => strings.GetValueOrDefault(Prefix + key, missing);
+        // These are printed: nothing of a file reaches a terminal as it is, and what nobody vouches for is not printed at any length.
+        string Get(string key, string missing) =>
+            strings.GetValueOrDefault(Prefix + key) is { } text ? (integrity.Length > 0 ? PlainText.Message(text) : PlainText.Lines(text)) : missing;
     }
 }

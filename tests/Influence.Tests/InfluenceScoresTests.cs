@@ -79,6 +79,7 @@ public sealed class InfluenceScoresTests : IDisposable
         Assert.Equal([0, 1], read.QueryIds);
         Assert.Equal([0, 1, 2, 3], read.TrainIds);
         Assert.Equal("unknown", read.Metadata.Estimator);
+        Assert.StartsWith("unverified", read.Metadata.Integrity, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -127,6 +128,62 @@ public sealed class InfluenceScoresTests : IDisposable
         Refused("weight, bias", () => InfluenceScores.Load(_folder.Path("weights.safetensors")));
         Refused("weight, bias", () => ExampleScores.Load(_folder.Path("weights.safetensors")));
         Refused("Cannot read", () => InfluenceScores.Load(_folder.Path("none.npy")));
+    }
+
+    /// <summary>Other tensors of the file are left alone; what a tool wrote without a checksum says so, and goes on saying so.</summary>
+    [Theory]
+    [InlineData(ScalarType.Float16)]
+    [InlineData(ScalarType.BFloat16)]
+    public void ScoresOfAnotherTool(ScalarType type)
+    {
+        var values = tensor(s_values).to_type(type);
+        var bytes = values.bytes.ToArray();
+        var name = type == ScalarType.Float16 ? "F16" : "BF16";
+        var header = $"{{\"scores\":{{\"dtype\":\"{name}\",\"shape\":[2,4],\"data_offsets\":[0,16]}},\"raw\":{{\"dtype\":\"F8_E4M3\",\"shape\":[4],\"data_offsets\":[16,20]}}}}";
+        File.WriteAllBytes(_folder.Path("s.safetensors"), [(byte)header.Length, 0, 0, 0, 0, 0, 0, 0, .. System.Text.Encoding.UTF8.GetBytes(header), .. bytes, 1, 2, 3, 4]);
+        using var read = InfluenceScores.Load(_folder.Path("s.safetensors"));
+        Assert.Equal(ScalarType.Float32, read.Values.dtype);
+        Assert.Equal([0, 1], read.QueryIds);
+        Assert.True(read.Values.eq(tensor(s_values).to_type(ScalarType.Float32)).all().item<bool>());
+        Assert.StartsWith("unverified", read.Metadata.Integrity, StringComparison.Ordinal);
+
+        read.Save(_folder.Path("again.safetensors"));
+        using var again = InfluenceScores.Load(_folder.Path("again.safetensors"));
+        Assert.Equal(read.Metadata, again.Metadata);
+    }
+
+    [Fact]
+    public void NoQueriesAndOneQuery()
+    {
+        using var none = new InfluenceScores(zeros([0, 4]), [], [10, 11, 12, 13], Metadata());
+        foreach (var name in new[] { "s.npy", "s.safetensors" })
+        {
+            none.Save(_folder.Path(name));
+            using var read = InfluenceScores.Load(_folder.Path(name));
+            Assert.Equal([0, 4], read.Values.shape);
+        }
+
+        using var scores = Make();
+        scores.ForQuery(0).Save(_folder.Path("row.npy"));
+        using var row = InfluenceScores.Load(_folder.Path("row.npy"));
+        Assert.Equal([1, 4], row.Values.shape);
+        Assert.Equal(3, row[0, 1]);
+        Refused("expected [N]", () =>
+        {
+            scores.Save(_folder.Path("matrix.npy"));
+            ExampleScores.Load(_folder.Path("matrix.npy"));
+        });
+    }
+
+    [Fact]
+    public void IdsThatAreNotWholeNumbersAreRefused()
+    {
+        Influence.Formats.Safetensors.Save(_folder.Path("s.safetensors"), [("scores", zeros(1, 2)), ("train_ids", tensor(new[] { 0.5, 1.5 }))], new Dictionary<string, string>());
+        Refused("\"train_ids\" is F64 [2]", () => InfluenceScores.Load(_folder.Path("s.safetensors")));
+        Influence.Formats.Safetensors.Save(_folder.Path("s.safetensors"), [("scores", zeros(1, 2)), ("train_ids", tensor(new[] { 1L, 2, 3 }))], new Dictionary<string, string>());
+        Refused("\"train_ids\" is I64 [3]", () => InfluenceScores.Load(_folder.Path("s.safetensors")));
+        Influence.Formats.Safetensors.Save(_folder.Path("s.safetensors"), [("scores", zeros([2], ScalarType.Int64))], new Dictionary<string, string>());
+        Refused("type Int64", () => ExampleScores.Load(_folder.Path("s.safetensors")));
     }
 
     [Fact]

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Influence.Formats;
 
 namespace Influence.Curvature;
 
@@ -29,6 +30,11 @@ public sealed record CurvatureInfo
     /// </summary>
     public required string Weights { get; init; }
 
+    /// <summary>
+    /// Empty for a fit that was made here, or read from a file whose checksum was right; "unverified: ..." where the file has none, as those of earlier versions.
+    /// </summary>
+    public string Integrity { get; init; } = string.Empty;
+
     internal Dictionary<string, string> ToStrings() => new()
     {
         [Prefix + "method"] = Method,
@@ -39,24 +45,25 @@ public sealed record CurvatureInfo
         [Prefix + "weights"] = Weights,
     };
 
-    internal static CurvatureInfo FromStrings(IReadOnlyDictionary<string, string> strings, string path)
+    /// <exception cref="InfluenceException">The metadata are not those of a fit, or name what none can have.</exception>
+    internal static CurvatureInfo FromFile(SafetensorsFile file, string path)
     {
         return new CurvatureInfo
         {
             Method = Get("method"),
             Matrix = Get("matrix"),
-            Damping = Damping.Parse(Get("damping")),
-            Examples = (int)Number("examples"),
-            Seed = Number("seed"),
+            Damping = Damping.TryParse(Get("damping")) ?? throw Bad("damping", "a damping"),
+            Examples = int.TryParse(Get("examples"), NumberStyles.None, CultureInfo.InvariantCulture, out var examples) && examples > 0 ? examples : throw Bad("examples", "a number above zero"),
+            Seed = long.TryParse(Get("seed"), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var seed) ? seed : throw Bad("seed", "a whole number"),
             Weights = Get("weights"),
+            Integrity = file.Integrity,
         };
 
-        long Number(string key) => long.TryParse(Get(key), CultureInfo.InvariantCulture, out var value)
-            ? value
-            : throw new InfluenceException($"{path} is not a saved preconditioner: its \"{Prefix}{key}\" is \"{Get(key)}\", which is no number.");
-
-        string Get(string key) => strings.TryGetValue(Prefix + key, out var value)
-            ? value
+        string Get(string key) => file.Metadata.TryGetValue(Prefix + key, out var value)
+            ? PlainText.Lines(value)
             : throw new InfluenceException($"{path} is not a saved preconditioner: its metadata lack \"{Prefix}{key}\".");
+
+        InfluenceException Bad(string key, string expected) =>
+            new($"{path} is not a saved preconditioner: its \"{Prefix}{key}\" is \"{PlainText.Name(Get(key))}\"; expected {expected}.");
     }
 }

@@ -8,7 +8,7 @@ public sealed record CurvatureOptions
     public Fisher Fisher
     {
         get;
-        init => field = EnumCheck.Defined(value, nameof(Fisher));
+        init => field = InfluenceException.Defined(value, nameof(Fisher));
     } = Fisher.Sampled;
 
     /// <summary>The damping where a call gives none.</summary>

@@ -13,6 +13,9 @@ namespace Influence.Curvature;
 /// </remarks>
 public sealed record Damping
 {
+    private const string Relative = " x mean eigenvalue";
+    private const string AbsoluteEnding = " absolute";
+
     private Damping(double value, bool relative)
     {
         if (!double.IsFinite(value) || value < 0)
@@ -52,13 +55,16 @@ public sealed record Damping
 
     /// <summary>For example <c>0.1 x mean eigenvalue</c>.</summary>
     /// <returns>One line.</returns>
-    public override string ToString() => Value.ToString("R", CultureInfo.InvariantCulture) + (IsRelative ? " x mean eigenvalue" : " absolute");
+    public override string ToString() => Value.ToString("R", CultureInfo.InvariantCulture) + (IsRelative ? Relative : AbsoluteEnding);
 
-    internal static Damping Parse(string text)
+    /// <summary>What <see cref="ToString"/> writes; null for anything else.</summary>
+    internal static Damping? TryParse(string text)
     {
-        var number = text.Split(' ')[0];
-        return double.TryParse(number, CultureInfo.InvariantCulture, out var value)
-            ? new Damping(value, text.EndsWith("eigenvalue", StringComparison.Ordinal))
-            : throw new InfluenceException($"\"{text}\" is not a damping.");
+        var isRelative = text.EndsWith(Relative, StringComparison.Ordinal);
+        return (isRelative || text.EndsWith(AbsoluteEnding, StringComparison.Ordinal))
+            && double.TryParse(text.AsSpan(0, text.Length - (isRelative ? Relative : AbsoluteEnding).Length), NumberStyles.Float, CultureInfo.InvariantCulture, out var value)
+            && double.IsFinite(value) && value >= 0
+            ? new Damping(value, isRelative)
+            : null;
     }
 }

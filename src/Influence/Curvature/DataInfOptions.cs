@@ -8,7 +8,7 @@ public sealed record DataInfOptions
     public Fisher Fisher
     {
         get;
-        init => field = EnumCheck.Defined(value, nameof(Fisher));
+        init => field = InfluenceException.Defined(value, nameof(Fisher));
     } = Fisher.Empirical;
 
     /// <summary>The damping where a call gives none; of each block on its own where it is relative. Not zero.</summary>

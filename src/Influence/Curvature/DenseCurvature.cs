@@ -102,15 +102,24 @@ public sealed class DenseCurvature : Preconditioner
     /// <exception cref="InfluenceException">The file cannot be read, is cut off, or holds something else.</exception>
     public static DenseCurvature Load(string path, Device? device = null)
     {
-        var (info, parameters, _, tensors) = EigenFile.Load(path, Method, device, "matrix", "eigenvalues", "eigenvectors");
-        return new DenseCurvature(info, parameters, tensors[0], tensors[1], tensors[2]);
+        using var scope = NewDisposeScope();
+        var (info, parameters, _, tensors) = EigenFile.Load(path, Method, device);
+        var matrix = tensors.Take("matrix", [-1, -1]);                                  // [P, P]
+        var values = tensors.Take("eigenvalues", [matrix.shape[0]]);
+        var vectors = tensors.TakeVectors("eigenvectors", [matrix.shape[0], matrix.shape[0]], along: 0);
+        tensors.CheckAllTaken();
+        return matrix.shape[1] == matrix.shape[0]
+            ? new DenseCurvature(info, parameters, matrix.DetachFromDisposeScope(), values.DetachFromDisposeScope(), vectors.DetachFromDisposeScope())
+            : throw new InfluenceException($"{path} is no fit that can be used: \"matrix\" is [{matrix.shape[0]}, {matrix.shape[1]}]; expected a square.");
     }
 
     internal override Inverse Prepare(GradientSession session, Damping? damping, double tolerance, CancellationToken token)
     {
         CheckWeights(session);
+        var layout = new ParameterVector(session);
+        layout.CheckLength(_vectors.shape[0], Method);
         var absolute = (damping ?? Info.Damping).For(Eigenvalues.Average());
-        return new Spectral(new ParameterVector(session), _vectors, Inverted(Eigenvalues, absolute, session.Dtype, Info.Matrix), absolute);
+        return new Spectral(layout, _vectors, Inverted(Eigenvalues, absolute, session.Dtype, Info.Matrix), absolute);
     }
 
     /// <inheritdoc/>

@@ -20,25 +20,19 @@ internal static class EigenFile
         Safetensors.Save(path, tensors, metadata);
     }
 
-    /// <summary>Reads the tensors of these names; the caller owns them.</summary>
-    public static (CurvatureInfo Info, IReadOnlyList<string> Parameters, string Report, Tensor[] Tensors) Load(string path, string method, Device? device, params string[] names)
+    /// <summary>Opens a file and checks what it says of itself; the tensors are in the caller's scope.</summary>
+    public static (CurvatureInfo Info, IReadOnlyList<string> Parameters, string Report, FitTensors Tensors) Load(string path, string method, Device? device)
     {
         ArgumentNullException.ThrowIfNull(path);
-        using var scope = NewDisposeScope();
-        var (tensors, metadata) = Safetensors.Load(path);
-        var info = CurvatureInfo.FromStrings(metadata, path);
+        using var file = SafetensorsFile.Open(path);
+        var info = CurvatureInfo.FromFile(file, path);
         if (info.Method != method)
         {
-            throw new InfluenceException($"{path} holds a fit by {info.Method}, not by {method}.");
+            throw new InfluenceException($"{path} holds a fit by {PlainText.Name(info.Method)}, not by {method}.");
         }
 
-        var missing = names.Where(name => !tensors.ContainsKey(name)).ToList();
-        if (missing.Count > 0 || !metadata.TryGetValue(PartsKey, out var parameters))
-        {
-            throw new InfluenceException($"{path} is not a whole {method}: it lacks {InfluenceException.List(missing.Count > 0 ? missing : [PartsKey])}.");
-        }
-
-        var kept = names.Select(name => (device is null ? tensors[name] : tensors[name].to(device)).alias().DetachFromDisposeScope()).ToArray();
-        return (info, parameters.Split('\n'), metadata.GetValueOrDefault(ReportKey, string.Empty), kept);
+        return file.Metadata.TryGetValue(PartsKey, out var parameters)
+            ? (info, parameters.Split('\n'), PlainText.Lines(file.Metadata.GetValueOrDefault(ReportKey, string.Empty)), new FitTensors(path, file.ReadAll(), device))
+            : throw new InfluenceException($"{path} is not a whole {method}: it lacks the entry \"{PartsKey}\" in its metadata.");
     }
 }

@@ -56,8 +56,9 @@ public sealed class Identity : Preconditioner
     public static Identity Load(string path)
     {
         ArgumentNullException.ThrowIfNull(path);
-        var info = CurvatureInfo.FromStrings(Safetensors.LoadMetadata(path), path);
-        return info.Method == Method ? new Identity(info) : throw new InfluenceException($"{path} holds a fit by {info.Method}, not by {Method}.");
+        using var file = SafetensorsFile.Open(path);
+        var info = CurvatureInfo.FromFile(file, path);
+        return info.Method == Method ? new Identity(info) : throw new InfluenceException($"{path} holds a fit by {PlainText.Name(info.Method)}, not by {Method}.");
     }
 
     internal override Inverse Prepare(GradientSession session, Damping? damping, double tolerance, CancellationToken token)

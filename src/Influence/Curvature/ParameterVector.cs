@@ -30,6 +30,15 @@ internal sealed class ParameterVector
     /// <summary>The number of elements, P.</summary>
     public long Length { get; }
 
+    /// <summary>Refuses a fit over another number of elements.</summary>
+    public void CheckLength(long found, string method)
+    {
+        if (found != Length)
+        {
+            throw new InfluenceException($"The fit by {method} is over {found:N0} parameters; those of the task that take part are {Length:N0}.");
+        }
+    }
+
     public ScalarType Dtype { get; }
 
     public Device Device { get; }

@@ -69,7 +69,7 @@ public sealed partial class InfluenceFunction(Preconditioner preconditioner)
     public InfluenceNormalization Normalization
     {
         get;
-        init => field = EnumCheck.Defined(value, nameof(Normalization));
+        init => field = InfluenceException.Defined(value, nameof(Normalization));
     }
 
     /// <summary>Whether queries are explained one by one or as a set.</summary>
@@ -77,7 +77,7 @@ public sealed partial class InfluenceFunction(Preconditioner preconditioner)
     public QueryAggregation Aggregation
     {
         get;
-        init => field = EnumCheck.Defined(value, nameof(Aggregation));
+        init => field = InfluenceException.Defined(value, nameof(Aggregation));
     }
 
     /// <summary>
@@ -207,6 +207,8 @@ public sealed partial class InfluenceFunction(Preconditioner preconditioner)
         LeaveOneOutFactor = Normalization == InfluenceNormalization.None ? 1.0 / _preconditioner.Info.Examples : null,
         Layers = task.Layers.Description,
         Coverage = session.Coverage.Fraction,
+        Integrity = _preconditioner.Info.Integrity,
+        Notes = session.Coverage.Notes,
     };
 
     private (Tensor[] Values, IReadOnlyList<string> Names, ScoreMetadata Metadata) Pairs(

@@ -237,5 +237,7 @@ public sealed class Source
         LeaveOneOutFactor = 1.0 / train.Count,
         Layers = task.Layers.Description,
         Coverage = coverage.Fraction,
+        Integrity = Checkpoint.IntegrityOf(_segments.SelectMany(s => s.Checkpoints)),
+        Notes = coverage.Notes,
     };
 }

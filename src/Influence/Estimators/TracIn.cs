@@ -69,7 +69,7 @@ public sealed record TracIn
     public GradientSimilarity Similarity
     {
         get;
-        init => field = EnumCheck.Defined(value, nameof(Similarity));
+        init => field = InfluenceException.Defined(value, nameof(Similarity));
     } = GradientSimilarity.Dot;
 
     /// <summary>
@@ -188,5 +188,7 @@ public sealed record TracIn
             : "fall of the measurement, to first order, by one SGD step on the example alone at each checkpoint",
         Layers = task.Layers.Description,
         Coverage = coverage.Fraction,
+        Integrity = Checkpoint.IntegrityOf(Checkpoints ?? []),
+        Notes = coverage.Notes,
     };
 }

@@ -1,3 +1,4 @@
+using Influence.Formats;
 using static TorchSharp.torch;
 
 namespace Influence.Estimators;
@@ -24,6 +25,8 @@ internal sealed class WeightKeeper : IDisposable
             return ParameterRates.Same(1);
         }
 
+        // What a checkpoint leaves as it is in the model is not what an earlier one put there.
+        _original!.Restore();
         _checkpoints[index].LoadInto(_model);
         return _checkpoints[index].Rates;
     }

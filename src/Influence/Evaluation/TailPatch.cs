@@ -107,6 +107,7 @@ public sealed record TailPatch
                     }
                 }
 
+                using var callback = ModelInUse.CallingBack("the progress callback");
                 progress?.Report(new InfluenceProgress("tail patch", ++done, steps.Length, clock.Elapsed));
             }
         }

@@ -1,36 +1,58 @@
 namespace Influence.Formats;
 
 /// <summary>
-/// Files that are there whole or not at all: written beside their final name, flushed to the disk, then renamed.
+/// Files that are there whole or not at all: written beside their final name, flushed to the disk, then renamed. Rights of an
+/// older file are kept, and a link at the final name stays one: what it leads to is replaced.
 /// </summary>
 internal static class AtomicFile
 {
-    /// <summary>The ending of a file that is still being written; no reader looks at it.</summary>
-    public const string PartialSuffix = ".partial";
-
     /// <summary>Writes a file; an older one of that name stays until the new one is complete.</summary>
     /// <param name="path">Its final name; missing folders are made.</param>
-    /// <param name="write">Writes the content.</param>
+    /// <param name="write">Writes the content; the stream can seek.</param>
     /// <exception cref="InfluenceException">The folder cannot be written, or the disk is full; nothing was changed.</exception>
-    public static void Write(string path, Action<Stream> write)
+    public static void Write(string path, Action<Stream> write) => Place(path, write, overwrite: true);
+
+    /// <summary>Writes a file in one step unless there is one of that name.</summary>
+    /// <param name="path">Its name; missing folders are made.</param>
+    /// <param name="write">Writes the content.</param>
+    /// <returns>Whether it was written; false where there is such a file already, which is untouched.</returns>
+    /// <exception cref="InfluenceException">The folder cannot be written, or the disk is full; nothing was changed.</exception>
+    public static bool TryCreate(string path, Action<Stream> write) => Place(path, write, overwrite: false);
+
+    private static bool Place(string path, Action<Stream> write, bool overwrite)
     {
-        var full = Path.GetFullPath(path);
-        var partial = $"{full}.{Environment.ProcessId}{PartialSuffix}";
+        string? partial = null;
         try
         {
-            Directory.CreateDirectory(Path.GetDirectoryName(full)!);
-            using (var stream = new FileStream(partial, FileMode.Create, FileAccess.Write, FileShare.None, bufferSize: 1 << 20))
+            var target = Target(path);
+            var folder = Path.GetDirectoryName(target) ?? throw new IOException("it is a folder.");
+            Directory.CreateDirectory(folder);
+            (var stream, partial) = PartialFile.Create(folder, ModeOf(target));
+            using (stream)
             {
+                PartialFile.Sweep(folder, partial, Path.GetFileName(target));
                 write(stream);
                 stream.Flush(flushToDisk: true);
+
+                // Renamed while it is open, and so locked: nobody takes it for a dead process's.
+                if (!TryMove(stream, partial, target, overwrite))
+                {
+                    PartialFile.TryDelete(partial);
+                    return false;
+                }
             }
 
-            File.Move(partial, full, overwrite: true);
+            FolderSync.Flush(folder);
+            return true;
         }
         catch (Exception exception)
         {
-            TryDelete(partial);
-            if (exception is IOException or UnauthorizedAccessException)
+            if (partial is not null)
+            {
+                PartialFile.TryDelete(partial);
+            }
+
+            if (exception is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException)
             {
                 throw new InfluenceException(
                     $"Cannot write {path}: {exception.Message} Nothing was changed. Check the folder's rights and the free space.", exception);
@@ -40,16 +62,37 @@ internal static class AtomicFile
         }
     }
 
-    private static void TryDelete(string path)
+    private static bool TryMove(FileStream stream, string partial, string target, bool overwrite)
     {
         try
         {
-            File.Delete(path);
+            File.Move(partial, target, overwrite);
+            return true;
         }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        catch (IOException) when (!overwrite && File.Exists(target))
         {
-            // The error that led here says more; no reader looks at partial files.
-            _ = exception;
+            return false;
+        }
+        catch (IOException) when (!overwrite && File.Exists(partial))
+        {
+            // Without hard links it is copied, which an open file does not let anybody do.
+            stream.Dispose();
+            File.Move(partial, target, overwrite: false);
+            return true;
         }
     }
+
+    /// <summary>The full name, with a link at the end followed to what it leads to.</summary>
+    private static string Target(string path)
+    {
+        var full = Path.GetFullPath(path);
+        var target = new FileInfo(full).LinkTarget is null ? full : File.ResolveLinkTarget(full, returnFinalTarget: true)!.FullName;
+        return IsDevice(target) ? throw new IOException("It is a device, not a file.") : target;
+    }
+
+    private static bool IsDevice(string target) =>
+        !OperatingSystem.IsWindows() && File.Exists(target)
+        && target.StartsWith("/dev/", StringComparison.Ordinal) && !target.StartsWith("/dev/shm/", StringComparison.Ordinal);
+
+    private static UnixFileMode? ModeOf(string target) => OperatingSystem.IsWindows() || !File.Exists(target) ? null : File.GetUnixFileMode(target);
 }

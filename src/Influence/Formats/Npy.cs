@@ -1,21 +1,24 @@
 using System.Buffers.Binary;
-using System.Globalization;
 using System.Text;
-using System.Text.RegularExpressions;
 using TorchSharp;
 using static TorchSharp.torch;
 
 namespace Influence.Formats;
 
-/// <summary>NumPy's .npy format, version 1.0: float32 and float64 arrays, little-endian, row-major.</summary>
-internal static partial class Npy
+/// <summary>
+/// NumPy's .npy format, little-endian: float32 and float64 arrays are written, in version 1.0 and row-major; float16 too, versions 1
+/// to 3 and both orders are read.
+/// </summary>
+internal static class Npy
 {
+    private const int LongestHeader = 1 << 20;
+
     private static ReadOnlySpan<byte> Magic => [0x93, (byte)'N', (byte)'U', (byte)'M', (byte)'P', (byte)'Y'];
 
     /// <summary>Writes a float32 or float64 tensor.</summary>
     public static void Save(string path, Tensor values) => AtomicFile.Write(path, stream =>
     {
-        var type = values.dtype == ScalarType.Float64 ? "<f8" : "<f4";
+        var (type, size) = values.dtype == ScalarType.Float64 ? ("<f8", 8) : ("<f4", 4);
         var shape = string.Join(", ", values.shape) + (values.dim() == 1 ? "," : string.Empty);
         var header = $"{{'descr': '{type}', 'fortran_order': False, 'shape': ({shape}), }}";
 
@@ -27,66 +30,68 @@ internal static partial class Npy
         BinaryPrimitives.WriteUInt16LittleEndian(length, (ushort)padded.Length);
         stream.Write(length);
         stream.Write(Encoding.ASCII.GetBytes(padded));
-
-        using var scope = NewDisposeScope();
-        var rows = values.detach().cpu().contiguous().reshape(values.shape[0], -1);
-        for (long row = 0; row < rows.shape[0]; row++)
-        {
-            using var one = rows.select(0, row).clone();
-            stream.Write(one.bytes);
-        }
+        TensorBytes.Write(stream, values, size);
     });
 
-    /// <summary>Reads a float32 or float64 array; the caller owns the tensor.</summary>
+    /// <summary>Reads an array of float16, float32 or float64; the caller owns the tensor.</summary>
+    /// <exception cref="InfluenceException">The file is missing, truncated, longer than it says, or something else.</exception>
     public static Tensor Load(string path)
     {
-        byte[] bytes;
         try
         {
-            bytes = File.ReadAllBytes(path);
+            using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete, bufferSize: 1 << 16);
+            var header = ReadHeader(stream, path);
+            var expected = stream.Position + header.Bytes;
+            if (stream.Length != expected)
+            {
+                throw new InfluenceException(stream.Length < expected
+                    ? $"{path} is truncated: its header speaks of {expected:N0} bytes, the file has {stream.Length:N0}."
+                    : $"{path} has {stream.Length - expected:N0} bytes more than its header speaks of. Save one array in a file: numpy.save(path, x).");
+            }
+
+            using var scope = NewDisposeScope();
+            var shape = header.Fortran ? [.. header.Shape.Reverse()] : header.Shape;
+            var values = TensorBytes.Read(stream, path, shape, header.Type, header.Size);
+            if (header.Fortran && shape.Length > 1)
+            {
+                values = values.permute([.. Enumerable.Range(0, shape.Length).Reverse().Select(d => (long)d)]).contiguous();
+            }
+
+            return values.MoveToOuterDisposeScope();
         }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException)
         {
             throw new InfluenceException($"Cannot read {path}: {exception.Message}", exception);
         }
+    }
 
-        if (bytes.Length < 12 || !bytes.AsSpan(0, 6).SequenceEqual(Magic))
+    private static NpyHeader ReadHeader(FileStream stream, string path)
+    {
+        Span<byte> prefix = stackalloc byte[12];
+        var read = stream.ReadAtLeast(prefix, prefix.Length, throwOnEndOfStream: false);
+        if (read < 10 || !prefix[..6].SequenceEqual(Magic))
         {
             throw new InfluenceException($"{path} is not a .npy file: it does not begin as one.");
         }
 
-        var (start, size) = bytes[6] == 1
-            ? (10, BinaryPrimitives.ReadUInt16LittleEndian(bytes.AsSpan(8)))
-            : (12, (int)BinaryPrimitives.ReadUInt32LittleEndian(bytes.AsSpan(8)));
-        if (size < 0 || bytes.Length < start + size)
+        if (prefix[6] is < 1 or > 3)
         {
-            throw new InfluenceException($"{path} is truncated: its header is cut off.");
+            throw new InfluenceException($"{path} is of version {prefix[6]} of the .npy format; versions 1, 2 and 3 can be read.");
         }
 
-        var header = Encoding.ASCII.GetString(bytes, start, size);
-        var match = HeaderPattern().Match(header);
-        if (!match.Success || header.Contains("'fortran_order': True", StringComparison.Ordinal))
+        var (start, size) = prefix[6] == 1
+            ? (10, BinaryPrimitives.ReadUInt16LittleEndian(prefix[8..]))
+            : (12, read < 12 ? uint.MaxValue : BinaryPrimitives.ReadUInt32LittleEndian(prefix[8..]));
+        if (size > LongestHeader || stream.Length < start + size)
         {
-            throw new InfluenceException(
-                $"{path} holds {header.Trim()}; expected a row-major array of float32 or float64. Write numpy.save(path, numpy.ascontiguousarray(x, dtype='float32')).");
+            throw new InfluenceException($"{path} is truncated: its header is cut off, or its length of {size:N0} bytes makes no sense.");
         }
 
-        var shape = match.Groups["shape"].Value
-            .Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries)
-            .Select(d => Int128.Parse(d, CultureInfo.InvariantCulture))
-            .ToArray();
-        var type = match.Groups["size"].Value == "8" ? ScalarType.Float64 : ScalarType.Float32;
-        var expected = start + size + shape.Aggregate((Int128)(type == ScalarType.Float64 ? 8 : 4), (a, b) => a > long.MaxValue ? a : a * b);
-        if (bytes.Length < expected)
-        {
-            throw new InfluenceException($"{path} is truncated: its header speaks of {expected:N0} bytes, the file has {bytes.Length:N0}.");
-        }
-
-        var values = empty([.. shape.Select(d => (long)d)], type);
-        values.bytes = bytes.AsSpan(start + size, (int)(expected - start - size));
-        return values;
+        var bytes = new byte[size];
+        stream.Position = start;
+        stream.ReadExactly(bytes);
+        var header = Encoding.UTF8.GetString(bytes);
+        return NpyHeader.Parse(header) ?? throw new InfluenceException(
+            $"{path} holds {PlainText.Name(header.Trim())}; expected an array of float16, float32 or float64. Write numpy.save(path, numpy.asarray(x, dtype='float32')).");
     }
-
-    [GeneratedRegex(@"'descr': '<f(?<size>[48])'.*'shape': \((?<shape>[0-9, ]*)\)")]
-    private static partial Regex HeaderPattern();
 }

@@ -8,12 +8,14 @@ namespace Influence.Gradients;
 /// <param name="calls">By layer, what each call saw.</param>
 /// <param name="graph">The losses with their graph, where parameters are to be differentiated again; else null.</param>
 /// <param name="losses">The losses, <c>[B]</c>.</param>
-/// <param name="plain">The gradients of the summed losses for the parameters without a rule; null where unused.</param>
+/// <param name="plainParameters">The parameters that the pass took by plain autograd.</param>
+/// <param name="plain">The gradients of the summed losses for them; null where unused.</param>
 internal sealed class CapturedPass(
     IReadOnlyList<long> ids,
     Dictionary<TrackedLayer, List<LayerCall>> calls,
     Tensor? graph,
     Tensor losses,
+    IReadOnlyList<ModelParameter> plainParameters,
     IReadOnlyList<Tensor?> plain) : IDisposable
 {
     public IReadOnlyList<long> Ids => ids;
@@ -25,6 +27,8 @@ internal sealed class CapturedPass(
     public Tensor? Graph => graph;
 
     public Tensor Losses => losses;
+
+    public IReadOnlyList<ModelParameter> PlainParameters => plainParameters;
 
     public IReadOnlyList<Tensor?> Plain => plain;
 

@@ -1,90 +1,46 @@
 using System.Diagnostics;
 using TorchSharp;
-using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace Influence.Gradients;
 
 /// <summary>
-/// Per-example gradients of a task's model, batch by batch. Opening a session hooks the layers and freezes the parameters;
-/// disposing it leaves the model as it was found, whatever happened between.
+/// Per-example gradients of a task's model, batch by batch: the layers' hooks and the audit's plan. Opening a session hooks the
+/// layers and freezes the parameters; disposing it leaves the model as it was found, whatever happened between.
 /// </summary>
-internal sealed partial class GradientSession : IDisposable
+internal sealed class GradientSession : IDisposable
 {
-    private readonly List<ModelParameter> _trainable;
-    private readonly List<ModelParameter> _selected;
-    private readonly List<TrackedLayer> _layers = [];
-    private readonly List<NativeModule> _natives = [];
-    private readonly Dictionary<object, string> _beyondRule = new(ReferenceEqualityComparer.Instance);
-    private List<ParameterBlock> _blocks = [];
-    private SingleExampleGradients _single;
-    private Func<ModelParameter, object> _apart = _ => 0;
-    private TapMode _mode = TapMode.Share;
-    private bool _auditing;
+    private readonly LayerHooks _hooks;
+    private readonly SingleExampleGradients _single;
+    private readonly BatchChecks _checks;
+    private readonly HashSet<TensorIdentity> _distrusted = [];
+    private readonly ModelInUse _claim;
+    private CapturePlan _plan;
 
-    private GradientSession(InfluenceTask task)
+    private GradientSession(LayerHooks hooks, CapturePlan plan, ModelInUse claim)
     {
-        Task = task;
-        _trainable = ModelParameter.Find(task.Model);
-        ModelChecks.Run(task.Model, _trainable);
-        Dtype = _trainable[0].Value.dtype;
-        Device = _trainable[0].Value.device;
-        Losses = new LossEvaluator(task, Dtype, Device);
-        _selected = [.. _trainable.Where(p => task.Layers.Includes(p.Name))];
-        if (_selected.Count == 0)
-        {
-            throw new InfluenceException(
-                $"Layers selects none of the model's trainable parameters. Their names: {InfluenceException.List([.. _trainable.Select(p => p.Name)])}.");
-        }
-
-        _single = new SingleExampleGradients([], Losses);
-        Coverage = new ParameterCoverage([]);
+        (_hooks, _plan, _claim, _checks) = (hooks, plan, claim, new BatchChecks(hooks));
+        _single = new SingleExampleGradients(plan.BySingleExample, hooks.Losses, hooks.Apart);
     }
 
-    private void Hook(bool natives = true)
-    {
-        foreach (var group in _selected.GroupBy(p => p.Owner, ReferenceEqualityComparer.Instance))
-        {
-            var module = (nn.Module)group.Key!;
-            string? reason = null;
-            if (!natives && module is MultiheadAttention or TransformerEncoderLayer or TransformerEncoder)
-            {
-                _beyondRule.Add(module, "native attention runs as it is in a training loop: its dropout cannot be recomputed");
-            }
-            else if (NativeModule.For(module, [.. group], Task.Attention, out reason) is { } native)
-            {
-                _natives.Add(native);
-                _layers.AddRange(native.Layers);
-            }
-            else if (reason is null && LayerRule.For(module, out reason) is { } rule)
-            {
-                var layer = new TrackedLayer(group.First().Path, rule, Part("weight"), Part("bias"));
-                layer.Hook(module);
-                _layers.Add(layer);
+    public InfluenceTask Task => _hooks.Task;
 
-                ParameterPart? Part(string name) => group.FirstOrDefault(p => p.LocalName == name) is { } found ? ParameterPart.Whole(found) : null;
-            }
-            else
-            {
-                _beyondRule.Add(module, reason ?? $"no rule for {module.GetName()}");
-            }
-        }
-    }
+    public LossEvaluator Losses => _hooks.Losses;
 
-    public InfluenceTask Task { get; }
+    public ScalarType Dtype => _hooks.Dtype;
 
-    public LossEvaluator Losses { get; }
+    public Device Device => _hooks.Device;
 
-    public ScalarType Dtype { get; }
-
-    public Device Device { get; }
-
-    public ParameterCoverage Coverage { get; private set; }
+    public ParameterCoverage Coverage => _plan.Coverage;
 
     /// <summary>Whether positions that the loss does not depend on are found and masked, for means over positions; products do not need it.</summary>
     public bool FindsReachedPositions { get; set; }
 
-    public IReadOnlyList<ParameterBlock> Blocks => _blocks;
+    /// <summary>The blocks of the parameters with a rule.</summary>
+    public IReadOnlyList<ParameterBlock> Blocks => _plan.Blocks;
+
+    /// <summary>Every trainable parameter; a tied one by each of its names.</summary>
+    public IReadOnlyList<ModelParameter> Trainable => _hooks.Trainable;
 
     /// <summary>
     /// What the written-out parts of every entry of <see cref="BatchGradients.Blocks"/> are parts of, in order: the blocks of
@@ -92,7 +48,7 @@ internal sealed partial class GradientSession : IDisposable
     /// </summary>
     public IReadOnlyList<IReadOnlyList<ParameterPart>> Parts =>
     [
-        .. _blocks.Select(block => block.Parts),
+        .. Blocks.Select(block => block.Parts),
         .. _single.Blocks.Select(IReadOnlyList<ParameterPart> (block) => [.. block.Select(ParameterPart.Whole)]),
     ];
 
@@ -110,21 +66,8 @@ internal sealed partial class GradientSession : IDisposable
 
     private IEnumerable<ModelParameter> Taking => Parts.SelectMany(parts => parts).Select(p => p.Parameter).Distinct();
 
-    /// <summary>
-    /// Until the result is disposed, native attention modules with selected parameters are recomputed from the parameters
-    /// themselves also outside a capture, so that gradients of gradients exist whatever kernels the native side uses.
-    /// </summary>
-    public IDisposable WithManagedAttention()
-    {
-        // Back to this mode also after a forward pass that failed.
-        var mode = set_grad_enabled(is_grad_enabled());
-        _natives.ForEach(native => native.Recomputes = true);
-        return new Restore(() =>
-        {
-            _natives.ForEach(native => native.Recomputes = false);
-            mode.Dispose();
-        });
-    }
+    /// <inheritdoc cref="LayerHooks.WithManagedAttention"/>
+    public IDisposable WithManagedAttention() => _hooks.WithManagedAttention();
 
     /// <summary>Opens a session and audits it on the first examples, so that everything that can fail fails here.</summary>
     /// <param name="task">The model and its loss.</param>
@@ -133,18 +76,30 @@ internal sealed partial class GradientSession : IDisposable
     /// <param name="apart">Parameters for which this differs never share a block, so that each block has one learning rate, say; null: all may.</param>
     public static GradientSession Open(InfluenceTask task, Examples train, Examples? queries, Func<ModelParameter, object>? apart = null)
     {
-        var session = new GradientSession(task);
-        session._apart = apart ?? session._apart;
+        var watch = Stopwatch.StartNew();
+        var claim = ModelInUse.Claim(task.Model);
+        LayerHooks? hooks = null;
+        GradientSession? session = null;
         try
         {
-            session.Hook();
-            session.Freeze();
-            session.Audit(train, queries);
+            hooks = LayerHooks.ForScores(task, apart);
+            var plan = FirstBatches.Audit(hooks, train, queries);
+            hooks.KeepOnly(plan.Layers);
+            session = new GradientSession(hooks, plan, claim);
+            session.CheckMask(train);
+            plan.Coverage.Log(task.Logger, watch.Elapsed);
             return session;
         }
         catch
         {
-            session.Dispose();
+            if (session is null)
+            {
+                hooks?.Dispose();
+                hooks?.Thaw();
+                claim.Dispose();
+            }
+
+            session?.Dispose();
             throw;
         }
     }
@@ -156,10 +111,7 @@ internal sealed partial class GradientSession : IDisposable
         try
         {
             var result = new BatchGradients(scope, batch.Ids, Dtype, Device);
-            var blocks = new List<BlockGradients?>(_blocks.Count + _single.Blocks.Count);
-            blocks.AddRange(CaptureLayers(scope, batch, kind));
-            blocks.AddRange(_single.Capture(batch, kind));
-            result.Blocks = blocks;
+            result.Blocks = [.. CaptureLayers(scope, batch, kind), .. _single.Capture(batch, kind)];
             return result;
         }
         catch
@@ -171,78 +123,113 @@ internal sealed partial class GradientSession : IDisposable
 
     public void Dispose()
     {
-        _layers.ForEach(layer => layer.Unhook());
-        _natives.ForEach(native => native.Unhook());
-        if (_isTraining)
-        {
-            // Thawed after every pass; what was frozen since is the caller's doing.
-            return;
-        }
-
-        foreach (var parameter in _trainable)
-        {
-            parameter.Value.requires_grad = true;
-        }
+        _checks.Dispose();
+        _hooks.Dispose();
+        _hooks.Thaw();
+        _claim.Dispose();
     }
 
     private List<BlockGradients?> CaptureLayers(DisposeScope scope, ExampleBatch batch, LossKind kind)
     {
-        using var grad = enable_grad();
-        var order = Watch(scope, batch, _mode, kind, out var losses);
-        if (order.Count > 0 && !losses.requires_grad)
+        if (Blocks.Count == 0)
         {
-            throw new InfluenceException(
-                "The loss does not depend on any tracked layer's output. Does the loss delegate detach the model's output, or run under no_grad()?");
+            return [];
         }
 
-        var taps = order.SelectMany(layer => layer.Taps).ToList();
-        var gradients = taps.Count == 0
-            ? []
-            : autograd.grad([losses.sum()], taps, allow_unused: true).ToArray();
+        var isDue = _checks.IsDue(batch, kind);
+        var trace = Run(scope, batch, kind, isDue ? GraphAfter.Kept : GraphAfter.Freed);
         using var noGrad = no_grad();
         var mask = Mask(batch);
-        if (mask is not null && !order.Any(layer => layer.HasPositions(mask.shape[1])))
+        if (mask is not null && !trace.Layers.Any(layer => layer.HasPositions(mask.shape[1])))
         {
             throw new InfluenceException(
                 $"PositionMask has {mask.shape[1]} positions, but no tracked layer's output has so many; it returns [B, T] with the T that the layers see.");
         }
 
-        var calls = _layers.ToDictionary(layer => layer, _ => new List<LayerCall>());
-        var next = 0;
-        foreach (var layer in order)
+        Distrust(
+            trace.WithOtherRows(batch.Count), batch, "saw another number of rows than the first examples let expect, as where a layer is given some of the examples");
+        if (isDue)
         {
-            calls[layer] = layer.CallsWith(gradients.AsSpan(next, layer.Calls), mask);
-            next += layer.Calls;
-            if (!_auditing)
-            {
-                CheckRows(layer, calls[layer], batch);
-            }
+            Distrust(_checks.ForeignRows(trace, batch, kind), batch, "saw rows in another order than the batch's examples");
         }
 
-        GC.KeepAlive(taps);
+        var wrong = trace.UsedElsewhere.Select(p => p.Storage).Concat(_distrusted).ToHashSet();
+        var calls = trace.Calls(_plan.Layers, mask);
         if (FindsReachedPositions)
         {
             ReachedPositions.Mark(calls);
         }
 
-        return [.. _blocks.Select(block => block.Gradients(calls))];
+        var blocks = Blocks.Select(block => block.Parts.Any(part => wrong.Contains(part.Parameter.Storage)) ? null : block.Gradients(calls)).ToList();
+        if (wrong.Count > 0)
+        {
+            Substitute(blocks, wrong, batch, kind);
+        }
+
+        return blocks;
     }
 
-    private static void CheckRows(TrackedLayer layer, List<LayerCall> calls, ExampleBatch batch)
+    private CaptureTrace Run(DisposeScope scope, ExampleBatch batch, LossKind kind, GraphAfter graph)
     {
-        if (calls.FirstOrDefault(call => call.OutputGradient.shape[0] != batch.Count * call.RowsPerExample) is { } odd)
+        if (_hooks.Run(scope, _plan, batch, kind, [], graph) is not { } trace)
+        {
+            // From now on what the layers see is copied, because something writes to it in place.
+            _plan = _plan with { Mode = TapMode.Copy };
+            trace = _hooks.Run(scope, _plan, batch, kind, [], graph)!;
+        }
+
+        return trace.Layers.Count == 0 || trace.Losses.requires_grad ? trace : throw new InfluenceException(
+            "The loss does not depend on any tracked layer's output. Does the loss delegate detach the model's output, or run under no_grad()?");
+    }
+
+    /// <summary>Takes the layers' parameters by single examples from now on; where unchecked batches came before, their scores are doubtful and the run ends.</summary>
+    private void Distrust(List<TrackedLayer> layers, ExampleBatch batch, string reason)
+    {
+        List<ModelParameter> news = [.. _plan.ByRule.Where(p => !_distrusted.Contains(p.Storage) && layers.Any(layer => layer.Holds(p)))];
+        if (news.Count == 0)
+        {
+            return;
+        }
+
+        var names = InfluenceException.List([.. layers.Select(layer => $"{layer.Path} ({layer.Rule.Name})")]);
+        if (_checks.Unchecked > 0)
         {
             throw new InfluenceException(
-                $"{layer.Path} ({layer.Rule.Name}) saw {odd.OutputGradient.shape[0]} rows for a batch of {batch.Count} examples, though it saw " +
-                $"{odd.RowsPerExample} for each of the first two. A layer that is given some of the examples only cannot be told apart by example; " +
-                "leave it out: Layers = LayerSelection.Where(...).");
+                $"{names} {reason}, in the batch that begins with the example of id {batch.Ids[0]}. {_checks.Unchecked:N0} batches before it were taken as if that could not be, so " +
+                $"nothing of this run is given out. Take these layers by single examples: SingleExamples = LayerSelection.Where(n => n.StartsWith(\"{layers[0].Path}\")), " +
+                "or leave them out: Layers = LayerSelection.Where(...).");
+        }
+
+        _distrusted.UnionWith(news.Select(p => p.Storage));
+        Log.Distrusted(Task.Logger, names, reason);
+    }
+
+    /// <summary>Gradients of single examples in the places of those that the layers do not give.</summary>
+    private void Substitute(List<BlockGradients?> blocks, HashSet<TensorIdentity> wrong, ExampleBatch batch, LossKind kind)
+    {
+        var single = new SingleExampleGradients(
+            [.. _plan.ByRule.Where(p => Blocks.Any(block => block.Parts.Any(part => wrong.Contains(part.Parameter.Storage)) && block.Parts.Any(part => part.Parameter.Storage == p.Storage)))],
+            Losses);
+        if (Task.PositionMask is not null)
+        {
+            throw new InfluenceException(
+                $"In the batch that begins with the example of id {batch.Ids[0]} what the layers saw does not give the gradients of {InfluenceException.List([.. single.Parameters.Select(p => p.Name)])}, " +
+                "and PositionMask cannot be laid on single examples. Mask inside the model or the loss instead, or leave these out by Layers.");
+        }
+
+        var rows = single.Rows(batch, kind);
+        for (var k = 0; k < blocks.Count; k++)
+        {
+            if (Blocks[k].Parts.Any(part => wrong.Contains(part.Parameter.Storage)))
+            {
+                blocks[k] = Blocks[k].Substitute(batch.Count, p => rows[single.Parameters.ToList().FindIndex(own => own.Storage == p.Storage)]);
+            }
         }
     }
 
     private Tensor? Mask(ExampleBatch batch)
     {
-        // The audit compares with plain autograd, which knows no mask.
-        if (_auditing || Task.PositionMask is not { } positions)
+        if (Task.PositionMask is not { } positions)
         {
             return null;
         }
@@ -254,69 +241,6 @@ internal sealed partial class GradientSession : IDisposable
                 $"PositionMask returns [B, T] with B = {batch.Count}; found [{string.Join(", ", mask.shape)}].");
     }
 
-    /// <summary>Evaluates with the hooks on; returns the layers that saw something, in a fixed order.</summary>
-    private List<TrackedLayer> Watch(DisposeScope scope, ExampleBatch batch, TapMode mode, LossKind kind, out Tensor losses)
-    {
-        _layers.ForEach(layer => layer.Begin(scope, batch.Count, mode, kind));
-        _natives.ForEach(native => native.IsWatched = native.Layers.Any(_layers.Contains));
-        try
-        {
-            losses = Losses.Evaluate(batch, kind);
-        }
-        finally
-        {
-            _layers.ForEach(layer => layer.End());
-            _natives.ForEach(native => native.IsWatched = false);
-        }
-
-        return [.. _layers.Where(layer => layer.Calls > 0)];
-    }
-
-    private void Freeze()
-    {
-        foreach (var parameter in _trainable)
-        {
-            parameter.Value.requires_grad = false;
-        }
-    }
-
-    private void Audit(Examples train, Examples? queries)
-    {
-        var watch = Stopwatch.StartNew();
-        foreach (var batch in train.Batches().Take(1))
-        {
-            if (queries is null)
-            {
-                Audit(batch, null);
-            }
-            else
-            {
-                foreach (var query in queries.Batches().Take(1))
-                {
-                    Audit(batch, query);
-                }
-            }
-        }
-
-        CheckMask(train);
-        LogCoverage(watch);
-        foreach (var parameter in Coverage.Parameters.Where(p => p.Method == ParameterCoverage.SingleExamples))
-        {
-            Log.SingleExamples(Task.Logger, parameter.Name, parameter.Count, parameter.Note);
-        }
-    }
-
-    private void Audit(ExampleBatch batch, ExampleBatch? query)
-    {
-        using var scope = NewDisposeScope();
-        _auditing = true;
-        new CaptureAudit(this).Run(batch, query);
-        _auditing = false;
-    }
-
-    private void LogCoverage(Stopwatch watch) =>
-        Log.AuditDone(Task.Logger, Coverage.ByRule, Coverage.BySingleExamples, Coverage.NotIncluded, watch.Elapsed.TotalMilliseconds);
-
     /// <summary>A mask that cannot be laid on everything would give scores that are masked in part.</summary>
     private void CheckMask(Examples train)
     {
@@ -325,7 +249,7 @@ internal sealed partial class GradientSession : IDisposable
             return;
         }
 
-        var unmasked = _blocks.SelectMany(block => block.Uses).Where(use => !use.Layer.Rule.PositionsLead)
+        var unmasked = Blocks.SelectMany(block => block.Uses).Where(use => !use.Layer.Rule.PositionsLead)
             .Select(use => $"{use.Layer.Path} ({use.Layer.Rule.Name})")
             .Concat(_single.Parameters.Select(p => p.Name))
             .Distinct()
@@ -341,64 +265,5 @@ internal sealed partial class GradientSession : IDisposable
             using var scope = NewDisposeScope();
             Capture(batch.Pick([0]), LossKind.Training).Dispose();
         }
-    }
-
-    /// <summary>The audit's view of the session: what it may run, and what it decides.</summary>
-    internal IReadOnlyList<ModelParameter> Selected => _selected;
-
-    internal IReadOnlyList<ModelParameter> Trainable => _trainable;
-
-    internal IReadOnlyList<TrackedLayer> Layers => _layers;
-
-    /// <summary>The layers that a parameter's gradient comes from: several where projections are packed into one.</summary>
-    internal IEnumerable<TrackedLayer> LayersOf(ModelParameter parameter) => _layers.Where(layer => layer.Holds(parameter));
-
-    internal IReadOnlyDictionary<object, string> BeyondRule => _beyondRule;
-
-    internal List<TrackedLayer> WatchShapes(ExampleBatch batch, LossKind kind)
-    {
-        using var scope = NewDisposeScope();
-        using var noGrad = no_grad();
-        var order = new List<TrackedLayer>();
-        _layers.ForEach(layer => layer.Called = order.Add);
-
-        Watch(scope, batch, TapMode.Shapes, kind, out _);
-        return order;
-    }
-
-    /// <summary>The losses, and whether anything writes to what the tracked layers saw.</summary>
-    internal bool WritesInPlace(ExampleBatch batch, LossKind kind, out double[] losses)
-    {
-        using var scope = NewDisposeScope();
-        using var noGrad = no_grad();
-        Watch(scope, batch, TapMode.Compare, kind, out var values);
-        losses = values.cpu().to_type(ScalarType.Float64).data<double>().ToArray();
-        return _layers.Any(layer => layer.WasWrittenTo());
-    }
-
-    internal double[] LossValues(ExampleBatch batch, LossKind kind)
-    {
-        using var scope = NewDisposeScope();
-        using var noGrad = no_grad();
-        return Losses.Evaluate(batch, kind).cpu().to_type(ScalarType.Float64).data<double>().ToArray();
-    }
-
-    /// <summary>Takes the audit's decisions.</summary>
-    internal void Configure(TapMode mode, IReadOnlyList<ModelParameter> byRule, IReadOnlyList<ModelParameter> bySingleExample, ParameterCoverage coverage)
-    {
-        _mode = mode;
-        foreach (var layer in _layers.Where(layer => !byRule.Any(layer.Holds)).ToList())
-        {
-            layer.Unhook();
-            _layers.Remove(layer);
-        }
-
-        _blocks = ParameterBlock.Group(byRule, _layers, _apart);
-        _single = new SingleExampleGradients(bySingleExample, Losses, _apart);
-        Coverage = coverage;
-    }
-    private sealed class Restore(Action restore) : IDisposable
-    {
-        public void Dispose() => restore();
     }
 }

@@ -83,7 +83,7 @@ internal sealed class LossEvaluator(InfluenceTask task, ScalarType dtype, Device
         var loss = Delegate(kind);
         try
         {
-            return loss(batch) ?? throw new InfluenceException($"{Name(kind)} returned null; it returns one loss per example, [B].");
+            return Run(loss, batch, kind) ?? throw new InfluenceException($"{Name(kind)} returned null; it returns one loss per example, [B].");
         }
         catch (InfluenceException exception) when (exception.BatchPositions.Count > 0)
         {
@@ -95,7 +95,7 @@ internal sealed class LossEvaluator(InfluenceTask task, ScalarType dtype, Device
         }
         catch (Exception exception) when (exception is not (InfluenceException or OperationCanceledException or OutOfMemoryException))
         {
-            var bad = FailAlone(batch, loss);
+            var bad = FailAlone(batch, loss, kind);
             throw new InfluenceException(
                 $"{Name(kind)} failed: {exception.Message.Split('\n')[0].TrimEnd('.')}. The batch held {batch.Describe()}; the model is {dtype} on {device}." +
                 (bad.Length == 0 || bad.Length == batch.Count ? string.Empty : $" It fails for the examples with ids {InfluenceException.List(bad)}."),
@@ -106,8 +106,14 @@ internal sealed class LossEvaluator(InfluenceTask task, ScalarType dtype, Device
         }
     }
 
+    private Tensor? Run(Func<ExampleBatch, Tensor> loss, ExampleBatch batch, LossKind kind)
+    {
+        using var callback = ModelInUse.CallingBack(Name(kind));
+        return loss(batch);
+    }
+
     /// <summary>The examples for which the loss fails on its own: which labels are out of range, for instance.</summary>
-    private long[] FailAlone(ExampleBatch batch, Func<ExampleBatch, Tensor> loss)
+    private long[] FailAlone(ExampleBatch batch, Func<ExampleBatch, Tensor> loss, LossKind kind)
     {
         using var scope = NewDisposeScope();
         using var grad = no_grad();
@@ -119,7 +125,7 @@ internal sealed class LossEvaluator(InfluenceTask task, ScalarType dtype, Device
         {
             try
             {
-                loss(batch.Pick([i]));
+                Run(loss, batch.Pick([i]), kind);
             }
             catch (Exception exception) when (exception is not OutOfMemoryException)
             {

@@ -8,7 +8,7 @@ namespace Influence.Gradients;
 /// (gradient . v), at the model's present weights. Pearlmutter, "Fast Exact Multiplication by the Hessian", 1994.
 /// </summary>
 /// <param name="session">A session opened for training.</param>
-internal sealed class LossHessian(GradientSession session)
+internal sealed class LossHessian(TrainingSession session)
 {
     /// <summary>H v by block one part a parameter, <c>[P_k]</c>, in the current scope; null where the loss is linear in a parameter.</summary>
     /// <param name="batch">The examples.</param>
@@ -30,7 +30,8 @@ internal sealed class LossHessian(GradientSession session)
             }
         }
 
-        var products = along.Count > 0 ? Differentiate(stack([.. along], 0).sum(), values) : new Tensor?[values.Length];
+        var products = along.Count > 0 ? TwiceDifferentiable.Gradients(
+                stack([.. along], 0).sum(), values, batch.Ids, "second-order values need", "ask for first order") : new Tensor?[values.Length];
         using var noGrad = no_grad();
         var at = 0;
         Tensor[]?[] result = [.. session.Blocks.Select(block =>
@@ -42,20 +43,11 @@ internal sealed class LossHessian(GradientSession session)
         {
             var loss = session.Losses.Evaluate(batch, kind).mean();
             return loss.requires_grad
-                ? [.. autograd.grad([loss], values, retain_graph: true, create_graph: true, allow_unused: true).Select(g => g.IsInvalid ? null : g.is_sparse ? g.to_dense() : g)]
+                ? [.. GuardedBackward.Gradients([loss], values, GraphAfter.Extended, ids: batch.Ids).Select(g => g is { is_sparse: true } ? g.to_dense() : g)]
                 : new Tensor?[values.Length];
         }
     }
 
     private IEnumerable<Tensor?> Flat(IReadOnlyList<Tensor[]?> direction) =>
         session.Blocks.SelectMany((block, k) => block.Parts.Select((_, p) => direction[k]?[p]));
-
-    private Tensor?[] Differentiate(Tensor sum, Tensor[] values)
-    {
-        // Every trainable parameter of the model is a leaf of this graph.
-        Tensor[] leaves = [.. session.Trainable.DistinctBy(p => p.Storage).Select(p => (Tensor)p.Value)];
-        var products = TwiceDifferentiable.Gradients(sum, leaves, values, "second-order values need", "ask for first order");
-        GC.KeepAlive(values);
-        return products;
-    }
 }

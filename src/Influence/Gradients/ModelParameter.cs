@@ -9,8 +9,8 @@ namespace Influence.Gradients;
 /// <param name="Path">The module's path; empty for the model itself.</param>
 /// <param name="LocalName">Its name within the module.</param>
 /// <param name="Count">Its number of elements.</param>
-/// <param name="Storage">Equal for parameters that share memory.</param>
-internal sealed record ModelParameter(nn.Module Owner, string Path, string LocalName, long Count, (nint, long, long) Storage)
+/// <param name="Storage">Equal for one tensor under several names.</param>
+internal sealed record ModelParameter(nn.Module Owner, string Path, string LocalName, long Count, TensorIdentity Storage)
 {
     public string Name => Path.Length == 0 ? LocalName : $"{Path}.{LocalName}";
 
@@ -42,7 +42,7 @@ internal sealed record ModelParameter(nn.Module Owner, string Path, string Local
         return found.Count > 0 ? found : Find(model, trainable: false, _ => default);
     }
 
-    /// <summary>Where a tensor's numbers lie: equal for parameters that share memory.</summary>
+    /// <summary>Where a tensor's numbers lie.</summary>
     public static (nint, long, long) StorageOf(Tensor parameter)
     {
         var address = parameter.dtype switch
@@ -55,21 +55,45 @@ internal sealed record ModelParameter(nn.Module Owner, string Path, string Local
         return (address, parameter.storage_offset(), parameter.numel());
     }
 
-    private static List<ModelParameter> Find(nn.Module model, bool trainable, Func<Tensor, (nint, long, long)> storage)
+    private static List<ModelParameter> Find(nn.Module model, bool trainable, Func<Tensor, (nint, long, long)> memory)
     {
         using var scope = NewDisposeScope();
         var found = new List<ModelParameter>();
+        var tensors = new Dictionary<(nint, long, long), List<Tensor>>();
         foreach (var (path, module) in Modules(model))
         {
             foreach (var (name, parameter) in module.named_parameters(recurse: false))
             {
                 if (parameter is not null && (parameter.requires_grad || !trainable))
                 {
-                    found.Add(new ModelParameter(module, path, name, parameter.numel(), storage(parameter)));
+                    found.Add(new ModelParameter(module, path, name, parameter.numel(), Identify(parameter)));
                 }
             }
         }
 
         return found;
+
+        TensorIdentity Identify(Tensor parameter)
+        {
+            var (address, offset, count) = memory(parameter);
+            if (address == default)
+            {
+                return default;
+            }
+
+            if (!tensors.TryGetValue((address, offset, count), out var over))
+            {
+                tensors[(address, offset, count)] = over = [];
+            }
+
+            var which = over.FindIndex(other => TensorIdentity.AreOne(other, parameter));
+            if (which < 0)
+            {
+                which = over.Count;
+                over.Add(parameter);
+            }
+
+            return new TensorIdentity(address, offset, count, which);
+        }
     }
 }

@@ -1,3 +1,5 @@
+using static TorchSharp.torch;
+
 namespace Influence.Gradients;
 
 /// <summary>
@@ -18,6 +20,21 @@ internal sealed record ParameterBlock(
             .Select(use => use.Layer.Rule.Gradients(calls[use.Layer], use.Weight, use.Bias))
             .ToList();
         return uses.Count == 0 ? null : Uses.Count == 1 ? uses[0] : new TiedGradients(uses);
+    }
+
+    /// <summary>The block's gradients where what its layers saw does not give them.</summary>
+    /// <param name="examples">B.</param>
+    /// <param name="rows">The gradients of a whole parameter, <c>[B, P]</c>.</param>
+    public BlockGradients Substitute(long examples, Func<ModelParameter, Tensor> rows)
+    {
+        Tensor[] parts = [.. Parts.Select(part => rows(part.Parameter).narrow(1, part.Start, part.Count))];
+        if (Uses.Count > 1)
+        {
+            return new DenseGradients(examples, () => [.. parts.Select(part => part.alias())]) { IsSubstitute = true };
+        }
+
+        var (layer, weight, bias) = Uses[0];
+        return layer.Rule.Substitute(examples, parts, weight, bias, layer.Inputs);
     }
 
     /// <summary>

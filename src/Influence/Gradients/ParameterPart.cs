@@ -12,8 +12,8 @@ internal sealed record ParameterPart(ModelParameter Parameter, long Start, long 
     /// <summary>The parameter's name, with the rows where it is a part only: <c>attention.in_proj_weight[q]</c>.</summary>
     public string Name => Rows is null ? Parameter.Name : $"{Parameter.Name}[{Rows}]";
 
-    /// <summary>Equal for parts that are the same memory: tied weights.</summary>
-    public ((nint, long, long) Storage, long Start, long Count) Memory => (Parameter.Storage, Start, Count);
+    /// <summary>Equal for parts that are the same elements of one tensor: tied weights.</summary>
+    public (TensorIdentity Storage, long Start, long Count) Memory => (Parameter.Storage, Start, Count);
 
     public static ParameterPart Whole(ModelParameter parameter) => new(parameter, 0, parameter.Count);
 

@@ -32,6 +32,7 @@ internal sealed class ProgressReporter(IProgress<InfluenceProgress>? progress, s
     public void Add(int done)
     {
         _done += done;
+        using var callback = ModelInUse.CallingBack("the progress callback");
         progress?.Report(new InfluenceProgress(Stage, _done, Math.Max(_done, examples * checkpoints * _passes), _watch.Elapsed));
     }
 }

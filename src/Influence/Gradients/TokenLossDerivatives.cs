@@ -26,8 +26,8 @@ internal sealed class TokenLossDerivatives(GradientSession session, Func<Example
         using var unfrozen = RequiresGrad.On(values);
         var losses = Evaluate(batch);                                               // [B, T]
         var u = ones_like(losses).requires_grad_(true);
-        var h = autograd.grad([(losses * u).sum()], values, retain_graph: true, create_graph: true, allow_unused: true);
-        if (h.All(gradient => gradient.IsInvalid))
+        var h = GuardedBackward.Gradients([(losses * u).sum()], values, GraphAfter.Extended, ids: batch.Ids);
+        if (h.All(gradient => gradient is null))
         {
             throw new InfluenceException(
                 "The token losses do not depend on any parameter that takes part. Does their delegate use this model, detach its output, or run under no_grad()?");
@@ -36,38 +36,26 @@ internal sealed class TokenLossDerivatives(GradientSession session, Func<Example
         var rows = new List<Tensor>();
         for (long q = 0; q < queries; q++)
         {
-            rows.Add(Along(h, Direction(directions, q), u));
+            rows.Add(Along(h, Direction(directions, q), u, batch.Ids));
         }
 
         GC.KeepAlive(values);
         return stack([.. rows], 0).MoveToOuterDisposeScope();
     }
 
-    private static Tensor Along(IList<Tensor> gradients, Tensor?[] direction, Tensor u)
+    private static Tensor Along(Tensor?[] gradients, Tensor?[] direction, Tensor u, IReadOnlyList<long> ids)
     {
         using var scope = NewDisposeScope();
-        var terms = gradients.Zip(direction).Where(p => !p.First.IsInvalid && p.First.requires_grad && p.Second is not null)
-            .Select(p => ((p.First.is_sparse ? p.First.to_dense() : p.First).reshape(-1) * p.Second!).sum()).ToList();
+        var terms = gradients.Zip(direction).Where(p => p.First is { requires_grad: true } && p.Second is not null)
+            .Select(p => ((p.First!.is_sparse ? p.First.to_dense() : p.First).reshape(-1) * p.Second!).sum()).ToList();
         if (terms.Count == 0)
         {
             return zeros_like(u).MoveToOuterDisposeScope();
         }
 
-        // By backward, which throws what grad does not: an operator without a second derivative ends the process in the latter.
-        try
-        {
-            autograd.backward([terms.Aggregate((a, b) => a + b)], retain_graph: true, inputs: [u]);
-        }
-        catch (Exception exception) when (exception is not OutOfMemoryException)
-        {
-            throw new InfluenceException(
-                $"The model cannot be differentiated twice, which scores per loss token need: {exception.Message.Split('\n')[0].TrimEnd('.')}. " +
-                "Write fused operators out (attention as softmax(QK'/sqrt d)V), or use ScorePositions, which needs first derivatives only.",
-                exception);
-        }
-
-        var derivative = u.grad?.clone() ?? zeros_like(u);                              // [B, T]
-        u.grad = null;
+        var found = TwiceDifferentiable.Gradients(
+            terms.Aggregate((a, b) => a + b), [u], ids, "scores per loss token need", "use ScorePositions, which needs first derivatives only", GraphAfter.Kept);
+        var derivative = found[0]?.reshape(u.shape) ?? zeros_like(u);                   // [B, T]
         return derivative.MoveToOuterDisposeScope();
     }
 
@@ -91,7 +79,12 @@ internal sealed class TokenLossDerivatives(GradientSession session, Func<Example
 
     private Tensor Evaluate(ExampleBatch batch)
     {
-        var losses = tokenLosses(batch);
+        Tensor losses;
+        using (ModelInUse.CallingBack("the delegate of token losses"))
+        {
+            losses = tokenLosses(batch);
+        }
+
         if (losses.dim() != 2 || losses.shape[0] != batch.Count || !losses.is_floating_point())
         {
             throw new InfluenceException(

@@ -33,12 +33,10 @@ internal sealed class TrackedLayer(string path, LayerRule rule, ParameterPart? w
     private readonly List<(Tensor Input, Tensor Tap, LayerLayout Layout, bool Training)> _seen = [];
     private readonly List<long[]> _shapes = [];
     private readonly List<(Tensor Kept, Tensor Copy)> _compared = [];
-    private Action? _unhook;
+    private readonly List<Action> _unhook = [];
     private nn.Module? _module;
-    private DisposeScope? _owner;
-    private long _examples;
-    private TapMode _mode;
-    private LossKind _kind;
+    private LayerWatch? _watch;
+    private Tensor[] _gated = [];
 
     public string Path => path;
 
@@ -50,6 +48,21 @@ internal sealed class TrackedLayer(string path, LayerRule rule, ParameterPart? w
 
     /// <summary>What the layer gives the gradient of, weight first.</summary>
     public IEnumerable<ParameterPart> Parts => new[] { weight, bias }.OfType<ParameterPart>();
+
+    /// <summary>I: the elements of the weight for each output; 1 where the weight takes no part.</summary>
+    public long Inputs
+    {
+        get
+        {
+            if (weight is null)
+            {
+                return 1;
+            }
+
+            using var value = weight.Parameter.Value.detach();
+            return value.numel() / Math.Max(1, value.shape[0]);
+        }
+    }
 
     /// <summary>Where the examples lie, call by call, under each of the task's delegates; unknown until the audit.</summary>
     public Dictionary<LossKind, IReadOnlyList<LayerLayout>> Layouts { get; } = [];
@@ -70,10 +83,11 @@ internal sealed class TrackedLayer(string path, LayerRule rule, ParameterPart? w
 
     public int Calls => _seen.Count;
 
-    public void Begin(DisposeScope owner, long examples, TapMode mode, LossKind kind)
+    /// <summary>From now on the layer notes what it sees; other labels change no shape, so that the layout under the training loss serves sampled ones.</summary>
+    public void Begin(LayerWatch watch)
     {
-        // Other labels change no shape: the layout under the training loss serves both.
-        (_owner, _examples, _mode, _kind) = (owner, examples, mode, kind == LossKind.Sampled ? LossKind.Training : kind);
+        _watch = watch with { Kind = watch.Kind == LossKind.Sampled ? LossKind.Training : watch.Kind };
+        _gated = watch.Gate?.Of(this) ?? [];
         _seen.Clear();
         _shapes.Clear();
         _compared.Clear();
@@ -82,7 +96,17 @@ internal sealed class TrackedLayer(string path, LayerRule rule, ParameterPart? w
     /// <summary>After <see cref="TapMode.Compare"/>: whether an input or output no longer is what the layer saw.</summary>
     public bool WasWrittenTo() => _compared.Any(pair => !pair.Kept.eq(pair.Copy).all().item<bool>());
 
-    public void End() => _owner = null;
+    public void End()
+    {
+        _watch = null;
+        _gated = [];
+    }
+
+    /// <summary>Before the layer runs: its own use of its parameters is what the rule knows, and computes no weight gradient.</summary>
+    public void Enter() => ParameterGate.Set(_gated, false);
+
+    /// <summary>After the layer ran: any other use of its parameters shows.</summary>
+    public void Leave() => ParameterGate.Set(_gated, true);
 
     public bool Holds(ModelParameter parameter) => weight?.Parameter == parameter || bias?.Parameter == parameter;
 
@@ -90,29 +114,30 @@ internal sealed class TrackedLayer(string path, LayerRule rule, ParameterPart? w
     public void Hook(nn.Module module)
     {
         // A null result leaves the layer's output as it is; TorchSharp's delegate type does not say so.
-        var remover = ((nn.Module<Tensor, Tensor>)module).register_forward_hook((_, input, output) => Observe(input, output)!);
-        _unhook = remover.remove;
+        var layer = (nn.Module<Tensor, Tensor>)module;
+        _unhook.Add(layer.register_forward_pre_hook((_, _) => BeforeCall()!).remove);
+        _unhook.Add(layer.register_forward_hook((_, input, output) => AfterCall(input, output)!).remove);
         _module = module;
     }
 
-    public void Unhook() => _unhook?.Invoke();
+    public void Unhook() => _unhook.ForEach(remove => remove());
 
     /// <summary>The calls with the gradients of their outputs; calls that the loss does not depend on are left out.</summary>
     /// <param name="gradients">One per call, in order.</param>
     /// <param name="mask">Optional <c>[B, T]</c>: positions that do not count are cleared.</param>
     /// <param name="keepTaps">Whether the outputs are kept with the calls.</param>
-    public List<LayerCall> CallsWith(ReadOnlySpan<Tensor> gradients, Tensor? mask, bool keepTaps = false)
+    public List<LayerCall> CallsWith(ReadOnlySpan<Tensor?> gradients, Tensor? mask, bool keepTaps = false)
     {
         var calls = new List<LayerCall>();
         for (var i = 0; i < _seen.Count; i++)
         {
-            if (gradients[i].IsInvalid)
+            if (gradients[i] is not { } received)
             {
                 continue;
             }
 
             var (input, tap, layout, training) = _seen[i];
-            var gradient = layout.ExamplesFirst(gradients[i]);
+            var gradient = layout.ExamplesFirst(received);
             var masked = mask is not null && HasPositions(gradient, layout, mask.shape[1]);
             if (masked)
             {
@@ -136,25 +161,76 @@ internal sealed class TrackedLayer(string path, LayerRule rule, ParameterPart? w
     private bool HasPositions(Tensor output, LayerLayout layout, long positions) => rule.PositionsLead
         && (layout.RowsPerExample == 1 ? output.dim() == 3 && output.shape[1] == positions : output.dim() == 2 && layout.RowsPerExample == positions);
 
+    /// <summary>
+    /// Whether every row of every call belongs to the example that its place says: see <see cref="RowCheck"/>. Null without rows.
+    /// </summary>
+    /// <param name="once">The gradients of the calls' outputs.</param>
+    /// <param name="weighted">Those of the weighted losses.</param>
+    /// <param name="weights">w, <c>[B]</c>.</param>
+    public Tensor? RowsFollow(ReadOnlySpan<Tensor?> once, ReadOnlySpan<Tensor?> weighted, Tensor weights)
+    {
+        Tensor? all = null;
+        for (var i = 0; i < _seen.Count; i++)
+        {
+            if (once[i] is { } d && weighted[i] is { } w && d.numel() > 0)
+            {
+                var layout = _seen[i].Layout;
+                var follows = RowCheck.Follows(layout.ExamplesFirst(d), layout.ExamplesFirst(w), weights);
+                all = all is null ? follows : all.logical_and(follows);
+            }
+        }
+
+        return all;
+    }
+
+    /// <summary>Whether every call that the losses depend on has as many rows as the batch's examples have by the layout.</summary>
+    /// <param name="gradients">The gradients of the calls' outputs.</param>
+    /// <param name="examples">B.</param>
+    public bool HasRowsOf(ReadOnlySpan<Tensor?> gradients, long examples)
+    {
+        for (var i = 0; i < _seen.Count; i++)
+        {
+            var layout = _seen[i].Layout;
+            if (gradients[i] is { } d && layout.ExamplesFirst(d).shape[0] != examples * layout.RowsPerExample)
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
+    private Tensor? BeforeCall()
+    {
+        Enter();
+        return null;
+    }
+
+    private Tensor? AfterCall(Tensor input, Tensor output)
+    {
+        Leave();
+        return Observe(input, output);
+    }
+
     /// <summary>Notes one call of the layer; returns what takes the output's place, null where it stays.</summary>
     public Tensor? Observe(Tensor input, Tensor output)
     {
-        if (_owner is null)
+        if (_watch is not { } watch)
         {
             return null;
         }
 
-        if (_mode == TapMode.Shapes)
+        if (watch.Mode == TapMode.Shapes)
         {
             _shapes.Add(output.shape);
             Called?.Invoke(this);
             return null;
         }
 
-        if (_mode == TapMode.Compare)
+        if (watch.Mode == TapMode.Compare)
         {
             var pairs = ((input.detach(), input.detach().clone()), (output.detach(), output.detach().clone()));
-            _owner.Attach(pairs.Item1.Item1, pairs.Item1.Item2, pairs.Item2.Item1, pairs.Item2.Item2);
+            watch.Owner.Attach(pairs.Item1.Item1, pairs.Item1.Item2, pairs.Item2.Item1, pairs.Item2.Item2);
             _compared.AddRange([pairs.Item1, pairs.Item2]);
             return null;
         }
@@ -164,16 +240,16 @@ internal sealed class TrackedLayer(string path, LayerRule rule, ParameterPart? w
             return null;
         }
 
-        var layouts = Layouts.GetValueOrDefault(_kind, []);
+        var layouts = Layouts.GetValueOrDefault(watch.Kind, []);
         var layout = layouts.Count == 0 ? LayerLayout.BatchFirst : layouts[Math.Min(_seen.Count, layouts.Count - 1)];
         var activation = input.detach();
 
         // With a gradient behind it, an output is shared still where only parameters without a rule feed the layer.
         var shared = layout.Axis == ExampleAxis.Shared
-            && (!output.requires_grad || ((output.shape[0] != 1 || _examples != 1) && SharedShapes.Any(s => output.shape.AsSpan().SequenceEqual(s))));
+            && (!output.requires_grad || ((output.shape[0] != 1 || watch.Examples != 1) && SharedShapes.Any(s => output.shape.AsSpan().SequenceEqual(s))));
         if (shared)
         {
-            activation = LayerLayout.Expand(activation, _examples);
+            activation = LayerLayout.Expand(activation, watch.Examples);
         }
         else if (layout.Axis == ExampleAxis.Shared)
         {
@@ -183,16 +259,22 @@ internal sealed class TrackedLayer(string path, LayerRule rule, ParameterPart? w
 
         // The tap is what the gradient is taken of.
         var replaced = shared || !output.requires_grad;
-        var tap = shared && output.requires_grad ? LayerLayout.Expand(output, _examples).clone()
-            : shared ? LayerLayout.Expand(output.detach(), _examples).clone().requires_grad_(true)
+        var tap = shared && output.requires_grad ? LayerLayout.Expand(output, watch.Examples).clone()
+            : shared ? LayerLayout.Expand(output.detach(), watch.Examples).clone().requires_grad_(true)
             : output.requires_grad ? output
             : output.detach().requires_grad_(true);
 
         // Kept handles go to the batch's scope: the model's own scopes, and Sequential, dispose what passes through them.
         // (Attach, not MoveToOtherDisposeScope: TorchSharp's loses a tensor that is in that scope already.)
-        var kept = (_mode == TapMode.Copy ? activation.clone() : activation, tap.alias(), layout, _module?.training ?? false);
-        _owner.Attach(kept.Item1, kept.Item2);
+        var kept = (watch.Mode == TapMode.Copy ? activation.clone() : activation, tap.alias(), layout, _module?.training ?? false);
+        watch.Owner.Attach(kept.Item1, kept.Item2);
         _seen.Add(kept);
-        return _mode == TapMode.Copy ? tap.clone() : replaced ? tap : null;
+        if (watch.Writes is { } writes)
+        {
+            writes.Watch(kept.Item1);
+            writes.Watch(kept.Item2.detach());
+        }
+
+        return watch.Mode == TapMode.Copy ? tap.clone() : replaced ? tap : null;
     }
 }

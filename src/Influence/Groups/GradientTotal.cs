@@ -50,7 +50,7 @@ internal sealed class GradientTotal : IDisposable
         var total = _session.Losses.Evaluate(batch, _kind).sum();
         if (total.requires_grad)
         {
-            autograd.backward([total], inputs: values);
+            GuardedBackward.Accumulate(total, values, ids: batch.Ids);
         }
 
         GC.KeepAlive(values);

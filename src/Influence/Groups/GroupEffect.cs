@@ -54,7 +54,7 @@ public sealed class GroupEffect(Preconditioner preconditioner)
     public EffectOrder Order
     {
         get;
-        init => field = EnumCheck.Defined(value, nameof(Order));
+        init => field = InfluenceException.Defined(value, nameof(Order));
     } = EffectOrder.Second;
 
     /// <summary>The damping of this call.</summary>
@@ -66,7 +66,7 @@ public sealed class GroupEffect(Preconditioner preconditioner)
     public CurvatureMatrix? Matrix
     {
         get;
-        init => field = value is { } given ? EnumCheck.Defined(given, nameof(Matrix)) : null;
+        init => field = value is { } given ? InfluenceException.Defined(given, nameof(Matrix)) : null;
     }
 
     /// <summary>Bytes that vectors of the parameters' size may take. Cost only: with less, fewer groups share a pass.</summary>

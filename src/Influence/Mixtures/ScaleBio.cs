@@ -120,7 +120,7 @@ public sealed class ScaleBio<TModel>
                 total += loss.reshape([]);
             }
 
-            total.backward();
+            GuardedBackward.Accumulate(total);
             return (values, extra);
         }
     }

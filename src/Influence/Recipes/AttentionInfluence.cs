@@ -64,7 +64,7 @@ public sealed record AttentionInfluence
     public RetrievalMeasure Retrieval
     {
         get;
-        init => field = EnumCheck.Defined(value, nameof(Retrieval));
+        init => field = InfluenceException.Defined(value, nameof(Retrieval));
     }
 
     /// <summary>The share of all heads that is masked, rounded down, at least one.</summary>
@@ -124,6 +124,7 @@ public sealed record AttentionInfluence
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
         var (_, device) = Check(task);
+        using var claim = ModelInUse.Claim(task.Model);
         using var watch = new AttentionWatch(task, Layers, Causal);
         var probes = Probes.Make(device);
         var passes = Retrieval == RetrievalMeasure.Attention ? 1 : 1 + watch.CountHeads(probes, Logits);
@@ -186,6 +187,7 @@ public sealed record AttentionInfluence
         using var whole = NewDisposeScope();
         using var noGrad = no_grad();
         var (dtype, device) = Check(task);
+        using var claim = ModelInUse.Claim(task.Model);
         using var watch = new AttentionWatch(task, Layers, Causal);
         var losses = new LossEvaluator(task, dtype, device);
         var reporter = new ProgressReporter(progress, "attention influence", 1, documents.Count, cancellationToken);
@@ -241,6 +243,7 @@ public sealed record AttentionInfluence
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
         var (_, device) = Check(task);
+        using var claim = ModelInUse.Claim(task.Model);
         using var watch = new AttentionWatch(task, Layers, Causal);
         var probes = Probes.Make(device);
         var reporter = new ProgressReporter(progress, "copying without the heads", 1, 2L * probes.Count, cancellationToken);

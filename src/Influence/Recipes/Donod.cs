@@ -194,6 +194,7 @@ public sealed record Donod
         Unit = "norm of the weights",
         Layers = Layers.Description,
         Coverage = session.Coverage.Fraction,
+        Notes = session.Coverage.Notes,
     };
 
     /// <summary>A weight of the model, flat, and where its gradient is found.</summary>

@@ -126,7 +126,7 @@ public sealed record MlpRegression : IInfluenceRegression
         using var grad = enable_grad();
         var index = tensor(rows);
         optimizer.zero_grad();
-        (Output(weights, features.index_select(0, index)) - targets.index_select(0, index)).square().mean().backward();
+        GuardedBackward.Accumulate((Output(weights, features.index_select(0, index)) - targets.index_select(0, index)).square().mean());
         optimizer.step();
     }
 

@@ -27,6 +27,7 @@ public static class ExampleLosses
         ArgumentNullException.ThrowIfNull(task);
         ArgumentNullException.ThrowIfNull(examples);
         InfluenceException.ThrowIfAny([.. examples.Problems("examples")]);
+        using var claim = ModelInUse.Claim(task.Model);
         using var noGrad = no_grad();
         using var whole = NewDisposeScope();
         var trainable = ModelParameter.Find(task.Model);

@@ -84,6 +84,7 @@ public sealed record GraNd
             Unit = "norm of the gradient",
             Layers = task.Layers.Description,
             Coverage = coverage!.Fraction,
+            Notes = coverage.Notes,
         });
     }
 }

@@ -90,6 +90,7 @@ internal sealed class InputGradients(VarianceOfGradients settings, Func<ExampleB
     {
         try
         {
+            using var callback = ModelInUse.CallingBack(name);
             return function(batch) ?? throw new InfluenceException($"{name} returned null; it returns a tensor with one row per example.");
         }
         catch (Exception exception) when (exception is not (InfluenceException or OperationCanceledException or OutOfMemoryException))
@@ -118,11 +119,8 @@ internal sealed class InputGradients(VarianceOfGradients settings, Func<ExampleB
 
     private Tensor Gradient(ExampleBatch batch, Tensor input, Tensor total)
     {
-        var gradient = total.requires_grad ? autograd.grad([total], [input], allow_unused: true)[0] : null;
-        GC.KeepAlive(input);
-        return gradient is { IsInvalid: false }
-            ? gradient
-            : throw new InfluenceException(
+        var gradient = total.requires_grad ? GuardedBackward.Gradients([total], [input], ids: batch.Ids)[0] : null;
+        return gradient ?? throw new InfluenceException(
                 $"The logits do not depend on {(settings.Embedding is null ? $"the tensor \"{settings.Input}\"" : "the output of the layer given as Embedding")}. " +
                 $"Does the Logits delegate read another tensor than b[\"{settings.Input}\"] (the batch holds {batch.Describe()}), detach it, or run under no_grad()?");
     }

@@ -104,6 +104,7 @@ public sealed record VarianceOfGradients
         using var scope = NewDisposeScope();
         var trainable = ModelParameter.Find(task.Model);
         ModelChecks.Run(task.Model, ModelParameter.ForForward(task.Model));
+        using var claim = ModelInUse.Claim(task.Model);
         using var frozen = RequiresGrad.Off([.. trainable.Select(p => p.Value)]);
         using var weights = new WeightKeeper(task.Model, Checkpoints);
         var gradients = new InputGradients(this, task.PositionMask);

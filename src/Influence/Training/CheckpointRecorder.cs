@@ -17,6 +17,8 @@ public sealed class CheckpointRecorder : IDisposable
 {
     private const string Pattern = "step-*.safetensors";
     private readonly List<Checkpoint> _checkpoints;
+    private readonly RecorderLock _lock;
+    private bool _disposed;
     private long _lastSaved;
 
     /// <summary>Opens a folder for a training run.</summary>
@@ -27,7 +29,7 @@ public sealed class CheckpointRecorder : IDisposable
     /// </param>
     /// <param name="overwrite">Begin anew: the checkpoints of an earlier run in this folder are deleted, other files are not.</param>
     /// <exception cref="InfluenceException">
-    /// The folder cannot be written, or holds another run's checkpoints; or both <paramref name="resume"/> and
+    /// The folder cannot be written, holds another run's checkpoints, or another recorder is at it; or both <paramref name="resume"/> and
     /// <paramref name="overwrite"/> are asked for.
     /// </exception>
     public CheckpointRecorder(string folder, bool resume = false, bool overwrite = false)
@@ -39,21 +41,6 @@ public sealed class CheckpointRecorder : IDisposable
         }
 
         Folder = folder;
-        if (overwrite && Directory.Exists(folder))
-        {
-            foreach (var old in Directory.EnumerateFiles(folder, Pattern))
-            {
-                File.Delete(old);
-            }
-        }
-
-        _checkpoints = Directory.Exists(folder) ? [.. Find(folder)] : [];
-        if (_checkpoints.Count > 0 && !resume)
-        {
-            throw new InfluenceException(
-                $"{folder} already holds {_checkpoints.Count} checkpoints (the last at step {_checkpoints[^1].Step}). " +
-                "Write new CheckpointRecorder(folder, resume: true) to go on with that run, overwrite: true to begin anew, or choose another folder.");
-        }
 
         // A folder that cannot be written is found now, not after an hour of training.
         if (File.Exists(folder))
@@ -61,16 +48,30 @@ public sealed class CheckpointRecorder : IDisposable
             throw new InfluenceException($"{folder} is a file; checkpoints go to a folder of their own.");
         }
 
+        _lock = RecorderLock.Take(folder);
         try
         {
-            var probe = Path.Combine(folder, "probe");
-            AtomicFile.Write(probe, _ => { });
-            File.Delete(probe);
+            PartialFile.Sweep(folder);
+            if (overwrite)
+            {
+                foreach (var old in Directory.EnumerateFiles(folder, Pattern))
+                {
+                    File.Delete(old);
+                }
+            }
+
+            _checkpoints = [.. Find(folder)];
+            if (_checkpoints.Count > 0 && !resume)
+            {
+                throw new InfluenceException(
+                    $"{folder} already holds {_checkpoints.Count} checkpoints (the last at step {_checkpoints[^1].Step}). " +
+                    "Write new CheckpointRecorder(folder, resume: true) to go on with that run, overwrite: true to begin anew, or choose another folder.");
+            }
         }
-        catch (Exception exception) when (exception is InfluenceException or IOException or UnauthorizedAccessException)
+        catch
         {
-            throw new InfluenceException(
-                $"Cannot write to the folder {folder}: {(exception.InnerException ?? exception).Message} Check its rights and the free space.", exception);
+            _lock.Dispose();
+            throw;
         }
 
         StepCount = _checkpoints.Count == 0 ? 0 : _checkpoints[^1].Step;
@@ -104,9 +105,11 @@ public sealed class CheckpointRecorder : IDisposable
     /// Its optimizer, or all of them where several train it: each parameter's learning rate is recorded, with its momentum and weight
     /// decay. A parameter that none of them holds, or that is frozen, has the rate 0: no step moves it.
     /// </param>
-    /// <exception cref="InfluenceException">The optimizers hold none of the model's parameters, or the checkpoint cannot be written; earlier ones are untouched.</exception>
+    /// <exception cref="InfluenceException">The optimizers hold none of the model's parameters, the checkpoint cannot be written, or the model holds NaN; earlier ones are untouched.</exception>
+    /// <exception cref="ObjectDisposedException">The recorder is disposed.</exception>
     public void Step(nn.Module model, params optim.Optimizer[] optimizers)
     {
+        ObjectDisposedException.ThrowIf(_disposed, this);
         StepCount++;
         if (StepCount % EverySteps == 0)
         {
@@ -120,7 +123,8 @@ public sealed class CheckpointRecorder : IDisposable
     /// </summary>
     /// <param name="model">The model.</param>
     /// <param name="optimizers">Its optimizer, or all of them where several train it.</param>
-    /// <exception cref="InfluenceException">The optimizers hold none of the model's parameters, or the checkpoint cannot be written; earlier ones are untouched.</exception>
+    /// <exception cref="InfluenceException">The optimizers hold none of the model's parameters, the checkpoint cannot be written, or the model holds NaN; earlier ones are untouched.</exception>
+    /// <exception cref="ObjectDisposedException">The recorder is disposed.</exception>
     public void Save(nn.Module model, params optim.Optimizer[] optimizers)
     {
         ArgumentNullException.ThrowIfNull(model);
@@ -130,12 +134,18 @@ public sealed class CheckpointRecorder : IDisposable
             throw new ArgumentNullException(nameof(optimizers), "The optimizer whose learning rates are recorded is missing: write recorder.Save(model, optimizer).");
         }
 
+        ObjectDisposedException.ThrowIf(_disposed, this);
         if (StepCount == _lastSaved)
         {
             return;
         }
 
         var path = Path.Combine(Folder, string.Create(CultureInfo.InvariantCulture, $"step-{StepCount:D9}.safetensors"));
+        if (File.Exists(path) && _checkpoints.All(c => c.Step != StepCount))
+        {
+            throw new InfluenceException($"{path} is there already, and is not this run's: another recorder writes to the folder, on another machine perhaps. Give each run a folder of its own.");
+        }
+
         var saved = Checkpoint.Save(path, model, optimizers, StepCount);
         _checkpoints.RemoveAll(c => c.Step == StepCount);
         _checkpoints.Add(saved);
@@ -158,9 +168,10 @@ public sealed class CheckpointRecorder : IDisposable
         return [.. Directory.EnumerateFiles(folder, Pattern).Select(path => Checkpoint.FromFile(path)).OrderBy(c => c.Step)];
     }
 
-    /// <summary>Nothing is left open; here so that a recorder can stand in a <c>using</c>.</summary>
+    /// <summary>Lets go of the folder, for another recorder to go on with the run. Every checkpoint is complete when <see cref="Save"/> returns.</summary>
     public void Dispose()
     {
-        // Every checkpoint is complete when Save returns.
+        _disposed = true;
+        _lock.Dispose();
     }
 }

@@ -52,6 +52,7 @@ public sealed class InRunValues
     private readonly Dictionary<long, (double Value, long Seen)> _values = [];
     private double _coverage = 1;
     private bool _mixed;
+    private string _integrity = string.Empty;
 
     // Tells an earlier state of this run from another run, in whose file nothing of this one may go.
     private string _run = Guid.NewGuid().ToString("N");
@@ -61,7 +62,7 @@ public sealed class InRunValues
     public InRunOrder Order
     {
         get;
-        init => field = EnumCheck.Defined(value, nameof(Order));
+        init => field = InfluenceException.Defined(value, nameof(Order));
     } = InRunOrder.First;
 
     /// <summary>Steps added so far; with gradient accumulation each part counts.</summary>
@@ -113,6 +114,7 @@ public sealed class InRunValues
         _values.Clear();
         Steps = 0;
         _mixed = false;
+        _integrity = string.Empty;
     }
 
     /// <summary>
@@ -162,11 +164,12 @@ public sealed class InRunValues
     {
         ArgumentNullException.ThrowIfNull(path);
         using var scope = NewDisposeScope();
-        var (tensors, metadata) = Safetensors.Load(path);
-        if (metadata.GetValueOrDefault("format") != Format || !Enum.TryParse<InRunOrder>(metadata.GetValueOrDefault("order"), out var order)
+        using var file = SafetensorsFile.Open(path);
+        var (tensors, metadata) = (file.ReadAll(), file.Metadata);
+        if (metadata.GetValueOrDefault("format") != Format || !Enum.TryParse<InRunOrder>(metadata.GetValueOrDefault("order"), out var order) || !Enum.IsDefined(order)
             || metadata.GetValueOrDefault("run") is not { Length: > 0 } run
-            || !long.TryParse(metadata.GetValueOrDefault("steps"), CultureInfo.InvariantCulture, out var added)
-            || !double.TryParse(metadata.GetValueOrDefault("coverage"), CultureInfo.InvariantCulture, out var coverage)
+            || !long.TryParse(metadata.GetValueOrDefault("steps"), NumberStyles.None, CultureInfo.InvariantCulture, out var added)
+            || !double.TryParse(metadata.GetValueOrDefault("coverage"), NumberStyles.Float, CultureInfo.InvariantCulture, out var coverage) || !(coverage is >= 0 and <= 1)
             || !(Column("ids", ScalarType.Int64) is { } ids && Column("values", ScalarType.Float64) is { } values && Column("seen", ScalarType.Int64) is { } seen)
             || ids.numel() != values.numel() || ids.numel() != seen.numel())
         {
@@ -180,11 +183,14 @@ public sealed class InRunValues
                 $"{(added > expected ? "counted twice" : "missing")}. Save the values with each checkpoint, under a name of its own, and load those of the checkpoint.");
         }
 
-        var result = new InRunValues { Order = order, Steps = added, _coverage = coverage, _run = run, _mixed = metadata.GetValueOrDefault("mixed") == bool.TrueString };
+        var result = new InRunValues { Order = order, Steps = added, _coverage = coverage, _run = run, _integrity = file.Integrity, _mixed = metadata.GetValueOrDefault("mixed") == bool.TrueString };
         var (list, sums, times) = (ids.data<long>().ToArray(), values.data<double>().ToArray(), seen.data<long>().ToArray());
         for (var i = 0; i < list.Length; i++)
         {
-            result._values[list[i]] = (sums[i], times[i]);
+            if (!result._values.TryAdd(list[i], (sums[i], times[i])) || !double.IsFinite(sums[i]) || times[i] < 1)
+            {
+                throw new InfluenceException($"{path} is damaged: example {list[i]} is there twice, or has a value that is not finite, or was seen {times[i]} times.");
+            }
         }
 
         return result;
@@ -266,6 +272,7 @@ public sealed class InRunValues
             Sign = "positive = proponent: training on the example lowered the validation measurement",
             Unit = unit,
             Coverage = _coverage,
+            Integrity = _integrity,
             Notes = (Order == InRunOrder.First ? "first order" : "second order: with interactions within a batch")
                 + (_mixed ? "; the model mixed the examples of a batch: rows hold parts of other examples' losses" : string.Empty),
         });

@@ -8,7 +8,7 @@ namespace Influence.Training;
 /// Finds out what a model does in the mode that a loop has it in, once for each set of modules that are in training mode. A
 /// model's own code may ask for its mode (functional dropout, mixup), so losses are compared; nothing that they move stays moved.
 /// </summary>
-internal sealed class ModeProbe(InfluenceTask task, GradientSession session)
+internal sealed class ModeProbe(InfluenceTask task, TrainingSession session)
 {
     private const int Examples = 8;
 
@@ -58,7 +58,7 @@ internal sealed class ModeProbe(InfluenceTask task, GradientSession session)
         using var noGrad = no_grad();
         using var state = new UndisturbedState(task.Model);
         var some = batch.Pick([.. Enumerable.Range(0, Math.Min(batch.Count, Examples))]);
-        var writes = session.WritesInPlace(some, LossKind.Training, out _);
+        var writes = session.WritesInPlace(some, LossKind.Training);
         var mixes = training.Any(m => ModelChecks.Mixes(m.Module)) || Mixes(some, state);
         var random = training.Any(m => ModelChecks.MixesOrIsRandom(m.Module));
         return new ModeFacts(writes, mixes, !mixes && !random && IsDeterministic(some, state));

@@ -1,3 +1,4 @@
+using Influence.Formats;
 using static TorchSharp.torch;
 
 namespace Influence.Training;

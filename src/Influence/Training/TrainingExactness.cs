@@ -32,7 +32,7 @@ public sealed class TrainingExactness : IDisplay
     /// <summary>Whether every example's values are those of its own gradient over all trainable parameters, in the pass that trains.</summary>
     public bool PerExampleIsExact => Modules.All(m => m.PerExample);
 
-    internal static TrainingExactness Of(nn.Module model, GradientSession session, ModeFacts? mode)
+    internal static TrainingExactness Of(nn.Module model, TrainingSession session, ModeFacts? mode)
     {
         var plain = session.Plain.Select(p => p.Storage).ToHashSet();
         var trainable = session.Trainable.ToLookup(p => p.Owner, ReferenceEqualityComparer.Instance);

@@ -41,11 +41,11 @@ namespace Influence.Training;
 /// </example>
 public sealed class TrainingGradients : IDisposable
 {
-    private readonly GradientSession _session;
+    private readonly TrainingSession _session;
     private readonly InfluenceTask _task;
     private readonly ModeProbe _probe;
 
-    private TrainingGradients(InfluenceTask task, GradientSession session) =>
+    private TrainingGradients(InfluenceTask task, TrainingSession session) =>
         (_task, _session, _probe, ValidationHessian) = (task, session, new ModeProbe(task, session), new LossHessian(session));
 
     /// <summary>Bytes that gradients of single examples may take where they are written out; memory and speed only.</summary>
@@ -65,7 +65,7 @@ public sealed class TrainingGradients : IDisposable
     /// <summary>What is exact in the model's present mode, module by module.</summary>
     public TrainingExactness Exactness => TrainingExactness.Of(_task.Model, _session, _probe.Known());
 
-    internal GradientSession Session => _session;
+    internal TrainingSession Session => _session;
 
     internal InfluenceTask Task => _task;
 
@@ -84,7 +84,7 @@ public sealed class TrainingGradients : IDisposable
     {
         ArgumentNullException.ThrowIfNull(task);
         ArgumentNullException.ThrowIfNull(batch);
-        var loop = new TrainingGradients(task, GradientSession.OpenForTraining(task, batch, validation));
+        var loop = new TrainingGradients(task, TrainingSession.Open(task, batch, validation));
         try
         {
             // One example alone is no training batch: batch statistics may refuse it.
@@ -125,7 +125,7 @@ public sealed class TrainingGradients : IDisposable
 
         if (validation is null)
         {
-            return new TrainingStep(this, _session.Pass(batch, LossKind.Training, keepGraph: mode.Mixes), batch.Count, mode.Mixes, null, null);
+            return new TrainingStep(this, TrainPass(batch, mode), batch.Count, mode.Mixes, null, null);
         }
 
         if (JoinedPass(batch, validation, mode) is { } joined)
@@ -133,7 +133,7 @@ public sealed class TrainingGradients : IDisposable
             return new TrainingStep(this, joined, batch.Count, false, null, validation);
         }
 
-        var train = _session.Pass(batch, LossKind.Training, keepGraph: mode.Mixes);
+        var train = TrainPass(batch, mode);
         try
         {
             using var evaluation = new EvaluationMode(_task.Model);
@@ -157,6 +157,9 @@ public sealed class TrainingGradients : IDisposable
     }
 
     internal bool IsDisposed { get; private set; }
+
+    private CapturedPass TrainPass(ExampleBatch batch, ModeFacts mode) =>
+        mode.Mixes ? _session.MixedPass(batch, LossKind.Training) : _session.Pass(batch, LossKind.Training);
 
     /// <summary>One pass over both batches where validation in it is what it is in evaluation mode; else null, and nothing was moved.</summary>
     private CapturedPass? JoinedPass(ExampleBatch batch, ExampleBatch validation, ModeFacts mode)

@@ -115,7 +115,7 @@ public sealed partial class TrainingStep
         {
             if (_pass.Plain[k] is { } gradient)
             {
-                Add(_loop.Session.Plain[k], gradient, weight);
+                Add(_pass.PlainParameters[k], gradient, weight);
             }
         }
 

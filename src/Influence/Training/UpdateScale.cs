@@ -27,7 +27,7 @@ internal sealed class UpdateScale
     /// Reads an optimizer's settings and state as they are before its step. Its state is read when it is applied, so that one
     /// parameter's divisor at a time takes memory: apply it before the step too.
     /// </summary>
-    public static UpdateScale Of(optim.Optimizer optimizer, GradientSession session)
+    public static UpdateScale Of(optim.Optimizer optimizer, TrainingSession session)
     {
         if (optimizer is not OptimizerHelper { } helper || helper is not (SGD or Adam or AdamW))
         {

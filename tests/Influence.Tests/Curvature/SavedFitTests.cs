@@ -201,6 +201,146 @@ public sealed class SavedFitTests : IDisposable
         }
     }
 
+    /// <summary>With a checksum that is right: what no fit can hold is found by its type, shape, sign and size.</summary>
+    [Theory]
+    [InlineData("mlp", "block.0.eigenvalues")]
+    [InlineData("mlp", "block.0.input.values")]
+    [InlineData("mlp", "block.0.output.vectors.0")]
+    [InlineData("conv2d grouped", "block.0.eigenvalues")]
+    [InlineData("embedding", "block.0.eigenvalues")]
+    [InlineData("layer norm", "block.1.diagonal.0")]
+    public void TensorsThatNoFitHas(string name, string tensorName)
+    {
+        var made = Cases.Make(name);
+        using (var fit = Ekfac.Fit(made.Task(), Examples.FromTensors(made.Inputs(9)), LayerwiseMethods.Empirical))
+        {
+            fit.Save(Path);
+        }
+
+        var (tensors, metadata) = Safetensors.Load(Path);
+        if (!tensors.TryGetValue(tensorName, out var value))
+        {
+            tensorName = tensors.Keys.First(key => key.EndsWith(tensorName.Split('.')[^1], StringComparison.Ordinal) || key.Contains(".diagonal.", StringComparison.Ordinal));
+            value = tensors[tensorName];
+        }
+
+        var isVector = tensorName.Contains("vectors", StringComparison.Ordinal);
+        Tensor[] wrong =
+        [
+            value.to_type(ScalarType.Int32), value.to_type(ScalarType.Float16), value * double.NaN, value * double.PositiveInfinity, isVector ? value * 2 : -value - 1,
+            value.unsqueeze(0), value.narrow(0, 0, 0),
+        ];
+        Tensor[] otherSizes = [value.narrow(0, 0, value.shape[0] - 1), cat([value, value], 0)];
+        foreach (var other in wrong)
+        {
+            Safetensors.Save(Path, [.. tensors.Select(t => (t.Key, t.Key == tensorName ? other : t.Value))], metadata);
+            AssertRefused();
+        }
+
+        // How many tokens or elements there are, the file alone does not tell: then the task does.
+        var examples = Examples.FromTensors(made.Inputs(9));
+        foreach (var other in otherSizes)
+        {
+            Safetensors.Save(Path, [.. tensors.Select(t => (t.Key, t.Key == tensorName ? other : t.Value))], metadata);
+            Assert.Throws<InfluenceException>(() =>
+            {
+                using var loaded = Ekfac.Load(Path);
+                new InfluenceFunction(loaded).Score(made.Task(), examples, examples).Dispose();
+            });
+        }
+
+        if (value.dim() == 2 && value.shape[0] != value.shape[1])
+        {
+            Safetensors.Save(Path, [.. tensors.Select(t => (t.Key, t.Key == tensorName ? value.t() : t.Value))], metadata);
+            Assert.Contains("expected [", AssertRefused(), StringComparison.Ordinal);
+        }
+
+        Safetensors.Save(Path, [.. tensors.Select(t => (t.Key, t.Value)), ("block.77.eigenvalues", ones(2))], metadata);
+        Assert.Contains("block.77.eigenvalues", AssertRefused(), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("influence.curvature.examples", "0")]
+    [InlineData("influence.curvature.examples", "-1")]
+    [InlineData("influence.curvature.examples", "4294967301")]
+    [InlineData("influence.curvature.blocks", "-1")]
+    [InlineData("influence.curvature.blocks", "1")]
+    [InlineData("influence.curvature.blocks", "2147483647")]
+    [InlineData("influence.curvature.damping", "0.1 x mean eigenvalud")]
+    [InlineData("influence.curvature.damping", "-1 absolute")]
+    [InlineData("influence.curvature.damping", "NaN x mean eigenvalue")]
+    [InlineData("influence.curvature.block.99.name", "x")]
+    [InlineData("influence.curvature.block.", "x")]
+    [InlineData("influence.curvature.block.0.input", "-5")]
+    [InlineData("influence.curvature.block.0.form", "\u001b[31mform")]
+    public void EntriesThatNoFitHas(string key, string value)
+    {
+        using var c = new Classifier();
+        using (var fit = Ekfac.Fit(c.Task(), c.Train))
+        {
+            fit.Save(Path);
+        }
+
+        var (tensors, metadata) = Safetensors.Load(Path);
+        Safetensors.Save(Path, [.. tensors.Select(t => (t.Key, t.Value))], new Dictionary<string, string>(metadata) { [key] = value });
+        Assert.DoesNotContain('\u001b', AssertRefused());
+    }
+
+    /// <summary>Solvers' fits too: eigenvalues that are NaN, vectors of another shape or length, and for Nystrom negative ones.</summary>
+    [Fact]
+    public void EigenpairsThatNoFitHas()
+    {
+        using var c = new Classifier();
+        using (var nystrom = Nystrom.Fit(c.Task(), c.Train, new() { Rank = 3 }))
+        {
+            nystrom.Save(_folder.Path("nystrom.safetensors"));
+            using var loaded = Nystrom.Load(_folder.Path("nystrom.safetensors"));
+            Assert.Equal((nystrom.Info, nystrom.Eigenvalues.Count), (loaded.Info, loaded.Eigenvalues.Count));
+        }
+
+        using (var dense = DenseCurvature.Fit(c.Task(), c.Train))
+        {
+            dense.Save(_folder.Path("dense.safetensors"));
+            using var loaded = DenseCurvature.Load(_folder.Path("dense.safetensors"));
+            Assert.Equal(dense.Eigenvalues, loaded.Eigenvalues);
+        }
+
+        Changed("nystrom.safetensors", path => Nystrom.Load(path).Dispose(), negative: true);
+        Changed("dense.safetensors", path => DenseCurvature.Load(path).Dispose(), negative: false);
+
+        void Changed(string file, Action<string> load, bool negative)
+        {
+            var (tensors, metadata) = Safetensors.Load(_folder.Path(file));
+            foreach (var (name, value) in tensors)
+            {
+                Tensor[] wrong = [value * double.NaN, value.to_type(ScalarType.Int32), value.narrow(0, 0, 0), cat([value, value], 0)];
+                wrong = name == "eigenvectors" ? [.. wrong, value * 2] : name == "eigenvalues" && negative ? [.. wrong, -value] : wrong;
+                foreach (var other in wrong)
+                {
+                    Safetensors.Save(Path, [.. tensors.Select(t => (t.Key, t.Key == name ? other : t.Value))], metadata);
+                    Assert.Contains(Path, Assert.Throws<InfluenceException>(() => load(Path)).Message, StringComparison.Ordinal);
+                }
+            }
+        }
+    }
+
+    /// <summary>A file of an earlier version, without a checksum, still loads; the fit, and scores by it, say so.</summary>
+    [Fact]
+    public void AnUncheckedFitSaysSo()
+    {
+        using var c = new Classifier();
+        using (var fit = Ekfac.Fit(c.Task(), c.Train))
+        {
+            fit.Save(Path);
+        }
+
+        Unverified.Strip(Path);
+        using var loaded = Ekfac.Load(Path);
+        Assert.StartsWith("unverified", loaded.Info.Integrity, StringComparison.Ordinal);
+        using var scores = new InfluenceFunction(loaded).Score(c.Task(), c.Train, c.Queries);
+        Assert.StartsWith("unverified", scores.Metadata.Integrity, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void AMissingFileAndAnotherEndingAreRefused()
     {

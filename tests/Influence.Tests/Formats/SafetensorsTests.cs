@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Security.Cryptography;
 using System.Text;
 using Influence.Formats;
 using Influence.Tests.Golden;
@@ -40,7 +41,7 @@ public sealed class SafetensorsTests : IDisposable
 
         var read = Safetensors.Load(path).Tensors;
 
-        Assert.Equal(["plain", "transposed", "scalar", "empty"], read.Keys);
+        Assert.Equal(["empty", "plain", "scalar", "transposed"], read.Keys.Order());
         Assert.All(read.Values, t => Assert.Equal(dtype, t.dtype));
         Assert.True(read["plain"].eq(values).all().item<bool>());
         Assert.True(read["transposed"].eq(values.t()).all().item<bool>());
@@ -55,10 +56,17 @@ public sealed class SafetensorsTests : IDisposable
         var path = _folder.Path("t");
         Safetensors.Save(path, [("w", tensor(new[] { 1f, -2f }))], new Dictionary<string, string> { ["a"] = "b" });
 
-        const string Header = """{"__metadata__":{"a":"b"},"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}""";
-        var padded = Header.PadRight((Header.Length + 7) / 8 * 8);
-        byte[] expected = [(byte)padded.Length, 0, 0, 0, 0, 0, 0, 0, .. Encoding.UTF8.GetBytes(padded), 0, 0, 0x80, 0x3f, 0, 0, 0, 0xc0];
-        Assert.Equal(expected, File.ReadAllBytes(path));
+        // The hashes as sha256sum gives them: of the data, and of the list of lengths and texts that stands for the header.
+        byte[] data = [0, 0, 0x80, 0x3f, 0, 0, 0, 0xc0];
+        var digest = SHA256.HashData(data);
+        byte[] content = [1, 0, 0, 0, 1, (byte)'a', 1, (byte)'b', 1, (byte)'w', 3, .. "F32"u8, 1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, .. digest];
+        var (tensors, whole) = (Convert.ToHexStringLower(digest), Convert.ToHexStringLower(SHA256.HashData(content)));
+        var header = "{\"__metadata__\":{\"a\":\"b\",\"influence.sha256.tensors\":\"" + tensors + "\",\"influence.sha256\":\"" + whole +
+            "\"},\"w\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}";
+        var padded = header.PadRight((header.Length + 7) / 8 * 8);
+        var length = new byte[8];
+        BinaryPrimitives.WriteInt64LittleEndian(length, padded.Length);
+        Assert.Equal([.. length, .. Encoding.UTF8.GetBytes(padded), .. data], File.ReadAllBytes(path));
     }
 
     /// <summary>Data begin at a multiple of eight, so that other readers may map the file.</summary>
@@ -135,7 +143,18 @@ public sealed class SafetensorsTests : IDisposable
     [InlineData("""{"w": {"dtype":"F32","shape":[-2],"data_offsets":[0,-8]}}""")]
     [InlineData("""{"w": {"dtype":"F32","shape":[3],"data_offsets":[0,8]}}""")]
     [InlineData("""{"w": {"dtype":"F32","shape":[2],"data_offsets":[-8,0]}}""")]
-    [InlineData("""{"w": {"dtype":"U9","shape":[2],"data_offsets":[0,8]}}""")]
+    [InlineData("""{"w": {"dtype":"F32","shape":[2],"data_offsets":[0,8,8]}}""")]
+    [InlineData("""{"w": {"dtype":"F32","shape":[2],"data_offsets":[8,16]}}""")]
+    [InlineData("""{"w": {"dtype":"F32","shape":[2],"data_offsets":[8,0]}}""")]
+    [InlineData("""{"w": {"dtype":"F32","shape":[2],"data_offsets":[9223372036854775800,9223372036854775807]}}""")]
+    [InlineData("""{"w": {"dtype":"F32","shape":[2],"data_offsets":[9223372036854775808,9223372036854775816]}}""")]
+    [InlineData("""{"w": {"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b": {"dtype":"F32","shape":[2],"data_offsets":[0,8]}}""")]
+    [InlineData("""{"w": {"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b": {"dtype":"F32","shape":[2],"data_offsets":[4,12]}}""")]
+    [InlineData("""{"w": {"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b": {"dtype":"F32","shape":[1],"data_offsets":[12,16]}}""")]
+    [InlineData("""{"w": {"dtype":"F32","shape":[4611686018427387904, 4611686018427387904, 0],"data_offsets":[0,0]}}""")]
+    [InlineData("""{"w": {"dtype":"U9","shape":[2],"data_offsets":[0,9223372036854775807]}}""")]
+    [InlineData("""{"w": {"dtype":"F32","dtype":"I32","shape":[4],"data_offsets":[0,16]}}""")]
+    [InlineData("""{"__metadata__": {"a": "1", "a": "2"}}""")]
     [InlineData("""{"w": {"dtype":7,"shape":[2],"data_offsets":[0,8]}}""")]
     [InlineData("""{"w": {"dtype":"F32","shape":[4611686018427387904, 2],"data_offsets":[0,0]}}""")]
     [InlineData("""{"w": {"dtype":"F32","shape":[99999999999999999999],"data_offsets":[0,0]}}""")]
@@ -148,7 +167,101 @@ public sealed class SafetensorsTests : IDisposable
         File.WriteAllBytes(path, [(byte)header.Length, 0, 0, 0, 0, 0, 0, 0, .. Encoding.UTF8.GetBytes(header), .. new byte[16]]);
 
         var thrown = Assert.Throws<InfluenceException>(() => Safetensors.Load(path));
-        Assert.Contains("not a safetensors file", thrown.Message, StringComparison.Ordinal);
+        Assert.Matches("not a safetensors file|truncated", thrown.Message);
+    }
+
+    /// <summary>Types of other tools stand beside tensors that can be read; asked for, they are named.</summary>
+    [Theory]
+    [InlineData("F8_E4M3", 8)]
+    [InlineData("U32", 2)]
+    [InlineData("U9", 3)]
+    [InlineData("\\u001b[31m", 3)]
+    public void OtherTypesBesideGoodTensors(string type, int numbers)
+    {
+        var path = _folder.Path("t");
+        Write(path, $"{{\"odd\":{{\"dtype\":\"{type}\",\"shape\":[{numbers}],\"data_offsets\":[0,8]}},\"w\":{{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[8,16]}}}}", [.. new byte[8], 0, 0, 0x80, 0x3f, 0, 0, 0, 0xc0]);
+        using var file = SafetensorsFile.Open(path);
+
+        Assert.Equal([1f, -2f], file.Read("w").data<float>().ToArray());
+        Assert.StartsWith("unverified", file.Integrity, StringComparison.Ordinal);
+        var thrown = Assert.Throws<InfluenceException>(() => file.Read("odd"));
+        Assert.Contains("\"odd\"", thrown.Message, StringComparison.Ordinal);
+        Assert.DoesNotContain('\u001b', thrown.Message);
+        Assert.Throws<InfluenceException>(() => Safetensors.Load(path));
+    }
+
+    /// <summary>A hundred entries over the same megabyte would take a hundred megabytes: nothing is read of such a file.</summary>
+    [Fact]
+    public void OverlappingBytesAreRefusedBeforeAnythingIsAllocated()
+    {
+        var path = _folder.Path("t");
+        var entries = string.Join(',', Enumerable.Range(0, 100).Select(k => $"\"t{k}\":{{\"dtype\":\"U8\",\"shape\":[1048576],\"data_offsets\":[0,1048576]}}"));
+        Write(path, $"{{{entries}}}", new byte[1 << 20]);
+        var before = LiveTensors.OnThisThread;
+        Assert.Contains("not a safetensors file", Assert.Throws<InfluenceException>(() => Safetensors.Load(path)).Message, StringComparison.Ordinal);
+        Assert.Equal(before, LiveTensors.OnThisThread);
+    }
+
+    /// <summary>Whatever byte is changed, and to whatever it is flipped, nothing else than what was written is read.</summary>
+    [Fact]
+    public void EveryFlippedByteIsNoticed()
+    {
+        var path = _folder.Path("t");
+        var (w, b) = (tensor(new[] { 1f, -2f }), tensor(new[] { 3L }));
+        Safetensors.Save(path, [("w", w), ("b", b)], new Dictionary<string, string> { ["rate"] = "0.1" });
+        var whole = File.ReadAllBytes(path);
+        var loaded = 0;
+        for (var at = 0; at < whole.Length; at++)
+        {
+            foreach (var flip in new byte[] { 1, 0x20, 0xff })
+            {
+                var bytes = (byte[])whole.Clone();
+                bytes[at] ^= flip;
+                File.WriteAllBytes(path, bytes);
+                try
+                {
+                    using var scope = NewDisposeScope();
+                    var (tensors, metadata) = Safetensors.Load(path);
+                    loaded++;
+                    Assert.Equal([("rate", "0.1")], metadata.Select(m => (m.Key, m.Value)));
+                    Assert.Equal([1f, -2f], tensors["w"].data<float>().ToArray());
+                    Assert.Equal([3L], tensors["b"].data<long>().ToArray());
+                }
+                catch (InfluenceException refused)
+                {
+                    Assert.Contains(path, refused.Message, StringComparison.Ordinal);
+                }
+            }
+        }
+
+        Assert.Equal(0, loaded);
+    }
+
+    /// <summary>What another tool changed is told from what it copied: the order of tensors and of metadata does not matter.</summary>
+    [Fact]
+    public void ACopyInAnotherOrderIsStillVerified()
+    {
+        var path = _folder.Path("t");
+        Safetensors.Save(path, [("w", tensor(new[] { 1f })), ("b", tensor(new[] { 2f }))], new Dictionary<string, string> { ["x"] = "1", ["a"] = "2" });
+        var text = Encoding.UTF8.GetString(File.ReadAllBytes(path).AsSpan(8..^8)).TrimEnd();
+        var sums = text[text.IndexOf("\"influence.sha256.tensors", StringComparison.Ordinal)..text.IndexOf('}', StringComparison.Ordinal)];
+        Write(
+            path,
+            $"{{\"b\":{{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}},\"w\":{{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}},\"__metadata__\":{{\"a\":\"2\",{sums},\"x\":\"1\"}}}}",
+            [0, 0, 0, 0x40, 0, 0, 0x80, 0x3f]);
+        using var file = SafetensorsFile.Open(path);
+        Assert.Empty(file.Integrity);
+        Assert.Equal(1f, file.Read("w").item<float>());
+    }
+
+    /// <summary>A tensor of more than one piece of reading and writing.</summary>
+    [Fact]
+    public void LargeTensorsGoInPieces()
+    {
+        var path = _folder.Path("t");
+        var values = arange(0, 2_500_001, 1, ScalarType.Int64).to_type(ScalarType.Float32);
+        Safetensors.Save(path, [("before", tensor(1f)), ("w", values)], s_none);
+        Assert.True(Safetensors.Load(path).Tensors["w"].eq(values).all().item<bool>());
     }
 
     [Fact]
@@ -198,5 +311,12 @@ public sealed class SafetensorsTests : IDisposable
         }
 
         Assert.Equal(before, LiveTensors.OnThisThread);
+    }
+
+    private static void Write(string path, string header, byte[] data)
+    {
+        var length = new byte[8];
+        BinaryPrimitives.WriteInt64LittleEndian(length, Encoding.UTF8.GetByteCount(header));
+        File.WriteAllBytes(path, [.. length, .. Encoding.UTF8.GetBytes(header), .. data]);
     }
 }

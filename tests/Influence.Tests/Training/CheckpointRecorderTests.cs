@@ -90,7 +90,7 @@ public sealed class CheckpointRecorderTests : IDisposable
         recorder.Save(_c.Model, optimizer);
 
         Assert.Equal([2, 3], recorder.Checkpoints.Select(c => c.Step));
-        Assert.Equal(["step-000000002.safetensors", "step-000000003.safetensors"], _folder.Files);
+        Assert.Equal(["step-000000002.safetensors", "step-000000003.safetensors"], _folder.Files.Where(f => f != "recorder.lock"));
         Assert.Equal(2, log.All.Count);
         Assert.EndsWith("step-000000003.safetensors at step 3", log.All[1], StringComparison.Ordinal);
     }
@@ -185,6 +185,32 @@ public sealed class CheckpointRecorderTests : IDisposable
 
         Assert.Throws<InfluenceException>(() => CheckpointRecorder.Find(_folder.Path("none")));
         Assert.Throws<InfluenceException>(() => new CheckpointRecorder(_folder.FullName) { EverySteps = 0 });
+    }
+
+    [Fact]
+    public void TwoRecordersDoNotWriteToOneFolder()
+    {
+        var optimizer = optim.SGD(_c.Model.parameters(), 0.1);
+        using (var first = new CheckpointRecorder(_folder.FullName) { EverySteps = 1 })
+        {
+            first.Step(_c.Model, optimizer);
+            foreach (var resume in new[] { false, true })
+            {
+                var thrown = Assert.Throws<InfluenceException>(() => new CheckpointRecorder(_folder.FullName, resume));
+                Assert.Contains("Another recorder", thrown.Message, StringComparison.Ordinal);
+            }
+
+            // One that no lock keeps away, as of another machine.
+            Checkpoint.Save(_folder.Path("step-000000002.safetensors"), _c.Model, 0.5, 2);
+            Assert.Contains("another recorder", Assert.Throws<InfluenceException>(() => first.Step(_c.Model, optimizer)).Message, StringComparison.Ordinal);
+            Assert.Equal(0.5, Checkpoint.FromFile(_folder.Path("step-000000002.safetensors")).LearningRate);
+        }
+
+        Assert.Equal(["step-000000001.safetensors", "step-000000002.safetensors"], _folder.Files);
+        using var resumed = new CheckpointRecorder(_folder.FullName, resume: true);
+        Assert.Equal(2, resumed.StepCount);
+        resumed.Dispose();
+        Assert.Throws<ObjectDisposedException>(() => resumed.Step(_c.Model, optimizer));
     }
 
     /// <summary>A disk that fills up in the middle: an error, and the earlier checkpoints stay, on disk and in the list.</summary>

@@ -11,6 +11,9 @@ internal abstract class BlockCurvature : IDisposable
     /// <summary>The names of its parameters.</summary>
     public required string Name { get; init; }
 
+    /// <summary>The number of elements that it is the curvature of.</summary>
+    public abstract long Size { get; }
+
     /// <summary>The mean over all eigenvalues.</summary>
     public abstract double MeanEigenvalue { get; }
 

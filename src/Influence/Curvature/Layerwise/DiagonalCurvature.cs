@@ -8,6 +8,8 @@ namespace Influence.Curvature;
 /// <param name="values">One part a parameter, <c>[P_k]</c>.</param>
 internal sealed class DiagonalCurvature(Tensor[] values) : BlockCurvature
 {
+    public override long Size => values.Sum(v => v.numel());
+
     public override double MeanEigenvalue
     {
         get

@@ -10,6 +10,8 @@ namespace Influence.Curvature;
 /// <param name="eigenvalues"><c>[g, O/g, I']</c>.</param>
 internal sealed class GroupedCurvature(Tensor input, Tensor output, Tensor eigenvalues) : BlockCurvature
 {
+    public override long Size => eigenvalues.numel();
+
     public override double MeanEigenvalue
     {
         get
@@ -33,11 +35,12 @@ internal sealed class GroupedCurvature(Tensor input, Tensor output, Tensor eigen
             var parts = block.Dense();
             var weight = parts[0].reshape(block.Examples, output.shape[0], output.shape[1], -1);  // [B, g, O/g, I]
             var whole = parts.Length == 1 ? weight : cat([weight, parts[1].reshape([.. weight.shape[..3], 1])], 3);
-            return output.transpose(1, 2).matmul(whole).matmul(input).MoveToOuterDisposeScope();
+            return einsum("gop,bgoi,gij->bgpj", output, whole, input).MoveToOuterDisposeScope();
         }
 
         var (a, d) = gradients.Factors();
-        return d.matmul(output).transpose(2, 3).matmul(a.matmul(input)).MoveToOuterDisposeScope();
+        var (left, right) = (einsum("bgto,gop->bgtp", d, output), einsum("bgti,gij->bgtj", a, input));
+        return einsum("bgtp,bgtj->bgpj", left, right).MoveToOuterDisposeScope();
     }
 
     public override void Dispose()
@@ -55,7 +58,7 @@ internal sealed class GroupedCurvature(Tensor input, Tensor output, Tensor eigen
         {
             using var scope = NewDisposeScope();
             var spectrum = Spectrum(gradients, input, output).mul_(weights);              // [B, g, O/g, I']
-            var back = output.matmul(spectrum).matmul(input.transpose(1, 2));
+            var back = einsum("gpo,bgoi,gji->bgpj", output, spectrum, input);           // [B, g, O/g, I]
             var bias = gradients is GroupedGradients grouped ? grouped.Bias : gradients.Dense().Length > 1;
             var inputs = back.shape[3] - (bias ? 1 : 0);
             var parts = new List<Tensor> { back.narrow(3, 0, inputs).reshape(gradients.Examples, -1).MoveToOuterDisposeScope() };

@@ -27,7 +27,7 @@ internal sealed class GroupedFit(bool measured) : BlockFit
         Accumulate(ref _a, Moments(a));
         Accumulate(ref _g, Moments(d));
 
-        static Tensor Moments(Tensor x) => x.transpose(2, 3).matmul(x).sum(0L);         // [g, n, n]
+        static Tensor Moments(Tensor x) => einsum("bgti,bgtj->gij", x, x);               // [g, n, n]
     }
 
     public override bool IsFinite => new[] { _a, _g }.All(sum => sum is null || sum.isfinite().all().item<bool>());

@@ -12,6 +12,7 @@ internal static class LayerwiseFile
 {
     private const string Prefix = "influence.curvature.block.";
     private const string CountKey = "influence.curvature.blocks";
+    private const int MostBlocks = 1_000_000;
 
     // A form says which tensors there are, so that one that is missing is missed.
     private const string Kronecker = "kronecker";
@@ -62,19 +63,21 @@ internal static class LayerwiseFile
     {
         ArgumentNullException.ThrowIfNull(path);
         using var scope = NewDisposeScope();
-        var (tensors, metadata) = Safetensors.Load(path);
-        var info = CurvatureInfo.FromStrings(metadata, path);
+        using var file = SafetensorsFile.Open(path);
+        var info = CurvatureInfo.FromFile(file, path);
         if (info.Method != method)
         {
-            throw new InfluenceException($"{path} holds a fit by {info.Method}, not by {method}.");
+            throw new InfluenceException($"{path} holds a fit by {PlainText.Name(info.Method)}, not by {method}.");
         }
 
-        if (!int.TryParse(metadata.GetValueOrDefault(CountKey), CultureInfo.InvariantCulture, out var count))
+        if (!int.TryParse(file.Metadata.GetValueOrDefault(CountKey), NumberStyles.None, CultureInfo.InvariantCulture, out var count) || count > MostBlocks)
         {
-            throw new InfluenceException($"{path} is not a saved preconditioner: its metadata lack a number \"{CountKey}\".");
+            throw new InfluenceException($"{path} is not a saved preconditioner: its metadata lack a number \"{CountKey}\" of at most {MostBlocks}.");
         }
 
-        var blocks = new BlockFile(path, tensors, metadata, device).Read(count);
+        var tensors = new FitTensors(path, file.ReadAll(), device);
+        var blocks = new BlockFile(path, tensors, file.Metadata).Read(count);
+        tensors.CheckAllTaken();
 
         // Only now does anything outlive the call: a file that is refused leaves nothing behind.
         foreach (var tensor in blocks.OfType<BlockCurvature>().SelectMany(block => block.Tensors()).Select(t => t.Value))
@@ -86,53 +89,81 @@ internal static class LayerwiseFile
     }
 
     /// <summary>The blocks of one open file.</summary>
-    private sealed class BlockFile(string path, Dictionary<string, Tensor> tensors, Dictionary<string, string> metadata, Device? device)
+    private sealed class BlockFile(string path, FitTensors tensors, Dictionary<string, string> metadata)
     {
         private readonly Dictionary<int, FactorBasis> _inputs = [];
 
-        public BlockCurvature?[] Read(int count) =>
-            [.. Enumerable.Range(0, count).Select(k => metadata.Keys.Any(key => key.StartsWith($"{Prefix}{k}.", StringComparison.Ordinal)) ? Block(k) : null)];
+        public BlockCurvature?[] Read(int count)
+        {
+            var there = metadata.Keys
+                .Where(key => key.StartsWith(Prefix, StringComparison.Ordinal))
+                .Select(key => int.TryParse(key.AsSpan(Prefix.Length, Math.Max(0, key.IndexOf('.', Prefix.Length) - Prefix.Length)), NumberStyles.None, CultureInfo.InvariantCulture, out var k) && k < count
+                    ? k
+                    : throw new InfluenceException($"{path} speaks of {count} blocks; its entry \"{PlainText.Name(key)}\" is of none of them."))
+                .ToHashSet();
+            return [.. Enumerable.Range(0, count).Select(k => there.Contains(k) ? Block(k) : null)];
+        }
 
         private BlockCurvature Block(int k)
         {
             var (name, form) = (Entry($"{Prefix}{k}.name"), Entry($"{Prefix}{k}.form"));
-            return form switch
+            switch (form)
             {
-                Kronecker => new KroneckerCurvature(Input(k), Basis(k, "output"), eigenvalues: null) { Name = name },
-                MeasuredKronecker => new KroneckerCurvature(Input(k), Basis(k, "output"), Get(k, "eigenvalues")) { Name = name },
-                Grouped => new GroupedCurvature(Get(k, "input.vectors"), Get(k, "output.vectors"), Get(k, "eigenvalues")) { Name = name },
-                Token => new TokenCurvature(Basis(k, "output"), Get(k, "eigenvalues")) { Name = name },
-                TokenDiagonal => new TokenCurvature(new FactorBasis([], Get(k, "output.values", onCpu: true)), Get(k, "eigenvalues")) { Name = name },
-                Diagonal => new DiagonalCurvature([.. name.Split(", ").Select((_, n) => Get(k, $"diagonal.{n}"))]) { Name = name },
-                _ => throw new InfluenceException($"{path} holds a block of the unknown form \"{form}\"."),
-            };
+                case Kronecker:
+                    return new KroneckerCurvature(Input(k), Basis(k, "output"), eigenvalues: null) { Name = name };
+                case MeasuredKronecker:
+                    var (input, output) = (Input(k), Basis(k, "output"));
+                    return new KroneckerCurvature(input, output, Eigenvalues(k, [output.Size, input.Size])) { Name = name };
+                case Grouped:
+                    var eigenvalues = Eigenvalues(k, [-1, -1, -1]);                     // [g, O/g, I']
+                    var (g, o, i) = (eigenvalues.shape[0], eigenvalues.shape[1], eigenvalues.shape[2]);
+                    return new GroupedCurvature(Vectors(k, "input.vectors", [g, i, i]), Vectors(k, "output.vectors", [g, o, o]), eigenvalues) { Name = name };
+                case Token:
+                    var basis = Basis(k, "output");
+                    return new TokenCurvature(basis, Eigenvalues(k, [-1, basis.Size])) { Name = name };
+                case TokenDiagonal:
+                    var values = Values(k, "output");
+                    return new TokenCurvature(new FactorBasis([], values), Eigenvalues(k, [-1, values.shape[0]])) { Name = name };
+                case Diagonal:
+                    return new DiagonalCurvature([.. name.Split(", ").Select((_, n) => tensors.Take($"block.{k}.diagonal.{n}", [-1], notNegative: true))]) { Name = name };
+                default:
+                    throw new InfluenceException($"{path} holds a block of the unknown form \"{PlainText.Name(form)}\".");
+            }
         }
 
         private FactorBasis Input(int k) => metadata.TryGetValue($"{Prefix}{k}.input", out var shared)
-            ? int.TryParse(shared, CultureInfo.InvariantCulture, out var first) && _inputs.TryGetValue(first, out var basis)
+            ? int.TryParse(shared, NumberStyles.None, CultureInfo.InvariantCulture, out var first) && _inputs.TryGetValue(first, out var basis)
                 ? basis
-                : throw new InfluenceException($"{path} says that block {k} has the input of block \"{shared}\", which has none.")
+                : throw new InfluenceException($"{path} says that block {k} has the input of block \"{PlainText.Name(shared)}\", which has none.")
             : _inputs[k] = Basis(k, "input");
 
         /// <summary>As many diagonal blocks as the eigenvalues are for.</summary>
         private FactorBasis Basis(int k, string name)
         {
-            var values = Get(k, $"{name}.values", onCpu: true);
+            var values = Values(k, name);
             var vectors = new List<Tensor>();
-            while (vectors.Sum(v => v.shape[0]) < values.shape[0])
+            long columns = 0;
+            while (columns < values.shape[0])
             {
-                vectors.Add(Get(k, $"{name}.vectors.{vectors.Count}"));
+                var block = tensors.Take($"block.{k}.{name}.vectors.{vectors.Count}", [-1, -1]);
+                vectors.Add(Vectors(k, $"{name}.vectors.{vectors.Count}", [block.shape[0], block.shape[0]]));
+                columns += block.shape[0];
             }
 
-            return new FactorBasis([.. vectors], values);
+            return columns == values.shape[0]
+                ? new FactorBasis([.. vectors], values)
+                : throw new InfluenceException($"{path} is no fit that can be used: block {k} has {values.shape[0]} eigenvalues of the {name} and {columns} eigenvectors.");
         }
 
-        private string Entry(string key) => metadata.TryGetValue(key, out var value)
-            ? value
-            : throw new InfluenceException($"{path} lacks the entry \"{key}\" in its metadata.");
+        private Tensor Values(int k, string name) => tensors.Take($"block.{k}.{name}.values", [-1], statistics: true, notNegative: true);
 
-        private Tensor Get(int k, string name, bool onCpu = false) => tensors.TryGetValue($"block.{k}.{name}", out var tensor)
-            ? (device is null || onCpu ? tensor : tensor.to(device)).alias()
-            : throw new InfluenceException($"{path} lacks the tensor \"block.{k}.{name}\".");
+        private Tensor Eigenvalues(int k, long[] shape) => tensors.Take($"block.{k}.eigenvalues", shape, notNegative: true);
+
+        /// <summary>Eigenvectors stand in columns.</summary>
+        private Tensor Vectors(int k, string name, long[] shape) => tensors.TakeVectors($"block.{k}.{name}", shape, along: shape.Length - 2);
+
+        private string Entry(string key) => metadata.TryGetValue(key, out var value)
+            ? PlainText.Lines(value)
+            : throw new InfluenceException($"{path} lacks the entry \"{key}\" in its metadata.");
     }
 }

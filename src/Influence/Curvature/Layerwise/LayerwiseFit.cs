@@ -170,6 +170,7 @@ internal sealed class LayerwiseFit : IDisposable
             using (var batch = _session.Capture(examples, _labels))
             {
                 CheckFinite(batch);
+                CheckFactors(batch);
                 join = join && JoinedBatches.Takes(batch);
                 if (join)
                 {
@@ -269,6 +270,19 @@ internal sealed class LayerwiseFit : IDisposable
         {
             throw new InfluenceException(
                 $"OutputSplits names {InfluenceException.List(unknown)}, which is no weight that takes part. Their names: {InfluenceException.List(names)}.");
+        }
+    }
+
+    /// <summary>Gradients of single examples have no inputs and output gradients to take covariances of.</summary>
+    private void CheckFactors(BatchGradients batch)
+    {
+        List<string> names = [.. batch.Blocks.Select((block, k) => (Block: block, Name: _session.BlockNames[k]))
+            .Where(b => _kind != CurvatureKind.Diagonal && b.Block is { IsSubstitute: true } and not DenseGradients).Select(b => b.Name)];
+        if (names.Count > 0)
+        {
+            throw new InfluenceException(
+                $"In the batch that begins with the example of id {batch.Ids[0]} what these layers saw does not give their gradients: {InfluenceException.List(names)}. Their rows are in another order, " +
+                "or a weight is used outside its layer, so they have no Kronecker factors. Write SingleExamples = LayerSelection.Where(...) on the task, which gives them a diagonal, or leave them out by Layers.");
         }
     }
 

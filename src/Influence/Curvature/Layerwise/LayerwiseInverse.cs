@@ -20,6 +20,14 @@ internal sealed class LayerwiseInverse : Inverse
                 $"The preconditioner was fitted for {InfluenceException.List([.. blocks.OfType<BlockCurvature>().Select(b => b.Name)])}; the task has {InfluenceException.List(names)}.");
         }
 
+        var sizes = session.Parts.Select(parts => parts.Sum(p => p.Count)).ToArray();
+        var other = blocks.Select((b, k) => (Block: b, Size: sizes[k])).Where(b => b.Block is not null && b.Block.Size != b.Size)
+            .Select(b => $"{b.Block!.Name} ({b.Block.Size:N0} against {b.Size:N0})").ToList();
+        if (other.Count > 0)
+        {
+            throw new InfluenceException($"The preconditioner was fitted for other sizes than the task has (elements of the fit against the task's): {InfluenceException.List(other)}.");
+        }
+
         _tolerance = tolerance;
         _blocks = new BlockInverse?[blocks.Count];
         var least = LeastCurvature(blocks, session.Dtype);

@@ -30,10 +30,10 @@ internal static class LowRankQueries
         {
             using var step = NewDisposeScope();
             var test = randn([i, rank], dtype: spectrum.dtype, generator: generator).to(spectrum.device);
-            var range = linalg.qr(spectrum.matmul(test)).Q;                                       // [Q, O, R]
-            range = linalg.qr(spectrum.matmul(spectrum.transpose(1, 2).matmul(range))).Q;
-            var v = range.transpose(1, 2).matmul(spectrum);                                       // [Q, R, I]
-            var error = ((spectrum - range.matmul(v)).square() * inverse).sum(1, 2);              // [Q]
+            var range = linalg.qr(einsum("qoi,ir->qor", spectrum, test)).Q;                       // [Q, O, R]
+            range = linalg.qr(spectrum.bmm(spectrum.transpose(1, 2).bmm(range))).Q;
+            var v = range.transpose(1, 2).bmm(spectrum);                                          // [Q, R, I]
+            var error = ((spectrum - range.bmm(v)).square() * inverse).sum(1, 2);              // [Q]
             if (error.le(allowed).all().item<bool>())
             {
                 return (range.MoveToOuterDisposeScope().MoveToOuterDisposeScope(), v.MoveToOuterDisposeScope().MoveToOuterDisposeScope());

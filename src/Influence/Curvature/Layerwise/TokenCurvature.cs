@@ -12,6 +12,8 @@ namespace Influence.Curvature;
 /// <param name="eigenvalues"><c>[V, D]</c>.</param>
 internal sealed class TokenCurvature(FactorBasis output, Tensor eigenvalues) : BlockCurvature
 {
+    public override long Size => eigenvalues.numel();
+
     public override double MeanEigenvalue
     {
         get

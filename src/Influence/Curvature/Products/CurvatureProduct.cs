@@ -114,11 +114,11 @@ internal abstract class CurvatureProduct(GradientSession session, ParameterVecto
     {
         var losses = session.Losses.Evaluate(one, LossKind.Training).sum();
         var first = losses.requires_grad
-            ? layout.Gather(autograd.grad([losses], values, retain_graph: true, create_graph: true, allow_unused: true))
+            ? layout.Gather(GuardedBackward.Gradients([losses], values, GraphAfter.Extended, ids: one.Ids))
             : null;
         if (first is { requires_grad: true })
         {
-            TwiceDifferentiable.Gradients(first.sum(), values, values, $"products with the {Name} need", "use EK-FAC, which needs first derivatives only");
+            TwiceDifferentiable.Gradients(first.sum(), values, one.Ids, $"products with the {Name} need", "use EK-FAC, which needs first derivatives only");
         }
 
         Linearize(one, values)?.Invoke(vector);

@@ -30,23 +30,22 @@ internal sealed class GaussNewtonProduct(GradientSession session, ParameterVecto
         var errors = used.Zip(weights, ErrorOf).ToList();
         var dummies = outputs.Select(z => zeros_like(z).requires_grad_(true)).ToList();
         var pulled = Layout.Gather(                                                     // [P], J' u
-            autograd.grad(outputs, values, dummies, retain_graph: true, create_graph: true, allow_unused: true));
+            GuardedBackward.Gradients(outputs, values, GraphAfter.Extended, dummies, batch.Ids));
         return pulled.requires_grad ? Multiply : null;
 
         Tensor Multiply(Tensor v)
         {
-            var pushed = autograd.grad([pulled], dummies, [v], retain_graph: true, allow_unused: true); // J v, like z
+            var pushed = GuardedBackward.Gradients([pulled], dummies, GraphAfter.Kept, [v], batch.Ids); // J v, like z
             var (reached, weighted) = (new List<Tensor>(), new List<Tensor>());
             for (var k = 0; k < outputs.Count; k++)
             {
                 var (at, error) = errors[k];
-                if (pushed[k].IsInvalid || !error.requires_grad)
+                if (pushed[k] is not { } push || !error.requires_grad)
                 {
                     continue;
                 }
 
-                var b = autograd.grad([error], [at], [pushed[k]], retain_graph: true, allow_unused: true)[0]; // B J v, like z
-                if (!b.IsInvalid)
+                if (GuardedBackward.Gradients([error], [at], GraphAfter.Kept, [push], batch.Ids)[0] is { } b) // B J v, like z
                 {
                     reached.Add(outputs[k]);
                     weighted.Add(b);
@@ -55,7 +54,7 @@ internal sealed class GaussNewtonProduct(GradientSession session, ParameterVecto
 
             return reached.Count == 0
                 ? zeros_like(v)
-                : Layout.Gather(autograd.grad(reached, values, weighted, retain_graph: true, allow_unused: true));
+                : Layout.Gather(GuardedBackward.Gradients(reached, values, GraphAfter.Kept, weighted, batch.Ids));
         }
     }
 
@@ -64,8 +63,8 @@ internal sealed class GaussNewtonProduct(GradientSession session, ParameterVecto
     /// <summary>The factors that the delegate puts on the values of its losses, in the values' shape.</summary>
     private static List<Tensor> Weights(Tensor each, List<TracedLoss> used)
     {
-        var weights = autograd.grad([each.sum()], [.. used.Select(loss => loss.Value)], retain_graph: true, allow_unused: true)
-            .Zip(used, (weight, loss) => weight.IsInvalid ? zeros_like(loss.Value.detach()) : weight)
+        var weights = GuardedBackward.Gradients([each.sum()], used.Select(loss => loss.Value), GraphAfter.Kept)
+            .Zip(used, (weight, loss) => weight ?? zeros_like(loss.Value.detach()))
             .ToList();
         var total = each.detach().to_type(ScalarType.Float64).sum().item<double>();
         var made = used.Zip(weights, (loss, weight) => (loss.Value.detach() * weight).to_type(ScalarType.Float64).sum().item<double>()).Sum();
@@ -85,7 +84,7 @@ internal sealed class GaussNewtonProduct(GradientSession session, ParameterVecto
     {
         var at = loss.Outputs.detach().requires_grad_(true);                            // like z
         var total = (loss.Loss(at) * weight).sum();
-        return (at, autograd.grad([total], [at], retain_graph: true, create_graph: true, allow_unused: true)[0]);
+        return (at, GuardedBackward.Gradients([total], [at], GraphAfter.Extended)[0] ?? zeros_like(at));
     }
 
     private static void Check(IReadOnlyList<TracedLoss> losses)

@@ -17,11 +17,11 @@ internal sealed class HessianProduct(GradientSession session, ParameterVector la
             return null;
         }
 
-        var gradient = Layout.Gather(autograd.grad([total], values, retain_graph: true, create_graph: true, allow_unused: true)); // [P]
+        var gradient = Layout.Gather(GuardedBackward.Gradients([total], values, GraphAfter.Extended, ids: batch.Ids)); // [P]
 
         // A loss that is linear in the parameters has a gradient without a graph.
         return gradient.requires_grad
-            ? v => Layout.Gather(autograd.grad([gradient], values, [v], retain_graph: true, allow_unused: true))
+            ? v => Layout.Gather(GuardedBackward.Gradients([gradient], values, GraphAfter.Kept, [v], batch.Ids))
             : null;
     }
 }

@@ -75,17 +75,19 @@ public sealed class Arnoldi : Preconditioner
     /// <exception cref="InfluenceException">The file cannot be read, is cut off, or holds something else.</exception>
     public static Arnoldi Load(string path, Device? device = null)
     {
-        var (info, fit) = LowRankFit.Load(path, Method, device);
+        var (info, fit) = LowRankFit.Load(path, Method, device, notNegative: false);
         return new Arnoldi(info, fit);
     }
 
     internal override Inverse Prepare(GradientSession session, Damping? damping, double tolerance, CancellationToken token)
     {
         CheckWeights(session);
+        var layout = new ParameterVector(session);
+        layout.CheckLength(_fit.Vectors.shape[1], Method);
         var absolute = MeanEigenvalue.Damp(damping ?? Info.Damping, _fit.MeanEigenvalue, Info.Matrix);
         var floor = Eigenvalues.Select(Math.Abs).DefaultIfEmpty(0).Max() * 1e-12;
         double[] weights = [.. Eigenvalues.Select(l => Math.Abs(l + absolute) > floor ? 1 / (l + absolute) : 0)];
-        return new LowRankInverse(new ParameterVector(session), _fit.Vectors, weights, 0, absolute, _fit.Report);
+        return new LowRankInverse(layout, _fit.Vectors, weights, 0, absolute, _fit.Report);
     }
 
     /// <inheritdoc/>

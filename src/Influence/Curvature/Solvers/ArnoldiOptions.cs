@@ -10,7 +10,7 @@ public sealed record ArnoldiOptions
     public CurvatureMatrix Matrix
     {
         get;
-        init => field = EnumCheck.Defined(value, nameof(Matrix));
+        init => field = InfluenceException.Defined(value, nameof(Matrix));
     } = CurvatureMatrix.GaussNewton;
 
     /// <summary>What is added to the eigenvalues that are kept.</summary>

@@ -20,7 +20,7 @@ public sealed record AstraOptions
     public AstraIteration Iteration
     {
         get;
-        init => field = EnumCheck.Defined(value, nameof(Iteration));
+        init => field = InfluenceException.Defined(value, nameof(Iteration));
     } = AstraIteration.Momentum;
 
     /// <summary>The damping of the system where a call gives none; relative to the mean eigenvalue of the whole Gauss-Newton matrix.</summary>

@@ -10,7 +10,7 @@ public sealed record LissaOptions
     public CurvatureMatrix Matrix
     {
         get;
-        init => field = EnumCheck.Defined(value, nameof(Matrix));
+        init => field = InfluenceException.Defined(value, nameof(Matrix));
     } = CurvatureMatrix.GaussNewton;
 
     /// <summary>The damping where a call gives none.</summary>

@@ -51,16 +51,19 @@ internal sealed record LowRankFit(double[] Values, Tensor Vectors, double MeanEi
             path, info, Parameters, Report, ("eigenvalues", tensor(Values)), ("eigenvectors", Vectors), ("mean_eigenvalue", tensor(new[] { MeanEigenvalue })));
     }
 
-    public static (CurvatureInfo Info, LowRankFit Fit) Load(string path, string method, Device? device)
+    /// <param name="path">The file.</param>
+    /// <param name="method">The method that it must be by.</param>
+    /// <param name="device">Where the vectors go.</param>
+    /// <param name="notNegative">Whether the method keeps no negative eigenvalues.</param>
+    public static (CurvatureInfo Info, LowRankFit Fit) Load(string path, string method, Device? device, bool notNegative)
     {
         using var scope = NewDisposeScope();
-        var (info, parameters, report, tensors) = EigenFile.Load(path, method, device, "eigenvectors", "eigenvalues", "mean_eigenvalue");
-        using var values = tensors[1].cpu();
-        using var mean = tensors[2].cpu();
-        var fit = new LowRankFit(values.data<double>().ToArray(), tensors[0], mean.data<double>().ToArray()[0], parameters, report);
-        tensors[1].Dispose();
-        tensors[2].Dispose();
-        return (info, fit);
+        var (info, parameters, report, tensors) = EigenFile.Load(path, method, device);
+        var vectors = tensors.TakeVectors("eigenvectors", [-1, -1], along: 1);            // [K, P]
+        var values = tensors.Take("eigenvalues", [vectors.shape[0]], statistics: true, notNegative);
+        var mean = tensors.Take("mean_eigenvalue", [1], statistics: true);
+        tensors.CheckAllTaken();
+        return (info, new LowRankFit(values.data<double>().ToArray(), vectors.DetachFromDisposeScope(), mean.item<double>(), parameters, report));
     }
 
     public void Dispose() => Vectors.Dispose();

@@ -71,7 +71,7 @@ public sealed class Nystrom : Preconditioner
     /// <exception cref="InfluenceException">The file cannot be read, is cut off, or holds something else.</exception>
     public static Nystrom Load(string path, Device? device = null)
     {
-        var (info, fit) = LowRankFit.Load(path, Method, device);
+        var (info, fit) = LowRankFit.Load(path, Method, device, notNegative: true);
         return new Nystrom(info, fit);
     }
 
@@ -79,6 +79,7 @@ public sealed class Nystrom : Preconditioner
     {
         CheckWeights(session);
         var layout = new ParameterVector(session);
+        layout.CheckLength(_fit.Vectors.shape[1], Method);
         var absolute = MeanEigenvalue.Damp(damping ?? Info.Damping, _fit.MeanEigenvalue, Info.Matrix);
         if (absolute == 0 && Eigenvalues.Count < layout.Length)
         {

@@ -4,14 +4,17 @@ namespace Influence.Evaluation;
 /// A lock that processes on one machine share, and that ends with its owner, however that ends. Where the file system has
 /// none, two processes may do one run twice; both then record the same.
 /// </summary>
-internal static class FolderLock
+internal sealed class FolderLock : IDisposable
 {
     private const string Name = "lock";
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(30);
+    private readonly FileStream _stream;
+
+    private FolderLock(FileStream stream) => _stream = stream;
 
     /// <summary>Waits for the lock of a folder, which is made when missing.</summary>
     /// <exception cref="InfluenceException">The folder cannot be written, or another process does not let go of it.</exception>
-    public static IDisposable Take(string folder)
+    public static FolderLock Take(string folder)
     {
         var since = DateTime.UtcNow;
         while (true)
@@ -19,7 +22,7 @@ internal static class FolderLock
             try
             {
                 Directory.CreateDirectory(folder);
-                return new FileStream(Path.Combine(folder, Name), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+                return new FolderLock(new FileStream(Path.Combine(folder, Name), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, bufferSize: 1));
             }
             catch (IOException) when (DateTime.UtcNow - since < s_patience && Directory.Exists(folder))
             {
@@ -31,4 +34,15 @@ internal static class FolderLock
             }
         }
     }
+
+    /// <summary>The time by the clock that the folder's files get theirs from; on a shared disk that is not this machine's.</summary>
+    public DateTime Now()
+    {
+        _stream.Position = 0;
+        _stream.WriteByte((byte)'\n');
+        _stream.Flush();
+        return File.GetLastWriteTimeUtc(_stream.SafeFileHandle);
+    }
+
+    public void Dispose() => _stream.Dispose();
 }

@@ -9,8 +9,8 @@ namespace Influence.Evaluation;
 /// </summary>
 /// <remarks>
 /// The folder is all that a later call needs: it goes on where the last one ended, however that ended (at most the run in
-/// progress is lost). Several processes may share a folder, on one machine or on several with a shared disk and clocks that
-/// agree: each takes the next run that nobody is at, and the runs of a process that died are taken over. The protocol is
+/// progress is lost). Several processes may share a folder, on one machine or on several with a shared
+/// disk: each takes the next run that nobody is at, and the runs of a process that died are taken over. The protocol is
 /// that of Park et al., 2023 (section 2): draw subsets, train on each with several seeds, keep the mean measurement.
 /// Keep the number of epochs or the number of steps fixed over subsets, and say in <see cref="Settings"/> which.
 /// </remarks>
@@ -103,6 +103,7 @@ public sealed class Retraining(string folder)
         var clock = Stopwatch.StartNew();
         var finished = new HashSet<int>();
         var failures = new SortedDictionary<int, Exception>();
+        var told = false;
         while (true)
         {
             var idle = true;
@@ -127,6 +128,12 @@ public sealed class Retraining(string folder)
 
             if (idle)
             {
+                if (!told)
+                {
+                    Log.RetrainingWaits(Logger, manifest.RunCount - finished.Count - failures.Count, StaleAfter.TotalSeconds);
+                    told = true;
+                }
+
                 cancellationToken.WaitHandle.WaitOne(s_poll);
             }
         }

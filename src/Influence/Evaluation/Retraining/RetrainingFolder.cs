@@ -1,4 +1,6 @@
 using System.Globalization;
+using System.Security.Cryptography;
+using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using Influence.Formats;
@@ -9,7 +11,10 @@ namespace Influence.Evaluation;
 internal sealed class RetrainingFolder
 {
     public const string ManifestName = "retraining.json";
-    private const string RunFormat = "influence.retraining.run/1";
+    private const string RunFormat = "influence.retraining.run/2";
+
+    // Before there was a checksum.
+    private const string EarlierRunFormat = "influence.retraining.run/1";
 
     private static readonly JsonSerializerOptions s_json = new()
     {
@@ -36,6 +41,8 @@ internal sealed class RetrainingFolder
             {
                 AtomicFile.Write(file, stream => stream.Write(manifest.ToBytes()));
             }
+
+            PartialFile.Sweep(path);
         }
 
         var found = RetrainingManifest.Load(file);
@@ -64,11 +71,13 @@ internal sealed class RetrainingFolder
             }
 
             var record = JsonSerializer.Deserialize<RunRecord>(File.ReadAllBytes(file), s_json);
-            return record is null || record.Format != RunFormat || record.Run != run || record.SetUp != _fingerprint
+            return record is null || record.Format is not (RunFormat or EarlierRunFormat) || record.Run != run || record.SetUp != _fingerprint
                 ? (null, $"{file} is not run {run} of this set-up")
                 : record.Values is null || record.Values.Length != Manifest.QueryIds.Length
                     ? (null, $"{file} holds {record.Values?.Length ?? 0} values for {Manifest.QueryIds.Length} queries")
-                    : (record.Values, null);
+                    : (record.Format == RunFormat || record.Sha256 is not null) && record.Sha256 != Hash(run, record.Values)
+                        ? (null, $"{file} is damaged: its values are not those of its checksum")
+                        : (record.Values, null);
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException or JsonException or NotSupportedException)
         {
@@ -79,11 +88,25 @@ internal sealed class RetrainingFolder
     /// <summary>Records a finished run.</summary>
     public void Write(int run, double[] values, TimeSpan elapsed) => AtomicFile.Write(
         RunPath(run),
-        stream => JsonSerializer.Serialize(stream, new RunRecord(RunFormat, _fingerprint, run, values, elapsed.TotalSeconds), s_json));
+        stream => JsonSerializer.Serialize(stream, new RunRecord(RunFormat, _fingerprint, run, values, elapsed.TotalSeconds, Hash(run, values)), s_json));
+
+    /// <summary>SHA-256 of the set-up, the run and the values' bits.</summary>
+    private string Hash(int run, double[] values)
+    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        hash.AppendData(Encoding.UTF8.GetBytes(string.Create(CultureInfo.InvariantCulture, $"{_fingerprint} {run} ")));
+        foreach (var value in values)
+        {
+            // Every NaN is written as the same text.
+            hash.AppendData(BitConverter.GetBytes(double.IsNaN(value) ? double.NaN : value));
+        }
+
+        return Convert.ToHexStringLower(hash.GetHashAndReset());
+    }
 
     private static string Name(int run) => string.Create(CultureInfo.InvariantCulture, $"run-{run:D6}");
 
     private string RunPath(int run) => Path.Combine(_path, Name(run) + ".json");
 
-    private sealed record RunRecord(string Format, string SetUp, int Run, double[] Values, double Seconds);
+    private sealed record RunRecord(string Format, string SetUp, int Run, double[] Values, double Seconds, string? Sha256 = null);
 }

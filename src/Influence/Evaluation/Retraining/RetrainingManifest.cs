@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using System.Text.Json;
+using Influence.Formats;
 
 namespace Influence.Evaluation;
 
@@ -7,6 +8,7 @@ namespace Influence.Evaluation;
 internal sealed record RetrainingManifest
 {
     public const string FormatName = "influence.retraining/1";
+    private const int MostRuns = 10_000_000;
     private static readonly JsonSerializerOptions s_json = new() { PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower };
 
     public required string Format { get; init; }
@@ -60,8 +62,7 @@ internal sealed record RetrainingManifest
         try
         {
             var manifest = JsonSerializer.Deserialize<RetrainingManifest>(File.ReadAllBytes(path), s_json);
-            if (manifest is { Format: FormatName } && manifest.SubsetNames.Length == manifest.SubsetBits.Length
-                && manifest.SubsetBits.All(bits => bits.Length == (manifest.TrainIds.Length + 7) / 8))
+            if (manifest is { Format: FormatName } && manifest.IsSound())
             {
                 return manifest;
             }
@@ -74,19 +75,32 @@ internal sealed record RetrainingManifest
         throw new InfluenceException($"{path} is not the manifest of retraining runs that Retraining writes.");
     }
 
+    /// <summary>Whether every part is there and they fit together; what JSON leaves out or sets to null is not trusted to be.</summary>
+    private bool IsSound() =>
+        Settings is not null && Seeds is { Length: > 0 } && QueryIds is { Length: > 0 } && TrainIds is not null && SubsetNames is not null && SubsetBits is not null
+        && SubsetNames.Length == SubsetBits.Length && (long)SubsetNames.Length * Seeds.Length <= MostRuns
+        && Array.TrueForAll(SubsetNames, name => name is not null) && Array.TrueForAll(SubsetBits, AreBitsOfExamples)
+        && AreDifferent(Seeds) && AreDifferent(QueryIds) && AreDifferent(TrainIds);
+
+    /// <summary>The last byte has no bit beyond the last example.</summary>
+    private bool AreBitsOfExamples(byte[]? bits) =>
+        bits is not null && bits.Length == (TrainIds.Length + 7) / 8 && (TrainIds.Length % 8 == 0 || bits[^1] >> (TrainIds.Length % 8) == 0);
+
+    private static bool AreDifferent(long[] ids) => ids.Distinct().Count() == ids.Length;
+
     /// <summary>In what this set-up differs from the one that a folder was made for.</summary>
     public IReadOnlyList<string> DifferencesFrom(RetrainingManifest folder)
     {
         var differences = new List<string>();
-        Add("the settings", $"\"{folder.Settings}\"", $"\"{Settings}\"", Settings == folder.Settings);
+        Add("the settings", $"\"{PlainText.Name(folder.Settings)}\"", $"\"{PlainText.Name(Settings)}\"", Settings == folder.Settings);
         Add("what is better", Better(folder), Better(this), HigherIsBetter == folder.HigherIsBetter);
         Add("the seeds", InfluenceException.List(folder.Seeds), InfluenceException.List(Seeds), Seeds.SequenceEqual(folder.Seeds));
         Add("the queries", $"{folder.QueryIds.Length} ids", $"{QueryIds.Length} ids", QueryIds.SequenceEqual(folder.QueryIds));
         Add("the training examples", $"{folder.TrainIds.Length} ids", $"{TrainIds.Length} ids", TrainIds.SequenceEqual(folder.TrainIds));
         Add(
             "the subsets",
-            $"{folder.SubsetNames.Length} ({folder.SubsetNames.FirstOrDefault()}, ...)",
-            $"{SubsetNames.Length} ({SubsetNames.FirstOrDefault()}, ...)",
+            $"{folder.SubsetNames.Length} ({PlainText.Name(folder.SubsetNames.FirstOrDefault())}, ...)",
+            $"{SubsetNames.Length} ({PlainText.Name(SubsetNames.FirstOrDefault())}, ...)",
             SubsetNames.SequenceEqual(folder.SubsetNames)
                 && SubsetBits.Length == folder.SubsetBits.Length && SubsetBits.Zip(folder.SubsetBits).All(p => p.First.AsSpan().SequenceEqual(p.Second)));
         return differences;

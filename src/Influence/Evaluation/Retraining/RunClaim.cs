@@ -1,25 +1,36 @@
-using System.ComponentModel;
-using System.Diagnostics;
 using System.Text.Json;
+using Influence.Formats;
 
 namespace Influence.Evaluation;
 
 /// <summary>
-/// One process's word that it is at a run: a file that only one can make. It is stale when its process is gone (on this
-/// machine, by number and start time) or when its heartbeat, the file's time, has stopped.
+/// One process's lease on a run: a file with a random token, written in one step, whose time its owner renews. It is stale when its
+/// process is gone for certain, or when its time is not around now by the clock of the folder; what cannot be read is nobody's, as no
+/// claim is ever there half written.
 /// </summary>
 internal sealed class RunClaim : IDisposable
 {
-    /// <summary>Start times are read from clocks that differ by rounding.</summary>
-    private static readonly TimeSpan s_sameStart = TimeSpan.FromSeconds(3);
-
     private readonly string _path;
-    private readonly Timer _heartbeat;
+    private readonly byte[] _content;
+    private readonly ManualResetEventSlim _stop = new();
+    private readonly Thread _heartbeat;
 
-    private RunClaim(string path, TimeSpan staleAfter)
+    private RunClaim(string path, byte[] content, TimeSpan staleAfter)
     {
-        _path = path;
-        _heartbeat = new Timer(_ => Beat(), null, staleAfter / 6, staleAfter / 6);
+        (_path, _content) = (path, content);
+
+        // A thread of its own: a training may keep the pool's busy for longer than a claim lives.
+        _heartbeat = new Thread(() =>
+        {
+            while (!_stop.Wait(staleAfter / 6) && Beat())
+            {
+            }
+        })
+        {
+            IsBackground = true,
+            Name = "heartbeat of a retraining run",
+        };
+        _heartbeat.Start();
     }
 
     /// <summary>Claims a run, or returns null when another process has it.</summary>
@@ -27,37 +38,40 @@ internal sealed class RunClaim : IDisposable
     /// <param name="staleAfter">The age at which a claim without a heartbeat counts no more.</param>
     public static RunClaim? TryTake(string path, TimeSpan staleAfter)
     {
-        if (TryCreate(path))
+        var content = JsonSerializer.SerializeToUtf8Bytes(ClaimOwner.Draw());
+        if (File.Exists(path))
         {
-            return new RunClaim(path, staleAfter);
-        }
-
-        if (!IsStale(path, staleAfter))
-        {
-            return null;
-        }
-
-        // Under the lock, so that nobody deletes the claim that another has just put in a stale one's place.
-        using (FolderLock.Take(Path.GetDirectoryName(path)!))
-        {
-            if (!IsStale(path, staleAfter))
+            if (!IsStale(path, staleAfter, DateTime.UtcNow))
             {
                 return null;
             }
 
-            File.Delete(path);
-            return TryCreate(path) ? new RunClaim(path, staleAfter) : null;
+            // Under the lock, so that of several that find it stale one takes it; and by the folder's clock, as this machine's may be off.
+            using var folder = FolderLock.Take(Path.GetDirectoryName(path)!);
+            if (File.Exists(path))
+            {
+                if (!IsStale(path, staleAfter, folder.Now()))
+                {
+                    return null;
+                }
+
+                // In one step: there is no moment without a claim. Where the file system has no locks, the last one's stays.
+                AtomicFile.Write(path, stream => stream.Write(content));
+                return Holds(path, content) ? new RunClaim(path, content, staleAfter) : null;
+            }
         }
+
+        return AtomicFile.TryCreate(path, stream => stream.Write(content)) ? new RunClaim(path, content, staleAfter) : null;
     }
 
     public void Dispose()
     {
-        using var stopped = new ManualResetEvent(initialState: false);
-        _heartbeat.Dispose(stopped);
-        stopped.WaitOne();
+        _stop.Set();
+        _heartbeat.Join();
+        _stop.Dispose();
         try
         {
-            if (Read(_path) is { } owner && owner.IsThisProcess())
+            if (Holds(_path, _content))
             {
                 File.Delete(_path);
             }
@@ -69,56 +83,66 @@ internal sealed class RunClaim : IDisposable
         }
     }
 
-    private void Beat()
+    /// <summary>Writes the same bytes again, so that the file's time is the file system's; false once the claim is another's.</summary>
+    private bool Beat()
     {
         try
         {
-            File.SetLastWriteTimeUtc(_path, DateTime.UtcNow);
+            using var stream = new FileStream(_path, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete, bufferSize: 1);
+            var found = new byte[_content.Length];
+            if (stream.Length != found.Length || stream.ReadAtLeast(found, found.Length, throwOnEndOfStream: false) != found.Length || !found.AsSpan().SequenceEqual(_content))
+            {
+                return false;
+            }
+
+            stream.Position = 0;
+            stream.Write(_content);
+            return true;
+        }
+        catch (FileNotFoundException)
+        {
+            return false;
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
             // A beat missed is a claim that may be taken over: the run is then done twice, with one result.
             _ = exception;
+            return true;
         }
     }
 
-    private static bool TryCreate(string path)
+    private static bool IsStale(string path, TimeSpan staleAfter, DateTime now)
     {
         try
         {
-            using var stream = new FileStream(path, FileMode.CreateNew, FileAccess.Write, FileShare.Read);
-            JsonSerializer.Serialize(stream, Owner.This);
-            return true;
-        }
-        catch (IOException) when (File.Exists(path))
-        {
-            return false;
+            // A claim that is gone meanwhile is nobody's either.
+            return !File.Exists(path) || Read(path) is not { } owner || owner.IsGone() || (now - File.GetLastWriteTimeUtc(path)).Duration() > staleAfter;
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
-            throw new InfluenceException($"Cannot write {path}: {exception.Message} Check the folder's rights and the free space.", exception);
+            _ = exception;
+            return false;
         }
     }
 
-    private static bool IsStale(string path, TimeSpan staleAfter)
+    private static bool Holds(string path, byte[] content)
     {
         try
         {
-            // A claim that is gone has the age of the year 1601: it is nobody's, and is created anew at the next look.
-            return File.Exists(path) && ((Read(path) is { } owner && owner.IsGone()) || DateTime.UtcNow - File.GetLastWriteTimeUtc(path) > staleAfter);
+            return ReadAll(path).AsSpan().SequenceEqual(content);
         }
-        catch (IOException)
+        catch (FileNotFoundException)
         {
             return false;
         }
     }
 
-    /// <summary>The owner; null while its line is not yet written.</summary>
-    private static Owner? Read(string path)
+    /// <summary>The owner; null for what is no claim, as an empty file of a process that died or of an earlier version.</summary>
+    private static ClaimOwner? Read(string path)
     {
         try
         {
-            return JsonSerializer.Deserialize<Owner>(File.ReadAllBytes(path));
+            return JsonSerializer.Deserialize<ClaimOwner>(ReadAll(path)) is { Machine: not null, Process: > 0 } owner ? owner : null;
         }
         catch (JsonException)
         {
@@ -126,41 +150,12 @@ internal sealed class RunClaim : IDisposable
         }
     }
 
-    private sealed record Owner(string Machine, int Process, DateTime Started)
+    /// <summary>A claim is some hundred bytes; of anything longer the beginning is enough to see that it is none.</summary>
+    private static byte[] ReadAll(string path)
     {
-        public static Owner This { get; } = Current();
-
-        public bool IsThisProcess() => this == This;
-
-        /// <summary>Whether it is certain that the process runs no more.</summary>
-        public bool IsGone()
-        {
-            if (Machine != This.Machine)
-            {
-                return false;
-            }
-
-            try
-            {
-                using var process = System.Diagnostics.Process.GetProcessById(Process);
-                return (process.StartTime.ToUniversalTime() - Started).Duration() > s_sameStart;
-            }
-            catch (ArgumentException)
-            {
-                return true;
-            }
-            catch (Exception exception) when (exception is InvalidOperationException or Win32Exception or NotSupportedException)
-            {
-                // Not to be told: the heartbeat decides.
-                _ = exception;
-                return false;
-            }
-        }
-
-        private static Owner Current()
-        {
-            using var process = System.Diagnostics.Process.GetCurrentProcess();
-            return new Owner(Environment.MachineName, process.Id, process.StartTime.ToUniversalTime());
-        }
+        using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, bufferSize: 1);
+        var content = new byte[Math.Min(stream.Length, 1 << 16)];
+        stream.ReadExactly(content);
+        return content;
     }
 }

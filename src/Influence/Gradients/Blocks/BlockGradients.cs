@@ -15,6 +15,12 @@ internal abstract class BlockGradients(long examples)
     public long Examples { get; } = examples;
 
     /// <summary>
+    /// Whether the gradients are those of single examples, in the form that the layer's own have: products with them are right, but
+    /// their factors are not what the layer saw.
+    /// </summary>
+    public bool IsSubstitute { get; init; }
+
+    /// <summary>
     /// The gradients written out, one part a parameter: <c>[B, P_k]</c> in the parameter's row-major order. Made once.
     /// </summary>
     public Tensor[] Dense() => _dense ??= MakeDense();

@@ -13,7 +13,7 @@ namespace Influence.Gradients;
 /// <param name="first">Where in the calls the examples begin.</param>
 /// <param name="memoryBudget">Bytes that written-out gradients may take.</param>
 internal sealed partial class RowGradients(
-    GradientSession session, int count, IReadOnlyDictionary<TrackedLayer, List<LayerCall>> calls, long first, long memoryBudget) : IDisposable
+    TrainingSession session, int count, IReadOnlyDictionary<TrackedLayer, List<LayerCall>> calls, long first, long memoryBudget) : IDisposable
 {
     private readonly Dictionary<int, Tensor[]> _written = [];
     private readonly ContractionPlanner _planner = new(memoryBudget, session.Dtype.ElementSize());

@@ -30,6 +30,19 @@ internal sealed class SingleExampleGradients(
             return [];
         }
 
+        // Aliases: what is released is asked for again, and no pass is run twice.
+        var rows = Rows(batch, kind);
+        var first = 0;
+        return [.. _blocks.Select(block =>
+        {
+            var own = rows[first..(first += block.Count)];
+            return new DenseGradients(batch.Count, () => [.. own.Select(r => r.alias())]);
+        })];
+    }
+
+    /// <summary>Every example's gradient, <c>[B, P_k]</c> for each parameter.</summary>
+    public Tensor[] Rows(ExampleBatch batch, LossKind kind)
+    {
         var rows = _parameters.Select(p => zeros([batch.Count, p.Count], p.Value.dtype, p.Value.device)).ToArray();
         for (var i = 0; i < batch.Count; i++)
         {
@@ -44,13 +57,7 @@ internal sealed class SingleExampleGradients(
             }
         }
 
-        // Aliases: what is released is asked for again, and no pass is run twice.
-        var first = 0;
-        return [.. _blocks.Select(block =>
-        {
-            var own = rows[first..(first += block.Count)];
-            return new DenseGradients(batch.Count, () => [.. own.Select(r => r.alias())]);
-        })];
+        return rows;
     }
 
     /// <summary>The gradients of the summed loss by plain autograd, one per distinct parameter; null where unused.</summary>
@@ -69,8 +76,8 @@ internal sealed class SingleExampleGradients(
             return new Tensor?[values.Count];
         }
 
-        var gradients = autograd.grad([total], values, allow_unused: true);
-        return [.. gradients.Select(g => g.IsInvalid ? null : g.is_sparse ? g.to_dense() : g)];
+        var gradients = GuardedBackward.Gradients([total], values, ids: among is { } one ? [batch.Ids[one]] : batch.Ids);
+        return [.. gradients.Select(g => g is { is_sparse: true } ? g.to_dense() : g)];
     }
 
     /// <summary>The parameters in the order of <see cref="Of"/>.</summary>

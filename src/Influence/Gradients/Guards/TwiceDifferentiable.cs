@@ -1,49 +1,33 @@
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace Influence.Gradients;
 
-/// <summary>Second derivatives taken where an error can be caught.</summary>
+/// <summary>Second derivatives, which fused operators do not have: what asks for them says what to use instead.</summary>
 internal static class TwiceDifferentiable
 {
-    /// <summary>
-    /// By backward, which throws what grad does not: an operator without a second derivative, which shapes may decide, ends the
-    /// process in the latter. The leaves' own gradients are put back.
-    /// </summary>
-    /// <param name="first">A number made of first derivatives; its graph is freed.</param>
-    /// <param name="leaves">The leaves that backward may write a gradient to.</param>
+    /// <summary>The gradients of a number that is made of first derivatives.</summary>
+    /// <param name="first">The number.</param>
     /// <param name="inputs">Those to differentiate by.</param>
+    /// <param name="ids">The batch's.</param>
     /// <param name="need">What needs second derivatives, with its verb.</param>
     /// <param name="instead">What to ask for instead.</param>
+    /// <param name="graph">What becomes of the number's graph.</param>
     /// <returns>One for each input, flat, <c>[P]</c>; null where the number does not depend on it.</returns>
     /// <exception cref="InfluenceException">It cannot be differentiated.</exception>
-    public static Tensor?[] Gradients(Tensor first, IReadOnlyList<Tensor> leaves, IReadOnlyList<Tensor> inputs, string need, string instead)
+    public static Tensor?[] Gradients(
+        Tensor first, IReadOnlyList<Tensor> inputs, IReadOnlyList<long> ids, string need, string instead, GraphAfter graph = GraphAfter.Freed)
     {
-        var before = leaves.Select(leaf => leaf.grad).ToArray();
         try
         {
-            // Backward adds to what is there, in place.
-            foreach (var leaf in leaves)
-            {
-                leaf.grad = null;
-            }
-
-            autograd.backward([first], retain_graph: false, inputs: [.. inputs]);
-            return [.. inputs.Select(input => input.grad is { } grad ? (grad.is_sparse ? grad.to_dense() : grad).detach().reshape(-1) : null)];
+            return [.. GuardedBackward.Gradients([first], inputs, graph, ids: ids)
+                .Select(gradient => (gradient is { is_sparse: true } ? gradient.to_dense() : gradient)?.reshape(-1))];
         }
-        catch (Exception exception) when (exception is not OutOfMemoryException)
+        catch (InfluenceException exception) when (BackwardFailure.LacksDerivative(exception))
         {
             throw new InfluenceException(
-                $"The model cannot be differentiated twice, which {need}: {exception.Message.Split('\n')[0].TrimEnd('.')}. " +
+                $"The model cannot be differentiated twice, which {need}: {BackwardFailure.FirstLine(exception.InnerException!).TrimEnd('.')}. " +
                 $"Write fused operators out (attention as softmax(QK'/sqrt d)V), or {instead}.",
-                exception);
-        }
-        finally
-        {
-            for (var k = 0; k < leaves.Count; k++)
-            {
-                leaves[k].grad = before[k];
-            }
+                exception.InnerException);
         }
     }
 }

@@ -146,8 +146,17 @@ internal sealed class NativeModule
 
         BackToGraph();
         using var scope = NewDisposeScope();
+        foreach (var layer in Layers)
+        {
+            layer.Enter();
+        }
+
         var settings = _search.Agree(native, inputs, _parameters.Module.training, (s, i) => _recompute(s, i, false, false).Output);
         var recomputed = _recompute(settings, inputs, IsWatched, true);
+        foreach (var layer in Layers)
+        {
+            layer.Leave();
+        }
 
         // Weights that were not asked for are an invalid tensor, and stay one.
         return Tuple.Create(

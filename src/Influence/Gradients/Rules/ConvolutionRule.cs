@@ -67,6 +67,22 @@ internal sealed class ConvolutionRule : LayerRule
             () => Parts(calls, weight: true, bias: false)[0]);
     }
 
+    public override BlockGradients Substitute(long examples, Tensor[] parts, bool weight, bool bias, long inputs)
+    {
+        if (_groups == 1)
+        {
+            return LinearRule.Instance.Substitute(examples, parts, weight, bias, inputs);
+        }
+
+        return weight
+            ? new GroupedGradients(
+                examples,
+                () => Aliases(parts),
+                () => Factored(parts[0].reshape(examples, _groups, -1, inputs), bias ? parts[1].reshape(examples, _groups, -1) : null),
+                bias) { IsSubstitute = true }
+            : base.Substitute(examples, parts, weight, bias, inputs);
+    }
+
     private Tensor[] Parts(IReadOnlyList<LayerCall> calls, bool weight, bool bias)
     {
         var parts = new List<Tensor>();

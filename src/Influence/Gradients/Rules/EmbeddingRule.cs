@@ -39,7 +39,7 @@ internal sealed class EmbeddingRule : LayerRule
             weight.requires_grad = true;
             var twice = arange(0, rows, 1, ScalarType.Int64, weight.device).repeat(2);
             var column = embedding.forward(twice).narrow(1, 0, 1).sum();
-            received = autograd.grad([column], [weight], allow_unused: true)[0];
+            received = GuardedBackward.Gradients([column], [weight])[0] ?? zeros_like(weight);
         }
         finally
         {
@@ -81,4 +81,10 @@ internal sealed class EmbeddingRule : LayerRule
             Mask = calls.All(call => call.Mask is null) ? null : JoinPositions(calls, PositionsOf),
         };
     }
+
+    public override BlockGradients Substitute(long examples, Tensor[] parts, bool weight, bool bias, long inputs) => new TokenGradients(
+        arange(0, _vocabulary, 1, ScalarType.Int64, parts[0].device).expand(examples, _vocabulary), parts[0].reshape(examples, _vocabulary, -1), _vocabulary)
+    {
+        IsSubstitute = true,
+    };
 }

@@ -1,3 +1,4 @@
+using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
 
@@ -22,6 +23,18 @@ internal abstract class LayerRule
     /// <param name="weight">The weight takes part.</param>
     /// <param name="bias">The bias takes part.</param>
     public abstract BlockGradients Gradients(IReadOnlyList<LayerCall> calls, bool weight, bool bias);
+
+    /// <summary>
+    /// Gradients that were found without the layer's rows, in the form that those of <see cref="Gradients"/> have, so that products
+    /// with them go the same way.
+    /// </summary>
+    /// <param name="examples">B.</param>
+    /// <param name="parts">The gradients written out, weight first, <c>[B, P_k]</c>.</param>
+    /// <param name="weight">The weight takes part.</param>
+    /// <param name="bias">The bias takes part.</param>
+    /// <param name="inputs">I: the elements of the weight for each output.</param>
+    public virtual BlockGradients Substitute(long examples, Tensor[] parts, bool weight, bool bias, long inputs) =>
+        new DenseGradients(examples, () => Aliases(parts)) { IsSubstitute = true };
 
     /// <summary>
     /// The rule for a layer; null where there is none, and with a reason where the layer's settings are beyond the rule.
@@ -49,4 +62,22 @@ internal abstract class LayerRule
     /// <summary>Several calls of one layer are so many more positions: <c>[B, T1 + T2 + ..., n]</c>.</summary>
     protected static Tensor JoinPositions(IReadOnlyList<LayerCall> calls, Func<LayerCall, Tensor> part) =>
         calls.Count == 1 ? part(calls[0]) : cat([.. calls.Select(part)], 1);
+
+    /// <summary>Handles of their own, for what is released and asked for again.</summary>
+    protected static Tensor[] Aliases(Tensor[] parts) => [.. parts.Select(part => part.alias())];
+
+    /// <summary>
+    /// a <c>[..., T, I]</c> and d <c>[..., T, O]</c> with the sum of d_t a_t' = G and the sum of d_t = b: each row of G comes once at
+    /// its output with a half, and once negated with minus a half, so that nothing but b is left of d.
+    /// </summary>
+    /// <param name="weight">G, <c>[..., O, I]</c>.</param>
+    /// <param name="bias">b, <c>[..., O]</c>; null without a bias: each row of G then comes once.</param>
+    protected static (Tensor Activation, Tensor OutputGradient) Factored(Tensor weight, Tensor? bias)
+    {
+        var outputs = weight.shape[^2];
+        var one = eye(outputs, outputs, weight.dtype, weight.device).expand([.. weight.shape[..^1], outputs]);   // [..., O, O]
+        return bias is null
+            ? (weight, one)
+            : (cat([weight, -weight, zeros_like(weight.narrow(-2, 0, 1))], -2), cat([one * 0.5, one * -0.5, bias.unsqueeze(-2)], -2));
+    }
 }

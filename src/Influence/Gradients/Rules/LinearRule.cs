@@ -24,6 +24,18 @@ internal sealed class LinearRule : LayerRule
             InputKey = calls.Count == 1 ? Identity(calls[0].Activation) : null,
         };
 
+    public override BlockGradients Substitute(long examples, Tensor[] parts, bool weight, bool bias, long inputs)
+    {
+        if (!weight)
+        {
+            var d = parts[0].unsqueeze(1);                                              // [B, 1, O]
+            return new FactoredGradients(() => zeros([examples, 1, inputs], d.dtype, d.device), d, inputs, weight, bias) { IsSubstitute = true };
+        }
+
+        var (a, outputGradient) = Factored(parts[0].reshape(examples, -1, inputs), bias ? parts[1] : null);
+        return new FactoredGradients(() => a.alias(), outputGradient, inputs, weight, bias, () => parts[0].alias()) { IsSubstitute = true };
+    }
+
     /// <summary>Equal for two views of the same numbers; the batch keeps both alive, so that memory is not used twice.</summary>
     private static string Identity(Tensor tensor)
     {

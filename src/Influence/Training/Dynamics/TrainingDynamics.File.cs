@@ -17,6 +17,17 @@ public sealed partial class TrainingDynamics
         ("norm_ends", ScalarType.Int64),
     ];
 
+    private static readonly (string Name, double Least, double Most)[] s_ranges =
+    [
+        ("probability", 0, 1.001), ("margin", double.NegativeInfinity, double.PositiveInfinity), ("loss", double.NegativeInfinity, double.PositiveInfinity),
+        ("el2n", 0, double.PositiveInfinity), ("correct", 0, 1), ("norm", 0, double.PositiveInfinity),
+    ];
+
+    private static readonly string[] s_counts = ["step_empty", "norm_steps"];
+
+    // What the file said that this run goes on from.
+    private string _integrity = string.Empty;
+
     // Tells an earlier state of this run from another run, in whose file nothing of this one may go.
     private string _run = Guid.NewGuid().ToString("N");
 
@@ -66,8 +77,15 @@ public sealed partial class TrainingDynamics
     {
         ArgumentNullException.ThrowIfNull(path);
         using var scope = NewDisposeScope();
-        var (tensors, metadata) = Safetensors.Load(path);
-        Check(path, tensors, metadata);
+        using var file = SafetensorsFile.Open(path);
+        if (file.Metadata.GetValueOrDefault("format") != Format)
+        {
+            throw new InfluenceException($"{path} was not written by TrainingDynamics.Save; it holds {InfluenceException.List([.. file.Entries.Keys])}.");
+        }
+
+        var settings = Settings(path, file.Metadata);
+        var tensors = file.ReadAll();
+        Check(path, tensors);
         var recorded = tensors["step_ends"].numel();
         if (stepCount is < 0 || stepCount > recorded)
         {
@@ -78,11 +96,12 @@ public sealed partial class TrainingDynamics
 
         var dynamics = new TrainingDynamics
         {
-            Classes = long.Parse(metadata["classes"], CultureInfo.InvariantCulture),
-            IgnoredLabel = long.Parse(metadata["ignored_label"], CultureInfo.InvariantCulture),
-            CorrectShare = double.Parse(metadata["correct_share"], CultureInfo.InvariantCulture),
-            FetchEverySteps = int.Parse(metadata["fetch_every_steps"], CultureInfo.InvariantCulture),
-            _run = metadata["run"],
+            Classes = settings.Classes,
+            IgnoredLabel = settings.IgnoredLabel,
+            CorrectShare = settings.CorrectShare,
+            FetchEverySteps = settings.FetchEverySteps,
+            _run = settings.Run,
+            _integrity = file.Integrity,
         };
         dynamics._log.AddFrom(tensors, stepCount ?? recorded);
         dynamics._norms.AddFrom(tensors, stepCount ?? recorded);
@@ -99,13 +118,22 @@ public sealed partial class TrainingDynamics
         return dynamics._ids.Count == examples ? dynamics : throw Damaged(path, ["\"ids\""]);
     }
 
-    private static void Check(string path, Dictionary<string, Tensor> tensors, Dictionary<string, string> metadata)
+    private static (long Classes, long IgnoredLabel, double CorrectShare, int FetchEverySteps, string Run) Settings(string path, Dictionary<string, string> metadata)
     {
-        if (metadata.GetValueOrDefault("format") != Format)
-        {
-            throw new InfluenceException($"{path} was not written by TrainingDynamics.Save; it holds {InfluenceException.List([.. tensors.Keys])}.");
-        }
+        return (
+            long.TryParse(Get("classes"), NumberStyles.None, CultureInfo.InvariantCulture, out var classes) ? classes : throw Bad("classes"),
+            long.TryParse(Get("ignored_label"), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var ignored) ? ignored : throw Bad("ignored_label"),
+            double.TryParse(Get("correct_share"), NumberStyles.Float, CultureInfo.InvariantCulture, out var share) && share is > 0 and <= 1 ? share : throw Bad("correct_share"),
+            int.TryParse(Get("fetch_every_steps"), NumberStyles.None, CultureInfo.InvariantCulture, out var every) && every > 0 ? every : throw Bad("fetch_every_steps"),
+            Get("run") is { Length: > 0 } run ? run : throw Bad("run"));
 
+        string? Get(string key) => metadata.GetValueOrDefault(key);
+
+        InfluenceException Bad(string key) => new($"{path} is damaged: its entry \"{key}\" is {(Get(key) is { } text ? $"\"{PlainText.Name(text)}\"" : "missing")}.");
+    }
+
+    private static void Check(string path, Dictionary<string, Tensor> tensors)
+    {
         var wrong = s_tensors
             .Where(t => !tensors.TryGetValue(t.Name, out var found) || found.dtype != t.Type || found.dim() != 1)
             .Select(t => $"\"{t.Name}\"").ToList();
@@ -124,6 +152,12 @@ public sealed partial class TrainingDynamics
             (string Ends, string Entries)[] ends = [("step_ends", "example"), ("norm_ends", "norm_example")];
             wrong.AddRange(ends.Where(p => !EndsWithin(tensors[p.Ends], tensors[p.Entries])).Select(p => $"\"{p.Ends}\""));
             wrong.AddRange(ends.Where(p => tensors[p.Entries].lt(0).any().item<bool>()).Select(p => $"\"{p.Entries}\""));
+
+            // An example beyond the ids has none; the room for counts is made by the highest number.
+            wrong.AddRange(ends.Where(p => tensors[p.Entries].ge(tensors["ids"].numel()).any().item<bool>()).Select(_ => "\"ids\""));
+            wrong.AddRange(tensors["ids"].data<long>().ToArray().GroupBy(id => id).Where(group => group.Skip(1).Any()).Take(1).Select(_ => "\"ids\""));
+            wrong.AddRange(s_counts.Where(name => tensors[name].lt(0).any().item<bool>()).Select(name => $"\"{name}\""));
+            wrong.AddRange(s_ranges.Where(r => !Within(tensors[r.Name], r.Least, r.Most)).Select(r => $"\"{r.Name}\""));
         }
 
         if (wrong.Count > 0)
@@ -147,6 +181,13 @@ public sealed partial class TrainingDynamics
         }
 
         return before == entries.numel();
+    }
+
+    /// <summary>False for NaN too.</summary>
+    private static bool Within(Tensor values, double least, double most)
+    {
+        using var scope = NewDisposeScope();
+        return values.ge(least).logical_and(values.le(most)).all().item<bool>();
     }
 
     private static InfluenceException Damaged(string path, IReadOnlyCollection<string> tensors) =>

@@ -203,5 +203,6 @@ public sealed partial class TrainingDynamics
         LossReduction = "per example, the mean over its positions that count",
         Unit = "its own",
         Notes = window.Describe(),
+        Integrity = _integrity,
     };
 }

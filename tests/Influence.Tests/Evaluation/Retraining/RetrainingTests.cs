@@ -168,13 +168,12 @@ public sealed class RetrainingTests : IDisposable
     {
         // A number that a process had and no longer has.
         using var process = Process.Start(new ProcessStartInfo("dotnet", "--version") { RedirectStandardOutput = true })!;
-        var (id, started) = (process.Id, process.StartTime.ToUniversalTime());
         process.StandardOutput.ReadToEnd();
         process.WaitForExit();
-        Claim(1, Environment.MachineName, id, started);
+        Claim(1, ClaimOwner.Draw() with { Process = process.Id });
 
         // A number that another process has by now: this one's, which started at another time.
-        Claim(2, Environment.MachineName, Environment.ProcessId, DateTime.UtcNow.AddDays(-1));
+        Claim(2, ClaimOwner.Draw() with { Started = "1" });
 
         Assert.Equal(4, Run(new Retraining(_folder.FullName)).Count);
         Assert.Equal([0, 1, 2, 3], _done);
@@ -183,7 +182,7 @@ public sealed class RetrainingTests : IDisposable
     [Fact]
     public void TheClaimOfAnotherMachineCountsAsLongAsItsHeartbeat()
     {
-        Claim(1, "elsewhere", 1, DateTime.UtcNow);
+        Claim(1, ClaimOwner.Draw() with { Machine = "elsewhere", Process = 1 });
         using var source = new CancellationTokenSource();
         var othersDone = new Reports(report =>
         {
@@ -200,6 +199,117 @@ public sealed class RetrainingTests : IDisposable
         Assert.Equal([0, 2, 3, 1], _done);
     }
 
+    /// <summary>As in two containers on one machine: the number of a process says nothing there, whatever the machines' names are.</summary>
+    [Fact]
+    public void AProcessOfAnotherNamespaceIsNotTakenForADeadOne()
+    {
+        Claim(1, ClaimOwner.Draw() with { Space = "another", Process = int.MaxValue });
+        Assert.Null(RunClaim.TryTake(_folder.Path("run-000001.claim"), TimeSpan.FromMinutes(2)));
+        Claim(1, ClaimOwner.Draw() with { Process = int.MaxValue });
+        using var taken = RunClaim.TryTake(_folder.Path("run-000001.claim"), TimeSpan.FromMinutes(2));
+        Assert.NotNull(taken);
+    }
+
+    /// <summary>What holds no owner is nobody's, however new it is; a claim is never there half written.</summary>
+    [Theory]
+    [InlineData("")]
+    [InlineData("{")]
+    [InlineData("null")]
+    [InlineData("[]")]
+    [InlineData("{\"Machine\":null,\"Process\":5}")]
+    public void AClaimWithoutAnOwnerCostsNoTime(string content)
+    {
+        File.WriteAllText(_folder.Path("run-000001.claim"), content);
+        var watch = Stopwatch.StartNew();
+        Assert.Equal(4, Run(new Retraining(_folder.FullName)).Count);
+        Assert.InRange(watch.Elapsed.TotalSeconds, 0, 20);
+    }
+
+    [Fact]
+    public void AClaimFromTheFutureIsStale()
+    {
+        Claim(1, ClaimOwner.Draw() with { Machine = "elsewhere" });
+        File.SetLastWriteTimeUtc(_folder.Path("run-000001.claim"), DateTime.UtcNow.AddHours(1));
+        Assert.Equal(4, Run(new Retraining(_folder.FullName)).Count);
+    }
+
+    /// <summary>Who lost a claim neither renews nor removes the one that took its place.</summary>
+    [Fact]
+    public void AClaimThatWasTakenOverIsLeftAlone()
+    {
+        var path = _folder.Path("run-000001.claim");
+        using (RunClaim.TryTake(path, staleAfter: TimeSpan.FromMilliseconds(60)))
+        {
+            Claim(1, ClaimOwner.Draw() with { Machine = "elsewhere" });
+            File.SetLastWriteTimeUtc(path, DateTime.UtcNow.AddMinutes(-1));
+            var time = File.GetLastWriteTimeUtc(path);
+            Thread.Sleep(100);
+            Assert.Equal(time, File.GetLastWriteTimeUtc(path));
+        }
+
+        Assert.Contains("elsewhere", File.ReadAllText(path), StringComparison.Ordinal);
+    }
+
+    /// <summary>Of many that find a claim stale at the same time, one takes it.</summary>
+    [Fact]
+    public void OneOfManyTakesAStaleClaim()
+    {
+        var path = _folder.Path("run-000001.claim");
+        for (var round = 0; round < 5; round++)
+        {
+            File.WriteAllText(path, string.Empty);
+            using var start = new Barrier(6);
+            var taken = new RunClaim?[6];
+            var threads = Enumerable.Range(0, 6).Select(i => new Thread(() =>
+            {
+                start.SignalAndWait();
+                taken[i] = RunClaim.TryTake(path, TimeSpan.FromMinutes(2));
+            })).ToArray();
+            Array.ForEach(threads, t => t.Start());
+            Array.ForEach(threads, t => t.Join());
+            Assert.Single(taken.OfType<RunClaim>());
+            Array.ForEach(taken, claim => claim?.Dispose());
+            Assert.False(File.Exists(path));
+        }
+    }
+
+    [Theory]
+    [InlineData("seeds")]
+    [InlineData("settings")]
+    [InlineData("query_ids")]
+    [InlineData("train_ids")]
+    [InlineData("subset_names")]
+    [InlineData("subset_bits")]
+    public void AManifestWithNothingIsRefused(string key)
+    {
+        Run(new Retraining(_folder.FullName));
+        var text = File.ReadAllText(_folder.Path("retraining.json"));
+        File.WriteAllText(_folder.Path("retraining.json"), System.Text.RegularExpressions.Regex.Replace(text, $"\"{key}\":(\\[[^\\]]*\\]|\"[^\"]*\")", $"\"{key}\":null"));
+        Assert.Contains("null", File.ReadAllText(_folder.Path("retraining.json")), StringComparison.Ordinal);
+        Assert.Contains("retraining.json", Assert.Throws<InfluenceException>(() => RetrainingRuns.Load(_folder.FullName)).Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>No change of a byte gives another value; one without a checksum, of an earlier version, still counts.</summary>
+    [Fact]
+    public void AChangedRunIsDoneAgain()
+    {
+        Run(new Retraining(_folder.FullName));
+        var path = _folder.Path("run-000002.json");
+        var whole = File.ReadAllBytes(path);
+        for (var at = 0; at < whole.Length; at++)
+        {
+            var bytes = (byte[])whole.Clone();
+            bytes[at] ^= 1;
+            File.WriteAllBytes(path, bytes);
+            var read = Record.Exception(() => Assert.Equal(Truth(2, 1), RetrainingRuns.Load(_folder.FullName)[2, 1]));
+            Assert.True(read is null or InfluenceException, $"{at}: {read}");
+        }
+
+        var text = System.Text.Encoding.UTF8.GetString(whole);
+        File.WriteAllText(path, text[..text.IndexOf(",\"sha256\"", StringComparison.Ordinal)].Replace("run/2", "run/1", StringComparison.Ordinal) + "}");
+        Assert.Equal(Truth(2, 1), RetrainingRuns.Load(_folder.FullName)[2, 1]);
+    }
+
     [Fact]
     public void AHeartbeatKeepsALongRun()
     {
@@ -207,7 +317,7 @@ public sealed class RetrainingTests : IDisposable
         using var claim = RunClaim.TryTake(path, staleAfter: TimeSpan.FromMilliseconds(300));
         var taken = File.GetLastWriteTimeUtc(path);
 
-        // However busy the machine is: the beats come from the thread pool, which other tests fill.
+        // However busy the machine is.
         Assert.True(SpinWait.SpinUntil(() => File.GetLastWriteTimeUtc(path) > taken, TimeSpan.FromMinutes(1)));
         Assert.Null(RunClaim.TryTake(path, staleAfter: TimeSpan.FromMinutes(2)));
     }
@@ -254,7 +364,6 @@ public sealed class RetrainingTests : IDisposable
 
     private RetrainingRuns Run(Retraining retraining, IProgress<InfluenceProgress>? progress = null) => retraining.Run(s_subsets, [20, 21], Train, progress);
 
-    private void Claim(int run, string machine, int process, DateTime started) => File.WriteAllText(
-        _folder.Path($"run-{run:D6}.claim"),
-        $"{{\"Machine\":\"{machine}\",\"Process\":{process},\"Started\":\"{started:O}\"}}");
+    private void Claim(int run, ClaimOwner owner) =>
+        File.WriteAllText(_folder.Path($"run-{run:D6}.claim"), System.Text.Json.JsonSerializer.Serialize(owner));
 }

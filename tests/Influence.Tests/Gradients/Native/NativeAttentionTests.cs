@@ -351,7 +351,7 @@ public sealed class NativeAttentionTests : IDisposable
         List<WeakReference> OpenAndClose()
         {
             using var session = GradientSession.Open(made.Task(), Examples.FromTensors(made.Inputs(3)), null);
-            return [.. session.Layers.Select(layer => new WeakReference(layer))];
+            return [.. session.Blocks.SelectMany(block => block.Uses).Select(use => new WeakReference(use.Layer))];
         }
     }
 

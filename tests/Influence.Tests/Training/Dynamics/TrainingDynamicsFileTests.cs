@@ -168,6 +168,9 @@ public sealed class TrainingDynamicsFileTests : IDisposable
     [InlineData("step_ends", 1)]
     [InlineData("example", 2)]
     [InlineData("norm", 3)]
+    [InlineData("probability", 4)]
+    [InlineData("el2n", 5)]
+    [InlineData("ids", 6)]
     public void DamagedFiles(string name, int damage)
     {
         using var dynamics = new TrainingDynamics();
@@ -179,10 +182,69 @@ public sealed class TrainingDynamicsFileTests : IDisposable
             0 => tensors[name].narrow(0, 0, 3),
             1 => tensors[name] + 1,
             2 => tensors[name] - 1,
+            4 => tensors[name] * double.NaN,
+            5 => -tensors[name] - 1,
+            6 => tensors[name] * 0,
             _ => tensors[name].to_type(ScalarType.Float64),
         };
         Safetensors.Save(File1, [.. tensors.Select(t => (t.Key, t.Value))], metadata);
         Assert.Contains($"\"{name}\"", Assert.Throws<InfluenceException>(() => TrainingDynamics.Load(File1)).Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>The room for counts is made by the highest number of an example: one of half a billion would take gigabytes.</summary>
+    [Theory]
+    [InlineData("example")]
+    [InlineData("norm_example")]
+    public void AnExampleBeyondTheIdsIsRefusedAtOnce(string name)
+    {
+        using var dynamics = new TrainingDynamics();
+        Run(dynamics, 0, 3);
+        dynamics.Save(File1);
+        var (tensors, metadata) = Safetensors.Load(File1);
+        tensors[name] = tensors[name].clone();
+        tensors[name][0] = tensor(500_000_000);
+        Safetensors.Save(File1, [.. tensors.Select(t => (t.Key, t.Value))], metadata);
+        var before = GC.GetAllocatedBytesForCurrentThread();
+        Assert.Contains("\"ids\"", Assert.Throws<InfluenceException>(() => TrainingDynamics.Load(File1)).Message, StringComparison.Ordinal);
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 4 << 20);
+    }
+
+    [Theory]
+    [InlineData("classes", "-1")]
+    [InlineData("classes", "three")]
+    [InlineData("correct_share", "NaN")]
+    [InlineData("correct_share", "0")]
+    [InlineData("fetch_every_steps", "99999999999")]
+    [InlineData("run", "")]
+    [InlineData("run", null)]
+    [InlineData("classes", null)]
+    public void SettingsThatNoRunHas(string key, string? value)
+    {
+        using var dynamics = new TrainingDynamics();
+        Run(dynamics, 0, 3);
+        dynamics.Save(File1);
+        var (tensors, metadata) = Safetensors.Load(File1);
+        metadata.Remove(key);
+        if (value is not null)
+        {
+            metadata[key] = value;
+        }
+
+        Safetensors.Save(File1, [.. tensors.Select(t => (t.Key, t.Value))], metadata);
+        Assert.Contains($"\"{key}\"", Assert.Throws<InfluenceException>(() => TrainingDynamics.Load(File1)).Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>A file of an earlier version has no checksum.</summary>
+    [Fact]
+    public void AnUncheckedRunSaysSo()
+    {
+        using var dynamics = new TrainingDynamics();
+        Run(dynamics, 0, 3);
+        dynamics.Save(File1);
+        Unverified.Strip(File1);
+        using var loaded = TrainingDynamics.Load(File1);
+        Assert.StartsWith("unverified", loaded.El2n().Metadata.Integrity, StringComparison.Ordinal);
+        Assert.Empty(dynamics.El2n().Metadata.Integrity);
     }
 
     [Fact]

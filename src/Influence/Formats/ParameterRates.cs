@@ -3,7 +3,7 @@ using System.Text.Json;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
 
-namespace Influence;
+namespace Influence.Formats;
 
 /// <summary>What an optimizer does with one parameter, as far as influence reads it.</summary>
 /// <param name="LearningRate">The rate of its parameter group; 0 where no optimizer holds it or it was frozen.</param>

@@ -1,0 +1,98 @@
+using System.Security.Cryptography;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Influence.Formats;
+
+/// <summary>An open safetensors file: its whole layout is checked, tensors are read one by one.</summary>
+internal sealed class SafetensorsFile : IDisposable
+{
+    private readonly FileStream _stream;
+    private readonly string _path;
+    private readonly long _dataStart;
+    private readonly Dictionary<string, SafetensorsEntry> _entries;
+    private readonly Dictionary<string, byte[]>? _digests;
+
+    private SafetensorsFile(FileStream stream, string path)
+    {
+        var header = SafetensorsHeader.Read(stream, path);
+        (_stream, _path, _dataStart) = (stream, path, header.DataStart);
+        _entries = header.Entries.ToDictionary(e => e.Name);
+        _digests = SafetensorsChecksum.Check(header, path);
+        Metadata = SafetensorsChecksum.Without(header.Metadata);
+    }
+
+    /// <summary>The map of strings, without the checksums.</summary>
+    public Dictionary<string, string> Metadata { get; }
+
+    /// <summary>The tensors, by name.</summary>
+    public IReadOnlyDictionary<string, SafetensorsEntry> Entries => _entries;
+
+    /// <summary>Empty where the file has a checksum, which is checked as it is read; else says so.</summary>
+    public string Integrity => _digests is null ? SafetensorsChecksum.Unverified : string.Empty;
+
+    /// <exception cref="InfluenceException">The file is missing, truncated, damaged or something else.</exception>
+    public static SafetensorsFile Open(string path)
+    {
+        FileStream? stream = null;
+        try
+        {
+            stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete, bufferSize: 1 << 16);
+            return new SafetensorsFile(stream, path);
+        }
+        catch (Exception exception)
+        {
+            stream?.Dispose();
+            if (exception is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException)
+            {
+                throw new InfluenceException($"Cannot read {path}: {exception.Message}", exception);
+            }
+
+            throw;
+        }
+    }
+
+    /// <summary>Reads one tensor, on the CPU; the caller owns it.</summary>
+    /// <exception cref="InfluenceException">There is none of that name or it is of a type that no tensor here can have; or its bytes were changed since.</exception>
+    public Tensor Read(string name)
+    {
+        var entry = _entries.TryGetValue(name, out var found)
+            ? found
+            : throw new InfluenceException($"{_path} holds no tensor \"{PlainText.Name(name)}\"; it holds {InfluenceException.List(_entries.Keys)}.");
+        var (type, size) = SafetensorsType.Find(entry.Type) ?? throw new InfluenceException(
+            $"{_path}: the tensor \"{PlainText.Name(name)}\" is {entry.Describe()}, a type that cannot be read here. Convert it to F32, or for ids to I64, where it was written.");
+        using var hash = _digests is null ? null : IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        using var scope = NewDisposeScope();
+        _stream.Position = _dataStart + entry.Begin;
+        var tensor = TensorBytes.Read(_stream, _path, entry.Shape, type == ScalarType.Bool ? ScalarType.Byte : type, size, hash);
+        if (hash is not null && !hash.GetHashAndReset().AsSpan().SequenceEqual(_digests![name]))
+        {
+            throw SafetensorsChecksum.Damaged(_path, $"the tensor \"{PlainText.Name(name)}\"");
+        }
+
+        if (type == ScalarType.Bool)
+        {
+            // A byte of 2 would be neither true nor false.
+            tensor = tensor.gt(1).any().item<bool>()
+                ? throw new InfluenceException($"{_path}: the tensor \"{PlainText.Name(name)}\" is of type BOOL; it has bytes that are neither 0 nor 1.")
+                : tensor.to_type(ScalarType.Bool);
+        }
+
+        return tensor.MoveToOuterDisposeScope();
+    }
+
+    /// <summary>Reads every tensor, on the CPU, in the order of their bytes; the caller owns them.</summary>
+    public Dictionary<string, Tensor> ReadAll()
+    {
+        using var scope = NewDisposeScope();
+        var tensors = _entries.Values.ToDictionary(entry => entry.Name, entry => Read(entry.Name));
+        foreach (var tensor in tensors.Values)
+        {
+            tensor.MoveToOuterDisposeScope();
+        }
+
+        return tensors;
+    }
+
+    public void Dispose() => _stream.Dispose();
+}

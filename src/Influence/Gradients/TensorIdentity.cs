@@ -1,0 +1,24 @@
+using static TorchSharp.torch;
+
+namespace Influence.Gradients;
+
+/// <summary>
+/// Which tensor a parameter is. Two parameters over one memory, such as a weight and its transposed view, are two for autograd and
+/// for an optimizer, and so they are here; one parameter under several names is one.
+/// </summary>
+/// <param name="Address">Where the memory begins.</param>
+/// <param name="Offset">The first element in it.</param>
+/// <param name="Count">The number of elements.</param>
+/// <param name="Which">Tells apart several tensors over these elements.</param>
+internal readonly record struct TensorIdentity(nint Address, long Offset, long Count, int Which)
+{
+    /// <summary>Whether two wrappers hold one tensor: what is set on one then shows on the other.</summary>
+    public static bool AreOne(Tensor first, Tensor second)
+    {
+        var (own, other) = (first.requires_grad, second.requires_grad);
+        first.requires_grad = !own;
+        var one = second.requires_grad != other;
+        first.requires_grad = own;
+        return one;
+    }
+}

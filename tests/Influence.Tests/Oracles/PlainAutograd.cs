@@ -1,0 +1,80 @@
+using Influence.Estimators;
+using Influence.Training;
+using TorchSharp;
+using Xunit;
+using static TorchSharp.torch;
+
+namespace Influence.Tests.Oracles;
+
+/// <summary>Holds scores and training steps against a loop over single examples by plain autograd.</summary>
+internal static class PlainAutograd
+{
+    private const double Rounding = 1e-9;
+
+    /// <summary>Every example's gradient, <c>[N, P]</c>, of all parameters as autograd and an optimizer see them.</summary>
+    public static Tensor Gradients(nn.Module model, Func<ExampleBatch, Tensor> loss, (string Name, Tensor Tensor)[] data, Func<string, bool>? include = null)
+    {
+        using var scope = NewDisposeScope();
+        List<Tensor> rows = [];
+        for (var i = 0L; i < data[0].Tensor.shape[0]; i++)
+        {
+            var one = Batch(data, i, 1);
+            var gradients = PlainBackward.Of(model, () => loss(one).sum());
+            rows.Add(cat([.. gradients.Where(g => include?.Invoke(g.Key) != false).Select(g => g.Value.reshape(-1))], 0));
+        }
+
+        return stack([.. rows], 0).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>TracIn's scores of every pair and every example with itself are the products of the gradients.</summary>
+    public static void AssertScores(nn.Module model, Func<ExampleBatch, Tensor> loss, int batchSize, params (string Name, Tensor Tensor)[] data)
+    {
+        model.eval();
+        var g = Gradients(model, loss, data);
+        var task = new InfluenceTask(model) { TrainingLoss = loss };
+        var examples = Examples.FromTensors(data) with { BatchSize = batchSize };
+
+        using var scores = new TracIn().Score(task, examples, examples);
+        var self = new TracIn().SelfInfluence(task, examples);
+
+        Assert.True(SingleExampleLoop.RelativeError(scores.Values, g.mm(g.t())) < Rounding, "scores");
+        Assert.True(SingleExampleLoop.RelativeError(tensor(self.Values.ToArray()), g.square().sum(1)) < Rounding, "self-influence");
+    }
+
+    /// <summary>
+    /// A step on all the examples leaves the .grad that a plain backward pass leaves, weighted or not, and norms are those of the
+    /// parameters that the loop says have a layer rule. It is opened on the first few examples, which show nothing.
+    /// </summary>
+    public static void AssertTrains(nn.Module model, Func<ExampleBatch, Tensor> loss, int opened, params (string Name, Tensor Tensor)[] data)
+    {
+        model.eval();
+        var count = data[0].Tensor.shape[0];
+        var batch = Batch(data, 0, count);
+        var task = new InfluenceTask(model) { TrainingLoss = loss };
+        var w = (arange(count, ScalarType.Float64) - 2).cos();
+        var (mean, weighted) = (PlainBackward.Of(model, () => loss(batch).mean()), PlainBackward.Of(model, () => (loss(batch) * w).sum()));
+        model.zero_grad();
+        using var loop = TrainingGradients.Open(task, Batch(data, 0, opened));
+
+        using (var step = loop.Step(batch))
+        {
+            step.Accumulate();
+            Assert.True(PlainBackward.RelativeError(PlainBackward.Take(model), mean) < Rounding, ".grad");
+            var rules = loop.Coverage.Parameters.Where(p => p.Method is not ("single examples" or "left out")).SelectMany(p => p.Name.Split(" = ")).ToHashSet();
+            if (rules.Count > 0)
+            {
+                var g = Gradients(model, loss, data, rules.Contains);
+                Assert.True(SingleExampleLoop.RelativeError(step.GradientNorms(), g.square().sum(1).sqrt()) < Rounding, "norms");
+            }
+        }
+
+        using (var step = loop.Step(batch))
+        {
+            step.Accumulate(w);
+            Assert.True(PlainBackward.RelativeError(PlainBackward.Take(model), weighted) < Rounding, "weighted .grad");
+        }
+    }
+
+    private static ExampleBatch Batch((string Name, Tensor Tensor)[] data, long first, long count) => ExampleBatch.Of(
+        [.. Enumerable.Range((int)first, (int)count).Select(i => (long)i)], [.. data.Select(d => (d.Name, d.Tensor.narrow(0, first, count)))]);
+}
