@@ -117,7 +117,7 @@ public sealed class StaleFitTests : IDisposable
             on = false;
             call();
             on = true;
-            Assert.Contains("changed during the call", Assert.Throws<InfluenceException>(call).Message, StringComparison.Ordinal);
+            Assert.Matches("changed during the call|fitted at other weights", Assert.Throws<InfluenceException>(call).Message);
             using var noGrad = no_grad();
             c.Head.bias!.copy_(weights);
         }
