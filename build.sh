@@ -34,6 +34,7 @@ usage() {
   quality [part ...] [arguments]
                       hold scores against retraining, beside published figures (benchmarks/Influence.Quality)
   format [--check]    format the code, or only say what is not formatted
+  counts              print what is counted about the code: public types, type tests, folder sizes, long lines
 
 Each command first sets up what it needs beyond the .NET 10 SDK (data sets, from Debian and npm), and says so.
 END
@@ -238,8 +239,29 @@ command_format() {
     dotnet format whitespace tests/PackageConsumer --folder "${options[@]}"
 }
 
+# Type tests on the kinds of per-example gradients: patterns, casts and the arms of switches. What differs from kind to kind
+# belongs in the kind.
+readonly kinds='(Dense|Factored|Grouped|Tied|Spectral|Token)Gradients'
+readonly kind_tests="\\b(is|not|as|case|or|and) $kinds\\b|\\($kinds\\)|(OfType|Cast)<$kinds>|^\\s*\\(?$kinds\\b[^;]*=>"
+
+command_counts() {
+    local types='^\s*public ((sealed|static|abstract|readonly|partial|ref) )*(class|record struct|record|struct|interface|enum) \w+'
+    echo "public types of the core:          $(grep -rhoP --include=*.cs "$types" src/Influence | awk '{ print $NF }' | sort -u | wc -l)"
+    echo "type tests on kinds of gradients:  $(grep -rhoP --include=*.cs "$kind_tests" src | wc -l)"
+    echo "lines of more than 140 columns:    $(git ls-files '*.cs' | xargs cat | awk 'length($0) > 140' | wc -l)"
+    echo "lines of README.md:                $(wc -l < README.md)"
+    echo
+    echo "Folders of more than 30 files:"
+    find src -type d -not -path '*/obj*' -not -path '*/bin*' | sort | while read -r folder; do
+        printf '%6d %s\n' "$(find "$folder" -maxdepth 1 -name '*.cs' | wc -l)" "$folder"
+    done | awk '$1 > 30'
+    echo
+    echo "Samples' Program.cs:"
+    find samples -name Program.cs | sort | xargs wc -l | grep -v ' total$'
+}
+
 case "${1:-}" in
-    demo | test | pack | bench | quality | format) "command_$1" "${@:2}" ;;
+    demo | test | pack | bench | quality | format | counts) "command_$1" "${@:2}" ;;
     "" | -h | --help | help) usage ;;
     *) fail "there is no command '$1'; ./build.sh lists them" ;;
 esac

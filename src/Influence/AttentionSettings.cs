@@ -17,7 +17,7 @@ public sealed record AttentionSettings
     public long? Heads
     {
         get;
-        init => field = value is null or > 0 ? value : throw new InfluenceException($"Heads is the positive number of attention heads, not {value}.");
+        init => field = Check.AtLeastOne(value);
     }
 
     /// <summary>The activation within encoder layers.</summary>

@@ -1,3 +1,4 @@
+using Influence.Numerics;
 using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
@@ -35,9 +36,7 @@ public sealed record Examples
     public int BatchSize
     {
         get;
-        init => field = value > 0
-            ? value
-            : throw new InfluenceException($"BatchSize is at least 1, not {value}.");
+        init => field = Check.AtLeastOne(value);
     } = 128;
 
     /// <summary>
@@ -64,7 +63,7 @@ public sealed record Examples
         var names = tensors.Select(t => t.Name).ToArray();
         var values = tensors.Select(t => t.Tensor).ToArray();
         var count = CheckTensors(names, values);
-        return new Examples(size => Slices(names, values, count, size), () => Positions(count), (names, values));
+        return new Examples(size => Slices(names, values, 0, count, size), () => Positions(count), (names, values));
     }
 
     /// <summary>Examples from tensors whose first dimension runs over the examples.</summary>
@@ -156,6 +155,17 @@ public sealed record Examples
         return new Examples(size => Picked(this with { BatchSize = size }, wanted), () => kept) { BatchSize = BatchSize };
     }
 
+    /// <summary>
+    /// So many examples from a position on. Of tensors nothing else is touched; a loader is read from its beginning.
+    /// </summary>
+    internal Examples Range(int first, int count)
+    {
+        var ids = ((long[])Ids)[first..(first + count)];
+        return _whole is { } whole
+            ? new Examples(size => Slices(whole.Names, whole.Tensors, first, count, size), () => ids) { BatchSize = BatchSize }
+            : new Examples(size => Cut(this with { BatchSize = size }, first, count), () => ids) { BatchSize = BatchSize };
+    }
+
     /// <summary>Examples from a data loader; see <see cref="FromLoader(DataLoader)"/>.</summary>
     /// <param name="loader">The loader.</param>
     public static implicit operator Examples(DataLoader loader) => FromLoader(loader);
@@ -233,8 +243,8 @@ public sealed record Examples
                 continue;
             }
 
-            var key = LabelSampler.Mix((ulong)seed) ^ (ulong)pass;
-            var order = Enumerable.Range(0, Count).OrderBy(i => LabelSampler.Mix(LabelSampler.Mix(key) ^ (ulong)i)).ToArray();
+            var key = KeyedRandom.Mix((ulong)seed) ^ (ulong)pass;
+            var order = Enumerable.Range(0, Count).OrderBy(i => KeyedRandom.Mix(KeyedRandom.Mix(key) ^ (ulong)i)).ToArray();
             for (var start = 0; start + size <= order.Length; start += size)
             {
                 var (tensors, ids) = Gather(_whole.Value.Tensors, (long[])Ids, order.AsSpan(start, size));
@@ -352,12 +362,31 @@ public sealed record Examples
     }
 
     private static IEnumerable<(string[] Names, Tensor[] Tensors, bool Owned)> Slices(
-        string[] names, Tensor[] tensors, long count, int batchSize)
+        string[] names, Tensor[] tensors, long first, long count, int batchSize)
     {
         for (long start = 0; start < count; start += batchSize)
         {
             var length = Math.Min(batchSize, count - start);
-            yield return (names, [.. tensors.Select(t => t.narrow(0, start, length).DetachFromDisposeScope())], true);
+            yield return (names, [.. tensors.Select(t => t.narrow(0, first + start, length).DetachFromDisposeScope())], true);
+        }
+    }
+
+    private static IEnumerable<(string[] Names, Tensor[] Tensors, bool Owned)> Cut(Examples source, int first, int count)
+    {
+        var start = 0;
+        foreach (var batch in source.Batches())
+        {
+            int[] positions = [.. Enumerable.Range(0, batch.Count).Where(i => start + i >= first && start + i < first + count)];
+            if (positions.Length > 0)
+            {
+                yield return ([.. batch.Names], batch.PickDetached(positions), true);
+            }
+
+            start += batch.Count;
+            if (start >= first + count)
+            {
+                yield break;
+            }
         }
     }
 
@@ -405,11 +434,4 @@ public sealed record Examples
 
         return loader.drop_last ? order[..(order.Length / loader.batch_size * loader.batch_size)] : order;
     }
-}
-
-/// <summary>A data loader's order that goes on from pass to pass, and perhaps never ends: enumerating it takes examples away from training.</summary>
-internal interface IRunningStream
-{
-    /// <summary>What it is, for messages.</summary>
-    string Description { get; }
 }

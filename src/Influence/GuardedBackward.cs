@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Influence.Numerics;
 using TorchSharp;
 using static TorchSharp.torch;
 

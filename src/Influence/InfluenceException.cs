@@ -43,12 +43,6 @@ public sealed class InfluenceException : Exception
         }
     }
 
-    /// <summary>A value of an enum; a number that is cast to it and names none of its values is refused.</summary>
-    internal static T Defined<T>(T value, string setting)
-        where T : struct, Enum => Enum.IsDefined(value)
-        ? value
-        : throw new InfluenceException($"{setting} is one of {List(Enum.GetNames<T>())}; found {value}.");
-
     /// <summary>A short list of ids or names for a message: the first ten and how many more.</summary>
     internal static string List<T>(IReadOnlyCollection<T> items)
     {

@@ -187,6 +187,38 @@ public sealed class InfluenceScores : IDisposable, IDisplay
         return new InfluenceScores(values, file.Ids("query_ids", values.shape[0]), file.Ids("train_ids", values.shape[1]), file.Metadata);
     }
 
+    /// <summary>
+    /// Reads some of the scores that <see cref="Save"/>, or <c>ScoreToFile</c>, wrote as safetensors: of a matrix larger than the
+    /// memory the rows and columns that are wanted. Missing ids are 0, 1, 2, ...
+    /// </summary>
+    /// <remarks>A checksum is of the whole matrix, so a part is not checked: <see cref="ScoreMetadata.Integrity"/> says so.</remarks>
+    /// <param name="path">The file.</param>
+    /// <param name="queryIds">The queries, in the order wanted; null for all.</param>
+    /// <param name="trainIds">The training examples, in the order wanted; null for all.</param>
+    /// <returns>The scores; the caller disposes them.</returns>
+    /// <exception cref="InfluenceException">The file is missing, truncated or something else, or holds no scores of such an id.</exception>
+    public static InfluenceScores LoadPart(string path, IReadOnlyList<long>? queryIds = null, IReadOnlyList<long>? trainIds = null)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        using var scope = NewDisposeScope();
+        using var file = ScoreFile.Open(path);
+        var (queries, train) = file.Shape();
+        var (allQueries, allTrain) = (file.Ids("query_ids", queries), file.Ids("train_ids", train));
+        var rows = Positions("queries", allQueries, queryIds ?? allQueries);
+        var columns = trainIds is null ? null : Positions("training examples", allTrain, trainIds);
+        return new InfluenceScores(
+            file.Part(rows, columns), queryIds ?? allQueries, trainIds ?? allTrain, file.Metadata with { Integrity = "unverified: only a part of the file was read" });
+
+        int[] Positions(string what, IReadOnlyList<long> all, IReadOnlyList<long> wanted)
+        {
+            var positions = all.Select((id, position) => (id, position)).ToDictionary(pair => pair.id, pair => pair.position);
+            var unknown = wanted.Where(id => !positions.ContainsKey(id)).ToList();
+            return unknown.Count == 0
+                ? [.. wanted.Select(id => positions[id])]
+                : throw new InfluenceException($"{path} has no {what} with the ids {InfluenceException.List(unknown)}.");
+        }
+    }
+
     /// <summary>Writes each query's k proponents and k opponents as CSV: query_id, kind, rank, train_id, score.</summary>
     /// <param name="path">The file.</param>
     /// <param name="k">How many of each per query.</param>

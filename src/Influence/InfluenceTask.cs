@@ -13,11 +13,18 @@ namespace Influence;
 /// the examples of a batch, and are refused by name. The model stays the caller's. While a call runs, no other thread may
 /// use the model, and other TorchSharp work belongs on the calling thread only.
 /// </remarks>
-/// <param name="model">The model; float32 or float64, on any device.</param>
-public sealed class InfluenceTask(nn.Module model)
+public sealed record InfluenceTask
 {
+    /// <summary>Takes the model.</summary>
+    /// <param name="model">The model; float32 or float64, on any device.</param>
+    public InfluenceTask(nn.Module model)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        Model = model;
+    }
+
     /// <summary>The model.</summary>
-    public nn.Module Model { get; } = model ?? throw new ArgumentNullException(nameof(model));
+    public nn.Module Model { get; }
 
     /// <summary>
     /// One loss per example, <c>[B]</c>, as in training but without the mean:
@@ -73,15 +80,10 @@ public sealed class InfluenceTask(nn.Module model)
     /// <value>None.</value>
     public ILogger? Logger { get; init; }
 
+    /// <summary>The model's type and the parameters that take part.</summary>
+    /// <returns>One line.</returns>
+    public override string ToString() => $"{Model.GetType().Name}, {Layers.Description}";
+
     /// <summary>The same training loss on other layers, without the measurement.</summary>
-    internal InfluenceTask ForTraining(LayerSelection layers) => new(Model)
-    {
-        TrainingLoss = TrainingLoss,
-        SampledLoss = SampledLoss,
-        Layers = layers,
-        SingleExamples = SingleExamples,
-        PositionMask = PositionMask,
-        Attention = Attention,
-        Logger = Logger,
-    };
+    internal InfluenceTask ForTraining(LayerSelection layers) => this with { Layers = layers, Measurement = null };
 }

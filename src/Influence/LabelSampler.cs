@@ -1,3 +1,4 @@
+using Influence.Numerics;
 using TorchSharp;
 using static TorchSharp.torch;
 using F = TorchSharp.torch.nn.functional;
@@ -72,22 +73,13 @@ public sealed class LabelSampler
         var values = new double[_ids.Count * width];
         for (var i = 0; i < _ids.Count; i++)
         {
-            var key = Mix(Mix((ulong)_seed ^ ((ulong)draw << 56)) ^ (ulong)_ids[i]);
+            var key = KeyedRandom.Mix(KeyedRandom.Mix((ulong)_seed ^ ((ulong)draw << 56)) ^ (ulong)_ids[i]);
             for (long t = 0; t < width; t++)
             {
-                values[(i * width) + t] = (Mix(key + ((ulong)t * 0x9E3779B97F4A7C15)) >> 11) * (1.0 / (1UL << 53));
+                values[(i * width) + t] = KeyedRandom.Unit(KeyedRandom.Mix(key + ((ulong)t * KeyedRandom.Increment)));
             }
         }
 
         return tensor(values, dtype: dtype ?? like.dtype, device: like.device).reshape(shape);
-    }
-
-    /// <summary>SplitMix64's finaliser: every input bit reaches every output bit.</summary>
-    internal static ulong Mix(ulong z)
-    {
-        z += 0x9E3779B97F4A7C15;
-        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
-        z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
-        return z ^ (z >> 31);
     }
 }

@@ -3,13 +3,6 @@ using Microsoft.Extensions.Logging;
 
 namespace Influence;
 
-/// <summary>How one parameter's per-example gradient is taken.</summary>
-/// <param name="Name">The parameter's name, as <c>named_parameters()</c> gives it; tied ones are joined by " = ".</param>
-/// <param name="Count">The number of its elements.</param>
-/// <param name="Method">The layer rule's name, <c>"single examples"</c> or <c>"left out"</c>.</param>
-/// <param name="Note">Why it is not taken by a rule, or that the first examples do not reach it; else empty.</param>
-public sealed record CoveredParameter(string Name, long Count, string Method, string Note = "");
-
 /// <summary>Which trainable parameters take part in the scores, and how their gradients are taken.</summary>
 [TypeFormatterSource(typeof(HtmlTables))]
 public sealed class ParameterCoverage : IDisplay
@@ -17,13 +10,13 @@ public sealed class ParameterCoverage : IDisplay
     internal const string SingleExamples = "single examples";
     internal const string LeftOut = "left out";
 
-    internal ParameterCoverage(IReadOnlyList<CoveredParameter> parameters) => Parameters = parameters;
+    internal ParameterCoverage(IReadOnlyList<Covered> parameters) => Parameters = parameters;
 
     /// <summary>What else one must know of the gradients to read scores right, sentence by sentence; empty where there is nothing.</summary>
     internal string Notes { get; init; } = string.Empty;
 
     /// <summary>Every trainable parameter.</summary>
-    public IReadOnlyList<CoveredParameter> Parameters { get; }
+    public IReadOnlyList<Covered> Parameters { get; }
 
     /// <summary>Elements whose gradients come from a layer rule: one pass for the whole batch.</summary>
     public long ByRule => Parameters.Where(p => p.Method is not (SingleExamples or LeftOut)).Sum(p => p.Count);
@@ -65,4 +58,11 @@ public sealed class ParameterCoverage : IDisplay
         [.. Parameters.Select(p => (IReadOnlyList<object>)[p.Name, p.Count, p.Method, p.Note])]);
 
     private long Sum(string method) => Parameters.Where(p => p.Method == method).Sum(p => p.Count);
+
+    /// <summary>How one parameter's per-example gradient is taken.</summary>
+    /// <param name="Name">The parameter's name, as <c>named_parameters()</c> gives it; tied ones are joined by " = ".</param>
+    /// <param name="Count">The number of its elements.</param>
+    /// <param name="Method">The layer rule's name, <c>"single examples"</c> or <c>"left out"</c>.</param>
+    /// <param name="Note">Why it is not taken by a rule, or that the first examples do not reach it; else empty.</param>
+    public sealed record Covered(string Name, long Count, string Method, string Note = "");
 }

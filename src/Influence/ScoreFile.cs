@@ -40,6 +40,21 @@ internal sealed class ScoreFile : IDisposable
         };
     }
 
+    /// <summary>The sizes of the matrix of scores, of which rows can be read.</summary>
+    public (long Queries, long Train) Shape() =>
+        _file is not null && _file.Entries.TryGetValue("scores", out var entry) && entry is { Shape: [var queries, var train], Type: "F32" or "F64" or "F16" or "BF16" }
+            ? (queries, train)
+            : throw new InfluenceException(
+                $"{_path} has no matrix \"scores\" [queries, train] of a float type, of which parts can be read" +
+                (_file is null ? ". Convert it to safetensors: InfluenceScores.Load(path).Save(\"scores.safetensors\")." : $"; it holds {InfluenceException.List([.. _file.Entries.Keys])}."));
+
+    /// <summary>Some of the scores, as float32 or float64; the caller's scope owns them.</summary>
+    public Tensor Part(IReadOnlyList<int> queries, IReadOnlyList<int>? train)
+    {
+        var values = _file!.ReadRows("scores", queries, train);
+        return values.dtype is ScalarType.Float16 or ScalarType.BFloat16 ? values.to_type(ScalarType.Float32) : values;
+    }
+
     /// <summary>Ids, one for each row or column; 0, 1, 2, ... where the file has none.</summary>
     /// <param name="name">The tensor.</param>
     /// <param name="count">How many.</param>

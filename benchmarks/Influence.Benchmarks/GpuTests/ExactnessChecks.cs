@@ -21,7 +21,7 @@ internal static class ExactnessChecks
                     () => Compare(model, dtype, device, tolerance, scores));
 
                 yield return Of("all pairs", w => Pairs(new TracIn(), w));
-                yield return Of("cosine", w => Pairs(new TracIn { Similarity = GradientSimilarity.Cosine }, w));
+                yield return Of("cosine", w => Pairs(new TracIn { Similarity = TracIn.GradientSimilarity.Cosine }, w));
                 yield return Of("all pairs in several passes", w => Pairs(new TracIn { MemoryBudget = 1 << 20 }, w));
                 yield return Of("two checkpoints", TwoCheckpoints);
                 yield return Of("self-influence", w => tensor(new TracIn().SelfInfluence(w.Task, w.TrainExamples).Values.ToArray()));

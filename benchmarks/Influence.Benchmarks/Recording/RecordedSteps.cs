@@ -93,7 +93,7 @@ internal sealed class RecordedSteps : IDisposable
     private void Run(string name)
     {
         using var dynamics = new TrainingDynamics();
-        var values = new InRunValues { Order = name == SecondOrder ? InRunOrder.Second : InRunOrder.First };
+        var values = new InRunValues { Order = name == SecondOrder ? InRunValues.Expansion.Second : InRunValues.Expansion.First };
         var selection = new OnlineSelection();
         foreach (var batch in _batches)
         {

@@ -39,7 +39,7 @@ internal sealed class Judge
     public IReadOnlyList<Result> Results => _results;
 
     /// <summary>What the noise between seeds leaves to reach; null for one seed.</summary>
-    public NoiseCeiling? Ceiling => _lds.Ceiling(_runs, Reported.Ids);
+    public Lds.NoiseCeiling? Ceiling => _lds.Ceiling(_runs, Reported.Ids);
 
     /// <summary>Another figure than the LDS.</summary>
     public void Add(string metric, string method, Estimate value, int over, string damping = "", double seconds = 0)

@@ -47,10 +47,10 @@ internal static class DeepStudy
         var few = setUp.FewEpochs;
         judge.Add("TracIn, final weights", q => new TracIn().Score(task, train, q)).Dispose();
         judge.Add($"TracIn, {few.Count} checkpoints", q => new TracIn { Checkpoints = runs[0].After(few) }.Score(task, train, q)).Dispose();
-        judge.Add("cosine, final weights", q => new TracIn { Similarity = GradientSimilarity.Cosine }.Score(task, train, q)).Dispose();
+        judge.Add("cosine, final weights", q => new TracIn { Similarity = TracIn.GradientSimilarity.Cosine }.Score(task, train, q)).Dispose();
         judge.Add(
             $"cosine, {few.Count} checkpoints",
-            q => new TracIn { Similarity = GradientSimilarity.Cosine, Checkpoints = runs[0].After(few) }.Score(task, train, q)).Dispose();
+            q => new TracIn { Similarity = TracIn.GradientSimilarity.Cosine, Checkpoints = runs[0].After(few) }.Score(task, train, q)).Dispose();
         Curvature("K-FAC", setUp.RelativeDampings, () => Kfac.Fit(task, train, setUp.Curvature));
         Curvature("EK-FAC, one damping for all layers", setUp.AbsoluteDampings, () => Ekfac.Fit(task, train, setUp.Curvature));
         if (setUp.Curvature.LabelDraws > 1)

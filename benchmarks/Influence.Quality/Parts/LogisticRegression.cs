@@ -60,7 +60,7 @@ internal static class LogisticRegression
         var methods = new ScoredMethods();
         methods.Keep("TracIn, final weights", judge.Add("TracIn, final weights", q => new TracIn().Score(task, train, q)));
         methods.Keep("TracIn, 4 checkpoints", judge.Add("TracIn, 4 checkpoints", q => new TracIn { Checkpoints = trained.Checkpoints }.Score(task, train, q)));
-        methods.Keep("cosine", judge.Add("cosine", q => new TracIn { Similarity = GradientSimilarity.Cosine }.Score(task, train, q)));
+        methods.Keep("cosine", judge.Add("cosine", q => new TracIn { Similarity = TracIn.GradientSimilarity.Cosine }.Score(task, train, q)));
 
         var (explicitFit, seconds) = Clocked.Run(() => DenseCurvature.Fit(task, train, new() { MaximumParameters = MaximumParameters }));
         using var dense = explicitFit;
@@ -71,7 +71,7 @@ internal static class LogisticRegression
         var (fit, fitSeconds) = Clocked.Run(() => Ekfac.Fit(task, train));
         using var ekfac = fit;
         methods.Keep("EK-FAC", judge.Add("EK-FAC", Dampings.Absolute, Influence(ekfac, task, train), fitSeconds));
-        methods.Keep("SOURCE, 1 segment", judge.Add("SOURCE, 1 segment", q => new Source(SourceSegment.Split(trained.Checkpoints, 1)).Score(task, train, q)));
+        methods.Keep("SOURCE, 1 segment", judge.Add("SOURCE, 1 segment", q => new Source(Source.Segment.Split(trained.Checkpoints, 1)).Score(task, train, q)));
         return methods;
     }
 
@@ -83,7 +83,7 @@ internal static class LogisticRegression
     {
         var count = context.Pick(200, 20);
         var runs = study.Retrain("halves for datamodels", Subsets.Half(study.Data.TrainIds, count, seed: 2), [0]);
-        using var fitted = new Datamodels { Regression = DatamodelRegression.Ridge }.Fit(runs);
+        using var fitted = new Datamodels { Regression = Datamodels.Penalty.Ridge }.Fit(runs);
         judge.Add($"datamodels, ridge on {count} other halves", queries => Rows(fitted.Scores, queries.Ids)).Dispose();
     }
 

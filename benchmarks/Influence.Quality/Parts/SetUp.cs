@@ -36,7 +36,7 @@ internal sealed record SetUp
     /// <summary>How K-FAC, EK-FAC and SOURCE are fitted: a model that fits its training examples needs many labels drawn.</summary>
     public CurvatureOptions Curvature { get; init; } = new();
 
-    public required AstraOptions Astra { get; init; }
+    public required Astra.Options Astra { get; init; }
 
     /// <summary>The dampings that are tried where all layers have the same one.</summary>
     public IReadOnlyList<Damping> AbsoluteDampings { get; init; } = Dampings.Absolute;

@@ -175,5 +175,5 @@ internal static class SetUps
     }
 
     /// <summary>Half of the published steps and as many halvings, because five dampings cost more than one.</summary>
-    private static AstraOptions Astra(PartContext context) => new() { Iterations = context.Pick(100, 40), HalveEvery = context.Pick(25, 10) };
+    private static Astra.Options Astra(PartContext context) => new() { Iterations = context.Pick(100, 40), HalveEvery = context.Pick(25, 10) };
 }

@@ -21,14 +21,14 @@ internal sealed class TrainedModel(Recipe recipe, IReadOnlyList<Checkpoint> chec
     /// SOURCE's segments of consecutive checkpoints, with the mean of the recipe's learning rate over each: the rates at the
     /// checkpoints themselves would be too low where the rate falls.
     /// </summary>
-    public IReadOnlyList<SourceSegment> Segments(IReadOnlyList<int> epochs, int count)
+    public IReadOnlyList<Source.Segment> Segments(IReadOnlyList<int> epochs, int count)
     {
-        var (segments, start) = (new List<SourceSegment>(), 0L);
+        var (segments, start) = (new List<Source.Segment>(), 0L);
         foreach (var own in epochs.Chunk(epochs.Count / count))
         {
             var end = After(own[^1]).Step;
             var middle = (start + end) / 2.0 / Checkpoints[^1].Step;
-            segments.Add(new SourceSegment(After(own), end - start, recipe.LearningRate * (recipe.RateFalls ? 1 - middle : 1)));
+            segments.Add(new Source.Segment(After(own), end - start, recipe.LearningRate * (recipe.RateFalls ? 1 - middle : 1)));
             start = end;
         }
 

@@ -48,7 +48,7 @@ internal sealed class Measurement : IDisposable
             ? new PassageTensors([drawn[0]])
             : new PassageTensors([.. new MixtureSampler(corpus.Groups, Mixture.Uniform(corpus.Groups.Names), seed) { Balanced = true }.Take(size.CurvatureWindows).Select(id => corpus.Train[(int)id])]);
         _curvature = size.CurvatureWindows == 0
-            ? Identity.Fit(_task, forCurvature.ToExamples(BatchSize))
+            ? NoCurvature.Fit(_task, forCurvature.ToExamples(BatchSize))
             : Ekfac.Fit(_task, forCurvature.ToExamples(BatchSize), new CurvatureOptions { Seed = seed });
     }
 

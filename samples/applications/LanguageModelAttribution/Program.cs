@@ -55,7 +55,7 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
 
     // Split the strongest scores over the bytes of their passages; TracIn's at the last checkpoint, as a plain dot product.
     progress.Purpose = "bytes";
-    using var noCurvature = Identity.Fit(task, train);
+    using var noCurvature = NoCurvature.Fit(task, train);
     var byteScorer = new ByteScorer(
         task, b => Losses.TokenCrossEntropy(model.call(b["input"]), b["target"], b["predicted"]), train, asked);
     IReadOnlyList<Attribution> attributions =

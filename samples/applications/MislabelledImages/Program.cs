@@ -40,7 +40,7 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
     var suspects = selfInfluence.Highest(Report.SuspectCount);
 
     // The baselines: the trained model's loss, and no order at all.
-    var losses = ExampleLosses.Evaluate(task, examples, progress, cancellationToken);
+    var losses = new ExampleLosses().Score(task, examples, progress, cancellationToken);
     var random = Randomness.For(options.Seed, "random ranking");
     var randomScores = ExampleScores.Of(losses.Ids, [.. losses.Ids.Select(_ => random.NextDouble())], "Random");
 

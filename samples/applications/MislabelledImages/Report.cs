@@ -59,7 +59,7 @@ internal sealed record Report
         return page;
     }
 
-    private static IEnumerable<string> Row(string ranking, MislabelDetectionResult detection) =>
+    private static IEnumerable<string> Row(string ranking, MislabelDetection.Result detection) =>
         [ranking, $"{detection.Auc.Value:0.0000}", $"{detection.RecallAt(0.1):0.0%}", $"{detection.RecallAt(0.2):0.0%}"];
 
     private PictureCard TrainingCard(RankedExample example)

@@ -6,7 +6,7 @@ namespace MislabelledImages;
 internal sealed record Results
 {
     /// <summary>Each ranking with how well it finds the flipped labels; self-influence first, then the baselines.</summary>
-    public required IReadOnlyList<(string Ranking, MislabelDetectionResult Detection)> Detections { get; init; }
+    public required IReadOnlyList<(string Ranking, MislabelDetection.Result Detection)> Detections { get; init; }
 
     public required double TestAccuracy { get; init; }
 

@@ -34,7 +34,7 @@ internal sealed class PoolKnowledge : IDisposable
         using var curvature = Ekfac.Fit(task, images, new CurvatureOptions { Seed = seed }, progress, cancellationToken);
         return new PoolKnowledge(
             new InfluenceFunction(curvature).Score(task, images, target, progress, cancellationToken),
-            ExampleLosses.Evaluate(task, images, progress, cancellationToken),
+            new ExampleLosses().Score(task, images, progress, cancellationToken),
             LastLayerFeatures.Of(model, pool.Images, pool.Labels, seed, cancellationToken),
             LastLayerFeatures.Of(model, pool.TargetImages, pool.TargetLabels, seed, cancellationToken));
     }

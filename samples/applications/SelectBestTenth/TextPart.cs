@@ -44,7 +44,7 @@ internal static class TextPart
         Randomness.For(options.Seed, "passages for the curvature").Shuffle(drawn);
         progress.Purpose = "curvature";
         using var curvature = Ekfac.Fit(task, train.Only(drawn.Take(all.Length / 10)), new CurvatureOptions { Seed = options.Seed }, progress, cancellationToken);
-        var influence = new InfluenceFunction(curvature) { Aggregation = QueryAggregation.Mean };
+        var influence = new InfluenceFunction(curvature) { Aggregation = InfluenceFunction.QueryAggregation.Mean };
         clock.Lap("EK-FAC of a tenth");
 
         using var features = PassageFeatures.Of(model, pool, cancellationToken);

@@ -59,7 +59,7 @@ internal static class CostModel
                         kept += size * element;
                         sums += size * 8;
                         work += looks * size;
-                        if (sample.Blocks[k] is { } block and not FactoredGradients { Positions: 1 })
+                        if (sample.Blocks[k] is { Shape: not { Positions: 1 } } block)
                         {
                             // A batch's gradients written out, and their squares.
                             largest = Math.Max(largest, first.Count * size * element * 2);

@@ -8,7 +8,7 @@ public sealed record CurvatureOptions
     public Fisher Fisher
     {
         get;
-        init => field = InfluenceException.Defined(value, nameof(Fisher));
+        init => field = Check.Defined(value);
     } = Fisher.Sampled;
 
     /// <summary>The damping where a call gives none.</summary>
@@ -32,7 +32,7 @@ public sealed record CurvatureOptions
     public int LabelDraws
     {
         get;
-        init => field = value > 0 ? value : throw new InfluenceException($"LabelDraws is at least 1, not {value}.");
+        init => field = Check.AtLeastOne(value);
     } = 1;
 
     /// <summary>
@@ -44,7 +44,7 @@ public sealed record CurvatureOptions
     public int MaximumFactorSize
     {
         get;
-        init => field = value > 0 ? value : throw new InfluenceException($"MaximumFactorSize is positive; found {value}.");
+        init => field = Check.AtLeastOne(value);
     } = 8192;
 
     /// <summary>
@@ -59,11 +59,7 @@ public sealed record CurvatureOptions
     /// begins. It does not change results.
     /// </summary>
     /// <value>Half of the memory that this process may use.</value>
-    public long MemoryBudget
-    {
-        get;
-        init => field = value > 0 ? value : throw new InfluenceException($"MemoryBudget is a positive number of bytes, not {value}.");
-    } = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 2;
+    public MemoryBudget MemoryBudget { get; init; } = MemoryBudget.HalfOfMemory;
 
     /// <summary>The matrix that is fitted, in words.</summary>
     internal string Matrix => Fisher == Fisher.Empirical ? "empirical Fisher, the data's labels"

@@ -20,7 +20,7 @@ namespace Influence.Curvature;
 /// </para>
 /// <para>It keeps references to the training examples, which stay the caller's: keep them until the last use.</para>
 /// </remarks>
-public sealed class DataInf : Preconditioner
+public sealed partial class DataInf : Preconditioner
 {
     private readonly Examples _train;
     private readonly LossKind _labels;
@@ -41,11 +41,11 @@ public sealed class DataInf : Preconditioner
     public static DataInf Fit(
         InfluenceTask task,
         Examples train,
-        DataInfOptions? options = null,
+        Options? options = null,
         IProgress<InfluenceProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
-        options ??= new DataInfOptions();
+        options ??= new Options();
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
         using var session = CurvatureSolver.Open(task, train);

@@ -20,7 +20,7 @@ namespace Influence.Curvature;
 /// pseudo-inverse; a negative damped eigenvalue is an error, as no minimum has one. Reference: Koh, Liang 2017, equation 1.
 /// </para>
 /// </remarks>
-public sealed class DenseCurvature : Preconditioner
+public sealed partial class DenseCurvature : Preconditioner
 {
     private const string Method = "dense curvature";
 
@@ -58,11 +58,11 @@ public sealed class DenseCurvature : Preconditioner
     public static DenseCurvature Fit(
         InfluenceTask task,
         Examples train,
-        DenseOptions? options = null,
+        Options? options = null,
         IProgress<InfluenceProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
-        options ??= new DenseOptions();
+        options ??= new Options();
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
         using var session = CurvatureSolver.Open(task, train);

@@ -22,7 +22,7 @@ public sealed record DampingSearch
     public double HeldOut
     {
         get;
-        init => field = value is > 0 and < 1 ? value : throw new InfluenceException($"HeldOut is a share between 0 and 1; found {value}.");
+        init => field = Check.InsideUnit(value);
     } = 0.1;
 
     /// <summary>The seed of the draw of held-out queries.</summary>
@@ -40,7 +40,7 @@ public sealed record DampingSearch
     /// <returns>The best damping, the whole curve, and which queries were used.</returns>
     /// <exception cref="InfluenceException">Bad input, fewer than two queries, or a quality that is never a number.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
-    public DampingCurve Run(
+    public Curve Run(
         InfluenceFunction influence,
         InfluenceTask task,
         Examples train,
@@ -63,13 +63,13 @@ public sealed record DampingSearch
         var points = new List<(Damping Damping, double Quality)>();
         foreach (var damping in Candidates)
         {
-            using var scores = influence.With(damping).Score(task, train, examples, progress, cancellationToken);
+            using var scores = (influence with { Damping = damping }).Score(task, train, examples, progress, cancellationToken);
             points.Add((damping, quality(scores)));
         }
 
         var finite = points.Where(p => double.IsFinite(p.Quality)).ToList();
         return finite.Count > 0
-            ? new DampingCurve(finite.MaxBy(p => p.Quality).Damping, points, examples.Ids, [.. queries.Ids.Where(id => !held.Contains(id))])
+            ? new Curve(finite.MaxBy(p => p.Quality).Damping, points, examples.Ids, [.. queries.Ids.Where(id => !held.Contains(id))])
             : throw new InfluenceException("The quality was not a finite number for any damping, so none can be chosen.");
     }
 
@@ -81,28 +81,28 @@ public sealed record DampingSearch
         z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
         return z ^ (z >> 31);
     }
-}
 
-/// <summary>What a <see cref="DampingSearch"/> found.</summary>
-/// <param name="Best">The damping with the highest quality; of equals the first.</param>
-/// <param name="Points">Every damping that was tried, with its quality.</param>
-/// <param name="HeldOutIds">The queries that the choice was made on.</param>
-/// <param name="RemainingIds">The queries to report on: <c>queries.Only(curve.RemainingIds)</c>.</param>
-[TypeFormatterSource(typeof(HtmlTables))]
-public sealed record DampingCurve(
-    Damping Best, IReadOnlyList<(Damping Damping, double Quality)> Points, IReadOnlyList<long> HeldOutIds, IReadOnlyList<long> RemainingIds) : IDisplay
-{
-    /// <summary>Whether the best damping is the first or the last one that was tried: a better one may lie beyond.</summary>
-    public bool AtTheEdge => Points.Count > 1 && (Best == Points[0].Damping || Best == Points[^1].Damping);
+    /// <summary>What a <see cref="DampingSearch"/> found.</summary>
+    /// <param name="Best">The damping with the highest quality; of equals the first.</param>
+    /// <param name="Points">Every damping that was tried, with its quality.</param>
+    /// <param name="HeldOutIds">The queries that the choice was made on.</param>
+    /// <param name="RemainingIds">The queries to report on: <c>queries.Only(curve.RemainingIds)</c>.</param>
+    [TypeFormatterSource(typeof(HtmlTables))]
+    public sealed record Curve(
+        Damping Best, IReadOnlyList<(Damping Damping, double Quality)> Points, IReadOnlyList<long> HeldOutIds, IReadOnlyList<long> RemainingIds) : IDisplay
+    {
+        /// <summary>Whether the best damping is the first or the last one that was tried: a better one may lie beyond.</summary>
+        public bool AtTheEdge => Points.Count > 1 && (Best == Points[0].Damping || Best == Points[^1].Damping);
 
-    /// <summary>A table of the curve.</summary>
-    /// <returns>The table as text.</returns>
-    public override string ToString() => ToTable().ToText();
+        /// <summary>A table of the curve.</summary>
+        /// <returns>The table as text.</returns>
+        public override string ToString() => ToTable().ToText();
 
-    Table IDisplay.ToTable() => ToTable();
+        Table IDisplay.ToTable() => ToTable();
 
-    private Table ToTable() => new(
-        $"Damping on {HeldOutIds.Count} held-out queries: best {Best}" + (AtTheEdge ? " (at the edge of the candidates: try further ones)" : string.Empty),
-        ["damping", "quality", "best"],
-        [.. Points.Select(p => (IReadOnlyList<object>)[p.Damping.ToString(), p.Quality, p.Damping == Best ? "<-" : string.Empty])]);
+        private Table ToTable() => new(
+            $"Damping on {HeldOutIds.Count} held-out queries: best {Best}" + (AtTheEdge ? " (at the edge of the candidates: try further ones)" : string.Empty),
+            ["damping", "quality", "best"],
+            [.. Points.Select(p => (IReadOnlyList<object>)[p.Damping.ToString(), p.Quality, p.Damping == Best ? "<-" : string.Empty])]);
+    }
 }

@@ -12,10 +12,10 @@ namespace Influence.Estimators;
 internal sealed class HeadMetric : GradientMetric
 {
     private readonly Inverse _inner;
-    private readonly AttentionHeads _heads;
+    private readonly InfluenceFunction.AttentionHeads _heads;
     private readonly int[] _blocks;
 
-    public HeadMetric(Inverse inner, AttentionHeads heads, GradientSession session)
+    public HeadMetric(Inverse inner, InfluenceFunction.AttentionHeads heads, GradientSession session)
     {
         (_inner, _heads) = (inner, heads);
         var names = session.BlockNames.Select(name => name.Split(", ")).ToList();

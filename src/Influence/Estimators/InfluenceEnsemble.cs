@@ -8,118 +8,127 @@ namespace Influence.Estimators;
 /// Influence functions averaged over several checkpoints of a run, or over several models: curvature is fitted anew at each.
 /// Averages are closer to retraining than any one member, because the members' errors are partly independent.
 /// </summary>
+/// <remarks>
+/// The members are the task's model at each of <see cref="Checkpoints"/>, or at its present weights without any, and each of
+/// <see cref="OtherModels"/> at its own. Where a sink takes the scores in several blocks, the fits of all members are kept meanwhile; with
+/// one block, as for all scores in memory, one at a time.
+/// </remarks>
 /// <example>
 /// <code>
-/// var ensemble = new InfluenceEnsemble(task => Ekfac.Fit(task, train));
-/// using var scores = ensemble.OverCheckpoints(task, recorder.Checkpoints, train, queries);
+/// var ensemble = new InfluenceEnsemble(task => Ekfac.Fit(task, train)) { Checkpoints = recorder.Checkpoints };
+/// using var scores = ensemble.Score(task, train, queries);
 /// </code>
 /// </example>
-/// <param name="fit">Fits a preconditioner at a task's current weights; it is disposed after use.</param>
-public sealed class InfluenceEnsemble(Func<InfluenceTask, Preconditioner> fit)
+public sealed record InfluenceEnsemble : IPairEstimator
 {
-    private readonly Func<InfluenceTask, Preconditioner> _fit = fit ?? throw new ArgumentNullException(nameof(fit));
+    private readonly Func<InfluenceTask, Preconditioner> _fit;
+
+    /// <summary>Takes the way to fit curvature.</summary>
+    /// <param name="fit">Fits a preconditioner at a task's current weights; it is disposed after use.</param>
+    public InfluenceEnsemble(Func<InfluenceTask, Preconditioner> fit)
+    {
+        ArgumentNullException.ThrowIfNull(fit);
+        _fit = fit;
+    }
 
     /// <summary>How a member scores: damping, normalisation, aggregation.</summary>
     /// <value>The defaults of <see cref="InfluenceFunction"/>.</value>
     public Func<Preconditioner, InfluenceFunction> Function { get; init; } = preconditioner => new InfluenceFunction(preconditioner);
 
-    /// <summary>The mean over checkpoints of one run.</summary>
-    /// <param name="task">The model; it has its own weights again afterwards, also on failure.</param>
-    /// <param name="checkpoints">At least one; learning rates do not count.</param>
-    /// <param name="train">N training examples.</param>
-    /// <param name="queries">Q queries.</param>
-    /// <param name="progress">Told after each batch of each member.</param>
-    /// <param name="cancellationToken">Checked between batches.</param>
-    /// <returns><c>[Q, N]</c> in loss units; the caller disposes it.</returns>
-    /// <exception cref="InfluenceException">Bad input, or no checkpoint.</exception>
-    /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
-    public InfluenceScores OverCheckpoints(
+    /// <summary>The checkpoints of the task's model; learning rates do not count. Copied.</summary>
+    /// <value>Null: the model's current weights.</value>
+    /// <exception cref="InfluenceException">An empty list.</exception>
+    public IReadOnlyList<Checkpoint>? Checkpoints
+    {
+        get;
+        init => field = CheckpointList.Copy(value, 1, "to average over");
+    }
+
+    /// <summary>Other models that were trained on the same data, with other seeds for instance, each with its own loss delegate. Copied.</summary>
+    /// <value>None.</value>
+    public IReadOnlyList<InfluenceTask> OtherModels
+    {
+        get;
+        init => field = [.. value ?? throw new ArgumentNullException(nameof(value))];
+    } = [];
+
+    /// <inheritdoc/>
+    public ScoreMetadata ScoreInto(
+        ScoreSink sink,
         InfluenceTask task,
-        IReadOnlyList<Checkpoint> checkpoints,
         Examples train,
         Examples queries,
         IProgress<InfluenceProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
-        ArgumentNullException.ThrowIfNull(task);
-        ArgumentNullException.ThrowIfNull(checkpoints);
-        using var weights = new WeightKeeper(task.Model, checkpoints);
-        var (values, first) = Mean(checkpoints.Count, "checkpoints", AtCheckpoint, train, queries, progress, cancellationToken);
-        return new InfluenceScores(values, first.QueryIds, first.TrainIds, first.Metadata with
+        ArgumentNullException.ThrowIfNull(sink);
+        ExampleChecks.Run(task, (train, "training examples"), (queries, "queries"));
+        using var weights = new WeightKeeper(task.Model, Checkpoints ?? []);
+        var own = Math.Max(1, Checkpoints?.Count ?? 0);
+        using var fits = new Fits(own + OtherModels.Count);
+        var atOnce = sink.ExamplesAtOnce(queries.Count, train.Count);
+        ScoreMetadata? metadata = null;
+        foreach (var (first, block) in TrainingBlocks.Of(train, atOnce))
         {
-            Checkpoints = "mean over " + string.Join("; ", checkpoints.Select(c => $"step {c.Step}")),
-        });
-
-        InfluenceTask AtCheckpoint(int i)
-        {
-            weights.Load(i);
-            return task;
-        }
-    }
-
-    /// <summary>The mean over models that were trained on the same data, with other seeds for instance.</summary>
-    /// <param name="models">At least one; each with its own loss delegate.</param>
-    /// <param name="train">N training examples.</param>
-    /// <param name="queries">Q queries.</param>
-    /// <param name="progress">Told after each batch of each member.</param>
-    /// <param name="cancellationToken">Checked between batches.</param>
-    /// <returns><c>[Q, N]</c> in loss units; the caller disposes it.</returns>
-    /// <exception cref="InfluenceException">Bad input, or no model.</exception>
-    /// <exception cref="OperationCanceledException">The token was cancelled; the models are as before.</exception>
-    public InfluenceScores OverModels(
-        IReadOnlyList<InfluenceTask> models,
-        Examples train,
-        Examples queries,
-        IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
-    {
-        ArgumentNullException.ThrowIfNull(models);
-        var (values, first) = Mean(models.Count, "models", i => models[i], train, queries, progress, cancellationToken);
-        return new InfluenceScores(values, first.QueryIds, first.TrainIds, first.Metadata with { Checkpoints = $"mean over {models.Count} models" });
-    }
-
-    private (Tensor Values, (IReadOnlyList<long> QueryIds, IReadOnlyList<long> TrainIds, ScoreMetadata Metadata) First) Mean(
-        int members,
-        string what,
-        Func<int, InfluenceTask> member,
-        Examples train,
-        Examples queries,
-        IProgress<InfluenceProgress>? progress,
-        CancellationToken token)
-    {
-        if (members == 0)
-        {
-            throw new InfluenceException($"There are no {what} to average over; at least one is needed.");
-        }
-
-        Tensor? sum = null;
-        (IReadOnlyList<long>, IReadOnlyList<long>, ScoreMetadata)? first = null;
-        try
-        {
-            for (var i = 0; i < members; i++)
+            using var scope = NewDisposeScope();
+            Tensor? sum = null;                                                         // [Q, b]
+            for (var member = 0; member < fits.Count; member++)
             {
-                token.ThrowIfCancellationRequested();
-                var task = member(i);
-                using var preconditioner = _fit(task);
-                using var scores = Function(preconditioner).Score(task, train, queries, progress, token);
-                first ??= (scores.QueryIds, scores.TrainIds, scores.Metadata);
-                if (sum is null)
+                cancellationToken.ThrowIfCancellationRequested();
+                var model = member < own ? task : OtherModels[member - own];
+                if (member < own)
                 {
-                    sum = (scores.Values / members).DetachFromDisposeScope();
+                    weights.Load(member);
                 }
-                else
+
+                var preconditioner = fits.Of(member, () => _fit(model));
+                using var scores = Function(preconditioner).Score(model, block, queries, progress, cancellationToken);
+                if (metadata is null)
                 {
-                    using var scope = NewDisposeScope();
-                    sum.add_(scores.Values, 1.0 / members);
+                    metadata = scores.Metadata;
+                    sink.Begin(scores.QueryIds, train.Ids, scores.Values.dtype);
+                }
+
+                sum = sum is null ? scores.Values / fits.Count : sum.add_(scores.Values, 1.0 / fits.Count);
+                if (atOnce >= train.Count)
+                {
+                    fits.Forget(member);
                 }
             }
-        }
-        catch
-        {
-            sum?.Dispose();
-            throw;
+
+            sink.Add(0, first, sum!);
         }
 
-        return (sum!, first!.Value);
+        return metadata! with { Checkpoints = Described() };
+    }
+
+    private string Described()
+    {
+        var own = Checkpoints is null ? "current weights" : string.Join("; ", Checkpoints.Select(c => $"step {c.Step}"));
+        return $"mean over {own}" + (OtherModels.Count == 0 ? string.Empty : $" and {OtherModels.Count} other models");
+    }
+
+    /// <summary>The members' fits, made when they are wanted.</summary>
+    private sealed class Fits(int count) : IDisposable
+    {
+        private readonly Preconditioner?[] _all = new Preconditioner?[count];
+
+        public int Count => _all.Length;
+
+        public Preconditioner Of(int member, Func<Preconditioner> fit) => _all[member] ??= fit();
+
+        public void Forget(int member)
+        {
+            _all[member]?.Dispose();
+            _all[member] = null;
+        }
+
+        public void Dispose()
+        {
+            for (var member = 0; member < _all.Length; member++)
+            {
+                Forget(member);
+            }
+        }
     }
 }

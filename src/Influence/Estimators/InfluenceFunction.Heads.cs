@@ -4,7 +4,7 @@ using static TorchSharp.torch;
 
 namespace Influence.Estimators;
 
-public sealed partial class InfluenceFunction
+public sealed partial record InfluenceFunction
 {
     /// <summary>
     /// Scores of one attention layer head by head: each head's rows of the query, key and value projections, with their biases,

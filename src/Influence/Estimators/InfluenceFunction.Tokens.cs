@@ -4,7 +4,7 @@ using static TorchSharp.torch;
 
 namespace Influence.Estimators;
 
-public sealed partial class InfluenceFunction
+public sealed partial record InfluenceFunction
 {
     /// <summary>
     /// Position-wise scores, s_t = sum over layers of d_t' (H + damping I)^-1 grad f(q) a_t: what the change of parameters at the
@@ -12,7 +12,7 @@ public sealed partial class InfluenceFunction
     /// </summary>
     /// <remarks>
     /// Not the influence of predicting token t: that is <see cref="ScoreLossTokens"/>. They coincide in the last layer. Meant for
-    /// a few examples, the strongest of <see cref="Score"/>: <c>train.Only(ids)</c>. Layers without the examples' positions (the head over a
+    /// a few examples, the strongest of <see cref="PairEstimators.Score"/>: <c>train.Only(ids)</c>. Layers without the examples' positions (the head over a
     /// pooled text, a layer that is called twice) are left out, and <see cref="ScoreMetadata.Notes"/> names them: the scores then sum over T to those of the other layers.
     /// </remarks>
     /// <param name="task">The model at the weights of the fit, and its loss.</param>

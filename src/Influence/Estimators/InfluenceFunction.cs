@@ -6,34 +6,6 @@ using static TorchSharp.torch;
 
 namespace Influence.Estimators;
 
-/// <summary>What scores are divided by, so that examples with large gradients do not dominate (RelatIF).</summary>
-public enum InfluenceNormalization
-{
-    /// <summary>Nothing: scores are in loss units.</summary>
-    None,
-
-    /// <summary>
-    /// The norm of the parameters' change, |(H + damping I)^-1 grad L(z)|: theta-RelatIF (Barshan et al. 2020, equation 7).
-    /// </summary>
-    Theta,
-
-    /// <summary>The square root of the example's self-influence: l-RelatIF (Barshan et al. 2020, equation 10).</summary>
-    Loss,
-}
-
-/// <summary>Whether queries are explained one by one or as a set.</summary>
-public enum QueryAggregation
-{
-    /// <summary>One row of scores for each query.</summary>
-    None,
-
-    /// <summary>One row: the influence on the queries' mean measurement, as for a reference set.</summary>
-    Mean,
-
-    /// <summary>One row: the influence on the queries' summed measurement.</summary>
-    Sum,
-}
-
 /// <summary>
 /// Influence functions: how the query's measurement would change if a training example counted more or less, by one Newton step.
 /// <code>s(z, q) = grad f(q)' (H + damping I)^-1 grad L(z)</code>
@@ -55,29 +27,36 @@ public enum QueryAggregation
 /// "Studying Large Language Model Generalization with Influence Functions", 2023.
 /// </para>
 /// </remarks>
-/// <param name="preconditioner">The curvature; it stays the caller's.</param>
-public sealed partial class InfluenceFunction(Preconditioner preconditioner)
+public sealed partial record InfluenceFunction : IPairEstimator
 {
-    private readonly Preconditioner _preconditioner = preconditioner ?? throw new ArgumentNullException(nameof(preconditioner));
+    private readonly Preconditioner _preconditioner;
+
+    /// <summary>Takes the curvature.</summary>
+    /// <param name="preconditioner">The curvature; it stays the caller's.</param>
+    public InfluenceFunction(Preconditioner preconditioner)
+    {
+        ArgumentNullException.ThrowIfNull(preconditioner);
+        _preconditioner = preconditioner;
+    }
 
     /// <summary>The damping of this call.</summary>
     /// <value>Null: the preconditioner's own.</value>
     public Damping? Damping { get; init; }
 
     /// <summary>What scores are divided by.</summary>
-    /// <value><see cref="InfluenceNormalization.None"/>.</value>
-    public InfluenceNormalization Normalization
+    /// <value><see cref="InfluenceFunction.ScoreNormalization.None"/>.</value>
+    public ScoreNormalization Normalization
     {
         get;
-        init => field = InfluenceException.Defined(value, nameof(Normalization));
+        init => field = Check.Defined(value);
     }
 
     /// <summary>Whether queries are explained one by one or as a set.</summary>
-    /// <value><see cref="QueryAggregation.None"/>.</value>
+    /// <value><see cref="InfluenceFunction.QueryAggregation.None"/>.</value>
     public QueryAggregation Aggregation
     {
         get;
-        init => field = InfluenceException.Defined(value, nameof(Aggregation));
+        init => field = Check.Defined(value);
     }
 
     /// <summary>
@@ -88,7 +67,7 @@ public sealed partial class InfluenceFunction(Preconditioner preconditioner)
     public double Tolerance
     {
         get;
-        init => field = value is >= 0 and < 1 ? value : throw new InfluenceException($"Tolerance lies between 0 and 1; found {value.ToString(CultureInfo.InvariantCulture)}.");
+        init => field = Check.ShareBelowOne(value);
     } = 1e-3;
 
     /// <summary>
@@ -97,33 +76,34 @@ public sealed partial class InfluenceFunction(Preconditioner preconditioner)
     /// allows, since it decides what is approximated; with a tolerance of 0 not at all.
     /// </summary>
     /// <value>1 GiB.</value>
-    public long MemoryBudget
-    {
-        get;
-        init => field = value > 0 ? value : throw new InfluenceException($"MemoryBudget is a positive number of bytes, not {value}.");
-    } = 1L << 30;
+    public MemoryBudget MemoryBudget { get; init; } = MemoryBudget.Default;
 
-    /// <summary>Scores every training example for every query.</summary>
-    /// <param name="task">The model at the weights of the fit, and its loss. The model is left as it was found.</param>
-    /// <param name="train">N training examples; they need not be those of the fit.</param>
-    /// <param name="queries">Q queries; their measurement is explained.</param>
-    /// <param name="progress">Told after each batch.</param>
-    /// <param name="cancellationToken">Checked between batches.</param>
-    /// <returns><c>[Q, N]</c>, or <c>[1, N]</c> where queries are aggregated (the row's id is then -1), in the model's dtype, on the CPU; the caller disposes it.</returns>
-    /// <exception cref="InfluenceException">Bad input; told before the first batch where possible.</exception>
-    /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
-    public InfluenceScores Score(
+    /// <inheritdoc/>
+    public ScoreMetadata ScoreInto(
+        ScoreSink sink,
         InfluenceTask task,
         Examples train,
         Examples queries,
         IProgress<InfluenceProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
-        var (values, _, metadata) = Pairs(task, train, queries, perLayer: false, progress, cancellationToken);
-        return new InfluenceScores(values[0], QueryIds(queries), train.Ids, metadata);
+        ArgumentNullException.ThrowIfNull(sink);
+        return Run(task, train, queries, session => sink.Begin(QueryIds(queries), train.Ids, session.Dtype), (products, reporter) =>
+        {
+            if (Aggregation == QueryAggregation.None)
+            {
+                products.Pairs(Take, train, queries, reporter);
+            }
+            else
+            {
+                products.Summed(Take, train, queries, SumWeight(queries), reporter);
+            }
+
+            void Take(long query, long first, Tensor values) => sink.Add((int)query, (int)first, values);
+        }, progress, cancellationToken);
     }
 
-    /// <summary>Scores apart for each block of parameters (a layer's weight with its bias); they sum to <see cref="Score"/>'s.</summary>
+    /// <summary>Scores apart for each block of parameters (a layer's weight with its bias); they sum to <see cref="PairEstimators.Score"/>'s.</summary>
     /// <param name="task">The model at the weights of the fit, and its loss.</param>
     /// <param name="train">N training examples.</param>
     /// <param name="queries">Q queries.</param>
@@ -140,9 +120,30 @@ public sealed partial class InfluenceFunction(Preconditioner preconditioner)
         CancellationToken cancellationToken = default)
     {
         RefuseNormalization("per layer");
-        var (values, names, metadata) = Pairs(task, train, queries, perLayer: true, progress, cancellationToken);
-        return new LayerScores([.. names.Zip(values, (name, v) =>
-            (name, new InfluenceScores(v, QueryIds(queries), train.Ids, metadata with { Layers = name })))]);
+        using var scope = NewDisposeScope();
+        var rows = QueryIds(queries).Count;
+        (string Name, Tensor Values)[] totals = [];
+        var metadata = Run(
+            task,
+            train,
+            queries,
+            session => totals = [.. session.BlockNames.Select(name => (name, zeros([rows, train.Count], session.Dtype, CPU).MoveToOuterDisposeScope()))],
+            (products, reporter) =>
+            {
+                Tensor[] values = [.. totals.Select(t => t.Values)];
+                if (Aggregation == QueryAggregation.None)
+                {
+                    products.AddPairs(values, train, queries, 1, reporter);
+                }
+                else
+                {
+                    products.AddSummed(values, train, queries, SumWeight(queries), reporter);
+                }
+            },
+            progress,
+            cancellationToken);
+        return new LayerScores([.. totals.Select(layer =>
+            (layer.Name, new InfluenceScores(layer.Values, QueryIds(queries), train.Ids, metadata with { Layers = layer.Name })))]);
     }
 
     /// <summary>
@@ -180,16 +181,6 @@ public sealed partial class InfluenceFunction(Preconditioner preconditioner)
 
     internal Preconditioner Preconditioner => _preconditioner;
 
-    /// <summary>The same with another damping.</summary>
-    internal InfluenceFunction With(Damping damping) => new(_preconditioner)
-    {
-        Damping = damping,
-        Normalization = Normalization,
-        Aggregation = Aggregation,
-        Tolerance = Tolerance,
-        MemoryBudget = MemoryBudget,
-    };
-
     internal string Name => $"influence function ({_preconditioner.Info.Method})";
 
     internal ScoreMetadata Metadata(InfluenceTask task, GradientSession session, Inverse inverse) => new()
@@ -200,54 +191,82 @@ public sealed partial class InfluenceFunction(Preconditioner preconditioner)
             string.Join("; ", inverse.Dampings.Select(d => string.Create(CultureInfo.InvariantCulture, $"{d.Block} {d.Damping:G6}")))),
         Unit = Normalization switch
         {
-            InfluenceNormalization.Theta => "loss over the norm of the parameters' change (theta-RelatIF)",
-            InfluenceNormalization.Loss => "loss over the square root of self-influence (l-RelatIF)",
+            ScoreNormalization.Theta => "loss over the norm of the parameters' change (theta-RelatIF)",
+            ScoreNormalization.Loss => "loss over the square root of self-influence (l-RelatIF)",
             _ => "loss; over the number of training examples of the fit: the predicted rise of the measurement when the example is left out",
         },
-        LeaveOneOutFactor = Normalization == InfluenceNormalization.None ? 1.0 / _preconditioner.Info.Examples : null,
+        LeaveOneOutFactor = Normalization == ScoreNormalization.None ? 1.0 / _preconditioner.Info.Examples : null,
         Layers = task.Layers.Description,
         Coverage = session.Coverage.Fraction,
         Integrity = _preconditioner.Info.Integrity,
         Notes = session.Coverage.Notes,
     };
 
-    private (Tensor[] Values, IReadOnlyList<string> Names, ScoreMetadata Metadata) Pairs(
-        InfluenceTask task, Examples train, Examples queries, bool perLayer, IProgress<InfluenceProgress>? progress, CancellationToken token)
+    /// <summary>Opens a session, prepares the preconditioner and scores.</summary>
+    private ScoreMetadata Run(
+        InfluenceTask task,
+        Examples train,
+        Examples queries,
+        Action<GradientSession> begin,
+        Action<GradientProducts, ProgressReporter> score,
+        IProgress<InfluenceProgress>? progress,
+        CancellationToken token)
     {
         ExampleChecks.Run(task, (train, "training examples"), (queries, "queries"));
         using var scope = NewDisposeScope();
         using var session = GradientSession.Open(task, train, queries);
+        begin(session);
         using var inverse = _preconditioner.Prepare(session, Damping, Tolerance, token);
         var reporter = new ProgressReporter(progress, "scoring", 1, train.Count, token);
-        var rows = Aggregation == QueryAggregation.None ? queries.Count : 1;
-        var names = perLayer ? session.BlockNames : [string.Empty];
-        var totals = names.Select(_ => zeros([rows, train.Count], session.Dtype, CPU)).ToArray();
-        var products = new GradientProducts(session, MemoryBudget, inverse, Normalization switch
-        {
-            InfluenceNormalization.Theta => Gradients.Normalization.ThetaRelative,
-            InfluenceNormalization.Loss => Gradients.Normalization.LossRelative,
-            _ => Gradients.Normalization.None,
-        });
-        if (Aggregation == QueryAggregation.None)
-        {
-            products.AddPairs(totals, train, queries, 1, reporter);
-        }
-        else
-        {
-            products.AddSummed(totals, train, queries, Aggregation == QueryAggregation.Mean ? 1.0 / queries.Count : 1, reporter);
-        }
-
-        Log.Scored(task.Logger, Name, rows, train.Count, 1, reporter.Elapsed.TotalSeconds);
-        return ([.. totals.Select(t => t.MoveToOuterDisposeScope())], names, Metadata(task, session, inverse));
+        score(
+            new GradientProducts(session, MemoryBudget, inverse, Normalization switch
+            {
+                ScoreNormalization.Theta => Gradients.Normalization.ThetaRelative,
+                ScoreNormalization.Loss => Gradients.Normalization.LossRelative,
+                _ => Gradients.Normalization.None,
+            }),
+            reporter);
+        Log.Scored(task.Logger, Name, QueryIds(queries).Count, train.Count, 1, reporter.Elapsed.TotalSeconds);
+        return Metadata(task, session, inverse);
     }
+
+    private double SumWeight(Examples queries) => Aggregation == QueryAggregation.Mean ? 1.0 / queries.Count : 1;
 
     private IReadOnlyList<long> QueryIds(Examples queries) => Aggregation == QueryAggregation.None ? queries.Ids : [-1];
 
     private void RefuseNormalization(string what)
     {
-        if (Normalization != InfluenceNormalization.None)
+        if (Normalization != ScoreNormalization.None)
         {
             throw new InfluenceException($"Scores {what} are not normalised: a share of a normalised score has no meaning of its own. Leave Normalization at None.");
         }
+    }
+
+    /// <summary>What scores are divided by, so that examples with large gradients do not dominate (RelatIF).</summary>
+    public enum ScoreNormalization
+    {
+        /// <summary>Nothing: scores are in loss units.</summary>
+        None,
+
+        /// <summary>
+        /// The norm of the parameters' change, |(H + damping I)^-1 grad L(z)|: theta-RelatIF (Barshan et al. 2020, equation 7).
+        /// </summary>
+        Theta,
+
+        /// <summary>The square root of the example's self-influence: l-RelatIF (Barshan et al. 2020, equation 10).</summary>
+        Loss,
+    }
+
+    /// <summary>Whether queries are explained one by one or as a set.</summary>
+    public enum QueryAggregation
+    {
+        /// <summary>One row of scores for each query.</summary>
+        None,
+
+        /// <summary>One row: the influence on the queries' mean measurement, as for a reference set.</summary>
+        Mean,
+
+        /// <summary>One row: the influence on the queries' summed measurement.</summary>
+        Sum,
     }
 }

@@ -25,7 +25,7 @@ public sealed record ProjectedGradients
     public int Dimension
     {
         get;
-        init => field = value >= 1 ? value : throw new InfluenceException($"Dimension is at least 1, not {value}.");
+        init => field = Check.AtLeastOne(value);
     } = 512;
 
     /// <summary>Of columns and signs.</summary>
@@ -34,12 +34,7 @@ public sealed record ProjectedGradients
 
     /// <summary>Bytes that written-out gradients may take. Cost only.</summary>
     /// <value>1 GiB.</value>
-    /// <exception cref="InfluenceException">Not positive.</exception>
-    public long MemoryBudget
-    {
-        get;
-        init => field = value > 0 ? value : throw new InfluenceException($"MemoryBudget is a positive number of bytes, not {value}.");
-    } = 1L << 30;
+    public MemoryBudget MemoryBudget { get; init; } = MemoryBudget.Default;
 
     /// <summary>The projected gradients of the training loss.</summary>
     /// <param name="task">The model, its loss and, by <c>Layers</c>, the parameters. The model is left as it was found.</param>
@@ -96,62 +91,15 @@ public sealed record ProjectedGradients
     internal static void Add(Tensor rows, BlockGradients block, (Tensor Column, Tensor? Sign)[] columns)
     {
         using var scope = NewDisposeScope();
-        switch (block)
-        {
-            case TokenGradients tokens:
-                AddTokens(rows, tokens, columns[0]);
-                break;
-            case TiedGradients tied:
-                // The projection is linear: the uses are added one after the other.
-                foreach (var use in tied.Uses)
-                {
-                    Add(rows, use, columns);
-                }
-
-                break;
-            default:
-                var parts = block.Dense();
-                for (var p = 0; p < columns.Length; p++)
-                {
-                    using var one = NewDisposeScope();
-                    var signed = columns[p].Sign is { } sign ? parts[p] * sign : parts[p];      // [B, P_p]
-                    rows.index_add_(1, columns[p].Column, signed, 1);
-                }
-
-                break;
-        }
-
+        block.AddSketch(rows, columns);
         block.Release();
-    }
-
-    private static void AddTokens(Tensor rows, TokenGradients tokens, (Tensor Column, Tensor? Sign) table)
-    {
-        var (example, token, sums) = tokens.Pairs();                                    // [U], [U], [U, D]
-        var place = ForTokens(table.Column).add_(example.unsqueeze(1) * rows.shape[1]); // [U, D], in the rows one after the other
-        var signed = table.Sign is { } sign ? sums.mul_(ForTokens(sign)) : sums;        // [U, D]
-        rows.view(-1).index_add_(0, place.reshape(-1), signed.reshape(-1), 1);
-
-        Tensor ForTokens(Tensor parameters) => parameters.reshape(tokens.Vocabulary, tokens.Width).index_select(0, token);  // [U, D]
     }
 
     /// <summary>So many that what the largest block makes fits the budget.</summary>
     private int ExamplesAtOnce(IReadOnlyList<BlockGradients?> blocks, GradientSession session)
     {
-        var largest = blocks.Zip(session.Parts, (block, parts) => Numbers(block, parts.Sum(p => (double)p.Count))).DefaultIfEmpty(1).Max();
+        var largest = blocks.Zip(session.Parts, (block, parts) => block?.NumbersToSketch(parts.Sum(p => (double)p.Count)) ?? 1).DefaultIfEmpty(1).Max();
         return (int)Math.Clamp(MemoryBudget / (largest * session.Dtype.ElementSize()), 1, int.MaxValue / 2);
-
-        static double Numbers(BlockGradients? block, double parameters) => block switch
-        {
-            null => 1,
-
-            // The sums, their signs, and places, which are int64 and are made twice.
-            TokenGradients tokens => 6.0 * tokens.Tokens.shape[1] * tokens.Width,
-            TiedGradients tied => tied.Uses.Max(use => Numbers(use, parameters)),
-
-            // Written out, and once more with signs.
-            FactoredGradients f => (2 * parameters) + (f.Positions * (double)f.Inputs),
-            _ => 2 * parameters,
-        };
     }
 
     /// <summary>The column of every parameter <c>[P_p]</c> and its sign, part by part of every block.</summary>

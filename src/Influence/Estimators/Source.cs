@@ -27,7 +27,7 @@ namespace Influence.Estimators;
 /// <para>
 /// Unit: the loss; over N the predicted rise when the example is left out. The formula is that of SGD; momentum scales the rate.
 /// Cost: for each checkpoint an EK-FAC fit and a pass over the training examples. Memory: the queries' gradients are written
-/// out, twice Q P numbers, beside the curvature of one segment.
+/// out, Q P numbers for each segment and once more, beside the curvature of one segment.
 /// </para>
 /// <para>
 /// Reference: Bae, Lin, Lorraine, Grosse, "Training Data Attribution via Approximate Unrolled Differentiation", NeurIPS 2024,
@@ -36,17 +36,17 @@ namespace Influence.Estimators;
 /// </remarks>
 /// <example>
 /// <code>
-/// using var scores = new Source(SourceSegment.Split(recorder.Checkpoints)).Score(task, train, queries);
+/// using var scores = new Source(Source.Segment.Split(recorder.Checkpoints)).Score(task, train, queries);
 /// </code>
 /// </example>
-public sealed class Source
+public sealed partial record Source : IPairEstimator
 {
-    private readonly IReadOnlyList<SourceSegment> _segments;
+    private readonly IReadOnlyList<Segment> _segments;
 
     /// <summary>Takes the segments of a run.</summary>
     /// <param name="segments">In order; the last checkpoint of the last is the end of training, where queries are measured.</param>
     /// <exception cref="InfluenceException">No segment, a segment without checkpoints, or steps or rates that are not positive.</exception>
-    public Source(IReadOnlyList<SourceSegment> segments)
+    public Source(IReadOnlyList<Segment> segments)
     {
         ArgumentNullException.ThrowIfNull(segments);
         if (segments.Count == 0 || segments.Any(s => s.Checkpoints.Count == 0 || s.Steps <= 0 || !(s.LearningRate > 0 && double.IsFinite(s.LearningRate))))
@@ -54,14 +54,14 @@ public sealed class Source
             throw new InfluenceException(
                 "Segments with at least one checkpoint, steps and a learning rate above 0 are expected; found " +
                 (segments.Count == 0 ? "none" : string.Join("; ", segments.Select(s => $"{s.Checkpoints.Count} checkpoints, {s.Steps} steps, rate {s.LearningRate.ToString(CultureInfo.InvariantCulture)}"))) +
-                ". Write SourceSegment.Split(recorder.Checkpoints).");
+                ". Write Source.Segment.Split(recorder.Checkpoints).");
         }
 
         if (segments.FirstOrDefault(s => !s.RatesAreRecorded && s.Checkpoints.Any(c => c is { Rates.AreSame: false })) is { } mixed)
         {
             throw new InfluenceException(
                 $"The checkpoints of a segment have learning rates that differ by parameter ({mixed.Checkpoints[0].Rates}), but {mixed.LearningRate.ToString(CultureInfo.InvariantCulture)} is given for all. " +
-                "Write new SourceSegment(checkpoints, steps), or SourceSegment.Split(recorder.Checkpoints).");
+                "Write new Source.Segment(checkpoints, steps), or Source.Segment.Split(recorder.Checkpoints).");
         }
 
         _segments = [.. segments];
@@ -72,7 +72,7 @@ public sealed class Source
     public double? Momentum
     {
         get;
-        init => field = value is null or (>= 0 and < 1) ? value : throw new InfluenceException($"Momentum is at least 0 and below 1, not {value.Value.ToString(CultureInfo.InvariantCulture)}.");
+        init => field = Check.ShareBelowOne(value);
     }
 
     /// <summary>The optimizer's weight decay (L2), for every parameter, which is curvature too: it is added to every eigenvalue.</summary>
@@ -80,7 +80,7 @@ public sealed class Source
     public double? WeightDecay
     {
         get;
-        init => field = value is null || (value >= 0 && double.IsFinite(value.Value)) ? value : throw new InfluenceException($"WeightDecay is at least 0, not {value.Value.ToString(CultureInfo.InvariantCulture)}.");
+        init => field = Check.NotNegative(value);
     }
 
     /// <summary>How the curvature is fitted; its damping does not count.</summary>
@@ -92,29 +92,20 @@ public sealed class Source
     } = new();
 
     /// <summary>Bytes that the queries' written-out gradients may take. Cost only; more queries than fit are refused.</summary>
-    /// <value>4 GiB.</value>
-    public long MemoryBudget
-    {
-        get;
-        init => field = value > 0 ? value : throw new InfluenceException($"MemoryBudget is a positive number of bytes, not {value}.");
-    } = 4L << 30;
+    /// <value>Half of the memory that this process may use.</value>
+    public MemoryBudget MemoryBudget { get; init; } = MemoryBudget.HalfOfMemory;
 
-    /// <summary>Scores every training example for every query.</summary>
-    /// <param name="task">The model and its loss. The model is left as it was found, its weights too.</param>
-    /// <param name="train">N training examples.</param>
-    /// <param name="queries">Q queries; their measurement at the end of training is explained.</param>
-    /// <param name="progress">Told after each batch.</param>
-    /// <param name="cancellationToken">Checked between batches.</param>
-    /// <returns><c>[Q, N]</c> in the model's dtype, on the CPU; the caller disposes it.</returns>
+    /// <inheritdoc/>
     /// <exception cref="InfluenceException">Bad input, or queries whose gradients do not fit <see cref="MemoryBudget"/>.</exception>
-    /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
-    public InfluenceScores Score(
+    public ScoreMetadata ScoreInto(
+        ScoreSink sink,
         InfluenceTask task,
         Examples train,
         Examples queries,
         IProgress<InfluenceProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
+        ArgumentNullException.ThrowIfNull(sink);
         ExampleChecks.Run(task, (train, "training examples"), (queries, "queries"));
         InfluenceException.ThrowIfAny([.. Curvature.Problems()]);
         cancellationToken.ThrowIfCancellationRequested();
@@ -125,26 +116,32 @@ public sealed class Source
         var reporter = new ProgressReporter(progress, "SOURCE", checkpoints.Length, train.Count, cancellationToken);
         reporter.ExpectPasses(1 + (2L * Curvature.LabelDraws));
         weights.Load(checkpoints.Length - 1);
-        var (pushed, coverage) = AtTheEnd(task, train, queries, reporter);
-        var totals = zeros([queries.Count, train.Count], pushed.Dtype, CPU);            // [Q, N]
+        var (end, coverage) = AtTheEnd(task, train, queries, reporter);
+        var responses = new List<Pushed>();
         try
         {
-            var first = checkpoints.Length;
-            for (var l = _segments.Count - 1; l >= 0; l--)
+            sink.Begin(queries.Ids, train.Ids, end.Dtype);
+            Push(task, train, end, responses, weights, reporter);
+            foreach (var (first, block) in TrainingBlocks.Of(train, sink.ExamplesAtOnce(queries.Count, train.Count)))
             {
-                first -= _segments[l].Checkpoints.Count;
-                var earlier = AddSegment(task, train, queries, totals, pushed, _segments[l], c => weights.Load(first + c), last: l == 0, reporter);
-                pushed.Dispose();
-                pushed = earlier ?? pushed;
+                using var one = NewDisposeScope();
+                var totals = zeros([queries.Count, block.Count], end.Dtype, CPU);       // [Q, b]
+                foreach (var segment in responses)
+                {
+                    AddSegment(task, block, queries, totals, segment, weights, reporter);
+                }
+
+                sink.Add(0, first, totals);
             }
         }
         finally
         {
-            pushed.Dispose();
+            end.Dispose();
+            responses.ForEach(segment => segment.Queries.Dispose());
         }
 
         Log.Scored(task.Logger, "SOURCE", queries.Count, train.Count, checkpoints.Length, reporter.Elapsed.TotalSeconds);
-        return new InfluenceScores(totals.MoveToOuterDisposeScope(), queries.Ids, train.Ids, Metadata(task, train, coverage));
+        return Metadata(task, train, coverage);
     }
 
     /// <summary>(1 - exp(-x)) / (sigma + decay) with x = eta K (sigma + decay): eta K where there is no curvature.</summary>
@@ -170,39 +167,65 @@ public sealed class Source
         (eigenvalues.to_type(ScalarType.Float64).clamp_min(0) + weightDecay) * length;
 
     /// <summary>eta K of a parameter in a segment, and its weight decay there.</summary>
-    private (double Length, double WeightDecay) Of(SourceSegment segment, string parameter) =>
+    private (double Length, double WeightDecay) Of(Segment segment, string parameter) =>
         (segment.RateOf(parameter, Momentum) * segment.Steps, WeightDecay ?? segment.WeightDecayOf(parameter));
 
     /// <summary>Opens a session whose blocks have one rate and one weight decay each in every segment.</summary>
     private GradientSession Open(InfluenceTask task, Examples train, Examples? queries) =>
         GradientSession.Open(task, train, queries, p => string.Join(';', _segments.Select(s => Of(s, p.Name))));
 
-    /// <summary>Adds one segment's terms, and pushes the queries through it: what is returned are the next earlier one's, null where there is none.</summary>
-    private PushedQueries? AddSegment(
-        InfluenceTask task, Examples train, Examples queries, Tensor totals, PushedQueries pushed, SourceSegment segment, Action<int> load, bool last, ProgressReporter reporter)
+    /// <summary>Pushes the queries back through every segment, the last first: what the training gradients of each meet.</summary>
+    private void Push(InfluenceTask task, Examples train, PushedQueries end, List<Pushed> responses, WeightKeeper weights, ProgressReporter reporter)
     {
-        load(0);
-        var (blocks, names) = Fit(task, train, segment.Checkpoints.Count, load, reporter);
+        var first = _segments.Sum(s => s.Checkpoints.Count);
+        var pushed = end;
         try
         {
-            var own = names.Select(name => Of(segment, name)).ToArray();
-            using var response = pushed.Mapped(blocks, k => Response(own[k].Length, own[k].WeightDecay));
-            for (var c = 0; c < segment.Checkpoints.Count; c++)
+            for (var l = _segments.Count - 1; l >= 0; l--)
             {
-                load(c);
-                using var session = Open(task, train, queries);
-                var products = new GradientProducts(session, MemoryBudget, response, Gradients.Normalization.None);
-                products.AddPairs([totals], train, queries, 1.0 / segment.Checkpoints.Count, reporter);
+                var segment = _segments[l];
+                var start = first -= segment.Checkpoints.Count;
+                weights.Load(start);
+                var (blocks, names) = Fit(task, train, segment.Checkpoints.Count, c => weights.Load(start + c), reporter);
+                try
+                {
+                    var own = names.Select(name => Of(segment, name)).ToArray();
+                    responses.Add(new Pushed(pushed.Mapped(blocks, k => Response(own[k].Length, own[k].WeightDecay)), start, segment.Checkpoints.Count));
+                    var earlier = l == 0 ? end : pushed.Mapped(blocks, k => Decay(own[k].Length, own[k].WeightDecay));
+                    Forget();
+                    pushed = earlier;
+                }
+                finally
+                {
+                    foreach (var block in blocks)
+                    {
+                        block?.Dispose();
+                    }
+                }
             }
-
-            return last ? null : pushed.Mapped(blocks, k => Decay(own[k].Length, own[k].WeightDecay));
         }
         finally
         {
-            foreach (var block in blocks)
+            Forget();
+        }
+
+        void Forget()
+        {
+            if (!ReferenceEquals(pushed, end))
             {
-                block?.Dispose();
+                pushed.Dispose();
             }
+        }
+    }
+
+    private void AddSegment(InfluenceTask task, Examples train, Examples queries, Tensor totals, Pushed segment, WeightKeeper weights, ProgressReporter reporter)
+    {
+        for (var c = 0; c < segment.Checkpoints; c++)
+        {
+            weights.Load(segment.First + c);
+            using var session = Open(task, train, queries);
+            var products = new GradientProducts(session, MemoryBudget, segment.Queries, Gradients.Normalization.None);
+            products.AddPairs([totals], train, queries, 1.0 / segment.Checkpoints, reporter);
         }
     }
 
@@ -219,11 +242,12 @@ public sealed class Source
     {
         using var session = Open(task, train, queries);
         var each = session.Parts.Sum(parts => parts.Sum(p => p.Count)) * session.Dtype.ElementSize();
-        return 2 * each * queries.Count <= MemoryBudget
+        var copies = _segments.Count + 1;
+        return copies * each * queries.Count <= MemoryBudget
             ? (PushedQueries.Capture(session, queries, reporter.Token), session.Coverage)
             : throw new InfluenceException(
-                $"The gradients of {queries.Count:N0} queries, written out twice, take {2 * each * queries.Count / 1e9:0.##} GB; MemoryBudget is {MemoryBudget / 1e9:0.##} GB. " +
-                $"Score {Math.Max(1, MemoryBudget / (2 * each)):N0} queries at a time by queries.Only(ids), fewer Layers, or with more memory.");
+                $"The gradients of {queries.Count:N0} queries, written out for each segment and once more, take {copies * each * queries.Count / 1e9:0.##} GB; MemoryBudget is {MemoryBudget / 1e9:0.##} GB. " +
+                $"Score {Math.Max(1, MemoryBudget / (copies * each)):N0} queries at a time by queries.Only(ids), fewer Layers, or with more memory.");
     }
 
     private ScoreMetadata Metadata(InfluenceTask task, Examples train, ParameterCoverage coverage) => new()
@@ -240,4 +264,10 @@ public sealed class Source
         Integrity = Checkpoint.IntegrityOf(_segments.SelectMany(s => s.Checkpoints)),
         Notes = coverage.Notes,
     };
+
+    /// <summary>The queries as the training gradients of one segment meet them.</summary>
+    /// <param name="Queries">F S ... S grad f, written out; owned.</param>
+    /// <param name="First">The segment's first checkpoint.</param>
+    /// <param name="Checkpoints">How many it has.</param>
+    private sealed record Pushed(PushedQueries Queries, int First, int Checkpoints);
 }

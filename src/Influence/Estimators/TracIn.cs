@@ -5,16 +5,6 @@ using static TorchSharp.torch;
 
 namespace Influence.Estimators;
 
-/// <summary>How two gradients are compared.</summary>
-public enum GradientSimilarity
-{
-    /// <summary>The dot product.</summary>
-    Dot,
-
-    /// <summary>The cosine, between -1 and 1; zero where a gradient is zero. Does not favour examples with large gradients.</summary>
-    Cosine,
-}
-
 /// <summary>
 /// TracIn over checkpoints (TracInCP): how much steps on a training example lowered the query's measurement along the run.
 /// <code>s(z, q) = sum over checkpoints i of rate_i * grad L(w_i, z) . grad f(w_i, q)</code>
@@ -37,7 +27,7 @@ public enum GradientSimilarity
 /// by Tracing Gradient Descent", NeurIPS 2020, equation 3 (TracInCP) and section 4.1 (last layer).
 /// </para>
 /// </remarks>
-public sealed record TracIn
+public sealed record TracIn : IPairEstimator
 {
     /// <summary>The checkpoints to sum over, three to ten spread over the phase in which the loss falls; copied.</summary>
     /// <value>Null: the model's current weights with weight 1.</value>
@@ -65,11 +55,11 @@ public sealed record TracIn
     }
 
     /// <summary>Dot product or cosine.</summary>
-    /// <value><see cref="GradientSimilarity.Dot"/>.</value>
+    /// <value><see cref="TracIn.GradientSimilarity.Dot"/>.</value>
     public GradientSimilarity Similarity
     {
         get;
-        init => field = InfluenceException.Defined(value, nameof(Similarity));
+        init => field = Check.Defined(value);
     } = GradientSimilarity.Dot;
 
     /// <summary>
@@ -77,35 +67,42 @@ public sealed record TracIn
     /// change results: with less, the training examples are passed several times.
     /// </summary>
     /// <value>1 GiB.</value>
-    public long MemoryBudget
-    {
-        get;
-        init => field = value > 0 ? value : throw new InfluenceException($"MemoryBudget is a positive number of bytes, not {value}.");
-    } = 1L << 30;
+    public MemoryBudget MemoryBudget { get; init; } = MemoryBudget.Default;
 
-    /// <summary>Scores every training example for every query.</summary>
-    /// <param name="task">The model and its loss. The model is left as it was found, its weights too.</param>
-    /// <param name="train">N training examples.</param>
-    /// <param name="queries">Q queries; their measurement is explained.</param>
-    /// <param name="progress">Told after each batch, on the calling thread where the implementation is synchronous.</param>
-    /// <param name="cancellationToken">Checked between batches.</param>
-    /// <returns><c>[Q, N]</c> in the model's dtype, on the CPU; the caller disposes it.</returns>
-    /// <exception cref="InfluenceException">Bad input; told before the first batch where possible.</exception>
-    /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
-    public InfluenceScores Score(
+    /// <inheritdoc/>
+    public ScoreMetadata ScoreInto(
+        ScoreSink sink,
         InfluenceTask task,
         Examples train,
         Examples queries,
         IProgress<InfluenceProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
+        ArgumentNullException.ThrowIfNull(sink);
         ExampleChecks.Run(task, (train, "training examples"), (queries, "queries"));
-        using var scope = NewDisposeScope();
-        var (totals, coverage) = OverCheckpoints(
-            task, train, queries, [queries.Count, train.Count],
-            (products, sums, reporter) => products.AddPairs([sums], train, queries, 1, reporter),
-            progress, cancellationToken);
-        return new InfluenceScores(totals, queries.Ids, train.Ids, Metadata(task, coverage, self: false));
+        using var weights = new WeightKeeper(task.Model, Checkpoints ?? []);
+        var reporter = new ProgressReporter(progress, "scoring", Math.Max(1, Count), train.Count, cancellationToken);
+        ParameterCoverage? coverage = null;
+        foreach (var (first, block) in TrainingBlocks.Of(train, sink.ExamplesAtOnce(queries.Count, train.Count)))
+        {
+            using var scope = NewDisposeScope();
+            Tensor? totals = null;
+            EachCheckpoint(task, block, queries, weights, reporter, (session, products) =>
+            {
+                if (coverage is null)
+                {
+                    coverage = session.Coverage;
+                    sink.Begin(queries.Ids, train.Ids, session.Dtype);
+                }
+
+                totals ??= zeros([queries.Count, block.Count], session.Dtype, CPU);     // [Q, b]
+                products.AddPairs([totals], block, queries, 1, reporter);
+            });
+            sink.Add(0, first, totals!);
+        }
+
+        Log.Scored(task.Logger, Name, queries.Count, train.Count, Math.Max(1, Count), reporter.Elapsed.TotalSeconds);
+        return Metadata(task, coverage!, self: false);
     }
 
     /// <summary>
@@ -132,42 +129,34 @@ public sealed record TracIn
         }
 
         using var scope = NewDisposeScope();
-        var (totals, coverage) = OverCheckpoints(
-            task, train, null, [train.Count],
-            (products, sums, reporter) => products.AddSelf(sums, train, 1, reporter),
-            progress, cancellationToken);
-        return new ExampleScores(
-            "Self-influence", train.Ids, totals.to_type(ScalarType.Float64).data<double>().ToArray(), Metadata(task, coverage, self: true));
-    }
-
-    private (Tensor Totals, ParameterCoverage Coverage) OverCheckpoints(
-        InfluenceTask task,
-        Examples train,
-        Examples? queries,
-        long[] shape,
-        Action<GradientProducts, Tensor, ProgressReporter> add,
-        IProgress<InfluenceProgress>? progress,
-        CancellationToken token)
-    {
         using var weights = new WeightKeeper(task.Model, Checkpoints ?? []);
-        var reporter = new ProgressReporter(progress, queries is null ? "self-influence" : "scoring", Math.Max(1, Count), train.Count, token);
+        var reporter = new ProgressReporter(progress, "self-influence", Math.Max(1, Count), train.Count, cancellationToken);
         Tensor? totals = null;
         ParameterCoverage? coverage = null;
+        EachCheckpoint(task, train, null, weights, reporter, (session, products) =>
+        {
+            coverage ??= session.Coverage;
+            totals ??= zeros([train.Count], session.Dtype, CPU);                        // [N]
+            products.AddSelf(totals, train, 1, reporter);
+        });
+        Log.Scored(task.Logger, Name, 1, train.Count, Math.Max(1, Count), reporter.Elapsed.TotalSeconds);
+        return new ExampleScores(
+            "Self-influence", train.Ids, totals!.to_type(ScalarType.Float64).data<double>().ToArray(), Metadata(task, coverage!, self: true));
+    }
+
+    private void EachCheckpoint(
+        InfluenceTask task, Examples train, Examples? queries, WeightKeeper weights, ProgressReporter reporter, Action<GradientSession, GradientProducts> add)
+    {
         for (var i = 0; i < Math.Max(1, Count); i++)
         {
-            token.ThrowIfCancellationRequested();
+            reporter.Token.ThrowIfCancellationRequested();
             var rates = weights.Load(i);
             reporter.Checkpoint(i + 1);
             using var session = GradientSession.Open(task, train, queries, p => rates.Of(p.Name).LearningRate);
             double[] factors = [.. session.Parts.Select(parts => rates.Of(parts[0].Parameter.Name).LearningRate)];
-            totals ??= zeros(shape, session.Dtype, CPU);
-            coverage ??= session.Coverage;
             var normalization = Similarity == GradientSimilarity.Cosine ? Normalization.Cosine : Normalization.None;
-            add(new GradientProducts(session, MemoryBudget, GradientMetric.Euclidean, normalization, factors), totals, reporter);
+            add(session, new GradientProducts(session, MemoryBudget, GradientMetric.Euclidean, normalization, factors));
         }
-
-        Log.Scored(task.Logger, Name, queries?.Count ?? 1, train.Count, Math.Max(1, Count), reporter.Elapsed.TotalSeconds);
-        return (totals!, coverage!);
     }
 
     private int Count => Checkpoints?.Count ?? 0;
@@ -191,4 +180,14 @@ public sealed record TracIn
         Integrity = Checkpoint.IntegrityOf(Checkpoints ?? []),
         Notes = coverage.Notes,
     };
+
+    /// <summary>How two gradients are compared.</summary>
+    public enum GradientSimilarity
+    {
+        /// <summary>The dot product.</summary>
+        Dot,
+
+        /// <summary>The cosine, between -1 and 1; zero where a gradient is zero. Does not favour examples with large gradients.</summary>
+        Cosine,
+    }
 }

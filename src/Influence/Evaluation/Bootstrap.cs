@@ -14,7 +14,7 @@ public sealed record Bootstrap
     public int Resamples
     {
         get;
-        init => field = value >= 0 ? value : throw new InfluenceException($"Resamples is at least 0 (no interval), not {value}.");
+        init => field = Check.AtLeast(value, 0);
     } = 1000;
 
     /// <summary>The share of the resampled values inside the interval.</summary>
@@ -22,7 +22,7 @@ public sealed record Bootstrap
     public double Level
     {
         get;
-        init => field = value is > 0 and < 1 ? value : throw new InfluenceException($"Level is between 0 and 1, for example 0.95; not {value}.");
+        init => field = Check.InsideUnit(value);
     } = 0.95;
 
     /// <summary>Of the draws: the same seed gives the same interval, and pairs the draws of methods that are compared.</summary>

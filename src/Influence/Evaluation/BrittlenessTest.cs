@@ -30,7 +30,7 @@ public sealed record BrittlenessTest
     public int RandomRepeats
     {
         get;
-        init => field = value > 0 ? value : throw new InfluenceException($"RandomRepeats is at least 1, not {value}.");
+        init => field = Check.AtLeastOne(value);
     } = 3;
 
     /// <summary>Of the random examples.</summary>
@@ -49,7 +49,7 @@ public sealed record BrittlenessTest
     /// <param name="scores">Scores of the queries to test. Examples with a positive score alone count as proponents.</param>
     /// <returns>The plan; the same scores and settings give the same.</returns>
     /// <exception cref="InfluenceException">Scores that are no numbers, or fewer training examples than are to be left out.</exception>
-    public BrittlenessPlan Plan(InfluenceScores scores)
+    public Planned Plan(InfluenceScores scores)
     {
         ArgumentNullException.ThrowIfNull(scores);
         if (Counts[^1] >= scores.TrainIds.Count)
@@ -86,7 +86,7 @@ public sealed record BrittlenessTest
             }
         }
 
-        return new BrittlenessPlan(Subsets.Without(scores.TrainIds, removed), steps);
+        return new Planned(Subsets.Without(scores.TrainIds, removed), steps);
     }
 
     /// <summary>What the runs say.</summary>
@@ -94,7 +94,7 @@ public sealed record BrittlenessTest
     /// <param name="runs">The runs of its subsets; they measured the queries of the scores.</param>
     /// <returns>The share of flipped predictions at each count, and the fewest removals that flip each query.</returns>
     /// <exception cref="InfluenceException">The runs are another plan's, lack a query, or predict every query wrong.</exception>
-    public BrittlenessResult Evaluate(BrittlenessPlan plan, RetrainingRuns runs)
+    public Result Evaluate(Planned plan, RetrainingRuns runs)
     {
         ArgumentNullException.ThrowIfNull(plan);
         ArgumentNullException.ThrowIfNull(runs);
@@ -129,54 +129,54 @@ public sealed record BrittlenessTest
 
         return fewest.Count == 0
             ? throw new InfluenceException($"No query can be judged: {InfluenceException.List([.. dropped.Select(d => $"query {d.QueryId}, {d.Reason}")])}.")
-            : new BrittlenessResult(
-                [.. Counts.Select((count, k) => new BrittlenessPoint(count, Bootstrap.Mean("queries", flips[k]), Bootstrap.Mean("queries", random[k])))], fewest, dropped);
+            : new Result(
+                [.. Counts.Select((count, k) => new Point(count, Bootstrap.Mean("queries", flips[k]), Bootstrap.Mean("queries", random[k])))], fewest, dropped);
     }
-}
 
-/// <summary>The subsets that a brittleness test needs runs of.</summary>
-public sealed class BrittlenessPlan
-{
-    internal BrittlenessPlan(Subsets subsets, IReadOnlyList<(long? QueryId, int Count)> steps) => (Subsets, Steps) = (subsets, steps);
+    /// <summary>The subsets that a brittleness test needs runs of.</summary>
+    public sealed class Planned
+    {
+        internal Planned(Subsets subsets, IReadOnlyList<(long? QueryId, int Count)> steps) => (Subsets, Steps) = (subsets, steps);
 
-    /// <summary>What to retrain on: <see cref="Retraining.Run"/> takes it.</summary>
-    public Subsets Subsets { get; }
+        /// <summary>What to retrain on: <see cref="Retraining.Run"/> takes it.</summary>
+        public Subsets Subsets { get; }
 
-    /// <summary>Whose proponents each subset after the first leaves out (null: random examples), and how many.</summary>
-    internal IReadOnlyList<(long? QueryId, int Count)> Steps { get; }
-}
+        /// <summary>Whose proponents each subset after the first leaves out (null: random examples), and how many.</summary>
+        internal IReadOnlyList<(long? QueryId, int Count)> Steps { get; }
+    }
 
-/// <summary>The flipped predictions at one count.</summary>
-/// <param name="Count">How many examples were left out.</param>
-/// <param name="Flipped">The share of the queries that flipped without their proponents.</param>
-/// <param name="FlippedAtRandom">The share that flipped without as many random examples.</param>
-public sealed record BrittlenessPoint(int Count, Estimate Flipped, Estimate FlippedAtRandom);
+    /// <summary>The flipped predictions at one count.</summary>
+    /// <param name="Count">How many examples were left out.</param>
+    /// <param name="Flipped">The share of the queries that flipped without their proponents.</param>
+    /// <param name="FlippedAtRandom">The share that flipped without as many random examples.</param>
+    public sealed record Point(int Count, Estimate Flipped, Estimate FlippedAtRandom);
 
-/// <summary>How many training examples hold predictions up.</summary>
-[TypeFormatterSource(typeof(HtmlTables))]
-public sealed class BrittlenessResult : IDisplay
-{
-    internal BrittlenessResult(IReadOnlyList<BrittlenessPoint> points, IReadOnlyList<(long QueryId, int? Count)> fewest, IReadOnlyList<DroppedQuery> dropped) =>
-        (Points, Fewest, Dropped) = (points, fewest, dropped);
+    /// <summary>How many training examples hold predictions up.</summary>
+    [TypeFormatterSource(typeof(HtmlTables))]
+    public sealed class Result : IDisplay
+    {
+        internal Result(IReadOnlyList<Point> points, IReadOnlyList<(long QueryId, int? Count)> fewest, IReadOnlyList<DroppedQuery> dropped) =>
+            (Points, Fewest, Dropped) = (points, fewest, dropped);
 
-    /// <summary>Count by count.</summary>
-    public IReadOnlyList<BrittlenessPoint> Points { get; }
+        /// <summary>Count by count.</summary>
+        public IReadOnlyList<Point> Points { get; }
 
-    /// <summary>The fewest removals on the grid that flipped each query; null where none did.</summary>
-    public IReadOnlyList<(long QueryId, int? Count)> Fewest { get; }
+        /// <summary>The fewest removals on the grid that flipped each query; null where none did.</summary>
+        public IReadOnlyList<(long QueryId, int? Count)> Fewest { get; }
 
-    /// <summary>Queries that could not be judged, and why.</summary>
-    public IReadOnlyList<DroppedQuery> Dropped { get; }
+        /// <summary>Queries that could not be judged, and why.</summary>
+        public IReadOnlyList<DroppedQuery> Dropped { get; }
 
-    /// <summary>A table, one line a count.</summary>
-    /// <returns>The table as text.</returns>
-    public override string ToString() => ToTable().ToText();
+        /// <summary>A table, one line a count.</summary>
+        /// <returns>The table as text.</returns>
+        public override string ToString() => ToTable().ToText();
 
-    Table IDisplay.ToTable() => ToTable();
+        Table IDisplay.ToTable() => ToTable();
 
-    private Table ToTable() => new(
-        $"Brittleness: {Fewest.Count:N0} queries, {Fewest.Count(f => f.Count is not null):N0} flipped on the grid, {Dropped.Count:N0} dropped",
-        ["removed", "flipped", "lower", "upper", "at random", "lower", "upper"],
-        [.. Points.Select(p => (IReadOnlyList<object>)
-            [p.Count, p.Flipped.Value, p.Flipped.Lower, p.Flipped.Upper, p.FlippedAtRandom.Value, p.FlippedAtRandom.Lower, p.FlippedAtRandom.Upper])]);
+        private Table ToTable() => new(
+            $"Brittleness: {Fewest.Count:N0} queries, {Fewest.Count(f => f.Count is not null):N0} flipped on the grid, {Dropped.Count:N0} dropped",
+            ["removed", "flipped", "lower", "upper", "at random", "lower", "upper"],
+            [.. Points.Select(p => (IReadOnlyList<object>)
+                [p.Count, p.Flipped.Value, p.Flipped.Lower, p.Flipped.Upper, p.FlippedAtRandom.Value, p.FlippedAtRandom.Lower, p.FlippedAtRandom.Upper])]);
+    }
 }

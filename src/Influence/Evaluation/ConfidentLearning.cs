@@ -4,22 +4,6 @@ using static TorchSharp.torch;
 
 namespace Influence.Evaluation;
 
-/// <summary>Which examples confident learning calls label issues.</summary>
-public enum LabelIssueFilter
-{
-    /// <summary>For each pair of a given and another class, as many as the joint says, those whose margin p_other - p_given is largest.</summary>
-    NoiseRate,
-
-    /// <summary>For each given class, as many as the joint says are of other classes, those of the lowest p_given.</summary>
-    Class,
-
-    /// <summary>Those that both of the above call issues.</summary>
-    Both,
-
-    /// <summary>Those that count outside the diagonal of the confident joint.</summary>
-    Confident,
-}
-
 /// <summary>
 /// Label issues from predicted probabilities alone: the baseline without gradients that scores for wrong labels are measured
 /// against.
@@ -37,7 +21,7 @@ public sealed record ConfidentLearning
     private const double Rounding = 1e-6;
 
     /// <summary>Which examples are issues. One whose given label is the most probable is none under any of them.</summary>
-    /// <value><see cref="LabelIssueFilter.NoiseRate"/>.</value>
+    /// <value><see cref="ConfidentLearning.LabelIssueFilter.NoiseRate"/>.</value>
     public LabelIssueFilter Filter { get; init; }
 
     /// <summary>Finds label issues.</summary>
@@ -155,48 +139,64 @@ public sealed record ConfidentLearning
 
         return whole;
     }
-}
 
-/// <summary>What confident learning found.</summary>
-[TypeFormatterSource(typeof(HtmlTables))]
-public sealed class LabelIssues : IDisplay
-{
-    internal LabelIssues(IReadOnlyList<long> ids, IReadOnlyList<double> thresholds, int[,] confidentJoint, double[,] joint, ExampleScores selfConfidence, ExampleScores margin)
+    /// <summary>Which examples confident learning calls label issues.</summary>
+    public enum LabelIssueFilter
     {
-        (Ids, Thresholds, ConfidentJoint, Joint, SelfConfidence, Margin) = (ids, thresholds, confidentJoint, joint, selfConfidence, margin);
+        /// <summary>For each pair of a given and another class, as many as the joint says, those whose margin p_other - p_given is largest.</summary>
+        NoiseRate,
+
+        /// <summary>For each given class, as many as the joint says are of other classes, those of the lowest p_given.</summary>
+        Class,
+
+        /// <summary>Those that both of the above call issues.</summary>
+        Both,
+
+        /// <summary>Those that count outside the diagonal of the confident joint.</summary>
+        Confident,
     }
 
-    /// <summary>The label issues, the least probable given label first.</summary>
-    public IReadOnlyList<long> Ids { get; }
-
-    /// <summary>Class by class, the mean probability of the class among the examples that are labelled so; infinite for a class without examples.</summary>
-    public IReadOnlyList<double> Thresholds { get; }
-
-    /// <summary>Counts by given label (rows) and confident class (columns).</summary>
-    public int[,] ConfidentJoint { get; }
-
-    /// <summary>The estimated joint probability of given (rows) and true labels (columns).</summary>
-    public double[,] Joint { get; }
-
-    /// <summary>1 - p(given label), high = suspicious: a ranking for <see cref="MislabelDetection"/>.</summary>
-    public ExampleScores SelfConfidence { get; }
-
-    /// <summary>The probability of the likeliest other class less that of the given label, high = suspicious.</summary>
-    public ExampleScores Margin { get; }
-
-    /// <summary>A table of the issues.</summary>
-    /// <returns>The table as text.</returns>
-    public override string ToString() => ToTable().ToText();
-
-    Table IDisplay.ToTable() => ToTable();
-
-    private Table ToTable()
+    /// <summary>What confident learning found.</summary>
+    [TypeFormatterSource(typeof(HtmlTables))]
+    public sealed class LabelIssues : IDisplay
     {
-        var suspicion = SelfConfidence.Ids.Zip(SelfConfidence.Values).ToDictionary(pair => pair.First, pair => pair.Second);
-        return new Table(
-            $"Confident learning: {Ids.Count:N0} label issues among {SelfConfidence.Count:N0} examples",
-            ["id", "1 - p(given label)"],
-            [.. Ids.Take(Table.MaximumRows).Select(id => (IReadOnlyList<object>)[id, suspicion[id]])],
-            Ids.Count);
+        internal LabelIssues(IReadOnlyList<long> ids, IReadOnlyList<double> thresholds, int[,] confidentJoint, double[,] joint, ExampleScores selfConfidence, ExampleScores margin)
+        {
+            (Ids, Thresholds, ConfidentJoint, Joint, SelfConfidence, Margin) = (ids, thresholds, confidentJoint, joint, selfConfidence, margin);
+        }
+
+        /// <summary>The label issues, the least probable given label first.</summary>
+        public IReadOnlyList<long> Ids { get; }
+
+        /// <summary>Class by class, the mean probability of the class among the examples that are labelled so; infinite for a class without examples.</summary>
+        public IReadOnlyList<double> Thresholds { get; }
+
+        /// <summary>Counts by given label (rows) and confident class (columns).</summary>
+        public int[,] ConfidentJoint { get; }
+
+        /// <summary>The estimated joint probability of given (rows) and true labels (columns).</summary>
+        public double[,] Joint { get; }
+
+        /// <summary>1 - p(given label), high = suspicious: a ranking for <see cref="MislabelDetection"/>.</summary>
+        public ExampleScores SelfConfidence { get; }
+
+        /// <summary>The probability of the likeliest other class less that of the given label, high = suspicious.</summary>
+        public ExampleScores Margin { get; }
+
+        /// <summary>A table of the issues.</summary>
+        /// <returns>The table as text.</returns>
+        public override string ToString() => ToTable().ToText();
+
+        Table IDisplay.ToTable() => ToTable();
+
+        private Table ToTable()
+        {
+            var suspicion = SelfConfidence.Ids.Zip(SelfConfidence.Values).ToDictionary(pair => pair.First, pair => pair.Second);
+            return new Table(
+                $"Confident learning: {Ids.Count:N0} label issues among {SelfConfidence.Count:N0} examples",
+                ["id", "1 - p(given label)"],
+                [.. Ids.Take(Table.MaximumRows).Select(id => (IReadOnlyList<object>)[id, suspicion[id]])],
+                Ids.Count);
+        }
     }
 }

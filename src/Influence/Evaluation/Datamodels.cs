@@ -5,19 +5,6 @@ using static TorchSharp.torch;
 
 namespace Influence.Evaluation;
 
-/// <summary>How a datamodel's weights are fitted.</summary>
-public enum DatamodelRegression
-{
-    /// <summary>
-    /// <c>min 1/(2M) ||y - b - m w||^2 + penalty ||w||_1</c> by coordinate descent along a path of falling penalties: few
-    /// examples get a weight. The paper's choice.
-    /// </summary>
-    Lasso,
-
-    /// <summary><c>min 1/(2M) ||y - b - m w||^2 + penalty/2 ||w||^2</c>, in closed form for all queries at once.</summary>
-    Ridge,
-}
-
 /// <summary>
 /// Datamodels: a linear model of each query's reward (minus its mean loss) in which training examples were there,
 /// <c>-f_q(S) = b + sum over i in S of w_i</c>. Its weights are scores, from retraining alone, without a gradient: an
@@ -29,11 +16,11 @@ public enum DatamodelRegression
 /// fewer subsets than examples the weights are rough: the paper uses hundreds of thousands of runs.
 /// Memory: 8 M N bytes. Cost of the lasso: a few M N operations a penalty and query.
 /// </remarks>
-public sealed record Datamodels
+public sealed partial record Datamodels
 {
     /// <summary>How the weights are fitted.</summary>
-    /// <value><see cref="DatamodelRegression.Lasso"/>.</value>
-    public DatamodelRegression Regression { get; init; }
+    /// <value><see cref="Datamodels.Penalty.Lasso"/>.</value>
+    public Penalty Regression { get; init; }
 
     /// <summary>
     /// Penalties to choose from, as shares: for the lasso of the smallest penalty that leaves no weight,
@@ -54,7 +41,7 @@ public sealed record Datamodels
     public double ValidationShare
     {
         get;
-        init => field = value is > 0 and < 1 ? value : throw new InfluenceException($"ValidationShare is between 0 and 1, not {value}.");
+        init => field = Check.InsideUnit(value);
     } = 0.2;
 
     /// <summary>Of the choice of subsets to hold back.</summary>
@@ -72,7 +59,7 @@ public sealed record Datamodels
     /// <returns>The weights as scores; the caller disposes them.</returns>
     /// <exception cref="InfluenceException">Too few subsets, or no query that was measured throughout.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
-    public DatamodelsResult Fit(RetrainingRuns runs, IProgress<InfluenceProgress>? progress = null, CancellationToken cancellationToken = default)
+    public Result Fit(RetrainingRuns runs, IProgress<InfluenceProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(runs);
         var m = runs.Subsets.Count;
@@ -89,16 +76,16 @@ public sealed record Datamodels
         }
 
         double[][] rewards = [.. kept.Select(q => means.Select(row => -row[q]).ToArray())];
-        var shares = Penalties ?? (Regression == DatamodelRegression.Lasso ? LogSpaced(1, 1e-3, 40) : LogSpaced(100, 1e-4, 25));
+        var shares = Penalties ?? (Regression == Penalty.Lasso ? LogSpaced(1, 1e-3, 40) : LogSpaced(100, 1e-4, 25));
         var clock = Stopwatch.StartNew();
         var order = new KeyedRandom(Seed, "validation", 0).Order(m);
         var heldBack = shares.Count == 1 ? [] : order.Take(Math.Max(2, (int)Math.Round(ValidationShare * m))).Order().ToArray();
         int[] fitted = [.. Enumerable.Range(0, m).Except(heldBack)];
-        var (weights, intercepts, chosen, validation) = Regression == DatamodelRegression.Lasso ? ByLasso() : ByRidge();
+        var (weights, intercepts, chosen, validation) = Regression == Penalty.Lasso ? ByLasso() : ByRidge();
         double[] correlations = [.. Enumerable.Range(0, kept.Length).Select(q => heldBack.Length < 3
             ? double.NaN
             : new PairedColumn(validation[q], [.. heldBack.Select(j => rewards[q][j])]).Of(Agreement.Spearman))];
-        return new DatamodelsResult(
+        return new Result(
             new InfluenceScores(
                 Matrix(weights),
                 [.. kept.Select(q => runs.QueryIds[q])],
@@ -181,4 +168,17 @@ public sealed record Datamodels
 
     private static double[] LogSpaced(double from, double to, int count) =>
         [.. Enumerable.Range(0, count).Select(k => from * Math.Pow(to / from, k / (count - 1.0)))];
+
+    /// <summary>How a datamodel's weights are fitted.</summary>
+    public enum Penalty
+    {
+        /// <summary>
+        /// <c>min 1/(2M) ||y - b - m w||^2 + penalty ||w||_1</c> by coordinate descent along a path of falling penalties: few
+        /// examples get a weight. The paper's choice.
+        /// </summary>
+        Lasso,
+
+        /// <summary><c>min 1/(2M) ||y - b - m w||^2 + penalty/2 ||w||^2</c>, in closed form for all queries at once.</summary>
+        Ridge,
+    }
 }

@@ -12,7 +12,7 @@ namespace Influence.Evaluation;
 /// subsets do not compare. Ties share their mean rank. A query whose runs all measured the same has no ranking: it is left
 /// out and counted.
 /// </remarks>
-public sealed record Lds
+public sealed partial record Lds
 {
     private const int MaximumSplits = 10;
 
@@ -25,7 +25,7 @@ public sealed record Lds
     /// <param name="runs">Runs on at least three subsets.</param>
     /// <returns>The score of each query and their mean.</returns>
     /// <exception cref="InfluenceException">Ids that do not meet, or no query that can be judged.</exception>
-    public LdsResult Evaluate(InfluenceScores scores, RetrainingRuns runs)
+    public Result Evaluate(InfluenceScores scores, RetrainingRuns runs)
     {
         var predictions = SubsetPredictions.Rewards(scores, runs);
         if (predictions.Columns.Count == 0)
@@ -34,7 +34,7 @@ public sealed record Lds
         }
 
         var study = new CorrelationStudy(predictions.Columns, Agreement.Spearman, Bootstrap);
-        return new LdsResult(
+        return new Result(
             scores.Metadata.Estimator,
             runs,
             [.. predictions.QueryIds.Select((id, c) => new QueryEstimate(id, study.Column(c, Bootstrap)))],

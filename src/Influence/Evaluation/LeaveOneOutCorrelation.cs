@@ -23,7 +23,7 @@ public sealed record LeaveOneOutCorrelation
     /// <param name="runs">Runs that leave examples out, at least three.</param>
     /// <returns>Correlations and slopes.</returns>
     /// <exception cref="InfluenceException">Ids that do not meet, or no query that can be judged.</exception>
-    public LeaveOneOutResult Evaluate(InfluenceScores scores, RetrainingRuns runs)
+    public Result Evaluate(InfluenceScores scores, RetrainingRuns runs)
     {
         var predictions = SubsetPredictions.Rises(scores, runs);
         if (predictions.Columns.Count == 0)
@@ -34,7 +34,7 @@ public sealed record LeaveOneOutCorrelation
         // The slope is per unit of predicted rise where the scores have that unit.
         var unit = scores.Metadata.LeaveOneOutFactor ?? 1;
         var studies = new[] { Agreement.Pearson, Agreement.Spearman, Agreement.Slope }.Select(a => new CorrelationStudy(predictions.Columns, a, Bootstrap)).ToArray();
-        return new LeaveOneOutResult(
+        return new Result(
             scores.Metadata.Estimator,
             scores.Metadata.LeaveOneOutFactor is not null,
             predictions.Columns[0].Count,
@@ -47,58 +47,58 @@ public sealed record LeaveOneOutCorrelation
         Estimate Of(int study, double factor) =>
             Bootstrap.Interval(studies[study].Mean * factor, studies[study].ResampledMeans.Select(v => v * factor));
     }
-}
 
-/// <summary>Scores against leaving examples out.</summary>
-[TypeFormatterSource(typeof(HtmlTables))]
-public sealed class LeaveOneOutResult : IDisplay
-{
-    private readonly string _name;
-
-    internal LeaveOneOutResult(
-        string name, bool hasUnit, int removals, Estimate pearson, Estimate spearman, Estimate slope, IReadOnlyList<QueryEstimate> queries, IReadOnlyList<DroppedQuery> dropped)
+    /// <summary>Scores against leaving examples out.</summary>
+    [TypeFormatterSource(typeof(HtmlTables))]
+    public sealed class Result : IDisplay
     {
-        (_name, HasUnit, Removals, Pearson, Spearman, Slope, Queries, Dropped) = (name, hasUnit, removals, pearson, spearman, slope, queries, dropped);
+        private readonly string _name;
+
+        internal Result(
+            string name, bool hasUnit, int removals, Estimate pearson, Estimate spearman, Estimate slope, IReadOnlyList<QueryEstimate> queries, IReadOnlyList<DroppedQuery> dropped)
+        {
+            (_name, HasUnit, Removals, Pearson, Spearman, Slope, Queries, Dropped) = (name, hasUnit, removals, pearson, spearman, slope, queries, dropped);
+        }
+
+        /// <summary>How many subsets left something out.</summary>
+        public int Removals { get; }
+
+        /// <summary>Pearson's correlation, mean over queries.</summary>
+        public Estimate Pearson { get; }
+
+        /// <summary>Spearman's correlation, mean over queries; ties share their mean rank.</summary>
+        public Estimate Spearman { get; }
+
+        /// <summary>
+        /// The measured rise per predicted rise, mean over queries: 1 where the scores have the right size. Scores without a
+        /// <see cref="ScoreMetadata.LeaveOneOutFactor"/> count as they are; see <see cref="HasUnit"/>.
+        /// </summary>
+        public Estimate Slope { get; }
+
+        /// <summary>Whether the scores came with the factor that turns them into rises of the loss.</summary>
+        public bool HasUnit { get; }
+
+        /// <summary>Spearman's correlation query by query, with intervals over what was left out.</summary>
+        public IReadOnlyList<QueryEstimate> Queries { get; }
+
+        /// <summary>Queries that could not be judged, and why.</summary>
+        public IReadOnlyList<DroppedQuery> Dropped { get; }
+
+        /// <summary>A table of the three figures.</summary>
+        /// <returns>The table as text.</returns>
+        public override string ToString() => ToTable().ToText();
+
+        Table IDisplay.ToTable() => ToTable();
+
+        private Table ToTable() => new(
+            $"Leaving out: {_name}, {Removals:N0} removals, {Queries.Count:N0} queries, {Dropped.Count:N0} dropped",
+            ["", "mean over queries", "lower", "upper"],
+            [
+                Row("Pearson", Pearson),
+                Row("Spearman", Spearman),
+                Row(HasUnit ? "slope, measured per predicted rise" : "slope, measured rise per unit of score", Slope),
+            ]);
+
+        private static IReadOnlyList<object> Row(string name, Estimate estimate) => [name, estimate.Value, estimate.Lower, estimate.Upper];
     }
-
-    /// <summary>How many subsets left something out.</summary>
-    public int Removals { get; }
-
-    /// <summary>Pearson's correlation, mean over queries.</summary>
-    public Estimate Pearson { get; }
-
-    /// <summary>Spearman's correlation, mean over queries; ties share their mean rank.</summary>
-    public Estimate Spearman { get; }
-
-    /// <summary>
-    /// The measured rise per predicted rise, mean over queries: 1 where the scores have the right size. Scores without a
-    /// <see cref="ScoreMetadata.LeaveOneOutFactor"/> count as they are; see <see cref="HasUnit"/>.
-    /// </summary>
-    public Estimate Slope { get; }
-
-    /// <summary>Whether the scores came with the factor that turns them into rises of the loss.</summary>
-    public bool HasUnit { get; }
-
-    /// <summary>Spearman's correlation query by query, with intervals over what was left out.</summary>
-    public IReadOnlyList<QueryEstimate> Queries { get; }
-
-    /// <summary>Queries that could not be judged, and why.</summary>
-    public IReadOnlyList<DroppedQuery> Dropped { get; }
-
-    /// <summary>A table of the three figures.</summary>
-    /// <returns>The table as text.</returns>
-    public override string ToString() => ToTable().ToText();
-
-    Table IDisplay.ToTable() => ToTable();
-
-    private Table ToTable() => new(
-        $"Leaving out: {_name}, {Removals:N0} removals, {Queries.Count:N0} queries, {Dropped.Count:N0} dropped",
-        ["", "mean over queries", "lower", "upper"],
-        [
-            Row("Pearson", Pearson),
-            Row("Spearman", Spearman),
-            Row(HasUnit ? "slope, measured per predicted rise" : "slope, measured rise per unit of score", Slope),
-        ]);
-
-    private static IReadOnlyList<object> Row(string name, Estimate estimate) => [name, estimate.Value, estimate.Lower, estimate.Upper];
 }

@@ -14,7 +14,7 @@ namespace Influence.Evaluation;
 /// </remarks>
 public sealed record MislabelDetection
 {
-    /// <summary>The shares of the examples to check for which <see cref="MislabelDetectionResult.Recalls"/> are reported.</summary>
+    /// <summary>The shares of the examples to check for which <see cref="MislabelDetection.Result.Recalls"/> are reported.</summary>
     /// <value>0.05, 0.1, 0.2 and 0.3.</value>
     public IReadOnlyList<double> Shares
     {
@@ -33,7 +33,7 @@ public sealed record MislabelDetection
     /// <param name="mislabelled">The ids whose labels are wrong.</param>
     /// <returns>The figures.</returns>
     /// <exception cref="InfluenceException">Scores that are no numbers, ids without a score, or no wrong or no right label.</exception>
-    public MislabelDetectionResult Evaluate(ExampleScores scores, IEnumerable<long> mislabelled)
+    public Result Evaluate(ExampleScores scores, IEnumerable<long> mislabelled)
     {
         ArgumentNullException.ThrowIfNull(scores);
         ArgumentNullException.ThrowIfNull(mislabelled);
@@ -63,7 +63,7 @@ public sealed record MislabelDetection
             Auc: ranked.Auc(counts),
             Precision: ranked.AveragePrecision(counts),
             Recalls: Shares.Select(s => ranked.Found(s * scores.Count, counts) / wrong.Count).ToArray())).ToList();
-        return new MislabelDetectionResult(
+        return new Result(
             scores.Title,
             scores.Count,
             wrong.Count,
@@ -86,60 +86,60 @@ public sealed record MislabelDetection
 
         return counts;
     }
-}
 
-/// <summary>How well a ranking finds wrong labels.</summary>
-[TypeFormatterSource(typeof(HtmlTables))]
-public sealed class MislabelDetectionResult : IDisplay
-{
-    private readonly string _name;
-    private readonly RankedLabels _ranked;
-
-    internal MislabelDetectionResult(
-        string name, int count, int wrongCount, Estimate auc, Estimate averagePrecision, IReadOnlyList<(double Share, Estimate Recall)> recalls, RankedLabels ranked)
+    /// <summary>How well a ranking finds wrong labels.</summary>
+    [TypeFormatterSource(typeof(HtmlTables))]
+    public sealed class Result : IDisplay
     {
-        (_name, Count, MislabelledCount, Auc, AveragePrecision, Recalls, _ranked) = (name, count, wrongCount, auc, averagePrecision, recalls, ranked);
+        private readonly string _name;
+        private readonly RankedLabels _ranked;
+
+        internal Result(
+            string name, int count, int wrongCount, Estimate auc, Estimate averagePrecision, IReadOnlyList<(double Share, Estimate Recall)> recalls, RankedLabels ranked)
+        {
+            (_name, Count, MislabelledCount, Auc, AveragePrecision, Recalls, _ranked) = (name, count, wrongCount, auc, averagePrecision, recalls, ranked);
+        }
+
+        /// <summary>The number of examples.</summary>
+        public int Count { get; }
+
+        /// <summary>The number of wrong labels.</summary>
+        public int MislabelledCount { get; }
+
+        /// <summary>The probability that a wrong label scores higher than a right one, equal scores counted half.</summary>
+        public Estimate Auc { get; }
+
+        /// <summary>The area under the curve of precision over recall, as a sum over thresholds.</summary>
+        public Estimate AveragePrecision { get; }
+
+        /// <summary>The share of the wrong labels among so many of the examples with the highest scores.</summary>
+        public IReadOnlyList<(double Share, Estimate Recall)> Recalls { get; }
+
+        /// <summary>The share of the wrong labels found after checking 0, 1, ... 100 percent of the examples.</summary>
+        public IReadOnlyList<(double Share, double Recall)> Curve => [.. Enumerable.Range(0, 101).Select(p => (p / 100.0, RecallAt(p / 100.0)))];
+
+        /// <summary>The share of the wrong labels among the first so many; of a tie the expected share.</summary>
+        /// <param name="share">The share of the examples that are checked, 0 to 1.</param>
+        /// <returns>0 to 1.</returns>
+        public double RecallAt(double share) => share is >= 0 and <= 1
+            ? _ranked.Found(share * Count) / MislabelledCount
+            : throw new InfluenceException($"A share lies between 0 and 1; found {share}.");
+
+        /// <summary>A table of the figures.</summary>
+        /// <returns>The table as text.</returns>
+        public override string ToString() => ToTable().ToText();
+
+        Table IDisplay.ToTable() => ToTable();
+
+        private Table ToTable() => new(
+            $"{_name}: {MislabelledCount:N0} wrong labels among {Count:N0}",
+            ["", "value", "lower", "upper"],
+            [
+                Row("AUC", Auc),
+                Row("average precision", AveragePrecision),
+                .. Recalls.Select(r => Row(string.Create(CultureInfo.InvariantCulture, $"found after checking {r.Share:0.##%}"), r.Recall)),
+            ]);
+
+        private static IReadOnlyList<object> Row(string name, Estimate estimate) => [name, estimate.Value, estimate.Lower, estimate.Upper];
     }
-
-    /// <summary>The number of examples.</summary>
-    public int Count { get; }
-
-    /// <summary>The number of wrong labels.</summary>
-    public int MislabelledCount { get; }
-
-    /// <summary>The probability that a wrong label scores higher than a right one, equal scores counted half.</summary>
-    public Estimate Auc { get; }
-
-    /// <summary>The area under the curve of precision over recall, as a sum over thresholds.</summary>
-    public Estimate AveragePrecision { get; }
-
-    /// <summary>The share of the wrong labels among so many of the examples with the highest scores.</summary>
-    public IReadOnlyList<(double Share, Estimate Recall)> Recalls { get; }
-
-    /// <summary>The share of the wrong labels found after checking 0, 1, ... 100 percent of the examples.</summary>
-    public IReadOnlyList<(double Share, double Recall)> Curve => [.. Enumerable.Range(0, 101).Select(p => (p / 100.0, RecallAt(p / 100.0)))];
-
-    /// <summary>The share of the wrong labels among the first so many; of a tie the expected share.</summary>
-    /// <param name="share">The share of the examples that are checked, 0 to 1.</param>
-    /// <returns>0 to 1.</returns>
-    public double RecallAt(double share) => share is >= 0 and <= 1
-        ? _ranked.Found(share * Count) / MislabelledCount
-        : throw new InfluenceException($"A share lies between 0 and 1; found {share}.");
-
-    /// <summary>A table of the figures.</summary>
-    /// <returns>The table as text.</returns>
-    public override string ToString() => ToTable().ToText();
-
-    Table IDisplay.ToTable() => ToTable();
-
-    private Table ToTable() => new(
-        $"{_name}: {MislabelledCount:N0} wrong labels among {Count:N0}",
-        ["", "value", "lower", "upper"],
-        [
-            Row("AUC", Auc),
-            Row("average precision", AveragePrecision),
-            .. Recalls.Select(r => Row(string.Create(CultureInfo.InvariantCulture, $"found after checking {r.Share:0.##%}"), r.Recall)),
-        ]);
-
-    private static IReadOnlyList<object> Row(string name, Estimate estimate) => [name, estimate.Value, estimate.Lower, estimate.Upper];
 }

@@ -19,7 +19,7 @@ public sealed record ModelRandomizationCheck
     /// <param name="randomized">Scores by the same method of the model with random weights; of the same queries and training examples.</param>
     /// <returns>The correlation query by query, and its mean.</returns>
     /// <exception cref="InfluenceException">Ids that differ, or no query that can be compared.</exception>
-    public RankAgreementResult Evaluate(InfluenceScores trained, InfluenceScores randomized)
+    public RankAgreement.Result Evaluate(InfluenceScores trained, InfluenceScores randomized)
     {
         ArgumentNullException.ThrowIfNull(trained);
         return new RankAgreement { Bootstrap = Bootstrap }.Evaluate(

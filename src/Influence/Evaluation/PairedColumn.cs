@@ -1,3 +1,5 @@
+using Influence.Numerics;
+
 namespace Influence.Evaluation;
 
 /// <summary>What two columns of numbers are compared by.</summary>
@@ -27,7 +29,7 @@ internal sealed class PairedColumn
     public PairedColumn(double[] x, double[] y)
     {
         (_x, _y) = (x, y);
-        (_orderX, _orderY) = (OrderOf(x), OrderOf(y));
+        (_orderX, _orderY) = (Ranks.Order(x), Ranks.Order(y));
     }
 
     public int Count => _x.Length;
@@ -36,41 +38,8 @@ internal sealed class PairedColumn
     /// <param name="agreement">By what.</param>
     /// <param name="counts">How often each row counts; null for once.</param>
     public double Of(Agreement agreement, int[]? counts = null) => agreement == Agreement.Spearman
-        ? Moments(Ranks(_x, _orderX, counts), Ranks(_y, _orderY, counts), counts, slope: false)
+        ? Moments(Ranks.Of(_x, _orderX, counts), Ranks.Of(_y, _orderY, counts), counts, slope: false)
         : Moments(_x, _y, counts, agreement == Agreement.Slope);
-
-    /// <summary>Positions by value, lowest first; equal values by position.</summary>
-    public static int[] OrderOf(double[] values)
-    {
-        var order = Enumerable.Range(0, values.Length).ToArray();
-        Array.Sort((double[])values.Clone(), order);
-        return order;
-    }
-
-    /// <summary>Mean ranks from 1, when row i is there counts[i] times.</summary>
-    public static double[] Ranks(double[] values, int[] order, int[]? counts)
-    {
-        var ranks = new double[values.Length];
-        var below = 0;
-        for (var start = 0; start < order.Length;)
-        {
-            var (end, here) = (start, 0);
-            while (end < order.Length && values[order[end]].Equals(values[order[start]]))
-            {
-                here += counts is null ? 1 : counts[order[end]];
-                end++;
-            }
-
-            for (var i = start; i < end; i++)
-            {
-                ranks[order[i]] = below + ((here + 1) / 2.0);
-            }
-
-            (below, start) = (below + here, end);
-        }
-
-        return ranks;
-    }
 
     private static double Moments(double[] x, double[] y, int[]? counts, bool slope)
     {

@@ -18,14 +18,14 @@ public sealed record RankAgreement
     /// <param name="second">Scores of the same queries and training examples.</param>
     /// <returns>The correlation query by query, and its mean.</returns>
     /// <exception cref="InfluenceException">Ids that differ, or no query that can be compared.</exception>
-    public RankAgreementResult Evaluate(InfluenceScores first, InfluenceScores second)
+    public Result Evaluate(InfluenceScores first, InfluenceScores second)
     {
         ArgumentNullException.ThrowIfNull(first);
         ArgumentNullException.ThrowIfNull(second);
         return Evaluate(first, second, $"{first.Metadata.Estimator} and {second.Metadata.Estimator}");
     }
 
-    internal RankAgreementResult Evaluate(InfluenceScores first, InfluenceScores second, string title)
+    internal Result Evaluate(InfluenceScores first, InfluenceScores second, string title)
     {
         ArgumentNullException.ThrowIfNull(first);
         ArgumentNullException.ThrowIfNull(second);
@@ -54,37 +54,37 @@ public sealed record RankAgreement
 
         return queries.Count == 0
             ? throw new InfluenceException($"No query can be compared: {InfluenceException.List([.. dropped.Select(d => $"query {d.QueryId}, {d.Reason}")])}.")
-            : new RankAgreementResult(title, Bootstrap.Mean("queries", [.. queries.Select(q => q.Correlation)]), queries, dropped);
+            : new Result(title, Bootstrap.Mean("queries", [.. queries.Select(q => q.Correlation)]), queries, dropped);
     }
-}
 
-/// <summary>How alike two sets of scores order the training examples.</summary>
-[TypeFormatterSource(typeof(HtmlTables))]
-public sealed class RankAgreementResult : IDisplay
-{
-    private readonly string _title;
+    /// <summary>How alike two sets of scores order the training examples.</summary>
+    [TypeFormatterSource(typeof(HtmlTables))]
+    public sealed class Result : IDisplay
+    {
+        private readonly string _title;
 
-    internal RankAgreementResult(string title, Estimate mean, IReadOnlyList<(long Id, double Correlation)> queries, IReadOnlyList<DroppedQuery> dropped) =>
-        (_title, Mean, Queries, Dropped) = (title, mean, queries, dropped);
+        internal Result(string title, Estimate mean, IReadOnlyList<(long Id, double Correlation)> queries, IReadOnlyList<DroppedQuery> dropped) =>
+            (_title, Mean, Queries, Dropped) = (title, mean, queries, dropped);
 
-    /// <summary>The mean rank correlation over queries.</summary>
-    public Estimate Mean { get; }
+        /// <summary>The mean rank correlation over queries.</summary>
+        public Estimate Mean { get; }
 
-    /// <summary>Query by query.</summary>
-    public IReadOnlyList<(long Id, double Correlation)> Queries { get; }
+        /// <summary>Query by query.</summary>
+        public IReadOnlyList<(long Id, double Correlation)> Queries { get; }
 
-    /// <summary>Queries that could not be compared, and why.</summary>
-    public IReadOnlyList<DroppedQuery> Dropped { get; }
+        /// <summary>Queries that could not be compared, and why.</summary>
+        public IReadOnlyList<DroppedQuery> Dropped { get; }
 
-    /// <summary>A table: the mean, then the queries.</summary>
-    /// <returns>The table as text.</returns>
-    public override string ToString() => ToTable().ToText();
+        /// <summary>A table: the mean, then the queries.</summary>
+        /// <returns>The table as text.</returns>
+        public override string ToString() => ToTable().ToText();
 
-    Table IDisplay.ToTable() => ToTable();
+        Table IDisplay.ToTable() => ToTable();
 
-    private Table ToTable() => new(
-        $"{_title}: rank correlation {Mean} over {Queries.Count:N0} queries, {Dropped.Count:N0} dropped",
-        ["query", "rank correlation"],
-        [.. Queries.Take(Table.MaximumRows).Select(q => (IReadOnlyList<object>)[q.Id, q.Correlation])],
-        Queries.Count);
+        private Table ToTable() => new(
+            $"{_title}: rank correlation {Mean} over {Queries.Count:N0} queries, {Dropped.Count:N0} dropped",
+            ["query", "rank correlation"],
+            [.. Queries.Take(Table.MaximumRows).Select(q => (IReadOnlyList<object>)[q.Id, q.Correlation])],
+            Queries.Count);
+    }
 }

@@ -1,3 +1,5 @@
+using Influence.Numerics;
+
 namespace Influence.Evaluation;
 
 /// <summary>
@@ -13,7 +15,7 @@ internal sealed class RankedLabels
     public RankedLabels(double[] scores, bool[] relevant)
     {
         _relevant = relevant;
-        _order = PairedColumn.OrderOf(scores);
+        _order = Ranks.Order(scores);
         Array.Reverse(_order);
         _groupEnds = [.. Enumerable.Range(0, _order.Length).Where(i => i + 1 == _order.Length || !scores[_order[i]].Equals(scores[_order[i + 1]])).Select(i => i + 1)];
     }

@@ -5,25 +5,6 @@ using static TorchSharp.torch;
 
 namespace Influence.Evaluation;
 
-/// <summary>What is left out of the training data, or kept of it.</summary>
-public enum RemovalKind
-{
-    /// <summary>The highest scores are left out: losses should rise.</summary>
-    RemoveProponents,
-
-    /// <summary>The lowest scores are left out: losses should fall.</summary>
-    RemoveOpponents,
-
-    /// <summary>Random examples are left out.</summary>
-    RemoveRandom,
-
-    /// <summary>The highest scores alone are kept, as where data are selected.</summary>
-    KeepProponents,
-
-    /// <summary>Random examples alone are kept.</summary>
-    KeepRandom,
-}
-
 /// <summary>
 /// Retraining without the examples that scores name: how the loss rises when the strongest proponents go, how it falls when
 /// the strongest opponents go, beside random examples; and how it is when proponents alone are kept.
@@ -33,7 +14,7 @@ public enum RemovalKind
 /// curve.Evaluate(plan, runs)</c>. Several methods share one run on all examples and one random baseline. The training function
 /// keeps the number of epochs, or of steps, fixed: with fewer examples these are not the same.
 /// </remarks>
-public sealed record RemovalCurve
+public sealed partial record RemovalCurve
 {
     /// <summary>The shares of the examples to leave out, or to keep.</summary>
     /// <value>0.05, 0.1, 0.2 and 0.3.</value>
@@ -58,7 +39,7 @@ public sealed record RemovalCurve
     public int RandomRepeats
     {
         get;
-        init => field = value > 0 ? value : throw new InfluenceException($"RandomRepeats is at least 1, not {value}.");
+        init => field = Check.AtLeastOne(value);
     } = 3;
 
     /// <summary>Of the random examples.</summary>
@@ -73,7 +54,7 @@ public sealed record RemovalCurve
     /// <param name="rankings">Name and scores, high = proponent; all of the same examples.</param>
     /// <returns>The plan; the same scores and settings give the same.</returns>
     /// <exception cref="InfluenceException">Names that repeat, scores that are no numbers, other examples, or a share that is less than one example.</exception>
-    public RemovalPlan Plan(params (string Name, ExampleScores Scores)[] rankings)
+    public Planned Plan(params (string Name, ExampleScores Scores)[] rankings)
     {
         ArgumentNullException.ThrowIfNull(rankings);
         InfluenceException.ThrowIfAny([.. Problems(rankings)]);
@@ -87,15 +68,15 @@ public sealed record RemovalCurve
             {
                 // Ties go to the lowest id, so that the order of the examples changes nothing.
                 long[] order = [.. Enumerable.Range(0, ids.Length).OrderByDescending(i => scores[i]).ThenBy(i => scores.Ids[i]).Select(i => scores.Ids[i])];
-                Add(name, RemovalKind.RemoveProponents, order.Take(count));
+                Add(name, Kind.RemoveProponents, order.Take(count));
                 if (Opponents)
                 {
-                    Add(name, RemovalKind.RemoveOpponents, order.Reverse().Take(count));
+                    Add(name, Kind.RemoveOpponents, order.Reverse().Take(count));
                 }
 
                 if (Keep)
                 {
-                    Add(name, RemovalKind.KeepProponents, order.Skip(count));
+                    Add(name, Kind.KeepProponents, order.Skip(count));
                 }
             }
 
@@ -103,28 +84,28 @@ public sealed record RemovalCurve
             {
                 var random = new KeyedRandom(Seed, "removal", repeat);
                 long[] order = [.. ids.OrderBy(random.Of)];
-                Add($"random {repeat.ToString(CultureInfo.InvariantCulture)}", RemovalKind.RemoveRandom, order.Take(count));
+                Add($"random {repeat.ToString(CultureInfo.InvariantCulture)}", Kind.RemoveRandom, order.Take(count));
                 if (Keep)
                 {
-                    Add($"random {repeat.ToString(CultureInfo.InvariantCulture)}", RemovalKind.KeepRandom, order.Skip(count));
+                    Add($"random {repeat.ToString(CultureInfo.InvariantCulture)}", Kind.KeepRandom, order.Skip(count));
                 }
             }
 
-            void Add(string name, RemovalKind kind, IEnumerable<long> without)
+            void Add(string name, Kind kind, IEnumerable<long> without)
             {
                 steps.Add(new RemovalStep(name, kind, share, count));
                 removed.Add((string.Create(CultureInfo.InvariantCulture, $"{kind} {share:0.####%}, {name}"), without));
             }
         }
 
-        return new RemovalPlan(Subsets.Without(ids, removed), steps, [.. rankings.Select(r => r.Name)]);
+        return new Planned(Subsets.Without(ids, removed), steps, [.. rankings.Select(r => r.Name)]);
     }
 
     /// <summary>The subsets to retrain on, by the mean over queries of each example's scores.</summary>
     /// <param name="rankings">Name and scores; they stay the caller's.</param>
     /// <returns>The plan; the same scores and settings give the same.</returns>
     /// <exception cref="InfluenceException">As above.</exception>
-    public RemovalPlan Plan(params (string Name, InfluenceScores Scores)[] rankings)
+    public Planned Plan(params (string Name, InfluenceScores Scores)[] rankings)
     {
         ArgumentNullException.ThrowIfNull(rankings);
         return Plan([.. rankings.Select(r => (r.Name, Mean(r.Name, r.Scores)))]);
@@ -135,12 +116,12 @@ public sealed record RemovalCurve
     /// <param name="runs">The runs of its subsets.</param>
     /// <returns>A point for each method, kind and share, and the areas between curves.</returns>
     /// <exception cref="InfluenceException">The runs are another plan's, or no query was measured throughout.</exception>
-    public RemovalCurveResult Evaluate(RemovalPlan plan, RetrainingRuns runs)
+    public Result Evaluate(Planned plan, RetrainingRuns runs)
     {
         ArgumentNullException.ThrowIfNull(plan);
         ArgumentNullException.ThrowIfNull(runs);
         var (rises, dropped) = PlannedRuns.Rises(plan.Subsets, runs);                  // step by step, query by query
-        double[] Of(string? method, RemovalKind kind, double share)
+        double[] Of(string? method, Kind kind, double share)
         {
             int[] steps = [.. Enumerable.Range(0, plan.Steps.Count)
                 .Where(s => plan.Steps[s].Kind == kind && plan.Steps[s].Share.Equals(share) && (method is null || plan.Steps[s].Method == method))];
@@ -148,35 +129,35 @@ public sealed record RemovalCurve
         }
 
         var kinds = plan.Steps.Select(s => s.Kind).Distinct().Order().ToList();
-        var (points, areas) = (new List<RemovalPoint>(), new List<RemovalArea>());
+        var (points, areas) = (new List<Point>(), new List<Comparison>());
         foreach (var kind in kinds)
         {
-            var isRandom = kind is RemovalKind.RemoveRandom or RemovalKind.KeepRandom;
+            var isRandom = kind is Kind.RemoveRandom or Kind.KeepRandom;
             foreach (var method in isRandom ? ["random"] : plan.Methods)
             {
                 points.AddRange(plan.Shares.Select(share =>
-                    new RemovalPoint(method, kind, share, plan.CountOf(share), Bootstrap.Mean("queries", Of(isRandom ? null : method, kind, share)))));
+                    new Point(method, kind, share, plan.CountOf(share), Bootstrap.Mean("queries", Of(isRandom ? null : method, kind, share)))));
                 if (!isRandom)
                 {
-                    var baseline = kind == RemovalKind.KeepProponents ? RemovalKind.KeepRandom : RemovalKind.RemoveRandom;
-                    var sign = kind == RemovalKind.RemoveProponents ? 1 : -1;
-                    areas.Add(new RemovalArea(method, kind, baseline, Bootstrap.Mean("queries", Area(method, kind, null, baseline, sign))));
+                    var baseline = kind == Kind.KeepProponents ? Kind.KeepRandom : Kind.RemoveRandom;
+                    var sign = kind == Kind.RemoveProponents ? 1 : -1;
+                    areas.Add(new Comparison(method, kind, baseline, Bootstrap.Mean("queries", Area(method, kind, null, baseline, sign))));
                 }
             }
         }
 
-        if (kinds.Contains(RemovalKind.RemoveOpponents))
+        if (kinds.Contains(Kind.RemoveOpponents))
         {
-            areas.AddRange(plan.Methods.Select(method => new RemovalArea(
-                method, RemovalKind.RemoveProponents, RemovalKind.RemoveOpponents, Bootstrap.Mean("queries", Area(method, RemovalKind.RemoveProponents, method, RemovalKind.RemoveOpponents, 1)))));
+            areas.AddRange(plan.Methods.Select(method => new Comparison(
+                method, Kind.RemoveProponents, Kind.RemoveOpponents, Bootstrap.Mean("queries", Area(method, Kind.RemoveProponents, method, Kind.RemoveOpponents, 1)))));
         }
 
-        return new RemovalCurveResult(points, areas, dropped);
+        return new Result(points, areas, dropped);
 
-        double[] Area(string method, RemovalKind kind, string? otherMethod, RemovalKind other, int sign)
+        double[] Area(string method, Kind kind, string? otherMethod, Kind other, int sign)
         {
             // Both curves meet where nothing is left out.
-            var start = kind == RemovalKind.KeepProponents ? 1.0 : 0.0;
+            var start = kind == Kind.KeepProponents ? 1.0 : 0.0;
             var curve = plan.Shares.Select(share => (Share: share, Gap: Of(method, kind, share).Zip(Of(otherMethod, other, share), (a, b) => sign * (a - b)).ToArray()))
                 .Append((Share: start, Gap: new double[rises[0].Length])).OrderBy(p => p.Share).ToList();
             return [.. Enumerable.Range(0, rises[0].Length).Select(q =>
@@ -218,5 +199,24 @@ public sealed record RemovalCurve
         using var scope = NewDisposeScope();
         var mean = scores.Values.to_type(ScalarType.Float64).mean([0L]);               // [N]
         return ExampleScores.Of(scores.TrainIds, mean.contiguous().data<double>().ToArray(), name);
+    }
+
+    /// <summary>What is left out of the training data, or kept of it.</summary>
+    public enum Kind
+    {
+        /// <summary>The highest scores are left out: losses should rise.</summary>
+        RemoveProponents,
+
+        /// <summary>The lowest scores are left out: losses should fall.</summary>
+        RemoveOpponents,
+
+        /// <summary>Random examples are left out.</summary>
+        RemoveRandom,
+
+        /// <summary>The highest scores alone are kept, as where data are selected.</summary>
+        KeepProponents,
+
+        /// <summary>Random examples alone are kept.</summary>
+        KeepRandom,
     }
 }

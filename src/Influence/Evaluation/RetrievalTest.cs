@@ -34,7 +34,7 @@ public sealed record RetrievalTest
     /// </param>
     /// <returns>The figures, beside those of chance.</returns>
     /// <exception cref="InfluenceException">No query has anything relevant.</exception>
-    public RetrievalResult Evaluate(InfluenceScores scores, Func<long, long, bool> isRelevant)
+    public Result Evaluate(InfluenceScores scores, Func<long, long, bool> isRelevant)
     {
         ArgumentNullException.ThrowIfNull(scores);
         ArgumentNullException.ThrowIfNull(isRelevant);
@@ -75,49 +75,49 @@ public sealed record RetrievalTest
 
         return found[0].Count == 0
             ? throw new InfluenceException($"No query can be judged: {InfluenceException.List([.. dropped.Select(d => $"query {d.QueryId}, {d.Reason}")])}.")
-            : new RetrievalResult(
-                scores.Metadata.Estimator, found[0].Count, dropped, [.. names.Select((name, f) => new RetrievalFigure(name, Bootstrap.Mean("queries", found[f]), chance[f].Average()))]);
+            : new Result(
+                scores.Metadata.Estimator, found[0].Count, dropped, [.. names.Select((name, f) => new Figure(name, Bootstrap.Mean("queries", found[f]), chance[f].Average()))]);
     }
-}
 
-/// <summary>A figure of a retrieval test.</summary>
-/// <param name="Name">MRR, average precision, precision@k or recall@k.</param>
-/// <param name="Estimate">Its mean over queries.</param>
-/// <param name="Chance">What random scores reach on average.</param>
-public sealed record RetrievalFigure(string Name, Estimate Estimate, double Chance);
+    /// <summary>A figure of a retrieval test.</summary>
+    /// <param name="Name">MRR, average precision, precision@k or recall@k.</param>
+    /// <param name="Estimate">Its mean over queries.</param>
+    /// <param name="Chance">What random scores reach on average.</param>
+    public sealed record Figure(string Name, Estimate Estimate, double Chance);
 
-/// <summary>Whether the strongest proponents are those that are known to matter.</summary>
-[TypeFormatterSource(typeof(HtmlTables))]
-public sealed class RetrievalResult : IDisplay
-{
-    private readonly string _name;
+    /// <summary>Whether the strongest proponents are those that are known to matter.</summary>
+    [TypeFormatterSource(typeof(HtmlTables))]
+    public sealed class Result : IDisplay
+    {
+        private readonly string _name;
 
-    internal RetrievalResult(string name, int queries, IReadOnlyList<DroppedQuery> dropped, IReadOnlyList<RetrievalFigure> figures) =>
-        (_name, QueryCount, Dropped, Figures) = (name, queries, dropped, figures);
+        internal Result(string name, int queries, IReadOnlyList<DroppedQuery> dropped, IReadOnlyList<Figure> figures) =>
+            (_name, QueryCount, Dropped, Figures) = (name, queries, dropped, figures);
 
-    /// <summary>The figures: MRR, average precision, precision and recall at each k.</summary>
-    public IReadOnlyList<RetrievalFigure> Figures { get; }
+        /// <summary>The figures: MRR, average precision, precision and recall at each k.</summary>
+        public IReadOnlyList<Figure> Figures { get; }
 
-    /// <summary>The queries that were judged.</summary>
-    public int QueryCount { get; }
+        /// <summary>The queries that were judged.</summary>
+        public int QueryCount { get; }
 
-    /// <summary>Queries that could not be judged, and why.</summary>
-    public IReadOnlyList<DroppedQuery> Dropped { get; }
+        /// <summary>Queries that could not be judged, and why.</summary>
+        public IReadOnlyList<DroppedQuery> Dropped { get; }
 
-    /// <summary>A figure by name.</summary>
-    /// <param name="name"><c>MRR</c>, <c>average precision</c>, <c>precision@10</c>, <c>recall@10</c>.</param>
-    /// <exception cref="InfluenceException">There is none of that name.</exception>
-    public RetrievalFigure this[string name] => Figures.FirstOrDefault(f => f.Name == name)
-        ?? throw new InfluenceException($"There is no figure \"{name}\"; there are {InfluenceException.List([.. Figures.Select(f => f.Name)])}.");
+        /// <summary>A figure by name.</summary>
+        /// <param name="name"><c>MRR</c>, <c>average precision</c>, <c>precision@10</c>, <c>recall@10</c>.</param>
+        /// <exception cref="InfluenceException">There is none of that name.</exception>
+        public Figure this[string name] => Figures.FirstOrDefault(f => f.Name == name)
+            ?? throw new InfluenceException($"There is no figure \"{name}\"; there are {InfluenceException.List([.. Figures.Select(f => f.Name)])}.");
 
-    /// <summary>A table of the figures.</summary>
-    /// <returns>The table as text.</returns>
-    public override string ToString() => ToTable().ToText();
+        /// <summary>A table of the figures.</summary>
+        /// <returns>The table as text.</returns>
+        public override string ToString() => ToTable().ToText();
 
-    Table IDisplay.ToTable() => ToTable();
+        Table IDisplay.ToTable() => ToTable();
 
-    private Table ToTable() => new(
-        $"Retrieval by {_name}: {QueryCount:N0} queries, {Dropped.Count:N0} dropped",
-        ["", "mean over queries", "lower", "upper", "chance"],
-        [.. Figures.Select(f => (IReadOnlyList<object>)[f.Name, f.Estimate.Value, f.Estimate.Lower, f.Estimate.Upper, f.Chance])]);
+        private Table ToTable() => new(
+            $"Retrieval by {_name}: {QueryCount:N0} queries, {Dropped.Count:N0} dropped",
+            ["", "mean over queries", "lower", "upper", "chance"],
+            [.. Figures.Select(f => (IReadOnlyList<object>)[f.Name, f.Estimate.Value, f.Estimate.Lower, f.Estimate.Upper, f.Chance])]);
+    }
 }

@@ -21,7 +21,7 @@ public sealed record ScoreComparison
     /// <param name="scores">Name and scores; the first is the one that the others are measured from. They stay the caller's.</param>
     /// <returns>One line for each.</returns>
     /// <exception cref="InfluenceException">Names that repeat, ids that do not meet, or no query that all can be judged by.</exception>
-    public ScoreComparisonResult Evaluate(RetrainingRuns runs, params (string Name, InfluenceScores Scores)[] scores)
+    public Result Evaluate(RetrainingRuns runs, params (string Name, InfluenceScores Scores)[] scores)
     {
         ArgumentNullException.ThrowIfNull(runs);
         ArgumentNullException.ThrowIfNull(scores);
@@ -45,47 +45,47 @@ public sealed record ScoreComparison
             return new CorrelationStudy([.. common.Select(id => p.Columns[position[id]])], Agreement.Spearman, Bootstrap);
         }).ToArray();
         var all = predictions.SelectMany(p => p.QueryIds.Concat(p.Dropped.Select(d => d.QueryId))).Distinct().Count();
-        return new ScoreComparisonResult(runs, common.Length, all - common.Length, [.. scores.Select((s, k) => new ComparedScores(
+        return new Result(runs, common.Length, all - common.Length, [.. scores.Select((s, k) => new Entry(
             s.Name,
             Bootstrap.Interval(studies[k].Mean, studies[k].ResampledMeans),
             Bootstrap.Interval(studies[k].Mean - studies[0].Mean, studies[k].ResampledMeans.Zip(studies[0].ResampledMeans, (a, b) => a - b)),
             k == 0 ? double.NaN : studies[k].ResampledMeans.Zip(studies[0].ResampledMeans).Count(p => p.First > p.Second) / Math.Max(1.0, Bootstrap.Resamples)))]);
     }
-}
 
-/// <summary>One of several sets of scores.</summary>
-/// <param name="Name">Its name.</param>
-/// <param name="Lds">Its mean linear datamodeling score.</param>
-/// <param name="Difference">That less the first one's, over paired resamples.</param>
-/// <param name="ShareBetter">The share of the resamples in which it is better than the first; NaN for the first.</param>
-public sealed record ComparedScores(string Name, Estimate Lds, Estimate Difference, double ShareBetter);
+    /// <summary>One of several sets of scores.</summary>
+    /// <param name="Name">Its name.</param>
+    /// <param name="Lds">Its mean linear datamodeling score.</param>
+    /// <param name="Difference">That less the first one's, over paired resamples.</param>
+    /// <param name="ShareBetter">The share of the resamples in which it is better than the first; NaN for the first.</param>
+    public sealed record Entry(string Name, Estimate Lds, Estimate Difference, double ShareBetter);
 
-/// <summary>Several sets of scores on equal terms.</summary>
-[TypeFormatterSource(typeof(HtmlTables))]
-public sealed class ScoreComparisonResult : IDisplay
-{
-    private readonly RetrainingRuns _runs;
+    /// <summary>Several sets of scores on equal terms.</summary>
+    [TypeFormatterSource(typeof(HtmlTables))]
+    public sealed class Result : IDisplay
+    {
+        private readonly RetrainingRuns _runs;
 
-    internal ScoreComparisonResult(RetrainingRuns runs, int queries, int dropped, IReadOnlyList<ComparedScores> scores) =>
-        (_runs, QueryCount, DroppedCount, Scores) = (runs, queries, dropped, scores);
+        internal Result(RetrainingRuns runs, int queries, int dropped, IReadOnlyList<Entry> scores) =>
+            (_runs, QueryCount, DroppedCount, Scores) = (runs, queries, dropped, scores);
 
-    /// <summary>The scores, in the order given.</summary>
-    public IReadOnlyList<ComparedScores> Scores { get; }
+        /// <summary>The scores, in the order given.</summary>
+        public IReadOnlyList<Entry> Scores { get; }
 
-    /// <summary>The queries that all were judged by.</summary>
-    public int QueryCount { get; }
+        /// <summary>The queries that all were judged by.</summary>
+        public int QueryCount { get; }
 
-    /// <summary>Queries that not all could be judged by.</summary>
-    public int DroppedCount { get; }
+        /// <summary>Queries that not all could be judged by.</summary>
+        public int DroppedCount { get; }
 
-    /// <summary>A table, one line for each.</summary>
-    /// <returns>The table as text.</returns>
-    public override string ToString() => ToTable().ToText();
+        /// <summary>A table, one line for each.</summary>
+        /// <returns>The table as text.</returns>
+        public override string ToString() => ToTable().ToText();
 
-    Table IDisplay.ToTable() => ToTable();
+        Table IDisplay.ToTable() => ToTable();
 
-    private Table ToTable() => new(
-        $"LDS over {_runs.Subsets.Count:N0} subsets ({_runs.Count:N0} runs) and {QueryCount:N0} queries, {DroppedCount:N0} dropped",
-        ["scores", "LDS", "lower", "upper", $"less {Scores[0].Name}", "lower", "upper"],
-        [.. Scores.Select(s => (IReadOnlyList<object>)[s.Name, s.Lds.Value, s.Lds.Lower, s.Lds.Upper, s.Difference.Value, s.Difference.Lower, s.Difference.Upper])]);
+        private Table ToTable() => new(
+            $"LDS over {_runs.Subsets.Count:N0} subsets ({_runs.Count:N0} runs) and {QueryCount:N0} queries, {DroppedCount:N0} dropped",
+            ["scores", "LDS", "lower", "upper", $"less {Scores[0].Name}", "lower", "upper"],
+            [.. Scores.Select(s => (IReadOnlyList<object>)[s.Name, s.Lds.Value, s.Lds.Lower, s.Lds.Upper, s.Difference.Value, s.Difference.Lower, s.Difference.Upper])]);
+    }
 }

@@ -22,7 +22,7 @@ public sealed record TailPatch
     public int Proponents
     {
         get;
-        init => field = value > 0 ? value : throw new InfluenceException($"Proponents is at least 1, not {value}.");
+        init => field = Check.AtLeastOne(value);
     } = 10;
 
     /// <summary>How many random training examples are tried on every query beside them.</summary>
@@ -30,7 +30,7 @@ public sealed record TailPatch
     public int RandomExamples
     {
         get;
-        init => field = value > 0 ? value : throw new InfluenceException($"RandomExamples is at least 1, not {value}.");
+        init => field = Check.AtLeastOne(value);
     } = 10;
 
     /// <summary>Of the random examples.</summary>
@@ -56,7 +56,7 @@ public sealed record TailPatch
     /// <returns>The fall after a step on proponents, and on random examples.</returns>
     /// <exception cref="InfluenceException">Ids that do not meet, or a loss of another shape than one value an example.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
-    public TailPatchResult Evaluate(
+    public Result Evaluate(
         InfluenceTask task,
         Examples train,
         Examples queries,
@@ -114,7 +114,7 @@ public sealed record TailPatch
 
         long[] finite = [.. scores.QueryIds.Where(id => falls[id].Concat(randomFalls[id]).All(double.IsFinite))];
         double[] a = [.. finite.Select(id => falls[id].Average())], b = [.. finite.Select(id => randomFalls[id].Average())];
-        return new TailPatchResult(
+        return new Result(
             scores.Metadata.Estimator,
             Bootstrap.Mean("queries", a),
             Bootstrap.Mean("queries", b),
@@ -157,45 +157,45 @@ public sealed record TailPatch
             : throw new InfluenceException(
                 $"The loss gives [{string.Join(", ", values.shape)}] for a batch of {batch.Count} examples; expected one value per example, [{batch.Count}]: write reduction: Reduction.None.");
     }
-}
 
-/// <summary>Whether proponents help when they are trained on once more.</summary>
-[TypeFormatterSource(typeof(HtmlTables))]
-public sealed class TailPatchResult : IDisplay
-{
-    private readonly string _name;
-
-    internal TailPatchResult(
-        string name, Estimate proponents, Estimate random, Estimate difference, IReadOnlyList<(long QueryId, double Fall)> queries, IReadOnlyList<DroppedQuery> dropped)
+    /// <summary>Whether proponents help when they are trained on once more.</summary>
+    [TypeFormatterSource(typeof(HtmlTables))]
+    public sealed class Result : IDisplay
     {
-        (_name, Proponents, Random, Difference, Queries, Dropped) = (name, proponents, random, difference, queries, dropped);
+        private readonly string _name;
+
+        internal Result(
+            string name, Estimate proponents, Estimate random, Estimate difference, IReadOnlyList<(long QueryId, double Fall)> queries, IReadOnlyList<DroppedQuery> dropped)
+        {
+            (_name, Proponents, Random, Difference, Queries, Dropped) = (name, proponents, random, difference, queries, dropped);
+        }
+
+        /// <summary>The fall of the measurement after a step on a proponent, mean over proponents and queries; positive = it helps.</summary>
+        public Estimate Proponents { get; }
+
+        /// <summary>The same after a step on a random example.</summary>
+        public Estimate Random { get; }
+
+        /// <summary>The one less the other, query by query.</summary>
+        public Estimate Difference { get; }
+
+        /// <summary>The mean fall query by query.</summary>
+        public IReadOnlyList<(long QueryId, double Fall)> Queries { get; }
+
+        /// <summary>Queries that could not be judged, and why.</summary>
+        public IReadOnlyList<DroppedQuery> Dropped { get; }
+
+        /// <summary>A table of the figures.</summary>
+        /// <returns>The table as text.</returns>
+        public override string ToString() => ToTable().ToText();
+
+        Table IDisplay.ToTable() => ToTable();
+
+        private Table ToTable() => new(
+            $"Tail patch: {_name}, fall of the measurement after one step, {Queries.Count:N0} queries, {Dropped.Count:N0} dropped",
+            ["one step on", "mean over queries", "lower", "upper"],
+            [Row("a proponent", Proponents), Row("a random example", Random), Row("the difference", Difference)]);
+
+        private static IReadOnlyList<object> Row(string name, Estimate estimate) => [name, estimate.Value, estimate.Lower, estimate.Upper];
     }
-
-    /// <summary>The fall of the measurement after a step on a proponent, mean over proponents and queries; positive = it helps.</summary>
-    public Estimate Proponents { get; }
-
-    /// <summary>The same after a step on a random example.</summary>
-    public Estimate Random { get; }
-
-    /// <summary>The one less the other, query by query.</summary>
-    public Estimate Difference { get; }
-
-    /// <summary>The mean fall query by query.</summary>
-    public IReadOnlyList<(long QueryId, double Fall)> Queries { get; }
-
-    /// <summary>Queries that could not be judged, and why.</summary>
-    public IReadOnlyList<DroppedQuery> Dropped { get; }
-
-    /// <summary>A table of the figures.</summary>
-    /// <returns>The table as text.</returns>
-    public override string ToString() => ToTable().ToText();
-
-    Table IDisplay.ToTable() => ToTable();
-
-    private Table ToTable() => new(
-        $"Tail patch: {_name}, fall of the measurement after one step, {Queries.Count:N0} queries, {Dropped.Count:N0} dropped",
-        ["one step on", "mean over queries", "lower", "upper"],
-        [Row("a proponent", Proponents), Row("a random example", Random), Row("the difference", Difference)]);
-
-    private static IReadOnlyList<object> Row(string name, Estimate estimate) => [name, estimate.Value, estimate.Lower, estimate.Upper];
 }

@@ -81,6 +81,28 @@ internal sealed class SafetensorsFile : IDisposable
         return tensor.MoveToOuterDisposeScope();
     }
 
+    /// <summary>Reads some rows of a matrix, and of each only some columns, on the CPU; the caller owns it. A part has no checksum.</summary>
+    /// <param name="name">A matrix that is there, of a type that can be read.</param>
+    /// <param name="rows">Rows, in the order wanted.</param>
+    /// <param name="columns">Columns, in the order wanted; null for all.</param>
+    public Tensor ReadRows(string name, IReadOnlyList<int> rows, IReadOnlyList<int>? columns)
+    {
+        var entry = _entries[name];
+        var (type, size) = SafetensorsType.Find(entry.Type)!.Value;
+        using var scope = NewDisposeScope();
+        var chosen = columns is null ? null : tensor(columns.Select(column => (long)column).ToArray());
+        var found = empty([rows.Count, columns?.Count ?? entry.Shape[1]], type);
+        for (var r = 0; r < rows.Count; r++)
+        {
+            using var one = NewDisposeScope();
+            _stream.Position = _dataStart + entry.Begin + (rows[r] * entry.Shape[1] * size);
+            var row = TensorBytes.Read(_stream, _path, [entry.Shape[1]], type, size);
+            found.select(0, r).copy_(chosen is null ? row : row.index_select(0, chosen));
+        }
+
+        return found.MoveToOuterDisposeScope();
+    }
+
     /// <summary>Reads every tensor, on the CPU, in the order of their bytes; the caller owns them.</summary>
     public Dictionary<string, Tensor> ReadAll()
     {

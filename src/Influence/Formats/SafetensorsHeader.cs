@@ -67,7 +67,10 @@ internal sealed record SafetensorsHeader(IReadOnlyList<SafetensorsEntry> Entries
     }
 
     /// <summary>The header's bytes, filled up so that the data begin at a multiple of eight.</summary>
-    public static byte[] ToBytes(IReadOnlyList<SafetensorsEntry> entries, IReadOnlyDictionary<string, string> metadata)
+    /// <param name="entries">The tensors.</param>
+    /// <param name="metadata">The map of strings.</param>
+    /// <param name="least">How many bytes it takes at least.</param>
+    public static byte[] ToBytes(IReadOnlyList<SafetensorsEntry> entries, IReadOnlyDictionary<string, string> metadata, int least = 0)
     {
         using var buffer = new MemoryStream();
         using (var json = new Utf8JsonWriter(buffer))
@@ -92,7 +95,7 @@ internal sealed record SafetensorsHeader(IReadOnlyList<SafetensorsEntry> Entries
             json.WriteEndObject();
         }
 
-        var length = (int)((buffer.Length + 7) / 8 * 8);
+        var length = Math.Max((int)((buffer.Length + 7) / 8 * 8), least - 8);
         var bytes = new byte[8 + length];
         bytes.AsSpan().Fill((byte)' ');
         BinaryPrimitives.WriteInt64LittleEndian(bytes, length);

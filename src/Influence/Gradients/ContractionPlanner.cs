@@ -9,7 +9,7 @@ internal enum Contraction
     /// <summary>Queries and training examples written out, one matrix product.</summary>
     Dense,
 
-    /// <summary>Queries written out, training examples as factors: sum over t of d_t' (G_q a_t).</summary>
+    /// <summary>Queries written out, training examples as they are: with factors, sum over t of d_t' (G_q a_t).</summary>
     Factored,
 
     /// <summary>Embedding rows: written out for the rows that occur in the training batch only.</summary>
@@ -55,15 +55,7 @@ internal sealed class ContractionPlanner(long memoryBudget, int elementSize)
     /// <summary>How many training examples may be captured at once, so that the largest block written out fits.</summary>
     public int ExamplesAtOnce(IReadOnlyList<BlockGradients?> blocks)
     {
-        var largest = blocks.Select(block => block switch
-        {
-            FactoredGradients { Positions: 1 } f => f.Inputs + (double)f.Outputs,
-            FactoredGradients f => Math.Max((double)f.Inputs * f.Outputs, f.Positions * (double)f.Inputs),
-            TokenGradients tokens => tokens.Tokens.shape[1] * (double)tokens.Width,
-            TiedGradients => 2 * DenseSize(block),
-            not null => DenseSize(block),
-            null => 1.0,
-        }).DefaultIfEmpty(1).Max();
+        var largest = blocks.Select(block => block?.NumbersAtWork ?? 1).DefaultIfEmpty(1).Max();
         return (int)Math.Clamp(memoryBudget / 4 / (largest * elementSize), 1, int.MaxValue / 2);
     }
 
@@ -80,25 +72,20 @@ internal sealed class ContractionPlanner(long memoryBudget, int elementSize)
 
     private static Contraction Choose(BlockGradients? query, BlockGradients? train, long queries, bool leastMemory)
     {
-        if (query is TokenGradients)
+        if (query?.OwnContraction is { } own)
         {
-            return Contraction.Rows;
+            return own;
         }
 
-        if (query is SpectralGradients)
+        if (train?.Shape is not { Weight: true } f)
         {
-            return Contraction.Spectral;
-        }
-
-        if (train is not FactoredGradients { Weight: true } f)
-        {
-            return Contraction.Dense;
+            return train is null or { WritingIsCheaper: true } ? Contraction.Dense : Contraction.Factored;
         }
 
         var (t, i, o) = (f.Positions, f.Inputs, f.Outputs);
         var dense = ContractionCost.Dense(queries, t, i, o);
         var factored = ContractionCost.Factored(queries, t, i, o);
-        if (query is FactoredGradients q)
+        if (query?.Shape is { } q)
         {
             var ghost = ContractionCost.Ghost(queries, q.Positions, t, i, o);
             if ((leastMemory && q.Positions * (i + o) < i * o) || ghost <= Math.Min(dense, factored))
@@ -116,7 +103,7 @@ internal sealed class ContractionPlanner(long memoryBudget, int elementSize)
         var cost = 0.0;
         for (var k = 0; k < plan.Length; k++)
         {
-            if (trainBlocks[k] is FactoredGradients f)
+            if (trainBlocks[k]?.Shape is { } f)
             {
                 var (t, i, o) = (f.Positions, f.Inputs, f.Outputs);
 
@@ -124,7 +111,7 @@ internal sealed class ContractionPlanner(long memoryBudget, int elementSize)
                 cost += passes * 2.0 * t * i * o;
                 cost += plan[k] switch
                 {
-                    Contraction.Ghost => ContractionCost.Ghost(queries, (queryBlocks[k] as FactoredGradients)?.Positions ?? t, t, i, o),
+                    Contraction.Ghost => ContractionCost.Ghost(queries, queryBlocks[k]?.Shape?.Positions ?? t, t, i, o),
                     Contraction.Factored => ContractionCost.Factored(queries, t, i, o),
                     Contraction.Spectral => (double)queries * i * o,
                     _ => ContractionCost.Dense(queries, t, i, o) + ((passes - 1) * t * i * o),
@@ -135,25 +122,6 @@ internal sealed class ContractionPlanner(long memoryBudget, int elementSize)
         return cost;
     }
 
-    private double BytesPerQuery(IReadOnlyList<BlockGradients?> blocks, Contraction[] plan)
-    {
-        var numbers = 0.0;
-        for (var k = 0; k < plan.Length; k++)
-        {
-            numbers += (blocks[k], plan[k]) switch
-            {
-                (SpectralGradients s, _) => (double)s.Rotated.Positions * (s.Rotated.Inputs + s.Rotated.Outputs),
-                (FactoredGradients f, Contraction.Ghost) => (double)f.Positions * (f.Inputs + f.Outputs),
-                (FactoredGradients { Weight: true } f, _) => ((double)f.Inputs + 1) * f.Outputs,
-                (FactoredGradients f, _) => f.Outputs,
-                (TokenGradients tokens, _) => (double)tokens.Tokens.shape[1] * (tokens.Width + 2),
-                (TiedGradients or DenseGradients, _) => DenseSize(blocks[k]!),
-                _ => 0,
-            };
-        }
-
-        return numbers * elementSize;
-    }
-
-    private static double DenseSize(BlockGradients block) => block.Dense().Sum(part => (double)part.shape[1]);
+    private double BytesPerQuery(IReadOnlyList<BlockGradients?> blocks, Contraction[] plan) =>
+        elementSize * blocks.Zip(plan, (block, contraction) => block?.NumbersKept(contraction) ?? 0).Sum();
 }

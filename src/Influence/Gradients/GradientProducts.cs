@@ -27,7 +27,19 @@ internal sealed class GradientProducts(
     /// <param name="progress">Told after each batch.</param>
     /// <param name="totalOf">Which of several totals a block goes to; null: a block's own.</param>
     public void AddPairs(
-        IReadOnlyList<Tensor> totals, Examples train, Examples queries, double weight, ProgressReporter progress, Func<int, int>? totalOf = null)
+        IReadOnlyList<Tensor> totals, Examples train, Examples queries, double weight, ProgressReporter progress, Func<int, int>? totalOf = null) =>
+        Pairs(totals.Count, Adding(totals, weight), train, queries, progress, totalOf);
+
+    /// <summary>Hands on every product of a query's with a training example's gradient, for some queries at a time.</summary>
+    /// <param name="take">Takes the first query's row, the first training example's column, and products <c>[q, b]</c> on the CPU, column after column.</param>
+    /// <param name="train">N training examples.</param>
+    /// <param name="queries">Q queries; their measurement is differentiated.</param>
+    /// <param name="progress">Told after each batch.</param>
+    public void Pairs(Action<long, long, Tensor> take, Examples train, Examples queries, ProgressReporter progress) =>
+        Pairs(1, (_, query, first, products) => take(query, first, products), train, queries, progress);
+
+    private void Pairs(
+        int parts, Action<int, long, long, Tensor> take, Examples train, Examples queries, ProgressReporter progress, Func<int, int>? totalOf = null)
     {
         using var noGrad = no_grad();
         var unchanged = new UnchangedWeights(session.Task.Model);
@@ -54,8 +66,8 @@ internal sealed class GradientProducts(
             block.Complete();
             progress.ExpectPasses((queries.Count + capacity - 1) / capacity);
             IReadOnlyList<long> ids = [.. queries.Ids.Skip((int)done).Take((int)block.Count)];
-            var rows = totals.Select(t => t.narrow(0, done, block.Count)).ToArray();
-            Stream(rows, block, train, ids, weight, examplesAtOnce, progress, totalOf: totalOf);
+            var row = done;
+            Stream(parts, (part, first, products) => take(part, row, first, products), block, train, ids, examplesAtOnce, progress, totalOf: totalOf);
             done += block.Count;
         }
 
@@ -68,7 +80,19 @@ internal sealed class GradientProducts(
     /// <param name="queries">Q queries.</param>
     /// <param name="weight">The factor; 1/Q for the mean.</param>
     /// <param name="progress">Told after each batch.</param>
-    public void AddSummed(IReadOnlyList<Tensor> totals, Examples train, Examples queries, double weight, ProgressReporter progress)
+    public void AddSummed(IReadOnlyList<Tensor> totals, Examples train, Examples queries, double weight, ProgressReporter progress) =>
+        Summed(totals.Count, Adding(totals, weight), train, queries, progress);
+
+    /// <summary>Hands on weight times every product of the summed queries' with a training example's gradient.</summary>
+    /// <param name="take">As for pairs, with row 0.</param>
+    /// <param name="train">N training examples.</param>
+    /// <param name="queries">Q queries.</param>
+    /// <param name="weight">The factor; 1/Q for the mean.</param>
+    /// <param name="progress">Told after each batch.</param>
+    public void Summed(Action<long, long, Tensor> take, Examples train, Examples queries, double weight, ProgressReporter progress) =>
+        Summed(1, (_, query, first, products) => take(query, first, products.mul_(weight)), train, queries, progress);
+
+    private void Summed(int parts, Action<int, long, long, Tensor> take, Examples train, Examples queries, ProgressReporter progress)
     {
         using var noGrad = no_grad();
         var unchanged = new UnchangedWeights(session.Task.Model);
@@ -83,7 +107,7 @@ internal sealed class GradientProducts(
         }
 
         using var total = sum.Take();
-        AddOne(totals, train, total, weight, examplesAtOnce, kept, progress);
+        One(parts, take, train, total, examplesAtOnce, kept, progress);
         unchanged.Check();
     }
 
@@ -98,17 +122,20 @@ internal sealed class GradientProducts(
         using var noGrad = no_grad();
         var (_, _, examplesAtOnce) = Plan(train, null);
         using var kept = NewDisposeScope();
-        AddOne([totals], train, gradient, weight, examplesAtOnce, kept, progress);
+        One(1, Adding([totals], weight), train, gradient, examplesAtOnce, kept, progress);
     }
 
-    private void AddOne(
-        IReadOnlyList<Tensor> totals, Examples train, BatchGradients gradient, double weight, int examplesAtOnce, DisposeScope kept, ProgressReporter progress)
+    private static Action<int, long, long, Tensor> Adding(IReadOnlyList<Tensor> totals, double weight) => (part, query, first, products) =>
+        totals[part].narrow(0, query, products.shape[0]).narrow(1, first, products.shape[1]).add_(products, weight);
+
+    private void One(
+        int parts, Action<int, long, long, Tensor> take, Examples train, BatchGradients gradient, int examplesAtOnce, DisposeScope kept, ProgressReporter progress)
     {
         using var applied = metric.Written(gradient);
         var plan = applied.Blocks.Select(_ => Contraction.Factored).ToArray();
         using var block = new QueryGradients(plan, _planner, 1, kept);
         block.Add(applied, Cosine ? metric.SelfProducts(gradient) : null);
-        Stream(totals, block, train, [-1], weight, examplesAtOnce, progress, meet: false);
+        Stream(parts, (part, first, products) => take(part, 0, first, products), block, train, [-1], examplesAtOnce, progress, meet: false);
     }
 
     /// <summary>Adds weight times every training example's product with itself.</summary>
@@ -187,11 +214,11 @@ internal sealed class GradientProducts(
     }
 
     private void Stream(
-        IReadOnlyList<Tensor> totals,
+        int parts,
+        Action<int, long, Tensor> take,
         QueryGradients queries,
         Examples train,
         IReadOnlyList<long> queryIds,
-        double weight,
         int examplesAtOnce,
         ProgressReporter progress,
         bool meet = true,
@@ -250,7 +277,7 @@ internal sealed class GradientProducts(
                 Normalization.Cosine when metric.IsEuclidean => zeros([batch.Count], batch.Dtype, batch.Device),
                 _ => metric.SelfProducts(batch),
             };
-            var products = totals.SelectMany(_ => _factors.Select(_ => zeros([queries.Count, batch.Count], batch.Dtype, batch.Device))).ToArray();
+            var products = Enumerable.Range(0, parts * _factors.Length).Select(_ => zeros([queries.Count, batch.Count], batch.Dtype, batch.Device)).ToArray();
             var alongTheWay = Cosine && metric.IsEuclidean ? squares : null;
             if (metric.IsEuclidean || !meet)
             {
@@ -264,7 +291,7 @@ internal sealed class GradientProducts(
 
             CheckSquares(squares, batch.Ids);
             var norms = squares is null ? null : squares.sqrt().unsqueeze(0) * (queryNorms ?? 1);     // [Q, B] or [1, B]
-            for (var k = 0; k < totals.Count; k++)
+            for (var k = 0; k < parts; k++)
             {
                 var sum = Weighted(products.AsSpan(k * _factors.Length, _factors.Length));
                 var values = norms is null ? sum : (sum / norms).masked_fill(norms.eq(0), 0);
@@ -273,13 +300,13 @@ internal sealed class GradientProducts(
                     FiniteProducts.ThrowNotFinite(values, batch.Ids, queryIds);
                 }
 
-                totals[k].narrow(1, first, batch.Count).add_(values.cpu(), weight);
+                take(k, first, values.cpu());
             }
 
             first += batch.Count;
 
             Tensor Target(int k) => products[
-                ((totals.Count == 1 ? 0 : totalOf?.Invoke(k) ?? k) * _factors.Length) + (factors is null ? 0 : Array.IndexOf(_factors, factors[k]))];
+                ((parts == 1 ? 0 : totalOf?.Invoke(k) ?? k) * _factors.Length) + (factors is null ? 0 : Array.IndexOf(_factors, factors[k]))];
         }
     }
 

@@ -22,7 +22,7 @@ internal sealed class GradientSum(GradientSession session) : IDisposable
             }
 
             using var scope = NewDisposeScope();
-            var parts = Summed(block);
+            Tensor[] parts = [.. block.Sum().Select(part => part.unsqueeze(0))];         // [1, P_k]
             if (_sums[k] is { } sums)
             {
                 for (var p = 0; p < sums.Length; p++)
@@ -51,25 +51,5 @@ internal sealed class GradientSum(GradientSession session) : IDisposable
         {
             part.Dispose();
         }
-    }
-
-    /// <summary>One part a parameter, <c>[1, P_k]</c>.</summary>
-    private static Tensor[] Summed(BlockGradients block)
-    {
-        if (block is FactoredGradients { Weight: true } f)
-        {
-            var d = f.OutputGradient.reshape(-1, f.Outputs);                            // [B*T, O]
-            var weight = d.t().mm(f.Activation.reshape(-1, f.Inputs)).reshape(1, -1);
-            return f.Bias ? [weight, d.sum(0L).unsqueeze(0)] : [weight];
-        }
-
-        if (block is TokenGradients tokens)
-        {
-            var table = zeros([tokens.Vocabulary, tokens.Width], tokens.OutputGradient.dtype, tokens.OutputGradient.device);
-            table.index_add_(0, tokens.Tokens.reshape(-1), tokens.OutputGradient.reshape(-1, tokens.Width), 1);
-            return [table.reshape(1, -1)];
-        }
-
-        return [.. block.Dense().Select(part => part.sum(0L).unsqueeze(0))];
     }
 }

@@ -16,7 +16,7 @@ internal sealed class JoinedBatches : IDisposable
     private readonly List<List<(Tensor Activation, Tensor OutputGradient)>> _factors = [];
     private readonly List<long> _ids = [];
     private readonly List<int> _sharing = [];
-    private BatchGradients? _first;
+    private (ScalarType Dtype, Device Device, bool[] Biases)? _first;
 
     public int Count => _ids.Count;
 
@@ -31,10 +31,11 @@ internal sealed class JoinedBatches : IDisposable
     public void Add(BatchGradients batch)
     {
         using var scope = NewDisposeScope();
-        _first ??= batch;
-        for (var k = 0; k < batch.Blocks.Count; k++)
+        var blocks = batch.Blocks.Cast<FactoredGradients>().ToList();
+        _first ??= (batch.Dtype, batch.Device, [.. blocks.Select(block => block.Bias)]);
+        for (var k = 0; k < blocks.Count; k++)
         {
-            var block = (FactoredGradients)batch.Blocks[k]!;
+            var block = blocks[k];
             var factors = (block.Activation.clone(), block.OutputGradient.clone());
             _owned.Attach(factors.Item1, factors.Item2);
             if (_factors.Count == k)
@@ -43,7 +44,7 @@ internal sealed class JoinedBatches : IDisposable
             }
 
             _factors[k].Add(factors);
-            var sharing = FirstWithInputOf(k, batch);
+            var sharing = FirstWithInputOf(k, blocks);
             if (_sharing.Count == k)
             {
                 _sharing.Add(sharing);
@@ -81,14 +82,14 @@ internal sealed class JoinedBatches : IDisposable
         {
             var activation = cat([.. _factors[k].Select(f => f.Activation)], 0);
             var outputGradient = cat([.. _factors[k].Select(f => f.OutputGradient)], 0);
-            var bias = ((FactoredGradients)_first!.Blocks[k]!).Bias;
+            var bias = _first!.Value.Biases[k];
             blocks.Add(new FactoredGradients(activation.alias, outputGradient, activation.shape[2], weight: true, bias)
             {
                 InputKey = $"joined {_sharing[k]}",
             });
         }
 
-        var joined = new BatchGradients(scope, [.. _ids], _first!.Dtype, _first.Device) { Blocks = blocks };
+        var joined = new BatchGradients(scope, [.. _ids], _first!.Value.Dtype, _first.Value.Device) { Blocks = blocks };
         _owned.DisposeEverything();
         _factors.Clear();
         _ids.Clear();
@@ -98,10 +99,10 @@ internal sealed class JoinedBatches : IDisposable
     }
 
     /// <summary>The first block of a batch that saw the same input; the block itself where none did, or where that is not known.</summary>
-    private static int FirstWithInputOf(int block, BatchGradients batch)
+    private static int FirstWithInputOf(int block, List<FactoredGradients> blocks)
     {
-        var key = ((FactoredGradients)batch.Blocks[block]!).InputKey;
-        var first = key is null ? -1 : batch.Blocks.ToList().FindIndex(b => ((FactoredGradients)b!).InputKey == key);
+        var key = blocks[block].InputKey;
+        var first = key is null ? -1 : blocks.FindIndex(b => b.InputKey == key);
         return first < 0 ? block : first;
     }
 }

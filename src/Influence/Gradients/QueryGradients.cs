@@ -11,7 +11,7 @@ internal sealed class QueryGradients : IDisposable
 {
     private readonly Contraction[] _plan;
     private readonly ContractionPlanner _planner;
-    private readonly List<Part>[] _parts;
+    private readonly List<(long Row, QueryFactors Factors)>[] _parts;
     private readonly Tensor[]?[] _dense;
     private readonly List<Tensor> _squaredNorms = [];
     private readonly long _capacity;
@@ -23,7 +23,7 @@ internal sealed class QueryGradients : IDisposable
         _planner = planner;
         _capacity = capacity;
         _owned = owned;
-        _parts = [.. plan.Select(_ => new List<Part>())];
+        _parts = [.. plan.Select(_ => new List<(long, QueryFactors)>())];
         _dense = new Tensor[]?[plan.Length];
     }
 
@@ -51,26 +51,23 @@ internal sealed class QueryGradients : IDisposable
         for (var k = 0; k < _plan.Length; k++)
         {
             using var scope = NewDisposeScope();
-            switch (batch.Blocks[k])
+            if (batch.Blocks[k] is not { } block)
             {
-                case null:
-                    continue;
-                case FactoredGradients f when _plan[k] == Contraction.Ghost:
-                    _parts[k].Add(new Part(Count, Own(f.ActivationWithBias()), Own(f.OutputGradient.clone())));
-                    break;
-                case SpectralGradients spectral:
-                    _parts[k].Add(new Part(Count, Own(spectral.Rotated.Activation.clone()), Own(spectral.Rotated.OutputGradient.clone())) { Weights = spectral.Weights });
-                    break;
-                case TokenGradients tokens when _plan[k] == Contraction.Rows:
-                    _parts[k].Add(new Part(Count, Own(tokens.Tokens.clone()), Own(tokens.OutputGradient.clone())));
-                    break;
-                case var block:
-                    KeepDense(k, block);
-                    break;
+                continue;
             }
 
-            norms?.add_(batch.Blocks[k]!.SquaredNorms());
-            batch.Blocks[k]!.Release();
+            if (block.FactorsFor(_plan[k]) is { } factors)
+            {
+                _owned.Attach(factors.First, factors.Second);
+                _parts[k].Add((Count, factors));
+            }
+            else
+            {
+                KeepDense(k, block);
+            }
+
+            norms?.add_(block.SquaredNorms());
+            block.Release();
         }
 
         if (norms is not null)
@@ -86,17 +83,20 @@ internal sealed class QueryGradients : IDisposable
     {
         foreach (var parts in _parts)
         {
-            if (parts.Count > 1 && parts.All(p => p.First.shape[1] == parts[0].First.shape[1])
-                && parts.Zip(parts.Skip(1)).All(pair => pair.First.Row + pair.First.First.shape[0] == pair.Second.Row))
+            if (parts.Count > 1 && parts.All(p => p.Factors.First.shape[1] == parts[0].Factors.First.shape[1])
+                && parts.Zip(parts.Skip(1)).All(pair => pair.First.Row + pair.First.Factors.First.shape[0] == pair.Second.Row))
             {
-                var joined = new Part(
-                    parts[0].Row, Own(cat([.. parts.Select(p => p.First)], 0)), Own(cat([.. parts.Select(p => p.Second)], 0)))
+                var joined = new QueryFactors(
+                    Own(cat([.. parts.Select(p => p.Factors.First)], 0)), Own(cat([.. parts.Select(p => p.Factors.Second)], 0)), parts[0].Factors.Weights);
+                foreach (var (_, factors) in parts)
                 {
-                    Weights = parts[0].Weights,
-                };
-                parts.ForEach(p => p.Dispose());
+                    factors.First.Dispose();
+                    factors.Second.Dispose();
+                }
+
+                (long, QueryFactors) whole = (parts[0].Row, joined);
                 parts.Clear();
-                parts.Add(joined);
+                parts.Add(whole);
             }
         }
     }
@@ -129,36 +129,17 @@ internal sealed class QueryGradients : IDisposable
 
             var products = target(k);
             using var scope = NewDisposeScope();
-            foreach (var part in _parts[k])
+            foreach (var (row, factors) in _parts[k])
             {
-                var rows = products.narrow(0, part.Row, part.First.shape[0]);
-                if (block is TokenGradients rowsOf)
-                {
-                    var atOnce = _planner.RowsAtOnce(part.First.shape[0] + batch.Count, rowsOf.Width);
-                    Products.AddRows(rows, part.First, part.Second, rowsOf, atOnce);
-                }
-                else if (part.Weights is { } weights)
-                {
-                    SpectralProducts.Add(rows, part.First, part.Second, (FactoredGradients)block, weights, _planner.NumbersAtOnce);
-                }
-                else
-                {
-                    var f = (FactoredGradients)block;
-                    var atOnce = _planner.GhostExamplesAtOnce(part.First.shape[0], part.First.shape[1], f.Positions);
-                    Products.AddGhost(rows, part.First, part.Second, f, atOnce);
-                }
+                block.AddFactorProducts(products.narrow(0, row, factors.First.shape[0]), factors, _planner);
             }
 
             if (_dense[k] is { } queries)
             {
                 var kept = queries.Select(q => q.narrow(0, 0, Count)).ToArray();
-                if (block is TokenGradients tokens)
+                if (_plan[k] is Contraction.Factored or Contraction.Rows)
                 {
-                    Products.AddTable(products, kept[0], tokens);
-                }
-                else if (_plan[k] == Contraction.Factored && block is FactoredGradients { Weight: true } f)
-                {
-                    Products.AddFactored(products, kept, f);
+                    block.AddProducts(products, kept);
                 }
                 else
                 {
@@ -187,19 +168,6 @@ internal sealed class QueryGradients : IDisposable
         {
             using var rows = _dense[k]![p].narrow(0, Count, block.Examples);
             rows.copy_(dense[p]);
-        }
-    }
-
-    /// <summary>Two factors of consecutive queries: activations and output gradients, or tokens and output gradients.</summary>
-    private sealed record Part(long Row, Tensor First, Tensor Second) : IDisposable
-    {
-        /// <summary>Weights in an eigenbasis; null for plain products.</summary>
-        public SpectralWeights? Weights { get; init; }
-
-        public void Dispose()
-        {
-            First.Dispose();
-            Second.Dispose();
         }
     }
 }

@@ -101,7 +101,7 @@ internal sealed class TrainingSession : IDisposable
     /// </summary>
     /// <param name="pass">The pass.</param>
     /// <param name="weights">w, <c>[B]</c>, of the losses' type.</param>
-    public Dictionary<TrackedLayer, List<LayerCall>> Reweighted(CapturedPass pass, Tensor weights)
+    public static Dictionary<TrackedLayer, List<LayerCall>> Reweighted(CapturedPass pass, Tensor weights)
     {
         Tensor[] taps = [.. pass.Calls.Values.SelectMany(calls => calls).Select(call => call.Tap?.Output).OfType<Tensor>()];
         Tensor[] leaves = [.. pass.PlainParameters.Where((_, k) => pass.Plain[k] is not null).Select(p => p.Value)];

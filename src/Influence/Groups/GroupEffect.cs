@@ -44,17 +44,24 @@ namespace Influence.Groups;
 /// the sign that follows from the expansion); Guo, Goldstein, Hannun, van der Maaten, "Certified Data Removal", ICML 2020, equation 2 (Newton).
 /// </para>
 /// </remarks>
-/// <param name="preconditioner">The curvature of all training examples; it stays the caller's. Newton needs a <see cref="DenseCurvature"/>.</param>
-public sealed class GroupEffect(Preconditioner preconditioner)
+public sealed partial record GroupEffect
 {
-    private readonly Preconditioner _preconditioner = preconditioner ?? throw new ArgumentNullException(nameof(preconditioner));
+    private readonly Preconditioner _preconditioner;
+
+    /// <summary>Takes the curvature.</summary>
+    /// <param name="preconditioner">The curvature of all training examples; it stays the caller's. Newton needs a <see cref="DenseCurvature"/>.</param>
+    public GroupEffect(Preconditioner preconditioner)
+    {
+        ArgumentNullException.ThrowIfNull(preconditioner);
+        _preconditioner = preconditioner;
+    }
 
     /// <summary>The highest order to compute; lower ones come along.</summary>
-    /// <value><see cref="EffectOrder.Second"/>.</value>
+    /// <value><see cref="GroupEffect.EffectOrder.Second"/>.</value>
     public EffectOrder Order
     {
         get;
-        init => field = InfluenceException.Defined(value, nameof(Order));
+        init => field = Check.Defined(value);
     } = EffectOrder.Second;
 
     /// <summary>The damping of this call.</summary>
@@ -66,16 +73,12 @@ public sealed class GroupEffect(Preconditioner preconditioner)
     public CurvatureMatrix? Matrix
     {
         get;
-        init => field = value is { } given ? InfluenceException.Defined(given, nameof(Matrix)) : null;
+        init => field = Check.Defined(value);
     }
 
     /// <summary>Bytes that vectors of the parameters' size may take. Cost only: with less, fewer groups share a pass.</summary>
     /// <value>1 GiB.</value>
-    public long MemoryBudget
-    {
-        get;
-        init => field = value > 0 ? value : throw new InfluenceException($"MemoryBudget is a positive number of bytes, not {value}.");
-    } = 1L << 30;
+    public MemoryBudget MemoryBudget { get; init; } = MemoryBudget.Default;
 
     /// <summary>Predicts the effect of re-weighting each group on its own.</summary>
     /// <param name="task">The model at the weights of the fit, and its loss. The model is left as it was found.</param>
@@ -207,7 +210,7 @@ public sealed class GroupEffect(Preconditioner preconditioner)
 
         if (Order == EffectOrder.Newton && _preconditioner is not DenseCurvature)
         {
-            yield return $"EffectOrder.Newton needs the curvature as a matrix, DenseCurvature.Fit(task, train); found {_preconditioner.Info.Method}. Or write Order = EffectOrder.Second.";
+            yield return $"EffectOrder.Newton needs the curvature as a matrix, DenseCurvature.Fit(task, train); found {_preconditioner.Info.Method}. Or write Order = GroupEffect.EffectOrder.Second.";
         }
 
         if (Order == EffectOrder.Newton && _preconditioner.Info.Examples != train.Count)

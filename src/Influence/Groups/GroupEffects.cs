@@ -10,11 +10,11 @@ namespace Influence.Groups;
 [TypeFormatterSource(typeof(HtmlTables))]
 public sealed class GroupEffects : IDisplay
 {
-    private readonly IReadOnlyDictionary<EffectOrder, (double[,] Linear, double[,] Moved)> _values;
+    private readonly IReadOnlyDictionary<GroupEffect.EffectOrder, (double[,] Linear, double[,] Moved)> _values;
 
     internal GroupEffects(
         IReadOnlyList<string> queryGroups, IReadOnlyList<string> trainGroups, double weight, ScoreMetadata metadata,
-        IReadOnlyDictionary<EffectOrder, (double[,] Linear, double[,] Moved)> values) =>
+        IReadOnlyDictionary<GroupEffect.EffectOrder, (double[,] Linear, double[,] Moved)> values) =>
         (QueryGroups, TrainGroups, Weight, Metadata, _values) = (queryGroups, trainGroups, weight, metadata, values);
 
     /// <summary>The query groups' names, row by row.</summary>
@@ -30,7 +30,7 @@ public sealed class GroupEffects : IDisplay
     public ScoreMetadata Metadata { get; }
 
     /// <summary>The orders that were computed.</summary>
-    public IReadOnlyList<EffectOrder> Orders => [.. _values.Keys.Order()];
+    public IReadOnlyList<GroupEffect.EffectOrder> Orders => [.. _values.Keys.Order()];
 
     /// <summary>The prediction to use: the measurement at the moved weights, by the highest order that was computed.</summary>
     /// <param name="query">Row.</param>
@@ -42,14 +42,14 @@ public sealed class GroupEffects : IDisplay
     /// <param name="train">Column.</param>
     /// <param name="order">How the change was predicted.</param>
     /// <exception cref="InfluenceException">It was not computed.</exception>
-    public double Linear(int query, int train, EffectOrder order) => Of(order).Linear[query, train];
+    public double Linear(int query, int train, GroupEffect.EffectOrder order) => Of(order).Linear[query, train];
 
     /// <summary>The measurement at the predicted parameters, less what it is now. It is NaN or infinite where they are too far off; write more damping then.</summary>
     /// <param name="query">Row.</param>
     /// <param name="train">Column.</param>
     /// <param name="order">How the change was predicted.</param>
     /// <exception cref="InfluenceException">It was not computed.</exception>
-    public double Moved(int query, int train, EffectOrder order) => Of(order).Moved[query, train];
+    public double Moved(int query, int train, GroupEffect.EffectOrder order) => Of(order).Moved[query, train];
 
     /// <summary>One row a training group, one column a query group: <see cref="Predicted"/>.</summary>
     /// <returns>The table as text.</returns>
@@ -62,7 +62,7 @@ public sealed class GroupEffects : IDisplay
         ["training group", .. QueryGroups],
         [.. TrainGroups.Select((g, j) => (IReadOnlyList<object>)[g, .. QueryGroups.Select((_, q) => (object)Predicted(q, j))])]);
 
-    private (double[,] Linear, double[,] Moved) Of(EffectOrder order) => _values.TryGetValue(order, out var found)
+    private (double[,] Linear, double[,] Moved) Of(GroupEffect.EffectOrder order) => _values.TryGetValue(order, out var found)
         ? found
-        : throw new InfluenceException($"The order {order} was not computed; there are {InfluenceException.List(Orders)}. Write new GroupEffect(...) {{ Order = EffectOrder.{order} }}.");
+        : throw new InfluenceException($"The order {order} was not computed; there are {InfluenceException.List(Orders)}. Write new GroupEffect(...) {{ Order = GroupEffect.EffectOrder.{order} }}.");
 }

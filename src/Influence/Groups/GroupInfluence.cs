@@ -33,7 +33,7 @@ namespace Influence.Groups;
 /// Reference: Koh, Ang, Teo, Liang, "On the Accuracy of Influence Functions for Measuring Group Effects", NeurIPS 2019, section 2.
 /// </para>
 /// </remarks>
-public sealed class GroupInfluence
+public sealed record GroupInfluence
 {
     private readonly LinearEstimator _estimator;
 
@@ -73,7 +73,7 @@ public sealed class GroupInfluence
     public int MaximumExamples
     {
         get;
-        init => field = value > 0 ? value : throw new InfluenceException($"MaximumExamples is at least 1, not {value}.");
+        init => field = Check.AtLeastOne(value);
     } = int.MaxValue;
 
     /// <summary>
@@ -88,7 +88,7 @@ public sealed class GroupInfluence
     public int? Blocks
     {
         get;
-        init => field = value is null or > 0 ? value : throw new InfluenceException($"Blocks is at least 1, not {value}; 1 leaves out the standard errors.");
+        init => field = Check.AtLeastOne(value);
     }
 
     /// <summary>The seed of both draws; an example's lot depends on it and on the example's id.</summary>
@@ -139,14 +139,14 @@ public sealed class GroupInfluence
         };
     }
 
-    private List<GroupSize> Sizes(GroupPlan plan, Examples train, CancellationToken token)
+    private List<GroupScores.GroupSize> Sizes(GroupPlan plan, Examples train, CancellationToken token)
     {
         var tokens = TokenCounts.Of(train, Tokens, token);
         var positions = train.Ids.Select((id, position) => (id, position)).ToDictionary(pair => pair.id, pair => pair.position);
         var sizes = plan.Groups.Names.Select((name, g) =>
         {
             var (members, scored) = (plan.Groups[name], plan.Slots.Where(slot => slot.Group == g).ToList());
-            return new GroupSize(
+            return new GroupScores.GroupSize(
                 name,
                 members.Count,
                 tokens.Sum(members.Select(id => positions[id])),

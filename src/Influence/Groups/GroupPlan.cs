@@ -1,3 +1,5 @@
+using Influence.Numerics;
+
 namespace Influence.Groups;
 
 /// <summary>
@@ -62,7 +64,7 @@ internal sealed class GroupPlan
 
     private static IEnumerable<long> Shuffled(IEnumerable<long> ids, long seed, int purpose)
     {
-        var key = LabelSampler.Mix(LabelSampler.Mix((ulong)seed) ^ (ulong)purpose);
-        return ids.OrderBy(id => LabelSampler.Mix(key ^ LabelSampler.Mix((ulong)id))).ThenBy(id => id);
+        var key = KeyedRandom.Mix(KeyedRandom.Mix((ulong)seed) ^ (ulong)purpose);
+        return KeyedRandom.Shuffled(ids, key, id => id).ThenBy(id => id);
     }
 }

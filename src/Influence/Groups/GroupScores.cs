@@ -9,7 +9,7 @@ namespace Influence.Groups;
 /// training more on the group lowers the measurement. Plain memory; nothing to dispose.
 /// </summary>
 [TypeFormatterSource(typeof(HtmlTables))]
-public sealed class GroupScores : IDisplay
+public sealed partial class GroupScores : IDisplay
 {
     private readonly double[,] _sums;
     private readonly double[,]? _standardErrors;
@@ -88,7 +88,7 @@ public sealed class GroupScores : IDisplay
 
     /// <summary>
     /// A confidence interval for the influence of a group of this size from the same population, by Student's t with one less
-    /// than <see cref="GroupSize.Blocks"/> degrees of freedom. NaN where there is no standard error. It is about training examples only:
+    /// than <see cref="GroupScores.GroupSize.Blocks"/> degrees of freedom. NaN where there is no standard error. It is about training examples only:
     /// the queries are taken as given, and how far other queries of their kind would differ is in none of the intervals.
     /// </summary>
     /// <param name="query">Row.</param>

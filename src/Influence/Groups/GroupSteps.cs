@@ -19,14 +19,14 @@ internal sealed class GroupSteps(
     IReadOnlyList<(string Block, double Damping)> dampings,
     GroupGradients sums,
     CurvatureProduct? product,
-    EffectOrder highest,
+    GroupEffect.EffectOrder highest,
     ProgressReporter reporter)
 {
     /// <summary>One row a group, <c>[m, P]</c>, for each order; in the current scope.</summary>
     /// <param name="train">All examples.</param>
     /// <param name="groups">m groups.</param>
     /// <param name="weight">c.</param>
-    public IReadOnlyList<(EffectOrder Order, Tensor Steps)> Of(Examples train, ExampleGroups groups, double weight)
+    public IReadOnlyList<(GroupEffect.EffectOrder Order, Tensor Steps)> Of(Examples train, ExampleGroups groups, double weight)
     {
         var slots = GroupPlan.Whole(groups, train).Slots;
         var changes = slots.Select(slot => new Reweighting(train.Count, slot.Positions.Length, weight)).ToArray();
@@ -34,13 +34,13 @@ internal sealed class GroupSteps(
         gradients.mul_(Column(changes.Select(change => change.Step), gradients));
         var first = invert(gradients);                                                  // [m, P]
         CheckFinite(first, groups.Names);
-        var found = new List<(EffectOrder, Tensor)> { (EffectOrder.First, first) };
-        if (highest >= EffectOrder.Second && product is not null)
+        var found = new List<(GroupEffect.EffectOrder, Tensor)> { (GroupEffect.EffectOrder.First, first) };
+        if (highest >= GroupEffect.EffectOrder.Second && product is not null)
         {
-            found.Add((EffectOrder.Second, Second(first, train, slots, changes, product)));
+            found.Add((GroupEffect.EffectOrder.Second, Second(first, train, slots, changes, product)));
         }
 
-        if (highest == EffectOrder.Newton && product is not null && preconditioner is DenseCurvature dense)
+        if (highest == GroupEffect.EffectOrder.Newton && product is not null && preconditioner is DenseCurvature dense)
         {
             var newton = new NewtonStep(dense, product, dampings[0].Damping);
             var rows = zeros_like(first);                                               // [m, P]
@@ -51,7 +51,7 @@ internal sealed class GroupSteps(
                 rows.select(0, g).copy_(newton.Of(vectors => Own(vectors, train, [slot], product), gradients.select(0, g), changes[g].Change));
             }
 
-            found.Add((EffectOrder.Newton, rows));
+            found.Add((GroupEffect.EffectOrder.Newton, rows));
         }
 
         return found;

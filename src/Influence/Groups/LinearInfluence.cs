@@ -15,17 +15,17 @@ internal sealed class LinearInfluence(InfluenceFunction function) : LinearEstima
 
     public override IEnumerable<string> Problems()
     {
-        if (function.Normalization != InfluenceNormalization.None)
+        if (function.Normalization != InfluenceFunction.ScoreNormalization.None)
         {
             yield return
-                $"Group influence sums gradients before it scores them, and scores normalised by {nameof(InfluenceNormalization)}.{function.Normalization} (RelatIF) are not linear in the " +
-                "gradients. Leave Normalization at InfluenceNormalization.None, or sum the members' scores of InfluenceFunction.Score yourself.";
+                $"Group influence sums gradients before it scores them, and scores normalised by {nameof(InfluenceFunction.ScoreNormalization)}.{function.Normalization} (RelatIF) are not linear in the " +
+                "gradients. Leave Normalization at InfluenceFunction.ScoreNormalization.None, or sum the members' scores of InfluenceFunction.Score yourself.";
         }
 
-        if (function.Aggregation != QueryAggregation.None)
+        if (function.Aggregation != InfluenceFunction.QueryAggregation.None)
         {
             yield return
-                $"Group influence takes the mean over each query group itself; found Aggregation = QueryAggregation.{function.Aggregation}. Leave it at None, and give " +
+                $"Group influence takes the mean over each query group itself; found Aggregation = InfluenceFunction.QueryAggregation.{function.Aggregation}. Leave it at None, and give " +
                 "queryGroups: ExampleGroups.Of(queries.Ids, _ => \"all queries\") for one row.";
         }
     }

@@ -16,10 +16,10 @@ internal sealed class LinearTracIn(TracIn tracIn) : LinearEstimator
 
     public override IEnumerable<string> Problems()
     {
-        if (tracIn.Similarity == GradientSimilarity.Cosine)
+        if (tracIn.Similarity == TracIn.GradientSimilarity.Cosine)
         {
             yield return
-                "Group influence sums gradients before it compares them, and cosines are not linear in the gradients. Leave Similarity at GradientSimilarity.Dot, " +
+                "Group influence sums gradients before it compares them, and cosines are not linear in the gradients. Leave Similarity at TracIn.GradientSimilarity.Dot, " +
                 "or sum the members' scores of TracIn.Score yourself.";
         }
     }

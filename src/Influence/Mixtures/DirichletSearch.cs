@@ -12,27 +12,32 @@ namespace Influence.Mixtures;
 /// TiKMiX (2025) words its schedule the other way round, but a large concentration is a narrow distribution: a search that
 /// is to close in goes from small to large. A group whose weight is 0 in the start keeps it.
 /// </remarks>
-public sealed record DirichletSearch
+internal sealed record DirichletSearch
 {
     /// <summary>The first and widest concentration.</summary>
     /// <value>10.</value>
-    public double MinimumConcentration { get; init; } = 10;
+    /// <exception cref="InfluenceException">Not above 0, or not finite.</exception>
+    public double MinimumConcentration { get; init => field = Check.Positive(value); } = 10;
 
     /// <summary>The last and closest concentration.</summary>
     /// <value>10,000.</value>
-    public double MaximumConcentration { get; init; } = 10_000;
+    /// <exception cref="InfluenceException">Not above 0, or not finite.</exception>
+    public double MaximumConcentration { get; init => field = Check.Positive(value); } = 10_000;
 
     /// <summary>Concentrations, evenly spaced in the logarithm.</summary>
     /// <value>20.</value>
-    public int Steps { get; init; } = 20;
+    /// <exception cref="InfluenceException">Less than 1.</exception>
+    public int Steps { get; init => field = Check.AtLeastOne(value); } = 20;
 
     /// <summary>Mixtures drawn per step.</summary>
     /// <value>1,000.</value>
-    public int Draws { get; init; } = 1000;
+    /// <exception cref="InfluenceException">Less than 1.</exception>
+    public int Draws { get; init => field = Check.AtLeastOne(value); } = 1000;
 
     /// <summary>How many of the best are averaged.</summary>
     /// <value>16.</value>
-    public int Top { get; init; } = 16;
+    /// <exception cref="InfluenceException">Less than 1.</exception>
+    public int Top { get; init => field = Check.AtLeastOne(value); } = 16;
 
     /// <summary>Decides every draw.</summary>
     /// <value>0.</value>
@@ -48,7 +53,7 @@ public sealed record DirichletSearch
     {
         ArgumentNullException.ThrowIfNull(start);
         ArgumentNullException.ThrowIfNull(predict);
-        Check();
+        CheckRanges();
         var (best, value) = (start, Value(start));
         foreach (var (concentration, step) in Simplex.LogSpaced(MinimumConcentration, MaximumConcentration, Steps).Select((c, i) => (c, i)))
         {
@@ -76,19 +81,12 @@ public sealed record DirichletSearch
             : throw new InfluenceException($"A mixture's predicted value is not a number:{Environment.NewLine}{mixture}");
     }
 
-    private void Check()
+    private void CheckRanges()
     {
-        var problems = new List<string>();
-        if (!(MinimumConcentration > 0 && MinimumConcentration <= MaximumConcentration) || !double.IsFinite(MaximumConcentration))
+        if (MinimumConcentration > MaximumConcentration || Top > Draws)
         {
-            problems.Add($"Concentrations go from small (wide) to large (close), both more than 0; found {MinimumConcentration} and {MaximumConcentration}.");
+            throw new InfluenceException(
+                $"Concentrations go from small (wide) to large (close), and Top is at most Draws; found {MinimumConcentration} and {MaximumConcentration}, Top {Top} and Draws {Draws}.");
         }
-
-        if (Steps < 1 || Draws < 1 || Top < 1 || Top > Draws)
-        {
-            problems.Add($"At least 1 step and 1 <= Top <= Draws are expected; found {Steps} steps, Top {Top} and Draws {Draws}.");
-        }
-
-        InfluenceException.ThrowIfAny(problems);
     }
 }

@@ -17,7 +17,8 @@ public sealed record Doge
 {
     /// <summary>eta.</summary>
     /// <value>1.</value>
-    public double LearningRate { get; init; } = 1;
+    /// <exception cref="InfluenceException">Negative or not finite.</exception>
+    public double LearningRate { get; init => field = Check.NotNegative(value); } = 1;
 
     /// <summary>
     /// Whether W is divided by its largest magnitude, so that the learning rate means the same whatever the size of the
@@ -34,11 +35,6 @@ public sealed record Doge
     public Mixture Update(GroupScores scores, Mixture? present = null)
     {
         ArgumentNullException.ThrowIfNull(scores);
-        if (!(LearningRate >= 0) || !double.IsFinite(LearningRate))
-        {
-            throw new InfluenceException($"LearningRate is {LearningRate}; a finite number of at least 0 is expected.");
-        }
-
         string[] groups = [.. scores.TrainGroups.Select(g => g.Name)];
         present ??= Mixture.Uniform(groups);
         double[] pull = [.. groups.Select((_, j) => Enumerable.Range(0, scores.QueryGroups.Count).Sum(i => scores.PerToken(i, j)))];

@@ -10,7 +10,7 @@ namespace Influence.Mixtures;
 /// How much of each group to train on: weights by group name that are not negative and sum to 1. Immutable; plain memory.
 /// </summary>
 [TypeFormatterSource(typeof(HtmlTables))]
-public sealed class Mixture : IDisplay
+public sealed partial class Mixture : IDisplay
 {
     private const string Format = "influence.mixture";
     private const double SumTolerance = 1e-6;
@@ -91,7 +91,7 @@ public sealed class Mixture : IDisplay
     /// <summary>Natural proportions: by the number of tokens.</summary>
     /// <param name="sizes">The groups, usually <see cref="GroupScores.TrainGroups"/>.</param>
     /// <returns>The mixture.</returns>
-    public static Mixture Proportional(IReadOnlyList<GroupSize> sizes)
+    public static Mixture Proportional(IReadOnlyList<GroupScores.GroupSize> sizes)
     {
         ArgumentNullException.ThrowIfNull(sizes);
         return Normalized([.. sizes.Select(g => g.Name)], [.. sizes.Select(g => g.Tokens)]);
@@ -104,7 +104,7 @@ public sealed class Mixture : IDisplay
     /// <param name="sizes">The groups' sizes, usually <see cref="GroupScores.TrainGroups"/>; in any order.</param>
     /// <returns>A mixture over examples.</returns>
     /// <exception cref="InfluenceException">The sizes are of other groups.</exception>
-    public Mixture ToExampleShares(IReadOnlyList<GroupSize> sizes)
+    public Mixture ToExampleShares(IReadOnlyList<GroupScores.GroupSize> sizes)
     {
         ArgumentNullException.ThrowIfNull(sizes);
         var weights = WeightsOf([.. sizes.Select(g => g.Name)], "the sizes");
@@ -118,7 +118,7 @@ public sealed class Mixture : IDisplay
     /// <param name="sizes">The groups' sizes, usually <see cref="GroupScores.TrainGroups"/>; in any order.</param>
     /// <returns>A mixture over tokens.</returns>
     /// <exception cref="InfluenceException">The sizes are of other groups.</exception>
-    public Mixture ToTokenShares(IReadOnlyList<GroupSize> sizes)
+    public Mixture ToTokenShares(IReadOnlyList<GroupScores.GroupSize> sizes)
     {
         ArgumentNullException.ThrowIfNull(sizes);
         var weights = WeightsOf([.. sizes.Select(g => g.Name)], "the sizes");

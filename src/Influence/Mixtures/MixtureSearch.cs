@@ -9,32 +9,39 @@ namespace Influence.Mixtures;
 /// <remarks>
 /// The first round draws from Dirichlet(c prior) with strengths c from <see cref="MinimumStrength"/> to
 /// <see cref="MaximumStrength"/>. Each later round draws many times its number from the same distribution and, half of them,
-/// around the best mixture evaluated so far, and evaluates those that are predicted best. The answer is found by
-/// <see cref="DirichletSearch"/> from the best evaluated mixture, over the last fit. Reference: Diao et al., CLIMB:
+/// around the best mixture evaluated so far, and evaluates those that are predicted best. The answer is found over the last fit,
+/// by draws around the best evaluated mixture, ever closer. Reference: Diao et al., CLIMB:
 /// CLustering-based Iterative Data Mixture Bootstrapping for Language Model Pre-training (2025); its number of rounds and
 /// of mixtures per round are the defaults, the distributions are ours.
 /// </remarks>
-public sealed record MixtureSearch
+public sealed partial record MixtureSearch
 {
     /// <summary>Mixtures evaluated in each round; in the first at least 5, so that those not held out make a regression.</summary>
     /// <value>64, 32, 16.</value>
-    public IReadOnlyList<int> Rounds { get; init; } = [64, 32, 16];
+    /// <exception cref="InfluenceException">None, a first round of fewer than 5, or a later one of none.</exception>
+    public IReadOnlyList<int> Rounds
+    {
+        get;
+        init => field = Check.List(
+            value,
+            rounds => rounds.Count > 0 && rounds[0] >= MixtureRegression.FewestToHoldOut && rounds.All(n => n >= 1),
+            $"begins with a round of at least {MixtureRegression.FewestToHoldOut} mixtures, and no later one is empty: Rounds = [64, 32, 16]");
+    } = [64, 32, 16];
 
     /// <summary>Drawn for each mixture that a later round evaluates.</summary>
     /// <value>100.</value>
-    public int DrawsPerMixture { get; init; } = 100;
+    /// <exception cref="InfluenceException">Less than 1.</exception>
+    public int DrawsPerMixture { get; init => field = Check.AtLeastOne(value); } = 100;
 
     /// <summary>The weakest strength, times the number of groups: mixtures of few groups.</summary>
     /// <value>0.5.</value>
-    public double MinimumStrength { get; init; } = 0.5;
+    /// <exception cref="InfluenceException">Not above 0, or not finite.</exception>
+    public double MinimumStrength { get; init => field = Check.Positive(value); } = 0.5;
 
     /// <summary>The greatest strength, times the number of groups: mixtures near the prior.</summary>
     /// <value>20.</value>
-    public double MaximumStrength { get; init; } = 20;
-
-    /// <summary>The last search; its own seed is replaced by <see cref="Seed"/>.</summary>
-    /// <value>Its defaults.</value>
-    public DirichletSearch Search { get; init; } = new();
+    /// <exception cref="InfluenceException">Not above 0, or not finite.</exception>
+    public double MaximumStrength { get; init => field = Check.Positive(value); } = 20;
 
     /// <summary>Whether the evaluated number is better when it is higher, rather than a loss.</summary>
     /// <value>false.</value>
@@ -51,21 +58,19 @@ public sealed record MixtureSearch
     /// <param name="cancellationToken">Checked between evaluations.</param>
     /// <returns>The mixture, all evaluations, and each round's held-out rank correlation.</returns>
     /// <exception cref="InfluenceException">Settings out of range, or an evaluation that is not a finite number.</exception>
-    public MixtureSearchResult Optimize(
-        Mixture prior, Func<Mixture, double> evaluate, Func<IReadOnlyList<EvaluatedMixture>, Func<Mixture, double>>? fit = null, CancellationToken cancellationToken = default)
+    public Result Optimize(
+        Mixture prior, Func<Mixture, double> evaluate, Func<IReadOnlyList<Mixture.Evaluated>, Func<Mixture, double>>? fit = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(prior);
         ArgumentNullException.ThrowIfNull(evaluate);
-        if (Rounds.Count == 0 || Rounds[0] < MixtureRegression.FewestToHoldOut || Rounds.Any(n => n < 1) || DrawsPerMixture < 1
-            || !(MinimumStrength > 0 && MinimumStrength <= MaximumStrength) || !double.IsFinite(MaximumStrength))
+        if (MinimumStrength > MaximumStrength)
         {
-            throw new InfluenceException(
-                $"Expected rounds of at least {MixtureRegression.FewestToHoldOut} mixtures, then 1, at least 1 draw for each, and strengths from small to large; found rounds of {InfluenceException.List(Rounds)}, {DrawsPerMixture} draws, strengths {MinimumStrength} to {MaximumStrength}.");
+            throw new InfluenceException($"Strengths go from small to large; found MinimumStrength {MinimumStrength} and MaximumStrength {MaximumStrength}.");
         }
 
         fit ??= data => MixtureRegression.FitBest(data, Seed).Best.Predict;
         var sign = HigherIsBetter ? 1 : -1;
-        var observed = EvaluatedMixture.All(Draw(prior, Rounds[0], 0), evaluate, cancellationToken);
+        var observed = Mixture.Evaluated.All(Draw(prior, Rounds[0], 0), evaluate, cancellationToken);
         var correlations = new List<double>();
         for (var round = 1; round < Rounds.Count; round++)
         {
@@ -73,11 +78,11 @@ public sealed record MixtureSearch
             var draws = Rounds[round] * DrawsPerMixture;
             var chosen = Draw(prior, draws - (draws / 2), 2 * round).Concat(Draw(Best(), draws / 2, (2 * round) + 1))
                 .OrderByDescending(m => sign * predict(m)).Take(Rounds[round]);
-            observed.AddRange(EvaluatedMixture.All(chosen, evaluate, cancellationToken));
+            observed.AddRange(Mixture.Evaluated.All(chosen, evaluate, cancellationToken));
         }
 
         var last = Refit();
-        var mixture = (Search with { Seed = Seed }).Maximize(Best(), m => sign * last(m));
+        var mixture = new DirichletSearch { Seed = Seed }.Maximize(Best(), m => sign * last(m));
         return new(mixture, last(mixture), observed, correlations);
 
         Mixture Best() => observed.MaxBy(o => sign * o.Value)!.Mixture;

@@ -20,39 +20,48 @@ public sealed record RegMix
 
     /// <summary>Mixtures that are evaluated; at least 5, so that four fifths of them, without those held out, make a regression.</summary>
     /// <value>512.</value>
-    public int Mixtures { get; init; } = 512;
+    /// <exception cref="InfluenceException">Fewer than 5.</exception>
+    public int Mixtures { get; init => field = Check.AtLeast(value, MixtureRegression.FewestToHoldOut); } = 512;
 
     /// <summary>The power of the prior around which is drawn; below 1 it favours small groups.</summary>
     /// <value>0.5.</value>
-    public double Temperature { get; init; } = 0.5;
+    /// <exception cref="InfluenceException">Negative or not finite.</exception>
+    public double Temperature { get; init => field = Check.NotNegative(value); } = 0.5;
 
     /// <summary>The weakest strength: mixtures of almost one group.</summary>
     /// <value>0.1.</value>
-    public double MinimumStrength { get; init; } = 0.1;
+    /// <exception cref="InfluenceException">Not above 0, or not finite.</exception>
+    public double MinimumStrength { get; init => field = Check.Positive(value); } = 0.1;
 
     /// <summary>The greatest strength.</summary>
     /// <value>5.</value>
-    public double MaximumStrength { get; init; } = 5;
+    /// <exception cref="InfluenceException">Not above 0, or not finite.</exception>
+    public double MaximumStrength { get; init => field = Check.Positive(value); } = 5;
 
     /// <summary>Strengths in between, both included.</summary>
     /// <value>15.</value>
-    public int Strengths { get; init; } = 15;
+    /// <exception cref="InfluenceException">Less than 1.</exception>
+    public int Strengths { get; init => field = Check.AtLeastOne(value); } = 15;
 
     /// <summary>The most that a weight may be of the prior's.</summary>
     /// <value>15.</value>
-    public double MaximumRatio { get; init; } = 15;
+    /// <exception cref="InfluenceException">Below 1.</exception>
+    public double MaximumRatio { get; init => field = Check.AtLeast(value, 1.0); } = 15;
 
     /// <summary>Weights below this are 0.</summary>
     /// <value>0.0002.</value>
-    public double Smallest { get; init; } = 2e-4;
+    /// <exception cref="InfluenceException">Below 0, or 1 and more.</exception>
+    public double Smallest { get; init => field = Check.ShareBelowOne(value); } = 2e-4;
 
     /// <summary>Mixtures drawn from Dirichlet(prior) and predicted.</summary>
     /// <value>100,000.</value>
-    public int Simulations { get; init; } = 100_000;
+    /// <exception cref="InfluenceException">Less than 1.</exception>
+    public int Simulations { get; init => field = Check.AtLeastOne(value); } = 100_000;
 
     /// <summary>How many of the best are averaged.</summary>
     /// <value>128.</value>
-    public int Top { get; init; } = 128;
+    /// <exception cref="InfluenceException">Less than 1.</exception>
+    public int Top { get; init => field = Check.AtLeastOne(value); } = 128;
 
     /// <summary>Whether the evaluated number is better when it is higher, rather than a loss.</summary>
     /// <value>false.</value>
@@ -69,7 +78,7 @@ public sealed record RegMix
     public IReadOnlyList<Mixture> Propose(Mixture prior)
     {
         ArgumentNullException.ThrowIfNull(prior);
-        Check();
+        CheckStrengths();
         var tempered = Simplex.Normalized([.. prior.Weights.Select(w => w > 0 ? Math.Pow(w, Temperature) : 0)]);
         var strengths = Simplex.LogSpaced(MinimumStrength, MaximumStrength, Strengths);
         var random = new KeyedRandom(Seed, "proposals");
@@ -104,7 +113,7 @@ public sealed record RegMix
     {
         ArgumentNullException.ThrowIfNull(prior);
         ArgumentNullException.ThrowIfNull(predict);
-        Check();
+        CheckStrengths();
         var random = new KeyedRandom(Seed, "simulation");
         var sign = HigherIsBetter ? -1 : 1;
         var top = Enumerable.Range(0, Simulations).Select(_ => random.Dirichlet(prior.Weights)).Where(w => Keeps(w, prior))
@@ -122,12 +131,12 @@ public sealed record RegMix
     /// <param name="cancellationToken">Checked between evaluations.</param>
     /// <returns>The mixture and how well the predictor ranks mixtures that it did not see.</returns>
     /// <exception cref="InfluenceException">As above, or an evaluation that is not a finite number.</exception>
-    public MixtureSearchResult Optimize(
-        Mixture prior, Func<Mixture, double> evaluate, Func<IReadOnlyList<EvaluatedMixture>, Func<Mixture, double>>? fit = null, CancellationToken cancellationToken = default)
+    public MixtureSearch.Result Optimize(
+        Mixture prior, Func<Mixture, double> evaluate, Func<IReadOnlyList<Mixture.Evaluated>, Func<Mixture, double>>? fit = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(evaluate);
         fit ??= observed => MixtureRegression.FitBest(observed, Seed).Best.Predict;
-        var observed = EvaluatedMixture.All(Propose(prior), evaluate, cancellationToken);
+        var observed = Mixture.Evaluated.All(Propose(prior), evaluate, cancellationToken);
         var predict = fit(observed);
         var mixture = Best(prior, predict);
         return new(mixture, predict(mixture), observed, [HeldOut.RankCorrelation(observed, 5, Seed, fit)]);
@@ -154,24 +163,11 @@ public sealed record RegMix
 
     private bool Keeps(double[] weights, Mixture prior) => weights.Zip(prior.Weights).All(pair => pair.First <= MaximumRatio * pair.Second);
 
-    private void Check()
+    private void CheckStrengths()
     {
-        var problems = new List<string>();
-        if (Mixtures < MixtureRegression.FewestToHoldOut || Strengths < 1 || Simulations < 1 || Top < 1)
+        if (MinimumStrength > MaximumStrength)
         {
-            problems.Add($"At least {MixtureRegression.FewestToHoldOut} mixtures and 1 strength, simulation and best mixture are expected; found {Mixtures}, {Strengths}, {Simulations} and {Top}.");
+            throw new InfluenceException($"Strengths go from small to large; found MinimumStrength {MinimumStrength} and MaximumStrength {MaximumStrength}.");
         }
-
-        if (!(MinimumStrength > 0 && MinimumStrength <= MaximumStrength) || !double.IsFinite(MaximumStrength))
-        {
-            problems.Add($"Strengths go from small to large, both more than 0; found {MinimumStrength} and {MaximumStrength}.");
-        }
-
-        if (!(Temperature >= 0) || !(MaximumRatio >= 1) || !(Smallest >= 0 && Smallest < 1))
-        {
-            problems.Add($"Expected Temperature >= 0, MaximumRatio >= 1 and 0 <= Smallest < 1; found {Temperature}, {MaximumRatio} and {Smallest}.");
-        }
-
-        InfluenceException.ThrowIfAny(problems);
     }
 }

@@ -1,4 +1,5 @@
 using Influence.Groups;
+using Influence.Numerics;
 
 namespace Influence.Mixtures;
 
@@ -21,7 +22,8 @@ public sealed class RemeasuredMixture
     private readonly MixtureSampler _sampler;
     private readonly Func<GroupScores> _measure;
     private readonly Func<GroupScores, Mixture, Mixture> _optimize;
-    private readonly IReadOnlyList<GroupSize>? _sizes;
+    private readonly IReadOnlyList<GroupScores.GroupSize>? _sizes;
+    private readonly EverySteps _steps;
     private readonly List<Measurement> _history = [];
 
     /// <summary>Makes the helper; nothing is measured yet.</summary>
@@ -32,25 +34,20 @@ public sealed class RemeasuredMixture
     /// <param name="sizes">The groups' sizes, usually <see cref="GroupScores.TrainGroups"/>, where examples differ in length; null: they do not, and shares of tokens are shares of examples.</param>
     /// <exception cref="InfluenceException"><paramref name="everySteps"/> is not more than 0, or the sizes are of other groups.</exception>
     public RemeasuredMixture(
-        MixtureSampler sampler, long everySteps, Func<GroupScores> measure, Func<GroupScores, Mixture, Mixture> optimize, IReadOnlyList<GroupSize>? sizes = null)
+        MixtureSampler sampler, long everySteps, Func<GroupScores> measure, Func<GroupScores, Mixture, Mixture> optimize, IReadOnlyList<GroupScores.GroupSize>? sizes = null)
     {
         ArgumentNullException.ThrowIfNull(sampler);
         ArgumentNullException.ThrowIfNull(measure);
         ArgumentNullException.ThrowIfNull(optimize);
-        if (everySteps <= 0)
-        {
-            throw new InfluenceException($"A mixture is measured anew every so many steps, at least 1; everySteps is {everySteps}.");
-        }
-
-        (_sampler, EverySteps, _measure, _optimize, _sizes) = (sampler, everySteps, measure, optimize, sizes);
+        (_sampler, _steps, _measure, _optimize, _sizes) = (sampler, new EverySteps(everySteps, "A mixture is measured anew"), measure, optimize, sizes);
         _ = Mixture;
     }
 
     /// <summary>Steps between two measurements.</summary>
-    public long EverySteps { get; }
+    public long EverySteps => _steps.Every;
 
     /// <summary>Steps so far.</summary>
-    public long Steps { get; private set; }
+    public long Steps => _steps.Count;
 
     /// <summary>The present mixture: in shares of tokens where sizes were given, else as the sampler has it.</summary>
     public Mixture Mixture => _sizes is null ? _sampler.Mixture : _sampler.Mixture.ToTokenShares(_sizes);
@@ -62,8 +59,7 @@ public sealed class RemeasuredMixture
     /// <returns>Whether it measured, so that the sampler follows a new mixture from the next batch on.</returns>
     public bool Step()
     {
-        Steps++;
-        if (Steps % EverySteps != 0)
+        if (!_steps.Step())
         {
             return false;
         }

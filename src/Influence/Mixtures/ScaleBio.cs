@@ -56,14 +56,13 @@ public sealed class ScaleBio<TModel>
     public double Alpha
     {
         get;
-        set => field = value > 0 && double.IsFinite(value)
-            ? value
-            : throw new InfluenceException($"Alpha is {value}; a finite number of more than 0 is expected.");
+        set => field = Check.Positive(value);
     } = 0.03;
 
     /// <summary>The step of p; 0 keeps the weights as they are.</summary>
     /// <value>1.</value>
-    public double WeightLearningRate { get; init; } = 1;
+    /// <exception cref="InfluenceException">Negative or not finite.</exception>
+    public double WeightLearningRate { get; init => field = Check.NotNegative(value); } = 1;
 
     /// <summary>The sources' present weights.</summary>
     public Mixture Mixture { get; private set; }
@@ -167,10 +166,3 @@ public sealed class ScaleBio<TModel>
     private static List<string> Shapes(TModel model) =>
         [.. model.named_parameters().Select(p => $"{p.name} [{string.Join(", ", p.parameter.shape)}]")];
 }
-
-/// <summary>One step of <see cref="ScaleBio{TModel}"/>.</summary>
-/// <param name="Contrasts">c_i = l_i(w) - l_i(u) before the step: negative where more of the source would help.</param>
-/// <param name="Alpha">The penalty; alpha c_i estimates minus the source's influence on the validation loss.</param>
-/// <param name="ValidationLoss">Of the model, before the step.</param>
-/// <param name="Mixture">The weights after the step.</param>
-public sealed record ScaleBioStep(IReadOnlyList<double> Contrasts, double Alpha, double ValidationLoss, Mixture Mixture);

@@ -38,11 +38,13 @@ public sealed class SkillIt
 
     /// <summary>eta: how fast weights follow losses.</summary>
     /// <value>0.5; the paper's range is about 0.2 to 0.8.</value>
-    public double LearningRate { get; init; } = 0.5;
+    /// <exception cref="InfluenceException">Negative or not finite.</exception>
+    public double LearningRate { get; init => field = Check.NotNegative(value); } = 0.5;
 
     /// <summary>Rounds that count.</summary>
     /// <value>3.</value>
-    public int Window { get; init; } = 3;
+    /// <exception cref="InfluenceException">Less than 1.</exception>
+    public int Window { get; init => field = Check.AtLeastOne(value); } = 3;
 
     /// <summary>Whether losses are divided by those of the first round, so that evaluations on unlike scales count alike.</summary>
     /// <value>false.</value>
@@ -89,15 +91,10 @@ public sealed class SkillIt
     /// <summary>One round.</summary>
     /// <param name="losses">The present evaluation losses, in the graph's order.</param>
     /// <returns>The next mixture.</returns>
-    /// <exception cref="InfluenceException">Another number of losses, losses that are not finite, a first loss of 0 where losses are relative to it, or settings out of range.</exception>
+    /// <exception cref="InfluenceException">Another number of losses, losses that are not finite, or a first loss of 0 where losses are relative to it.</exception>
     public Mixture Update(IReadOnlyList<double> losses)
     {
         ArgumentNullException.ThrowIfNull(losses);
-        if (Window < 1 || !(LearningRate >= 0) || !double.IsFinite(LearningRate))
-        {
-            throw new InfluenceException($"A window of at least 1 and a finite learning rate of at least 0 are expected; found {Window} and {LearningRate}.");
-        }
-
         var bad = losses.Any(l => !double.IsFinite(l)) || (RelativeToFirst && _first is null && losses.Any(l => l <= 0));
         if (losses.Count != _graph.GetLength(1) || bad)
         {

@@ -17,27 +17,30 @@ namespace Influence.Mixtures;
 /// are the constraints' prices and prove how near the answer is to the optimum.</para>
 /// <para>A target on which all groups have the same influence, to 1e-7 of the scale, is served alike by every mixture: it has no
 /// constraint, and no price. Where the solver ends outside the constraints (they are met to 1e-6 else), the answer is drawn
-/// back towards the prior until it meets them, and its <see cref="TikmixDResult.Gap"/> says what that costs.</para>
+/// back towards the prior until it meets them, and its <see cref="TikmixD.Result.Gap"/> says what that costs.</para>
 /// <para>Measure all groups alike: fit the curvature behind the scores on examples drawn evenly from them, not by the present
 /// mixture. A group that the mixture has dropped otherwise seems to help most; see <see cref="RemeasuredMixture"/>.</para>
 /// <para>Predicted influence is linear in w: a group's effect on another group's is not in it. With one target and no binding
 /// constraint the answer is w_j proportional to exp(beta S_j / (gamma max_j S_j)).</para>
 /// </remarks>
-public sealed record TikmixD
+public sealed partial record TikmixD
 {
     private const double NoPrice = 1e-7;
 
     /// <summary>The weight of evenness among targets.</summary>
     /// <value>1.</value>
-    public double Alpha { get; init; } = 1;
+    /// <exception cref="InfluenceException">Negative or not finite.</exception>
+    public double Alpha { get; init => field = Check.NotNegative(value); } = 1;
 
     /// <summary>The weight of total influence.</summary>
     /// <value>1.</value>
-    public double Beta { get; init; } = 1;
+    /// <exception cref="InfluenceException">Negative or not finite.</exception>
+    public double Beta { get; init => field = Check.NotNegative(value); } = 1;
 
     /// <summary>The weight of the mixture's entropy; with 0 most groups get nothing.</summary>
     /// <value>1.</value>
-    public double Gamma { get; init; } = 1;
+    /// <exception cref="InfluenceException">Negative or not finite.</exception>
+    public double Gamma { get; init => field = Check.NotNegative(value); } = 1;
 
     /// <summary>Whether no target's predicted influence may fall below the prior's.</summary>
     /// <value>true.</value>
@@ -51,13 +54,10 @@ public sealed record TikmixD
     /// <param name="scores">Influence of training groups on targets.</param>
     /// <param name="prior">The present mixture, of the same training groups in any order; null for natural proportions, by tokens.</param>
     /// <returns>The mixture, with a certificate and the constraints' prices.</returns>
-    /// <exception cref="InfluenceException">Settings that are negative or not finite, groups that do not match, constraints that no mixture satisfies, or that the solver does not meet where the prior does not either.</exception>
-    public TikmixDResult Optimize(GroupScores scores, Mixture? prior = null)
+    /// <exception cref="InfluenceException">Groups that do not match, constraints that no mixture satisfies, or that the solver does not meet where the prior does not either.</exception>
+    public Result Optimize(GroupScores scores, Mixture? prior = null)
     {
         ArgumentNullException.ThrowIfNull(scores);
-        InfluenceException.ThrowIfAny([.. new[] { (nameof(Alpha), Alpha), (nameof(Beta), Beta), (nameof(Gamma), Gamma) }
-            .Where(s => !(s.Item2 >= 0) || !double.IsFinite(s.Item2))
-            .Select(s => $"{s.Item1} is {s.Item2}; a finite number of at least 0 is expected.")]);
         var targets = new MixtureTargets(scores);
         Bounds.Check(targets.Groups);
         prior ??= Mixture.Proportional(scores.TrainGroups);

@@ -2,7 +2,6 @@ using Influence.Display;
 using Influence.Groups;
 using Influence.Numerics;
 
-
 namespace Influence.Mixtures;
 
 /// <summary>
@@ -13,8 +12,9 @@ namespace Influence.Mixtures;
 /// <para>Candidates come from a Latin hypercube in a box around the centre, divided by their sum; those that then lie outside
 /// the box are rejected. The value of a candidate is sum_i Phat_i, its influence per target over the scales that
 /// <see cref="TikmixD"/> uses. A linear and a quadratic ridge are fitted; the one that ranks held-out candidates better is
-/// searched by <see cref="DirichletSearch"/>, inside the box and, unless <see cref="KeepTargets"/> is false, where S w &gt;= S w_prior. It starts at the centre or, where that is worse than the prior for a
-/// target, at the best measured candidate that is not.</para>
+/// searched by draws around the best mixture so far, ever closer, inside the box and, unless <see cref="KeepTargets"/> is false,
+/// where S w &gt;= S w_prior. It starts at the centre or, where that is worse than the prior for a target, at the best measured
+/// candidate that is not.</para>
 /// <para>Reference: TiKMiX (2025, arXiv 2508.17677), which fits LightGBM. With the default measurement S w the value is linear
 /// in w, and the search solves a linear program; the method earns its cost with a measurement of mixed groups that is not
 /// the sum of its parts.</para>
@@ -28,23 +28,22 @@ public sealed record TikmixM
 
     /// <summary>Candidates that are measured.</summary>
     /// <value>64.</value>
-    public int Candidates { get; init; } = 64;
+    /// <exception cref="InfluenceException">Fewer than 4.</exception>
+    public int Candidates { get; init => field = Check.AtLeast(value, 4); } = 64;
 
     /// <summary>The box: each weight from centre / Reach to centre * Reach, both widened by <see cref="Margin"/>.</summary>
     /// <value>2.</value>
-    public double Reach { get; init; } = 2;
+    /// <exception cref="InfluenceException">Not above 1.</exception>
+    public double Reach { get; init => field = Check.Above(value, 1); } = 2;
 
     /// <summary>What the box is wider by on both sides, so that groups of little weight can gain some.</summary>
     /// <value>0.02.</value>
-    public double Margin { get; init; } = 0.02;
+    /// <exception cref="InfluenceException">Negative or not finite.</exception>
+    public double Margin { get; init => field = Check.NotNegative(value); } = 0.02;
 
     /// <summary>Whether no target's predicted influence S w may fall below the prior's, in the search.</summary>
     /// <value>true.</value>
     public bool KeepTargets { get; init; } = true;
-
-    /// <summary>The search over the fitted regression; its own seed is replaced by <see cref="Seed"/>.</summary>
-    /// <value>Its defaults.</value>
-    public DirichletSearch Search { get; init; } = new();
 
     /// <summary>Decides candidates, folds and search.</summary>
     /// <value>0.</value>
@@ -57,17 +56,12 @@ public sealed record TikmixM
     /// <param name="measure">The influence of a group mixed by a mixture on every target, per token, in the scores' order of targets; null for S w.</param>
     /// <param name="cancellationToken">Checked between measurements.</param>
     /// <returns>The mixture, and how well the regressions rank candidates that they did not see.</returns>
-    /// <exception cref="InfluenceException">Settings out of range, groups that do not match, too small a box, one in which no candidate keeps the targets, or measurements of another number of targets or that are not finite.</exception>
-    public TikmixMResult Optimize(
+    /// <exception cref="InfluenceException">Groups that do not match, too small a box, one in which no candidate keeps the targets, or measurements of another number of targets or that are not finite.</exception>
+    public Result Optimize(
         GroupScores scores, Mixture centre, Mixture? prior = null, Func<Mixture, double[]>? measure = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(scores);
         ArgumentNullException.ThrowIfNull(centre);
-        if (Candidates < 4 || !(Reach > 1) || !(Margin >= 0))
-        {
-            throw new InfluenceException($"At least 4 candidates, a reach of more than 1 and a margin of at least 0 are expected; found {Candidates}, {Reach} and {Margin}.");
-        }
-
         var targets = new MixtureTargets(scores);
         centre = Normalized(centre);
         prior = prior is null ? centre : Normalized(prior);
@@ -82,12 +76,12 @@ public sealed record TikmixM
                 + "Give a centre that keeps the targets, as new TikmixD().Optimize(scores, prior).Mixture does, a larger Reach or Margin, or write KeepTargets = false.");
         }
 
-        var observed = EvaluatedMixture.All(candidates, Value, cancellationToken);
+        var observed = Mixture.Evaluated.All(candidates, Value, cancellationToken);
         var (best, other) = MixtureRegression.FitBest(observed, Seed);
 
         // Never at the prior: it may lie outside the box, where the regression saw nothing.
         var start = centreKeeps ? centre : observed.Where(o => Keeps(o.Mixture)).MaxBy(o => o.Value)!.Mixture;
-        var found = (Search with { Seed = Seed }).Maximize(start, best.Predict, m => Within(m.Weights, lower, upper) && Keeps(m));
+        var found = new DirichletSearch { Seed = Seed }.Maximize(start, best.Predict, m => Within(m.Weights, lower, upper) && Keeps(m));
         return new(found, observed, best, other, best.Predict(found));
 
         Mixture Normalized(Mixture mixture) => new(targets.Groups, Simplex.Normalized(mixture.WeightsOf(targets.Groups, "the scores")));
@@ -119,7 +113,7 @@ public sealed record TikmixM
         var accepted = new List<Mixture>();
         for (var attempt = 0; attempt < Attempts && accepted.Count < Candidates; attempt++)
         {
-            accepted.AddRange(LatinHypercube.Sample(lower, upper, Candidates, LabelSampler.Mix((ulong)Seed + (ulong)attempt) is var key ? (long)key : 0)
+            accepted.AddRange(LatinHypercube.Sample(lower, upper, Candidates, KeyedRandom.Mix((ulong)Seed + (ulong)attempt) is var key ? (long)key : 0)
                 .Where(point => point.Sum() > 0).Select(Simplex.Normalized).Where(w => Within(w, lower, upper))
                 .Select(w => new Mixture(centre.Names, w)).Take(Candidates - accepted.Count));
         }
@@ -141,27 +135,47 @@ public sealed record TikmixM
 
         return true;
     }
-}
 
-/// <summary>What <see cref="TikmixM"/> found.</summary>
-/// <param name="Mixture">The mixture.</param>
-/// <param name="Observed">The candidates and their measured sum_i Phat_i.</param>
-/// <param name="Regression">The regression that was searched; its <see cref="MixtureRegression.HeldOutRankCorrelation"/> says what it is worth.</param>
-/// <param name="OtherRegression">The one that ranked held-out candidates less well.</param>
-/// <param name="Predicted">The predicted sum_i Phat_i of the mixture.</param>
-[TypeFormatterSource(typeof(HtmlTables))]
-public sealed record TikmixMResult(
-    Mixture Mixture, IReadOnlyList<EvaluatedMixture> Observed, MixtureRegression Regression, MixtureRegression OtherRegression, double Predicted) : IDisplay
-{
-    /// <summary>The mixture and the regressions.</summary>
-    /// <returns>The table as text.</returns>
-    public override string ToString() => ToTable().ToText();
+    /// <summary>What <see cref="TikmixM"/> found.</summary>
+    [TypeFormatterSource(typeof(HtmlTables))]
+    public sealed class Result : IDisplay
+    {
+        internal Result(
+            Mixture mixture, IReadOnlyList<Mixture.Evaluated> observed, MixtureRegression regression, MixtureRegression other, double predicted) =>
+            (Mixture, Observed, Regression, OtherRegression, Predicted) = (mixture, observed, regression, other, predicted);
 
-    Table IDisplay.ToTable() => ToTable();
+        /// <summary>The mixture.</summary>
+        public Mixture Mixture { get; }
 
-    private Table ToTable() => new(
-        $"TiKMiX-M: predicted total influence {Predicted:G5}; held-out rank correlation over {Observed.Count} candidates: "
-        + $"{Regression.Features} {Regression.HeldOutRankCorrelation:F3} (used), {OtherRegression.Features} {OtherRegression.HeldOutRankCorrelation:F3}",
-        ["group", "weight"],
-        [.. Mixture.Names.Select((name, j) => (IReadOnlyList<object>)[name, Mixture.Weights[j]])]);
+        /// <summary>The candidates and their measured sum_i Phat_i.</summary>
+        public IReadOnlyList<Mixture.Evaluated> Observed { get; }
+
+        /// <summary>The predicted sum_i Phat_i of the mixture.</summary>
+        public double Predicted { get; }
+
+        /// <summary>
+        /// What the regression that was searched is worth: Spearman's correlation of the candidates' values with predictions by
+        /// regressions that did not see them, in five folds. 1 if they are ranked as they came out, 0 if nothing was learnt; NaN if
+        /// all values are equal.
+        /// </summary>
+        public double HeldOutRankCorrelation => Regression.HeldOutRankCorrelation;
+
+        /// <summary>The regression that was searched.</summary>
+        internal MixtureRegression Regression { get; }
+
+        /// <summary>The one that ranked held-out candidates less well.</summary>
+        internal MixtureRegression OtherRegression { get; }
+
+        /// <summary>The mixture and the regressions.</summary>
+        /// <returns>The table as text.</returns>
+        public override string ToString() => ToTable().ToText();
+
+        Table IDisplay.ToTable() => ToTable();
+
+        private Table ToTable() => new(
+            $"TiKMiX-M: predicted total influence {Predicted:G5}; held-out rank correlation over {Observed.Count} candidates: "
+            + $"{Regression.Features} {Regression.HeldOutRankCorrelation:F3} (used), {OtherRegression.Features} {OtherRegression.HeldOutRankCorrelation:F3}",
+            ["group", "weight"],
+            [.. Mixture.Names.Select((name, j) => (IReadOnlyList<object>)[name, Mixture.Weights[j]])]);
+    }
 }

@@ -29,7 +29,7 @@ public sealed record ValueMixture
     public double LearningRate
     {
         get;
-        init => field = value >= 0 && double.IsFinite(value) ? value : throw new InfluenceException($"LearningRate is a finite number of at least 0, not {value}.");
+        init => field = Check.NotNegative(value);
     } = 1;
 
     /// <summary>
@@ -44,7 +44,7 @@ public sealed record ValueMixture
     public double Floor
     {
         get;
-        init => field = value >= 0 && value <= 1 ? value : throw new InfluenceException($"Floor is at least 0 and at most 1 over the number of groups, not {value}.");
+        init => field = Check.Share(value);
     } = 0.01;
 
     /// <summary>One step.</summary>

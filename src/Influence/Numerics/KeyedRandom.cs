@@ -7,9 +7,25 @@ namespace Influence.Numerics;
 /// </summary>
 internal sealed class KeyedRandom(long seed, string purpose, long index = 0) : Random
 {
-    private const ulong Increment = 0x9E3779B97F4A7C15;
-    private readonly ulong _key = LabelSampler.Mix(Key(seed, purpose) ^ (ulong)index);
+    internal const ulong Increment = 0x9E3779B97F4A7C15;
+    private readonly ulong _key = Mix(Key(seed, purpose) ^ (ulong)index);
     private ulong _counter;
+
+    /// <summary>SplitMix64's finaliser: every input bit reaches every output bit. All that is random in the library comes of it.</summary>
+    public static ulong Mix(ulong z)
+    {
+        z += Increment;
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
+        return z ^ (z >> 31);
+    }
+
+    /// <summary>Random bits as a number in [0, 1).</summary>
+    public static double Unit(ulong bits) => (bits >> 11) * (1.0 / (1UL << 53));
+
+    /// <summary>The ids in an order that the key decides, whatever the order in which they come.</summary>
+    public static IOrderedEnumerable<T> Shuffled<T>(IEnumerable<T> things, ulong key, Func<T, long> id) =>
+        things.OrderBy(thing => Mix(key ^ Mix((ulong)id(thing))));
 
     /// <summary>FNV-1a of the purpose, stirred with the seed.</summary>
     public static ulong Key(long seed, string purpose)
@@ -20,11 +36,11 @@ internal sealed class KeyedRandom(long seed, string purpose, long index = 0) : R
             hash = (hash ^ letter) * 1099511628211UL;
         }
 
-        return LabelSampler.Mix(hash ^ LabelSampler.Mix((ulong)seed));
+        return Mix(hash ^ Mix((ulong)seed));
     }
 
     /// <summary>A number for an id, the same whatever the order in which ids come.</summary>
-    public ulong Of(long id) => LabelSampler.Mix(_key ^ LabelSampler.Mix((ulong)id));
+    public ulong Of(long id) => Mix(_key ^ Mix((ulong)id));
 
     /// <summary>A whole number in [0, limit).</summary>
     public int Below(int limit) => (int)Math.BigMul(Bits(), (ulong)limit, out _);
@@ -54,7 +70,7 @@ internal sealed class KeyedRandom(long seed, string purpose, long index = 0) : R
         return order;
     }
 
-    public override double NextDouble() => (Bits() >> 11) * (1.0 / (1UL << 53));
+    public override double NextDouble() => Unit(Bits());
 
     public override int Next() => Below(int.MaxValue);
 
@@ -64,5 +80,5 @@ internal sealed class KeyedRandom(long seed, string purpose, long index = 0) : R
 
     protected override double Sample() => NextDouble();
 
-    private ulong Bits() => LabelSampler.Mix(_key + (_counter++ * Increment));
+    private ulong Bits() => Mix(_key + (_counter++ * Increment));
 }

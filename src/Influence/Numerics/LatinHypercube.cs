@@ -5,7 +5,7 @@ namespace Influence.Numerics;
 /// that few points cover every axis evenly.
 /// </summary>
 /// <remarks>Reference: McKay, Beckman and Conover, A Comparison of Three Methods for Selecting Values of Input Variables (1979).</remarks>
-public static class LatinHypercube
+internal static class LatinHypercube
 {
     /// <summary>Draws points.</summary>
     /// <param name="lower">The box's lower corner.</param>

@@ -3,11 +3,11 @@ using static TorchSharp.torch;
 
 namespace Influence.Numerics;
 
-/// <summary>Random numbers of our own, the same for the same seed on every device and version of the tensor library.</summary>
+/// <summary>Random tensors from the same generator, alike for the same seed on every device and version of the tensor library.</summary>
 internal static class SeededNumbers
 {
     /// <summary>A number that depends on every bit of both, for orders and draws.</summary>
-    public static ulong Hash(long seed, ulong counter) => LabelSampler.Mix(LabelSampler.Mix((ulong)seed) ^ counter);
+    public static ulong Hash(long seed, ulong counter) => KeyedRandom.Mix(KeyedRandom.Mix((ulong)seed) ^ counter);
 
     /// <summary>Standard normal numbers.</summary>
     /// <returns><c>[rows, columns]</c>, in the current scope.</returns>
@@ -42,5 +42,5 @@ internal static class SeededNumbers
         return tensor(values, dtype: dtype, device: device).reshape(rows, columns);
     }
 
-    private static double Uniform(long seed, ulong counter) => (Hash(seed, counter) >> 11) * (1.0 / (1UL << 53));
+    private static double Uniform(long seed, ulong counter) => KeyedRandom.Unit(Hash(seed, counter));
 }

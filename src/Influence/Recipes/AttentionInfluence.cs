@@ -23,22 +23,22 @@ namespace Influence.Recipes;
 /// each query head is one of its own.
 /// </para>
 /// <para>
-/// With <see cref="RetrievalMeasure.Attention"/> a head's strongest attention is taken from the outputs of its query and key projections
+/// With <see cref="RetrievalHeads.MeasureKind.Attention"/> a head's strongest attention is taken from the outputs of its query and key projections
 /// (the scale does not matter), or from the recomputation. Positions that enter after the projections (rotary) cannot be seen there: write
-/// <c>Retrieval = RetrievalMeasure.MaskedLoss</c>. A head is masked only if it points to the copied tokens <see cref="TimesChance"/> times as often as chance, or
+/// <c>Retrieval = RetrievalHeads.MeasureKind.MaskedLoss</c>. A head is masked only if it points to the copied tokens <see cref="TimesChance"/> times as often as chance, or
 /// the loss on them rises without it. However the heads were found, they are put to the proof: without them the loss on the copied tokens must rise by
 /// <see cref="LeastCopyRise"/>, clearly beyond the spread of the probes, and with them it must be below that of a guess within the vocabulary.
 /// </para>
 /// <para>
 /// The score is relative, so it does not matter whether the loss is a sum or a mean over tokens. It may be negative. Scores of unlike domains do
-/// not compare: rank within groups (<see cref="AttentionInfluenceScores.WithinGroups"/>). The paper keeps the top 20 percent.
-/// Cost: two forward passes over the documents, three over the probes (and one for each head with <see cref="RetrievalMeasure.MaskedLoss"/>). Half
+/// not compare: rank within groups (<see cref="AttentionInfluence.Result.WithinGroups"/>). The paper keeps the top 20 percent.
+/// Cost: two forward passes over the documents, three over the probes (and one for each head with <see cref="RetrievalHeads.MeasureKind.MaskedLoss"/>). Half
 /// precision will do for the model; let its losses be computed in float32, as their difference is small.
 /// Reference: Hua et al., "AttentionInfluence: Adopting Attention Head Influence for Weak-to-Strong Pretraining Data Selection", 2025; one of its figures
 /// appears to divide by a reference loss, its equation by the model's own, which is taken here.
 /// </para>
 /// </remarks>
-public sealed record AttentionInfluence
+public sealed partial record AttentionInfluence
 {
     /// <summary>
     /// The model on token ids: from <c>[B, T]</c>, int64 and on the model's device, to logits <c>[B, T, V]</c>; for a model of batches first, <c>tokens => model.call(tokens)</c>.
@@ -47,24 +47,24 @@ public sealed record AttentionInfluence
     public required Func<Tensor, Tensor> Logits { get; init; }
 
     /// <summary>The copy task.</summary>
-    public required KeyValueProbes Probes { get; init; }
+    public required AttentionInfluence.KeyValueProbes Probes { get; init; }
 
     /// <summary>
     /// The attention layers with separate projections, each once. Native modules are found without; of those that cannot be recomputed the scores' notes tell.
     /// </summary>
     /// <value>None.</value>
-    public IReadOnlyList<AttentionProjections> Layers { get; init; } = [];
+    public IReadOnlyList<Projections> Layers { get; init; } = [];
 
-    /// <summary>Whether a position of the layers with separate projections sees no later ones; for <see cref="RetrievalMeasure.Attention"/>.</summary>
+    /// <summary>Whether a position of the layers with separate projections sees no later ones; for <see cref="RetrievalHeads.MeasureKind.Attention"/>.</summary>
     /// <value>True.</value>
     public bool Causal { get; init; } = true;
 
     /// <summary>How it is found out which heads copy.</summary>
-    /// <value><see cref="RetrievalMeasure.Attention"/>.</value>
-    public RetrievalMeasure Retrieval
+    /// <value><see cref="RetrievalHeads.MeasureKind.Attention"/>.</value>
+    public RetrievalHeads.MeasureKind Retrieval
     {
         get;
-        init => field = InfluenceException.Defined(value, nameof(Retrieval));
+        init => field = Check.Defined(value);
     }
 
     /// <summary>The share of all heads that is masked, rounded down, at least one.</summary>
@@ -73,20 +73,16 @@ public sealed record AttentionInfluence
     public double MaskedShare
     {
         get;
-        init => field = value is > 0 and <= 1
-            ? value
-            : throw new InfluenceException($"MaskedShare is above 0 and at most 1, not {value.ToString(CultureInfo.InvariantCulture)}.");
+        init => field = Check.PositiveShare(value);
     } = 0.05;
 
-    /// <summary>How often, in multiples of chance (1 over the length of the probes), a head must point to the copied tokens to be masked; for <see cref="RetrievalMeasure.Attention"/>.</summary>
+    /// <summary>How often, in multiples of chance (1 over the length of the probes), a head must point to the copied tokens to be masked; for <see cref="RetrievalHeads.MeasureKind.Attention"/>.</summary>
     /// <value>3.</value>
     /// <exception cref="InfluenceException">Negative or not a number.</exception>
     public double TimesChance
     {
         get;
-        init => field = value >= 0 && double.IsFinite(value)
-            ? value
-            : throw new InfluenceException($"TimesChance is at least 0, not {value.ToString(CultureInfo.InvariantCulture)}.");
+        init => field = Check.NotNegative(value);
     } = 3;
 
     /// <summary>How much the loss on the copied tokens must rise without the heads, in nats a token.</summary>
@@ -95,9 +91,7 @@ public sealed record AttentionInfluence
     public double LeastCopyRise
     {
         get;
-        init => field = value >= 0 && double.IsFinite(value)
-            ? value
-            : throw new InfluenceException($"LeastCopyRise is at least 0 nats, not {value.ToString(CultureInfo.InvariantCulture)}.");
+        init => field = Check.NotNegative(value);
     } = 0.05;
 
     /// <summary>The least that a document's change of loss is divided by; for documents without a token that counts, whose loss is zero.</summary>
@@ -106,9 +100,7 @@ public sealed record AttentionInfluence
     public double LeastLoss
     {
         get;
-        init => field = value > 0 && double.IsFinite(value)
-            ? value
-            : throw new InfluenceException($"LeastLoss is a positive number, not {value.ToString(CultureInfo.InvariantCulture)}.");
+        init => field = Check.Positive(value);
     } = 1e-6;
 
     /// <summary>Finds the heads that copy.</summary>
@@ -123,14 +115,14 @@ public sealed record AttentionInfluence
         ArgumentNullException.ThrowIfNull(task);
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
-        var (_, device) = Check(task);
+        var (_, device) = CheckTask(task);
         using var claim = ModelInUse.Claim(task.Model);
         using var watch = new AttentionWatch(task, Layers, Causal);
         var probes = Probes.Make(device);
-        var passes = Retrieval == RetrievalMeasure.Attention ? 1 : 1 + watch.CountHeads(probes, Logits);
+        var passes = Retrieval == RetrievalHeads.MeasureKind.Attention ? 1 : 1 + watch.CountHeads(probes, Logits);
         var reporter = new ProgressReporter(progress, "retrieval heads", 1, (long)passes * probes.Count, cancellationToken);
         cancellationToken.ThrowIfCancellationRequested();
-        var scores = Retrieval == RetrievalMeasure.Attention ? watch.Pointing(probes, Logits, reporter.AddOrCancel) : watch.MaskedLoss(probes, Logits, reporter.AddOrCancel);
+        var scores = Retrieval == RetrievalHeads.MeasureKind.Attention ? watch.Pointing(probes, Logits, reporter.AddOrCancel) : watch.MaskedLoss(probes, Logits, reporter.AddOrCancel);
         return new RetrievalHeads(Retrieval, scores);
     }
 
@@ -143,14 +135,14 @@ public sealed record AttentionInfluence
     /// <returns>The scores, their ranks within groups, and the heads.</returns>
     /// <exception cref="InfluenceException">Bad input, attention that cannot be seen, a model that does not copy on the probes, or does so without the heads that were found.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
-    public AttentionInfluenceScores Score(
+    public Result Score(
         InfluenceTask task, Examples documents, ExampleGroups? groups = null, IProgress<InfluenceProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ExampleChecks.Run(task, (documents, "documents"));
-        AttentionInfluenceScores.CheckGroups(documents.Ids, groups);
+        Result.CheckGroups(documents.Ids, groups);
         var heads = FindHeads(task, progress, cancellationToken);
-        var least = Retrieval == RetrievalMeasure.Attention ? TimesChance / Probes.Length : 0;
-        AttentionHead[] masked = [.. heads.Top(MaskedShare).Take(heads.Count(h => h.Score > least))];
+        var least = Retrieval == RetrievalHeads.MeasureKind.Attention ? TimesChance / Probes.Length : 0;
+        RetrievalHeads.Head[] masked = [.. heads.Top(MaskedShare).Take(heads.Count(h => h.Score > least))];
         if (masked.Length == 0)
         {
             throw new InfluenceException(string.Create(
@@ -160,7 +152,7 @@ public sealed record AttentionInfluence
 
         var proof = Prove(task, masked, progress, cancellationToken);
         var note = string.Create(CultureInfo.InvariantCulture, $"highest retrieval score {heads[0].Score:G3}; {proof}");
-        return new AttentionInfluenceScores(ScoreMasked(task, documents, masked, note, progress, cancellationToken), groups, heads, masked);
+        return new Result(ScoreMasked(task, documents, masked, note, progress, cancellationToken), groups, heads, masked);
     }
 
     /// <summary>Scores every document by the loss without some heads. Without none of them every score is exactly zero.</summary>
@@ -175,18 +167,18 @@ public sealed record AttentionInfluence
     public ExampleScores ScoreMasked(
         InfluenceTask task,
         Examples documents,
-        IReadOnlyCollection<AttentionHead> heads,
+        IReadOnlyCollection<RetrievalHeads.Head> heads,
         IProgress<InfluenceProgress>? progress = null,
         CancellationToken cancellationToken = default) => ScoreMasked(task, documents, heads, string.Empty, progress, cancellationToken);
 
     private ExampleScores ScoreMasked(
-        InfluenceTask task, Examples documents, IReadOnlyCollection<AttentionHead> heads, string note, IProgress<InfluenceProgress>? progress, CancellationToken cancellationToken)
+        InfluenceTask task, Examples documents, IReadOnlyCollection<RetrievalHeads.Head> heads, string note, IProgress<InfluenceProgress>? progress, CancellationToken cancellationToken)
     {
         ExampleChecks.Run(task, (documents, "documents"));
         ArgumentNullException.ThrowIfNull(heads);
         using var whole = NewDisposeScope();
         using var noGrad = no_grad();
-        var (dtype, device) = Check(task);
+        var (dtype, device) = CheckTask(task);
         using var claim = ModelInUse.Claim(task.Model);
         using var watch = new AttentionWatch(task, Layers, Causal);
         var losses = new LossEvaluator(task, dtype, device);
@@ -238,11 +230,11 @@ public sealed record AttentionInfluence
     }
 
     /// <summary>Whether the heads are those by which the model copies: what the loss on the copied tokens is with and without them.</summary>
-    private string Prove(InfluenceTask task, IReadOnlyList<AttentionHead> heads, IProgress<InfluenceProgress>? progress, CancellationToken cancellationToken)
+    private string Prove(InfluenceTask task, IReadOnlyList<RetrievalHeads.Head> heads, IProgress<InfluenceProgress>? progress, CancellationToken cancellationToken)
     {
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
-        var (_, device) = Check(task);
+        var (_, device) = CheckTask(task);
         using var claim = ModelInUse.Claim(task.Model);
         using var watch = new AttentionWatch(task, Layers, Causal);
         var probes = Probes.Make(device);
@@ -269,13 +261,13 @@ public sealed record AttentionInfluence
     }
 
     private string Advice() => "Are the probes' tokens and separators those that the model knows?" +
-        (Retrieval == RetrievalMeasure.MaskedLoss ? string.Empty : " With rotary positions or ALiBi write Retrieval = RetrievalMeasure.MaskedLoss.");
+        (Retrieval == RetrievalHeads.MeasureKind.MaskedLoss ? string.Empty : " With rotary positions or ALiBi write Retrieval = RetrievalHeads.MeasureKind.MaskedLoss.");
 
     private static double[] Losses(LossEvaluator losses, ExampleBatch batch) =>
         losses.Evaluate(batch, LossKind.Training).to_type(ScalarType.Float64).cpu().contiguous().data<double>().ToArray();
 
     /// <summary>Needs no trainable parameter: a frozen model is scored too.</summary>
-    private (ScalarType Dtype, Device Device) Check(InfluenceTask task)
+    private (ScalarType Dtype, Device Device) CheckTask(InfluenceTask task)
     {
         ArgumentNullException.ThrowIfNull(Logits);
         ArgumentNullException.ThrowIfNull(Probes);

@@ -11,7 +11,7 @@ internal sealed class AttentionWatch : IDisposable
     private const int SequencesAtOnce = 32;
     private readonly List<WatchedAttention> _layers = [];
 
-    public AttentionWatch(InfluenceTask task, IReadOnlyList<AttentionProjections> projections, bool causal)
+    public AttentionWatch(InfluenceTask task, IReadOnlyList<AttentionInfluence.Projections> projections, bool causal)
     {
         var twice = projections.GroupBy(layer => ProjectedAttention.PathOf(layer.Query)).Where(g => g.Count() > 1).Select(g => g.Key).ToList();
         if (twice.Count > 0)
@@ -35,7 +35,7 @@ internal sealed class AttentionWatch : IDisposable
                     (leftOut.Count == 0
                         ? "The model has no native attention, and no projections were named. "
                         : $"Of the model's attention nothing can be masked: {InfluenceException.List(leftOut)}; and no projections were named. ") +
-                    "Write Layers = [new AttentionProjections(\"layers.0.q.weight\", \"layers.0.k.weight\", KeyHeads: 8), ...].");
+                    "Write Layers = [new AttentionInfluence.Projections(\"layers.0.q.weight\", \"layers.0.k.weight\", KeyHeads: 8), ...].");
             }
         }
         catch
@@ -49,7 +49,7 @@ internal sealed class AttentionWatch : IDisposable
     public IReadOnlyList<string> LeftOut { get; } = [];
 
     /// <summary>Masks these heads and no others, from the next forward pass on.</summary>
-    public void Mask(IEnumerable<AttentionHead> heads)
+    public void Mask(IEnumerable<RetrievalHeads.Head> heads)
     {
         var byLayer = heads.ToLookup(head => head.Layer, head => head.Index);
         var unknown = byLayer.Select(g => g.Key).Except(_layers.Select(l => l.Name)).ToList();
@@ -65,7 +65,7 @@ internal sealed class AttentionWatch : IDisposable
     }
 
     /// <summary>The share of copied tokens that each head points to.</summary>
-    public IEnumerable<(AttentionHead Head, double Score)> Pointing(CopyProbes probes, Func<Tensor, Tensor> logits, Action<int> done)
+    public IEnumerable<(RetrievalHeads.Head Head, double Score)> Pointing(CopyProbes probes, Func<Tensor, Tensor> logits, Action<int> done)
     {
         var hits = _layers.ToDictionary(layer => layer, _ => Array.Empty<double>());
         var looks = _layers.ToDictionary(layer => layer, _ => 0L);
@@ -97,17 +97,17 @@ internal sealed class AttentionWatch : IDisposable
             done(part.Count);
         }
 
-        return _layers.SelectMany(layer => Enumerable.Range(0, layer.Heads).Select(h => (new AttentionHead(layer.Name, h), hits[layer][h] / looks[layer])));
+        return _layers.SelectMany(layer => Enumerable.Range(0, layer.Heads).Select(h => (new RetrievalHeads.Head(layer.Name, h), hits[layer][h] / looks[layer])));
     }
 
     /// <summary>How much the loss on copied tokens rises without each head.</summary>
-    public IEnumerable<(AttentionHead Head, double Score)> MaskedLoss(CopyProbes probes, Func<Tensor, Tensor> logits, Action<int> done)
+    public IEnumerable<(RetrievalHeads.Head Head, double Score)> MaskedLoss(CopyProbes probes, Func<Tensor, Tensor> logits, Action<int> done)
     {
         _layers.ForEach(layer => layer.Counts = true);
         var whole = CopyLosses(probes, logits, done).Average();
         _layers.ForEach(layer => layer.Counts = false);
-        var scores = new List<(AttentionHead, double)>();
-        foreach (var head in _layers.SelectMany(layer => Enumerable.Range(0, layer.Heads).Select(h => new AttentionHead(layer.Name, h))).ToList())
+        var scores = new List<(RetrievalHeads.Head, double)>();
+        foreach (var head in _layers.SelectMany(layer => Enumerable.Range(0, layer.Heads).Select(h => new RetrievalHeads.Head(layer.Name, h))).ToList())
         {
             Mask([head]);
             scores.Add((head, CopyLosses(probes, logits, done).Average() - whole));

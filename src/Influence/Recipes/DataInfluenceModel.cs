@@ -109,7 +109,7 @@ public sealed class DataInfluenceModel : IDisposable
         {
             model.HeldOutIds = [.. held.Select(i => probed.Ids[(int)i])];
             var predicted = model.Values(table.index_select(0, tensor(held)), model.HeldOutIds);
-            model.HeldOutCorrelation = RankCorrelation(predicted, [.. held.Select(i => values[i])]);
+            model.HeldOutCorrelation = Ranks.Spearman(predicted, [.. held.Select(i => values[i])]);
             return model;
         }
         catch
@@ -215,13 +215,5 @@ public sealed class DataInfluenceModel : IDisposable
         var mean = values.Average();
         var deviation = Math.Sqrt(values.Average(v => (v - mean) * (v - mean)));
         return deviation <= Math.Abs(mean) * 1e-12 ? 0 : deviation;
-    }
-
-    private static double RankCorrelation(double[] a, double[] b)
-    {
-        var (x, y) = (AverageRanks.Of(a), AverageRanks.Of(b));
-        var mean = (a.Length + 1) / 2.0;
-        var (xx, yy) = (x.Sum(v => (v - mean) * (v - mean)), y.Sum(v => (v - mean) * (v - mean)));
-        return xx == 0 || yy == 0 ? double.NaN : x.Zip(y, (u, v) => (u - mean) * (v - mean)).Sum() / Math.Sqrt(xx * yy);
     }
 }

@@ -37,9 +37,7 @@ public sealed record Dealrec
     public double EffortWeight
     {
         get;
-        init => field = value >= 0 && double.IsFinite(value)
-            ? value
-            : throw new InfluenceException($"EffortWeight is at least 0 and finite, not {value.ToString(CultureInfo.InvariantCulture)}.");
+        init => field = Check.NotNegative(value);
     } = 0.5;
 
     /// <summary>Scores the examples by both models.</summary>
@@ -53,7 +51,7 @@ public sealed record Dealrec
     /// <returns>The scores and their two parts, in the surrogate's order of ids.</returns>
     /// <exception cref="InfluenceException">Bad input, or ids that are not the same in both.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; both models are as before.</exception>
-    public DealrecScores Score(
+    public Result Score(
         InfluenceTask surrogate,
         Preconditioner curvature,
         Examples surrogateExamples,
@@ -75,7 +73,7 @@ public sealed record Dealrec
     /// <param name="effort">The same examples, by id: <see cref="Effort"/>.</param>
     /// <returns>The scores and their two parts, in the order of the first.</returns>
     /// <exception cref="InfluenceException">Other ids, or numbers that are not finite.</exception>
-    public DealrecScores Combine(ExampleScores influence, ExampleScores effort)
+    public Result Combine(ExampleScores influence, ExampleScores effort)
     {
         ArgumentNullException.ThrowIfNull(influence);
         ArgumentNullException.ThrowIfNull(effort);
@@ -98,7 +96,7 @@ public sealed record Dealrec
             Damping = influence.Metadata.Damping,
             Layers = $"surrogate: {influence.Metadata.Layers}; large model: {effort.Metadata.Layers}",
         });
-        return new DealrecScores(scores, influence, new ExampleScores(effort.Title, influence.Ids, efforts, effort.Metadata));
+        return new Result(scores, influence, new ExampleScores(effort.Title, influence.Ids, efforts, effort.Metadata));
     }
 
     /// <summary>The influence of removing each example on the mean training loss, <c>gbar' (H + damping I)^-1 g_i</c>.</summary>
@@ -114,7 +112,7 @@ public sealed record Dealrec
         InfluenceTask surrogate, Preconditioner curvature, Examples examples, IProgress<InfluenceProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(surrogate);
-        using var scores = new InfluenceFunction(curvature) { Aggregation = QueryAggregation.Mean, Tolerance = 0 }.Score(surrogate.ForTraining(surrogate.Layers), examples, examples, progress, cancellationToken);
+        using var scores = new InfluenceFunction(curvature) { Aggregation = InfluenceFunction.QueryAggregation.Mean, Tolerance = 0 }.Score(surrogate.ForTraining(surrogate.Layers), examples, examples, progress, cancellationToken);
         return new ExampleScores("Influence of removal", examples.Ids, [.. scores.ForQuery(0).Values], scores.Metadata with
         {
             Sign = "positive = leaving the example out raises the mean training loss",
@@ -162,10 +160,10 @@ public sealed record Dealrec
         var range = (values.Max() / 2) - lowest;
         return values.Select(value => range > 0 ? ((value / 2) - lowest) / range : 0);
     }
-}
 
-/// <summary>What <see cref="Dealrec"/> found. Plain memory; nothing to dispose.</summary>
-/// <param name="Scores">The sum, to select by.</param>
-/// <param name="Influence">The surrogate's influence of removal, in its own unit.</param>
-/// <param name="Effort">The large model's gradient norms.</param>
-public sealed record DealrecScores(ExampleScores Scores, ExampleScores Influence, ExampleScores Effort);
+    /// <summary>What <see cref="Dealrec"/> found. Plain memory; nothing to dispose.</summary>
+    /// <param name="Scores">The sum, to select by.</param>
+    /// <param name="Influence">The surrogate's influence of removal, in its own unit.</param>
+    /// <param name="Effort">The large model's gradient norms.</param>
+    public sealed record Result(ExampleScores Scores, ExampleScores Influence, ExampleScores Effort);
+}

@@ -24,7 +24,7 @@ namespace Influence.Recipes;
 /// <para>
 /// The paper probes with a step of fine-tuning on the sample and names no optimizer: with Adam, whose first step has the same length
 /// whatever the gradient, NOD would say little. Its printed sign of DON is open to doubt; here it is before minus after. For the other sign write
-/// <c>MetricDirection.Lower</c> for DON in <c>Topsis</c>.
+/// <c>Topsis.MetricDirection.Lower</c> for DON in <c>Topsis</c>.
 /// </para>
 /// <para>
 /// Cost: one forward and one backward pass, with the output layer alone no backward pass through the rest. Reference: Hu et al.,
@@ -35,19 +35,17 @@ namespace Influence.Recipes;
 /// <code>
 /// var (don, nod) = new Donod { LearningRate = 0.01 }.Score(task, train);
 /// using var pool = new SelectionPool([don, nod]);
-/// var kept = new Topsis { Directions = [MetricDirection.Higher, MetricDirection.Lower] }.Select(pool, SelectionBudget.Fraction(0.3));
+/// var kept = new Topsis { Directions = [Topsis.MetricDirection.Higher, Topsis.MetricDirection.Lower] }.Select(pool, SelectionBudget.Fraction(0.3));
 /// </code>
 /// </example>
-public sealed record Donod
+public sealed partial record Donod
 {
     /// <summary>The length of the probing step: the learning rate of fine-tuning.</summary>
     /// <exception cref="InfluenceException">Not positive and finite.</exception>
     public required double LearningRate
     {
         get;
-        init => field = value > 0 && double.IsFinite(value)
-            ? value
-            : throw new InfluenceException($"LearningRate is a positive number, not {value.ToString(CultureInfo.InvariantCulture)}. Write the rate of the fine-tuning that is meant.");
+        init => field = Check.Positive(value);
     }
 
     /// <summary>The layers that the step changes; it takes the place of the task's own.</summary>
@@ -60,12 +58,7 @@ public sealed record Donod
 
     /// <summary>Bytes that written-out gradients may take, where a layer needs them. Cost only, does not change results.</summary>
     /// <value>1 GiB.</value>
-    /// <exception cref="InfluenceException">Not positive.</exception>
-    public long MemoryBudget
-    {
-        get;
-        init => field = value > 0 ? value : throw new InfluenceException($"MemoryBudget is a positive number of bytes, not {value}.");
-    } = 1L << 30;
+    public MemoryBudget MemoryBudget { get; init; } = MemoryBudget.Default;
 
     /// <summary>Scores every example at the model's current weights.</summary>
     /// <param name="task">The model and its training loss. The model is left as it was found; no step is taken.</param>
@@ -75,7 +68,7 @@ public sealed record Donod
     /// <returns>Both metrics, one value per example each.</returns>
     /// <exception cref="InfluenceException">Bad input, or layers without a weight of two or more dimensions.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
-    public DonodScores Score(
+    public Result Score(
         InfluenceTask task,
         Examples examples,
         IProgress<InfluenceProgress>? progress = null,
@@ -103,7 +96,7 @@ public sealed record Donod
         }
 
         Log.Scored(task.Logger, "DONOD", 1, examples.Count, 1, reporter.Elapsed.TotalSeconds);
-        return new DonodScores(
+        return new Result(
             new ExampleScores("DON", examples.Ids, don.data<double>().ToArray(), Metadata("DON", "high = a step on the example makes the weights smaller", session)),
             new ExampleScores("NOD", examples.Ids, nod.data<double>().ToArray(), Metadata("NOD", "high = a step on the example moves the weights far", session)));
     }
@@ -142,25 +135,10 @@ public sealed record Donod
     /// <summary>&lt;W, G_i&gt; and ||G_i||^2 of every example, <c>[B]</c> each.</summary>
     internal static (Tensor Products, Tensor Squares) Products(BlockGradients block, int part, Tensor weight)
     {
-        if (block is FactoredGradients { Weight: true, BiasColumn: false } f && part == 0)
-        {
-            // The same factors without the bias, which a block's own norm counts.
-            var alone = new FactoredGradients(() => f.Activation.alias(), f.OutputGradient, f.Inputs, weight: true, bias: false);
-            var products = zeros([1, f.Examples], f.OutputGradient.dtype, f.OutputGradient.device);
-            Gradients.Products.AddFactored(products, [weight.unsqueeze(0)], alone);
-            return (products[0], alone.SquaredNorms());
-        }
-
-        if (block is TokenGradients tokens)
-        {
-            // A table for each example would be large: only the rows that occur are read.
-            var products = zeros([1, tokens.Examples], tokens.OutputGradient.dtype, tokens.OutputGradient.device);
-            Gradients.Products.AddTable(products, weight.unsqueeze(0), tokens);
-            return (products[0], tokens.SquaredNorms());
-        }
-
-        var dense = block.Dense()[part];                                                // [B, P]
-        return (dense.mv(weight), linalg.vector_norm(dense, 2, [1]).square());
+        var alone = block.Part(part);
+        var products = zeros([1, block.Examples], weight.dtype, weight.device);         // [1, B]
+        alone.AddProducts(products, [weight.unsqueeze(0)]);
+        return (products[0], alone.SquaredNorms());
     }
 
     private static List<Weight> Weights(GradientSession session)

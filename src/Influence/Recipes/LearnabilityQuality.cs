@@ -56,12 +56,7 @@ public sealed record LearnabilityQuality
 
     /// <summary>Bytes that written-out gradients may take. Cost only, does not change results.</summary>
     /// <value>1 GiB.</value>
-    /// <exception cref="InfluenceException">Not positive.</exception>
-    public long MemoryBudget
-    {
-        get;
-        init => field = value > 0 ? value : throw new InfluenceException($"MemoryBudget is a positive number of bytes, not {value}.");
-    } = 1L << 30;
+    public MemoryBudget MemoryBudget { get; init; } = MemoryBudget.Default;
 
     /// <summary>Scores every training example of the proxy run.</summary>
     /// <param name="task">The model and its loss. The model is left as it was found, its weights too.</param>

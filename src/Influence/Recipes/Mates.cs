@@ -15,7 +15,7 @@ namespace Influence.Recipes;
 /// <remarks>
 /// <para>
 /// Select from the scores by <c>new Selection.Proportional { Standardize = true, Temperature = 0.5 }</c>, Gumbel-top-k as in the paper,
-/// and measure anew as the model moves: <see cref="MatesRun"/>. The paper probes 80,000 examples with the training run's Adam on LAMBADA,
+/// and measure anew as the model moves: <see cref="Mates.Run"/>. The paper probes 80,000 examples with the training run's Adam on LAMBADA,
 /// fits BERT-base on the text, keeps one fifth, and refreshes every 10,000 steps.
 /// </para>
 /// <para>
@@ -23,13 +23,20 @@ namespace Influence.Recipes;
 /// Reference: Yu, Das, Xiong, "MATES: Model-Aware Data Selection for Efficient Pretraining with Data Influence Models", NeurIPS 2024.
 /// </para>
 /// </remarks>
-/// <param name="features">What the small model knows of an example.</param>
-public sealed class Mates(InfluenceFeatures features)
+public sealed partial record Mates
 {
     private const int LeastExamples = 8;
 
+    /// <summary>Takes what the small model knows.</summary>
+    /// <param name="features">What the small model knows of an example.</param>
+    public Mates(InfluenceFeatures features)
+    {
+        ArgumentNullException.ThrowIfNull(features);
+        Features = features;
+    }
+
     /// <summary>What the small model knows of an example.</summary>
-    public InfluenceFeatures Features { get; } = features ?? throw new ArgumentNullException(nameof(features));
+    public InfluenceFeatures Features { get; }
 
     /// <summary>How influence is learned from the features.</summary>
     /// <value>Ridge regression.</value>
@@ -71,7 +78,7 @@ public sealed class Mates(InfluenceFeatures features)
     /// <returns>The scores of the pool, and what they rest on.</returns>
     /// <exception cref="InfluenceException">Bad input.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
-    public MatesScores Score(
+    public Result Score(
         InfluenceTask task,
         Examples pool,
         Examples reference,
@@ -83,9 +90,9 @@ public sealed class Mates(InfluenceFeatures features)
         var random = new KeyedRandom(Seed, "probes");
         long[] sample = [.. pool.Ids.OrderBy(random.Of).Take(Probes)];
         CheckBeforeProbing(pool, sample, cancellationToken);
-        var measured = ProbeOracle.Measure(task, pool.Only(sample), reference, optimizer, progress, cancellationToken);
+        var measured = new ProbeOracle { Reference = reference, Optimizer = optimizer }.Score(task, pool.Only(sample), progress, cancellationToken);
         using var model = DataInfluenceModel.Fit(measured, pool, Features, Regression, HeldOut, Seed, progress, cancellationToken);
-        return new MatesScores(model.Predict(pool, progress, cancellationToken), measured, model.HeldOutIds, model.HeldOutCorrelation, model.Description);
+        return new Result(model.Predict(pool, progress, cancellationToken), measured, model.HeldOutIds, model.HeldOutCorrelation, model.Description);
     }
 
     /// <summary>Probing takes long: what the fit would refuse afterwards is refused first.</summary>
@@ -98,39 +105,39 @@ public sealed class Mates(InfluenceFeatures features)
 
         Features.Read(pool.Only(sample.Take(LeastExamples)), (_, _) => { }, null, token);
     }
-}
 
-/// <summary>What <see cref="Mates"/> found. Plain memory; nothing to dispose.</summary>
-[TypeFormatterSource(typeof(HtmlTables))]
-public sealed class MatesScores : IDisplay
-{
-    internal MatesScores(ExampleScores scores, ExampleScores measured, IReadOnlyList<long> heldOutIds, double heldOutCorrelation, string description) =>
-        (Scores, Measured, HeldOutIds, HeldOutCorrelation, Description) = (scores, measured, heldOutIds, heldOutCorrelation, description);
+    /// <summary>What <see cref="Mates"/> found. Plain memory; nothing to dispose.</summary>
+    [TypeFormatterSource(typeof(HtmlTables))]
+    public sealed class Result : IDisplay
+    {
+        internal Result(ExampleScores scores, ExampleScores measured, IReadOnlyList<long> heldOutIds, double heldOutCorrelation, string description) =>
+            (Scores, Measured, HeldOutIds, HeldOutCorrelation, Description) = (scores, measured, heldOutIds, heldOutCorrelation, description);
 
-    /// <summary>The predicted influence of the whole pool, to select by.</summary>
-    public ExampleScores Scores { get; }
+        /// <summary>The predicted influence of the whole pool, to select by.</summary>
+        public ExampleScores Scores { get; }
 
-    /// <summary>The measured influence of the sample.</summary>
-    public ExampleScores Measured { get; }
+        /// <summary>The measured influence of the sample.</summary>
+        public ExampleScores Measured { get; }
 
-    /// <summary>The part of the sample that the fit did not see.</summary>
-    public IReadOnlyList<long> HeldOutIds { get; }
+        /// <summary>The part of the sample that the fit did not see.</summary>
+        public IReadOnlyList<long> HeldOutIds { get; }
 
-    /// <summary>The rank correlation of predicted and measured influence on that part; NaN where one of them is constant there.</summary>
-    public double HeldOutCorrelation { get; }
+        /// <summary>The rank correlation of predicted and measured influence on that part; NaN where one of them is constant there.</summary>
+        public double HeldOutCorrelation { get; }
 
-    /// <summary>The small model.</summary>
-    public string Description { get; }
+        /// <summary>The small model.</summary>
+        public string Description { get; }
 
-    /// <summary>A table of the highest scores, with what they rest on.</summary>
-    /// <returns>The table as text.</returns>
-    public override string ToString() => ToTable().ToText();
+        /// <summary>A table of the highest scores, with what they rest on.</summary>
+        /// <returns>The table as text.</returns>
+        public override string ToString() => ToTable().ToText();
 
-    Table IDisplay.ToTable() => ToTable();
+        Table IDisplay.ToTable() => ToTable();
 
-    private Table ToTable() => new(
-        string.Create(CultureInfo.InvariantCulture, $"MATES: {Scores.Count:N0} examples from {Measured.Count:N0} probes, held-out rank correlation {HeldOutCorrelation:0.000} ({Description})"),
-        ["rank", "id", "predicted influence"],
-        [.. Scores.Highest(Math.Min(Scores.Count, Table.MaximumRows)).Select(e => (IReadOnlyList<object>)[e.Rank, e.Id, e.Score])],
-        Scores.Count);
+        private Table ToTable() => new(
+            string.Create(CultureInfo.InvariantCulture, $"MATES: {Scores.Count:N0} examples from {Measured.Count:N0} probes, held-out rank correlation {HeldOutCorrelation:0.000} ({Description})"),
+            ["rank", "id", "predicted influence"],
+            [.. Scores.Highest(Math.Min(Scores.Count, Table.MaximumRows)).Select(e => (IReadOnlyList<object>)[e.Rank, e.Id, e.Score])],
+            Scores.Count);
+    }
 }

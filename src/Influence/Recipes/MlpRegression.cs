@@ -1,4 +1,3 @@
-using System.Globalization;
 using Influence.Numerics;
 using TorchSharp;
 using TorchSharp.Modules;
@@ -50,9 +49,7 @@ public sealed record MlpRegression : IInfluenceRegression
     public double LearningRate
     {
         get;
-        init => field = value > 0 && double.IsFinite(value)
-            ? value
-            : throw new InfluenceException($"LearningRate is a positive number, not {value.ToString(CultureInfo.InvariantCulture)}.");
+        init => field = Check.Positive(value);
     } = 3e-3;
 
     /// <summary>Added to the gradient, times the weights.</summary>
@@ -61,9 +58,7 @@ public sealed record MlpRegression : IInfluenceRegression
     public double WeightDecay
     {
         get;
-        init => field = value >= 0 && double.IsFinite(value)
-            ? value
-            : throw new InfluenceException($"WeightDecay is at least 0 and finite, not {value.ToString(CultureInfo.InvariantCulture)}.");
+        init => field = Check.NotNegative(value);
     } = 1e-3;
 
     /// <summary>The share of the data that epochs are compared on.</summary>

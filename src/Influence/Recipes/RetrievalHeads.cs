@@ -3,60 +3,34 @@ using Influence.Display;
 
 namespace Influence.Recipes;
 
-/// <summary>One attention head.</summary>
-/// <param name="Layer">The query projection's name, as <see cref="AttentionProjections"/> gives it, or the path of a native module's attention.</param>
-/// <param name="Index">Its place among the layer's query heads, from 0.</param>
-public readonly record struct AttentionHead(string Layer, int Index)
-{
-    /// <summary>Layer and index.</summary>
-    /// <returns>For example <c>layers.1.q.weight, head 3</c>.</returns>
-    public override string ToString() => $"{Layer}, head {Index}";
-}
-
-/// <summary>How it is found out which heads copy.</summary>
-public enum RetrievalMeasure
-{
-    /// <summary>
-    /// The share of copied tokens at which the head's strongest attention points to the token to be copied, from 0 to 1. Needs to see the
-    /// attention: wrong where something beside queries and keys decides it, such as rotary positions or ALiBi.
-    /// </summary>
-    Attention,
-
-    /// <summary>
-    /// How much the loss on the copied tokens rises, in nats a token, when the head alone is masked. Needs no look at the attention,
-    /// and one forward pass over the probes for each head.
-    /// </summary>
-    MaskedLoss,
-}
-
 /// <summary>Every attention head of a model by how much it copies, the strongest first; ties in the model's order.</summary>
 [TypeFormatterSource(typeof(HtmlTables))]
-public sealed class RetrievalHeads : IReadOnlyList<(AttentionHead Head, double Score)>, IDisplay
+public sealed class RetrievalHeads : IReadOnlyList<(RetrievalHeads.Head Head, double Score)>, IDisplay
 {
-    private readonly IReadOnlyList<(AttentionHead Head, double Score)> _all;
+    private readonly IReadOnlyList<(Head Head, double Score)> _all;
 
-    internal RetrievalHeads(RetrievalMeasure measure, IEnumerable<(AttentionHead Head, double Score)> all)
+    internal RetrievalHeads(MeasureKind measure, IEnumerable<(Head Head, double Score)> all)
     {
         Measure = measure;
         _all = [.. all.OrderByDescending(h => h.Score)];
     }
 
     /// <summary>What the scores are.</summary>
-    public RetrievalMeasure Measure { get; }
+    public MeasureKind Measure { get; }
 
     /// <inheritdoc/>
     public int Count => _all.Count;
 
     /// <inheritdoc/>
-    public (AttentionHead Head, double Score) this[int index] => _all[index];
+    public (Head Head, double Score) this[int index] => _all[index];
 
     /// <summary>The first heads: a share of all, rounded down, at least one.</summary>
     /// <param name="share">Above 0, at most 1.</param>
     /// <returns>The heads.</returns>
-    public IReadOnlyList<AttentionHead> Top(double share) => [.. _all.Take(Math.Max(1, (int)Math.Floor((share * Count) + 1e-9))).Select(h => h.Head)];
+    public IReadOnlyList<Head> Top(double share) => [.. _all.Take(Math.Max(1, (int)Math.Floor((share * Count) + 1e-9))).Select(h => h.Head)];
 
     /// <inheritdoc/>
-    public IEnumerator<(AttentionHead Head, double Score)> GetEnumerator() => _all.GetEnumerator();
+    public IEnumerator<(Head Head, double Score)> GetEnumerator() => _all.GetEnumerator();
 
     IEnumerator IEnumerable.GetEnumerator() => GetEnumerator();
 
@@ -67,8 +41,34 @@ public sealed class RetrievalHeads : IReadOnlyList<(AttentionHead Head, double S
     Table IDisplay.ToTable() => ToTable();
 
     private Table ToTable() => new(
-        $"Retrieval heads: {Count:N0} heads by " + (Measure == RetrievalMeasure.Attention ? "the share of copied tokens that they point to" : "the rise of the copy loss without them, in nats a token"),
+        $"Retrieval heads: {Count:N0} heads by " + (Measure == MeasureKind.Attention ? "the share of copied tokens that they point to" : "the rise of the copy loss without them, in nats a token"),
         ["layer", "head", "score"],
         [.. _all.Take(Table.MaximumRows).Select(h => (IReadOnlyList<object>)[h.Head.Layer, h.Head.Index, h.Score])],
         Count);
+
+    /// <summary>One attention head.</summary>
+    /// <param name="Layer">The query projection's name, as <see cref="AttentionInfluence.Projections"/> gives it, or the path of a native module's attention.</param>
+    /// <param name="Index">Its place among the layer's query heads, from 0.</param>
+    public readonly record struct Head(string Layer, int Index)
+    {
+        /// <summary>Layer and index.</summary>
+        /// <returns>For example <c>layers.1.q.weight, head 3</c>.</returns>
+        public override string ToString() => $"{Layer}, head {Index}";
+    }
+
+    /// <summary>How it is found out which heads copy.</summary>
+    public enum MeasureKind
+    {
+        /// <summary>
+        /// The share of copied tokens at which the head's strongest attention points to the token to be copied, from 0 to 1. Needs to see the
+        /// attention: wrong where something beside queries and keys decides it, such as rotary positions or ALiBi.
+        /// </summary>
+        Attention,
+
+        /// <summary>
+        /// How much the loss on the copied tokens rises, in nats a token, when the head alone is masked. Needs no look at the attention,
+        /// and one forward pass over the probes for each head.
+        /// </summary>
+        MaskedLoss,
+    }
 }

@@ -8,17 +8,12 @@ namespace Influence.Scorers;
 /// Each example's loss at the model's current weights: the cheapest baseline for finding mislabelled examples, one forward
 /// pass and no gradient.
 /// </summary>
-public static class ExampleLosses
+public sealed record ExampleLosses : IExampleScorer
 {
-    /// <summary>Evaluates the task's training loss on every example.</summary>
-    /// <param name="task">The model and its loss.</param>
-    /// <param name="examples">N examples.</param>
-    /// <param name="progress">Told after each batch.</param>
-    /// <param name="cancellationToken">Checked between batches.</param>
+    /// <inheritdoc/>
     /// <returns>One loss per example.</returns>
     /// <exception cref="InfluenceException">Bad input; a loss that is NaN names its examples.</exception>
-    /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
-    public static ExampleScores Evaluate(
+    public ExampleScores Score(
         InfluenceTask task,
         Examples examples,
         IProgress<InfluenceProgress>? progress = null,

@@ -23,7 +23,7 @@ namespace Influence.Scorers;
 /// definition 2.1.
 /// </para>
 /// </remarks>
-public sealed record GraNd
+public sealed record GraNd : IExampleScorer
 {
     /// <summary>The checkpoints to average over: one early checkpoint of each of several runs, or several of one run; copied.</summary>
     /// <value>Null: the model's current weights.</value>
@@ -36,21 +36,11 @@ public sealed record GraNd
 
     /// <summary>Bytes that written-out gradients may take, where a layer needs them. Cost only, does not change results.</summary>
     /// <value>1 GiB.</value>
-    /// <exception cref="InfluenceException">Not positive.</exception>
-    public long MemoryBudget
-    {
-        get;
-        init => field = value > 0 ? value : throw new InfluenceException($"MemoryBudget is a positive number of bytes, not {value}.");
-    } = 1L << 30;
+    public MemoryBudget MemoryBudget { get; init; } = MemoryBudget.Default;
 
-    /// <summary>Scores every example.</summary>
-    /// <param name="task">The model and its training loss. The model is left as it was found, its weights too.</param>
-    /// <param name="examples">N examples.</param>
-    /// <param name="progress">Told after each batch.</param>
-    /// <param name="cancellationToken">Checked between batches.</param>
+    /// <inheritdoc/>
     /// <returns>One norm per example.</returns>
     /// <exception cref="InfluenceException">Bad input, or a checkpoint of another model; told before the first batch where possible.</exception>
-    /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
     public ExampleScores Score(
         InfluenceTask task,
         Examples examples,

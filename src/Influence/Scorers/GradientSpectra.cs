@@ -38,12 +38,7 @@ public sealed record GradientSpectra
 
     /// <summary>Bytes that written-out gradients may take, where there are many positions. Cost only, does not change results.</summary>
     /// <value>1 GiB.</value>
-    /// <exception cref="InfluenceException">Not positive.</exception>
-    public long MemoryBudget
-    {
-        get;
-        init => field = value > 0 ? value : throw new InfluenceException($"MemoryBudget is a positive number of bytes, not {value}.");
-    } = 1L << 30;
+    public MemoryBudget MemoryBudget { get; init; } = MemoryBudget.Default;
 
     /// <summary>Takes the spectra of every example's gradients at the model's current weights.</summary>
     /// <param name="task">The model and its training loss; its layers decide which are looked at. The model is left as it was found.</param>

@@ -36,49 +36,50 @@ namespace Influence.Scorers;
 /// equations 4 and 5.
 /// </para>
 /// </remarks>
-public static class ProbeOracle
+public sealed record ProbeOracle : IExampleScorer
 {
-    /// <summary>Probes every example.</summary>
-    /// <param name="task">The model in evaluation mode, its training loss, which is stepped on, and its measurement.</param>
-    /// <param name="probes">N examples, usually a sample of the pool.</param>
-    /// <param name="reference">The examples of the reference loss.</param>
-    /// <param name="optimizer">
+    /// <summary>The examples of the reference loss.</summary>
+    public required Examples Reference { get; init; }
+
+    /// <summary>
     /// Makes a new optimizer for one step, with the state that it has at this point of training; it is disposed after the step. Called twice before
     /// the first probe, to see that it does not return the running one.
-    /// </param>
-    /// <param name="progress">Told after each probe.</param>
-    /// <param name="cancellationToken">Checked before each probe.</param>
+    /// </summary>
+    public required Func<nn.Module, optim.Optimizer> Optimizer { get; init; }
+
+    /// <inheritdoc/>
+    /// <remarks>
+    /// The model is in evaluation mode; its training loss is stepped on. The examples are usually a sample of the pool; the token is
+    /// checked before each of them.
+    /// </remarks>
     /// <returns>One influence an example, in the unit of the measurement.</returns>
     /// <exception cref="InfluenceException">Bad input, an optimizer that cannot be made or is the same each time, or a step after which the reference loss is not finite (with the example's id).</exception>
-    /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
-    public static ExampleScores Measure(
+    public ExampleScores Score(
         InfluenceTask task,
-        Examples probes,
-        Examples reference,
-        Func<nn.Module, optim.Optimizer> optimizer,
+        Examples examples,
         IProgress<InfluenceProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
-        ExampleChecks.Run(task, (probes, "probes"), (reference, "reference examples"));
-        ArgumentNullException.ThrowIfNull(optimizer);
+        ExampleChecks.Run(task, (examples, "probes"), (Reference, "reference examples"));
+        ArgumentNullException.ThrowIfNull(Optimizer);
         using var whole = NewDisposeScope();
         var trainable = ModelParameter.Find(task.Model);
         ModelChecks.Run(task.Model, trainable);
         var losses = new LossEvaluator(task, trainable[0].Value.dtype, trainable[0].Value.device);
-        var reporter = new ProgressReporter(progress, "probing", 1, probes.Count, cancellationToken);
-        var values = new List<double>(probes.Count);
+        var reporter = new ProgressReporter(progress, "probing", 1, examples.Count, cancellationToken);
+        var values = new List<double>(examples.Count);
         using var kept = new KeptState(task.Model);
-        ProbeStep.Check(task.Model, optimizer);
-        var before = Mean(losses, reference, finite: true);
+        ProbeStep.Check(task.Model, Optimizer);
+        var before = Mean(losses, Reference, finite: true);
         cancellationToken.ThrowIfCancellationRequested();
-        foreach (var batch in probes.Batches())
+        foreach (var batch in examples.Batches())
         {
             for (var i = 0; i < batch.Count; i++)
             {
                 cancellationToken.ThrowIfCancellationRequested();
                 var position = i;
-                ProbeStep.Take(task.Model, kept, optimizer, () => losses.Evaluate(batch.Pick([position]), LossKind.Training).sum());
-                var after = Mean(losses, reference, finite: false);
+                ProbeStep.Take(task.Model, kept, Optimizer, () => losses.Evaluate(batch.Pick([position]), LossKind.Training).sum());
+                var after = Mean(losses, Reference, finite: false);
                 kept.Restore();
                 values.Add(double.IsFinite(after) ? before - after : throw new InfluenceException(
                     $"After one step on the example with id {batch.Ids[i]} the reference loss is {after}: give the optimizer a smaller learning rate, or leave the example out.")
@@ -89,8 +90,8 @@ public static class ProbeOracle
             }
         }
 
-        Log.Scored(task.Logger, "oracle influence", 1, probes.Count, 1, reporter.Elapsed.TotalSeconds);
-        return new ExampleScores("Oracle influence", probes.Ids, [.. values], new ScoreMetadata
+        Log.Scored(task.Logger, "oracle influence", 1, examples.Count, 1, reporter.Elapsed.TotalSeconds);
+        return new ExampleScores("Oracle influence", examples.Ids, [.. values], new ScoreMetadata
         {
             Estimator = "oracle influence by one optimizer step",
             Sign = "positive = a step on the example lowers the reference loss",

@@ -38,7 +38,7 @@ namespace Influence.Scorers;
 /// }.Score(task, train);
 /// </code>
 /// </example>
-public sealed record VarianceOfGradients
+public sealed record VarianceOfGradients : IExampleScorer
 {
     /// <summary>The checkpoints to go over, two or more, which count alike; copied.</summary>
     /// <exception cref="InfluenceException">Fewer than two.</exception>
@@ -68,7 +68,7 @@ public sealed record VarianceOfGradients
     public int? ChannelAxis
     {
         get;
-        init => field = value is null or >= 0 ? value : throw new InfluenceException($"ChannelAxis counts from the batch's dimension, which is 0; found {value}.");
+        init => field = value is { } axis ? Check.AtLeast(axis, 0) : null;
     }
 
     /// <summary>Whether scores are standardised within each class. A class of one example, or of equal ones, has scores of 0.</summary>
@@ -77,23 +77,13 @@ public sealed record VarianceOfGradients
 
     /// <summary>Bytes that the running means and deviations, and the examples that wait for the next checkpoint, may take. Cost only, does not change results.</summary>
     /// <value>1 GiB.</value>
-    /// <exception cref="InfluenceException">Not positive.</exception>
-    public long MemoryBudget
-    {
-        get;
-        init => field = value > 0 ? value : throw new InfluenceException($"MemoryBudget is a positive number of bytes, not {value}.");
-    } = 1L << 30;
+    public MemoryBudget MemoryBudget { get; init; } = MemoryBudget.Default;
 
-    /// <summary>Scores every example.</summary>
-    /// <param name="task">The model; its losses are not used. It is left as it was found, its weights too.</param>
-    /// <param name="examples">N examples.</param>
-    /// <param name="progress">Told after each batch.</param>
-    /// <param name="cancellationToken">Checked between batches.</param>
-    /// <returns>One score per example.</returns>
+    /// <inheritdoc/>
+    /// <remarks>The task's losses are not used.</remarks>
     /// <exception cref="InfluenceException">
     /// Bad input: a checkpoint of another model, delegates that return other shapes, logits that do not depend on the input.
     /// </exception>
-    /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
     public ExampleScores Score(
         InfluenceTask task,
         Examples examples,

@@ -99,7 +99,7 @@ internal static class Relevance
         for (var q = 0L; q < scores.shape[0]; q++)
         {
             using var scope = NewDisposeScope();
-            sum.add_(tensor(AverageRanks.Of(scores[q].to_type(ScalarType.Float64).data<double>().ToArray())));
+            sum.add_(tensor(Ranks.Of(scores[q].to_type(ScalarType.Float64).data<double>().ToArray())));
         }
 
         return sum.div(scores.shape[0]);

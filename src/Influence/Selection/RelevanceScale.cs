@@ -31,7 +31,7 @@ internal static class ScaledRelevance
             RelevanceScale.Raw => values,
             _ when lowest == highest => Array.ConvertAll(values, _ => 1.0),
             RelevanceScale.UnitRange => Array.ConvertAll(values, v => (v - lowest) / (highest - lowest)),
-            _ => Array.ConvertAll(AverageRanks.Of(values), rank => (rank - 1) / (values.Length - 1)),
+            _ => Array.ConvertAll(Ranks.Of(values), rank => (rank - 1) / (values.Length - 1)),
         };
     }
 }

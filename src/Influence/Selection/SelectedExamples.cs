@@ -9,7 +9,7 @@ namespace Influence.Selection;
 
 /// <summary>The examples to train on, in the order in which they were picked. Plain memory; nothing to dispose.</summary>
 [TypeFormatterSource(typeof(HtmlTables))]
-public sealed class SelectedExamples : IDisplay
+public sealed partial class SelectedExamples : IDisplay
 {
     private static readonly JsonSerializerOptions s_json = new() { NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals };
 
@@ -81,10 +81,10 @@ public sealed class SelectedExamples : IDisplay
     /// <param name="weight">The name of a tensor that each example gets with its weight, float32 of shape <c>[]</c>. Null: none.</param>
     /// <returns>A data set for a <c>DataLoader</c>.</returns>
     /// <exception cref="InfluenceException">A selected id that no example has, or another number of ids than of examples.</exception>
-    public SelectedDataset From(torch.utils.data.Dataset data, IReadOnlyList<long>? ids = null, string? weight = null)
+    public Dataset From(torch.utils.data.Dataset data, IReadOnlyList<long>? ids = null, string? weight = null)
     {
         ArgumentNullException.ThrowIfNull(data);
-        return new SelectedDataset(data, this, ids, weight);
+        return new Dataset(data, this, ids, weight);
     }
 
     /// <summary>The selected examples of a data set whose examples are lists of tensors, in the order of the picks.</summary>
@@ -93,21 +93,21 @@ public sealed class SelectedExamples : IDisplay
     /// <param name="weighted">Whether each example gets one more tensor at the end, its weight, float32 of shape <c>[]</c>.</param>
     /// <returns>A data set for a <c>DataLoader</c>.</returns>
     /// <exception cref="InfluenceException">A selected id that no example has, or another number of ids than of examples.</exception>
-    public SelectedIterableDataset From(torch.utils.data.IterableDataset data, IReadOnlyList<long>? ids = null, bool weighted = false)
+    public IterableDataset From(torch.utils.data.IterableDataset data, IReadOnlyList<long>? ids = null, bool weighted = false)
     {
         ArgumentNullException.ThrowIfNull(data);
-        return new SelectedIterableDataset(data, this, ids, weighted);
+        return new IterableDataset(data, this, ids, weighted);
     }
 
     /// <summary>The indices of the selected examples in the order of the picks, the same at each pass.</summary>
-    /// <param name="ids">The ids of the data set's examples, in its order; for a <see cref="SelectedDataset"/> its Ids. Null: their positions in the whole data set.</param>
+    /// <param name="ids">The ids of the data set's examples, in its order; for a <see cref="SelectedExamples.Dataset"/> its Ids. Null: their positions in the whole data set.</param>
     /// <returns>For a <c>DataLoader</c>'s <c>shuffler</c>.</returns>
     /// <exception cref="InfluenceException">A selected id that is not among the ids.</exception>
     public ExampleSampler Sampler(IReadOnlyList<long>? ids = null) => ExampleSampler.InOrder(IndicesIn(ids));
 
     /// <summary>The indices of the selected examples, at each pass in another order.</summary>
     /// <param name="seed">Of the orders.</param>
-    /// <param name="ids">The ids of the data set's examples, in its order; for a <see cref="SelectedDataset"/> its Ids. Null: their positions in the whole data set.</param>
+    /// <param name="ids">The ids of the data set's examples, in its order; for a <see cref="SelectedExamples.Dataset"/> its Ids. Null: their positions in the whole data set.</param>
     /// <returns>For a <c>DataLoader</c>'s <c>shuffler</c>.</returns>
     /// <exception cref="InfluenceException">A selected id that is not among the ids.</exception>
     public ExampleSampler ShuffledSampler(long seed, IReadOnlyList<long>? ids = null) => ExampleSampler.Shuffled(IndicesIn(ids), seed);
@@ -118,7 +118,7 @@ public sealed class SelectedExamples : IDisplay
     /// </summary>
     /// <param name="seed">Of the draws; each pass has others.</param>
     /// <param name="count">Draws in a pass. Null: as many as are selected.</param>
-    /// <param name="ids">The ids of the data set's examples, in its order; for a <see cref="SelectedDataset"/> its Ids. Null: their positions in the whole data set.</param>
+    /// <param name="ids">The ids of the data set's examples, in its order; for a <see cref="SelectedExamples.Dataset"/> its Ids. Null: their positions in the whole data set.</param>
     /// <returns>For a <c>DataLoader</c>'s <c>shuffler</c>.</returns>
     /// <exception cref="InfluenceException">A selected id that is not among the ids, less than one draw, or weights that are all zero.</exception>
     public ExampleSampler WeightedSampler(long seed, int? count = null, IReadOnlyList<long>? ids = null)

@@ -26,7 +26,7 @@ public sealed class SelectionRun
     /// <param name="purpose">What it is for: numbers for unlike purposes are independent.</param>
     /// <param name="position">The candidate.</param>
     public double Uniform(string purpose, int position) =>
-        ((LabelSampler.Mix(KeyedRandom.Key(_strategy.Seed, purpose) ^ LabelSampler.Mix((ulong)_pool.Ids[position])) >> 11) + 0.5) / (1UL << 53);
+        ((KeyedRandom.Mix(KeyedRandom.Key(_strategy.Seed, purpose) ^ KeyedRandom.Mix((ulong)_pool.Ids[position])) >> 11) + 0.5) / (1UL << 53);
 
     /// <summary>A generator that follows from the seed and the purpose.</summary>
     /// <param name="purpose">What it is for.</param>

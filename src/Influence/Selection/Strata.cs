@@ -39,7 +39,7 @@ internal sealed class Strata
         CappedShares.Of([.. All.Select(s => s.Weight)], [.. All.Select(_ => double.PositiveInfinity)], _total), [.. All.Select(_ => long.MaxValue)]);
 
     /// <summary>Why the budget cannot be shared out.</summary>
-    public IEnumerable<string> Problems(QuotaShortfall whenShort)
+    public IEnumerable<string> Problems(Stratified.Shortfall whenShort)
     {
         var available = All.Where(stratum => stratum.Weight > 0).Sum(stratum => stratum.Size);
         var allowed = All.Where(stratum => stratum.Weight > 0).Sum(Cap);
@@ -54,11 +54,11 @@ internal sealed class Strata
                 $"The budget is {_total:N0}, but with a MaximumShare of {_maximumShare:0.####} the groups may give {allowed:N0} together. Allow a larger share.");
         }
 
-        if (whenShort == QuotaShortfall.Refuse)
+        if (whenShort == Stratified.Shortfall.Refuse)
         {
             foreach (var (stratum, wanted) in All.Zip(Wanted()).Where(pair => pair.Second > pair.First.Size))
             {
-                yield return $"The quota of the group \"{stratum.Name}\" is {wanted:N0}, but it has {stratum.Size:N0}. Give it less weight, or write WhenShort = QuotaShortfall.Redistribute.";
+                yield return $"The quota of the group \"{stratum.Name}\" is {wanted:N0}, but it has {stratum.Size:N0}. Give it less weight, or write WhenShort = Stratified.Shortfall.Redistribute.";
             }
         }
     }

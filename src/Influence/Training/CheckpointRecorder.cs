@@ -86,7 +86,7 @@ public sealed class CheckpointRecorder : IDisposable
     public int EverySteps
     {
         get;
-        init => field = value > 0 ? value : throw new InfluenceException($"EverySteps is at least 1, not {value}.");
+        init => field = Check.AtLeastOne(value);
     } = 100;
 
     /// <summary>Where each saved checkpoint is told.</summary>

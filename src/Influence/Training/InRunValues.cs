@@ -6,16 +6,6 @@ using static TorchSharp.torch;
 
 namespace Influence.Training;
 
-/// <summary>How far the change of the validation loss is expanded.</summary>
-public enum InRunOrder
-{
-    /// <summary>Linear: no cost beyond the validation batch's own pass.</summary>
-    First,
-
-    /// <summary>With the interaction of the batch's examples: one Hessian-vector product over the validation batch for each step.</summary>
-    Second,
-}
-
 /// <summary>
 /// In-run data values: what each example did to the validation loss in the steps in which it was trained on, summed over the
 /// run. Positive: the example lowered it.
@@ -58,12 +48,12 @@ public sealed class InRunValues
     private string _run = Guid.NewGuid().ToString("N");
 
     /// <summary>First or second order.</summary>
-    /// <value><see cref="InRunOrder.First"/>.</value>
-    public InRunOrder Order
+    /// <value><see cref="InRunValues.Expansion.First"/>.</value>
+    public Expansion Order
     {
         get;
-        init => field = InfluenceException.Defined(value, nameof(Order));
-    } = InRunOrder.First;
+        init => field = Check.Defined(value);
+    } = Expansion.First;
 
     /// <summary>Steps added so far; with gradient accumulation each part counts.</summary>
     public long Steps { get; private set; }
@@ -166,7 +156,7 @@ public sealed class InRunValues
         using var scope = NewDisposeScope();
         using var file = SafetensorsFile.Open(path);
         var (tensors, metadata) = (file.ReadAll(), file.Metadata);
-        if (metadata.GetValueOrDefault("format") != Format || !Enum.TryParse<InRunOrder>(metadata.GetValueOrDefault("order"), out var order) || !Enum.IsDefined(order)
+        if (metadata.GetValueOrDefault("format") != Format || !Enum.TryParse<InRunValues.Expansion>(metadata.GetValueOrDefault("order"), out var order) || !Enum.IsDefined(order)
             || metadata.GetValueOrDefault("run") is not { Length: > 0 } run
             || !long.TryParse(metadata.GetValueOrDefault("steps"), NumberStyles.None, CultureInfo.InvariantCulture, out var added)
             || !double.TryParse(metadata.GetValueOrDefault("coverage"), NumberStyles.Float, CultureInfo.InvariantCulture, out var coverage) || !(coverage is >= 0 and <= 1)
@@ -212,7 +202,7 @@ public sealed class InRunValues
 
         step.CheckHasRules();
         using var noGrad = no_grad();
-        var products = Order == InRunOrder.First && scale.Uniform is { } rate
+        var products = Order == Expansion.First && scale.Uniform is { } rate
             ? step.ValidationProducts() * rate
             : step.ProductsWith(Direction(step, scale));                                // [B]
         var values = products.cpu().to_type(ScalarType.Float64).data<double>().ToArray();
@@ -245,7 +235,7 @@ public sealed class InRunValues
     private Tensor[]?[] Direction(TrainingStep step, UpdateScale scale)
     {
         var direction = step.ValidationGradient();
-        if (Order == InRunOrder.Second)
+        if (Order == Expansion.Second)
         {
             var kind = step.Loop.Task.Measurement is null ? LossKind.Training : LossKind.Measurement;
             var curved = step.Loop.ValidationHessian.Product(step.ValidationBatch!, kind, Scaled(step.AccumulatedGradient()));
@@ -273,7 +263,17 @@ public sealed class InRunValues
             Unit = unit,
             Coverage = _coverage,
             Integrity = _integrity,
-            Notes = (Order == InRunOrder.First ? "first order" : "second order: with interactions within a batch")
+            Notes = (Order == InRunValues.Expansion.First ? "first order" : "second order: with interactions within a batch")
                 + (_mixed ? "; the model mixed the examples of a batch: rows hold parts of other examples' losses" : string.Empty),
         });
+
+    /// <summary>How far the change of the validation loss is expanded.</summary>
+    public enum Expansion
+    {
+        /// <summary>Linear: no cost beyond the validation batch's own pass.</summary>
+        First,
+
+        /// <summary>With the interaction of the batch's examples: one Hessian-vector product over the validation batch for each step.</summary>
+        Second,
+    }
 }

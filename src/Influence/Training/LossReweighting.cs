@@ -1,4 +1,3 @@
-using System.Globalization;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -20,11 +19,15 @@ namespace Influence.Training;
 /// of the whole batch, as the highest and lowest are taken over what is given. The losses are read to the host: on another
 /// device that waits for it.
 /// </remarks>
-public sealed record LossReweighting
+public sealed partial record LossReweighting
 {
     /// <summary>How a loss becomes a preference.</summary>
-    /// <value><see cref="LossReweightingScheme.LinUpper"/>.</value>
-    public LossReweightingScheme Scheme { get; init; }
+    /// <value><see cref="LossReweighting.Weighting.LinUpper"/>.</value>
+    public Weighting Scheme
+    {
+        get;
+        init => field = Check.Defined(value);
+    }
 
     /// <summary>delta, the half-width of the scaled losses.</summary>
     /// <value>1.</value>
@@ -32,7 +35,7 @@ public sealed record LossReweighting
     public double Delta
     {
         get;
-        init => field = Positive(value, nameof(Delta));
+        init => field = Check.Positive(value);
     } = 1;
 
     /// <summary>r, the strength of the pull towards equal weights: high = nearly equal.</summary>
@@ -41,7 +44,7 @@ public sealed record LossReweighting
     public double Regularization
     {
         get;
-        init => field = Positive(value, nameof(Regularization));
+        init => field = Check.Positive(value);
     } = 1;
 
     /// <summary>For how many steps the weights are equal, while losses say little yet.</summary>
@@ -50,7 +53,7 @@ public sealed record LossReweighting
     public long WarmUpSteps
     {
         get;
-        init => field = value >= 0 ? value : throw new InfluenceException($"WarmUpSteps is at least 0, not {value}.");
+        init => field = Check.AtLeast(value, 0);
     } = 1000;
 
     /// <summary>The weights of a batch.</summary>
@@ -72,7 +75,7 @@ public sealed record LossReweighting
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
         var values = losses.detach().to_type(ScalarType.Float64).cpu().contiguous().data<double>().ToArray();
-        Check(values, step, ids);
+        RefuseBroken(values, step, ids);
         return tensor(Weights(values, step), dtype: losses.dtype, device: losses.device).MoveToOuterDisposeScope(); // [B]
     }
 
@@ -93,12 +96,12 @@ public sealed record LossReweighting
 
     private double Preference(double h) => Scheme switch
     {
-        LossReweightingScheme.Quadratic => 1 - (h * h / (Delta * Delta)),
-        LossReweightingScheme.Extremes => Math.Abs(h),
+        Weighting.Quadratic => 1 - (h * h / (Delta * Delta)),
+        Weighting.Extremes => Math.Abs(h),
         _ => Math.Min(h + Delta, Delta),
     };
 
-    private static void Check(double[] losses, long step, IReadOnlyList<long>? ids)
+    private static void RefuseBroken(double[] losses, long step, IReadOnlyList<long>? ids)
     {
         var broken = Enumerable.Range(0, losses.Length).Where(i => !double.IsFinite(losses[i])).ToList();
         if (broken.Count == 0)
@@ -112,8 +115,4 @@ public sealed record LossReweighting
             ExampleIds = ids is null ? [] : [.. broken.Select(i => ids[i])],
         };
     }
-
-    private static double Positive(double value, string name) => value > 0 && double.IsFinite(value)
-        ? value
-        : throw new InfluenceException($"{name} is above 0 and finite, not {value.ToString(CultureInfo.InvariantCulture)}.");
 }

@@ -31,7 +31,7 @@ public sealed record OnlineSelection
     public double Fraction
     {
         get;
-        init => field = value is > 0 and <= 1 ? value : throw new InfluenceException($"Fraction is more than 0 and at most 1, not {value}.");
+        init => field = Check.PositiveShare(value);
     } = 0.5;
 
     /// <summary>r, how much overlap with examples that are chosen already counts; the assumed curvature of the validation loss.</summary>
@@ -39,7 +39,7 @@ public sealed record OnlineSelection
     public double Redundancy
     {
         get;
-        init => field = value >= 0 && double.IsFinite(value) ? value : throw new InfluenceException($"Redundancy is a finite number of at least 0, not {value}.");
+        init => field = Check.NotNegative(value);
     } = 1;
 
     /// <summary>
@@ -47,10 +47,10 @@ public sealed record OnlineSelection
     /// </summary>
     /// <param name="step">A step with a validation batch.</param>
     /// <param name="optimizer">The optimizer.</param>
-    /// <returns>The choice, for <see cref="TrainingStep.Accumulate(OnlineChoice)"/>.</returns>
+    /// <returns>The choice, for <see cref="TrainingStep.Accumulate(Choice)"/>.</returns>
     /// <exception cref="InfluenceException">The step has no validation batch, or products are not finite.</exception>
     /// <exception cref="ObjectDisposedException">The step is disposed.</exception>
-    public OnlineChoice Choose(TrainingStep step, optim.Optimizer optimizer)
+    public Choice Choose(TrainingStep step, optim.Optimizer optimizer)
     {
         ArgumentNullException.ThrowIfNull(step);
         ArgumentNullException.ThrowIfNull(optimizer);
@@ -80,10 +80,10 @@ public sealed record OnlineSelection
     /// <summary>Chooses.</summary>
     /// <param name="step">A step with a validation batch.</param>
     /// <param name="learningRate">eta.</param>
-    /// <returns>The choice, for <see cref="TrainingStep.Accumulate(OnlineChoice)"/>.</returns>
+    /// <returns>The choice, for <see cref="TrainingStep.Accumulate(Choice)"/>.</returns>
     /// <exception cref="InfluenceException">The step has no validation batch, a rate that is negative or not finite, or products are not finite.</exception>
     /// <exception cref="ObjectDisposedException">The step is disposed.</exception>
-    public OnlineChoice Choose(TrainingStep step, double learningRate)
+    public Choice Choose(TrainingStep step, double learningRate)
     {
         ArgumentNullException.ThrowIfNull(step);
         if (!(learningRate >= 0) || !double.IsFinite(learningRate))
@@ -94,7 +94,7 @@ public sealed record OnlineSelection
         return Choose(step, learningRate, step.ValidationProducts, step.Gram);
     }
 
-    private OnlineChoice Choose(TrainingStep step, double learningRate, Func<Tensor> validationProducts, Func<Tensor> overlaps)
+    private Choice Choose(TrainingStep step, double learningRate, Func<Tensor> validationProducts, Func<Tensor> overlaps)
     {
         using var scope = NewDisposeScope();
         var count = step.Ids.Count;
@@ -111,7 +111,7 @@ public sealed record OnlineSelection
             };
         }
 
-        return new OnlineChoice(step.Ids, Greedy(products, gram, k, learningRate / k, Redundancy));
+        return new Choice(step.Ids, Greedy(products, gram, k, learningRate / k, Redundancy));
 
         static double[] Values(Tensor tensor) => tensor.cpu().to_type(ScalarType.Float64).reshape(-1).data<double>().ToArray();
     }
@@ -138,34 +138,34 @@ public sealed record OnlineSelection
 
         double Gain(int i) => (rate * products[i]) - (redundancy * rate * rate * overlap[i]);
     }
-}
 
-/// <summary>Which examples of a candidate batch are trained on.</summary>
-public sealed class OnlineChoice
-{
-    internal OnlineChoice(IReadOnlyList<long> ids, IReadOnlyList<(int Position, double Gain)> chosen)
+    /// <summary>Which examples of a candidate batch are trained on.</summary>
+    public sealed class Choice
     {
-        Positions = [.. chosen.Select(c => c.Position)];
-        Ids = [.. Positions.Select(p => ids[p])];
-        Gains = [.. chosen.Select(c => c.Gain)];
-        var weights = new double[ids.Count];
-        foreach (var position in Positions)
+        internal Choice(IReadOnlyList<long> ids, IReadOnlyList<(int Position, double Gain)> chosen)
         {
-            weights[position] = 1.0 / Positions.Count;
+            Positions = [.. chosen.Select(c => c.Position)];
+            Ids = [.. Positions.Select(p => ids[p])];
+            Gains = [.. chosen.Select(c => c.Gain)];
+            var weights = new double[ids.Count];
+            foreach (var position in Positions)
+            {
+                weights[position] = 1.0 / Positions.Count;
+            }
+
+            Weights = weights;
         }
 
-        Weights = weights;
+        /// <summary>Positions in the batch, in the order in which they were chosen.</summary>
+        public IReadOnlyList<int> Positions { get; }
+
+        /// <summary>The chosen examples' ids, in that order.</summary>
+        public IReadOnlyList<long> Ids { get; }
+
+        /// <summary>What each added to the predicted fall of the validation measurement, in that order.</summary>
+        public IReadOnlyList<double> Gains { get; }
+
+        /// <summary>For each example of the batch 1/k where it is chosen, else 0.</summary>
+        public IReadOnlyList<double> Weights { get; }
     }
-
-    /// <summary>Positions in the batch, in the order in which they were chosen.</summary>
-    public IReadOnlyList<int> Positions { get; }
-
-    /// <summary>The chosen examples' ids, in that order.</summary>
-    public IReadOnlyList<long> Ids { get; }
-
-    /// <summary>What each added to the predicted fall of the validation measurement, in that order.</summary>
-    public IReadOnlyList<double> Gains { get; }
-
-    /// <summary>For each example of the batch 1/k where it is chosen, else 0.</summary>
-    public IReadOnlyList<double> Weights { get; }
 }

@@ -4,13 +4,6 @@ using static TorchSharp.torch;
 
 namespace Influence.Training;
 
-/// <summary>What is exact of one module in a training loop.</summary>
-/// <param name="Module">Its path in the model; empty for the model itself.</param>
-/// <param name="Type">Its type.</param>
-/// <param name="PerExample">Whether each example's values are its own gradient's, as far as this module goes.</param>
-/// <param name="Note">What the per-example values are of this module.</param>
-public sealed record ModuleExactness(string Module, string Type, bool PerExample, string Note);
-
 /// <summary>
 /// What is exact in a training loop with the model in its present mode: <c>.grad</c> always, per-example values except where a
 /// module mixes the examples of a batch or has no layer rule.
@@ -24,10 +17,10 @@ public sealed record ModuleExactness(string Module, string Type, bool PerExample
 [TypeFormatterSource(typeof(HtmlTables))]
 public sealed class TrainingExactness : IDisplay
 {
-    private TrainingExactness(IReadOnlyList<ModuleExactness> modules) => Modules = modules;
+    private TrainingExactness(IReadOnlyList<OfModule> modules) => Modules = modules;
 
     /// <summary>Every module with trainable parameters, and every one that is random or mixes examples in its present mode.</summary>
-    public IReadOnlyList<ModuleExactness> Modules { get; }
+    public IReadOnlyList<OfModule> Modules { get; }
 
     /// <summary>Whether every example's values are those of its own gradient over all trainable parameters, in the pass that trains.</summary>
     public bool PerExampleIsExact => Modules.All(m => m.PerExample);
@@ -37,7 +30,7 @@ public sealed class TrainingExactness : IDisplay
         var plain = session.Plain.Select(p => p.Storage).ToHashSet();
         var trainable = session.Trainable.ToLookup(p => p.Owner, ReferenceEqualityComparer.Instance);
         var modules = ModelParameter.Modules(model).ToList();
-        List<ModuleExactness> rows = [.. modules.Select(Row).OfType<ModuleExactness>()];
+        List<OfModule> rows = [.. modules.Select(Row).OfType<OfModule>()];
         if (mode is { Mixes: true } && !modules.Any(m => m.Module.training && ModelChecks.Mixes(m.Module)))
         {
             rows.Insert(0, new(
@@ -46,7 +39,7 @@ public sealed class TrainingExactness : IDisplay
 
         return new TrainingExactness(rows);
 
-        ModuleExactness? Row((string Path, nn.Module Module) m)
+        OfModule? Row((string Path, nn.Module Module) m)
         {
             var own = trainable[m.Module].ToList();
             var (name, type) = (m.Path, m.Module.GetType().Name);
@@ -77,4 +70,11 @@ public sealed class TrainingExactness : IDisplay
         $"The batch's gradient is exact; per-example values are {(PerExampleIsExact ? "exact" : "exact except where said")}",
         ["module", "type", "per example", "note"],
         [.. Modules.Select(m => (IReadOnlyList<object>)[m.Module.Length == 0 ? "(the model)" : m.Module, m.Type, m.PerExample ? "exact" : "not exact", m.Note])]);
+
+    /// <summary>What is exact of one module in a training loop.</summary>
+    /// <param name="Module">Its path in the model; empty for the model itself.</param>
+    /// <param name="Type">Its type.</param>
+    /// <param name="PerExample">Whether each example's values are its own gradient's, as far as this module goes.</param>
+    /// <param name="Note">What the per-example values are of this module.</param>
+    public sealed record OfModule(string Module, string Type, bool PerExample, string Note);
 }

@@ -49,12 +49,8 @@ public sealed class TrainingGradients : IDisposable
         (_task, _session, _probe, ValidationHessian) = (task, session, new ModeProbe(task, session), new LossHessian(session));
 
     /// <summary>Bytes that gradients of single examples may take where they are written out; memory and speed only.</summary>
-    /// <value>512 MiB.</value>
-    public long MemoryBudget
-    {
-        get;
-        set => field = value > 0 ? value : throw new InfluenceException($"MemoryBudget is at least 1 byte, not {value}.");
-    } = 512L << 20;
+    /// <value>1 GiB.</value>
+    public MemoryBudget MemoryBudget { get; set; } = MemoryBudget.Default;
 
     /// <summary>
     /// Which parameters take part in the per-example values: those taken by a layer's rule. The others, here as "single examples"

@@ -55,7 +55,7 @@ public sealed partial class TrainingStep
     /// <param name="choice">What <see cref="OnlineSelection.Choose(TrainingStep, double)"/> chose of this step.</param>
     /// <exception cref="InfluenceException">It was chosen of a batch of another size, or as with weights.</exception>
     /// <exception cref="ObjectDisposedException">This is disposed.</exception>
-    public void Accumulate(OnlineChoice choice)
+    public void Accumulate(OnlineSelection.Choice choice)
     {
         ArgumentNullException.ThrowIfNull(choice);
         CheckOpen();
@@ -196,7 +196,7 @@ public sealed partial class TrainingStep
         try
         {
             var w = tensor(weights, dtype: _pass.Losses.dtype, device: _pass.Losses.device);    // [B]
-            return _loop.Session.Reweighted(_pass, w);
+            return TrainingSession.Reweighted(_pass, w);
         }
         catch (Exception exception) when (exception is not OutOfMemoryException)
         {

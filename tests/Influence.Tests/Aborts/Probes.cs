@@ -37,10 +37,10 @@ internal static class Probes
         ["training step, in-place write"] = (InPlace, c => Step(c, b => WritesInPlace(c, b, writes: b.Count > 2))),
         ["training step, out of memory"] = (Memory, c => Step(c, b => b.Count > 2 ? NeedsTooMuch(c, b) : c.Loss(b))),
         ["progress begins another call"] = ("the progress callback of that call began this one", c => new TracIn().Score(
-            c.Task(), c.Train, c.Queries, new Reports(_ => ExampleLosses.Evaluate(c.Task(), c.Train)))),
+            c.Task(), c.Train, c.Queries, new Reports(_ => new ExampleLosses().Score(c.Task(), c.Train)))),
         ["the loss begins another call"] = ("TrainingLoss of that call began this one", c => new TracIn().Score(c.Task(b =>
         {
-            ExampleLosses.Evaluate(c.Task(), c.Train);
+            new ExampleLosses().Score(c.Task(), c.Train);
             return c.Loss(b);
         }), c.Train, c.Queries)),
         ["another thread begins a call"] = ("on another thread", c => new TracIn().Score(

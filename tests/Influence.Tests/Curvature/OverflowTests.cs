@@ -50,7 +50,7 @@ public class OverflowTests
 
         using var fit = Fit();
         return fit is null
-            ? new TracIn { Similarity = method == "cosine" ? GradientSimilarity.Cosine : GradientSimilarity.Dot }.Score(task, train, method == "TracIn" ? train : queries).Values
+            ? new TracIn { Similarity = method == "cosine" ? TracIn.GradientSimilarity.Cosine : TracIn.GradientSimilarity.Dot }.Score(task, train, method == "TracIn" ? train : queries).Values
             : new InfluenceFunction(fit) { Tolerance = 0 }.Score(task, train, queries).Values;
 
         Preconditioner? Fit()
@@ -62,7 +62,7 @@ public class OverflowTests
                 case "conjugate gradient":
                     return ConjugateGradient.Fit(task, train);
                 case "DataInf":
-                    return DataInf.Fit(task, train, new DataInfOptions { Fisher = Fisher.Empirical });
+                    return DataInf.Fit(task, train, new DataInf.Options { Fisher = Fisher.Empirical });
                 case "self-influence":
                     new TracIn().SelfInfluence(task, train);
                     return null;

@@ -53,7 +53,7 @@ public sealed class SavedFitTests : IDisposable
 
         Assert.Equal(fit.Info, loaded.Info);
         Assert.Equal(fit.MeanEigenvalues, loaded.MeanEigenvalues);
-        foreach (var normalization in new[] { InfluenceNormalization.None, InfluenceNormalization.Theta })
+        foreach (var normalization in new[] { InfluenceFunction.ScoreNormalization.None, InfluenceFunction.ScoreNormalization.Theta })
         {
             Assert.Equal(Scores(fit), Scores(loaded));
 
@@ -84,7 +84,7 @@ public sealed class SavedFitTests : IDisposable
         }
 
         using var empirical = Ekfac.Fit(c.Task(), c.Train, LayerwiseMethods.Empirical);
-        using var normalized = new InfluenceFunction(empirical) { Normalization = InfluenceNormalization.Loss }.Score(c.Task(), c.Train, c.Queries);
+        using var normalized = new InfluenceFunction(empirical) { Normalization = InfluenceFunction.ScoreNormalization.Loss }.Score(c.Task(), c.Train, c.Queries);
         Assert.Contains("empirical Fisher", normalized.Metadata.Curvature, StringComparison.Ordinal);
         Assert.Null(normalized.Metadata.LeaveOneOutFactor);
     }

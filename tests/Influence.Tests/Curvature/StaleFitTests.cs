@@ -53,13 +53,13 @@ public sealed class StaleFitTests : IDisposable
         using var c = new Classifier();
         var log = new Messages();
         var task = new InfluenceTask(c.Model) { TrainingLoss = c.Loss, Logger = log };
-        using var fit = Identity.Fit(task, c.Train);
+        using var fit = NoCurvature.Fit(task, c.Train);
         using var session = Influence.Gradients.GradientSession.Open(task, c.Train, null);
         var earlier = (fit.Info with { Weights = session.EarlierFingerprint() }).ToStrings();
         session.Dispose();
         Safetensors.Save(_folder.Path("old.safetensors"), [], earlier);
 
-        using var loaded = Identity.Load(_folder.Path("old.safetensors"));
+        using var loaded = NoCurvature.Load(_folder.Path("old.safetensors"));
         new InfluenceFunction(loaded).Score(task, c.Train, c.Queries).Dispose();
 
         Assert.Contains(log.All, message => message.Contains("earlier version", StringComparison.Ordinal));
@@ -108,7 +108,7 @@ public sealed class StaleFitTests : IDisposable
             () => new TracIn().Score(task, train, c.Queries, progress).Dispose(),
             () => new TracIn().SelfInfluence(task, train, progress),
             () => new InfluenceFunction(fit).Score(task, train, c.Queries, progress).Dispose(),
-            () => new InfluenceFunction(fit) { Aggregation = QueryAggregation.Mean }.Score(task, train, c.Queries, progress).Dispose(),
+            () => new InfluenceFunction(fit) { Aggregation = InfluenceFunction.QueryAggregation.Mean }.Score(task, train, c.Queries, progress).Dispose(),
             () => Ekfac.Fit(task, train, progress: progress).Dispose(),
         ];
         var weights = c.Head.bias!.detach().clone();

@@ -118,9 +118,9 @@ public sealed class BadExamplesTests : IDisposable
 
     /// <summary>The root at zero: the loss is 0, its gradient 0/0.</summary>
     [Theory]
-    [InlineData(GradientSimilarity.Dot)]
-    [InlineData(GradientSimilarity.Cosine)]
-    public void GradientsThatAreNotFiniteThoughLossesAre(GradientSimilarity similarity)
+    [InlineData(TracIn.GradientSimilarity.Dot)]
+    [InlineData(TracIn.GradientSimilarity.Cosine)]
+    public void GradientsThatAreNotFiniteThoughLossesAre(TracIn.GradientSimilarity similarity)
     {
         Tensor Root(ExampleBatch b) => (_c.Model.call(b["x"]).square().sum(1) * b["x"].select(1, 0).ne(0)).sqrt();
         _c.X[5, 0] = 0;
@@ -165,7 +165,7 @@ public sealed class BadExamplesTests : IDisposable
     public void SettingsOutOfRange()
     {
         Contains("MemoryBudget", () => _ = new TracIn { MemoryBudget = 0 });
-        Contains("cosine of a gradient with itself", () => new TracIn { Similarity = GradientSimilarity.Cosine }.SelfInfluence(_c.Task(), _c.Train));
+        Contains("cosine of a gradient with itself", () => new TracIn { Similarity = TracIn.GradientSimilarity.Cosine }.SelfInfluence(_c.Task(), _c.Train));
         Assert.Throws<ArgumentNullException>(() => new TracIn().Score(null!, _c.Train, _c.Queries));
         Assert.Throws<ArgumentNullException>(() => new TracIn().Score(_c.Task(), null!, _c.Queries));
         Assert.Throws<ArgumentNullException>(() => new TracIn().Score(_c.Task(), _c.Train, null!));

@@ -32,14 +32,14 @@ public class EnsembleTests
         using var other = Score(model, train, queries);
         var before = model.state_dict().ToDictionary(p => p.Key, p => p.Value.clone());
 
-        using var mean = new InfluenceEnsemble(task => Ekfac.Fit(task, train)).OverCheckpoints(model.Task(), [first, second], train, queries);
+        using var mean = new InfluenceEnsemble(task => Ekfac.Fit(task, train)) { Checkpoints = [first, second] }.Score(model.Task(), train, queries);
         Assert.True(SingleExampleLoop.RelativeError(mean.Values, (alone.Values + other.Values) / 2) < 1e-12);
         Assert.True(model.state_dict().All(p => p.Value.eq(before[p.Key]).all().item<bool>()));
         Assert.Contains("step 1", mean.Metadata.Checkpoints, StringComparison.Ordinal);
 
-        using var models = new InfluenceEnsemble(task => Ekfac.Fit(task, train)).OverModels([model.Task(), model.Task()], train, queries);
+        using var models = new InfluenceEnsemble(task => Ekfac.Fit(task, train)) { OtherModels = [model.Task()] }.Score(model.Task(), train, queries);
         Assert.True(SingleExampleLoop.RelativeError(models.Values, other.Values) < 1e-12);
-        Assert.Throws<InfluenceException>(() => new InfluenceEnsemble(task => Ekfac.Fit(task, train)).OverModels([], train, queries));
+        Assert.Throws<InfluenceException>(() => new InfluenceEnsemble(task => Ekfac.Fit(task, train)) { Checkpoints = [] });
     }
 
     [Fact]

@@ -203,12 +203,12 @@ public sealed class InfluenceFunctionStateTests : IDisposable
                 {
                     Tolerance = call == "score exactly" ? 0 : 1e-3,
                     MemoryBudget = call == "score with little memory" ? 1 : 1L << 30,
-                    Aggregation = call == "mean query" ? QueryAggregation.Mean : QueryAggregation.None,
+                    Aggregation = call == "mean query" ? InfluenceFunction.QueryAggregation.Mean : InfluenceFunction.QueryAggregation.None,
                     Normalization = call switch
                     {
-                        "theta-RelatIF" => InfluenceNormalization.Theta,
-                        "l-RelatIF" => InfluenceNormalization.Loss,
-                        _ => InfluenceNormalization.None,
+                        "theta-RelatIF" => InfluenceFunction.ScoreNormalization.Theta,
+                        "l-RelatIF" => InfluenceFunction.ScoreNormalization.Loss,
+                        _ => InfluenceFunction.ScoreNormalization.None,
                     },
                 }.Score(task, train, queries, progress, token).Dispose();
                 break;

@@ -48,9 +48,9 @@ public class InvarianceTests
 
     /// <summary>With one byte a single query is kept at once: the training examples pass by once for each.</summary>
     [Theory]
-    [InlineData(GradientSimilarity.Dot)]
-    [InlineData(GradientSimilarity.Cosine)]
-    public void MemoryBudget(GradientSimilarity similarity)
+    [InlineData(TracIn.GradientSimilarity.Dot)]
+    [InlineData(TracIn.GradientSimilarity.Cosine)]
+    public void MemoryBudget(TracIn.GradientSimilarity similarity)
     {
         using var scope = NewDisposeScope();
         using var c = new Classifier();

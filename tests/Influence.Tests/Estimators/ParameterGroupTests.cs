@@ -56,7 +56,7 @@ public sealed class ParameterGroupTests : IDisposable
         var (g, f, eta) = (Gradients(_train), Gradients(_queries), Eta(Rates));
         var tracIn = new TracIn { Checkpoints = [checkpoint] };
         using var scores = tracIn.Score(Task(), Examples(_train), Examples(_queries) with { BatchSize = 2 });
-        using var cosines = (tracIn with { Similarity = GradientSimilarity.Cosine }).Score(Task(), Examples(_train), Examples(_queries));
+        using var cosines = (tracIn with { Similarity = TracIn.GradientSimilarity.Cosine }).Score(Task(), Examples(_train), Examples(_queries));
         var self = tracIn.SelfInfluence(Task(), Examples(_train));
 
         var expected = (f * eta).mm(g.t());
@@ -133,7 +133,7 @@ public sealed class ParameterGroupTests : IDisposable
             second.weight!.fill_(w.Second);
             return Checkpoint.Save(_folder.Path($"{k}"), model, optimizer, 5 * (k + 1));
         })];
-        var source = new Source(SourceSegment.Split(run, 2)) { Curvature = new CurvatureOptions { Fisher = Fisher.Empirical } };
+        var source = new Source(Source.Segment.Split(run, 2)) { Curvature = new CurvatureOptions { Fisher = Fisher.Empirical } };
 
         using var scores = (recorded ? source : With(source, momentum: 0.75, decay: 0.1)).Score(task, train, query);
 
@@ -157,7 +157,7 @@ public sealed class ParameterGroupTests : IDisposable
         Assert.Contains("differ by parameter", Assert.Throws<InfluenceException>(() => new Source([new([run[0]], 5, 0.1)])).Message, StringComparison.Ordinal);
 
         Source With(Source from, double momentum, double decay) =>
-            new(SourceSegment.Split(run, 2)) { Curvature = from.Curvature, Momentum = momentum, WeightDecay = decay };
+            new(Source.Segment.Split(run, 2)) { Curvature = from.Curvature, Momentum = momentum, WeightDecay = decay };
     }
 
     /// <summary>Cut into blocks by rate, SOURCE still is TracIn where steps are few.</summary>

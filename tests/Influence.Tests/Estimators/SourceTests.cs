@@ -169,18 +169,18 @@ public sealed class SourceTests : IDisposable
         using var c = new Classifier();
         Checkpoint[] run = [.. new[] { 10, 30, 40, 70, 90 }.Select(step => Checkpoint.Save(_folder.Path($"{step}.safetensors"), c.Model, step / 100.0, step))];
 
-        var segments = SourceSegment.Split(run, 2);
+        var segments = Source.Segment.Split(run, 2);
 
         Assert.Equal([30, 60], segments.Select(s => s.Steps));
         Assert.Equal([[10, 30], [40, 70, 90]], segments.Select(s => s.Checkpoints.Select(k => k.Step)));
         Assert.Equal(0.2, segments[0].LearningRate, 12);
-        Assert.Throws<InfluenceException>(() => SourceSegment.Split(run, 6));
-        Assert.Throws<InfluenceException>(() => SourceSegment.Split([run[1], run[0]], 1));
+        Assert.Throws<InfluenceException>(() => Source.Segment.Split(run, 6));
+        Assert.Throws<InfluenceException>(() => Source.Segment.Split([run[1], run[0]], 1));
         Assert.Throws<InfluenceException>(() => new Source([]));
         Assert.Throws<InfluenceException>(() => new Source([new([run[0]], 0, 0.1)]));
     }
 
-    private static SourceSegment Segment(Checkpoint checkpoint, long steps, double rate) => new([checkpoint], steps, rate);
+    private static Source.Segment Segment(Checkpoint checkpoint, long steps, double rate) => new([checkpoint], steps, rate);
 
     private static void AssertEqual(Tensor expected, Tensor actual, double relative)
     {

@@ -178,7 +178,7 @@ public sealed class StateTests : IDisposable
                 {
                     MemoryBudget = call == "small budget" ? 1 : 1L << 30,
                     Checkpoints = call == "checkpoints" ? Checkpoints : null,
-                    Similarity = call == "cosine" ? GradientSimilarity.Cosine : GradientSimilarity.Dot,
+                    Similarity = call == "cosine" ? TracIn.GradientSimilarity.Cosine : TracIn.GradientSimilarity.Dot,
                 }.Score(task, train, queries, progress, token).Dispose();
                 break;
         }

@@ -88,7 +88,7 @@ public class TokenScoresTests
         Assert.Contains("sum to the training loss", Fails(() => influence.ScoreLossTokens(model.Task(), train, queries, b => TokenLosses(model)(b) / 2)));
         Assert.Contains("[B, T]", Fails(() => influence.ScoreLossTokens(model.Task(), train, queries, model.Task().TrainingLoss)));
         Assert.Contains("MemoryBudget", Fails(() => new InfluenceFunction(fit) { MemoryBudget = 1000 }.ScorePositions(model.Task(), train, queries)));
-        Assert.Contains("Normalization", Fails(() => new InfluenceFunction(fit) { Normalization = InfluenceNormalization.Loss }.ScorePositions(model.Task(), train, queries)));
+        Assert.Contains("Normalization", Fails(() => new InfluenceFunction(fit) { Normalization = InfluenceFunction.ScoreNormalization.Loss }.ScorePositions(model.Task(), train, queries)));
 
         static string Fails(Func<IDisposable> call) => Assert.Throws<InfluenceException>(() => call().Dispose()).Message;
     });
@@ -116,7 +116,7 @@ public class TokenScoresTests
         using var model = new Composite(x => -cdist(classifier.Hidden.call(x), centres, 1), ("hidden", classifier.Hidden)).With("centres", centres);
         model.eval();
         var task = new InfluenceTask(model) { TrainingLoss = b => Losses.CrossEntropy(model.call(b["x"]), b["y"]) };
-        using var fit = Identity.Fit(task, classifier.Train);
+        using var fit = NoCurvature.Fit(task, classifier.Train);
         var thrown = Assert.Throws<InfluenceException>(() => new InfluenceFunction(fit).ScoreLossTokens(
             task, classifier.Train, classifier.Queries, b => Losses.CrossEntropy(model.call(b["x"]), b["y"]).unsqueeze(1)));
         Assert.Contains("cannot be differentiated twice", thrown.Message, StringComparison.Ordinal);
@@ -156,7 +156,7 @@ public class TokenScoresTests
         model.eval();
         var examples = Examples.FromTensors(embedding ? randint(0, 5, [4, 3]) : randn([4, 3, 5], dtype: float64));
         var task = new InfluenceTask(model) { TrainingLoss = b => model.call(b[0]).square().sum([1, 2]) };
-        using var fit = Identity.Fit(task, examples);
+        using var fit = NoCurvature.Fit(task, examples);
         var thrown = Assert.Throws<InfluenceException>(() => new InfluenceFunction(fit).ScorePositions(task, examples, examples));
         Assert.Contains("whose positions are the examples' own", thrown.Message, StringComparison.Ordinal);
 

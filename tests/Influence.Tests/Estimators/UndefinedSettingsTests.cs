@@ -13,15 +13,15 @@ public class UndefinedSettingsTests
     {
         Action[] settings =
         [
-            () => _ = new TracIn { Similarity = (GradientSimilarity)7 },
+            () => _ = new TracIn { Similarity = (TracIn.GradientSimilarity)7 },
             () => _ = new CurvatureOptions { Fisher = (Fisher)7 },
-            () => _ = new DataInfOptions { Fisher = (Fisher)(-1) },
-            () => _ = new DenseOptions { Matrix = (CurvatureMatrix)7 },
-            () => _ = new ConjugateGradientOptions { Matrix = (CurvatureMatrix)7 },
-            () => _ = new LissaOptions { Matrix = (CurvatureMatrix)7 },
-            () => _ = new ArnoldiOptions { Matrix = (CurvatureMatrix)7 },
-            () => _ = new AstraOptions { Iteration = (AstraIteration)7 },
-            () => _ = new InRunValues { Order = (InRunOrder)7 },
+            () => _ = new DataInf.Options { Fisher = (Fisher)(-1) },
+            () => _ = new DenseCurvature.Options { Matrix = (CurvatureMatrix)7 },
+            () => _ = new ConjugateGradient.Options { Matrix = (CurvatureMatrix)7 },
+            () => _ = new Lissa.Options { Matrix = (CurvatureMatrix)7 },
+            () => _ = new Arnoldi.Options { Matrix = (CurvatureMatrix)7 },
+            () => _ = new Astra.Options { Iteration = (Astra.Iteration)7 },
+            () => _ = new InRunValues { Order = (InRunValues.Expansion)7 },
         ];
         Assert.All(settings, set => Assert.Contains("is one of", Assert.Throws<InfluenceException>(set).Message, StringComparison.Ordinal));
     }

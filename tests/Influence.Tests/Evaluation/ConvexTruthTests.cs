@@ -77,7 +77,7 @@ public sealed class ConvexTruthTests : IDisposable
         Assert.InRange(leaveOneOut.Slope.Value, 1, 1.1);
     }
 
-    private double[] Measure(RetrainingRun run)
+    private double[] Measure(Retraining.Job run)
     {
         var weights = Minimum(run.Ids);
         return [.. Enumerable.Range(Train, Queries).Select(i => -Math.Log(Probabilities(weights, i)[_y[i]]))];

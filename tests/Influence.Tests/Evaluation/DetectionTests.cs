@@ -121,7 +121,7 @@ public class DetectionTests
         // The third reaches class 1's threshold, the last reaches none.
         Assert.Equal(new[,] { { 2, 1 }, { 0, 2 } }, found.ConfidentJoint);
         Assert.Equal(new[,] { { 2 / 6.0, 1 / 6.0 }, { 0, 3 / 6.0 } }, found.Joint);
-        foreach (var filter in Enum.GetValues<LabelIssueFilter>())
+        foreach (var filter in Enum.GetValues<ConfidentLearning.LabelIssueFilter>())
         {
             Assert.Equal([2], new ConfidentLearning { Filter = filter }.Find(p, [0, 0, 0, 1, 1, 1]).Ids);
         }
@@ -147,7 +147,7 @@ public class DetectionTests
             }
         }
 
-        foreach (var filter in Enum.GetValues<LabelIssueFilter>())
+        foreach (var filter in Enum.GetValues<ConfidentLearning.LabelIssueFilter>())
         {
             var found = new ConfidentLearning { Filter = filter }.Find(tensor(rows), labels, Ids(30, first: 100));
             Assert.Equal([104, 114, 124], found.Ids.Order());

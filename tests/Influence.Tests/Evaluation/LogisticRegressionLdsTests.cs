@@ -110,7 +110,7 @@ public sealed class LogisticRegressionLdsTests : IDisposable
     private Examples Some(int first, int count, long[] labels) => Examples.FromTensors(
         ("x", tensor(_x).reshape(-1, Pixels).narrow(0, first, count)), ("y", tensor(labels).narrow(0, first, count)));
 
-    private IReadOnlyList<double> Measure(RetrainingRun run)
+    private IReadOnlyList<double> Measure(Retraining.Job run)
     {
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();

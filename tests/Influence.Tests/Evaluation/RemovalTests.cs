@@ -19,22 +19,22 @@ public class RemovalTests
         var plan = curve.Plan(("truth", scores));
         var result = curve.Evaluate(plan, Additive(weights, plan.Subsets));
 
-        Assert.Equal([5, 9, 14], Rises("truth", RemovalKind.RemoveProponents));
-        Assert.Equal([-4, -7, -10], Rises("truth", RemovalKind.RemoveOpponents));
+        Assert.Equal([5, 9, 14], Rises("truth", RemovalCurve.Kind.RemoveProponents));
+        Assert.Equal([-4, -7, -10], Rises("truth", RemovalCurve.Kind.RemoveOpponents));
 
         // Kept 5, 9 and 14 of the sum of 5.
-        Assert.Equal([0, -4, -9], Rises("truth", RemovalKind.KeepProponents));
-        Assert.Equal([1, 2, 4], result.Points.Where(p => p.Kind == RemovalKind.RemoveProponents).Select(p => p.Examples));
+        Assert.Equal([0, -4, -9], Rises("truth", RemovalCurve.Kind.KeepProponents));
+        Assert.Equal([1, 2, 4], result.Points.Where(p => p.Kind == RemovalCurve.Kind.RemoveProponents).Select(p => p.Examples));
 
         // Gaps between the curves: 0, 9, 16, 24 at 0, 0.1, 0.2, 0.4; trapezoids over 0.4.
-        var between = Assert.Single(result.Areas, a => a.Against == RemovalKind.RemoveOpponents);
+        var between = Assert.Single(result.Areas, a => a.Against == RemovalCurve.Kind.RemoveOpponents);
         Assert.Equal(((0.1 * 9 / 2) + (0.1 * 25 / 2) + (0.2 * 40 / 2)) / 0.4, between.Area.Value, 10);
 
         // Whatever random examples do, the largest weights do more.
         Assert.All(result.Areas, a => Assert.True(a.Area.Value > 0, a.ToString()));
         Assert.Equal(4, result.Areas.Count);
 
-        double[] Rises(string method, RemovalKind kind) => [.. result.Points.Where(p => p.Method == method && p.Kind == kind).Select(p => Math.Round(p.Rise.Value, 10))];
+        double[] Rises(string method, RemovalCurve.Kind kind) => [.. result.Points.Where(p => p.Method == method && p.Kind == kind).Select(p => Math.Round(p.Rise.Value, 10))];
     }
 
     [Fact]
@@ -51,7 +51,7 @@ public class RemovalTests
         Assert.Equal(1 + (2 * ((2 * 2) + 3)), plan.Subsets.Count);
         var result = curve.Evaluate(plan, Additive(weights, plan.Subsets));
         Assert.True(result.Areas.First(a => a.Method == "truth").Area.Value > result.Areas.First(a => a.Method == "noise").Area.Value);
-        Assert.Single(result.Points, p => p.Kind == RemovalKind.RemoveRandom && p.Share == 0.1);
+        Assert.Single(result.Points, p => p.Kind == RemovalCurve.Kind.RemoveRandom && p.Share == 0.1);
     }
 
     [Fact]

@@ -89,7 +89,7 @@ public class TailPatchTests
         Assert.Contains("training examples that are not there: ids 4", Assert.Throws<InfluenceException>(() => Patch(c, scores)).Message, StringComparison.Ordinal);
     }
 
-    private static TailPatchResult Patch(Classifier c, InfluenceScores scores, IProgress<InfluenceProgress>? progress = null, CancellationToken token = default) =>
+    private static TailPatch.Result Patch(Classifier c, InfluenceScores scores, IProgress<InfluenceProgress>? progress = null, CancellationToken token = default) =>
         new TailPatch { Proponents = 1, Bootstrap = EvaluationCases.Quick }.Evaluate(
             c.Task(), c.Train, c.Train, scores, model => optim.SGD(model.parameters(), Rate), progress, token);
 

@@ -23,7 +23,7 @@ public class W0Tests(ITestOutputHelper output)
     public void ExactInfluence(CurvatureMatrix matrix) => WithData(w0 =>
     {
         // The examples' own losses leave the weight decay out: it is a damping. A linear model's Gauss-Newton matrix is its Hessian.
-        using var dense = DenseCurvature.Fit(w0.Task, w0.Train, new DenseOptions { Matrix = matrix, Damping = Damping.Absolute(WeightDecay) });
+        using var dense = DenseCurvature.Fit(w0.Task, w0.Train, new DenseCurvature.Options { Matrix = matrix, Damping = Damping.Absolute(WeightDecay) });
         using var scores = new InfluenceFunction(dense).Score(w0.Task, w0.Train, w0.Queries);
         var error = SingleExampleLoop.RelativeError(scores.Values, w0.Folder.Read("influence_exact"));
         var pearson = Pearson(scores.Values * scores.Metadata.LeaveOneOutFactor!.Value, w0.Folder.Read("loo_delta"));
@@ -36,7 +36,7 @@ public class W0Tests(ITestOutputHelper output)
     [Fact]
     public void WeightDecayInTheLossIsPartOfTheHessian() => WithData(w0 =>
     {
-        using var dense = DenseCurvature.Fit(w0.DecayedTask, w0.Train, new DenseOptions { Matrix = CurvatureMatrix.Hessian });
+        using var dense = DenseCurvature.Fit(w0.DecayedTask, w0.Train, new DenseCurvature.Options { Matrix = CurvatureMatrix.Hessian });
         Assert.True(SingleExampleLoop.RelativeError(dense.Matrix.trace(), w0.Folder.Read("hessian").trace()) < 1e-12);
         Assert.True(SingleExampleLoop.RelativeError(tensor(dense.Eigenvalues.ToArray()), linalg.eigvalsh(w0.Folder.Read("hessian"))) < 1e-12);
         var refused = Assert.Throws<InfluenceException>(() => DenseCurvature.Fit(w0.DecayedTask, w0.Train));

@@ -38,7 +38,7 @@ public class W1Tests(ITestOutputHelper output)
     [Fact]
     public void Cosines() => WithData(ScalarType.Float32, w1 =>
     {
-        using var scores = new TracIn { Similarity = GradientSimilarity.Cosine }.Score(w1.Task, w1.Train, w1.Queries);
+        using var scores = new TracIn { Similarity = TracIn.GradientSimilarity.Cosine }.Score(w1.Task, w1.Train, w1.Queries);
         Agree(scores.Values, w1.Folder.Read("ref_cosine"), Float32);
     });
 

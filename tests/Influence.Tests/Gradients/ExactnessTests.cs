@@ -95,7 +95,7 @@ public class ExactnessTests
         var (train, queries) = (made.Inputs(5), made.Inputs(3));
         var (g, q) = (SingleExampleLoop.Gradients(made.Model, made.Loss, train), SingleExampleLoop.Gradients(made.Model, made.Loss, queries));
 
-        using var scores = new TracIn { Similarity = GradientSimilarity.Cosine }
+        using var scores = new TracIn { Similarity = TracIn.GradientSimilarity.Cosine }
             .Score(made.Task(), Examples.FromTensors(train), Examples.FromTensors(queries));
 
         var norms = q.square().sum(1).sqrt().unsqueeze(1) * g.square().sum(1).sqrt().unsqueeze(0);

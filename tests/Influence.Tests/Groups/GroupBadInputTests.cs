@@ -67,20 +67,20 @@ public class GroupBadInputTests
     [Fact]
     public void ACosine()
     {
-        var thrown = Assert.Throws<InfluenceException>(() => new GroupInfluence(new TracIn { Similarity = GradientSimilarity.Cosine }));
-        Assert.Contains("cosines are not linear in the gradients. Leave Similarity at GradientSimilarity.Dot", thrown.Message, StringComparison.Ordinal);
+        var thrown = Assert.Throws<InfluenceException>(() => new GroupInfluence(new TracIn { Similarity = TracIn.GradientSimilarity.Cosine }));
+        Assert.Contains("cosines are not linear in the gradients. Leave Similarity at TracIn.GradientSimilarity.Dot", thrown.Message, StringComparison.Ordinal);
     }
 
     [Theory]
-    [InlineData(InfluenceNormalization.Theta)]
-    [InlineData(InfluenceNormalization.Loss)]
-    public void ANormalisation(InfluenceNormalization normalization)
+    [InlineData(InfluenceFunction.ScoreNormalization.Theta)]
+    [InlineData(InfluenceFunction.ScoreNormalization.Loss)]
+    public void ANormalisation(InfluenceFunction.ScoreNormalization normalization)
     {
         using var scope = NewDisposeScope();
         using var c = new Classifier();
-        using var identity = Identity.Fit(c.Task(), c.Train);
+        using var identity = NoCurvature.Fit(c.Task(), c.Train);
         var thrown = Assert.Throws<InfluenceException>(() => new GroupInfluence(new InfluenceFunction(identity) { Normalization = normalization }));
-        Assert.Contains($"InfluenceNormalization.{normalization} (RelatIF) are not linear", thrown.Message, StringComparison.Ordinal);
+        Assert.Contains($"ScoreNormalization.{normalization} (RelatIF) are not linear", thrown.Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -88,8 +88,8 @@ public class GroupBadInputTests
     {
         using var scope = NewDisposeScope();
         using var c = new Classifier();
-        using var identity = Identity.Fit(c.Task(), c.Train);
-        var thrown = Assert.Throws<InfluenceException>(() => new GroupInfluence(new InfluenceFunction(identity) { Aggregation = QueryAggregation.Mean }));
+        using var identity = NoCurvature.Fit(c.Task(), c.Train);
+        var thrown = Assert.Throws<InfluenceException>(() => new GroupInfluence(new InfluenceFunction(identity) { Aggregation = InfluenceFunction.QueryAggregation.Mean }));
         Assert.Contains("queryGroups: ExampleGroups.Of(queries.Ids, _ => \"all queries\")", thrown.Message, StringComparison.Ordinal);
     }
 

@@ -61,7 +61,7 @@ public class MixtureMethodsTests
         var small = GroupScoresOf.Means(new[,] { { 1e-9, 0, -0.5e-9 }, { 1e-9, 2e-9, -1.5e-9 } });
         Assert.Equal(new Doge().Update(scores).Weights, new Doge().Update(small).Weights, (a, b) => Math.Abs(a - b) < 1e-9);
         Assert.Equal([1.0 / 3, 1.0 / 3, 1.0 / 3], new Doge().Update(GroupScoresOf.Means(new double[,] { { 0, 0, 0 } })).Weights, (a, b) => Math.Abs(a - b) < 1e-15);
-        Says(() => new Doge { LearningRate = double.NaN }.Update(scores), "LearningRate is NaN");
+        Says(() => new Doge { LearningRate = double.NaN }.Update(scores), "LearningRate", "NaN");
         Says(() => new Doge().Update(scores, Mixture.Uniform("x")), "lacks");
     }
 
@@ -80,7 +80,7 @@ public class MixtureMethodsTests
         Assert.Equal(found.Weights, new DirichletSearch { Seed = 1 }.Maximize(start, Value).Weights);
         Assert.Equal(start.Weights, new DirichletSearch { Seed = 1 }.Maximize(start, _ => 1).Weights);
         Says(() => new DirichletSearch { MinimumConcentration = 100, MaximumConcentration = 10 }.Maximize(start, Value), "from small");
-        Says(() => new DirichletSearch { Top = 0 }.Maximize(start, Value), "Top 0");
+        Says(() => new DirichletSearch { Top = 0 }.Maximize(start, Value), "Top", "0");
         Says(() => new DirichletSearch().Maximize(start, _ => double.NaN), "not a number");
     }
 
@@ -131,7 +131,7 @@ public class MixtureMethodsTests
         Says(() => new TikmixM().Optimize(scores, Mixture.Uniform("x")), "lacks");
         Says(() => new TikmixM().Optimize(scores, centre, measure: _ => [1]), "each of the 2 targets", "found 1");
         Says(() => new TikmixM().Optimize(scores, centre, measure: _ => [1, double.NaN]), "NaN");
-        Says(() => new TikmixM { Candidates = 2 }.Optimize(scores, centre), "found 2");
+        Says(() => new TikmixM { Candidates = 2 }.Optimize(scores, centre), "Candidates", "not 2");
         using var cancelled = new CancellationTokenSource();
         Assert.Throws<OperationCanceledException>(() => new TikmixM().Optimize(scores, centre, measure: _ => Cancel(), cancellationToken: cancelled.Token));
 
@@ -174,8 +174,8 @@ public class MixtureMethodsTests
         var own = regMix.Optimize(prior, Loss, _ => m => m["a"]);
         Assert.True(own.Mixture["a"] < 0.01);
         Says(() => regMix.Optimize(prior, _ => double.NaN), "gave NaN", "mixture 1");
-        Says(() => (regMix with { MinimumStrength = 0 }).Propose(prior), "Strengths");
-        Says(() => (regMix with { Mixtures = 1, MaximumRatio = 0.5 }).Propose(prior), "At least 5", "MaximumRatio");
+        Says(() => (regMix with { MinimumStrength = 0 }).Propose(prior), "MinimumStrength", "above 0");
+        Says(() => (regMix with { Mixtures = 1 }).Propose(prior), "Mixtures", "at least 5");
     }
 
     /// <summary>At the least number of mixtures that they take, the searches end with an answer and do not fail after the last evaluation.</summary>
@@ -190,7 +190,7 @@ public class MixtureMethodsTests
         Assert.Equal(5, regMix.Optimize(prior, Loss).Observed.Count);
         Assert.Equal(6, search.Optimize(prior, Loss).Observed.Count);
         var evaluated = 0;
-        Says(() => (regMix with { Mixtures = 4 }).Optimize(prior, _ => evaluated++), "At least 5");
+        Says(() => (regMix with { Mixtures = 4 }).Optimize(prior, _ => evaluated++), "at least 5");
         Says(() => (search with { Rounds = [4] }).Optimize(prior, _ => evaluated++), "at least 5");
         Assert.Equal(0, evaluated);
     }
@@ -281,7 +281,7 @@ public class MixtureMethodsTests
         Assert.True(result.Observed.Skip(64).Average(o => o.Value) < result.Observed.Take(64).Average(o => o.Value) - 0.05);
         Assert.Equal(best, result.Mixture.Weights, (a, b) => Math.Abs(a - b) < 0.03);
         Assert.Equal(result.Mixture.Weights, search.Optimize(Mixture.Uniform(s_names), Loss).Mixture.Weights);
-        Says(() => (search with { Rounds = [2] }).Optimize(Mixture.Uniform(s_names), Loss), "rounds of 2");
+        Says(() => (search with { Rounds = [2] }).Optimize(Mixture.Uniform(s_names), Loss), "at least 5", "[2]");
     }
 
     private static void Says(Func<object> act, params string[] parts)

@@ -119,7 +119,7 @@ public class MixtureSamplerTests
     public void AMixtureOfTokensIsDrawnInExamples()
     {
         // Examples of a have 8 tokens, of b 2, of c 1.
-        GroupSize[] sizes = [new("a", 8, 64), new("b", 3, 6), new("c", 1, 1)];
+        GroupScores.GroupSize[] sizes = [new("a", 8, 64), new("b", 3, 6), new("c", 1, 1)];
         var present = new Mixture(["a", "b", "c"], [0.5, 0.25, 0.25]);
         var sampler = new MixtureSampler(s_groups, present.ToExampleShares(sizes));
         var seen = new List<Mixture>();

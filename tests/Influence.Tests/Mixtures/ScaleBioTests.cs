@@ -96,7 +96,7 @@ public class ScaleBioTests
         Says(() => scaleBio.Step(m => [.. Sources(m).Select(l => l * double.NaN)], Validation), "\"a\" is NaN");
         Says(() => scaleBio.Step(Sources, m => Validation(m).expand(3)), "validation loss", "[3]", ".mean()");
         Says(() => scaleBio.Step(Sources, m => Validation(m).detach()), "validation loss has no gradient");
-        Says(() => scaleBio.Alpha = 0, "Alpha is 0");
+        Says(() => scaleBio.Alpha = 0, "Alpha is above 0");
         Says(() => new ScaleBio<Scalar>(pair.Model, pair.ModelOptimizer, pair.Model, pair.ModelOptimizer, Mixture.Uniform("a")), "the same object");
         Says(() => new ScaleBio<Scalar>(pair.Model, pair.ModelOptimizer, pair.Proxy, pair.ProxyOptimizer, new(["a", "b"], [0, 1])), "\"a\" starts with weight 0");
         using var other = new Scalar(2);

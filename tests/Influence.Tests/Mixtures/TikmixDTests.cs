@@ -101,7 +101,7 @@ public class TikmixDTests
         // Only b helps the second target and the prior has much of it, while the first and entropy pull away from it.
         var scores = GroupScoresOf.Means(new[,] { { 1, 0.2, 1 }, { -1, 1, 0.2 } });
         var tikmix = new TikmixD { Alpha = 0 };
-        TikmixDResult At(double b) => tikmix.Optimize(scores, new Mixture(["a", "b", "c"], [0.1 - b, 0.8 + b, 0.1]));
+        TikmixD.Result At(double b) => tikmix.Optimize(scores, new Mixture(["a", "b", "c"], [0.1 - b, 0.8 + b, 0.1]));
 
         var middle = At(0);
         var (below, above) = (At(-1e-3), At(1e-3));
@@ -385,7 +385,8 @@ public class TikmixDTests
     {
         var scores = GroupScoresOf.Means(new double[,] { { 1, 2, 4 } });
 
-        Says(() => new TikmixD { Alpha = -1, Gamma = double.NaN }.Optimize(scores), "Alpha is -1", "Gamma is NaN");
+        Says(() => _ = new TikmixD { Alpha = -1 }, "Alpha is at least 0", "-1");
+        Says(() => _ = new TikmixD { Gamma = double.NaN }, "Gamma is at least 0", "NaN");
         Says(() => new TikmixD().Optimize(scores, Mixture.Uniform("a", "b", "x")), "lacks \"c\"", "alone has \"x\"");
     }
 

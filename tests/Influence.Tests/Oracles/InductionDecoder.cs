@@ -72,14 +72,14 @@ internal sealed class InductionDecoder : IDisposable
     /// <summary>Which rows the written-out attention makes uniform.</summary>
     public HashSet<(int Layer, int Head)> Uniform { get; } = [];
 
-    public static AttentionProjections[] Projections(int keyHeads = Heads) =>
-        [.. Enumerable.Range(0, 2).Select(layer => new AttentionProjections($"q{layer}.weight", $"k{layer}.weight", keyHeads))];
+    public static AttentionInfluence.Projections[] Projections(int keyHeads = Heads) =>
+        [.. Enumerable.Range(0, 2).Select(layer => new AttentionInfluence.Projections($"q{layer}.weight", $"k{layer}.weight", keyHeads))];
 
     /// <summary>
     /// The key-value task that the model can do: keys of one token, no separators, and a token before all, as the first position sees itself for
     /// its predecessor.
     /// </summary>
-    public static KeyValueProbes Probes { get; } = new(Enumerable.Range(0, Start).Select(i => (long)i)) { Count = 40, Pairs = 4, Shots = 1, Opening = [Start] };
+    public static AttentionInfluence.KeyValueProbes Probes { get; } = new(Enumerable.Range(0, Start).Select(i => (long)i)) { Count = 40, Pairs = 4, Shots = 1, Opening = [Start] };
 
     public InfluenceTask Task => new(Model)
     {
@@ -89,7 +89,7 @@ internal sealed class InductionDecoder : IDisposable
         Attention = new AttentionSettings { Heads = Heads },
     };
 
-    public AttentionInfluence Method(RetrievalMeasure measure = RetrievalMeasure.Attention, bool native = false) => new()
+    public AttentionInfluence Method(RetrievalHeads.MeasureKind measure = RetrievalHeads.MeasureKind.Attention, bool native = false) => new()
     {
         Logits = Model.call,
         Probes = Probes,

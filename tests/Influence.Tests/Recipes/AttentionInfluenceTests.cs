@@ -13,17 +13,17 @@ public class AttentionInfluenceTests
 {
     /// <summary>The hand-made copying head is found by both measures, in both kinds of attention; no other head copies.</summary>
     [Theory]
-    [InlineData(false, RetrievalMeasure.Attention)]
-    [InlineData(true, RetrievalMeasure.Attention)]
-    [InlineData(false, RetrievalMeasure.MaskedLoss)]
-    [InlineData(true, RetrievalMeasure.MaskedLoss)]
-    public void TheCopyingHeadIsFound(bool native, RetrievalMeasure measure)
+    [InlineData(false, RetrievalHeads.MeasureKind.Attention)]
+    [InlineData(true, RetrievalHeads.MeasureKind.Attention)]
+    [InlineData(false, RetrievalHeads.MeasureKind.MaskedLoss)]
+    [InlineData(true, RetrievalHeads.MeasureKind.MaskedLoss)]
+    public void TheCopyingHeadIsFound(bool native, RetrievalHeads.MeasureKind measure)
     {
         using var decoder = new InductionDecoder(native);
         var heads = decoder.Method(measure, native).FindHeads(decoder.Task);
         Assert.Equal(4, heads.Count);
-        AttentionHead predecessor = new(native ? "attention0" : "q0.weight", 0), copying = new(native ? "attention1" : "q1.weight", 1);
-        if (measure == RetrievalMeasure.Attention)
+        RetrievalHeads.Head predecessor = new(native ? "attention0" : "q0.weight", 0), copying = new(native ? "attention1" : "q1.weight", 1);
+        if (measure == RetrievalHeads.MeasureKind.Attention)
         {
             Assert.Equal(copying, heads[0].Head);
             Assert.Equal(1, heads[0].Score);
@@ -58,11 +58,11 @@ public class AttentionInfluenceTests
         string Layer(int layer) => native ? $"attention{layer}" : $"q{layer}.weight";
         foreach (var heads in new (int Layer, int Head)[][] { [(0, 0)], [(0, 1)], [(1, 0)], [(1, 1)], [(0, 1), (1, 0), (1, 1)] })
         {
-            var scores = method.ScoreMasked(decoder.Task, documents, [.. heads.Select(h => new AttentionHead(Layer(h.Layer), h.Head))]);
+            var scores = method.ScoreMasked(decoder.Task, documents, [.. heads.Select(h => new RetrievalHeads.Head(Layer(h.Layer), h.Head))]);
             byHand.Uniform.Clear();
-            var before = ExampleLosses.Evaluate(byHand.Task, documents);
+            var before = new ExampleLosses().Score(byHand.Task, documents);
             byHand.Uniform.UnionWith(heads);
-            var after = ExampleLosses.Evaluate(byHand.Task, documents);
+            var after = new ExampleLosses().Score(byHand.Task, documents);
             for (var i = 0; i < scores.Count; i++)
             {
                 // Losses of order three in float64, added up in another order.
@@ -88,7 +88,7 @@ public class AttentionInfluenceTests
     {
         using var scope = NewDisposeScope();
         using var decoder = new InductionDecoder(random: true);
-        AttentionHead[] heads = [new("q1.weight", 0)];
+        RetrievalHeads.Head[] heads = [new("q1.weight", 0)];
         var mean = decoder.Method().ScoreMasked(decoder.Task, Documents(), heads);
         var sum = decoder.Method().ScoreMasked(new InfluenceTask(decoder.Model) { TrainingLoss = b => decoder.Task.TrainingLoss(b) * 17 }, Documents() with { BatchSize = 3 }, heads);
         Assert.All(mean.Values.Zip(sum.Values), pair => Assert.Equal(pair.First, pair.Second, 1e-12));
@@ -142,7 +142,7 @@ public class AttentionInfluenceTests
         var documents = Documents() with { BatchSize = 4 };
         var probe = InductionDecoder.Probes.Tokens();
         var state = ModelState.Of(decoder.Model, probe);
-        foreach (var measure in Enum.GetValues<RetrievalMeasure>())
+        foreach (var measure in Enum.GetValues<RetrievalHeads.MeasureKind>())
         {
             var method = decoder.Method(measure, native);
             method.Score(decoder.Task, documents);
@@ -153,7 +153,7 @@ public class AttentionInfluenceTests
 
             // In the first part of the probes, and in the second batch of documents: three parts a pass over the probes, one or five passes to
             // find the heads and two to put them to the proof.
-            foreach (var stop in new[] { 1, measure == RetrievalMeasure.Attention ? 11 : 23 })
+            foreach (var stop in new[] { 1, measure == RetrievalHeads.MeasureKind.Attention ? 11 : 23 })
             {
                 using var source = new CancellationTokenSource();
                 var reports = 0;
@@ -185,7 +185,7 @@ public class AttentionInfluenceTests
     {
         using var scope = NewDisposeScope();
         using var decoder = new InductionDecoder(variant: InductionVariant.Rotary);
-        var method = decoder.Method(RetrievalMeasure.MaskedLoss);
+        var method = decoder.Method(RetrievalHeads.MeasureKind.MaskedLoss);
         var heads = method.FindHeads(decoder.Task);
         Assert.True(heads[1].Score > 1, $"{heads[1]}");
         Assert.Equal(["q0.weight, head 0", "q1.weight, head 1"], heads.Take(2).Select(h => h.Head.ToString()).Order());
@@ -212,7 +212,7 @@ public class AttentionInfluenceTests
         Assert.True(heads[0].Score is > 0 and < 0.15, $"{heads[0]}");
         Assert.Contains("None of the 4 heads copies", Fails(() => method.Score(decoder.Task, Documents())), StringComparison.Ordinal);
         Assert.Contains("heads that seem to copy do not", Fails(() => (method with { TimesChance = 0 }).Score(decoder.Task, Documents())), StringComparison.Ordinal);
-        var result = decoder.Method(RetrievalMeasure.MaskedLoss).Score(decoder.Task, Documents());
+        var result = decoder.Method(RetrievalHeads.MeasureKind.MaskedLoss).Score(decoder.Task, Documents());
         Assert.Contains(Assert.Single(result.Masked).ToString(), new[] { "q0.weight, head 0", "q1.weight, head 1" });
     }
 
@@ -247,7 +247,7 @@ public class AttentionInfluenceTests
         var method = new AttentionInfluence { Logits = model.call, Probes = InductionDecoder.Probes };
         var heads = method.FindHeads(task);
         Assert.Equal(4, heads.Count);
-        var before = ExampleLosses.Evaluate(task, documents);
+        var before = new ExampleLosses().Score(task, documents);
         foreach (var (head, _) in heads)
         {
             var scores = method.ScoreMasked(task, documents, [head]);
@@ -259,7 +259,7 @@ public class AttentionInfluenceTests
                 part.zero_();
             }
 
-            var after = ExampleLosses.Evaluate(task, documents);
+            var after = new ExampleLosses().Score(task, documents);
             foreach (var (part, own) in parts.Zip(kept))
             {
                 part.copy_(own);
@@ -313,10 +313,10 @@ public class AttentionInfluenceTests
             ("embedding", embedding), ("q", q), ("k", k), ("head", head));
         model.eval();
         var method = new AttentionInfluence { Logits = model.call, Probes = InductionDecoder.Probes, Layers = [new("q", "k", 1)], Causal = false };
-        AttentionHead[] heads = [new("q", 0)];
+        RetrievalHeads.Head[] heads = [new("q", 0)];
         var expected = method.ScoreMasked(Task(model), Documents(), heads);
         model.to(bfloat16);
-        foreach (var measure in Enum.GetValues<RetrievalMeasure>())
+        foreach (var measure in Enum.GetValues<RetrievalHeads.MeasureKind>())
         {
             Assert.Single((method with { Retrieval = measure }).FindHeads(Task(model)));
         }
@@ -353,13 +353,13 @@ public class AttentionInfluenceTests
         Assert.Contains("7 key heads", Fails(() => (method with { Layers = [new("q0.weight", "k0.weight", 7)] }).FindHeads(decoder.Task)), StringComparison.Ordinal);
         Assert.Contains("2 heads, 0 to 1; found 5", Fails(() => method.ScoreMasked(decoder.Task, documents, [new("q0.weight", 5)])), StringComparison.Ordinal);
         Assert.Contains("no attention layer elsewhere", Fails(() => method.ScoreMasked(decoder.Task, documents, [new("elsewhere", 0)])), StringComparison.Ordinal);
-        Assert.Contains("[B, T, V]", Fails(() => (method with { Retrieval = RetrievalMeasure.MaskedLoss, Logits = t => decoder.Model.call(t).sum(2) }).FindHeads(decoder.Task)), StringComparison.Ordinal);
+        Assert.Contains("[B, T, V]", Fails(() => (method with { Retrieval = RetrievalHeads.MeasureKind.MaskedLoss, Logits = t => decoder.Model.call(t).sum(2) }).FindHeads(decoder.Task)), StringComparison.Ordinal);
         Assert.Contains("in none: ids 5", Fails(() => method.Score(decoder.Task, documents, ExampleGroups.Of([.. documents.Ids.Where(id => id != 5)], _ => "a"))), StringComparison.Ordinal);
         Assert.Contains("in several: ids 3", Fails(() => method.Score(decoder.Task, documents, ExampleGroups.FromMembers(("a", documents.Ids), ("b", [3])))), StringComparison.Ordinal);
         Assert.Contains("were not both called", Fails(() => (method with { Logits = t => t.unsqueeze(2) }).FindHeads(decoder.Task)), StringComparison.Ordinal);
         Assert.Contains("found twice: q0", Fails(() => (method with { Layers = [new("q0.weight", "k0.weight", 2), new("q0", "k1", 2)] }).FindHeads(decoder.Task)), StringComparison.Ordinal);
         Assert.Contains("does not copy", Fails(() => (random.Method() with { TimesChance = 0, MaskedShare = 1 }).Score(random.Task, documents)), StringComparison.Ordinal);
-        Assert.Throws<InfluenceException>(() => new AttentionProjections("q", "k", 0));
+        Assert.Throws<InfluenceException>(() => new AttentionInfluence.Projections("q", "k", 0));
         Assert.Throws<InfluenceException>(() => method with { TimesChance = double.NaN });
         Assert.Throws<InfluenceException>(() => method with { LeastCopyRise = -1 });
         Assert.Throws<InfluenceException>(() => method with { MaskedShare = 0 });
@@ -374,7 +374,7 @@ public class AttentionInfluenceTests
             }
         }
 
-        Assert.Contains("None of the 4 heads copies", Fails(() => random.Method(RetrievalMeasure.MaskedLoss).Score(random.Task, documents)), StringComparison.Ordinal);
+        Assert.Contains("None of the 4 heads copies", Fails(() => random.Method(RetrievalHeads.MeasureKind.MaskedLoss).Score(random.Task, documents)), StringComparison.Ordinal);
     }
 
     private static (Composite Model, TransformerEncoder Encoder) EncoderModel()

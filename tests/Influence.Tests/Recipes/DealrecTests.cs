@@ -17,7 +17,7 @@ public class DealrecTests
         using var scope = NewDisposeScope();
         using var small = new Classifier(train: 9);
         using var large = new Classifier(train: 9);
-        using var fit = DenseCurvature.Fit(small.Task(), small.Train, new DenseOptions { Damping = Damping.Absolute(0.1) });
+        using var fit = DenseCurvature.Fit(small.Task(), small.Train, new DenseCurvature.Options { Damping = Damping.Absolute(0.1) });
         var state = ModelState.Of(small.Model, small.X);
 
         var result = new Dealrec { EffortWeight = 0.3 }.Score(small.Task(), fit, small.Train, Head(large), large.Train);
@@ -45,7 +45,7 @@ public class DealrecTests
     {
         using var scope = NewDisposeScope();
         using var c = new Classifier(train: 6);
-        using var identity = Identity.Fit(c.Task(), c.Train);
+        using var identity = NoCurvature.Fit(c.Task(), c.Train);
         var gradients = c.TrainGradients();                                             // [N, P]
         var expected = gradients.mv(gradients.mean([0L])).data<double>().ToArray();
 
@@ -89,7 +89,7 @@ public class DealrecTests
     public void NothingStaysAliveAndACancelledCallEnds()
     {
         using var c = new Classifier(train: 6);
-        using var identity = Identity.Fit(c.Task(), c.Train);
+        using var identity = NoCurvature.Fit(c.Task(), c.Train);
         new Dealrec().Score(c.Task(), identity, c.Train, Head(c), c.Train);
         var state = ModelState.Of(c.Model, c.X);
         var before = LiveTensors.OnThisThread;

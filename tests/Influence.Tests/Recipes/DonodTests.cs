@@ -37,7 +37,7 @@ public class DonodTests
         var examples = Gradients(Step(0.1, 0.2), Step(-0.1, 0.1), Step(0, 0.05));
         var (don, nod) = new Donod { LearningRate = 1 }.Score(Linear(layer), examples);
         using var pool = new SelectionPool([don, nod]);
-        var selected = new Topsis { Directions = [MetricDirection.Higher, MetricDirection.Lower] }.Select(pool, SelectionBudget.Count(3));
+        var selected = new Topsis { Directions = [Topsis.MetricDirection.Higher, Topsis.MetricDirection.Lower] }.Select(pool, SelectionBudget.Count(3));
 
         double[] expectedDon = [0.1, -0.1, 0], expectedNod = [0.2, 0.1, 0.05], closeness = [0.683569, 0.576768, 0.233715];
         for (var i = 0; i < 3; i++)
@@ -153,7 +153,7 @@ public class DonodTests
         Assert.Contains("LayerSelection.Where", thrown.Message, StringComparison.Ordinal);
         foreach (var rate in new[] { 0, -1, double.NaN, double.PositiveInfinity })
         {
-            Assert.Contains("positive", Assert.Throws<InfluenceException>(() => new Donod { LearningRate = rate }).Message, StringComparison.Ordinal);
+            Assert.Contains("above 0", Assert.Throws<InfluenceException>(() => new Donod { LearningRate = rate }).Message, StringComparison.Ordinal);
         }
     }
 

@@ -17,7 +17,7 @@ public class KeyValueProbesTests
     public void TheAnswerStandsOnceBefore(int keyLength, int valueLength, int shots, bool separated)
     {
         using var scope = NewDisposeScope();
-        var probes = new KeyValueProbes(s_many)
+        var probes = new AttentionInfluence.KeyValueProbes(s_many)
         {
             Count = 20,
             Pairs = 6,
@@ -56,7 +56,7 @@ public class KeyValueProbesTests
     public void TheSeedDecides()
     {
         using var scope = NewDisposeScope();
-        var probes = new KeyValueProbes(s_many) { Count = 3 };
+        var probes = new AttentionInfluence.KeyValueProbes(s_many) { Count = 3 };
         Assert.True(probes.Tokens().eq(probes.Tokens()).all().item<bool>());
         Assert.False(probes.Tokens().eq((probes with { Seed = 1 }).Tokens()).all().item<bool>());
 
@@ -68,7 +68,7 @@ public class KeyValueProbesTests
     public void ASmallVocabularyStillHasDifferentKeys()
     {
         using var scope = NewDisposeScope();
-        var probes = new KeyValueProbes([5, 6, 7, 8]) { Count = 30, Pairs = 8, Shots = 2, KeyLength = 2, ValueLength = 1 };
+        var probes = new AttentionInfluence.KeyValueProbes([5, 6, 7, 8]) { Count = 30, Pairs = 8, Shots = 2, KeyLength = 2, ValueLength = 1 };
         var tokens = probes.Tokens();
         for (var n = 0; n < 30; n++)
         {
@@ -80,12 +80,12 @@ public class KeyValueProbesTests
     [Fact]
     public void BadSettingsAreRefused()
     {
-        Assert.Throws<InfluenceException>(() => new KeyValueProbes([1]));
-        Assert.Throws<InfluenceException>(() => new KeyValueProbes([1, 1]));
-        Assert.Throws<InfluenceException>(() => new KeyValueProbes([1, -100]));
-        Assert.Throws<InfluenceException>(() => new KeyValueProbes([1, 2]) { Count = 0 });
-        Assert.Throws<InfluenceException>(() => new KeyValueProbes([1, 2]) { ValueLength = 0 });
-        Assert.Contains("more than Shots", Assert.Throws<InfluenceException>(() => new KeyValueProbes(s_many) { Pairs = 3, Shots = 3 }.Tokens()).Message, StringComparison.Ordinal);
-        Assert.Contains("too few keys", Assert.Throws<InfluenceException>(() => new KeyValueProbes([1, 2, 3]) { Pairs = 16 }.Tokens()).Message, StringComparison.Ordinal);
+        Assert.Throws<InfluenceException>(() => new AttentionInfluence.KeyValueProbes([1]));
+        Assert.Throws<InfluenceException>(() => new AttentionInfluence.KeyValueProbes([1, 1]));
+        Assert.Throws<InfluenceException>(() => new AttentionInfluence.KeyValueProbes([1, -100]));
+        Assert.Throws<InfluenceException>(() => new AttentionInfluence.KeyValueProbes([1, 2]) { Count = 0 });
+        Assert.Throws<InfluenceException>(() => new AttentionInfluence.KeyValueProbes([1, 2]) { ValueLength = 0 });
+        Assert.Contains("more than Shots", Assert.Throws<InfluenceException>(() => new AttentionInfluence.KeyValueProbes(s_many) { Pairs = 3, Shots = 3 }.Tokens()).Message, StringComparison.Ordinal);
+        Assert.Contains("too few keys", Assert.Throws<InfluenceException>(() => new AttentionInfluence.KeyValueProbes([1, 2, 3]) { Pairs = 16 }.Tokens()).Message, StringComparison.Ordinal);
     }
 }

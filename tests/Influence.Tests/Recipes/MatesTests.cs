@@ -22,7 +22,7 @@ public class MatesTests(ITestOutputHelper output)
     {
         using var scope = NewDisposeScope();
         using var job = new NoisyJob();
-        var all = ProbeOracle.Measure(job.Task, job.Pool, job.Reference, job.Optimizer);
+        var all = new ProbeOracle { Reference = job.Reference, Optimizer = job.Optimizer }.Score(job.Task, job.Pool);
         foreach (var (name, mates, least) in new (string, Mates, double)[]
         {
             ("ridge on projected gradients", new Mates(InfluenceFeatures.Gradients(job.Task)) { Probes = 200 }, 0.9),
@@ -58,7 +58,7 @@ public class MatesTests(ITestOutputHelper output)
     {
         using var scope = NewDisposeScope();
         using var job = new NoisyJob();
-        var run = new MatesRun(job.Model, 3, step => new Mates(InfluenceFeatures.Gradients(job.Task)) { Probes = 40, Seed = step }.Score(job.Task, job.Pool, job.Reference, job.Optimizer));
+        var run = new Mates.Run(job.Model, 3, step => new Mates(InfluenceFeatures.Gradients(job.Task)) { Probes = 40, Seed = step }.Score(job.Task, job.Pool, job.Reference, job.Optimizer));
         Assert.Contains("run.Measure()", Assert.Throws<InfluenceException>(() => run.Latest).Message, StringComparison.Ordinal);
         var first = run.Measure();
         using var sgd = optim.SGD(job.Model.parameters(), 0.5);
@@ -75,8 +75,8 @@ public class MatesTests(ITestOutputHelper output)
         Assert.Equal(run.Latest.HeldOutCorrelation, run.History[^1].HeldOutCorrelation);
         Assert.False(first.Measured.Ids.Order().SequenceEqual(run.Latest.Measured.Ids.Order()));
         Assert.NotEqual(first.Scores.Values, run.Latest.Scores.Values);
-        Assert.Throws<InfluenceException>(() => new MatesRun(job.Model, 0, _ => first));
-        Assert.Throws<InfluenceException>(() => new MatesRun(job.Model, 1, _ => null!).Step());
+        Assert.Throws<InfluenceException>(() => new Mates.Run(job.Model, 0, _ => first));
+        Assert.Throws<InfluenceException>(() => new Mates.Run(job.Model, 1, _ => null!).Step());
         Assert.Contains("held-out rank correlation", run.Latest.ToString(), StringComparison.Ordinal);
     }
 
@@ -109,7 +109,7 @@ public class MatesTests(ITestOutputHelper output)
         var frozen = job.Model.named_modules().First().module;
         frozen.eval();
         var seen = new List<bool>();
-        var run = new MatesRun(job.Model, 1, _ =>
+        var run = new Mates.Run(job.Model, 1, _ =>
         {
             seen.AddRange(job.Model.named_modules().Select(m => m.module.training).Append(job.Model.training));
             throw new InvalidOperationException("no");
@@ -143,7 +143,7 @@ public class MatesTests(ITestOutputHelper output)
     {
         using var scope = NewDisposeScope();
         using var job = new NoisyJob();
-        var measured = ProbeOracle.Measure(job.Task, job.Pool.Only([.. Enumerable.Range(0, 20).Select(i => (long)i)]), job.Reference, job.Optimizer);
+        var measured = new ProbeOracle { Reference = job.Reference, Optimizer = job.Optimizer }.Score(job.Task, job.Pool.Only([.. Enumerable.Range(0, 20).Select(i => (long)i)]));
         using var model = DataInfluenceModel.Fit(measured, job.Pool, InfluenceFeatures.Gradients(job.Task));
         using (no_grad())
         {

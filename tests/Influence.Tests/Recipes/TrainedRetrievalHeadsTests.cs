@@ -35,14 +35,14 @@ public class TrainedRetrievalHeadsTests(ITestOutputHelper output)
         var method = new AttentionInfluence
         {
             Logits = decoder.call,
-            Layers = [.. Enumerable.Range(0, 2).Select(i => new AttentionProjections($"q{i}.weight", $"k{i}.weight", HeadCount))],
-            Probes = new KeyValueProbes(Enumerable.Range(1, Vocabulary - 1).Select(i => (long)i)) { Count = 100, Pairs = 4, Shots = 1, Opening = [0] },
+            Layers = [.. Enumerable.Range(0, 2).Select(i => new AttentionInfluence.Projections($"q{i}.weight", $"k{i}.weight", HeadCount))],
+            Probes = new AttentionInfluence.KeyValueProbes(Enumerable.Range(1, Vocabulary - 1).Select(i => (long)i)) { Count = 100, Pairs = 4, Shots = 1, Opening = [0] },
         };
         var result = method.Score(task, documents);
         var (repeating, chained) = (result.Scores.Values.Take(40).ToArray(), result.Scores.Values.Skip(40).ToArray());
         var ordered = repeating.Average(r => chained.Average(c => r > c ? 1.0 : 0));
         output.WriteLine(result.Heads.ToString());
-        output.WriteLine((method with { Retrieval = RetrievalMeasure.MaskedLoss }).FindHeads(task).ToString());
+        output.WriteLine((method with { Retrieval = RetrievalHeads.MeasureKind.MaskedLoss }).FindHeads(task).ToString());
         output.WriteLine($"repeating {repeating.Average():0.000}, chained {chained.Average():0.000}, in order {ordered:0.000}");
 
         // A copying head needs a layer before it that knows each token's predecessor, so both of them sit in the second.

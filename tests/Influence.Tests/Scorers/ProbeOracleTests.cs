@@ -20,7 +20,7 @@ public class ProbeOracleTests
         using var tracIn = new TracIn().Score(c.Task(), c.Train, c.Queries);
         var expected = tracIn.Values.mean([0L]).data<double>().ToArray();
 
-        var measured = ProbeOracle.Measure(c.Task(), c.Train, c.Queries, Sgd(Rate));
+        var measured = new ProbeOracle { Reference = c.Queries, Optimizer = Sgd(Rate) }.Score(c.Task(), c.Train);
 
         // The second order is the rate times a curvature of order ten, 1e-7 of the value; rounding of the loss, 1e-16 over 1e-8, is less.
         var largest = expected.Max(Math.Abs);
@@ -49,7 +49,7 @@ public class ProbeOracleTests
         var state = ModelState.Of(c.Model, c.X);
         var saved = Bytes(adam);
 
-        var measured = ProbeOracle.Measure(c.Task(), c.Train, c.Queries, Like(adam));
+        var measured = new ProbeOracle { Reference = c.Queries, Optimizer = Like(adam) }.Score(c.Task(), c.Train);
 
         Assert.Equal(saved, Bytes(adam));
         state.AssertUnchanged(c.Model, c.X);
@@ -59,7 +59,7 @@ public class ProbeOracleTests
         }
 
         // A fresh Adam divides by another second moment: the state does count.
-        var fresh = ProbeOracle.Measure(c.Task(), c.Train, c.Queries, model => optim.Adam(model.parameters(), 0.01));
+        var fresh = new ProbeOracle { Reference = c.Queries, Optimizer = model => optim.Adam(model.parameters(), 0.01) }.Score(c.Task(), c.Train);
         Assert.True(Math.Abs(fresh[0] - measured[0]) > 1e-4);
     }
 
@@ -69,12 +69,12 @@ public class ProbeOracleTests
     {
         using var scope = NewDisposeScope();
         using var c = new Classifier(train: 5, queries: 3);
-        var together = ProbeOracle.Measure(c.Task(), c.Train, c.Queries, Sgd(0.5));
+        var together = new ProbeOracle { Reference = c.Queries, Optimizer = Sgd(0.5) }.Score(c.Task(), c.Train);
         Backward(c, c.Train);
         var state = ModelState.Of(c.Model, c.X);
         foreach (var id in new long[] { 4, 0, 2 })
         {
-            var alone = ProbeOracle.Measure(c.Task(), c.Train.Only([id]) with { BatchSize = 1 }, c.Queries with { BatchSize = 2 }, Sgd(0.5));
+            var alone = new ProbeOracle { Reference = c.Queries with { BatchSize = 2 }, Optimizer = Sgd(0.5) }.Score(c.Task(), c.Train.Only([id]) with { BatchSize = 1 });
 
             // The reference loss is summed in another order.
             Assert.Equal(together[(int)id], alone[0], 1e-14);
@@ -93,12 +93,11 @@ public class ProbeOracleTests
 
         using var source = new CancellationTokenSource();
         Assert.Throws<OperationCanceledException>(
-            () => ProbeOracle.Measure(c.Task(), c.Train, c.Queries, Sgd(0.5), new Reports(_ => source.Cancel()), source.Token));
+            () => new ProbeOracle { Reference = c.Queries, Optimizer = Sgd(0.5) }.Score(c.Task(), c.Train, new Reports(_ => source.Cancel()), source.Token));
         state.AssertUnchanged(c.Model, c.X);
 
         var calls = 0;
-        Assert.Throws<InfluenceException>(() => ProbeOracle.Measure(
-            c.Task(b => ++calls == 4 ? throw new InvalidOperationException("no") : c.Loss(b)), c.Train, c.Queries, Sgd(0.5)));
+        Assert.Throws<InfluenceException>(() => new ProbeOracle { Reference = c.Queries, Optimizer = Sgd(0.5) }.Score(c.Task(b => ++calls == 4 ? throw new InvalidOperationException("no") : c.Loss(b)), c.Train));
         state.AssertUnchanged(c.Model, c.X);
     }
 
@@ -106,9 +105,9 @@ public class ProbeOracleTests
     public void NothingStaysAlive()
     {
         using var c = new Classifier(train: 4, queries: 3);
-        ProbeOracle.Measure(c.Task(), c.Train, c.Queries, Sgd(0.5));
+        new ProbeOracle { Reference = c.Queries, Optimizer = Sgd(0.5) }.Score(c.Task(), c.Train);
         var before = LiveTensors.OnThisThread;
-        ProbeOracle.Measure(c.Task(), c.Train, c.Queries, model => optim.Adam(model.parameters(), 0.1));
+        new ProbeOracle { Reference = c.Queries, Optimizer = model => optim.Adam(model.parameters(), 0.1) }.Score(c.Task(), c.Train);
         Assert.Equal(before, LiveTensors.OnThisThread);
     }
 
@@ -118,16 +117,16 @@ public class ProbeOracleTests
         using var scope = NewDisposeScope();
         using var c = new Classifier(train: 4, queries: 3);
         var state = ModelState.Of(c.Model, c.X);
-        var tooLarge = Assert.Throws<InfluenceException>(() => ProbeOracle.Measure(c.Task(b => c.Loss(b) * 1e10), c.Train, c.Queries, Sgd(1e300)));
+        var tooLarge = Assert.Throws<InfluenceException>(() => new ProbeOracle { Reference = c.Queries, Optimizer = Sgd(1e300) }.Score(c.Task(b => c.Loss(b) * 1e10), c.Train));
         Assert.Equal([0], tooLarge.ExampleIds);
-        Assert.Throws<InfluenceException>(() => ProbeOracle.Measure(c.Task(), c.Train, c.Queries, _ => null!));
-        Assert.Throws<InfluenceException>(() => ProbeOracle.Measure(c.Task(b => c.Loss(b).detach()), c.Train, c.Queries, Sgd(0.1)));
-        Assert.Throws<InfluenceException>(() => ProbeOracle.Measure(c.Task(b => c.Loss(b).sum()), c.Train, c.Queries, Sgd(0.1)));
+        Assert.Throws<InfluenceException>(() => new ProbeOracle { Reference = c.Queries, Optimizer = _ => null! }.Score(c.Task(), c.Train));
+        Assert.Throws<InfluenceException>(() => new ProbeOracle { Reference = c.Queries, Optimizer = Sgd(0.1) }.Score(c.Task(b => c.Loss(b).detach()), c.Train));
+        Assert.Throws<InfluenceException>(() => new ProbeOracle { Reference = c.Queries, Optimizer = Sgd(0.1) }.Score(c.Task(b => c.Loss(b).sum()), c.Train));
         state.AssertUnchanged(c.Model, c.X);
         c.Model.train();
         using var dropout = new Composite(x => x, ("dropout", nn.Dropout()), ("layer", nn.Linear(2, 2)));
         Assert.Contains("model.eval()", Assert.Throws<InfluenceException>(
-            () => ProbeOracle.Measure(new InfluenceTask(dropout) { TrainingLoss = c.Loss }, c.Train, c.Queries, Sgd(0.1))).Message, StringComparison.Ordinal);
+            () => new ProbeOracle { Reference = c.Queries, Optimizer = Sgd(0.1) }.Score(new InfluenceTask(dropout) { TrainingLoss = c.Loss }, c.Train)).Message, StringComparison.Ordinal);
     }
 
     /// <summary>The running optimizer itself is not stepped: it is refused before the first probe, and goes on as it was.</summary>
@@ -141,7 +140,7 @@ public class ProbeOracleTests
         adam.step();
         var (state, saved) = (ModelState.Of(c.Model, c.X), Bytes(adam));
         Assert.Contains("the same object twice", Assert.Throws<InfluenceException>(
-            () => ProbeOracle.Measure(c.Task(), c.Train, c.Queries, _ => adam)).Message, StringComparison.Ordinal);
+            () => new ProbeOracle { Reference = c.Queries, Optimizer = _ => adam }.Score(c.Task(), c.Train)).Message, StringComparison.Ordinal);
         Assert.Equal(saved, Bytes(adam));
         state.AssertUnchanged(c.Model, c.X);
         adam.step();
@@ -158,15 +157,15 @@ public class ProbeOracleTests
         Backward(c, c.Train);
         adam.step();
         Assert.Contains("Where(p => p.requires_grad)", Assert.Throws<InfluenceException>(
-            () => ProbeOracle.Measure(c.Task(), c.Train, c.Queries, Like(adam))).Message, StringComparison.Ordinal);
-        Assert.Equal(4, ProbeOracle.Measure(c.Task(), c.Train, c.Queries, model =>
+            () => new ProbeOracle { Reference = c.Queries, Optimizer = Like(adam) }.Score(c.Task(), c.Train)).Message, StringComparison.Ordinal);
+        Assert.Equal(4, new ProbeOracle { Reference = c.Queries, Optimizer = model =>
         {
             var probe = optim.Adam(model.parameters().Where(p => p.requires_grad));
             probe.load_state_dict(adam.state_dict());
             return probe;
-        }).Count);
+        } }.Score(c.Task(), c.Train).Count);
         Assert.Contains("optimizer failed: no", Assert.Throws<InfluenceException>(
-            () => ProbeOracle.Measure(c.Task(), c.Train, c.Queries, _ => throw new InvalidOperationException("no"))).Message, StringComparison.Ordinal);
+            () => new ProbeOracle { Reference = c.Queries, Optimizer = _ => throw new InvalidOperationException("no") }.Score(c.Task(), c.Train)).Message, StringComparison.Ordinal);
     }
 
     private static Func<nn.Module, optim.Optimizer> Sgd(double rate) => model => optim.SGD(model.parameters(), rate);

@@ -47,9 +47,9 @@ public class InRunValuesTests
     }
 
     [Theory]
-    [InlineData(InRunOrder.First, new[] { 0.1, -0.05, 0.05 })]
-    [InlineData(InRunOrder.Second, new[] { 0.08, -0.06, 0.02 })]
-    public void TheFixtureGivesTheSheetsNumbers(InRunOrder order, double[] expected)
+    [InlineData(InRunValues.Expansion.First, new[] { 0.1, -0.05, 0.05 })]
+    [InlineData(InRunValues.Expansion.Second, new[] { 0.08, -0.06, 0.02 })]
+    public void TheFixtureGivesTheSheetsNumbers(InRunValues.Expansion order, double[] expected)
     {
         using var scope = NewDisposeScope();
         var plane = new Plane([1, -0.5], [2, 1]);
@@ -64,7 +64,7 @@ public class InRunValuesTests
         // The sheet's sign is the other one: its first is -0.1. Float64 rounding of a few operations.
         var scores = values.Scores();
         Assert.All(expected.Zip(scores.Values), pair => Assert.Equal(pair.First, pair.Second, 14));
-        if (order == InRunOrder.Second)
+        if (order == InRunValues.Expansion.Second)
         {
             Assert.Equal(plane.ValidationAt([0, 0]) - plane.ValidationAt([-0.2, -0.2]), scores.Values.Sum(), 14);
             Assert.Equal(0.04, scores.Values.Sum(), 14);
@@ -85,7 +85,7 @@ public class InRunValuesTests
             using var loop = TrainingGradients.Open(plane.Task, batch, batch);
             using var step = loop.Step(batch, Plane.Batch([[0, 0], [1, 1]]));
             step.Accumulate(tensor(weights));
-            var values = new InRunValues { Order = InRunOrder.Second };
+            var values = new InRunValues { Order = InRunValues.Expansion.Second };
             values.Add(step, 0.3);
 
             var shapley = new double[4];
@@ -208,7 +208,7 @@ public class InRunValuesTests
         using (var step = loop.Step(batch, validation))
         {
             step.Accumulate();
-            (first, second) = (Values(InRunOrder.First, step), Values(InRunOrder.Second, step));
+            (first, second) = (Values(InRunValues.Expansion.First, step), Values(InRunValues.Expansion.Second, step));
         }
 
         var before = PlainBackward.Take(made.Model);
@@ -245,7 +245,7 @@ public class InRunValuesTests
             }
         }
 
-        static Tensor Values(InRunOrder order, TrainingStep step)
+        static Tensor Values(InRunValues.Expansion order, TrainingStep step)
         {
             var values = new InRunValues { Order = order };
             values.Add(step, 0.2);
@@ -263,7 +263,7 @@ public class InRunValuesTests
         using var step = loop.Step(batch, validation);
         step.Accumulate();
         var before = Flat(model, "grad");
-        new InRunValues { Order = InRunOrder.Second }.Add(step, 0.1);
+        new InRunValues { Order = InRunValues.Expansion.Second }.Add(step, 0.1);
         Assert.Equal(before, Flat(model, "grad"));
         Assert.True(model.training);
     }
@@ -321,7 +321,7 @@ public class InRunValuesTests
         var path = folder.Path("values.safetensors");
         var (model, batch, validation) = Small();
         using var loop = TrainingGradients.Open(Task(model), batch, validation);
-        var (through, first) = (new InRunValues { Order = InRunOrder.Second }, new InRunValues { Order = InRunOrder.Second });
+        var (through, first) = (new InRunValues { Order = InRunValues.Expansion.Second }, new InRunValues { Order = InRunValues.Expansion.Second });
         Add(through, 0.1);
         Add(through, 0.2);
         Add(first, 0.1);
@@ -331,7 +331,7 @@ public class InRunValuesTests
 
         Assert.Equal(through.Scores().Values, second.Scores().Values);
         Assert.Equal(through.Scores().Ids, second.Scores().Ids);
-        Assert.Equal((2, InRunOrder.Second, 2), (second.Steps, second.Order, second.TimesSeen(3)));
+        Assert.Equal((2, InRunValues.Expansion.Second, 2), (second.Steps, second.Order, second.TimesSeen(3)));
         Assert.Equal(through.Scores().Metadata.Coverage, second.Scores().Metadata.Coverage);
 
         // The file is of one step; another run may not write over it, this one may.

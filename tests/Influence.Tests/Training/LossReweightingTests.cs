@@ -14,10 +14,10 @@ public sealed class LossReweightingTests : IDisposable
 
     /// <summary>Losses (1, 2, 3), delta = r = 1.</summary>
     [Theory]
-    [InlineData(LossReweightingScheme.LinUpper, 0.155362, 0.422319, 0.422319)]
-    [InlineData(LossReweightingScheme.Quadratic, 0.211942, 0.576117, 0.211942)]
-    [InlineData(LossReweightingScheme.Extremes, 0.422319, 0.155362, 0.422319)]
-    public void TheWorkedExample(LossReweightingScheme scheme, double first, double second, double third)
+    [InlineData(LossReweighting.Weighting.LinUpper, 0.155362, 0.422319, 0.422319)]
+    [InlineData(LossReweighting.Weighting.Quadratic, 0.211942, 0.576117, 0.211942)]
+    [InlineData(LossReweighting.Weighting.Extremes, 0.422319, 0.155362, 0.422319)]
+    public void TheWorkedExample(LossReweighting.Weighting scheme, double first, double second, double third)
     {
         var weights = new LossReweighting { Scheme = scheme, WarmUpSteps = 0 }.Weights(tensor([1.0, 2.0, 3.0]), 0);
         Assert.Equal([first, second, third], weights.data<double>().ToArray(), (a, b) => Math.Abs(a - b) < 1e-6); // six decimals are given
@@ -25,10 +25,10 @@ public sealed class LossReweightingTests : IDisposable
 
     /// <summary>Against the formula by tensor operations, for other delta and r.</summary>
     [Theory]
-    [InlineData(LossReweightingScheme.LinUpper)]
-    [InlineData(LossReweightingScheme.Quadratic)]
-    [InlineData(LossReweightingScheme.Extremes)]
-    public void TheFormula(LossReweightingScheme scheme)
+    [InlineData(LossReweighting.Weighting.LinUpper)]
+    [InlineData(LossReweighting.Weighting.Quadratic)]
+    [InlineData(LossReweighting.Weighting.Extremes)]
+    public void TheFormula(LossReweighting.Weighting scheme)
     {
         var losses = rand(9, dtype: ScalarType.Float64) * 5;
         var (delta, r) = (2.5, 0.7);
@@ -36,8 +36,8 @@ public sealed class LossReweightingTests : IDisposable
         var h = ((2 * delta * losses) - (delta * (highest + lowest))) / (highest - lowest);
         var f = scheme switch
         {
-            LossReweightingScheme.LinUpper => (h + delta).clamp_max(delta),
-            LossReweightingScheme.Quadratic => 1 - (h * h / (delta * delta)),
+            LossReweighting.Weighting.LinUpper => (h + delta).clamp_max(delta),
+            LossReweighting.Weighting.Quadratic => 1 - (h * h / (delta * delta)),
             _ => h.abs(),
         };
         var weights = new LossReweighting { Scheme = scheme, Delta = delta, Regularization = r, WarmUpSteps = 10 }.Weights(losses, 10);

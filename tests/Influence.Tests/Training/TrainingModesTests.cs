@@ -73,7 +73,7 @@ public class TrainingModesTests
         using var step = loop.Step(batch, validation);
         var choice = new OnlineSelection { Fraction = 0.4 }.Choose(step, 0.1);
         step.Accumulate(choice);
-        var values = new InRunValues { Order = InRunOrder.Second };
+        var values = new InRunValues { Order = InRunValues.Expansion.Second };
         values.Add(step, 0.1);
         step.Accumulate(0.5);
         step.Accumulate(tensor(choice.Weights.ToArray()));
@@ -242,7 +242,7 @@ public class TrainingModesTests
             using var step = loop.Step(batch, batch);
             step.Accumulate();
             var before = model.parameters().Select(p => p.grad!.clone()).ToList();
-            var values = new InRunValues { Order = InRunOrder.Second };
+            var values = new InRunValues { Order = InRunValues.Expansion.Second };
             if (now)
             {
                 Assert.Contains("cannot be differentiated twice", Assert.Throws<InfluenceException>(() => values.Add(step, 0.1)).Message, StringComparison.Ordinal);
@@ -270,7 +270,7 @@ public class TrainingModesTests
         using (var step = loop.Step(batch, batch))
         {
             step.Accumulate(tensor(weights));
-            new InRunValues { Order = InRunOrder.Second }.Add(step, 0.1);
+            new InRunValues { Order = InRunValues.Expansion.Second }.Add(step, 0.1);
         }
 
         var actual = PlainBackward.Take(model);

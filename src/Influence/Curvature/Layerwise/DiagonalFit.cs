@@ -13,10 +13,11 @@ internal sealed class DiagonalFit : BlockFit
     public override void Add(BlockGradients gradients)
     {
         using var scope = NewDisposeScope();
-        var squares = Squares(gradients).Select(s => s.to_type(ScalarType.Float64)).ToArray();
+        var own = gradients.SumOfSquares();
+        var squares = own.Select(s => s.to_type(ScalarType.Float64)).ToArray();
         if (_sums is null)
         {
-            _dtype = gradients is FactoredGradients f ? f.OutputGradient.dtype : gradients.Dense()[0].dtype;
+            _dtype = own[0].dtype;
             _sums = [.. squares.Select(s => s.DetachFromDisposeScope())];
         }
         else
@@ -42,18 +43,5 @@ internal sealed class DiagonalFit : BlockFit
         {
             sum.Dispose();
         }
-    }
-
-    /// <summary>Squares summed over the batch, one part a parameter; for one position per example without writing any gradient out.</summary>
-    private static Tensor[] Squares(BlockGradients gradients)
-    {
-        if (gradients is FactoredGradients { Weight: true, Positions: 1 } f)
-        {
-            var d = f.OutputGradient.squeeze(1).square();                               // [B, O]
-            var weight = d.t().mm(f.Activation.squeeze(1).square()).reshape(-1);        // [O*I]
-            return f.Bias ? [weight, d.sum(0L)] : [weight];
-        }
-
-        return [.. gradients.Dense().Select(part => part.square().sum(0L))];
     }
 }

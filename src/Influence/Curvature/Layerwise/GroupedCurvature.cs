@@ -59,7 +59,7 @@ internal sealed class GroupedCurvature(Tensor input, Tensor output, Tensor eigen
             using var scope = NewDisposeScope();
             var spectrum = Spectrum(gradients, input, output).mul_(weights);              // [B, g, O/g, I']
             var back = einsum("gpo,bgoi,gji->bgpj", output, spectrum, input);           // [B, g, O/g, I]
-            var bias = gradients is GroupedGradients grouped ? grouped.Bias : gradients.Dense().Length > 1;
+            var bias = gradients.HasBias;
             var inputs = back.shape[3] - (bias ? 1 : 0);
             var parts = new List<Tensor> { back.narrow(3, 0, inputs).reshape(gradients.Examples, -1).MoveToOuterDisposeScope() };
             if (bias)

@@ -23,7 +23,7 @@ internal sealed class KroneckerInverse(FactorBasis input, FactorBasis output, Te
 
     public override void Plan(BlockGradients sample, ScorePlan plan, double tolerance)
     {
-        if (sample is not FactoredGradients factors)
+        if (sample.Shape is not { } factors)
         {
             return;
         }
@@ -38,27 +38,26 @@ internal sealed class KroneckerInverse(FactorBasis input, FactorBasis output, Te
         }
         else if (approximate && plan.Passes > 1)
         {
-            _queryTolerance = LowRankPays(factors, plan, tolerance) ? tolerance : 0;
+            _queryTolerance = LowRankPays(sample, factors, plan, tolerance) ? tolerance : 0;
         }
     }
 
     public override BlockGradients Apply(BlockGradients gradients)
     {
-        var factors = (FactoredGradients)gradients;
-        return _lowRank is not null ? LowRank(factors)
-            : _spectral is not null ? new SpectralGradients(Rotated(factors), _spectral)
-            : _queryTolerance > 0 && LowRankQuery(factors) is { } lowRank ? lowRank
+        return _lowRank is not null ? LowRank(gradients)
+            : _spectral is not null ? new SpectralGradients(Rotated(gradients), _spectral)
+            : _queryTolerance > 0 && LowRankQuery(gradients) is { } lowRank ? lowRank
             : new DenseGradients(gradients.Examples, () => Dense(gradients));
     }
 
     public override BlockGradients Meet(BlockGradients gradients) =>
-        _lowRank is null && _spectral is null ? gradients : Rotated((FactoredGradients)gradients);
+        _lowRank is null && _spectral is null ? gradients : Rotated(gradients);
 
     public override Tensor[] Dense(BlockGradients gradients)
     {
         using var scope = NewDisposeScope();
         var back = RotateBack(WeightedSpectrum(gradients));                             // [B, O, I']
-        var bias = HasBias(gradients);
+        var bias = gradients.HasBias;
         var inputs = input.Size - (bias ? 1 : 0);
         var parts = new List<Tensor> { back.narrow(2, 0, inputs).reshape(gradients.Examples, -1).MoveToOuterDisposeScope() };
         if (bias)
@@ -94,9 +93,9 @@ internal sealed class KroneckerInverse(FactorBasis input, FactorBasis output, Te
     private Tensor Sum(BlockGradients gradients, Tensor terms)
     {
         using var scope = NewDisposeScope();
-        if (gradients is FactoredGradients { Positions: 1 } factors)
+        if (gradients.Shape is { Positions: 1 })
         {
-            var rotated = Rotated(factors);
+            var rotated = Rotated(gradients);
             var a = rotated.Activation.squeeze(1).square();                             // [B, I']
             var d = rotated.OutputGradient.squeeze(1).square();                         // [B, O]
             return d.mm(terms).mul_(a).sum(1).MoveToOuterDisposeScope();
@@ -106,7 +105,7 @@ internal sealed class KroneckerInverse(FactorBasis input, FactorBasis output, Te
     }
 
     /// <summary>Compares by counted operations, with the rank that a few queries need.</summary>
-    private bool LowRankPays(FactoredGradients sample, ScorePlan plan, double tolerance)
+    private bool LowRankPays(BlockGradients sample, FactorShape shape, ScorePlan plan, double tolerance)
     {
         using var scope = NewDisposeScope();
         if (LowRankQueries.Of(WeightedSpectrum(sample), weights, tolerance) is not { } factors)
@@ -114,14 +113,14 @@ internal sealed class KroneckerInverse(FactorBasis input, FactorBasis output, Te
             return false;
         }
 
-        var (t, i, o) = (sample.Positions, sample.Inputs, sample.Outputs);
+        var (t, i, o, _) = shape;
         var written = Math.Min(ContractionCost.Dense(plan.Queries, t, i, o), ContractionCost.Factored(plan.Queries, t, i, o));
         var again = (plan.Passes - 1) * 2.0 * t * i * o;
         return ContractionCost.Ghost(plan.Queries, factors.V.shape[1], t, i, o) < written + again;
     }
 
     /// <summary>One position per term, back in the layer's own basis: U V with U <c>[Q, R, O]</c> and V <c>[Q, R, I']</c>.</summary>
-    private FactoredGradients? LowRankQuery(FactoredGradients gradients)
+    private FactoredGradients? LowRankQuery(BlockGradients gradients)
     {
         using var scope = NewDisposeScope();
         if (LowRankQueries.Of(WeightedSpectrum(gradients), weights, _queryTolerance) is not { } factors)
@@ -131,14 +130,14 @@ internal sealed class KroneckerInverse(FactorBasis input, FactorBasis output, Te
 
         var v = input.RotateBack(factors.V).MoveToOuterDisposeScope();
         var u = output.RotateBack(factors.U.transpose(1, 2)).MoveToOuterDisposeScope();
-        return new FactoredGradients(v.alias, u, v.shape[2], weight: true, bias: false) { BiasColumn = gradients.Bias };
+        return new FactoredGradients(v.alias, u, v.shape[2], weight: true, bias: false) { BiasColumn = gradients.HasBias };
     }
 
-    private FactoredGradients LowRank(FactoredGradients factors)
+    private FactoredGradients LowRank(BlockGradients gradients)
     {
         // A position for each term of each position: (d_t * u_r)(a_t * v_r)'. A later batch may have more than the planned one.
         using var scope = NewDisposeScope();
-        var rotated = Rotated(factors);
+        var rotated = Rotated(gradients);
         var a = (rotated.Activation.unsqueeze(2) * _lowRank!.Right).flatten(1, 2);      // [B, T*R, I']
         var d = (rotated.OutputGradient.unsqueeze(2) * _lowRank.Left).flatten(1, 2);    // [B, T*R, O]
         a.MoveToOuterDisposeScope();
@@ -146,8 +145,9 @@ internal sealed class KroneckerInverse(FactorBasis input, FactorBasis output, Te
     }
 
     /// <summary>The factors in the eigenbasis, the bias as one more input.</summary>
-    private FactoredGradients Rotated(FactoredGradients factors)
+    private FactoredGradients Rotated(BlockGradients gradients)
     {
+        var factors = (FactoredGradients)gradients;
         var d = output.Rotate(factors.OutputGradient);                                  // [B, T, O]
         return new FactoredGradients(() => RotatedActivation(factors), d, input.Size, weight: true, bias: false);
     }
@@ -163,8 +163,6 @@ internal sealed class KroneckerInverse(FactorBasis input, FactorBasis output, Te
     private Tensor Spectrum(BlockGradients gradients) => gradients is FactoredGradients factors
         ? KroneckerSpectrum.Of(factors, input, output)
         : KroneckerSpectrum.Of(gradients.Dense(), input, output);
-
-    private static bool HasBias(BlockGradients gradients) => gradients is FactoredGradients factors ? factors.Bias : gradients.Dense().Length > 1;
 
     private Tensor RotateBack(Tensor spectrum)
     {

@@ -255,7 +255,7 @@ internal sealed class LayerwiseFit : IDisposable
             return null;
         }
 
-        var outputs = (gradients as FactoredGradients)?.Outputs;
+        var outputs = gradients.Shape?.Outputs;
         return outputs == parts.Sum() && parts.All(p => p > 0)
             ? parts
             : throw new InfluenceException(
@@ -292,23 +292,14 @@ internal sealed class LayerwiseFit : IDisposable
         foreach (var block in batch.Blocks.OfType<BlockGradients>())
         {
             // What has no factors is written out for its diagonal anyway, and kept until then.
-            var written = block is FactoredGradients or TokenGradients or GroupedGradients ? [] : block.Dense();
-            using var scope = NewDisposeScope();
-            Tensor[] values = block switch
-            {
-                FactoredGradients f => [f.OutputGradient],
-                TokenGradients t => [t.OutputGradient],
-                GroupedGradients g => [g.Factors().OutputGradient],
-                _ => written,
-            };
-            if (values.All(v => (v * 0).sum().eq(0).item<bool>()))
+            if (block.NotFinite() is not { } notFinite)
             {
                 continue;
             }
 
-            var finite = values.Select(v => v.isfinite().flatten(1).all(1)).Aggregate((a, b) => a.logical_and(b))
-                .to_type(ScalarType.Int64).cpu().data<long>().ToArray();                // [B]
-            var bad = batch.Ids.Where((_, i) => finite[i] == 0).ToArray();
+            using var scope = NewDisposeScope();
+            var flags = notFinite.to_type(ScalarType.Int64).cpu().data<long>().ToArray();           // [B]
+            var bad = batch.Ids.Where((_, i) => flags[i] != 0).ToArray();
             throw new InfluenceException(
                 $"The gradients of the training examples with ids {InfluenceException.List(bad)} are NaN or too large for {batch.Dtype}, though the losses are finite. " +
                 "Look at their inputs, leave them out, or use a float64 model.")

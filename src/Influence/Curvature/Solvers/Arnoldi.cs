@@ -21,7 +21,7 @@ namespace Influence.Curvature;
 /// "Scaling Up Influence Functions", AAAI 2022, section 4.
 /// </para>
 /// </remarks>
-public sealed class Arnoldi : Preconditioner
+public sealed partial class Arnoldi : Preconditioner
 {
     private const string Method = "Arnoldi";
 
@@ -45,11 +45,11 @@ public sealed class Arnoldi : Preconditioner
     public static Arnoldi Fit(
         InfluenceTask task,
         Examples train,
-        ArnoldiOptions? options = null,
+        Options? options = null,
         IProgress<InfluenceProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
-        options ??= new ArnoldiOptions();
+        options ??= new Options();
         var (info, fit) = LowRankFit.Run(
             Method, task, train, options.Matrix, options.Damping, options.Seed, options.Iterations,
             (layout, multiply) =>

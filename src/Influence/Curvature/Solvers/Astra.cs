@@ -23,13 +23,13 @@ namespace Influence.Curvature;
 /// </para>
 /// <para>It keeps references to the training examples and to the inner preconditioner, which stay the caller's: keep them until the last use.</para>
 /// </remarks>
-public sealed class Astra : CurvatureSolver
+public sealed partial class Astra : CurvatureSolver
 {
     private const int BatchesMeasured = 8;
     private readonly Preconditioner _inner;
-    private readonly AstraOptions _options;
+    private readonly Options _options;
 
-    private Astra(CurvatureInfo info, Examples train, Preconditioner inner, AstraOptions options)
+    private Astra(CurvatureInfo info, Examples train, Preconditioner inner, Options options)
         : base(info, train, CurvatureMatrix.GaussNewton) => (_inner, _options) = (inner, options);
 
     /// <summary>Checks that products can be formed and that the inner preconditioner fits; the solving happens where it is used.</summary>
@@ -48,14 +48,14 @@ public sealed class Astra : CurvatureSolver
         InfluenceTask task,
         Examples train,
         Preconditioner inner,
-        AstraOptions? options = null,
+        Options? options = null,
         IProgress<InfluenceProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(inner);
-        options ??= new AstraOptions();
+        options ??= new Options();
         using var scope = NewDisposeScope();
-        var info = Check($"ASTRA over {inner.Info.Method}", task, train, CurvatureMatrix.GaussNewton, options.Damping, options.Seed, cancellationToken);
+        var info = CheckedInfo($"ASTRA over {inner.Info.Method}", task, train, CurvatureMatrix.GaussNewton, options.Damping, options.Seed, cancellationToken);
         if (info.Weights != inner.Info.Weights)
         {
             throw new InfluenceException(
@@ -74,7 +74,7 @@ public sealed class Astra : CurvatureSolver
         {
             var inner = new InnerInverse(inverse, system.Product.Layout, system.Damping);
             var stepSize = _options.StepSize ?? 0;
-            if (stepSize == 0 && _options.Iteration == AstraIteration.Momentum)
+            if (stepSize == 0 && _options.Iteration == Iteration.Momentum)
             {
                 stepSize = StepSize(system, inner, token);
             }
@@ -105,7 +105,7 @@ public sealed class Astra : CurvatureSolver
         return largest > 0 ? 1 / largest : 1;
     }
 
-    private sealed class Solver(DampedCurvature system, Inverse inverse, InnerInverse inner, double stepSize, AstraOptions options, InfluenceTask task)
+    private sealed class Solver(DampedCurvature system, Inverse inverse, InnerInverse inner, double stepSize, Options options, InfluenceTask task)
         : VectorInverse(system.Product.Layout)
     {
         private readonly SolverReport _report = new(options.Tolerance);
@@ -124,7 +124,7 @@ public sealed class Astra : CurvatureSolver
             var before = system.Residuals(start, gradients);
             _before = Math.Max(_before, before.DefaultIfEmpty(0).Max());
             Tensor x;
-            if (options.Iteration == AstraIteration.Momentum)
+            if (options.Iteration == Iteration.Momentum)
             {
                 x = Descend(start, gradients);
                 var after = system.Residuals(x, gradients);
@@ -175,7 +175,7 @@ public sealed class Astra : CurvatureSolver
                 throw new InfluenceException(string.Create(
                     CultureInfo.InvariantCulture,
                     $"ASTRA diverges: the relative residual went from {before.Max():G3} to {after.Max():G3} with steps of {stepSize:G3}. " +
-                    $"Write a smaller StepSize, a larger BatchSize or more damping, or AstraIteration.ConjugateGradient."));
+                    $"Write a smaller StepSize, a larger BatchSize or more damping, or Iteration.ConjugateGradient."));
             }
         }
     }

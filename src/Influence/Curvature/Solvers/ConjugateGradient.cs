@@ -19,11 +19,11 @@ namespace Influence.Curvature;
 /// </para>
 /// <para>It keeps references to the training examples, which stay the caller's: keep them until the last use.</para>
 /// </remarks>
-public sealed class ConjugateGradient : CurvatureSolver
+public sealed partial class ConjugateGradient : CurvatureSolver
 {
-    private readonly ConjugateGradientOptions _options;
+    private readonly Options _options;
 
-    private ConjugateGradient(CurvatureInfo info, Examples train, ConjugateGradientOptions options)
+    private ConjugateGradient(CurvatureInfo info, Examples train, Options options)
         : base(info, train, options.Matrix) => _options = options;
 
     /// <summary>Checks that products can be formed and takes note of the weights; the solving happens where it is used.</summary>
@@ -38,13 +38,13 @@ public sealed class ConjugateGradient : CurvatureSolver
     public static ConjugateGradient Fit(
         InfluenceTask task,
         Examples train,
-        ConjugateGradientOptions? options = null,
+        Options? options = null,
         IProgress<InfluenceProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
-        options ??= new ConjugateGradientOptions();
+        options ??= new Options();
         using var scope = NewDisposeScope();
-        var info = Check("conjugate gradient", task, train, options.Matrix, options.Damping, options.Seed, cancellationToken);
+        var info = CheckedInfo("conjugate gradient", task, train, options.Matrix, options.Damping, options.Seed, cancellationToken);
         progress?.Report(new InfluenceProgress("conjugate gradient fit", train.Count, train.Count, TimeSpan.Zero));
         return new ConjugateGradient(info, train, options);
     }
@@ -52,7 +52,7 @@ public sealed class ConjugateGradient : CurvatureSolver
     internal override Inverse Prepare(GradientSession session, Damping? damping, double tolerance, CancellationToken token) =>
         new Solver(System(session, damping, token), _options, session.Task);
 
-    private sealed class Solver(DampedCurvature system, ConjugateGradientOptions options, InfluenceTask task) : VectorInverse(system.Product.Layout)
+    private sealed class Solver(DampedCurvature system, Options options, InfluenceTask task) : VectorInverse(system.Product.Layout)
     {
         private readonly SolverReport _report = new(options.Tolerance);
 

@@ -45,7 +45,7 @@ public abstract class CurvatureSolver : Preconditioner
     }
 
     /// <summary>Checks the input, and that one product can be formed.</summary>
-    private protected static CurvatureInfo Check(
+    private protected static CurvatureInfo CheckedInfo(
         string method, InfluenceTask task, Examples train, CurvatureMatrix matrix, Damping damping, long seed, CancellationToken token)
     {
         using var session = Open(task, train);

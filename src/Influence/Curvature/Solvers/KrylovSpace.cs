@@ -19,7 +19,7 @@ internal static class KrylovSpace
     /// them; the number of products.
     /// </returns>
     public static (double[] Values, Tensor Vectors, double Residual, int Products) Largest(
-        Func<Tensor, Tensor> multiply, ParameterVector layout, ArnoldiOptions options)
+        Func<Tensor, Tensor> multiply, ParameterVector layout, Arnoldi.Options options)
     {
         using var scope = NewDisposeScope();
         var size = (int)Math.Min(options.Iterations, layout.Length);

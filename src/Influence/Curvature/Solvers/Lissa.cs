@@ -25,11 +25,11 @@ namespace Influence.Curvature;
 /// </para>
 /// <para>It keeps references to the training examples, which stay the caller's: keep them until the last use.</para>
 /// </remarks>
-public sealed class Lissa : CurvatureSolver
+public sealed partial class Lissa : CurvatureSolver
 {
-    private readonly LissaOptions _options;
+    private readonly Options _options;
 
-    private Lissa(CurvatureInfo info, Examples train, LissaOptions options)
+    private Lissa(CurvatureInfo info, Examples train, Options options)
         : base(info, train, options.Matrix) => _options = options;
 
     /// <summary>Checks that products can be formed and takes note of the weights; the solving happens where it is used.</summary>
@@ -44,13 +44,13 @@ public sealed class Lissa : CurvatureSolver
     public static Lissa Fit(
         InfluenceTask task,
         Examples train,
-        LissaOptions? options = null,
+        Options? options = null,
         IProgress<InfluenceProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
-        options ??= new LissaOptions();
+        options ??= new Options();
         using var scope = NewDisposeScope();
-        var info = Check("LiSSA", task, train, options.Matrix, options.Damping, options.Seed, cancellationToken);
+        var info = CheckedInfo("LiSSA", task, train, options.Matrix, options.Damping, options.Seed, cancellationToken);
         progress?.Report(new InfluenceProgress("LiSSA fit", train.Count, train.Count, TimeSpan.Zero));
         return new Lissa(info, train, options);
     }
@@ -63,7 +63,7 @@ public sealed class Lissa : CurvatureSolver
         return new Solver(system, scale > 0 ? scale : 1, whole, _options, session.Task);
     }
 
-    private sealed class Solver(DampedCurvature system, double scale, bool whole, LissaOptions options, InfluenceTask task) : VectorInverse(system.Product.Layout)
+    private sealed class Solver(DampedCurvature system, double scale, bool whole, Options options, InfluenceTask task) : VectorInverse(system.Product.Layout)
     {
         private readonly SolverReport _report = new(options.Tolerance);
 

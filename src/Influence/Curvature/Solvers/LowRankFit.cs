@@ -1,4 +1,3 @@
-using System.Globalization;
 using Influence.Gradients;
 using TorchSharp;
 using static TorchSharp.torch;

@@ -22,7 +22,7 @@ namespace Influence.Curvature;
 /// Differentiation", AISTATS 2023.
 /// </para>
 /// </remarks>
-public sealed class Nystrom : Preconditioner
+public sealed partial class Nystrom : Preconditioner
 {
     private const string Method = "Nystrom";
 
@@ -46,11 +46,11 @@ public sealed class Nystrom : Preconditioner
     public static Nystrom Fit(
         InfluenceTask task,
         Examples train,
-        NystromOptions? options = null,
+        Options? options = null,
         IProgress<InfluenceProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
-        options ??= new NystromOptions();
+        options ??= new Options();
         var (info, fit) = LowRankFit.Run(
             Method, task, train, CurvatureMatrix.GaussNewton, options.Damping, options.Seed, 1,
             (layout, multiply) => Sketch(layout, multiply, options),
@@ -94,7 +94,7 @@ public sealed class Nystrom : Preconditioner
     /// <inheritdoc/>
     protected override void Dispose(bool disposing) => _fit.Dispose();
 
-    private static (double[] Values, Tensor Vectors, string Report) Sketch(ParameterVector layout, Func<Tensor, Tensor> multiply, NystromOptions options)
+    private static (double[] Values, Tensor Vectors, string Report) Sketch(ParameterVector layout, Func<Tensor, Tensor> multiply, Options options)
     {
         using var scope = NewDisposeScope();
         var rank = Math.Min(options.Rank, layout.Length);

@@ -14,13 +14,20 @@ namespace Influence.Evaluation;
 /// that of Park et al., 2023 (section 2): draw subsets, train on each with several seeds, keep the mean measurement.
 /// Keep the number of epochs or the number of steps fixed over subsets, and say in <see cref="Settings"/> which.
 /// </remarks>
-/// <param name="folder">Where the runs are kept; made when missing.</param>
-public sealed class Retraining(string folder)
+public sealed partial record Retraining
 {
     private static readonly TimeSpan s_poll = TimeSpan.FromMilliseconds(200);
 
+    /// <summary>Takes the folder.</summary>
+    /// <param name="folder">Where the runs are kept; made when missing.</param>
+    public Retraining(string folder)
+    {
+        ArgumentNullException.ThrowIfNull(folder);
+        Folder = folder;
+    }
+
     /// <summary>The folder.</summary>
-    public string Folder { get; } = folder ?? throw new ArgumentNullException(nameof(folder));
+    public string Folder { get; }
 
     /// <summary>One training of each subset for each seed. Two or more let <see cref="Lds"/> tell the noise ceiling.</summary>
     /// <value>0: one.</value>
@@ -60,7 +67,7 @@ public sealed class Retraining(string folder)
     public int MaximumFailures
     {
         get;
-        init => field = value > 0 ? value : throw new InfluenceException($"MaximumFailures is at least 1, not {value}.");
+        init => field = Check.AtLeastOne(value);
     } = 10;
 
     /// <summary>Where each run is told.</summary>
@@ -71,7 +78,7 @@ public sealed class Retraining(string folder)
     /// <param name="subsets">What to train on.</param>
     /// <param name="queryIds">The queries' ids, as the scores have them.</param>
     /// <param name="train">
-    /// Trains a model on <see cref="RetrainingRun.Ids"/> with <see cref="RetrainingRun.Seed"/>, and returns its measurement of each
+    /// Trains a model on <see cref="Retraining.Job.Ids"/> with <see cref="Retraining.Job.Seed"/>, and returns its measurement of each
     /// query, in the order of <paramref name="queryIds"/>; lower is better unless <see cref="HigherIsBetter"/> says otherwise.
     /// </param>
     /// <param name="progress">Told after each run.</param>
@@ -85,7 +92,7 @@ public sealed class Retraining(string folder)
     public RetrainingRuns Run(
         Subsets subsets,
         IReadOnlyList<long> queryIds,
-        Func<RetrainingRun, IReadOnlyList<double>> train,
+        Func<Job, IReadOnlyList<double>> train,
         IProgress<InfluenceProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
@@ -157,7 +164,7 @@ public sealed class Retraining(string folder)
             var watch = Stopwatch.StartNew();
             try
             {
-                double[] values = [.. train(new RetrainingRun(run, subsets[subset], seed, cancellationToken))];
+                double[] values = [.. train(new Job(run, subsets[subset], seed, cancellationToken))];
                 if (values.Length != queryIds.Count)
                 {
                     throw new InfluenceException($"The training function returned {values.Length} values; expected one for each of the {queryIds.Count} queries.");

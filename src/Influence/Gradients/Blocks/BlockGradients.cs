@@ -5,7 +5,8 @@ namespace Influence.Gradients;
 
 /// <summary>
 /// The per-example gradients of one block of parameters (a layer's weight with its bias, say) for one batch, in the form
-/// that the layer allows. Its tensors live in the batch's dispose scope.
+/// that the layer allows. Its tensors live in the batch's dispose scope. What is asked of a block is a method here, which
+/// writes the gradients out; a kind that knows a cheaper way overrides it.
 /// </summary>
 internal abstract class BlockGradients(long examples)
 {
@@ -25,8 +26,95 @@ internal abstract class BlockGradients(long examples)
     /// </summary>
     public Tensor[] Dense() => _dense ??= MakeDense();
 
+    /// <summary>Whether a bias takes part beside the weight.</summary>
+    public virtual bool HasBias => Dense().Length > 1;
+
+    /// <summary>The sizes of the factors; null where there are none.</summary>
+    public virtual FactorShape? Shape => null;
+
+    /// <summary>The contraction that queries of this kind always take; null where the cheapest is chosen.</summary>
+    public virtual Contraction? OwnContraction => null;
+
     /// <summary>The squared L2 norm of each example's gradient, <c>[B]</c>.</summary>
-    public abstract Tensor SquaredNorms();
+    public virtual Tensor SquaredNorms() => SquaredNorms(Dense());
+
+    /// <summary>The same, float64 <c>[B]</c>, right also where it is small: factors go to float64 first, because their products cancel.</summary>
+    public virtual Tensor PreciseSquaredNorms() => SquaredNorms().to_type(ScalarType.Float64);
+
+    /// <summary>sum over i of w_i g_i, one part a parameter, <c>[P_k]</c>.</summary>
+    /// <param name="weights">w, <c>[B]</c>; null for ones.</param>
+    /// <param name="chosen">The examples whose weight is not zero, int64, where leaving the others out saves work; else null.</param>
+    public virtual Tensor[] Sum(Tensor? weights = null, Tensor? chosen = null) => Sum(Dense(), weights);
+
+    /// <summary>sum over i of g_i^2, element by element, one part a parameter, <c>[P_k]</c>.</summary>
+    public virtual Tensor[] SumOfSquares() => [.. Dense().Select(part => part.square().sum(0L))];
+
+    /// <summary>Adds the products with written-out queries to <c>[Q, B]</c>.</summary>
+    /// <param name="products"><c>[Q, B]</c>.</param>
+    /// <param name="queries">One part a parameter, <c>[Q, P_k]</c>.</param>
+    public virtual void AddProducts(Tensor products, Tensor[] queries) => Products.AddDense(products, queries, Dense());
+
+    /// <summary>Copies of the factors of queries that this contraction keeps as they are; null where it wants them written out.</summary>
+    public virtual QueryFactors? FactorsFor(Contraction contraction) => null;
+
+    /// <summary>Adds the products with queries that were kept as factors to <c>[Q, B]</c>.</summary>
+    /// <param name="products"><c>[Q, B]</c>.</param>
+    /// <param name="queries">What <see cref="FactorsFor"/> gave of the same block.</param>
+    /// <param name="planner">How much may be written out at once.</param>
+    public virtual void AddFactorProducts(Tensor products, QueryFactors queries, ContractionPlanner planner) =>
+        throw new NotSupportedException("This block has no factors for the queries' factors to meet.");
+
+    /// <summary>Adds g_i . g_j to <c>[B, B]</c> where that is cheapest without writing gradients out.</summary>
+    /// <returns>False, with nothing added, where it is not.</returns>
+    public virtual bool TryAddGram(Tensor products, ContractionPlanner planner) => false;
+
+    /// <summary>
+    /// The products g_v . g_i with every one of V other examples, <c>[V, B]</c>, where that costs less than the product with their
+    /// written-out sum; else null.
+    /// </summary>
+    public virtual Tensor? CheapPairs(BlockGradients others) => null;
+
+    /// <summary>
+    /// Adds each parameter of an example to one of k columns, with a sign, <c>[B, k]</c>: a sparse projection.
+    /// </summary>
+    /// <param name="rows"><c>[B, k]</c>.</param>
+    /// <param name="columns">For each part the parameters' columns, int64 <c>[P_k]</c>, and their signs; null for no sign.</param>
+    public virtual void AddSketch(Tensor rows, (Tensor Column, Tensor? Sign)[] columns)
+    {
+        var parts = Dense();
+        for (var p = 0; p < columns.Length; p++)
+        {
+            using var one = NewDisposeScope();
+            var signed = columns[p].Sign is { } sign ? parts[p] * sign : parts[p];      // [B, P_p]
+            rows.index_add_(1, columns[p].Column, signed, 1);
+        }
+    }
+
+    /// <summary>The gradients of one of the parameters alone; views, valid as long as this is not released.</summary>
+    public virtual BlockGradients Part(int part) => new DenseGradients(Examples, () => [Dense()[part].alias()]);
+
+    /// <summary>Bool <c>[B]</c>, true for examples whose gradient holds NaN or infinity; null where there are none.</summary>
+    public virtual Tensor? NotFinite() => NotFinite(Dense());
+
+    /// <summary>Whether one example's gradient is better written out, where its norm and the sum of all are wanted.</summary>
+    public virtual bool WritingIsCheaper => true;
+
+    /// <summary>Whether the gradients of some examples are those that the batch gave them; statistics of a batch are not those of its parts.</summary>
+    public virtual bool CanBeCut => false;
+
+    /// <summary>How many numbers one example takes at most while products are formed.</summary>
+    public virtual double NumbersAtWork => DenseSize;
+
+    /// <summary>How many numbers one query takes while it is kept for a contraction.</summary>
+    public virtual double NumbersKept(Contraction contraction) => DenseSize;
+
+    /// <summary>How many numbers one example takes while a norm is formed or the gradient is written out; 1 where that is little, or it is there already.</summary>
+    /// <param name="parameters">P.</param>
+    public virtual double NumbersToWrite(double parameters) => 1;
+
+    /// <summary>How many numbers one example takes in <see cref="AddSketch"/>: written out, and once more with signs.</summary>
+    /// <param name="parameters">P.</param>
+    public virtual double NumbersToSketch(double parameters) => 2 * parameters;
 
     /// <summary>The number of positions that the gradient is a sum over, where they are the examples' own; else null.</summary>
     public virtual long? OwnPositions => null;
@@ -51,6 +139,22 @@ internal abstract class BlockGradients(long examples)
     }
 
     protected abstract Tensor[] MakeDense();
+
+    /// <summary>P, read from the gradients written out.</summary>
+    protected double DenseSize => Dense().Sum(part => (double)part.shape[1]);
+
+    /// <summary>The weighted sum of written-out gradients, one part a parameter, <c>[P_k]</c>.</summary>
+    public static Tensor[] Sum(Tensor[] dense, Tensor? weights) =>
+        [.. dense.Select(part => weights is null ? part.sum(0L) : weights.unsqueeze(0).mm(part).squeeze(0))];
+
+    /// <summary>The same from what a gradient cannot be finite without, <c>[B, ...]</c> each.</summary>
+    protected static Tensor? NotFinite(params Tensor[] values)
+    {
+        using var scope = NewDisposeScope();
+        return values.Any(FiniteProducts.AnyNotFinite)
+            ? values.Select(v => v.isfinite().flatten(1).all(1)).Aggregate((a, b) => a.logical_and(b)).logical_not().MoveToOuterDisposeScope()
+            : null;
+    }
 
     /// <summary>Squared norms of the rows of all parts, <c>[B]</c>, without a temporary of their size.</summary>
     public static Tensor SquaredNorms(Tensor[] dense)

@@ -15,8 +15,6 @@ internal sealed class DenseGradients(long examples, Func<Tensor[]> make, Func<Te
 {
     public override long? OwnPositions => positions;
 
-    public override Tensor SquaredNorms() => SquaredNorms(Dense());
-
     public override Tensor ByPosition(Tensor[] queries)
     {
         if (byPosition is null)

@@ -106,6 +106,30 @@ internal sealed class FactoredGradients(
 
     public bool Bias => bias;
 
+    public override bool HasBias => bias;
+
+    public override FactorShape? Shape => new FactorShape(Positions, inputs, Outputs, weight);
+
+    public override bool WritingIsCheaper => !weight || (Positions > 1
+        && ContractionCost.DenseNorm(this) + ContractionCost.DenseSum(this) < ContractionCost.GhostNorm(this) + ContractionCost.FactoredSum(this));
+
+    public override bool CanBeCut => true;
+
+    public override double NumbersAtWork => Positions == 1
+        ? inputs + (double)Outputs
+        : Math.Max((double)inputs * Outputs, Positions * (double)inputs);
+
+    public override double NumbersKept(Contraction contraction) =>
+        contraction == Contraction.Ghost ? (double)Positions * (inputs + Outputs)
+        : weight ? ((double)inputs + 1) * Outputs
+        : Outputs;
+
+    public override double NumbersToWrite(double parameters) => weight && Positions > 1
+        ? Math.Max((double)inputs * Outputs, 2.0 * Positions * Positions) + (Positions * (double)inputs)
+        : 1;
+
+    public override double NumbersToSketch(double parameters) => (2 * parameters) + (Positions * (double)inputs);
+
     public long Positions => outputGradient.shape[1];
 
     public long Inputs => inputs;
@@ -141,6 +165,111 @@ internal sealed class FactoredGradients(
         }
 
         return SquaredNorms(Dense());
+    }
+
+    public override Tensor PreciseSquaredNorms() => weight
+        ? new FactoredGradients(() => Activation.to_type(ScalarType.Float64), outputGradient.to_type(ScalarType.Float64), inputs, weight, bias).SquaredNorms()
+        : base.PreciseSquaredNorms();
+
+    /// <summary>One matrix product; no single example's gradient is formed.</summary>
+    public override Tensor[] Sum(Tensor? weights = null, Tensor? chosen = null)
+    {
+        if (!weight)
+        {
+            return base.Sum(weights, chosen);
+        }
+
+        var (a, d) = (Activation, outputGradient);                                      // [B, T, I], [B, T, O]
+        if (chosen is not null)
+        {
+            (a, d, weights) = (a.index_select(0, chosen), d.index_select(0, chosen), weights!.index_select(0, chosen));
+        }
+
+        d = (weights is null ? d : d * weights.reshape(-1, 1, 1)).reshape(-1, Outputs); // [B*T, O]
+        var sum = d.t().mm(a.reshape(-1, inputs)).reshape(-1);                          // [O*I]
+        return bias ? [sum, d.sum(0L)] : [sum];
+    }
+
+    /// <summary>For one position per example, (d^2)' (a^2) is one product of squares.</summary>
+    public override Tensor[] SumOfSquares()
+    {
+        if (!weight || Positions > 1)
+        {
+            return base.SumOfSquares();
+        }
+
+        var d = outputGradient.squeeze(1).square();                                     // [B, O]
+        var sum = d.t().mm(Activation.squeeze(1).square()).reshape(-1);                 // [O*I]
+        return bias ? [sum, d.sum(0L)] : [sum];
+    }
+
+    /// <summary>sum over t of d_t' (G_q a_t).</summary>
+    public override void AddProducts(Tensor products, Tensor[] queries)
+    {
+        if (weight && !BiasColumn)
+        {
+            Products.AddFactored(products, queries, this);
+        }
+        else
+        {
+            base.AddProducts(products, queries);
+        }
+    }
+
+    public override QueryFactors? FactorsFor(Contraction contraction) =>
+        contraction == Contraction.Ghost ? new QueryFactors(ActivationWithBias(), outputGradient.clone()) : null;
+
+    public override void AddFactorProducts(Tensor products, QueryFactors queries, ContractionPlanner planner)
+    {
+        if (queries.Weights is { } spectrum)
+        {
+            SpectralProducts.Add(products, queries.First, queries.Second, this, spectrum, planner.NumbersAtOnce);
+        }
+        else
+        {
+            var atOnce = planner.GhostExamplesAtOnce(queries.First.shape[0], queries.First.shape[1], Positions);
+            Products.AddGhost(products, queries.First, queries.Second, this, atOnce);
+        }
+    }
+
+    public override bool TryAddGram(Tensor products, ContractionPlanner planner)
+    {
+        if (weight && Positions == 1)
+        {
+            products.add_(Pairs(this, this));
+            return true;
+        }
+
+        if (!weight || ContractionCost.Ghost(Examples, Positions, Positions, inputs, Outputs) > ContractionCost.Dense(Examples, Positions, inputs, Outputs))
+        {
+            return false;
+        }
+
+        var activation = bias ? ActivationWithBias() : Activation;                      // [B, T, I (+1)]
+        Products.AddGhost(products, activation, outputGradient, this, planner.GhostExamplesAtOnce(Examples, Positions, Positions));
+        return true;
+    }
+
+    /// <summary>Pairs of factors take V (I + O) an example, against the sum written out, (V/B + 1) I O.</summary>
+    public override Tensor? CheapPairs(BlockGradients others) =>
+        weight && Positions == 1 && others is FactoredGradients { Weight: true, Positions: 1 } left
+        && left.Examples * (double)(inputs + Outputs) < (1 + ((double)left.Examples / Examples)) * inputs * Outputs
+            ? Pairs(left, this)
+            : null;
+
+    /// <summary>The weight's gradients are the same factors without the bias, which a block's own norm counts.</summary>
+    public override BlockGradients Part(int part) => weight && !BiasColumn && part == 0
+        ? new FactoredGradients(() => Activation.alias(), outputGradient, inputs, weight: true, bias: false)
+        : base.Part(part);
+
+    public override Tensor? NotFinite() => NotFinite(outputGradient);
+
+    /// <summary>(a_v . a_i + 1)(d_v . d_i) where every example has one position, <c>[V, B]</c>; the one is the bias.</summary>
+    private static Tensor Pairs(FactoredGradients left, FactoredGradients right)
+    {
+        var activations = left.Activation.squeeze(1).mm(right.Activation.squeeze(1).t());           // [V, B]
+        var gradients = left.OutputGradient.squeeze(1).mm(right.OutputGradient.squeeze(1).t());     // [V, B]
+        return (left.Bias ? activations.add_(1) : activations).mul_(gradients);
     }
 
     protected override Tensor[] MakeDense()

@@ -1,3 +1,4 @@
+using TorchSharp;
 using static TorchSharp.torch;
 
 namespace Influence.Gradients;
@@ -13,7 +14,7 @@ namespace Influence.Gradients;
 internal sealed class GroupedGradients(long examples, Func<Tensor[]> make, Func<(Tensor Activation, Tensor OutputGradient)> factors, bool bias)
     : BlockGradients(examples)
 {
-    public bool Bias => bias;
+    public override bool HasBias => bias;
 
     /// <summary>a <c>[B, g, T, I/g (+1)]</c>, with a column of ones for the bias, and d <c>[B, g, T, O/g]</c>.</summary>
     public (Tensor Activation, Tensor OutputGradient) Factors()
@@ -22,7 +23,11 @@ internal sealed class GroupedGradients(long examples, Func<Tensor[]> make, Func<
         return (bias ? cat([a, ones([.. a.shape[..^1], 1], a.dtype, a.device)], -1) : a, d);
     }
 
-    public override Tensor SquaredNorms() => SquaredNorms(Dense());
+    public override Tensor? NotFinite()
+    {
+        using var scope = NewDisposeScope();
+        return NotFinite(factors().OutputGradient)?.MoveToOuterDisposeScope();
+    }
 
     protected override Tensor[] MakeDense() => make();
 }

@@ -17,7 +17,7 @@ internal static class PreciseNorms
         foreach (var block in batch.Blocks.OfType<BlockGradients>())
         {
             using var one = NewDisposeScope();
-            squares.add_(InFloat64(block).SquaredNorms().to_type(ScalarType.Float64).cpu());
+            squares.add_(block.PreciseSquaredNorms().cpu());
             block.Release();
         }
 
@@ -28,14 +28,4 @@ internal static class PreciseNorms
 
         return squares.clamp_min(0).sqrt().MoveToOuterDisposeScope();
     }
-
-    private static BlockGradients InFloat64(BlockGradients block) => block switch
-    {
-        FactoredGradients { Weight: true } f => new FactoredGradients(
-            () => f.Activation.to_type(ScalarType.Float64), f.OutputGradient.to_type(ScalarType.Float64), f.Inputs, f.Weight, f.Bias),
-        TokenGradients tokens => new TokenGradients(tokens.Tokens, tokens.OutputGradient.to_type(ScalarType.Float64), tokens.Vocabulary),
-
-        // Written out there is nothing to cancel.
-        _ => block,
-    };
 }

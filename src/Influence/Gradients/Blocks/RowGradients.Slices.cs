@@ -31,7 +31,7 @@ internal sealed partial class RowGradients
     /// <summary>A block by as many examples at once as the memory allows to be written out, or paired position by position.</summary>
     private void ForSlices(BlockGradients block, int k, Action<BlockGradients, long> action)
     {
-        var atOnce = (long)Math.Clamp(memoryBudget / 4 / (NumbersPerExample(block, k) * session.Dtype.ElementSize()), 1, count);
+        var atOnce = (long)Math.Clamp(memoryBudget / 4 / (block.NumbersToWrite(session.Parts[k].Sum(p => (double)p.Count)) * session.Dtype.ElementSize()), 1, count);
         if (atOnce == count)
         {
             action(block, 0);
@@ -46,15 +46,4 @@ internal sealed partial class RowGradients
             slice.Release();
         }
     }
-
-    /// <summary>What a norm or a written-out gradient takes; 1 where it is there already or small.</summary>
-    private double NumbersPerExample(BlockGradients block, int k) => block switch
-    {
-        FactoredGradients { Weight: true, Positions: > 1 } f =>
-            Math.Max((double)f.Inputs * f.Outputs, 2.0 * f.Positions * f.Positions) + (f.Positions * (double)f.Inputs),
-
-        // The statistics of a batch are not those of its parts: only factors and tokens are cut.
-        TiedGradients tied when tied.Uses.All(use => use is FactoredGradients or TokenGradients) => 2.0 * session.Parts[k].Sum(p => p.Count),
-        _ => 1,
-    };
 }

@@ -33,8 +33,8 @@ internal sealed partial class RowGradients(
         {
             using var one = NewDisposeScope();
             var sum = block is null ? null
-                : Written(k, block) is { } written ? [.. written.Select(part => weights is null ? part.sum(0L) : weights.unsqueeze(0).mm(part).squeeze(0))]
-                : SumOf(block, weights, rows);
+                : Written(k, block) is { } written ? BlockGradients.Sum(written, weights)
+                : block.Sum(weights, rows);
             one.MoveToOuter(sum ?? []);
             return sum;
         })];
@@ -89,21 +89,22 @@ internal sealed partial class RowGradients(
         var other = others.Blocks();
         ForEach((block, k) =>
         {
-            if (other[k] is FactoredGradients { Weight: true, Positions: 1 } v && block is FactoredGradients { Weight: true, Positions: 1 } f && GhostIsCheaper(v, f))
+            if (other[k] is not { } meets)
             {
-                total.add_(Pairs(v, f).sum(0L, keepdim: true));
+                return;
             }
-            else if (other[k] is { } meets)
+
+            if (block.CheapPairs(meets) is { } pairs)
             {
-                Tensor[] sum = others.Written(k, meets) is { } written ? [.. written.Select(part => part.sum(0L))] : SumOf(meets, null, null);
+                total.add_(pairs.sum(0L, keepdim: true));
+            }
+            else
+            {
+                var sum = others.Written(k, meets) is { } written ? BlockGradients.Sum(written, null) : meets.Sum();
                 AddProducts(total, [.. sum.Select(p => p.unsqueeze(0))], block, k);
             }
         });
         return total.squeeze(0).div_(others.Count).MoveToOuterDisposeScope();
-
-        // Pairs of factors, V (I + O) an example, against the sum written out (V/B + 1) I O.
-        bool GhostIsCheaper(FactoredGradients v, FactoredGradients f) =>
-            v.Examples * (double)(f.Inputs + f.Outputs) < (1 + ((double)v.Examples / f.Examples)) * f.Inputs * f.Outputs;
     }
 
     /// <summary>g_i . g_j, <c>[B, B]</c>, in the current scope.</summary>
@@ -139,21 +140,7 @@ internal sealed partial class RowGradients(
         {
             Products.AddDense(total, written, written);
         }
-        else if (block is TokenGradients tokens)
-        {
-            Products.AddRows(total, tokens.Tokens, tokens.OutputGradient, tokens, _planner.RowsAtOnce(2L * count, tokens.Width));
-        }
-        else if (block is FactoredGradients { Weight: true, Positions: 1 } single)
-        {
-            total.add_(Pairs(single, single));
-        }
-        else if (block is FactoredGradients { Weight: true } f
-            && ContractionCost.Ghost(count, f.Positions, f.Positions, f.Inputs, f.Outputs) <= ContractionCost.Dense(count, f.Positions, f.Inputs, f.Outputs))
-        {
-            var activation = f.Bias ? f.ActivationWithBias() : f.Activation;            // [B, T, I (+1)]
-            Products.AddGhost(total, activation, f.OutputGradient, f, _planner.GhostExamplesAtOnce(count, f.Positions, f.Positions));
-        }
-        else
+        else if (!block.TryAddGram(total, _planner))
         {
             ForSlices(block, k, (left, start) => AddGramRows(total, left, start, k));
         }
@@ -167,14 +154,6 @@ internal sealed partial class RowGradients(
         }
 
         _written.Clear();
-    }
-
-    /// <summary>(a_v . a_i + 1)(d_v . d_i) where every example has one position, <c>[V, B]</c>; the one is the bias.</summary>
-    private static Tensor Pairs(FactoredGradients left, FactoredGradients right)
-    {
-        var activations = left.Activation.squeeze(1).mm(right.Activation.squeeze(1).t());           // [V, B]
-        var gradients = left.OutputGradient.squeeze(1).mm(right.OutputGradient.squeeze(1).t());     // [V, B]
-        return (left.Bias ? activations.add_(1) : activations).mul_(gradients);
     }
 
     private IReadOnlyList<BlockGradients?> Blocks() => session.BlocksOf(Calls(calls.Keys, 0, count));
@@ -208,7 +187,7 @@ internal sealed partial class RowGradients(
         }
 
         var bytes = session.Parts[k].Sum(p => p.Count) * count * session.Dtype.ElementSize();
-        if (bytes > _free || !WritingIsCheaper(block))
+        if (bytes > _free || !block.WritingIsCheaper)
         {
             return null;
         }
@@ -220,15 +199,6 @@ internal sealed partial class RowGradients(
         return _written[k] = [.. block.Dense().Select(part => part.alias().DetachFromDisposeScope())];
     }
 
-    private static bool WritingIsCheaper(BlockGradients block) => block switch
-    {
-        FactoredGradients { Weight: true, Positions: 1 } => false,
-        FactoredGradients { Weight: true } f =>
-            ContractionCost.DenseNorm(f) + ContractionCost.DenseSum(f) < ContractionCost.GhostNorm(f) + ContractionCost.FactoredSum(f),
-        TokenGradients => false,
-        _ => true,
-    };
-
     private void AddProducts(Tensor total, Tensor[] direction, BlockGradients block, int k)
     {
         if (Written(k, block) is { } written)
@@ -237,64 +207,7 @@ internal sealed partial class RowGradients(
         }
         else
         {
-            AddProducts(total, direction, block);
-        }
-    }
-
-    private static void AddProducts(Tensor total, Tensor[] direction, BlockGradients block)
-    {
-        switch (block)
-        {
-            case TokenGradients tokens:
-                Products.AddTable(total, direction[0], tokens);
-                break;
-            case FactoredGradients { Weight: true } f:
-                Products.AddFactored(total, direction, f);
-                break;
-            case TiedGradients tied:
-                // A product is linear in the gradient, which is the sum of the uses'.
-                foreach (var use in tied.Uses)
-                {
-                    AddProducts(total, direction, use);
-                }
-
-                break;
-            default:
-                Products.AddDense(total, direction, block.Dense());
-                break;
-        }
-    }
-
-    /// <summary>The weighted sum of a block that is not written out; no single example's gradient is formed where there are factors.</summary>
-    private static Tensor[] SumOf(BlockGradients block, Tensor? weights, Tensor? rows)
-    {
-        switch (block)
-        {
-            case FactoredGradients { Weight: true } f:
-                var (a, d) = (f.Activation, f.OutputGradient);                          // [B, T, I], [B, T, O]
-                if (rows is not null)
-                {
-                    (a, d, weights) = (a.index_select(0, rows), d.index_select(0, rows), weights!.index_select(0, rows));
-                }
-
-                d = (weights is null ? d : d * weights.reshape(-1, 1, 1)).reshape(-1, f.Outputs);   // [B*T, O]
-                var weight = d.t().mm(a.reshape(-1, f.Inputs)).reshape(-1);
-                return f.Bias ? [weight, d.sum(0L)] : [weight];
-            case TokenGradients tokens:
-                var table = zeros([tokens.Vocabulary, tokens.Width], tokens.OutputGradient.dtype, tokens.OutputGradient.device);
-                var gradient = weights is null ? tokens.OutputGradient : tokens.OutputGradient * weights.reshape(-1, 1, 1);
-                table.index_add_(0, tokens.Tokens.reshape(-1), gradient.reshape(-1, tokens.Width), 1);
-                return [table.reshape(-1)];
-            case TiedGradients tied:
-                var total = SumOf(tied.Uses[0], weights, rows);
-                foreach (var use in tied.Uses.Skip(1))
-                {
-                    total[0].add_(SumOf(use, weights, rows)[0]);
-                }
-
-                return total;
-            default:
-                return [.. block.Dense().Select(part => weights is null ? part.sum(0L) : weights.unsqueeze(0).mm(part).squeeze(0))];
+            block.AddProducts(total, direction);
         }
     }
 

@@ -11,11 +11,11 @@ namespace Influence.Gradients;
 /// <param name="weights">The weights; not owned.</param>
 internal sealed class SpectralGradients(FactoredGradients rotated, SpectralWeights weights) : BlockGradients(rotated.Examples)
 {
-    public FactoredGradients Rotated => rotated;
+    public override Contraction? OwnContraction => Contraction.Spectral;
 
-    public SpectralWeights Weights => weights;
+    public override QueryFactors FactorsFor(Contraction contraction) => new(rotated.Activation.clone(), rotated.OutputGradient.clone(), weights);
 
-    public override Tensor SquaredNorms() => SquaredNorms(Dense());
+    public override double NumbersKept(Contraction contraction) => rotated.NumbersKept(Contraction.Ghost);
 
     public override void Release()
     {

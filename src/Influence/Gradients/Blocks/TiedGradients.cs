@@ -7,10 +7,45 @@ namespace Influence.Gradients;
 /// </summary>
 internal sealed class TiedGradients(IReadOnlyList<BlockGradients> uses) : BlockGradients(uses[0].Examples)
 {
-    /// <summary>What each layer gives.</summary>
-    public IReadOnlyList<BlockGradients> Uses => uses;
+    public override bool HasBias => false;
 
-    public override Tensor SquaredNorms() => SquaredNorms(Dense());
+    public override bool CanBeCut => uses.All(use => use.CanBeCut);
+
+    public override double NumbersAtWork => 2 * DenseSize;
+
+    public override double NumbersToWrite(double parameters) => CanBeCut ? 2 * parameters : 1;
+
+    public override double NumbersToSketch(double parameters) => uses.Max(use => use.NumbersToSketch(parameters));
+
+    // What is linear in the gradient is the sum over the uses.
+    public override Tensor[] Sum(Tensor? weights = null, Tensor? chosen = null)
+    {
+        var total = uses[0].Sum(weights, chosen);
+        foreach (var use in uses.Skip(1))
+        {
+            total[0].add_(use.Sum(weights, chosen)[0]);
+        }
+
+        return total;
+    }
+
+    public override void AddProducts(Tensor products, Tensor[] queries)
+    {
+        foreach (var use in uses)
+        {
+            use.AddProducts(products, queries);
+        }
+    }
+
+    public override void AddSketch(Tensor rows, (Tensor Column, Tensor? Sign)[] columns)
+    {
+        foreach (var use in uses)
+        {
+            using var scope = NewDisposeScope();
+            use.AddSketch(rows, columns);
+            use.Release();
+        }
+    }
 
     public override void Release()
     {

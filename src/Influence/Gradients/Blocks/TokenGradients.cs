@@ -62,6 +62,60 @@ internal sealed class TokenGradients(Tensor tokens, Tensor outputGradient, long 
 
     public override long? OwnPositions => PositionsLead ? tokens.shape[1] : null;
 
+    public override bool HasBias => false;
+
+    public override Contraction? OwnContraction => Contraction.Rows;
+
+    public override bool WritingIsCheaper => false;
+
+    public override bool CanBeCut => true;
+
+    public override double NumbersAtWork => tokens.shape[1] * (double)Width;
+
+    public override double NumbersKept(Contraction contraction) => (double)tokens.shape[1] * (Width + 2);
+
+    /// <summary>The sums, their signs, and places, which are int64 and are made twice.</summary>
+    public override double NumbersToSketch(double parameters) => 6.0 * tokens.shape[1] * Width;
+
+    public override Tensor PreciseSquaredNorms() => new TokenGradients(tokens, outputGradient.to_type(ScalarType.Float64), vocabulary).SquaredNorms();
+
+    public override Tensor[] Sum(Tensor? weights = null, Tensor? chosen = null)
+    {
+        var table = zeros([vocabulary, Width], outputGradient.dtype, outputGradient.device);
+        var gradient = weights is null ? outputGradient : outputGradient * weights.reshape(-1, 1, 1);
+        table.index_add_(0, tokens.reshape(-1), gradient.reshape(-1, Width), 1);
+        return [table.reshape(-1)];
+    }
+
+    /// <summary>sum over t of d_t' V_q[x_t]: only rows that occur are read.</summary>
+    public override void AddProducts(Tensor products, Tensor[] queries) => Products.AddTable(products, queries[0], this);
+
+    public override QueryFactors? FactorsFor(Contraction contraction) =>
+        contraction == Contraction.Rows ? new QueryFactors(tokens.clone(), outputGradient.clone()) : null;
+
+    public override void AddFactorProducts(Tensor products, QueryFactors queries, ContractionPlanner planner) =>
+        Products.AddRows(products, queries.First, queries.Second, this, planner.RowsAtOnce(queries.First.shape[0] + Examples, Width));
+
+    public override bool TryAddGram(Tensor products, ContractionPlanner planner)
+    {
+        Products.AddRows(products, tokens, outputGradient, this, planner.RowsAtOnce(2 * Examples, Width));
+        return true;
+    }
+
+    public override void AddSketch(Tensor rows, (Tensor Column, Tensor? Sign)[] columns)
+    {
+        var (example, token, sums) = Pairs();                                           // [U], [U], [U, D]
+        var place = ForTokens(columns[0].Column).add_(example.unsqueeze(1) * rows.shape[1]);    // [U, D], in the rows one after the other
+        var signed = columns[0].Sign is { } sign ? sums.mul_(ForTokens(sign)) : sums;   // [U, D]
+        rows.view(-1).index_add_(0, place.reshape(-1), signed.reshape(-1), 1);
+
+        Tensor ForTokens(Tensor parameters) => parameters.reshape(vocabulary, Width).index_select(0, token);  // [U, D]
+    }
+
+    public override BlockGradients Part(int part) => this;
+
+    public override Tensor? NotFinite() => NotFinite(outputGradient);
+
     /// <summary>d_t' V_q[x_t] at every position.</summary>
     public override Tensor ByPosition(Tensor[] queries)
     {

@@ -1,3 +1,4 @@
+using Influence.Numerics;
 using static TorchSharp.torch;
 
 namespace Influence.Gradients;

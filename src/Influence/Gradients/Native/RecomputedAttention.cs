@@ -81,7 +81,7 @@ internal sealed class RecomputedAttention : WatchedAttention
             {
                 throw new InfluenceException(
                     $"{Name} saw {weights.shape[0]} sequences of {weights.shape[2]} positions for {probes.Count} of {probes.Length} tokens. " +
-                    "Write Retrieval = RetrievalMeasure.MaskedLoss, which needs no attention.");
+                    "Write Retrieval = RetrievalHeads.MeasureKind.MaskedLoss, which needs no attention.");
             }
 
             Keep(weights.index_select(2, tensor(probes.Predicting, device: weights.device)));

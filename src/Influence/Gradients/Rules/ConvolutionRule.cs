@@ -88,12 +88,12 @@ internal sealed class ConvolutionRule : LayerRule
         var parts = new List<Tensor>();
         if (weight)
         {
-            parts.Add(Sum(calls, WeightGradient));
+            parts.Add(SumCalls(calls, WeightGradient));
         }
 
         if (bias)
         {
-            parts.Add(Sum(calls, call => Image(call.OutputGradient).sum([2, 3])));      // [B*k, O]
+            parts.Add(SumCalls(calls, call => Image(call.OutputGradient).sum([2, 3])));      // [B*k, O]
         }
 
         return [.. parts];
@@ -114,20 +114,6 @@ internal sealed class ConvolutionRule : LayerRule
             }).ToArray();
             return byCall.Length == 1 ? byCall[0] : cat(byCall, 2);
         }
-    }
-
-    /// <summary>Sums the rows of an example and the calls, <c>[B, P]</c>.</summary>
-    private static Tensor Sum(IReadOnlyList<LayerCall> calls, Func<LayerCall, Tensor> part)
-    {
-        Tensor? total = null;
-        foreach (var call in calls)
-        {
-            var rows = part(call);
-            var own = call.RowsPerExample == 1 ? rows : rows.reshape(call.Examples, call.RowsPerExample, -1).sum(1);
-            total = total is null ? own : total.add_(own);
-        }
-
-        return total!;
     }
 
     /// <summary>One weight gradient for each row, <c>[B*k, O*I/groups]</c>.</summary>

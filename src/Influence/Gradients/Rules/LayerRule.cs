@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
@@ -10,6 +11,8 @@ namespace Influence.Gradients;
 /// </summary>
 internal abstract class LayerRule
 {
+    private static readonly ConcurrentDictionary<Type, Func<nn.Module, LayerRule>> s_registered = new();
+
     /// <summary>The layer type's name, for the coverage report.</summary>
     public abstract string Name { get; }
 
@@ -42,6 +45,11 @@ internal abstract class LayerRule
     public static LayerRule? For(nn.Module module, out string? reason)
     {
         reason = null;
+        if (Registered(module) is { } registered)
+        {
+            return registered;
+        }
+
         return module switch
         {
             Linear => LinearRule.Instance,
@@ -53,6 +61,38 @@ internal abstract class LayerRule
             BatchNorm norm => new NormalizationRule(norm),
             _ => null,
         };
+    }
+
+    /// <summary>From now on, in this process, layers of the type and of types derived from it are taken by such rules.</summary>
+    public static void Register(Type layer, Func<nn.Module, LayerRule> rule) => s_registered[layer] = rule;
+
+    private static LayerRule? Registered(nn.Module module)
+    {
+        for (var type = module.GetType(); type is not null && !s_registered.IsEmpty; type = type.BaseType)
+        {
+            if (s_registered.TryGetValue(type, out var rule))
+            {
+                return rule(module);
+            }
+        }
+
+        return null;
+    }
+
+    /// <summary>The sum over the calls, <c>[B, P]</c>.</summary>
+    /// <param name="calls">The calls.</param>
+    /// <param name="part">What each gives, <c>[B, P]</c>, or <c>[B*k, ...]</c> with rows that are summed here.</param>
+    protected static Tensor SumCalls(IReadOnlyList<LayerCall> calls, Func<LayerCall, Tensor> part)
+    {
+        Tensor? total = null;
+        foreach (var call in calls)
+        {
+            var rows = part(call);
+            var own = rows.shape[0] == call.Examples ? rows : rows.reshape(call.Examples, call.RowsPerExample, -1).sum(1);
+            total = total is null ? own : total.add_(own);
+        }
+
+        return total!;
     }
 
     /// <summary>The positions of a call that count, <c>[B, T]</c>.</summary>

@@ -49,7 +49,7 @@ internal sealed class NormalizationRule : LayerRule
     {
         return new DenseGradients(
             calls[0].Examples,
-            () => [.. Terms().Select(term => Sum(calls, call => Reduce(call, term(call))))],
+            () => [.. Terms().Select(term => SumCalls(calls, call => Reduce(call, term(call))))],
             PositionsLead && calls.Count == 1 ? () => [.. Terms().Select(term => calls[0].ByPosition(term(calls[0])))] : null,
             PositionsLead && calls.Count == 1 ? calls[0].OutputGradient.numel() / calls[0].Examples / calls[0].OutputGradient.shape[^1] : null);
 
@@ -66,17 +66,6 @@ internal sealed class NormalizationRule : LayerRule
                 yield return call => call.OutputGradient;
             }
         }
-    }
-
-    private static Tensor Sum(IReadOnlyList<LayerCall> calls, Func<LayerCall, Tensor> part)
-    {
-        var total = part(calls[0]);
-        foreach (var call in calls.Skip(1))
-        {
-            total.add_(part(call));
-        }
-
-        return total;
     }
 
     /// <summary>Sums over every dimension but the example's and the gain's own, <c>[B, P]</c>.</summary>

@@ -21,7 +21,7 @@ namespace Influence.Selection;
 /// directions matter and lengths do not: give rows of unit length then.
 /// </para>
 /// </remarks>
-public sealed record KMeans(int Clusters)
+public sealed partial record KMeans(int Clusters)
 {
     private const int SeedPointsPerCluster = 64;
     private const int FewestSeedPoints = 1 << 14;
@@ -39,7 +39,7 @@ public sealed record KMeans(int Clusters)
     public int Iterations
     {
         get;
-        init => field = value >= 1 ? value : throw new InfluenceException($"k-means takes at least 1 iteration, not {value}.");
+        init => field = Check.AtLeastOne(value);
     } = 50;
 
     /// <summary>Ends once an iteration lowers the inertia by no more than this share of it; 0: once nothing moves.</summary>
@@ -48,7 +48,7 @@ public sealed record KMeans(int Clusters)
     public double Tolerance
     {
         get;
-        init => field = value >= 0 ? value : throw new InfluenceException($"The tolerance of k-means is at least 0, not {value}.");
+        init => field = Check.AtLeast(value, 0.0);
     } = 1e-4;
 
     /// <summary>Centroids are found on at most so many points for each cluster, and all points assigned to them; null: on all points.</summary>
@@ -57,7 +57,7 @@ public sealed record KMeans(int Clusters)
     public int? PointsPerCluster
     {
         get;
-        init => field = value is null or >= 1 ? value : throw new InfluenceException($"k-means needs at least 1 point for each cluster, not {value}.");
+        init => field = Check.AtLeastOne(value);
     } = 256;
 
     /// <summary>Finds the clusters.</summary>
@@ -69,11 +69,11 @@ public sealed record KMeans(int Clusters)
     public Clustering Fit(Tensor features, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(features);
-        Check(features);
+        CheckFeatures(features);
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
         var n = checked((int)features.shape[0]);
-        var random = new Random((int)(LabelSampler.Mix((ulong)Seed) >> 33));
+        var random = new KeyedRandom(Seed, "k-means");
         // Far from the origin, squared distances by |x|^2 - 2 x c + |c|^2 would lose all their digits.
         // And far from 1, squares would overflow or vanish.
         var unit = PowerOfTwo.Of(features);
@@ -86,7 +86,7 @@ public sealed record KMeans(int Clusters)
         return Clustering.Of(features, unit, mean, centroids, inertia);
     }
 
-    private static void Check(Tensor features)
+    private static void CheckFeatures(Tensor features)
     {
         if (features.dim() != 2 || features.shape[0] == 0 || features.shape[1] == 0 || features.dtype is not (ScalarType.Float32 or ScalarType.Float64))
         {

@@ -16,7 +16,7 @@ public enum PrototypeOrder
 /// <summary>Clusters by k-means, and each candidate's distance to the centroid of its own.</summary>
 internal sealed class Prototypes : IDisposable
 {
-    private Prototypes(Clustering clustering, Tensor centroids, double[] distances) =>
+    private Prototypes(KMeans.Clustering clustering, Tensor centroids, double[] distances) =>
         (Members, Assignment, Centroids, Distances) = (clustering.Members, clustering.Assignment, centroids, distances);
 
     public IReadOnlyList<IReadOnlyList<int>> Members { get; }

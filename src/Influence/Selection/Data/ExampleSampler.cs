@@ -1,4 +1,5 @@
 using System.Collections;
+using Influence.Numerics;
 
 namespace Influence.Selection;
 
@@ -33,7 +34,7 @@ public sealed class ExampleSampler : IEnumerable<long>
     internal static ExampleSampler Shuffled(long[] indices, long seed) => new(indices.Length, pass =>
     {
         var key = Key(seed, pass);
-        return Enumerable.Range(0, indices.Length).OrderBy(i => LabelSampler.Mix(key ^ LabelSampler.Mix((ulong)i))).Select(i => indices[i]);
+        return KeyedRandom.Shuffled(Enumerable.Range(0, indices.Length), key, i => i).Select(i => indices[i]);
     });
 
     /// <summary>Independent draws with replacement, each index in proportion to its weight.</summary>
@@ -48,12 +49,12 @@ public sealed class ExampleSampler : IEnumerable<long>
 
         return new(count, pass => Enumerable.Range(0, count).Select(draw =>
         {
-            var uniform = (LabelSampler.Mix(Key(seed, pass) ^ LabelSampler.Mix((ulong)draw)) >> 11) * (1.0 / (1UL << 53));
+            var uniform = KeyedRandom.Unit(KeyedRandom.Mix(Key(seed, pass) ^ KeyedRandom.Mix((ulong)draw)));
             return indices[FirstAbove(ends, uniform * end)];
         }));
     }
 
-    private static ulong Key(long seed, int pass) => LabelSampler.Mix(LabelSampler.Mix((ulong)seed) ^ (ulong)pass);
+    private static ulong Key(long seed, int pass) => KeyedRandom.Mix(KeyedRandom.Mix((ulong)seed) ^ (ulong)pass);
 
     /// <summary>The first place whose end is above the value: a weight of zero takes no room, so it is never drawn.</summary>
     private static int FirstAbove(double[] ends, double value)

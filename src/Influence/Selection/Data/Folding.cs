@@ -18,7 +18,7 @@ public sealed record Folding
     public int Folds
     {
         get;
-        init => field = value >= 1 ? value : throw new InfluenceException($"Folds is at least 1, not {value}.");
+        init => field = Check.AtLeastOne(value);
     } = 3;
 
     /// <summary>Whether the highest score comes first.</summary>

@@ -1,17 +1,6 @@
+using Influence.Numerics;
+
 namespace Influence.Selection;
-
-/// <summary>Which end of the scores an epoch begins with.</summary>
-public enum CurriculumDirection
-{
-    /// <summary>The lowest score first.</summary>
-    Ascending,
-
-    /// <summary>The highest score first.</summary>
-    Descending,
-
-    /// <summary>Ascending in the first epoch, descending in the second, and so on.</summary>
-    Alternating,
-}
 
 /// <summary>
 /// Influence-driven curriculum: epoch t is sorted by the influence that the examples have at checkpoint t, phi[i, t], in the
@@ -40,7 +29,7 @@ public sealed record InfluenceCurriculum
     public int ShuffleWithin
     {
         get;
-        init => field = value >= 1 ? value : throw new InfluenceException($"ShuffleWithin is at least 1 example, not {value}.");
+        init => field = Check.AtLeastOne(value);
     } = 1;
 
     /// <summary>Whether an epoch shows only the first part of its order, one more part each time.</summary>
@@ -66,10 +55,23 @@ public sealed record InfluenceCurriculum
         var highestFirst = Direction == CurriculumDirection.Descending || (Direction == CurriculumDirection.Alternating && epoch % 2 == 1);
         var sorted = Relevance.Sorted(Relevance.Row(pool, epoch), highestFirst);
         var shown = Growing ? (int)Math.Ceiling((double)pool.Count * (epoch + 1) / epochs) : pool.Count;
-        var key = LabelSampler.Mix(LabelSampler.Mix((ulong)Seed) ^ (ulong)epoch);
+        var key = KeyedRandom.Mix(KeyedRandom.Mix((ulong)Seed) ^ (ulong)epoch);
         return [.. sorted.Take(shown).Chunk(ShuffleWithin).SelectMany(Shuffled).Select(p => pool.Ids[p])];
 
         IEnumerable<int> Shuffled(int[] segment) =>
-            segment.Length == 1 ? segment : segment.OrderBy(p => LabelSampler.Mix(key ^ LabelSampler.Mix((ulong)pool.Ids[p])));
+            segment.Length == 1 ? segment : segment.OrderBy(p => KeyedRandom.Mix(key ^ KeyedRandom.Mix((ulong)pool.Ids[p])));
+    }
+
+    /// <summary>Which end of the scores an epoch begins with.</summary>
+    public enum CurriculumDirection
+    {
+        /// <summary>The lowest score first.</summary>
+        Ascending,
+
+        /// <summary>The highest score first.</summary>
+        Descending,
+
+        /// <summary>Ascending in the first epoch, descending in the second, and so on.</summary>
+        Alternating,
     }
 }

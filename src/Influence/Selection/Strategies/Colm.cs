@@ -11,8 +11,8 @@ namespace Influence.Selection;
 /// <remarks>
 /// <para>
 /// The pool is the large batch, its groups are the sources, its features gradients: in the paper, of the last value projection,
-/// estimated from two losses (<see cref="ZerothOrderGradient"/>) and divided by Adam's root mean square
-/// (<see cref="AdamFeatures"/>). A source is small if it has fewer examples in the pool than pool / sources, unless
+/// estimated from two losses (<see cref="GradientsFromLosses"/>) and divided by Adam's root mean square
+/// (<see cref="AdamSteps"/>). A source is small if it has fewer examples in the pool than pool / sources, unless
 /// <see cref="SmallSources"/> says. Of each large source those <see cref="Dimensions"/> count in which its mean is largest. Large
 /// sources are picked in proportion to their sizes. Utilities of the examples that are kept as a whole are 0.
 /// </para>
@@ -22,7 +22,7 @@ namespace Influence.Selection;
 /// Mixtures</i> (CoLM), ICLR 2025.
 /// </para>
 /// </remarks>
-public sealed record Colm : SelectionStrategy
+public sealed partial record Colm : SelectionStrategy
 {
     /// <inheritdoc/>
     public override string Name => "CoLM";
@@ -34,7 +34,7 @@ public sealed record Colm : SelectionStrategy
     /// <summary>Features that count for each source.</summary>
     /// <value>2,560.</value>
     /// <exception cref="InfluenceException">Less than 1.</exception>
-    public int Dimensions { get; init => field = Settings.AtLeastOne(value, nameof(Dimensions)); } = 2560;
+    public int Dimensions { get; init => field = Check.AtLeastOne(value); } = 2560;
 
     /// <summary>Whether picks weigh as many examples of their source as they stand for, so that weights sum to the pool's count; else 1.</summary>
     /// <value>False.</value>

@@ -32,7 +32,7 @@ public sealed record CoverageSampling : SelectionStrategy
     public int Bins
     {
         get;
-        init => field = Settings.AtLeastOne(value, nameof(Bins));
+        init => field = Check.AtLeastOne(value);
     } = 50;
 
     /// <summary>The share of the candidates that is left out beforehand, those of the highest scores.</summary>
@@ -41,9 +41,7 @@ public sealed record CoverageSampling : SelectionStrategy
     public double HardestDropped
     {
         get;
-        init => field = value is >= 0 and < 1
-            ? value
-            : throw new InfluenceException($"HardestDropped is a share of the candidates, at least 0 and below 1, not {value.ToString(CultureInfo.InvariantCulture)}.");
+        init => field = Check.ShareBelowOne(value);
     }
 
     /// <summary>How several queries' scores become one.</summary>

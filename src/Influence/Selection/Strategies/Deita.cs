@@ -34,9 +34,7 @@ public sealed record Deita : SelectionStrategy
     public double MaximumSimilarity
     {
         get;
-        init => field = value is >= -1 and <= 1
-            ? value
-            : throw new InfluenceException($"MaximumSimilarity is a cosine, from -1 to 1, not {value.ToString(CultureInfo.InvariantCulture)}.");
+        init => field = Check.Between(value, -1.0, 1.0);
     } = 0.9;
 
     /// <inheritdoc/>

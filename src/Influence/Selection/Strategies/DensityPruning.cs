@@ -1,4 +1,3 @@
-using System.Globalization;
 using Influence.Numerics;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -29,7 +28,7 @@ public sealed record DensityPruning : SelectionStrategy
     public int? Clusters
     {
         get;
-        init => field = value is null or >= 1 ? value : throw new InfluenceException($"Clusters is at least 1; found {value}.");
+        init => field = Check.AtLeastOne(value);
     }
 
     /// <summary>tau.</summary>
@@ -38,9 +37,7 @@ public sealed record DensityPruning : SelectionStrategy
     public double Temperature
     {
         get;
-        init => field = value > 0 && double.IsFinite(value)
-            ? value
-            : throw new InfluenceException($"Temperature is above 0; found {value.ToString(CultureInfo.InvariantCulture)}.");
+        init => field = Check.Positive(value);
     } = 0.5;
 
     /// <summary>How many of the nearest centroids count for d_inter.</summary>
@@ -49,7 +46,7 @@ public sealed record DensityPruning : SelectionStrategy
     public int NearestCentroids
     {
         get;
-        init => field = value >= 1 ? value : throw new InfluenceException($"NearestCentroids is at least 1; found {value}.");
+        init => field = Check.AtLeastOne(value);
     } = 20;
 
     /// <summary>A cluster's least size, in examples or tokens; lowered where a cluster has no more than that, and where the budget is too small for all.</summary>
@@ -58,7 +55,7 @@ public sealed record DensityPruning : SelectionStrategy
     public int LeastOfACluster
     {
         get;
-        init => field = value >= 0 ? value : throw new InfluenceException($"LeastOfACluster is at least 0; found {value}.");
+        init => field = Check.AtLeast(value, 0);
     } = 1;
 
     /// <summary>Which of a cluster's members are kept.</summary>

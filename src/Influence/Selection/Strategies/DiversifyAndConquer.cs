@@ -2,12 +2,6 @@ using System.Globalization;
 
 namespace Influence.Selection;
 
-/// <summary>What a round of <see cref="DiversifyAndConquer"/> asks to be rewarded.</summary>
-/// <param name="Round">From 1.</param>
-/// <param name="Selected">Everything selected so far, this round's picks included: what to train on.</param>
-/// <param name="Added">This round's picks: what to reward.</param>
-public sealed record DiversifyRound(int Round, IReadOnlyList<long> Selected, IReadOnlyList<long> Added);
-
 /// <summary>
 /// Diversify and Conquer: the budget in R rounds over clusters. The first round takes equally from each cluster, at random
 /// and without replacement. The caller then trains briefly on what was selected and rewards each pick of the round, for
@@ -29,8 +23,8 @@ public sealed record DiversifyAndConquer : SelectionStrategy
     /// <inheritdoc/>
     public override string Name => "Diversify and Conquer";
 
-    /// <summary>Rewards a round's picks: one finite number for each of <see cref="DiversifyRound.Added"/>, the higher the more of its like is wanted.</summary>
-    public required Func<DiversifyRound, IReadOnlyList<double>> Reward { get; init; }
+    /// <summary>Rewards a round's picks: one finite number for each of <see cref="DiversifyAndConquer.RoundPicks.Added"/>, the higher the more of its like is wanted.</summary>
+    public required Func<RoundPicks, IReadOnlyList<double>> Reward { get; init; }
 
     /// <summary>k of k-means on the pool's features; null: the pool's groups, and where it has none the root of N, at most 512.</summary>
     /// <value>null.</value>
@@ -38,7 +32,7 @@ public sealed record DiversifyAndConquer : SelectionStrategy
     public int? Clusters
     {
         get;
-        init => field = value is null or >= 1 ? value : throw new InfluenceException($"Clusters is at least 1; found {value}.");
+        init => field = Check.AtLeastOne(value);
     }
 
     /// <summary>R.</summary>
@@ -47,7 +41,7 @@ public sealed record DiversifyAndConquer : SelectionStrategy
     public int Rounds
     {
         get;
-        init => field = value >= 1 ? value : throw new InfluenceException($"Rounds is at least 1; found {value}.");
+        init => field = Check.AtLeastOne(value);
     } = 3;
 
     /// <summary>The unit in which rewards count: a cluster rewarded by so much more than another gains e-fold on it a round.</summary>
@@ -56,9 +50,7 @@ public sealed record DiversifyAndConquer : SelectionStrategy
     public double Temperature
     {
         get;
-        init => field = value > 0 && double.IsFinite(value)
-            ? value
-            : throw new InfluenceException($"Temperature is above 0; found {value.ToString(CultureInfo.InvariantCulture)}.");
+        init => field = Check.Positive(value);
     } = 1;
 
     /// <summary>The settings.</summary>
@@ -179,7 +171,7 @@ public sealed record DiversifyAndConquer : SelectionStrategy
     {
         long[] selected = [.. picks.Positions.Select(p => pool.Ids[p])];
         var added = selected[before..];
-        var rewards = Reward(new DiversifyRound(round, selected, added));
+        var rewards = Reward(new RoundPicks(round, selected, added));
         if (rewards is null || rewards.Count != added.Length || rewards.Any(r => !double.IsFinite(r)))
         {
             throw new InfluenceException($"One finite reward for each of the {added.Length} ids in Added is expected; found {rewards?.Count ?? 0}, of which {rewards?.Count(r => !double.IsFinite(r)) ?? 0} are not finite.");
@@ -195,4 +187,10 @@ public sealed record DiversifyAndConquer : SelectionStrategy
 
         return [.. sums.Zip(counts, (sum, count) => count == 0 ? double.NaN : sum / count)];
     }
+
+    /// <summary>What a round of <see cref="DiversifyAndConquer"/> asks to be rewarded.</summary>
+    /// <param name="Round">From 1.</param>
+    /// <param name="Selected">Everything selected so far, this round's picks included: what to train on.</param>
+    /// <param name="Added">This round's picks: what to reward.</param>
+    public sealed record RoundPicks(int Round, IReadOnlyList<long> Selected, IReadOnlyList<long> Added);
 }

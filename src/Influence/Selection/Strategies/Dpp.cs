@@ -4,16 +4,6 @@ using static TorchSharp.torch;
 
 namespace Influence.Selection;
 
-/// <summary>What <see cref="Dpp"/> takes for alike.</summary>
-public enum DppKernel
-{
-    /// <summary>cos(x, y): of rank d, so that at most d candidates can be told apart.</summary>
-    Cosine,
-
-    /// <summary>exp(-|x - y|^2 / (2 h^2)): of full rank where points differ.</summary>
-    Gaussian,
-}
-
 /// <summary>
 /// The greedy most probable set of a determinantal point process with L_ij = q_i q_j s_ij: each pick raises det L_S by the largest
 /// factor d_i^2, which is its utility. q is relevance, or 1 where the pool has no scores.
@@ -47,7 +37,7 @@ public sealed record Dpp : SelectionStrategy
     public double? Bandwidth
     {
         get;
-        init => field = value is null or > 0 ? value : throw new InfluenceException($"The bandwidth of a Gaussian kernel is above 0, not {value}.");
+        init => field = Check.Positive(value);
     }
 
     /// <summary>How several queries' scores become one.</summary>
@@ -150,5 +140,15 @@ public sealed record Dpp : SelectionStrategy
 
             squares.select(0, best).fill_(double.NegativeInfinity);
         }
+    }
+
+    /// <summary>What <see cref="Dpp"/> takes for alike.</summary>
+    public enum DppKernel
+    {
+        /// <summary>cos(x, y): of rank d, so that at most d candidates can be told apart.</summary>
+        Cosine,
+
+        /// <summary>exp(-|x - y|^2 / (2 h^2)): of full rank where points differ.</summary>
+        Gaussian,
     }
 }

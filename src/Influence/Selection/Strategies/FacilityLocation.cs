@@ -1,21 +1,5 @@
 namespace Influence.Selection;
 
-/// <summary>How <see cref="FacilityLocation"/> looks for the best candidate.</summary>
-public enum FacilityLocationMethod
-{
-    /// <summary>
-    /// Lazy up to <see cref="FacilityLocation.ExactUpTo"/> candidates; beyond, stochastic where the reference points are at least
-    /// four times the budget, else lazy in clusters.
-    /// </summary>
-    Automatic,
-
-    /// <summary>Lazy greedy: exact up to <see cref="FacilityLocation.ExactUpTo"/> candidates; beyond, similarities count within clusters only.</summary>
-    Lazy,
-
-    /// <summary>Stochastic greedy on reference points.</summary>
-    Stochastic,
-}
-
 /// <summary>
 /// Candidates that stand for all: greedily maximises F(S) = sum_i max_{j in S} s(i, j) over the pool, with a similarity
 /// s >= 0. Each pick's weight is the number of candidates whose most similar pick it is; weights sum to N.
@@ -47,22 +31,22 @@ public sealed record FacilityLocation : SelectionStrategy
 
     /// <summary>How the best candidate is looked for.</summary>
     /// <value>Automatic.</value>
-    public FacilityLocationMethod Method { get; init; }
+    public SearchMethod Method { get; init; }
 
     /// <summary>Up to so many candidates each is compared with each. At 100,000 and a tenth picked, lazy greedy takes many minutes.</summary>
     /// <value>10,000.</value>
     /// <exception cref="InfluenceException">Less than 1.</exception>
-    public int ExactUpTo { get; init => field = Settings.AtLeastOne(value, nameof(ExactUpTo)); } = 10_000;
+    public int ExactUpTo { get; init => field = Check.AtLeastOne(value); } = 10_000;
 
     /// <summary>Candidates in a cluster, about; at most four times as many.</summary>
     /// <value>2,048.</value>
     /// <exception cref="InfluenceException">Less than 1, or more than 8,192.</exception>
-    public int ClusterSize { get; init => field = Settings.ClusterSize(value); } = 2048;
+    public int ClusterSize { get; init => field = Check.Between(value, 1, 8192); } = 2048;
 
     /// <summary>Points on which stochastic greedy measures gains; as many as the pool has, or more: exact gains.</summary>
     /// <value>8,192.</value>
     /// <exception cref="InfluenceException">Less than 1.</exception>
-    public int ReferencePoints { get; init => field = Settings.AtLeastOne(value, nameof(ReferencePoints)); } = 8192;
+    public int ReferencePoints { get; init => field = Check.AtLeastOne(value); } = 8192;
 
     /// <summary>What stochastic greedy may lose, as a share of the best value.</summary>
     /// <value>0.1.</value>
@@ -70,7 +54,7 @@ public sealed record FacilityLocation : SelectionStrategy
     public double Epsilon
     {
         get;
-        init => field = value is > 0 and < 1 ? value : throw new InfluenceException($"Epsilon is between 0 and 1, not {value}.");
+        init => field = Check.InsideUnit(value);
     } = 0.1;
 
     /// <summary>Whether picks weigh as many candidates as they stand for; else 1.</summary>
@@ -89,7 +73,7 @@ public sealed record FacilityLocation : SelectionStrategy
         using var similarities = new Similarities(pool.Features!, Similarity);
         int[] all = [.. Enumerable.Range(0, pool.Count)];
         IReadOnlyList<int[]> clusters = [all];
-        if (Method == FacilityLocationMethod.Stochastic || (Method == FacilityLocationMethod.Automatic && pool.Count > ExactUpTo && 4L * picks.Room <= ReferencePoints))
+        if (Method == SearchMethod.Stochastic || (Method == SearchMethod.Automatic && pool.Count > ExactUpTo && 4L * picks.Room <= ReferencePoints))
         {
             if (ReferencePoints < pool.Count)
             {
@@ -113,5 +97,21 @@ public sealed record FacilityLocation : SelectionStrategy
         {
             picks.Weigh(PickAssignment.Counts(similarities, picks.Positions, clusters));
         }
+    }
+
+    /// <summary>How <see cref="FacilityLocation"/> looks for the best candidate.</summary>
+    public enum SearchMethod
+    {
+        /// <summary>
+        /// Lazy up to <see cref="FacilityLocation.ExactUpTo"/> candidates; beyond, stochastic where the reference points are at least
+        /// four times the budget, else lazy in clusters.
+        /// </summary>
+        Automatic,
+
+        /// <summary>Lazy greedy: exact up to <see cref="FacilityLocation.ExactUpTo"/> candidates; beyond, similarities count within clusters only.</summary>
+        Lazy,
+
+        /// <summary>Stochastic greedy on reference points.</summary>
+        Stochastic,
     }
 }

@@ -35,7 +35,7 @@ public sealed record Gotd : SelectionStrategy
     public double Regularization
     {
         get;
-        init => field = value > 0 && double.IsFinite(value) ? value : throw new InfluenceException($"Regularization is above 0; found {Number(value)}.");
+        init => field = Check.Positive(value);
     } = 0.05;
 
     /// <summary>The sum of the marginals' errors at which the iterations end.</summary>
@@ -44,7 +44,7 @@ public sealed record Gotd : SelectionStrategy
     public double Tolerance
     {
         get;
-        init => field = value > 0 && double.IsFinite(value) ? value : throw new InfluenceException($"Tolerance is above 0; found {Number(value)}.");
+        init => field = Check.Positive(value);
     } = 1e-6;
 
     /// <summary>At most so many iterations; a note says so where they did not reach the tolerance.</summary>
@@ -53,7 +53,7 @@ public sealed record Gotd : SelectionStrategy
     public int MaximumIterations
     {
         get;
-        init => field = value >= 1 ? value : throw new InfluenceException($"MaximumIterations is at least 1; found {value}.");
+        init => field = Check.AtLeastOne(value);
     } = 1000;
 
     /// <summary>The settings.</summary>

@@ -33,12 +33,12 @@ public sealed record GradMatch : SelectionStrategy
     /// <summary>lambda, in the unit of squared gradients: keeps single weights from growing.</summary>
     /// <value>0.</value>
     /// <exception cref="InfluenceException">Negative or not finite.</exception>
-    public double Ridge { get; init => field = Settings.NotNegative(value, nameof(Ridge)); }
+    public double Ridge { get; init => field = Check.NotNegative(value); }
 
     /// <summary>What is left of b, as a share of it, that is good enough.</summary>
     /// <value>1e-4.</value>
     /// <exception cref="InfluenceException">Negative or not finite.</exception>
-    public double Tolerance { get; init => field = Settings.NotNegative(value, nameof(Tolerance)); } = 1e-4;
+    public double Tolerance { get; init => field = Check.NotNegative(value); } = 1e-4;
 
     /// <summary>The settings.</summary>
     /// <returns>The settings in words.</returns>

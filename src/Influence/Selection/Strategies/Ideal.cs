@@ -26,7 +26,7 @@ public sealed record Ideal : SelectionStrategy
     public int Neighbours
     {
         get;
-        init => field = value >= 1 ? value : throw new InfluenceException($"Neighbours is at least 1; found {value}.");
+        init => field = Check.AtLeastOne(value);
     } = 10;
 
     /// <summary>How many graphs are drawn.</summary>
@@ -35,7 +35,7 @@ public sealed record Ideal : SelectionStrategy
     public int Draws
     {
         get;
-        init => field = value is >= 1 and <= 64 ? value : throw new InfluenceException($"Draws is 1 to 64; found {value}.");
+        init => field = Check.Between(value, 1, 64);
     } = 10;
 
     /// <inheritdoc/>

@@ -19,7 +19,7 @@ public sealed record Mmr : SelectionStrategy
     /// <summary>1: relevance alone; 0: unlikeness alone.</summary>
     /// <value>0.5.</value>
     /// <exception cref="InfluenceException">Not from 0 to 1.</exception>
-    public double Lambda { get; init => field = Settings.Share(value, nameof(Lambda)); } = 0.5;
+    public double Lambda { get; init => field = Check.Share(value); } = 0.5;
 
     /// <summary>How several queries' scores become one.</summary>
     /// <value><see cref="ScoreAggregation.Mean"/>.</value>

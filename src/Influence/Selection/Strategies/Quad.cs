@@ -37,7 +37,7 @@ public sealed record Quad : SelectionStrategy
     /// <summary>k of k-means on the pool's features; null: the pool's groups, and where it has none the root of N, at most 10,000.</summary>
     /// <value>null.</value>
     /// <exception cref="InfluenceException">Less than 1.</exception>
-    public int? Clusters { get; init => field = AtLeast(1, value, nameof(Clusters)); }
+    public int? Clusters { get; init => field = Check.AtLeastOne(value); }
 
     /// <summary>alpha: how much an arm that was seldom pulled is preferred, in spreads of the arms' means.</summary>
     /// <value>1.</value>
@@ -45,18 +45,18 @@ public sealed record Quad : SelectionStrategy
     public double Exploration
     {
         get;
-        init => field = value >= 0 && double.IsFinite(value) ? value : throw new InfluenceException($"Exploration is a finite number of at least 0; found {Number(value)}.");
+        init => field = Check.NotNegative(value);
     } = 1;
 
     /// <summary>m: arms pulled a round; null: a twentieth of the clusters, at most 50.</summary>
     /// <value>null.</value>
     /// <exception cref="InfluenceException">Less than 1.</exception>
-    public int? ArmsPerRound { get; init => field = AtLeast(1, value, nameof(ArmsPerRound)); }
+    public int? ArmsPerRound { get; init => field = Check.AtLeastOne(value); }
 
     /// <summary>Members measured at a pull.</summary>
     /// <value>10, as published.</value>
     /// <exception cref="InfluenceException">Less than 1.</exception>
-    public int Probes { get; init => field = AtLeast(1, value, nameof(Probes))!.Value; } = 10;
+    public int Probes { get; init => field = Check.AtLeastOne(value); } = 10;
 
     /// <summary>The share of the pool that may be measured; each cluster's first probes are, whatever it says.</summary>
     /// <value>A quarter.</value>
@@ -64,13 +64,13 @@ public sealed record Quad : SelectionStrategy
     public double MaximumMeasured
     {
         get;
-        init => field = value is > 0 and <= 1 ? value : throw new InfluenceException($"MaximumMeasured is a share of the pool above 0 and at most 1; found {Number(value)}.");
+        init => field = Check.PositiveShare(value);
     } = 0.25;
 
     /// <summary>Members taken at an accepted pull; null: a sixteenth of the budget, shared by a round's arms, but at least <see cref="Probes"/>.</summary>
     /// <value>null.</value>
     /// <exception cref="InfluenceException">Less than 1.</exception>
-    public int? TakePerPull { get; init => field = AtLeast(1, value, nameof(TakePerPull)); }
+    public int? TakePerPull { get; init => field = Check.AtLeastOne(value); }
 
     /// <summary>tau: a pull is accepted where its reward is above this, in the scores' unit.</summary>
     /// <value>0.</value>
@@ -87,13 +87,13 @@ public sealed record Quad : SelectionStrategy
     public double NeighbourDistance
     {
         get;
-        init => field = value is >= 0 and <= 2 ? value : throw new InfluenceException($"NeighbourDistance is a cosine distance, 0 to 2; found {Number(value)}.");
+        init => field = Check.Between(value, 0.0, 2.0);
     } = 0.2;
 
     /// <summary>At most so many rounds; what is missing then is taken from the clusters with the highest means.</summary>
     /// <value>200, as published.</value>
     /// <exception cref="InfluenceException">Less than 1.</exception>
-    public int MaximumRounds { get; init => field = AtLeast(1, value, nameof(MaximumRounds))!.Value; } = 200;
+    public int MaximumRounds { get; init => field = Check.AtLeastOne(value); } = 200;
 
     /// <summary>The settings.</summary>
     /// <returns>The settings in words.</returns>
@@ -200,11 +200,6 @@ public sealed record Quad : SelectionStrategy
             }
         }
     }
-
-    private static int? AtLeast(int least, int? value, string name) =>
-        value is null || value >= least ? value : throw new InfluenceException($"{name} is at least {least}; found {value}.");
-
-    private static string Number(double value) => value.ToString("G3", CultureInfo.InvariantCulture);
 
     private IReadOnlyList<double> Measure(IReadOnlyList<long> ids)
     {

@@ -23,7 +23,7 @@ public sealed record QuantileWindow : SelectionStrategy
     public double From
     {
         get;
-        init => field = Checked(value, nameof(From));
+        init => field = Check.Share(value);
     }
 
     /// <summary>The upper quantile.</summary>
@@ -32,7 +32,7 @@ public sealed record QuantileWindow : SelectionStrategy
     public double To
     {
         get;
-        init => field = Checked(value, nameof(To));
+        init => field = Check.Share(value);
     } = 1;
 
     /// <summary>How several queries' scores become one.</summary>
@@ -58,10 +58,6 @@ public sealed record QuantileWindow : SelectionStrategy
         picks.AddInOrder(inside, relevance);
         run.Note(string.Create(CultureInfo.InvariantCulture, $"{inside.Length:N0} of {pool.Count:N0} candidates lie between the quantiles {From:0.####} and {To:0.####}."));
     }
-
-    private static double Checked(double value, string name) => value is >= 0 and <= 1
-        ? value
-        : throw new InfluenceException($"{name} is a quantile from 0 to 1, not {value.ToString(CultureInfo.InvariantCulture)}.");
 
     private bool Within(int place, int count)
     {

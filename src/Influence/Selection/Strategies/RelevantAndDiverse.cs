@@ -35,7 +35,7 @@ public sealed record RelevantAndDiverse : SelectionStrategy
     /// <summary>The weight of coverage; 0: top-k.</summary>
     /// <value>1.</value>
     /// <exception cref="InfluenceException">Negative or not finite.</exception>
-    public double Beta { get; init => field = Settings.NotNegative(value, nameof(Beta)); } = 1;
+    public double Beta { get; init => field = Check.NotNegative(value); } = 1;
 
     /// <summary>How several queries' scores become one.</summary>
     /// <value>
@@ -47,12 +47,12 @@ public sealed record RelevantAndDiverse : SelectionStrategy
     /// <summary>Up to so many candidates each is compared with each; 100,000 is possible and takes many minutes.</summary>
     /// <value>10,000.</value>
     /// <exception cref="InfluenceException">Less than 1.</exception>
-    public int ExactUpTo { get; init => field = Settings.AtLeastOne(value, nameof(ExactUpTo)); } = 10_000;
+    public int ExactUpTo { get; init => field = Check.AtLeastOne(value); } = 10_000;
 
     /// <summary>Candidates in a cluster, about; at most four times as many.</summary>
     /// <value>2,048.</value>
     /// <exception cref="InfluenceException">Less than 1, or more than 8,192.</exception>
-    public int ClusterSize { get; init => field = Settings.ClusterSize(value); } = 2048;
+    public int ClusterSize { get; init => field = Check.Between(value, 1, 8192); } = 2048;
 
     /// <inheritdoc/>
     protected override IEnumerable<string> Problems(SelectionPool pool, SelectionBudget budget) => [.. NeedsScores(pool), .. NeedsFeatures(pool)];

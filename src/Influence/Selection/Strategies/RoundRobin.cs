@@ -1,15 +1,5 @@
 namespace Influence.Selection;
 
-/// <summary>Whose turn it is.</summary>
-public enum RoundRobinTurns
-{
-    /// <summary>Tasks where the pool has them, else queries.</summary>
-    Tasks,
-
-    /// <summary>Single queries, also where the pool has tasks.</summary>
-    Queries,
-}
-
 /// <summary>
 /// Targets take turns, in their order; each picks the candidate with its highest score among those that are left. Every
 /// target is served alike, whatever the scale of its scores.
@@ -33,7 +23,7 @@ public sealed record RoundRobin : SelectionStrategy
 
     /// <summary>Whose turn it is.</summary>
     /// <value>Tasks; without tasks, queries.</value>
-    public RoundRobinTurns Turns { get; init; }
+    public TurnTaking Turns { get; init; }
 
     /// <inheritdoc/>
     protected override IEnumerable<string> Problems(SelectionPool pool, SelectionBudget budget) => NeedsScores(pool);
@@ -44,7 +34,7 @@ public sealed record RoundRobin : SelectionStrategy
         ArgumentNullException.ThrowIfNull(pool);
         ArgumentNullException.ThrowIfNull(picks);
         ArgumentNullException.ThrowIfNull(run);
-        var targets = new TargetScores(pool, Turns == RoundRobinTurns.Queries);
+        var targets = new TargetScores(pool, Turns == TurnTaking.Queries);
         var total = picks.Room;
         // Four times a fair share: others take some of a target's best before its turn comes.
         var part = (4 * total / targets.Count) + 16;
@@ -66,5 +56,15 @@ public sealed record RoundRobin : SelectionStrategy
 
             run.Report(Math.Min(picks.Count, total), total);
         }
+    }
+
+    /// <summary>Whose turn it is.</summary>
+    public enum TurnTaking
+    {
+        /// <summary>Tasks where the pool has them, else queries.</summary>
+        Tasks,
+
+        /// <summary>Single queries, also where the pool has tasks.</summary>
+        Queries,
     }
 }

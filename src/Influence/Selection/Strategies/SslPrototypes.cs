@@ -1,5 +1,3 @@
-using System.Globalization;
-
 namespace Influence.Selection;
 
 /// <summary>
@@ -31,7 +29,7 @@ public sealed record SslPrototypes : SelectionStrategy
     public int? Clusters
     {
         get;
-        init => field = value is null or >= 1 ? value : throw new InfluenceException($"Clusters is at least 1; found {value}.");
+        init => field = Check.AtLeastOne(value);
     }
 
     /// <summary>The share of the budget that is dealt to the pool's groups in equal parts; 0 needs no groups. The paper's floor is 0.5.</summary>
@@ -40,7 +38,7 @@ public sealed record SslPrototypes : SelectionStrategy
     public double Balance
     {
         get;
-        init => field = value is >= 0 and <= 1 ? value : throw new InfluenceException($"Balance is 0 to 1; found {value.ToString(CultureInfo.InvariantCulture)}.");
+        init => field = Check.Share(value);
     }
 
     /// <inheritdoc/>

@@ -1,5 +1,3 @@
-using System.Globalization;
-
 namespace Influence.Selection;
 
 /// <summary>
@@ -24,7 +22,7 @@ namespace Influence.Selection;
 /// group, twice at most.
 /// </para>
 /// </remarks>
-public sealed record Stratified : SelectionStrategy
+public sealed partial record Stratified : SelectionStrategy
 {
     /// <summary>Wraps a strategy.</summary>
     /// <param name="inner">Chooses within each group.</param>
@@ -50,14 +48,12 @@ public sealed record Stratified : SelectionStrategy
     public double MaximumShare
     {
         get;
-        init => field = value is > 0 and <= 1
-            ? value
-            : throw new InfluenceException($"MaximumShare is above 0 and at most 1, not {value.ToString(CultureInfo.InvariantCulture)}.");
+        init => field = Check.PositiveShare(value);
     } = 1;
 
     /// <summary>What becomes of a quota that a group is too small to fill.</summary>
-    /// <value><see cref="QuotaShortfall.Redistribute"/>.</value>
-    public QuotaShortfall WhenShort { get; init; }
+    /// <value><see cref="Stratified.Shortfall.Redistribute"/>.</value>
+    public Shortfall WhenShort { get; init; }
 
     /// <inheritdoc/>
     protected override bool MayPickFewer => true;

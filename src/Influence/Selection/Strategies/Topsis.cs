@@ -2,16 +2,6 @@ using System.Text;
 
 namespace Influence.Selection;
 
-/// <summary>Which end of a metric is the good one.</summary>
-public enum MetricDirection
-{
-    /// <summary>The higher the better.</summary>
-    Higher,
-
-    /// <summary>The lower the better.</summary>
-    Lower,
-}
-
 /// <summary>
 /// TOPSIS: puts any number of metrics together by the distance to an ideal. Each row of scores is a metric x, divided by its
 /// Euclidean norm and weighted: r_im = w_m x_im / sqrt(sum over i of x_im^2). The ideal has the best value of every metric,
@@ -125,5 +115,15 @@ public sealed record Topsis : SelectionStrategy
         builder.Append(", Directions = ").Append(Directions is null ? "all Higher" : string.Join(", ", Directions))
             .Append(", Weights = ").Append(Weights is null ? "all alike" : string.Join(", ", Weights));
         return true;
+    }
+
+    /// <summary>Which end of a metric is the good one.</summary>
+    public enum MetricDirection
+    {
+        /// <summary>The higher the better.</summary>
+        Higher,
+
+        /// <summary>The lower the better.</summary>
+        Lower,
     }
 }

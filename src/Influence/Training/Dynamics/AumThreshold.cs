@@ -1,4 +1,3 @@
-using System.Globalization;
 using Influence.Numerics;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -20,7 +19,7 @@ namespace Influence.Training;
 /// var flags = samples.Judge(first.AreaUnderMargin(..150), second.AreaUnderMargin(..150));
 /// </code>
 /// </remarks>
-public sealed record AumThreshold
+public sealed partial record AumThreshold
 {
     /// <summary>Which examples are drawn.</summary>
     /// <value>0.</value>
@@ -32,9 +31,7 @@ public sealed record AumThreshold
     public double Percentile
     {
         get;
-        init => field = value is > 0 and <= 1
-            ? value
-            : throw new InfluenceException($"Percentile is a share above 0 and at most 1, not {value.ToString(CultureInfo.InvariantCulture)}.");
+        init => field = Check.PositiveShare(value);
     } = 0.99;
 
     /// <summary>Draws the examples that get the class that does not exist, for two runs; none is in both.</summary>
@@ -42,7 +39,7 @@ public sealed record AumThreshold
     /// <param name="classes">The number of real classes, C.</param>
     /// <returns>The samples.</returns>
     /// <exception cref="InfluenceException">Ids that repeat, or too few examples or classes.</exception>
-    public AumThresholdSamples Draw(IReadOnlyList<long> ids, int classes)
+    public Samples Draw(IReadOnlyList<long> ids, int classes)
     {
         ArgumentNullException.ThrowIfNull(ids);
         var count = classes < 1 ? 0 : ids.Count / (classes + 1);
@@ -54,93 +51,93 @@ public sealed record AumThreshold
 
         var random = new KeyedRandom(Seed, "AUM threshold samples");
         long[] order = [.. ids.OrderBy(random.Of).ThenBy(id => id)];
-        return new AumThresholdSamples(Percentile, classes, ids.ToHashSet(), [order[..count].ToHashSet(), order[count..(2 * count)].ToHashSet()]);
-    }
-}
-
-/// <summary>Examples that get a class that does not exist, in each of two runs.</summary>
-public sealed class AumThresholdSamples
-{
-    private readonly double _percentile;
-    private readonly HashSet<long> _ids;
-    private readonly HashSet<long>[] _samples;
-
-    internal AumThresholdSamples(double percentile, int classes, HashSet<long> ids, HashSet<long>[] samples) =>
-        (_percentile, Class, _ids, _samples) = (percentile, classes, ids, samples);
-
-    /// <summary>The class that does not exist: C, where the real ones are 0 to C - 1.</summary>
-    public int Class { get; }
-
-    /// <summary>The examples that get it in a run.</summary>
-    /// <param name="run">0 or 1.</param>
-    /// <exception cref="InfluenceException">Another run.</exception>
-    public IReadOnlySet<long> Of(int run) => run is 0 or 1 ? _samples[run] : throw new InfluenceException($"There are two runs, 0 and 1; found {run}.");
-
-    /// <summary>A batch's labels with the threshold samples' replaced.</summary>
-    /// <param name="ids">The batch's ids.</param>
-    /// <param name="labels">int64 <c>[B]</c>.</param>
-    /// <param name="run">0 or 1.</param>
-    /// <returns>int64 <c>[B]</c>, a new tensor of the caller's.</returns>
-    /// <exception cref="InfluenceException">Another run, or labels that do not fit the ids.</exception>
-    public Tensor Relabel(IReadOnlyList<long> ids, Tensor labels, int run)
-    {
-        ArgumentNullException.ThrowIfNull(ids);
-        ArgumentNullException.ThrowIfNull(labels);
-        var samples = Of(run);
-        if (labels.dtype != ScalarType.Int64 || labels.dim() != 1 || labels.shape[0] != ids.Count)
-        {
-            throw new InfluenceException(
-                $"Labels are int64 [{ids.Count}], one for each id; found {labels.dtype} [{string.Join(", ", labels.shape)}].");
-        }
-
-        using var scope = NewDisposeScope();
-        var chosen = tensor(ids.Select(samples.Contains).ToArray(), device: labels.device);  // [B]
-        return labels.masked_fill(chosen, Class).MoveToOuterDisposeScope();                  // [B]
+        return new Samples(Percentile, classes, ids.ToHashSet(), [order[..count].ToHashSet(), order[count..(2 * count)].ToHashSet()]);
     }
 
-    /// <summary>
-    /// Judges the labels: the first run judges all examples but its own samples, the second run those.
-    /// </summary>
-    /// <param name="first">The first run's areas under the margin, of all its examples.</param>
-    /// <param name="second">The second run's; without it the first run's samples are not judged.</param>
-    /// <returns>The flagged examples.</returns>
-    /// <exception cref="InfluenceException">Areas that lack threshold samples, or examples that were not drawn from.</exception>
-    public AumFlags Judge(ExampleScores first, ExampleScores? second = null)
+    /// <summary>Examples that get a class that does not exist, in each of two runs.</summary>
+    public sealed class Samples
     {
-        ArgumentNullException.ThrowIfNull(first);
-        var judged = new SortedDictionary<long, double>();
-        var thresholds = new List<double> { JudgeRun(first, 0, id => !_samples[0].Contains(id), judged) };
-        if (second is not null)
+        private readonly double _percentile;
+        private readonly HashSet<long> _ids;
+        private readonly HashSet<long>[] _samples;
+
+        internal Samples(double percentile, int classes, HashSet<long> ids, HashSet<long>[] samples) =>
+            (_percentile, Class, _ids, _samples) = (percentile, classes, ids, samples);
+
+        /// <summary>The class that does not exist: C, where the real ones are 0 to C - 1.</summary>
+        public int Class { get; }
+
+        /// <summary>The examples that get it in a run.</summary>
+        /// <param name="run">0 or 1.</param>
+        /// <exception cref="InfluenceException">Another run.</exception>
+        public IReadOnlySet<long> Of(int run) => run is 0 or 1 ? _samples[run] : throw new InfluenceException($"There are two runs, 0 and 1; found {run}.");
+
+        /// <summary>A batch's labels with the threshold samples' replaced.</summary>
+        /// <param name="ids">The batch's ids.</param>
+        /// <param name="labels">int64 <c>[B]</c>.</param>
+        /// <param name="run">0 or 1.</param>
+        /// <returns>int64 <c>[B]</c>, a new tensor of the caller's.</returns>
+        /// <exception cref="InfluenceException">Another run, or labels that do not fit the ids.</exception>
+        public Tensor Relabel(IReadOnlyList<long> ids, Tensor labels, int run)
         {
-            thresholds.Add(JudgeRun(second, 1, _samples[0].Contains, judged));
+            ArgumentNullException.ThrowIfNull(ids);
+            ArgumentNullException.ThrowIfNull(labels);
+            var samples = Of(run);
+            if (labels.dtype != ScalarType.Int64 || labels.dim() != 1 || labels.shape[0] != ids.Count)
+            {
+                throw new InfluenceException(
+                    $"Labels are int64 [{ids.Count}], one for each id; found {labels.dtype} [{string.Join(", ", labels.shape)}].");
+            }
+
+            using var scope = NewDisposeScope();
+            var chosen = tensor(ids.Select(samples.Contains).ToArray(), device: labels.device);  // [B]
+            return labels.masked_fill(chosen, Class).MoveToOuterDisposeScope();                  // [B]
         }
 
-        return new AumFlags(
-            ExampleScores.Of([.. judged.Keys], [.. judged.Values], "Area under the margin above the threshold"),
-            thresholds,
-            [.. _ids.Where(id => !judged.ContainsKey(id)).Order()]);
-    }
-
-    private double JudgeRun(ExampleScores areas, int run, Func<long, bool> judges, SortedDictionary<long, double> judged)
-    {
-        var unknown = areas.Ids.Where(id => !_ids.Contains(id)).ToList();
-        var missing = _samples[run].Except(areas.Ids).Order().ToList();
-        if (unknown.Count > 0 || missing.Count > 0)
+        /// <summary>
+        /// Judges the labels: the first run judges all examples but its own samples, the second run those.
+        /// </summary>
+        /// <param name="first">The first run's areas under the margin, of all its examples.</param>
+        /// <param name="second">The second run's; without it the first run's samples are not judged.</param>
+        /// <returns>The flagged examples.</returns>
+        /// <exception cref="InfluenceException">Areas that lack threshold samples, or examples that were not drawn from.</exception>
+        public Flags Judge(ExampleScores first, ExampleScores? second = null)
         {
-            throw new InfluenceException(
-                $"Run {run} has areas of {unknown.Count} examples that were not drawn from (ids {InfluenceException.List(unknown)}) and lacks those of " +
-                $"{missing.Count} threshold samples (ids {InfluenceException.List(missing)}). Draw from all training examples, and record a whole epoch.");
+            ArgumentNullException.ThrowIfNull(first);
+            var judged = new SortedDictionary<long, double>();
+            var thresholds = new List<double> { JudgeRun(first, 0, id => !_samples[0].Contains(id), judged) };
+            if (second is not null)
+            {
+                thresholds.Add(JudgeRun(second, 1, _samples[0].Contains, judged));
+            }
+
+            return new Flags(
+                ExampleScores.Of([.. judged.Keys], [.. judged.Values], "Area under the margin above the threshold"),
+                thresholds,
+                [.. _ids.Where(id => !judged.ContainsKey(id)).Order()]);
         }
 
-        var wrong = areas.Ids.Zip(areas.Values).Where(a => _samples[run].Contains(a.First)).Select(a => a.Second).Order().ToArray();
-        var place = _percentile * (wrong.Length - 1);
-        var below = (int)Math.Floor(place);
-        var threshold = wrong[below] + ((place - below) * (wrong[Math.Min(below + 1, wrong.Length - 1)] - wrong[below]));
-        foreach (var (id, area) in areas.Ids.Zip(areas.Values).Where(a => judges(a.First)))
+        private double JudgeRun(ExampleScores areas, int run, Func<long, bool> judges, SortedDictionary<long, double> judged)
         {
-            judged[id] = area - threshold;
-        }
+            var unknown = areas.Ids.Where(id => !_ids.Contains(id)).ToList();
+            var missing = _samples[run].Except(areas.Ids).Order().ToList();
+            if (unknown.Count > 0 || missing.Count > 0)
+            {
+                throw new InfluenceException(
+                    $"Run {run} has areas of {unknown.Count} examples that were not drawn from (ids {InfluenceException.List(unknown)}) and lacks those of " +
+                    $"{missing.Count} threshold samples (ids {InfluenceException.List(missing)}). Draw from all training examples, and record a whole epoch.");
+            }
 
-        return threshold;
+            var wrong = areas.Ids.Zip(areas.Values).Where(a => _samples[run].Contains(a.First)).Select(a => a.Second).Order().ToArray();
+            var place = _percentile * (wrong.Length - 1);
+            var below = (int)Math.Floor(place);
+            var threshold = wrong[below] + ((place - below) * (wrong[Math.Min(below + 1, wrong.Length - 1)] - wrong[below]));
+            foreach (var (id, area) in areas.Ids.Zip(areas.Values).Where(a => judges(a.First)))
+            {
+                judged[id] = area - threshold;
+            }
+
+            return threshold;
+        }
     }
 }

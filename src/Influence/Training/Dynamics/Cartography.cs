@@ -9,14 +9,14 @@ namespace Influence.Training;
 /// </summary>
 /// <remarks>Easy examples have a high confidence and then a low variability, hard ones a low confidence and a low variability; ambiguous ones a high variability.</remarks>
 [TypeFormatterSource(typeof(HtmlTables))]
-public sealed class Cartography : IDisplay
+public sealed partial class Cartography : IDisplay
 {
     private readonly ScoreMetadata _metadata;
 
-    internal Cartography(IReadOnlyList<CartographyPoint> points, ScoreMetadata metadata) => (Points, _metadata) = (points, metadata);
+    internal Cartography(IReadOnlyList<Point> points, ScoreMetadata metadata) => (Points, _metadata) = (points, metadata);
 
     /// <summary>The examples, in the order of their ids.</summary>
-    public IReadOnlyList<CartographyPoint> Points { get; }
+    public IReadOnlyList<Point> Points { get; }
 
     /// <summary>The mean probability of the label, 0 to 1.</summary>
     public ExampleScores Confidence => Scores("Confidence", p => p.Confidence, "high = easy to learn", "probability");
@@ -41,7 +41,7 @@ public sealed class Cartography : IDisplay
     /// <param name="share">The share of all examples, rounded down, at least one example. Regions of large shares overlap.</param>
     /// <returns>Its examples, the most typical first.</returns>
     /// <exception cref="InfluenceException">A share not above 0, or above 1.</exception>
-    public CartographyRanking Region(DataRegion region, double share = 0.33)
+    public Ranking Region(DataRegion region, double share = 0.33)
     {
         if (share is not (> 0 and <= 1))
         {
@@ -56,13 +56,13 @@ public sealed class Cartography : IDisplay
     /// <param name="k">How many; at most as many as there are.</param>
     /// <returns>The ranking; ties go to the lowest id.</returns>
     /// <exception cref="InfluenceException">A negative number.</exception>
-    public CartographyRanking Hardest(int k = 20) => Top(DataRegion.HardToLearn, k);
+    public Ranking Hardest(int k = 20) => Top(DataRegion.HardToLearn, k);
 
     /// <summary>The examples with the highest variability.</summary>
     /// <param name="k">How many; at most as many as there are.</param>
     /// <returns>The ranking; ties go to the lowest id.</returns>
     /// <exception cref="InfluenceException">A negative number.</exception>
-    public CartographyRanking MostAmbiguous(int k = 20) => Top(DataRegion.Ambiguous, k);
+    public Ranking MostAmbiguous(int k = 20) => Top(DataRegion.Ambiguous, k);
 
     /// <summary>A table of the three regions.</summary>
     /// <returns>The table as text.</returns>
@@ -80,25 +80,25 @@ public sealed class Cartography : IDisplay
             Row("all", Points),
         ]);
 
-    private static IReadOnlyList<object> Row(string name, IReadOnlyList<CartographyPoint> points) =>
+    private static IReadOnlyList<object> Row(string name, IReadOnlyList<Point> points) =>
         [name, points.Count, points.Average(p => p.Confidence), points.Average(p => p.Variability), points.Average(p => p.CorrectFraction)];
 
-    private CartographyRanking Top(DataRegion region, int k)
+    private Ranking Top(DataRegion region, int k)
     {
         if (k < 0)
         {
             throw new InfluenceException($"The number of examples to rank is at least 0, not {k}.");
         }
 
-        IEnumerable<CartographyPoint> order = region switch
+        IEnumerable<Point> order = region switch
         {
             DataRegion.EasyToLearn => Points.OrderByDescending(p => p.Confidence).ThenBy(p => p.Variability),
             DataRegion.HardToLearn => Points.OrderBy(p => p.Confidence),
             _ => Points.OrderByDescending(p => p.Variability),
         };
-        return new CartographyRanking(region, [.. order.Take(k)]);
+        return new Ranking(region, [.. order.Take(k)]);
     }
 
-    private ExampleScores Scores(string title, Func<CartographyPoint, double> score, string sign, string unit) =>
+    private ExampleScores Scores(string title, Func<Point, double> score, string sign, string unit) =>
         new(title, [.. Points.Select(p => p.Id)], [.. Points.Select(score)], _metadata with { Estimator = $"{title}, {_metadata.Estimator}", Sign = sign, Unit = unit });
 }

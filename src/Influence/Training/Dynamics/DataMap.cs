@@ -27,7 +27,7 @@ public sealed record DataMap
     public int MaximumPoints
     {
         get;
-        init => field = value > 0 ? value : throw new InfluenceException($"MaximumPoints is at least 1, not {value}.");
+        init => field = Check.AtLeastOne(value);
     } = 3000;
 
     /// <summary>Which examples the sample holds; each is as likely.</summary>
@@ -60,7 +60,7 @@ public sealed record DataMap
     }
 
     /// <summary>The examples of lowest random key: the same ones in whatever order they come.</summary>
-    private List<CartographyPoint> Sample(IReadOnlyList<CartographyPoint> points)
+    private List<Cartography.Point> Sample(IReadOnlyList<Cartography.Point> points)
     {
         if (points.Count <= MaximumPoints)
         {
@@ -96,7 +96,7 @@ public sealed record DataMap
         AppendText(svg, 24, middle, "confidence: mean probability of the label", string.Create(CultureInfo.InvariantCulture, $"text-anchor=\"middle\" transform=\"rotate(-90 24 {middle})\""));
     }
 
-    private static void AppendPoints(StringBuilder svg, List<CartographyPoint> points)
+    private static void AppendPoints(StringBuilder svg, List<Cartography.Point> points)
     {
         foreach (var group in points.GroupBy(Bin).OrderByDescending(g => g.Key))
         {
@@ -110,7 +110,7 @@ public sealed record DataMap
         }
     }
 
-    private static void AppendLegend(StringBuilder svg, List<CartographyPoint> points)
+    private static void AppendLegend(StringBuilder svg, List<Cartography.Point> points)
     {
         const int X = Left + PlotWidth + 24;
         var counts = points.CountBy(Bin).ToDictionary();
@@ -125,7 +125,7 @@ public sealed record DataMap
     }
 
     /// <summary>None and all correct have colours of their own, the rest is in equal parts.</summary>
-    private static int Bin(CartographyPoint point) => point.Correct == 0 ? 0
+    private static int Bin(Cartography.Point point) => point.Correct == 0 ? 0
         : point.Correct == point.Presentations ? s_colours.Length - 1
         : 1 + (int)Math.Min(point.CorrectFraction * (s_colours.Length - 2), s_colours.Length - 3);
 

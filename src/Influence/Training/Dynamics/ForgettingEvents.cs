@@ -12,7 +12,7 @@ public sealed class ForgettingEvents : IDisplay
 
     /// <summary>
     /// The number of events of each example, and the value that was asked for where it was never learnt. The paper adds up several
-    /// runs before it ranks: <see cref="RunAverage.Sum"/>.
+    /// runs before it ranks: <see cref="ExampleScores.Sum"/>.
     /// </summary>
     public ExampleScores Scores { get; }
 

@@ -85,7 +85,7 @@ public sealed partial class TrainingDynamics
 
         var settings = Settings(path, file.Metadata);
         var tensors = file.ReadAll();
-        Check(path, tensors);
+        CheckFile(path, tensors);
         var recorded = tensors["step_ends"].numel();
         if (stepCount is < 0 || stepCount > recorded)
         {
@@ -132,7 +132,7 @@ public sealed partial class TrainingDynamics
         InfluenceException Bad(string key) => new($"{path} is damaged: its entry \"{key}\" is {(Get(key) is { } text ? $"\"{PlainText.Name(text)}\"" : "missing")}.");
     }
 
-    private static void Check(string path, Dictionary<string, Tensor> tensors)
+    private static void CheckFile(string path, Dictionary<string, Tensor> tensors)
     {
         var wrong = s_tensors
             .Where(t => !tensors.TryGetValue(t.Name, out var found) || found.dtype != t.Type || found.dim() != 1)

@@ -8,7 +8,7 @@ public sealed partial class TrainingDynamics
 {
     /// <summary>
     /// EL2N, <c>mean_t ||softmax(u_t) - onehot(y)||_2</c>, 0 to sqrt 2: high = hard to learn, the highest often mislabelled (Paul et
-    /// al., Deep Learning on a Data Diet, 2021). The paper takes an early epoch of some ten runs: <see cref="RunAverage.Mean"/>.
+    /// al., Deep Learning on a Data Diet, 2021). The paper takes an early epoch of some ten runs: <see cref="ExampleScores.Mean"/>.
     /// </summary>
     /// <param name="presentations">Which presentations of each example; null = all.</param>
     /// <returns>One score an example, in the order of the ids.</returns>
@@ -120,7 +120,7 @@ public sealed partial class TrainingDynamics
         window.ForEach((example, position) =>
             square[example] += Math.Pow(_log.Probability[position] - mean[example], 2) / window.CountOf(example));
         return new Cartography(
-            [.. Order(window).Select(i => new CartographyPoint(_ids[i], mean[i], Math.Sqrt(square[i]), correct[i], window.CountOf(i)))],
+            [.. Order(window).Select(i => new Cartography.Point(_ids[i], mean[i], Math.Sqrt(square[i]), correct[i], window.CountOf(i)))],
             Metadata(window));
     }
 

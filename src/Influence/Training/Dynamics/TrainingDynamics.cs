@@ -70,7 +70,7 @@ public sealed partial class TrainingDynamics : IDisplay, IDisposable
     public double CorrectShare
     {
         get;
-        init => field = value is > 0 and <= 1 ? value : throw new InfluenceException($"CorrectShare is above 0 and at most 1, not {value}.");
+        init => field = Check.PositiveShare(value);
     } = 1;
 
     /// <summary>How many steps of logits on another device may wait there, measured, before they are fetched.</summary>
@@ -79,7 +79,7 @@ public sealed partial class TrainingDynamics : IDisplay, IDisposable
     public int FetchEverySteps
     {
         get;
-        init => field = value > 0 ? value : throw new InfluenceException($"FetchEverySteps is at least 1, not {value}.");
+        init => field = Check.AtLeastOne(value);
     } = 100;
 
     /// <summary>The number of classes, C; 0 before the first step.</summary>

@@ -46,10 +46,10 @@ public class EveryLayerTests
             using var layers = exact.ScoreLayers(task, trainExamples, queryExamples);
             AssertClose(scores.Values, layers.Select(l => l.Scores.Values).Aggregate((a, b) => a + b), method + ", layers");
 
-            AssertClose(scores.Values.sum(0L, keepdim: true), Values(new(fit) { Tolerance = 0, Aggregation = QueryAggregation.Sum }), method + ", sum");
-            AssertClose(scores.Values.mean([0], keepdim: true), Values(new(fit) { Tolerance = 0, Aggregation = QueryAggregation.Mean }), method + ", mean");
-            AssertClose(scores.Values / norms, Values(new(fit) { Tolerance = 0, Normalization = InfluenceNormalization.Theta }), method + ", theta-RelatIF");
-            AssertClose(scores.Values / self.sqrt(), Values(new(fit) { Tolerance = 0, Normalization = InfluenceNormalization.Loss }), method + ", l-RelatIF");
+            AssertClose(scores.Values.sum(0L, keepdim: true), Values(new(fit) { Tolerance = 0, Aggregation = InfluenceFunction.QueryAggregation.Sum }), method + ", sum");
+            AssertClose(scores.Values.mean([0], keepdim: true), Values(new(fit) { Tolerance = 0, Aggregation = InfluenceFunction.QueryAggregation.Mean }), method + ", mean");
+            AssertClose(scores.Values / norms, Values(new(fit) { Tolerance = 0, Normalization = InfluenceFunction.ScoreNormalization.Theta }), method + ", theta-RelatIF");
+            AssertClose(scores.Values / self.sqrt(), Values(new(fit) { Tolerance = 0, Normalization = InfluenceFunction.ScoreNormalization.Loss }), method + ", l-RelatIF");
 
             Tensor Values(InfluenceFunction influence) => influence.Score(task, trainExamples, queryExamples).Values;
         }

@@ -11,7 +11,7 @@ internal static class LayerwiseMethods
 
     public static Preconditioner Fit(string method, InfluenceTask task, Examples train, CurvatureOptions? options = null) => method switch
     {
-        "gradient dot product" => Identity.Fit(task, train),
+        "gradient dot product" => NoCurvature.Fit(task, train),
         _ => FitLayerwise(method, task, train, options),
     };
 

@@ -127,6 +127,6 @@ public class ProductTests
             parts = new ParameterVector(session).Parts;
         }
 
-        return DenseCurvature.Fit(made.Task(), train, new DenseOptions { Matrix = matrix });
+        return DenseCurvature.Fit(made.Task(), train, new DenseCurvature.Options { Matrix = matrix });
     }
 }

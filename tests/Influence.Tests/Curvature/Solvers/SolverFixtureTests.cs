@@ -20,7 +20,7 @@ public class SolverFixtureTests
         {
             foreach (var matrix in Enum.GetValues<CurvatureMatrix>())
             {
-                using var dense = DenseCurvature.Fit(fixture.Task, fixture.Train, new DenseOptions { Matrix = matrix, Damping = Damping.Absolute(damping) });
+                using var dense = DenseCurvature.Fit(fixture.Task, fixture.Train, new DenseCurvature.Options { Matrix = matrix, Damping = Damping.Absolute(damping) });
                 using var cg = ConjugateGradient.Fit(fixture.Task, fixture.Train, new() { Matrix = matrix, Damping = Damping.Absolute(damping), Tolerance = 1e-12 });
                 fixture.AssertScores(dense, [expected, -expected, 0]);
                 fixture.AssertScores(cg, [expected, -expected, 0]);
@@ -51,8 +51,8 @@ public class SolverFixtureTests
         fixture.AssertScores(nystrom, [0.4, -0.4, 0]);
         using var lissa = Lissa.Fit(fixture.Task, fixture.Train, new() { Damping = damping, Tolerance = 1e-11 });
         fixture.AssertScores(lissa, [0.4, -0.4, 0]);
-        using var identity = Identity.Fit(fixture.Task, fixture.Train);
-        foreach (var iteration in Enum.GetValues<AstraIteration>())
+        using var identity = NoCurvature.Fit(fixture.Task, fixture.Train);
+        foreach (var iteration in Enum.GetValues<Astra.Iteration>())
         {
             using var astra = Astra.Fit(
                 fixture.Task, fixture.Train, identity,

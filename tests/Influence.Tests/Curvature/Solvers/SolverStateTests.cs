@@ -20,7 +20,7 @@ public class SolverStateTests
         classifier.PlainLoss([classifier.X, classifier.Y]).sum().backward();
         classifier.Hidden.bias!.grad = null;
         var state = ModelState.Of(classifier.Model, classifier.X);
-        using var inner = Identity.Fit(classifier.Task(), classifier.Train);
+        using var inner = NoCurvature.Fit(classifier.Task(), classifier.Train);
         for (var run = 0; run < 2; run++)
         {
             using var outer = NewDisposeScope();
@@ -45,7 +45,7 @@ public class SolverStateTests
     {
         using var scope = NewDisposeScope();
         using var classifier = new Classifier();
-        using var inner = Identity.Fit(classifier.Task(), classifier.Train);
+        using var inner = NoCurvature.Fit(classifier.Task(), classifier.Train);
         using var fitted = Fit(method, classifier.Task(), classifier.Train, inner);
         using var pairs = new InfluenceFunction(fitted).Score(classifier.Task(), classifier.Train, classifier.Train);
         var self = new InfluenceFunction(fitted).SelfInfluence(classifier.Task(), classifier.Train);
@@ -60,7 +60,7 @@ public class SolverStateTests
     {
         using var scope = NewDisposeScope();
         using var classifier = new Classifier();
-        using var inner = Identity.Fit(classifier.Task(), classifier.Train);
+        using var inner = NoCurvature.Fit(classifier.Task(), classifier.Train);
         var state = ModelState.Of(classifier.Model, classifier.X);
         Assert.ThrowsAny<OperationCanceledException>(() => Fit(method, classifier.Task(), classifier.Train, inner, new CancellationToken(canceled: true)));
         state.AssertUnchanged(classifier.Model, classifier.X);
@@ -90,7 +90,7 @@ public class SolverStateTests
     {
         using var scope = NewDisposeScope();
         using var classifier = new Classifier();
-        using var inner = Identity.Fit(classifier.Task(), classifier.Train);
+        using var inner = NoCurvature.Fit(classifier.Task(), classifier.Train);
         using var fitted = Fit(method, classifier.Task(), classifier.Train, inner);
         using (no_grad())
         {
@@ -107,7 +107,7 @@ public class SolverStateTests
     {
         using var scope = NewDisposeScope();
         using var classifier = new Classifier();
-        using var inner = Identity.Fit(classifier.Task(), classifier.Train);
+        using var inner = NoCurvature.Fit(classifier.Task(), classifier.Train);
         var empty = Examples.FromTensors(("x", classifier.X[..0]), ("y", classifier.Y[..0]));
         Assert.Contains("are empty", Assert.Throws<InfluenceException>(() => Fit(method, classifier.Task(), empty, inner)).Message, StringComparison.Ordinal);
 
@@ -196,24 +196,24 @@ public class SolverStateTests
     [Fact]
     public void OptionsAreChecked()
     {
-        Assert.Throws<InfluenceException>(() => new ConjugateGradientOptions { Tolerance = 0 });
-        Assert.Throws<InfluenceException>(() => new ConjugateGradientOptions { MaximumIterations = 0 });
-        Assert.Throws<InfluenceException>(() => new DenseOptions { MaximumParameters = 0 });
-        Assert.Throws<InfluenceException>(() => new LissaOptions { Depth = 0 });
-        Assert.Throws<InfluenceException>(() => new LissaOptions { Repeats = 0 });
-        Assert.Throws<InfluenceException>(() => new LissaOptions { BatchSize = 0 });
-        Assert.Throws<InfluenceException>(() => new LissaOptions { Scale = double.NaN });
-        Assert.Throws<InfluenceException>(() => new LissaOptions { Tolerance = 1 });
-        Assert.Throws<InfluenceException>(() => new ArnoldiOptions { Iterations = 0 });
-        Assert.Throws<InfluenceException>(() => new ArnoldiOptions { TopK = 0 });
-        Assert.Throws<InfluenceException>(() => new ArnoldiOptions { Tolerance = double.NaN });
-        Assert.Throws<InfluenceException>(() => new NystromOptions { Rank = 0 });
-        Assert.Throws<InfluenceException>(() => new AstraOptions { Iterations = 0 });
-        Assert.Throws<InfluenceException>(() => new AstraOptions { BatchSize = 0 });
-        Assert.Throws<InfluenceException>(() => new AstraOptions { StepSize = 0 });
-        Assert.Throws<InfluenceException>(() => new AstraOptions { Momentum = 1 });
-        Assert.Throws<InfluenceException>(() => new AstraOptions { HalveEvery = 0 });
-        Assert.Throws<InfluenceException>(() => new AstraOptions { Tolerance = 0 });
+        Assert.Throws<InfluenceException>(() => new ConjugateGradient.Options { Tolerance = 0 });
+        Assert.Throws<InfluenceException>(() => new ConjugateGradient.Options { MaximumIterations = 0 });
+        Assert.Throws<InfluenceException>(() => new DenseCurvature.Options { MaximumParameters = 0 });
+        Assert.Throws<InfluenceException>(() => new Lissa.Options { Depth = 0 });
+        Assert.Throws<InfluenceException>(() => new Lissa.Options { Repeats = 0 });
+        Assert.Throws<InfluenceException>(() => new Lissa.Options { BatchSize = 0 });
+        Assert.Throws<InfluenceException>(() => new Lissa.Options { Scale = double.NaN });
+        Assert.Throws<InfluenceException>(() => new Lissa.Options { Tolerance = 1 });
+        Assert.Throws<InfluenceException>(() => new Arnoldi.Options { Iterations = 0 });
+        Assert.Throws<InfluenceException>(() => new Arnoldi.Options { TopK = 0 });
+        Assert.Throws<InfluenceException>(() => new Arnoldi.Options { Tolerance = double.NaN });
+        Assert.Throws<InfluenceException>(() => new Nystrom.Options { Rank = 0 });
+        Assert.Throws<InfluenceException>(() => new Astra.Options { Iterations = 0 });
+        Assert.Throws<InfluenceException>(() => new Astra.Options { BatchSize = 0 });
+        Assert.Throws<InfluenceException>(() => new Astra.Options { StepSize = 0 });
+        Assert.Throws<InfluenceException>(() => new Astra.Options { Momentum = 1 });
+        Assert.Throws<InfluenceException>(() => new Astra.Options { HalveEvery = 0 });
+        Assert.Throws<InfluenceException>(() => new Astra.Options { Tolerance = 0 });
     }
 
     [Fact]
@@ -261,6 +261,6 @@ public class SolverStateTests
         "nystrom" => Nystrom.Fit(task, train, new() { Rank = 10 }, cancellationToken: token),
         "datainf" => DataInf.Fit(task, train, cancellationToken: token),
         "astra" => Astra.Fit(task, train, inner, new() { Iterations = 10 }, cancellationToken: token),
-        _ => Astra.Fit(task, train, inner, new() { Iteration = AstraIteration.ConjugateGradient, Tolerance = 1e-12 }, cancellationToken: token),
+        _ => Astra.Fit(task, train, inner, new() { Iteration = Astra.Iteration.ConjugateGradient, Tolerance = 1e-12 }, cancellationToken: token),
     };
 }

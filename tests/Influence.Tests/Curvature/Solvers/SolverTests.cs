@@ -24,7 +24,7 @@ public class SolverTests
         var damping = Damping.Absolute(1 - Math.Min(0, linalg.eigvalsh(hessian)[0].item<double>()));
         var expected = Scores(hessian, damping.Value, made, train, queries, parts);
 
-        using var dense = DenseCurvature.Fit(made.Task(), Examples.FromTensors(train), new DenseOptions { Matrix = CurvatureMatrix.Hessian, Damping = damping });
+        using var dense = DenseCurvature.Fit(made.Task(), Examples.FromTensors(train), new DenseCurvature.Options { Matrix = CurvatureMatrix.Hessian, Damping = damping });
         using var scores = new InfluenceFunction(dense).Score(made.Task(), Examples.FromTensors(train), Examples.FromTensors(queries));
 
         Assert.True(SingleExampleLoop.RelativeError(dense.Matrix, hessian) < 1e-7);
@@ -40,7 +40,7 @@ public class SolverTests
         var (made, train, queries, _) = Data(name);
         foreach (var matrix in Enum.GetValues<CurvatureMatrix>())
         {
-            using var dense = DenseCurvature.Fit(made.Task(), Examples.FromTensors(train), new DenseOptions { Matrix = matrix });
+            using var dense = DenseCurvature.Fit(made.Task(), Examples.FromTensors(train), new DenseCurvature.Options { Matrix = matrix });
             var damping = Damping.Absolute((0.1 * dense.Eigenvalues[^1]) - Math.Min(0, 2 * dense.Eigenvalues[0]));
             using var cg = ConjugateGradient.Fit(made.Task(), Examples.FromTensors(train), new() { Matrix = matrix, Tolerance = 1e-11 });
             using var exact = new InfluenceFunction(dense) { Damping = damping }.Score(made.Task(), Examples.FromTensors(train), Examples.FromTensors(queries));
@@ -78,7 +78,7 @@ public class SolverTests
         var train = Examples.FromTensors(made.Inputs(32));
         foreach (var matrix in Enum.GetValues<CurvatureMatrix>())
         {
-            using var dense = DenseCurvature.Fit(made.Task(), train, new DenseOptions { Matrix = matrix });
+            using var dense = DenseCurvature.Fit(made.Task(), train, new DenseCurvature.Options { Matrix = matrix });
             using var cg = ConjugateGradient.Fit(made.Task(), train, new() { Matrix = matrix });
             using var session = GradientSession.Open(made.Task(), train, null);
             var damping = Damping.RelativeToMeanEigenvalue(100);
@@ -95,7 +95,7 @@ public class SolverTests
     {
         using var scope = NewDisposeScope();
         var (made, train, queries, parts) = Data("mlp");
-        using var dense = DenseCurvature.Fit(made.Task(), Examples.FromTensors(train), new DenseOptions { Damping = Damping.Absolute(0) });
+        using var dense = DenseCurvature.Fit(made.Task(), Examples.FromTensors(train), new DenseCurvature.Options { Damping = Damping.Absolute(0) });
         using var scores = new InfluenceFunction(dense).Score(made.Task(), Examples.FromTensors(train), Examples.FromTensors(queries));
         var pseudo = linalg.pinv(dense.Matrix, hermitian: true, rtol: 1e-12);
         var expected = CurvatureOracle.Gradients(made, queries, parts).mm(pseudo).mm(CurvatureOracle.Gradients(made, train, parts).t());
@@ -169,7 +169,7 @@ public class SolverTests
         var (made, train, queries, _) = Data("mlp");
         using var arnoldi = Arnoldi.Fit(made.Task(), Examples.FromTensors(train), new() { Matrix = CurvatureMatrix.Hessian });
         Assert.True(arnoldi.Eigenvalues.Min() < 0);
-        var influence = new InfluenceFunction(arnoldi) { Normalization = InfluenceNormalization.Loss };
+        var influence = new InfluenceFunction(arnoldi) { Normalization = InfluenceFunction.ScoreNormalization.Loss };
         var thrown = Assert.Throws<InfluenceException>(() => influence.Score(made.Task(), Examples.FromTensors(train), Examples.FromTensors(queries)));
         Assert.Contains("negative", thrown.Message, StringComparison.Ordinal);
         Assert.NotEmpty(thrown.ExampleIds);
@@ -196,7 +196,7 @@ public class SolverTests
         using var scope = NewDisposeScope();
         var (made, train, queries, _) = Data("mlp");
         var task = made.Task();
-        using var dense = DenseCurvature.Fit(task, Examples.FromTensors(train), new DenseOptions { Matrix = CurvatureMatrix.Hessian });
+        using var dense = DenseCurvature.Fit(task, Examples.FromTensors(train), new DenseCurvature.Options { Matrix = CurvatureMatrix.Hessian });
         Assert.True(dense.Eigenvalues[0] < -1e-3, "The model is not at a minimum.");
         var tooLittle = Damping.Absolute(-0.1 * dense.Eigenvalues[0]);
         var refused = Assert.Throws<InfluenceException>(() =>

@@ -356,7 +356,7 @@ public sealed class RetrainingTests : IDisposable
 
     private static double Truth(int run, int query) => (run * 10) + query + 0.1;
 
-    private double[] Train(RetrainingRun run)
+    private double[] Train(Retraining.Job run)
     {
         _done.Add(run.Index);
         return [Truth(run.Index, 0), Truth(run.Index, 1)];

@@ -55,10 +55,10 @@ public sealed class ColmTests : SelectionStrategyContract
         var gradients = tensor(CoverageReference.Features(3, 5, 4));
         var (theta, z) = (tensor(CoverageReference.Features(1, 5, 5)).flatten(), tensor(CoverageReference.Features(1, 5, 6)).flatten());
         var epsilon = 0.01;
-        var found = ZerothOrderGradient.Of(gradients.mv(theta + (z * epsilon)), gradients.mv(theta - (z * epsilon)), z, epsilon);
+        var found = Colm.GradientsFromLosses(gradients.mv(theta + (z * epsilon)), gradients.mv(theta - (z * epsilon)), z, epsilon);
         Assert.True(found.allclose(gradients.mv(z).unsqueeze(1) * z, rtol: 1e-10, atol: 1e-10));
-        Assert.Throws<InfluenceException>(() => ZerothOrderGradient.Of(zeros(3), zeros(4), z));
-        Assert.Throws<InfluenceException>(() => ZerothOrderGradient.Of(zeros(3), zeros(3), z, 0));
+        Assert.Throws<InfluenceException>(() => Colm.GradientsFromLosses(zeros(3), zeros(4), z));
+        Assert.Throws<InfluenceException>(() => Colm.GradientsFromLosses(zeros(3), zeros(3), z, 0));
     }
 
     /// <summary>The sheet's numbers: (1, -1) from a fresh state, and from m = (.1, .1), v = (.04, .01) without bias correction.</summary>
@@ -67,12 +67,12 @@ public sealed class ColmTests : SelectionStrategyContract
     {
         using var scope = NewDisposeScope();
         var gradients = tensor(new[,] { { 1.0, -2 } });
-        Assert.True(AdamFeatures.Of(gradients, zeros(2, ScalarType.Float64), zeros(2, ScalarType.Float64), 1).allclose(tensor(new[,] { { 1.0, -1 } })));
+        Assert.True(Colm.AdamSteps(gradients, zeros(2, ScalarType.Float64), zeros(2, ScalarType.Float64), 1).allclose(tensor(new[,] { { 1.0, -1 } })));
         // At a late step nothing is left of the correction.
-        var late = AdamFeatures.Of(gradients, tensor([0.1, 0.1]), tensor([0.04, 0.01]), 1_000_000);
+        var late = Colm.AdamSteps(gradients, tensor([0.1, 0.1]), tensor([0.04, 0.01]), 1_000_000);
         Assert.True(late.allclose(tensor(new[,] { { 0.938801, -0.930002 } }), rtol: 1e-6));
-        Assert.Throws<InfluenceException>(() => AdamFeatures.Of(gradients, zeros(3), zeros(2), 1));
-        Assert.Throws<InfluenceException>(() => AdamFeatures.Of(gradients, zeros(2), zeros(2), 0));
+        Assert.Throws<InfluenceException>(() => Colm.AdamSteps(gradients, zeros(3), zeros(2), 1));
+        Assert.Throws<InfluenceException>(() => Colm.AdamSteps(gradients, zeros(2), zeros(2), 0));
     }
 
     [Fact]

@@ -60,7 +60,7 @@ public sealed class StratifiedTests : SelectionStrategyContract
         var selected = new Stratified(new TopK()) { Quotas = GroupQuotas.Equal }.Select(pool, SelectionBudget.Count(30));
         Assert.Contains("\"code\" has 4 of the 10 examples", Assert.Single(selected.Notes), StringComparison.Ordinal);
         var thrown = Assert.Throws<InfluenceException>(
-            () => new Stratified(new TopK()) { Quotas = GroupQuotas.Equal, WhenShort = QuotaShortfall.Refuse }.Select(pool, SelectionBudget.Count(30)));
+            () => new Stratified(new TopK()) { Quotas = GroupQuotas.Equal, WhenShort = Stratified.Shortfall.Refuse }.Select(pool, SelectionBudget.Count(30)));
         Assert.Contains("\"code\" is 10, but it has 4", thrown.Message, StringComparison.Ordinal);
     }
 
@@ -126,7 +126,7 @@ public sealed class StratifiedTests : SelectionStrategyContract
     public void AnInnerStrategyThatStopsEarlyIsNoted()
     {
         using var pool = Sources(6, 6, 6);
-        var selected = new Stratified(new Threshold { Minimum = 0.9 }) { Quotas = GroupQuotas.Equal }.Select(pool, SelectionBudget.Count(12));
+        var selected = new Stratified(new ScoreThreshold { Minimum = 0.9 }) { Quotas = GroupQuotas.Equal }.Select(pool, SelectionBudget.Count(12));
         Assert.All(selected.Utilities, utility => Assert.True(utility >= 0.9));
         Assert.Contains(selected.Notes, note => note.Contains("stopped at", StringComparison.Ordinal));
     }
@@ -181,7 +181,7 @@ public sealed class StratifiedTests : SelectionStrategyContract
             Groups = ExampleGroups.Of(ids, id => id <= 4 ? "a" : "b"),
             Lengths = [1, 1, 1, 1, 1, 1, 1, 1],
         };
-        var selected = new Stratified(new Threshold { Minimum = 0 }) { Quotas = GroupQuotas.Equal }.Select(pool, SelectionBudget.Tokens(6));
+        var selected = new Stratified(new ScoreThreshold { Minimum = 0 }) { Quotas = GroupQuotas.Equal }.Select(pool, SelectionBudget.Tokens(6));
         Assert.Equal([2, 3], pool.Groups!.Names.Select(name => selected.Ids.Count(pool.Groups[name].Contains)));
         Assert.Contains(selected.Notes, note => note.Contains("\"a\" threshold stopped at 2 of 3 tokens", StringComparison.Ordinal));
     }

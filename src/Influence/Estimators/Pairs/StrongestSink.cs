@@ -1,0 +1,94 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Influence.Estimators;
+
+/// <summary>Keeps each query's k highest and k lowest scores, in memory Q k. Ties go to the lowest position.</summary>
+/// <param name="k">How many of each.</param>
+internal sealed class StrongestSink(int k) : ScoreSink
+{
+    private List<(double Score, int Position)>[] _highest = [];
+    private List<(double Score, int Position)>[] _lowest = [];
+
+    public StrongestExamples Finish(ScoreMetadata metadata)
+    {
+        CheckComplete();
+        return new StrongestExamples(
+            QueryIds,
+            TrainIds.Count,
+            [.. _highest.Select(kept => Named(kept, 1))],
+            [.. _lowest.Select(kept => Named(kept, -1))],
+            metadata);
+
+        (long Id, double Score)[] Named(List<(double Score, int Position)> kept, int sign) =>
+            [.. kept.Select(example => (TrainIds[example.Position], sign * example.Score))];
+    }
+
+    protected override void Start()
+    {
+        _highest = [.. QueryIds.Select(_ => new List<(double, int)>(k + 1))];
+        _lowest = [.. QueryIds.Select(_ => new List<(double, int)>(k + 1))];
+    }
+
+    protected override void Take(int query, int train, Tensor values)
+    {
+        Merge(_highest, query, train, values);
+        Merge(_lowest, query, train, values.neg());
+    }
+
+    private void Merge(List<(double Score, int Position)>[] kept, int query, int train, Tensor values)
+    {
+        using var scope = NewDisposeScope();
+        var wanted = Wanted(kept, query, values);                                       // [q, b]
+        if (!wanted.any().item<bool>())
+        {
+            return;
+        }
+
+        var places = wanted.nonzero().data<long>().ToArray();                           // [M, 2], row by row, ascending
+        var scores = values.masked_select(wanted).to_type(ScalarType.Float64).data<double>().ToArray();     // [M]
+        for (var i = 0; i < scores.Length; i++)
+        {
+            Insert(kept[query + places[2 * i]], scores[i], train + (int)places[(2 * i) + 1]);
+        }
+    }
+
+    /// <summary>The scores that may be among the k highest; a few more than that, and no tie of them is lost.</summary>
+    private Tensor Wanted(List<(double Score, int Position)>[] kept, int query, Tensor values)
+    {
+        var (rows, columns) = (values.shape[0], values.shape[1]);
+        if (kept[query].Count < k)
+        {
+            return Highest();
+        }
+
+        // What only equals the last one kept comes after it.
+        var last = tensor(Enumerable.Range(query, (int)rows).Select(q => kept[q][^1].Score).ToArray()).to_type(Dtype).unsqueeze(1);     // [q, 1]
+        var higher = values.gt(last);
+        return higher.sum().item<long>() > 2 * k * rows ? higher.logical_and_(Highest()) : higher;
+
+        Tensor Highest() => columns <= k ? ones_like(values, ScalarType.Bool) : values.ge(values.topk(k, 1).Item1.narrow(1, k - 1, 1));
+    }
+
+    private void Insert(List<(double Score, int Position)> kept, double score, int position)
+    {
+        if (kept.Count == k && kept[^1].Score >= score)
+        {
+            return;
+        }
+
+        // Behind all that are as high: their positions are lower.
+        var (low, high) = (0, kept.Count);
+        while (low < high)
+        {
+            var middle = (low + high) / 2;
+            (low, high) = kept[middle].Score >= score ? (middle + 1, high) : (low, middle);
+        }
+
+        kept.Insert(low, (score, position));
+        if (kept.Count > k)
+        {
+            kept.RemoveAt(k);
+        }
+    }
+}

@@ -1,6 +1,0 @@
-namespace Influence.Recipes;
-
-/// <summary>The two metrics of <see cref="Donod"/>; <c>Topsis</c> puts them together.</summary>
-/// <param name="Don">Delta of norm, sum of ||W|| - ||W'||: the higher the better.</param>
-/// <param name="Nod">Norm of delta, sum of ||W - W'||: the lower the better.</param>
-public sealed record DonodScores(ExampleScores Don, ExampleScores Nod);

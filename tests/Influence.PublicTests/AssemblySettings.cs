@@ -1,0 +1,2 @@
+// One managed thread does torch work at a time.
+[assembly: Xunit.CollectionBehavior(DisableTestParallelization = true)]
