@@ -56,6 +56,20 @@ internal static class Check
     public static double InsideUnit(double value, [CallerMemberName] string name = "") =>
         value is > 0 and < 1 ? value : throw Wrong(name, "between 0 and 1", value);
 
+    /// <summary>A value of an enum, and no number that is cast to it and names none.</summary>
+    public static T Defined<T>(T value, [CallerMemberName] string name = "")
+        where T : struct, Enum => Enum.IsDefined(value) ? value : throw Wrong(name, $"one of {string.Join(", ", Enum.GetNames<T>())}", value);
+
+    /// <summary>A value of an enum, or null.</summary>
+    public static T? Defined<T>(T? value, [CallerMemberName] string name = "")
+        where T : struct, Enum => value is { } given ? Defined(given, name) : null;
+
+    /// <summary>At least 0 and below 1, or null.</summary>
+    public static double? ShareBelowOne(double? value, [CallerMemberName] string name = "") => value is { } given ? ShareBelowOne(given, name) : null;
+
+    /// <summary>Finite and 0 or more, or null.</summary>
+    public static double? NotNegative(double? value, [CallerMemberName] string name = "") => value is { } given ? NotNegative(given, name) : null;
+
     /// <summary>Any finite number.</summary>
     public static double Finite(double value, [CallerMemberName] string name = "") =>
         double.IsFinite(value) ? value : throw Wrong(name, "a finite number", value);

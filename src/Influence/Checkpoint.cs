@@ -6,20 +6,22 @@ using static TorchSharp.torch;
 namespace Influence;
 
 /// <summary>
-/// A model's weights at one step of training, with the learning rate in force there. On disk it is a safetensors file; the
+/// A model's weights at one step of training, with the learning rates in force there, one for each parameter where the
+/// optimizer's parameter groups differ. On disk it is a safetensors file; the
 /// weights are read when they are needed.
 /// </summary>
 public sealed class Checkpoint
 {
     internal const string LearningRateKey = "influence.learning_rate";
     internal const string StepKey = "influence.step";
+    internal const string GroupsKey = "influence.parameter_groups";
 
     private readonly CheckpointMatching _matching;
 
-    private Checkpoint(string path, double learningRate, long step, string integrity, CheckpointMatching? matching = null)
+    private Checkpoint(string path, ParameterRates rates, long step, string integrity, CheckpointMatching? matching = null)
     {
         FilePath = path;
-        LearningRate = learningRate;
+        Rates = rates;
         Step = step;
         Integrity = integrity;
         _matching = matching ?? new CheckpointMatching();
@@ -28,21 +30,39 @@ public sealed class Checkpoint
     /// <summary>The file.</summary>
     public string FilePath { get; }
 
-    /// <summary>The learning rate at this step: the weight that <c>TracIn</c> gives the checkpoint.</summary>
-    public double LearningRate { get; }
+    /// <summary>
+    /// The learning rate at this step: the weight that <c>TracIn</c> gives the checkpoint. Where parameter groups differ, the
+    /// largest; <see cref="LearningRateOf"/> tells each parameter's.
+    /// </summary>
+    public double LearningRate => Rates.Largest;
+
+    /// <summary>
+    /// The learning rate of one parameter at this step: that of its parameter group, and 0 where the optimizer did not hold it or it was
+    /// frozen. Checkpoints that were saved with one rate have it for every parameter.
+    /// </summary>
+    /// <param name="parameter">Its name in the model's <c>state_dict()</c>.</param>
+    /// <returns>The rate with which <c>TracIn</c> weighs this parameter's gradients.</returns>
+    public double LearningRateOf(string parameter)
+    {
+        ArgumentNullException.ThrowIfNull(parameter);
+        return Rates.Of(parameter).LearningRate;
+    }
+
+    /// <summary>The rates, momenta and weight decays by parameter, as far as they are known.</summary>
+    internal ParameterRates Rates { get; }
 
     /// <summary>The optimizer step at which it was taken.</summary>
     public long Step { get; }
 
     /// <summary>
-    /// Empty where the file has a checksum, as those of <see cref="Save"/> do: it is checked when the weights are read. Else "unverified: ...", as for
+    /// Empty where the file has a checksum, as those of <see cref="Save(string, nn.Module, double, long)"/> do: it is checked when the weights are read. Else "unverified: ...", as for
     /// files of other tools and of earlier versions.
     /// </summary>
     public string Integrity { get; }
 
     /// <summary>A checkpoint in a safetensors file, of ours or of another tool.</summary>
     /// <param name="path">The file: tensors named as in the model's <c>state_dict()</c>.</param>
-    /// <param name="learningRate">The learning rate; unless given, the one that the file's metadata names.</param>
+    /// <param name="learningRate">The learning rate of every parameter; unless given, those that the file's metadata names.</param>
     /// <param name="matching">How its tensors meet the model's, where names differ; null: names and shapes are the same.</param>
     /// <returns>The checkpoint; only its header was read.</returns>
     /// <exception cref="InfluenceException">The file is missing, truncated, damaged or something else, or names no learning rate that is finite and not negative.</exception>
@@ -50,15 +70,28 @@ public sealed class Checkpoint
     {
         ArgumentNullException.ThrowIfNull(path);
         using var file = SafetensorsFile.Open(path);
-        var text = file.Metadata.GetValueOrDefault(LearningRateKey);
-        var rate = learningRate
-            ?? (text is null ? throw new InfluenceException($"{path} names no learning rate. Write Checkpoint.FromFile(path, learningRate: ...).")
-            : double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out var found) ? found
-            : throw new InfluenceException($"{path} names the learning rate \"{PlainText.Name(text)}\", which is no number. Write Checkpoint.FromFile(path, learningRate: ...)."));
-        var number = file.Metadata.GetValueOrDefault(StepKey) ?? "0";
-        return !IsRate(rate) ? throw new InfluenceException($"The learning rate of {path} is {Text(rate)}; expected a finite number that is not negative.")
-            : long.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out var step) ? new Checkpoint(path, rate, step, file.Integrity, matching)
-            : throw new InfluenceException($"{path} names the step \"{PlainText.Name(number)}\"; expected a whole number that is not negative.");
+        if (learningRate is { } given && !IsRate(given))
+        {
+            throw new InfluenceException($"The learning rate of {path} is {Text(given)}; expected a finite number that is not negative.");
+        }
+
+        return new Checkpoint(path, learningRate is { } all ? ParameterRates.Same(all) : Recorded(file, path), StepOf(file, path), file.Integrity, matching);
+    }
+
+    /// <summary>A checkpoint of another tool, of a run whose parameter groups had learning rates of their own.</summary>
+    /// <param name="path">The file: tensors named as in the model's <c>state_dict()</c>.</param>
+    /// <param name="learningRate">From a tensor's name in the file to its learning rate; 0 where it was not trained.</param>
+    /// <returns>The checkpoint.</returns>
+    /// <exception cref="InfluenceException">The file is missing, truncated, damaged or something else, or a rate is negative or not finite.</exception>
+    public static Checkpoint FromFile(string path, Func<string, double> learningRate)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        ArgumentNullException.ThrowIfNull(learningRate);
+        using var file = SafetensorsFile.Open(path);
+        var rates = ParameterRates.ByName(file.Entries.Keys.Select(name => (name, new ParameterRate(learningRate(name)))));
+        return rates.Problems().FirstOrDefault() is { } problem
+            ? throw new InfluenceException($"The delegate gives the {problem}; learning rates are finite numbers of at least 0.")
+            : new Checkpoint(path, rates, StepOf(file, path), file.Integrity);
     }
 
     /// <summary>Writes a model's parameters and buffers, with a checksum; the file is there whole or not at all.</summary>
@@ -74,10 +107,42 @@ public sealed class Checkpoint
     {
         ArgumentNullException.ThrowIfNull(path);
         ArgumentNullException.ThrowIfNull(model);
-        if (!IsRate(learningRate) || step < 0)
+        return IsRate(learningRate) ? Save(path, model, ParameterRates.Same(learningRate), step) : throw new InfluenceException(
+            $"A checkpoint has a learning rate that is finite and not negative; found {Text(learningRate)}. Nothing was saved.");
+    }
+
+    /// <summary>
+    /// Writes a model's parameters and buffers with each parameter's learning rate, momentum and weight decay, and a checksum; the file is there whole or not at all.
+    /// </summary>
+    /// <param name="path">The file.</param>
+    /// <param name="model">The model.</param>
+    /// <param name="optimizer">Its optimizer; a parameter that it does not hold, or that is frozen, has the rate 0.</param>
+    /// <param name="step">The optimizer step.</param>
+    /// <returns>The checkpoint.</returns>
+    /// <exception cref="InfluenceException">The optimizer holds none of the model's parameters, a rate, a step or a weight is no number that a training can have, or it cannot be written; an older file of that name is untouched.</exception>
+    public static Checkpoint Save(string path, nn.Module model, optim.Optimizer optimizer, long step)
+    {
+        ArgumentNullException.ThrowIfNull(optimizer);
+        return Save(path, model, [optimizer], step);
+    }
+
+    internal static Checkpoint Save(string path, nn.Module model, IReadOnlyList<optim.Optimizer> optimizers, long step)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        ArgumentNullException.ThrowIfNull(model);
+        var rates = ParameterRates.Of(model, optimizers);
+        return rates.Problems().FirstOrDefault() is { } problem
+            ? throw new InfluenceException(
+                $"The optimizer has the {problem} at step {step}; finite numbers that are not negative, and a momentum below 1, are expected. Nothing was saved. Has the schedule gone wrong?")
+            : Save(path, model, rates, step);
+    }
+
+    private static Checkpoint Save(string path, nn.Module model, ParameterRates rates, long step)
+    {
+        if (step < 0)
         {
             throw new InfluenceException(
-                $"A checkpoint has a learning rate that is finite and not negative, and a step that is not negative; found {Text(learningRate)} and {step}. Nothing was saved.");
+                $"A checkpoint has a step that is not negative; found {step}. Nothing was saved.");
         }
 
         if (CheckpointWeights.NotFinite(model) is { Count: > 0 } bad)
@@ -88,12 +153,18 @@ public sealed class Checkpoint
 
         using var scope = NewDisposeScope();
         var tensors = model.state_dict().Select(pair => (pair.Key, pair.Value)).ToList();
-        Safetensors.Save(path, tensors, new Dictionary<string, string>
+        var metadata = new Dictionary<string, string>
         {
-            [LearningRateKey] = Text(learningRate),
+            [LearningRateKey] = Text(rates.Largest),
             [StepKey] = step.ToString(CultureInfo.InvariantCulture),
-        });
-        return new Checkpoint(path, learningRate, step, integrity: string.Empty);
+        };
+        if (rates.ToJson() is { } groups)
+        {
+            metadata[GroupsKey] = groups;
+        }
+
+        Safetensors.Save(path, tensors, metadata);
+        return new Checkpoint(path, rates, step, integrity: string.Empty);
     }
 
     /// <summary>Copies the weights into a model, in place: parameters stay the objects that they are.</summary>
@@ -110,10 +181,34 @@ public sealed class Checkpoint
 
     /// <summary>Step, learning rate and file name.</summary>
     /// <returns>One line.</returns>
-    public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"step {Step}, learning rate {LearningRate:G6}");
+    public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"step {Step}, learning rate {(Rates.AreSame ? LearningRate.ToString("G6", CultureInfo.InvariantCulture) : Rates.ToString())}");
 
     /// <summary>Empty where every one of them is checked; else what is said of the first that is not.</summary>
     internal static string IntegrityOf(IEnumerable<Checkpoint> checkpoints) => checkpoints.Select(c => c.Integrity).FirstOrDefault(text => text.Length > 0, string.Empty);
+
+    private static long StepOf(SafetensorsFile file, string path)
+    {
+        var number = file.Metadata.GetValueOrDefault(StepKey) ?? "0";
+        return long.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out var step)
+            ? step
+            : throw new InfluenceException($"{path} names the step \"{PlainText.Name(number)}\"; expected a whole number that is not negative.");
+    }
+
+    private static ParameterRates Recorded(SafetensorsFile file, string path)
+    {
+        if (file.Metadata.GetValueOrDefault(GroupsKey) is { } groups)
+        {
+            return ParameterRates.FromJson(groups) is { } rates && !rates.Problems().Any() ? rates : throw new InfluenceException(
+                $"{path} has parameter groups that cannot be read, or whose rates are no finite numbers of at least 0. " +
+                "Write Checkpoint.FromFile(path, name => ...) with each parameter's learning rate.");
+        }
+
+        var text = file.Metadata.GetValueOrDefault(LearningRateKey) ?? throw new InfluenceException($"{path} names no learning rate. Write Checkpoint.FromFile(path, learningRate: ...).");
+        return !double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out var rate)
+            ? throw new InfluenceException($"{path} names the learning rate \"{PlainText.Name(text)}\", which is no number. Write Checkpoint.FromFile(path, learningRate: ...).")
+            : IsRate(rate) ? ParameterRates.Same(rate)
+            : throw new InfluenceException($"The learning rate of {path} is {Text(rate)}; expected a finite number that is not negative.");
+    }
 
     private static bool IsRate(double rate) => double.IsFinite(rate) && rate >= 0;
 

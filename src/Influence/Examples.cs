@@ -101,6 +101,40 @@ public sealed record Examples
     }
 
     /// <summary>
+    /// Examples from batches of your own making, for instance of a loader with a collate function of its own, each padded to its longest. Their lengths may
+    /// differ. They are enumerated once for their ids and then at every pass, and each pass is held against the first, by the sums of its tensors:
+    /// the same batches in the same order, so without random augmentation.
+    /// </summary>
+    /// <param name="batches">Tensors by name, <c>[B, ...]</c>. A method with <c>yield return</c> disposes what it makes after each yield: a batch is read until the next is asked for.</param>
+    /// <param name="ids">From a batch to the ids of its examples, <c>b => b["ids"].data&lt;long&gt;().ToArray()</c>; null: counted through, 0, 1, 2, ...</param>
+    /// <returns>The examples; the batches stay the caller's.</returns>
+    public static Examples FromBatches(
+        IEnumerable<IReadOnlyDictionary<string, Tensor>> batches, Func<IReadOnlyDictionary<string, Tensor>, IEnumerable<long>>? ids = null) =>
+        From(batches, batch => ([.. batch.Keys], [.. batch.Values]), ids);
+
+    /// <summary>Examples from batches of your own making that are lists or arrays of tensors, which the loss delegate reads as <c>b[0]</c>, <c>b[1]</c>, ...</summary>
+    /// <param name="batches">Tensors, <c>[B, ...]</c>; as for the batches by name.</param>
+    /// <param name="ids">From a batch to the ids of its examples; null: counted through, 0, 1, 2, ...</param>
+    /// <returns>The examples; the batches stay the caller's.</returns>
+    public static Examples FromBatches(IEnumerable<IReadOnlyList<Tensor>> batches, Func<IReadOnlyList<Tensor>, IEnumerable<long>>? ids = null) =>
+        From(batches, batch => ([.. batch.Select((_, i) => Name(i))], [.. batch]), ids);
+
+    /// <summary>
+    /// Examples from batches of any form: <c>Examples.FromBatches(loader.Select(b => ExampleBatch.Of(b.Ids, ("x", b.Tokens), ("y", b.Labels))))</c>.
+    /// </summary>
+    /// <param name="batches">The batches, with their ids; as for the batches by name.</param>
+    /// <returns>The examples; the batches stay the caller's.</returns>
+    public static Examples FromBatches(IEnumerable<ExampleBatch> batches) =>
+        From(batches, batch => ([.. batch.Names], [.. batch.Names.Select(name => batch[name])]), batch => batch.Ids);
+
+    private static Examples From<T>(IEnumerable<T> batches, Func<T, (string[], Tensor[])> open, Func<T, IEnumerable<long>>? ids)
+    {
+        ArgumentNullException.ThrowIfNull(batches);
+        var source = new BatchSource<T>(batches, open, ids);
+        return new Examples(_ => source.Read(), source.Ids);
+    }
+
+    /// <summary>
     /// The examples with these ids only, in the source's order. Nothing is copied beforehand: the source is read whole, and
     /// what is not wanted is left out.
     /// </summary>

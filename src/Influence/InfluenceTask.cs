@@ -61,7 +61,10 @@ public sealed record InfluenceTask
 
     /// <summary>
     /// Which positions of an example are real, <c>[B, T]</c>, for padded sequences: what layers see at the other positions
-    /// does not count. Needed only where padding positions get a gradient, that is where the model does not mask them.
+    /// does not count. Needed only where padding positions get a gradient, that is where the model does not mask them. Where it
+    /// does, K-FAC and EK-FAC find the positions that the loss does not depend on themselves: those at which the gradients of the outputs of
+    /// all linear layers and embeddings over as many positions are exactly zero. They are no part of the means over positions,
+    /// so that scores do not change with the amount of padding. Convolutions count all their positions.
     /// </summary>
     /// <value>None: every position counts.</value>
     public Func<ExampleBatch, Tensor>? PositionMask { get; init; }

@@ -36,6 +36,9 @@ internal static partial class Log
     public static void NoCurvature(ILogger? logger, string parameters) =>
         NoCurvatureCore(logger ?? NullLogger.Instance, parameters);
 
+    public static void EarlierFit(ILogger? logger, string method) =>
+        EarlierFitCore(logger ?? NullLogger.Instance, method);
+
     public static void GroupsScored(ILogger? logger, string estimator, int groups, int queryGroups, long gradients, double seconds) =>
         GroupsScoredCore(logger ?? NullLogger.Instance, estimator, groups, queryGroups, gradients, seconds);
 
@@ -84,6 +87,9 @@ internal static partial class Log
 
     [LoggerMessage(7, LogLevel.Warning, "{Parameters}: the training examples give no curvature beyond rounding (a dead or unused layer, or the bias of a key projection), so under a damping relative to it, it adds nothing to the scores")]
     private static partial void NoCurvatureCore(ILogger logger, string parameters);
+
+    [LoggerMessage(8, LogLevel.Warning, "This {Method} was saved by an earlier version, which did not note frozen weights and buffers: whether they are still those of the fit is not known")]
+    private static partial void EarlierFitCore(ILogger logger, string method);
 
     [LoggerMessage(31, LogLevel.Information, "{Estimator}: {Groups} groups for {QueryGroups} query groups from {Gradients} gradients in {Seconds:0.0} s")]
     private static partial void GroupsScoredCore(ILogger logger, string estimator, int groups, int queryGroups, long gradients, double seconds);

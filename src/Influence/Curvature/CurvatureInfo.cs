@@ -23,7 +23,11 @@ public sealed record CurvatureInfo
     /// <summary>The seed of sampled labels and of other draws.</summary>
     public long Seed { get; init; }
 
-    /// <summary>A hash of the names and values of the parameters that take part, at the time of the fit.</summary>
+    /// <summary>
+    /// A hash of all the model's weights and buffers at the time of the fit, frozen ones too, and of the names of the parameters that take part.
+    /// Files of earlier versions have a hash of the parameters that take part alone; they are accepted with a warning in the log.
+    /// Tensors that a module holds in plain fields are not seen.
+    /// </summary>
     public required string Weights { get; init; }
 
     /// <summary>

@@ -5,7 +5,11 @@ public sealed record CurvatureOptions
 {
     /// <summary>Which labels the gradients are taken with.</summary>
     /// <value><see cref="Curvature.Fisher.Sampled"/>.</value>
-    public Fisher Fisher { get; init; } = Fisher.Sampled;
+    public Fisher Fisher
+    {
+        get;
+        init => field = Check.Defined(value);
+    } = Fisher.Sampled;
 
     /// <summary>The damping where a call gives none.</summary>
     /// <value>0.1 x the layer's mean eigenvalue.</value>

@@ -6,6 +6,11 @@ namespace Influence.Curvature;
 /// What is added to every eigenvalue of the curvature before it is inverted, (H + damping I)^-1. Too little lets directions
 /// that the data hardly show dominate; too much leaves a gradient dot product.
 /// </summary>
+/// <remarks>
+/// Weight decay belongs in it: at an optimum trained with an L2 penalty of decay/2 |w|^2 (SGD's or Adam's <c>weight_decay</c>) beside the mean loss, the curvature of
+/// what was minimised is H + decay I, so <c>Damping.Absolute(decay)</c> gives its inverse where the task's loss leaves the penalty out; where the
+/// task's loss contains it, <see cref="CurvatureMatrix.Hessian"/> has it already, and it must not be added again.
+/// </remarks>
 public sealed record Damping
 {
     private const string Relative = " x mean eigenvalue";

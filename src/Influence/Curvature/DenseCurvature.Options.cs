@@ -7,7 +7,11 @@ public sealed partial class DenseCurvature
     {
         /// <summary>The matrix.</summary>
         /// <value><see cref="CurvatureMatrix.GaussNewton"/>.</value>
-        public CurvatureMatrix Matrix { get; init; } = CurvatureMatrix.GaussNewton;
+        public CurvatureMatrix Matrix
+        {
+            get;
+            init => field = Check.Defined(value);
+        } = CurvatureMatrix.GaussNewton;
 
         /// <summary>The damping where a call gives none.</summary>
         /// <value><see cref="Damping.Default"/>.</value>

@@ -26,12 +26,22 @@ public abstract class Preconditioner : IDisposable
     /// <summary>Refuses a model with other parameters or other weights than those of the fit.</summary>
     internal void CheckWeights(GradientSession session)
     {
-        if (session.WeightsFingerprint() != Info.Weights)
+        if (!Info.Weights.Contains('-', StringComparison.Ordinal))
         {
-            throw new InfluenceException(
-                $"This {Info.Method} was fitted at other weights, or on other parameters, than the model has now. Fit it again, or load the checkpoint that it was fitted at " +
-                "(and select the same Layers).");
+            if (session.EarlierFingerprint() == Info.Weights)
+            {
+                Log.EarlierFit(session.Task.Logger, Info.Method);
+                return;
+            }
         }
+        else if (session.WeightsFingerprint() == Info.Weights)
+        {
+            return;
+        }
+
+        throw new InfluenceException(
+            $"This {Info.Method} was fitted at other weights, or on other parameters, than the model has now; frozen weights and buffers count too. " +
+            "Fit it again, or load the checkpoint that it was fitted at (and select the same Layers).");
     }
 
     /// <summary>Frees what it holds.</summary>

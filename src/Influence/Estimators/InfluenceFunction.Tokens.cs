@@ -12,7 +12,8 @@ public sealed partial record InfluenceFunction
     /// </summary>
     /// <remarks>
     /// Not the influence of predicting token t: that is <see cref="ScoreLossTokens"/>. They coincide in the last layer. Meant for
-    /// a few examples, the strongest of <see cref="PairEstimators.Score"/>: <c>train.Only(ids)</c>.
+    /// a few examples, the strongest of <see cref="PairEstimators.Score"/>: <c>train.Only(ids)</c>. Layers without the examples' positions (the head over a
+    /// pooled text, a layer that is called twice) are left out, and <see cref="ScoreMetadata.Notes"/> names them: the scores then sum over T to those of the other layers.
     /// </remarks>
     /// <param name="task">The model at the weights of the fit, and its loss.</param>
     /// <param name="train">N training examples.</param>
@@ -20,23 +21,27 @@ public sealed partial record InfluenceFunction
     /// <param name="progress">Told after each batch.</param>
     /// <param name="cancellationToken">Checked between batches.</param>
     /// <returns><c>[Q, N, T]</c>; the caller disposes it.</returns>
-    /// <exception cref="InfluenceException">Bad input, a normalisation, layers without the examples' positions, or more numbers than <see cref="MemoryBudget"/> holds.</exception>
+    /// <exception cref="InfluenceException">Bad input, a normalisation, no layer with the examples' positions, or more numbers than <see cref="MemoryBudget"/> holds.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
     public TokenScores ScorePositions(
         InfluenceTask task,
         Examples train,
         Examples queries,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default) =>
-        Tokens(task, train, queries, "per position", (session, directions) =>
+        CancellationToken cancellationToken = default)
+    {
+        PositionProducts? products = null;
+        var scores = Tokens(task, train, queries, "per position", (session, directions) =>
         {
-            var products = new PositionProducts(session.BlockNames);
+            products = new PositionProducts(session.BlockNames);
             return examples =>
             {
                 using var batch = session.Capture(examples, LossKind.Training);
                 return products.Of(directions, batch).cpu().DetachFromDisposeScope();
             };
         }, progress, cancellationToken);
+        return products!.LeftOut.Count == 0 ? scores : scores.WithNote($"left out, as their positions are not the examples' own: {InfluenceException.List(products.LeftOut)}");
+    }
 
     /// <summary>
     /// Loss-token scores, s_t = grad f(q)' (H + damping I)^-1 grad l_t(z) with l_t the loss of predicting token t: which of the

@@ -16,7 +16,7 @@ namespace Influence.Estimators;
 /// Unit: the loss. Left out of N training examples, z changes the query's measurement by about + s/N; one more copy of z by - s/N.
 /// N is the number of examples of the fit; <see cref="ScoreMetadata.LeaveOneOutFactor"/> carries 1/N. On a model that was
 /// not trained to its optimum, and on a non-convex one, it predicts a damped, linearised retraining from the present weights
-/// (Bae et al. 2022). An example with leverage h changes a linear model by 1/(1-h) times as much.
+/// (Bae et al. 2022). Of a model that was trained with weight decay the damping is at least the decay: see <see cref="Curvature.Damping"/>. An example with leverage h changes a linear model by 1/(1-h) times as much.
 /// </para>
 /// <para>
 /// Cost: one pass over queries and training examples without weight gradients, plus the products, whose form is chosen by
@@ -45,11 +45,19 @@ public sealed partial record InfluenceFunction : IPairEstimator
 
     /// <summary>What scores are divided by.</summary>
     /// <value><see cref="InfluenceFunction.ScoreNormalization.None"/>.</value>
-    public ScoreNormalization Normalization { get; init; }
+    public ScoreNormalization Normalization
+    {
+        get;
+        init => field = Check.Defined(value);
+    }
 
     /// <summary>Whether queries are explained one by one or as a set.</summary>
     /// <value><see cref="InfluenceFunction.QueryAggregation.None"/>.</value>
-    public QueryAggregation Aggregation { get; init; }
+    public QueryAggregation Aggregation
+    {
+        get;
+        init => field = Check.Defined(value);
+    }
 
     /// <summary>
     /// The relative error that a score may have where that saves work: |error| at most this times sqrt(s(q,q) s(z,z)), the

@@ -58,13 +58,15 @@ internal sealed class PushedQueries : GradientMetric
     }
 
     /// <summary>Every gradient multiplied by a function of the curvature; a block without curvature has eigenvalues of zero.</summary>
-    public PushedQueries Mapped(IReadOnlyList<BlockCurvature?> blocks, Func<Tensor, Tensor> weights)
+    /// <param name="blocks">The curvature, block by block.</param>
+    /// <param name="weightsOf">The function of each block's eigenvalues.</param>
+    public PushedQueries Mapped(IReadOnlyList<BlockCurvature?> blocks, Func<int, Func<Tensor, Tensor>> weightsOf)
     {
         var mapped = new Tensor[_parts.Length][];
         for (var k = 0; k < _parts.Length; k++)
         {
             using var one = NewDisposeScope();
-            var own = _parts[k];
+            var (own, weights) = (_parts[k], weightsOf(k));
             Tensor[] parts;                                                             // [Q, P_k] each
             if (blocks[k] is { } block)
             {

@@ -21,6 +21,10 @@ namespace Influence.Estimators;
 /// steps one segment is the undamped influence function, for few or without curvature it is TracIn times the steps.
 /// </para>
 /// <para>
+/// Learning rates, momentum and weight decay are those that the checkpoints recorded for each parameter; parameters of a layer that differ in
+/// them (a bias without weight decay) get curvature of their own.
+/// </para>
+/// <para>
 /// Unit: the loss; over N the predicted rise when the example is left out. The formula is that of SGD; momentum scales the rate.
 /// Cost: for each checkpoint an EK-FAC fit and a pass over the training examples. Memory: the queries' gradients are written
 /// out, Q P numbers for each segment and once more, beside the curvature of one segment.
@@ -53,20 +57,27 @@ public sealed partial record Source : IPairEstimator
                 ". Write Source.Segment.Split(recorder.Checkpoints).");
         }
 
+        if (segments.FirstOrDefault(s => !s.RatesAreRecorded && s.Checkpoints.Any(c => c is { Rates.AreSame: false })) is { } mixed)
+        {
+            throw new InfluenceException(
+                $"The checkpoints of a segment have learning rates that differ by parameter ({mixed.Checkpoints[0].Rates}), but {mixed.LearningRate.ToString(CultureInfo.InvariantCulture)} is given for all. " +
+                "Write new Source.Segment(checkpoints, steps), or Source.Segment.Split(recorder.Checkpoints).");
+        }
+
         _segments = [.. segments];
     }
 
-    /// <summary>SGD's momentum: the rate counts 1/(1 - momentum) times.</summary>
-    /// <value>0.</value>
-    public double Momentum
+    /// <summary>SGD's momentum, for every parameter: the rate counts 1/(1 - momentum) times.</summary>
+    /// <value>Null: as the checkpoints recorded it, for SGD; 0 where they did not.</value>
+    public double? Momentum
     {
         get;
         init => field = Check.ShareBelowOne(value);
     }
 
-    /// <summary>The optimizer's weight decay (L2), which is curvature too: it is added to every eigenvalue.</summary>
-    /// <value>0.</value>
-    public double WeightDecay
+    /// <summary>The optimizer's weight decay (L2), for every parameter, which is curvature too: it is added to every eigenvalue.</summary>
+    /// <value>Null: as the checkpoints recorded it; 0 where they did not.</value>
+    public double? WeightDecay
     {
         get;
         init => field = Check.NotNegative(value);
@@ -134,26 +145,34 @@ public sealed partial record Source : IPairEstimator
     }
 
     /// <summary>(1 - exp(-x)) / (sigma + decay) with x = eta K (sigma + decay): eta K where there is no curvature.</summary>
-    internal Func<Tensor, Tensor> Response(Segment segment) => eigenvalues =>
+    /// <param name="length">eta K.</param>
+    /// <param name="weightDecay">The parameters' weight decay.</param>
+    internal static Func<Tensor, Tensor> Response(double length, double weightDecay) => eigenvalues =>
     {
         using var scope = NewDisposeScope();
-        var x = Exponent(segment, eigenvalues);
+        var x = Exponent(eigenvalues, length, weightDecay);
         var series = 1 - (x / 2) + (x.square() / 6);
         var ratio = ((1 - x.neg().exp()) / x.clamp_min(1e-4)).where(x.ge(1e-4), series);
-        return (ratio * Length(segment)).to_type(eigenvalues.dtype).MoveToOuterDisposeScope();
+        return (ratio * length).to_type(eigenvalues.dtype).MoveToOuterDisposeScope();
     };
 
     /// <summary>exp(-eta K (sigma + decay)).</summary>
-    internal Func<Tensor, Tensor> Decay(Segment segment) => eigenvalues =>
+    internal static Func<Tensor, Tensor> Decay(double length, double weightDecay) => eigenvalues =>
     {
         using var scope = NewDisposeScope();
-        return Exponent(segment, eigenvalues).neg().exp().to_type(eigenvalues.dtype).MoveToOuterDisposeScope();
+        return Exponent(eigenvalues, length, weightDecay).neg().exp().to_type(eigenvalues.dtype).MoveToOuterDisposeScope();
     };
 
-    private double Length(Segment segment) => segment.LearningRate / (1 - Momentum) * segment.Steps;
+    private static Tensor Exponent(Tensor eigenvalues, double length, double weightDecay) =>
+        (eigenvalues.to_type(ScalarType.Float64).clamp_min(0) + weightDecay) * length;
 
-    private Tensor Exponent(Segment segment, Tensor eigenvalues) =>
-        (eigenvalues.to_type(ScalarType.Float64).clamp_min(0) + WeightDecay) * Length(segment);
+    /// <summary>eta K of a parameter in a segment, and its weight decay there.</summary>
+    private (double Length, double WeightDecay) Of(Segment segment, string parameter) =>
+        (segment.RateOf(parameter, Momentum) * segment.Steps, WeightDecay ?? segment.WeightDecayOf(parameter));
+
+    /// <summary>Opens a session whose blocks have one rate and one weight decay each in every segment.</summary>
+    private GradientSession Open(InfluenceTask task, Examples train, Examples? queries) =>
+        GradientSession.Open(task, train, queries, p => string.Join(';', _segments.Select(s => Of(s, p.Name))));
 
     /// <summary>Pushes the queries back through every segment, the last first: what the training gradients of each meet.</summary>
     private void Push(InfluenceTask task, Examples train, PushedQueries end, List<Pushed> responses, WeightKeeper weights, ProgressReporter reporter)
@@ -167,11 +186,12 @@ public sealed partial record Source : IPairEstimator
                 var segment = _segments[l];
                 var start = first -= segment.Checkpoints.Count;
                 weights.Load(start);
-                var blocks = Fit(task, train, segment.Checkpoints.Count, c => weights.Load(start + c), reporter);
+                var (blocks, names) = Fit(task, train, segment.Checkpoints.Count, c => weights.Load(start + c), reporter);
                 try
                 {
-                    responses.Add(new Pushed(pushed.Mapped(blocks, Response(segment)), start, segment.Checkpoints.Count));
-                    var earlier = l == 0 ? end : pushed.Mapped(blocks, Decay(segment));
+                    var own = names.Select(name => Of(segment, name)).ToArray();
+                    responses.Add(new Pushed(pushed.Mapped(blocks, k => Response(own[k].Length, own[k].WeightDecay)), start, segment.Checkpoints.Count));
+                    var earlier = l == 0 ? end : pushed.Mapped(blocks, k => Decay(own[k].Length, own[k].WeightDecay));
                     Forget();
                     pushed = earlier;
                 }
@@ -203,23 +223,24 @@ public sealed partial record Source : IPairEstimator
         for (var c = 0; c < segment.Checkpoints; c++)
         {
             weights.Load(segment.First + c);
-            using var session = GradientSession.Open(task, train, queries);
+            using var session = Open(task, train, queries);
             var products = new GradientProducts(session, MemoryBudget, segment.Queries, Gradients.Normalization.None);
             products.AddPairs([totals], train, queries, 1.0 / segment.Checkpoints, reporter);
         }
     }
 
-    private BlockCurvature?[] Fit(InfluenceTask task, Examples train, int count, Action<int> load, ProgressReporter reporter)
+    /// <summary>The curvature, and of each block the name of a parameter in it.</summary>
+    private (BlockCurvature?[] Blocks, IReadOnlyList<string> Names) Fit(InfluenceTask task, Examples train, int count, Action<int> load, ProgressReporter reporter)
     {
         using var scope = NewDisposeScope();
-        using var session = GradientSession.Open(task, train, queries: null);
+        using var session = Open(task, train, queries: null);
         CostModel.Of(session, train, Curvature, CurvatureKind.Ekfac).RefuseAbove(Curvature.MemoryBudget);
-        return LayerwiseFit.Run(session, train, Curvature, CurvatureKind.Ekfac, reporter, count, load);
+        return (LayerwiseFit.Run(session, train, Curvature, CurvatureKind.Ekfac, reporter, count, load), [.. session.Parts.Select(parts => parts[0].Parameter.Name)]);
     }
 
     private (PushedQueries Queries, ParameterCoverage Coverage) AtTheEnd(InfluenceTask task, Examples train, Examples queries, ProgressReporter reporter)
     {
-        using var session = GradientSession.Open(task, train, queries);
+        using var session = Open(task, train, queries);
         var each = session.Parts.Sum(parts => parts.Sum(p => p.Count)) * session.Dtype.ElementSize();
         var copies = _segments.Count + 1;
         return copies * each * queries.Count <= MemoryBudget
@@ -233,9 +254,9 @@ public sealed partial record Source : IPairEstimator
     {
         Estimator = $"SOURCE ({_segments.Count} segments)",
         Checkpoints = string.Join("; ", _segments.Select(s => string.Create(
-            CultureInfo.InvariantCulture, $"steps {string.Join(", ", s.Checkpoints.Select(c => c.Step))}: {s.Steps} steps at {s.LearningRate:R}"))),
+            CultureInfo.InvariantCulture, $"steps {string.Join(", ", s.Checkpoints.Select(c => c.Step))}: {s.Steps} steps at {(s.RatesAreRecorded ? string.Join(", ", s.Checkpoints.Select(c => c.Rates.ToString()).Distinct()) : s.LearningRate.ToString("R", CultureInfo.InvariantCulture))}"))),
         Curvature = $"EK-FAC, {Curvature.Matrix}, {train.Count} examples, seed {Curvature.Seed}",
-        Damping = string.Create(CultureInfo.InvariantCulture, $"none; momentum {Momentum:R}, weight decay {WeightDecay:R}"),
+        Damping = string.Create(CultureInfo.InvariantCulture, $"none; momentum {Momentum?.ToString("R", CultureInfo.InvariantCulture) ?? "as recorded"}, weight decay {WeightDecay?.ToString("R", CultureInfo.InvariantCulture) ?? "as recorded"}"),
         Unit = "loss; over the number of training examples: the predicted rise of the measurement when the example is left out",
         LeaveOneOutFactor = 1.0 / train.Count,
         Layers = task.Layers.Description,

@@ -34,6 +34,10 @@ public sealed class TokenScores : IDisposable, IDisplay
     /// <summary>How they were made and how to read them.</summary>
     public ScoreMetadata Metadata { get; }
 
+    /// <summary>The same scores, with a note; this one is not to be used any more.</summary>
+    internal TokenScores WithNote(string note) =>
+        new(Values, QueryIds, TrainIds, Metadata with { Notes = Metadata.Notes.Length == 0 ? note : $"{Metadata.Notes}; {note}" });
+
     /// <summary>One example's scores for one query, position by position.</summary>
     /// <param name="query">The query's row (not id).</param>
     /// <param name="train">The training example's place (not id).</param>

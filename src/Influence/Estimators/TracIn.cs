@@ -8,7 +8,8 @@ namespace Influence.Estimators;
 /// <summary>
 /// TracIn over checkpoints (TracInCP): how much steps on a training example lowered the query's measurement along the run.
 /// <code>s(z, q) = sum over checkpoints i of rate_i * grad L(w_i, z) . grad f(w_i, q)</code>
-/// with the learning rate in force at each checkpoint. Exact: over every trainable parameter, no projection.
+/// with the learning rate in force at each checkpoint; where parameter groups have rates of their own, each parameter's part of the
+/// product has its own rate. Exact: over every trainable parameter, no projection.
 /// </summary>
 /// <remarks>
 /// <para>Without checkpoints: the gradient dot product (or cosine) at the model's current weights, with weight 1.</para>
@@ -18,7 +19,7 @@ namespace Influence.Estimators;
 /// </para>
 /// <para>
 /// It assumes plain SGD: momentum, Adam, clipping and weight decay are not in the formula. Examples with large gradients
-/// dominate dot products; the cosine does away with that.
+/// dominate dot products; the cosine does away with that (its norms are over all parameters that take part, without rates).
 /// </para>
 /// <para>
 /// Cost: for each checkpoint one forward and backward pass over training examples and queries without weight gradients, plus
@@ -55,7 +56,11 @@ public sealed record TracIn : IPairEstimator
 
     /// <summary>Dot product or cosine.</summary>
     /// <value><see cref="TracIn.GradientSimilarity.Dot"/>.</value>
-    public GradientSimilarity Similarity { get; init; } = GradientSimilarity.Dot;
+    public GradientSimilarity Similarity
+    {
+        get;
+        init => field = Check.Defined(value);
+    } = GradientSimilarity.Dot;
 
     /// <summary>
     /// Bytes that kept and written-out gradients may take, beside the model and one batch's activations. Cost only, does not
@@ -82,7 +87,7 @@ public sealed record TracIn : IPairEstimator
         {
             using var scope = NewDisposeScope();
             Tensor? totals = null;
-            EachCheckpoint(task, block, queries, weights, reporter, (session, products, weight) =>
+            EachCheckpoint(task, block, queries, weights, reporter, (session, products) =>
             {
                 if (coverage is null)
                 {
@@ -91,7 +96,7 @@ public sealed record TracIn : IPairEstimator
                 }
 
                 totals ??= zeros([queries.Count, block.Count], session.Dtype, CPU);     // [Q, b]
-                products.AddPairs([totals], block, queries, weight, reporter);
+                products.AddPairs([totals], block, queries, 1, reporter);
             });
             sink.Add(0, first, totals!);
         }
@@ -128,11 +133,11 @@ public sealed record TracIn : IPairEstimator
         var reporter = new ProgressReporter(progress, "self-influence", Math.Max(1, Count), train.Count, cancellationToken);
         Tensor? totals = null;
         ParameterCoverage? coverage = null;
-        EachCheckpoint(task, train, null, weights, reporter, (session, products, weight) =>
+        EachCheckpoint(task, train, null, weights, reporter, (session, products) =>
         {
             coverage ??= session.Coverage;
             totals ??= zeros([train.Count], session.Dtype, CPU);                        // [N]
-            products.AddSelf(totals, train, weight, reporter);
+            products.AddSelf(totals, train, 1, reporter);
         });
         Log.Scored(task.Logger, Name, 1, train.Count, Math.Max(1, Count), reporter.Elapsed.TotalSeconds);
         return new ExampleScores(
@@ -140,16 +145,17 @@ public sealed record TracIn : IPairEstimator
     }
 
     private void EachCheckpoint(
-        InfluenceTask task, Examples train, Examples? queries, WeightKeeper weights, ProgressReporter reporter, Action<GradientSession, GradientProducts, double> add)
+        InfluenceTask task, Examples train, Examples? queries, WeightKeeper weights, ProgressReporter reporter, Action<GradientSession, GradientProducts> add)
     {
         for (var i = 0; i < Math.Max(1, Count); i++)
         {
             reporter.Token.ThrowIfCancellationRequested();
-            var weight = weights.Load(i);
+            var rates = weights.Load(i);
             reporter.Checkpoint(i + 1);
-            using var session = GradientSession.Open(task, train, queries);
+            using var session = GradientSession.Open(task, train, queries, p => rates.Of(p.Name).LearningRate);
+            double[] factors = [.. session.Parts.Select(parts => rates.Of(parts[0].Parameter.Name).LearningRate)];
             var normalization = Similarity == GradientSimilarity.Cosine ? Normalization.Cosine : Normalization.None;
-            add(session, new GradientProducts(session, MemoryBudget, GradientMetric.Euclidean, normalization), weight);
+            add(session, new GradientProducts(session, MemoryBudget, GradientMetric.Euclidean, normalization, factors));
         }
     }
 
@@ -164,7 +170,7 @@ public sealed record TracIn : IPairEstimator
         Estimator = self ? $"{Name}, self-influence" : Name,
         Checkpoints = Count == 0
             ? "current weights, weight 1"
-            : string.Join("; ", Checkpoints!.Select(c => string.Create(CultureInfo.InvariantCulture, $"step {c.Step}: {c.LearningRate:R}"))),
+            : string.Join("; ", Checkpoints!.Select(c => string.Create(CultureInfo.InvariantCulture, $"step {c.Step}: {c.Rates}"))),
         Sign = self ? "high = the model had to learn the example by heart" : new ScoreMetadata { Estimator = Name, Unit = Name }.Sign,
         Unit = Similarity == GradientSimilarity.Cosine
             ? Count == 0 ? "cosine" : "sum of cosines, each times its checkpoint's learning rate"

@@ -1,3 +1,4 @@
+using Influence.Formats;
 using static TorchSharp.torch;
 
 namespace Influence.Estimators;
@@ -16,18 +17,18 @@ internal sealed class WeightKeeper : IDisposable
         _original = checkpoints.Count > 0 ? new KeptWeights(model) : null;
     }
 
-    /// <summary>Loads a checkpoint and returns its weight in the sum; without checkpoints nothing changes and the weight is 1.</summary>
-    public double Load(int index)
+    /// <summary>Loads a checkpoint and returns its weights in the sum, parameter by parameter; without checkpoints nothing changes and they are 1.</summary>
+    public ParameterRates Load(int index)
     {
         if (_checkpoints.Count == 0)
         {
-            return 1;
+            return ParameterRates.Same(1);
         }
 
         // What a checkpoint leaves as it is in the model is not what an earlier one put there.
         _original!.Restore();
         _checkpoints[index].LoadInto(_model);
-        return _checkpoints[index].LearningRate;
+        return _checkpoints[index].Rates;
     }
 
     public void Dispose()

@@ -10,8 +10,11 @@ namespace Influence.Gradients;
 /// <param name="memoryBudget">Bytes that kept query gradients and written-out gradients may take.</param>
 /// <param name="metric">The inner product; it stays the caller's.</param>
 /// <param name="normalization">What products are divided by.</param>
-internal sealed class GradientProducts(GradientSession session, long memoryBudget, GradientMetric metric, Normalization normalization)
+/// <param name="factors">What the products of each block of the session are multiplied by, its learning rate for instance; null for ones. Norms are without them.</param>
+internal sealed class GradientProducts(
+    GradientSession session, long memoryBudget, GradientMetric metric, Normalization normalization, IReadOnlyList<double>? factors = null)
 {
+    private readonly double[] _factors = factors is null ? [1] : [.. factors.Distinct()];
     private readonly ContractionPlanner _planner = new(memoryBudget, session.Dtype == ScalarType.Float64 ? 8 : 4);
 
     private bool Cosine => normalization == Normalization.Cosine;
@@ -39,6 +42,7 @@ internal sealed class GradientProducts(GradientSession session, long memoryBudge
         int parts, Action<int, long, long, Tensor> take, Examples train, Examples queries, ProgressReporter progress, Func<int, int>? totalOf = null)
     {
         using var noGrad = no_grad();
+        var unchanged = new UnchangedWeights(session.Task.Model);
         var (plan, capacity, examplesAtOnce) = Plan(train, queries);
         using var source = SubBatches.Of(queries, (int)Math.Min(capacity, examplesAtOnce)).GetEnumerator();
         long done = 0;
@@ -66,6 +70,8 @@ internal sealed class GradientProducts(GradientSession session, long memoryBudge
             Stream(parts, (part, first, products) => take(part, row, first, products), block, train, ids, examplesAtOnce, progress, totalOf: totalOf);
             done += block.Count;
         }
+
+        unchanged.Check();
     }
 
     /// <summary>Adds every product of the summed queries' with a training example's gradient.</summary>
@@ -89,6 +95,7 @@ internal sealed class GradientProducts(GradientSession session, long memoryBudge
     private void Summed(int parts, Action<int, long, long, Tensor> take, Examples train, Examples queries, ProgressReporter progress)
     {
         using var noGrad = no_grad();
+        var unchanged = new UnchangedWeights(session.Task.Model);
         var (_, _, examplesAtOnce) = Plan(train, queries);
         using var kept = NewDisposeScope();
         using var sum = new GradientSum(session);
@@ -101,6 +108,7 @@ internal sealed class GradientProducts(GradientSession session, long memoryBudge
 
         using var total = sum.Take();
         One(parts, take, train, total, examplesAtOnce, kept, progress);
+        unchanged.Check();
     }
 
     /// <summary>Adds the product of one gradient with every training example's.</summary>
@@ -149,13 +157,14 @@ internal sealed class GradientProducts(GradientSession session, long memoryBudge
     private void AddSelf(Tensor totals, Examples train, double weight, Func<Tensor, Tensor> map, ProgressReporter progress)
     {
         using var noGrad = no_grad();
+        var unchanged = new UnchangedWeights(session.Task.Model);
         var (_, _, examplesAtOnce) = Plan(train, null);
         long first = 0;
         foreach (var examples in SubBatches.Of(train, examplesAtOnce))
         {
             progress.Token.ThrowIfCancellationRequested();
             using var batch = session.Capture(examples, LossKind.Training);
-            var norms = metric.SelfProducts(batch);
+            var norms = SelfProducts(batch);
             if (FiniteProducts.AnyNotFinite(norms))
             {
                 FiniteProducts.ThrowNotFinite(norms.unsqueeze(0), examples.Ids, []);
@@ -165,6 +174,30 @@ internal sealed class GradientProducts(GradientSession session, long memoryBudge
             first += batch.Count;
             progress.Add(batch.Count);
         }
+
+        unchanged.Check();
+    }
+
+    /// <summary>The products of a batch's gradients with themselves, <c>[B]</c>, with the blocks' factors.</summary>
+    private Tensor SelfProducts(BatchGradients batch)
+    {
+        if (factors is null)
+        {
+            return metric.SelfProducts(batch);
+        }
+
+        var total = zeros([batch.Count], batch.Dtype, batch.Device);
+        for (var k = 0; k < batch.Blocks.Count; k++)
+        {
+            if (batch.Blocks[k] is { } block && factors[k] != 0)
+            {
+                using var scope = NewDisposeScope();
+                using var one = new BatchGradients(NewDisposeScope(), batch.Ids, batch.Dtype, batch.Device) { Blocks = [block] };
+                total.add_(metric.SelfProducts(one), factors[k]);
+            }
+        }
+
+        return total;
     }
 
     private void Keep(QueryGradients block, BatchGradients batch)
@@ -192,6 +225,11 @@ internal sealed class GradientProducts(GradientSession session, long memoryBudge
         Func<int, int>? totalOf = null)
     {
         var queryNorms = Cosine ? queries.Norms().unsqueeze(1) : null;                  // [Q, 1]
+        if (queryNorms is not null && FiniteProducts.AnyNotFinite(queryNorms))
+        {
+            FiniteProducts.ThrowNotFinite(queryNorms, [], queryIds);
+        }
+
         long first = 0;
         using var waiting = new JoinedBatches();
         foreach (var examples in SubBatches.Of(train, examplesAtOnce))
@@ -239,7 +277,7 @@ internal sealed class GradientProducts(GradientSession session, long memoryBudge
                 Normalization.Cosine when metric.IsEuclidean => zeros([batch.Count], batch.Dtype, batch.Device),
                 _ => metric.SelfProducts(batch),
             };
-            var products = Enumerable.Range(0, parts).Select(_ => zeros([queries.Count, batch.Count], batch.Dtype, batch.Device)).ToArray();
+            var products = Enumerable.Range(0, parts * _factors.Length).Select(_ => zeros([queries.Count, batch.Count], batch.Dtype, batch.Device)).ToArray();
             var alongTheWay = Cosine && metric.IsEuclidean ? squares : null;
             if (metric.IsEuclidean || !meet)
             {
@@ -255,7 +293,8 @@ internal sealed class GradientProducts(GradientSession session, long memoryBudge
             var norms = squares is null ? null : squares.sqrt().unsqueeze(0) * (queryNorms ?? 1);     // [Q, B] or [1, B]
             for (var k = 0; k < parts; k++)
             {
-                var values = norms is null ? products[k] : (products[k] / norms).masked_fill(norms.eq(0), 0);
+                var sum = Weighted(products.AsSpan(k * _factors.Length, _factors.Length));
+                var values = norms is null ? sum : (sum / norms).masked_fill(norms.eq(0), 0);
                 if (FiniteProducts.AnyNotFinite(values))
                 {
                     FiniteProducts.ThrowNotFinite(values, batch.Ids, queryIds);
@@ -266,13 +305,45 @@ internal sealed class GradientProducts(GradientSession session, long memoryBudge
 
             first += batch.Count;
 
-            Tensor Target(int k) => products[products.Length == 1 ? 0 : totalOf?.Invoke(k) ?? k];
+            Tensor Target(int k) => products[
+                ((parts == 1 ? 0 : totalOf?.Invoke(k) ?? k) * _factors.Length) + (factors is null ? 0 : Array.IndexOf(_factors, factors[k]))];
         }
+    }
+
+    /// <summary>The sum of products, each times its factor; one whose factor is 0 does not count, even where it is not finite.</summary>
+    private Tensor Weighted(ReadOnlySpan<Tensor> products)
+    {
+        if (factors is null)
+        {
+            return products[0];
+        }
+
+        var sum = zeros_like(products[0]);
+        for (var f = 0; f < _factors.Length; f++)
+        {
+            if (_factors[f] != 0)
+            {
+                sum.add_(products[f], _factors[f]);
+            }
+        }
+
+        return sum;
     }
 
     private static void CheckSquares(Tensor? squares, IReadOnlyList<long> ids)
     {
-        if (squares is null || !squares.lt(0).any().item<bool>())
+        if (squares is null)
+        {
+            return;
+        }
+
+        // Over an infinite norm a score would be zero.
+        if (FiniteProducts.AnyNotFinite(squares))
+        {
+            FiniteProducts.ThrowNotFinite(squares.unsqueeze(0), ids, []);
+        }
+
+        if (!squares.lt(0).any().item<bool>())
         {
             return;
         }

@@ -20,7 +20,7 @@ internal sealed class GradientSession : IDisposable
     private GradientSession(LayerHooks hooks, CapturePlan plan, ModelInUse claim)
     {
         (_hooks, _plan, _claim, _checks) = (hooks, plan, claim, new BatchChecks(hooks));
-        _single = new SingleExampleGradients(plan.BySingleExample, hooks.Losses);
+        _single = new SingleExampleGradients(plan.BySingleExample, hooks.Losses, hooks.Apart);
     }
 
     public InfluenceTask Task => _hooks.Task;
@@ -32,6 +32,9 @@ internal sealed class GradientSession : IDisposable
     public Device Device => _hooks.Device;
 
     public ParameterCoverage Coverage => _plan.Coverage;
+
+    /// <summary>Whether positions that the loss does not depend on are found and masked, for means over positions; products do not need it.</summary>
+    public bool FindsReachedPositions { get; set; }
 
     /// <summary>The blocks of the parameters with a rule.</summary>
     public IReadOnlyList<ParameterBlock> Blocks => _plan.Blocks;
@@ -46,20 +49,32 @@ internal sealed class GradientSession : IDisposable
     public IReadOnlyList<IReadOnlyList<ParameterPart>> Parts =>
     [
         .. Blocks.Select(block => block.Parts),
-        .. Enumerable.Repeat<IReadOnlyList<ParameterPart>>([.. _single.Parameters.Select(ParameterPart.Whole)], _single.Count),
+        .. _single.Blocks.Select(IReadOnlyList<ParameterPart> (block) => [.. block.Select(ParameterPart.Whole)]),
     ];
 
     /// <summary>A name for every entry of <see cref="BatchGradients.Blocks"/>.</summary>
     public IReadOnlyList<string> BlockNames => [.. Parts.Select(parts => string.Join(", ", parts.Select(p => p.Name)))];
 
-    /// <summary>A hash of the parameters that take part, names and values.</summary>
-    public string WeightsFingerprint() => WeightsHash.Of(Parts.SelectMany(parts => parts).Select(p => p.Parameter).Distinct());
+    /// <summary>
+    /// What a fit belongs to: a hash of all the model's weights and buffers, the frozen ones too, since gradients depend on them; and one of the
+    /// names of the parameters that take part.
+    /// </summary>
+    public string WeightsFingerprint() => $"{WeightsHash.OfAll(Task.Model)}-{WeightsHash.OfNames(Taking.Select(p => p.Name))}";
+
+    /// <summary>The fingerprint of earlier versions: the parameters that take part, names and values.</summary>
+    public string EarlierFingerprint() => WeightsHash.Of(Taking);
+
+    private IEnumerable<ModelParameter> Taking => Parts.SelectMany(parts => parts).Select(p => p.Parameter).Distinct();
 
     /// <inheritdoc cref="LayerHooks.WithManagedAttention"/>
     public IDisposable WithManagedAttention() => _hooks.WithManagedAttention();
 
     /// <summary>Opens a session and audits it on the first examples, so that everything that can fail fails here.</summary>
-    public static GradientSession Open(InfluenceTask task, Examples train, Examples? queries)
+    /// <param name="task">The model and its loss.</param>
+    /// <param name="train">Training examples.</param>
+    /// <param name="queries">Queries, where there are any.</param>
+    /// <param name="apart">Parameters for which this differs never share a block, so that each block has one learning rate, say; null: all may.</param>
+    public static GradientSession Open(InfluenceTask task, Examples train, Examples? queries, Func<ModelParameter, object>? apart = null)
     {
         var watch = Stopwatch.StartNew();
         var claim = ModelInUse.Claim(task.Model);
@@ -67,7 +82,7 @@ internal sealed class GradientSession : IDisposable
         GradientSession? session = null;
         try
         {
-            hooks = LayerHooks.ForScores(task);
+            hooks = LayerHooks.ForScores(task, apart);
             var plan = FirstBatches.Audit(hooks, train, queries);
             hooks.KeepOnly(plan.Layers);
             session = new GradientSession(hooks, plan, claim);
@@ -140,6 +155,11 @@ internal sealed class GradientSession : IDisposable
 
         var wrong = trace.UsedElsewhere.Select(p => p.Storage).Concat(_distrusted).ToHashSet();
         var calls = trace.Calls(_plan.Layers, mask);
+        if (FindsReachedPositions)
+        {
+            ReachedPositions.Mark(calls);
+        }
+
         var blocks = Blocks.Select(block => block.Parts.Any(part => wrong.Contains(part.Parameter.Storage)) ? null : block.Gradients(calls)).ToList();
         if (wrong.Count > 0)
         {

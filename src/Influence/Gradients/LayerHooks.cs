@@ -47,6 +47,9 @@ internal sealed class LayerHooks : IDisposable
 
     public InfluenceTask Task { get; }
 
+    /// <summary>Parameters for which this differs never share a block; null: all may.</summary>
+    public Func<ModelParameter, object>? Apart { get; init; }
+
     public LossEvaluator Losses { get; }
 
     public ScalarType Dtype { get; }
@@ -66,7 +69,7 @@ internal sealed class LayerHooks : IDisposable
     public IReadOnlyDictionary<object, string> BeyondRule => _beyondRule;
 
     /// <summary>Hooks every layer with a rule; native attention is recomputed where that can be.</summary>
-    public static LayerHooks ForScores(InfluenceTask task) => new(task, _ => null);
+    public static LayerHooks ForScores(InfluenceTask task, Func<ModelParameter, object>? apart = null) => new(task, _ => null) { Apart = apart };
 
     /// <summary>Hooks every layer with a rule but native attention.</summary>
     public static LayerHooks ForTraining(InfluenceTask task) => new(task, module => module is MultiheadAttention or TransformerEncoderLayer or TransformerEncoder

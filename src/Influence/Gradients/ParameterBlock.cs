@@ -43,7 +43,8 @@ internal sealed record ParameterBlock(
     /// </summary>
     /// <param name="parameters">The parameters that are taken by rules.</param>
     /// <param name="layers">The layers, in the order that their blocks get.</param>
-    public static List<ParameterBlock> Group(IEnumerable<ModelParameter> parameters, IEnumerable<TrackedLayer> layers)
+    /// <param name="apart">Parameters for which this differs are put into blocks of their own.</param>
+    public static List<ParameterBlock> Group(IEnumerable<ModelParameter> parameters, IEnumerable<TrackedLayer> layers, Func<ModelParameter, object> apart)
     {
         var included = parameters.ToHashSet();
         var uses = layers
@@ -59,11 +60,11 @@ internal sealed record ParameterBlock(
         }
 
         // Parts are written out weight first, which is how a layer lists them.
-        foreach (var own in uses.Where(g => g.Count() == 1).Select(g => g.Single()).GroupBy(use => use.Layer))
+        foreach (var own in uses.Where(g => g.Count() == 1).Select(g => g.Single()).GroupBy(use => (use.Layer, Apart: apart(use.Part.Parameter))))
         {
             List<ParameterPart> parts = [.. own.Select(use => use.Part)];
             blocks.Add(new ParameterBlock(
-                parts, [(own.Key, own.Key.Weight is { } weight && parts.Contains(weight), own.Key.Bias is { } bias && parts.Contains(bias))]));
+                parts, [(own.Key.Layer, own.Key.Layer.Weight is { } weight && parts.Contains(weight), own.Key.Layer.Bias is { } bias && parts.Contains(bias))]));
         }
 
         return blocks;

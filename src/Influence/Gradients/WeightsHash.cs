@@ -19,6 +19,10 @@ internal static class WeightsHash
         return Of(model.state_dict().Select(pair => (pair.Key, pair.Value)));
     }
 
+    /// <summary>A hash of names alone.</summary>
+    public static string OfNames(IEnumerable<string> names) =>
+        Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(string.Join('\0', names.Order(StringComparer.Ordinal)))))[..8];
+
     private static string Of(IEnumerable<(string Name, Tensor Value)> values)
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);

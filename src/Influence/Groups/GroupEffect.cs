@@ -58,7 +58,11 @@ public sealed partial record GroupEffect
 
     /// <summary>The highest order to compute; lower ones come along.</summary>
     /// <value><see cref="GroupEffect.EffectOrder.Second"/>.</value>
-    public EffectOrder Order { get; init; } = EffectOrder.Second;
+    public EffectOrder Order
+    {
+        get;
+        init => field = Check.Defined(value);
+    } = EffectOrder.Second;
 
     /// <summary>The damping of this call.</summary>
     /// <value>Null: the preconditioner's own.</value>
@@ -66,7 +70,11 @@ public sealed partial record GroupEffect
 
     /// <summary>The curvature of the products of the second order and of Newton.</summary>
     /// <value>Null: the preconditioner's own, or the Gauss-Newton matrix where that is a Fisher matrix.</value>
-    public CurvatureMatrix? Matrix { get; init; }
+    public CurvatureMatrix? Matrix
+    {
+        get;
+        init => field = Check.Defined(value);
+    }
 
     /// <summary>Bytes that vectors of the parameters' size may take. Cost only: with less, fewer groups share a pass.</summary>
     /// <value>1 GiB.</value>

@@ -34,8 +34,9 @@ internal sealed class LinearInfluence(InfluenceFunction function) : LinearEstima
     {
         using var session = GradientSession.Open(task, train, queries);
         using var inverse = function.Preconditioner.Prepare(session, function.Damping, 0, reporter.Token);
-        var layout = new ParameterVector(session);
+        var (layout, unchanged) = (new ParameterVector(session), new UnchangedWeights(task.Model));
         step(new LinearStep(session, layout, new InnerInverse(inverse, layout, damping: 0).Apply, 1));
+        unchanged.Check();
         return function.Metadata(task, session, inverse);
     }
 }

@@ -31,11 +31,15 @@ internal sealed class LinearTracIn(TracIn tracIn) : LinearEstimator
         for (var i = 0; i < Steps; i++)
         {
             reporter.Token.ThrowIfCancellationRequested();
-            var weight = weights.Load(i);
+            var rates = weights.Load(i);
             reporter.Checkpoint(i + 1);
             using var session = GradientSession.Open(task, train, queries);
             metadata ??= tracIn.Metadata(task, session.Coverage, self: false);
-            step(new LinearStep(session, new ParameterVector(session), rows => rows.alias(), weight));
+            var (layout, unchanged) = (new ParameterVector(session), new UnchangedWeights(task.Model));
+            step(rates.AreSame
+                ? new LinearStep(session, layout, rows => rows.alias(), rates.Largest)
+                : new LinearStep(session, layout, rows => rows * layout.Each(p => rates.Of(p.Name).LearningRate), 1));
+            unchanged.Check();
         }
 
         return metadata!;

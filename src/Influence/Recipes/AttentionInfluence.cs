@@ -61,7 +61,11 @@ public sealed partial record AttentionInfluence
 
     /// <summary>How it is found out which heads copy.</summary>
     /// <value><see cref="RetrievalHeads.MeasureKind.Attention"/>.</value>
-    public RetrievalHeads.MeasureKind Retrieval { get; init; }
+    public RetrievalHeads.MeasureKind Retrieval
+    {
+        get;
+        init => field = Check.Defined(value);
+    }
 
     /// <summary>The share of all heads that is masked, rounded down, at least one.</summary>
     /// <value>0.05.</value>

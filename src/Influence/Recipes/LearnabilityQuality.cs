@@ -95,6 +95,12 @@ public sealed record LearnabilityQuality
             using var one = NewDisposeScope();
             weights.Load(c);
             var summed = Backwards(run, train, targets, costate, c);                    // [P]
+            if (!Checkpoints[c + 1].Rates.AreSame)
+            {
+                // An example's weight moves each parameter by its own rate; the common one is left out, as where all have the same.
+                summed.mul_(Rates(run, c + 1)).div_(Checkpoints[c + 1].LearningRate);
+            }
+
             var terms = Products(run, train, summed);                                   // [N]
             totals.add_(norms is null ? terms : Divided(terms, norms, train.Ids, leftOut));
             if (norms is not null && c > 0)
@@ -115,6 +121,7 @@ public sealed record LearnabilityQuality
         var (start, end) = (Checkpoints[checkpoint], Checkpoints[checkpoint + 1]);
         var (steps, summed) = (end.Step - start.Step, zeros_like(costate));
         Tensor? target = null;
+        var rates = Rates(run, checkpoint + 1);                                         // [] or [P]
         for (var s = 0L; s < steps; s++)
         {
             summed.add_(costate);
@@ -127,12 +134,17 @@ public sealed record LearnabilityQuality
             using var one = NewDisposeScope();
             CheckGrowth(costate, start, end);
             target ??= TargetGradient(run, targets).MoveToOuterDisposeScope();
-            var curved = run.Hessian.Over(train, costate.unsqueeze(0), run.Reporter.Token, run.Reporter.Add)[0];
-            costate.add_(target).sub_(curved * end.LearningRate);
+            var curved = run.Hessian.Over(train, (costate * rates).unsqueeze(0), run.Reporter.Token, run.Reporter.Add)[0];
+            costate.add_(target).sub_(curved);
         }
 
         return summed;
     }
+
+    /// <summary>The learning rate at a checkpoint, <c>[]</c>, or each element's, <c>[P]</c>.</summary>
+    private Tensor Rates(Run run, int checkpoint) => Checkpoints[checkpoint].Rates is { AreSame: false } rates
+        ? run.Layout.Each(p => rates.Of(p.Name).LearningRate)
+        : tensor(Checkpoints[checkpoint].LearningRate, run.Layout.Dtype, run.Layout.Device);
 
     /// <summary>Told before the products overflow, which would blame the examples.</summary>
     private static void CheckGrowth(Tensor costate, Checkpoint start, Checkpoint end)
@@ -141,7 +153,7 @@ public sealed record LearnabilityQuality
         if (!(costate.abs().max().to_type(ScalarType.Float64).item<double>() <= bound))
         {
             throw new InfluenceException(
-                $"The costate grows without bound between the checkpoints of steps {start.Step} and {end.Step}: the learning rate {end.LearningRate.ToString(CultureInfo.InvariantCulture)} " +
+                $"The costate grows without bound between the checkpoints of steps {start.Step} and {end.Step}: the learning rate {end.Rates} " +
                 "times the curvature is above 2 there. Record a checkpoint at every step of the proxy run, or train it with a smaller rate.");
         }
     }
@@ -217,7 +229,7 @@ public sealed record LearnabilityQuality
     private ScoreMetadata Metadata(InfluenceTask task, GradientSession session, List<long> leftOut) => new()
     {
         Estimator = DivideByNorm ? "LQS (learnability-quality score)" : "PDS (costate . gradient)",
-        Checkpoints = string.Join("; ", Checkpoints.Select(c => string.Create(CultureInfo.InvariantCulture, $"step {c.Step}: {c.LearningRate:R}"))),
+        Checkpoints = string.Join("; ", Checkpoints.Select(c => string.Create(CultureInfo.InvariantCulture, $"step {c.Step}: {c.Rates}"))),
         Sign = "positive = proponent: weight on the example along the run lowers the target loss",
         Unit = DivideByNorm ? "target loss times steps, over the gradient's norm" : "target loss times steps, over the learning rate",
         Curvature = "Hessian of the mean training loss, exact products",

@@ -101,16 +101,19 @@ public sealed class CheckpointRecorder : IDisposable
 
     /// <summary>Counts an optimizer step and saves a checkpoint when one is due. Call it after <c>optimizer.step()</c>.</summary>
     /// <param name="model">The model that is being trained.</param>
-    /// <param name="optimizer">Its optimizer: the learning rate of its first parameter group is recorded.</param>
-    /// <exception cref="InfluenceException">The checkpoint cannot be written, or the model holds NaN; earlier ones are untouched.</exception>
+    /// <param name="optimizers">
+    /// Its optimizer, or all of them where several train it: each parameter's learning rate is recorded, with its momentum and weight
+    /// decay. A parameter that none of them holds, or that is frozen, has the rate 0: no step moves it.
+    /// </param>
+    /// <exception cref="InfluenceException">The optimizers hold none of the model's parameters, the checkpoint cannot be written, or the model holds NaN; earlier ones are untouched.</exception>
     /// <exception cref="ObjectDisposedException">The recorder is disposed.</exception>
-    public void Step(nn.Module model, optim.Optimizer optimizer)
+    public void Step(nn.Module model, params optim.Optimizer[] optimizers)
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
         StepCount++;
         if (StepCount % EverySteps == 0)
         {
-            Save(model, optimizer);
+            Save(model, optimizers);
         }
     }
 
@@ -119,28 +122,33 @@ public sealed class CheckpointRecorder : IDisposable
     /// where that one ends at a learning rate of zero: a checkpoint weighs as much as its learning rate.
     /// </summary>
     /// <param name="model">The model.</param>
-    /// <param name="optimizer">Its optimizer.</param>
-    /// <exception cref="InfluenceException">The checkpoint cannot be written, or the model holds NaN; earlier ones are untouched.</exception>
+    /// <param name="optimizers">Its optimizer, or all of them where several train it.</param>
+    /// <exception cref="InfluenceException">The optimizers hold none of the model's parameters, the checkpoint cannot be written, or the model holds NaN; earlier ones are untouched.</exception>
     /// <exception cref="ObjectDisposedException">The recorder is disposed.</exception>
-    public void Save(nn.Module model, optim.Optimizer optimizer)
+    public void Save(nn.Module model, params optim.Optimizer[] optimizers)
     {
         ArgumentNullException.ThrowIfNull(model);
-        ArgumentNullException.ThrowIfNull(optimizer);
+        ArgumentNullException.ThrowIfNull(optimizers);
+        if (optimizers.Length == 0 || optimizers.Contains(null!))
+        {
+            throw new ArgumentNullException(nameof(optimizers), "The optimizer whose learning rates are recorded is missing: write recorder.Save(model, optimizer).");
+        }
+
         ObjectDisposedException.ThrowIf(_disposed, this);
         if (StepCount == _lastSaved)
         {
             return;
         }
 
-        var rate = optimizer.ParamGroups.First().LearningRate;
         var path = Path.Combine(Folder, string.Create(CultureInfo.InvariantCulture, $"step-{StepCount:D9}.safetensors"));
         if (File.Exists(path) && _checkpoints.All(c => c.Step != StepCount))
         {
             throw new InfluenceException($"{path} is there already, and is not this run's: another recorder writes to the folder, on another machine perhaps. Give each run a folder of its own.");
         }
 
+        var saved = Checkpoint.Save(path, model, optimizers, StepCount);
         _checkpoints.RemoveAll(c => c.Step == StepCount);
-        _checkpoints.Add(Checkpoint.Save(path, model, rate, StepCount));
+        _checkpoints.Add(saved);
         _lastSaved = StepCount;
         Log.CheckpointSaved(Logger, path, StepCount);
     }

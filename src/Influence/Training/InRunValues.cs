@@ -49,7 +49,11 @@ public sealed class InRunValues
 
     /// <summary>First or second order.</summary>
     /// <value><see cref="InRunValues.Expansion.First"/>.</value>
-    public Expansion Order { get; init; } = Expansion.First;
+    public Expansion Order
+    {
+        get;
+        init => field = Check.Defined(value);
+    } = Expansion.First;
 
     /// <summary>Steps added so far; with gradient accumulation each part counts.</summary>
     public long Steps { get; private set; }

@@ -23,7 +23,11 @@ public sealed partial record LossReweighting
 {
     /// <summary>How a loss becomes a preference.</summary>
     /// <value><see cref="LossReweighting.Weighting.LinUpper"/>.</value>
-    public Weighting Scheme { get; init; }
+    public Weighting Scheme
+    {
+        get;
+        init => field = Check.Defined(value);
+    }
 
     /// <summary>delta, the half-width of the scaled losses.</summary>
     /// <value>1.</value>

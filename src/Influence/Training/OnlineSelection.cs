@@ -1,3 +1,4 @@
+using Influence.Formats;
 using static TorchSharp.torch;
 
 namespace Influence.Training;
@@ -41,7 +42,9 @@ public sealed record OnlineSelection
         init => field = Check.NotNegative(value);
     } = 1;
 
-    /// <summary>Chooses with the learning rate of an optimizer's first parameter group.</summary>
+    /// <summary>
+    /// Chooses with the learning rates of an optimizer; where parameter groups differ, each parameter's part of the products has its own.
+    /// </summary>
     /// <param name="step">A step with a validation batch.</param>
     /// <param name="optimizer">The optimizer.</param>
     /// <returns>The choice, for <see cref="TrainingStep.Accumulate(Choice)"/>.</returns>
@@ -49,8 +52,29 @@ public sealed record OnlineSelection
     /// <exception cref="ObjectDisposedException">The step is disposed.</exception>
     public Choice Choose(TrainingStep step, optim.Optimizer optimizer)
     {
+        ArgumentNullException.ThrowIfNull(step);
         ArgumentNullException.ThrowIfNull(optimizer);
-        return Choose(step, optimizer.ParamGroups.First().LearningRate);
+        var rates = ParameterRates.Of(step.Loop.Task.Model, [optimizer]);
+        if (rates.AreSame)
+        {
+            return Choose(step, rates.Largest);
+        }
+
+        if (rates.Problems().FirstOrDefault() is { } problem)
+        {
+            throw new InfluenceException($"The optimizer has the {problem}; finite numbers of at least 0 are expected.");
+        }
+
+        using var scope = NewDisposeScope();
+        double[][] eta = [.. step.Loop.Session.Parts.Select(parts => parts.Select(p => rates.Of(p.Parameter.Name).LearningRate).ToArray())];
+        var direction = step.ValidationGradient();
+        for (var k = 0; k < direction.Length; k++)
+        {
+            direction[k] = direction[k]?.Zip(eta[k], (part, rate) => part.mul_(rate)).ToArray();
+        }
+
+        // Products have the rate, overlaps its square: what is left for the greedy choice is a rate of 1.
+        return Choose(step, 1, () => step.ProductsWith(direction), () => step.ScaledGram([.. eta.Select(parts => parts.Select(r => r * r).ToArray())]));
     }
 
     /// <summary>Chooses.</summary>
@@ -67,11 +91,16 @@ public sealed record OnlineSelection
             throw new InfluenceException($"The learning rate is {learningRate}; a finite number of at least 0 is expected.");
         }
 
+        return Choose(step, learningRate, step.ValidationProducts, step.Gram);
+    }
+
+    private Choice Choose(TrainingStep step, double learningRate, Func<Tensor> validationProducts, Func<Tensor> overlaps)
+    {
         using var scope = NewDisposeScope();
         var count = step.Ids.Count;
         var k = Math.Clamp((int)Math.Round(Fraction * count), 1, count);
-        var products = Values(step.ValidationProducts());                               // [B]
-        var gram = Redundancy > 0 && k < count ? Values(step.Gram()) : new double[(long)count * count];    // [B, B]
+        var products = Values(validationProducts());                                    // [B]
+        var gram = Redundancy > 0 && k < count ? Values(overlaps()) : new double[(long)count * count];    // [B, B]
         long[] bad = [.. step.Ids.Where((_, i) => !double.IsFinite(products[i]) || !double.IsFinite(gram[((long)i * count) + i]))];
         if (bad.Length > 0)
         {

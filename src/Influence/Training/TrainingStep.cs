@@ -76,7 +76,7 @@ public sealed partial class TrainingStep : IDisposable
     /// <summary>g_i . g_j, <c>[B, B]</c>.</summary>
     /// <exception cref="InfluenceException">No parameter has a layer rule.</exception>
     /// <exception cref="ObjectDisposedException">This is disposed.</exception>
-    public Tensor Gram() => Result(2, _rows.Gram);
+    public Tensor Gram() => Result(2, () => _rows.Gram());
 
     /// <summary>Frees the batch's activations and everything that this gave.</summary>
     public void Dispose()
@@ -101,6 +101,15 @@ public sealed partial class TrainingStep : IDisposable
     {
         CheckOpen();
         return _rows.ProductsWith(direction);
+    }
+
+    /// <summary>sum over parts p of scale_p g_i,p . g_j,p, <c>[B, B]</c>, in the current scope.</summary>
+    /// <param name="scales">By block, one number a part.</param>
+    internal Tensor ScaledGram(IReadOnlyList<double[]> scales)
+    {
+        CheckOpen();
+        CheckHasRules();
+        return _rows.Gram(scales);
     }
 
     /// <summary>The mean validation gradient, by block one part a parameter, <c>[P_k]</c>, in the current scope.</summary>

@@ -122,6 +122,28 @@ public class TokenScoresTests
         Assert.Contains("cannot be differentiated twice", thrown.Message, StringComparison.Ordinal);
     }
 
+    /// <summary>The head over a pooled text has no positions: the others' scores, which a fit of all layers serves.</summary>
+    [Fact]
+    public void APooledHeadIsLeftOutWithANote()
+    {
+        using var scope = NewDisposeScope();
+        torch.random.manual_seed(6);
+        var (body, head) = (nn.Linear(3, 4, dtype: float64), nn.Linear(4, 2, dtype: float64));
+        var model = new Composite(x => head.call(body.call(x).tanh().mean([1])), ("body", body), ("head", head));
+        model.eval();
+        var examples = Examples.FromTensors(("x", randn([6, 5, 3], dtype: float64)), ("y", randint(0, 2, [6])));
+        var task = new InfluenceTask(model) { TrainingLoss = b => Losses.CrossEntropy(model.call(b["x"]), b["y"]) };
+        using var fit = Ekfac.Fit(task, examples);
+        var function = new InfluenceFunction(fit) { Tolerance = 0 };
+
+        using var positions = function.ScorePositions(task, examples, examples);
+        using var layers = function.ScoreLayers(task, examples, examples);
+
+        Assert.Contains("head.weight", positions.Metadata.Notes, StringComparison.Ordinal);
+        var bodyScores = layers.Single(l => l.Parameters.Contains("body", StringComparison.Ordinal)).Scores.Values;
+        Assert.True(SingleExampleLoop.RelativeError(positions.Values.sum(2), bodyScores) < Rounding);
+    }
+
     /// <summary>Two calls of a layer have twice as many positions, which are not the examples' own.</summary>
     [Theory]
     [InlineData(false)]
@@ -136,7 +158,7 @@ public class TokenScoresTests
         var task = new InfluenceTask(model) { TrainingLoss = b => model.call(b[0]).square().sum([1, 2]) };
         using var fit = NoCurvature.Fit(task, examples);
         var thrown = Assert.Throws<InfluenceException>(() => new InfluenceFunction(fit).ScorePositions(task, examples, examples));
-        Assert.Contains("positions are the examples' own", thrown.Message, StringComparison.Ordinal);
+        Assert.Contains("whose positions are the examples' own", thrown.Message, StringComparison.Ordinal);
 
         static Composite Loop()
         {

@@ -23,6 +23,19 @@ internal abstract class BlockCurvature : IDisposable
     /// <summary>Q w(eigenvalues) Q' of this block, for weights w of the eigenvalues, in their shape, in the current scope.</summary>
     public abstract BlockInverse Map(Func<Tensor, Tensor> weights);
 
+    /// <summary>Whether every eigenvalue is a number in the type of the gradients: the inverse of one that is too large would be zero.</summary>
+    public bool IsFinite()
+    {
+        using var scope = NewDisposeScope();
+        var finite = true;
+        using var same = Map(eigenvalues =>
+        {
+            finite = finite && eigenvalues.isfinite().all().item<bool>();
+            return eigenvalues.clone();
+        });
+        return finite;
+    }
+
     /// <summary>Everything that a file must hold to make it again, by a name of its own.</summary>
     public abstract IEnumerable<(string Name, Tensor Value)> Tensors();
 

@@ -29,6 +29,9 @@ internal abstract class BlockFit : IDisposable
     /// <summary>First pass: one batch.</summary>
     public abstract void Add(BlockGradients gradients);
 
+    /// <summary>Whether what was gathered in the first pass are numbers: nothing else can be decomposed.</summary>
+    public virtual bool IsFinite => true;
+
     /// <summary>Between the passes: decomposes the covariances.</summary>
     public virtual void Decompose()
     {

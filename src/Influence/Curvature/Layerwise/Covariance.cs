@@ -42,11 +42,16 @@ internal sealed class Covariance(long[] sizes) : IDisposable
         Rows += rows;
     }
 
+    /// <summary>Whether every sum is a number.</summary>
+    public bool IsFinite => _sums.All(sum => sum is null || (sum * 0).sum().eq(0).item<bool>());
+
     /// <summary>The basis of the mean; the sums are freed.</summary>
     public FactorBasis Decompose(ScalarType dtype)
     {
         using var scope = NewDisposeScope();
-        var basis = FactorBasis.Of([.. _sums.Select(s => s! / Rows)], dtype, _sums[0]!.device);
+
+        // No row counted: then they are all zero.
+        var basis = FactorBasis.Of([.. _sums.Select(s => s! / Math.Max(Rows, 1))], dtype, _sums[0]!.device);
         Dispose();
         return basis;
     }

@@ -30,6 +30,8 @@ internal sealed class GroupedFit(bool measured) : BlockFit
         static Tensor Moments(Tensor x) => einsum("bgti,bgtj->gij", x, x);               // [g, n, n]
     }
 
+    public override bool IsFinite => new[] { _a, _g }.All(sum => sum is null || sum.isfinite().all().item<bool>());
+
     public override void Decompose()
     {
         using var scope = NewDisposeScope();

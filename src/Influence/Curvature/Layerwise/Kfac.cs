@@ -9,7 +9,8 @@ namespace Influence.Curvature;
 /// </summary>
 /// <remarks>
 /// <para>
-/// Both covariances are means over the positions that count, so that with T positions per example the eigenvalues are smaller
+/// Both covariances are means over the positions that count (those that the loss depends on, and a
+/// <see cref="InfluenceTask.PositionMask"/> keeps), so that with T positions per example the eigenvalues are smaller
 /// than EK-FAC's, which count an example whole, by a factor of about T; a relative damping scales along.
 /// </para>
 /// <para>Reference: Martens, Grosse, "Optimizing Neural Networks with Kronecker-factored Approximate Curvature", ICML 2015.</para>

@@ -34,6 +34,8 @@ internal sealed class KroneckerFit(InputCovariance input, Covariance output, boo
         output.Add(factors.OutputGradient.reshape(-1, factors.Outputs), factors.CountedPositions());
     }
 
+    public override bool IsFinite => input.IsFinite && output.IsFinite;
+
     public override void Decompose()
     {
         _inputBasis = input.Decompose(_dtype);

@@ -51,9 +51,21 @@ internal sealed class LayerwiseFit : IDisposable
     {
         using var noGrad = no_grad();
         session.Losses.Seed = options.Seed;
+        session.FindsReachedPositions = true;
         using var fit = new LayerwiseFit(session, train, options, kind, progress, checkpoints, load);
         fit.CheckSplits();
-        return fit.Run();
+        var unchanged = load is null ? new UnchangedWeights(session.Task.Model) : null;
+        var blocks = fit.Run();
+        try
+        {
+            unchanged?.Check();
+            return blocks;
+        }
+        catch
+        {
+            Array.ForEach(blocks, block => block?.Dispose());
+            throw;
+        }
     }
 
     public void Dispose()
@@ -96,7 +108,55 @@ internal sealed class LayerwiseFit : IDisposable
         }
 
         var names = _session.BlockNames;
-        return [.. _fits.Select((fit, k) => fit?.Finish(names[k], (long)_train.Count * _passes))];
+        BlockCurvature?[] blocks = [.. _fits.Select((fit, k) => fit?.Finish(names[k], (long)_train.Count * _passes))];
+        if (Array.FindIndex(blocks, block => block?.IsFinite() == false) is >= 0 and var broken)
+        {
+            Array.ForEach(blocks, block => block?.Dispose());
+            ThrowTooLarge(broken);
+        }
+
+        return blocks;
+    }
+
+    /// <summary>
+    /// Names the examples whose gradients are too large to be squared: those for which a block's squares are no numbers, else the one with the largest.
+    /// </summary>
+    private void ThrowTooLarge(int k)
+    {
+        var (bad, largest) = (new List<long>(), (Id: -1L, Size: double.NegativeInfinity));
+        foreach (var examples in Batches())
+        {
+            _progress.Token.ThrowIfCancellationRequested();
+            using var scope = NewDisposeScope();
+            using var batch = _session.Capture(examples, _labels);
+            if (batch.Blocks[k] is not { } block)
+            {
+                continue;
+            }
+
+            var squares = block.SquaredNorms();                                         // [B]
+            var sizes = (block is FactoredGradients f ? squares + f.Activation.square().sum(1, 2) + f.OutputGradient.square().sum(1, 2) : squares)
+                .cpu().to_type(ScalarType.Float64).data<double>().ToArray();
+            for (var i = 0; i < sizes.Length; i++)
+            {
+                if (!double.IsFinite(sizes[i]))
+                {
+                    bad.Add(batch.Ids[i]);
+                }
+                else if (sizes[i] > largest.Size)
+                {
+                    largest = (batch.Ids[i], sizes[i]);
+                }
+            }
+        }
+
+        long[] found = bad.Count > 0 ? [.. bad.Distinct()] : [largest.Id];
+        throw new InfluenceException(
+            $"The gradients of the training examples with ids {InfluenceException.List(found)} are too large for {_session.Dtype}: their squares, which curvature is made of, overflow in " +
+            $"{_session.BlockNames[k]}. Look at their inputs, scale them or leave them out, or use a float64 model.")
+        {
+            ExampleIds = found,
+        };
     }
 
     /// <summary>Captures every batch; returns whether they all wait to be taken as one, unvisited.</summary>
@@ -175,6 +235,11 @@ internal sealed class LayerwiseFit : IDisposable
 
     private void Decompose()
     {
+        if (Array.FindIndex(_fits, fit => fit?.IsFinite == false) is >= 0 and var broken)
+        {
+            ThrowTooLarge(broken);
+        }
+
         foreach (var fit in _fits)
         {
             _progress.Token.ThrowIfCancellationRequested();

@@ -72,6 +72,9 @@ internal sealed class InputCovariance(string? key, bool bias, Covariance sums) :
         return true;
     }
 
+    /// <summary>Whether every sum is a number.</summary>
+    public bool IsFinite => _basis is not null || sums.IsFinite;
+
     /// <summary>The basis; made once.</summary>
     public FactorBasis Decompose(torch.ScalarType dtype) => _basis ??= sums.Decompose(dtype);
 

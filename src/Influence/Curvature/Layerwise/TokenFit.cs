@@ -45,6 +45,8 @@ internal sealed class TokenFit : BlockFit
         _output.Add(tokens.OutputGradient.reshape(-1, tokens.Width), counted.sum().item<double>());
     }
 
+    public override bool IsFinite => _output.IsFinite;
+
     public override void Decompose() => _basis ??= _output.Decompose(_dtype);
 
     public override void AddEigenvalues(BlockGradients gradients) => AddSquares((TokenGradients)gradients);
@@ -53,7 +55,7 @@ internal sealed class TokenFit : BlockFit
     {
         using var scope = NewDisposeScope();
         var eigenvalues = _kind == CurvatureKind.Kfac
-            ? (_frequencies / _output.Rows).outer(_basis!.Values.to(_frequencies.device))
+            ? (_frequencies / Math.Max(_output.Rows, 1)).outer(_basis!.Values.to(_frequencies.device))
             : _sums / examples;                                                         // [V, D]
         _finished = true;
         return new TokenCurvature(_basis!, eigenvalues.to_type(_dtype).DetachFromDisposeScope()) { Name = name };

@@ -7,7 +7,11 @@ public sealed partial class Arnoldi
     {
         /// <summary>The matrix.</summary>
         /// <value><see cref="CurvatureMatrix.GaussNewton"/>.</value>
-        public CurvatureMatrix Matrix { get; init; } = CurvatureMatrix.GaussNewton;
+        public CurvatureMatrix Matrix
+        {
+            get;
+            init => field = Check.Defined(value);
+        } = CurvatureMatrix.GaussNewton;
 
         /// <summary>What is added to the eigenvalues that are kept.</summary>
         /// <value>0, as the method is published.</value>

@@ -7,7 +7,11 @@ public sealed partial class Astra
     {
         /// <summary>The iteration.</summary>
         /// <value><see cref="Astra.Iteration.Momentum"/>.</value>
-        public Iteration Iteration { get; init; } = Iteration.Momentum;
+        public Iteration Iteration
+        {
+            get;
+            init => field = Check.Defined(value);
+        } = Iteration.Momentum;
 
         /// <summary>The damping of the system where a call gives none; relative to the mean eigenvalue of the whole Gauss-Newton matrix.</summary>
         /// <value><see cref="Damping.Default"/>.</value>

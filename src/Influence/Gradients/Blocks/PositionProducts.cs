@@ -10,17 +10,20 @@ namespace Influence.Gradients;
 /// <param name="names">The blocks' names, for messages.</param>
 internal sealed class PositionProducts(IReadOnlyList<string> names)
 {
+    /// <summary>The blocks that were left out so far, as their positions are not the examples' own: a head over a pooled text, a table of positions.</summary>
+    public SortedSet<string> LeftOut { get; } = new(StringComparer.Ordinal);
+
     /// <summary>The products of a batch, <c>[Q, B, T]</c>, in the current scope.</summary>
     /// <param name="queries">Per block one part a parameter, <c>[Q, P_k]</c>; null where the queries do not reach the block.</param>
     /// <param name="train">Training examples.</param>
     public Tensor Of(IReadOnlyList<Tensor[]?> queries, BatchGradients train)
     {
-        Check(train);
+        FindLeftOut(queries, train);
         using var outer = NewDisposeScope();
         Tensor? total = null;
         for (var k = 0; k < queries.Count; k++)
         {
-            if (queries[k] is { } parts && train.Blocks[k] is { } block)
+            if (queries[k] is { } parts && train.Blocks[k] is { } block && !LeftOut.Contains(names[k]))
             {
                 using var scope = NewDisposeScope();
                 var products = block.ByPosition(parts);
@@ -40,16 +43,16 @@ internal sealed class PositionProducts(IReadOnlyList<string> names)
         return total?.MoveToOuterDisposeScope() ?? throw new InfluenceException("Queries and training examples reach no layer in common.");
     }
 
-    private void Check(BatchGradients train)
+    private void FindLeftOut(IReadOnlyList<Tensor[]?> queries, BatchGradients train)
     {
-        var found = train.Blocks.Select((block, k) => (Name: names[k], Block: block)).Where(b => b.Block is not null).ToList();
+        var found = train.Blocks.Select((block, k) => (Name: names[k], Block: block, Queries: queries[k])).Where(b => b.Block is not null && b.Queries is not null).ToList();
         var positions = found.Max(b => b.Block!.OwnPositions);
-        var odd = found.Where(b => b.Block!.OwnPositions is null || b.Block.OwnPositions != positions).Select(b => b.Name).ToList();
-        if (odd.Count > 0)
+        LeftOut.UnionWith(found.Where(b => b.Block!.OwnPositions is null || b.Block.OwnPositions != positions).Select(b => b.Name));
+        if (found.TrueForAll(b => LeftOut.Contains(b.Name)))
         {
             throw new InfluenceException(
-                $"Scores per position need layers whose positions are the examples' own, all alike ({positions?.ToString() ?? "none"} here); these are not: {InfluenceException.List(odd)}. " +
-                "Give a table of positions an example axis, positions.call(arange(T).unsqueeze(0).expand(B, T)), or leave such layers out by Layers = LayerSelection.Where(...), in the fit too.");
+                $"Scores per position need a layer whose positions are the examples' own; these are not: {InfluenceException.List(LeftOut)}. " +
+                "A layer that is called twice in an example, or that has no position of its own, has none.");
         }
     }
 }

@@ -7,16 +7,17 @@ namespace Influence.Gradients;
 internal sealed partial class RowGradients
 {
     /// <summary>The products of some examples' gradients with their own and all later ones', on both sides of the diagonal.</summary>
-    private void AddGramRows(Tensor total, BlockGradients left, long start, int k)
+    private void AddGramRows(Tensor total, BlockGradients left, long start, int k, double[]? scales = null)
     {
         var own = total.narrow(0, start, left.Examples).narrow(1, start, left.Examples);
-        Products.AddDense(own, left.Dense(), left.Dense());
+        var scaled = scales is null ? left.Dense() : [.. left.Dense().Zip(scales, (part, scale) => part * scale)];
+        Products.AddDense(own, scaled, left.Dense());
         for (var next = start + left.Examples; next < count; next += left.Examples)
         {
             using var scope = NewDisposeScope();
             var right = Slice(k, next, Math.Min(left.Examples, count - next));
             var products = Zeros(left.Examples, right.Examples);                        // [L, R]
-            Products.AddDense(products, left.Dense(), right.Dense());
+            Products.AddDense(products, scaled, right.Dense());
             total.narrow(0, start, left.Examples).narrow(1, next, right.Examples).add_(products);
             total.narrow(0, next, right.Examples).narrow(1, start, left.Examples).add_(products.t());
             right.Release();

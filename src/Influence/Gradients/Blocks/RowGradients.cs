@@ -108,23 +108,42 @@ internal sealed partial class RowGradients(
     }
 
     /// <summary>g_i . g_j, <c>[B, B]</c>, in the current scope.</summary>
-    public Tensor Gram()
+    /// <param name="scales">By block, what each part's products are multiplied by; null for ones.</param>
+    public Tensor Gram(IReadOnlyList<double[]>? scales = null)
     {
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
         var total = Zeros(count, count);                                                // [B, B]
         ForEach((block, k) =>
         {
-            if (Written(k, block) is { } written)
+            if (scales is null)
             {
-                Products.AddDense(total, written, written);
+                AddGram(total, block, k);
             }
-            else if (!block.TryAddGram(total, _planner))
+            else if (scales[k].Distinct().Count() == 1)
             {
-                ForSlices(block, k, (left, start) => AddGramRows(total, left, start, k));
+                var own = Zeros(count, count);                                          // [B, B]
+                AddGram(own, block, k);
+                total.add_(own, scales[k][0]);
+            }
+            else
+            {
+                ForSlices(block, k, (left, start) => AddGramRows(total, left, start, k, scales[k]));
             }
         });
         return total.MoveToOuterDisposeScope();
+    }
+
+    private void AddGram(Tensor total, BlockGradients block, int k)
+    {
+        if (Written(k, block) is { } written)
+        {
+            Products.AddDense(total, written, written);
+        }
+        else if (!block.TryAddGram(total, _planner))
+        {
+            ForSlices(block, k, (left, start) => AddGramRows(total, left, start, k));
+        }
     }
 
     public void Dispose()

@@ -7,15 +7,22 @@ namespace Influence.Gradients;
 /// Gradients of parameters that no layer rule covers: one forward and backward pass for each example. Exact for anything
 /// that autograd can differentiate, and as slow as it sounds.
 /// </summary>
-internal sealed class SingleExampleGradients(IReadOnlyList<ModelParameter> parameters, LossEvaluator losses)
+/// <param name="parameters">The parameters.</param>
+/// <param name="losses">The task's losses.</param>
+/// <param name="apart">Parameters for which this differs are put into blocks of their own; null: one block.</param>
+internal sealed class SingleExampleGradients(
+    IReadOnlyList<ModelParameter> parameters, LossEvaluator losses, Func<ModelParameter, object>? apart = null)
 {
     // Tied parameters are one tensor: it is differentiated once.
-    private readonly List<ModelParameter> _parameters = [.. parameters.DistinctBy(p => p.Storage)];
+    private readonly List<List<ModelParameter>> _blocks =
+        [.. parameters.DistinctBy(p => p.Storage).GroupBy(p => apart?.Invoke(p)).Select(g => g.ToList())];
 
-    /// <summary>The number of blocks: one when there is any parameter, else none.</summary>
-    public int Count => _parameters.Count == 0 ? 0 : 1;
+    private readonly List<ModelParameter> _parameters = [.. parameters.DistinctBy(p => p.Storage).GroupBy(p => apart?.Invoke(p)).SelectMany(g => g)];
 
-    /// <summary>One block with a part <c>[B, P_k]</c> for each parameter; nothing when there are none.</summary>
+    /// <summary>The parameters block by block: all in one unless they are kept apart, and no block where there are none.</summary>
+    public IReadOnlyList<IReadOnlyList<ModelParameter>> Blocks => _blocks;
+
+    /// <summary>Blocks with a part <c>[B, P_k]</c> for each parameter.</summary>
     public IEnumerable<BlockGradients?> Capture(ExampleBatch batch, LossKind kind)
     {
         if (_parameters.Count == 0)
@@ -25,7 +32,12 @@ internal sealed class SingleExampleGradients(IReadOnlyList<ModelParameter> param
 
         // Aliases: what is released is asked for again, and no pass is run twice.
         var rows = Rows(batch, kind);
-        return [new DenseGradients(batch.Count, () => [.. rows.Select(r => r.alias())])];
+        var first = 0;
+        return [.. _blocks.Select(block =>
+        {
+            var own = rows[first..(first += block.Count)];
+            return new DenseGradients(batch.Count, () => [.. own.Select(r => r.alias())]);
+        })];
     }
 
     /// <summary>Every example's gradient, <c>[B, P_k]</c> for each parameter.</summary>

@@ -94,7 +94,7 @@ internal sealed class CaptureAudit
         bool IsShared(ModelParameter parameter) => _hooks.LayersOf(parameter).Any(layer => layer.IsShared);
     }
 
-    private CapturePlan Plan(TapMode mode, ParameterCoverage coverage) => new(_hooks.Layers, mode, _byRule, _single, coverage);
+    private CapturePlan Plan(TapMode mode, ParameterCoverage coverage) => new(_hooks.Layers, mode, _byRule, _single, coverage, _hooks.Apart);
 
     private void ToSingle(IReadOnlyList<ModelParameter> parameters, Func<ModelParameter, string> why)
     {

@@ -9,15 +9,17 @@ internal sealed record CapturePlan
     /// <param name="byRule">Parameters whose gradients the layers give.</param>
     /// <param name="bySingleExample">Parameters that are taken by one pass for each example.</param>
     /// <param name="coverage">The report.</param>
+    /// <param name="apart">Parameters for which this differs never share a block; null: all may.</param>
     public CapturePlan(
         IEnumerable<TrackedLayer> layers,
         TapMode mode,
         IReadOnlyList<ModelParameter> byRule,
         IReadOnlyList<ModelParameter> bySingleExample,
-        ParameterCoverage coverage)
+        ParameterCoverage coverage,
+        Func<ModelParameter, object>? apart = null)
     {
         Layers = [.. layers.Where(layer => byRule.Any(layer.Holds))];
-        Blocks = ParameterBlock.Group(byRule, Layers);
+        Blocks = ParameterBlock.Group(byRule, Layers, apart ?? (_ => 0));
         (Mode, ByRule, BySingleExample, Coverage) = (mode, [.. byRule], [.. bySingleExample], coverage);
     }
 

@@ -59,8 +59,63 @@ public sealed class PaddingTests : IDisposable
 
         Assert.True(SingleExampleLoop.RelativeError(masked, expected) < 1e-10);
 
-        // Without the mask the padding's activations count: the test would notice.
-        Assert.True(SingleExampleLoop.RelativeError(Scores(measured, batch, mask: false), expected) > 1e-3);
+        // Without the mask the positions that the loss does not depend on are found.
+        Assert.True(SingleExampleLoop.RelativeError(Scores(measured, batch, mask: false), expected) < 1e-10);
+    }
+
+    /// <summary>Embedding, attention that masks, and a masked mean: more padding changes nothing, with and without a mask.</summary>
+    [Theory]
+    [InlineData(true, false)]
+    [InlineData(false, false)]
+    [InlineData(true, true)]
+    public void MorePaddingOfTextsChangesNothing(bool measured, bool mask)
+    {
+        using var scope = NewDisposeScope();
+        random.manual_seed(7);
+        var (embedding, query, key, value, head) = (nn.Embedding(11, 4, dtype: float64), nn.Linear(4, 4, dtype: float64), nn.Linear(4, 4, dtype: float64), nn.Linear(4, 4, dtype: float64), nn.Linear(4, 3, dtype: float64));
+        var model = new Composite(
+            tokens =>
+            {
+                var real = tokens.ne(0);                                                // [N, T]
+                var h = embedding.call(tokens);
+                var attention = (query.call(h).matmul(key.call(h).transpose(1, 2)) / 2).masked_fill(real.logical_not().unsqueeze(1), double.NegativeInfinity).softmax(-1);
+                var weights = real.unsqueeze(2).to_type(ScalarType.Float64);
+                return head.call((attention.matmul(value.call(h)).relu() * weights).sum(1) / weights.sum(1));
+            },
+            ("embedding", embedding), ("query", query), ("key", key), ("value", value), ("head", head));
+        model.eval();
+        var tokens = randint(1, 11, [Lengths.Length, 5]) * _mask.to_type(ScalarType.Int64);
+        var task = new InfluenceTask(model)
+        {
+            TrainingLoss = b => Losses.CrossEntropy(model.call(b["x"]), b["y"]),
+            PositionMask = mask ? b => b["x"].ne(0) : null,
+        };
+        Tensor Padded(long by)
+        {
+            var examples = Examples.FromTensors(("x", cat([tokens, zeros([Lengths.Length, by], ScalarType.Int64)], 1)), ("y", _y)) with { BatchSize = 3 };
+            using LayerwisePreconditioner fit = measured ? Ekfac.Fit(task, examples, LayerwiseMethods.Empirical) : Kfac.Fit(task, examples, LayerwiseMethods.Empirical);
+            return new InfluenceFunction(fit) { Tolerance = 0 }.Score(task, examples, examples).Values;
+        }
+
+        Assert.True(SingleExampleLoop.RelativeError(Padded(11), Padded(0)) < 1e-9); // float64, and a damped inverse
+    }
+
+    /// <summary>A unit that is off in one layer makes no padding of its position: the covariances are those of all positions.</summary>
+    [Fact]
+    public void ADeadUnitDoesNotMakePadding()
+    {
+        using var scope = NewDisposeScope();
+        random.manual_seed(3);
+        var (first, second) = (nn.Linear(3, 1, dtype: float64), nn.Linear(1, 2, dtype: float64));
+        var model = new Composite(x => second.call(first.call(x).relu()).mean([1]), ("first", first), ("second", second));
+        model.eval();
+        var (x, y) = (randn([6, 4, 3], dtype: float64), randint(0, 2, [6]));
+        Assert.True(first.call(x).le(0).any().item<bool>());
+        var task = new InfluenceTask(model) { TrainingLoss = b => Losses.CrossEntropy(model.call(b["x"]), b["y"]) };
+        using var fit = Kfac.Fit(task, Examples.FromTensors(("x", x), ("y", y)), LayerwiseMethods.Empirical);
+
+        var expected = x.square().sum() / 24 + 1;
+        Assert.Equal(expected.item<double>(), ((KroneckerCurvature)fit.Blocks[0]!).Input.Values.sum().item<double>(), 1e-12);
     }
 
     /// <summary>Unpadded batches of their own lengths, the shortest first: what is planned by the first batch holds for all.</summary>
