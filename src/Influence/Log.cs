@@ -15,8 +15,8 @@ internal static partial class Log
     public static void Distrusted(ILogger? logger, string layers, string reason) =>
         DistrustedCore(logger ?? NullLogger.Instance, layers, reason);
 
-    public static void RandomData(ILogger? logger, string note) =>
-        RandomDataCore(logger ?? NullLogger.Instance, note);
+    public static void Doubtful(ILogger? logger, string note) =>
+        DoubtfulCore(logger ?? NullLogger.Instance, note);
 
     public static void Planned(ILogger? logger, string plan, long queriesAtOnce) =>
         PlannedCore(logger ?? NullLogger.Instance, plan, queriesAtOnce);
@@ -71,7 +71,7 @@ internal static partial class Log
     private static partial void DistrustedCore(ILogger logger, string layers, string reason);
 
     [LoggerMessage(23, LogLevel.Warning, "{Note}")]
-    private static partial void RandomDataCore(ILogger logger, string note);
+    private static partial void DoubtfulCore(ILogger logger, string note);
 
     [LoggerMessage(3, LogLevel.Debug, "Contractions: {Plan}; {QueriesAtOnce} queries at once")]
     private static partial void PlannedCore(ILogger logger, string plan, long queriesAtOnce);

@@ -58,7 +58,7 @@ public sealed class InfluenceFunctionStateTests : IDisposable
         Assert.Equal(reports.All.Select(r => r.Done).Order(), reports.All.Select(r => r.Done));
         var passes = call switch
         {
-            "fit EK-FAC in two passes" or "fit EK-FAC with single examples" => 2,
+            "fit EK-FAC" or "fit EK-FAC in two passes" or "fit EK-FAC with single examples" or "fit sampled" => 2,
             "score with little memory" => 4,
             _ => 1,
         };

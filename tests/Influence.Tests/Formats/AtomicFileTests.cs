@@ -154,7 +154,7 @@ public sealed class AtomicFileTests : IDisposable
         File.WriteAllText(_folder.Path("g.4711.partial"), "another program's");
         File.WriteAllText(_folder.Path("influence-notes.partial"), "somebody's notes");
         AtomicFile.Write(_folder.Path("f"), _ => AtomicFile.Write(_folder.Path("other"), _ =>
-            Assert.Equal(2, Directory.GetFiles(_folder.FullName, "influence-????????????????????????????????.partial").Length)));
+            Assert.Equal(2, Directory.GetFiles(_folder.FullName, "influence-*.partial").Count(path => Path.GetFileName(path).Length == dead.Length))));
         Assert.Equal(["f", "g.4711.partial", "influence-notes.partial", "other"], _folder.Files);
 
         File.WriteAllText(_folder.Path(dead), "half");

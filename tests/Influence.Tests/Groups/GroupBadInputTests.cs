@@ -50,18 +50,18 @@ public class GroupBadInputTests
     public void IdsWithoutAGroup()
     {
         using var scope = NewDisposeScope();
-        using var c = new Classifier();
-        var evaluated = new List<long>();
+        using var c = new Classifier(train: 200);
+        var evaluated = new HashSet<long>();
         var task = c.Task(b =>
         {
-            evaluated.AddRange(b.Ids);
+            evaluated.UnionWith(b.Ids);
             return c.Loss(b);
         });
         var found = new GroupInfluence(new TracIn()).Score(task, c.Train with { BatchSize = 2 }, ExampleGroups.FromMembers(("a", [8, 9])), c.Queries);
-        Assert.Equal("9 of 11 training examples are in no group", found.Metadata.Notes);
+        Assert.Equal("198 of 200 training examples are in no group", found.Metadata.Notes);
 
-        // The first batch is looked at by the checks.
-        Assert.DoesNotContain(10, evaluated);
+        // Some are looked at by the checks: the first batch, and thirty-two from anywhere.
+        Assert.True(evaluated.Count < 50, $"{evaluated.Count} examples were evaluated.");
     }
 
     [Fact]

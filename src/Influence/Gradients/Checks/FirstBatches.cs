@@ -8,20 +8,22 @@ namespace Influence.Gradients;
 internal static class FirstBatches
 {
     private const int Elsewhere = 32;
+    private const string RandomData =
+        "the data set gives the same example otherwise each time it is read (random augmentation?): each score is of one draw, and another call gives others";
 
     /// <summary>Audits a session on its data.</summary>
     public static CapturePlan Audit(LayerHooks hooks, Examples train, Examples? queries)
     {
         var isRandom = Differs(train) || (queries is not null && Differs(queries));
         var plan = Audit(hooks, train, queries, FromAnywhere(train));
-        if (!isRandom)
+        var convolutions = hooks.Layers.Any(layer => layer.Rule is ConvolutionRule) ? ConvolutionKernels.Fault(hooks.Dtype, hooks.Device.type) : null;
+        string[] notes = [.. new[] { isRandom ? RandomData : null, convolutions }.OfType<string>()];
+        foreach (var note in notes)
         {
-            return plan;
+            Log.Doubtful(hooks.Task.Logger, note);
         }
 
-        const string Note = "the data set gives the same example otherwise each time it is read (random augmentation?): each score is of one draw, and another call gives others";
-        Log.RandomData(hooks.Task.Logger, Note);
-        return plan with { Coverage = new ParameterCoverage(plan.Coverage.Parameters) { Notes = Note } };
+        return notes.Length == 0 ? plan : plan with { Coverage = new ParameterCoverage(plan.Coverage.Parameters) { Notes = string.Join("; ", notes) } };
     }
 
     private static CapturePlan Audit(LayerHooks hooks, Examples train, Examples? queries, ExampleBatch? elsewhere)
@@ -60,13 +62,8 @@ internal static class FirstBatches
             return null;
         }
 
-        var positions = new SortedSet<int>();
-        for (var k = 0UL; k < Elsewhere; k++)
-        {
-            positions.Add((int)(KeyedRandom.Mix(k) % (ulong)examples.Count));
-        }
-
-        return examples.Gather([.. positions]);
+        var drawn = Enumerable.Range(0, Elsewhere).Select(k => (int)(KeyedRandom.Mix((ulong)k) % (ulong)examples.Count));
+        return examples.Gather([.. examples.Count <= Elsewhere ? Enumerable.Range(0, examples.Count) : new SortedSet<int>(drawn)]);
     }
 
     /// <summary>Whether the first batch is another when it is read again.</summary>

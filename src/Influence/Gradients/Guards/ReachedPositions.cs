@@ -6,7 +6,9 @@ namespace Influence.Gradients;
 /// <summary>
 /// Finds the positions of each example that the loss depends on, so that padding is no part of what is averaged over positions. Padding
 /// reaches no loss: the gradients of all layers' outputs are exactly zero there. A unit that happens to be off in one layer says nothing
-/// of a position, so a position counts as soon as any layer over as many positions has a gradient there.
+/// of a position, so a position counts as soon as any layer over as many positions has a gradient there. One layer alone cannot tell padding
+/// from its own structure (a causal query at the first position has one key, and no gradient): there every position counts, but for a
+/// <see cref="InfluenceTask.PositionMask"/>.
 /// </summary>
 internal static class ReachedPositions
 {
@@ -20,7 +22,7 @@ internal static class ReachedPositions
             .GroupBy(c => c.Call.OutputGradient.numel() / c.Call.OutputGradient.shape[^1] / c.Call.Examples);
 
         // Where there is one position only, a gradient of zero is the example's, and not padding.
-        foreach (var layers in byLength.Where(group => group.Key > 1))
+        foreach (var layers in byLength.Where(group => group.Key > 1 && group.DistinctBy(c => c.Calls).Skip(1).Any()))
         {
             if (Reached([.. layers.Select(c => c.Call)]) is { } reached)
             {
