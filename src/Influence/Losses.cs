@@ -110,7 +110,7 @@ public static class Losses
         var y = LossTrace.Current?.Sampler?.Normal(predictions, Math.Sqrt(0.5)) ?? targets.to_type(predictions.dtype);
         return Traced(predictions, Loss);
 
-        Tensor Loss(Tensor z) => ReducePositions((z - y).square(), null, mean: false);
+        Tensor Loss(Tensor z) => ReducePositions((z - y).Squared(), null, mean: false);
     }
 
     private static Tensor Traced(Tensor outputs, Func<Tensor, Tensor> loss)

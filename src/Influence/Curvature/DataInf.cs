@@ -143,7 +143,7 @@ public sealed partial class DataInf : Preconditioner
                         using var one = NewDisposeScope();
                         var g = cat(block.Dense(), 1);                                  // [B, P_k]
                         var dots = gradients.narrow(1, ranges[k].Start, ranges[k].Count).mm(g.t()); // [Q, B]
-                        var shares = dots / g.square().sum(1).add_(dampings[k]);        // [Q, B]
+                        var shares = dots / g.Squared().sum(1).add_(dampings[k]);        // [Q, B]
                         sum.narrow(1, ranges[k].Start, ranges[k].Count).add_(shares.mm(g));
                         block.Release();
                     }

@@ -56,7 +56,7 @@ internal sealed class FitTensors(string path, Dictionary<string, Tensor> tensors
     {
         var vectors = Take(name, shape, statistics);
         using var scope = NewDisposeScope();
-        var lengths = vectors.to_type(ScalarType.Float64).square().sum(along);
+        var lengths = vectors.to_type(ScalarType.Float64).Squared().sum(along);
         Check(name, (lengths - 1).abs().le(UnitTolerance).all().item<bool>(), "holds eigenvectors that are not of length one");
         return vectors;
     }

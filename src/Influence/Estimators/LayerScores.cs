@@ -50,6 +50,6 @@ public sealed class LayerScores : IReadOnlyList<(string Parameters, InfluenceSco
     private static IReadOnlyList<object> Row((string Parameters, InfluenceScores Scores) layer)
     {
         using var scope = NewDisposeScope();
-        return [layer.Parameters, layer.Scores.Values.to_type(ScalarType.Float64).square().mean().sqrt().item<double>()];
+        return [layer.Parameters, layer.Scores.Values.to_type(ScalarType.Float64).Squared().mean().sqrt().item<double>()];
     }
 }

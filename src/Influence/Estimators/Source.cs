@@ -151,7 +151,7 @@ public sealed partial record Source : IPairEstimator
     {
         using var scope = NewDisposeScope();
         var x = Exponent(eigenvalues, length, weightDecay);
-        var series = 1 - (x / 2) + (x.square() / 6);
+        var series = 1 - (x / 2) + (x.Squared() / 6);
         var ratio = ((1 - x.neg().exp()) / x.clamp_min(1e-4)).where(x.ge(1e-4), series);
         return (ratio * length).to_type(eigenvalues.dtype).MoveToOuterDisposeScope();
     };

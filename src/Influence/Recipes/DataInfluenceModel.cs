@@ -203,7 +203,7 @@ public sealed class DataInfluenceModel : IDisposable
     {
         using var scope = NewDisposeScope();
         var mean = x.mean([0L]);                                                        // [d]
-        var deviation = (x - mean).square().mean([0L]).sqrt();                          // [d]
+        var deviation = (x - mean).Squared().mean([0L]).sqrt();                          // [d]
 
         // Equal numbers have a mean that may be off by rounding: a spread of that size is none.
         var constant = deviation.le(mean.abs() * 1e-12);

@@ -105,7 +105,7 @@ public sealed partial record Donod
     internal (Tensor Don, Tensor Nod) Of(double norm, Tensor products, Tensor squares)
     {
         var length = squares.clamp_min(0).sqrt() * LearningRate;                        // [B], rate ||G||
-        var fall = (products * (2 * LearningRate)) - length.square();                   // [B], ||W||^2 - ||W'||^2
+        var fall = (products * (2 * LearningRate)) - length.Squared();                   // [B], ||W||^2 - ||W'||^2
         var after = ((norm * norm) - fall).clamp_min(0).sqrt();                         // [B], ||W'||
         var sum = after + norm;
         return ((fall / sum).masked_fill(sum.eq(0), 0), length);
@@ -153,7 +153,7 @@ public sealed partial record Donod
                 if (parameter.dim() >= 2)
                 {
                     var flat = part.Of(parameter.detach().reshape(-1));                 // [P]
-                    found.Add(new Weight(k, p, flat, flat.to_type(ScalarType.Float64).square().sum().sqrt().item<double>()));
+                    found.Add(new Weight(k, p, flat, flat.to_type(ScalarType.Float64).Squared().sum().sqrt().item<double>()));
                 }
             }
         }

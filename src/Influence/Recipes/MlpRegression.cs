@@ -111,7 +111,7 @@ public sealed record MlpRegression : IInfluenceRegression
         {
             using var step = NewDisposeScope();
             using var noGrad = no_grad();
-            return (Output(weights, heldX) - heldY).square().mean().item<double>();
+            return (Output(weights, heldX) - heldY).Squared().mean().item<double>();
         }
     }
 
@@ -121,7 +121,7 @@ public sealed record MlpRegression : IInfluenceRegression
         using var grad = enable_grad();
         var index = tensor(rows);
         optimizer.zero_grad();
-        GuardedBackward.Accumulate((Output(weights, features.index_select(0, index)) - targets.index_select(0, index)).square().mean());
+        GuardedBackward.Accumulate((Output(weights, features.index_select(0, index)) - targets.index_select(0, index)).Squared().mean());
         optimizer.step();
     }
 

@@ -51,7 +51,7 @@ public sealed record RidgeRegression : IInfluenceRegression
             var (x, y) = (features.index_select(0, tensor(fit)), targets.index_select(0, tensor(fit)));                     // [m, d], [m]
             var (heldX, heldY) = (features.index_select(0, tensor(validation)), targets.index_select(0, tensor(validation)));
             var trial = new Solver(x, y);
-            penalty = Penalties.MinBy(p => (heldX.mv(trial.Weights(p)) - heldY).square().mean().item<double>());
+            penalty = Penalties.MinBy(p => (heldX.mv(trial.Weights(p)) - heldY).Squared().mean().item<double>());
             cancellationToken.ThrowIfCancellationRequested();
         }
 

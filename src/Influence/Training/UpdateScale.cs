@@ -108,7 +108,7 @@ internal sealed class UpdateScale
         }
 
         var decayed = weightDecay == 0 ? gradient : gradient + (parameter * weightDecay);
-        var next = decayed.square().mul_(1 - beta2).reshape(-1);                        // [P]
+        var next = decayed.Squared().mul_(1 - beta2).reshape(-1);                        // [P]
         if (step > 0)
         {
             next.add_(square.reshape(-1), alpha: beta2);

@@ -37,7 +37,7 @@ internal abstract class BlockInverse : IDisposable
         var total = zeros([gradients.Examples], gradients.Dense()[0].dtype, gradients.Dense()[0].device);
         foreach (var part in Dense(gradients))
         {
-            total.add_(part.square().sum(1));
+            total.add_(part.Squared().sum(1));
         }
 
         return total.MoveToOuterDisposeScope();

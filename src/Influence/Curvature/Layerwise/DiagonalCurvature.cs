@@ -42,10 +42,10 @@ internal sealed class DiagonalCurvature(Tensor[] values) : BlockCurvature
         {
             using var scope = NewDisposeScope();
             var parts = gradients.Dense();
-            var total = parts[0].square().mv(weights[0]);
+            var total = parts[0].Squared().mv(weights[0]);
             for (var k = 1; k < parts.Length; k++)
             {
-                total.add_(parts[k].square().mv(weights[k]));
+                total.add_(parts[k].Squared().mv(weights[k]));
             }
 
             return total.MoveToOuterDisposeScope();

@@ -73,7 +73,7 @@ internal sealed class GroupedCurvature(Tensor input, Tensor output, Tensor eigen
         public override Tensor SelfProducts(BlockGradients gradients)
         {
             using var scope = NewDisposeScope();
-            return Spectrum(gradients, input, output).square().mul_(weights).flatten(1).sum(1).MoveToOuterDisposeScope();
+            return Spectrum(gradients, input, output).Squared().mul_(weights).flatten(1).sum(1).MoveToOuterDisposeScope();
         }
 
         public override void Dispose() => weights.Dispose();

@@ -48,7 +48,7 @@ internal sealed class GroupedFit(bool measured) : BlockFit
     public override void AddEigenvalues(BlockGradients gradients)
     {
         using var scope = NewDisposeScope();
-        Accumulate(ref _eigenvalues, GroupedCurvature.Spectrum((GroupedGradients)gradients, _inputVectors!, _outputVectors!).square().sum(0L));
+        Accumulate(ref _eigenvalues, GroupedCurvature.Spectrum((GroupedGradients)gradients, _inputVectors!, _outputVectors!).Squared().sum(0L));
     }
 
     public override BlockCurvature Finish(string name, long examples)

@@ -51,8 +51,8 @@ internal sealed class KroneckerFit(InputCovariance input, Covariance output, boo
         if (factors.Positions == 1)
         {
             var a = factors.Bias ? factors.ActivationWithBias() : factors.Activation;
-            var d = _outputBasis!.Rotate(factors.OutputGradient.squeeze(1)).square();   // [B, O]
-            squares = d.t().mm(_inputBasis!.Rotate(a.squeeze(1)).square());
+            var d = _outputBasis!.Rotate(factors.OutputGradient.squeeze(1)).Squared();   // [B, O]
+            squares = d.t().mm(_inputBasis!.Rotate(a.squeeze(1)).Squared());
         }
         else
         {
@@ -65,7 +65,7 @@ internal sealed class KroneckerFit(InputCovariance input, Covariance output, boo
             {
                 using var chunk = NewDisposeScope();
                 var some = factors.Slice(start, Math.Min(atOnce, factors.Examples - start));
-                squares.add_(KroneckerSpectrum.Of(some, _inputBasis, _outputBasis).square().sum(0L));
+                squares.add_(KroneckerSpectrum.Of(some, _inputBasis, _outputBasis).Squared().sum(0L));
             }
         }
 

@@ -72,7 +72,7 @@ internal sealed class KroneckerInverse(FactorBasis input, FactorBasis output, Te
 
     public override Tensor SquaredNorms(BlockGradients gradients)
     {
-        using var squares = weights.square();
+        using var squares = weights.Squared();
         return Sum(gradients, squares);
     }
 
@@ -96,12 +96,12 @@ internal sealed class KroneckerInverse(FactorBasis input, FactorBasis output, Te
         if (gradients.Shape is { Positions: 1 })
         {
             var rotated = Rotated(gradients);
-            var a = rotated.Activation.squeeze(1).square();                             // [B, I']
-            var d = rotated.OutputGradient.squeeze(1).square();                         // [B, O]
+            var a = rotated.Activation.squeeze(1).Squared();                             // [B, I']
+            var d = rotated.OutputGradient.squeeze(1).Squared();                         // [B, O]
             return d.mm(terms).mul_(a).sum(1).MoveToOuterDisposeScope();
         }
 
-        return Spectrum(gradients).square().mul_(terms).sum(1, 2).MoveToOuterDisposeScope();
+        return Spectrum(gradients).Squared().mul_(terms).sum(1, 2).MoveToOuterDisposeScope();
     }
 
     /// <summary>Compares by counted operations, with the rank that a few queries need.</summary>

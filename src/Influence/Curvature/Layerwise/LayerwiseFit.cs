@@ -135,7 +135,7 @@ internal sealed class LayerwiseFit : IDisposable
             }
 
             var squares = block.SquaredNorms();                                         // [B]
-            var sizes = (block is FactoredGradients f ? squares + f.Activation.square().sum(1, 2) + f.OutputGradient.square().sum(1, 2) : squares)
+            var sizes = (block is FactoredGradients f ? squares + f.Activation.Squared().sum(1, 2) + f.OutputGradient.Squared().sum(1, 2) : squares)
                 .cpu().to_type(ScalarType.Float64).data<double>().ToArray();
             for (var i = 0; i < sizes.Length; i++)
             {

@@ -69,7 +69,7 @@ internal sealed class TokenCurvature(FactorBasis output, Tensor eigenvalues) : B
 
         public override Tensor SquaredNorms(BlockGradients gradients)
         {
-            using var squares = weights.square();
+            using var squares = weights.Squared();
             return Sum(gradients, squares);
         }
 
@@ -81,11 +81,11 @@ internal sealed class TokenCurvature(FactorBasis output, Tensor eigenvalues) : B
             if (block is not TokenGradients gradients)
             {
                 var table = output.Rotate(block.Dense()[0].reshape(block.Examples, -1, output.Size));
-                return (table.square() * factors).sum(1, 2).MoveToOuterDisposeScope();
+                return (table.Squared() * factors).sum(1, 2).MoveToOuterDisposeScope();
             }
 
             var (example, token, sums) = gradients.Pairs();                             // [U], [U], [U, D]
-            var terms = output.Rotate(sums).square().mul_(factors.index_select(0, token)).sum(1);
+            var terms = output.Rotate(sums).Squared().mul_(factors.index_select(0, token)).sum(1);
             var total = zeros([gradients.Examples], sums.dtype, sums.device);
             return total.index_add_(0, example, terms, 1).MoveToOuterDisposeScope();
         }

@@ -76,6 +76,6 @@ internal sealed class TokenFit : BlockFit
     {
         using var scope = NewDisposeScope();
         var (_, token, sums) = tokens.Pairs();                                          // [U], [U, D]
-        _sums.index_add_(0, token, _basis!.Rotate(sums).square().to_type(ScalarType.Float64), 1);
+        _sums.index_add_(0, token, _basis!.Rotate(sums).Squared().to_type(ScalarType.Float64), 1);
     }
 }

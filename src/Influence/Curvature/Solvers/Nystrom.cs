@@ -111,7 +111,7 @@ public sealed partial class Nystrom : Preconditioner
         var floor = values[^1].item<double>() * rank * rounding;
         var root = where(values.gt(floor), values.rsqrt(), zeros_like(values));         // the pseudo-inverse's square root
         var (u, s, _) = linalg.svd(shifted.mm(vectors * root), fullMatrices: false);    // [P, K], [K]
-        double[] found = [.. s.square().data<double>().ToArray().Select(l => l - shift)];
+        double[] found = [.. s.Squared().data<double>().ToArray().Select(l => l - shift)];
         var kept = found.Count(l => l > Math.Max(floor, shift));
         double[] eigenvalues = found[..kept];
         return (

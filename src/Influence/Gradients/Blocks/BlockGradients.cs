@@ -47,7 +47,7 @@ internal abstract class BlockGradients(long examples)
     public virtual Tensor[] Sum(Tensor? weights = null, Tensor? chosen = null) => Sum(Dense(), weights);
 
     /// <summary>sum over i of g_i^2, element by element, one part a parameter, <c>[P_k]</c>.</summary>
-    public virtual Tensor[] SumOfSquares() => [.. Dense().Select(part => part.square().sum(0L))];
+    public virtual Tensor[] SumOfSquares() => [.. Dense().Select(part => part.Squared().sum(0L))];
 
     /// <summary>Adds the products with written-out queries to <c>[Q, B]</c>.</summary>
     /// <param name="products"><c>[Q, B]</c>.</param>

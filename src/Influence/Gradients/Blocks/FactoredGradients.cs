@@ -152,8 +152,8 @@ internal sealed class FactoredGradients(
 
         if (Positions == 1)
         {
-            var a = Activation.square().sum(2).squeeze(1);                              // [B]
-            var d = outputGradient.square().sum(2).squeeze(1);                          // [B]
+            var a = Activation.Squared().sum(2).squeeze(1);                              // [B]
+            var d = outputGradient.Squared().sum(2).squeeze(1);                          // [B]
             return (bias ? a.add_(1) : a).mul_(d);
         }
 
@@ -198,8 +198,8 @@ internal sealed class FactoredGradients(
             return base.SumOfSquares();
         }
 
-        var d = outputGradient.squeeze(1).square();                                     // [B, O]
-        var sum = d.t().mm(Activation.squeeze(1).square()).reshape(-1);                 // [O*I]
+        var d = outputGradient.squeeze(1).Squared();                                     // [B, O]
+        var sum = d.t().mm(Activation.squeeze(1).Squared()).reshape(-1);                 // [O*I]
         return bias ? [sum, d.sum(0L)] : [sum];
     }
 

@@ -51,8 +51,8 @@ internal static class SpectralProducts
         }
 
         using var scope = NewDisposeScope();
-        var ofQueries = weights.Ratio(queryA.squeeze(1).square(), queryD.squeeze(1).square()).max();
-        var ofTrain = weights.Ratio(a.squeeze(1).square(), d.squeeze(1).square());      // [B]
+        var ofQueries = weights.Ratio(queryA.squeeze(1).Squared(), queryD.squeeze(1).Squared()).max();
+        var ofTrain = weights.Ratio(a.squeeze(1).Squared(), d.squeeze(1).Squared());      // [B]
         var beyond = (ofTrain * ofQueries).gt(weights.Tolerance * weights.Tolerance);
         var found = beyond.nonzero().reshape(-1);
         return found.shape[0] == 0 ? null : found.MoveToOuterDisposeScope();

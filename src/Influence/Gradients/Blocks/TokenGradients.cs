@@ -135,7 +135,7 @@ internal sealed class TokenGradients(Tensor tokens, Tensor outputGradient, long 
     {
         var (example, _, sums) = Pairs();
         var norms = zeros([Examples], outputGradient.dtype, outputGradient.device);
-        norms.index_add_(0, example, sums.square().sum(1), 1);
+        norms.index_add_(0, example, sums.Squared().sum(1), 1);
         return norms;
     }
 

@@ -369,7 +369,7 @@ internal sealed class CaptureAudit
         (not null, not null) => captured.numel() == expected.numel() ? Math.Sqrt(Square(captured - expected)) : double.PositiveInfinity,
     };
 
-    private static double Square(Tensor tensor) => tensor.cpu().to_type(ScalarType.Float64).square().sum().item<double>();
+    private static double Square(Tensor tensor) => tensor.cpu().to_type(ScalarType.Float64).Squared().sum().item<double>();
 
     private static List<ModelParameter> WithTies(IEnumerable<ModelParameter> parameters, IReadOnlyList<ModelParameter> all)
     {

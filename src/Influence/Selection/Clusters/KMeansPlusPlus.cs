@@ -42,6 +42,6 @@ internal static class KMeansPlusPlus
     private static Tensor SquaredTo(Tensor points, long position)
     {
         using var scope = NewDisposeScope();
-        return (points - points[position]).square().sum([1L], type: ScalarType.Float64).MoveToOuterDisposeScope();
+        return (points - points[position]).Squared().sum([1L], type: ScalarType.Float64).MoveToOuterDisposeScope();
     }
 }

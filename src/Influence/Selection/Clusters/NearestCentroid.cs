@@ -17,7 +17,7 @@ internal static class NearestCentroid
         var (n, k) = (points.shape[0], centroids.shape[0]);
         var (assignment, distances) = (new int[n], new double[n]);
         var turned = centroids.t().contiguous();                                        // [d, k]
-        var squares = centroids.square().sum([1L]).unsqueeze(0);                        // [1, k]
+        var squares = centroids.Squared().sum([1L]).unsqueeze(0);                        // [1, k]
         foreach (var (start, length) in FeatureBlocks.Of(n, Math.Max(k, points.shape[1])))
         {
             using var step = NewDisposeScope();
@@ -26,7 +26,7 @@ internal static class NearestCentroid
             // |x|^2 is the same for all centroids.
             var (_, nearest) = squares.addmm(block, turned, beta: 1, alpha: -2).min(1L);        // [b]
             var difference = block - centroids.index_select(0, nearest);                // [b, d]
-            difference.square().sum([1L], type: ScalarType.Float64).cpu().data<double>().CopyTo(distances, (int)start);
+            difference.Squared().sum([1L], type: ScalarType.Float64).cpu().data<double>().CopyTo(distances, (int)start);
             var found = nearest.cpu().data<long>().ToArray();
             for (var i = 0; i < found.Length; i++)
             {

@@ -45,7 +45,7 @@ internal static class FeatureBlocks
             // The largest entry first: squares of tiny or huge numbers would leave the range of float32.
             var scale = block.abs().amax([1L], keepdim: true);                          // [b, 1]
             var scaled = block / scale.masked_fill(scale.eq(0), 1);                     // [b, d]
-            var norms = scaled.square().sum([1L], keepdim: true).sqrt();                // [b, 1]
+            var norms = scaled.Squared().sum([1L], keepdim: true).sqrt();                // [b, 1]
             normalised.narrow(0, start, length).copy_(scaled.div_(norms.masked_fill(norms.eq(0), 1)));
         }
 
@@ -60,7 +60,7 @@ internal static class FeatureBlocks
         foreach (var (start, length) in Of(features.shape[0], features.shape[1]))
         {
             using var step = NewDisposeScope();
-            squares.Add(features.narrow(0, start, length).square().sum([1L], type: dtype).MoveToOuterDisposeScope());       // [b]
+            squares.Add(features.narrow(0, start, length).Squared().sum([1L], type: dtype).MoveToOuterDisposeScope());       // [b]
         }
 
         return cat(squares).MoveToOuterDisposeScope();
@@ -75,7 +75,7 @@ internal static class FeatureBlocks
             using var step = NewDisposeScope();
             var block = features.narrow(0, start, length);                              // [b, d]
             var scale = block.abs().amax([1L], keepdim: true);                          // [b, 1]
-            var scaled = (block / scale.masked_fill(scale.eq(0), 1)).square().sum([1L], type: ScalarType.Float64).sqrt();       // [b]
+            var scaled = (block / scale.masked_fill(scale.eq(0), 1)).Squared().sum([1L], type: ScalarType.Float64).sqrt();       // [b]
             ToDoubles(scaled * scale.squeeze(1)).CopyTo(norms, start);
         }
 

@@ -76,7 +76,7 @@ internal sealed class GaussianColumns : DppColumns
     public override Tensor Next(int position, double root)
     {
         using var scope = NewDisposeScope();
-        var distances = (_points - _points[position]).square().sum([1L]);               // [N]
+        var distances = (_points - _points[position]).Squared().sum([1L]);               // [N]
         var kernel = (distances / (-2 * _bandwidth * _bandwidth)).exp() * _quality * _quality[position];
         var before = _columns.narrow(0, 0, _count);                                     // [t, N]
         var column = (kernel - before.t().mv(before.select(1, position).contiguous())) / root;

@@ -74,7 +74,7 @@ public sealed partial record Colm
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
         var m = ((firstMoment * beta1) + (gradients * (1 - beta1))) / (1 - Math.Pow(beta1, step));      // [B, d]
-        var v = ((secondMoment * beta2) + (gradients.square() * (1 - beta2))) / (1 - Math.Pow(beta2, step));
+        var v = ((secondMoment * beta2) + (gradients.Squared() * (1 - beta2))) / (1 - Math.Pow(beta2, step));
         return (m / (v.sqrt() + epsilon)).MoveToOuterDisposeScope();
     }
 }

@@ -140,7 +140,7 @@ public sealed record Deita : SelectionStrategy
         var rows = features.index_select(0, tensor(positions.Select(p => (long)p).ToArray(), device: features.device));   // [B, d]
         // By the largest entry first: squares neither overflow nor vanish. Rows of zeros stay zero.
         var scaled = rows / Above(rows.abs().amax([1L], keepdim: true));
-        return (scaled / Above(scaled.square().sum([1L], keepdim: true).sqrt())).MoveToOuterDisposeScope();
+        return (scaled / Above(scaled.Squared().sum([1L], keepdim: true).sqrt())).MoveToOuterDisposeScope();
     }
 
     private static Tensor Above(Tensor norms) => where(norms > 0, norms, ones_like(norms));

@@ -94,7 +94,7 @@ public sealed record Dpp : SelectionStrategy
         else
         {
             using var columns = new GaussianColumns(pool.Features, quality, Bandwidth, picks.Room);
-            Greedily(quality.square(), unit, columns, picks, run);
+            Greedily(quality.Squared(), unit, columns, picks, run);
         }
 
         if (picks.Full)
@@ -135,7 +135,7 @@ public sealed record Dpp : SelectionStrategy
 
                 picks.Add((int)best, square * unit * unit);
                 run.Report(picks.Count, Math.Max(total, picks.Count));
-                squares.sub_(column.square());
+                squares.sub_(column.Squared());
             }
 
             squares.select(0, best).fill_(double.NegativeInfinity);

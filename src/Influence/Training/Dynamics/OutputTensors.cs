@@ -80,7 +80,7 @@ internal static class OutputTensors
         var margin = label - highest.squeeze(-1);                                       // [R]
         var relative = others - highest;                                                // [R, C], at most 0
         var d = margin - relative.logsumexp(-1);                                        // [R], log p_y/(1-p_y)
-        var el2n = (-d).sigmoid() * (1 + relative.softmax(-1).square().sum(-1)).sqrt(); // [R]
+        var el2n = (-d).sigmoid() * (1 + relative.softmax(-1).Squared().sum(-1)).sqrt(); // [R]
         var right = margin.gt(0).to_type(margin.dtype);                                 // [R]
         return stack([d.sigmoid(), margin, -F.logsigmoid(d), el2n, right], 0).MoveToOuterDisposeScope(); // [5, R]
     }
