@@ -1,4 +1,7 @@
 using System.Reflection;
+using Markdig;
+using Markdig.Syntax;
+using Markdig.Syntax.Inlines;
 using Xunit;
 
 namespace Influence.Docs.Tests;
@@ -27,6 +30,19 @@ public class DocumentationTests
                 Assert.Fail($"The code of {name} from line {program[0].Line} on: {e.InnerException}");
             }
         }
+    }
+
+    [Theory]
+    [MemberData(nameof(Pages))]
+    public void Its_links_lead_somewhere(string name)
+    {
+        var text = File.ReadAllText(Path.Combine(Page.Root, name));
+        var folder = Path.GetDirectoryName(Path.Combine(Page.Root, name))!;
+        var missing = Markdown.Parse(text).Descendants<LinkInline>()
+            .Select(link => link.Url!.Split('#')[0])
+            .Where(path => path.Length > 0 && !path.StartsWith("http", StringComparison.Ordinal) && !Path.Exists(Path.Combine(folder, path)));
+
+        Assert.Empty(missing);
     }
 
     [Fact]
