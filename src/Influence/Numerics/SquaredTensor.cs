@@ -1,6 +1,6 @@
 using static TorchSharp.torch;
 
-namespace Influence;
+namespace Influence.Numerics;
 
 /// <summary>
 /// Squares without a number beside the tensor: TorchSharp's <c>square()</c> is a power whose exponent is a hidden temporary, which its
