@@ -53,7 +53,7 @@ internal static class SettingsBench
         {
             foreach (var setting in Setting.All)
             {
-                foreach (var (work, seconds) in SettingSeconds.Measure(setting, workload))
+                foreach (var (work, seconds) in MeasureOrNone(setting, workload))
                 {
                     fastest[setting.Name][work] = Math.Min(fastest[setting.Name][work], seconds);
                 }
@@ -65,11 +65,27 @@ internal static class SettingsBench
         {
             table.Add([
                 setting.Name,
-                .. SettingSeconds.Works.Select(work => string.Create(
-                    CultureInfo.InvariantCulture, $"{fastest[setting.Name][work]:G3} ({fastest[setting.Name][work] / fastest[Setting.Default][work]:F2})")),
+                .. SettingSeconds.Works.Select(work => Cell(fastest[setting.Name][work], fastest[Setting.Default][work])),
             ]);
         }
 
         return table;
+    }
+
+    private static string Cell(double seconds, double byDefault) =>
+        double.IsFinite(seconds) ? string.Create(CultureInfo.InvariantCulture, $"{seconds:G3} ({seconds / byDefault:F2})") : "died";
+
+    /// <summary>Nothing where the process did not live to its end, which is a result, too.</summary>
+    private static IReadOnlyDictionary<string, double> MeasureOrNone(Setting setting, string workload)
+    {
+        try
+        {
+            return SettingSeconds.Measure(setting, workload);
+        }
+        catch (BenchmarkException exception)
+        {
+            Console.Error.WriteLine(exception.Message);
+            return new Dictionary<string, double>();
+        }
     }
 }
