@@ -18,17 +18,24 @@ internal sealed class LayerHooks : IDisposable
     {
         Task = task;
         Trainable = ModelParameter.Find(task.Model);
-        ModelChecks.Run(task.Model, Trainable);
-        Dtype = Trainable[0].Value.dtype;
-        Device = Trainable[0].Value.device;
-        Losses = new LossEvaluator(task, Dtype, Device);
         Selected = [.. Trainable.Where(p => task.Layers.Includes(p.Name))];
-        if (Selected.Count == 0)
+        if (Trainable.Count > 0 && Selected.Count == 0)
         {
             throw new InfluenceException(
                 $"Layers selects none of the model's trainable parameters. Their names: {InfluenceException.List([.. Trainable.Select(p => p.Name)])}.");
         }
 
+        ModelChecks.Run(task.Model, Selected);
+        ModelChecks.CheckInference(Selected);
+        Dtype = Selected[0].Value.dtype;
+        Device = Selected[0].Value.device;
+        if (Dtype is not (ScalarType.Float32 or ScalarType.Float64))
+        {
+            throw new InfluenceException(
+                $"The model's parameters are {Dtype}; gradients are compared in float32 or float64. Write model.to(torch.float32) first, or choose by InfluenceTask.Layers the part that is float32.");
+        }
+
+        Losses = new LossEvaluator(task, Dtype, Device);
         try
         {
             foreach (var group in Selected.GroupBy(p => p.Owner, ReferenceEqualityComparer.Instance))

@@ -97,7 +97,7 @@ internal sealed class LossEvaluator(InfluenceTask task, ScalarType dtype, Device
         {
             var bad = FailAlone(batch, loss, kind);
             throw new InfluenceException(
-                $"{Name(kind)} failed: {exception.Message.Split('\n')[0].TrimEnd('.')}. The batch held {batch.Describe()}; the model is {dtype} on {device}." +
+                $"{Name(kind)} failed: {exception.Message.Split('\n')[0].TrimEnd('.')}. The batch held {batch.Describe()}; the model is {dtype} on {device}.{OtherFloat(batch)}" +
                 (bad.Length == 0 || bad.Length == batch.Count ? string.Empty : $" It fails for the examples with ids {InfluenceException.List(bad)}."),
                 exception)
             {
@@ -147,15 +147,14 @@ internal sealed class LossEvaluator(InfluenceTask task, ScalarType dtype, Device
                     $"The model is on {device}, but the examples' tensor \"{batch.Names[k]}\" is on {tensor.device}. " +
                     $"Move one of them: {batch.Names[k]}.to(\"{device}\"), or new DataLoader(..., device: ...).");
             }
-
-            if (tensor.is_floating_point() && tensor.dtype != dtype)
-            {
-                throw new InfluenceException(
-                    $"The model is {dtype}, but the examples' tensor \"{batch.Names[k]}\" is {tensor.dtype}. " +
-                    $"Convert one of them: {batch.Names[k]}.to_type(ScalarType.{dtype}).");
-            }
         }
     }
+
+    /// <summary>The likely cause where a tensor is of another float type than the model: one that the delegate does not read, or converts, is its own business.</summary>
+    private string OtherFloat(ExampleBatch batch) => batch.Names.Zip(batch.Tensors)
+        .Where(pair => pair.Second.is_floating_point() && pair.Second.dtype != dtype)
+        .Select(pair => $" If \"{pair.First}\" is read by the model, convert it: {pair.First}.to_type(ScalarType.{dtype}).")
+        .FirstOrDefault(string.Empty);
 
     private void CheckShape(Tensor losses, ExampleBatch batch, LossKind kind)
     {

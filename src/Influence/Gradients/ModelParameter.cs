@@ -33,7 +33,7 @@ internal sealed record ModelParameter(nn.Module Owner, string Path, string Local
     /// <summary>The trainable parameters, module by module; a tied one appears once for each module that holds it.</summary>
     /// <param name="model">The model.</param>
     /// <param name="trainable">False: the frozen ones too.</param>
-    public static List<ModelParameter> Find(nn.Module model, bool trainable = true) => Find(model, trainable, StorageOf);
+    public static List<ModelParameter> Find(nn.Module model, bool trainable = true) => Find(model, trainable, MemoryOf);
 
     /// <summary>The trainable parameters, or all where none is, of any dtype; for what only runs the model: which of them share memory is not known.</summary>
     public static List<ModelParameter> ForForward(nn.Module model)
@@ -41,6 +41,10 @@ internal sealed record ModelParameter(nn.Module Owner, string Path, string Local
         var found = Find(model, trainable: true, _ => default);
         return found.Count > 0 ? found : Find(model, trainable: false, _ => default);
     }
+
+    /// <summary>Where a tensor's numbers lie; for types whose address cannot be read, all of one size, which are then told apart one by one.</summary>
+    private static (nint, long, long) MemoryOf(Tensor parameter) =>
+        parameter.dtype is ScalarType.Float32 or ScalarType.Float64 ? StorageOf(parameter) : (-1 - (int)parameter.dtype, 0, parameter.numel());
 
     /// <summary>Where a tensor's numbers lie.</summary>
     public static (nint, long, long) StorageOf(Tensor parameter)
