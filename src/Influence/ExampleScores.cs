@@ -87,6 +87,16 @@ public sealed class ExampleScores : IDisplay
         Safetensors.Save(path, [("scores", values), ("ids", tensor(Ids.ToArray()))], Metadata.ToStrings());
     }
 
+    /// <summary>Writes the scores as CSV, in the order of <see cref="Ids"/>: id, score.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="describe">From an example's id to a text, a last column <c>example</c>; null for none.</param>
+    /// <exception cref="InfluenceException">It cannot be written; nothing was changed.</exception>
+    public void SaveCsv(string path, Func<long, string?>? describe = null) => Csv.Save(
+        path,
+        ["id", "score", .. describe is null ? Array.Empty<string>() : ["example"]],
+        Ids.Zip(_values).Select(pair => (IReadOnlyList<object>)(
+            describe is null ? [pair.First, pair.Second] : [pair.First, pair.Second, describe(pair.First) ?? string.Empty])));
+
     /// <summary>
     /// Reads what <see cref="Save"/>, or another tool, wrote: <c>scores [N]</c> of any float type. Missing ids, as in a <c>.npy</c>, are 0, 1, 2, ...;
     /// where the file has no checksum, <see cref="ScoreMetadata.Integrity"/> says "unverified".
@@ -118,6 +128,10 @@ public sealed class ExampleScores : IDisplay
     /// <summary>A table of the highest scores.</summary>
     /// <returns>The table as text.</returns>
     public override string ToString() => ToTable().ToText();
+
+    /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is encoded.</summary>
+    /// <returns>The fragment: at most 50 rows.</returns>
+    public string ToHtml() => ToTable().ToHtml();
 
     Table IDisplay.ToTable() => ToTable();
 

@@ -1,3 +1,4 @@
+using Influence.Display;
 using Influence.Numerics;
 using TorchSharp;
 using TorchSharp.Modules;
@@ -13,7 +14,8 @@ namespace Influence;
 /// <remarks>
 /// The tensors and loaders stay the caller's: nothing here disposes them. A <see cref="DataLoader"/> converts implicitly.
 /// </remarks>
-public sealed record Examples
+[TypeFormatterSource(typeof(HtmlTables))]
+public sealed record Examples : IDisplay
 {
     private readonly Func<int, IEnumerable<(string[] Names, Tensor[] Tensors, bool Owned)>> _read;
     private readonly Func<long[]> _defaultIds;
@@ -181,6 +183,18 @@ public sealed record Examples
         var from = _whole is { } whole ? $"({string.Join(", ", whole.Names)}), in batches of {BatchSize}" : "in the batches of their source";
         return string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{Count:N0} examples ") + from;
     }
+
+    /// <summary>Gives their number and tensors as an HTML table, for notebooks and other front ends; none is read.</summary>
+    /// <returns>The fragment.</returns>
+    public string ToHtml() => ToTable().ToHtml();
+
+    Table IDisplay.ToTable() => ToTable();
+
+    private Table ToTable() => new(
+        ToString(),
+        ["tensor", "type", "shape"],
+        _whole is not { } whole ? [] : [.. whole.Names.Zip(whole.Tensors).Select(pair => (IReadOnlyList<object>)
+            [pair.First, pair.Second.dtype.ToString(), $"[{string.Join(", ", pair.Second.shape)}]"])]);
 
     /// <summary>
     /// The batches in order. A batch's tensors are valid until the next one is asked for. Throws when the source gives

@@ -1,5 +1,3 @@
-using System.Globalization;
-using System.Text;
 using Influence.Display;
 using Influence.Formats;
 using TorchSharp;
@@ -16,6 +14,7 @@ namespace Influence;
 public sealed class InfluenceScores : IDisposable, IDisplay
 {
     private readonly Dictionary<long, int> _queryPositions;
+    private readonly Lazy<Dictionary<long, int>> _trainPositions;
     private readonly Tensor _values;
 
     /// <summary>Wraps scores that were computed elsewhere, by another tool for instance.</summary>
@@ -58,6 +57,7 @@ public sealed class InfluenceScores : IDisposable, IDisplay
         TrainIds = [.. trainIds];
         Metadata = metadata;
         _queryPositions = QueryIds.Select((id, q) => (id, q)).ToDictionary(pair => pair.id, pair => pair.q);
+        _trainPositions = new(() => TrainIds.Select((id, n) => (id, n)).ToDictionary(pair => pair.id, pair => pair.n));
     }
 
     /// <summary>
@@ -137,6 +137,21 @@ public sealed class InfluenceScores : IDisposable, IDisplay
     public int RowOf(long queryId) => _queryPositions.TryGetValue(queryId, out var row)
         ? row
         : throw new InfluenceException($"No query has the id {queryId}.");
+
+    /// <summary>The column of the training example with that id.</summary>
+    /// <param name="trainId">The id.</param>
+    /// <returns>The column.</returns>
+    /// <exception cref="InfluenceException">There is none of that id.</exception>
+    public int ColumnOf(long trainId) => _trainPositions.Value.TryGetValue(trainId, out var column)
+        ? column
+        : throw new InfluenceException($"No training example has the id {trainId}.");
+
+    /// <summary>One score, by ids.</summary>
+    /// <param name="queryId">The query's id.</param>
+    /// <param name="trainId">The training example's id.</param>
+    /// <returns>The score: positive for a proponent.</returns>
+    /// <exception cref="InfluenceException">There is no query, or no training example, of that id.</exception>
+    public double Of(long queryId, long trainId) => this[RowOf(queryId), ColumnOf(trainId)];
 
     /// <summary>
     /// Writes the scores: safetensors with ids and metadata (<c>scores</c>, <c>query_ids</c>, <c>train_ids</c>), or the bare
@@ -225,23 +240,36 @@ public sealed class InfluenceScores : IDisposable, IDisplay
     /// <exception cref="InfluenceException">It cannot be written; nothing was changed.</exception>
     public void SaveTopCsv(string path, int k = 10)
     {
-        ArgumentNullException.ThrowIfNull(path);
-        AtomicFile.Write(path, stream =>
+        Csv.Save(path, ["query_id", "kind", "rank", "train_id", "score"], Rows());
+
+        IEnumerable<IReadOnlyList<object>> Rows() =>
+            from q in Enumerable.Range(0, QueryIds.Count)
+            from side in new[] { (Kind: "proponent", Ranking: Proponents(q, k)), (Kind: "opponent", Ranking: Opponents(q, k)) }
+            from example in side.Ranking
+            select (IReadOnlyList<object>)[QueryIds[q], side.Kind, example.Rank, example.Id, example.Score];
+    }
+
+    /// <summary>Writes every score as CSV, one line a pair: query_id, train_id, score. For the strongest alone see <see cref="SaveTopCsv"/>.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="describe">From a training example's id to a text, a last column <c>example</c>; null for none.</param>
+    /// <exception cref="InfluenceException">It cannot be written; nothing was changed.</exception>
+    public void SaveCsv(string path, Func<long, string?>? describe = null)
+    {
+        var texts = describe is null ? null : TrainIds.Select(id => describe(id) ?? string.Empty).ToArray();
+        string[] headers = ["query_id", "train_id", "score", .. texts is null ? Array.Empty<string>() : ["example"]];
+        Csv.Save(path, headers, Rows());
+
+        IEnumerable<IReadOnlyList<object>> Rows()
         {
-            using var writer = new StreamWriter(stream, new UTF8Encoding(encoderShouldEmitUTF8Identifier: false), leaveOpen: true) { NewLine = "\n" };
-            writer.WriteLine("query_id,kind,rank,train_id,score");
             for (var q = 0; q < QueryIds.Count; q++)
             {
-                foreach (var (kind, ranking) in new[] { ("proponent", Proponents(q, k)), ("opponent", Opponents(q, k)) })
+                var row = ForQuery(q).Values;
+                for (var n = 0; n < row.Count; n++)
                 {
-                    foreach (var example in ranking)
-                    {
-                        writer.WriteLine(string.Create(
-                            CultureInfo.InvariantCulture, $"{QueryIds[q]},{kind},{example.Rank},{example.Id},{example.Score:R}"));
-                    }
+                    yield return texts is null ? [QueryIds[q], TrainIds[n], row[n]] : [QueryIds[q], TrainIds[n], row[n], texts[n]];
                 }
             }
-        });
+        }
     }
 
     /// <summary>Frees the scores.</summary>
@@ -250,6 +278,10 @@ public sealed class InfluenceScores : IDisposable, IDisplay
     /// <summary>A table with each query's strongest proponent and opponent.</summary>
     /// <returns>The table as text.</returns>
     public override string ToString() => ToTable().ToText();
+
+    /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is encoded.</summary>
+    /// <returns>The fragment: at most 50 rows.</returns>
+    public string ToHtml() => ToTable().ToHtml();
 
     Table IDisplay.ToTable() => ToTable();
 

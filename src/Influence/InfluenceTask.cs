@@ -1,3 +1,4 @@
+using Influence.Display;
 using Microsoft.Extensions.Logging;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -13,7 +14,8 @@ namespace Influence;
 /// the examples of a batch, and are refused by name. The model stays the caller's. While a call runs, no other thread may
 /// use the model, and other TorchSharp work belongs on the calling thread only.
 /// </remarks>
-public sealed record InfluenceTask
+[TypeFormatterSource(typeof(HtmlTables))]
+public sealed record InfluenceTask : IDisplay
 {
     /// <summary>Takes the model.</summary>
     /// <param name="model">The model; float32 or float64, on any device.</param>
@@ -83,6 +85,23 @@ public sealed record InfluenceTask
     /// <summary>The model's type and the parameters that take part.</summary>
     /// <returns>One line.</returns>
     public override string ToString() => $"{Model.GetType().Name}, {Layers.Description}";
+
+    /// <summary>Gives what was set as an HTML table, for notebooks and other front ends.</summary>
+    /// <returns>The fragment.</returns>
+    public string ToHtml() => ToTable().ToHtml();
+
+    Table IDisplay.ToTable() => ToTable();
+
+    private Table ToTable() => new(
+        $"Task on {Model.GetType().Name}",
+        ["setting", "value"],
+        [
+            ["layers", Layers.Description],
+            ["measurement", Measurement is null ? "the training loss" : "its own"],
+            ["labels for the true Fisher", SampledLoss is null ? "drawn by the losses of Influence.Losses" : "drawn by SampledLoss"],
+            ["taken example by example", SingleExamples?.Description ?? "what has no rule"],
+            ["position mask", PositionMask is null ? "none" : "given"],
+        ]);
 
     /// <summary>The same training loss on other layers, without the measurement.</summary>
     internal InfluenceTask ForTraining(LayerSelection layers) => this with { Layers = layers, Measurement = null };

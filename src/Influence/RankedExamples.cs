@@ -1,5 +1,6 @@
 using System.Collections;
 using Influence.Display;
+using Influence.Formats;
 
 namespace Influence;
 
@@ -41,6 +42,18 @@ public sealed class RankedExamples : IReadOnlyList<RankedExample>, IDisplay
         return new RankedExamples(_title, [.. _examples.Select(e => e with { Description = describe(e.Id) ?? string.Empty })]);
     }
 
+    /// <summary>Writes the ranking as CSV: rank, id, score, and the description where there is one.</summary>
+    /// <param name="path">The file.</param>
+    /// <exception cref="InfluenceException">It cannot be written; nothing was changed.</exception>
+    public void SaveCsv(string path)
+    {
+        var described = _examples.Any(e => e.Description.Length > 0);
+        Csv.Save(
+            path,
+            ["rank", "id", "score", .. described ? ["example"] : Array.Empty<string>()],
+            _examples.Select(e => (IReadOnlyList<object>)(described ? [e.Rank, e.Id, e.Score, e.Description] : [e.Rank, e.Id, e.Score])));
+    }
+
     /// <inheritdoc/>
     public IEnumerator<RankedExample> GetEnumerator() => _examples.GetEnumerator();
 
@@ -49,6 +62,10 @@ public sealed class RankedExamples : IReadOnlyList<RankedExample>, IDisplay
     /// <summary>A table of rank, id, score and description.</summary>
     /// <returns>The table as text.</returns>
     public override string ToString() => ToTable().ToText();
+
+    /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is encoded.</summary>
+    /// <returns>The fragment: at most 50 rows.</returns>
+    public string ToHtml() => ToTable().ToHtml();
 
     Table IDisplay.ToTable() => ToTable();
 

@@ -1,10 +1,12 @@
 using System.Globalization;
+using Influence.Display;
 using Influence.Formats;
 
 namespace Influence;
 
 /// <summary>What a set of scores is: enough to read it right a year later.</summary>
-public sealed record ScoreMetadata
+[TypeFormatterSource(typeof(HtmlTables))]
+public sealed record ScoreMetadata : IDisplay
 {
     private const string Prefix = "influence.";
 
@@ -49,6 +51,15 @@ public sealed record ScoreMetadata
     /// other tools and of earlier versions: then nobody can tell whether its bytes are those that were written.
     /// </summary>
     public string Integrity { get; init; } = string.Empty;
+
+    /// <summary>Gives what is known as an HTML table, for notebooks and other front ends.</summary>
+    /// <returns>The fragment.</returns>
+    public string ToHtml() => ToTable().ToHtml();
+
+    Table IDisplay.ToTable() => ToTable();
+
+    private Table ToTable() => new(
+        Estimator, ["of the scores", "is"], [.. ToStrings().Where(pair => pair.Value.Length > 0).Select(pair => (IReadOnlyList<object>)[pair.Key[Prefix.Length..].Replace('_', ' '), pair.Value])]);
 
     internal Dictionary<string, string> ToStrings() => new()
     {

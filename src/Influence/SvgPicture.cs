@@ -30,5 +30,7 @@ public sealed class SvgPicture : IPicture
     /// <returns>One <c>svg</c> element, which also stands within HTML.</returns>
     public override string ToString() => _svg;
 
-    string IPicture.ToHtml() => _svg;
+    /// <summary>Gives the picture as an HTML fragment, for front ends that ask for it by this name; every text in it is encoded.</summary>
+    /// <returns>The SVG element.</returns>
+    public string ToHtml() => _svg;
 }

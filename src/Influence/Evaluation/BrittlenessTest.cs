@@ -171,7 +171,11 @@ public sealed record BrittlenessTest
         /// <returns>The table as text.</returns>
         public override string ToString() => ToTable().ToText();
 
-        Table IDisplay.ToTable() => ToTable();
+        /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is encoded.</summary>
+    /// <returns>The fragment: at most 50 rows.</returns>
+    public string ToHtml() => ToTable().ToHtml();
+
+    Table IDisplay.ToTable() => ToTable();
 
         private Table ToTable() => new(
             $"Brittleness: {Fewest.Count:N0} queries, {Fewest.Count(f => f.Count is not null):N0} flipped on the grid, {Dropped.Count:N0} dropped",

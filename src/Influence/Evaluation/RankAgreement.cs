@@ -79,7 +79,11 @@ public sealed record RankAgreement
         /// <returns>The table as text.</returns>
         public override string ToString() => ToTable().ToText();
 
-        Table IDisplay.ToTable() => ToTable();
+        /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is encoded.</summary>
+    /// <returns>The fragment: at most 50 rows.</returns>
+    public string ToHtml() => ToTable().ToHtml();
+
+    Table IDisplay.ToTable() => ToTable();
 
         private Table ToTable() => new(
             $"{_title}: rank correlation {Mean} over {Queries.Count:N0} queries, {Dropped.Count:N0} dropped",

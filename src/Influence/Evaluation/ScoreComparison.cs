@@ -81,7 +81,11 @@ public sealed record ScoreComparison
         /// <returns>The table as text.</returns>
         public override string ToString() => ToTable().ToText();
 
-        Table IDisplay.ToTable() => ToTable();
+        /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is encoded.</summary>
+    /// <returns>The fragment: at most 50 rows.</returns>
+    public string ToHtml() => ToTable().ToHtml();
+
+    Table IDisplay.ToTable() => ToTable();
 
         private Table ToTable() => new(
             $"LDS over {_runs.Subsets.Count:N0} subsets ({_runs.Count:N0} runs) and {QueryCount:N0} queries, {DroppedCount:N0} dropped",

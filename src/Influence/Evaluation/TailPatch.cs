@@ -189,7 +189,11 @@ public sealed record TailPatch
         /// <returns>The table as text.</returns>
         public override string ToString() => ToTable().ToText();
 
-        Table IDisplay.ToTable() => ToTable();
+        /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is encoded.</summary>
+    /// <returns>The fragment: at most 50 rows.</returns>
+    public string ToHtml() => ToTable().ToHtml();
+
+    Table IDisplay.ToTable() => ToTable();
 
         private Table ToTable() => new(
             $"Tail patch: {_name}, fall of the measurement after one step, {Queries.Count:N0} queries, {Dropped.Count:N0} dropped",

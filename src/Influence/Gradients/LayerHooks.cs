@@ -241,7 +241,7 @@ internal sealed class LayerHooks : IDisposable
         }
         else
         {
-            _beyondRule.Add(module, reason ?? $"no rule for {module.GetName()}");
+            _beyondRule.Add(module, reason ?? $"no rule for {ModelParameter.KindOf(module)}");
         }
 
         ParameterPart? Part(string name) => own.FirstOrDefault(p => p.LocalName == name) is { } found ? ParameterPart.Whole(found) : null;

@@ -21,14 +21,30 @@ internal sealed record ModelParameter(nn.Module Owner, string Path, string Local
     public static IEnumerable<(string Path, nn.Module Module)> Modules(nn.Module model)
     {
         var seen = new HashSet<nn.Module>(ReferenceEqualityComparer.Instance);
+        var scripts = new List<string>();
         foreach (var (path, module) in model.named_modules().Prepend((string.Empty, model)))
         {
+            // TorchSharp makes the modules of a TorchScript module anew at each look, so nothing can be kept of them; the outermost holds
+            // every parameter by its whole name.
+            if (scripts.Exists(script => path.StartsWith(script, StringComparison.Ordinal)))
+            {
+                continue;
+            }
+
+            if (module is jit.ScriptModule)
+            {
+                scripts.Add(path.Length == 0 ? path : path + ".");
+            }
+
             if (seen.Add(module))
             {
                 yield return (path, module);
             }
         }
     }
+
+    /// <summary>What a module is called in messages. TorchSharp asks a TorchScript module's name of the wrong native type, which ends the process.</summary>
+    public static string KindOf(nn.Module module) => module is jit.ScriptModule ? "TorchScript" : module.GetName();
 
     /// <summary>The trainable parameters, module by module; a tied one appears once for each module that holds it.</summary>
     /// <param name="model">The model.</param>

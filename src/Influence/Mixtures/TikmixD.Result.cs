@@ -73,7 +73,11 @@ public sealed partial record TikmixD
         /// <returns>The mixture and the targets as text.</returns>
         public override string ToString() => Mixture + Environment.NewLine + Environment.NewLine + ToTable().ToText();
 
-        Table IDisplay.ToTable() => ToTable();
+        /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is encoded.</summary>
+    /// <returns>The fragment: at most 50 rows.</returns>
+    public string ToHtml() => ToTable().ToHtml();
+
+    Table IDisplay.ToTable() => ToTable();
 
         private Table ToTable() => new(
             $"TiKMiX-D: objective {Objective:G5}, at most {Gap:G1} above the minimum; {string.Join(", ", Mixture.Names.Select((n, j) => $"{n} {Mixture.Weights[j]:P1}"))}",

@@ -22,6 +22,7 @@ public class NotebookTests
 
         Assert.Superset(
             new HashSet<Type> { typeof(ExampleScores), typeof(InfluenceScores), typeof(ParameterCoverage), typeof(RankedExamples) }, tables.ToHashSet());
+        Assert.All(tables, type => Assert.Equal(typeof(string), type.GetMethod("ToHtml", Type.EmptyTypes)?.ReturnType));
         Assert.All(tables, type => Assert.Equal("text/html", Assert.Single(Formatters(type)).MimeType));
     }
 
@@ -36,6 +37,19 @@ public class NotebookTests
         var described = Html(scores.Proponents(0).Describe(id => $"<script>{id}</script>"));
         Assert.Contains("<td>&lt;script&gt;10&lt;/script&gt;</td>", described, StringComparison.Ordinal);
         Assert.DoesNotContain("<script", described, StringComparison.Ordinal);
+    }
+
+    /// <summary>Without a table of its own a task, or a set of examples, prints as a tree of all that it reaches: 129 kB.</summary>
+    [Fact]
+    public void NothingPrintsAsATree()
+    {
+        using var scope = NewDisposeScope();
+        using var c = new Classifier();
+        foreach (object shown in new object[] { c.Task(), c.Train, new ScoreMetadata { Estimator = "TracIn", Unit = "u" } })
+        {
+            Assert.InRange(Html(shown).Length, 50, 5_000);
+            Assert.StartsWith("<table>", Html(shown), StringComparison.Ordinal);
+        }
     }
 
     [Fact]

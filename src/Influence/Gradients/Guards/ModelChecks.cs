@@ -18,7 +18,7 @@ internal static class ModelChecks
 
         var mixing = ModelParameter.Modules(model)
             .Where(m => m.Module is BatchNorm { track_running_stats: false })
-            .Select(m => $"{(m.Path.Length == 0 ? "the model" : m.Path)} ({m.Module.GetName()})")
+            .Select(m => $"{(m.Path.Length == 0 ? "the model" : m.Path)} ({ModelParameter.KindOf(m.Module)})")
             .ToList();
         if (mixing.Count > 0)
         {
@@ -29,7 +29,7 @@ internal static class ModelChecks
 
         var random = ModelParameter.Modules(model)
             .Where(m => m.Module.training && MixesOrIsRandom(m.Module))
-            .Select(m => $"{(m.Path.Length == 0 ? "the model" : m.Path)} ({m.Module.GetName()})")
+            .Select(m => $"{(m.Path.Length == 0 ? "the model" : m.Path)} ({ModelParameter.KindOf(m.Module)})")
             .ToList();
         if (random.Count > 0)
         {
