@@ -19,7 +19,7 @@ namespace Influence.Estimators;
 /// using var scores = ensemble.Score(task, train, queries);
 /// </code>
 /// </example>
-public sealed record InfluenceEnsemble : IPairEstimator
+public sealed partial record InfluenceEnsemble : IPairEstimator
 {
     private readonly Func<InfluenceTask, Preconditioner> _fit;
 

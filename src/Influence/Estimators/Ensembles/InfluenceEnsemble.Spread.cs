@@ -1,0 +1,68 @@
+namespace Influence.Estimators;
+
+public sealed partial record InfluenceEnsemble
+{
+    /// <summary>
+    /// Whether <see cref="Checkpoints"/> are of separate runs, as the last checkpoint of each of several seeds. Checkpoints of one run resemble each other: their
+    /// differences are a spread and give no interval.
+    /// </summary>
+    /// <value>False: two checkpoints or more are of one run.</value>
+    public bool SeparateRuns { get; init; }
+
+    /// <summary>
+    /// The scores of all members with their spread: mean, standard deviation, agreement of signs and of the strongest proponents, and, for members of
+    /// separate runs, intervals and the pairs whose interval excludes zero.
+    /// </summary>
+    /// <remarks>One member at a time: memory of one fit, one score matrix and 28 bytes a pair, whatever the number of members.</remarks>
+    /// <param name="task">The model and its loss. The model is left as it was found, its weights too.</param>
+    /// <param name="train">N training examples.</param>
+    /// <param name="queries">Q queries; their measurement is explained.</param>
+    /// <param name="topK">How many proponents of each query are compared between members; at most N.</param>
+    /// <param name="progress">Told after each batch, on the calling thread.</param>
+    /// <param name="cancellationToken">Checked between batches.</param>
+    /// <returns>The scores with their spread; the caller disposes them. Their <see cref="EnsembleScores.Mean"/> is that of <c>Score</c>.</returns>
+    /// <exception cref="InfluenceException">Bad input, or fewer than two members.</exception>
+    /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
+    /// <example>
+    /// <code>
+    /// using var scores = new InfluenceEnsemble(task => Ekfac.Fit(task, train)) { OtherModels = seeds }.ScoreWithSpread(task, train, queries);
+    /// Console.WriteLine(scores.StablePairs());
+    /// </code>
+    /// </example>
+    public EnsembleScores ScoreWithSpread(
+        InfluenceTask task,
+        Examples train,
+        Examples queries,
+        int topK = 10,
+        IProgress<InfluenceProgress>? progress = null,
+        CancellationToken cancellationToken = default)
+    {
+        ExampleChecks.Run(task, (train, "training examples"), (queries, "queries"));
+        var own = Math.Max(1, Checkpoints?.Count ?? 0);
+        if (own + OtherModels.Count < 2)
+        {
+            throw new InfluenceException("A spread needs at least two members; found one. Write OtherModels = [...], or Checkpoints = [...] with two or more.");
+        }
+
+        var members = own > 1 && !SeparateRuns ? EnsembleMembers.OneRun : EnsembleMembers.SeparateRuns;
+        return EnsembleScores.Of(Members(), members, topK, Described());
+
+        IEnumerable<InfluenceScores> Members()
+        {
+            using var weights = new WeightKeeper(task.Model, Checkpoints ?? []);
+            for (var member = 0; member < own + OtherModels.Count; member++)
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                var model = member < own ? task : OtherModels[member - own];
+                if (member < own)
+                {
+                    weights.Load(member);
+                }
+
+                using var preconditioner = _fit(model);
+                using var scores = Function(preconditioner).Score(model, train, queries, progress, cancellationToken);
+                yield return scores;
+            }
+        }
+    }
+}
