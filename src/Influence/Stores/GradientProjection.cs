@@ -1,0 +1,59 @@
+using static TorchSharp.torch;
+
+namespace Influence.Stores;
+
+/// <summary>
+/// In how many dimensions a <see cref="GradientStore"/> keeps gradients, and how. A weight <c>[O, I]</c> is projected from both sides,
+/// <code>R_o' G R_i,   R_o [O, k_o],   R_i [I, k_i],   k_o = min(k, O),   k_i = min(k, I)</code>
+/// with independent random signs over sqrt(k), so that inner products are kept on average; a side that is no larger than k is left as it is.
+/// </summary>
+/// <remarks>
+/// <para>
+/// Convolutions are taken as <c>[O, inputs * kernel]</c>, embeddings as <c>[vocabulary, width]</c>. Biases and the gains of norms are kept
+/// whole up to k^2 numbers, and projected from their one side to k numbers beyond.
+/// </para>
+/// <para>
+/// The relative standard deviation of the product of two orthogonal gradients of one position is 1/k; of a squared norm it is sqrt((1 + 2/k)^2 - 1),
+/// 0.25 at k = 64: exact norms are stored beside.
+/// Reference: Choe et al., "What is Your Data Worth to GPT?", 2024 (LoGRA).
+/// </para>
+/// </remarks>
+public sealed record GradientProjection
+{
+    /// <summary>k, the number of dimensions that each side of a layer is brought to; a smaller side is kept whole.</summary>
+    /// <value>64: at most 4,096 numbers a layer.</value>
+    /// <exception cref="InfluenceException">Less than 1.</exception>
+    public int Dimension
+    {
+        get;
+        init => field = Check.AtLeastOne(value);
+    } = 64;
+
+    /// <summary>Of the random signs.</summary>
+    /// <value>0.</value>
+    public long Seed { get; init; }
+
+    /// <summary>In what the numbers are stored: Float16 (with one scale an example), Float32 or Float64.</summary>
+    /// <value>Float32.</value>
+    /// <exception cref="InfluenceException">Another type.</exception>
+    public ScalarType Dtype
+    {
+        get;
+        init => field = value is ScalarType.Float16 or ScalarType.Float32 or ScalarType.Float64
+            ? value
+            : throw new InfluenceException($"Dtype is Float16, Float32 or Float64, not {value}.");
+    } = ScalarType.Float32;
+
+    /// <summary>How many examples a file holds; so many are lost at most when a call is cut off.</summary>
+    /// <value>256.</value>
+    /// <exception cref="InfluenceException">Less than 1.</exception>
+    public int ExamplesPerShard
+    {
+        get;
+        init => field = Check.AtLeastOne(value);
+    } = 256;
+
+    /// <summary>Bytes that gradients may take while they are projected. Cost only.</summary>
+    /// <value>1 GiB.</value>
+    public MemoryBudget MemoryBudget { get; init; } = MemoryBudget.Default;
+}

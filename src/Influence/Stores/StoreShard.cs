@@ -1,0 +1,106 @@
+using System.Security.Cryptography;
+using Influence.Formats;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Influence.Stores;
+
+/// <summary>The file of a fixed number of examples: exact norms, scales where rows are float16, rows.</summary>
+internal static class StoreShard
+{
+    /// <summary>Writes a shard whole, or not at all.</summary>
+    /// <param name="path">Its name.</param>
+    /// <param name="type">What rows are stored in.</param>
+    /// <param name="rows"><c>[n, K]</c> on the CPU.</param>
+    /// <param name="norms">Float64 <c>[n]</c>.</param>
+    /// <returns>The file's SHA-256.</returns>
+    public static string Write(string path, ScalarType type, Tensor rows, Tensor norms)
+    {
+        using var scope = NewDisposeScope();
+        var tensors = new List<Tensor> { norms };
+        if (type == ScalarType.Float16)
+        {
+            // The largest number of a row is 1, so that none is too large for float16 and few are too small.
+            var scales = rows.abs().amax(1).to_type(ScalarType.Float64);
+            scales = scales.where(scales > 0, ones_like(scales));
+            tensors.Add(scales);
+            rows = rows.to_type(ScalarType.Float64) / scales.unsqueeze(1);
+        }
+
+        tensors.Add(rows.to_type(type));
+        var hash = string.Empty;
+        AtomicFile.Write(path, stream =>
+        {
+            using var running = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+            foreach (var tensor in tensors)
+            {
+                TensorBytes.Write(stream, tensor, (int)tensor.dtype.ElementSize(), running);
+            }
+
+            hash = Convert.ToHexStringLower(running.GetHashAndReset());
+        });
+        return hash;
+    }
+
+    /// <summary>Reads a shard: rows in float32, or float64 where they are stored so, and norms; in the current scope.</summary>
+    /// <exception cref="InfluenceException">It is missing, or not what was written.</exception>
+    public static (Tensor Rows, Tensor Norms) Read(string path, ScalarType type, long count, long width, string expected)
+    {
+        using var scope = NewDisposeScope();
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        using var stream = Open(path, Length(type, count, width));
+        var norms = TensorBytes.Read(stream, path, [count], ScalarType.Float64, sizeof(double), hash);
+        var scales = type == ScalarType.Float16 ? TensorBytes.Read(stream, path, [count], ScalarType.Float64, sizeof(double), hash) : null;
+        var rows = TensorBytes.Read(stream, path, [count, width], type, (int)type.ElementSize(), hash);
+        if (Convert.ToHexStringLower(hash.GetHashAndReset()) != expected)
+        {
+            throw Damaged(path, "its hash is not the manifest's");
+        }
+
+        if (scales is not null)
+        {
+            rows = (rows.to_type(ScalarType.Float64) * scales.unsqueeze(1)).to_type(ScalarType.Float32);
+        }
+
+        return (rows.MoveToOuterDisposeScope(), norms.MoveToOuterDisposeScope());
+    }
+
+    /// <summary>Checks a shard's length and hash.</summary>
+    /// <exception cref="InfluenceException">It is not what was written.</exception>
+    public static void Verify(string path, ScalarType type, long count, long width, string expected)
+    {
+        using var stream = Open(path, Length(type, count, width));
+        if (Convert.ToHexStringLower(SHA256.HashData(stream)) != expected)
+        {
+            throw Damaged(path, "its hash is not the manifest's");
+        }
+    }
+
+    private static Int128 Length(ScalarType type, long count, long width) =>
+        ((Int128)count * width * type.ElementSize()) + (count * sizeof(double) * (type == ScalarType.Float16 ? 2 : 1));
+
+    private static FileStream Open(string path, Int128 length)
+    {
+        FileStream stream;
+        try
+        {
+            stream = File.OpenRead(path);
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw new InfluenceException($"Cannot read {path}: {exception.Message} Call GradientStore.Write again with the same arguments: it writes what is missing.", exception);
+        }
+
+        if (stream.Length == length)
+        {
+            return stream;
+        }
+
+        var found = stream.Length;
+        stream.Dispose();
+        throw Damaged(path, $"{length} bytes were written, and it has {found}");
+    }
+
+    private static InfluenceException Damaged(string path, string why) => new(
+        $"{path} is damaged: {why}. Delete that file and call GradientStore.Write again with the same arguments: it is written anew.");
+}
