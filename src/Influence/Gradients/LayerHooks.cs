@@ -235,9 +235,14 @@ internal sealed class LayerHooks : IDisposable
         }
         else if (reason is null && LayerRule.For(module, out reason) is { } rule)
         {
-            var layer = new TrackedLayer(own[0].Path, rule, Part("weight"), Part("bias"));
-            layer.Hook(module);
-            _layers.Add(layer);
+            var (weight, bias) = (Part("weight"), Part("bias"));
+            (ParameterPart?, ParameterPart?)[] uses = rule.BiasApart && weight is not null && bias is not null ? [(weight, null), (null, bias)] : [(weight, bias)];
+            foreach (var (ofWeight, ofBias) in uses)
+            {
+                var layer = new TrackedLayer(own[0].Path, rule, ofWeight, ofBias);
+                layer.Hook(module);
+                _layers.Add(layer);
+            }
         }
         else
         {

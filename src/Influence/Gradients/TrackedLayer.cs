@@ -1,4 +1,5 @@
 using TorchSharp;
+using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace Influence.Gradients;
@@ -113,11 +114,45 @@ internal sealed class TrackedLayer(string path, LayerRule rule, ParameterPart? w
     /// <summary>Watches a module from now on.</summary>
     public void Hook(nn.Module module)
     {
-        // A null result leaves the layer's output as it is; TorchSharp's delegate type does not say so.
-        var layer = (nn.Module<Tensor, Tensor>)module;
-        _unhook.Add(layer.register_forward_pre_hook((_, _) => BeforeCall()!).remove);
-        _unhook.Add(layer.register_forward_hook((_, input, output) => AfterCall(input, output)!).remove);
+        // A null result leaves inputs and the layer's output as they are; TorchSharp's delegate types do not say so.
         _module = module;
+        switch (module)
+        {
+            case Bilinear bilinear:
+                _unhook.Add(bilinear.register_forward_pre_hook((_, _, _) =>
+                {
+                    Enter();
+                    return null;
+                }).remove);
+                _unhook.Add(bilinear.register_forward_hook((_, first, second, output) =>
+                {
+                    Leave();
+                    return (_watch is null ? null : Observe(Pairs(first.detach(), second.detach()), output))!;
+                }).remove);
+                break;
+            case EmbeddingBag bag:
+                // Bags of other forms are no use that the rule knows: the table then shows as used elsewhere.
+                _unhook.Add(bag.register_forward_pre_hook((_, tokens, offsets, weights) =>
+                {
+                    if (EmbeddingBagRule.Covers(tokens, offsets, weights))
+                    {
+                        Enter();
+                    }
+
+                    return null;
+                }).remove);
+                _unhook.Add(bag.register_forward_hook((_, tokens, offsets, weights, output) =>
+                    (EmbeddingBagRule.Covers(tokens, offsets, weights) ? AfterCall(tokens, output) : null)!).remove);
+                break;
+            default:
+                var layer = (nn.Module<Tensor, Tensor>)module;
+                _unhook.Add(layer.register_forward_pre_hook((_, _) => BeforeCall()!).remove);
+                _unhook.Add(layer.register_forward_hook((_, input, output) => AfterCall(input, output)!).remove);
+                break;
+        }
+
+        // Every product of an input of one side and one of the other, [..., I1*I2].
+        static Tensor Pairs(Tensor first, Tensor second) => (first.unsqueeze(-1) * second.unsqueeze(-2)).flatten(-2, -1);
     }
 
     public void Unhook() => _unhook.ForEach(remove => remove());

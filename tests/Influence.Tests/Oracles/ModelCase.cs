@@ -59,7 +59,7 @@ public static class Cases
         "attention causal", "attention grouped-query rotary padded",
         "tied linear twice", "tied embedding and head", "layer called twice", "position table", "sequence first", "merged rows",
         "in-place activation", "raw parameter", "weight also used outside", "frozen weight", "frozen bias", "cnn with batch norm", "recurrent",
-        .. NativeAttentionCases.Names,
+        .. NativeAttentionCases.Names, .. LayerCases.Names,
     ];
 
     public static TheoryData<string> All => [.. Names];
@@ -232,16 +232,16 @@ public static class Cases
                 }
 
             default:
-                return NativeAttentionCases.Build(name);
+                return LayerCases.Names.Contains(name) ? LayerCases.Build(name) : NativeAttentionCases.Build(name);
         }
     }
 
     private static nn.Module<Tensor, Tensor> Sequential(params nn.Module<Tensor, Tensor>[] modules) => nn.Sequential(modules);
 
-    private static ModelCase Regression(string name, nn.Module<Tensor, Tensor> model, long[] input, long[] output) => new(
+    internal static ModelCase Regression(string name, nn.Module<Tensor, Tensor> model, long[] input, long[] output) => new(
         name, model, t => ModelCase.SquaredNorm(model.call(t[0]), t[1]), n => [randn([n, .. input], dtype: float64), randn([n, .. output], dtype: float64)]);
 
-    private static ModelCase Convolution(string name, nn.Module<Tensor, Tensor> model, long[] input) => new(
+    internal static ModelCase Convolution(string name, nn.Module<Tensor, Tensor> model, long[] input) => new(
         name,
         model,
         t => (model.call(t[0]) * 0.7).sin().reshape(t[0].shape[0], -1).sum(1),

@@ -51,6 +51,9 @@ internal sealed class FactoredGradients(
     /// <summary>Equal for layers of one batch that saw the same input; null where that is not known.</summary>
     public string? InputKey { get; init; }
 
+    /// <summary>Whether a and d have changed places, as of a weight that has its inputs in rows: what came back from the loss is then a.</summary>
+    public bool IsTransposed { get; init; }
+
     /// <summary>
     /// Whether the last input is the bias's column, though <see cref="Bias"/> is false: factors that have no form without it.
     /// Written out, it is a part of its own.
@@ -262,7 +265,7 @@ internal sealed class FactoredGradients(
         ? new FactoredGradients(() => Activation.alias(), outputGradient, inputs, weight: true, bias: false)
         : base.Part(part);
 
-    public override Tensor? NotFinite() => NotFinite(outputGradient);
+    public override Tensor? NotFinite() => NotFinite(IsTransposed ? Activation : outputGradient);
 
     /// <summary>(a_v . a_i + 1)(d_v . d_i) where every example has one position, <c>[V, B]</c>; the one is the bias.</summary>
     private static Tensor Pairs(FactoredGradients left, FactoredGradients right)

@@ -16,6 +16,9 @@ internal sealed class GroupedGradients(long examples, Func<Tensor[]> make, Func<
 {
     public override bool HasBias => bias;
 
+    /// <summary>Whether a and d have changed places: what came back from the loss is then a.</summary>
+    public bool IsTransposed { get; init; }
+
     /// <summary>a <c>[B, g, T, I/g (+1)]</c>, with a column of ones for the bias, and d <c>[B, g, T, O/g]</c>.</summary>
     public (Tensor Activation, Tensor OutputGradient) Factors()
     {
@@ -26,7 +29,8 @@ internal sealed class GroupedGradients(long examples, Func<Tensor[]> make, Func<
     public override Tensor? NotFinite()
     {
         using var scope = NewDisposeScope();
-        return NotFinite(factors().OutputGradient)?.MoveToOuterDisposeScope();
+        var (a, d) = factors();
+        return NotFinite(IsTransposed ? a : d)?.MoveToOuterDisposeScope();
     }
 
     protected override Tensor[] MakeDense() => make();

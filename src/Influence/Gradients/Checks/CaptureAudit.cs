@@ -56,9 +56,9 @@ internal sealed class CaptureAudit
 
         _byRule.AddRange(_chosen.Where(p => _hooks.LayersOf(p).Any()));
         ToSingle(
-            _byRule.Where(p => p.Owner is TransformerEncoderLayer && !_sides.Any(s => _hooks.LayersOf(p).Any(s.Called.Contains))
+            _byRule.Where(p => WithoutHook(p.Owner) is not null && !_sides.Any(s => _hooks.LayersOf(p).Any(s.Called.Contains))
                 && _sides.Any(s => s.References.Any(r => r.ContainsKey(p.Storage)))).ToList(),
-            _ => "TorchSharp runs no hook where a TransformerEncoderLayer is called with a mask: a TransformerEncoder of one layer runs it");
+            p => WithoutHook(p.Owner)!);
         foreach (var side in _sides.Where(s => s.Compare))
         {
             CheckForward(side);
@@ -93,6 +93,15 @@ internal sealed class CaptureAudit
 
         bool IsShared(ModelParameter parameter) => _hooks.LayersOf(parameter).Any(layer => layer.IsShared);
     }
+
+    /// <summary>Why a module that the loss depends on may not have been seen though it was run as it should be; null where there is no such way.</summary>
+    private static string? WithoutHook(object? module) => module switch
+    {
+        TransformerEncoderLayer => "TorchSharp runs no hook where a TransformerEncoderLayer is called with a mask: a TransformerEncoder of one layer runs it",
+        ConvolutionTranspose => "TorchSharp runs no hook where a transposed convolution is given an output size: output_padding does the same and is seen",
+        EmbeddingBag => "no rule for bags by offsets or with weights of single tokens: bags that are rows of one tensor have one",
+        _ => null,
+    };
 
     private CapturePlan Plan(TapMode mode, ParameterCoverage coverage) => new(_hooks.Layers, mode, _byRule, _single, coverage, _hooks.Apart);
 

@@ -6,44 +6,43 @@ using F = TorchSharp.torch.nn.functional;
 namespace Influence.Gradients;
 
 /// <summary>
-/// A convolution is a linear layer over patches: with a_t the patch that output position t sees, G = sum over t of
-/// d_t a_t'. One block per group of channels. Conv1d is Conv2d of height one.
+/// A convolution over lines, images or volumes is a linear layer over patches: with a_t the patch that output position t sees, G = sum
+/// over t of d_t a_t'. One block per group of channels.
 /// </summary>
 internal sealed class ConvolutionRule : LayerRule
 {
     private readonly int _dimensions;
     private readonly long _groups;
-    private readonly (long H, long W) _kernel;
-    private readonly (long H, long W) _stride;
-    private readonly (long H, long W) _dilation;
-    private readonly (long Top, long Bottom, long Left, long Right) _padding;
+    private readonly long[] _kernel;
+    private readonly long[] _stride;
+    private readonly long[] _dilation;
+    private readonly (long Before, long After)[] _padding;
 
     private ConvolutionRule(Convolution conv, int dimensions)
     {
         _dimensions = dimensions;
         _groups = conv.groups;
-        _kernel = Pair(conv.kernel_size);
-        _stride = Pair(conv.stride);
-        _dilation = Pair(conv.dilation);
+        _kernel = Each(conv.kernel_size);
+        _stride = Each(conv.stride);
+        _dilation = Each(conv.dilation);
         if (conv.padding_type == TorchSharp.Padding.Same)
         {
             // As PyTorch: the odd one goes to the end.
-            var (h, w) = (_dilation.H * (_kernel.H - 1), _dilation.W * (_kernel.W - 1));
-            _padding = (h / 2, h - (h / 2), w / 2, w - (w / 2));
+            var whole = _dilation.Zip(_kernel, (dilation, kernel) => dilation * (kernel - 1));
+            _padding = [.. whole.Select(p => (p / 2, p - (p / 2)))];
         }
         else
         {
-            var (h, w) = conv.padding is { } padding ? Pair(padding, missing: 0) : (0, 0);
-            _padding = (h, h, w, w);
+            _padding = [.. Each(conv.padding ?? [0]).Select(p => (p, p))];
         }
     }
 
-    public override string Name => _dimensions == 1 ? "Conv1d" : "Conv2d";
+    public override string Name => $"Conv{_dimensions}d";
 
-    public static ConvolutionRule? For(Convolution conv, out string? reason)
+    public static ConvolutionRule? For(Convolution conv, int dimensions, out string? reason)
     {
         reason = conv.padding_mode is PaddingModes.Zeros or PaddingModes.Constant ? null : $"its padding mode is {conv.padding_mode}";
-        return reason is null ? new ConvolutionRule(conv, conv is Conv1d ? 1 : 2) : null;
+        return reason is null ? new ConvolutionRule(conv, dimensions) : null;
     }
 
     public override BlockGradients Gradients(IReadOnlyList<LayerCall> calls, bool weight, bool bias)
@@ -52,19 +51,19 @@ internal sealed class ConvolutionRule : LayerRule
         if (_groups > 1)
         {
             return weight
-                ? new GroupedGradients(examples, () => Parts(calls, weight, bias), () => GroupFactors(calls), bias)
+                ? new GroupedGradients(examples, () => Parts(calls, weight, bias), () => GroupFactors(calls), bias) { IsTransposed = calls[0].IsTransposed }
                 : new DenseGradients(examples, () => Parts(calls, weight, bias));
         }
 
         var outputGradient = JoinPositions(calls, call => OutputsByPosition(call));     // [B, T, O]
-        var inputs = Channels(calls[0].Activation) * _kernel.H * _kernel.W;
+        var inputs = calls[0].Activation.shape[1] * Product(_kernel);
         return new FactoredGradients(
             () => JoinPositions(calls, call => PatchesByPosition(call)),                // [B, T, I]
             outputGradient,
             inputs,
             weight,
             bias,
-            () => Parts(calls, weight: true, bias: false)[0]);
+            () => Parts(calls, weight: true, bias: false)[0]) { IsTransposed = calls[0].IsTransposed };
     }
 
     public override BlockGradients Substitute(long examples, Tensor[] parts, bool weight, bool bias, long inputs)
@@ -93,7 +92,7 @@ internal sealed class ConvolutionRule : LayerRule
 
         if (bias)
         {
-            parts.Add(SumCalls(calls, call => Image(call.OutputGradient).sum([2, 3])));      // [B*k, O]
+            parts.Add(SumCalls(calls, call => call.OutputGradient.flatten(2).sum(2)));      // [B*k, O]
         }
 
         return [.. parts];
@@ -102,7 +101,7 @@ internal sealed class ConvolutionRule : LayerRule
     /// <summary>a <c>[B, g, T, I/g]</c> and d <c>[B, g, T, O/g]</c>; rows of an example and calls are so many more positions.</summary>
     private (Tensor Activation, Tensor OutputGradient) GroupFactors(IReadOnlyList<LayerCall> calls)
     {
-        return (Join(call => Patches(call)), Join(call => Image(call.OutputGradient).flatten(2)));
+        return (Join(call => Patches(call)), Join(call => call.OutputGradient.flatten(2)));
 
         Tensor Join(Func<LayerCall, Tensor> part)
         {
@@ -119,7 +118,7 @@ internal sealed class ConvolutionRule : LayerRule
     /// <summary>One weight gradient for each row, <c>[B*k, O*I/groups]</c>.</summary>
     private Tensor WeightGradient(LayerCall call)
     {
-        var d = Image(call.OutputGradient);
+        var d = call.OutputGradient;
         var rows = d.shape[0];
         var patches = Patches(call);                                                    // [B*k, C*h*w, T]
         var byGroup = patches.reshape(rows * _groups, -1, patches.shape[2]);
@@ -129,7 +128,7 @@ internal sealed class ConvolutionRule : LayerRule
 
     private Tensor OutputsByPosition(LayerCall call)
     {
-        var d = Image(call.OutputGradient);
+        var d = call.OutputGradient;
         return d.flatten(2).transpose(1, 2).reshape(call.Examples, -1, d.shape[1]);
     }
 
@@ -145,27 +144,25 @@ internal sealed class ConvolutionRule : LayerRule
     /// </summary>
     private Tensor Patches(LayerCall call)
     {
-        var image = Image(call.Activation);
-        if (_padding != default)
+        var image = call.Activation;
+        if (_padding.Any(p => p != default))
         {
-            image = F.pad(image, (_padding.Left, _padding.Right, _padding.Top, _padding.Bottom));
+            // The last dimension comes first.
+            image = F.pad(image, [.. _padding.Reverse().SelectMany(p => new[] { p.Before, p.After })]);
         }
 
         image = image.contiguous();                                                     // [B*k, C, H, W]
-        var output = Image(call.OutputGradient).shape;
-        var (rows, channels, height, width) = (image.shape[0], image.shape[1], image.shape[2], image.shape[3]);
+        var strides = image.stride();
+        var positions = call.OutputGradient.shape[2..];
         var view = image.as_strided(
-            [rows, channels, _kernel.H, _kernel.W, output[2], output[3]],
-            [channels * height * width, height * width, _dilation.H * width, _dilation.W, _stride.H * width, _stride.W],
+            [.. image.shape[..2], .. _kernel, .. positions],
+            [.. strides[..2], .. _dilation.Zip(strides[2..], (step, s) => step * s), .. _stride.Zip(strides[2..], (step, s) => step * s)],
             image.storage_offset());
-        return view.reshape(rows, channels * _kernel.H * _kernel.W, output[2] * output[3]);
+        return view.reshape(image.shape[0], image.shape[1] * Product(_kernel), Product(positions));
     }
 
-    private Tensor Image(Tensor tensor) => _dimensions == 1 ? tensor.unsqueeze(2) : tensor;
+    private static long Product(long[] sizes) => sizes.Aggregate(1L, (a, b) => a * b);
 
-    private static long Channels(Tensor activation) => activation.shape[1];
-
-    private (long H, long W) Pair(long[] values, long missing = 1) => _dimensions == 1
-        ? (missing, values[0])
-        : (values[0], values.Length > 1 ? values[1] : values[0]);
+    /// <summary>One number for each dimension.</summary>
+    private long[] Each(long[] values) => [.. Enumerable.Range(0, _dimensions).Select(i => values[Math.Min(i, values.Length - 1)])];
 }

@@ -18,6 +18,9 @@ internal sealed record LayerCall(Tensor Activation, Tensor OutputGradient, long 
     /// <summary>Whether the layer was in training mode: a BatchNorm then normalised by the batch's own statistics.</summary>
     public bool IsTraining { get; init; }
 
+    /// <summary>The output's gradient is in the activation's place and the other way round: see <see cref="TransposedRule"/>.</summary>
+    public bool IsTransposed { get; init; }
+
     /// <summary>The output and where its examples lie, where it is to be differentiated again.</summary>
     public (Tensor Output, LayerLayout Layout)? Tap { get; init; }
 

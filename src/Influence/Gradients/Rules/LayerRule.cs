@@ -19,6 +19,9 @@ internal abstract class LayerRule
     /// <summary>Whether positions come right after the examples, <c>[B, T, n]</c>, so that a position mask can be laid on.</summary>
     public virtual bool PositionsLead => false;
 
+    /// <summary>Whether weight and bias are never asked for together: the bias is a block of its own.</summary>
+    public virtual bool BiasApart => false;
+
     /// <summary>
     /// The gradients of the layer's own parameters, summed over the calls of the layer.
     /// </summary>
@@ -53,9 +56,17 @@ internal abstract class LayerRule
         return module switch
         {
             Linear => LinearRule.Instance,
-            Conv1d conv => ConvolutionRule.For(conv, out reason),
-            Conv2d conv => ConvolutionRule.For(conv, out reason),
+            Bilinear => LinearRule.Bilinear,
+            TransposedLinear => TransposedRule.Linear,
+            Conv1d conv => ConvolutionRule.For(conv, 1, out reason),
+            Conv2d conv => ConvolutionRule.For(conv, 2, out reason),
+            Conv3d conv => ConvolutionRule.For(conv, 3, out reason),
+            ConvTranspose1d conv => TransposedRule.For(conv, 1, out reason),
+            ConvTranspose2d conv => TransposedRule.For(conv, 2, out reason),
+            ConvTranspose3d conv => TransposedRule.For(conv, 3, out reason),
             Embedding embedding => EmbeddingRule.For(embedding, out reason),
+            EmbeddingBag bag => EmbeddingBagRule.For(bag, out reason),
+            PReLU activation => new PReluRule(activation.num_parameters),
             LayerNorm norm => new NormalizationRule(norm),
             GroupNorm norm => new NormalizationRule(norm),
             BatchNorm norm => new NormalizationRule(norm),

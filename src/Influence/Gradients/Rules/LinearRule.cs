@@ -5,9 +5,14 @@ namespace Influence.Gradients;
 /// <summary>y = W a + b at every position: G = sum over t of d_t a_t', bias gradient = sum over t of d_t.</summary>
 internal sealed class LinearRule : LayerRule
 {
-    public static LinearRule Instance { get; } = new();
+    private LinearRule(string name) => Name = name;
 
-    public override string Name => "Linear";
+    public static LinearRule Instance { get; } = new("Linear");
+
+    /// <summary>y_o = x1' W_o x2 + b_o: linear in the products of the inputs, which are the layer's activation, <c>[B, T, I1*I2]</c>.</summary>
+    public static LinearRule Bilinear { get; } = new("Bilinear");
+
+    public override string Name { get; }
 
     public override bool PositionsLead => true;
 
@@ -21,7 +26,8 @@ internal sealed class LinearRule : LayerRule
         {
             Mask = calls.All(call => call.Mask is null) ? null : JoinPositions(calls, PositionsOf),
             PositionsLead = calls.Count == 1,
-            InputKey = calls.Count == 1 ? Identity(calls[0].Activation) : null,
+            InputKey = calls.Count == 1 && !calls[0].IsTransposed ? Identity(calls[0].Activation) : null,
+            IsTransposed = calls[0].IsTransposed,
         };
 
     public override BlockGradients Substitute(long examples, Tensor[] parts, bool weight, bool bias, long inputs)
