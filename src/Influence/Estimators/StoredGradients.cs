@@ -99,7 +99,7 @@ public sealed record StoredGradients : IPairEstimator
     }
 
     /// <inheritdoc/>
-    /// <remarks>Of the training examples the ids alone are read: all of the store's, or some, in its order.</remarks>
+    /// <remarks>The training examples are the store's by their ids, all or some, in its order; of their data only the first is read, to see that it is the store's.</remarks>
     public ScoreMetadata ScoreInto(
         ScoreSink sink,
         InfluenceTask task,
@@ -109,7 +109,8 @@ public sealed record StoredGradients : IPairEstimator
         CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(sink);
-        ExampleChecks.Run(task, (train, "training examples"));
+        ExampleChecks.Run(task, (train, "training examples"), (queries, "queries"));
+        Store.CheckData(task, train, Wanted(train.Ids)[0]);
         return Run(sink, task, train.Ids, queries, progress, cancellationToken);
     }
 

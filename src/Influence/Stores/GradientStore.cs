@@ -19,13 +19,17 @@ namespace Influence.Stores;
 /// missing, and the store ends the same byte for byte (on the same machine, with the same batches).
 /// </para>
 /// <para>
-/// It is of one set of weights: another model's, or the same after a step, is refused. The loss delegate is not part of the fingerprint; keep to
-/// one. Cost: one forward and backward pass over the training data; T (I k + O k + k^2) operations a layer and example; on disk 4 k^2 bytes a layer and example.
+/// It is of one set of weights: another model's, or the same after a step, is refused. That data and loss are the same is checked for the first
+/// example alone. Cost: one forward and backward pass over the training data; T (I k + O k + k^2) operations a layer and example; on disk 4 k^2 bytes a layer and example.
 /// </para>
 /// <para>Score with <c>new StoredGradients(store).Score(task, queries)</c> of <c>Influence.Estimators</c>.</para>
 /// </remarks>
 public sealed class GradientStore
 {
+    // Another example's gradient is as far away as both are long; what rounding, another processor and float16 make is far below.
+    private const double LargestError = 0.05;
+    private const double SmallestError = 1e-5;
+
     private readonly StoreManifest _manifest;
     private readonly long[] _ids;
 
@@ -82,6 +86,12 @@ public sealed class GradientStore
         using var noGrad = no_grad();
         long[] ids = [.. train.Ids];
         var manifest = Begin(folder, StoreManifest.Of(session, ids, projection), ids);
+        var store = new GradientStore(folder, manifest, ids);
+        if (manifest.ShardHashes[0] is not null)
+        {
+            store.CheckFirst(session, train, 0);
+        }
+
         if (manifest.ShardHashes.Contains(null))
         {
             manifest = WriteMissing(session, train, projection.MemoryBudget, folder, manifest, new ProgressReporter(progress, "gradient store", 1, ids.Length, cancellationToken));
@@ -121,8 +131,7 @@ public sealed class GradientStore
         {
             token.ThrowIfCancellationRequested();
             using var scope = NewDisposeScope();
-            var (rows, norms) = StoreShard.Read(
-                Path.Combine(Folder, StoreManifest.ShardName(shard)), _manifest.Type(), _manifest.CountOf(shard), Width, _manifest.ShardHashes[shard]!);
+            var (rows, norms) = ReadShard(shard);
             read(shard * _manifest.ExamplesPerShard, rows, norms.to_type(Dtype));
         }
     }
@@ -155,6 +164,42 @@ public sealed class GradientStore
         unchanged.Check();
         return (rows.MoveToOuterDisposeScope(), norms.MoveToOuterDisposeScope(), session.Coverage);
     }
+
+    /// <summary>Checks that the first of some training examples is the one whose gradient is stored under its id: ids say nothing of data and loss.</summary>
+    /// <exception cref="InfluenceException">It is not; or the model's weights or layers are not the store's.</exception>
+    internal void CheckData(InfluenceTask task, Examples train, int position)
+    {
+        using var scope = NewDisposeScope();
+        using var session = GradientSession.Open(task with { Measurement = null }, train, null);
+        using var noGrad = no_grad();
+        CheckModel(session);
+        CheckFirst(session, train, position);
+    }
+
+    private void CheckFirst(GradientSession session, Examples train, int position)
+    {
+        foreach (var batch in train.Batches().Take(1))
+        {
+            using var scope = NewDisposeScope();
+            var (found, _) = new Projector(session, _manifest.Layers, _manifest.Seed).Project(batch.Pick([0]), LossKind.Training);
+            var shard = position / _manifest.ExamplesPerShard;
+            var (rows, _) = ReadShard(shard);
+            var expected = rows[position - (shard * _manifest.ExamplesPerShard)].to_type(ScalarType.Float64);
+            var error = (found[0].to_type(ScalarType.Float64) - expected).norm().item<double>();
+            if (error > (LargestError * expected.norm().item<double>()) + SmallestError)
+            {
+                throw new InfluenceException(
+                    $"The gradient of the training example with id {batch.Ids[0]} is not the one that the store in {Folder} has under that id: the examples, or their order, " +
+                    "or the loss are others than it was written with, or the model draws random numbers (call model.eval()). Use those, or write a new store to another folder.")
+                {
+                    ExampleIds = [batch.Ids[0]],
+                };
+            }
+        }
+    }
+
+    private (Tensor Rows, Tensor Norms) ReadShard(int shard) => StoreShard.Read(
+        Path.Combine(Folder, StoreManifest.ShardName(shard)), _manifest.Type(), _manifest.CountOf(shard), Width, _manifest.ShardHashes[shard]!);
 
     private void CheckModel(GradientSession session)
     {

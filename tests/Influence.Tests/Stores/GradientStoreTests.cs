@@ -171,6 +171,11 @@ public sealed class GradientStoreTests : IDisposable
         Refused("other layers", () => new StoredGradients(store).Score(
             new InfluenceTask(_c.Model) { TrainingLoss = _c.Loss, Layers = LayerSelection.Where(n => n.StartsWith("head", StringComparison.Ordinal)) }, _c.Queries));
 
+        // The same ids, and other data.
+        var turned = Examples.FromTensors(("x", _c.X.flip(0)), ("y", _c.Y.flip(0)));
+        Refused("id 0 is not the one", () => GradientStore.Write(_c.Task(), turned, Small(), folder));
+        Refused("id 0 is not the one", () => new StoredGradients(store).Score(_c.Task(), turned, _c.Queries));
+
         var shard = Path.Combine(folder, "shard-000001.bin");
         var bytes = File.ReadAllBytes(shard);
         bytes[40] ^= 1;
