@@ -52,7 +52,7 @@ public class TransposedLinear : nn.Module<Tensor, Tensor>
     /// <returns><c>[..., O]</c>.</returns>
     public override Tensor forward(Tensor input)
     {
-        var weight = get_parameter("weight")!;
-        return get_parameter("bias") is { } bias ? matmul(input, weight) + bias : matmul(input, weight);
+        using var outputsFirst = get_parameter("weight")!.t();
+        return nn.functional.linear(input, outputsFirst, get_parameter("bias"));
     }
 }

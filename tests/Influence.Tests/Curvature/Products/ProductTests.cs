@@ -14,7 +14,17 @@ public class ProductTests
 
     [Theory]
     [MemberData(nameof(Cases.All), MemberType = typeof(Cases))]
-    public void HessianOfEveryKindOfModel(string name) => HessianIs(Cases.Make(name));
+    public void HessianOfEveryKindOfModel(string name)
+    {
+        if (name.StartsWith("embedding bag", StringComparison.Ordinal))
+        {
+            // libtorch has no second derivative of it.
+            Assert.Contains("_embedding_bag_backward", Assert.Throws<InfluenceException>(() => HessianIs(Cases.Make(name))).Message);
+            return;
+        }
+
+        HessianIs(Cases.Make(name));
+    }
 
     [Theory]
     [MemberData(nameof(Small))]

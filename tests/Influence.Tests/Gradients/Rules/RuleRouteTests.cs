@@ -37,33 +37,74 @@ public class RuleRouteTests
         Assert.All(coverage.Parameters.Where(p => p.Method == "single examples"), p => Assert.NotEmpty(p.Note));
     }
 
-    /// <summary>A transposed linear layer without a bias is a linear one with the weight transposed, also for K-FAC and EK-FAC.</summary>
+    /// <summary>A transposed linear layer without a bias is a linear one with the weight transposed, also for K-FAC and EK-FAC of padded batches.</summary>
     [Theory]
-    [InlineData(false)]
-    [InlineData(true)]
-    public void TransposedLinearHasTheCurvatureOfLinear(bool corrected)
+    [InlineData(false, false)]
+    [InlineData(false, true)]
+    [InlineData(true, false)]
+    [InlineData(true, true)]
+    public void TransposedLinearHasTheCurvatureOfLinear(bool corrected, bool masked)
     {
         using var scope = NewDisposeScope();
         torch.random.manual_seed(3);
-        var (linear, transposed) = (nn.Linear(5, 3, hasBias: false, dtype: float64), new TransposedLinear(5, 3, hasBias: false, dtype: float64));
-        using (no_grad())
-        {
-            transposed.get_parameter("weight")!.copy_(linear.weight.t());
-        }
-
+        var (linear, transposed) = Pair();
         var (train, queries) = (Inputs(9), Inputs(4));
-        var (expected, actual) = (Scores(linear), Scores(transposed));
-        Assert.True(SingleExampleLoop.RelativeError(actual, expected) < 1e-10);
+        Assert.True(SingleExampleLoop.RelativeError(Scores(transposed), Scores(linear)) < 1e-10);
 
-        static Tensor[] Inputs(long n) => [randn([n, 4, 5], dtype: float64), randn([n, 4, 3], dtype: float64)];
+        // Padding is larger than the data.
+        static Tensor[] Inputs(long n)
+        {
+            var counts = rand([n, 4]) < 0.6;
+            return [randn([n, 4, 5], dtype: float64) * where(counts, 1.0, 5.0).unsqueeze(2), randn([n, 4, 3], dtype: float64), counts];
+        }
 
         Tensor Scores(nn.Module<Tensor, Tensor> model)
         {
-            var task = new InfluenceTask(model) { TrainingLoss = b => ModelCase.SquaredNorm(model.call(b[0]), b[1]) };
+            var task = new InfluenceTask(model)
+            {
+                TrainingLoss = b => ((model.call(b[0]) - b[1]).square().sum(2) * b[2].to_type(float64)).sum(1),
+                PositionMask = masked ? b => b[2] : null,
+            };
             var options = new CurvatureOptions { Fisher = Fisher.Empirical };
             using Preconditioner fit = corrected ? Ekfac.Fit(task, Examples.FromTensors(train), options) : Kfac.Fit(task, Examples.FromTensors(train), options);
             return new InfluenceFunction(fit) { Tolerance = 0 }.Score(task, Examples.FromTensors(train), Examples.FromTensors(queries)).Values;
         }
+    }
+
+    /// <summary>The gradient of a norm at zero is no number: the fit says so of either layer in the same words.</summary>
+    [Fact]
+    public void AGradientThatIsNoNumberIsToldOfATransposedWeightToo()
+    {
+        using var scope = NewDisposeScope();
+        torch.random.manual_seed(5);
+        var (linear, transposed) = Pair();
+        var x = randn([6, 4, 5], dtype: float64);
+        x[3].zero_();
+
+        Assert.Equal(Message(linear), Message(transposed));
+
+        string Message(nn.Module<Tensor, Tensor> model)
+        {
+            var task = new InfluenceTask(model) { TrainingLoss = b => model.call(b[0]).square().sum(1, 2).sqrt() };
+            return Assert.Throws<InfluenceException>(() =>
+            {
+                using var fit = Kfac.Fit(task, Examples.FromTensors(x), new CurvatureOptions { Fisher = Fisher.Empirical });
+            }).Message;
+        }
+    }
+
+    [Theory]
+    [InlineData(0, 3)]
+    [InlineData(3, 0)]
+    public void ATransposedLinearLayerHasInputsAndOutputs(long inputs, long outputs) =>
+        Assert.Contains("at least one", Assert.Throws<InfluenceException>(() => new TransposedLinear(inputs, outputs)).Message);
+
+    private static (nn.Module<Tensor, Tensor> Linear, nn.Module<Tensor, Tensor> Transposed) Pair()
+    {
+        var (linear, transposed) = (nn.Linear(5, 3, hasBias: false, dtype: float64), new TransposedLinear(5, 3, hasBias: false, dtype: float64));
+        using var noGrad = no_grad();
+        transposed.get_parameter("weight")!.copy_(linear.weight.t());
+        return (linear, transposed);
     }
 
     /// <summary>Losses of one's own go through the task's delegate: each is what it is for one example alone.</summary>
