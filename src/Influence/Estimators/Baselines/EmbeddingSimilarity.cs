@@ -52,7 +52,7 @@ public sealed record EmbeddingSimilarity : IPairEstimator
                     $"Embeddings of queries are [Q, {wanted.shape[1]}], those of training examples [B, {own.shape[1]}]; one width is expected.");
             }
 
-            sink.Add(0, first, wanted.matmul(own.t()));
+            sink.Add(0, first, wanted.mm(own.t()));
         });
         return new ScoreMetadata
         {
