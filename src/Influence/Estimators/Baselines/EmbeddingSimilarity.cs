@@ -29,7 +29,9 @@ public sealed record EmbeddingSimilarity : IPairEstimator
     }
 
     /// <inheritdoc/>
-    /// <exception cref="InfluenceException">Bad input, or embeddings of another shape, that are not finite, or that are zero and so without a direction.</exception>
+    /// <exception cref="InfluenceException">
+    /// Bad input, or embeddings of another shape, that are not finite, or that are zero and so without a direction.
+    /// </exception>
     public ScoreMetadata ScoreInto(
         ScoreSink sink,
         InfluenceTask task,
@@ -46,10 +48,11 @@ public sealed record EmbeddingSimilarity : IPairEstimator
             var own = FeatureReader.Rows(Unit, batch, "Embeddings");                   // [b, d]
             if (own.shape[1] != wanted.shape[1])
             {
-                throw new InfluenceException($"Embeddings of queries are [Q, {wanted.shape[1]}], those of training examples [B, {own.shape[1]}]; one width is expected.");
+                throw new InfluenceException(
+                    $"Embeddings of queries are [Q, {wanted.shape[1]}], those of training examples [B, {own.shape[1]}]; one width is expected.");
             }
 
-            sink.Add(0, first, wanted.matmul(own.t()));
+            sink.Add(0, first, wanted.mm(own.t()));
         });
         return new ScoreMetadata
         {

@@ -67,7 +67,8 @@ internal sealed class FeatureReader : IDisposable
             all ??= zeros([examples.Count, rows.shape[1]], ScalarType.Float64).MoveToOuterDisposeScope();
             if (rows.shape[1] != all.shape[1])
             {
-                throw new InfluenceException($"{what} are [B, {all.shape[1]}] in the first batch and [B, {rows.shape[1]}] in that of example {batch.Ids[0]}; one width is expected.");
+                throw new InfluenceException(
+                    $"{what} are [B, {all.shape[1]}] in the first batch and [B, {rows.shape[1]}] in that of example {batch.Ids[0]}; one width is expected.");
             }
 
             all.narrow(0, first, batch.Count).copy_(rows);
@@ -105,7 +106,10 @@ internal sealed class FeatureReader : IDisposable
     {
         var set = flags.to_type(ScalarType.Int64).data<long>().ToArray();
         long[] ids = [.. batch.Ids.Where((_, i) => set[i] != 0)];
-        return new InfluenceException($"{problem} for the examples with ids {InfluenceException.List(ids)}. Look at their inputs, or leave them out.") { ExampleIds = ids };
+        return new InfluenceException($"{problem} for the examples with ids {InfluenceException.List(ids)}. Look at their inputs, or leave them out.")
+        {
+            ExampleIds = ids,
+        };
     }
 
     public void Dispose()
@@ -117,6 +121,7 @@ internal sealed class FeatureReader : IDisposable
     private static Tensor Call(Func<ExampleBatch, Tensor> read, ExampleBatch batch, string what)
     {
         using var callback = ModelInUse.CallingBack($"the delegate of the {what.ToLowerInvariant()}");
-        return read(batch) ?? throw new InfluenceException($"{what} are null for the batch of example {batch.Ids[0]}; a tensor with a row for each example is expected.");
+        return read(batch) ?? throw new InfluenceException(
+            $"{what} are null for the batch of example {batch.Ids[0]}; a tensor with a row for each example is expected.");
     }
 }

@@ -60,7 +60,8 @@ public sealed record KnnShapley : IPairEstimator
         var (wanted, queryLabels) = Embedded(reader, queries);
         if (own.shape[1] != wanted.shape[1])
         {
-            throw new InfluenceException($"Embeddings of queries are [Q, {wanted.shape[1]}], those of training examples [N, {own.shape[1]}]; one width is expected.");
+            throw new InfluenceException(
+                $"Embeddings of queries are [Q, {wanted.shape[1]}], those of training examples [N, {own.shape[1]}]; one width is expected.");
         }
 
         for (var q = 0; q < queryLabels.Length; q++)

@@ -100,14 +100,14 @@ public sealed record RepresenterPoints : IPairEstimator
 
         targets = nn.functional.softmax(targets, 1);                                    // [N, C]
         var (weights, iterations) = Fit(features, targets, cancellationToken);
-        var alphas = (targets - nn.functional.softmax(features.matmul(weights.t()), 1)) / (2 * L2 * train.Count);
+        var alphas = (targets - nn.functional.softmax(features.mm(weights.t()), 1)) / (2 * L2 * train.Count);
         var chosen = alphas.index_select(1, tensor(classes.ToArray())).t();             // [Q, N]
         var atOnce = sink.ExamplesAtOnce(queries.Count, train.Count);
         for (var first = 0; first < train.Count; first += atOnce)
         {
             using var block = NewDisposeScope();
             var size = Math.Min(atOnce, train.Count - first);
-            sink.Add(0, first, queryFeatures.matmul(features.narrow(0, first, size).t()) * chosen.narrow(1, first, size));
+            sink.Add(0, first, queryFeatures.mm(features.narrow(0, first, size).t()) * chosen.narrow(1, first, size));
         }
 
         return new ScoreMetadata
@@ -187,9 +187,9 @@ public sealed record RepresenterPoints : IPairEstimator
         {
             using var scope = NewDisposeScope();
             var weights = tensor(at).reshape(shape);
-            var logs = nn.functional.log_softmax(features.matmul(weights.t()), 1);      // [N, C]
+            var logs = nn.functional.log_softmax(features.mm(weights.t()), 1);      // [N, C]
             var loss = (-(targets * logs).sum() / features.shape[0]).item<double>() + (L2 * Dot(at, at));
-            var slope = (logs.exp() - targets).t().matmul(features) / features.shape[0];
+            var slope = (logs.exp() - targets).t().mm(features) / features.shape[0];
             return (loss, (slope + (2 * L2 * weights)).reshape(-1).contiguous().data<double>().ToArray());
         }
 
