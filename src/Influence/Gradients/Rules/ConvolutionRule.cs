@@ -126,7 +126,7 @@ internal sealed class ConvolutionRule : LayerRule
         return dByGroup.bmm(byGroup.transpose(1, 2)).reshape(rows, -1);
     }
 
-    private Tensor OutputsByPosition(LayerCall call)
+    private static Tensor OutputsByPosition(LayerCall call)
     {
         var d = call.OutputGradient;
         return d.flatten(2).transpose(1, 2).reshape(call.Examples, -1, d.shape[1]);
