@@ -18,12 +18,13 @@ public sealed class Checkpoint
 
     private readonly CheckpointMatching _matching;
 
-    private Checkpoint(string path, ParameterRates rates, long step, string integrity, CheckpointMatching? matching = null)
+    private Checkpoint(string path, ParameterRates rates, long step, string integrity, OptimizerRecord made, CheckpointMatching? matching = null)
     {
         FilePath = path;
         Rates = rates;
         Step = step;
         Integrity = integrity;
+        Made = made;
         _matching = matching ?? new CheckpointMatching();
     }
 
@@ -51,6 +52,15 @@ public sealed class Checkpoint
     /// <summary>The rates, momenta and weight decays by parameter, as far as they are known.</summary>
     internal ParameterRates Rates { get; }
 
+    /// <summary>
+    /// The optimizer that made it, "AdamW" or "SGD, momentum 0.9" for example; empty where it is not known, as of files of other tools, of
+    /// earlier versions, and of those saved with a learning rate alone.
+    /// </summary>
+    public string Optimizer => Made.ToString();
+
+    /// <summary>The optimizer's settings by parameter, as far as they are known; its moments stay in the file.</summary>
+    internal OptimizerRecord Made { get; }
+
     /// <summary>The optimizer step at which it was taken.</summary>
     public long Step { get; }
 
@@ -75,7 +85,7 @@ public sealed class Checkpoint
             throw new InfluenceException($"The learning rate of {path} is {Text(given)}; expected a finite number that is not negative.");
         }
 
-        return new Checkpoint(path, learningRate is { } all ? ParameterRates.Same(all) : Recorded(file, path), StepOf(file, path), file.Integrity, matching);
+        return new Checkpoint(path, learningRate is { } all ? ParameterRates.Same(all) : Recorded(file, path), StepOf(file, path), file.Integrity, MadeBy(file, path), matching);
     }
 
     /// <summary>A checkpoint of another tool, of a run whose parameter groups had learning rates of their own.</summary>
@@ -88,10 +98,10 @@ public sealed class Checkpoint
         ArgumentNullException.ThrowIfNull(path);
         ArgumentNullException.ThrowIfNull(learningRate);
         using var file = SafetensorsFile.Open(path);
-        var rates = ParameterRates.ByName(file.Entries.Keys.Select(name => (name, new ParameterRate(learningRate(name)))));
+        var rates = ParameterRates.ByName(CheckpointWeights.OfModel(file).Keys.Select(name => (name, new ParameterRate(learningRate(name)))));
         return rates.Problems().FirstOrDefault() is { } problem
             ? throw new InfluenceException($"The delegate gives the {problem}; learning rates are finite numbers of at least 0.")
-            : new Checkpoint(path, rates, StepOf(file, path), file.Integrity);
+            : new Checkpoint(path, rates, StepOf(file, path), file.Integrity, MadeBy(file, path));
     }
 
     /// <summary>Writes a model's parameters and buffers, with a checksum; the file is there whole or not at all.</summary>
@@ -107,12 +117,13 @@ public sealed class Checkpoint
     {
         ArgumentNullException.ThrowIfNull(path);
         ArgumentNullException.ThrowIfNull(model);
-        return IsRate(learningRate) ? Save(path, model, ParameterRates.Same(learningRate), step) : throw new InfluenceException(
+        return IsRate(learningRate) ? Save(path, model, ParameterRates.Same(learningRate), [], step) : throw new InfluenceException(
             $"A checkpoint has a learning rate that is finite and not negative; found {Text(learningRate)}. Nothing was saved.");
     }
 
     /// <summary>
     /// Writes a model's parameters and buffers with each parameter's learning rate, momentum and weight decay, and a checksum; the file is there whole or not at all.
+    /// The settings of SGD, Adam and AdamW are kept too, and Adam's and AdamW's moments: the file is then three times as large as the weights.
     /// </summary>
     /// <param name="path">The file.</param>
     /// <param name="model">The model.</param>
@@ -134,10 +145,10 @@ public sealed class Checkpoint
         return rates.Problems().FirstOrDefault() is { } problem
             ? throw new InfluenceException(
                 $"The optimizer has the {problem} at step {step}; finite numbers that are not negative, and a momentum below 1, are expected. Nothing was saved. Has the schedule gone wrong?")
-            : Save(path, model, rates, step);
+            : Save(path, model, rates, optimizers, step);
     }
 
-    private static Checkpoint Save(string path, nn.Module model, ParameterRates rates, long step)
+    private static Checkpoint Save(string path, nn.Module model, ParameterRates rates, IReadOnlyList<optim.Optimizer> optimizers, long step)
     {
         if (step < 0)
         {
@@ -163,8 +174,14 @@ public sealed class Checkpoint
             metadata[GroupsKey] = groups;
         }
 
+        var made = OptimizerRecord.Of(model, optimizers, (name, moment) => tensors.Add((name, moment)));
+        if (made.ToJson() is { } optimizer)
+        {
+            metadata[OptimizerRecord.Key] = optimizer;
+        }
+
         Safetensors.Save(path, tensors, metadata);
-        return new Checkpoint(path, rates, step, integrity: string.Empty);
+        return new Checkpoint(path, rates, step, integrity: string.Empty, made);
     }
 
     /// <summary>Copies the weights into a model, in place: parameters stay the objects that they are.</summary>
@@ -193,6 +210,10 @@ public sealed class Checkpoint
             ? step
             : throw new InfluenceException($"{path} names the step \"{PlainText.Name(number)}\"; expected a whole number that is not negative.");
     }
+
+    private static OptimizerRecord MadeBy(SafetensorsFile file, string path) => file.Metadata.GetValueOrDefault(OptimizerRecord.Key) is not { } text
+        ? OptimizerRecord.Unknown
+        : OptimizerRecord.FromJson(text) ?? throw new InfluenceException($"{path} has settings of an optimizer that cannot be read. Save the checkpoint again.");
 
     private static ParameterRates Recorded(SafetensorsFile file, string path)
     {

@@ -16,7 +16,7 @@ internal static class CheckpointWeights
         using var grad = no_grad();
         using var file = SafetensorsFile.Open(path);
         var state = model.state_dict();
-        var names = CheckpointNames.Match(model, state, file.Entries, matching);
+        var names = CheckpointNames.Match(model, state, OfModel(file), matching);
         if (names.Problems.Count > 0)
         {
             throw new InfluenceException($"The checkpoint {path} does not fit the model: {string.Join("; ", names.Problems)}.");
@@ -41,6 +41,10 @@ internal static class CheckpointWeights
 
         return file.Integrity.Length == 0 ? names.Notes : [.. names.Notes, file.Integrity];
     }
+
+    /// <summary>A file's tensors without the optimizer's moments, which no model holds.</summary>
+    public static IReadOnlyDictionary<string, SafetensorsEntry> OfModel(SafetensorsFile file) =>
+        file.Entries.Where(pair => !OptimizerRecord.IsMoment(pair.Key)).ToDictionary(pair => pair.Key, pair => pair.Value);
 
     /// <summary>Names of what is no number in a model; infinity may stand in a buffer, as in a causal mask.</summary>
     public static IReadOnlyList<string> NotFinite(nn.Module model)

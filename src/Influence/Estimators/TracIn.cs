@@ -18,7 +18,8 @@ namespace Influence.Estimators;
 /// the number of times the example was visited between checkpoints, over the batch size, for the scale of the run.
 /// </para>
 /// <para>
-/// It assumes plain SGD: momentum, Adam, clipping and weight decay are not in the formula. Examples with large gradients
+/// It assumes plain SGD: momentum, Adam, clipping and weight decay are not in the formula, and the scores' notes say so where Adam made
+/// the checkpoints. <see cref="Direction"/> takes momentum and Adam in. Examples with large gradients
 /// dominate dot products; the cosine does away with that (its norms are over all parameters that take part, without rates).
 /// </para>
 /// <para>
@@ -63,6 +64,25 @@ public sealed record TracIn : IPairEstimator
     } = GradientSimilarity.Dot;
 
     /// <summary>
+    /// Whose step the example is thought to take: plain SGD's, or that of the optimizer that made the checkpoints,
+    /// <code>s(z, q) = sum over checkpoints i of grad f(w_i, q)' diag(rate_i D_i) grad L(w_i, z),   D = 1 / (sqrt(v / (1 - beta2^t)) + eps)</code>
+    /// with Adam's second moment v and its step t as they were saved (its maximum with amsgrad); for SGD with momentum D is
+    /// (1 - dampening) / (1 - momentum), what a gradient moves in the long run.
+    /// </summary>
+    /// <value><see cref="TracIn.UpdateDirection.Sgd"/>.</value>
+    /// <remarks>
+    /// Only for checkpoints that <c>Checkpoint.Save(path, model, optimizer, step)</c> or <c>CheckpointRecorder</c> wrote after the optimizer's
+    /// first step, for dot products, not for groups; anything else is refused. D is held fixed: the example's own part in v, weight
+    /// decay and clipping stay out, and a weight that never had a gradient has D = 1/eps. Queries' gradients are written out. It is the first
+    /// order of AdamW's trajectory with D frozen and no curvature; Pruthi et al. (2020) name the general optimizer, section 3.
+    /// </remarks>
+    public UpdateDirection Direction
+    {
+        get;
+        init => field = Check.Defined(value);
+    } = UpdateDirection.Sgd;
+
+    /// <summary>
     /// Bytes that kept and written-out gradients may take, beside the model and one batch's activations. Cost only, does not
     /// change results: with less, the training examples are passed several times.
     /// </summary>
@@ -80,6 +100,7 @@ public sealed record TracIn : IPairEstimator
     {
         ArgumentNullException.ThrowIfNull(sink);
         ExampleChecks.Run(task, (train, "training examples"), (queries, "queries"));
+        CheckDirection();
         using var weights = new WeightKeeper(task.Model, Checkpoints ?? []);
         var reporter = new ProgressReporter(progress, "scoring", Math.Max(1, Count), train.Count, cancellationToken);
         ParameterCoverage? coverage = null;
@@ -128,6 +149,7 @@ public sealed record TracIn : IPairEstimator
             throw new InfluenceException("The cosine of a gradient with itself is always 1. For self-influence leave Similarity at Dot.");
         }
 
+        CheckDirection();
         using var scope = NewDisposeScope();
         using var weights = new WeightKeeper(task.Model, Checkpoints ?? []);
         var reporter = new ProgressReporter(progress, "self-influence", Math.Max(1, Count), train.Count, cancellationToken);
@@ -152,6 +174,14 @@ public sealed record TracIn : IPairEstimator
             reporter.Token.ThrowIfCancellationRequested();
             var rates = weights.Load(i);
             reporter.Checkpoint(i + 1);
+            if (Direction == UpdateDirection.Optimizer)
+            {
+                using var own = GradientSession.Open(task, train, queries);
+                using var metric = OptimizerMetric.Of(own, Checkpoints![i]);
+                add(own, new GradientProducts(own, MemoryBudget, metric, Normalization.None));
+                continue;
+            }
+
             using var session = GradientSession.Open(task, train, queries, p => rates.Of(p.Name).LearningRate);
             double[] factors = [.. session.Parts.Select(parts => rates.Of(parts[0].Parameter.Name).LearningRate)];
             var normalization = Similarity == GradientSimilarity.Cosine ? Normalization.Cosine : Normalization.None;
@@ -159,27 +189,66 @@ public sealed record TracIn : IPairEstimator
         }
     }
 
+    private void CheckDirection()
+    {
+        if (Direction == UpdateDirection.Sgd)
+        {
+            return;
+        }
+
+        if (Similarity == GradientSimilarity.Cosine)
+        {
+            throw new InfluenceException(
+                "Direction = UpdateDirection.Optimizer weighs gradients by the optimizer's step, and a cosine takes their scale away again. Leave Similarity at Dot, or Direction at Sgd.");
+        }
+
+        var unknown = Checkpoints?.FirstOrDefault(c => !c.Made.IsKnown);
+        if (Checkpoints is null || unknown is not null)
+        {
+            throw new InfluenceException(
+                $"Direction = UpdateDirection.Optimizer needs checkpoints that hold their optimizer's state; {(unknown is null ? "there are none" : $"{unknown.FilePath} holds none")}. " +
+                "Write Checkpoint.Save(path, model, optimizer, step) or use a CheckpointRecorder, or leave Direction at Sgd.");
+        }
+    }
+
+    private string MadeBy => string.Join(" and ", (Checkpoints ?? []).Select(c => c.Optimizer).Where(o => o.Length > 0).Distinct());
+
+    private string PlainSgdNote => Direction == UpdateDirection.Sgd && (Checkpoints ?? []).Any(c => c.Made.IsAdam)
+        ? $"made by {MadeBy}, the formula is plain SGD's; write Direction = TracIn.UpdateDirection.Optimizer for the optimizer's own"
+        : string.Empty;
+
     private int Count => Checkpoints?.Count ?? 0;
 
     internal string Name => Count == 0
         ? Similarity == GradientSimilarity.Dot ? "gradient dot product" : "gradient cosine"
-        : Similarity == GradientSimilarity.Dot ? "TracIn" : "TracIn (cosine)";
+        : Direction == UpdateDirection.Optimizer ? "TracIn (optimizer's direction)" : Similarity == GradientSimilarity.Dot ? "TracIn" : "TracIn (cosine)";
 
     internal ScoreMetadata Metadata(InfluenceTask task, ParameterCoverage coverage, bool self) => new()
     {
         Estimator = self ? $"{Name}, self-influence" : Name,
         Checkpoints = Count == 0
             ? "current weights, weight 1"
-            : string.Join("; ", Checkpoints!.Select(c => string.Create(CultureInfo.InvariantCulture, $"step {c.Step}: {c.Rates}"))),
+            : string.Join("; ", Checkpoints!.Select(c => string.Create(CultureInfo.InvariantCulture, $"step {c.Step}: {c.Rates}"))) + (MadeBy.Length > 0 ? $"; made by {MadeBy}" : string.Empty),
         Sign = self ? "high = the model had to learn the example by heart" : new ScoreMetadata { Estimator = Name, Unit = Name }.Sign,
         Unit = Similarity == GradientSimilarity.Cosine
             ? Count == 0 ? "cosine" : "sum of cosines, each times its checkpoint's learning rate"
+            : Direction == UpdateDirection.Optimizer ? "fall of the measurement, to first order, by one step of the optimizer with its state held fixed, on the example alone at each checkpoint"
             : "fall of the measurement, to first order, by one SGD step on the example alone at each checkpoint",
         Layers = task.Layers.Description,
         Coverage = coverage.Fraction,
         Integrity = Checkpoint.IntegrityOf(Checkpoints ?? []),
-        Notes = coverage.Notes,
+        Notes = string.Join("; ", new[] { coverage.Notes, PlainSgdNote }.Where(n => n.Length > 0)),
     };
+
+    /// <summary>Whose step an example's gradient takes.</summary>
+    public enum UpdateDirection
+    {
+        /// <summary>Plain SGD's: the gradient times the learning rate.</summary>
+        Sgd,
+
+        /// <summary>That of the optimizer that made the checkpoints: SGD with momentum, Adam or AdamW.</summary>
+        Optimizer,
+    }
 
     /// <summary>How two gradients are compared.</summary>
     public enum GradientSimilarity

@@ -52,10 +52,7 @@ internal sealed class ParameterRates
             }
         }
 
-        var own = model.named_modules().Prepend((name: string.Empty, module: model))
-            .SelectMany(m => m.module.named_parameters(recurse: false).Select(p => (Name: m.name.Length == 0 ? p.name : $"{m.name}.{p.name}", Value: p.parameter)))
-            .DistinctBy(p => p.Name)
-            .Where(p => p.Value is not null)
+        var own = Own(model)
             .Select(p => (p.Name, p.Value.requires_grad, Held: held.TryGetValue(AddressOf(p.Value), out var rate), Rate: rate))
             .ToList();
         if (!own.Exists(p => p.Held))
@@ -68,6 +65,12 @@ internal sealed class ParameterRates
         var anyTrained = own.Exists(p => p.requires_grad && p.Held);
         return ByName(own.Select(p => (p.Name, p.Held && (p.requires_grad || !anyTrained) ? p.Rate : default)));
     }
+
+    /// <summary>A model's parameters by their names in its <c>state_dict()</c>; a tied one under each of its names.</summary>
+    public static IEnumerable<(string Name, Parameter Value)> Own(nn.Module model) => model.named_modules().Prepend((name: string.Empty, module: model))
+        .SelectMany(m => m.module.named_parameters(recurse: false).Select(p => (Name: m.name.Length == 0 ? p.name : $"{m.name}.{p.name}", Value: p.parameter)))
+        .DistinctBy(p => p.Name)
+        .Where(p => p.Value is not null);
 
     /// <summary>The largest learning rate.</summary>
     public double Largest => _byName is null ? _all.LearningRate : _byName.Values.Select(r => r.LearningRate).DefaultIfEmpty().Max();
@@ -119,7 +122,7 @@ internal sealed class ParameterRates
     }
 
     /// <summary>Where a parameter's numbers lie, as TorchSharp hands out new objects for one; the object itself where they are of a type that is not scored.</summary>
-    private static (nint, long, long) AddressOf(Tensor parameter) => parameter.dtype switch
+    public static (nint, long, long) AddressOf(Tensor parameter) => parameter.dtype switch
     {
         ScalarType.Float32 => (parameter.storage<float>().data_ptr(), parameter.storage_offset(), parameter.numel()),
         ScalarType.Float64 => (parameter.storage<double>().data_ptr(), parameter.storage_offset(), parameter.numel()),

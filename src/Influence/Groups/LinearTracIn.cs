@@ -22,6 +22,12 @@ internal sealed class LinearTracIn(TracIn tracIn) : LinearEstimator
                 "Group influence sums gradients before it compares them, and cosines are not linear in the gradients. Leave Similarity at TracIn.GradientSimilarity.Dot, " +
                 "or sum the members' scores of TracIn.Score yourself.";
         }
+
+        if (tracIn.Direction == TracIn.UpdateDirection.Optimizer)
+        {
+            yield return
+                "Group influence knows TracIn's plain direction. Leave Direction at TracIn.UpdateDirection.Sgd, or sum the members' scores of TracIn.Score yourself.";
+        }
     }
 
     public override ScoreMetadata Run(InfluenceTask task, Examples train, Examples queries, ProgressReporter reporter, Action<LinearStep> step)
