@@ -1,0 +1,197 @@
+using Influence.Gradients;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Influence.Estimators;
+
+/// <summary>What a run is between two steps: the weights and the optimizer's moments, flat, <c>[P]</c>.</summary>
+internal sealed record RunState(Tensor Weights, Tensor First, Tensor Second)
+{
+    public RunState To(Device device) => new(Weights.to(device), First.to(device), Second.to(device));
+
+    public RunState Kept()
+    {
+        using var noGrad = no_grad();
+        return new RunState(Weights.cpu().clone().MoveToOuterDisposeScope(), First.cpu().clone().MoveToOuterDisposeScope(), Second.cpu().clone().MoveToOuterDisposeScope());
+    }
+}
+
+/// <summary>A step's gradient as it came (<c>[P]</c>), and what clipping left of it.</summary>
+internal sealed record StepGradient(Tensor Raw, double Factor, double Norm);
+
+/// <summary>Does a run's steps on a model, whose weights it changes and the caller puts back.</summary>
+internal sealed class TrainingReplay
+{
+    private readonly Magic _run;
+    private readonly Examples _train;
+    private readonly LossEvaluator _losses;
+    private readonly IReadOnlyList<ModelParameter> _parameters;
+    private readonly Dictionary<long, int> _positions;
+
+    public TrainingReplay(Magic run, InfluenceTask task, Examples train)
+    {
+        (_run, _train) = (run, train);
+        _parameters = ModelParameter.Find(task.Model);
+        ModelChecks.Run(task.Model, _parameters);
+        using (NewDisposeScope())
+        {
+            (Dtype, Device) = (_parameters[0].Value.dtype, _parameters[0].Value.device);
+        }
+
+        _losses = new LossEvaluator(task, Dtype, Device);
+        _positions = train.Ids.Select((id, i) => (id, i)).ToDictionary(p => p.id, p => p.i);
+        var unknown = run.Batches.SelectMany(b => b).Where(id => !_positions.ContainsKey(id)).Distinct().ToList();
+        if (unknown.Count > 0)
+        {
+            throw new InfluenceException($"Batches name examples that are not among the training examples: ids {InfluenceException.List(unknown)}. Give every example that the run saw.");
+        }
+    }
+
+    public ScalarType Dtype { get; }
+
+    public Device Device { get; }
+
+    public int PositionOf(long id) => _positions[id];
+
+    /// <summary>The state before the first step: the model's weights, moments of zero.</summary>
+    public RunState Start()
+    {
+        using var noGrad = no_grad();
+        var weights = cat([.. _parameters.Select(p => p.Value.detach().reshape(-1))], 0);
+        return new RunState(weights, zeros_like(weights), zeros_like(weights));
+    }
+
+    /// <summary>The gradient of each query's measurement at some weights, <c>[Q, P]</c>.</summary>
+    public Tensor QueryGradients(Tensor weights, Examples queries)
+    {
+        Write(weights);
+        var rows = new List<Tensor>();
+        foreach (var batch in queries.Batches())
+        {
+            for (var i = 0; i < batch.Count; i++)
+            {
+                using var scope = NewDisposeScope();
+                var one = batch.Pick([i]);
+                rows.Add(Flat(_losses.Evaluate(one, LossKind.Measurement).sum(), one.Ids).MoveToOuterDisposeScope());
+            }
+        }
+
+        return stack([.. rows], 0);
+    }
+
+    /// <summary>The gradient of a step's loss at some weights, <c>[P]</c>, and the losses of its examples by id.</summary>
+    /// <param name="step">From 0.</param>
+    /// <param name="weights">Of the model.</param>
+    /// <param name="share">What each example's loss counts beside the mean or the sum; null: 1.</param>
+    /// <param name="losses">Takes the losses; null: not wanted.</param>
+    public Tensor Gradient(int step, Tensor weights, Func<long, double>? share = null, Dictionary<long, double>? losses = null)
+    {
+        using var scope = NewDisposeScope();
+        Write(weights);
+        var ids = _run.Batches[step];
+        var total = zeros_like(weights);
+        foreach (var part in Parts(ids))
+        {
+            using var inner = NewDisposeScope();
+            var each = _losses.Evaluate(part, LossKind.Training);                       // [B]
+            if (losses is not null)
+            {
+                foreach (var (id, value) in part.Ids.Zip(LayerHooks.Values(each)))
+                {
+                    losses[id] = value;
+                }
+            }
+
+            var counted = share is null ? each.sum() : (each * tensor(part.Ids.Select(share).ToArray(), Dtype, Device)).sum();
+            total.add_(Flat(_run.SumsLosses ? counted : counted / ids.Count, part.Ids));
+        }
+
+        return total.MoveToOuterDisposeScope();
+    }
+
+    /// <summary>What clipping does to a gradient.</summary>
+    public StepGradient Clipped(Tensor raw)
+    {
+        var norm = raw.norm().to_type(ScalarType.Float64).item<double>();
+        if (!double.IsFinite(norm))
+        {
+            throw new InfluenceException("The replayed run diverged: a gradient is NaN or infinite. Check that LearningRates, Update and Batches are those of the run.");
+        }
+
+        return new StepGradient(raw, _run.ClipNorm is { } most && norm > most ? most / norm : 1, norm);
+    }
+
+    /// <summary>The state after a step.</summary>
+    public RunState After(RunState before, int step, StepGradient gradient)
+    {
+        using var noGrad = no_grad();
+        var (g, rate) = (gradient.Raw * gradient.Factor, _run.RateOf(step));
+        if (_run.Update is Magic.AdamW adam)
+        {
+            var n = step + 1;
+            var first = (adam.Beta1 * before.First) + ((1 - adam.Beta1) * g);
+            var second = (adam.Beta2 * before.Second) + ((1 - adam.Beta2) * g * g);
+            var root = (second / (1 - Math.Pow(adam.Beta2, n))).sqrt() + adam.Epsilon;
+            return new RunState(
+                (before.Weights * (1 - (rate * adam.WeightDecay))) - (rate / (1 - Math.Pow(adam.Beta1, n)) * first / root), first, second);
+        }
+
+        var sgd = (Magic.Sgd)_run.Update;
+        var velocity = (sgd.Momentum * before.First) + g + (sgd.WeightDecay * before.Weights);
+        return new RunState(before.Weights - (rate * velocity), velocity, before.Second.clone());
+    }
+
+    /// <summary>The state after a step, its gradient taken anew.</summary>
+    public RunState Step(RunState before, int step, Func<long, double>? share = null)
+    {
+        using var scope = NewDisposeScope();
+        var after = After(before, step, Clipped(Gradient(step, before.Weights, share)));
+        return new RunState(after.Weights.MoveToOuterDisposeScope(), after.First.MoveToOuterDisposeScope(), after.Second.MoveToOuterDisposeScope());
+    }
+
+    private void Write(Tensor weights)
+    {
+        using var scope = NewDisposeScope();
+        using var noGrad = no_grad();
+        var start = 0L;
+        foreach (var parameter in _parameters)
+        {
+            parameter.Value.copy_(weights.narrow(0, start, parameter.Value.numel()).reshape(parameter.Value.shape));
+            start += parameter.Value.numel();
+        }
+    }
+
+    private Tensor Flat(Tensor total, IReadOnlyList<long> ids)
+    {
+        Tensor[] inputs = [.. _parameters.Select(p => (Tensor)p.Value)];
+        var gradients = GuardedBackward.Gradients([total], inputs, ids: ids);
+        return cat([.. gradients.Select((g, i) => ((g is { is_sparse: true } ? g.to_dense() : g) ?? zeros_like(inputs[i])).detach().reshape(-1))], 0);
+    }
+
+    private IEnumerable<ExampleBatch> Parts(IReadOnlyList<long> ids)
+    {
+        if (!_train.IsIndexable)
+        {
+            foreach (var batch in _train.Only(ids).Batches())
+            {
+                yield return batch;
+            }
+
+            yield break;
+        }
+
+        int[] positions = [.. ids.Select(id => _positions[id]).Order()];
+        var whole = _train.Gather(positions);
+        try
+        {
+            yield return whole;
+        }
+        finally
+        {
+            foreach (var tensor in whole.Tensors)
+            {
+                tensor.Dispose();
+            }
+        }
+    }
+}
