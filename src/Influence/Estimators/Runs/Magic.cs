@@ -142,13 +142,16 @@ public sealed partial record Magic : IPairEstimator
     }
 
     /// <summary>The weights at the end of the run, flat, each example's loss weighed.</summary>
-    internal double[] FinalWeights(InfluenceTask task, Examples train, Func<long, double>? share = null) => OnModel(task, train, replay =>
+    internal double[] FinalWeights(InfluenceTask task, Examples train, Func<long, double>? share = null, ProgressReporter? reporter = null) => OnModel(task, train, replay =>
     {
         using var scope = NewDisposeScope();
         var state = replay.Start();
         for (var t = 0; t < Batches.Count; t++)
         {
-            state = replay.Step(state, t, share);
+            var (old, next) = (state, replay.Step(state, t, share));
+            state = next;
+            old.Dispose();
+            reporter?.AddOrCancel(Batches[t].Count);
         }
 
         return state.Weights.cpu().to_type(ScalarType.Float64).data<double>().ToArray();
@@ -196,9 +199,7 @@ public sealed partial record Magic : IPairEstimator
 
             var (old, next) = (state, replay.Step(state, t));
             state = new RunState(next.Weights.MoveToOuterDisposeScope(), next.First.MoveToOuterDisposeScope(), next.Second.MoveToOuterDisposeScope());
-            old.Weights.Dispose();
-            old.First.Dispose();
-            old.Second.Dispose();
+            old.Dispose();
             reporter.AddOrCancel(Batches[t].Count);
         }
 

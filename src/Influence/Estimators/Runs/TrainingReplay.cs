@@ -5,8 +5,15 @@ using static TorchSharp.torch;
 namespace Influence.Estimators;
 
 /// <summary>What a run is between two steps: the weights and the optimizer's moments, flat, <c>[P]</c>.</summary>
-internal sealed record RunState(Tensor Weights, Tensor First, Tensor Second)
+internal sealed record RunState(Tensor Weights, Tensor First, Tensor Second) : IDisposable
 {
+    public void Dispose()
+    {
+        Weights.Dispose();
+        First.Dispose();
+        Second.Dispose();
+    }
+
     public RunState To(Device device) => new(Weights.to(device), First.to(device), Second.to(device));
 
     public RunState Kept()

@@ -87,6 +87,42 @@ public sealed class MagicTests : IDisposable
     }
 
     [Fact]
+    public void SignsAgreeByTheWayThatTheyCover() => Assert.Equal(0.904762, Magic.SignAgreement([0, 0, 0], [1, -1, 0.5], [2.5, -1.5, 0.2]), 5e-7);
+
+    [Fact]
+    public void QuadraticRunsAreSmooth()
+    {
+        var (_, _, train, _) = Network();
+        var model = nn.Linear(3, 1, dtype: ScalarType.Float64);
+        var task = new InfluenceTask(model) { TrainingLoss = b => Losses.SquaredError(model.call(b["x"]).squeeze(1), b["y"]) };
+        var before = model.weight.data<double>().ToArray();
+        for (var seed = 0; seed < 4; seed++)
+        {
+            // The weights after one step of gradient descent are linear in those of the examples; after more steps, a polynomial.
+            Assert.Equal(1, (Run(false) with { Batches = [[0, 1, 2, 3]] }).Metasmoothness(task, train, seed: seed), 1e-12);
+            Assert.InRange(Run(false).Metasmoothness(task, train, seed: seed), 0.9, 1 + 1e-12);
+        }
+
+        Assert.Equal(before, model.weight.data<double>().ToArray());
+        Assert.Equal(Run(false).Metasmoothness(task, train, 0.2, 7), Run(false).Metasmoothness(task, train, 0.2, 7));
+        Assert.Throws<InfluenceException>(() => Run(false).Metasmoothness(task, train, 0));
+        Assert.Contains("same weights", Assert.Throws<InfluenceException>(() => (Run(false) with { LearningRates = [0] }).Metasmoothness(task, train)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void RunsThatLeapAreNotSmooth()
+    {
+        // 64 double wells; at a rate of .45 a step is the cubic map w = 2.8 w - 1.8 w^3, which is chaotic.
+        random.manual_seed(5);
+        var model = nn.Linear(64, 1, hasBias: false, dtype: ScalarType.Float64);
+        var task = new InfluenceTask(model) { TrainingLoss = b => (model.weight.pow(2) - 1).pow(2).sum() * b["x"] };
+        var train = Examples.FromTensors(("x", ones([2], ScalarType.Float64)));
+        var leaps = new Magic { Update = new Magic.Sgd(), LearningRates = [0.45], Batches = [.. Enumerable.Repeat<IReadOnlyList<long>>([0, 1], 60)] };
+        Assert.InRange(leaps.Metasmoothness(task, train, 1e-3), -0.6, 0.6);
+        Assert.InRange((leaps with { LearningRates = [0.01] }).Metasmoothness(task, train, 1e-3), 0.95, 1 + 1e-12);
+    }
+
+    [Fact]
     public void CancelledCallsLeaveTheModel()
     {
         var (model, task, train, queries) = Network();
