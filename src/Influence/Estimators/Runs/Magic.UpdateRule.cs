@@ -2,6 +2,21 @@ namespace Influence.Estimators;
 
 public sealed partial record Magic
 {
+    /// <summary>What stands for the Hessian of a step's loss.</summary>
+    public enum StepCurvature
+    {
+        /// <summary>The Hessian itself: scores are derivatives of the run.</summary>
+        Exact,
+
+        /// <summary>
+        /// The sum over the batch of each example's gradient times itself, c h h' with h the example's share of the step's gradient, c = B where the loss is
+        /// a mean and 1 where it is a sum: "AdamW-influence", and with plain <see cref="Sgd"/> "data value embeddings" (DVEmb). It is never negative, and costs
+        /// less where there are many queries. Scores are then near the derivatives of the run, not equal to them; those of the last step are equal.
+        /// References: Deng et al., "How Faithful Is Trajectory-Based Data Attribution?", 2026; DVEmb: arXiv 2412.09538, 2024.
+        /// </summary>
+        EmpiricalFisher,
+    }
+
     /// <summary>The arithmetic of one step of training.</summary>
     public abstract record UpdateRule
     {

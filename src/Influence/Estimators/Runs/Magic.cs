@@ -13,14 +13,15 @@ namespace Influence.Estimators;
 /// <para>
 /// The model holds the weights from before training, and has them again afterwards. Parameters that a step does not reach have a gradient
 /// of zero there. Hessian products and the products with all gradients of a batch come from two ordinary passes at w ± e gamma/||gamma||
-/// (e 1e-5 in float64, 1e-3 (1 + ||w||) in float32, where about three digits are right); no operator is differentiated twice.
+/// (e 1e-5 in float64, 1e-3 (1 + ||w||) in float32, where about three digits are right); no operator is differentiated twice. With
+/// <see cref="Curvature"/> = <see cref="StepCurvature.EmpiricalFisher"/> they come from the gradient of each example at w, and nothing is a difference.
 /// </para>
 /// <para>
 /// Unit: the first-order rise of the measurement when the example's weight goes from 1 to 0 in all its visits, the run's other steps
 /// following from it; a group's score is the sum over its members. At the first steps of Adam the true removal may be several times larger.
 /// </para>
 /// <para>
-/// Cost: two runs, and two passes a step for each query. Memory: about 2 sqrt(T) states of 3 P numbers on the processor, and 3 Q P on the
+/// Cost: two runs, and two passes a step for each query; with the empirical Fisher matrix one of each example, for all queries. Memory: about 2 sqrt(T) states of 3 P numbers on the processor, and 3 Q P on the
 /// device. Reference: Ilyas, Engstrom, "MAGIC: Near-Optimal Data Attribution for Deep Learning", 2025.
 /// </para>
 /// </remarks>
@@ -74,6 +75,14 @@ public sealed partial record Magic : IPairEstimator
         init => field = Check.Positive(value);
     }
 
+    /// <summary>What stands for the Hessian of a step's loss, by which a change of weights changes the steps after it.</summary>
+    /// <value><see cref="StepCurvature.Exact"/>.</value>
+    public StepCurvature Curvature
+    {
+        get;
+        init => field = Check.Defined(value);
+    }
+
     /// <summary>Every so many steps a state is kept; those between are replayed. Cost only, does not change results.</summary>
     /// <value>Null: the root of the number of steps.</value>
     public int? KeepEvery
@@ -112,6 +121,7 @@ public sealed partial record Magic : IPairEstimator
         {
             Estimator = $"MAGIC ({(Update is AdamW ? "AdamW" : "SGD")}, {Batches.Count} steps)",
             Checkpoints = "the whole run, replayed from the model's weights",
+            Curvature = Curvature == StepCurvature.Exact ? "Hessian of each step's loss, exact products" : "empirical Fisher matrix of each step's batch",
             Unit = "first-order rise of the measurement when the example is left out of all its batches",
             LeaveOneOutFactor = 1,
         };
@@ -142,13 +152,16 @@ public sealed partial record Magic : IPairEstimator
     }
 
     /// <summary>The weights at the end of the run, flat, each example's loss weighed.</summary>
-    internal double[] FinalWeights(InfluenceTask task, Examples train, Func<long, double>? share = null) => OnModel(task, train, replay =>
+    internal double[] FinalWeights(InfluenceTask task, Examples train, Func<long, double>? share = null, ProgressReporter? reporter = null) => OnModel(task, train, replay =>
     {
         using var scope = NewDisposeScope();
         var state = replay.Start();
         for (var t = 0; t < Batches.Count; t++)
         {
-            state = replay.Step(state, t, share);
+            var (old, next) = (state, replay.Step(state, t, share));
+            state = next;
+            old.Dispose();
+            reporter?.AddOrCancel(Batches[t].Count);
         }
 
         return state.Weights.cpu().to_type(ScalarType.Float64).data<double>().ToArray();
@@ -196,9 +209,7 @@ public sealed partial record Magic : IPairEstimator
 
             var (old, next) = (state, replay.Step(state, t));
             state = new RunState(next.Weights.MoveToOuterDisposeScope(), next.First.MoveToOuterDisposeScope(), next.Second.MoveToOuterDisposeScope());
-            old.Weights.Dispose();
-            old.First.Dispose();
-            old.Second.Dispose();
+            old.Dispose();
             reporter.AddOrCancel(Batches[t].Count);
         }
 
@@ -217,10 +228,10 @@ public sealed partial record Magic : IPairEstimator
                 reporter.AddOrCancel(Batches[t].Count);
             }
 
-            if (!states[^1].Weights.Equals(kept[segment + 1].Weights))
+            if (!states[^1].IsSame(kept[segment + 1]))
             {
                 throw new InfluenceException(
-                    $"The run does not repeat itself: steps {first} to {last - 1}, done twice, end in other weights. Is there dropout or another random number in the model or the loss delegate, " +
+                    $"The run does not repeat itself: steps {first} to {last - 1}, done twice, end in other weights or moments. Is there dropout or another random number in the model or the loss delegate, " +
                     "or an operator that is not deterministic? Write model.eval() first.");
             }
 
@@ -272,6 +283,20 @@ public sealed partial record Magic : IPairEstimator
 
         var ids = Batches[step];
         var scores = ids.ToDictionary(id => id, _ => new double[a.shape[0]]);
+        if (Curvature == StepCurvature.EmpiricalFisher)
+        {
+            // H gamma = c sum of h (h . gamma), h the example's share of the gradient, c = B for a mean and 1 for a sum: its own gradient twice, divided once.
+            var share = SumsLosses ? 1.0 : 1.0 / ids.Count;
+            replay.ForEachGradient(step, before.Weights, (id, own) =>
+            {
+                using var noGrad = no_grad();
+                var along = gammas.mv(own) * share;                                     // [Q]
+                scores[id] = [.. LayerHooks.Values(along).Select(v => -v)];
+                a.add_(outer(along, own));
+            });
+            return [.. ids.Select(id => new Visit(step, id, scores[id]))];
+        }
+
         var e = replay.Dtype == ScalarType.Float64 ? 1e-5 : 1e-3 * (1 + before.Weights.norm().to_type(ScalarType.Float64).item<double>());
         for (var q = 0; q < a.shape[0]; q++)
         {

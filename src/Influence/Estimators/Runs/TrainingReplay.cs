@@ -5,9 +5,19 @@ using static TorchSharp.torch;
 namespace Influence.Estimators;
 
 /// <summary>What a run is between two steps: the weights and the optimizer's moments, flat, <c>[P]</c>.</summary>
-internal sealed record RunState(Tensor Weights, Tensor First, Tensor Second)
+internal sealed record RunState(Tensor Weights, Tensor First, Tensor Second) : IDisposable
 {
+    public void Dispose()
+    {
+        Weights.Dispose();
+        First.Dispose();
+        Second.Dispose();
+    }
+
     public RunState To(Device device) => new(Weights.to(device), First.to(device), Second.to(device));
+
+    /// <summary>Whether weights and moments are number by number those of the other.</summary>
+    public bool IsSame(RunState other) => Weights.Equals(other.Weights) && First.Equals(other.First) && Second.Equals(other.Second);
 
     public RunState Kept()
     {
@@ -107,6 +117,22 @@ internal sealed class TrainingReplay
         }
 
         return total.MoveToOuterDisposeScope();
+    }
+
+    /// <summary>The gradient of each example's own loss in a step, <c>[P]</c>, which lives as long as the call it is handed to.</summary>
+    public void ForEachGradient(int step, Tensor weights, Action<long, Tensor> use)
+    {
+        using var scope = NewDisposeScope();
+        Write(weights);
+        foreach (var part in Parts(_run.Batches[step]))
+        {
+            for (var i = 0; i < part.Count; i++)
+            {
+                using var inner = NewDisposeScope();
+                var one = part.Pick([i]);
+                use(one.Ids[0], Flat(_losses.Evaluate(one, LossKind.Training).sum(), one.Ids));
+            }
+        }
     }
 
     /// <summary>What clipping does to a gradient.</summary>
