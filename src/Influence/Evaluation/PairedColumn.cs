@@ -34,6 +34,10 @@ internal sealed class PairedColumn
 
     public int Count => _x.Length;
 
+    public IReadOnlyList<double> X => _x;
+
+    public IReadOnlyList<double> Y => _y;
+
     /// <summary>The agreement; NaN where a column is constant.</summary>
     /// <param name="agreement">By what.</param>
     /// <param name="counts">How often each row counts; null for once.</param>

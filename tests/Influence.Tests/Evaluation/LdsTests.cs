@@ -29,6 +29,27 @@ public class LdsTests
         Assert.All(lds.Evaluate(wrong, runs).Queries, q => Assert.Equal(-1, q.Estimate.Value, 12));
     }
 
+    /// <summary>On subsets that each lack one piece of the data: sums over what was trained on rank as those over the piece, reversed.</summary>
+    [Fact]
+    public void AnAdditiveModelScoresOneOnDisjointChunks()
+    {
+        using var scope = NewDisposeScope();
+        var weights = Random(5, Train, 1);
+        var chunks = Subsets.Chunks(Ids(Train), 8, seed: 2);
+        var runs = Additive(weights, chunks);
+        using var right = Scores(weights);
+        using var random = Scores(Random(5, Train, 2));
+        var lds = new Lds { Bootstrap = Quick };
+
+        Assert.All(lds.Evaluate(right, runs).Queries, q => Assert.Equal(1, q.Estimate.Value, 12));
+        Assert.All(lds.Evaluate(random, runs).Queries, q =>
+        {
+            double[] rises = [.. Enumerable.Range(0, 8).Select(j => runs[j, (int)q.QueryId])];
+            double[] lost = [.. chunks.Select(s => s.RemovedIds.Sum(id => random[(int)q.QueryId, (int)id]))];
+            Assert.Equal(Spearman.Of(lost, rises), q.Estimate.Value, 12);
+        });
+    }
+
     [Fact]
     public void RandomScoresAreZeroWithinTheInterval()
     {

@@ -70,6 +70,36 @@ public sealed class Subsets : IReadOnlyList<TrainingSubset>, IDisplay
         return Without(trainIds, groups.Names.Select(name => ($"without {name}", (IEnumerable<long>)groups[name])));
     }
 
+    /// <summary>
+    /// The training examples cut at random into pieces that share none, and for each piece all examples but that piece: what a bank of
+    /// removals is made of.
+    /// </summary>
+    /// <remarks>
+    /// Every example is left out exactly once, so that the changes of the loss of all subsets are of different examples. <see cref="Lds"/> reads them as any
+    /// subsets: the sum of the scores of what was trained on is that of all examples less that of the piece, and ranks the subsets alike.
+    /// The run on all examples is not among them.
+    /// </remarks>
+    /// <param name="trainIds">Every training example's id, N.</param>
+    /// <param name="count">How many pieces, 2 to N; 100, of one percent each, are usual.</param>
+    /// <param name="seed">Of the cut.</param>
+    /// <returns>Subsets that lack floor(N/count) or one more examples each, named <c>without chunk 0</c>, <c>without chunk 1</c>, ...</returns>
+    /// <exception cref="InfluenceException">Ids that repeat, fewer than two pieces, or more pieces than examples.</exception>
+    public static Subsets Chunks(IReadOnlyList<long> trainIds, int count, long seed)
+    {
+        CheckIds(trainIds);
+        if (count < 2 || count > trainIds.Count)
+        {
+            throw new InfluenceException(
+                $"At least two pieces and at most one for each training example are expected; found {count} pieces of {trainIds.Count} examples.");
+        }
+
+        // Ordered by keys of the ids, so that the order in which they are given changes nothing.
+        var random = new KeyedRandom(seed, "chunks");
+        var pieceOf = trainIds.OrderBy(random.Of).Select((id, k) => (id, k)).ToDictionary(p => p.id, p => p.k % count);
+        return new Subsets([.. trainIds], Enumerable.Range(0, count).Select(j =>
+            ($"without chunk {j.ToString(CultureInfo.InvariantCulture)}", TrainingSubset.BitsOf(trainIds.Count, i => pieceOf[trainIds[i]] != j))));
+    }
+
     /// <summary>Subsets of your own.</summary>
     /// <param name="trainIds">Every training example's id.</param>
     /// <param name="subsets">Name and the ids in it.</param>

@@ -48,6 +48,24 @@ public class SubsetsTests
     }
 
     [Fact]
+    public void ChunksLeaveEveryExampleOutOnce()
+    {
+        var chunks = Subsets.Chunks(Ids(11, first: 100), 4, seed: 3);
+
+        Assert.Equal(["without chunk 0", "without chunk 1", "without chunk 2", "without chunk 3"], chunks.Select(s => s.Name));
+        Assert.Equal([3, 3, 3, 2], chunks.Select(s => s.RemovedIds.Count));
+        Assert.Equal(Ids(11, first: 100), chunks.SelectMany(s => s.RemovedIds).Order());
+        Assert.All(chunks, s => Assert.Equal(11, s.Ids.Union(s.RemovedIds).Count()));
+
+        var reversed = Subsets.Chunks([.. Ids(11, first: 100).Reverse()], 4, seed: 3);
+        Assert.Equal(chunks.Select(s => s.Ids), reversed.Select(s => (IReadOnlyList<long>)[.. s.Ids.Order()]));
+        Assert.NotEqual(chunks[0].Ids, Subsets.Chunks(Ids(11, first: 100), 4, seed: 4)[0].Ids);
+        Assert.All(Subsets.Chunks(Ids(5), 5, seed: 0), s => Assert.Single(s.RemovedIds));
+        Assert.Throws<InfluenceException>(() => Subsets.Chunks(Ids(5), 6, seed: 0));
+        Assert.Throws<InfluenceException>(() => Subsets.Chunks(Ids(5), 1, seed: 0));
+    }
+
+    [Fact]
     public void MistakesAreNamed()
     {
         var thrown = Assert.Throws<InfluenceException>(() => Subsets.Of([1, 2], ("a", [1]), ("a", [3]), ("", [2])));
