@@ -19,7 +19,7 @@ public class GuardedBackwardTests
         var hidden = x.mm(w);
         var view = hidden.alias();
         var tanh = view.tanh();
-        Tensor[] outputs = along ? [tanh, view.t()] : [tanh.square().sum(), view.sum()];
+        Tensor[] outputs = along ? [tanh, view.t()] : [tanh.Squared().sum(), view.sum()];
         Tensor[]? seeds = along ? [randn_like(tanh), randn_like(view.t())] : null;
         Tensor[] inputs = [x, view, unused, w];
 
@@ -38,7 +38,7 @@ public class GuardedBackwardTests
         var x = Leaf(6);
         var first = GuardedBackward.Gradients([x.pow(4).sum()], [x], GraphAfter.Extended)[0]!;
         var second = GuardedBackward.Gradients([first.sum()], [x])[0]!;
-        Assert.True(SingleExampleLoop.RelativeError(second, 12 * x.detach().square()) < 1e-14);
+        Assert.True(SingleExampleLoop.RelativeError(second, 12 * x.detach().Squared()) < 1e-14);
     }
 
     /// <summary>What the user has in .grad is neither read nor written, in any mode, also when it throws.</summary>
@@ -80,8 +80,8 @@ public class GuardedBackwardTests
             var x = Leaf(1 << 17);
             var y = x.exp().sum();
             var first = GuardedBackward.Gradients([y], [x], GraphAfter.Extended)[0]!;
-            GuardedBackward.Gradients([first.square().sum()], [x]);
-            Assert.Throws<InfluenceException>(() => GuardedBackward.Gradients([first.square().sum()], [x]));
+            GuardedBackward.Gradients([first.Squared().sum()], [x]);
+            Assert.Throws<InfluenceException>(() => GuardedBackward.Gradients([first.Squared().sum()], [x]));
         }
     }
 
@@ -91,7 +91,7 @@ public class GuardedBackwardTests
         using var scope = NewDisposeScope();
         var x = Leaf(3);
         var y = x.exp();
-        var loss = y.square().sum();
+        var loss = y.Squared().sum();
         y.add_(1);
         var thrown = Assert.Throws<InfluenceException>(() => GuardedBackward.Gradients([loss], [x], ids: [7, 9]));
         Assert.Equal([7L, 9L], thrown.ExampleIds);

@@ -71,7 +71,7 @@ public sealed class SavedFilesTests : IDisposable
     public void Fits(string method)
     {
         var model = nn.Linear(2, 1, dtype: ScalarType.Float64);
-        var task = new InfluenceTask(model) { TrainingLoss = batch => model.call(batch["x"]).square().sum(1) };
+        var task = new InfluenceTask(model) { TrainingLoss = batch => model.call(batch["x"]).Squared().sum(1) };
         using (var fit = LayerwiseMethods.FitLayerwise(method, task, Examples.FromTensors(("x", randn(4, 2, dtype: ScalarType.Float64)))))
         {
             fit.Save(Path);

@@ -94,7 +94,7 @@ internal static class Probes
     private static Tensor WritesInPlace(Classifier c, ExampleBatch batch, Tensor? logits = null, bool writes = true)
     {
         var e = (logits ?? c.Model.call(batch["x"])).exp();
-        var loss = e.square().sum(1);
+        var loss = e.Squared().sum(1);
         if (writes)
         {
             e.add_(1);

@@ -27,7 +27,7 @@ public class FisherDistanceTests
             {
                 var names = parameters.Split(", ");
                 var g = SingleExampleLoop.Gradients(made.Model, made.Loss, train, names.Contains);
-                var expected = g.square().sum(1).mean().item<double>();
+                var expected = g.Squared().sum(1).mean().item<double>();
 
                 // Float64, and sums of a few hundred squares.
                 Assert.Equal(1, mean * g.shape[1] / expected, 1e-11);
@@ -59,7 +59,7 @@ public class FisherDistanceTests
             Assert.True(near < far, $"EK-FAC {near}, K-FAC {far}");
 
             // And neither is the Fisher itself: a bound that is met by accident would say nothing.
-            Assert.True(near > 1e-3 * fisher.square().sum().sqrt().item<double>());
+            Assert.True(near > 1e-3 * fisher.Squared().sum().sqrt().item<double>());
         }
 
         Tensor Gradients(string name) => SingleExampleLoop.Gradients(made.Model, made.Loss, train, n => n == name);
@@ -72,6 +72,6 @@ public class FisherDistanceTests
             ? measured
             : tensors["output.values"].outer(tensors["input.values"]);
         var q = tensors["output.vectors.0"].kron(tensors["input.vectors.0"]);
-        return (q.mm(diag(values.flatten())).mm(q.t()) - fisher).square().sum().sqrt().item<double>();
+        return (q.mm(diag(values.flatten())).mm(q.t()) - fisher).Squared().sum().sqrt().item<double>();
     }
 }

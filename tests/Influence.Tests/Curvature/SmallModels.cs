@@ -60,7 +60,7 @@ internal static class SmallModels
                         t =>
                         {
                             var z = model.call(t[0]);
-                            return Losses.CrossEntropy(z[.., ..3], t[1]) + (t[0].select(1, 0).square() * Losses.BinaryCrossEntropy(z.select(1, 3), t[1].eq(1)));
+                            return Losses.CrossEntropy(z[.., ..3], t[1]) + (t[0].select(1, 0).Squared() * Losses.BinaryCrossEntropy(z.select(1, 3), t[1].eq(1)));
                         },
                         Classes([4], []));
                 }

@@ -122,7 +122,7 @@ public sealed class BadExamplesTests : IDisposable
     [InlineData(TracIn.GradientSimilarity.Cosine)]
     public void GradientsThatAreNotFiniteThoughLossesAre(TracIn.GradientSimilarity similarity)
     {
-        Tensor Root(ExampleBatch b) => (_c.Model.call(b["x"]).square().sum(1) * b["x"].select(1, 0).ne(0)).sqrt();
+        Tensor Root(ExampleBatch b) => (_c.Model.call(b["x"]).Squared().sum(1) * b["x"].select(1, 0).ne(0)).sqrt();
         _c.X[5, 0] = 0;
         var tracin = new TracIn { Similarity = similarity };
 

@@ -161,7 +161,7 @@ public sealed class InfluenceFunctionStateTests : IDisposable
         var queries = _c.Queries with { BatchSize = 1, Ids = [100, 101, 102, 103] };
         var task = new InfluenceTask(_c.Model)
         {
-            TrainingLoss = call.EndsWith("single examples", StringComparison.Ordinal) ? b => loss(b) + _c.Head.weight.square().sum() : loss,
+            TrainingLoss = call.EndsWith("single examples", StringComparison.Ordinal) ? b => loss(b) + _c.Head.weight.Squared().sum() : loss,
         };
         var options = LayerwiseMethods.Empirical;
         switch (call)
@@ -216,5 +216,5 @@ public sealed class InfluenceFunctionStateTests : IDisposable
     }
 
     /// <summary>The same task with a loss that works for every example.</summary>
-    private InfluenceTask WithoutFailure(InfluenceTask task) => new(task.Model) { TrainingLoss = b => _c.Loss(b) + _c.Head.weight.square().sum() };
+    private InfluenceTask WithoutFailure(InfluenceTask task) => new(task.Model) { TrainingLoss = b => _c.Loss(b) + _c.Head.weight.Squared().sum() };
 }

@@ -24,7 +24,7 @@ public class InvarianceTests
 
         var g = c.TrainGradients();
         AssertEqual(c.QueryGradients().mm(g.t()), scores.Values);
-        AssertEqual(g.square().sum(1), tensor(self.Values.ToArray()));
+        AssertEqual(g.Squared().sum(1), tensor(self.Values.ToArray()));
         Assert.Equal([11, 4], [scores.TrainIds.Count, scores.QueryIds.Count]);
     }
 
@@ -127,7 +127,7 @@ public class InvarianceTests
 
         AssertEqual(pairs.Values.diagonal(), tensor(self.Values.ToArray()));
         AssertEqual(pairs.Values.t(), pairs.Values);
-        AssertEqual(0.5 * c.TrainGradients().square().sum(1), tensor(self.Values.ToArray()));
+        AssertEqual(0.5 * c.TrainGradients().Squared().sum(1), tensor(self.Values.ToArray()));
     }
 
     [Fact]

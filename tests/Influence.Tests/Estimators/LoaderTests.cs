@@ -100,6 +100,6 @@ public class LoaderTests
         // A second call reads the loaders again.
         var self = new TracIn().SelfInfluence(task, train);
         InvarianceTests.AssertEqual(
-            c.TrainGradients().square().sum(1).index_select(0, tensor(ids.ToArray())), tensor(self.Values.ToArray()));
+            c.TrainGradients().Squared().sum(1).index_select(0, tensor(ids.ToArray())), tensor(self.Values.ToArray()));
     }
 }

@@ -62,7 +62,7 @@ public sealed class ParameterGroupTests : IDisposable
         var expected = (f * eta).mm(g.t());
         Assert.True(SingleExampleLoop.RelativeError(scores.Values, expected) < 1e-10);
         Assert.True(SingleExampleLoop.RelativeError(cosines.Values, expected / f.norm(1, keepdim: true) / g.norm(1)) < 1e-10);
-        Assert.True(SingleExampleLoop.RelativeError(tensor(self.Values.ToArray()), (g.square() * eta).sum(1)) < 1e-10);
+        Assert.True(SingleExampleLoop.RelativeError(tensor(self.Values.ToArray()), (g.Squared() * eta).sum(1)) < 1e-10);
         Assert.Contains("0.02 to 0.5 by parameter", scores.Metadata.Checkpoints, StringComparison.Ordinal);
 
         var (groups, halves) = (GroupOracle.Mixed(Examples(_train)), GroupOracle.Halves(Examples(_queries)));
@@ -122,7 +122,7 @@ public sealed class ParameterGroupTests : IDisposable
         (double First, double Second)[] at = [(0.9, 0.4), (0.5, 0.6)];
         var train = Influence.Examples.FromTensors(("x", tensor(x).unsqueeze(1)), ("y", tensor(y).unsqueeze(1)));
         var query = Influence.Examples.FromTensors(("x", tensor(new[,] { { 1.5 } })), ("y", tensor(new[,] { { 0.1 } })));
-        var task = new InfluenceTask(model) { TrainingLoss = b => (model.call(b["x"]) - b["y"]).square().sum(1) * 0.5 };
+        var task = new InfluenceTask(model) { TrainingLoss = b => (model.call(b["x"]) - b["y"]).Squared().sum(1) * 0.5 };
         SGD.ParamGroup Group(Linear layer, double rate, double momentum, double decay) =>
             new(layer.parameters(), new SGD.Options { LearningRate = rate, InitialLearningRate = rate, momentum = momentum, weight_decay = decay, dampening = 0 });
         var optimizer = optim.SGD([Group(first, 0.01, 0.5, 0.2), Group(second, 0.2, 0, 0)], 0.05);
@@ -242,7 +242,7 @@ public sealed class ParameterGroupTests : IDisposable
         var eta = Eta(Rates.ToDictionary(r => r.Key, r => r.Key == "gate.weight" ? 0 : r.Value));
         var (g, v) = (Gradients(_train), Gradients(_queries).mean([0]));
         var products = (g * eta).mv(v).data<double>().ToArray();
-        var gram = (g * eta.square()).mm(g.t()).reshape(-1).data<double>().ToArray();
+        var gram = (g * eta.Squared()).mm(g.t()).reshape(-1).data<double>().ToArray();
         var expected = OnlineSelection.Greedy(products, gram, 4, 1.0 / 4, 1);
         Assert.Equal(expected.Select(e => e.Position), choice.Positions);
         Assert.All(expected.Zip(choice.Gains), pair => Assert.Equal(pair.First.Gain, pair.Second, 1e-12));

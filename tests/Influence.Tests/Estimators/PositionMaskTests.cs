@@ -84,7 +84,7 @@ public class PositionMaskTests
         var self = new TracIn().SelfInfluence(task, examples);
 
         InvarianceTests.AssertEqual(g.mm(g.t()), scores.Values);
-        InvarianceTests.AssertEqual(g.square().sum(1), tensor(self.Values.ToArray()));
+        InvarianceTests.AssertEqual(g.Squared().sum(1), tensor(self.Values.ToArray()));
     }
 
     private static (TorchSharp.Modules.Embedding Table, TorchSharp.Modules.Linear Head, Composite Model) Tagger()

@@ -102,7 +102,7 @@ public class SelectionTests
 
         var (g, q) = (c.TrainGradients(included), c.QueryGradients(included));
         InvarianceTests.AssertEqual(q.mm(g.t()), scores.Values);
-        InvarianceTests.AssertEqual(g.square().sum(1), tensor(self.Values.ToArray()));
+        InvarianceTests.AssertEqual(g.Squared().sum(1), tensor(self.Values.ToArray()));
         Assert.Equal(description, scores.Metadata.Layers);
         Assert.Equal(g.shape[1] / 51.0, scores.Metadata.Coverage, 12);
     }

@@ -44,7 +44,7 @@ public sealed class SourceTests : IDisposable
         double[] x = [1, -2, 0.5], y = [0.3, 1, -1], w = [0.9, 0.4, 0.2];
         var train = Examples.FromTensors(("x", tensor(x).unsqueeze(1)), ("y", tensor(y).unsqueeze(1)));
         var query = Examples.FromTensors(("x", tensor(new[,] { { 1.5 } })), ("y", tensor(new[,] { { 0.1 } })));
-        var task = new InfluenceTask(model) { TrainingLoss = b => (model.call(b["x"]) - b["y"]).square().sum(1) * 0.5 };
+        var task = new InfluenceTask(model) { TrainingLoss = b => (model.call(b["x"]) - b["y"]).Squared().sum(1) * 0.5 };
         Checkpoint[] checkpoints = [.. w.Select((value, k) =>
         {
             using var noGrad = no_grad();

@@ -156,7 +156,7 @@ public sealed class StateTests : IDisposable
         var queries = _c.Queries with { BatchSize = 3, Ids = [100, 101, 102, 103] };
         var task = new InfluenceTask(_c.Model)
         {
-            TrainingLoss = call == "single examples" ? b => loss(b) + _c.Head.weight.square().sum() : loss,
+            TrainingLoss = call == "single examples" ? b => loss(b) + _c.Head.weight.Squared().sum() : loss,
             Layers = call == "last" ? LayerSelection.Last : LayerSelection.All,
         };
         switch (call)

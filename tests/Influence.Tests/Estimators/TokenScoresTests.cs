@@ -155,7 +155,7 @@ public class TokenScoresTests
         var model = embedding ? Lookup() : Loop();
         model.eval();
         var examples = Examples.FromTensors(embedding ? randint(0, 5, [4, 3]) : randn([4, 3, 5], dtype: float64));
-        var task = new InfluenceTask(model) { TrainingLoss = b => model.call(b[0]).square().sum([1, 2]) };
+        var task = new InfluenceTask(model) { TrainingLoss = b => model.call(b[0]).Squared().sum([1, 2]) };
         using var fit = NoCurvature.Fit(task, examples);
         var thrown = Assert.Throws<InfluenceException>(() => new InfluenceFunction(fit).ScorePositions(task, examples, examples));
         Assert.Contains("whose positions are the examples' own", thrown.Message, StringComparison.Ordinal);

@@ -108,7 +108,7 @@ public class W0Tests(ITestOutputHelper output)
             Task = new InfluenceTask(layer) { TrainingLoss = b => Losses.CrossEntropy(layer.call(b["x"]), b["y"]) };
             DecayedTask = new InfluenceTask(layer)
             {
-                TrainingLoss = b => Losses.CrossEntropy(layer.call(b["x"]), b["y"]) + (WeightDecay / 2 * (layer.weight.square().sum() + layer.bias!.square().sum())),
+                TrainingLoss = b => Losses.CrossEntropy(layer.call(b["x"]), b["y"]) + (WeightDecay / 2 * (layer.weight.Squared().sum() + layer.bias!.Squared().sum())),
             };
             Train = Examples.FromTensors(("x", folder.Read("train_x")), ("y", folder.Read("train_y"))) with { BatchSize = 2000 };
             (_x, _y) = (folder.Read("query_x"), folder.Read("query_y"));

@@ -53,7 +53,7 @@ public class WorkedExampleTests
         double QueryLoss()
         {
             using var noGrad = no_grad();
-            return (layer.call(tensor(new[,] { { 1.0, -1.0 } })).square() / 2).item<double>();
+            return (layer.call(tensor(new[,] { { 1.0, -1.0 } })).Squared() / 2).item<double>();
         }
     }
 

@@ -43,7 +43,7 @@ public class AuditTests
         var model = new Composite(x => head.call(body.call(x).tanh()), ("body", body), ("head", head));
         model.eval();
         var (x, y) = (randn(6, 5, dtype: float64), randint(0, 3, [6]));
-        Tensor Measured(Tensor[] t) => (head.call(body.call(t[0]).tanh()).square() + head.weight.square().sum()).sum(1);
+        Tensor Measured(Tensor[] t) => (head.call(body.call(t[0]).tanh()).Squared() + head.weight.Squared().sum()).sum(1);
         var task = new InfluenceTask(model)
         {
             TrainingLoss = b => Losses.CrossEntropy(model.call(b[0]), b[1]),
@@ -87,7 +87,7 @@ public class AuditTests
         var pad = zeros([8, 5], ScalarType.Bool);
         pad.narrow(0, 4, 4).narrow(1, 2, 3).fill_(true);
         var model = new Composite(x => second.call(first.call(x).tanh()), ("first", first), ("second", second));
-        Tensor Loss(Tensor[] t) => model.call(t[0]).squeeze(2).masked_fill_(t[1], 0).add(2).square().sum(1);
+        Tensor Loss(Tensor[] t) => model.call(t[0]).squeeze(2).masked_fill_(t[1], 0).add(2).Squared().sum(1);
         AssertExact(model, Loss, x, pad);
     }
 

@@ -24,7 +24,7 @@ public class ExactnessTests
 
         Assert.Equal(ScalarType.Float64, scores.Values.dtype);
         Assert.True(SingleExampleLoop.RelativeError(scores.Values, q.mm(g.t())) < 1e-10);
-        Assert.True(SingleExampleLoop.RelativeError(tensor(self.Values.ToArray()), g.square().sum(1)) < 1e-10);
+        Assert.True(SingleExampleLoop.RelativeError(tensor(self.Values.ToArray()), g.Squared().sum(1)) < 1e-10);
     }
 
     [Theory]
@@ -98,7 +98,7 @@ public class ExactnessTests
         using var scores = new TracIn { Similarity = TracIn.GradientSimilarity.Cosine }
             .Score(made.Task(), Examples.FromTensors(train), Examples.FromTensors(queries));
 
-        var norms = q.square().sum(1).sqrt().unsqueeze(1) * g.square().sum(1).sqrt().unsqueeze(0);
+        var norms = q.Squared().sum(1).sqrt().unsqueeze(1) * g.Squared().sum(1).sqrt().unsqueeze(0);
         Assert.True(SingleExampleLoop.RelativeError(scores.Values, q.mm(g.t()) / norms) < 1e-10);
     }
 }

@@ -33,9 +33,9 @@ public sealed class FloatTypesTests : IDisposable
         var other = (use == "a weight of each example" ? rand(12) : _x).to_type(type);
         Tensor Loss(Tensor x, Tensor w) => use switch
         {
-            "a weight of each example" => model.call(x).pow(2).sum(1) * w,
-            "inputs that the loss converts" => model.call(w.to_type(float32)).pow(2).sum(1),
-            _ => model.call(x).pow(2).sum(1),
+            "a weight of each example" => model.call(x).Squared().sum(1) * w,
+            "inputs that the loss converts" => model.call(w.to_type(float32)).Squared().sum(1),
+            _ => model.call(x).Squared().sum(1),
         };
 
         var task = new InfluenceTask(model) { TrainingLoss = b => Loss(b["x"], b["w"]) };
@@ -50,7 +50,7 @@ public sealed class FloatTypesTests : IDisposable
     public void OneThatTheModelReadsSaysWhatToConvert()
     {
         var model = nn.Linear(4, 1);
-        var task = new InfluenceTask(model) { TrainingLoss = b => model.call(b["x"]).pow(2).sum(1) };
+        var task = new InfluenceTask(model) { TrainingLoss = b => model.call(b["x"]).Squared().sum(1) };
         var train = Examples.FromTensors(("x", _x.to_type(float64)));
         var error = Assert.Throws<InfluenceException>(() => new TracIn().Score(task, train, train));
         Assert.Contains("x.to_type(ScalarType.Float32)", error.Message, StringComparison.Ordinal);
@@ -64,13 +64,13 @@ public sealed class FloatTypesTests : IDisposable
         var model = new Composite(x => head.call(body.call(x.to_type(bfloat16)).tanh().to_type(float32)), ("body", body), ("head", head));
         var task = new InfluenceTask(model)
         {
-            TrainingLoss = b => model.call(b["x"]).pow(2).sum(1),
+            TrainingLoss = b => model.call(b["x"]).Squared().sum(1),
             Layers = LayerSelection.Where(name => name.StartsWith("head", StringComparison.Ordinal)),
         };
         var train = Examples.FromTensors(("x", _x));
         using var scores = new TracIn().Score(task, train, train);
 
-        var rows = PlainRows(head.parameters(), 12, i => model.call(_x.narrow(0, i, 1)).pow(2).sum(1));
+        var rows = PlainRows(head.parameters(), 12, i => model.call(_x.narrow(0, i, 1)).Squared().sum(1));
         AssertEqual(scores.Values, rows.mm(rows.t()), 1e-5);
         Assert.True(body.weight!.requires_grad);
 
@@ -87,7 +87,7 @@ public sealed class FloatTypesTests : IDisposable
             model = nn.Linear(4, 1);
         }
 
-        var task = new InfluenceTask(model) { TrainingLoss = b => model.call(b["x"]).pow(2).sum(1) };
+        var task = new InfluenceTask(model) { TrainingLoss = b => model.call(b["x"]).Squared().sum(1) };
         var train = Examples.FromTensors(("x", _x));
         var error = Assert.Throws<InfluenceException>(() => new TracIn().Score(task, train, train));
         Assert.Contains("inference_mode", error.Message, StringComparison.Ordinal);
@@ -97,7 +97,7 @@ public sealed class FloatTypesTests : IDisposable
     public void ACallWithinInferenceMode()
     {
         var model = nn.Linear(4, 1);
-        var task = new InfluenceTask(model) { TrainingLoss = b => model.call(b["x"]).pow(2).sum(1) };
+        var task = new InfluenceTask(model) { TrainingLoss = b => model.call(b["x"]).Squared().sum(1) };
         var train = Examples.FromTensors(("x", _x));
         using var mode = inference_mode();
         var error = Assert.Throws<InfluenceException>(() => new TracIn().Score(task, train, train));
@@ -108,11 +108,11 @@ public sealed class FloatTypesTests : IDisposable
     public void NothingOnTheMetaDevice()
     {
         var model = nn.Linear(4, 1);
-        var task = new InfluenceTask(model) { TrainingLoss = b => model.call(b["x"]).pow(2).sum(1) };
+        var task = new InfluenceTask(model) { TrainingLoss = b => model.call(b["x"]).Squared().sum(1) };
         var data = Assert.Throws<InfluenceException>(() => new TracIn().Score(task, Examples.FromTensors(("x", _x.to(META))), Examples.FromTensors(("x", _x))));
         Assert.Contains("meta", data.Message, StringComparison.Ordinal);
         var empty = nn.Linear(4, 1, device: META);
-        var without = new InfluenceTask(empty) { TrainingLoss = b => empty.call(b["x"]).pow(2).sum(1) };
+        var without = new InfluenceTask(empty) { TrainingLoss = b => empty.call(b["x"]).Squared().sum(1) };
         var train = Examples.FromTensors(("x", _x));
         var error = Assert.Throws<InfluenceException>(() => new TracIn().Score(without, train, train));
         Assert.Contains("meta", error.Message, StringComparison.Ordinal);

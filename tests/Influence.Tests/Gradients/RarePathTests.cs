@@ -71,7 +71,7 @@ public sealed class RarePathTests : IDisposable
                 }
             }
 
-            return _head.call(hidden.tanh()).add(1).square().sum([1, 2]);
+            return _head.call(hidden.tanh()).add(1).Squared().sum([1, 2]);
         }
 
         // A write to the whole batch is no function of one example, so every example is written to or none.
@@ -89,7 +89,7 @@ public sealed class RarePathTests : IDisposable
     {
         Tensor Loss(ExampleBatch b)
         {
-            var losses = _model.call(b["x"]).add(1).square().sum([1, 2]);
+            var losses = _model.call(b["x"]).add(1).Squared().sum([1, 2]);
             if (!b["flag"].any().item<bool>())
             {
                 return losses;
@@ -98,10 +98,10 @@ public sealed class RarePathTests : IDisposable
             var z = F.one_hot(b["x"].select(1, 0), 9).to_type(float64).narrow(1, 0, 4);   // [B, 4]
             var other = how switch
             {
-                "another task by the weight" => F.linear(z, _hidden.weight!).square().sum(1),
-                "a penalty" => b["w"] * _hidden.weight!.square().sum(),
-                "by forward" => _hidden.forward(z).square().sum(1),
-                _ => z.matmul(_table.weight!.narrow(0, 0, 4)).square().sum(1),
+                "another task by the weight" => F.linear(z, _hidden.weight!).Squared().sum(1),
+                "a penalty" => b["w"] * _hidden.weight!.Squared().sum(),
+                "by forward" => _hidden.forward(z).Squared().sum(1),
+                _ => z.matmul(_table.weight!.narrow(0, 0, 4)).Squared().sum(1),
             };
             return losses + (other * b["flag"].to_type(float64));
         }
@@ -118,7 +118,7 @@ public sealed class RarePathTests : IDisposable
     {
         Tensor Loss(ExampleBatch b)
         {
-            var losses = _model.call(b["x"]).add(1).square().sum([1, 2]);
+            var losses = _model.call(b["x"]).add(1).Squared().sum([1, 2]);
             var some = byFlag ? b["flag"] : b["x"].eq(0).any(1);
             return some.any().item<bool>() ? where(some, losses.masked_select(some).mean() + losses, losses) : losses;
         }
@@ -160,7 +160,7 @@ public sealed class RarePathTests : IDisposable
                 ? decoder.call(encoder.call(x).tanh().unsqueeze(2).unsqueeze(3)).flatten(1)
                 : decoder.call(encoder.call(x).tanh()),
             ("encoder", encoder), ("decoder", decoder));
-        Tensor Loss(ExampleBatch b) => (model.call(b["x"]) - b["x"]).square().sum(1);
+        Tensor Loss(ExampleBatch b) => (model.call(b["x"]) - b["x"]).Squared().sum(1);
         var x = randn(7, 4, dtype: float64);
 
         PlainAutograd.AssertScores(model, Loss, 128, ("x", x));
@@ -176,7 +176,7 @@ public sealed class RarePathTests : IDisposable
         _model.eval();
         using var data = new Augmented(_tokens, random);
         using var loader = utils.data.DataLoader(data, 4, shuffle: false);
-        var task = new InfluenceTask(_model) { TrainingLoss = b => _model.call(b["x"]).square().sum([1, 2]) };
+        var task = new InfluenceTask(_model) { TrainingLoss = b => _model.call(b["x"]).Squared().sum([1, 2]) };
 
         using var scores = new TracIn().Score(task, loader, Examples.FromTensors(("x", _tokens.narrow(0, 0, 2))));
 

@@ -60,7 +60,7 @@ public sealed class RowOrderTests : IDisposable
     {
         var flag = zeros(24, ScalarType.Bool);
         flag.narrow(0, 16, 8).fill_(true);
-        Tensor Loss(ExampleBatch b) => (b["flag"].any().item<bool>() ? _model.call(b["x"].flip(0)).flip(0) : _model.call(b["x"])).square().sum(1);
+        Tensor Loss(ExampleBatch b) => (b["flag"].any().item<bool>() ? _model.call(b["x"].flip(0)).flip(0) : _model.call(b["x"])).Squared().sum(1);
         AssertExact(8, Loss, ("x", randn(24, 4, dtype: float64)), ("flag", flag));
     }
 
@@ -80,7 +80,7 @@ public sealed class RowOrderTests : IDisposable
             var right = sorted.select(1, 0).gt(threshold).sum().item<long>();
             Tensor[] parts = [.. new[] { (Expert: other, Rows: sorted.narrow(0, 0, x.shape[0] - right)), (Expert: _body, Rows: sorted.narrow(0, x.shape[0] - right, right)) }
                 .Where(p => p.Rows.shape[0] > 0).Select(p => p.Expert.call(p.Rows))];
-            return _head.call(cat(parts, 0).index_select(0, order.argsort()).tanh()).square().sum(1);
+            return _head.call(cat(parts, 0).index_select(0, order.argsort()).tanh()).Squared().sum(1);
         }
 
         AssertExact(5, Loss, ("x", randn(15, 4, dtype: float64)));
@@ -97,7 +97,7 @@ public sealed class RowOrderTests : IDisposable
         {
             var mask = b["real"];
             var index = mask.reshape(-1).nonzero().squeeze(1);
-            var rows = _model.call(b["x"].reshape(-1, 4).index_select(0, index)).square().sum(1);
+            var rows = _model.call(b["x"].reshape(-1, 4).index_select(0, index)).Squared().sum(1);
             return zeros(mask.numel(), float64).index_add(0, index, rows, 1).reshape(mask.shape).sum(1);
         }
 
@@ -111,7 +111,7 @@ public sealed class RowOrderTests : IDisposable
         var (lstm, head) = (nn.LSTM(4, 5, batchFirst: true, dtype: float64), nn.Linear(5, 2, dtype: float64));
         var model = new Packed(lstm, head);
         var lengths = tensor(Enumerable.Range(0, 12).Select(i => 1L + (i * 5 % 6)).ToArray());
-        AssertExact(model, 12, b => model.call(b["x"], b["length"]).square().sum(1), ("x", randn(12, 6, 4, dtype: float64)), ("length", lengths));
+        AssertExact(model, 12, b => model.call(b["x"], b["length"]).Squared().sum(1), ("x", randn(12, 6, 4, dtype: float64)), ("length", lengths));
     }
 
     /// <summary>A forward pass in chunks, and rows whose batches are cut in two by a flag.</summary>
@@ -119,7 +119,7 @@ public sealed class RowOrderTests : IDisposable
     [InlineData(2)]
     [InlineData(3)]
     public void AForwardPassInChunks(int size) =>
-        AssertExact(7, b => cat([.. b["x"].split(size).Select(_model.call)], 0).square().sum(1), ("x", randn(14, 4, dtype: float64)));
+        AssertExact(7, b => cat([.. b["x"].split(size).Select(_model.call)], 0).Squared().sum(1), ("x", randn(14, 4, dtype: float64)));
 
     /// <summary>Asked for by name, a layer is taken by single examples.</summary>
     [Fact]
@@ -129,7 +129,7 @@ public sealed class RowOrderTests : IDisposable
         _model.eval();
         var task = new InfluenceTask(_model)
         {
-            TrainingLoss = b => _model.call(b["x"]).square().sum(1),
+            TrainingLoss = b => _model.call(b["x"]).Squared().sum(1),
             SingleExamples = LayerSelection.Where(n => n.StartsWith("head", StringComparison.Ordinal)),
         };
         var examples = Examples.FromTensors(("x", x));
@@ -156,7 +156,7 @@ public sealed class RowOrderTests : IDisposable
         var output = how == "head only"
             ? _head.call(_body.call(b["x"]).tanh().index_select(0, order)).index_select(0, order.argsort())
             : _model.call(b["x"].index_select(0, order)).index_select(0, order.argsort());
-        return output.square().sum(1) * (b["y"] + 1);
+        return output.Squared().sum(1) * (b["y"] + 1);
     };
 
     private void AssertExact(int batchSize, Func<ExampleBatch, Tensor> loss, params (string, Tensor)[] data) => AssertExact(_model, batchSize, loss, data);

@@ -40,7 +40,7 @@ public sealed class TorchScriptTests : IDisposable
         using var folder = new TempFolder();
         var path = folder.Path("script.safetensors");
         var checkpoint = Checkpoint.Save(path, _script, learningRate: 0.5);
-        var task = new InfluenceTask(_script) { TrainingLoss = b => _script.call(b["x"]).pow(2).sum(1) };
+        var task = new InfluenceTask(_script) { TrainingLoss = b => _script.call(b["x"]).Squared().sum(1) };
         var train = Examples.FromTensors(("x", _x));
         using var plain = new TracIn().Score(task, train, train);
         using var scores = new TracIn { Checkpoints = [checkpoint] }.Score(task, train, train);
@@ -49,13 +49,13 @@ public sealed class TorchScriptTests : IDisposable
 
     private void Check(nn.Module model, Func<Tensor, Tensor> call)
     {
-        var task = new InfluenceTask(model) { TrainingLoss = b => call(b["x"]).pow(2).sum(1) };
+        var task = new InfluenceTask(model) { TrainingLoss = b => call(b["x"]).Squared().sum(1) };
         var train = Examples.FromTensors(("x", _x));
         using var scores = new TracIn().Score(task, train, train);
 
         Tensor[] all = [.. model.parameters()];
         var rows = stack([.. Enumerable.Range(0, 7).Select(i => cat(
-            [.. autograd.grad([call(_x.narrow(0, i, 1)).pow(2).sum()], all).Select(g => g.flatten())]))]);                 // [7, P]
+            [.. autograd.grad([call(_x.narrow(0, i, 1)).Squared().sum()], all).Select(g => g.flatten())]))]);                 // [7, P]
         var expected = rows.mm(rows.t());
         Assert.True(((scores.Values - expected).abs().max() / expected.abs().max()).item<float>() < 1e-5);
         Assert.Equal(1, scores.Metadata.Coverage);

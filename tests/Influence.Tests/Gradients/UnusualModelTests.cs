@@ -47,7 +47,7 @@ public sealed class UnusualModelTests : IDisposable
     {
         var layer = nn.Linear(4, 4, dtype: float64);
         var model = new Composite(x => layer.call(layer.call(x).tanh()), ("first", layer), ("second", layer));
-        AssertExact(model, t => model.call(t[0]).square().sum(1), [randn(5, 4, dtype: float64)], [randn(3, 4, dtype: float64)]);
+        AssertExact(model, t => model.call(t[0]).Squared().sum(1), [randn(5, 4, dtype: float64)], [randn(3, 4, dtype: float64)]);
     }
 
     /// <summary>Self-attention of linear layers: heads are split off after them, so each sees its examples in order.</summary>
@@ -75,7 +75,7 @@ public sealed class UnusualModelTests : IDisposable
     {
         var (a, b) = (nn.Linear(5, 4, dtype: float64), nn.Linear(4, 2, dtype: float64));
         var model = new Composite(x => b.call(a.call(x.transpose(0, 1)).tanh()).transpose(0, 1), ("a", a), ("b", b));
-        AssertExact(model, t => model.call(t[0]).square().sum([1, 2]), [randn(6, 6, 5, dtype: float64)], [randn(2, 2, 5, dtype: float64)]);
+        AssertExact(model, t => model.call(t[0]).Squared().sum([1, 2]), [randn(6, 6, 5, dtype: float64)], [randn(2, 2, 5, dtype: float64)]);
     }
 
     [Fact]
@@ -84,7 +84,7 @@ public sealed class UnusualModelTests : IDisposable
         var (body, head, other) = (nn.Linear(4, 5, dtype: float64), nn.Linear(5, 3, dtype: float64), nn.Linear(5, 1, dtype: float64));
         var model = new Composite(x => head.call(body.call(x).tanh()), ("body", body), ("head", head), ("other", other));
         Tensor Measure(Tensor[] t) => other.call(body.call(t[0]).tanh()).squeeze(1);
-        Tensor Train(Tensor[] t) => model.call(t[0]).square().sum(1);
+        Tensor Train(Tensor[] t) => model.call(t[0]).Squared().sum(1);
         var (train, queries) = (new[] { randn(5, 4, dtype: float64) }, new[] { randn(3, 4, dtype: float64) });
         var expected = SingleExampleLoop.Gradients(model, Measure, queries).mm(SingleExampleLoop.Gradients(model, Train, train).t());
 
@@ -100,7 +100,7 @@ public sealed class UnusualModelTests : IDisposable
     {
         var model = nn.Sequential(("norm", nn.BatchNorm1d(4, track_running_stats: false, dtype: float64)), ("head", nn.Linear(3, 2, dtype: float64)));
         model.eval();
-        var task = new InfluenceTask(model) { TrainingLoss = b => model.call(b[0]).square().sum([1, 2]) };
+        var task = new InfluenceTask(model) { TrainingLoss = b => model.call(b[0]).Squared().sum([1, 2]) };
         var examples = Examples.FromTensors(randn(5, 4, 3, dtype: float64));
         Assert.Contains(
             "mixes the examples", Assert.Throws<InfluenceException>(() => new TracIn().Score(task, examples, examples)).Message, StringComparison.Ordinal);
@@ -128,7 +128,7 @@ public sealed class UnusualModelTests : IDisposable
                     .index_add(0, r, right.call(x.index_select(0, r)), 1);
             },
             ("left", left), ("right", right));
-        AssertExactOrRefused(model, t => model.call(t[0]).square().sum(1), [randn(9, 4, dtype: float64)], [randn(4, 4, dtype: float64)]);
+        AssertExactOrRefused(model, t => model.call(t[0]).Squared().sum(1), [randn(9, 4, dtype: float64)], [randn(4, 4, dtype: float64)]);
     }
 
     /// <summary>The first examples do not reach the layer, later ones do.</summary>
@@ -141,7 +141,7 @@ public sealed class UnusualModelTests : IDisposable
             ("always", always), ("sometimes", sometimes));
         var x = randn(8, 4, dtype: float64);
         x.narrow(1, 0, 1).copy_(tensor(new[] { -1.0, -1, -1, -1, 1, 1, 1, 1 }).unsqueeze(1));
-        AssertExactOrRefused(model, t => model.call(t[0]).square().sum(1), [x], [x.flip(0)], batchSize: 4);
+        AssertExactOrRefused(model, t => model.call(t[0]).Squared().sum(1), [x], [x.flip(0)], batchSize: 4);
     }
 
     private static void AssertExact(nn.Module<Tensor, Tensor> model, Func<Tensor[], Tensor> loss, Tensor[] train, Tensor[] queries)
@@ -154,7 +154,7 @@ public sealed class UnusualModelTests : IDisposable
         var self = new TracIn().SelfInfluence(task, Examples.FromTensors(train));
 
         Assert.True(SingleExampleLoop.RelativeError(scores.Values, q.mm(g.t())) < 1e-12);
-        Assert.True(SingleExampleLoop.RelativeError(tensor(self.Values.ToArray()), g.square().sum(1)) < 1e-12);
+        Assert.True(SingleExampleLoop.RelativeError(tensor(self.Values.ToArray()), g.Squared().sum(1)) < 1e-12);
         Assert.Equal(1, task.Coverage(Examples.FromTensors(train)).Fraction);
     }
 

@@ -138,7 +138,7 @@ public class EffectFixtureTests
         Tensor Column(params double[] values) => tensor(values).unsqueeze(1);
         var task = new InfluenceTask(model)
         {
-            TrainingLoss = b => 0.5 * b["h"].squeeze(1) * (model.call(b["x"]) - b["a"]).square().squeeze(1),
+            TrainingLoss = b => 0.5 * b["h"].squeeze(1) * (model.call(b["x"]) - b["a"]).Squared().squeeze(1),
             Measurement = b => model.call(b["x"]).squeeze(1),
         };
         var train = Examples.FromTensors(("x", Column(1, 1, 1)), ("h", Column(1, 1, 2)), ("a", Column(0, 1, 3)));

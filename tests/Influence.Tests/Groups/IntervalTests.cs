@@ -114,7 +114,7 @@ public class IntervalTests
             }
 
             model.eval();
-            Task = new InfluenceTask(model) { TrainingLoss = b => 0.5 * (model.call(b["x"]).squeeze(1) - b["y"]).square() };
+            Task = new InfluenceTask(model) { TrainingLoss = b => 0.5 * (model.call(b["x"]).squeeze(1) - b["y"]).Squared() };
             var x = randn([count, 1], dtype: float64);
 
             // y = 0.6 x + noise: the mean of -x y is -0.6.

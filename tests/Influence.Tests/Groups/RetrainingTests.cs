@@ -67,7 +67,7 @@ public class RetrainingTests(ITestOutputHelper output)
         var (x, y, cluster) = Clusters(Count, 5);
         var (queryX, queryY, queryCluster) = Clusters(60, 6);
         Tensor Loss(Tensor inputs, Tensor targets) => nn.functional.binary_cross_entropy_with_logits(model.call(inputs).squeeze(1), targets, reduction: nn.Reduction.None);
-        Tensor Decay() => WeightDecay / 2 * model.parameters().Select(p => p.square().sum()).Aggregate((a, b) => a + b);
+        Tensor Decay() => WeightDecay / 2 * model.parameters().Select(p => p.Squared().sum()).Aggregate((a, b) => a + b);
         var weights = ones([Count], dtype: float64);
         Tensor Objective() => ((Loss(x, y) * weights).sum() / weights.sum()) + Decay();
 

@@ -104,9 +104,9 @@ public class ScaleBioTests
         Assert.Equal(value, pair.Model.Value);
     }
 
-    private static IReadOnlyList<Tensor> Sources(Scalar model) => [.. s_h.Select((h, i) => h / 2 * (model.W - s_a[i]).square().sum())];
+    private static IReadOnlyList<Tensor> Sources(Scalar model) => [.. s_h.Select((h, i) => h / 2 * (model.W - s_a[i]).Squared().sum())];
 
-    private static Tensor Validation(Scalar model) => 0.5 * (model.W - 1).square().sum();
+    private static Tensor Validation(Scalar model) => 0.5 * (model.W - 1).Squared().sum();
 
     private static void Says(Func<object> act, params string[] parts)
     {

@@ -108,7 +108,7 @@ internal sealed class KroneckerOracle
         var (ls, qs) = linalg.eigh(s);
         var q = qs.kron(qa);                                                            // [O I', O I']
         var values = measured
-            ? g.flatten(1).mm(q).square().mean([0])
+            ? g.flatten(1).mm(q).Squared().mean([0])
             : ls.kron(la);                                                              // [O I']
         return q.mm(diag(values)).mm(q.t());
     }

@@ -21,7 +21,7 @@ public sealed record ModelCase(string Name, nn.Module Model, Func<Tensor[], Tens
     };
 
     internal static Tensor SquaredNorm(Tensor output, Tensor target) =>
-        (output - target).square().reshape(output.shape[0], -1).sum(1);
+        (output - target).Squared().reshape(output.shape[0], -1).sum(1);
 }
 
 /// <summary>A module from a function over registered parts; parts are run by call.</summary>
@@ -176,7 +176,7 @@ public static class Cases
             case "weight also used outside":
                 {
                     var layer = nn.Linear(5, 4, dtype: float64);
-                    return Regression(name, new Composite(x => layer.call(x) + layer.weight.square().sum(), ("layer", layer)), [5], [4]);
+                    return Regression(name, new Composite(x => layer.call(x) + layer.weight.Squared().sum(), ("layer", layer)), [5], [4]);
                 }
 
             case "frozen weight":

@@ -67,7 +67,7 @@ internal static class NativeAttentionCases
                 return Attention(name, Module(6, 2), (a, x) =>
                 {
                     var (output, weights) = a.call(x, x, x);
-                    return output + weights.square().sum([1]).transpose(0, 1).unsqueeze(-1);
+                    return output + weights.Squared().sum([1]).transpose(0, 1).unsqueeze(-1);
                 });
             case "native attention twice":
                 return Attention(name, Module(6, 2), (a, x) =>

@@ -38,7 +38,7 @@ internal static class PlainAutograd
         var self = new TracIn().SelfInfluence(task, examples);
 
         Assert.True(SingleExampleLoop.RelativeError(scores.Values, g.mm(g.t())) < Rounding, "scores");
-        Assert.True(SingleExampleLoop.RelativeError(tensor(self.Values.ToArray()), g.square().sum(1)) < Rounding, "self-influence");
+        Assert.True(SingleExampleLoop.RelativeError(tensor(self.Values.ToArray()), g.Squared().sum(1)) < Rounding, "self-influence");
     }
 
     /// <summary>
@@ -64,7 +64,7 @@ internal static class PlainAutograd
             if (rules.Count > 0)
             {
                 var g = Gradients(model, loss, data, rules.Contains);
-                Assert.True(SingleExampleLoop.RelativeError(step.GradientNorms(), g.square().sum(1).sqrt()) < Rounding, "norms");
+                Assert.True(SingleExampleLoop.RelativeError(step.GradientNorms(), g.Squared().sum(1).sqrt()) < Rounding, "norms");
             }
         }
 

@@ -56,8 +56,8 @@ public class DataInfluenceModelTests
         var (x, noise) = (randn([60, 40], ScalarType.Float64), randn([60], ScalarType.Float64));
         using var toNoise = new RidgeRegression().Fit(x, noise, 1, CancellationToken.None);
         using var toSignal = new RidgeRegression().Fit(x, x.select(1, 3), 1, CancellationToken.None);
-        Assert.True(toNoise.Predict(x).square().mean().item<double>() < 0.3);
-        Assert.True((toSignal.Predict(x) - x.select(1, 3)).square().mean().item<double>() < 0.05);
+        Assert.True(toNoise.Predict(x).Squared().mean().item<double>() < 0.3);
+        Assert.True((toSignal.Predict(x) - x.select(1, 3)).Squared().mean().item<double>() < 0.05);
     }
 
     /// <summary>A target that no linear function has, |x|: the network finds its order, ridge cannot.</summary>

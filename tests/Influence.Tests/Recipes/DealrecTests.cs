@@ -25,7 +25,7 @@ public class DealrecTests
         // The influence on the mean loss is the mean of the influences on each loss.
         using var pairs = new InfluenceFunction(fit) { Tolerance = 0 }.Score(small.Task(), small.Train, small.Train);
         var expected = pairs.Values.mean([0L]).data<double>().ToArray();
-        var norms = large.TrainGradients(InHead).square().sum(1).sqrt().data<double>().ToArray();
+        var norms = large.TrainGradients(InHead).Squared().sum(1).sqrt().data<double>().ToArray();
         for (var i = 0; i < 9; i++)
         {
             // Sums over nine examples and a few dozen parameters in float64.

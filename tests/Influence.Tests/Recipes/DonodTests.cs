@@ -116,7 +116,7 @@ public class DonodTests
         var (_, nod) = new Donod { LearningRate = 0.5 }.Score(c.Task(), c.Train);
         var (_, named) = new Donod { LearningRate = 0.5, Layers = LayerSelection.Where(n => n == "head.weight") }.Score(c.Task(), c.Train);
 
-        var expected = c.TrainGradients(n => n == "head.weight").square().sum(1).sqrt() * 0.5;
+        var expected = c.TrainGradients(n => n == "head.weight").Squared().sum(1).sqrt() * 0.5;
         Assert.True(SingleExampleLoop.RelativeError(tensor(nod.Values.ToArray()), expected) < 1e-12); // rounding of float64
         Assert.Equal(nod.Values, named.Values);
         Assert.Contains("last layer", nod.Metadata.Layers, StringComparison.Ordinal);
@@ -174,8 +174,8 @@ public class DonodTests
             var weights = name.EndsWith("in_proj_weight", StringComparison.Ordinal) ? 3 : 1;
             var before = parameter.detach().reshape(1, weights, -1);
             var after = before - (g.reshape(g.shape[0], weights, -1) * rate);
-            don += (before.square().sum(2).sqrt() - after.square().sum(2).sqrt()).sum(1);
-            nod += (before - after).square().sum(2).sqrt().sum(1);
+            don += (before.Squared().sum(2).sqrt() - after.Squared().sum(2).sqrt()).sum(1);
+            nod += (before - after).Squared().sum(2).sqrt().sum(1);
         }
 
         return (don, nod);

@@ -23,8 +23,8 @@ public sealed class LearnabilityQualityTests : IDisposable
         using var layer = nn.Linear(1, 1, hasBias: false, dtype: float64);
         var task = new InfluenceTask(layer)
         {
-            TrainingLoss = b => (layer.call(b["x"]) - 0.5).square().sum(1) / 2,
-            Measurement = b => layer.call(b["x"]).square().sum(1) / 2,
+            TrainingLoss = b => (layer.call(b["x"]) - 0.5).Squared().sum(1) / 2,
+            Measurement = b => layer.call(b["x"]).Squared().sum(1) / 2,
         };
         double[] w = [1, 0.95, 0.905, 0.8645], costates = [2.464745, 1.68305, 0.8645];
         var checkpoints = w.Select((value, t) => Saved(layer, value, t, 0.1)).ToList();
@@ -188,7 +188,7 @@ public sealed class LearnabilityQualityTests : IDisposable
     {
         using var scope = NewDisposeScope();
         using var layer = nn.Linear(1, 1, hasBias: false, dtype: float64);
-        var task = new InfluenceTask(layer) { TrainingLoss = b => (layer.call(b["x"]) - b["y"]).square().sum(1) / 2 };
+        var task = new InfluenceTask(layer) { TrainingLoss = b => (layer.call(b["x"]) - b["y"]).Squared().sum(1) / 2 };
         var train = Examples.FromTensors(("x", ones(2, 1, dtype: float64)), ("y", tensor(new[,] { { 1.0 }, { 3 } })));
         var target = Examples.FromTensors(("x", ones(1, 1, dtype: float64)), ("y", tensor(new[,] { { 5.0 } })));
 

@@ -28,7 +28,7 @@ public sealed class GraNdTests : IDisposable
 
         using var noGrad = no_grad();
         var residual = layer.call(x).softmax(1) - nn.functional.one_hot(y, 3);
-        var expected = residual.square().sum(1).sqrt() * (x.square().sum(1) + (bias ? 1 : 0)).sqrt();
+        var expected = residual.Squared().sum(1).sqrt() * (x.Squared().sum(1) + (bias ? 1 : 0)).sqrt();
         Assert.True(SingleExampleLoop.RelativeError(tensor(scores.Values.ToArray()), expected) < 1e-12); // rounding of float64
     }
 
@@ -39,7 +39,7 @@ public sealed class GraNdTests : IDisposable
         using var scope = NewDisposeScope();
         var made = Cases.Make(name);
         var inputs = made.Inputs(5);
-        var expected = SingleExampleLoop.Gradients(made.Model, made.Loss, inputs).square().sum(1).sqrt();
+        var expected = SingleExampleLoop.Gradients(made.Model, made.Loss, inputs).Squared().sum(1).sqrt();
 
         var scores = new GraNd().Score(made.Task(), Examples.FromTensors(inputs));
 
@@ -64,7 +64,7 @@ public sealed class GraNdTests : IDisposable
             // Rates, one of them zero, do not count.
             checkpoints.Add(Checkpoint.Save(_folder.Path($"{seed}"), c.Model, seed * 0.5));
             using var grad = enable_grad();
-            norms.Add(c.TrainGradients().square().sum(1).sqrt());
+            norms.Add(c.TrainGradients().Squared().sum(1).sqrt());
         }
 
         var expected = (norms[0] + norms[1] + norms[2]) / 3;

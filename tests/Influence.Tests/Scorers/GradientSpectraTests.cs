@@ -107,7 +107,7 @@ public class GradientSpectraTests
         foreach (var (p, (first, second)) in spectra.Pairs.Index())
         {
             var (a, b) = (Gradient(first), Gradient(second));
-            var cosine = (a * b).sum(1) / (a.square().sum(1) * b.square().sum(1)).sqrt();
+            var cosine = (a * b).sum(1) / (a.Squared().sum(1) * b.Squared().sum(1)).sqrt();
             for (var i = 0; i < 4; i++)
             {
                 Assert.Equal(cosine[i].item<double>(), spectra.Cosines[i][p], 10); // rounding of float64

@@ -95,7 +95,7 @@ public sealed class VarianceOfGradientsTests : IDisposable
         {
             c.LoadInto(model);
             using var noGrad = no_grad();
-            return Differences(table.call(x), moved => Rest(moved, x).gather(1, y.unsqueeze(1)).squeeze(1)).square().sum(2L).sqrt();
+            return Differences(table.call(x), moved => Rest(moved, x).gather(1, y.unsqueeze(1)).squeeze(1)).Squared().sum(2L).sqrt();
         }).ToArray();                                                                   // [3, 5] each
         var counts = x.ne(0).to_type(float64);
         var expected = (stack(norms, 0).std(0, unbiased: false) * counts).sum(1) / counts.sum(1);

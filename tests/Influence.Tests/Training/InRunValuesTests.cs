@@ -43,7 +43,7 @@ public class InRunValuesTests
 
         private Tensor Weights(Tensor x) => _weights.call(x).squeeze(-1);
 
-        private Tensor Validation(Tensor w) => ((w * tensor(_gradient)) + (w.square() * tensor(_curvature) * 0.5)).sum(1);
+        private Tensor Validation(Tensor w) => ((w * tensor(_gradient)) + (w.Squared() * tensor(_curvature) * 0.5)).sum(1);
     }
 
     [Theory]

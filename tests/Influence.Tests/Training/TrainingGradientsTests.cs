@@ -97,7 +97,7 @@ public class TrainingGradientsTests
 
             Assert.True(SingleExampleLoop.RelativeError(step.Losses, made.Loss(inputs)) < Rounding);
             Assert.True(SingleExampleLoop.RelativeError(step.ValidationLosses!, made.Loss(validation)) < Rounding);
-            Assert.True(SingleExampleLoop.RelativeError(step.GradientNorms(), g.square().sum(1).sqrt()) < Rounding);
+            Assert.True(SingleExampleLoop.RelativeError(step.GradientNorms(), g.Squared().sum(1).sqrt()) < Rounding);
             Assert.True(SingleExampleLoop.RelativeError(step.ValidationProducts(), g.mv(v)) < Rounding);
             Assert.True(SingleExampleLoop.RelativeError(step.Gram(), g.mm(g.t())) < Rounding);
         }

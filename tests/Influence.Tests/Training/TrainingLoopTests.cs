@@ -164,7 +164,7 @@ public class TrainingLoopTests
         model.eval();
         var v = cat([.. PlainBackward.Of(model, () => Task(model).TrainingLoss(validation).mean()).Values.Select(x => x.reshape(-1))], 0);
 
-        Assert.True(SingleExampleLoop.RelativeError(step.GradientNorms(), g.square().sum(1).sqrt()) < Rounding);
+        Assert.True(SingleExampleLoop.RelativeError(step.GradientNorms(), g.Squared().sum(1).sqrt()) < Rounding);
         Assert.True(SingleExampleLoop.RelativeError(step.ValidationProducts(), g.mv(v)) < Rounding);
         Assert.True(SingleExampleLoop.RelativeError(cat([.. gradient.Values.Select(x => x.reshape(-1))], 0), g.mean([0])) < Rounding);
         model.train();
@@ -192,7 +192,7 @@ public class TrainingLoopTests
             Assert.True(PlainBackward.RelativeError(gradient, expected) < Rounding);
 
             // The rows' Gram matrix sums to the squared norm of the summed gradient.
-            var total = gradient.Values.Sum(g => g.square().sum().item<double>()) * 36;
+            var total = gradient.Values.Sum(g => g.Squared().sum().item<double>()) * 36;
             Assert.Equal(1, step.Gram().sum().item<double>() / total, 10);
 
             // Validation as if it were alone, on the running statistics.
@@ -276,7 +276,7 @@ public class TrainingLoopTests
         step.Accumulate();
         Assert.True(PlainBackward.RelativeError(PlainBackward.Take(model), expected) < Rounding);
         var g = SingleExampleLoop.Gradients(model, t => nn.functional.cross_entropy(model.call(t[0]), t[1], reduction: None), [batch["x"], batch["y"]], n => n != "places");
-        Assert.True(SingleExampleLoop.RelativeError(step.GradientNorms(), g.square().sum(1).sqrt()) < Rounding);
+        Assert.True(SingleExampleLoop.RelativeError(step.GradientNorms(), g.Squared().sum(1).sqrt()) < Rounding);
         Assert.Contains("places", loop.Exactness.Modules.Single(m => !m.PerExample).Note, StringComparison.Ordinal);
     }
 

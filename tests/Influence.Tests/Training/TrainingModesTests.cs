@@ -58,7 +58,7 @@ public class TrainingModesTests
         })], 0);
 
         Assert.True(SingleExampleLoop.RelativeError(actual, g.mean([0])) < Rounding);
-        Assert.True(SingleExampleLoop.RelativeError(step.GradientNorms(), g.square().sum(1).sqrt()) < Rounding);
+        Assert.True(SingleExampleLoop.RelativeError(step.GradientNorms(), g.Squared().sum(1).sqrt()) < Rounding);
     }
 
     [Fact]

@@ -38,8 +38,8 @@ public class ApproximationTests
         var (d, a) = (randn([3, 2, 96], dtype: float64) * energy.mean([1]).sqrt(), randn([3, 2, 80], dtype: float64) * energy.mean([0]).sqrt());
         var spectrum = d.transpose(1, 2).matmul(a) * weights;
         var (u, v) = LowRankQueries.Of(spectrum, weights, tolerance)!.Value;
-        var error = ((spectrum - u.matmul(v)).square() / weights).sum(1, 2).sqrt();
-        Assert.True(error.le((spectrum.square() / weights).sum(1, 2).sqrt() * tolerance).all().item<bool>());
+        var error = ((spectrum - u.matmul(v)).Squared() / weights).sum(1, 2).sqrt();
+        Assert.True(error.le((spectrum.Squared() / weights).sum(1, 2).sqrt() * tolerance).all().item<bool>());
         Assert.True(v.shape[1] <= 40);
         Assert.Null(LowRankQueries.Of(randn([3, 96, 80], dtype: float64), ones([96, 80], dtype: float64), 1e-3));
     }
@@ -79,7 +79,7 @@ public class ApproximationTests
         var (first, all) = (nn.Linear(64, 64, dtype: float64), nn.Linear(64, 1024, dtype: float64));
         var model = new Composite(x => cat([first.call(x).tanh().select(1, 0), all.call(x).tanh().sum(1)], 1), ("first", first), ("all", all));
         model.eval();
-        var task = new InfluenceTask(model) { TrainingLoss = b => model.call(b[0]).square().sum(1) };
+        var task = new InfluenceTask(model) { TrainingLoss = b => model.call(b[0]).Squared().sum(1) };
         var train = Examples.FromTensors(randn([5, 64, 64], dtype: float64)) with { BatchSize = 3 };
         var queries = Examples.FromTensors(randn([42, 64, 64], dtype: float64)) with { BatchSize = 6 };
         using var fit = Ekfac.Fit(task, train, LayerwiseMethods.Empirical with { Damping = Damping.RelativeToMeanEigenvalue(1000) });
@@ -148,7 +148,7 @@ public class ApproximationTests
         var expected = (q * weights).reshape(7, -1).mm(z.reshape(50, -1).t());
         Assert.True(SingleExampleLoop.RelativeError(exact, expected) < 1e-12);
 
-        var bound = (q.square() * weights).sum(1, 2).sqrt().unsqueeze(1) * (z.square() * weights).sum(1, 2).sqrt().unsqueeze(0);
+        var bound = (q.Squared() * weights).sum(1, 2).sqrt().unsqueeze(1) * (z.Squared() * weights).sum(1, 2).sqrt().unsqueeze(0);
         Assert.InRange(((approximate - expected).abs() / bound).max().item<double>(), 1e-14, tolerance);
     }
 

@@ -168,7 +168,7 @@ public class DegenerateTests
         var examples = Examples.FromTensors(inputs[0], on) with { Ids = ids, BatchSize = 3 };
         var task = new InfluenceTask(model)
         {
-            TrainingLoss = b => (model.call(b[0]).square().flatten(1).sum(1) * b[1]).sqrt(),
+            TrainingLoss = b => (model.call(b[0]).Squared().flatten(1).sum(1) * b[1]).sqrt(),
             Layers = name == "norm alone" ? LayerSelection.Where(n => n.StartsWith("1.", StringComparison.Ordinal)) : LayerSelection.All,
         };
 

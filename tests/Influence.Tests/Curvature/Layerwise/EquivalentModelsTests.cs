@@ -40,7 +40,7 @@ public class EquivalentModelsTests
             model.eval();
             var task = new InfluenceTask(model)
             {
-                TrainingLoss = b => (model.call(b["x"]).cumsum(1).sin() * (masked ? b["m"].unsqueeze(2) : 1)).square().sum(1, 2),
+                TrainingLoss = b => (model.call(b["x"]).cumsum(1).sin() * (masked ? b["m"].unsqueeze(2) : 1)).Squared().sum(1, 2),
                 PositionMask = masked ? b => b["m"] : null,
             };
             return Both(method, task, examples);

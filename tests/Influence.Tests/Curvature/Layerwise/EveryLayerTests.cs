@@ -73,7 +73,7 @@ public class EveryLayerTests
         {
             var names = parameters.Split(", ");
             var (g, q) = (Rows(ofTrain), Rows(ofQueries));
-            var diagonal = g.square().mean([0]);                                        // [P]
+            var diagonal = g.Squared().mean([0]);                                        // [P]
             if (diagonal.mean().item<double>() < 1e-28)
             {
                 // A key projection's bias has no gradient but rounding, and adds nothing.
@@ -203,7 +203,7 @@ public class EveryLayerTests
             using var detached = value;
             var g = other[part.Parameter.Name].narrow(1, part.Start, part.Count);
             products += value.mm(g.t());
-            squares += value.square().sum(1);
+            squares += value.Squared().sum(1);
         }
 
         return (products, squares.sqrt());

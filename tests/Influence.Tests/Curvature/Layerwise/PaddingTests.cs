@@ -114,7 +114,7 @@ public sealed class PaddingTests : IDisposable
         var task = new InfluenceTask(model) { TrainingLoss = b => Losses.CrossEntropy(model.call(b["x"]), b["y"]) };
         using var fit = Kfac.Fit(task, Examples.FromTensors(("x", x), ("y", y)), LayerwiseMethods.Empirical);
 
-        var expected = x.square().sum() / 24 + 1;
+        var expected = x.Squared().sum() / 24 + 1;
         Assert.Equal(expected.item<double>(), ((KroneckerCurvature)fit.Blocks[0]!).Input.Values.sum().item<double>(), 1e-12);
     }
 
@@ -152,12 +152,12 @@ public sealed class PaddingTests : IDisposable
         var (x, mask) = (_x[.., ..1, ..3], tensor(new double[] { 1, 0, 1, 1, 0, 1, 1, 1 }).unsqueeze(1));
         var task = new InfluenceTask(layer)
         {
-            TrainingLoss = b => layer.call(b["x"]).square().sum(1, 2),
+            TrainingLoss = b => layer.call(b["x"]).Squared().sum(1, 2),
             PositionMask = b => b["m"],
         };
         using var fit = Kfac.Fit(task, Examples.FromTensors(("x", x), ("m", mask)) with { BatchSize = 3 }, LayerwiseMethods.Empirical);
 
-        var trace = ((x.square().sum(1, 2) + 1) * mask.squeeze(1)).sum() / mask.sum();
+        var trace = ((x.Squared().sum(1, 2) + 1) * mask.squeeze(1)).sum() / mask.sum();
         Assert.Equal(trace.item<double>(), ((KroneckerCurvature)fit.Blocks[0]!).Input.Values.sum().item<double>(), 1e-12);
     }
 

@@ -46,7 +46,7 @@ public class SampledFisherTests
         };
         var a = cat([x.squeeze(0), ones(1, dtype: float64)], 0);
         var exact = hessian.kron(a.outer(a));
-        var error = ((matrix - exact).square().sum() / exact.square().sum()).sqrt().item<double>();
+        var error = ((matrix - exact).Squared().sum() / exact.Squared().sum()).sqrt().item<double>();
         Assert.True(error < Deviation, $"relative error {error:F4}");
     }
 
@@ -61,7 +61,7 @@ public class SampledFisherTests
         using var fit = DiagonalFisher.Fit(task, examples);
 
         var p = layer.call(x).detach().softmax(1);
-        var (expectedWeight, expectedBias) = ((p * (1 - p)).t().mm(x.square()) / 4, (p * (1 - p)).mean([0]));
+        var (expectedWeight, expectedBias) = ((p * (1 - p)).t().mm(x.Squared()) / 4, (p * (1 - p)).mean([0]));
         var parts = fit.Blocks[0]!.Tensors().Select(t => t.Value).ToArray();
         Assert.True(SingleExampleLoop.RelativeError(parts[0], expectedWeight.flatten()) < Deviation);
         Assert.True(SingleExampleLoop.RelativeError(parts[1], expectedBias) < Deviation);
@@ -145,7 +145,7 @@ public class SampledFisherTests
         var task = new InfluenceTask(model) { TrainingLoss = b => Losses.CrossEntropy(model.call(b["x"]), b["y"]) };
         var examples = Examples.FromTensors(("x", x), ("y", model.call(x).argmax(1)));
         var p = model.call(x).detach().softmax(1);                                      // [60, 3]
-        var exact = (p * (1 - p)).t().mm(x.square()).flatten() / 60;
+        var exact = (p * (1 - p)).t().mm(x.Squared()).flatten() / 60;
 
         // Sixteen draws are off by a quarter of what one is; half leaves room for luck.
         Assert.True(Error(16) < 0.5 * Error(1), $"{Error(16):F4} {Error(1):F4}");

@@ -101,7 +101,7 @@ public sealed class ToleranceTests : IDisposable
             var a = cat([x, ones([Train, 1], float64)], 1);                             // [N, I']
             var (la, qa) = linalg.eigh(a.t().mm(a) / Train);
             var (ls, qs) = linalg.eigh(d.t().mm(d) / Train);
-            var values = method == "K-FAC" ? ls.clamp_min(0).outer(la.clamp_min(0)) : Rotated(g).square().mean([0]);
+            var values = method == "K-FAC" ? ls.clamp_min(0).outer(la.clamp_min(0)) : Rotated(g).Squared().mean([0]);
             var weighted = Rotated(Gradients(queries, layer)) / (values + (0.1 * values.mean()));
             total += weighted.flatten(1).mm(Rotated(Gradients(train, layer)).flatten(1).t());
 

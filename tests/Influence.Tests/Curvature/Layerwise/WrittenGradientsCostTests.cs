@@ -18,7 +18,7 @@ public class WrittenGradientsCostTests
         var layer = nn.Linear(20, 30, dtype: float64);
         var model = new Composite(layer.call, ("layer", layer));
         model.eval();
-        var task = new InfluenceTask(model) { TrainingLoss = b => model.call(b[0]).square().sum([1, 2]) };
+        var task = new InfluenceTask(model) { TrainingLoss = b => model.call(b[0]).Squared().sum([1, 2]) };
         var train = Examples.FromTensors(randn([50, 4, 20], dtype: float64));
         const long Written = 50 * ((20 * 30) + 30) * 8;
 

@@ -105,7 +105,7 @@ public class ProductTests
             t =>
             {
                 var z = layer.call(t[0]);
-                return (3 * Losses.CrossEntropy(z[.., ..3], t[1])) + (t[0].select(1, 0).square() * Losses.BinaryCrossEntropy(z.select(1, 3), t[1].eq(1)));
+                return (3 * Losses.CrossEntropy(z[.., ..3], t[1])) + (t[0].select(1, 0).Squared() * Losses.BinaryCrossEntropy(z.select(1, 3), t[1].eq(1)));
             },
             n => [randn([n, 4], dtype: float64), randint(0, 3, [n])]);
         var inputs = made.Inputs(6);

@@ -131,7 +131,7 @@ public class SolverStateTests
         using var classifier = new Classifier();
         var x = classifier.X.clone();
         x[5].fill_(1e-200);
-        var task = classifier.Task(b => classifier.Loss(b) + (classifier.Head.weight.sum() * b["x"].sum(1)).square().sqrt());
+        var task = classifier.Task(b => classifier.Loss(b) + (classifier.Head.weight.sum() * b["x"].sum(1)).Squared().sqrt());
         var thrown = Assert.Throws<InfluenceException>(() =>
             DenseCurvature.Fit(task, Examples.FromTensors(("x", x), ("y", classifier.Y)) with { BatchSize = 4 }, new() { Matrix = CurvatureMatrix.Hessian }));
         Assert.Contains("is NaN or too large", thrown.Message, StringComparison.Ordinal);
@@ -157,7 +157,7 @@ public class SolverStateTests
         Assert.Contains("CurvatureMatrix.Hessian", Assert.Throws<InfluenceException>(() => ConjugateGradient.Fit(plain, classifier.Train)).Message, StringComparison.Ordinal);
         using var hessian = ConjugateGradient.Fit(plain, classifier.Train, new() { Matrix = CurvatureMatrix.Hessian });
 
-        var decayed = classifier.Task(b => classifier.Loss(b) + classifier.Head.weight.square().sum());
+        var decayed = classifier.Task(b => classifier.Loss(b) + classifier.Head.weight.Squared().sum());
         Assert.Contains("weight-decay", Assert.Throws<InfluenceException>(() => Nystrom.Fit(decayed, classifier.Train)).Message, StringComparison.Ordinal);
     }
 

@@ -115,7 +115,7 @@ public sealed class MagicTests : IDisposable
         {
             optimizer.zero_grad();
             var index = tensor(ids.ToArray());
-            (model.call(_x!.index_select(0, index)).squeeze(1) - _y!.index_select(0, index)).pow(2).mean().backward();
+            (model.call(_x!.index_select(0, index)).squeeze(1) - _y!.index_select(0, index)).Squared().mean().backward();
             optimizer.step();
         }
 
@@ -152,7 +152,7 @@ public sealed class MagicTests : IDisposable
         // 64 double wells; at a rate of .45 a step is the cubic map w = 2.8 w - 1.8 w^3, which is chaotic.
         random.manual_seed(5);
         var model = nn.Linear(64, 1, hasBias: false, dtype: ScalarType.Float64);
-        var task = new InfluenceTask(model) { TrainingLoss = b => (model.weight.pow(2) - 1).pow(2).sum() * b["x"] };
+        var task = new InfluenceTask(model) { TrainingLoss = b => (model.weight.Squared() - 1).Squared().sum() * b["x"] };
         var train = Examples.FromTensors(("x", ones([2], ScalarType.Float64)));
         var leaps = new Magic { Update = new Magic.Sgd(), LearningRates = [0.45], Batches = [.. Enumerable.Repeat<IReadOnlyList<long>>([0, 1], 60)] };
         Assert.InRange(leaps.Metasmoothness(task, train, 1e-3), -0.6, 0.6);

@@ -164,7 +164,7 @@ public sealed class NativeAttentionTests : IDisposable
 
         var attention = nn.MultiheadAttention(6, 2, dropout: 0.5).to(float64);
         var model = new Composite(x => attention.call(x, x, x).Item1, ("attention", attention));
-        var task = new InfluenceTask(model) { TrainingLoss = b => model.call(b[0].transpose(0, 1)).square().sum([0, 2]) };
+        var task = new InfluenceTask(model) { TrainingLoss = b => model.call(b[0].transpose(0, 1)).Squared().sum([0, 2]) };
         var thrown = Assert.Throws<InfluenceException>(() => task.Coverage(Examples.FromTensors(randn(4, 3, 6, dtype: float64))));
         Assert.Contains("Write model.eval() first.", thrown.Message, StringComparison.Ordinal);
     }
@@ -192,7 +192,7 @@ public sealed class NativeAttentionTests : IDisposable
             TrainingLoss = b =>
             {
                 var x = b[0].transpose(0, 1);
-                return attention.call(x, x, x, ones([b.Count, 3], ScalarType.Bool)).Item1.square().sum([0, 2]);
+                return attention.call(x, x, x, ones([b.Count, 3], ScalarType.Bool)).Item1.Squared().sum([0, 2]);
             },
         };
         var thrown = Assert.Throws<InfluenceException>(() => task.Coverage(Examples.FromTensors(randn(4, 3, 6, dtype: float64))));
@@ -233,8 +233,8 @@ public sealed class NativeAttentionTests : IDisposable
             managed = Product();
         }
 
-        var norm = native.Sum(t => t.square().sum().item<double>());
-        Assert.True(native.Zip(managed).Sum(p => (p.First - p.Second).square().sum().item<double>()) < 1e-24 * norm);
+        var norm = native.Sum(t => t.Squared().sum().item<double>());
+        Assert.True(native.Zip(managed).Sum(p => (p.First - p.Second).Squared().sum().item<double>()) < 1e-24 * norm);
 
         List<Tensor> Product()
         {

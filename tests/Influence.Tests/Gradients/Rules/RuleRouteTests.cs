@@ -62,7 +62,7 @@ public class RuleRouteTests
         {
             var task = new InfluenceTask(model)
             {
-                TrainingLoss = b => ((model.call(b[0]) - b[1]).square().sum(2) * b[2].to_type(float64)).sum(1),
+                TrainingLoss = b => ((model.call(b[0]) - b[1]).Squared().sum(2) * b[2].to_type(float64)).sum(1),
                 PositionMask = masked ? b => b[2] : null,
             };
             var options = new CurvatureOptions { Fisher = Fisher.Empirical };
@@ -85,7 +85,7 @@ public class RuleRouteTests
 
         string Message(nn.Module<Tensor, Tensor> model)
         {
-            var task = new InfluenceTask(model) { TrainingLoss = b => model.call(b[0]).square().sum(1, 2).sqrt() };
+            var task = new InfluenceTask(model) { TrainingLoss = b => model.call(b[0]).Squared().sum(1, 2).sqrt() };
             return Assert.Throws<InfluenceException>(() =>
             {
                 using var fit = Kfac.Fit(task, Examples.FromTensors(x), new CurvatureOptions { Fisher = Fisher.Empirical });

@@ -143,7 +143,7 @@ public sealed class GradMatchTests : SelectionStrategyContract
     {
         using var scope = NewDisposeScope();
         var w = tensor(weights);
-        return ((columns.t().mv(w) - target).square().sum() + (w.square().sum() * ridge)).item<double>();
+        return ((columns.t().mv(w) - target).Squared().sum() + (w.Squared().sum() * ridge)).item<double>();
     }
 
     private static double Best(Tensor columns, Tensor target, double ridge) => Enumerable.Range(1, ridge > 0 ? 6 : 4)

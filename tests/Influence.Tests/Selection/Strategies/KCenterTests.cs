@@ -56,13 +56,13 @@ public sealed class KCenterTests : SelectionStrategyContract
         var selected = new KCenter { First = 7 }.Select(pool, SelectionBudget.Count(400));
 
         // Ties are many on this grid, and rounding may choose among them: each pick is as far from the earlier ones as the farthest candidate.
-        var nearest = (features - features[7]).square().sum([1L]);
+        var nearest = (features - features[7]).Squared().sum([1L]);
         for (var i = 1; i < 400; i++)
         {
             var farthest = nearest.max().item<double>();
             Assert.Equal(farthest, nearest[selected.Ids[i]].item<double>(), 1e-9);
             Assert.Equal(Math.Sqrt(farthest), selected.Utilities[i], 1e-9);
-            nearest = nearest.minimum((features - features[selected.Ids[i]]).square().sum([1L]));
+            nearest = nearest.minimum((features - features[selected.Ids[i]]).Squared().sum([1L]));
         }
     }
 
