@@ -24,7 +24,7 @@ namespace Influence.Estimators;
 /// Reference: Choe et al., "What is Your Data Worth to GPT? LLM-Scale Data Valuation with Influence Functions", 2024 (LoGRA).
 /// </para>
 /// </remarks>
-public sealed record StoredGradients : IPairEstimator
+public sealed partial record StoredGradients : IPairEstimator
 {
     /// <summary>Scores from a store.</summary>
     /// <param name="store">A complete one.</param>

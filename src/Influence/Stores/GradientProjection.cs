@@ -33,15 +33,25 @@ public sealed record GradientProjection
     /// <value>0.</value>
     public long Seed { get; init; }
 
-    /// <summary>In what the numbers are stored: Float16 (with one scale an example), Float32 or Float64.</summary>
+    /// <summary>
+    /// In what the numbers are stored: Int8 (with one float32 scale for each block of 128 numbers of a layer), Float16 (with one scale an example),
+    /// Float32 or Float64. With s_b a block's largest absolute number over 127, Int8 changes
+    /// <code>a number by at most                    s_b / 2, 1/254 of the largest of its block
+    /// p(q) . p(z) by at most                 sum over blocks of |p_b(q)|_1 s_b / 2
+    /// with a standard deviation of about     sqrt(sum over blocks of |p_b(q)|^2 s_b^2 / 12)</code>
+    /// </summary>
+    /// <remarks>
+    /// For normally distributed numbers the row changes by 0.6 % of its norm, and a product of two of 4,096 numbers by 1e-4 of the product of the norms,
+    /// where the projection of each side to 64 dimensions itself changes it by 1.6e-2. Blocks keep a single large number from costing others than its 127 neighbours.
+    /// </remarks>
     /// <value>Float32.</value>
     /// <exception cref="InfluenceException">Another type.</exception>
     public ScalarType Dtype
     {
         get;
-        init => field = value is ScalarType.Float16 or ScalarType.Float32 or ScalarType.Float64
+        init => field = value is ScalarType.Int8 or ScalarType.Float16 or ScalarType.Float32 or ScalarType.Float64
             ? value
-            : throw new InfluenceException($"Dtype is Float16, Float32 or Float64, not {value}.");
+            : throw new InfluenceException($"Dtype is Int8, Float16, Float32 or Float64, not {value}.");
     } = ScalarType.Float32;
 
     /// <summary>How many examples a file holds; so many are lost at most when a call is cut off.</summary>

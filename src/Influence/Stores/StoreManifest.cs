@@ -30,7 +30,7 @@ internal sealed record StoreManifest
 
     public required long Seed { get; init; }
 
-    /// <summary>float16, float32 or float64.</summary>
+    /// <summary>int8, float16, float32 or float64.</summary>
     public required string Dtype { get; init; }
 
     public required int ExamplesPerShard { get; init; }
@@ -49,7 +49,7 @@ internal sealed record StoreManifest
     {
         Format = FormatName,
         Generator = SignMatrix.Generator,
-        Layout = "little-endian: exact norms, float64 [n]; for float16 scales, float64 [n]; rows [n, K], layer after layer, each [kept_outputs, kept_inputs] row-major",
+        Layout = "little-endian: exact norms, float64 [n]; for float16 scales, float64 [n]; for int8 scales, float32 [n, blocks], of each 128 numbers of a layer, the last block shorter; rows [n, K], layer after layer, each [kept_outputs, kept_inputs] row-major",
         Weights = session.WeightsFingerprint(),
         Dimension = projection.Dimension,
         Seed = projection.Seed,
@@ -65,6 +65,7 @@ internal sealed record StoreManifest
 
     public ScalarType Type() => Dtype switch
     {
+        "int8" => ScalarType.Int8,
         "float16" => ScalarType.Float16,
         "float32" => ScalarType.Float32,
         _ => ScalarType.Float64,
@@ -147,6 +148,7 @@ internal sealed record StoreManifest
 
     private static string NameOf(ScalarType type) => type switch
     {
+        ScalarType.Int8 => "int8",
         ScalarType.Float16 => "float16",
         ScalarType.Float32 => "float32",
         _ => "float64",
@@ -154,7 +156,7 @@ internal sealed record StoreManifest
 
     /// <summary>Whether every part is there and they fit together; what JSON leaves out or sets to null is not trusted to be.</summary>
     private bool IsSound() =>
-        Generator is not null && Weights is not null && Layout is not null && Dtype is "float16" or "float32" or "float64" && IdsHash is { Length: 64 }
+        Generator is not null && Weights is not null && Layout is not null && Dtype is "int8" or "float16" or "float32" or "float64" && IdsHash is { Length: 64 }
         && Dimension >= 1 && ExamplesPerShard >= 1 && Count >= 1 && Layers is { Length: > 0 } && ShardHashes is not null
         && ShardHashes.Length == (Count + (long)ExamplesPerShard - 1) / ExamplesPerShard
         && Array.TrueForAll(Layers, l => l is { Name: not null, Outputs: > 0, Inputs: > 0, KeptOutputs: > 0, KeptInputs: > 0 } && l.KeptOutputs <= l.Outputs && l.KeptInputs <= l.Inputs)

@@ -36,11 +36,11 @@ public class AbortTests(AbortTests.Child child) : IClassFixture<AbortTests.Child
         }
     }
 
-    private static Process Start(string argument)
+    internal static Process Start(params string[] arguments)
     {
         // Under vstest this process is dotnet itself, or a host of its own.
         var dotnet = Path.GetFileNameWithoutExtension(Environment.ProcessPath) == "dotnet" ? Environment.ProcessPath! : "dotnet";
-        var start = new ProcessStartInfo(dotnet, [typeof(AbortTests).Assembly.Location, argument])
+        var start = new ProcessStartInfo(dotnet, [typeof(AbortTests).Assembly.Location, .. arguments])
         {
             RedirectStandardOutput = true,
             RedirectStandardError = true,

@@ -1,8 +1,12 @@
+using Influence.Tests.Oracles;
+using Influence.Tests.Stores;
+
 namespace Influence.Tests.Aborts;
 
 /// <summary>
 /// This assembly as a program of its own, for what would end the process that the tests run in: <c>dotnet Influence.Tests.dll probes</c>
-/// runs every probe and writes a line before and after each; a name in place of <c>probes</c> runs the unguarded call of that name.
+/// runs every probe and writes a line before and after each; a name in place of <c>probes</c> runs the unguarded call of that name;
+/// <c>store FOLDER</c> writes a gradient store, for a test that kills it.
 /// </summary>
 internal static class ProbeProgram
 {
@@ -10,6 +14,11 @@ internal static class ProbeProgram
 
     public static int Main(string[] arguments)
     {
+        if (arguments is [KilledWriterTests.Command, var folder])
+        {
+            return Run(() => KilledWriterTests.Write(folder, new Reports(report => Console.WriteLine(report.Done))));
+        }
+
         if (arguments is not [AllProbes])
         {
             return arguments is [var name] && Probes.Unguarded.TryGetValue(name, out var call) ? Run(call) : 2;

@@ -42,6 +42,7 @@ public sealed class GradientStoreTests : IDisposable
     [Theory]
     [InlineData(ScalarType.Float32, 1e-5)]
     [InlineData(ScalarType.Float16, 1e-3)] // 2^-11 of the largest number of a row
+    [InlineData(ScalarType.Int8, 1e-2)] // 1/254 of the largest number of a block
     public void StoredInFewerBits(ScalarType dtype, double tolerance)
     {
         using var scope = NewDisposeScope();
