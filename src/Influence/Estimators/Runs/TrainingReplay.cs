@@ -35,7 +35,7 @@ internal sealed class TrainingReplay
     private readonly Magic _run;
     private readonly Examples _train;
     private readonly LossEvaluator _losses;
-    private readonly IReadOnlyList<ModelParameter> _parameters;
+    private readonly List<ModelParameter> _parameters;
     private readonly Dictionary<long, int> _positions;
 
     public TrainingReplay(Magic run, InfluenceTask task, Examples train)
