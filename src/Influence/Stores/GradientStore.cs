@@ -20,7 +20,8 @@ namespace Influence.Stores;
 /// </para>
 /// <para>
 /// It is of one set of weights: another model's, or the same after a step, is refused. That data and loss are the same is checked for the first
-/// example alone. Cost: one forward and backward pass over the training data; T (I k + O k + k^2) operations a layer and example; on disk 4 k^2 bytes a layer and example (float32; int8 k^2 (1 + 1/32)).
+/// example alone. Cost: one forward and backward pass over the training data; T (I k + O k + k^2) operations a
+/// layer and example; on disk 4 k^2 bytes a layer and example (float32; int8 k^2 (1 + 1/32)).
 /// </para>
 /// <para>Score with <c>new StoredGradients(store).Score(task, queries)</c> of <c>Influence.Estimators</c>.</para>
 /// </remarks>

@@ -49,7 +49,8 @@ internal sealed record StoreManifest
     {
         Format = FormatName,
         Generator = SignMatrix.Generator,
-        Layout = "little-endian: exact norms, float64 [n]; for float16 scales, float64 [n]; for int8 scales, float32 [n, blocks], of each 128 numbers of a layer, the last block shorter; rows [n, K], layer after layer, each [kept_outputs, kept_inputs] row-major",
+        Layout = "little-endian: exact norms, float64 [n]; for float16 scales, float64 [n]; for int8 scales, float32 [n, blocks], of each 128 numbers " +
+            "of a layer, the last block shorter; rows [n, K], layer after layer, each [kept_outputs, kept_inputs] row-major",
         Weights = session.WeightsFingerprint(),
         Dimension = projection.Dimension,
         Seed = projection.Seed,

@@ -68,7 +68,11 @@ public sealed class KilledWriterTests : IDisposable
     {
         using var classifier = new Classifier(Examples);
         GradientStore.Write(
-            classifier.Task(), classifier.Train with { BatchSize = 10 }, new GradientProjection { Dimension = 3, Dtype = ScalarType.Float64, ExamplesPerShard = 2 }, folder, progress);
+            classifier.Task(),
+            classifier.Train with { BatchSize = 10 },
+            new GradientProjection { Dimension = 3, Dtype = ScalarType.Float64, ExamplesPerShard = 2 },
+            folder,
+            progress);
     }
 
     private Dictionary<string, string> Contents(string folder) =>
