@@ -157,8 +157,8 @@ public sealed class BadExamplesTests : IDisposable
     {
         var thrown = Refused(_c.Task(), Examples.FromTensors(("x", _c.X.to_type(float32)), ("y", _c.Y)), _c.Queries);
 
-        Assert.Contains("The model is Float64", thrown.Message, StringComparison.Ordinal);
-        Assert.Contains("\"x\" is Float32", thrown.Message, StringComparison.Ordinal);
+        Assert.Contains("the model is Float64", thrown.Message, StringComparison.Ordinal);
+        Assert.Contains("x.to_type(ScalarType.Float64)", thrown.Message, StringComparison.Ordinal);
     }
 
     [Fact]
