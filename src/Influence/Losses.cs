@@ -85,7 +85,9 @@ public static class Losses
     {
         CheckSameShape(logits, targets);
         var y = targets.to_type(logits.dtype);
-        var bad = Positions(y.lt(0).logical_or(y.gt(1)).logical_or(y.isnan()));
+        // Named, for TorchSharp keeps no number alive that it is handed: its finaliser may free it while libtorch reads it.
+        using Scalar zero = 0, one = 1;
+        var bad = Positions(y.lt(zero).logical_or(y.gt(one)).logical_or(y.isnan()));
         if (bad.Count > 0)
         {
             throw new InfluenceException("Targets of a binary cross-entropy lie between 0 and 1.") { BatchPositions = bad };
@@ -171,7 +173,9 @@ public static class Losses
 
     private static void CheckLabels(Tensor labels, long classes)
     {
-        var bad = Positions(labels.lt(0).logical_or(labels.ge(classes)));
+        // Named, for TorchSharp keeps no number alive that it is handed: its finaliser may free it while libtorch reads it.
+        using Scalar zero = 0, limit = classes;
+        var bad = Positions(labels.lt(zero).logical_or(labels.ge(limit)));
         if (bad.Count > 0)
         {
             throw new InfluenceException(
