@@ -176,9 +176,6 @@ run_all_tests() {
         most=2
         export OMP_NUM_THREADS=1
     fi
-    # TorchSharp passes a number as a temporary that optimised code lets its finaliser free while libtorch still reads it: rare, and an
-    # error of no test. Code that is not optimised keeps it to the end of the call.
-    export DOTNET_TC_CallCounting=0
     while read -r name project filter; do
         [ ${#running[@]} -lt $most ] || finish_tests
         echo "-- $name"
