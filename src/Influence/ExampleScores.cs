@@ -6,7 +6,7 @@ using static TorchSharp.torch;
 namespace Influence;
 
 /// <summary>One score per example: self-influence, or one query's row of a score matrix. Plain memory; nothing to dispose.</summary>
-[TypeFormatterSource(typeof(HtmlTables))]
+[TypeFormatterSource(typeof(HtmlFormatters))]
 public sealed class ExampleScores : IDisplay
 {
     private readonly double[] _values;

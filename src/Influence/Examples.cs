@@ -14,7 +14,7 @@ namespace Influence;
 /// <remarks>
 /// The tensors and loaders stay the caller's: nothing here disposes them. A <see cref="DataLoader"/> converts implicitly.
 /// </remarks>
-[TypeFormatterSource(typeof(HtmlTables))]
+[TypeFormatterSource(typeof(HtmlFormatters))]
 public sealed record Examples : IDisplay
 {
     private readonly Func<int, IEnumerable<(string[] Names, Tensor[] Tensors, bool Owned)>> _read;

@@ -10,7 +10,7 @@ namespace Influence;
 /// on the example lowers the query's measurement.
 /// </summary>
 /// <remarks>Owns its tensor: dispose it, or let a <c>using</c> do so.</remarks>
-[TypeFormatterSource(typeof(HtmlTables))]
+[TypeFormatterSource(typeof(HtmlFormatters))]
 public sealed class InfluenceScores : IDisposable, IDisplay
 {
     private readonly Dictionary<long, int> _queryPositions;

@@ -14,7 +14,7 @@ namespace Influence;
 /// the examples of a batch, and are refused by name. The model stays the caller's. While a call runs, no other thread may
 /// use the model, and other TorchSharp work belongs on the calling thread only.
 /// </remarks>
-[TypeFormatterSource(typeof(HtmlTables))]
+[TypeFormatterSource(typeof(HtmlFormatters))]
 public sealed record InfluenceTask : IDisplay
 {
     /// <summary>Takes the model.</summary>

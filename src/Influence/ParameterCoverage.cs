@@ -4,7 +4,7 @@ using Microsoft.Extensions.Logging;
 namespace Influence;
 
 /// <summary>Which trainable parameters take part in the scores, and how their gradients are taken.</summary>
-[TypeFormatterSource(typeof(HtmlTables))]
+[TypeFormatterSource(typeof(HtmlFormatters))]
 public sealed class ParameterCoverage : IDisplay
 {
     internal const string SingleExamples = "single examples";

@@ -12,7 +12,7 @@ namespace Influence;
 public sealed record RankedExample(int Rank, long Id, double Score, string Description = "");
 
 /// <summary>Examples in the order of their scores; prints as a table, in a notebook too.</summary>
-[TypeFormatterSource(typeof(HtmlTables))]
+[TypeFormatterSource(typeof(HtmlFormatters))]
 public sealed class RankedExamples : IReadOnlyList<RankedExample>, IDisplay
 {
     private readonly string _title;

@@ -5,7 +5,7 @@ using Influence.Formats;
 namespace Influence;
 
 /// <summary>What a set of scores is: enough to read it right a year later.</summary>
-[TypeFormatterSource(typeof(HtmlTables))]
+[TypeFormatterSource(typeof(HtmlFormatters))]
 public sealed record ScoreMetadata : IDisplay
 {
     private const string Prefix = "influence.";

@@ -5,8 +5,8 @@ using Influence.Formats;
 namespace Influence;
 
 /// <summary>A picture as SVG text: a browser opens it, a notebook shows it.</summary>
-[TypeFormatterSource(typeof(HtmlPictures))]
-public sealed class SvgPicture : IPicture
+[TypeFormatterSource(typeof(HtmlFormatters))]
+public sealed class SvgPicture : IHtml
 {
     private readonly string _svg;
 

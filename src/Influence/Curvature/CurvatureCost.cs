@@ -8,7 +8,7 @@ namespace Influence.Curvature;
 /// <param name="MultiplyAdds">Arithmetic beside the passes through the model.</param>
 /// <param name="Passes">Passes over the training examples.</param>
 /// <param name="Time">Estimated from one batch and one matrix product, measured on the model's device.</param>
-[TypeFormatterSource(typeof(HtmlTables))]
+[TypeFormatterSource(typeof(HtmlFormatters))]
 public sealed record CurvatureCost(long KeptBytes, long PeakBytes, double MultiplyAdds, int Passes, TimeSpan Time) : IDisplay
 {
     /// <summary>A table of the figures.</summary>

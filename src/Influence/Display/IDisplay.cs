@@ -1,7 +1,7 @@
 namespace Influence.Display;
 
-/// <summary>Something that a notebook shows as a table.</summary>
-internal interface IDisplay
+/// <summary>Something that is shown as a table.</summary>
+internal interface IDisplay : IHtml
 {
     Table ToTable();
 }

@@ -87,7 +87,7 @@ public sealed record DampingSearch
     /// <param name="Points">Every damping that was tried, with its quality.</param>
     /// <param name="HeldOutIds">The queries that the choice was made on.</param>
     /// <param name="RemainingIds">The queries to report on: <c>queries.Only(curve.RemainingIds)</c>.</param>
-    [TypeFormatterSource(typeof(HtmlTables))]
+    [TypeFormatterSource(typeof(HtmlFormatters))]
     public sealed record Curve(
         Damping Best, IReadOnlyList<(Damping Damping, double Quality)> Points, IReadOnlyList<long> HeldOutIds, IReadOnlyList<long> RemainingIds) : IDisplay
     {

@@ -64,8 +64,7 @@ public sealed partial record InfluenceEnsemble : IPairEstimator
         ArgumentNullException.ThrowIfNull(sink);
         ExampleChecks.Run(task, (train, "training examples"), (queries, "queries"));
         using var weights = new WeightKeeper(task.Model, Checkpoints ?? []);
-        var own = Math.Max(1, Checkpoints?.Count ?? 0);
-        using var fits = new Fits(own + OtherModels.Count);
+        using var fits = new Fits(MemberCount);
         var atOnce = sink.ExamplesAtOnce(queries.Count, train.Count);
         ScoreMetadata? metadata = null;
         foreach (var (first, block) in TrainingBlocks.Of(train, atOnce))
@@ -75,12 +74,7 @@ public sealed partial record InfluenceEnsemble : IPairEstimator
             for (var member = 0; member < fits.Count; member++)
             {
                 cancellationToken.ThrowIfCancellationRequested();
-                var model = member < own ? task : OtherModels[member - own];
-                if (member < own)
-                {
-                    weights.Load(member);
-                }
-
+                var model = Member(member, task, weights);
                 var preconditioner = fits.Of(member, () => _fit(model));
                 using var scores = Function(preconditioner).Score(model, block, queries, progress, cancellationToken);
                 if (metadata is null)
@@ -100,6 +94,22 @@ public sealed partial record InfluenceEnsemble : IPairEstimator
         }
 
         return metadata! with { Checkpoints = Described() };
+    }
+
+    private int OwnMembers => Math.Max(1, Checkpoints?.Count ?? 0);
+
+    private int MemberCount => OwnMembers + OtherModels.Count;
+
+    /// <summary>A member's model and loss; where it is one of the checkpoints, its weights are then in the task's model.</summary>
+    private InfluenceTask Member(int member, InfluenceTask task, WeightKeeper weights)
+    {
+        if (member >= OwnMembers)
+        {
+            return OtherModels[member - OwnMembers];
+        }
+
+        weights.Load(member);
+        return task;
     }
 
     private string Described()

@@ -6,7 +6,7 @@ using static TorchSharp.torch;
 namespace Influence.Estimators;
 
 /// <summary>Scores apart for each block of parameters. Owns them: dispose it.</summary>
-[TypeFormatterSource(typeof(HtmlTables))]
+[TypeFormatterSource(typeof(HtmlFormatters))]
 public sealed class LayerScores : IReadOnlyList<(string Parameters, InfluenceScores Scores)>, IDisposable, IDisplay
 {
     private readonly IReadOnlyList<(string Parameters, InfluenceScores Scores)> _all;

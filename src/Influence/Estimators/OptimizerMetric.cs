@@ -40,7 +40,7 @@ internal sealed class OptimizerMetric : GradientMetric
                 { } when rate == 0 => zeros([1], session.Dtype),
                 { Maximize: true } => throw new InfluenceException(
                     $"The optimizer of {checkpoint.FilePath} maximizes; TracIn follows a loss that falls. Negate the loss and leave maximize out."),
-                { IsSgd: true } sgd => full([1], rate * (1 - sgd.Dampening) / (1 - sgd.Momentum), session.Dtype),
+                { IsSgd: true } sgd => full([1], new ParameterRate(rate, sgd.Momentum, sgd.Dampening).InTheLongRun, session.Dtype),
                 { IsAdam: true } => part.Of(Fitting(checkpoint.Made.Scale(file, checkpoint.FilePath, name), part).to(session.Dtype).mul_(rate)).clone(),
                 { } other => throw new InfluenceException(
                     $"The checkpoint {checkpoint.FilePath} was made by {other}; the directions of SGD, Adam and AdamW are known. Write Direction = TracIn.UpdateDirection.Sgd."),
@@ -59,9 +59,6 @@ internal sealed class OptimizerMetric : GradientMetric
         Blocks = [.. gradients.Blocks.Zip(_weights, (block, weights) => block is null ? null
             : new DenseGradients(gradients.Count, () => [.. block.Dense().Zip(weights, (g, w) => g * w)]))],
     };
-
-    public override BatchGradients Meet(BatchGradients gradients) =>
-        new(NewDisposeScope(), gradients.Ids, gradients.Dtype, gradients.Device) { Blocks = gradients.Blocks };
 
     public override void Dispose()
     {

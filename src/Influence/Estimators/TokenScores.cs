@@ -11,7 +11,7 @@ namespace Influence.Estimators;
 /// examples' scores.
 /// </summary>
 /// <remarks>Owns its tensor: dispose it.</remarks>
-[TypeFormatterSource(typeof(HtmlTables))]
+[TypeFormatterSource(typeof(HtmlFormatters))]
 public sealed class TokenScores : IDisposable, IDisplay
 {
     internal TokenScores(Tensor values, IReadOnlyList<long> queryIds, IReadOnlyList<long> trainIds, ScoreMetadata metadata)

@@ -152,7 +152,7 @@ public sealed record BrittlenessTest
     public sealed record Point(int Count, Estimate Flipped, Estimate FlippedAtRandom);
 
     /// <summary>How many training examples hold predictions up.</summary>
-    [TypeFormatterSource(typeof(HtmlTables))]
+    [TypeFormatterSource(typeof(HtmlFormatters))]
     public sealed class Result : IDisplay
     {
         internal Result(IReadOnlyList<Point> points, IReadOnlyList<(long QueryId, int? Count)> fewest, IReadOnlyList<DroppedQuery> dropped) =>

@@ -157,7 +157,7 @@ public sealed record ConfidentLearning
     }
 
     /// <summary>What confident learning found.</summary>
-    [TypeFormatterSource(typeof(HtmlTables))]
+    [TypeFormatterSource(typeof(HtmlFormatters))]
     public sealed class LabelIssues : IDisplay
     {
         internal LabelIssues(IReadOnlyList<long> ids, IReadOnlyList<double> thresholds, int[,] confidentJoint, double[,] joint, ExampleScores selfConfidence, ExampleScores margin)

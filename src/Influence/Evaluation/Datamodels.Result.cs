@@ -6,7 +6,7 @@ public sealed partial record Datamodels
 {
     /// <summary>Datamodels: their weights as scores, and how well they predict subsets that they have not seen.</summary>
     /// <remarks>Owns <see cref="Scores"/>: dispose it, or let a <c>using</c> do so.</remarks>
-    [TypeFormatterSource(typeof(HtmlTables))]
+    [TypeFormatterSource(typeof(HtmlFormatters))]
     public sealed class Result : IDisposable, IDisplay
     {
         internal Result(InfluenceScores scores, IReadOnlyList<double> intercepts, IReadOnlyList<double> penalties, Estimate heldBack, IReadOnlyList<DroppedQuery> dropped) =>

@@ -16,7 +16,7 @@ public sealed partial record Lds
     public sealed record NoiseCeiling(Estimate HalfAgreement, Estimate Attainable);
 
     /// <summary>The linear datamodeling score of a set of scores.</summary>
-    [TypeFormatterSource(typeof(HtmlTables))]
+    [TypeFormatterSource(typeof(HtmlFormatters))]
     public sealed class Result : IDisplay
     {
         private readonly string _name;

@@ -49,7 +49,7 @@ public sealed record LeaveOneOutCorrelation
     }
 
     /// <summary>Scores against leaving examples out.</summary>
-    [TypeFormatterSource(typeof(HtmlTables))]
+    [TypeFormatterSource(typeof(HtmlFormatters))]
     public sealed class Result : IDisplay
     {
         private readonly string _name;

@@ -88,7 +88,7 @@ public sealed record MislabelDetection
     }
 
     /// <summary>How well a ranking finds wrong labels.</summary>
-    [TypeFormatterSource(typeof(HtmlTables))]
+    [TypeFormatterSource(typeof(HtmlFormatters))]
     public sealed class Result : IDisplay
     {
         private readonly string _name;

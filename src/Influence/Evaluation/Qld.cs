@@ -144,7 +144,7 @@ public sealed record Qld
     public sealed record Change(long QueryId, double Removed, double AtRandom);
 
     /// <summary>How losses rose without the strongest examples.</summary>
-    [TypeFormatterSource(typeof(HtmlTables))]
+    [TypeFormatterSource(typeof(HtmlFormatters))]
     public sealed class Result : IDisplay
     {
         private readonly Planned _plan;

@@ -58,7 +58,7 @@ public sealed record RankAgreement
     }
 
     /// <summary>How alike two sets of scores order the training examples.</summary>
-    [TypeFormatterSource(typeof(HtmlTables))]
+    [TypeFormatterSource(typeof(HtmlFormatters))]
     public sealed class Result : IDisplay
     {
         private readonly string _title;

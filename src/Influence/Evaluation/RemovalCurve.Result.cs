@@ -42,7 +42,7 @@ public sealed partial record RemovalCurve
     public sealed record Point(string Method, Kind Kind, double Share, int Examples, Estimate Rise);
 
     /// <summary>How losses move as examples are left out.</summary>
-    [TypeFormatterSource(typeof(HtmlTables))]
+    [TypeFormatterSource(typeof(HtmlFormatters))]
     public sealed class Result : IDisplay
     {
         internal Result(IReadOnlyList<Point> points, IReadOnlyList<Comparison> areas, IReadOnlyList<DroppedQuery> dropped) =>

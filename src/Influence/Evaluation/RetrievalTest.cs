@@ -86,7 +86,7 @@ public sealed record RetrievalTest
     public sealed record Figure(string Name, Estimate Estimate, double Chance);
 
     /// <summary>Whether the strongest proponents are those that are known to matter.</summary>
-    [TypeFormatterSource(typeof(HtmlTables))]
+    [TypeFormatterSource(typeof(HtmlFormatters))]
     public sealed class Result : IDisplay
     {
         private readonly string _name;

@@ -97,7 +97,7 @@ public sealed record ScoreCalibration
     }
 
     /// <summary>What a score stands for in the unit of the measurement.</summary>
-    [TypeFormatterSource(typeof(HtmlTables))]
+    [TypeFormatterSource(typeof(HtmlFormatters))]
     public sealed class Result : IDisplay
     {
         private readonly string _name;

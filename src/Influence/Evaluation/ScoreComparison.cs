@@ -60,7 +60,7 @@ public sealed record ScoreComparison
     public sealed record Entry(string Name, Estimate Lds, Estimate Difference, double ShareBetter);
 
     /// <summary>Several sets of scores on equal terms.</summary>
-    [TypeFormatterSource(typeof(HtmlTables))]
+    [TypeFormatterSource(typeof(HtmlFormatters))]
     public sealed class Result : IDisplay
     {
         private readonly RetrainingRuns _runs;

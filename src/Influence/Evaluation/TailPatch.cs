@@ -159,7 +159,7 @@ public sealed record TailPatch
     }
 
     /// <summary>Whether proponents help when they are trained on once more.</summary>
-    [TypeFormatterSource(typeof(HtmlTables))]
+    [TypeFormatterSource(typeof(HtmlFormatters))]
     public sealed class Result : IDisplay
     {
         private readonly string _name;

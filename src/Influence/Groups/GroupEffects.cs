@@ -7,7 +7,7 @@ namespace Influence.Groups;
 /// How query groups' mean measurements are predicted to change when each training group, on its own, is re-weighted. In the
 /// measurement's unit, after less before: positive, the measurement rises. Plain memory; nothing to dispose.
 /// </summary>
-[TypeFormatterSource(typeof(HtmlTables))]
+[TypeFormatterSource(typeof(HtmlFormatters))]
 public sealed class GroupEffects : IDisplay
 {
     private readonly IReadOnlyDictionary<GroupEffect.EffectOrder, (double[,] Linear, double[,] Moved)> _values;

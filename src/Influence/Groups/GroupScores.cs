@@ -8,7 +8,7 @@ namespace Influence.Groups;
 /// The influence of groups of training examples on groups of queries, <c>[n query groups, m training groups]</c>. Positive:
 /// training more on the group lowers the measurement. Plain memory; nothing to dispose.
 /// </summary>
-[TypeFormatterSource(typeof(HtmlTables))]
+[TypeFormatterSource(typeof(HtmlFormatters))]
 public sealed partial class GroupScores : IDisplay
 {
     private readonly double[,] _sums;

@@ -9,7 +9,7 @@ namespace Influence.Mixtures;
 /// <summary>
 /// How much of each group to train on: weights by group name that are not negative and sum to 1. Immutable; plain memory.
 /// </summary>
-[TypeFormatterSource(typeof(HtmlTables))]
+[TypeFormatterSource(typeof(HtmlFormatters))]
 public sealed partial class Mixture : IDisplay
 {
     private const string Format = "influence.mixture";

@@ -9,7 +9,7 @@ public sealed partial record MixtureSearch
     /// <param name="Predicted">Its predicted value.</param>
     /// <param name="Observed">Every evaluated mixture, in order.</param>
     /// <param name="HeldOutRankCorrelations">How well the predictor of each round ranks mixtures that it did not see: Spearman's correlation over five folds.</param>
-    [TypeFormatterSource(typeof(HtmlTables))]
+    [TypeFormatterSource(typeof(HtmlFormatters))]
     public sealed record Result(
         Mixture Mixture, double Predicted, IReadOnlyList<Mixture.Evaluated> Observed, IReadOnlyList<double> HeldOutRankCorrelations) : IDisplay
     {

@@ -23,7 +23,7 @@ public sealed partial record TikmixD
         string Target, double Influence, double PriorInfluence, double Scale, double ShadowPrice, double Cost, bool NothingHelps);
 
     /// <summary>What <see cref="TikmixD"/> found: the mixture, what it promises each target, and what each constraint costs.</summary>
-    [TypeFormatterSource(typeof(HtmlTables))]
+    [TypeFormatterSource(typeof(HtmlFormatters))]
     public sealed class Result : IDisplay
     {
         internal Result(

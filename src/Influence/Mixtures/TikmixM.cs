@@ -137,7 +137,7 @@ public sealed record TikmixM
     }
 
     /// <summary>What <see cref="TikmixM"/> found.</summary>
-    [TypeFormatterSource(typeof(HtmlTables))]
+    [TypeFormatterSource(typeof(HtmlFormatters))]
     public sealed class Result : IDisplay
     {
         internal Result(

@@ -6,7 +6,7 @@ namespace Influence.Recipes;
 public sealed partial record AttentionInfluence
 {
     /// <summary>What <see cref="AttentionInfluence"/> found. Plain memory; nothing to dispose.</summary>
-    [TypeFormatterSource(typeof(HtmlTables))]
+    [TypeFormatterSource(typeof(HtmlFormatters))]
     public sealed class Result : IDisplay
     {
         private readonly ExampleGroups? _groups;

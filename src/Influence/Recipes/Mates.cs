@@ -107,7 +107,7 @@ public sealed partial record Mates
     }
 
     /// <summary>What <see cref="Mates"/> found. Plain memory; nothing to dispose.</summary>
-    [TypeFormatterSource(typeof(HtmlTables))]
+    [TypeFormatterSource(typeof(HtmlFormatters))]
     public sealed class Result : IDisplay
     {
         internal Result(ExampleScores scores, ExampleScores measured, IReadOnlyList<long> heldOutIds, double heldOutCorrelation, string description) =>

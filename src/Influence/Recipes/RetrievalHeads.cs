@@ -4,7 +4,7 @@ using Influence.Display;
 namespace Influence.Recipes;
 
 /// <summary>Every attention head of a model by how much it copies, the strongest first; ties in the model's order.</summary>
-[TypeFormatterSource(typeof(HtmlTables))]
+[TypeFormatterSource(typeof(HtmlFormatters))]
 public sealed class RetrievalHeads : IReadOnlyList<(RetrievalHeads.Head Head, double Score)>, IDisplay
 {
     private readonly IReadOnlyList<(Head Head, double Score)> _all;

@@ -6,7 +6,7 @@ namespace Influence.Scorers;
 /// Nuclear norms and effective ranks of every example's gradient of every linear layer, <c>[examples, layers]</c>, and cosines between
 /// layers, <c>[examples, pairs]</c>. Plain memory; nothing to dispose.
 /// </summary>
-[TypeFormatterSource(typeof(HtmlTables))]
+[TypeFormatterSource(typeof(HtmlFormatters))]
 public sealed class LayerSpectra : IDisplay
 {
     internal LayerSpectra(

@@ -8,7 +8,7 @@ using TorchSharp;
 namespace Influence.Selection;
 
 /// <summary>The examples to train on, in the order in which they were picked. Plain memory; nothing to dispose.</summary>
-[TypeFormatterSource(typeof(HtmlTables))]
+[TypeFormatterSource(typeof(HtmlFormatters))]
 public sealed partial class SelectedExamples : IDisplay
 {
     private static readonly JsonSerializerOptions s_json = new() { NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals };

@@ -14,7 +14,7 @@ namespace Influence.Training;
 /// first step in a mode, nor where a graphics card's random numbers move the losses. Dropout that a model's own code calls is as the module:
 /// the values are those of the pass that trains.
 /// </remarks>
-[TypeFormatterSource(typeof(HtmlTables))]
+[TypeFormatterSource(typeof(HtmlFormatters))]
 public sealed class TrainingExactness : IDisplay
 {
     private TrainingExactness(IReadOnlyList<OfModule> modules) => Modules = modules;

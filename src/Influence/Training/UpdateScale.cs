@@ -1,3 +1,4 @@
+using Influence.Formats;
 using Influence.Gradients;
 using TorchSharp;
 using TorchSharp.Modules;
@@ -80,8 +81,8 @@ internal sealed class UpdateScale
             case (SGD.Options sgd, _):
                 RefuseMaximize(sgd.maximize);
 
-                // Momentum carries a gradient through later steps: eta (1 - dampening) (1 + beta + beta^2 + ...).
-                return (group.LearningRate * (1 - (sgd.dampening ?? 0)) / (1 - (sgd.momentum ?? 0)), null);
+                // Momentum carries a gradient through later steps.
+                return (new ParameterRate(group.LearningRate, sgd.momentum ?? 0, sgd.dampening ?? 0).InTheLongRun, null);
             case (Adam.Options adam, Adam.State s):
                 RefuseMaximize(adam.maximize);
                 return (group.LearningRate, () => Divisor(parameter, s.step, s.exp_avg_sq, adam.amsgrad == true ? s.max_exp_avg_sq : null, adam.beta2!.Value, adam.eps!.Value, adam.weight_decay ?? 0));

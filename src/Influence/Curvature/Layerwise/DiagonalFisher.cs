@@ -10,7 +10,7 @@ namespace Influence.Curvature;
 /// <remarks>
 /// Cost: one pass over the training examples; as many numbers as parameters. Its eigenvalues are in the unit of EK-FAC's.
 /// </remarks>
-[TypeFormatterSource(typeof(HtmlTables))]
+[TypeFormatterSource(typeof(HtmlFormatters))]
 public sealed class DiagonalFisher : LayerwisePreconditioner
 {
     private const string Method = "diagonal Fisher";

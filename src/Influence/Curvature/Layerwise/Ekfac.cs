@@ -25,7 +25,7 @@ namespace Influence.Curvature;
 /// section 2.2.
 /// </para>
 /// </remarks>
-[TypeFormatterSource(typeof(HtmlTables))]
+[TypeFormatterSource(typeof(HtmlFormatters))]
 public sealed class Ekfac : LayerwisePreconditioner
 {
     private const string Method = "EK-FAC";

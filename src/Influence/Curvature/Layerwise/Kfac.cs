@@ -15,7 +15,7 @@ namespace Influence.Curvature;
 /// </para>
 /// <para>Reference: Martens, Grosse, "Optimizing Neural Networks with Kronecker-factored Approximate Curvature", ICML 2015.</para>
 /// </remarks>
-[TypeFormatterSource(typeof(HtmlTables))]
+[TypeFormatterSource(typeof(HtmlFormatters))]
 public sealed class Kfac : LayerwisePreconditioner
 {
     private const string Method = "K-FAC";

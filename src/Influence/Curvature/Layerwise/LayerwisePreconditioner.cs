@@ -8,7 +8,7 @@ namespace Influence.Curvature;
 /// Curvature layer by layer, with a basis in which it is diagonal: <see cref="Ekfac"/>, <see cref="Kfac"/>,
 /// <see cref="DiagonalFisher"/>. Any damping can be applied to one fit.
 /// </summary>
-[TypeFormatterSource(typeof(HtmlTables))]
+[TypeFormatterSource(typeof(HtmlFormatters))]
 public abstract class LayerwisePreconditioner : Preconditioner, IDisplay
 {
     private readonly BlockCurvature?[] _blocks;

@@ -118,26 +118,17 @@ public sealed record ActivationSimilarity : IPairEstimator
                 var calls = _task.Layers.LastOnly && k != last ? [] : _seen.Where(s => s.Layer == k).ToList();
                 parts.Add(calls.Count == 0
                     ? zeros([batch.Count, _layers[k].Width], ScalarType.Float64)
-                    : Normalized(calls.Select(s => s.Sum).Aggregate((a, b) => a + b) / calls.Select(s => s.Count).Aggregate((a, b) => a + b).clamp_min(1)));
+                    : FeatureReader.Normalized(calls.Select(s => s.Sum).Aggregate((a, b) => a + b) / calls.Select(s => s.Count).Aggregate((a, b) => a + b).clamp_min(1)));
             }
 
             var joined = cat(parts, 1);                                                 // [B, d]
             var none = joined.eq(0).all(1);
             return none.any().item<bool>()
                 ? throw FeatureReader.Named(batch, none, "The inputs of all linear layers are zero, and so without a direction,")
-                : Normalized(joined).MoveToOuterDisposeScope();
+                : FeatureReader.Normalized(joined).MoveToOuterDisposeScope();
         }
 
         public void Dispose() => _unhook.ForEach(unhook => unhook());
-
-        /// <summary>Rows of length 1; rows of zeros stay.</summary>
-        private static Tensor Normalized(Tensor rows)
-        {
-            var largest = rows.abs().amax([1L], keepdim: true);                         // [B, 1]; first, so that no square overflows
-            var scaled = rows / largest.masked_fill(largest.eq(0), 1);
-            var length = scaled.norm(1, keepdim: true, p: 2);
-            return scaled / length.masked_fill(length.eq(0), 1);
-        }
 
         /// <summary>Sums at once, so that nothing that writes to the input later matters.</summary>
         private void Observe(int layer, Tensor input)

@@ -66,14 +66,9 @@ public sealed record EmbeddingSimilarity : IPairEstimator
     private Tensor Unit(ExampleBatch batch)
     {
         var rows = FeatureReader.Rows(_embed, batch, "Embeddings");
-        var largest = rows.abs().amax([1L], keepdim: true);                             // [B, 1]; first, so that no square overflows
-        var none = largest.squeeze(1).eq(0);
-        if (none.any().item<bool>())
-        {
-            throw FeatureReader.Named(batch, none, "Embeddings are zero, and so without a direction,");
-        }
-
-        var scaled = rows / largest;
-        return scaled / scaled.norm(1, keepdim: true, p: 2);
+        var none = rows.eq(0).all(1);
+        return none.any().item<bool>()
+            ? throw FeatureReader.Named(batch, none, "Embeddings are zero, and so without a direction,")
+            : FeatureReader.Normalized(rows);
     }
 }

@@ -101,6 +101,15 @@ internal sealed class FeatureReader : IDisposable
                 $"{what} are whole numbers [B], one for each of the {batch.Count} examples of a batch; found {labels.dtype} [{string.Join(", ", labels.shape)}].");
     }
 
+    /// <summary>Rows of length 1; rows of zeros stay.</summary>
+    public static Tensor Normalized(Tensor rows)
+    {
+        var largest = rows.abs().amax([1L], keepdim: true);                             // [B, 1]; first, so that no square overflows
+        var scaled = rows / largest.masked_fill(largest.eq(0), 1);
+        var length = scaled.norm(1, keepdim: true, p: 2);
+        return scaled / length.masked_fill(length.eq(0), 1);
+    }
+
     /// <summary>An error that names the examples whose flag is set.</summary>
     public static InfluenceException Named(ExampleBatch batch, Tensor flags, string problem)
     {

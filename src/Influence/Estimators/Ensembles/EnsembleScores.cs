@@ -14,7 +14,7 @@ namespace Influence.Estimators;
 /// single score is one draw of a random variable. For members that were trained apart the mean's interval is <c>mean +- t(M - 1) s / sqrt(M)</c>, with
 /// Student's t: it takes the members' scores of a pair for normal and independent. Owns its tensors: dispose it.
 /// </remarks>
-[TypeFormatterSource(typeof(HtmlTables))]
+[TypeFormatterSource(typeof(HtmlFormatters))]
 public sealed class EnsembleScores : IDisposable, IDisplay
 {
     private readonly Tensor _deviations;

@@ -38,27 +38,21 @@ public sealed partial record InfluenceEnsemble
         CancellationToken cancellationToken = default)
     {
         ExampleChecks.Run(task, (train, "training examples"), (queries, "queries"));
-        var own = Math.Max(1, Checkpoints?.Count ?? 0);
-        if (own + OtherModels.Count < 2)
+        if (MemberCount < 2)
         {
             throw new InfluenceException("A spread needs at least two members; found one. Write OtherModels = [...], or Checkpoints = [...] with two or more.");
         }
 
-        var members = own > 1 && !SeparateRuns ? EnsembleMembers.OneRun : EnsembleMembers.SeparateRuns;
+        var members = OwnMembers > 1 && !SeparateRuns ? EnsembleMembers.OneRun : EnsembleMembers.SeparateRuns;
         return EnsembleScores.Of(Members(), members, topK, Described());
 
         IEnumerable<InfluenceScores> Members()
         {
             using var weights = new WeightKeeper(task.Model, Checkpoints ?? []);
-            for (var member = 0; member < own + OtherModels.Count; member++)
+            for (var member = 0; member < MemberCount; member++)
             {
                 cancellationToken.ThrowIfCancellationRequested();
-                var model = member < own ? task : OtherModels[member - own];
-                if (member < own)
-                {
-                    weights.Load(member);
-                }
-
+                var model = Member(member, task, weights);
                 using var preconditioner = _fit(model);
                 using var scores = Function(preconditioner).Score(model, train, queries, progress, cancellationToken);
                 yield return scores;

@@ -16,7 +16,7 @@ namespace Influence.Estimators;
 public sealed record StablePair(int Rank, long QueryId, long TrainId, double Mean, double StandardError, double Lower, double Upper, double SignAgreement);
 
 /// <summary>Pairs whose interval excludes zero, the largest means first; prints as a table, in a notebook too.</summary>
-[TypeFormatterSource(typeof(HtmlTables))]
+[TypeFormatterSource(typeof(HtmlFormatters))]
 public sealed class StablePairs : IReadOnlyList<StablePair>, IDisplay
 {
     private readonly IReadOnlyList<StablePair> _pairs;

@@ -7,7 +7,7 @@ namespace Influence.Estimators;
 /// <see cref="InfluenceScores.Opponents"/> say, in memory Q k whatever the number of training examples. Ties go to the example that comes
 /// first in the training data. Plain memory; nothing to dispose.
 /// </summary>
-[TypeFormatterSource(typeof(HtmlTables))]
+[TypeFormatterSource(typeof(HtmlFormatters))]
 public sealed class StrongestExamples : IDisplay
 {
     private readonly IReadOnlyList<RankedExamples> _proponents;

@@ -21,8 +21,8 @@ namespace Influence.Estimators;
 /// following from it; a group's score is the sum over its members. At the first steps of Adam the true removal may be several times larger.
 /// </para>
 /// <para>
-/// Cost: two runs, and two passes a step for each query; with the empirical Fisher matrix one of each example, for all queries. Memory: about 2 sqrt(T) states of 3 P numbers on the processor, and 3 Q P on the
-/// device. Reference: Ilyas, Engstrom, "MAGIC: Near-Optimal Data Attribution for Deep Learning", 2025.
+/// Cost: two runs, and two passes a step for each query; with the empirical Fisher matrix one of each example, for all queries.
+/// Memory: about 2 sqrt(T) states of 3 P numbers and sqrt(T) gradients of P on the processor, and 3 Q P on the device. Reference: Ilyas, Engstrom, "MAGIC: Near-Optimal Data Attribution for Deep Learning", 2025.
 /// </para>
 /// </remarks>
 public sealed partial record Magic : IPairEstimator
@@ -158,8 +158,9 @@ public sealed partial record Magic : IPairEstimator
         var state = replay.Start();
         for (var t = 0; t < Batches.Count; t++)
         {
-            var (old, next) = (state, replay.Step(state, t, share));
-            state = next;
+            using var inner = NewDisposeScope();
+            var (old, next) = (state, replay.Step(state, t, share).After);
+            state = next.MoveToOuterDisposeScope();
             old.Dispose();
             reporter?.AddOrCancel(Batches[t].Count);
         }
@@ -204,11 +205,11 @@ public sealed partial record Magic : IPairEstimator
             using var inner = NewDisposeScope();
             if (t % every == 0)
             {
-                kept.Add(state.Kept());
+                kept.Add(state.Copy().MoveToOuterDisposeScope());
             }
 
-            var (old, next) = (state, replay.Step(state, t));
-            state = new RunState(next.Weights.MoveToOuterDisposeScope(), next.First.MoveToOuterDisposeScope(), next.Second.MoveToOuterDisposeScope());
+            var (old, next) = (state, replay.Step(state, t).After);
+            state = next.MoveToOuterDisposeScope();
             old.Dispose();
             reporter.AddOrCancel(Batches[t].Count);
         }
@@ -221,10 +222,12 @@ public sealed partial record Magic : IPairEstimator
         {
             using var inner = NewDisposeScope();
             var (first, last) = (segment * every, Math.Min(Batches.Count, (segment + 1) * every));
-            var states = new List<RunState> { kept[segment] };
+            var (states, gradients) = (new List<RunState> { kept[segment] }, new List<StepGradient>());
             for (var t = first; t < last; t++)
             {
-                states.Add(replay.Step(states[^1].To(replay.Device), t).To(CPU));
+                var (gradient, after) = replay.Step(states[^1].To(replay.Device), t);
+                gradients.Add(gradient.To(CPU));
+                states.Add(after.To(CPU));
                 reporter.AddOrCancel(Batches[t].Count);
             }
 
@@ -237,7 +240,8 @@ public sealed partial record Magic : IPairEstimator
 
             for (var t = last - 1; t >= first; t--)
             {
-                visits.AddRange(Adjoint(replay, t, states[t - first].To(replay.Device), a, b, c));
+                var (before, after) = (states[t - first].To(replay.Device), states[t - first + 1].To(replay.Device));
+                visits.AddRange(Adjoint(replay, t, before, gradients[t - first].To(replay.Device), after, a, b, c));
                 reporter.AddOrCancel(Batches[t].Count);
             }
         }
@@ -247,11 +251,10 @@ public sealed partial record Magic : IPairEstimator
     }
 
     /// <summary>One step back; the cotangents of weights and moments, <c>[Q, P]</c>, are changed in place.</summary>
-    private IEnumerable<Visit> Adjoint(TrainingReplay replay, int step, RunState before, Tensor a, Tensor b, Tensor c)
+    private IEnumerable<Visit> Adjoint(
+        TrainingReplay replay, int step, RunState before, StepGradient gradient, RunState after, Tensor a, Tensor b, Tensor c)
     {
         using var scope = NewDisposeScope();
-        var gradient = replay.Clipped(replay.Gradient(step, before.Weights));
-        var after = replay.After(before, step, gradient);
         var (g, rate) = (gradient.Raw * gradient.Factor, RateOf(step));
         Tensor gammas;
         if (Update is AdamW adam)

@@ -19,15 +19,19 @@ internal sealed record RunState(Tensor Weights, Tensor First, Tensor Second) : I
     /// <summary>Whether weights and moments are number by number those of the other.</summary>
     public bool IsSame(RunState other) => Weights.Equals(other.Weights) && First.Equals(other.First) && Second.Equals(other.Second);
 
-    public RunState Kept()
-    {
-        using var noGrad = no_grad();
-        return new RunState(Weights.cpu().clone().MoveToOuterDisposeScope(), First.cpu().clone().MoveToOuterDisposeScope(), Second.cpu().clone().MoveToOuterDisposeScope());
-    }
+    /// <summary>A copy on the processor.</summary>
+    public RunState Copy() => new(Weights.cpu().clone(), First.cpu().clone(), Second.cpu().clone());
+
+    /// <summary>The same, handed to the outer dispose scope.</summary>
+    public RunState MoveToOuterDisposeScope() =>
+        new(Weights.MoveToOuterDisposeScope(), First.MoveToOuterDisposeScope(), Second.MoveToOuterDisposeScope());
 }
 
 /// <summary>A step's gradient as it came (<c>[P]</c>), and what clipping left of it.</summary>
-internal sealed record StepGradient(Tensor Raw, double Factor, double Norm);
+internal sealed record StepGradient(Tensor Raw, double Factor, double Norm)
+{
+    public StepGradient To(Device device) => this with { Raw = Raw.to(device) };
+}
 
 /// <summary>Does a run's steps on a model, whose weights it changes and the caller puts back.</summary>
 internal sealed class TrainingReplay
@@ -60,8 +64,6 @@ internal sealed class TrainingReplay
     public ScalarType Dtype { get; }
 
     public Device Device { get; }
-
-    public int PositionOf(long id) => _positions[id];
 
     /// <summary>The state before the first step: the model's weights, moments of zero.</summary>
     public RunState Start()
@@ -136,7 +138,7 @@ internal sealed class TrainingReplay
     }
 
     /// <summary>What clipping does to a gradient.</summary>
-    public StepGradient Clipped(Tensor raw)
+    private StepGradient Clipped(Tensor raw)
     {
         var norm = raw.norm().to_type(ScalarType.Float64).item<double>();
         if (!double.IsFinite(norm))
@@ -147,8 +149,7 @@ internal sealed class TrainingReplay
         return new StepGradient(raw, _run.ClipNorm is { } most && norm > most ? most / norm : 1, norm);
     }
 
-    /// <summary>The state after a step.</summary>
-    public RunState After(RunState before, int step, StepGradient gradient)
+    private RunState After(RunState before, int step, StepGradient gradient)
     {
         using var noGrad = no_grad();
         var (g, rate) = (gradient.Raw * gradient.Factor, _run.RateOf(step));
@@ -167,12 +168,13 @@ internal sealed class TrainingReplay
         return new RunState(before.Weights - (rate * velocity), velocity, before.Second.clone());
     }
 
-    /// <summary>The state after a step, its gradient taken anew.</summary>
-    public RunState Step(RunState before, int step, Func<long, double>? share = null)
+    /// <summary>A step's gradient and the state after it.</summary>
+    public (StepGradient Gradient, RunState After) Step(RunState before, int step, Func<long, double>? share = null)
     {
         using var scope = NewDisposeScope();
-        var after = After(before, step, Clipped(Gradient(step, before.Weights, share)));
-        return new RunState(after.Weights.MoveToOuterDisposeScope(), after.First.MoveToOuterDisposeScope(), after.Second.MoveToOuterDisposeScope());
+        var gradient = Clipped(Gradient(step, before.Weights, share));
+        var after = After(before, step, gradient);
+        return (gradient with { Raw = gradient.Raw.MoveToOuterDisposeScope() }, after.MoveToOuterDisposeScope());
     }
 
     private void Write(Tensor weights)

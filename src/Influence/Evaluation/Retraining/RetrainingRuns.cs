@@ -7,7 +7,7 @@ namespace Influence.Evaluation;
 /// What retrained models measured, <c>[runs, Q]</c>, with the subset and the seed of each run. Lower is better: rewards were
 /// negated. Plain memory; nothing to dispose.
 /// </summary>
-[TypeFormatterSource(typeof(HtmlTables))]
+[TypeFormatterSource(typeof(HtmlFormatters))]
 public sealed class RetrainingRuns : IDisplay
 {
     private readonly double[][] _losses;

@@ -7,7 +7,7 @@ namespace Influence.Evaluation;
 
 /// <summary>Subsets of the training examples, to retrain on. Immutable; plain memory, one bit an example and subset.</summary>
 /// <remarks>Random subsets follow from the seed and the ids alone: the order in which ids are given changes nothing.</remarks>
-[TypeFormatterSource(typeof(HtmlTables))]
+[TypeFormatterSource(typeof(HtmlFormatters))]
 public sealed class Subsets : IReadOnlyList<TrainingSubset>, IDisplay
 {
     /// <summary>The name of the subset that leaves nothing out.</summary>

@@ -90,6 +90,17 @@ internal abstract class BlockGradients(long examples)
         }
     }
 
+    /// <summary>Adds the projection of each example's gradient to its row, part by part.</summary>
+    /// <param name="rows"><c>[B, K]</c>.</param>
+    /// <param name="projections">One a part.</param>
+    public virtual void AddProjected(Tensor rows, PartProjection[] projections)
+    {
+        foreach (var (projection, part) in projections.Zip(Dense()))
+        {
+            projection.AddWritten(rows, part);
+        }
+    }
+
     /// <summary>The gradients of one of the parameters alone; views, valid as long as this is not released.</summary>
     public virtual BlockGradients Part(int part) => new DenseGradients(Examples, () => [Dense()[part].alias()]);
 
@@ -115,6 +126,14 @@ internal abstract class BlockGradients(long examples)
     /// <summary>How many numbers one example takes in <see cref="AddSketch"/>: written out, and once more with signs.</summary>
     /// <param name="parameters">P.</param>
     public virtual double NumbersToSketch(double parameters) => 2 * parameters;
+
+    /// <summary>How many numbers one example takes in <see cref="AddProjected"/>: written out, and the two sides after each other.</summary>
+    /// <param name="projections">One a part.</param>
+    public virtual double NumbersToProject(PartProjection[] projections)
+    {
+        var parameters = projections.Sum(p => (double)p.Outputs * p.Inputs);
+        return Math.Max(NumbersToWrite(parameters), 1) + (3 * parameters);
+    }
 
     /// <summary>The number of positions that the gradient is a sum over, where they are the examples' own; else null.</summary>
     public virtual long? OwnPositions => null;

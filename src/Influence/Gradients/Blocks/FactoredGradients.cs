@@ -133,6 +133,9 @@ internal sealed class FactoredGradients(
 
     public override double NumbersToSketch(double parameters) => (2 * parameters) + (Positions * (double)inputs);
 
+    public override double NumbersToProject(PartProjection[] projections) => !HasFactorsFor(projections) ? base.NumbersToProject(projections)
+        : Math.Max(NumbersToWrite(projections.Sum(p => (double)p.Outputs * p.Inputs)), 1) + (Positions * (double)(inputs + (2 * projections[0].KeptSides)));
+
     public long Positions => outputGradient.shape[1];
 
     public long Inputs => inputs;
@@ -219,6 +222,21 @@ internal sealed class FactoredGradients(
         }
     }
 
+    public override void AddProjected(Tensor rows, PartProjection[] projections)
+    {
+        if (!HasFactorsFor(projections))
+        {
+            base.AddProjected(rows, projections);
+            return;
+        }
+
+        projections[0].AddFactors(rows, outputGradient, Activation);
+        if (bias)
+        {
+            projections[1].AddWritten(rows, outputGradient.sum(1));
+        }
+    }
+
     public override QueryFactors? FactorsFor(Contraction contraction) =>
         contraction == Contraction.Ghost ? new QueryFactors(ActivationWithBias(), outputGradient.clone()) : null;
 
@@ -252,6 +270,9 @@ internal sealed class FactoredGradients(
         Products.AddGhost(products, activation, outputGradient, this, planner.GhostExamplesAtOnce(Examples, Positions, Positions));
         return true;
     }
+
+    private bool HasFactorsFor(PartProjection[] projections) =>
+        weight && !BiasColumn && (Outputs, inputs) == (projections[0].Outputs, projections[0].Inputs);
 
     /// <summary>Pairs of factors take V (I + O) an example, against the sum written out, (V/B + 1) I O.</summary>
     public override Tensor? CheapPairs(BlockGradients others) =>

@@ -7,9 +7,6 @@ namespace Influence.Gradients;
 /// </summary>
 internal sealed class TiedGradients(IReadOnlyList<BlockGradients> uses) : BlockGradients(uses[0].Examples)
 {
-    /// <summary>What each layer gives; the gradient is their sum.</summary>
-    public IReadOnlyList<BlockGradients> Uses => uses;
-
     public override bool HasBias => false;
 
     public override bool CanBeCut => uses.All(use => use.CanBeCut);
@@ -19,6 +16,8 @@ internal sealed class TiedGradients(IReadOnlyList<BlockGradients> uses) : BlockG
     public override double NumbersToWrite(double parameters) => CanBeCut ? 2 * parameters : 1;
 
     public override double NumbersToSketch(double parameters) => uses.Max(use => use.NumbersToSketch(parameters));
+
+    public override double NumbersToProject(PartProjection[] projections) => uses.Max(use => use.NumbersToProject(projections));
 
     // What is linear in the gradient is the sum over the uses.
     public override Tensor[] Sum(Tensor? weights = null, Tensor? chosen = null)
@@ -46,6 +45,16 @@ internal sealed class TiedGradients(IReadOnlyList<BlockGradients> uses) : BlockG
         {
             using var scope = NewDisposeScope();
             use.AddSketch(rows, columns);
+            use.Release();
+        }
+    }
+
+    public override void AddProjected(Tensor rows, PartProjection[] projections)
+    {
+        foreach (var use in uses)
+        {
+            using var scope = NewDisposeScope();
+            use.AddProjected(rows, projections);
             use.Release();
         }
     }

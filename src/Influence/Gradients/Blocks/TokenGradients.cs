@@ -15,6 +15,13 @@ internal sealed class TokenGradients(Tensor tokens, Tensor outputGradient, long 
     /// <summary>Indices, int64 <c>[B, T]</c>.</summary>
     public Tensor Tokens => tokens;
 
+    /// <summary>Gradients of a whole table by single examples, <c>[B, V*D]</c>, in this form: every row occurs once.</summary>
+    public static TokenGradients Substitute(long examples, Tensor table, long vocabulary) => new(
+        arange(0, vocabulary, 1, ScalarType.Int64, table.device).expand(examples, vocabulary), table.reshape(examples, vocabulary, -1), vocabulary)
+    {
+        IsSubstitute = true,
+    };
+
     /// <summary>d, <c>[B, T, D]</c>.</summary>
     public Tensor OutputGradient => outputGradient;
 
@@ -77,6 +84,9 @@ internal sealed class TokenGradients(Tensor tokens, Tensor outputGradient, long 
     /// <summary>The sums, their signs, and places, which are int64 and are made twice.</summary>
     public override double NumbersToSketch(double parameters) => 6.0 * tokens.shape[1] * Width;
 
+    public override double NumbersToProject(PartProjection[] projections) => projections[0].Left is null ? base.NumbersToProject(projections)
+        : Math.Max(NumbersToWrite(projections.Sum(p => (double)p.Outputs * p.Inputs)), 1) + (tokens.shape[1] * (double)(Width + (2 * projections[0].KeptSides)));
+
     public override Tensor PreciseSquaredNorms() => new TokenGradients(tokens, outputGradient.to_type(ScalarType.Float64), vocabulary).SquaredNorms();
 
     public override Tensor[] Sum(Tensor? weights = null, Tensor? chosen = null)
@@ -110,6 +120,18 @@ internal sealed class TokenGradients(Tensor tokens, Tensor outputGradient, long 
         rows.view(-1).index_add_(0, place.reshape(-1), signed.reshape(-1), 1);
 
         Tensor ForTokens(Tensor parameters) => parameters.reshape(vocabulary, Width).index_select(0, token);  // [U, D]
+    }
+
+    public override void AddProjected(Tensor rows, PartProjection[] projections)
+    {
+        if (projections[0].Left is null)
+        {
+            base.AddProjected(rows, projections);
+        }
+        else
+        {
+            projections[0].AddTokens(rows, tokens, outputGradient);
+        }
     }
 
     public override BlockGradients Part(int part) => this;

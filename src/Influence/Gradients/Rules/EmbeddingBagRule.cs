@@ -36,36 +36,17 @@ internal sealed class EmbeddingBagRule : LayerRule
         using var scope = NewDisposeScope();
         var weight = bag.get_parameter("weight") ?? throw new InfluenceException("An embedding bag without a weight.");
         var rows = weight.shape[0];
-        var wasTrainable = weight.requires_grad;
-        var before = weight.detach().clone();
-        double[] alone;
-        int padding;
-        double[] together;
-        try
+        var (alone, padding, together) = TableProbe.Run(weight, "An embedding bag", () =>
         {
-            using var grad = enable_grad();
-            weight.requires_grad = true;
-            alone = Received(arange(0, rows, 1, ScalarType.Int64, weight.device).repeat(2).unsqueeze(1));
-            padding = Array.FindIndex(alone, g => g == 0);
-            long[] pair = [.. Enumerable.Range(0, (int)rows).Where(v => v != padding).Take(2).Select(v => (long)v)];
-            together = [.. pair.Zip(Received(tensor(pair, device: weight.device).unsqueeze(0)).Where((_, v) => pair.Contains(v)), (_, g) => g)];
-        }
-        finally
-        {
-            weight.requires_grad = wasTrainable;
-        }
-
-        using var noGrad = no_grad();
-        if (weight.ne(before).any().item<bool>())
-        {
-            weight.copy_(before);
-            throw new InfluenceException(
-                "An embedding bag with max_norm rewrites its weights in every forward pass, so scoring would change the model. Make it without max_norm for scoring.");
-        }
-
+            var each = Received(arange(0, rows, 1, ScalarType.Int64, weight.device).repeat(2).unsqueeze(1));
+            var empty = Array.FindIndex(each, g => g == 0);
+            long[] pair = [.. Enumerable.Range(0, (int)rows).Where(v => v != empty).Take(2).Select(v => (long)v)];
+            var both = Received(tensor(pair, device: weight.device).unsqueeze(0));
+            return (each, empty, both.Where((_, v) => pair.Contains(v)).ToArray());
+        });
         if (alone.Where((g, v) => v != padding).Any(g => g != 2))
         {
-            reason = "its gradient is scaled by token frequency (scale_grad_by_freq), which mixes the examples of a batch";
+            reason = TableProbe.Scaled;
             return null;
         }
 
@@ -77,13 +58,7 @@ internal sealed class EmbeddingBagRule : LayerRule
 
         return new EmbeddingBagRule(rows, padding < 0 ? null : padding, mean: together[0] != 1);
 
-        // The gradient of the sum of every bag's first output by each row's first element.
-        double[] Received(Tensor bags)
-        {
-            var column = bag.forward(bags, null!, null!).narrow(1, 0, 1).sum();
-            var received = GuardedBackward.Gradients([column], [weight])[0] ?? zeros_like(weight);
-            return (received.is_sparse ? received.to_dense() : received).select(1, 0).cpu().to_type(ScalarType.Float64).data<double>().ToArray();
-        }
+        double[] Received(Tensor bags) => TableProbe.Received(weight, bag.forward(bags, null!, null!));
     }
 
     public override BlockGradients Gradients(IReadOnlyList<LayerCall> calls, bool weight, bool bias) => new TokenGradients(
@@ -91,11 +66,8 @@ internal sealed class EmbeddingBagRule : LayerRule
         JoinPositions(calls, ByToken),
         _vocabulary);
 
-    public override BlockGradients Substitute(long examples, Tensor[] parts, bool weight, bool bias, long inputs) => new TokenGradients(
-        arange(0, _vocabulary, 1, ScalarType.Int64, parts[0].device).expand(examples, _vocabulary), parts[0].reshape(examples, _vocabulary, -1), _vocabulary)
-    {
-        IsSubstitute = true,
-    };
+    public override BlockGradients Substitute(long examples, Tensor[] parts, bool weight, bool bias, long inputs) =>
+        TokenGradients.Substitute(examples, parts[0], _vocabulary);
 
     /// <summary>What each token of each bag gets, <c>[B, k*T, D]</c>.</summary>
     private Tensor ByToken(LayerCall call)

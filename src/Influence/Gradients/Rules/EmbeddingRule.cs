@@ -30,36 +30,12 @@ internal sealed class EmbeddingRule : LayerRule
         using var scope = NewDisposeScope();
         var weight = embedding.get_parameter("weight") ?? throw new InfluenceException("An embedding without a weight.");
         var rows = weight.shape[0];
-        var wasTrainable = weight.requires_grad;
-        var before = weight.detach().clone();
-        Tensor received;
-        try
-        {
-            using var grad = enable_grad();
-            weight.requires_grad = true;
-            var twice = arange(0, rows, 1, ScalarType.Int64, weight.device).repeat(2);
-            var column = embedding.forward(twice).narrow(1, 0, 1).sum();
-            received = GuardedBackward.Gradients([column], [weight])[0] ?? zeros_like(weight);
-        }
-        finally
-        {
-            weight.requires_grad = wasTrainable;
-        }
-
-        using var noGrad = no_grad();
-        if (weight.ne(before).any().item<bool>())
-        {
-            weight.copy_(before);
-            throw new InfluenceException(
-                "An embedding with max_norm rewrites its weights in every forward pass, so scoring would change the model. Make it without max_norm for scoring.");
-        }
-
-        var column0 = (received.is_sparse ? received.to_dense() : received).select(1, 0).cpu().to_type(ScalarType.Float64);
-        var gradient = column0.data<double>().ToArray();
+        var gradient = TableProbe.Run(weight, "An embedding", () =>
+            TableProbe.Received(weight, embedding.forward(arange(0, rows, 1, ScalarType.Int64, weight.device).repeat(2))));
         var padding = Array.FindIndex(gradient, g => g == 0);
         if (gradient.Where((g, v) => v != padding).Any(g => g != 2))
         {
-            reason = "its gradient is scaled by token frequency (scale_grad_by_freq), which mixes the examples of a batch";
+            reason = TableProbe.Scaled;
             return null;
         }
 
@@ -82,9 +58,6 @@ internal sealed class EmbeddingRule : LayerRule
         };
     }
 
-    public override BlockGradients Substitute(long examples, Tensor[] parts, bool weight, bool bias, long inputs) => new TokenGradients(
-        arange(0, _vocabulary, 1, ScalarType.Int64, parts[0].device).expand(examples, _vocabulary), parts[0].reshape(examples, _vocabulary, -1), _vocabulary)
-    {
-        IsSubstitute = true,
-    };
+    public override BlockGradients Substitute(long examples, Tensor[] parts, bool weight, bool bias, long inputs) =>
+        TokenGradients.Substitute(examples, parts[0], _vocabulary);
 }

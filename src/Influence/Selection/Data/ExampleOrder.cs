@@ -5,7 +5,7 @@ namespace Influence.Selection;
 
 /// <summary>In which order to train on examples, epoch by epoch. Plain memory; nothing to dispose.</summary>
 /// <remarks>Made by <see cref="Folding"/> or <see cref="InfluenceCurriculum"/>, or by <see cref="Of"/>.</remarks>
-[TypeFormatterSource(typeof(HtmlTables))]
+[TypeFormatterSource(typeof(HtmlFormatters))]
 public sealed class ExampleOrder : IDisplay
 {
     private ExampleOrder(string title, IReadOnlyList<IReadOnlyList<long>> epochs) => (Title, Epochs) = (title, epochs);

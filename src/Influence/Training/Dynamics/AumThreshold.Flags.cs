@@ -6,7 +6,7 @@ namespace Influence.Training;
 public sealed partial record AumThreshold
 {
     /// <summary>Labels that <see cref="AumThreshold.Samples.Judge"/> distrusts.</summary>
-    [TypeFormatterSource(typeof(HtmlTables))]
+    [TypeFormatterSource(typeof(HtmlFormatters))]
     public sealed class Flags : IDisplay
     {
         internal Flags(ExampleScores aboveThreshold, IReadOnlyList<double> thresholds, IReadOnlyList<long> notJudged)

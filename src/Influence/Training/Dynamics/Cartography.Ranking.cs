@@ -7,7 +7,7 @@ namespace Influence.Training;
 public sealed partial class Cartography
 {
     /// <summary>Examples of one region of a data map, the most typical first; prints as a table, in a notebook too.</summary>
-    [TypeFormatterSource(typeof(HtmlTables))]
+    [TypeFormatterSource(typeof(HtmlFormatters))]
     public sealed class Ranking : IReadOnlyList<Point>, IDisplay
     {
         private readonly DataRegion _region;

@@ -8,7 +8,7 @@ namespace Influence.Training;
 /// et al., Dataset Cartography, 2020). <see cref="DataMap"/> draws it.
 /// </summary>
 /// <remarks>Easy examples have a high confidence and then a low variability, hard ones a low confidence and a low variability; ambiguous ones a high variability.</remarks>
-[TypeFormatterSource(typeof(HtmlTables))]
+[TypeFormatterSource(typeof(HtmlFormatters))]
 public sealed partial class Cartography : IDisplay
 {
     private readonly ScoreMetadata _metadata;

@@ -4,7 +4,7 @@ using Influence.Display;
 namespace Influence.Training;
 
 /// <summary>How often each example was forgotten over a run (Toneva et al., An Empirical Study of Example Forgetting, 2019).</summary>
-[TypeFormatterSource(typeof(HtmlTables))]
+[TypeFormatterSource(typeof(HtmlFormatters))]
 public sealed class ForgettingEvents : IDisplay
 {
     internal ForgettingEvents(ExampleScores scores, IReadOnlyList<long> unforgettable, IReadOnlyList<long> neverLearnt) =>

@@ -40,7 +40,7 @@ namespace Influence.Training;
 /// labels or logits is found at that time, and thrown once everything that is right is kept.
 /// </para>
 /// </remarks>
-[TypeFormatterSource(typeof(HtmlTables))]
+[TypeFormatterSource(typeof(HtmlFormatters))]
 public sealed partial class TrainingDynamics : IDisplay, IDisposable
 {
     // Where a plain loop is quicker than the tensor operations, measured on one core: for few classes at any batch, and for small
