@@ -118,7 +118,8 @@ internal sealed record StoreManifest
         Add("the number of examples", folder.Count, Count);
         Add("the examples' ids", folder.IdsHash[..16], IdsHash[..16]);
         Add("the generator of signs", folder.Generator, Generator);
-        if (!folder.Layers.SequenceEqual(Layers))
+        // Another Dimension keeps other numbers of each layer, which says nothing new.
+        if (folder.Dimension == Dimension && !folder.Layers.SequenceEqual(Layers))
         {
             differences.Add($"the layers (the store's: {InfluenceException.List([.. folder.Layers.Select(l => l.Name)])}; now: {InfluenceException.List([.. Layers.Select(l => l.Name)])})");
         }
