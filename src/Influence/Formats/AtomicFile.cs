@@ -64,21 +64,21 @@ internal static class AtomicFile
 
     private static bool TryMove(FileStream stream, string partial, string target, bool overwrite)
     {
-        try
+        if (overwrite)
         {
-            File.Move(partial, target, overwrite);
+            File.Move(partial, target, overwrite: true);
             return true;
         }
-        catch (IOException) when (!overwrite && File.Exists(target))
+
+        try
         {
-            return false;
+            return NewName.TryGive(partial, target);
         }
-        catch (IOException) when (!overwrite && File.Exists(partial))
+        catch (IOException) when (File.Exists(partial))
         {
             // Without hard links it is copied, which an open file does not let anybody do.
             stream.Dispose();
-            File.Move(partial, target, overwrite: false);
-            return true;
+            return NewName.TryGive(partial, target);
         }
     }
 
@@ -94,5 +94,21 @@ internal static class AtomicFile
         !OperatingSystem.IsWindows() && File.Exists(target)
         && target.StartsWith("/dev/", StringComparison.Ordinal) && !target.StartsWith("/dev/shm/", StringComparison.Ordinal);
 
-    private static UnixFileMode? ModeOf(string target) => OperatingSystem.IsWindows() || !File.Exists(target) ? null : File.GetUnixFileMode(target);
+    private static UnixFileMode? ModeOf(string target)
+    {
+        if (OperatingSystem.IsWindows() || !File.Exists(target))
+        {
+            return null;
+        }
+
+        try
+        {
+            return File.GetUnixFileMode(target);
+        }
+        catch (FileNotFoundException)
+        {
+            // Removed between the two looks.
+            return null;
+        }
+    }
 }

@@ -39,7 +39,7 @@ internal static class Npy
     {
         try
         {
-            using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete, bufferSize: 1 << 16);
+            using var stream = SharedFile.OpenRead(path);
             var header = ReadHeader(stream, path);
             var expected = stream.Position + header.Bytes;
             if (stream.Length != expected)

@@ -52,9 +52,9 @@ internal static class PartialFile
                 // Another process took it for a dead one's in the moment before it was locked.
                 stream.Dispose();
             }
-            catch (IOException) when (attempt < Tries && File.Exists(path))
+            catch (IOException) when (attempt < Tries)
             {
-                // As above; the next name.
+                // As above, in the moment between making and locking it, and it may be gone already: the next name.
             }
         }
     }
@@ -126,7 +126,14 @@ internal static class PartialFile
             return [];
         }
 
-        return found.Where(path => !File.GetAttributes(path).HasFlag(FileAttributes.ReparsePoint));
+        return found.Where(IsFile);
+    }
+
+    /// <summary>Whether it is a file and no link; one that is gone by now is none.</summary>
+    private static bool IsFile(string path)
+    {
+        var file = new FileInfo(path);
+        return file.Exists && !file.Attributes.HasFlag(FileAttributes.ReparsePoint);
     }
 
     private static bool IsOurs(string path)

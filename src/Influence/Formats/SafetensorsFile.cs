@@ -37,7 +37,7 @@ internal sealed class SafetensorsFile : IDisposable
         FileStream? stream = null;
         try
         {
-            stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete, bufferSize: 1 << 16);
+            stream = SharedFile.OpenRead(path);
             return new SafetensorsFile(stream, path);
         }
         catch (Exception exception)

@@ -167,7 +167,7 @@ public sealed partial class Mixture : IDisplay
         ArgumentNullException.ThrowIfNull(path);
         try
         {
-            using var json = JsonDocument.Parse(File.ReadAllBytes(path));
+            using var json = JsonDocument.Parse(SharedFile.ReadAllBytes(path));
             var root = json.RootElement;
             if (root.GetProperty("format").GetString() != Format || root.GetProperty("version").GetInt32() != 1)
             {

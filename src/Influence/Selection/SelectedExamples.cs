@@ -152,7 +152,7 @@ public sealed partial class SelectedExamples : IDisplay
         ArgumentNullException.ThrowIfNull(path);
         try
         {
-            using var stream = File.OpenRead(path);
+            using var stream = SharedFile.OpenRead(path);
             if (JsonSerializer.Deserialize<Record>(stream, s_json) is
                 {
                     Ids: not null, Weights: not null, Utilities: not null, Strategy: not null, Settings: not null, Budget: not null, Notes: not null,

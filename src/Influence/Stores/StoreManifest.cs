@@ -92,7 +92,7 @@ internal sealed record StoreManifest
         var path = Path.Combine(folder, FileName);
         try
         {
-            var manifest = JsonSerializer.Deserialize<StoreManifest>(File.ReadAllBytes(path), s_json);
+            var manifest = JsonSerializer.Deserialize<StoreManifest>(SharedFile.ReadAllBytes(path), s_json);
             if (manifest is { Format: FormatName } && manifest.IsSound())
             {
                 return manifest;

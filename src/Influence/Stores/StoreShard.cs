@@ -111,7 +111,7 @@ internal static class StoreShard
         FileStream stream;
         try
         {
-            stream = File.OpenRead(path);
+            stream = SharedFile.OpenRead(path);
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {

@@ -70,7 +70,7 @@ internal sealed class RetrainingFolder
                 return (null, null);
             }
 
-            var record = JsonSerializer.Deserialize<RunRecord>(File.ReadAllBytes(file), s_json);
+            var record = JsonSerializer.Deserialize<RunRecord>(SharedFile.ReadAllBytes(file), s_json);
             return record is null || record.Format is not (RunFormat or EarlierRunFormat) || record.Run != run || record.SetUp != _fingerprint
                 ? (null, $"{file} is not run {run} of this set-up")
                 : record.Values is null || record.Values.Length != Manifest.QueryIds.Length

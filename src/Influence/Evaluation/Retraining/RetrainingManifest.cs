@@ -61,7 +61,7 @@ internal sealed record RetrainingManifest
     {
         try
         {
-            var manifest = JsonSerializer.Deserialize<RetrainingManifest>(File.ReadAllBytes(path), s_json);
+            var manifest = JsonSerializer.Deserialize<RetrainingManifest>(SharedFile.ReadAllBytes(path), s_json);
             if (manifest is { Format: FormatName } && manifest.IsSound())
             {
                 return manifest;

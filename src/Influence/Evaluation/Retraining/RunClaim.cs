@@ -153,7 +153,7 @@ internal sealed class RunClaim : IDisposable
     /// <summary>A claim is some hundred bytes; of anything longer the beginning is enough to see that it is none.</summary>
     private static byte[] ReadAll(string path)
     {
-        using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, bufferSize: 1);
+        using var stream = SharedFile.OpenRead(path, bufferSize: 1);
         var content = new byte[Math.Min(stream.Length, 1 << 16)];
         stream.ReadExactly(content);
         return content;
