@@ -33,6 +33,7 @@ usage() {
   bench [arguments]   run the benchmarks (benchmarks/Influence.Benchmarks)
   quality [part ...] [arguments]
                       hold scores against retraining, beside published figures (benchmarks/Influence.Quality)
+  docs                make the site of guides and API reference in artifacts/site
   format [--check]    format the code, or only say what is not formatted
   counts              print what is counted about the code: public types, type tests, folder sizes, long lines
 
@@ -258,6 +259,28 @@ command_pack() {
     ls "$packages"/*
 }
 
+# The site: guides and the API reference, from the pages, the assembly and its XML. A link that leads nowhere is an error.
+command_docs() {
+    set_up
+    local tool=artifacts/tools/docfx source=artifacts/site-source version=2.81.0
+    [ -x "$tool" ] || dotnet tool install docfx --version "$version" --tool-path artifacts/tools > /dev/null || fail "docfx $version could not be installed"
+    build src/Influence
+    rm -rf "$source" artifacts/site
+    mkdir -p "$source/docs"
+    cp README.md "$source/index.md"
+    cp CHANGELOG.md CONTRIBUTING.md "$source/"
+    cp docs/*.md "$source/docs/"
+    cp docs/site/toc.yml "$source/"
+    cp docs/site/docs-toc.yml "$source/docs/toc.yml"
+    # What lies beyond the site is named, as the repository's address is not known here.
+    sed -i -E 's#\[([^]]*)\]\((\.\./)*((samples|src|tests|benchmarks|LICENSE)[^)]*)\)#\1 (`\3`)#g' "$source"/*.md "$source"/docs/*.md
+    sed -i -E 's#\]\(\.\./README\.md#](../index.md#g' "$source"/docs/*.md
+    "$tool" metadata docs/site/docfx.json > artifacts/docfx.log 2>&1 &&
+        "$tool" build docs/site/docfx.json --warningsAsErrors >> artifacts/docfx.log 2>&1 ||
+        { tail -n 30 artifacts/docfx.log >&2; fail "the site could not be made (artifacts/docfx.log)"; }
+    echo "artifacts/site/index.html"
+}
+
 command_format() {
     local options=() what=Formatting
     case "${1:-}" in
@@ -294,7 +317,7 @@ command_counts() {
 }
 
 case "${1:-}" in
-    demo | test | pack | bench | quality | format | counts) "command_$1" "${@:2}" ;;
+    demo | test | pack | bench | quality | docs | format | counts) "command_$1" "${@:2}" ;;
     "" | -h | --help | help) usage ;;
     *) fail "there is no command '$1'; ./build.sh lists them" ;;
 esac

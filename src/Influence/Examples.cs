@@ -196,11 +196,10 @@ public sealed record Examples : IDisplay
         _whole is not { } whole ? [] : [.. whole.Names.Zip(whole.Tensors).Select(pair => (IReadOnlyList<object>)
             [pair.First, pair.Second.dtype.ToString(), $"[{string.Join(", ", pair.Second.shape)}]"])]);
 
-    /// <summary>
-    /// The batches in order. A batch's tensors are valid until the next one is asked for. Throws when the source gives
-    /// another number of examples than there are ids.
-    /// </summary>
-    internal IEnumerable<ExampleBatch> Batches()
+    /// <summary>Reads the source once, batch by batch, in order: for estimators and scorers of your own.</summary>
+    /// <returns>Batches of <see cref="BatchSize"/> examples, or of the loader's. A batch's tensors are borrowed, and valid until the next one is asked for.</returns>
+    /// <exception cref="InfluenceException">While it is read: the source gives another number of examples than there are ids, or other data than before.</exception>
+    public IEnumerable<ExampleBatch> Batches()
     {
         var ids = (long[])Ids;
         var start = 0;

@@ -1,6 +1,7 @@
 using System.Runtime.Loader;
 using Microsoft.CodeAnalysis;
 using Microsoft.CodeAnalysis.CSharp;
+using Microsoft.CodeAnalysis.CSharp.Syntax;
 
 namespace Influence.Docs.Tests;
 
@@ -21,8 +22,11 @@ internal static class SnippetProgram
     /// <exception cref="InvalidOperationException">They do not compile: the compiler's messages, with the page and its line.</exception>
     public static byte[] Compile(IReadOnlyList<Snippet> snippets)
     {
-        var code = string.Join('\n', [.. snippets.SelectMany(s => s.Usings).Distinct(), .. snippets.Select(s => s.Body)]);
         var options = new CSharpParseOptions(LanguageVersion.Latest);
+
+        // A program's types come after its statements, a page's beside what uses them.
+        var code = string.Join(
+            '\n', [.. snippets.SelectMany(s => s.Usings).Distinct(), .. snippets.OrderBy(s => DeclaresTypes(s, options)).Select(s => s.Body)]);
         var compilation = CSharpCompilation.Create(
             $"Snippets{Guid.NewGuid():N}",
             [CSharpSyntaxTree.ParseText(Implicit, options), CSharpSyntaxTree.ParseText(code, options)],
@@ -33,6 +37,10 @@ internal static class SnippetProgram
         var errors = result.Diagnostics.Where(d => d.Severity == DiagnosticSeverity.Error).ToList();
         return errors.Count == 0 ? assembly.ToArray() : throw new InvalidOperationException(string.Join('\n', errors.Select(e => e.ToString())));
     }
+
+    private static bool DeclaresTypes(Snippet snippet, CSharpParseOptions options) =>
+        CSharpSyntaxTree.ParseText(snippet.Body, options).GetCompilationUnitRoot().Members is { Count: > 0 } members
+        && members.All(member => member is BaseTypeDeclarationSyntax);
 
     /// <summary>Runs a compiled program in a folder of its own, and returns what it printed.</summary>
     public static string Run(byte[] assembly)
