@@ -28,6 +28,9 @@ internal sealed class OptimizerRecord
     /// <summary>Whether Adam or AdamW moved any parameter.</summary>
     public bool IsAdam => _byName.Values.Any(s => s.IsAdam);
 
+    /// <summary>Whether weight decay stood beside Adam's step for any parameter.</summary>
+    public bool DecaysBeside => _byName.Values.Any(s => s is { IsAdam: true, Decoupled: true, WeightDecay: > 0 });
+
     /// <summary>Whether a tensor of a file is the optimizer's and not the model's.</summary>
     public static bool IsMoment(string tensor) => tensor.StartsWith(First, StringComparison.Ordinal)
         || tensor.StartsWith(Second, StringComparison.Ordinal) || tensor.StartsWith(Maximum, StringComparison.Ordinal);
