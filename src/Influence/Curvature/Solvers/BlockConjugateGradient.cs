@@ -93,7 +93,7 @@ public sealed partial class BlockConjugateGradient : CurvatureSolver
         var inverse = _inner.Prepare(session, _options.InnerDamping ?? damping, 0, token);
         try
         {
-            var (each, named) = Dampings(session, product, damping, token);
+            var (each, named) = LayerDampings.Of(session, _inner, damping, () => MeanEigenvalue.Of(product, _drawn, Info.Seed, token));
             return new Solver(product, _drawn, each, named, inverse, _options, session.Task, token);
         }
         catch
@@ -101,47 +101,6 @@ public sealed partial class BlockConjugateGradient : CurvatureSolver
             inverse.Dispose();
             throw;
         }
-    }
-
-    /// <summary>The damping of every weight, <c>[P]</c>, which the caller owns, and of every block as a number for the metadata.</summary>
-    private (Tensor Each, IReadOnlyList<(string Block, double Damping)> Named) Dampings(
-        GradientSession session, CurvatureProduct product, Damping damping, CancellationToken token)
-    {
-        using var scope = NewDisposeScope();
-        var means = (_inner as LayerwisePreconditioner)?.MeanEigenvalues.ToDictionary(m => m.Parameters, m => m.MeanEigenvalue);
-        var relative = new double[session.Parts.Count];
-        if (damping.IsRelative && damping.Value > 0)
-        {
-            var whole = means is null ? MeanEigenvalue.Of(product, _drawn, Info.Seed, token) : 0;
-            relative = [.. session.BlockNames.Select(name => damping.Value * (means?.GetValueOrDefault(name) ?? whole))];
-        }
-        else if (!damping.IsRelative)
-        {
-            Array.Fill(relative, damping.Value);
-        }
-
-        // A block that the fit has no curvature of is damped as the least damped one: nothing may be singular.
-        var least = relative.Where(d => d > 0).DefaultIfEmpty(0).Min();
-        relative = [.. relative.Select(d => d > 0 ? d : least)];
-        var parts = session.Parts.SelectMany((block, k) => block.Select(part =>
-        {
-            var own = full([part.Count], relative[k], ScalarType.Float64);
-            return damping.Decay is { } decay ? own.add_(decay.Of(part)) : own;
-        })).ToArray();
-        var each = cat(parts, 0);                                                       // [P]
-        var at = 0L;
-        List<(string, double)> named = [];
-        foreach (var (name, block) in session.BlockNames.Zip(session.Parts))
-        {
-            var count = block.Sum(p => p.Count);
-            named.Add((name, each.narrow(0, at, count).mean().item<double>()));
-            at += count;
-        }
-
-        return each.min().item<double>() > 0
-            ? (each.to(session.Dtype).to(session.Device).DetachFromDisposeScope(), named)
-            : throw new InfluenceException(
-                "Some weights have no damping, and the Gauss-Newton matrix of fewer examples than weights is singular there. Write Damping.RelativeToMeanEigenvalue(0.1), or Damping.OfOptimizer(checkpoint, 0.1).");
     }
 
     private sealed class Solver(
