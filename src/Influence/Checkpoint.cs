@@ -196,6 +196,9 @@ public sealed class Checkpoint
         return CheckpointWeights.Copy(FilePath, model, _matching);
     }
 
+    /// <summary>The name of a tensor in which a model differs from the file; null where it has these weights.</summary>
+    internal string? DiffersFrom(nn.Module model) => CheckpointWeights.FirstDifference(FilePath, model, _matching);
+
     /// <summary>Step, learning rate and file name.</summary>
     /// <returns>One line.</returns>
     public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"step {Step}, learning rate {(Rates.AreSame ? LearningRate.ToString("G6", CultureInfo.InvariantCulture) : Rates.ToString())}");

@@ -42,6 +42,19 @@ internal static class CheckpointWeights
         return file.Integrity.Length == 0 ? names.Notes : [.. names.Notes, file.Integrity];
     }
 
+    /// <summary>The name of the first tensor of a model that a file has otherwise, or not at all; null where it has all.</summary>
+    public static string? FirstDifference(string path, nn.Module model, CheckpointMatching matching)
+    {
+        using var scope = NewDisposeScope();
+        using var grad = no_grad();
+        using var file = SafetensorsFile.Open(path);
+        var state = model.state_dict();
+        var names = CheckpointNames.Match(model, state, OfModel(file), matching);
+        return names.Problems.Count > 0 ? names.Problems[0] : names.Sources
+            .Where(pair => !state[pair.Key].cpu().equal(file.Read(pair.Value).to_type(state[pair.Key].dtype).reshape(state[pair.Key].shape)).all().item<bool>())
+            .Select(pair => pair.Key).FirstOrDefault();
+    }
+
     /// <summary>A file's tensors without the optimizer's moments, which no model holds.</summary>
     public static IReadOnlyDictionary<string, SafetensorsEntry> OfModel(SafetensorsFile file) =>
         file.Entries.Where(pair => !OptimizerRecord.IsMoment(pair.Key)).ToDictionary(pair => pair.Key, pair => pair.Value);

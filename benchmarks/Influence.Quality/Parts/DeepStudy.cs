@@ -13,8 +13,8 @@ namespace Influence.Quality.Parts;
 /// <summary>The methods on a network that is not convex: LDS on halves, and flipped labels where asked for.</summary>
 internal static class DeepStudy
 {
-    private const long SubsetSeed = 1;
-    private const long FirstModelSeed = 1000;
+    public const long SubsetSeed = 1;
+    public const long FirstModelSeed = 1000;
 
     public static Findings Run(PartContext context, SetUp setUp)
     {

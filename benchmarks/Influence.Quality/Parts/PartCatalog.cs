@@ -7,6 +7,7 @@ internal static class PartCatalog
     [
         new("t1", "logistic regression on MNIST, 5,000 training examples and 500 queries", LogisticRegression.Run),
         new("w1", "MLP 784-256-128-10 on Fashion-MNIST, 5,000 training examples and 500 queries", c => DeepStudy.Run(c, SetUps.FashionMlp(c))),
+        new("w1s", "solvers around EK-FAC on w1's model and retrainings", c => SolverStudy.Run(c, SetUps.FashionMlp(c))),
         new("t2", "MLP 784-128-64-10 with dropout on MNIST, 5,000 training examples and 500 queries", c => DeepStudy.Run(c, SetUps.MnistMlp(c))),
         new("t3", "MLP 784-512-256-128-10 on Fashion-MNIST, 6,144 training examples and 100 queries", c => DeepStudy.Run(c, SetUps.WideFashionMlp(c))),
         new("t8", "byte decoder of 0.28M parameters on text, 600 training examples and 60 queries", c => DeepStudy.Run(c, SetUps.Decoder(c))),

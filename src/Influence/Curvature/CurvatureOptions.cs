@@ -69,6 +69,11 @@ public sealed record CurvatureOptions
     /// <summary>What does not go together.</summary>
     internal IEnumerable<string> Problems()
     {
+        if (Damping.Decay is not null)
+        {
+            yield return "Damping.OfOptimizer belongs to a call and is not kept with a fit. Write new InfluenceFunction(fit) { Damping = Damping.OfOptimizer(checkpoint) }.";
+        }
+
         if (Fisher == Fisher.Empirical && LabelDraws > 1)
         {
             yield return $"LabelDraws = {LabelDraws} is for Fisher.Sampled; the empirical Fisher takes the data's labels, once each.";

@@ -74,7 +74,7 @@ public abstract class CustomPreconditioner : Preconditioner
     internal sealed override Inverse Prepare(GradientSession session, Damping? damping, double tolerance, CancellationToken token)
     {
         CheckWeights(session);
-        return new Applied(this, new ParameterVector(session), damping ?? Info.Damping);
+        return new Applied(this, new ParameterVector(session), (damping ?? Info.Damping).AsOneNumber());
     }
 
     private sealed class Applied(CustomPreconditioner preconditioner, ParameterVector layout, Damping damping) : VectorInverse(layout)

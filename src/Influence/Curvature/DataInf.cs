@@ -90,7 +90,7 @@ public sealed partial class DataInf : Preconditioner
     {
         CheckWeights(session);
         session.Losses.Seed = Info.Seed;
-        damping ??= Info.Damping;
+        damping = (damping ?? Info.Damping).AsOneNumber();
         if (damping.Value == 0)
         {
             throw new InfluenceException("DataInf divides by the damping, so it cannot be zero. Write Damping = Damping.RelativeToMeanEigenvalue(0.1).");

@@ -43,6 +43,13 @@ public sealed partial record InfluenceFunction : IPairEstimator
     /// <value>Null: the preconditioner's own.</value>
     public Damping? Damping { get; init; }
 
+    /// <summary>
+    /// The checkpoint whose weights the model has: its optimizer is then named with the scores, and their notes say what the formula leaves out of
+    /// its steps. It changes no score; a model with other weights is refused.
+    /// </summary>
+    /// <value>Null: that of <see cref="Curvature.Damping.OfOptimizer"/>, if that is the damping.</value>
+    public Checkpoint? Checkpoint { get; init; }
+
     /// <summary>What scores are divided by.</summary>
     /// <value><see cref="InfluenceFunction.ScoreNormalization.None"/>.</value>
     public ScoreNormalization Normalization
@@ -88,6 +95,7 @@ public sealed partial record InfluenceFunction : IPairEstimator
         CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(sink);
+        var factors = Normalization == ScoreNormalization.Leverage ? LeverageFactors(task, train, progress, cancellationToken) : null;
         return Run(task, train, queries, session => sink.Begin(QueryIds(queries), train.Ids, session.Dtype), (products, reporter) =>
         {
             if (Aggregation == QueryAggregation.None)
@@ -99,7 +107,15 @@ public sealed partial record InfluenceFunction : IPairEstimator
                 products.Summed(Take, train, queries, SumWeight(queries), reporter);
             }
 
-            void Take(long query, long first, Tensor values) => sink.Add((int)query, (int)first, values);
+            void Take(long query, long first, Tensor values)
+            {
+                if (factors is not null)
+                {
+                    values.mul_(tensor(factors.AsSpan((int)first, (int)values.shape[1]).ToArray()).to_type(values.dtype));
+                }
+
+                sink.Add((int)query, (int)first, values);
+            }
         }, progress, cancellationToken);
     }
 
@@ -165,6 +181,7 @@ public sealed partial record InfluenceFunction : IPairEstimator
     {
         ExampleChecks.Run(task, (train, "training examples"));
         RefuseNormalization("for self-influence");
+        CheckCheckpoint(task);
         using var scope = NewDisposeScope();
         using var session = GradientSession.Open(task, train, null);
         using var inverse = _preconditioner.Prepare(session, Damping, 0, cancellationToken);
@@ -189,17 +206,19 @@ public sealed partial record InfluenceFunction : IPairEstimator
         Curvature = $"{_preconditioner.Info.Matrix}, {_preconditioner.Info.Examples} examples, seed {_preconditioner.Info.Seed}" + (inverse.Report is { } report ? $"; {report}" : string.Empty),
         Damping = (Damping ?? _preconditioner.Info.Damping).ToString() + (inverse.Dampings.Count == 0 ? string.Empty : ": " +
             string.Join("; ", inverse.Dampings.Select(d => string.Create(CultureInfo.InvariantCulture, $"{d.Block} {d.Damping:G6}")))),
+        Checkpoints = MadeBy is { } made ? string.Create(CultureInfo.InvariantCulture, $"step {made.Step}; made by {made.Optimizer}") : string.Empty,
         Unit = Normalization switch
         {
+            ScoreNormalization.Leverage => "loss; over the number of training examples of the fit: the predicted rise of the measurement when the example is left out, with its leverage",
             ScoreNormalization.Theta => "loss over the norm of the parameters' change (theta-RelatIF)",
             ScoreNormalization.Loss => "loss over the square root of self-influence (l-RelatIF)",
             _ => "loss; over the number of training examples of the fit: the predicted rise of the measurement when the example is left out",
         },
-        LeaveOneOutFactor = Normalization == ScoreNormalization.None ? 1.0 / _preconditioner.Info.Examples : null,
+        LeaveOneOutFactor = Normalization is ScoreNormalization.None or ScoreNormalization.Leverage ? 1.0 / _preconditioner.Info.Examples : null,
         Layers = task.Layers.Description,
         Coverage = session.Coverage.Fraction,
         Integrity = _preconditioner.Info.Integrity,
-        Notes = session.Coverage.Notes,
+        Notes = string.Join("; ", new[] { session.Coverage.Notes, OptimizerNote }.Where(n => n.Length > 0)),
     };
 
     /// <summary>Opens a session, prepares the preconditioner and scores.</summary>
@@ -213,6 +232,7 @@ public sealed partial record InfluenceFunction : IPairEstimator
         CancellationToken token)
     {
         ExampleChecks.Run(task, (train, "training examples"), (queries, "queries"));
+        CheckCheckpoint(task);
         using var scope = NewDisposeScope();
         using var session = GradientSession.Open(task, train, queries);
         begin(session);
@@ -255,6 +275,12 @@ public sealed partial record InfluenceFunction : IPairEstimator
 
         /// <summary>The square root of the example's self-influence: l-RelatIF (Barshan et al. 2020, equation 10).</summary>
         Loss,
+
+        /// <summary>
+        /// 1 less the example's leverage, of which at most 0.99 counts: rescaled influence (RIF). A linear model's answer to leaving the example out is exact then,
+        /// where the plain score falls short for examples that pull the model to themselves. See <see cref="InfluenceFunction.Leverage"/>.
+        /// </summary>
+        Leverage,
     }
 
     /// <summary>Whether queries are explained one by one or as a set.</summary>

@@ -54,6 +54,14 @@ internal sealed class OptimizerMetric : GradientMetric
             $"The checkpoint {checkpoint.FilePath} has moments of {scale.numel()} numbers for {part.Parameter.Name}, which has {part.Parameter.Count}.");
     }
 
+    /// <summary>The step of every weight, <c>[P]</c>, in the order of the session's parts; the caller owns it.</summary>
+    public Tensor Vector(GradientSession session)
+    {
+        using var scope = NewDisposeScope();
+        var parts = session.Parts.SelectMany(block => block).Zip(_weights.SelectMany(block => block), (part, weight) => weight.expand(part.Count));
+        return cat([.. parts], 0).DetachFromDisposeScope();
+    }
+
     public override BatchGradients Apply(BatchGradients gradients) => new(NewDisposeScope(), gradients.Ids, gradients.Dtype, gradients.Device)
     {
         Blocks = [.. gradients.Blocks.Zip(_weights, (block, weights) => block is null ? null

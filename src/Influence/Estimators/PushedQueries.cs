@@ -85,6 +85,35 @@ internal sealed class PushedQueries : GradientMetric
         return new PushedQueries(mapped, _rows);
     }
 
+    /// <summary>Two maps of every block's gradients at once; the second is null where it is not wanted.</summary>
+    /// <param name="map">From a block and its parts <c>[Q, P_k]</c> to two lists of parts, in the current scope.</param>
+    /// <param name="both">Whether the second is wanted.</param>
+    public (PushedQueries First, PushedQueries? Second) Through(Func<int, Tensor[], (Tensor[] First, Tensor[] Second)> map, bool both)
+    {
+        var (first, second) = (new Tensor[_parts.Length][], new Tensor[_parts.Length][]);
+        try
+        {
+            for (var k = 0; k < _parts.Length; k++)
+            {
+                using var one = NewDisposeScope();
+                var (a, b) = map(k, _parts[k]);
+                first[k] = [.. a.Select(p => p.DetachFromDisposeScope())];
+                second[k] = both ? [.. b.Select(p => p.DetachFromDisposeScope())] : [];
+            }
+        }
+        catch
+        {
+            foreach (var part in first.Concat(second).Where(parts => parts is not null).SelectMany(parts => parts))
+            {
+                part.Dispose();
+            }
+
+            throw;
+        }
+
+        return (new PushedQueries(first, _rows), both ? new PushedQueries(second, _rows) : null);
+    }
+
     public override BatchGradients Apply(BatchGradients gradients)
     {
         var scope = NewDisposeScope();

@@ -25,7 +25,8 @@ namespace Influence.Estimators;
 /// them (a bias without weight decay) get curvature of their own.
 /// </para>
 /// <para>
-/// Unit: the loss; over N the predicted rise when the example is left out. The formula is that of SGD; momentum scales the rate.
+/// Unit: the loss; over N the predicted rise when the example is left out. The formula is that of SGD; momentum scales the rate, and
+/// <see cref="Direction"/> takes Adam and AdamW in. The scores' notes say so where Adam made the checkpoints and the formula is SGD's.
 /// Cost: for each checkpoint an EK-FAC fit and a pass over the training examples. Memory: the queries' gradients are written
 /// out, Q P numbers for each segment and once more, beside the curvature of one segment.
 /// </para>
@@ -67,6 +68,31 @@ public sealed partial record Source : IPairEstimator
         _segments = [.. segments];
     }
 
+    /// <summary>
+    /// Whose steps a segment is made of: SGD's, or those of the optimizer that made its checkpoints. Adam's are the gradient times
+    /// P = 1 / (sqrt(v) + eps), with v the mean over the segment's checkpoints of the second moment without its bias, so that
+    /// <code>F_l = (I - exp(-eta_l K_l P C)) (P C)^-1 P,   S_l = exp(-eta_l K_l P C),   C = H_l + decay I</code>
+    /// for Adam; AdamW's decay stands beside P, P H_l + decay I in the place of P C. P is in the propagator and not in the inverse alone.
+    /// </summary>
+    /// <value><see cref="TracIn.UpdateDirection.Sgd"/>; <see cref="TracIn.UpdateDirection.Optimizer"/> is the other that SOURCE knows.</value>
+    /// <remarks>
+    /// Only for checkpoints that <c>Checkpoint.Save(path, model, optimizer, step)</c> or <c>CheckpointRecorder</c> wrote after the optimizer's
+    /// first step. v is held fixed over a segment, momentum counts in the long run, clipping stays out. Bae et al. 2024, appendix C.
+    /// </remarks>
+    public TracIn.UpdateDirection Direction
+    {
+        get;
+        init => field = Check.Defined(value);
+    } = TracIn.UpdateDirection.Sgd;
+
+    /// <summary>How the functions of P H of <see cref="Direction"/> are formed. It does not count for SGD, where they are exact in EK-FAC's eigenbasis.</summary>
+    /// <value><see cref="Source.Propagation.Exact"/>.</value>
+    public Propagation Propagate
+    {
+        get;
+        init => field = Check.Defined(value);
+    } = Propagation.Exact;
+
     /// <summary>SGD's momentum, for every parameter: the rate counts 1/(1 - momentum) times.</summary>
     /// <value>Null: as the checkpoints recorded it, for SGD; 0 where they did not.</value>
     public double? Momentum
@@ -83,7 +109,7 @@ public sealed partial record Source : IPairEstimator
         init => field = Check.NotNegative(value);
     }
 
-    /// <summary>How the curvature is fitted; its damping does not count.</summary>
+    /// <summary>How the curvature is fitted; its damping counts for <see cref="Propagation.Diagonal"/> only.</summary>
     /// <value>The defaults.</value>
     public CurvatureOptions Curvature
     {
@@ -107,7 +133,7 @@ public sealed partial record Source : IPairEstimator
     {
         ArgumentNullException.ThrowIfNull(sink);
         ExampleChecks.Run(task, (train, "training examples"), (queries, "queries"));
-        InfluenceException.ThrowIfAny([.. Curvature.Problems()]);
+        InfluenceException.ThrowIfAny([.. Curvature.Problems(), .. DirectionProblems()]);
         cancellationToken.ThrowIfCancellationRequested();
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
@@ -118,10 +144,11 @@ public sealed partial record Source : IPairEstimator
         weights.Load(checkpoints.Length - 1);
         var (end, coverage) = AtTheEnd(task, train, queries, reporter);
         var responses = new List<Pushed>();
+        var reached = string.Empty;
         try
         {
             sink.Begin(queries.Ids, train.Ids, end.Dtype);
-            Push(task, train, end, responses, weights, reporter);
+            reached = Push(task, train, end, responses, weights, reporter);
             foreach (var (first, block) in TrainingBlocks.Of(train, sink.ExamplesAtOnce(queries.Count, train.Count)))
             {
                 using var one = NewDisposeScope();
@@ -141,7 +168,7 @@ public sealed partial record Source : IPairEstimator
         }
 
         Log.Scored(task.Logger, "SOURCE", queries.Count, train.Count, checkpoints.Length, reporter.Elapsed.TotalSeconds);
-        return Metadata(task, train, coverage);
+        return Metadata(task, train, coverage, reached);
     }
 
     /// <summary>(1 - exp(-x)) / (sigma + decay) with x = eta K (sigma + decay): eta K where there is no curvature.</summary>
@@ -172,12 +199,13 @@ public sealed partial record Source : IPairEstimator
 
     /// <summary>Opens a session whose blocks have one rate and one weight decay each in every segment.</summary>
     private GradientSession Open(InfluenceTask task, Examples train, Examples? queries) =>
-        GradientSession.Open(task, train, queries, p => string.Join(';', _segments.Select(s => Of(s, p.Name))));
+        GradientSession.Open(task, train, queries, p => string.Join(';', _segments.Select(s => (Of(s, p.Name), DecouplesIn(s, p.Name)))));
 
-    /// <summary>Pushes the queries back through every segment, the last first: what the training gradients of each meet.</summary>
-    private void Push(InfluenceTask task, Examples train, PushedQueries end, List<Pushed> responses, WeightKeeper weights, ProgressReporter reporter)
+    /// <summary>Pushes the queries back through every segment, the last first: what the training gradients of each meet. Returns how far an iteration came.</summary>
+    private string Push(InfluenceTask task, Examples train, PushedQueries end, List<Pushed> responses, WeightKeeper weights, ProgressReporter reporter)
     {
         var first = _segments.Sum(s => s.Checkpoints.Count);
+        var (steps, change) = (0, 0.0);
         var pushed = end;
         try
         {
@@ -186,17 +214,30 @@ public sealed partial record Source : IPairEstimator
                 var segment = _segments[l];
                 var start = first -= segment.Checkpoints.Count;
                 weights.Load(start);
-                var (blocks, names) = Fit(task, train, segment.Checkpoints.Count, c => weights.Load(start + c), reporter);
+                var (blocks, names, flow) = Fit(task, train, segment, c => weights.Load(start + c), reporter);
                 try
                 {
-                    var own = names.Select(name => Of(segment, name)).ToArray();
-                    responses.Add(new Pushed(pushed.Mapped(blocks, k => Response(own[k].Length, own[k].WeightDecay)), start, segment.Checkpoints.Count));
-                    var earlier = l == 0 ? end : pushed.Mapped(blocks, k => Decay(own[k].Length, own[k].WeightDecay));
+                    PushedQueries? earlier;
+                    if (flow is null)
+                    {
+                        var own = names.Select(name => Of(segment, name)).ToArray();
+                        responses.Add(new Pushed(pushed.Mapped(blocks, k => Response(own[k].Length, own[k].WeightDecay)), start, segment.Checkpoints.Count));
+                        earlier = l == 0 ? null : pushed.Mapped(blocks, k => Decay(own[k].Length, own[k].WeightDecay));
+                    }
+                    else
+                    {
+                        (var response, earlier) = pushed.Through(
+                            (k, parts) => Propagate == Propagation.Exact ? flow.Exact(k, blocks[k], parts) : flow.Diagonal(k, blocks[k], parts, Curvature.Damping), both: l > 0);
+                        responses.Add(new Pushed(response, start, segment.Checkpoints.Count));
+                        (steps, change) = (Math.Max(steps, flow.Steps), Math.Max(change, flow.Change));
+                    }
+
                     Forget();
-                    pushed = earlier;
+                    pushed = earlier ?? end;
                 }
                 finally
                 {
+                    flow?.Dispose();
                     foreach (var block in blocks)
                     {
                         block?.Dispose();
@@ -208,6 +249,8 @@ public sealed partial record Source : IPairEstimator
         {
             Forget();
         }
+
+        return steps == 0 ? string.Empty : string.Create(CultureInfo.InvariantCulture, $"; functions of P H by {steps} steps of Lanczos at most, the last ones changed {change:G2}");
 
         void Forget()
         {
@@ -229,13 +272,24 @@ public sealed partial record Source : IPairEstimator
         }
     }
 
-    /// <summary>The curvature, and of each block the name of a parameter in it.</summary>
-    private (BlockCurvature?[] Blocks, IReadOnlyList<string> Names) Fit(InfluenceTask task, Examples train, int count, Action<int> load, ProgressReporter reporter)
+    /// <summary>The curvature, of each block the name of a parameter in it, and the optimizer's scales where they count.</summary>
+    private (BlockCurvature?[] Blocks, IReadOnlyList<string> Names, OptimizerFlow? Flow) Fit(
+        InfluenceTask task, Examples train, Segment segment, Action<int> load, ProgressReporter reporter)
     {
         using var scope = NewDisposeScope();
         using var session = Open(task, train, queries: null);
         CostModel.Of(session, train, Curvature, CurvatureKind.Ekfac).RefuseAbove(Curvature.MemoryBudget);
-        return (LayerwiseFit.Run(session, train, Curvature, CurvatureKind.Ekfac, reporter, count, load), [.. session.Parts.Select(parts => parts[0].Parameter.Name)]);
+        var flow = Direction == TracIn.UpdateDirection.Sgd ? null : OptimizerFlow.Of(session, segment.Checkpoints, name => Setting(segment, name), MemoryBudget / 2);
+        try
+        {
+            var blocks = LayerwiseFit.Run(session, train, Curvature, CurvatureKind.Ekfac, reporter, segment.Checkpoints.Count, load);
+            return (blocks, [.. session.Parts.Select(parts => parts[0].Parameter.Name)], flow);
+        }
+        catch
+        {
+            flow?.Dispose();
+            throw;
+        }
     }
 
     private (PushedQueries Queries, ParameterCoverage Coverage) AtTheEnd(InfluenceTask task, Examples train, Examples queries, ProgressReporter reporter)
@@ -250,19 +304,20 @@ public sealed partial record Source : IPairEstimator
                 $"Score {Math.Max(1, MemoryBudget / (copies * each)):N0} queries at a time by queries.Only(ids), fewer Layers, or with more memory.");
     }
 
-    private ScoreMetadata Metadata(InfluenceTask task, Examples train, ParameterCoverage coverage) => new()
+    private ScoreMetadata Metadata(InfluenceTask task, Examples train, ParameterCoverage coverage, string reached) => new()
     {
-        Estimator = $"SOURCE ({_segments.Count} segments)",
+        Estimator = $"SOURCE ({_segments.Count} segments{(Direction == TracIn.UpdateDirection.Sgd ? string.Empty : Propagate == Propagation.Exact ? ", optimizer's direction" : ", optimizer's direction on the diagonal")})",
         Checkpoints = string.Join("; ", _segments.Select(s => string.Create(
-            CultureInfo.InvariantCulture, $"steps {string.Join(", ", s.Checkpoints.Select(c => c.Step))}: {s.Steps} steps at {(s.RatesAreRecorded ? string.Join(", ", s.Checkpoints.Select(c => c.Rates.ToString()).Distinct()) : s.LearningRate.ToString("R", CultureInfo.InvariantCulture))}"))),
-        Curvature = $"EK-FAC, {Curvature.Matrix}, {train.Count} examples, seed {Curvature.Seed}",
-        Damping = string.Create(CultureInfo.InvariantCulture, $"none; momentum {Momentum?.ToString("R", CultureInfo.InvariantCulture) ?? "as recorded"}, weight decay {WeightDecay?.ToString("R", CultureInfo.InvariantCulture) ?? "as recorded"}"),
+            CultureInfo.InvariantCulture, $"steps {string.Join(", ", s.Checkpoints.Select(c => c.Step))}: {s.Steps} steps at {(s.RatesAreRecorded ? string.Join(", ", s.Checkpoints.Select(c => c.Rates.ToString()).Distinct()) : s.LearningRate.ToString("R", CultureInfo.InvariantCulture))}")))
+            + (MadeBy.Length > 0 ? $"; made by {MadeBy}" : string.Empty),
+        Curvature = $"EK-FAC, {Curvature.Matrix}, {train.Count} examples, seed {Curvature.Seed}{reached}",
+        Damping = string.Create(CultureInfo.InvariantCulture, $"{(Direction != TracIn.UpdateDirection.Sgd && Propagate == Propagation.Diagonal ? Curvature.Damping : "none")}; momentum {Momentum?.ToString("R", CultureInfo.InvariantCulture) ?? "as recorded"}, weight decay {WeightDecay?.ToString("R", CultureInfo.InvariantCulture) ?? "as recorded"}"),
         Unit = "loss; over the number of training examples: the predicted rise of the measurement when the example is left out",
         LeaveOneOutFactor = 1.0 / train.Count,
         Layers = task.Layers.Description,
         Coverage = coverage.Fraction,
         Integrity = Checkpoint.IntegrityOf(_segments.SelectMany(s => s.Checkpoints)),
-        Notes = coverage.Notes,
+        Notes = string.Join("; ", new[] { coverage.Notes, PlainSgdNote }.Where(n => n.Length > 0)),
     };
 
     /// <summary>The queries as the training gradients of one segment meet them.</summary>

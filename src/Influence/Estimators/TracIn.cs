@@ -72,9 +72,12 @@ public sealed record TracIn : IPairEstimator
     /// <value><see cref="TracIn.UpdateDirection.Sgd"/>.</value>
     /// <remarks>
     /// Only for checkpoints that <c>Checkpoint.Save(path, model, optimizer, step)</c> or <c>CheckpointRecorder</c> wrote after the optimizer's
-    /// first step, for dot products, not for groups; anything else is refused. D is held fixed: the example's own part in v, weight
+    /// first step; <see cref="TracIn.UpdateDirection.Optimizer"/> for dot products alone, anything else is refused. D is held fixed: the example's own part in v, weight
     /// decay and clipping stay out, and a weight that never had a gradient has D = 1/eps. Queries' gradients are written out. It is the first
     /// order of AdamW's trajectory with D frozen and no curvature; Pruthi et al. (2020) name the general optimizer, section 3.
+    /// <see cref="TracIn.UpdateDirection.Less"/> and its published code's variant ask for the step that Adam itself would take next on the example alone,
+    /// its moments included; with <see cref="TracIn.GradientSimilarity.Cosine"/> they are the scores of LESS (Xia et al., "LESS: Selecting Influential Data for
+    /// Targeted Instruction Tuning", ICML 2024, section 3). Gradients of both sides are then written out.
     /// </remarks>
     public UpdateDirection Direction
     {
@@ -149,6 +152,11 @@ public sealed record TracIn : IPairEstimator
             throw new InfluenceException("The cosine of a gradient with itself is always 1. For self-influence leave Similarity at Dot.");
         }
 
+        if (Direction is UpdateDirection.Less or UpdateDirection.LessCode)
+        {
+            throw new InfluenceException($"Direction = UpdateDirection.{Direction} sets an example's step against a query's gradient, and is no product of an example with itself. Write Optimizer or Sgd.");
+        }
+
         CheckDirection();
         using var scope = NewDisposeScope();
         using var weights = new WeightKeeper(task.Model, Checkpoints ?? []);
@@ -174,6 +182,14 @@ public sealed record TracIn : IPairEstimator
             reporter.Token.ThrowIfCancellationRequested();
             var rates = weights.Load(i);
             reporter.Checkpoint(i + 1);
+            if (Direction is UpdateDirection.Less or UpdateDirection.LessCode)
+            {
+                using var own = GradientSession.Open(task, train, queries);
+                using var metric = LessMetric.Of(own, Checkpoints![i], Direction, Similarity, Weight(i));
+                add(own, new GradientProducts(own, MemoryBudget, metric, Normalization.None));
+                continue;
+            }
+
             if (Direction == UpdateDirection.Optimizer)
             {
                 using var own = GradientSession.Open(task, train, queries);
@@ -189,14 +205,17 @@ public sealed record TracIn : IPairEstimator
         }
     }
 
-    private void CheckDirection()
+    /// <summary>LESS weighs a checkpoint by its rate; its code by the rate's share in the sum of all.</summary>
+    private double Weight(int i) => Checkpoints![i].LearningRate / (Direction == UpdateDirection.LessCode ? Checkpoints.Sum(c => c.LearningRate) : 1);
+
+    internal void CheckDirection()
     {
         if (Direction == UpdateDirection.Sgd)
         {
             return;
         }
 
-        if (Similarity == GradientSimilarity.Cosine)
+        if (Similarity == GradientSimilarity.Cosine && Direction == UpdateDirection.Optimizer)
         {
             throw new InfluenceException(
                 "Direction = UpdateDirection.Optimizer weighs gradients by the optimizer's step, and a cosine takes their scale away again. Leave Similarity at Dot, or Direction at Sgd.");
@@ -206,7 +225,7 @@ public sealed record TracIn : IPairEstimator
         if (Checkpoints is null || unknown is not null)
         {
             throw new InfluenceException(
-                $"Direction = UpdateDirection.Optimizer needs checkpoints that hold their optimizer's state; {(unknown is null ? "there are none" : $"{unknown.FilePath} holds none")}. " +
+                $"Direction = UpdateDirection.{Direction} needs checkpoints that hold their optimizer's state; {(unknown is null ? "there are none" : $"{unknown.FilePath} holds none")}. " +
                 "Write Checkpoint.Save(path, model, optimizer, step) or use a CheckpointRecorder, or leave Direction at Sgd.");
         }
     }
@@ -221,7 +240,10 @@ public sealed record TracIn : IPairEstimator
 
     internal string Name => Count == 0
         ? Similarity == GradientSimilarity.Dot ? "gradient dot product" : "gradient cosine"
-        : Direction == UpdateDirection.Optimizer ? "TracIn (optimizer's direction)" : Similarity == GradientSimilarity.Dot ? "TracIn" : "TracIn (cosine)";
+        : Direction == UpdateDirection.Optimizer ? "TracIn (optimizer's direction)"
+        : Direction == UpdateDirection.Less ? Similarity == GradientSimilarity.Cosine ? "LESS" : "TracIn (Adam's next step)"
+        : Direction == UpdateDirection.LessCode ? Similarity == GradientSimilarity.Cosine ? "LESS (its code's direction)" : "TracIn (LESS code's direction)"
+        : Similarity == GradientSimilarity.Dot ? "TracIn" : "TracIn (cosine)";
 
     internal ScoreMetadata Metadata(InfluenceTask task, ParameterCoverage coverage, bool self) => new()
     {
@@ -231,7 +253,8 @@ public sealed record TracIn : IPairEstimator
             : string.Join("; ", Checkpoints!.Select(c => string.Create(CultureInfo.InvariantCulture, $"step {c.Step}: {c.Rates}"))) + (MadeBy.Length > 0 ? $"; made by {MadeBy}" : string.Empty),
         Sign = self ? "high = the model had to learn the example by heart" : new ScoreMetadata { Estimator = Name, Unit = Name }.Sign,
         Unit = Similarity == GradientSimilarity.Cosine
-            ? Count == 0 ? "cosine" : "sum of cosines, each times its checkpoint's learning rate"
+            ? Count == 0 ? "cosine" : Direction == UpdateDirection.LessCode ? "mean of cosines, weighed by the checkpoints' learning rates" : "sum of cosines, each times its checkpoint's learning rate"
+            : Direction is UpdateDirection.Less or UpdateDirection.LessCode ? "fall of the measurement, to first order, by the step that Adam would take next on the example alone, without its decay"
             : Direction == UpdateDirection.Optimizer ? "fall of the measurement, to first order, by one step of the optimizer with its state held fixed, on the example alone at each checkpoint"
             : "fall of the measurement, to first order, by one SGD step on the example alone at each checkpoint",
         Layers = task.Layers.Description,
@@ -248,6 +271,19 @@ public sealed record TracIn : IPairEstimator
 
         /// <summary>That of the optimizer that made the checkpoints: SGD with momentum, Adam or AdamW.</summary>
         Optimizer,
+
+        /// <summary>
+        /// LESS: the step that Adam would take next on the example alone,
+        /// <code>m' / (1 - beta1^n) / (sqrt(v' / (1 - beta2^n)) + eps),   m' = beta1 m + (1 - beta1) g,   v' = beta2 v + (1 - beta2) g^2,   n = t + 1</code>
+        /// from the checkpoint's moments m and v after step t. g is one example's and v a batch's, so that g^2 weighs more in v' than it would in training.
+        /// </summary>
+        Less,
+
+        /// <summary>
+        /// The same as LESS's published code computes it: m' / sqrt(v' + 1e-8) with betas 0.9 and 0.999 and no correction of the bias, and
+        /// checkpoints weighed by their shares in the sum of the rates.
+        /// </summary>
+        LessCode,
     }
 
     /// <summary>How two gradients are compared.</summary>

@@ -43,6 +43,12 @@ public sealed partial record Lds
         /// <summary>What the noise between seeds leaves to reach; null for runs with one seed.</summary>
         public NoiseCeiling? Ceiling { get; }
 
+        /// <summary>
+        /// Empty where the seeds agree with each other beyond chance. Else why the runs may be noise and no truth to judge by, with the number of seeds to add:
+        /// one seed a subset says nothing about its noise, and halves of the seeds whose agreement has an interval that covers zero do not tell the subsets apart.
+        /// </summary>
+        public string TruthNote => SeedNoise.Note(_runs, Ceiling);
+
         /// <summary>A table: mean, ceiling, queries.</summary>
         /// <returns>The table as text.</returns>
         public override string ToString() => ToTable().ToText();
@@ -70,7 +76,8 @@ public sealed partial record Lds
             rows.AddRange(Queries.Take(Table.MaximumRows).Select(q => (IReadOnlyList<object>)[$"query {q.QueryId}", q.Estimate.Value, q.Estimate.Lower, q.Estimate.Upper]));
             return new Table(
                 $"LDS of {_name}: {_runs.Subsets.Count:N0} subsets, {_runs.Count:N0} runs, {Queries.Count:N0} queries, {Dropped.Count:N0} dropped"
-                    + (Dropped.Count == 0 ? string.Empty : $" (query {Dropped[0].QueryId}: {Dropped[0].Reason}{(Dropped.Count > 1 ? "; ..." : string.Empty)})"),
+                    + (Dropped.Count == 0 ? string.Empty : $" (query {Dropped[0].QueryId}: {Dropped[0].Reason}{(Dropped.Count > 1 ? "; ..." : string.Empty)})")
+                    + (TruthNote.Length == 0 ? string.Empty : $"; {TruthNote}"),
                 ["", "LDS", "lower", "upper"],
                 rows,
                 fixedRows + Queries.Count);

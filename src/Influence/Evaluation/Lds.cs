@@ -53,6 +53,13 @@ public sealed partial record Lds
     public NoiseCeiling? Ceiling(RetrainingRuns runs, IReadOnlyList<long>? queryIds = null)
     {
         ArgumentNullException.ThrowIfNull(runs);
+        return Ceiling(runs, queryIds, _ => true);
+    }
+
+    /// <summary>The same over some of the subsets.</summary>
+    internal NoiseCeiling? Ceiling(RetrainingRuns runs, IReadOnlyList<long>? queryIds, Func<TrainingSubset, bool> which)
+    {
+        int[] rows = [.. Enumerable.Range(0, runs.Subsets.Count).Where(j => which(runs.Subsets[j]))];
         long[] seeds = [.. runs.Seeds.Distinct()];
         if (seeds.Length < 2)
         {
@@ -67,7 +74,7 @@ public sealed partial record Lds
             var (a, b) = (runs.Means(half.Contains), runs.Means(seed => !half.Contains(seed)));
             var columns = Enumerable.Range(0, runs.QueryIds.Count)
                 .Where(c => wanted.Contains(runs.QueryIds[c]))
-                .Select(c => (A: a.Select(row => row[c]).ToArray(), B: b.Select(row => row[c]).ToArray()))
+                .Select(c => (A: rows.Select(j => a[j][c]).ToArray(), B: rows.Select(j => b[j][c]).ToArray()))
                 .Where(c => Varies(c.A) && Varies(c.B))
                 .Select(c => new PairedColumn(c.A, c.B))
                 .ToList();

@@ -42,7 +42,9 @@ public sealed record LeaveOneOutCorrelation
             Of(1, 1),
             Of(2, 1 / unit),
             [.. predictions.QueryIds.Select((id, c) => new QueryEstimate(id, studies[1].Column(c, Bootstrap)))],
-            predictions.Dropped);
+            predictions.Dropped,
+            runs,
+            new Lds { Bootstrap = Bootstrap }.Ceiling(runs, predictions.QueryIds, s => s.Count < runs.Subsets.TrainIds.Count));
 
         Estimate Of(int study, double factor) =>
             Bootstrap.Interval(studies[study].Mean * factor, studies[study].ResampledMeans.Select(v => v * factor));
@@ -53,11 +55,14 @@ public sealed record LeaveOneOutCorrelation
     public sealed class Result : IDisplay
     {
         private readonly string _name;
+        private readonly RetrainingRuns _runs;
 
         internal Result(
-            string name, bool hasUnit, int removals, Estimate pearson, Estimate spearman, Estimate slope, IReadOnlyList<QueryEstimate> queries, IReadOnlyList<DroppedQuery> dropped)
+            string name, bool hasUnit, int removals, Estimate pearson, Estimate spearman, Estimate slope, IReadOnlyList<QueryEstimate> queries, IReadOnlyList<DroppedQuery> dropped,
+            RetrainingRuns runs, Lds.NoiseCeiling? ceiling)
         {
             (_name, HasUnit, Removals, Pearson, Spearman, Slope, Queries, Dropped) = (name, hasUnit, removals, pearson, spearman, slope, queries, dropped);
+            (_runs, Ceiling) = (runs, ceiling);
         }
 
         /// <summary>How many subsets left something out.</summary>
@@ -84,6 +89,14 @@ public sealed record LeaveOneOutCorrelation
         /// <summary>Queries that could not be judged, and why.</summary>
         public IReadOnlyList<DroppedQuery> Dropped { get; }
 
+        /// <summary>What the noise between seeds leaves to reach, over the subsets that leave something out; null for runs with one seed.</summary>
+        public Lds.NoiseCeiling? Ceiling { get; }
+
+        /// <summary>
+        /// Empty where the seeds agree with each other beyond chance. Else why the runs may be noise and no truth to judge by, with the number of seeds to add.
+        /// </summary>
+        public string TruthNote => SeedNoise.Note(_runs, Ceiling);
+
         /// <summary>A table of the three figures.</summary>
         /// <returns>The table as text.</returns>
         public override string ToString() => ToTable().ToText();
@@ -95,7 +108,7 @@ public sealed record LeaveOneOutCorrelation
     Table IDisplay.ToTable() => ToTable();
 
         private Table ToTable() => new(
-            $"Leaving out: {_name}, {Removals:N0} removals, {Queries.Count:N0} queries, {Dropped.Count:N0} dropped",
+            $"Leaving out: {_name}, {Removals:N0} removals, {Queries.Count:N0} queries, {Dropped.Count:N0} dropped{(TruthNote.Length == 0 ? string.Empty : $"; {TruthNote}")}",
             ["", "mean over queries", "lower", "upper"],
             [
                 Row("Pearson", Pearson),

@@ -28,6 +28,9 @@ internal sealed class OptimizerRecord
     /// <summary>Whether Adam or AdamW moved any parameter.</summary>
     public bool IsAdam => _byName.Values.Any(s => s.IsAdam);
 
+    /// <summary>Whether weight decay stood beside Adam's step for any parameter.</summary>
+    public bool DecaysBeside => _byName.Values.Any(s => s is { IsAdam: true, Decoupled: true, WeightDecay: > 0 });
+
     /// <summary>Whether a tensor of a file is the optimizer's and not the model's.</summary>
     public static bool IsMoment(string tensor) => tensor.StartsWith(First, StringComparison.Ordinal)
         || tensor.StartsWith(Second, StringComparison.Ordinal) || tensor.StartsWith(Maximum, StringComparison.Ordinal);
@@ -114,6 +117,42 @@ internal sealed class OptimizerRecord
     /// <exception cref="InfluenceException">The moments are missing, of step 0, or no moments of Adam.</exception>
     public Tensor Scale(SafetensorsFile file, string path, string parameter)
     {
+        using var scope = NewDisposeScope();
+        return ScaleOf(SecondMoment(file, path, parameter), path, parameter).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>1 / (sqrt(v) + eps) of second moments without bias, in the current scope; they are overwritten.</summary>
+    public Tensor ScaleOf(Tensor v, string path, string parameter)
+    {
+        var eps = _byName[parameter].Eps;
+        var scale = v.sqrt_().add_(eps).reciprocal_();
+        return scale.isfinite().all().item<bool>() ? scale : throw new InfluenceException(
+            $"The checkpoint {path} has a second moment of zero in {PlainText.Name(parameter)} and an eps of {eps}, so the step divides by zero. Write Direction = TracIn.UpdateDirection.Sgd.");
+    }
+
+    /// <summary>Reads v / (1 - beta2^t) of a parameter (with amsgrad of the largest v), in its shape, on the CPU, in the current scope.</summary>
+    public Tensor SecondMoment(SafetensorsFile file, string path, string parameter)
+    {
+        var setting = _byName[parameter];
+        return Raw(file, path, parameter).div_(1 - Math.Pow(setting.Beta2, setting.Step));
+    }
+
+    /// <summary>Reads Adam's first moment and its second one (with amsgrad the largest so far) as they are in its state.</summary>
+    public (Tensor First, Tensor Second) Moments(SafetensorsFile file, string path, string parameter)
+    {
+        var second = Raw(file, path, parameter);
+        var name = First + parameter;
+        if (!file.Entries.ContainsKey(name))
+        {
+            throw new InfluenceException(
+                $"The checkpoint {path} has no first moment for the parameter {PlainText.Name(parameter)}, so its direction is not known. Write Direction = TracIn.UpdateDirection.Sgd.");
+        }
+
+        return (file.Read(name), second);
+    }
+
+    private Tensor Raw(SafetensorsFile file, string path, string parameter)
+    {
         var setting = _byName[parameter];
         var name = (setting.AmsGrad ? Maximum : Second) + parameter;
         if (setting.Step == 0 || !file.Entries.ContainsKey(name))
@@ -123,16 +162,9 @@ internal sealed class OptimizerRecord
                 "so its direction is not known. Save checkpoints after optimizer.step(), or write Direction = TracIn.UpdateDirection.Sgd.");
         }
 
-        using var scope = NewDisposeScope();
         var v = file.Read(name);
-        if (v.lt(0).any().item<bool>() || !v.isfinite().all().item<bool>())
-        {
-            throw new InfluenceException($"The checkpoint {path} holds a second moment of {PlainText.Name(parameter)} that is negative or not finite; Adam has none such.");
-        }
-
-        var scale = v.div_(1 - Math.Pow(setting.Beta2, setting.Step)).sqrt_().add_(setting.Eps).reciprocal_();
-        return scale.isfinite().all().item<bool>() ? scale.MoveToOuterDisposeScope() : throw new InfluenceException(
-            $"The checkpoint {path} has a second moment of zero in {PlainText.Name(parameter)} and an eps of {setting.Eps}, so the step divides by zero. Write Direction = TracIn.UpdateDirection.Sgd.");
+        return v.ge(0).logical_and_(v.isfinite()).all().item<bool>() ? v : throw new InfluenceException(
+            $"The checkpoint {path} holds a second moment of {PlainText.Name(parameter)} that is negative or not finite; Adam has none such.");
     }
 
     /// <summary>What an optimizer does with a parameter.</summary>

@@ -146,6 +146,14 @@ internal sealed class GradientProducts(
     public void AddSelf(Tensor totals, Examples train, double weight, ProgressReporter progress) =>
         AddSelf(totals, train, weight, squares => squares, progress);
 
+    /// <summary>Adds weight times every training example's product with itself at labels that are drawn from the model, by the session's seed.</summary>
+    /// <param name="totals"><c>[N]</c> on the CPU, in the model's dtype.</param>
+    /// <param name="train">N training examples.</param>
+    /// <param name="weight">The factor.</param>
+    /// <param name="progress">Told after each batch.</param>
+    public void AddSampledSelf(Tensor totals, Examples train, double weight, ProgressReporter progress) =>
+        AddSelf(totals, train, weight, squares => squares, progress, LossKind.Sampled);
+
     /// <summary>Adds weight times the root of every training example's product with itself: its gradient's norm in the metric.</summary>
     /// <param name="totals"><c>[N]</c> on the CPU, in the model's dtype.</param>
     /// <param name="train">N training examples.</param>
@@ -154,7 +162,7 @@ internal sealed class GradientProducts(
     public void AddNorms(Tensor totals, Examples train, double weight, ProgressReporter progress) =>
         AddSelf(totals, train, weight, squares => squares.clamp_min(0).sqrt(), progress);   // a ghost norm of zero may round to below it
 
-    private void AddSelf(Tensor totals, Examples train, double weight, Func<Tensor, Tensor> map, ProgressReporter progress)
+    private void AddSelf(Tensor totals, Examples train, double weight, Func<Tensor, Tensor> map, ProgressReporter progress, LossKind kind = LossKind.Training)
     {
         using var noGrad = no_grad();
         var unchanged = new UnchangedWeights(session.Task.Model);
@@ -163,7 +171,7 @@ internal sealed class GradientProducts(
         foreach (var examples in SubBatches.Of(train, examplesAtOnce))
         {
             progress.Token.ThrowIfCancellationRequested();
-            using var batch = session.Capture(examples, LossKind.Training);
+            using var batch = session.Capture(examples, kind);
             var norms = SelfProducts(batch);
             if (FiniteProducts.AnyNotFinite(norms))
             {

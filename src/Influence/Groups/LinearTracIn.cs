@@ -5,7 +5,7 @@ using TorchSharp;
 
 namespace Influence.Groups;
 
-/// <summary>TracIn: plain gradients at each checkpoint, times its learning rate.</summary>
+/// <summary>TracIn: plain gradients at each checkpoint, times its learning rate or its optimizer's step.</summary>
 internal sealed class LinearTracIn(TracIn tracIn) : LinearEstimator
 {
     public override long MemoryBudget => tracIn.MemoryBudget;
@@ -23,15 +23,17 @@ internal sealed class LinearTracIn(TracIn tracIn) : LinearEstimator
                 "or sum the members' scores of TracIn.Score yourself.";
         }
 
-        if (tracIn.Direction == TracIn.UpdateDirection.Optimizer)
+        if (tracIn.Direction is not (TracIn.UpdateDirection.Sgd or TracIn.UpdateDirection.Optimizer))
         {
             yield return
-                "Group influence knows TracIn's plain direction. Leave Direction at TracIn.UpdateDirection.Sgd, or sum the members' scores of TracIn.Score yourself.";
+                $"Group influence sums gradients before it compares them, and the direction {nameof(TracIn.UpdateDirection)}.{tracIn.Direction} is not linear in the gradient. " +
+                "Write Direction = TracIn.UpdateDirection.Optimizer or Sgd, or sum the members' scores of TracIn.Score yourself.";
         }
     }
 
     public override ScoreMetadata Run(InfluenceTask task, Examples train, Examples queries, ProgressReporter reporter, Action<LinearStep> step)
     {
+        tracIn.CheckDirection();
         using var weights = new WeightKeeper(task.Model, tracIn.Checkpoints ?? []);
         ScoreMetadata? metadata = null;
         for (var i = 0; i < Steps; i++)
@@ -42,6 +44,15 @@ internal sealed class LinearTracIn(TracIn tracIn) : LinearEstimator
             using var session = GradientSession.Open(task, train, queries);
             metadata ??= tracIn.Metadata(task, session.Coverage, self: false);
             var (layout, unchanged) = (new ParameterVector(session), new UnchangedWeights(task.Model));
+            if (tracIn.Direction == TracIn.UpdateDirection.Optimizer)
+            {
+                using var metric = OptimizerMetric.Of(session, tracIn.Checkpoints![i]);
+                using var steps = metric.Vector(session);
+                step(new LinearStep(session, layout, rows => rows * steps, 1));
+                unchanged.Check();
+                continue;
+            }
+
             step(rates.AreSame
                 ? new LinearStep(session, layout, rows => rows.alias(), rates.Largest)
                 : new LinearStep(session, layout, rows => rows * layout.Each(p => rates.Of(p.Name).LearningRate), 1));

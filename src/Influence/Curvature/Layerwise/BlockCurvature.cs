@@ -23,6 +23,10 @@ internal abstract class BlockCurvature : IDisposable
     /// <summary>Q w(eigenvalues) Q' of this block, for weights w of the eigenvalues, in their shape, in the current scope.</summary>
     public abstract BlockInverse Map(Func<Tensor, Tensor> weights);
 
+    /// <summary>The curvature's own diagonal in the parameters' coordinates, one part a parameter, <c>[P_k]</c>, in the current scope.</summary>
+    /// <param name="bias">Whether the last column is the bias, a part of its own.</param>
+    public abstract Tensor[] Diagonal(bool bias);
+
     /// <summary>Whether every eigenvalue is a number in the type of the gradients: the inverse of one that is too large would be zero.</summary>
     public bool IsFinite()
     {
@@ -40,6 +44,14 @@ internal abstract class BlockCurvature : IDisposable
     public abstract IEnumerable<(string Name, Tensor Value)> Tensors();
 
     public abstract void Dispose();
+
+    /// <summary>Cuts a matrix <c>[O, I']</c> into the weight's part and the bias's.</summary>
+    protected static Tensor[] Parts(Tensor matrix, bool bias)
+    {
+        var inputs = matrix.shape[1] - (bias ? 1 : 0);
+        var weight = matrix.narrow(1, 0, inputs).reshape(-1);
+        return bias ? [weight, matrix.select(1, inputs).clone()] : [weight];
+    }
 
     /// <summary>
     /// 1/(eigenvalue + damping); where both are zero, as for a pseudo-inverse, zero. The cut lies at the rounding of the largest.

@@ -21,6 +21,8 @@ internal sealed class DiagonalCurvature(Tensor[] values) : BlockCurvature
 
     public override BlockInverse Map(Func<Tensor, Tensor> weights) => new DiagonalInverse([.. values.Select(v => weights(v).DetachFromDisposeScope())]);
 
+    public override Tensor[] Diagonal(bool bias) => [.. values.Select(v => v.alias())];
+
     public override IEnumerable<(string Name, Tensor Value)> Tensors() => values.Select((v, k) => ($"diagonal.{k}", v));
 
     public override void Dispose()

@@ -53,6 +53,14 @@ internal sealed class FactorBasis : IDisposable
     /// <summary>x Q' over the last dimension: back from the eigenbasis.</summary>
     public Tensor RotateBack(Tensor x) => Multiply(x, transpose: true);
 
+    /// <summary>x (Q o Q)' over the last dimension: what eigenvalues leave on the diagonal.</summary>
+    public Tensor SquaredRotateBack(Tensor x)
+    {
+        using var scope = NewDisposeScope();
+        using var squares = new FactorBasis([.. _vectors.Select(v => v.Squared().DetachFromDisposeScope())], Values.alias());
+        return squares.RotateBack(x).MoveToOuterDisposeScope();
+    }
+
     public void Dispose()
     {
         foreach (var block in _vectors)

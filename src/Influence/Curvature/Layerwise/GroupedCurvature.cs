@@ -23,6 +23,12 @@ internal sealed class GroupedCurvature(Tensor input, Tensor output, Tensor eigen
 
     public override BlockInverse Map(Func<Tensor, Tensor> weights) => new GroupedInverse(input, output, weights(eigenvalues).DetachFromDisposeScope());
 
+    public override Tensor[] Diagonal(bool bias)
+    {
+        var diagonal = einsum("gop,gpj,gij->goi", output.Squared(), eigenvalues, input.Squared()); // [g, O/g, I']
+        return Parts(diagonal.reshape(-1, diagonal.shape[2]), bias);
+    }
+
     public override IEnumerable<(string Name, Tensor Value)> Tensors() =>
         [("input.vectors", input), ("output.vectors", output), ("eigenvalues", eigenvalues)];
 

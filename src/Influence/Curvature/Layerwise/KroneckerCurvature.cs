@@ -41,6 +41,12 @@ internal sealed class KroneckerCurvature(FactorBasis input, FactorBasis output, 
         return new KroneckerInverse(input, output, weights(Eigenvalues()).DetachFromDisposeScope(), damping: 0, separable: false);
     }
 
+    public override Tensor[] Diagonal(bool bias)
+    {
+        var right = input.SquaredRotateBack(Eigenvalues());                             // [O, I']
+        return Parts(output.SquaredRotateBack(right.t()).t(), bias);
+    }
+
     public override IEnumerable<(string Name, Tensor Value)> Tensors()
     {
         var tensors = BasisTensors("input", input).Concat(BasisTensors("output", output));

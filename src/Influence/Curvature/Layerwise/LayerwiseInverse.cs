@@ -35,9 +35,9 @@ internal sealed class LayerwiseInverse : Inverse
         {
             // A block without curvature (a dead layer) has no scale of its own: under a relative damping it adds nothing, and the
             // fit has said so. Under an absolute one other examples may reach it, and count by the damping alone.
-            if (blocks[k] is { } block && block.MeanEigenvalue is var mean && (mean > least || damping is { IsRelative: false, Value: > 0 }))
+            if (blocks[k] is { } block && block.MeanEigenvalue is var mean && (mean > least || damping is { IsRelative: false, Value: > 0 } or { Decay: not null }))
             {
-                var own = damping.For(mean);
+                var own = damping.For(mean, session.Parts[k]);
                 _blocks[k] = block.Invert(own);
                 _dampings.Add((block.Name, own));
             }

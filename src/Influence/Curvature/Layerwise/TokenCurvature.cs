@@ -25,6 +25,8 @@ internal sealed class TokenCurvature(FactorBasis output, Tensor eigenvalues) : B
 
     public override BlockInverse Map(Func<Tensor, Tensor> weights) => new TokenInverse(output, weights(eigenvalues).DetachFromDisposeScope());
 
+    public override Tensor[] Diagonal(bool bias) => [output.SquaredRotateBack(eigenvalues).reshape(-1)];
+
     public override IEnumerable<(string Name, Tensor Value)> Tensors() =>
         KroneckerCurvature.BasisTensors("output", output).Append(("eigenvalues", eigenvalues));
 

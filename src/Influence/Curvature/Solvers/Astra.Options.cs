@@ -13,12 +13,12 @@ public sealed partial class Astra
             init => field = Check.Defined(value);
         } = Iteration.Momentum;
 
-        /// <summary>The damping of the system where a call gives none; relative to the mean eigenvalue of the whole Gauss-Newton matrix.</summary>
+        /// <summary>The damping of the system where a call gives none; a relative one is relative to the mean eigenvalue that the inner fit has of each layer.</summary>
         /// <value><see cref="Damping.Default"/>.</value>
         public Damping Damping { get; init; } = Damping.Default;
 
         /// <summary>The damping of the approximate inverse.</summary>
-        /// <value>Null: that of the call, which where it is relative means of each layer.</value>
+        /// <value>Null: that of the call.</value>
         public Damping? InnerDamping { get; init; }
 
         /// <summary>Steps, or at most so many with conjugate gradients.</summary>

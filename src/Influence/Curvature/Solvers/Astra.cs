@@ -68,22 +68,28 @@ public sealed partial class Astra : CurvatureSolver
 
     internal override Inverse Prepare(GradientSession session, Damping? damping, double tolerance, CancellationToken token)
     {
-        var system = System(session, damping, token);
-        var inverse = _inner.Prepare(session, _options.InnerDamping ?? damping ?? _options.Damping, 0, token);
+        CheckWeights(session);
+        damping ??= Info.Damping;
+        var product = new GaussNewtonProduct(session, new ParameterVector(session));
+        var (each, named) = LayerDampings.Of(session, _inner, damping, () => MeanEigenvalue.Of(product, Train, Info.Seed, token));
+        var system = new DampedCurvature(product, Train, named.Min(n => n.Damping), token) { Each = each };
+        Inverse? inverse = null;
         try
         {
-            var inner = new InnerInverse(inverse, system.Product.Layout, system.Damping);
+            inverse = _inner.Prepare(session, _options.InnerDamping ?? damping, 0, token);
+            var inner = new InnerInverse(inverse, product.Layout, system.Damping);
             var stepSize = _options.StepSize ?? 0;
             if (stepSize == 0 && _options.Iteration == Iteration.Momentum)
             {
                 stepSize = StepSize(system, inner, token);
             }
 
-            return new Solver(system, inverse, inner, stepSize, _options, session.Task);
+            return new Solver(system, named, inverse, inner, stepSize, _options, session.Task);
         }
         catch
         {
-            inverse.Dispose();
+            each.Dispose();
+            inverse?.Dispose();
             throw;
         }
     }
@@ -105,14 +111,21 @@ public sealed partial class Astra : CurvatureSolver
         return largest > 0 ? 1 / largest : 1;
     }
 
-    private sealed class Solver(DampedCurvature system, Inverse inverse, InnerInverse inner, double stepSize, Options options, InfluenceTask task)
+    private sealed class Solver(
+        DampedCurvature system,
+        IReadOnlyList<(string Block, double Damping)> named,
+        Inverse inverse,
+        InnerInverse inner,
+        double stepSize,
+        Options options,
+        InfluenceTask task)
         : VectorInverse(system.Product.Layout)
     {
         private readonly SolverReport _report = new(options.Tolerance);
         private double _before;
 
         public override IReadOnlyList<(string Block, double Damping)> Dampings =>
-            [("all parameters", system.Damping), .. inverse.Dampings.Select(d => ($"inner {d.Block}", d.Damping))];
+            [.. named, .. inverse.Dampings.Select(d => ($"inner {d.Block}", d.Damping))];
 
         public override string? Report => _report.ToString() is { } report
             ? string.Create(CultureInfo.InvariantCulture, $"{report}, {_before:G3} before the refinement")
@@ -148,6 +161,7 @@ public sealed partial class Astra : CurvatureSolver
 
         public override void Dispose()
         {
+            system.Each?.Dispose();
             inverse.Dispose();
             base.Dispose();
         }

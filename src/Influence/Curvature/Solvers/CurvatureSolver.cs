@@ -34,7 +34,7 @@ public abstract class CurvatureSolver : Preconditioner
     private protected DampedCurvature System(GradientSession session, Damping? damping, CancellationToken token)
     {
         CheckWeights(session);
-        damping ??= Info.Damping;
+        damping = (damping ?? Info.Damping).AsOneNumber();
         var product = CurvatureProduct.Of(_matrix, session, new ParameterVector(session));
         if (damping.IsRelative)
         {
