@@ -112,7 +112,7 @@ internal sealed class OptimizerRecord
     /// <param name="path">Its path, for messages.</param>
     /// <param name="parameter">A parameter that Adam or AdamW moved.</param>
     /// <exception cref="InfluenceException">The moments are missing, of step 0, or no moments of Adam.</exception>
-    public Tensor Scale(SafetensorsFile file, string path, string parameter)
+    public Tensor Scale(SafetensorsTensors file, string path, string parameter)
     {
         var setting = _byName[parameter];
         var name = (setting.AmsGrad ? Maximum : Second) + parameter;
