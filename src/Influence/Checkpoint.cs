@@ -71,7 +71,10 @@ public sealed class Checkpoint
     public string Integrity { get; }
 
     /// <summary>A checkpoint in a safetensors file, of ours or of another tool.</summary>
-    /// <param name="path">The file: tensors named as in the model's <c>state_dict()</c>.</param>
+    /// <param name="path">
+    /// The file: tensors named as in the model's <c>state_dict()</c>. Or the index of a checkpoint in several files, as Hugging Face saves large models:
+    /// <c>model.safetensors.index.json</c>, beside the files that it names.
+    /// </param>
     /// <param name="learningRate">The learning rate of every parameter; unless given, those that the file's metadata names.</param>
     /// <param name="matching">How its tensors meet the model's, where names differ; null: names and shapes are the same.</param>
     /// <returns>The checkpoint; only its header was read.</returns>
@@ -79,7 +82,7 @@ public sealed class Checkpoint
     public static Checkpoint FromFile(string path, double? learningRate = null, CheckpointMatching? matching = null)
     {
         ArgumentNullException.ThrowIfNull(path);
-        using var file = SafetensorsFile.Open(path);
+        using var file = SafetensorsTensors.OpenAny(path);
         if (learningRate is { } given && !IsRate(given))
         {
             throw new InfluenceException($"The learning rate of {path} is {Text(given)}; expected a finite number that is not negative.");
@@ -97,7 +100,7 @@ public sealed class Checkpoint
     {
         ArgumentNullException.ThrowIfNull(path);
         ArgumentNullException.ThrowIfNull(learningRate);
-        using var file = SafetensorsFile.Open(path);
+        using var file = SafetensorsTensors.OpenAny(path);
         var rates = ParameterRates.ByName(CheckpointWeights.OfModel(file).Keys.Select(name => (name, new ParameterRate(learningRate(name)))));
         return rates.Problems().FirstOrDefault() is { } problem
             ? throw new InfluenceException($"The delegate gives the {problem}; learning rates are finite numbers of at least 0.")
@@ -148,27 +151,41 @@ public sealed class Checkpoint
             : Save(path, model, rates, optimizers, step);
     }
 
+    /// <summary>
+    /// Writes a model's parameters and buffers to several files with an index, as Hugging Face lays them out: <c>model-00001-of-00003.safetensors</c>
+    /// and so on beside <c>model.safetensors.index.json</c>. A weight that the model ties is written once, by its first name.
+    /// </summary>
+    /// <param name="path">The index; its name ends in <c>.safetensors.index.json</c>.</param>
+    /// <param name="model">The model.</param>
+    /// <param name="learningRate">The learning rate in force; finite and not negative.</param>
+    /// <param name="step">The optimizer step.</param>
+    /// <param name="shardBytes">How many bytes one file holds at most; a tensor that is larger has a file for itself.</param>
+    /// <returns>The checkpoint.</returns>
+    /// <exception cref="InfluenceException">
+    /// It cannot be written, the name is another, or a rate, a step, a size or a weight is no number that makes sense. Files of an older checkpoint of that name
+    /// may have been replaced by then; the older index refuses them.
+    /// </exception>
+    public static Checkpoint SaveSharded(string path, nn.Module model, double learningRate, long step = 0, long shardBytes = 5_000_000_000)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        ArgumentNullException.ThrowIfNull(model);
+        Check.AtLeastOne(shardBytes, nameof(shardBytes));
+        var rates = IsRate(learningRate) ? ParameterRates.Same(learningRate) : throw new InfluenceException(
+            $"A checkpoint has a learning rate that is finite and not negative; found {Text(learningRate)}. Nothing was saved.");
+        CheckToSave(model, step);
+        using var scope = NewDisposeScope();
+        var state = model.state_dict();
+        var again = CheckpointNames.Tied(state).SelectMany(names => names.Skip(1)).ToHashSet();
+        SafetensorsShards.Save(path, [.. state.Where(pair => !again.Contains(pair.Key)).Select(pair => (pair.Key, pair.Value))], Metadata(rates, step), shardBytes);
+        return new Checkpoint(path, rates, step, integrity: string.Empty, OptimizerRecord.Unknown);
+    }
+
     private static Checkpoint Save(string path, nn.Module model, ParameterRates rates, IReadOnlyList<optim.Optimizer> optimizers, long step)
     {
-        if (step < 0)
-        {
-            throw new InfluenceException(
-                $"A checkpoint has a step that is not negative; found {step}. Nothing was saved.");
-        }
-
-        if (CheckpointWeights.NotFinite(model) is { Count: > 0 } bad)
-        {
-            throw new InfluenceException(
-                $"At step {step} the model holds NaN or infinity, in {InfluenceException.List(bad)}. Nothing was saved: the training has diverged, lower its learning rate or clip its gradients.");
-        }
-
+        CheckToSave(model, step);
         using var scope = NewDisposeScope();
         var tensors = model.state_dict().Select(pair => (pair.Key, pair.Value)).ToList();
-        var metadata = new Dictionary<string, string>
-        {
-            [LearningRateKey] = Text(rates.Largest),
-            [StepKey] = step.ToString(CultureInfo.InvariantCulture),
-        };
+        var metadata = Metadata(rates, step);
         if (rates.ToJson() is { } groups)
         {
             metadata[GroupsKey] = groups;
@@ -182,6 +199,27 @@ public sealed class Checkpoint
 
         Safetensors.Save(path, tensors, metadata);
         return new Checkpoint(path, rates, step, integrity: string.Empty, made);
+    }
+
+    private static Dictionary<string, string> Metadata(ParameterRates rates, long step) => new()
+    {
+        [LearningRateKey] = Text(rates.Largest),
+        [StepKey] = step.ToString(CultureInfo.InvariantCulture),
+    };
+
+    private static void CheckToSave(nn.Module model, long step)
+    {
+        if (step < 0)
+        {
+            throw new InfluenceException(
+                $"A checkpoint has a step that is not negative; found {step}. Nothing was saved.");
+        }
+
+        if (CheckpointWeights.NotFinite(model) is { Count: > 0 } bad)
+        {
+            throw new InfluenceException(
+                $"At step {step} the model holds NaN or infinity, in {InfluenceException.List(bad)}. Nothing was saved: the training has diverged, lower its learning rate or clip its gradients.");
+        }
     }
 
     /// <summary>Copies the weights into a model, in place: parameters stay the objects that they are.</summary>
@@ -206,7 +244,7 @@ public sealed class Checkpoint
     /// <summary>Empty where every one of them is checked; else what is said of the first that is not.</summary>
     internal static string IntegrityOf(IEnumerable<Checkpoint> checkpoints) => checkpoints.Select(c => c.Integrity).FirstOrDefault(text => text.Length > 0, string.Empty);
 
-    private static long StepOf(SafetensorsFile file, string path)
+    private static long StepOf(SafetensorsTensors file, string path)
     {
         var number = file.Metadata.GetValueOrDefault(StepKey) ?? "0";
         return long.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out var step)
@@ -214,11 +252,11 @@ public sealed class Checkpoint
             : throw new InfluenceException($"{path} names the step \"{PlainText.Name(number)}\"; expected a whole number that is not negative.");
     }
 
-    private static OptimizerRecord MadeBy(SafetensorsFile file, string path) => file.Metadata.GetValueOrDefault(OptimizerRecord.Key) is not { } text
+    private static OptimizerRecord MadeBy(SafetensorsTensors file, string path) => file.Metadata.GetValueOrDefault(OptimizerRecord.Key) is not { } text
         ? OptimizerRecord.Unknown
         : OptimizerRecord.FromJson(text) ?? throw new InfluenceException($"{path} has settings of an optimizer that cannot be read. Save the checkpoint again.");
 
-    private static ParameterRates Recorded(SafetensorsFile file, string path)
+    private static ParameterRates Recorded(SafetensorsTensors file, string path)
     {
         if (file.Metadata.GetValueOrDefault(GroupsKey) is { } groups)
         {

@@ -14,7 +14,7 @@ internal static class CheckpointWeights
     {
         using var scope = NewDisposeScope();
         using var grad = no_grad();
-        using var file = SafetensorsFile.Open(path);
+        using var file = SafetensorsTensors.OpenAny(path);
         var state = model.state_dict();
         var names = CheckpointNames.Match(model, state, OfModel(file), matching);
         if (names.Problems.Count > 0)
@@ -39,7 +39,7 @@ internal static class CheckpointWeights
             state[name].copy_(read[source]);
         }
 
-        return file.Integrity.Length == 0 ? names.Notes : [.. names.Notes, file.Integrity];
+        return [.. names.Notes, .. file.Notes, .. file.Integrity.Length == 0 ? [] : new[] { file.Integrity }];
     }
 
     /// <summary>The name of the first tensor of a model that a file has otherwise, or not at all; null where it has all.</summary>
@@ -56,7 +56,7 @@ internal static class CheckpointWeights
     }
 
     /// <summary>A file's tensors without the optimizer's moments, which no model holds.</summary>
-    public static IReadOnlyDictionary<string, SafetensorsEntry> OfModel(SafetensorsFile file) =>
+    public static IReadOnlyDictionary<string, SafetensorsEntry> OfModel(SafetensorsTensors file) =>
         file.Entries.Where(pair => !OptimizerRecord.IsMoment(pair.Key)).ToDictionary(pair => pair.Key, pair => pair.Value);
 
     /// <summary>Names of what is no number in a model; infinity may stand in a buffer, as in a causal mask.</summary>

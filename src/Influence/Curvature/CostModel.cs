@@ -30,9 +30,10 @@ internal static class CostModel
                     case FactoredGradients { Weight: true } f when kronecker:
                         {
                             var shared = f.InputKey is { } key && !inputs.Add((key, f.Bias));
-                            long[] a = shared ? [] : FactorLayout.Sizes(f.Inputs + (f.Bias ? 1 : 0), options.MaximumFactorSize);
                             var splits = options.OutputSplits.GetValueOrDefault(session.Parts[k][0].Parameter.Name);
-                            long[] g = FactorLayout.Sizes(splits ?? [f.Outputs], options.MaximumFactorSize);
+                            var ofInputs = (f.IsTransposed ? splits : null) ?? [f.Inputs + (f.Bias ? 1 : 0)];
+                            long[] a = shared ? [] : FactorLayout.Sizes(ofInputs, options.MaximumFactorSize);
+                            long[] g = FactorLayout.Sizes((f.IsTransposed ? null : splits) ?? [f.Outputs], options.MaximumFactorSize);
                             Count(a, g, f.Positions, f.Inputs + f.Outputs, measured ? size : 0);
                             break;
                         }
@@ -46,6 +47,15 @@ internal static class CostModel
                             // The eigenvalues of each group's covariances are not kept.
                             kept -= 8 * groups * (a.shape[3] + d.shape[3]);
                             long[] Repeat(Tensor factor) => [.. Enumerable.Repeat(factor.shape[3], groups)];
+                            break;
+                        }
+
+                    case TiedGradients tied when measured && TiedFit.Covers(tied):
+                        {
+                            // One covariance, and the table's eigenvalues from gradients along it, some examples at a time.
+                            var head = tied.Uses.OfType<FactoredGradients>().First();
+                            Count(FactorLayout.Sizes(head.Inputs, options.MaximumFactorSize), [], head.Positions, head.Inputs, size);
+                            largest = Math.Max(largest, Math.Max(KroneckerFit.NumbersAtOnce, size) * element * 2);
                             break;
                         }
 

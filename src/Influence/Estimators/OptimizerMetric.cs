@@ -21,7 +21,7 @@ internal sealed class OptimizerMetric : GradientMetric
     {
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
-        using var file = SafetensorsFile.Open(checkpoint.FilePath);
+        using var file = SafetensorsTensors.OpenAny(checkpoint.FilePath);
         var weights = session.Parts.Select(block => block.Select(part => Weight(part).to(session.Dtype, session.Device)).ToArray()).ToArray();
         foreach (var weight in weights.SelectMany(w => w))
         {

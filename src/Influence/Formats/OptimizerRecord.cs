@@ -115,7 +115,7 @@ internal sealed class OptimizerRecord
     /// <param name="path">Its path, for messages.</param>
     /// <param name="parameter">A parameter that Adam or AdamW moved.</param>
     /// <exception cref="InfluenceException">The moments are missing, of step 0, or no moments of Adam.</exception>
-    public Tensor Scale(SafetensorsFile file, string path, string parameter)
+    public Tensor Scale(SafetensorsTensors file, string path, string parameter)
     {
         using var scope = NewDisposeScope();
         return ScaleOf(SecondMoment(file, path, parameter), path, parameter).MoveToOuterDisposeScope();

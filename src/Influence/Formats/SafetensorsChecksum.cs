@@ -31,6 +31,9 @@ internal static class SafetensorsChecksum
         };
     }
 
+    /// <summary>The checksum over the whole content; null where there is none.</summary>
+    public static string? Of(IReadOnlyDictionary<string, string> metadata) => metadata.GetValueOrDefault(WholeKey);
+
     /// <summary>The metadata without the checksums.</summary>
     public static Dictionary<string, string> Without(IReadOnlyDictionary<string, string> metadata) =>
         metadata.Where(pair => pair.Key is not (WholeKey or TensorsKey)).ToDictionary();

@@ -5,7 +5,7 @@ using static TorchSharp.torch;
 namespace Influence.Formats;
 
 /// <summary>An open safetensors file: its whole layout is checked, tensors are read one by one.</summary>
-internal sealed class SafetensorsFile : IDisposable
+internal sealed class SafetensorsFile : SafetensorsTensors
 {
     private readonly FileStream _stream;
     private readonly string _path;
@@ -19,17 +19,20 @@ internal sealed class SafetensorsFile : IDisposable
         (_stream, _path, _dataStart) = (stream, path, header.DataStart);
         _entries = header.Entries.ToDictionary(e => e.Name);
         _digests = SafetensorsChecksum.Check(header, path);
-        Metadata = SafetensorsChecksum.Without(header.Metadata);
+        (Metadata, Checksum) = (SafetensorsChecksum.Without(header.Metadata), SafetensorsChecksum.Of(header.Metadata));
     }
 
     /// <summary>The map of strings, without the checksums.</summary>
-    public Dictionary<string, string> Metadata { get; }
+    public override Dictionary<string, string> Metadata { get; }
+
+    /// <summary>The checksum over all its content; null where it has none.</summary>
+    public string? Checksum { get; }
 
     /// <summary>The tensors, by name.</summary>
-    public IReadOnlyDictionary<string, SafetensorsEntry> Entries => _entries;
+    public override IReadOnlyDictionary<string, SafetensorsEntry> Entries => _entries;
 
     /// <summary>Empty where the file has a checksum, which is checked as it is read; else says so.</summary>
-    public string Integrity => _digests is null ? SafetensorsChecksum.Unverified : string.Empty;
+    public override string Integrity => _digests is null ? SafetensorsChecksum.Unverified : string.Empty;
 
     /// <exception cref="InfluenceException">The file is missing, truncated, damaged or something else.</exception>
     public static SafetensorsFile Open(string path)
@@ -54,7 +57,7 @@ internal sealed class SafetensorsFile : IDisposable
 
     /// <summary>Reads one tensor, on the CPU; the caller owns it.</summary>
     /// <exception cref="InfluenceException">There is none of that name or it is of a type that no tensor here can have; or its bytes were changed since.</exception>
-    public Tensor Read(string name)
+    public override Tensor Read(string name)
     {
         var entry = _entries.TryGetValue(name, out var found)
             ? found
@@ -116,5 +119,5 @@ internal sealed class SafetensorsFile : IDisposable
         return tensors;
     }
 
-    public void Dispose() => _stream.Dispose();
+    public override void Dispose() => _stream.Dispose();
 }

@@ -18,7 +18,7 @@ internal sealed class LayerHooks : IDisposable
     {
         Task = task;
         Trainable = ModelParameter.Find(task.Model);
-        Selected = [.. Trainable.Where(p => task.Layers.Includes(p.Name))];
+        Selected = [.. Trainable.Where(Includes(task.Layers))];
         if (Trainable.Count > 0 && Selected.Count == 0)
         {
             throw new InfluenceException(
@@ -82,6 +82,19 @@ internal sealed class LayerHooks : IDisposable
     public static LayerHooks ForTraining(InfluenceTask task) => new(task, module => module is MultiheadAttention or TransformerEncoderLayer or TransformerEncoder
         ? "native attention runs as it is in a training loop: its dropout cannot be recomputed"
         : null);
+
+    /// <summary>Whether a selection can have a parameter, by what is known without running the model.</summary>
+    public Func<ModelParameter, bool> Includes(LayerSelection selection)
+    {
+        if (selection.Role != LayerRole.NotEmbeddings)
+        {
+            return p => selection.Includes(p.Name);
+        }
+
+        // A weight that is tied to a table is the table.
+        var tables = Trainable.Where(LayerRoles.IsEmbedding).Select(p => p.Storage).ToHashSet();
+        return p => !tables.Contains(p.Storage);
+    }
 
     /// <summary>The layers that a parameter's gradient comes from: several where projections are packed into one.</summary>
     public IEnumerable<TrackedLayer> LayersOf(ModelParameter parameter) => _layers.Where(layer => layer.Holds(parameter));

@@ -57,9 +57,13 @@ internal abstract class BlockFit : IDisposable
     /// <param name="inputs">Covariances of inputs that layers share.</param>
     public static BlockFit For(BlockGradients sample, CurvatureKind kind, IReadOnlyList<long>? outputs, int maximumFactor, SharedInputs inputs) => (sample, kind) switch
     {
+        // Its factors have changed places: what splits belong to are the outputs of the layer.
+        (FactoredGradients { Weight: true, IsTransposed: true } f, not CurvatureKind.Diagonal) => new KroneckerFit(
+            inputs.For(f, maximumFactor, outputs), new Covariance(FactorLayout.Sizes(f.Outputs, maximumFactor)), measured: kind == CurvatureKind.Ekfac),
         (FactoredGradients { Weight: true } f, not CurvatureKind.Diagonal) => new KroneckerFit(
             inputs.For(f, maximumFactor), new Covariance(FactorLayout.Sizes(outputs ?? [f.Outputs], maximumFactor)), measured: kind == CurvatureKind.Ekfac),
         (GroupedGradients, not CurvatureKind.Diagonal) => new GroupedFit(measured: kind == CurvatureKind.Ekfac),
+        (TiedGradients t, CurvatureKind.Ekfac) when TiedFit.Covers(t) => new TiedFit(t, maximumFactor),
         (TokenGradients t, _) => new TokenFit(t, kind, maximumFactor),
         _ => new DiagonalFit(),
     };

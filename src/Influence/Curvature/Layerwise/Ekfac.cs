@@ -11,7 +11,9 @@ namespace Influence.Curvature;
 /// <remarks>
 /// <para>
 /// A and G are means over the positions that count, Lambda over examples. Convolutions are linear layers over their patches,
-/// with one Kronecker product for each group of channels; embeddings have a diagonal input factor; norms, biases on their own
+/// with one Kronecker product for each group of channels; embeddings have a diagonal input factor; a table that is embedding
+/// and head at once has the eigenvectors of the head's inputs, and eigenvalues measured with its whole gradient, so that the cross terms of
+/// the two uses count; norms, biases on their own
 /// and what is taken by single examples have a diagonal.
 /// </para>
 /// <para>

@@ -13,6 +13,10 @@ namespace Influence.Curvature;
 /// <see cref="InfluenceTask.PositionMask"/> keeps), so that with T positions per example the eigenvalues are smaller
 /// than EK-FAC's, which count an example whole, by a factor of about T; a relative damping scales along.
 /// </para>
+/// <para>
+/// A table that is embedding and head at once keeps its diagonal, in which the cross terms of the two uses count: their Fisher is no Kronecker
+/// product, and a product of covariances would leave the cross terms out. <see cref="Ekfac"/> measures its eigenvalues.
+/// </para>
 /// <para>Reference: Martens, Grosse, "Optimizing Neural Networks with Kronecker-factored Approximate Curvature", ICML 2015.</para>
 /// </remarks>
 [TypeFormatterSource(typeof(HtmlFormatters))]

@@ -255,7 +255,7 @@ internal sealed class LayerwiseFit : IDisposable
             return null;
         }
 
-        var outputs = gradients.Shape?.Outputs;
+        var outputs = gradients is FactoredGradients { IsTransposed: true } transposed ? transposed.Inputs : gradients.Shape?.Outputs;
         return outputs == parts.Sum() && parts.All(p => p > 0)
             ? parts
             : throw new InfluenceException(

@@ -12,13 +12,16 @@ internal sealed class SharedInputs : IDisposable
     private readonly List<InputCovariance> _all = [];
 
     /// <summary>The covariance for a layer's input in a first batch: that of a layer with the same input, or a new one.</summary>
-    public InputCovariance For(FactoredGradients sample, int maximumFactor)
+    /// <param name="sample">The layer's gradients in a first batch.</param>
+    /// <param name="maximumFactor">The largest diagonal block.</param>
+    /// <param name="splits">The sizes of the diagonal blocks, for a layer that shares its input with none; null for one block.</param>
+    public InputCovariance For(FactoredGradients sample, int maximumFactor, IReadOnlyList<long>? splits = null)
     {
         var key = sample.InputKey;
         var found = key is null ? null : _all.Find(c => c.Key == key && c.Bias == sample.Bias);
         if (found is null)
         {
-            found = new InputCovariance(key, sample.Bias, new Covariance(FactorLayout.Sizes(sample.Inputs + (sample.Bias ? 1 : 0), maximumFactor)));
+            found = new InputCovariance(key, sample.Bias, new Covariance(FactorLayout.Sizes(splits ?? [sample.Inputs + (sample.Bias ? 1 : 0)], maximumFactor)));
             _all.Add(found);
         }
 

@@ -62,8 +62,10 @@ internal sealed class TokenCurvature(FactorBasis output, Tensor eigenvalues) : B
                 return Apply(gradients).Dense();
             }
 
+            // The block keeps what it writes out: that is made outside of this scope.
+            var written = gradients.Dense()[0];
             using var scope = NewDisposeScope();
-            var table = gradients.Dense()[0].reshape(gradients.Examples, -1, output.Size);        // [B, V, D]
+            var table = written.reshape(gradients.Examples, -1, output.Size);           // [B, V, D]
             return [output.RotateBack(output.Rotate(table) * weights).reshape(gradients.Examples, -1).MoveToOuterDisposeScope()];
         }
 
@@ -79,10 +81,11 @@ internal sealed class TokenCurvature(FactorBasis output, Tensor eigenvalues) : B
 
         private Tensor Sum(BlockGradients block, Tensor factors)
         {
+            var written = block is TokenGradients ? null : block.Dense()[0];
             using var scope = NewDisposeScope();
             if (block is not TokenGradients gradients)
             {
-                var table = output.Rotate(block.Dense()[0].reshape(block.Examples, -1, output.Size));
+                var table = output.Rotate(written!.reshape(block.Examples, -1, output.Size));
                 return (table.Squared() * factors).sum(1, 2).MoveToOuterDisposeScope();
             }
 

@@ -63,6 +63,12 @@ public sealed record ActivationSimilarity : IPairEstimator
 
         public LinearInputs(InfluenceTask task)
         {
+            if (task.Layers.Role is LayerRole.Attention or LayerRole.Mlp)
+            {
+                throw new InfluenceException(
+                    $"ActivationSimilarity chooses layers by name or LayerSelection.Last; found {task.Layers}. Write Layers = LayerSelection.Where(name => ...).");
+            }
+
             _task = task;
             var all = ModelParameter.ForForward(task.Model);
             ModelParameter[] weights = [.. all.Where(p => p is { Owner: TorchSharp.Modules.Linear, LocalName: "weight" } && task.Layers.Includes(p.Name))];

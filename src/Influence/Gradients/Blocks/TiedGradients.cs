@@ -7,6 +7,9 @@ namespace Influence.Gradients;
 /// </summary>
 internal sealed class TiedGradients(IReadOnlyList<BlockGradients> uses) : BlockGradients(uses[0].Examples)
 {
+    /// <summary>What each layer gives.</summary>
+    public IReadOnlyList<BlockGradients> Uses => uses;
+
     public override bool HasBias => false;
 
     public override bool CanBeCut => uses.All(use => use.CanBeCut);

@@ -47,7 +47,7 @@ internal sealed class CaptureAudit
             inPlace |= Add(queries, LossKind.Measurement, ownMeasurement);
         }
 
-        _chosen = _hooks.Task.Layers.LastOnly ? LastLayer(_sides[0].Called) : _hooks.Selected;
+        _chosen = Members(_hooks.Task.Layers);
         foreach (var side in _sides.Where(s => s.Compare))
         {
             side.References = [Reference(side.One, side.Kind, _chosen), Reference(side.Other, side.Kind, _chosen)];
@@ -66,7 +66,11 @@ internal sealed class CaptureAudit
 
         // A tied weight goes by rules only if every layer that holds it has one.
         ToSingle(_chosen.Except(_byRule).ToList(), p => _hooks.BeyondRule.GetValueOrDefault(p.Owner, "tied to a parameter without a rule"));
-        ToSingle(_byRule.Where(p => _hooks.Task.SingleExamples?.Includes(p.Name) == true).ToList(), _ => "asked for by InfluenceTask.SingleExamples");
+        if (_hooks.Task.SingleExamples is { } asked)
+        {
+            ToSingle(Members(asked).Where(_byRule.Contains).ToList(), _ => "asked for by InfluenceTask.SingleExamples");
+        }
+
         ToSingle(_byRule.Where(p => _hooks.LayersOf(p).Any(layer => layer.IsShared && !MeetsItsPositions(layer))).ToList(), _ => "its layer's input has no example axis");
 
         var mode = inPlace ? TapMode.Copy : TapMode.Share;
@@ -225,6 +229,14 @@ internal sealed class CaptureAudit
         var positions = shared.Length > 1 && shared[0] == 1 ? shared[1] : shared[0];
         return _sides.All(side => side.Shapes.Any(s => s.Length >= 3 && s[0] == 2 && s[1] == positions && s[^1] == shared[^1]));
     });
+
+    /// <summary>The parameters of a selection, for which the model may have to be run.</summary>
+    private IReadOnlyList<ModelParameter> Members(LayerSelection selection) => selection.Role switch
+    {
+        LayerRole.Last => LastLayer(_sides[0].Called),
+        LayerRole.Attention or LayerRole.Mlp => LayerRoles.Members(_hooks, _sides[0].One, selection),
+        _ => [.. _hooks.Selected.Where(_hooks.Includes(selection))],
+    };
 
     private IReadOnlyList<ModelParameter> LastLayer(List<TrackedLayer> called)
     {
