@@ -4,6 +4,7 @@ using Influence.Benchmarks.Libtorch;
 using Influence.Benchmarks.Measuring;
 using Influence.Benchmarks.Recording;
 using Influence.Benchmarks.Selecting;
+using Influence.Benchmarks.Storing;
 using Influence.Benchmarks.Tuning;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -36,6 +37,7 @@ try
     {
         Options.GpuTests => GpuTestRunner.Run(Find(options.Device), options.Workloads),
         Options.Selection => SelectionBench.Run(options),
+        Options.Store => StoreBench.Run(options, Find(options.Device)),
         Options.Settings => SettingsBench.Run(options),
         Options.Memory => PeakMemory.RunChild(options.Workloads[0], options.Measurement ?? string.Empty, options.Quick, Find(options.Device)),
         _ => RunBench(options, Find(options.Device)),

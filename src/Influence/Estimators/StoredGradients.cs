@@ -129,7 +129,7 @@ public sealed partial record StoredGradients : IPairEstimator
         var groups = Damping is null ? [] : Groups();
         var reporter = new ProgressReporter(progress, "scoring", 1, Store.Ids.Count, token);
         reporter.ExpectPasses(groups.Count + 1);
-        var (rows, norms, coverage) = Store.Project(task, queries, MemoryBudget, reporter);      // [Q, K], [Q]
+        var (rows, norms, _, coverage) = Store.Project(task, queries, MemoryBudget, token);      // [Q, K]
         foreach (var group in groups)
         {
             Precondition(rows, group, reporter);
@@ -137,31 +137,23 @@ public sealed partial record StoredGradients : IPairEstimator
 
         sink.Begin(queries.Ids, trainIds, Store.Dtype);
         var at = 0;
-        Store.Read(
-            (first, train, trainNorms) =>
+        var lengths = tensor(norms).to_type(Store.Dtype).unsqueeze(1);                      // [Q, 1]
+        Store.Scan(
+            rows,
+            (first, products, map) =>
             {
-                var chosen = wanted.Skip(at).TakeWhile(p => p < first + train.shape[0]).Select(p => (long)p - first).ToArray();
-                if (chosen.Length > 0)
+                if (Cosine)
                 {
-                    if (chosen.Length < train.shape[0])
-                    {
-                        var index = tensor(chosen);
-                        (train, trainNorms) = (train.index_select(0, index), trainNorms.index_select(0, index));
-                    }
-
-                    var products = rows.mm(train.t());                                  // [Q, n]
-                    if (Cosine)
-                    {
-                        var lengths = norms.unsqueeze(1) * trainNorms.unsqueeze(0);
-                        products = products.div_(lengths.where(lengths > 0, ones_like(lengths)));
-                    }
-
-                    sink.Add(0, at, products);
-                    at += chosen.Length;
+                    var both = lengths * tensor(map.Norms).to_type(Store.Dtype).unsqueeze(0);
+                    products = products.div_(both.where(both > 0, ones_like(both)));
                 }
 
-                reporter.Add((int)Math.Min(Store.Projection.ExamplesPerShard, Store.Ids.Count - first));
+                var chosen = wanted.Skip(at).TakeWhile(p => p < first + map.Count).Select(p => (long)p - first).ToArray();
+                sink.Add(0, at, chosen.Length < map.Count ? products.index_select(1, tensor(chosen)) : products);
+                at += chosen.Length;
+                reporter.Add(map.Count);
             },
+            shard => at < wanted.Count && wanted[at] < shard.First + shard.Count,
             token);
         Log.Scored(task.Logger, Name, queries.Count, trainIds.Count, 1, reporter.Elapsed.TotalSeconds);
         return Metadata(task, coverage);

@@ -22,6 +22,9 @@ internal sealed class BatchGradients : IDisposable
     /// <summary>One entry per block of the session; null where the batch did not use the block.</summary>
     public IReadOnlyList<BlockGradients?> Blocks { get; set; } = [];
 
+    /// <summary>The losses, <c>[B]</c>; null where no layer was watched.</summary>
+    public Tensor? Losses { get; set; }
+
     public IReadOnlyList<long> Ids { get; }
 
     public int Count => Ids.Count;

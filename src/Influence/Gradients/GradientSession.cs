@@ -111,7 +111,7 @@ internal sealed class GradientSession : IDisposable
         try
         {
             var result = new BatchGradients(scope, batch.Ids, Dtype, Device);
-            result.Blocks = [.. CaptureLayers(scope, batch, kind), .. _single.Capture(batch, kind)];
+            result.Blocks = [.. CaptureLayers(scope, batch, kind, result), .. _single.Capture(batch, kind)];
             return result;
         }
         catch
@@ -129,7 +129,7 @@ internal sealed class GradientSession : IDisposable
         _claim.Dispose();
     }
 
-    private List<BlockGradients?> CaptureLayers(DisposeScope scope, ExampleBatch batch, LossKind kind)
+    private List<BlockGradients?> CaptureLayers(DisposeScope scope, ExampleBatch batch, LossKind kind, BatchGradients result)
     {
         if (Blocks.Count == 0)
         {
@@ -139,6 +139,7 @@ internal sealed class GradientSession : IDisposable
         var isDue = _checks.IsDue(batch, kind);
         var trace = Run(scope, batch, kind, isDue ? GraphAfter.Kept : GraphAfter.Freed);
         using var noGrad = no_grad();
+        result.Losses = trace.Losses.detach();
         var mask = Mask(batch);
         if (mask is not null && !trace.Layers.Any(layer => layer.HasPositions(mask.shape[1])))
         {

@@ -20,7 +20,68 @@ namespace Influence.Stores;
 /// </remarks>
 public sealed record GradientProjection
 {
-    /// <summary>k, the number of dimensions that each side of a layer is brought to; a smaller side is kept whole.</summary>
+    /// <summary>How gradients are projected.</summary>
+    public enum ProjectionForm
+    {
+        /// <summary>R_o' G R_i layer by layer, with random signs. The cheapest: of factored gradients only the factors are projected.</summary>
+        TwoSided,
+
+        /// <summary>
+        /// The same with the k eigenvectors of the largest eigenvalues of A (a layer's inputs) and S (its output gradients), which one pass over the data gives first; of layers that
+        /// are no sums of outer products the signs stay. Distances that the data fill are kept better, and what lies outside of them is lost, so that nothing is right on average.
+        /// </summary>
+        Principal,
+
+        /// <summary>R' g of the whole gradient, R [P, k] of random signs over sqrt(k), k = Dimension numbers in all (TRAK). It costs N P k operations, far more than the others.</summary>
+        Dense,
+
+        /// <summary>Each of P parameters is added, with a random sign, to one of k = Dimension columns: one addition a parameter, on gradients that are written out.</summary>
+        CountSketch,
+    }
+
+    /// <summary>What is projected.</summary>
+    public enum GradientDirection
+    {
+        /// <summary>The gradient.</summary>
+        Gradient,
+
+        /// <summary>
+        /// Of training examples the update that Adam makes of their gradient g at the moments m, v of step t, of queries the gradient (LESS): with n = t + 1
+        /// <code>(b1 m + (1 - b1) g) / (1 - b1^n)  /  (sqrt((b2 v + (1 - b2) g^2) / (1 - b2^n)) + eps)</code>
+        /// Each gradient is written out for it.
+        /// </summary>
+        AdamUpdate,
+
+        /// <summary>g / (sqrt(v / (1 - b2^t)) + eps) of training examples and queries alike (TrackStar). Each gradient is written out for it.</summary>
+        AdamScaled,
+    }
+
+    /// <summary>The gradient, or what Adam makes of it.</summary>
+    /// <value><see cref="GradientDirection.Gradient"/>.</value>
+    /// <exception cref="InfluenceException">No such direction.</exception>
+    public GradientDirection Direction
+    {
+        get;
+        init => field = Check.Defined(value);
+    } = GradientDirection.Gradient;
+
+    /// <summary>The checkpoint with Adam's moments, saved after one of its steps; they are copied into the store.</summary>
+    /// <value>Null: none are needed.</value>
+    public Checkpoint? Moments { get; init; }
+
+    /// <summary>Two-sided with signs or principal directions, dense, or a sketch.</summary>
+    /// <value><see cref="ProjectionForm.TwoSided"/>.</value>
+    /// <exception cref="InfluenceException">No such form.</exception>
+    public ProjectionForm Form
+    {
+        get;
+        init => field = Check.Defined(value);
+    } = ProjectionForm.TwoSided;
+
+    /// <summary>
+    /// k, the number of dimensions that each side of a layer is brought to, a smaller side being kept whole; of <see cref="ProjectionForm.Dense"/> and
+    /// <see cref="ProjectionForm.CountSketch"/> the number of numbers in all, with everything kept where the gradient has no more.
+    /// </summary>
     /// <value>64: at most 4,096 numbers a layer.</value>
     /// <exception cref="InfluenceException">Less than 1.</exception>
     public int Dimension
@@ -34,7 +95,7 @@ public sealed record GradientProjection
     public long Seed { get; init; }
 
     /// <summary>
-    /// In what the numbers are stored: Int8 (with one float32 scale for each block of 128 numbers of a layer), Float16 (with one scale an example),
+    /// In what the numbers are stored: Int8 (with one float32 scale for each block of 128 numbers of a layer), Float16 (with one scale an example, by which its largest number is 2^15),
     /// Float32 or Float64. With s_b a block's largest absolute number over 127, Int8 changes
     /// <code>a number by at most                    s_b / 2, 1/254 of the largest of its block
     /// p(q) . p(z) by at most                 sum over blocks of |p_b(q)|_1 s_b / 2
@@ -66,4 +127,6 @@ public sealed record GradientProjection
     /// <summary>Bytes that gradients may take while they are projected. Cost only.</summary>
     /// <value>1 GiB.</value>
     public MemoryBudget MemoryBudget { get; init; } = MemoryBudget.Default;
+
+    internal bool IsByLayer => Form is ProjectionForm.TwoSided or ProjectionForm.Principal;
 }

@@ -9,12 +9,12 @@ namespace Influence.Stores;
 /// A folder of projected per-example gradients: the training data pass the model once, and every later query only reads files. Of each
 /// example it holds, layer by layer,
 /// <code>vec(R_o' G R_i)</code>
-/// (see <see cref="GradientProjection"/>) and the exact norm of its whole gradient.
+/// (see <see cref="GradientProjection"/>) the exact norm of its whole gradient, and its loss.
 /// </summary>
 /// <remarks>
 /// <para>
-/// The folder: <c>manifest.json</c>, with the fingerprint of the weights, the layers, the projection and the hash of each file;
-/// <c>ids.bin</c>, the ids as int64; <c>shard-000000.bin</c> and so on, each of <see cref="GradientProjection.ExamplesPerShard"/> examples.
+/// The folder: <c>manifest.json</c>, with the fingerprint of the weights, the layers and the projection;
+/// <c>ids.bin</c>, the ids as int64; <c>shard-000000.bin</c> and so on, each of <see cref="GradientProjection.ExamplesPerShard"/> examples and ending with a hash.
 /// Each file is written aside and renamed. A call that was cut off at any instant is taken up by the same call at the first shard that is
 /// missing, and the store ends the same byte for byte (on the same machine, with the same batches).
 /// </para>
@@ -32,8 +32,14 @@ public sealed class GradientStore
     private const double LargestError = 0.05;
     private const double SmallestError = 1e-5;
 
+    // Beyond so many, a matrix product over rows that are written out is quicker.
+    private const int QueriesOfRows = 4;
+    private const int RowsOfAPiece = 32;
+    private const long NumbersOfAPiece = 1 << 20;
+
     private readonly StoreManifest _manifest;
     private readonly long[] _ids;
+    private readonly Dictionary<int, (long Length, long Written)> _verified = [];
 
     private GradientStore(string folder, StoreManifest manifest, long[] ids) => (Folder, _manifest, _ids) = (folder, manifest, ids);
 
@@ -46,7 +52,7 @@ public sealed class GradientStore
     /// <summary>The projection that it was written with.</summary>
     public GradientProjection Projection => new()
     {
-        Dimension = _manifest.Dimension, Seed = _manifest.Seed, Dtype = _manifest.Type(), ExamplesPerShard = _manifest.ExamplesPerShard,
+        Form = _manifest.FormOf(), Dimension = _manifest.Dimension, Seed = _manifest.Seed, Dtype = _manifest.Type(), ExamplesPerShard = _manifest.ExamplesPerShard,
     };
 
     /// <summary>K, how many numbers it holds of each example.</summary>
@@ -87,16 +93,17 @@ public sealed class GradientStore
         using var session = GradientSession.Open(task, train, null);
         using var noGrad = no_grad();
         long[] ids = [.. train.Ids];
-        var manifest = Begin(folder, StoreManifest.Of(session, ids, projection), ids);
+        var reporter = new ProgressReporter(progress, "gradient store", 1, ids.Length, cancellationToken);
+        var (manifest, there) = Begin(folder, StoreManifest.Of(session, ids, projection), ids, session, train, projection, reporter);
         var store = new GradientStore(folder, manifest, ids);
-        if (manifest.ShardHashes[0] is not null)
+        if (there[0])
         {
             store.CheckFirst(session, train, 0);
         }
 
-        if (manifest.ShardHashes.Contains(null))
+        if (there.Contains(false))
         {
-            manifest = WriteMissing(session, train, projection.MemoryBudget, folder, manifest, new ProgressReporter(progress, "gradient store", 1, ids.Length, cancellationToken));
+            store.WriteMissing(session, Aligned(train, projection.ExamplesPerShard), projection.MemoryBudget, there, reporter);
         }
 
         return new GradientStore(folder, manifest, ids);
@@ -110,12 +117,11 @@ public sealed class GradientStore
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         var manifest = StoreManifest.Load(folder);
-        var missing = Enumerable.Range(0, manifest.ShardHashes.Length)
-            .Where(s => manifest.ShardHashes[s] is null || !File.Exists(Path.Combine(folder, StoreManifest.ShardName(s)))).Select(StoreManifest.ShardName).ToList();
+        var missing = Enumerable.Range(0, manifest.Shards).Where(s => !File.Exists(StoreShard.PathOf(folder, s))).Select(StoreManifest.ShardName).ToList();
         if (missing.Count > 0)
         {
             throw new InfluenceException(
-                $"The gradient store in {folder} is not complete: {InfluenceException.List(missing)} of {manifest.ShardHashes.Length} shards are missing. " +
+                $"The gradient store in {folder} is not complete: {InfluenceException.List(missing)} of {manifest.Shards} shards are missing. " +
                 "Call GradientStore.Write again with the arguments that it was begun with: it writes what is missing.");
         }
 
@@ -126,21 +132,47 @@ public sealed class GradientStore
     /// <returns>For example <c>1,000 gradients of 8,192 numbers in store</c>.</returns>
     public override string ToString() => FormattableString.Invariant($"{_ids.Length:N0} gradients of {Width:N0} numbers in {Folder}");
 
+    /// <summary>What became of gradients before they were projected.</summary>
+    internal GradientProjection.GradientDirection Direction => _manifest.DirectionOf();
+
+    /// <summary>Whether columns belong to layers, or each to all.</summary>
+    internal bool IsByLayer => Projection.IsByLayer;
+
     /// <summary>Reads shard by shard: the first row's position, rows <c>[n, K]</c> and exact norms <c>[n]</c> in <see cref="Dtype"/>, which live until the delegate returns.</summary>
-    internal void Read(Action<int, Tensor, Tensor> read, CancellationToken token)
-    {
-        for (var shard = 0; shard < _manifest.ShardHashes.Length; shard++)
+    internal void Read(Action<int, Tensor, Tensor> read, CancellationToken token) => Maps(
+        (first, map) =>
         {
-            token.ThrowIfCancellationRequested();
-            using var scope = NewDisposeScope();
-            var (rows, norms) = ReadShard(shard);
-            read(shard * _manifest.ExamplesPerShard, rows, norms.to_type(Dtype));
-        }
+            var rows = empty([map.Count, Width], Dtype);
+            map.Unpack(0, map.Count, rows);
+            read(first, rows, tensor(map.Norms).to_type(Dtype));
+        },
+        _ => true,
+        token);
+
+    /// <summary>
+    /// The products of queries with the rows of shard after shard: the first row's position, products <c>[Q, n]</c>, exact norms and losses, which live until the delegate returns.
+    /// Rows are read where they are mapped, for few queries without being written out.
+    /// </summary>
+    /// <param name="queries"><c>[Q, K]</c>.</param>
+    /// <param name="scan">Takes them.</param>
+    /// <param name="wanted">Whether rows from a position on, so many, are wanted at all.</param>
+    /// <param name="token">Checked between shards.</param>
+    internal void Scan(Tensor queries, Action<int, Tensor, ShardMap> scan, Func<(int First, int Count), bool> wanted, CancellationToken token)
+    {
+        using var scope = NewDisposeScope();
+        var type = _manifest.Type();
+        var sizes = type == ScalarType.Int8 ? Int8Blocks.Sizes(_manifest.Layers) : [];
+        var direct = type != ScalarType.Float64 && RowProducts.IsSupported && queries.shape[0] <= QueriesOfRows ? new RowProducts(queries, type, sizes) : null;
+        Tensor? room = null;
+        Maps(
+            (first, map) => scan(first, direct is not null ? Direct(direct, map) : Written(queries, map, room ??= Room(scope)), map),
+            wanted,
+            token);
     }
 
-    /// <summary>The projected gradients of the queries' measurement, <c>[Q, K]</c>, and their exact norms <c>[Q]</c>, in <see cref="Dtype"/> and the current scope.</summary>
+    /// <summary>The projected gradients of the queries' measurement, <c>[Q, K]</c> in <see cref="Dtype"/>, their exact norms and their losses; in the current scope.</summary>
     /// <exception cref="InfluenceException">The model's weights or layers are not the store's.</exception>
-    internal (Tensor Rows, Tensor Norms, ParameterCoverage Coverage) Project(InfluenceTask task, Examples queries, MemoryBudget budget, ProgressReporter progress)
+    internal (Tensor Rows, double[] Norms, double[] Losses, ParameterCoverage Coverage) Project(InfluenceTask task, Examples queries, MemoryBudget budget, CancellationToken token)
     {
         using var scope = NewDisposeScope();
 
@@ -150,21 +182,19 @@ public sealed class GradientStore
         using var noGrad = no_grad();
         CheckModel(session);
         var unchanged = new UnchangedWeights(task.Model);
-        var projector = new Projector(session, _manifest.Layers, _manifest.Seed);
-        var (rows, norms) = (zeros([queries.Count, Width], Dtype), zeros([queries.Count], Dtype));
-        long at = 0;
+        var projector = new Projector(session, _manifest, Matrices());
+        var (rows, norms, losses) = (zeros([queries.Count, Width], Dtype), new double[queries.Count], new double[queries.Count]);
+        var at = 0;
         foreach (var batch in SubBatches.Within(session, queries, LossKind.Training, blocks => projector.ExamplesAtOnce(blocks, budget)))
         {
-            progress.Token.ThrowIfCancellationRequested();
+            token.ThrowIfCancellationRequested();
             using var step = NewDisposeScope();
-            var (batchRows, batchNorms) = projector.Project(batch, LossKind.Training);
-            rows.narrow(0, at, batch.Count).copy_(batchRows);
-            norms.narrow(0, at, batch.Count).copy_(batchNorms);
+            projector.Project(batch, isQuery: true, rows.narrow(0, at, batch.Count), norms.AsSpan(at), losses.AsSpan(at));
             at += batch.Count;
         }
 
         unchanged.Check();
-        return (rows.MoveToOuterDisposeScope(), norms.MoveToOuterDisposeScope(), session.Coverage);
+        return (rows.MoveToOuterDisposeScope(), norms, losses, session.Coverage);
     }
 
     /// <summary>Checks that the first of some training examples is the one whose gradient is stored under its id: ids say nothing of data and loss.</summary>
@@ -183,11 +213,14 @@ public sealed class GradientStore
         foreach (var batch in train.Batches().Take(1))
         {
             using var scope = NewDisposeScope();
-            var (found, _) = new Projector(session, _manifest.Layers, _manifest.Seed).Project(batch.Pick([0]), LossKind.Training);
-            var shard = position / _manifest.ExamplesPerShard;
-            var (rows, _) = ReadShard(shard);
-            var expected = rows[position - (shard * _manifest.ExamplesPerShard)].to_type(ScalarType.Float64);
-            var error = (found[0].to_type(ScalarType.Float64) - expected).norm().item<double>();
+            var found = zeros([1, Width], session.Dtype);
+            new Projector(session, _manifest, Matrices()).Project(batch.Pick([0]), isQuery: false, found, new double[1], new double[1]);
+            var (shard, row) = (position / _manifest.ExamplesPerShard, position % _manifest.ExamplesPerShard);
+            using var map = Map(shard);
+            var stored = empty([1, Width], Dtype);
+            map.Unpack(row, 1, stored);
+            var expected = stored.to_type(ScalarType.Float64);
+            var error = (found.to_type(ScalarType.Float64) - expected).norm().item<double>();
             if (error > (LargestError * expected.norm().item<double>()) + SmallestError)
             {
                 throw new InfluenceException(
@@ -200,7 +233,101 @@ public sealed class GradientStore
         }
     }
 
-    private (Tensor Rows, Tensor Norms) ReadShard(int shard) => StoreShard.Read(Folder, _manifest, shard);
+    /// <summary>Shard after shard, mapped; each is held against its hash when it is first read, and again when the file is another since.</summary>
+    private void Maps(Action<int, ShardMap> use, Func<(int First, int Count), bool> wanted, CancellationToken token)
+    {
+        for (var shard = 0; shard < _manifest.Shards; shard++)
+        {
+            token.ThrowIfCancellationRequested();
+            var first = shard * _manifest.ExamplesPerShard;
+            if (wanted((first, _manifest.CountOf(shard))))
+            {
+                using var scope = NewDisposeScope();
+                using var map = Map(shard);
+                use(first, map);
+            }
+        }
+    }
+
+    private ShardMap Map(int shard)
+    {
+        var file = new FileInfo(StoreShard.PathOf(Folder, shard));
+        var state = file.Exists ? (file.Length, file.LastWriteTimeUtc.Ticks) : default;
+        if (!_verified.TryGetValue(shard, out var seen) || seen != state)
+        {
+            StoreShard.Verify(Folder, _manifest, shard);
+            _verified[shard] = state;
+        }
+
+        return StoreShard.Map(Folder, _manifest, shard);
+    }
+
+    private unsafe Tensor Direct(RowProducts queries, ShardMap map)
+    {
+        var products = empty([queries.Count, map.Count], ScalarType.Float32);
+        fixed (byte* bytes = products.bytes)
+        {
+            var to = (float*)bytes;
+            Threads.ForEach((map.Count + RowsOfAPiece - 1) / RowsOfAPiece, piece =>
+            {
+                var start = piece * RowsOfAPiece;
+                queries.Multiply(map, start, Math.Min(RowsOfAPiece, map.Count - start), to, map.Count);
+            });
+        }
+
+        return products;
+    }
+
+    private Tensor Written(Tensor queries, ShardMap map, Tensor room)
+    {
+        var products = new List<Tensor>();
+        for (var start = 0; start < map.Count; start += (int)room.shape[0])
+        {
+            var own = room.narrow(0, 0, Math.Min(room.shape[0], map.Count - start));
+            map.Unpack(start, (int)own.shape[0], own);
+            products.Add(queries.mm(own.t()));                                          // [Q, n]
+        }
+
+        return products.Count == 1 ? products[0] : cat(products, 1);
+    }
+
+    /// <summary>Rows that are written out at once: so few that they stay near the processor.</summary>
+    private Tensor Room(DisposeScope scope)
+    {
+        var room = empty([Math.Clamp(NumbersOfAPiece / Width, 16, Math.Max(16, _manifest.ExamplesPerShard)), Width], Dtype);
+        scope.Attach(room);
+        return room;
+    }
+
+    /// <summary>The matrices that the data gave, by name, in the current scope; none where all are drawn.</summary>
+    private Dictionary<string, Tensor> Matrices()
+    {
+        if (_manifest.MatricesHash.Length == 0)
+        {
+            return [];
+        }
+
+        var path = Path.Combine(Folder, StoreManifest.MatricesName);
+        if (HashOf(path) != _manifest.MatricesHash)
+        {
+            throw new InfluenceException($"{path} is damaged, or of another store: its hash is not the manifest's. Delete the folder and call GradientStore.Write again with the same arguments.");
+        }
+
+        return Safetensors.Load(path).Tensors;
+    }
+
+    private static string HashOf(string path)
+    {
+        try
+        {
+            using var stream = File.OpenRead(path);
+            return Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(stream));
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw new InfluenceException($"Cannot read {path}: {exception.Message}", exception);
+        }
+    }
 
     private void CheckModel(GradientSession session)
     {
@@ -210,6 +337,12 @@ public sealed class GradientStore
             throw new InfluenceException(
                 $"The gradient store in {Folder} is of other weights, or of other layers, than the model has (the store's: {_manifest.Weights}; now: {found}). " +
                 "Load the weights that it was written with and use the same Layers, or write a new store to another folder.");
+        }
+
+        // The fingerprint has the names; of a projection by layer sizes and parts are compared too.
+        if (!IsByLayer)
+        {
+            return;
         }
 
         var layers = session.Parts.SelectMany(parts => parts).Select(part => StoredLayer.Of(part, _manifest.Dimension)).ToList();
@@ -222,13 +355,33 @@ public sealed class GradientStore
     }
 
     /// <summary>The manifest to go on with: a new one, or the folder's where it is of the same call and its files are as they were written.</summary>
-    private static StoreManifest Begin(string folder, StoreManifest wanted, long[] ids)
+    private static (StoreManifest Manifest, bool[] There) Begin(
+        string folder, StoreManifest wanted, long[] ids, GradientSession session, Examples train, GradientProjection projection, ProgressReporter reporter)
     {
         if (!File.Exists(Path.Combine(folder, StoreManifest.FileName)))
         {
             WriteIds(folder, ids);
+            var matrices = new List<(string Name, Tensor Value)>();
+            if (wanted.FormOf() == GradientProjection.ProjectionForm.Principal)
+            {
+                reporter.ExpectPasses(2);
+                matrices.AddRange(PrincipalDirections.Of(session, train, wanted.Layers, reporter));
+            }
+
+            if (wanted.DirectionOf() != GradientProjection.GradientDirection.Gradient)
+            {
+                matrices.AddRange(StoredDirection.Read(session, projection.Moments!));
+            }
+
+            if (matrices.Count > 0)
+            {
+                var path = Path.Combine(folder, StoreManifest.MatricesName);
+                Safetensors.Save(path, matrices, new Dictionary<string, string>());
+                wanted = wanted with { MatricesHash = HashOf(path) };
+            }
+
             wanted.Save(folder);
-            return wanted;
+            return (wanted, new bool[wanted.Shards]);
         }
 
         var found = StoreManifest.Load(folder);
@@ -248,57 +401,63 @@ public sealed class GradientStore
             WriteIds(folder, ids);
         }
 
-        for (var shard = 0; shard < found.ShardHashes.Length; shard++)
+        var there = new bool[found.Shards];
+        for (var shard = 0; shard < there.Length; shard++)
         {
-            var path = Path.Combine(folder, StoreManifest.ShardName(shard));
-            if (found.ShardHashes[shard] is null)
-            {
-                continue;
-            }
-
-            if (File.Exists(path))
+            there[shard] = File.Exists(StoreShard.PathOf(folder, shard));
+            if (there[shard])
             {
                 StoreShard.Verify(folder, found, shard);
             }
-            else
-            {
-                found = found.WithShard(shard, null);
-            }
         }
 
-        return found;
+        return (found, there);
     }
 
-    private static StoreManifest WriteMissing(
-        GradientSession session, Examples train, MemoryBudget budget, string folder, StoreManifest manifest, ProgressReporter reporter)
+    /// <summary>The same examples, in batches that end where shards end: each half that a shard's end would cut is a pass of its own.</summary>
+    private static Examples Aligned(Examples train, int examplesPerShard)
+    {
+        if (!train.IsIndexable)
+        {
+            return train;
+        }
+
+        var parts = Math.Max(1, (examplesPerShard + train.BatchSize - 1) / train.BatchSize);
+        while (examplesPerShard % parts != 0)
+        {
+            parts++;
+        }
+
+        return train with { BatchSize = examplesPerShard / parts };
+    }
+
+    private void WriteMissing(GradientSession session, Examples train, MemoryBudget budget, bool[] there, ProgressReporter reporter)
     {
         using var scope = NewDisposeScope();
         var unchanged = new UnchangedWeights(session.Task.Model);
-        var projector = new Projector(session, manifest.Layers, manifest.Seed);
-        var type = manifest.Type() == ScalarType.Float64 ? ScalarType.Float64 : ScalarType.Float32;
-        var (rows, norms) = (zeros([manifest.CountOf(0), manifest.Width()], type), zeros([manifest.CountOf(0)], ScalarType.Float64));
+        var projector = new Projector(session, _manifest, Matrices());
+        var (buffer, other) = (new ShardBuffer(_manifest), new ShardBuffer(_manifest));
+        using var writer = new BackgroundWriter();
         var at = 0;
         foreach (var batch in SubBatches.Within(session, train, LossKind.Training, blocks => projector.ExamplesAtOnce(blocks, budget)))
         {
             for (var start = 0; start < batch.Count;)
             {
                 reporter.Token.ThrowIfCancellationRequested();
-                var (shard, first) = (at / manifest.ExamplesPerShard, at % manifest.ExamplesPerShard);
-                var count = Math.Min(batch.Count - start, manifest.CountOf(shard) - first);
-                if (manifest.ShardHashes[shard] is null)
+                var (shard, first) = (at / _manifest.ExamplesPerShard, at % _manifest.ExamplesPerShard);
+                var count = Math.Min(batch.Count - start, _manifest.CountOf(shard) - first);
+                if (!there[shard])
                 {
                     // Cut where a shard ends, so that its rows do not depend on whether the one before it was there.
                     using var step = NewDisposeScope();
                     var part = count == batch.Count ? batch : batch.Pick([.. Enumerable.Range(start, count)]);
-                    var (partRows, partNorms) = projector.Project(part, LossKind.Training);
-                    rows.narrow(0, first, count).copy_(partRows);
-                    norms.narrow(0, first, count).copy_(partNorms);
-                    if (first + count == manifest.CountOf(shard))
+                    projector.Project(part, isQuery: false, buffer.Rows(first, count), buffer.Norms.AsSpan(first), buffer.Losses.AsSpan(first));
+                    if (first + count == _manifest.CountOf(shard))
                     {
                         unchanged.Check();
-                        var hash = StoreShard.Write(folder, manifest, shard, rows.narrow(0, 0, first + count), norms.narrow(0, 0, first + count));
-                        manifest = manifest.WithShard(shard, hash);
-                        manifest.Save(folder);
+                        var full = buffer;
+                        writer.Start(() => StoreShard.Write(Folder, _manifest, shard, full.Address, full.Norms[..(first + count)], full.Losses[..(first + count)]));
+                        (buffer, other) = (other, buffer);
                     }
                 }
 
@@ -308,7 +467,7 @@ public sealed class GradientStore
             }
         }
 
-        return manifest;
+        writer.Finish();
     }
 
     private static void WriteIds(string folder, long[] ids) =>

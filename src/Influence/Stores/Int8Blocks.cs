@@ -9,56 +9,79 @@ namespace Influence.Stores;
 /// </summary>
 internal static class Int8Blocks
 {
-    public const long BlockSize = 128;
-    private const double Largest = 127;
+    public const int BlockSize = 128;
 
     /// <summary>How many blocks a row has.</summary>
-    public static long Count(IReadOnlyList<StoredLayer> layers) => layers.Sum(layer => CountOf(layer.Size()));
+    public static long Count(IReadOnlyList<StoredLayer> layers) => layers.Sum(layer => (layer.Size() + BlockSize - 1) / BlockSize);
 
-    /// <summary>Int8 <c>[n, K]</c> and float32 scales <c>[n, blocks]</c> of rows <c>[n, K]</c>, in the current scope.</summary>
-    public static (Tensor Numbers, Tensor Scales) Pack(Tensor rows, IReadOnlyList<StoredLayer> layers)
+    /// <summary>The blocks' sizes, in the order of the columns.</summary>
+    public static int[] Sizes(IReadOnlyList<StoredLayer> layers)
     {
-        using var scope = NewDisposeScope();
-        var numbers = zeros(rows.shape, ScalarType.Int8);
-        var scales = zeros([rows.shape[0], Count(layers)], ScalarType.Float32);
-        var (column, block) = (0L, 0L);
+        var sizes = new List<int>();
         foreach (var size in layers.Select(layer => layer.Size()))
         {
-            using var step = NewDisposeScope();
-            var blocks = InBlocks(rows.narrow(1, column, size).to_type(ScalarType.Float64));                    // [n, b, 128]
-            var own = (blocks.abs().amax(2) / Largest).to_type(ScalarType.Float32);                             // [n, b]
-            own = own.where(own > 0, ones_like(own));
-            var rounded = (blocks / own.to_type(ScalarType.Float64).unsqueeze(2)).round().clamp(-Largest, Largest);
-            numbers.narrow(1, column, size).copy_(rounded.reshape(rows.shape[0], -1).narrow(1, 0, size));
-            scales.narrow(1, block, own.shape[1]).copy_(own);
-            column += size;
-            block += own.shape[1];
+            for (long at = 0; at < size; at += BlockSize)
+            {
+                sizes.Add((int)Math.Min(BlockSize, size - at));
+            }
+        }
+
+        return [.. sizes];
+    }
+
+    /// <summary>Int8 <c>[n, K]</c> and float32 scales <c>[n, blocks]</c> of rows <c>[n, K]</c>, in the current scope.</summary>
+    public static unsafe (Tensor Numbers, Tensor Scales) Pack(Tensor rows, IReadOnlyList<StoredLayer> layers)
+    {
+        using var scope = NewDisposeScope();
+        var own = rows.to_type(ScalarType.Float32).contiguous();
+        var sizes = Sizes(layers);
+        var numbers = empty(own.shape, ScalarType.Int8);
+        var scales = empty([own.shape[0], sizes.Length], ScalarType.Float32);
+        fixed (byte* from = own.bytes, to = numbers.bytes, scale = scales.bytes)
+        {
+            for (long row = 0; row < own.shape[0]; row++)
+            {
+                PackRow((float*)from + (row * own.shape[1]), (sbyte*)to + (row * own.shape[1]), (float*)scale + (row * sizes.Length), sizes);
+            }
         }
 
         return (numbers.MoveToOuterDisposeScope(), scales.MoveToOuterDisposeScope());
     }
 
     /// <summary>Float32 <c>[n, K]</c> from what <see cref="Pack"/> gave, in the current scope.</summary>
-    public static Tensor Unpack(Tensor numbers, Tensor scales, IReadOnlyList<StoredLayer> layers)
+    public static unsafe Tensor Unpack(Tensor numbers, Tensor scales, IReadOnlyList<StoredLayer> layers)
     {
         using var scope = NewDisposeScope();
-        var rows = numbers.to_type(ScalarType.Float32);
-        var (column, block) = (0L, 0L);
-        foreach (var size in layers.Select(layer => layer.Size()))
+        var sizes = Sizes(layers);
+        var rows = empty(numbers.shape, ScalarType.Float32);
+        fixed (byte* from = numbers.bytes, to = rows.bytes, scale = scales.bytes)
         {
-            using var step = NewDisposeScope();
-            var part = rows.narrow(1, column, size);
-            var own = scales.narrow(1, block, CountOf(size)).unsqueeze(2);                                      // [n, b, 1]
-            part.copy_((InBlocks(part) * own).reshape(rows.shape[0], -1).narrow(1, 0, size));
-            column += size;
-            block += CountOf(size);
+            for (long row = 0; row < rows.shape[0]; row++)
+            {
+                UnpackRow((sbyte*)from + (row * rows.shape[1]), (float*)scale + (row * sizes.Length), (float*)to + (row * rows.shape[1]), sizes);
+            }
         }
 
         return rows.MoveToOuterDisposeScope();
     }
 
-    private static long CountOf(long size) => (size + BlockSize - 1) / BlockSize;
+    public static unsafe void PackRow(float* from, sbyte* to, float* scales, int[] sizes)
+    {
+        for (var b = 0; b < sizes.Length; b++)
+        {
+            scales[b] = RowPacking.ToInt8(from, to, sizes[b]);
+            from += sizes[b];
+            to += sizes[b];
+        }
+    }
 
-    private static Tensor InBlocks(Tensor part) =>
-        nn.functional.pad(part, [0, (CountOf(part.shape[1]) * BlockSize) - part.shape[1]]).reshape(part.shape[0], -1, BlockSize);
+    public static unsafe void UnpackRow(sbyte* from, float* scales, float* to, int[] sizes)
+    {
+        for (var b = 0; b < sizes.Length; b++)
+        {
+            RowPacking.FromInt8(from, scales[b], to, sizes[b]);
+            from += sizes[b];
+            to += sizes[b];
+        }
+    }
 }

@@ -8,61 +8,121 @@ namespace Influence.Stores;
 internal sealed class Projector
 {
     private readonly GradientSession _session;
-    private readonly PartProjection[][] _projections;
+    private readonly PartProjection[][] _projections = [];
+    private readonly (Tensor Column, Tensor? Sign)[][]? _sketch;
+    private readonly StoredDirection? _direction;
     private readonly long _width;
 
     /// <param name="session">Open; its parts are the layers, in any order.</param>
-    /// <param name="layers">The layers, in the order of their columns.</param>
-    /// <param name="seed">Of the signs; the matrices live in the current scope.</param>
-    public Projector(GradientSession session, IReadOnlyList<StoredLayer> layers, long seed)
+    /// <param name="manifest">How to project.</param>
+    /// <param name="matrices">Those that the data gave, by name; the matrices live in the current scope.</param>
+    public Projector(GradientSession session, StoreManifest manifest, IReadOnlyDictionary<string, Tensor> matrices)
     {
-        var projections = new Dictionary<string, PartProjection>();
-        foreach (var layer in layers)
+        (_session, _width) = (session, manifest.Width());
+        _direction = manifest.DirectionOf() is var kind and not GradientProjection.GradientDirection.Gradient ? new StoredDirection(session, kind, matrices) : null;
+        if (manifest.FormOf() is GradientProjection.ProjectionForm.TwoSided or GradientProjection.ProjectionForm.Principal)
         {
-            projections[layer.Name] = new PartProjection(
-                layer.Outputs,
-                layer.Inputs,
-                _width,
-                SignMatrix.Of(seed, layer.Name, "outputs", layer.Outputs, layer.KeptOutputs, session.Dtype, session.Device),
-                SignMatrix.Of(seed, layer.Name, "inputs", layer.Inputs, layer.KeptInputs, session.Dtype, session.Device));
-            _width += layer.Size();
+            var byName = new Dictionary<string, PartProjection>();
+            long first = 0;
+            foreach (var layer in manifest.Layers)
+            {
+                byName[layer.Name] = new PartProjection(
+                    layer.Outputs,
+                    layer.Inputs,
+                    first,
+                    Matrix(layer.Name + PrincipalDirections.Outputs) ?? SignMatrix.Of(manifest.Seed, layer.Name, "outputs", layer.Outputs, layer.KeptOutputs, session.Dtype, session.Device),
+                    Matrix(layer.Name + PrincipalDirections.Inputs) ?? SignMatrix.Of(manifest.Seed, layer.Name, "inputs", layer.Inputs, layer.KeptInputs, session.Dtype, session.Device));
+                first += layer.Size();
+            }
+
+            _projections = [.. session.Parts.Select(parts => parts.Select(part => byName[part.Name]).ToArray())];
+        }
+        else if (manifest.Layers[0].Outputs == _width)
+        {
+            // With room for all, columns are parameters.
+            long first = 0;
+            _sketch = [.. session.Parts.Select(parts => parts.Select(part => ((Tensor, Tensor?))(
+                arange(first, first += part.Count, 1, ScalarType.Int64, session.Device), null)).ToArray())];
+        }
+        else if (manifest.FormOf() == GradientProjection.ProjectionForm.CountSketch)
+        {
+            _sketch = [.. session.Parts.Select(parts => parts.Select(part =>
+            {
+                var (columns, signs) = SignMatrix.Sketch(manifest.Seed, part.Name, part.Count, _width);
+                return ((Tensor, Tensor?))(tensor(columns, device: session.Device), tensor(signs, dtype: session.Dtype, device: session.Device));
+            }).ToArray())];
+        }
+        else
+        {
+            _projections = [.. session.Parts.Select(parts => parts.Select(PartProjection (part) => new WholeProjection(part.Name, part.Count, _width, manifest.Seed)).ToArray())];
         }
 
-        _session = session;
-        _projections = [.. session.Parts.Select(parts => parts.Select(part => projections[part.Name]).ToArray())];
+        Tensor? Matrix(string name) => matrices.TryGetValue(name, out var matrix) ? matrix.to(session.Dtype, session.Device) : null;
     }
 
-    /// <summary>Rows <c>[B, K]</c> and exact norms, float64 <c>[B]</c>, both on the CPU, in the current scope.</summary>
-    public (Tensor Rows, Tensor Norms) Project(ExampleBatch batch, LossKind kind)
+    /// <summary>Writes rows, exact norms and losses of a batch to their places.</summary>
+    /// <param name="batch">B examples.</param>
+    /// <param name="isQuery">Whether they are queries, whose gradients stay gradients where training examples' become updates.</param>
+    /// <param name="rows"><c>[B, K]</c> on the CPU.</param>
+    /// <param name="norms">B places.</param>
+    /// <param name="losses">B places.</param>
+    public void Project(ExampleBatch batch, bool isQuery, Tensor rows, Span<double> norms, Span<double> losses)
     {
         using var scope = NewDisposeScope();
-        var rows = zeros([batch.Count, _width], _session.Dtype, _session.Device);       // [B, K]
+        var inPlace = rows.dtype == _session.Dtype && _session.Device.type == DeviceType.CPU;
+        var own = inPlace ? rows.zero_() : zeros([batch.Count, _width], _session.Dtype, _session.Device);       // [B, K]
         var squares = zeros([batch.Count], ScalarType.Float64, _session.Device);
-        using (var gradients = _session.Capture(batch, kind))
+        using (var gradients = _session.Capture(batch, LossKind.Training))
         {
             for (var k = 0; k < gradients.Blocks.Count; k++)
             {
-                if (gradients.Blocks[k] is { } block)
+                if (gradients.Blocks[k] is { } captured)
                 {
                     using var step = NewDisposeScope();
+                    var block = _direction?.Apply(captured, k, isQuery) ?? captured;
                     squares.add_(block.SquaredNorms().to_type(ScalarType.Float64));
-                    block.AddProjected(rows, _projections[k]);
+                    if (_sketch is not null)
+                    {
+                        block.AddSketch(own, _sketch[k]);
+                    }
+                    else
+                    {
+                        block.AddProjected(own, _projections[k]);
+                    }
+
                     block.Release();
+                    captured.Release();
                 }
             }
+
+            (gradients.Losses ?? _session.Losses.Evaluate(batch, LossKind.Training).detach()).to_type(ScalarType.Float64).cpu().data<double>().ToArray().CopyTo(losses);
         }
 
-        var norms = squares.clamp_min(0).sqrt();                                        // a ghost norm of zero may round to below it
-        FiniteRows.Check(rows, batch.Ids, "Gradients");
-        FiniteRows.Check(norms.unsqueeze(1), batch.Ids, "Norms of gradients");
-        var (ownRows, ownNorms) = (rows.cpu().alias(), norms.cpu().alias());
-        return (ownRows.MoveToOuterDisposeScope(), ownNorms.MoveToOuterDisposeScope());
+        var lengths = squares.cpu().data<double>().ToArray();
+        if (!double.IsFinite(own.sum().to_type(ScalarType.Float64).item<double>() + lengths.Sum()))
+        {
+            FiniteRows.Check(own, batch.Ids, "Gradients");
+            FiniteRows.Check(squares.unsqueeze(1), batch.Ids, "Norms of gradients");
+        }
+
+        for (var i = 0; i < lengths.Length; i++)
+        {
+            norms[i] = Math.Sqrt(Math.Max(0, lengths[i]));                              // a ghost norm of zero may round to below it
+        }
+
+        if (!inPlace)
+        {
+            rows.copy_(own);
+        }
     }
 
     /// <summary>So many that what the largest block makes fits the budget.</summary>
     public int ExamplesAtOnce(IReadOnlyList<BlockGradients?> blocks, long budget)
     {
-        var largest = blocks.Zip(_projections, (block, own) => block?.NumbersToProject(own) ?? 1).DefaultIfEmpty(1).Max();
+        var largest = blocks.Select((block, k) => block is null ? 1
+            : _sketch is not null ? block.NumbersToSketch(_session.Parts[k].Sum(p => (double)p.Count))
+            : _direction is not null ? 4 * _session.Parts[k].Sum(p => (double)p.Count)
+            : block.NumbersToProject(_projections[k])).DefaultIfEmpty(1).Max();
         return (int)Math.Clamp(budget / ((largest + _width) * _session.Dtype.ElementSize()), 1, int.MaxValue / 2);
     }
 }

@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using System.Text.Json;
+using System.Text.Json.Serialization;
 using Influence.Formats;
 using Influence.Gradients;
 using TorchSharp;
@@ -7,12 +8,19 @@ using static TorchSharp.torch;
 
 namespace Influence.Stores;
 
-/// <summary>What a store holds, and the hash of each file that is complete.</summary>
+/// <summary>What a store holds. Each shard's file says by itself whether it is whole, so that this is written once.</summary>
 internal sealed record StoreManifest
 {
     public const string FileName = "manifest.json";
     public const string IdsName = "ids.bin";
-    private const string FormatName = "influence.gradients/1";
+    public const string MatricesName = "matrices.safetensors";
+    private const string Update = "Adam's update";
+    private const string Scaled = "over the roots of Adam's second moments";
+    private const string TwoSided = "two-sided";
+    private const string Principal = "principal";
+    private const string Dense = "dense";
+    private const string CountSketch = "count sketch";
+    private const string FormatName = "influence.gradients/2";
     private static readonly JsonSerializerOptions s_json = new() { PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower, WriteIndented = true, NewLine = "\n" };
 
     public required string Format { get; init; }
@@ -40,17 +48,33 @@ internal sealed record StoreManifest
     /// <summary>SHA-256 of the file of ids.</summary>
     public required string IdsHash { get; init; }
 
+    /// <summary>two-sided, principal, dense or count sketch.</summary>
+    public required string Form { get; init; }
+
+    /// <summary>SHA-256 of the file of matrices that the data gave; empty where they are drawn.</summary>
+    public required string MatricesHash { get; init; }
+
+    /// <summary>What became of the gradients before they were projected; empty for nothing.</summary>
+    public required string Direction { get; init; }
+
     public required StoredLayer[] Layers { get; init; }
 
-    /// <summary>SHA-256 of each shard; null for one that is not written yet.</summary>
-    public required string?[] ShardHashes { get; init; }
+    /// <summary>What every shard's hash begins with: another store's file is not taken for this one's.</summary>
+    [JsonIgnore]
+    public byte[] Key => field ??= SHA256.HashData(JsonSerializer.SerializeToUtf8Bytes(this, s_json));
 
+    /// <summary>How many shards there are.</summary>
+    [JsonIgnore]
+    public int Shards => (int)((Count + (long)ExamplesPerShard - 1) / ExamplesPerShard);
+
+    /// <summary>That of a new store.</summary>
     public static StoreManifest Of(GradientSession session, IReadOnlyList<long> ids, GradientProjection projection) => new()
     {
         Format = FormatName,
         Generator = SignMatrix.Generator,
-        Layout = "little-endian: exact norms, float64 [n]; for float16 scales, float64 [n]; for int8 scales, float32 [n, blocks], of each 128 numbers " +
-            "of a layer, the last block shorter; rows [n, K], layer after layer, each [kept_outputs, kept_inputs] row-major",
+        Layout = "little-endian: rows [n, K], layer after layer, each [kept_outputs, kept_inputs] row-major; for float16 scales, float64 [n]; for int8 scales, float32 [n, blocks], " +
+            "of each 128 numbers of a layer, the last block shorter; exact norms, float64 [n]; losses, float64 [n]; " +
+            "SHA-256 of the SHA-256 of manifest.json, the shard's number as int32, and all bytes before",
         Weights = session.WeightsFingerprint(),
         Dimension = projection.Dimension,
         Seed = projection.Seed,
@@ -58,8 +82,10 @@ internal sealed record StoreManifest
         ExamplesPerShard = projection.ExamplesPerShard,
         Count = ids.Count,
         IdsHash = Hash(Bytes(ids)),
-        Layers = [.. session.Parts.SelectMany(parts => parts).Select(part => StoredLayer.Of(part, projection.Dimension))],
-        ShardHashes = new string?[(ids.Count + projection.ExamplesPerShard - 1) / projection.ExamplesPerShard],
+        Form = NameOf(projection.Form),
+        MatricesHash = string.Empty,
+        Direction = Describe(projection),
+        Layers = LayersOf(session, projection),
     };
 
     public long Width() => Layers.Sum(layer => layer.Size());
@@ -76,13 +102,6 @@ internal sealed record StoreManifest
     public int CountOf(int shard) => Math.Min(ExamplesPerShard, Count - (shard * ExamplesPerShard));
 
     public static string ShardName(int shard) => FormattableString.Invariant($"shard-{shard:000000}.bin");
-
-    public StoreManifest WithShard(int shard, string? hash)
-    {
-        var hashes = ShardHashes.ToArray();
-        hashes[shard] = hash;
-        return this with { ShardHashes = hashes };
-    }
 
     public void Save(string folder) => AtomicFile.Write(Path.Combine(folder, FileName), stream => JsonSerializer.Serialize(stream, this, s_json));
 
@@ -118,8 +137,11 @@ internal sealed record StoreManifest
         Add("the number of examples", folder.Count, Count);
         Add("the examples' ids", folder.IdsHash[..16], IdsHash[..16]);
         Add("the generator of signs", folder.Generator, Generator);
+        Add("Form", folder.Form, Form);
+        Add("the direction", folder.Direction, Direction);
+
         // Another Dimension keeps other numbers of each layer, which says nothing new.
-        if (folder.Dimension == Dimension && !folder.Layers.SequenceEqual(Layers))
+        if (folder.Dimension == Dimension && folder.Form == Form && !folder.Layers.SequenceEqual(Layers))
         {
             differences.Add($"the layers (the store's: {InfluenceException.List([.. folder.Layers.Select(l => l.Name)])}; now: {InfluenceException.List([.. Layers.Select(l => l.Name)])})");
         }
@@ -148,6 +170,50 @@ internal sealed record StoreManifest
 
     public static string Hash(byte[] bytes) => Convert.ToHexStringLower(SHA256.HashData(bytes));
 
+    public GradientProjection.ProjectionForm FormOf() => Form switch
+    {
+        TwoSided => GradientProjection.ProjectionForm.TwoSided,
+        Principal => GradientProjection.ProjectionForm.Principal,
+        Dense => GradientProjection.ProjectionForm.Dense,
+        _ => GradientProjection.ProjectionForm.CountSketch,
+    };
+
+    /// <summary>What became of gradients before the projection; the text goes on with the step.</summary>
+    public GradientProjection.GradientDirection DirectionOf() =>
+        Direction.StartsWith(Update, StringComparison.Ordinal) ? GradientProjection.GradientDirection.AdamUpdate
+        : Direction.StartsWith(Scaled, StringComparison.Ordinal) ? GradientProjection.GradientDirection.AdamScaled
+        : GradientProjection.GradientDirection.Gradient;
+
+    private static string Describe(GradientProjection projection) => projection switch
+    {
+        { Moments: { } moments, Direction: not GradientProjection.GradientDirection.Gradient } => FormattableString.Invariant(
+            $"{(projection.Direction == GradientProjection.GradientDirection.AdamUpdate ? Update : Scaled)}, moments of step {moments.Step}, {moments.Optimizer}"),
+        { Direction: not GradientProjection.GradientDirection.Gradient } => throw new InfluenceException(
+            $"Direction = {projection.Direction} takes Adam's moments from a checkpoint, and Moments is missing. Write Moments = Checkpoint.FromFile(path)."),
+        _ => string.Empty,
+    };
+
+    private static string NameOf(GradientProjection.ProjectionForm form) => form switch
+    {
+        GradientProjection.ProjectionForm.TwoSided => TwoSided,
+        GradientProjection.ProjectionForm.Principal => Principal,
+        GradientProjection.ProjectionForm.Dense => Dense,
+        _ => CountSketch,
+    };
+
+    /// <summary>Of a projection of the whole gradient one entry, which stands for all parts.</summary>
+    private static StoredLayer[] LayersOf(GradientSession session, GradientProjection projection)
+    {
+        var parts = session.Parts.SelectMany(own => own).ToList();
+        if (projection.IsByLayer)
+        {
+            return [.. parts.Select(part => StoredLayer.Of(part, projection.Dimension))];
+        }
+
+        var all = parts.Sum(part => part.Count);
+        return [new StoredLayer("the whole gradient", all, 1, Math.Min(all, projection.Dimension), 1)];
+    }
+
     private static string NameOf(ScalarType type) => type switch
     {
         ScalarType.Int8 => "int8",
@@ -159,8 +225,8 @@ internal sealed record StoreManifest
     /// <summary>Whether every part is there and they fit together; what JSON leaves out or sets to null is not trusted to be.</summary>
     private bool IsSound() =>
         Generator is not null && Weights is not null && Layout is not null && Dtype is "int8" or "float16" or "float32" or "float64" && IdsHash is { Length: 64 }
-        && Dimension >= 1 && ExamplesPerShard >= 1 && Count >= 1 && Layers is { Length: > 0 } && ShardHashes is not null
-        && ShardHashes.Length == (Count + (long)ExamplesPerShard - 1) / ExamplesPerShard
+        && Dimension >= 1 && ExamplesPerShard >= 1 && Count >= 1 && Layers is { Length: > 0 } && Direction is not null && MatricesHash is { Length: 0 or 64 }
+        && Form is TwoSided or Principal or Dense or CountSketch
         && Array.TrueForAll(Layers, l => l is { Name: not null, Outputs: > 0, Inputs: > 0, KeptOutputs: > 0, KeptInputs: > 0 } && l.KeptOutputs <= l.Outputs && l.KeptInputs <= l.Inputs)
         && Layers.Select(l => l.Name).Distinct().Count() == Layers.Length;
 }

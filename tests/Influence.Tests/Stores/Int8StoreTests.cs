@@ -95,8 +95,8 @@ public sealed class Int8StoreTests : IDisposable
         Assert.Equal(ScalarType.Float32, scores.Values.dtype);
         Assert.InRange(SingleExampleLoop.RelativeError(scores.Values.to_type(ScalarType.Float64), exact.Values), 1e-6, 0.01);
 
-        // 11 examples of 45 numbers in 4 layers: the norm, 4 scales and a byte a number.
-        Assert.Equal(11 * (8 + (4 * 4) + store.Width), Directory.GetFiles(store.Folder, "shard-*").Sum(f => new FileInfo(f).Length));
+        // 11 examples of 45 numbers in 4 layers: the norm, the loss, 4 scales and a byte a number; a hash in each of 3 files.
+        Assert.Equal((11 * (16 + (4 * 4) + store.Width)) + (3 * 32), Directory.GetFiles(store.Folder, "shard-*").Sum(f => new FileInfo(f).Length));
         Assert.Contains("Int8", scores.Metadata.Notes, StringComparison.Ordinal);
         Assert.Contains(
             "Dtype (the store's: int8; now: float32)",

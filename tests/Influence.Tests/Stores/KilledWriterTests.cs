@@ -54,8 +54,8 @@ public sealed class KilledWriterTests : IDisposable
             }
 
             var left = Directory.GetFiles(_folder.Path(folder)).Length;
-            Assert.True(left > 2, "The child had written nothing.");
-            inTheMiddle += Contents(folder).GetValueOrDefault("manifest.json") != expected["manifest.json"] ? 1 : 0;
+            Assert.True(left >= 2, "The child had written nothing.");
+            inTheMiddle += expected.Keys.Except(Contents(folder).Keys).Any() ? 1 : 0;
             Write(_folder.Path(folder), null);
             Assert.Equal(expected, Contents(folder));
         }
