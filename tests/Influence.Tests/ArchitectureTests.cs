@@ -22,6 +22,8 @@ public partial class ArchitectureTests(ITestOutputHelper output)
         ["Recipes"] = ["Scorers", "Estimators", "Gradients", "Training", "Formats", "Display", "Numerics", "Curvature", "Stores"],
         ["Groups"] = ["Estimators", "Gradients", "Curvature", "Display", "Formats", "Numerics"],
         ["Mixtures"] = ["Groups", "Display", "Formats", "Numerics"],
+        ["Unlearning"] = ["Groups", "Estimators", "Gradients", "Curvature", "Display", "Formats", "Numerics"],
+        ["Memorisation"] = ["Evaluation", "Gradients", "Display", "Numerics"],
         ["Selection"] = ["Display", "Formats", "Numerics"],
         ["Evaluation"] = ["Display", "Formats", "Numerics"],
     };

@@ -141,6 +141,21 @@ internal sealed class ParameterVector
         }
     }
 
+    /// <summary>A vector <c>[P]</c> in the shapes of <see cref="Values"/>, in the current scope; elements that take no part are zero.</summary>
+    public Tensor[] Spread(Parameter[] values, Tensor vector)
+    {
+        var spread = values.Select(value => zeros(value.shape, vector.dtype, vector.device)).ToArray();
+        using var scope = NewDisposeScope();
+        long at = 0;
+        foreach (var (parameter, start, count) in _slices)
+        {
+            spread[parameter].reshape(-1).narrow(0, start, count).copy_(vector.narrow(0, at, count));
+            at += count;
+        }
+
+        return spread;
+    }
+
     private static Tensor[] Cut(Tensor rows, IReadOnlyList<ParameterPart> parts, long at)
     {
         var cut = new Tensor[parts.Count];

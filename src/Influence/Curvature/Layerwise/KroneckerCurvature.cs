@@ -15,6 +15,8 @@ internal sealed class KroneckerCurvature(FactorBasis input, FactorBasis output, 
 {
     public FactorBasis Input => input;
 
+    public FactorBasis Output => output;
+
     public override long Size => input.Size * output.Size;
 
     public override double MeanEigenvalue
