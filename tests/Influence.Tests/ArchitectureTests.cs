@@ -23,6 +23,7 @@ public partial class ArchitectureTests(ITestOutputHelper output)
         ["Groups"] = ["Estimators", "Gradients", "Curvature", "Display", "Formats", "Numerics"],
         ["Mixtures"] = ["Groups", "Display", "Formats", "Numerics"],
         ["Selection"] = ["Display", "Formats", "Numerics"],
+        ["Notebooks"] = ["Display"],
         ["Evaluation"] = ["Display", "Formats", "Numerics"],
     };
 
