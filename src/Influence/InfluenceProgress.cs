@@ -1,3 +1,7 @@
+using System.Globalization;
+using System.Net;
+using Influence.Display;
+
 namespace Influence;
 
 /// <summary>How far a long call has come; reported once per batch.</summary>
@@ -5,7 +9,8 @@ namespace Influence;
 /// <param name="Done">Examples done, over all checkpoints and passes.</param>
 /// <param name="Total">Examples to do, over all checkpoints and passes.</param>
 /// <param name="Elapsed">Time since the call began.</param>
-public readonly record struct InfluenceProgress(string Stage, long Done, long Total, TimeSpan Elapsed)
+[TypeFormatterSource(typeof(HtmlFormatters))]
+public readonly record struct InfluenceProgress(string Stage, long Done, long Total, TimeSpan Elapsed) : IHtml
 {
     /// <summary>The share that is done, 0 to 1.</summary>
     public double Fraction => Total == 0 ? 1 : Math.Min(1.0, (double)Done / Total);
@@ -20,4 +25,10 @@ public readonly record struct InfluenceProgress(string Stage, long Done, long To
         var left = Remaining is { } remaining ? $", {remaining.TotalSeconds:0} s left" : string.Empty;
         return $"{Stage}: {Fraction:0%} ({Done:N0} of {Total:N0}){left}";
     }
+
+    /// <summary>Gives a bar and the line beside it as an HTML fragment, for notebooks and other front ends.</summary>
+    /// <returns>The fragment; the stage's text is encoded.</returns>
+    public string ToHtml() => string.Create(
+        CultureInfo.InvariantCulture,
+        $"<progress max=\"1\" value=\"{Fraction:0.###}\"></progress> <span>{WebUtility.HtmlEncode(ToString())}</span>");
 }

@@ -12,7 +12,8 @@ internal static class SnippetProgram
     private const string Implicit =
         "global using System; global using System.Collections.Generic; global using System.IO; global using System.Linq; global using System.Threading; global using System.Threading.Tasks;";
 
-    private static readonly IReadOnlyList<MetadataReference> References =
+    /// <summary>What the tests themselves run with: the library and TorchSharp among them.</summary>
+    public static readonly IReadOnlyList<MetadataReference> References =
     [
         .. ((string)AppContext.GetData("TRUSTED_PLATFORM_ASSEMBLIES")!).Split(Path.PathSeparator)
             .Select(file => MetadataReference.CreateFromFile(file)),

@@ -25,6 +25,7 @@ public partial class ArchitectureTests(ITestOutputHelper output)
         ["Unlearning"] = ["Groups", "Estimators", "Gradients", "Curvature", "Display", "Formats", "Numerics"],
         ["Memorisation"] = ["Evaluation", "Gradients", "Display", "Numerics"],
         ["Selection"] = ["Display", "Formats", "Numerics"],
+        ["Notebooks"] = ["Display"],
         ["Evaluation"] = ["Display", "Formats", "Numerics"],
     };
 

@@ -16,6 +16,9 @@ internal sealed class Table(string title, IReadOnlyList<string> headers, IReadOn
 
     private const int MaximumCell = 120;
 
+    /// <summary>In HTML, titles beyond this many characters may take several lines.</summary>
+    private const int LongTitle = 80;
+
     /// <summary>Columns of text beyond this width are counted, not shown; HTML shows them all.</summary>
     private const int MaximumWidth = 160;
 
@@ -56,10 +59,12 @@ internal sealed class Table(string title, IReadOnlyList<string> headers, IReadOn
     /// <summary>The table as an HTML fragment; every text is encoded.</summary>
     public string ToHtml()
     {
-        var html = new StringBuilder("<table><caption>").Append(WebUtility.HtmlEncode(title)).Append("</caption><thead><tr>");
-        foreach (var header in headers)
+        // The style sheets of notebooks put every cell to the right, and a caption is no wider than its table, however narrow that is.
+        var wide = title.Length <= LongTitle ? "white-space:nowrap" : "min-width:42em";
+        var html = new StringBuilder($"<table><caption style=\"text-align:left;{wide}\">").Append(WebUtility.HtmlEncode(title)).Append("</caption><thead><tr>");
+        for (var c = 0; c < headers.Count; c++)
         {
-            html.Append("<th>").Append(WebUtility.HtmlEncode(header)).Append("</th>");
+            html.Append("<th style=\"text-align:").Append(Side(c)).Append("\">").Append(WebUtility.HtmlEncode(headers[c])).Append("</th>");
         }
 
         html.Append("</tr></thead><tbody>");
@@ -68,7 +73,7 @@ internal sealed class Table(string title, IReadOnlyList<string> headers, IReadOn
             html.Append("<tr>");
             for (var c = 0; c < row.Count; c++)
             {
-                html.Append(IsNumber(c) ? "<td style=\"text-align:right\">" : "<td>").Append(WebUtility.HtmlEncode(row[c])).Append("</td>");
+                html.Append("<td style=\"text-align:").Append(Side(c)).Append("\">").Append(WebUtility.HtmlEncode(row[c])).Append("</td>");
             }
 
             html.Append("</tr>");
@@ -98,6 +103,8 @@ internal sealed class Table(string title, IReadOnlyList<string> headers, IReadOn
 
         return columns;
     }
+
+    private string Side(int column) => IsNumber(column) ? "right" : "left";
 
     private bool IsNumber(int column) => rows.Count > 0 && rows[0][column] is not string;
 

@@ -1,8 +1,10 @@
-using System.Collections;
-using System.Reflection;
+using System.Globalization;
+using Influence.Estimators;
 using Influence.Gradients;
+using Influence.Notebooks;
 using Influence.Tests.Oracles;
 using Influence.Training;
+using Microsoft.DotNet.Interactive.Formatting;
 using TorchSharp;
 using Xunit;
 using static TorchSharp.torch;
@@ -10,8 +12,8 @@ using static TorchSharp.torch;
 namespace Influence.Tests.Display;
 
 /// <summary>
-/// What .NET Interactive does, by names only: an attribute called TypeFormatterSourceAttribute on the type, its
-/// FormatterSourceType, a public constructor, CreateTypeFormatters(), and on each formatter MimeType and Format(object, TextWriter).
+/// What .NET Interactive shows of our objects, by its own package for that. The library knows it by names only: an attribute called
+/// TypeFormatterSourceAttribute on the type, and through it a source of formatters.
 /// </summary>
 public class NotebookTests
 {
@@ -23,7 +25,7 @@ public class NotebookTests
         Assert.Superset(
             new HashSet<Type> { typeof(ExampleScores), typeof(InfluenceScores), typeof(ParameterCoverage), typeof(RankedExamples) }, tables.ToHashSet());
         Assert.All(tables, type => Assert.Equal(typeof(string), type.GetMethod("ToHtml", Type.EmptyTypes)?.ReturnType));
-        Assert.All(tables, type => Assert.Equal("text/html", Assert.Single(Formatters(type)).MimeType));
+        Assert.All(tables, type => Assert.Contains(type.GetCustomAttributes(inherit: true), a => a.GetType().Name == "TypeFormatterSourceAttribute"));
     }
 
     [Fact]
@@ -32,10 +34,10 @@ public class NotebookTests
         using var scope = NewDisposeScope();
         using var scores = new InfluenceScores(tensor(new[,] { { 0.5, -1 } }), [7], [10, 11], new ScoreMetadata { Estimator = "TracIn", Unit = "u" });
 
-        Assert.Contains("<td style=\"text-align:right\">7</td><td style=\"text-align:right\">10</td>", Html(scores), StringComparison.Ordinal);
+        Assert.Contains($"{Right("7")}{Right("10")}", Html(scores), StringComparison.Ordinal);
         Assert.Contains("-1</td>", Html(scores.ForQuery(0)), StringComparison.Ordinal);
         var described = Html(scores.Proponents(0).Describe(id => $"<script>{id}</script>"));
-        Assert.Contains("<td>&lt;script&gt;10&lt;/script&gt;</td>", described, StringComparison.Ordinal);
+        Assert.Contains(Left("&lt;script&gt;10&lt;/script&gt;"), described, StringComparison.Ordinal);
         Assert.DoesNotContain("<script", described, StringComparison.Ordinal);
     }
 
@@ -58,7 +60,7 @@ public class NotebookTests
         using var scope = NewDisposeScope();
         using var c = new Classifier();
         var coverage = c.Task().Coverage(c.Train);
-        Assert.Contains("<td>hidden.weight</td><td style=\"text-align:right\">24</td><td>Linear</td>", Html(coverage), StringComparison.Ordinal);
+        Assert.Contains($"{Left("hidden.weight")}{Right("24")}{Left("Linear")}", Html(coverage), StringComparison.Ordinal);
         Assert.StartsWith("Coverage 100.0%: 51 parameters by layer rules, 0 by single examples, 0 left out", coverage.ToString(), StringComparison.Ordinal);
     }
 
@@ -68,19 +70,99 @@ public class NotebookTests
         using var dynamics = new TrainingDynamics();
         dynamics.Record([1], ones(1, 2), tensor([0L]));
         var picture = new DataMap { Title = "<script>" }.Draw(dynamics.Cartography());
-        Assert.Equal("text/html", Assert.Single(Formatters(typeof(SvgPicture))).MimeType);
         Assert.Equal(picture.ToString(), Html(picture));
         Assert.StartsWith("<svg ", Html(picture), StringComparison.Ordinal);
         Assert.DoesNotContain("<script", Html(picture), StringComparison.Ordinal);
     }
 
     [Fact]
-    public void AFormatterLeavesOtherObjectsAlone()
+    public void ProgressIsABar()
     {
-        using var writer = new StringWriter();
-        Assert.False(Assert.Single(Formatters(typeof(SvgPicture))).Format("a string", writer));
-        Assert.False(Assert.Single(Formatters(typeof(RankedExamples))).Format("a string", writer));
-        Assert.Equal(string.Empty, writer.ToString());
+        var progress = new InfluenceProgress("scoring <b>", 3, 4, TimeSpan.FromSeconds(3));
+
+        Assert.Equal("<progress max=\"1\" value=\"0.75\"></progress> <span>scoring &lt;b&gt;: 75% (3 of 4), 1 s left</span>", Html(progress));
+    }
+
+    /// <summary>What has no table of its own, settings of estimators above all, has one of its properties once the package is referenced.</summary>
+    [Fact]
+    public void SettingsAreATable()
+    {
+        using var scope = NewDisposeScope();
+        Assert.NotEmpty(Html("the package is loaded, as it is in a kernel"));
+        Notebook.Prepare();
+        var shown = typeof(InfluenceTask).Assembly.GetExportedTypes()
+            .Where(t => t is { IsClass: true, IsAbstract: false, ContainsGenericParameters: false } && t.GetConstructor(Type.EmptyTypes) is not null
+                && !typeof(Exception).IsAssignableFrom(t) && t.GetProperties().All(p => p.GetCustomAttributes(inherit: true).All(a => a.GetType().Name != "RequiredMemberAttribute")))
+            .ToList();
+
+        Assert.InRange(shown.Count, 20, 1000);
+        Assert.All(shown, type =>
+        {
+            var instance = Activator.CreateInstance(type)!;
+            Assert.StartsWith("<table>", Html(instance), StringComparison.Ordinal);
+            Assert.InRange(Html(instance).Length, 50, 10_000);
+            (instance as IDisposable)?.Dispose();
+        });
+        using var classifier = new Classifier();
+        using var curvature = Influence.Curvature.Ekfac.Fit(classifier.Task(), classifier.Train);
+        Assert.Equal(curvature.ToHtml(), Html(curvature));
+        Assert.Contains(Left("Checkpoints"), Html(new TracIn { Checkpoints = [] }), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void ProgressOutsideANotebookIsAFewLines()
+    {
+        var (before, lines) = (Console.Out, new StringWriter(CultureInfo.InvariantCulture));
+        Console.SetOut(lines);
+        try
+        {
+            var progress = Notebook.Progress();
+            foreach (var done in Enumerable.Range(1, 1000))
+            {
+                progress.Report(new InfluenceProgress("scoring", done, 1000, TimeSpan.FromSeconds(1)));
+            }
+        }
+        finally
+        {
+            Console.SetOut(before);
+        }
+
+        var printed = lines.ToString().TrimEnd().Split(Environment.NewLine);
+        Assert.Equal(2, printed.Length);
+        Assert.StartsWith("scoring: 100% (1,000 of 1,000)", printed[^1], StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void ABarIsUpdatedAtOnceForANewStageAndForTheEnd()
+    {
+        var shown = new List<string>();
+        var progress = new ProgressDisplay(first =>
+        {
+            shown.Add(first.Stage);
+            return next => shown.Add($"{next.Stage} {next.Done}");
+        });
+        foreach (var stage in new[] { "fitting", "scoring" })
+        {
+            foreach (var done in Enumerable.Range(1, 100))
+            {
+                progress.Report(new InfluenceProgress(stage, done, 100, TimeSpan.Zero));
+            }
+        }
+
+        // How many lie between depends on the clock: five a second.
+        Assert.Equal("fitting", shown[0]);
+        Assert.Contains("fitting 100", shown);
+        Assert.Contains("scoring 1", shown);
+        Assert.Equal("scoring 100", shown[^1]);
+        Assert.InRange(shown.Count, 4, 20);
+    }
+
+    /// <summary>These tests use torch: the package's build step mended it already.</summary>
+    [Fact]
+    public void TorchThatIsLoadedStaysAsItIs()
+    {
+        using var one = ones(1);
+        Assert.Contains(Notebook.Prepare(), new[] { "TorchSharp's native library is loaded already.", "TorchSharp's native library needs no correction on this system." });
     }
 
     [Fact]
@@ -122,25 +204,9 @@ public class NotebookTests
 
     private static string Lines(params string[] lines) => string.Join(Environment.NewLine, lines);
 
-    private static string Html(object instance)
-    {
-        using var writer = new StringWriter();
-        Assert.True(Assert.Single(Formatters(instance.GetType())).Format(instance, writer));
-        return writer.ToString();
-    }
+    private static string Left(string text) => $"<td style=\"text-align:left\">{text}</td>";
 
-    private static List<(string MimeType, Func<object, TextWriter, bool> Format)> Formatters(Type type)
-    {
-        var attribute = Assert.Single(type.GetCustomAttributes(inherit: true), a => a.GetType().Name == "TypeFormatterSourceAttribute");
-        var sourceType = (Type)attribute.GetType().GetProperty("FormatterSourceType")!.GetValue(attribute)!;
-        var source = Activator.CreateInstance(sourceType)!;
-        var formatters = (IEnumerable)sourceType.GetMethod("CreateTypeFormatters")!.Invoke(source, null)!;
-        return [.. formatters.Cast<object>().Select(formatter =>
-        {
-            var format = formatter.GetType().GetMethod("Format", BindingFlags.Public | BindingFlags.Instance, [typeof(object), typeof(TextWriter)])!;
-            return (
-                (string)formatter.GetType().GetProperty("MimeType")!.GetValue(formatter)!,
-                (Func<object, TextWriter, bool>)((instance, writer) => (bool)format.Invoke(formatter, [instance, writer])!));
-        })];
-    }
+    private static string Right(string text) => $"<td style=\"text-align:right\">{text}</td>";
+
+    private static string Html(object instance) => instance.ToDisplayString("text/html");
 }
