@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using Influence.Curvature;
 using Influence.Evaluation;
 using Influence.Quality.Parts;
@@ -55,6 +56,20 @@ internal sealed class Judge
         var scores = score(Reported);
         Keep(method, scores, string.Empty, [], clock.Elapsed.TotalSeconds);
         return scores;
+    }
+
+    /// <summary>A method that costs much for each query, without a damping: it is reported over a part of the queries. The scores stay the caller's.</summary>
+    public InfluenceScores Add(string method, int most, Func<Examples, InfluenceScores> score) => Add(method, queries => score(Few(queries, most)));
+
+    /// <summary>The same queries as all methods that are reported over a part of them.</summary>
+    public Examples Few(int most) => Few(Reported, most);
+
+    /// <summary>Sets a method's query loss difference beside its LDS.</summary>
+    public void AddQld(string method, Estimate rise)
+    {
+        var i = _results.FindIndex(r => r.Metric == "LDS" && r.Method == method);
+        _results[i] = _results[i] with { Qld = rise.Value, QldLower = rise.Lower, QldUpper = rise.Upper };
+        _context.Note(string.Create(CultureInfo.InvariantCulture, $"QLD {rise.Value:F4} [{rise.Lower:F4}, {rise.Upper:F4}] {method}"));
     }
 
     /// <summary>A method whose damping is chosen among candidates.</summary>
