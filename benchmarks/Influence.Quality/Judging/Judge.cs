@@ -58,8 +58,29 @@ internal sealed class Judge
         return scores;
     }
 
-    /// <summary>A method that costs much for each query, without a damping: it is reported over a part of the queries. The scores stay the caller's.</summary>
-    public InfluenceScores Add(string method, int most, Func<Examples, InfluenceScores> score) => Add(method, queries => score(Few(queries, most)));
+    /// <summary>
+    /// A method that costs much for each query, without a damping: it is reported over a part of the queries, and its scores are kept in a file, with what they took.
+    /// The scores stay the caller's.
+    /// </summary>
+    public InfluenceScores Add(string method, int most, string file, Func<Examples, InfluenceScores> score)
+    {
+        var took = $"{file}.seconds";
+        if (!File.Exists(took))
+        {
+            var (made, seconds) = Clocked.Run(() => score(Few(Reported, most)));
+            using (made)
+            {
+                Directory.CreateDirectory(Path.GetDirectoryName(file)!);
+                made.Save(file);
+            }
+
+            File.WriteAllText(took, seconds.ToString("R", CultureInfo.InvariantCulture));
+        }
+
+        var scores = InfluenceScores.Load(file);
+        Keep(method, scores, string.Empty, [], double.Parse(File.ReadAllText(took), CultureInfo.InvariantCulture));
+        return scores;
+    }
 
     /// <summary>The same queries as all methods that are reported over a part of them.</summary>
     public Examples Few(int most) => Few(Reported, most);

@@ -20,6 +20,9 @@ internal sealed class QueryLosses(PartContext context, Study study, Judge judge,
     /// <summary>What random hundredths do, the mean over queries and draws; it is the same for all methods.</summary>
     public Estimate AtRandom { get; private set; }
 
+    /// <summary>Over how many queries.</summary>
+    public int Queries => queryIds.Count;
+
     public void Add(string method, InfluenceScores scores)
     {
         using var own = EachQuery.Some(scores, queryIds);

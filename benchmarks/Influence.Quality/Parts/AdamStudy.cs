@@ -22,6 +22,9 @@ internal static class AdamStudy
     private const long FirstModelSeed = 1000;
     private const int SourceSegments = 3;
     private const string Ekfac1 = "EK-FAC";
+    private const string Fisher1 = "EK-FAC, empirical Fisher";
+    private const string ExactMagic = "MAGIC";
+    private const string AdamWInfluence = "AdamW-influence (MAGIC with the empirical Fisher)";
 
     public static Findings Run(PartContext context, AdamSetUp setUp)
     {
@@ -34,7 +37,7 @@ internal static class AdamStudy
         var judge = new Judge(context, halves, queries);
         using var model = runs[0].AtTheEnd();
         using var scored = new ScoredMethods();
-        var methods = new Methods(context, setUp, TrainedModel.Task(model), model, runs, train, judge, scored);
+        var methods = new Methods(context, study, setUp, TrainedModel.Task(model), model, runs, train, judge, scored);
         methods.FirstOrder();
         methods.AdamForms();
         methods.Curvatures();
@@ -99,16 +102,19 @@ internal static class AdamStudy
 
     /// <summary>The methods, in the order of the table.</summary>
     private sealed class Methods(
-        PartContext context, AdamSetUp setUp, InfluenceTask task, nn.Module<Tensor, Tensor> model, TrainedModel[] runs, Examples train, Judge judge, ScoredMethods scored)
+        PartContext context, Study study, AdamSetUp setUp, InfluenceTask task, nn.Module<Tensor, Tensor> model, TrainedModel[] runs, Examples train, Judge judge, ScoredMethods scored)
     {
         private readonly IReadOnlyList<int> _few = setUp.FewEpochs;
 
-        /// <summary>Which row is the optimizer's form of which: a new one needs its name here, and its call in <see cref="AdamForms"/>.</summary>
+        /// <summary>Which rows are held against each other: a new form of a method needs its name here, and its call in <see cref="AdamForms"/>.</summary>
         public static IEnumerable<AdamPair> Pairs(AdamSetUp setUp) =>
         [
-            new("TracIn, final weights", "TracIn, final weights, optimizer's direction"),
-            new($"TracIn, {setUp.FewEpochs.Count} checkpoints", $"TracIn, {setUp.FewEpochs.Count} checkpoints, optimizer's direction"),
-            new($"TracIn, {setUp.Models} models, {setUp.FewEpochs.Count} checkpoints each", $"TracIn, {setUp.Models} models, {setUp.FewEpochs.Count} checkpoints each, optimizer's direction"),
+            new("TracIn, final weights, optimizer's direction", "TracIn, final weights"),
+            new($"TracIn, {setUp.FewEpochs.Count} checkpoints, optimizer's direction", $"TracIn, {setUp.FewEpochs.Count} checkpoints"),
+            new($"TracIn, {setUp.Models} models, {setUp.FewEpochs.Count} checkpoints each, optimizer's direction", $"TracIn, {setUp.Models} models, {setUp.FewEpochs.Count} checkpoints each"),
+            new(Fisher1, Ekfac1),
+            new(AdamWInfluence, ExactMagic),
+            new(ExactMagic, Fisher1),
         ];
 
         public void FirstOrder()
@@ -140,8 +146,8 @@ internal static class AdamStudy
             Curvature("diagonal Fisher", setUp.Dampings, () => DiagonalFisher.Fit(task, train, setUp.Curvature));
             Curvature("K-FAC", setUp.Dampings, () => Kfac.Fit(task, train, setUp.Curvature));
             var withSampled = Curvature(Ekfac1, setUp.Dampings, () => Ekfac.Fit(task, train, setUp.Curvature));
-            var withEmpirical = Curvature("EK-FAC, empirical Fisher", setUp.Dampings, () => Ekfac.Fit(task, train, empirical));
-            Curvature("DataInf", coarse, () => DataInf.Fit(task, train));
+            var withEmpirical = Curvature(Fisher1, setUp.Dampings, () => Ekfac.Fit(task, train, empirical));
+            Curvature("DataInf", [.. Dampings.RelativeBelow(0.1).Where((_, i) => i % 2 == 0)], () => DataInf.Fit(task, train));
             Store("LoGRA, 64 dimensions a side", coarse);
 
             // As in the other deep set-ups, the held-out tenth chooses which Fisher matrix goes with checkpoints and models.
@@ -169,6 +175,7 @@ internal static class AdamStudy
                 Add("BM25", q => new Bm25(id => texts.Train[(int)id], id => texts.Queries[(int)id]).Score(task, train, q));
             }
 
+            Add("same label", SameLabel);
             Add("embedding similarity", q => new EmbeddingSimilarity(Embed).Score(task, train, q));
             Add("activation similarity", q => new ActivationSimilarity().Score(task, train, q));
             Add("KNN-Shapley", q => new KnnShapley(Embed, b => b["y"]).Score(task, train, q));
@@ -181,13 +188,22 @@ internal static class AdamStudy
             }
         }
 
+        /// <summary>1 for a training example of the query's class, else 0: the balance of classes in a subset, and nothing else.</summary>
+        private InfluenceScores SameLabel(Examples queries)
+        {
+            using var scope = NewDisposeScope();
+            var wanted = setUp.Data.QueryY.index_select(0, tensor(queries.Ids.ToArray()));                                          // [Q]
+            var same = wanted.unsqueeze(1).eq(setUp.Data.TrainY.unsqueeze(0)).to_type(ScalarType.Float64);                         // [Q, N]
+            return new InfluenceScores(same.MoveToOuterDisposeScope(), queries.Ids, train.Ids, new ScoreMetadata { Estimator = "same label", Unit = "1 for the query's class" });
+        }
+
         public void ByMagic()
         {
             if (setUp.MagicQueries > 0)
             {
-                Add("MAGIC", setUp.MagicQueries, q => Replayed(setUp.Recipe.AdamEpsilon, (run, fresh) => run.Score(fresh, train, q)));
+                Add(ExactMagic, setUp.MagicQueries, q => Replayed(setUp.Recipe.AdamEpsilon, (run, fresh) => run.Score(fresh, train, q)));
                 Add(
-                    "AdamW-influence (MAGIC with the empirical Fisher)", setUp.MagicQueries,
+                    AdamWInfluence, setUp.MagicQueries,
                     q => Replayed(setUp.Recipe.AdamEpsilon, (run, fresh) => (run with { Curvature = Magic.StepCurvature.EmpiricalFisher }).Score(fresh, train, q)));
             }
         }
@@ -212,7 +228,8 @@ internal static class AdamStudy
 
         private void Add(string name, Func<Examples, InfluenceScores> score) => scored.Keep(name, judge.Add(name, score));
 
-        private void Add(string name, int most, Func<Examples, InfluenceScores> score) => scored.Keep(name, judge.Add(name, most, score));
+        private void Add(string name, int most, Func<Examples, InfluenceScores> score) => 
+            scored.Keep(name, judge.Add(name, most, Path.Combine(context.Cache, $"scores-{study.Key($"{name}; {most}")}", "scores.safetensors"), score));
 
         /// <returns>The figure on the held-out tenth at the damping that was chosen.</returns>
         private double Curvature(string name, IReadOnlyList<Damping> dampings, Func<Preconditioner> fit)

@@ -52,6 +52,11 @@ internal sealed class Study(PartContext context, Recipe recipe, LabelledData dat
                     context.Note($"{name}: {p.Done} of {p.Total} retrained");
                 }
             }));
+        if (trainer.Disturbed)
+        {
+            context.Note($"{name}: memory was collected while a model was trained");
+        }
+
         if (trained > 0)
         {
             _times[$"{name}, {trained} retrainings"] = clock.Elapsed.TotalSeconds;
@@ -92,6 +97,9 @@ internal sealed class Study(PartContext context, Recipe recipe, LabelledData dat
     }
 
     public string Describe() => $"{Data.Note}; {Recipe.Describe()}";
+
+    /// <summary>A name for what else is kept of this set-up.</summary>
+    public string Key(string what) => Hash($"{Describe()}; {what}");
 
     private static string Hash(string text) => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text)))[..12];
 

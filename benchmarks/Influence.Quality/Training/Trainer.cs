@@ -11,6 +11,9 @@ namespace Influence.Quality.Training;
 /// <param name="y">Targets of all training examples.</param>
 internal sealed class Trainer(Recipe recipe, Tensor x, Tensor y)
 {
+    /// <summary>Whether memory was collected while one of the trainings went on, see <see cref="QuietHeap"/>.</summary>
+    public bool Disturbed { get; private set; }
+
     /// <param name="ids">The examples to train on.</param>
     /// <param name="seed">Of the weights at the start, the order of the batches and dropout.</param>
     /// <param name="holes">Whether batches are those of all examples, less what is left out, and not filled up.</param>
@@ -18,6 +21,7 @@ internal sealed class Trainer(Recipe recipe, Tensor x, Tensor y)
     /// <returns>The model, in evaluation mode; the caller disposes it.</returns>
     public nn.Module<Tensor, Tensor> Train(IReadOnlyList<long> ids, long seed, bool holes = false, CheckpointRecorder? recorder = null)
     {
+        using var heap = new QuietHeap();
         manual_seed(seed);
         var model = recipe.Create();
         model.train();
@@ -57,6 +61,7 @@ internal sealed class Trainer(Recipe recipe, Tensor x, Tensor y)
             }
         }
 
+        Disturbed |= heap.WasDisturbed;
         model.eval();
         return model;
 
