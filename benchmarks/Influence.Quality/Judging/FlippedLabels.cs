@@ -13,7 +13,6 @@ namespace Influence.Quality.Judging;
 internal static class FlippedLabels
 {
     private const int Seed = 3;
-    private const int Classes = 10;
     private const long ModelSeed = 1000;
     private const string ExplicitInverse = "explicit inverse";
     private const string Metric = "mislabelled, AUC";
@@ -52,7 +51,7 @@ internal static class FlippedLabels
     }
 
     /// <summary>A tenth of the labels turned into another class each; the tensor is the caller's.</summary>
-    public static (Tensor Labels, IReadOnlyList<long> Flipped) Flip(Tensor labels)
+    public static (Tensor Labels, IReadOnlyList<long> Flipped) Flip(Tensor labels, int classes = 10)
     {
         var (random, values) = (new Random(Seed), labels.data<long>().ToArray());
         int[] order = [.. Enumerable.Range(0, values.Length)];
@@ -60,7 +59,7 @@ internal static class FlippedLabels
         long[] flipped = [.. order.Take(values.Length / 10).Select(i => (long)i).Order()];
         foreach (var i in flipped)
         {
-            values[i] = (values[i] + random.Next(1, Classes)) % Classes;
+            values[i] = (values[i] + random.Next(1, classes)) % classes;
         }
 
         return (tensor(values), flipped);

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using Influence.Curvature;
 using Influence.Evaluation;
 using Influence.Quality.Parts;
@@ -55,6 +56,41 @@ internal sealed class Judge
         var scores = score(Reported);
         Keep(method, scores, string.Empty, [], clock.Elapsed.TotalSeconds);
         return scores;
+    }
+
+    /// <summary>
+    /// A method that costs much for each query, without a damping: it is reported over a part of the queries, and its scores are kept in a file, with what they took.
+    /// The scores stay the caller's.
+    /// </summary>
+    public InfluenceScores Add(string method, int most, string file, Func<Examples, InfluenceScores> score)
+    {
+        var took = $"{file}.seconds";
+        if (!File.Exists(took))
+        {
+            var (made, seconds) = Clocked.Run(() => score(Few(Reported, most)));
+            using (made)
+            {
+                Directory.CreateDirectory(Path.GetDirectoryName(file)!);
+                made.Save(file);
+            }
+
+            File.WriteAllText(took, seconds.ToString("R", CultureInfo.InvariantCulture));
+        }
+
+        var scores = InfluenceScores.Load(file);
+        Keep(method, scores, string.Empty, [], double.Parse(File.ReadAllText(took), CultureInfo.InvariantCulture));
+        return scores;
+    }
+
+    /// <summary>The same queries as all methods that are reported over a part of them.</summary>
+    public Examples Few(int most) => Few(Reported, most);
+
+    /// <summary>Sets a method's query loss difference beside its LDS.</summary>
+    public void AddQld(string method, Estimate rise)
+    {
+        var i = _results.FindIndex(r => r.Metric == "LDS" && r.Method == method);
+        _results[i] = _results[i] with { Qld = rise.Value, QldLower = rise.Lower, QldUpper = rise.Upper };
+        _context.Note(string.Create(CultureInfo.InvariantCulture, $"QLD {rise.Value:F4} [{rise.Lower:F4}, {rise.Upper:F4}] {method}"));
     }
 
     /// <summary>A method whose damping is chosen among candidates.</summary>

@@ -22,5 +22,8 @@ internal sealed class ScoredMethods : IDisposable
         return chosen.Damping;
     }
 
+    /// <summary>The scores of a method; null where it has none.</summary>
+    public InfluenceScores? Find(string name) => _all.FirstOrDefault(one => one.Name == name).Scores;
+
     public void Dispose() => _all.ForEach(one => one.Scores.Dispose());
 }

@@ -19,7 +19,7 @@ internal static class QualityMarkdown
             Line(text, $"");
             Line(text, $"## {metric}");
             Line(text, $"");
-            text.Append(Table(found.Results.Where(r => r.Metric == metric), found.Published.Where(p => p.Metric == metric)));
+            text.Append(Table([.. found.Results.Where(r => r.Metric == metric)], found.Published.Where(p => p.Metric == metric)));
         }
 
         var swept = found.Results.Where(r => r.Sweep.Count > 1).ToList();
@@ -41,19 +41,25 @@ internal static class QualityMarkdown
         return text.ToString();
     }
 
-    private static TextTable Table(IEnumerable<Result> results, IEnumerable<Published> published)
+    private static TextTable Table(IReadOnlyList<Result> results, IEnumerable<Published> published)
     {
-        var table = new TextTable("method", "value", "lower", "upper", "one seed", "over", "damping", "s");
+        // What a query loses by its strongest hundredth stands beside the LDS, where it was measured.
+        var qld = results.Any(r => !double.IsNaN(r.Qld));
+        string[] own = ["method", "value", "lower", "upper", "one seed", "over", "damping", "s"];
+        var table = new TextTable([.. own, .. qld ? ["QLD x 1000", "lower", "upper"] : Array.Empty<string>()]);
         foreach (var r in results)
         {
-            table.Add(
+            string[] cells =
+            [
                 r.Method, Number(r.Value), Number(r.Lower), Number(r.Upper), Number(r.OneSeed), r.Queries.ToString(CultureInfo.InvariantCulture), r.Damping,
-                r.Seconds.ToString("F1", CultureInfo.InvariantCulture));
+                r.Seconds.ToString("F1", CultureInfo.InvariantCulture),
+            ];
+            table.Add([.. cells, .. qld ? [Number(1000 * r.Qld), Number(1000 * r.QldLower), Number(1000 * r.QldUpper)] : Array.Empty<string>()]);
         }
 
         foreach (var p in published)
         {
-            table.Add($"published: {p.Method} ({p.Source})", Number(p.Value), string.Empty, string.Empty, string.Empty, string.Empty, string.Empty, string.Empty);
+            table.Add([$"published: {p.Method} ({p.Source})", Number(p.Value), .. Enumerable.Repeat(string.Empty, own.Length - 2 + (qld ? 3 : 0))]);
         }
 
         return table;

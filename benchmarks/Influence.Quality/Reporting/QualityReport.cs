@@ -43,6 +43,15 @@ internal sealed record Result(
 {
     /// <summary>The same against the first seed's retrainings alone; not a number where that has no meaning.</summary>
     public double OneSeed { get; init; } = double.NaN;
+
+    /// <summary>The query loss difference: by how much a query's loss rises without the hundredth that the method calls strongest; not a number where it was not measured.</summary>
+    public double Qld { get; init; } = double.NaN;
+
+    /// <summary>The lower end of its interval, over queries.</summary>
+    public double QldLower { get; init; } = double.NaN;
+
+    /// <summary>The upper end.</summary>
+    public double QldUpper { get; init; } = double.NaN;
 }
 
 /// <summary>One damping that was tried.</summary>

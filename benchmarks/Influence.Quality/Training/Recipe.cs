@@ -26,6 +26,14 @@ internal sealed record Recipe
     /// <summary>AdamW in place of SGD.</summary>
     public bool Adam { get; init; }
 
+    /// <summary>AdamW's epsilon.</summary>
+    public double AdamEpsilon { get; init; } = 1e-8;
+
+    /// <summary>
+    /// Where batches have holes, each example keeps the share that it has in the full batch, as if those left out had weight 0: removal and nothing else.
+    /// </summary>
+    public bool KeepsShares { get; init; }
+
     /// <summary>The rate falls in a straight line to zero, step by step.</summary>
     public bool RateFalls { get; init; }
 
@@ -43,7 +51,7 @@ internal sealed record Recipe
 
     public string Describe() => string.Create(
         CultureInfo.InvariantCulture,
-        $"{Model}; {(Adam ? "AdamW" : $"SGD, momentum {Momentum}")}, learning rate {LearningRate}{(RateFalls ? " falling linearly to 0" : string.Empty)}, weight decay {WeightDecay}, batch {BatchSize}, {Epochs} epochs over the examples given");
+        $"{Model}; {(Adam ? AdamEpsilon.Equals(1e-8) ? "AdamW" : $"AdamW, epsilon {AdamEpsilon}" : $"SGD, momentum {Momentum}")}, learning rate {LearningRate}{(RateFalls ? " falling linearly to 0" : string.Empty)}, weight decay {WeightDecay}, batch {BatchSize}, {Epochs} epochs over the examples given");
 
     /// <summary>Linear layers with ReLU between them, and dropout after each ReLU where it is above 0.</summary>
     public static nn.Module<Tensor, Tensor> Mlp(IReadOnlyList<long> widths, double dropout = 0)

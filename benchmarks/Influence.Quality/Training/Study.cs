@@ -30,7 +30,7 @@ internal sealed class Study(PartContext context, Recipe recipe, LabelledData dat
     /// <summary>What each retrained model measures: the queries' losses.</summary>
     public RetrainingRuns Retrain(string name, Subsets subsets, IReadOnlyList<long> seeds, bool holes = false)
     {
-        var settings = $"{Describe()}; {name}{(holes ? ", batches of all examples with holes" : string.Empty)}";
+        var settings = $"{Describe()}; {name}{(!holes ? string.Empty : Recipe.KeepsShares ? ", batches of all examples, weight 0 for those left out" : ", batches of all examples with holes")}";
         var folder = Path.Combine(context.Cache, $"{name}-{Hash($"{settings}; {subsets.Count} subsets; seeds {string.Join(", ", seeds)}")}");
         var trainer = new Trainer(Recipe, Data.TrainX, Data.TrainY);
         var (clock, last, trained) = (Stopwatch.StartNew(), TimeSpan.Zero, 0);
@@ -52,6 +52,11 @@ internal sealed class Study(PartContext context, Recipe recipe, LabelledData dat
                     context.Note($"{name}: {p.Done} of {p.Total} retrained");
                 }
             }));
+        if (trainer.Disturbed)
+        {
+            context.Note($"{name}: memory was collected while a model was trained");
+        }
+
         if (trained > 0)
         {
             _times[$"{name}, {trained} retrainings"] = clock.Elapsed.TotalSeconds;
@@ -92,6 +97,9 @@ internal sealed class Study(PartContext context, Recipe recipe, LabelledData dat
     }
 
     public string Describe() => $"{Data.Note}; {Recipe.Describe()}";
+
+    /// <summary>A name for what else is kept of this set-up.</summary>
+    public string Key(string what) => Hash($"{Describe()}; {what}");
 
     private static string Hash(string text) => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text)))[..12];
 

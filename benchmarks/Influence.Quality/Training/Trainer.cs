@@ -11,6 +11,9 @@ namespace Influence.Quality.Training;
 /// <param name="y">Targets of all training examples.</param>
 internal sealed class Trainer(Recipe recipe, Tensor x, Tensor y)
 {
+    /// <summary>Whether memory was collected while one of the trainings went on, see <see cref="QuietHeap"/>.</summary>
+    public bool Disturbed { get; private set; }
+
     /// <param name="ids">The examples to train on.</param>
     /// <param name="seed">Of the weights at the start, the order of the batches and dropout.</param>
     /// <param name="holes">Whether batches are those of all examples, less what is left out, and not filled up.</param>
@@ -18,17 +21,18 @@ internal sealed class Trainer(Recipe recipe, Tensor x, Tensor y)
     /// <returns>The model, in evaluation mode; the caller disposes it.</returns>
     public nn.Module<Tensor, Tensor> Train(IReadOnlyList<long> ids, long seed, bool holes = false, CheckpointRecorder? recorder = null)
     {
+        using var heap = new QuietHeap();
         manual_seed(seed);
         var model = recipe.Create();
         model.train();
         using optim.Optimizer optimizer = recipe.Adam
-            ? optim.AdamW(model.parameters(), recipe.LearningRate, weight_decay: recipe.WeightDecay)
+            ? optim.AdamW(model.parameters(), recipe.LearningRate, eps: recipe.AdamEpsilon, weight_decay: recipe.WeightDecay)
             : optim.SGD(model.parameters(), recipe.LearningRate, recipe.Momentum, weight_decay: recipe.WeightDecay);
         var (kept, all) = (ids.ToHashSet(), Enumerable.Range(0, (int)x.shape[0]).Select(i => (long)i));
         var stepsAnEpoch = Batches(0).Count();
         for (var (epoch, step) = (0, 0); epoch < recipe.Epochs; epoch++)
         {
-            foreach (var batch in Batches(epoch))
+            foreach (var (batch, full) in Batches(epoch))
             {
                 using var scope = NewDisposeScope();
                 if (recipe.RateFalls)
@@ -39,6 +43,11 @@ internal sealed class Trainer(Recipe recipe, Tensor x, Tensor y)
                 var index = tensor(batch);                                              // [B]
                 var logits = model.call(x.index_select(0, index));                      // [B, C] or [B, T, C]
                 var loss = F.cross_entropy(logits.reshape(-1, logits.shape[^1]), y.index_select(0, index).reshape(-1));
+                if (holes && recipe.KeepsShares)
+                {
+                    loss *= tensor((float)batch.Length / full);
+                }
+
                 optimizer.zero_grad();
                 loss.backward();
                 optimizer.step();
@@ -52,12 +61,13 @@ internal sealed class Trainer(Recipe recipe, Tensor x, Tensor y)
             }
         }
 
+        Disturbed |= heap.WasDisturbed;
         model.eval();
         return model;
 
-        IEnumerable<long[]> Batches(int epoch) => holes
+        IEnumerable<(long[] Ids, int Full)> Batches(int epoch) => holes
             ? BatchOrder.WithHoles(all, kept, seed, epoch, recipe.BatchSize)
-            : BatchOrder.Batches(ids, seed, epoch, recipe.BatchSize);
+            : BatchOrder.Batches(ids, seed, epoch, recipe.BatchSize).Select(batch => (batch, batch.Length));
     }
 
     /// <summary>Each example's loss, <c>[N]</c>, and the share of targets that the model names first.</summary>
