@@ -131,14 +131,14 @@ internal sealed class OptimizerRecord
     }
 
     /// <summary>Reads v / (1 - beta2^t) of a parameter (with amsgrad of the largest v), in its shape, on the CPU, in the current scope.</summary>
-    public Tensor SecondMoment(SafetensorsFile file, string path, string parameter)
+    public Tensor SecondMoment(SafetensorsTensors file, string path, string parameter)
     {
         var setting = _byName[parameter];
         return Raw(file, path, parameter).div_(1 - Math.Pow(setting.Beta2, setting.Step));
     }
 
     /// <summary>Reads Adam's first moment and its second one (with amsgrad the largest so far) as they are in its state.</summary>
-    public (Tensor First, Tensor Second) Moments(SafetensorsFile file, string path, string parameter)
+    public (Tensor First, Tensor Second) Moments(SafetensorsTensors file, string path, string parameter)
     {
         var second = Raw(file, path, parameter);
         var name = First + parameter;
@@ -151,7 +151,7 @@ internal sealed class OptimizerRecord
         return (file.Read(name), second);
     }
 
-    private Tensor Raw(SafetensorsFile file, string path, string parameter)
+    private Tensor Raw(SafetensorsTensors file, string path, string parameter)
     {
         var setting = _byName[parameter];
         var name = (setting.AmsGrad ? Maximum : Second) + parameter;

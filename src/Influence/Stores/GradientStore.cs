@@ -278,7 +278,7 @@ public sealed class GradientStore
         return products;
     }
 
-    private Tensor Written(Tensor queries, ShardMap map, Tensor room)
+    private static Tensor Written(Tensor queries, ShardMap map, Tensor room)
     {
         var products = new List<Tensor>();
         for (var start = 0; start < map.Count; start += (int)room.shape[0])

@@ -10,14 +10,14 @@ namespace Influence.Unlearning;
 /// with g_K and g_F the mean gradients over the examples to keep and to forget.
 /// </summary>
 /// <remarks>
-/// With <see cref="Signed"/> it is the published code, whose one step of a fresh Adam is eta times the sign of each element; without, it is the paper's plain step. The paper
+/// With <see cref="BySign"/> it is the published code, whose one step of a fresh Adam is eta times the sign of each element; without, it is the paper's plain step. The paper
 /// also trains with a penalty on the gradient's norm (0.005 |grad L|), which belongs into the training loop. Cost: one backward pass over the examples to
 /// forget and to keep. Reference: Liu et al., "Efficient Machine Unlearning via Influence Approximation", 2025.
 /// </remarks>
 public sealed record InfluenceApproximation : UnlearningMethod
 {
     /// <inheritdoc/>
-    public override string Name => Signed ? "IAU, signs" : "IAU";
+    public override string Name => BySign ? "IAU, signs" : "IAU";
 
     /// <summary>eta.</summary>
     /// <value>0.01.</value>
@@ -30,7 +30,7 @@ public sealed record InfluenceApproximation : UnlearningMethod
 
     /// <summary>Whether each element moves by eta, in the direction of its sign.</summary>
     /// <value>False.</value>
-    public bool Signed { get; init; }
+    public bool BySign { get; init; }
 
     private protected override void Move(UnlearningRun run)
     {
@@ -38,6 +38,6 @@ public sealed record InfluenceApproximation : UnlearningMethod
         var (forget, keep) = run.MeanGradients();                                       // [P], [P]
         var direction = forget - keep;                                                  // [P]
         using Scalar rate = LearningRate;
-        run.MoveTo((Signed ? direction.sign() : direction).mul_(rate));
+        run.MoveTo((BySign ? direction.sign() : direction).mul_(rate));
     }
 }

@@ -25,7 +25,7 @@ public class GradientUnlearningTests
         Equal(GradientUnlearning.Difference, (forget, kept) => forget - kept);
         Equal(GradientUnlearning.Relabelling(b => 3 * problem.Task.TrainingLoss(b)), (forget, kept) => -kept - (3 * forget));
         Equal(new InfluenceApproximation { LearningRate = Rate }, (forget, kept) => forget - kept);
-        Equal(new InfluenceApproximation { LearningRate = Rate, Signed = true }, (forget, kept) => Math.Sign(forget - kept));
+        Equal(new InfluenceApproximation { LearningRate = Rate, BySign = true }, (forget, kept) => Math.Sign(forget - kept));
 
         void Equal(UnlearningMethod method, Func<double, double, double> direction)
         {

@@ -97,7 +97,7 @@ internal sealed class BlockIteration(Func<Tensor, Tensor> multiply, Func<Tensor,
         return Back(turn, z).mm(unit).MoveToOuterDisposeScope();
     }
 
-    private void CheckPositive(Tensor inner, int iteration)
+    private static void CheckPositive(Tensor inner, int iteration)
     {
         var least = linalg.eigvalsh(inner)[0].item<double>();
         if (!(least > 0))
