@@ -290,6 +290,7 @@ command_pack() {
     # always are: without this the consumer would test the package of the run before.
     rm -rf "$packages" artifacts/consumer-packages/influence artifacts/bin/PackageConsumer
     build src/Influence -target:Pack
+    build src/Influence.Reports -target:Pack
     build tests/PackageConsumer
     start_tests PackageConsumer PackageConsumer
     finish_tests

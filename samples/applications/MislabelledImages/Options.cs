@@ -31,6 +31,9 @@ internal sealed record Options : ICommandOptions<Options>
     /// <summary>The share of the labels that are flipped.</summary>
     public static double FlippedShare => 0.1;
 
+    /// <summary>The most suspects on the page.</summary>
+    public static int Suspects => 10_000;
+
     public static Options Parse(IReadOnlyList<string> arguments)
     {
         var options = new Options();

@@ -2,6 +2,8 @@ using System.Diagnostics;
 using Influence;
 using Influence.Estimators;
 using Influence.Evaluation;
+using Influence.Gradients;
+using Influence.Reports;
 using Influence.Scorers;
 using Influence.Training;
 using MislabelledImages;
@@ -34,22 +36,22 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
     var task = new InfluenceTask(model) { TrainingLoss = b => Losses.CrossEntropy(model.call(b["image"]), b["label"]) };
     var examples = Examples.FromTensors(("image", images), ("label", givenLabels));
     var tracIn = new TracIn { Checkpoints = recorder.Checkpoints };
+    var cost = new CostLog(progress);
     watch.Restart();
-    var selfInfluence = tracIn.SelfInfluence(task, examples, progress, cancellationToken);
+    var selfInfluence = tracIn.SelfInfluence(task, examples, cost, cancellationToken);
     var scoring = watch.Elapsed;
-    var suspects = selfInfluence.Highest(Report.SuspectCount);
 
     // The baselines: the trained model's loss, and no order at all.
-    var losses = new ExampleLosses().Score(task, examples, progress, cancellationToken);
+    var losses = new ExampleLosses().Score(task, examples, cost, cancellationToken);
     var random = Randomness.For(options.Seed, "random ranking");
     var randomScores = ExampleScores.Of(losses.Ids, [.. losses.Ids.Select(_ => random.NextDouble())], "Random");
 
     // Explain some test images.
     var predictions = Evaluation.Predictions(model, testImages, cancellationToken);
-    progress.Purpose = "explanations";
+    var chosen = TestImages.Choose(predictions, test.Labels);
+    (progress.Purpose, cost.Purpose) = ("explanations", "explanations");
     watch.Restart();
-    var explanations = Explanation.Explain(
-        tracIn, task, examples, testImages, test, predictions, progress, cancellationToken);
+    using var scores = TestImages.Score(tracIn, task, examples, chosen, testImages, test, cost, cancellationToken);
     var explaining = watch.Elapsed;
     progress.Clear();
 
@@ -71,16 +73,14 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
     };
     results.Print(Console.Out);
 
-    var report = new Report
-    {
-        Train = train,
-        Labels = labels,
-        Test = test,
-        Results = results,
-        Suspects = suspects,
-        Explanations = explanations,
-    };
+    var pictures = new Pictures { Train = train, Labels = labels, Test = test, Chosen = chosen, Predictions = predictions };
+    var report = new InfluenceReport("Mislabelled images in Fashion-MNIST") { Summary = pictures.Summary(results) }
+        .Detection(results.Detections)
+        .Suspects(selfInfluence, pictures.Training, Options.Suspects, beside: [losses], heading: "Suspects")
+        .Queries(scores, pictures.Training, pictures.Query, count: 3, heading: "Why the network says so", note: Pictures.AboutQueries)
+        .Coverage(task.Coverage(examples))
+        .Cost(cost);
     cancellationToken.ThrowIfCancellationRequested();
-    OutputFile.Write(options.Output, report.ToPage().ToString());
+    OutputFile.Write(options.Output, report.ToHtml());
     Console.WriteLine($"Pictures: {Path.GetFullPath(options.Output)}");
 });
