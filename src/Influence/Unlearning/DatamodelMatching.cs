@@ -146,7 +146,19 @@ public sealed record DatamodelMatching : UnlearningMethod
         }
 
         int[] positions = [.. Enumerable.Range(0, run.Train.Count).Where(i => ids.Contains(run.Train.Ids[i]))];
-        yield return run.Train.Gather(positions);
+        var gathered = run.Train.Gather(positions);
+        try
+        {
+            yield return gathered;
+        }
+        finally
+        {
+            // What the backward pass needs of them its graph holds.
+            foreach (var tensor in gathered.Tensors)
+            {
+                tensor.Dispose();
+            }
+        }
     }
 
     private Dictionary<long, double[]> Targets(UnlearningRun run, Examples points)

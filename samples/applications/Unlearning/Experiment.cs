@@ -1,0 +1,144 @@
+using System.Diagnostics;
+using System.Globalization;
+using Influence;
+using Influence.Evaluation;
+using Influence.Unlearning;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace UnlearningSample;
+
+/// <summary>All methods on one set of images.</summary>
+internal sealed class Experiment(Options options, ForgetSet set, CancellationToken cancellationToken)
+{
+    private readonly Trainer _trainer = new() { Epochs = options.Epochs };
+
+    public string Run(string runs)
+    {
+        var watch = Stopwatch.StartNew();
+        var retrained = Retrained(runs);
+        var (first, second) = (retrained.Take(options.Models).ToList(), retrained.Skip(options.Models).ToList());
+        Console.WriteLine($"{set.Name}: {retrained.Count} models retrained, {watch.Elapsed.TotalSeconds:0} s");
+        List<Subject> subjects = [.. Enumerable.Range(1, options.Models + 1).Select(Train)];
+        try
+        {
+            var test = new UnlearningTest();
+            var (choice, others) = (subjects[0], subjects.Skip(1).ToList());
+            List<UnlearningTest.Row> rows =
+            [
+                test.Compare("retrained, other seeds", second, first),
+                test.Compare("before", [.. others.Select(subject => subject.Before)], first),
+            ];
+            var chosen = new List<string>();
+            foreach (var contender in Contender.All)
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                var (name, unlearn) = contender.Settings
+                    .Select(setting => (Setting: setting, Distance: Tried(setting.Unlearn, choice, first))).MinBy(tried => tried.Distance).Setting;
+                chosen.Add($"{contender.Name}: {name}");
+                var (losses, steps, times) = (new List<UnlearningTest.ModelLosses>(), new List<int?>(), new List<TimeSpan>());
+                foreach (var subject in others)
+                {
+                    var fit = contender.NeedsCurvature ? subject.Curvature().Time : TimeSpan.Zero;
+                    var clock = Stopwatch.StartNew();
+                    using var weights = unlearn(subject);
+                    times.Add(clock.Elapsed + fit);
+                    At(subject, weights, () =>
+                    {
+                        losses.Add(subject.Measure());
+                        steps.Add(subject.Relearn(cancellationToken));
+                    });
+                }
+
+                rows.Add(test.Compare(contender.Name, losses, first, steps, times));
+                Console.WriteLine($"{contender.Name} ({name}), {watch.Elapsed.TotalSeconds:0} s");
+            }
+
+            Console.WriteLine(UnlearningTest.Row.Table($"Forget {set.Name}", rows));
+            return Report.Section(set, rows, chosen, watch.Elapsed);
+        }
+        finally
+        {
+            subjects.ForEach(subject => subject.Dispose());
+        }
+    }
+
+    /// <summary>
+    /// How far a setting leaves the choice's model from the retrained ones: the root mean square over forgotten, kept and unseen images of the mean log loss difference; infinite where it is refused.
+    /// </summary>
+    private static double Tried(Func<Subject, UnlearnedWeights> unlearn, Subject subject, IReadOnlyList<UnlearningTest.ModelLosses> retrained)
+    {
+        try
+        {
+            using var weights = unlearn(subject);
+            var distance = double.PositiveInfinity;
+            At(subject, weights, () => distance = Distance(subject.Measure(), retrained));
+            return distance;
+        }
+        catch (InfluenceException)
+        {
+            return double.PositiveInfinity;
+        }
+    }
+
+    private static double Distance(UnlearningTest.ModelLosses found, IReadOnlyList<UnlearningTest.ModelLosses> retrained)
+    {
+        double Part(Func<UnlearningTest.ModelLosses, IReadOnlyList<double>> of) =>
+            Math.Log(of(found).Average() / retrained.Average(model => of(model).Average()));
+        return Math.Sqrt(new[] { Part(m => m.Forget), Part(m => m.Keep), Part(m => m.Test) }.Average(d => d * d));
+    }
+
+    /// <summary>Does something at unlearned weights, and puts the model's own back.</summary>
+    private static void At(Subject subject, UnlearnedWeights weights, Action act)
+    {
+        var own = subject.Model.state_dict().ToDictionary(pair => pair.Key, pair => pair.Value.detach().clone());
+        try
+        {
+            weights.LoadInto(subject.Model);
+            act();
+        }
+        finally
+        {
+            using var noGrad = no_grad();
+            foreach (var (name, value) in subject.Model.state_dict())
+            {
+                value.copy_(own[name]);
+                own[name].Dispose();
+            }
+        }
+    }
+
+    private Subject Train(int seed)
+    {
+        var (images, labels) = set.Rows(set.TrainIds);
+        using (images)
+        using (labels)
+        {
+            return new Subject(set, _trainer.Train(images, labels, seed, cancellationToken));
+        }
+    }
+
+    /// <summary>Models that never saw the images, of seeds of their own: those that methods are compared with, and as many again for the noise between them.</summary>
+    private List<UnlearningTest.ModelLosses> Retrained(string folder)
+    {
+        long[] test = [.. set.TestExamples.Ids], peers = [.. set.PeerExamples.Ids];
+        long[] queries = [.. set.Forget, .. set.Keep, .. test, .. peers];
+        var retraining = new Retraining(folder)
+        {
+            Seeds = [.. Enumerable.Range(101, 2 * options.Models).Select(seed => (long)seed)],
+            Settings = string.Create(CultureInfo.InvariantCulture, $"small CNN, {options.Images} images, {options.Epochs} epochs, {set.Name}, test and peers 2"),
+        };
+        var subsets = Subsets.Of(set.TrainIds, ("without", set.TrainIds.Except(set.Forget)));
+        var runs = retraining.Run(subsets, queries, job =>
+        {
+            var (images, labels) = set.Rows(job.Ids);
+            using (images)
+            using (labels)
+            {
+                using var subject = new Subject(set, _trainer.Train(images, labels, (int)job.Seed, job.CancellationToken));
+                return [.. subject.Before.Forget, .. subject.Before.Keep, .. subject.Before.Test, .. subject.Before.Peers];
+            }
+        }, cancellationToken: cancellationToken);
+        return [.. Enumerable.Range(0, runs.Count).Select(run => UnlearningTest.ModelLosses.FromRun(runs, run, set.Forget, set.Keep, test, peers))];
+    }
+}
