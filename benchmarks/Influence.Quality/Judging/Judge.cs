@@ -21,10 +21,10 @@ internal sealed class Judge
     private readonly Lds _lds;
     private readonly List<Result> _results = [];
 
-    public Judge(PartContext context, RetrainingRuns runs, Examples queries)
+    public Judge(PartContext context, RetrainingRuns runs, Examples queries, int resamples = 1000)
     {
         (_context, _runs, _oneSeed) = (context, runs, WithFirstSeed(runs));
-        _lds = new Lds { Bootstrap = new Bootstrap { Resamples = context.Pick(1000, 100) } };
+        _lds = new Lds { Bootstrap = new Bootstrap { Resamples = context.Pick(resamples, 100) } };
 
         // Test sets come in no order, so that every tenth query is a fair draw.
         HeldOut = queries.Only(queries.Ids.Where((_, i) => i % OneIn == 0));

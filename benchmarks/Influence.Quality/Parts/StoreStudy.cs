@@ -1,25 +1,202 @@
+using System.Diagnostics;
+using System.Globalization;
+using Influence.Curvature;
+using Influence.Estimators;
 using Influence.Evaluation;
 using Influence.Quality.Judging;
 using Influence.Quality.Reporting;
 using Influence.Quality.Training;
+using Influence.Stores;
+using TorchSharp;
+using static TorchSharp.torch;
 
 namespace Influence.Quality.Parts;
 
-/// <summary>What can be asked of gradient stores, held against the same retrainings as W1's other methods.</summary>
+/// <summary>What can be asked of gradient stores, held against the same retrainings as W1's other methods, with each store's size and the time of a query.</summary>
 internal static class StoreStudy
 {
     private const long SubsetSeed = 1;
     private const long FirstModelSeed = 1000;
+    private const int Resamples = 100;
+    private const string Size = "kB an example";
+    private const string Query = "ms a query, of 450 at once";
+    private const string Fidelity = "correlation with exact gradients' scores, mean over queries";
 
     public static Findings Run(PartContext context)
     {
-        var own = new PartContext("w1", context.Quick, Path.Combine(Path.GetDirectoryName(context.Cache)!, Path.GetFileName(context.Cache).Replace("g1", "w1", StringComparison.Ordinal)));
+        // The trainings are W1's own.
+        var own = new PartContext("w1", context.Quick, context.Cache.Replace("g1", "w1", StringComparison.Ordinal));
         var setUp = SetUps.FashionMlp(own);
         var study = new Study(own, setUp.Recipe, setUp.Data);
         var halves = study.Retrain("halves", Subsets.Half(setUp.Data.TrainIds, setUp.Halves, SubsetSeed), setUp.Seeds);
         long[] modelSeeds = [.. Enumerable.Range(0, setUp.Models).Select(m => FirstModelSeed + m)];
         TrainedModel[] runs = [.. modelSeeds.Select(study.Full)];
-        var judge = new Judge(context, halves, setUp.Data.Queries(setUp.BatchSize));
-        return new Findings(new Dictionary<string, string>(), new Dictionary<string, string>(), study.Times, judge.Results, []);
+        var folder = Directory.CreateTempSubdirectory("influence-store-study");
+        var models = runs.Select(run => run.AtTheEnd()).ToList();
+        try
+        {
+            var judge = new Judge(context, halves, setUp.Data.Queries(setUp.BatchSize), Resamples);
+            using var one = new OneModel(context, judge, [.. models.Select(TrainedModel.Task)], setUp.Data.Train(setUp.BatchSize), folder.FullName);
+            one.Exact();
+            one.ByLayer();
+            one.Whole();
+            one.Members(runs[0].After(setUp.FewEpochs), setUp.FewEpochs.Count);
+            var settings = FindingsBuilder.Settings(study, $"{halves.Subsets.Count} random halves, drawn with seed {SubsetSeed}", setUp.Seeds, modelSeeds);
+            settings["stores"] = "float32 unless another type is named; s: writing the store, fitting and scoring 450 queries; the cost of a store that others share is counted again";
+            return new Findings(settings, FindingsBuilder.Facts(study, models[0], judge), study.Times, judge.Results, []);
+        }
+        finally
+        {
+            models.ForEach(model => model.Dispose());
+            folder.Delete(recursive: true);
+        }
+    }
+
+    private sealed class OneModel(PartContext context, Judge judge, IReadOnlyList<InfluenceTask> tasks, Examples train, string folder) : IDisposable
+    {
+        private static readonly Damping[] s_dampings = [.. new[] { 1, 0.1, 0.01 }.Select(Damping.RelativeToMeanEigenvalue)];
+        private readonly Dictionary<string, (GradientStore Store, double Seconds)> _written = [];
+        private InfluenceScores? _dot;
+        private InfluenceScores? _cosine;
+
+        private InfluenceTask Task => tasks[0];
+
+        /// <summary>What the stores approximate.</summary>
+        public void Exact()
+        {
+            _dot = judge.Add("TracIn, exact", q => new TracIn().Score(Task, train, q));
+            _cosine = judge.Add("cosine, exact", q => new TracIn { Similarity = TracIn.GradientSimilarity.Cosine }.Score(Task, train, q));
+            var (fit, seconds) = Clocked.Run(() => Ekfac.Fit(Task, train, new CurvatureOptions { Fisher = Fisher.Empirical }));
+            using var ekfac = fit;
+            judge.Add("EK-FAC, exact, empirical Fisher", s_dampings, (d, q) => new InfluenceFunction(ekfac) { Damping = d }.Score(Task, train, q), seconds).Scores.Dispose();
+        }
+
+        public void ByLayer()
+        {
+            foreach (var k in context.Pick<int[]>([4, 16, 64], [4, 8]))
+            {
+                foreach (var form in new[] { GradientProjection.ProjectionForm.TwoSided, GradientProjection.ProjectionForm.Principal })
+                {
+                    var (store, seconds) = Write(new GradientProjection { Form = form, Dimension = k });
+                    var name = $"{Name(form)}, {k} a side";
+                    Keep($"{name}, dot product", store, seconds, q => new StoredGradients(store).Score(Task, q), _dot);
+                    Keep($"{name}, cosine with exact norms", store, seconds, q => new StoredGradients(store) { Similarity = TracIn.GradientSimilarity.Cosine }.Score(Task, q), _cosine);
+                    Correlate($"{name}, cosine with the projection's own norms", ProjectedCosine(store), _cosine!);
+                    if (k <= context.Pick(16, 8))
+                    {
+                        judge.Add($"{name}, LoGRA", s_dampings, (d, q) => new StoredGradients(store) { Damping = d }.Score(Task, q), seconds).Scores.Dispose();
+                        judge.Add($"{name}, TrackStar", q => new TrackStar(store).Score(Task, train, q)).Dispose();
+                    }
+                }
+            }
+
+            foreach (var type in new[] { ScalarType.Float16, ScalarType.Int8 })
+            {
+                var (store, seconds) = Write(new GradientProjection { Dimension = context.Pick(64, 8), Dtype = type });
+                Keep($"two-sided, {context.Pick(64, 8)} a side, {type}, dot product", store, seconds, q => new StoredGradients(store).Score(Task, q), _dot);
+            }
+        }
+
+        public void Whole()
+        {
+            foreach (var (form, k) in new[]
+            {
+                (GradientProjection.ProjectionForm.CountSketch, context.Pick(512, 64)), (GradientProjection.ProjectionForm.CountSketch, context.Pick(2048, 128)),
+                (GradientProjection.ProjectionForm.Dense, context.Pick(512, 64)),
+            })
+            {
+                var (store, seconds) = Write(new GradientProjection { Form = form, Dimension = k });
+                var name = $"{Name(form)}, {k}";
+                Keep($"{name}, dot product", store, seconds, q => new StoredGradients(store).Score(Task, q), _dot);
+                Keep($"{name}, TRAK, one model", store, seconds, q => new Trak(store).Score(Task, train, q), null);
+                judge.Add($"{name}, TRAK, one model, damped", s_dampings, (d, q) => new Trak(store) { Damping = d }.Score(Task, train, q), seconds).Scores.Dispose();
+            }
+        }
+
+        public void Members(IReadOnlyList<Checkpoint> checkpoints, int count)
+        {
+            var sketch = new GradientProjection { Form = GradientProjection.ProjectionForm.CountSketch, Dimension = context.Pick(2048, 128) };
+            var (members, seconds) = Clocked.Run(() => GradientStore.WriteMembers(tasks, train, sketch, Path.Combine(folder, "models")));
+            Keep($"count sketch, {sketch.Dimension}, TRAK, {members.Count} models", members[0], seconds, q => new Trak(members) { OtherModels = tasks }.Score(Task, train, q), null);
+            judge.Add(
+                $"count sketch, {sketch.Dimension}, TRAK, {members.Count} models, damped", s_dampings,
+                (d, q) => new Trak(members) { OtherModels = tasks, Damping = d }.Score(Task, train, q), seconds).Scores.Dispose();
+            var sided = new GradientProjection { Dimension = context.Pick(32, 8) };
+            var (run, runSeconds) = Clocked.Run(() => GradientStore.WriteMembers(Task, checkpoints, train, sided, Path.Combine(folder, "run")));
+            Keep($"two-sided, {sided.Dimension} a side, TracIn, {count} checkpoints", run[0], runSeconds, q => new StoredGradients(run) { Checkpoints = checkpoints }.Score(Task, train, q), null);
+            judge.Add(
+                $"two-sided, {sided.Dimension} a side, LoGRA, {count} checkpoints", s_dampings,
+                (d, q) => new StoredGradients(run) { Checkpoints = checkpoints, Damping = d }.Score(Task, train, q), runSeconds).Scores.Dispose();
+        }
+
+        public void Dispose()
+        {
+            _dot?.Dispose();
+            _cosine?.Dispose();
+        }
+
+        private static string Name(GradientProjection.ProjectionForm form) => form switch
+        {
+            GradientProjection.ProjectionForm.TwoSided => "two-sided",
+            GradientProjection.ProjectionForm.Principal => "principal",
+            GradientProjection.ProjectionForm.Dense => "dense",
+            _ => "count sketch",
+        };
+
+        private (GradientStore Store, double Seconds) Write(GradientProjection projection)
+        {
+            var path = Path.Combine(folder, string.Create(CultureInfo.InvariantCulture, $"{projection.Form}-{projection.Dimension}-{projection.Dtype}"));
+            if (!_written.TryGetValue(path, out var made))
+            {
+                var (store, seconds) = Clocked.Run(() => GradientStore.Write(Task, train, projection, path));
+                _written.Add(path, made = (store, seconds));
+                context.Note($"{store} in {seconds:F1} s");
+            }
+
+            return made;
+        }
+
+        /// <summary>The LDS, the store's size, a query's time, and how near the scores are to the exact ones.</summary>
+        private void Keep(string method, GradientStore store, double seconds, Func<Examples, InfluenceScores> score, InfluenceScores? exact)
+        {
+            var clock = Stopwatch.StartNew();
+            var scores = judge.Add(method, score);
+            var perQuery = clock.Elapsed.TotalMilliseconds / judge.Reported.Count;
+            var bytes = Directory.EnumerateFiles(store.Folder).Sum(file => new FileInfo(file).Length) / (double)store.Ids.Count;
+            Plain(Size, method, bytes / 1e3, seconds);
+            Plain(Query, method, perQuery, seconds);
+            if (exact is not null)
+            {
+                using var values = scores.Values.alias();
+                Correlate(method, values, exact);
+            }
+
+            scores.Dispose();
+        }
+
+        private void Correlate(string method, Tensor scores, InfluenceScores exact)
+        {
+            using var scope = NewDisposeScope();
+            var (a, b) = (Centred(scores), Centred(exact.Values));
+            Plain(Fidelity, method, (a * b).sum(1).mean().item<double>(), 0);
+
+            static Tensor Centred(Tensor values)
+            {
+                var rows = values.to_type(ScalarType.Float64);
+                rows -= rows.mean([1], keepdim: true);
+                return rows / rows.norm(1, keepdim: true, p: 2);
+            }
+        }
+
+        /// <summary>p(q) . p(z) / (|p(q)| |p(z)|), whose lengths carry the projection's error too. Queries' lengths drop out of correlations by query.</summary>
+        private Tensor ProjectedCosine(GradientStore store)
+        {
+            using var scores = new StoredGradients(store).Score(Task, judge.Reported);
+            var lengths = new List<Tensor>();
+            store.Read((_, rows, _) => lengths.Add(rows.norm(1, keepdim: false, p: 2).DetachFromDisposeScope()), default);
+            return scores.Values / cat(lengths, 0).unsqueeze(0);
+        }
+
+        private void Plain(string metric, string method, double value, double seconds) => judge.Add(metric, method, new Estimate(value, double.NaN, double.NaN), judge.Reported.Count, seconds: seconds);
     }
 }

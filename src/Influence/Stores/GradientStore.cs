@@ -25,17 +25,12 @@ namespace Influence.Stores;
 /// </para>
 /// <para>Score with <c>new StoredGradients(store).Score(task, queries)</c> of <c>Influence.Estimators</c>.</para>
 /// </remarks>
-public sealed class GradientStore
+public sealed partial class GradientStore
 {
     // Another example's gradient is as far away as both are long; what rounding, another processor and float16 make is far below.
     // Int8 makes 0.006 of normal numbers, and sqrt(128) / 254 = 0.045 where all but one number of each block are lost to half a scale.
     private const double LargestError = 0.05;
     private const double SmallestError = 1e-5;
-
-    // Beyond so many, a matrix product over rows that are written out is quicker.
-    private const int QueriesOfRows = 4;
-    private const int RowsOfAPiece = 32;
-    private const long NumbersOfAPiece = 1 << 20;
 
     private readonly StoreManifest _manifest;
     private readonly long[] _ids;
@@ -149,25 +144,25 @@ public sealed class GradientStore
         _ => true,
         token);
 
-    /// <summary>
-    /// The products of queries with the rows of shard after shard: the first row's position, products <c>[Q, n]</c>, exact norms and losses, which live until the delegate returns.
-    /// Rows are read where they are mapped, for few queries without being written out.
-    /// </summary>
-    /// <param name="queries"><c>[Q, K]</c>.</param>
-    /// <param name="scan">Takes them.</param>
-    /// <param name="wanted">Whether rows from a position on, so many, are wanted at all.</param>
-    /// <param name="token">Checked between shards.</param>
+    /// <summary>How many shards there are.</summary>
+    internal int Shards => _manifest.Shards;
+
+    /// <summary>The sizes of a row's int8 blocks; none where rows are something else.</summary>
+    internal int[] Sizes => _manifest.Type() == ScalarType.Int8 ? Int8Blocks.Sizes(_manifest.Layers) : [];
+
+    /// <summary>The projection in words, for metadata.</summary>
+    internal string Described => FormattableString.Invariant(
+        $"{_manifest.Form}, {(IsByLayer ? $"at most {_manifest.Dimension} dimensions a side" : $"{Width:N0} numbers in all")}, seed {_manifest.Seed}, stored as {_manifest.Type()}{(_manifest.Direction.Length > 0 ? $"; {_manifest.Direction}" : string.Empty)}.");
+
+    /// <summary>The first row of a shard, and how many it has.</summary>
+    internal (int First, int Count) RowsOf(int shard) => (shard * _manifest.ExamplesPerShard, _manifest.CountOf(shard));
+
+    /// <summary>The products of queries <c>[Q, K]</c> with the rows of shard after shard: the first row's position, products <c>[Q, n]</c> and the shard, which live until the delegate returns.</summary>
     internal void Scan(Tensor queries, Action<int, Tensor, ShardMap> scan, Func<(int First, int Count), bool> wanted, CancellationToken token)
     {
         using var scope = NewDisposeScope();
-        var type = _manifest.Type();
-        var sizes = type == ScalarType.Int8 ? Int8Blocks.Sizes(_manifest.Layers) : [];
-        var direct = type != ScalarType.Float64 && RowProducts.IsSupported && queries.shape[0] <= QueriesOfRows ? new RowProducts(queries, type, sizes) : null;
-        Tensor? room = null;
-        Maps(
-            (first, map) => scan(first, direct is not null ? Direct(direct, map) : Written(queries, map, room ??= Room(scope)), map),
-            wanted,
-            token);
+        var products = new StoreScan(this, queries);
+        Maps((first, map) => scan(first, products.Products(map), map), wanted, token);
     }
 
     /// <summary>The projected gradients of the queries' measurement, <c>[Q, K]</c> in <see cref="Dtype"/>, their exact norms and their losses; in the current scope.</summary>
@@ -233,7 +228,7 @@ public sealed class GradientStore
         }
     }
 
-    /// <summary>Shard after shard, mapped; each is held against its hash when it is first read, and again when the file is another since.</summary>
+    /// <summary>Shard after shard, mapped.</summary>
     private void Maps(Action<int, ShardMap> use, Func<(int First, int Count), bool> wanted, CancellationToken token)
     {
         for (var shard = 0; shard < _manifest.Shards; shard++)
@@ -249,7 +244,8 @@ public sealed class GradientStore
         }
     }
 
-    private ShardMap Map(int shard)
+    /// <summary>A shard, mapped, held against its hash when it is first read, and again when the file is another since.</summary>
+    internal ShardMap Map(int shard)
     {
         var file = new FileInfo(StoreShard.PathOf(Folder, shard));
         var state = file.Exists ? (file.Length, file.LastWriteTimeUtc.Ticks) : default;
@@ -260,43 +256,6 @@ public sealed class GradientStore
         }
 
         return StoreShard.Map(Folder, _manifest, shard);
-    }
-
-    private unsafe Tensor Direct(RowProducts queries, ShardMap map)
-    {
-        var products = empty([queries.Count, map.Count], ScalarType.Float32);
-        fixed (byte* bytes = products.bytes)
-        {
-            var to = (float*)bytes;
-            Threads.ForEach((map.Count + RowsOfAPiece - 1) / RowsOfAPiece, piece =>
-            {
-                var start = piece * RowsOfAPiece;
-                queries.Multiply(map, start, Math.Min(RowsOfAPiece, map.Count - start), to, map.Count);
-            });
-        }
-
-        return products;
-    }
-
-    private static Tensor Written(Tensor queries, ShardMap map, Tensor room)
-    {
-        var products = new List<Tensor>();
-        for (var start = 0; start < map.Count; start += (int)room.shape[0])
-        {
-            var own = room.narrow(0, 0, Math.Min(room.shape[0], map.Count - start));
-            map.Unpack(start, (int)own.shape[0], own);
-            products.Add(queries.mm(own.t()));                                          // [Q, n]
-        }
-
-        return products.Count == 1 ? products[0] : cat(products, 1);
-    }
-
-    /// <summary>Rows that are written out at once: so few that they stay near the processor.</summary>
-    private Tensor Room(DisposeScope scope)
-    {
-        var room = empty([Math.Clamp(NumbersOfAPiece / Width, 16, Math.Max(16, _manifest.ExamplesPerShard)), Width], Dtype);
-        scope.Attach(room);
-        return room;
     }
 
     /// <summary>The matrices that the data gave, by name, in the current scope; none where all are drawn.</summary>

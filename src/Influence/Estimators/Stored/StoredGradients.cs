@@ -26,16 +26,43 @@ namespace Influence.Estimators;
 /// </remarks>
 public sealed partial record StoredGradients : IPairEstimator
 {
+    private readonly IReadOnlyList<GradientStore> _stores;
+    private IReadOnlySet<long>? _only;
+
     /// <summary>Scores from a store.</summary>
     /// <param name="store">A complete one.</param>
     public StoredGradients(GradientStore store)
+        : this([store ?? throw new ArgumentNullException(nameof(store))])
     {
-        ArgumentNullException.ThrowIfNull(store);
-        Store = store;
     }
 
-    /// <summary>The store.</summary>
-    public GradientStore Store { get; }
+    /// <summary>
+    /// Sums over the members of a store: dot products times the learning rates of their checkpoints, or cosines times the rates' shares (LESS, where the members hold Adam's updates);
+    /// means where there are no checkpoints, and with damping.
+    /// </summary>
+    /// <param name="members">Complete stores of the same examples, in the order of the checkpoints and models.</param>
+    /// <exception cref="InfluenceException">None, or of other examples or projections.</exception>
+    public StoredGradients(IReadOnlyList<GradientStore> members) => _stores = StoredMembers.Copy(members);
+
+    /// <summary>The store; of several members the first.</summary>
+    public GradientStore Store => _stores[0];
+
+    /// <summary>The checkpoints of the task's model that the first members were written at. Copied.</summary>
+    /// <value>Null: the model's current weights.</value>
+    /// <exception cref="InfluenceException">An empty list.</exception>
+    public IReadOnlyList<Checkpoint>? Checkpoints
+    {
+        get;
+        init => field = CheckpointList.Copy(value, 1, "to sum over");
+    }
+
+    /// <summary>The models of the other members; where there are as many as members, the task's own is none of them. Copied.</summary>
+    /// <value>None.</value>
+    public IReadOnlyList<InfluenceTask> OtherModels
+    {
+        get;
+        init => field = [.. value ?? throw new ArgumentNullException(nameof(value))];
+    } = [];
 
     /// <summary>Dot product or cosine; the cosine takes the projected product and the exact norms.</summary>
     /// <value><see cref="TracIn.GradientSimilarity.Dot"/>.</value>
@@ -62,7 +89,41 @@ public sealed partial record StoredGradients : IPairEstimator
 
     private bool Cosine => Similarity == TracIn.GradientSimilarity.Cosine;
 
-    private string Name => Damping is not null ? "LoGRA" : Cosine ? "stored gradient cosine" : "stored gradient dot product";
+    private bool Less => Cosine && Store.Direction == GradientProjection.GradientDirection.AdamUpdate;
+
+    private IReadOnlyList<long> Chosen => _only is { } only ? [.. Store.Ids.Where(only.Contains)] : Store.Ids;
+
+    private string Name => Damping is not null ? "LoGRA" : Less ? "LESS" : Cosine ? "stored gradient cosine" : "stored gradient dot product";
+
+    /// <summary>The same of some examples of the store alone; shards without any of them are not read. Curvature stays that of all.</summary>
+    /// <param name="ids">Their ids.</param>
+    /// <returns>The estimator, narrowed.</returns>
+    /// <exception cref="InfluenceException">No id, or one that the store does not have.</exception>
+    public StoredGradients Only(IEnumerable<long> ids)
+    {
+        ArgumentNullException.ThrowIfNull(ids);
+        var wanted = ids.ToHashSet();
+        var unknown = wanted.Except(Store.Ids).ToList();
+        if (wanted.Count == 0 || unknown.Count > 0)
+        {
+            throw new InfluenceException(wanted.Count == 0
+                ? "At least one id is needed; found none." : $"The store in {Store.Folder} has no example with the id {InfluenceException.List(unknown)}.");
+        }
+
+        return this with { _only = _only is { } only ? wanted.Where(only.Contains).ToHashSet() : wanted };
+    }
+
+    /// <summary>The same of the examples of some groups alone.</summary>
+    /// <param name="groups">The groups; those of their ids that the store has count.</param>
+    /// <param name="names">Which of them.</param>
+    /// <returns>The estimator, narrowed.</returns>
+    /// <exception cref="InfluenceException">No such group, or none of its examples in the store.</exception>
+    public StoredGradients Only(ExampleGroups groups, params string[] names)
+    {
+        ArgumentNullException.ThrowIfNull(groups);
+        ArgumentNullException.ThrowIfNull(names);
+        return Only(Store.Ids.Intersect(names.SelectMany(name => groups[name])));
+    }
 
     /// <summary>Scores every example of the store for every query, and keeps all scores in memory.</summary>
     /// <param name="task">The model, with the weights that the store was written with. It is left as it was found.</param>
@@ -75,7 +136,7 @@ public sealed partial record StoredGradients : IPairEstimator
     public InfluenceScores Score(InfluenceTask task, Examples queries, IProgress<InfluenceProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         using var sink = new DenseSink();
-        return sink.Finish(Run(sink, task, Store.Ids, queries, progress, cancellationToken));
+        return sink.Finish(Run(sink, task, Chosen, queries, progress, cancellationToken));
     }
 
     /// <summary>Scores every example of the store for every query, and keeps the k proponents and the k opponents of each, in memory Q k beside one shard.</summary>
@@ -89,13 +150,13 @@ public sealed partial record StoredGradients : IPairEstimator
     public StrongestExamples Strongest(
         int k, InfluenceTask task, Examples queries, IProgress<InfluenceProgress>? progress = null, CancellationToken cancellationToken = default)
     {
-        if (k < 1 || k > Store.Ids.Count)
+        if (k < 1 || k > Chosen.Count)
         {
-            throw new InfluenceException($"k, how many examples to keep for each query, lies between 1 and the number of the store's examples, {Store.Ids.Count}; found {k}.");
+            throw new InfluenceException($"k, how many examples to keep for each query, lies between 1 and the number of the store's examples that are asked for, {Chosen.Count}; found {k}.");
         }
 
         using var sink = new StrongestSink(k);
-        return sink.Finish(Run(sink, task, Store.Ids, queries, progress, cancellationToken));
+        return sink.Finish(Run(sink, task, Chosen, queries, progress, cancellationToken));
     }
 
     /// <inheritdoc/>
@@ -110,78 +171,95 @@ public sealed partial record StoredGradients : IPairEstimator
     {
         ArgumentNullException.ThrowIfNull(sink);
         ExampleChecks.Run(task, (train, "training examples"), (queries, "queries"));
-        Store.CheckData(task, train, Wanted(train.Ids)[0]);
-        return Run(sink, task, train.Ids, queries, progress, cancellationToken);
+        if (_only is { } only && train.Ids.Any(id => !only.Contains(id)))
+        {
+            throw new InfluenceException("Only(...) leaves out some of the training examples that are to be scored. Leave one of the two out.");
+        }
+
+        return Run(sink, task, train.Ids, queries, progress, cancellationToken, train);
     }
 
     private ScoreMetadata Run(
-        ScoreSink sink, InfluenceTask task, IReadOnlyList<long> trainIds, Examples queries, IProgress<InfluenceProgress>? progress, CancellationToken token)
+        ScoreSink sink, InfluenceTask task, IReadOnlyList<long> trainIds, Examples queries, IProgress<InfluenceProgress>? progress, CancellationToken token, Examples? train = null)
     {
         ExampleChecks.Run(task, (queries, "queries"));
         if (Cosine && Damping is not null)
         {
-            throw new InfluenceException("The exact norms are without curvature, so a cosine with damping has none to divide by. Leave Damping or Similarity out.");
+            throw new InfluenceException("The exact norms are without curvature, so a cosine with damping has none to divide by. Leave Damping or Similarity out, or take TrackStar.");
+        }
+
+        if (Damping is not null && !Store.IsByLayer && _stores.Any(store => 3.0 * sizeof(double) * store.Width * store.Width > MemoryBudget))
+        {
+            throw new InfluenceException(
+                $"The store in {Store.Folder} has projected the whole gradient, so its curvature is one matrix over {Store.Width:N0} numbers, more than MemoryBudget holds. Give a larger budget, or leave Damping out.");
         }
 
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
-        var wanted = Wanted(trainIds);
+        var members = new StoredMembers(_stores, Checkpoints, OtherModels);
+        var wanted = members.Wanted(trainIds);
         var groups = Damping is null ? [] : Groups();
         var reporter = new ProgressReporter(progress, "scoring", 1, Store.Ids.Count, token);
-        reporter.ExpectPasses(groups.Count + 1);
-        var (rows, norms, _, coverage) = Store.Project(task, queries, MemoryBudget, token);      // [Q, K]
-        foreach (var group in groups)
+        reporter.ExpectPasses((groups.Count * members.Count) + 1);
+        var (scans, lengths, coverage) = (new List<StoreScan>(), new List<Tensor>(), default(ParameterCoverage));
+        var shares = Shares();
+        members.ForEach(task, (store, model, m) =>
         {
-            Precondition(rows, group, reporter);
-        }
-
-        sink.Begin(queries.Ids, trainIds, Store.Dtype);
-        var at = 0;
-        var lengths = tensor(norms).to_type(Store.Dtype).unsqueeze(1);                      // [Q, 1]
-        Store.Scan(
-            rows,
-            (first, products, map) =>
+            if (m == 0 && train is not null)
             {
+                store.CheckData(model, train, wanted[0]);
+            }
+
+            var (rows, norms, _, own) = store.Project(model, queries, MemoryBudget, token);     // [Q, K]
+            coverage ??= own;
+            foreach (var group in groups)
+            {
+                Precondition(store, rows, group, reporter);
+            }
+
+            scans.Add(new StoreScan(store, rows));
+            lengths.Add(tensor(norms).to_type(Store.Dtype).unsqueeze(1));                       // [Q, 1]
+        });
+        sink.Begin(queries.Ids, trainIds, Store.Dtype);
+        members.Blocks(sink, wanted, reporter, (maps, _) =>
+        {
+            Tensor? sum = null;                                                                 // [Q, n]
+            for (var m = 0; m < maps.Count; m++)
+            {
+                var products = scans[m].Products(maps[m]);
                 if (Cosine)
                 {
-                    var both = lengths * tensor(map.Norms).to_type(Store.Dtype).unsqueeze(0);
-                    products = products.div_(both.where(both > 0, ones_like(both)));
+                    var both = lengths[m] * tensor(maps[m].Norms).to_type(Store.Dtype).unsqueeze(0);
+                    products = products.div_(both.where(both > zeros_like(both), ones_like(both)));
                 }
 
-                var chosen = wanted.Skip(at).TakeWhile(p => p < first + map.Count).Select(p => (long)p - first).ToArray();
-                sink.Add(0, at, chosen.Length < map.Count ? products.index_select(1, tensor(chosen)) : products);
-                at += chosen.Length;
-                reporter.Add(map.Count);
-            },
-            shard => at < wanted.Count && wanted[at] < shard.First + shard.Count,
-            token);
-        Log.Scored(task.Logger, Name, queries.Count, trainIds.Count, 1, reporter.Elapsed.TotalSeconds);
-        return Metadata(task, coverage);
+                if (maps.Count > 1)
+                {
+                    using Scalar share = shares[m];
+                    products.mul_(share);
+                }
+
+                sum = sum is null ? products : sum.add_(products);
+            }
+
+            return sum!;
+        });
+        Log.Scored(task.Logger, Name, queries.Count, trainIds.Count, members.Count, reporter.Elapsed.TotalSeconds);
+        return Metadata(task, coverage!);
     }
 
-    /// <summary>The rows of some examples of the store, ascending.</summary>
-    private List<int> Wanted(IReadOnlyList<long> ids)
+    /// <summary>What each member's scores are multiplied by where there are several.</summary>
+    private double[] Shares()
     {
-        var positions = new List<int>(ids.Count);
-        var next = 0;
-        foreach (var id in ids)
+        if (Checkpoints is null || OtherModels.Count > 0 || Damping is not null)
         {
-            while (next < Store.Ids.Count && Store.Ids[next] != id)
-            {
-                next++;
-            }
-
-            if (next == Store.Ids.Count)
-            {
-                throw new InfluenceException(
-                    $"The training examples are the store's, all or some, in its order; the one with id {id} is not in {Store.Folder}, or comes earlier there. " +
-                    "Write Score(task, queries) for all of the store's.");
-            }
-
-            positions.Add(next++);
+            return [.. _stores.Select(_ => 1.0 / _stores.Count)];
         }
 
-        return positions;
+        double[] rates = [.. Checkpoints.Select(c => c.LearningRate)];
+        var total = rates.Sum();
+        return total > 0 ? [.. rates.Select(rate => Cosine ? rate / total : rate)] : throw new InfluenceException(
+            "The learning rates of all checkpoints are zero, and they weigh the members. Give rates with Checkpoint.FromFile(path, learningRate).");
     }
 
     /// <summary>Layers whose matrices fit the budget together; columns from, and how many.</summary>
@@ -208,11 +286,11 @@ public sealed partial record StoredGradients : IPairEstimator
     }
 
     /// <summary>Replaces the queries' columns of some layers by (H + damping I)^-1 times them.</summary>
-    private void Precondition(Tensor rows, List<(long First, long Size)> layers, ProgressReporter reporter)
+    private void Precondition(GradientStore store, Tensor rows, List<(long First, long Size)> layers, ProgressReporter reporter)
     {
         using var scope = NewDisposeScope();
         var fishers = layers.Select(layer => zeros([layer.Size, layer.Size], ScalarType.Float64)).ToList();
-        Store.Read(
+        store.Read(
             (_, train, _) =>
             {
                 for (var l = 0; l < layers.Count; l++)
@@ -243,7 +321,7 @@ public sealed partial record StoredGradients : IPairEstimator
     private ScoreMetadata Metadata(InfluenceTask task, ParameterCoverage coverage) => new()
     {
         Estimator = Name,
-        Checkpoints = "the weights that the store was written with, weight 1",
+        Checkpoints = Checkpoints is null ? "the weights that the store was written with, weight 1" : string.Join("; ", Checkpoints),
         Unit = Cosine ? "cosine, of the projected product and exact norms"
             : Damping is null ? "fall of the measurement, to first order, by one SGD step on the example alone"
             : "fall of the measurement, to first order, when the example's weight in the sum of losses grows by N",
@@ -254,7 +332,6 @@ public sealed partial record StoredGradients : IPairEstimator
         Coverage = coverage.Fraction,
         Notes = string.Join(
             " ",
-            new[] { coverage.Notes, FormattableString.Invariant($"Projected to at most {Store.Projection.Dimension} dimensions a side, seed {Store.Projection.Seed}, stored as {Store.Projection.Dtype}.") }
-                .Where(note => note.Length > 0)),
+            new[] { coverage.Notes, $"Projected: {Store.Described}", _stores.Count > 1 ? $"{_stores.Count} members." : string.Empty }.Where(note => note.Length > 0)),
     };
 }
