@@ -18,7 +18,10 @@ namespace Influence;
 public sealed record InfluenceTask : IDisplay
 {
     /// <summary>Takes the model.</summary>
-    /// <param name="model">The model; float32 or float64, on any device.</param>
+    /// <param name="model">
+    /// The model; float32 or float64, on any device. A float16 or bfloat16 model runs as it is, and gradients are kept, summed and multiplied in float32: for
+    /// <c>TracIn</c>, K-FAC, EK-FAC and the diagonal; what differentiates twice refuses it.
+    /// </param>
     public InfluenceTask(nn.Module model)
     {
         ArgumentNullException.ThrowIfNull(model);

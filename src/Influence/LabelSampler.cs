@@ -59,6 +59,29 @@ public sealed class LabelSampler
         return (mean.detach() + deviation).MoveToOuterDisposeScope();
     }
 
+    /// <summary>Values around the predictions with the density proportional to exp(-Huber's loss): normal within d, exponential beyond.</summary>
+    /// <param name="mean"><c>[B, ...]</c>.</param>
+    /// <param name="delta">d, above 0.</param>
+    /// <returns>Of the mean's shape and dtype.</returns>
+    /// <exception cref="InfluenceException">A delta that is not above 0.</exception>
+    public Tensor Huber(Tensor mean, double delta)
+    {
+        ArgumentNullException.ThrowIfNull(mean);
+        Check.Positive(delta, nameof(delta));
+        using var noGrad = no_grad();
+        using var scope = NewDisposeScope();
+
+        // The middle has the mass sqrt(2 pi) erf(d/sqrt 2), the two tails together 2 exp(-d^2/2)/d; inverted along the distance from the mean.
+        var inner = Math.Sqrt(2 * Math.PI) * tensor(delta / Math.Sqrt(2), ScalarType.Float64).erf().item<double>();
+        var outer = 2 * Math.Exp(-delta * delta / 2) / delta;
+        var v = (2 * Uniform(mean.shape, mean, ScalarType.Float64)) - 1;
+        var mass = v.abs() * (inner + outer);
+        var middle = Math.Sqrt(2) * (mass.clamp_max(inner) / Math.Sqrt(2 * Math.PI)).erfinv();
+        var tail = delta - ((1 - ((mass - inner) / Math.Max(outer, double.Epsilon)).clamp(0, 1 - 1e-16)).log() / delta);
+        var distance = where(mass.le(inner), middle.clamp_max(delta), tail);
+        return (mean.detach() + (distance * v.sign()).to_type(mean.dtype)).MoveToOuterDisposeScope();
+    }
+
     /// <summary>Numbers in [0, 1) of that shape, on the device of a tensor and of its dtype unless given; the first dimension runs over the examples.</summary>
     private Tensor Uniform(long[] shape, Tensor like, ScalarType? dtype = null)
     {

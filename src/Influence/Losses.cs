@@ -115,6 +115,142 @@ public static class Losses
         Tensor Loss(Tensor z) => ReducePositions((z - y).Squared(), null, mean: false);
     }
 
+    /// <summary>
+    /// Cross-entropy with label smoothing and class weights, (1-e) w_y (-log p_y) + e/C sum over c of w_c (-log p_c), PyTorch's form; positions whose target
+    /// is the ignored index do not count.
+    /// </summary>
+    /// <remarks>
+    /// Its Hessian in the logits is a (diag(p) - pp') with a = (1-e) w_y + e/C sum over c of w_c, whatever the label says beyond its weight. So for
+    /// the true Fisher a label k is drawn from p and the gradient is that of sqrt(a) (-log p_k): smoothing a drawn label would leave a gradient whose
+    /// mean is not zero.
+    /// </remarks>
+    /// <param name="logits"><c>[B, C]</c>, or <c>[B, ..., C]</c> with a class at each position.</param>
+    /// <param name="targets">int64 class indices 0 to C-1, or the ignored index, <c>[B]</c> or <c>[B, ...]</c>.</param>
+    /// <param name="smoothing">e, from 0 to 1.</param>
+    /// <param name="classWeights">w, <c>[C]</c>, none negative; null for ones.</param>
+    /// <param name="ignoreIndex">The target of positions that do not count.</param>
+    /// <param name="meanOverPositions">Divide by the number of positions that count (PyTorch's mean divides by their weights).</param>
+    /// <returns>One loss per example, <c>[B]</c>, in nats.</returns>
+    /// <exception cref="InfluenceException">Shapes that do not fit, one class only, a target, a weight or a smoothing out of range.</exception>
+    public static Tensor SmoothedCrossEntropy(
+        Tensor logits, Tensor targets, double smoothing, Tensor? classWeights = null, long ignoreIndex = -100, bool meanOverPositions = false)
+    {
+        CheckCrossEntropy(logits, targets, mask: null);
+        Check.Share(smoothing, nameof(smoothing));
+        var classes = logits.shape[^1];
+        using var ignored = (Scalar)ignoreIndex;
+        var counts = targets.ne(ignored);                                               // [B, ...]
+        var labels = targets.masked_fill(counts.logical_not(), 0);
+        CheckLabels(labels, classes);
+        var weights = classWeights is null ? ones(classes, logits.dtype, logits.device) : ClassWeights(classWeights, logits);       // [C]
+        var own = weights.index_select(0, labels.reshape(-1)).reshape(labels.shape);    // [B, ...], w_y
+        if (LossTrace.Current?.Sampler?.Categorical(logits) is { } drawn)
+        {
+            var scale = (((1 - smoothing) * own) + (smoothing * weights.mean())).sqrt();
+            return Traced(logits, z => ReducePositions((scale * TokensOf(z, drawn, null)).masked_fill(counts.logical_not(), 0), counts, meanOverPositions));
+        }
+
+        return Traced(logits, z =>
+        {
+            var one = (1 - smoothing) * own * TokensOf(z, labels, null);                // [B, ...]
+            var all = smoothing / classes * -(z.log_softmax(-1) * weights).sum(-1);
+            return ReducePositions((one + all).masked_fill(counts.logical_not(), 0), counts, meanOverPositions);
+        });
+    }
+
+    /// <summary>
+    /// The Kullback-Leibler divergence from a teacher, t^2 sum over c of q_c (log q_c - log p_c) with q and p the softmax of the teacher's and the model's logits divided
+    /// by the temperature t: distillation (Hinton, Vinyals, Dean 2015).
+    /// </summary>
+    /// <remarks>
+    /// Its Hessian in the logits is diag(p) - pp' whatever the teacher says. For the true Fisher a label k is drawn from p, and the gradient is that of
+    /// t (-log p_k).
+    /// </remarks>
+    /// <param name="logits">The model's, <c>[B, C]</c> or <c>[B, ..., C]</c>.</param>
+    /// <param name="teacherLogits">Of the same shape; no gradient goes there.</param>
+    /// <param name="temperature">t, above 0.</param>
+    /// <param name="mask">Optional, the logits' shape without the classes: positions that are zero (false) do not count.</param>
+    /// <param name="meanOverPositions">Divide by the number of positions that count.</param>
+    /// <returns>One loss per example, <c>[B]</c>, in nats.</returns>
+    /// <exception cref="InfluenceException">Shapes that differ, one class only, or a temperature that is not above 0.</exception>
+    public static Tensor Distillation(Tensor logits, Tensor teacherLogits, double temperature = 1, Tensor? mask = null, bool meanOverPositions = false)
+    {
+        CheckSameShape(logits, teacherLogits);
+        Check.Positive(temperature, nameof(temperature));
+        var shape = logits.shape[..^1];
+        if (logits.dim() < 2 || logits.shape[^1] < 2 || (mask is not null && !mask.shape.AsSpan().SequenceEqual(shape)))
+        {
+            throw new InfluenceException(
+                $"Distillation expects logits [B, ..., C] of at least two classes, and a mask [B, ...]; found logits [{string.Join(", ", logits.shape)}]" +
+                $"{(mask is null ? string.Empty : $" and a mask [{string.Join(", ", mask.shape)}]")}.");
+        }
+
+        var counts = mask?.to_type(ScalarType.Bool);                                    // [B, ...]
+        if (LossTrace.Current?.Sampler?.Categorical(logits / temperature) is { } drawn)
+        {
+            return Traced(logits, z => CrossEntropyOf(z / temperature, drawn, counts, meanOverPositions) * temperature);
+        }
+
+        var teacher = (teacherLogits.detach() / temperature).to_type(logits.dtype).log_softmax(-1);                 // [B, ..., C]
+        return Traced(logits, z =>
+        {
+            var loss = temperature * temperature * (teacher.exp() * (teacher - (z / temperature).log_softmax(-1))).sum(-1);         // [B, ...]
+            return ReducePositions(counts is null ? loss : loss.masked_fill(counts.logical_not(), 0), counts, meanOverPositions);
+        });
+    }
+
+    /// <summary>
+    /// Huber's loss, the sum over an example's outputs of r^2/2 where |r| is at most d, and d (|r| - d/2) beyond, r = prediction - target.
+    /// </summary>
+    /// <remarks>For the true Fisher targets are drawn from the density proportional to exp(-loss): normal in the middle, with exponential tails.</remarks>
+    /// <param name="predictions"><c>[B]</c> or <c>[B, ...]</c>.</param>
+    /// <param name="targets">Of the predictions' shape; integers are converted.</param>
+    /// <param name="delta">d, above 0.</param>
+    /// <returns>One loss per example, <c>[B]</c>.</returns>
+    /// <exception cref="InfluenceException">Shapes that differ, or a delta that is not above 0.</exception>
+    public static Tensor Huber(Tensor predictions, Tensor targets, double delta = 1)
+    {
+        CheckSameShape(predictions, targets);
+        Check.Positive(delta, nameof(delta));
+        var y = LossTrace.Current?.Sampler?.Huber(predictions, delta) ?? targets.to_type(predictions.dtype);
+        return Traced(predictions, z => ReducePositions(F.huber_loss(z, y, delta, nn.Reduction.None), null, mean: false));
+    }
+
+    /// <summary>
+    /// The loss of direct preference optimisation, -log s(b ((c - c0) - (r - r0))): c and r are the log-likelihoods of the preferred and the other answer, c0 and r0 those of
+    /// the reference model (Rafailov et al. 2023).
+    /// </summary>
+    /// <remarks>
+    /// An example is a pair of answers, and its model runs twice, which layer rules take. For the true Fisher the preference is drawn from s of the margin.
+    /// </remarks>
+    /// <param name="chosen">c, <c>[B]</c>: minus <see cref="CrossEntropy"/> of the preferred answer, for example.</param>
+    /// <param name="rejected">r, <c>[B]</c>.</param>
+    /// <param name="referenceChosen">c0, <c>[B]</c>; no gradient goes there.</param>
+    /// <param name="referenceRejected">r0, <c>[B]</c>.</param>
+    /// <param name="beta">b, above 0.</param>
+    /// <returns>One loss per example, <c>[B]</c>, in nats.</returns>
+    /// <exception cref="InfluenceException">Shapes that differ, or a beta that is not above 0.</exception>
+    public static Tensor Preference(Tensor chosen, Tensor rejected, Tensor referenceChosen, Tensor referenceRejected, double beta = 0.1)
+    {
+        CheckSameShape(chosen, rejected);
+        CheckSameShape(chosen, referenceChosen);
+        CheckSameShape(chosen, referenceRejected);
+        Check.Positive(beta, nameof(beta));
+        var margin = beta * (chosen - rejected - (referenceChosen.detach() - referenceRejected.detach()));
+        return BinaryCrossEntropy(margin, ones_like(margin));
+    }
+
+    private static Tensor ClassWeights(Tensor weights, Tensor logits)
+    {
+        if (weights.dim() != 1 || weights.shape[0] != logits.shape[^1] || !weights.is_floating_point() || !weights.isfinite().logical_and(weights.ge(0)).all().item<bool>())
+        {
+            throw new InfluenceException(
+                $"Class weights are [C] = [{logits.shape[^1]}], floating-point, finite and none negative; found {weights.dtype} [{string.Join(", ", weights.shape)}].");
+        }
+
+        return weights.detach().to_type(logits.dtype);
+    }
+
     private static Tensor Traced(Tensor outputs, Func<Tensor, Tensor> loss)
     {
         var value = loss(outputs);

@@ -27,7 +27,11 @@ internal sealed class GradientSession : IDisposable
 
     public LossEvaluator Losses => _hooks.Losses;
 
+    /// <inheritdoc cref="LayerHooks.Dtype"/>
     public ScalarType Dtype => _hooks.Dtype;
+
+    /// <inheritdoc cref="LayerHooks.ModelDtype"/>
+    public ScalarType ModelDtype => _hooks.ModelDtype;
 
     public Device Device => _hooks.Device;
 

@@ -14,7 +14,7 @@ internal sealed class LayerHooks : IDisposable
     private readonly List<NativeModule> _natives = [];
     private readonly Dictionary<object, string> _beyondRule = new(ReferenceEqualityComparer.Instance);
 
-    private LayerHooks(InfluenceTask task, Func<nn.Module, string?> beyondRule)
+    private LayerHooks(InfluenceTask task, Func<nn.Module, string?> beyondRule, bool takesHalf)
     {
         Task = task;
         Trainable = ModelParameter.Find(task.Model);
@@ -27,12 +27,14 @@ internal sealed class LayerHooks : IDisposable
 
         ModelChecks.Run(task.Model, Selected);
         ModelChecks.CheckInference(Selected);
-        Dtype = Selected[0].Value.dtype;
+        ModelDtype = Selected[0].Value.dtype;
+        Dtype = takesHalf ? HalfPrecision.Wide(ModelDtype) : ModelDtype;
         Device = Selected[0].Value.device;
         if (Dtype is not (ScalarType.Float32 or ScalarType.Float64))
         {
             throw new InfluenceException(
-                $"The model's parameters are {Dtype}; gradients are compared in float32 or float64. Write model.to(torch.float32) first, or choose by InfluenceTask.Layers the part that is float32.");
+                $"The model's parameters are {Dtype}; gradients are compared in float32 or float64. Write model.to(torch.float32) first, or choose by InfluenceTask.Layers the part that is float32." +
+                (takesHalf ? string.Empty : " Scores of a finished model are taken in half precision too, a training loop is not."));
         }
 
         Losses = new LossEvaluator(task, Dtype, Device);
@@ -59,7 +61,11 @@ internal sealed class LayerHooks : IDisposable
 
     public LossEvaluator Losses { get; }
 
+    /// <summary>What gradients are kept and multiplied in: the model's type, and float32 where that is half as wide.</summary>
     public ScalarType Dtype { get; }
+
+    /// <summary>The type of the selected parameters, in which the model runs.</summary>
+    public ScalarType ModelDtype { get; }
 
     public Device Device { get; }
 
@@ -76,12 +82,12 @@ internal sealed class LayerHooks : IDisposable
     public IReadOnlyDictionary<object, string> BeyondRule => _beyondRule;
 
     /// <summary>Hooks every layer with a rule; native attention is recomputed where that can be.</summary>
-    public static LayerHooks ForScores(InfluenceTask task, Func<ModelParameter, object>? apart = null) => new(task, _ => null) { Apart = apart };
+    public static LayerHooks ForScores(InfluenceTask task, Func<ModelParameter, object>? apart = null) => new(task, _ => null, takesHalf: true) { Apart = apart };
 
     /// <summary>Hooks every layer with a rule but native attention.</summary>
     public static LayerHooks ForTraining(InfluenceTask task) => new(task, module => module is MultiheadAttention or TransformerEncoderLayer or TransformerEncoder
         ? "native attention runs as it is in a training loop: its dropout cannot be recomputed"
-        : null);
+        : null, takesHalf: false);
 
     /// <summary>Whether a selection can have a parameter, by what is known without running the model.</summary>
     public Func<ModelParameter, bool> Includes(LayerSelection selection)
@@ -236,7 +242,10 @@ internal sealed class LayerHooks : IDisposable
 
     private void Hook(nn.Module module, List<ModelParameter> own, Func<nn.Module, string?> beyondRule)
     {
-        var reason = beyondRule(module);
+        // Several numbers of heads would agree with so few digits.
+        var reason = beyondRule(module) ?? (HalfPrecision.IsHalf(ModelDtype) && (module is MultiheadAttention or TransformerEncoderLayer or TransformerEncoder)
+            ? $"native attention is not recomputed in {ModelDtype}"
+            : null);
         if (reason is not null)
         {
             _beyondRule.Add(module, reason);

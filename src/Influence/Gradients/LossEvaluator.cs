@@ -43,7 +43,7 @@ internal sealed class LossEvaluator(InfluenceTask task, ScalarType dtype, Device
             };
         }
 
-        return losses;
+        return HalfPrecision.Wide(losses);
     }
 
     private string Name(LossKind kind) => kind switch
@@ -73,7 +73,7 @@ internal sealed class LossEvaluator(InfluenceTask task, ScalarType dtype, Device
         return trace.Losses.Count > 0
             ? losses
             : throw new InfluenceException(
-                "The true Fisher needs labels drawn from the model, but TrainingLoss is not made of Losses.CrossEntropy, BinaryCrossEntropy or SquaredError, " +
+                "The true Fisher needs labels drawn from the model, but TrainingLoss is not made of Losses.CrossEntropy, BinaryCrossEntropy, SquaredError or the others of Influence.Losses, " +
                 "which can draw them. Use one of these, or write InfluenceTask.SampledLoss = (b, draw) => { var z = model.call(b[\"x\"]); return " +
                 "functional.cross_entropy(z, draw.Categorical(z), reduction: Reduction.None); }, or ask for Fisher.Empirical.");
     }

@@ -19,6 +19,7 @@ internal sealed class TokenLossDerivatives(GradientSession session, Func<Example
     /// <param name="queries">Q.</param>
     public Tensor Of(ExampleBatch batch, IReadOnlyList<Tensor[]?> directions, long queries)
     {
+        HalfPrecision.Refuse(session, "Scores per loss token");
         using var outer = NewDisposeScope();
         using var grad = enable_grad();
         using var managed = session.WithManagedAttention();

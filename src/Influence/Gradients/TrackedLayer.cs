@@ -172,7 +172,7 @@ internal sealed class TrackedLayer(string path, LayerRule rule, ParameterPart? w
             }
 
             var (input, tap, layout, training) = _seen[i];
-            var gradient = layout.ExamplesFirst(received);
+            var gradient = HalfPrecision.Wide(layout.ExamplesFirst(received));
             var masked = mask is not null && HasPositions(gradient, layout, mask.shape[1]);
             if (masked)
             {
@@ -180,7 +180,7 @@ internal sealed class TrackedLayer(string path, LayerRule rule, ParameterPart? w
                 gradient = (gradient.reshape(mask!.shape[0], mask.shape[1], -1) * mask.unsqueeze(-1).to_type(gradient.dtype)).reshape(shape);
             }
 
-            calls.Add(new LayerCall(layout.ExamplesFirst(input), gradient, layout.RowsPerExample, masked ? mask : null)
+            calls.Add(new LayerCall(HalfPrecision.Wide(layout.ExamplesFirst(input)), gradient, layout.RowsPerExample, masked ? mask : null)
             {
                 IsTraining = training,
                 Tap = keepTaps ? (tap, layout) : null,

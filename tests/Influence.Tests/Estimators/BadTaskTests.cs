@@ -142,14 +142,6 @@ public sealed class BadTaskTests : IDisposable
     }
 
     [Fact]
-    public void ParametersOfHalfPrecision()
-    {
-        var thrown = Refused(TaskOf(nn.Sequential(("only", nn.Linear(4, 3, dtype: float16)))));
-        Assert.Contains("Float16", thrown.Message, StringComparison.Ordinal);
-        Assert.Contains("float32", thrown.Message, StringComparison.Ordinal);
-    }
-
-    [Fact]
     public void AnErrorOfTheModelNamesTheBatch()
     {
         var thrown = Refused(_c.Task(b => Losses.CrossEntropy(_c.Model.call(b["x"].t()), b["y"])));

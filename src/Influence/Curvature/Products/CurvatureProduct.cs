@@ -21,8 +21,11 @@ internal abstract class CurvatureProduct(GradientSession session, ParameterVecto
 
     public abstract string Name { get; }
 
-    public static CurvatureProduct Of(CurvatureMatrix matrix, GradientSession session, ParameterVector layout) =>
-        matrix == CurvatureMatrix.Hessian ? new HessianProduct(session, layout) : new GaussNewtonProduct(session, layout);
+    public static CurvatureProduct Of(CurvatureMatrix matrix, GradientSession session, ParameterVector layout)
+    {
+        HalfPrecision.Refuse(session, "Products with the Hessian and the Gauss-Newton matrix");
+        return matrix == CurvatureMatrix.Hessian ? new HessianProduct(session, layout) : new GaussNewtonProduct(session, layout);
+    }
 
     /// <summary>The product with the mean over all examples.</summary>
     /// <param name="train">N examples.</param>

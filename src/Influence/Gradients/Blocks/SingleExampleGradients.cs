@@ -43,7 +43,7 @@ internal sealed class SingleExampleGradients(
     /// <summary>Every example's gradient, <c>[B, P_k]</c> for each parameter.</summary>
     public Tensor[] Rows(ExampleBatch batch, LossKind kind)
     {
-        var rows = _parameters.Select(p => zeros([batch.Count, p.Count], p.Value.dtype, p.Value.device)).ToArray();
+        var rows = _parameters.Select(p => zeros([batch.Count, p.Count], HalfPrecision.Wide(p.Value.dtype), p.Value.device)).ToArray();
         for (var i = 0; i < batch.Count; i++)
         {
             using var scope = NewDisposeScope();

@@ -196,7 +196,7 @@ internal sealed class CaptureAudit
                       "Look for statistics over the batch, or a mean inside the loss.");
             }
 
-            bool Differ(double value) => LoneLosses.Differ(value, together[i], _hooks.Dtype);
+            bool Differ(double value) => LoneLosses.Differ(value, together[i], _hooks.ModelDtype);
         }
     }
 
@@ -259,7 +259,7 @@ internal sealed class CaptureAudit
         {
             if (gradients[k] is { } gradient)
             {
-                found.Add(single.Parameters[k].Storage, gradient.detach().reshape(-1).MoveToOuterDisposeScope());
+                found.Add(single.Parameters[k].Storage, HalfPrecision.Wide(gradient.detach().reshape(-1)).MoveToOuterDisposeScope());
             }
         }
 
@@ -361,7 +361,7 @@ internal sealed class CaptureAudit
                     var expected = Expected(references[i]);
                     var error = Error(parts?[p].select(0, i), expected);
                     var scale = Math.Max(expected is null ? 0 : Math.Sqrt(Square(expected)), 1e-3 * total[i]);
-                    if (error <= (_hooks.Dtype == ScalarType.Float64 ? 1e-6 : 1e-2) * scale)
+                    if (error <= HalfPrecision.Room(_hooks.ModelDtype, 1e-2, 1e-6) * scale)
                     {
                         return false;
                     }

@@ -16,7 +16,7 @@ internal static class FirstBatches
     {
         var isRandom = Differs(train) || (queries is not null && Differs(queries));
         var plan = Audit(hooks, train, queries, FromAnywhere(train));
-        var convolutions = hooks.Layers.Any(layer => layer.Rule is ConvolutionRule) ? ConvolutionKernels.Fault(hooks.Dtype, hooks.Device.type) : null;
+        var convolutions = hooks.Layers.Any(layer => layer.Rule is ConvolutionRule) ? ConvolutionKernels.Fault(hooks.ModelDtype, hooks.Device.type) : null;
         string[] notes = [.. new[] { isRandom ? RandomData : null, convolutions }.OfType<string>()];
         foreach (var note in notes)
         {

@@ -27,7 +27,7 @@ internal static class LoneLosses
             using var scope = NewDisposeScope();
             var i = (int)((long)k * batch.Count / count);
             var alone = hooks.LossValues(batch.Pick([i]), kind)[0];
-            if (Differ(alone, together[i], hooks.Dtype))
+            if (Differ(alone, together[i], hooks.ModelDtype))
             {
                 throw new InfluenceException(
                     $"The model mixes the examples of a batch: the example with id {batch.Ids[i]} has {(kind == LossKind.Training ? "TrainingLoss" : "Measurement")} {alone:G5} alone " +
@@ -41,5 +41,5 @@ internal static class LoneLosses
 
     /// <summary>Whether two losses of one example differ by more than rounding.</summary>
     public static bool Differ(double value, double expected, ScalarType dtype) =>
-        !(Math.Abs(value - expected) <= (dtype == ScalarType.Float64 ? 1e-12 : 1e-6) + (2e-3 * Math.Abs(expected)));
+        !(Math.Abs(value - expected) <= HalfPrecision.Room(dtype, 1e-6, 1e-12) + (HalfPrecision.Room(dtype, 2e-3, 2e-3) * Math.Abs(expected)));
 }

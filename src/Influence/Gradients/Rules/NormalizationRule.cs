@@ -38,7 +38,7 @@ internal sealed class NormalizationRule : LayerRule
         Name = "BatchNorm (eval)";
         _normalize = call => call.IsTraining
             ? F.batch_norm(call.Activation, null, null, training: true, eps: norm.eps)
-            : F.batch_norm(call.Activation, norm.running_mean, norm.running_var, eps: norm.eps);
+            : F.batch_norm(call.Activation, norm.running_mean?.to_type(call.Activation.dtype), norm.running_var?.to_type(call.Activation.dtype), eps: norm.eps);
     }
 
     public override string Name { get; }
