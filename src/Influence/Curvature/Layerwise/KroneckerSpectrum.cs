@@ -11,7 +11,8 @@ internal static class KroneckerSpectrum
     {
         using var scope = NewDisposeScope();
         Tensor? whole = null;
-        Visit(factors, input, output, long.MaxValue, (_, spectrum) => whole = spectrum.MoveToOuterDisposeScope());
+        Visit(factors, input, output, long.MaxValue, (_, spectrum) => whole = spectrum.DetachFromDisposeScope());
+        scope.Attach(whole!);
         return whole!.MoveToOuterDisposeScope();
     }
 
