@@ -31,6 +31,10 @@ usage() {
                       pick a tenth of a pool by each selection strategy and train on it (samples/applications/SelectBestTenth)
   demo loop [arguments]
                       steer training on noisy data from within, and find the noise again (samples/applications/TrainingLoop)
+  demo mails [arguments]
+                      fine-tune a pretrained encoder on mails with wrong labels, and ask what it learnt from (samples/applications/PretrainedTextClassifier)
+  demo resnet [arguments]
+                      fine-tune a pretrained ResNet on images with wrong labels (samples/applications/PretrainedImageClassifier)
   notebooks [name ...]
                       run the notebooks (samples/notebooks), or some, against the package as it is now; their outputs are kept in them
   notebooks --check   look whether the notebooks' outputs are whole, small and free of errors
@@ -262,6 +266,15 @@ command_demo() {
         loop)
             set_up "${datasets[@]}" "${texts[@]}"
             run_app samples/applications/TrainingLoop "${@:2}"
+            ;;
+        mails)
+            set_up
+            fetch_mails
+            run_app samples/applications/PretrainedTextClassifier "${@:2}"
+            ;;
+        resnet)
+            set_up "${datasets[@]}"
+            run_app samples/applications/PretrainedImageClassifier "${@:2}"
             ;;
         *)
             set_up "${datasets[@]}"

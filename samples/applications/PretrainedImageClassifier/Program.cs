@@ -51,7 +51,7 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
 
     var trainer = new Trainer { Epochs = options.Epochs, Seed = options.Seed };
     using var recorder = trainer.Recorder(folder.FullPath, train.Count);
-    costs.Measure("fine-tuning", () => costs.Epoch = trainer.Train(model, images, given, recorder, progress, cancellationToken));
+    costs.MeasureTraining("fine-tuning", options.Epochs, () => trainer.Train(model, images, given, recorder, progress, cancellationToken));
     var predictions = Evaluation.Predictions(model, testImages, cancellationToken);
     var accuracy = predictions.Index().Average(p => p.Item == test.Labels[p.Index] ? 1.0 : 0.0);
     var summary = string.Create(

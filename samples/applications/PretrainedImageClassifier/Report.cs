@@ -34,7 +34,7 @@ internal sealed record Report
             .Paragraph("AUC: the probability that a flipped label ranks before a right one, with a 95% interval.")
             .Heading("What it took")
             .Table(Costs)
-            .Paragraph("Seconds, also in plain epochs of training (forward, backward and AdamW); memory is the process's.")
+            .Paragraph("Seconds by the clock and of the processor, the latter also in plain epochs of training (forward, backward and AdamW); memory is the process's.")
             .Heading($"The {Suspects.Count} strongest suspects, by EK-FAC's self-influence")
             .Paragraph($"{Suspects.Count(s => Labels.IsFlipped[(int)s.Id])} of them were flipped; those have a red frame.")
             .Cards(Suspects.Select(TrainingCard))

@@ -20,8 +20,8 @@ internal sealed record Trainer
 
     public required int Seed { get; init; }
 
-    /// <returns>Seconds of one epoch.</returns>
-    public double Train(
+    /// <summary>Trains the parameters that are trainable.</summary>
+    public void Train(
         nn.Module<Tensor, Tensor> model,
         Tensor images,
         Tensor labels,
@@ -52,8 +52,6 @@ internal sealed record Trainer
 
             schedule.step();
         }
-
-        return watch.Elapsed.TotalSeconds / Epochs;
     }
 
     /// <summary>A recorder that keeps the weights at the end of the first, the middle and the last epochs: three checkpoints at most.</summary>

@@ -37,13 +37,17 @@ internal sealed record Explanation(
         var queries = test.Only(chosen.Select(i => (long)i));
         using var scores = costs.Measure(
             $"scores of all training mails for {queries.Count} queries", () => influence.Score(task, train, queries, progress, cancellationToken));
-        return costs.Measure("scores of their words", () => chosen.Select(mail =>
+        var ranked = chosen.Select(mail =>
         {
             var row = scores.QueryIds.Index().Single(id => id.Item == mail).Index;
-            var (best, worst) = (scores.Proponents(row, Strongest), scores.Opponents(row, Strongest));
-            var strongest = train.Only(best.Ids.Concat(worst.Ids));
-            using var pieces = influence.ScorePositions(task, strongest, queries.Only([mail]), progress, cancellationToken);
-            return new Explanation(mail, best, worst, pieces.TrainIds.Index().ToDictionary(id => id.Item, id => pieces.For(0, id.Index)));
-        }).ToList());
+            return (Mail: mail, Row: row, Best: scores.Proponents(row, Strongest), Worst: scores.Opponents(row, Strongest));
+        }).ToList();
+        var strongest = train.Only(ranked.SelectMany(r => r.Best.Ids.Concat(r.Worst.Ids)).Distinct());
+        using var pieces = costs.Measure($"scores of the words of {strongest.Count} mails", () => influence.ScorePositions(task, strongest, queries, progress, cancellationToken));
+        return
+        [
+            .. ranked.Select(r => new Explanation(r.Mail, r.Best, r.Worst, r.Best.Ids.Concat(r.Worst.Ids)
+                .ToDictionary(id => id, id => pieces.For(r.Row, pieces.TrainIds.Index().Single(own => own.Item == id).Index)))),
+        ];
     }
 }

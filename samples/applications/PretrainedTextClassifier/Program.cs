@@ -34,7 +34,7 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
     var trainer = new Trainer { Epochs = options.Epochs, Seed = options.Seed, LearningRate = options.Lora ? 1e-3 : 5e-5 };
     using var recorder = trainer.Recorder(folder.FullPath, all.Length);
     using var model = MailClassifier.Create(graph, options.Seed, options.Lora ? Options.LoraRank : 0);
-    costs.Measure("fine-tuning", () => costs.Epoch = trainer.Train(model, train, all, recorder, progress, cancellationToken));
+    costs.MeasureTraining("fine-tuning", options.Epochs, () => trainer.Train(model, train, all, recorder, progress, cancellationToken));
     var (onTest, onHard) = (Predictions.Of(model, test, cancellationToken), Predictions.Of(model, hardTest, cancellationToken));
     var summary = string.Create(CultureInfo.InvariantCulture,
         $"all-MiniLM-L6-v2 with a new head, {model.TrainedCount:N0} of {model.ParameterCount:N0} parameters trained by AdamW for {options.Epochs} epochs on {all.Length:N0} mails of {options.Length} pieces, " +
@@ -66,7 +66,7 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
     ]);
     Add("Leaving out one source of mails", "The rise of the test mails' mean loss: predicted to first order, and where it was tried, after training again without the source.", SourceTable());
     progress.Clear();
-    Add("What it took", "Seconds, also in plain epochs of training (forward, backward and AdamW); memory is the process's.", costs.Rows);
+    Add("What it took", "Seconds by the clock and of the processor, the latter also in plain epochs of training (forward, backward and AdamW); memory is the process's.", costs.Rows);
 
     var report = new Report
     {

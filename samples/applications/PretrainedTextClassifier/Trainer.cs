@@ -21,8 +21,8 @@ internal sealed record Trainer
 
     public int BatchSize { get; init; } = 16;
 
-    /// <returns>Seconds of one epoch.</returns>
-    public double Train(
+    /// <summary>Trains the parameters that are trainable.</summary>
+    public void Train(
         MailClassifier model,
         MailTensors mails,
         IReadOnlyList<long> chosen,
@@ -62,7 +62,6 @@ internal sealed record Trainer
         }
 
         model.eval();
-        return watch.Elapsed.TotalSeconds / Epochs;
     }
 
     /// <summary>A recorder that keeps the weights after each epoch.</summary>

@@ -11,7 +11,7 @@ namespace Influence.Curvature;
 internal sealed class KroneckerFit(InputCovariance input, Covariance output, bool measured) : BlockFit
 {
     /// <summary>Gradients along the eigenvectors are written out for so many numbers at a time, whatever the batch size.</summary>
-    public const long NumbersAtOnce = 1 << 24;
+    public const long NumbersAtOnce = 1 << 20;
 
     private FactorBasis? _inputBasis;
     private FactorBasis? _outputBasis;
@@ -57,16 +57,8 @@ internal sealed class KroneckerFit(InputCovariance input, Covariance output, boo
         else
         {
             squares = zeros([_outputBasis!.Size, _inputBasis!.Size], _dtype, factors.OutputGradient.device);
-            var atOnce = Math.Max(1, NumbersAtOnce / squares.numel());
-
-            // Made here, so that it outlives the chunks.
-            _ = factors.Activation;
-            for (long start = 0; start < factors.Examples; start += atOnce)
-            {
-                using var chunk = NewDisposeScope();
-                var some = factors.Slice(start, Math.Min(atOnce, factors.Examples - start));
-                squares.add_(KroneckerSpectrum.Of(some, _inputBasis, _outputBasis).Squared().sum(0L));
-            }
+            KroneckerSpectrum.Visit(
+                factors, _inputBasis, _outputBasis, NumbersAtOnce, (_, spectrum) => squares.add_(spectrum.mul_(spectrum).sum(0L)));
         }
 
         var wide = squares.to_type(ScalarType.Float64);

@@ -101,7 +101,15 @@ internal sealed class KroneckerInverse(FactorBasis input, FactorBasis output, Te
             return d.mm(terms).mul_(a).sum(1).MoveToOuterDisposeScope();
         }
 
-        return Spectrum(gradients).Squared().mul_(terms).sum(1, 2).MoveToOuterDisposeScope();
+        if (gradients is not FactoredGradients whole)
+        {
+            return Spectrum(gradients).Squared().mul_(terms).sum(1, 2).MoveToOuterDisposeScope();
+        }
+
+        var sums = zeros([gradients.Examples], terms.dtype, terms.device);
+        KroneckerSpectrum.Visit(whole, input, output, KroneckerFit.NumbersAtOnce, (start, spectrum) =>
+            sums.narrow(0, start, spectrum.shape[0]).copy_(spectrum.mul_(spectrum).mul_(terms).sum(1, 2)));
+        return sums.MoveToOuterDisposeScope();
     }
 
     /// <summary>Compares by counted operations, with the rank that a few queries need.</summary>

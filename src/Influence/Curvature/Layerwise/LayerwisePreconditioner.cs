@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Influence.Display;
 using Influence.Gradients;
 using TorchSharp;
@@ -98,8 +99,13 @@ public abstract class LayerwisePreconditioner : Preconditioner, IDisplay
         ArgumentNullException.ThrowIfNull(train);
         InfluenceException.ThrowIfAny([.. train.Problems("training examples")]);
         using var scope = torch.NewDisposeScope();
+
+        // The fit opens a session too, whose checks are no small part of the time where examples are few and the model is large.
+        var watch = Stopwatch.StartNew();
         using var session = GradientSession.Open(task, train, queries: null);
-        return CostModel.Of(session, train, options ?? new CurvatureOptions(), kind).Timed(session, train);
+        var opening = watch.Elapsed;
+        var cost = CostModel.Of(session, train, options ?? new CurvatureOptions(), kind).Timed(session, train);
+        return cost with { Time = cost.Time + opening };
     }
 
     private Table ToTable() => new(

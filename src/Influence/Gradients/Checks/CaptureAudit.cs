@@ -15,6 +15,9 @@ internal sealed class CaptureAudit
     /// <summary>How many examples of the first batch the two are picked from.</summary>
     public const int Candidates = 32;
 
+    /// <summary>How many numbers are compared at once.</summary>
+    private const long NumbersAtOnce = 1 << 17;
+
     private const string OutsideItsLayer = "what its layer saw does not give its gradient: is the weight also used outside the layer?";
 
     private readonly LayerHooks _hooks;
@@ -339,7 +342,7 @@ internal sealed class CaptureAudit
         CapturePlan plan, CaptureTrace trace, ExampleBatch pair, LossKind kind, Dictionary<TensorIdentity, Tensor>[] references)
     {
         var found = new List<ModelParameter>();
-        var total = references.Select(r => Math.Sqrt(r.Values.Sum(Square))).ToArray();
+        var total = references.Select(r => Math.Sqrt(r.Values.Sum(value => Square(value)))).ToArray();
         var noise = new Dictionary<TensorIdentity, Tensor>?[2];
         var calls = trace.Calls(plan.Layers, mask: null);
         foreach (var block in plan.Blocks)
@@ -360,8 +363,14 @@ internal sealed class CaptureAudit
                 {
                     var expected = Expected(references[i]);
                     var error = Error(parts?[p].select(0, i), expected);
-                    var scale = Math.Max(expected is null ? 0 : Math.Sqrt(Square(expected)), 1e-3 * total[i]);
-                    if (error <= HalfPrecision.Room(_hooks.ModelDtype, 1e-2, 1e-6) * scale)
+                    var (allowed, least) = (HalfPrecision.Room(_hooks.ModelDtype, 1e-2, 1e-6), 1e-3 * total[i]);
+                    if (error <= allowed * least)
+                    {
+                        return false;
+                    }
+
+                    var scale = Math.Max(expected is null ? 0 : Math.Sqrt(Square(expected)), least);
+                    if (error <= allowed * scale)
                     {
                         return false;
                     }
@@ -387,10 +396,24 @@ internal sealed class CaptureAudit
         (null, null) => 0,
         (not null, null) => Math.Sqrt(Square(captured)),
         (null, not null) => Math.Sqrt(Square(expected)),
-        (not null, not null) => captured.numel() == expected.numel() ? Math.Sqrt(Square(captured - expected)) : double.PositiveInfinity,
+        (not null, not null) => captured.numel() == expected.numel() ? Math.Sqrt(Square(captured, expected)) : double.PositiveInfinity,
     };
 
-    private static double Square(Tensor tensor) => tensor.cpu().to_type(ScalarType.Float64).Squared().sum().item<double>();
+    /// <summary>The squared norm of a tensor, or of what another is to be taken from; piece by piece, so that a table of millions of numbers is not copied whole.</summary>
+    private static double Square(Tensor tensor, Tensor? other = null)
+    {
+        using var outer = NewDisposeScope();
+        var (flat, less, sum) = (tensor.reshape(-1), other?.reshape(-1), 0.0);
+        for (long start = 0; start < flat.shape[0]; start += NumbersAtOnce)
+        {
+            using var scope = NewDisposeScope();
+            var count = Math.Min(NumbersAtOnce, flat.shape[0] - start);
+            var piece = flat.narrow(0, start, count);
+            sum += (less is null ? piece : piece - less.narrow(0, start, count)).cpu().to_type(ScalarType.Float64).Squared().sum().item<double>();
+        }
+
+        return sum;
+    }
 
     private static List<ModelParameter> WithTies(IEnumerable<ModelParameter> parameters, IReadOnlyList<ModelParameter> all)
     {

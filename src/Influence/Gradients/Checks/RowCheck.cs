@@ -13,6 +13,7 @@ namespace Influence.Gradients;
 internal static class RowCheck
 {
     private const int Exponents = 8;
+    private const long NumbersAtOnce = 1 << 18;
 
     /// <summary>One weight for each example, <c>[B]</c>: neighbours differ, and which ones are alike follows from the seed.</summary>
     public static Tensor Weights(int count, long seed, ScalarType dtype, Device device)
@@ -36,18 +37,32 @@ internal static class RowCheck
     {
         // In float16 numbers below 6e-5 lose digits, so that a weight is not exact there: a lost row is far larger than this.
         var isHalf = HalfPrecision.IsHalf(once.dtype);
-        (once, weighted) = (HalfPrecision.Wide(once), HalfPrecision.Wide(weighted));
+        var wide = isHalf ? ScalarType.Float32 : once.dtype;
+        using var outer = NewDisposeScope();
         var rows = once.shape[0];
-        var own = weights.to_type(once.dtype).repeat_interleave(rows / weights.shape[0]).reshape([rows, .. Enumerable.Repeat(1L, (int)once.dim() - 1)]);
-        var expected = (once * own).reshape(rows, -1);                                  // [B*k, n]
-        var error = (weighted.reshape(rows, -1) - expected).abs().amax([1]);            // [B*k]
-        var room = expected.abs().amax([1]).mul_(once.dtype == ScalarType.Float64 ? 1e-9 : isHalf ? 1e-2 : 1e-4);
-        if (isHalf)
+        var own = weights.to_type(wide).repeat_interleave(rows / weights.shape[0]).unsqueeze(1);               // [B*k, 1]
+        var (first, second) = (once.reshape(rows, -1), weighted.reshape(rows, -1));                         // [B*k, n]
+
+        // Piece by piece: of large layers whole copies would cost more than the comparison.
+        var atOnce = once.device.type == DeviceType.CPU ? Math.Max(1, NumbersAtOnce / first.shape[1]) : rows;
+        var answers = new List<Tensor>();
+        for (long start = 0; start < rows; start += atOnce)
         {
-            room.add_(1e-5);
+            using var scope = NewDisposeScope();
+            var count = Math.Min(atOnce, rows - start);
+            var expected = HalfPrecision.Wide(first.narrow(0, start, count)) * own.narrow(0, start, count);
+            var error = linalg.vector_norm(HalfPrecision.Wide(second.narrow(0, start, count)) - expected, double.PositiveInfinity, [1]);
+            var room = linalg.vector_norm(expected, double.PositiveInfinity, [1]).mul_(once.dtype == ScalarType.Float64 ? 1e-9 : isHalf ? 1e-2 : 1e-4);
+            if (isHalf)
+            {
+                room.add_(1e-5);
+            }
+
+
+            // Rows too large for the type are reported where they are used.
+            answers.Add(error.le(room).logical_or(room.isfinite().logical_not()).all().MoveToOuterDisposeScope());
         }
 
-        // Rows too large for the type are reported where they are used.
-        return error.le(room).logical_or(expected.isfinite().all(1).logical_not()).all();
+        return stack([.. answers], 0).all().MoveToOuterDisposeScope();
     }
 }
