@@ -27,9 +27,12 @@ internal static partial class MailText
         }
 
         body = PartHeader().Replace(Base64Line().Replace(body, " "), " ");
-        body = Quoted().Replace(SoftBreak().Replace(body, string.Empty), m => ((char)int.Parse(m.Groups[1].ValueSpan, NumberStyles.HexNumber, CultureInfo.InvariantCulture)).ToString());
+        body = Quoted().Replace(
+            SoftBreak().Replace(body, string.Empty),
+            m => ((char)int.Parse(m.Groups[1].ValueSpan, NumberStyles.HexNumber, CultureInfo.InvariantCulture)).ToString());
         body = WebUtility.HtmlDecode(MarkUp().Replace(Script().Replace(body, " "), " "));
-        return [.. Word().Matches(Address().Replace($"{subject} {body}", " ").ToLowerInvariant()).Select(m => m.Value).Where(w => !s_ofTheCollection.Contains(w))];
+        var words = Word().Matches(Address().Replace($"{subject} {body}", " ").ToLowerInvariant()).Select(m => m.Value);
+        return [.. words.Where(w => !s_ofTheCollection.Contains(w))];
     }
 
     private static string Decoded(string body)

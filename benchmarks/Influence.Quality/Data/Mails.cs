@@ -50,16 +50,18 @@ internal sealed record Mails(LabelledData Data, IReadOnlyList<string> TrainTexts
         }
 
         var (first, second) = (mails.GetRange(0, train), mails.GetRange(train, queries));
+        var groups = first.GroupBy(m => m.Group).OrderBy(g => g.Key).Select(g => $"{g.Count():N0} {g.Key}");
         using var scope = NewDisposeScope();
         var (x, y) = Tensors(first);
         var (qx, qy) = Tensors(second);
         return new Mails(
             new LabelledData(
-                $"SpamAssassin's mails, {train:N0} training and {queries:N0} query mails, the first {words} words of subject and body, hashed into {vocabulary - 1:N0} numbers",
+                $"SpamAssassin's mails, {train:N0} training and {queries:N0} query mails, the first {words} words of subject and body, " +
+                $"hashed into {vocabulary - 1:N0} numbers",
                 x.MoveToOuterDisposeScope(), y.MoveToOuterDisposeScope(), qx.MoveToOuterDisposeScope(), qy.MoveToOuterDisposeScope()),
             [.. first.Select(m => string.Join(' ', m.Words))],
             [.. second.Select(m => string.Join(' ', m.Words))],
-            $"{mails.Count:N0} of {read:N0} mails are different and have {FewestWords} words; of the training mails {string.Join(", ", first.GroupBy(m => m.Group).OrderBy(g => g.Key).Select(g => $"{g.Count():N0} {g.Key}"))}");
+            $"{mails.Count:N0} of {read:N0} mails are different and have {FewestWords} words; of the training mails {string.Join(", ", groups)}");
 
         (Tensor X, Tensor Y) Tensors(List<(string Group, string[] Words)> some)
         {
@@ -72,7 +74,8 @@ internal sealed record Mails(LabelledData Data, IReadOnlyList<string> TrainTexts
                 }
             }
 
-            return (tensor(numbers).reshape(some.Count, words), tensor(some.Select(m => m.Group.StartsWith("spam", StringComparison.Ordinal) ? 1L : 0L).ToArray()));
+            var classes = some.Select(m => m.Group.StartsWith("spam", StringComparison.Ordinal) ? 1L : 0L).ToArray();
+            return (tensor(numbers).reshape(some.Count, words), tensor(classes));
         }
     }
 

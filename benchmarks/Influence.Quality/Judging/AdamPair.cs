@@ -22,7 +22,8 @@ internal sealed record AdamPair(string Own, string Plain)
             judge.Add("LDS, paired difference", name, result.Scores[1].Difference, result.QueryCount);
             if (losses?.Less(pair.Own, pair.Plain) is { } difference)
             {
-                judge.Add("QLD x 1000, paired difference", name, new Estimate(1000 * difference.Value, 1000 * difference.Lower, 1000 * difference.Upper), losses.Queries);
+                var thousandths = new Estimate(1000 * difference.Value, 1000 * difference.Lower, 1000 * difference.Upper);
+                judge.Add("QLD x 1000, paired difference", name, thousandths, losses.Queries);
             }
         }
     }

@@ -44,7 +44,9 @@ internal sealed class QueryLosses(PartContext context, Study study, Judge judge,
         judge.AddQld(method, result.Mean);
     }
 
-    /// <summary>The mean over queries of one method's difference less the other's, with an interval over queries drawn again; null where one was not measured.</summary>
+    /// <summary>
+    /// The mean over queries of one method's difference less the other's, with an interval over queries drawn again; null where one was not measured.
+    /// </summary>
     public Estimate? Less(string method, string other)
     {
         if (!_changes.TryGetValue(method, out var own) || !_changes.TryGetValue(other, out var others))

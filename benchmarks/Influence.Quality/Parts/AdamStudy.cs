@@ -55,7 +55,8 @@ internal static class AdamStudy
                 losses.Add(name, scores);
             }
 
-            settings["QLD"] = $"{losses}; without random hundredths the loss rises by {1000 * losses.AtRandom.Value:F3} [{1000 * losses.AtRandom.Lower:F3}, {1000 * losses.AtRandom.Upper:F3}] thousandths";
+            var (random, lower, upper) = losses.AtRandom;
+            settings["QLD"] = $"{losses}; without random hundredths the loss rises by {1000 * random:F3} [{1000 * lower:F3}, {1000 * upper:F3}] thousandths";
         }
 
         AdamPair.Add(Methods.Pairs(setUp), judge, halves, scored, losses, new Bootstrap { Resamples = context.Pick(1000, 100) });
@@ -102,7 +103,8 @@ internal static class AdamStudy
 
     /// <summary>The methods, in the order of the table.</summary>
     private sealed class Methods(
-        PartContext context, Study study, AdamSetUp setUp, InfluenceTask task, nn.Module<Tensor, Tensor> model, TrainedModel[] runs, Examples train, Judge judge, ScoredMethods scored)
+        PartContext context, Study study, AdamSetUp setUp, InfluenceTask task, nn.Module<Tensor, Tensor> model, TrainedModel[] runs, Examples train, Judge judge,
+        ScoredMethods scored)
     {
         private readonly IReadOnlyList<int> _few = setUp.FewEpochs;
 
@@ -111,7 +113,9 @@ internal static class AdamStudy
         [
             new("TracIn, final weights, optimizer's direction", "TracIn, final weights"),
             new($"TracIn, {setUp.FewEpochs.Count} checkpoints, optimizer's direction", $"TracIn, {setUp.FewEpochs.Count} checkpoints"),
-            new($"TracIn, {setUp.Models} models, {setUp.FewEpochs.Count} checkpoints each, optimizer's direction", $"TracIn, {setUp.Models} models, {setUp.FewEpochs.Count} checkpoints each"),
+            new(
+                $"TracIn, {setUp.Models} models, {setUp.FewEpochs.Count} checkpoints each, optimizer's direction",
+                $"TracIn, {setUp.Models} models, {setUp.FewEpochs.Count} checkpoints each"),
             new(Fisher1, Ekfac1),
             new(AdamWInfluence, ExactMagic),
             new(ExactMagic, Fisher1),
@@ -122,7 +126,9 @@ internal static class AdamStudy
             var cosine = TracIn.GradientSimilarity.Cosine;
             Add("TracIn, final weights", q => new TracIn().Score(task, train, q));
             Add($"TracIn, {_few.Count} checkpoints", q => new TracIn { Checkpoints = runs[0].After(_few) }.Score(task, train, q));
-            Add($"TracIn, {runs.Length} models, {_few.Count} checkpoints each", q => EachQuery.Sum(runs, run => new TracIn { Checkpoints = run.After(_few) }.Score(task, train, q)));
+            Add(
+                $"TracIn, {runs.Length} models, {_few.Count} checkpoints each",
+                q => EachQuery.Sum(runs, run => new TracIn { Checkpoints = run.After(_few) }.Score(task, train, q)));
             Add("cosine, final weights", q => new TracIn { Similarity = cosine }.Score(task, train, q));
             Add($"cosine, {_few.Count} checkpoints", q => new TracIn { Similarity = cosine, Checkpoints = runs[0].After(_few) }.Score(task, train, q));
             Add("SOURCE, one run", q => new Source(runs[0].Segments(setUp.SourceEpochs, SourceSegments)) { Curvature = setUp.Curvature }.Score(task, train, q));
@@ -184,7 +190,8 @@ internal static class AdamStudy
             Add("loss, the same for every query", q => EachQuery.Same(new ExampleLosses().Score(task, train), q));
             if (setUp.Texts is { } words)
             {
-                Add("length, the same for every query", q => EachQuery.Same(ExampleScores.Of(train.Ids, [.. words.Train.Select(t => (double)t.Count(c => c == ' '))], "Length"), q));
+                var lengths = ExampleScores.Of(train.Ids, [.. words.Train.Select(t => 1.0 + t.Count(c => c == ' '))], "Length");
+                Add("length, the same for every query", q => EachQuery.Same(lengths, q));
             }
         }
 
@@ -192,9 +199,10 @@ internal static class AdamStudy
         private InfluenceScores SameLabel(Examples queries)
         {
             using var scope = NewDisposeScope();
-            var wanted = setUp.Data.QueryY.index_select(0, tensor(queries.Ids.ToArray()));                                          // [Q]
-            var same = wanted.unsqueeze(1).eq(setUp.Data.TrainY.unsqueeze(0)).to_type(ScalarType.Float64);                         // [Q, N]
-            return new InfluenceScores(same.MoveToOuterDisposeScope(), queries.Ids, train.Ids, new ScoreMetadata { Estimator = "same label", Unit = "1 for the query's class" });
+            var wanted = setUp.Data.QueryY.index_select(0, tensor(queries.Ids.ToArray()));                      // [Q]
+            var same = wanted.unsqueeze(1).eq(setUp.Data.TrainY.unsqueeze(0)).to_type(ScalarType.Float64);      // [Q, N]
+            var metadata = new ScoreMetadata { Estimator = "same label", Unit = "1 for the query's class" };
+            return new InfluenceScores(same.MoveToOuterDisposeScope(), queries.Ids, train.Ids, metadata);
         }
 
         public void ByMagic()

@@ -44,7 +44,9 @@ internal sealed record Result(
     /// <summary>The same against the first seed's retrainings alone; not a number where that has no meaning.</summary>
     public double OneSeed { get; init; } = double.NaN;
 
-    /// <summary>The query loss difference: by how much a query's loss rises without the hundredth that the method calls strongest; not a number where it was not measured.</summary>
+    /// <summary>
+    /// The query loss difference: by how much a query's loss rises without the hundredth that the method calls strongest; not a number where it was not measured.
+    /// </summary>
     public double Qld { get; init; } = double.NaN;
 
     /// <summary>The lower end of its interval, over queries.</summary>
