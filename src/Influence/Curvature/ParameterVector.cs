@@ -70,6 +70,23 @@ internal sealed class ParameterVector
         }
     }
 
+    /// <summary>The sizes of the parts in a range of elements that begins and ends with a part.</summary>
+    public IReadOnlyList<long> PartSizes(long start, long count)
+    {
+        var (sizes, at) = (new List<long>(), 0L);
+        foreach (var part in Parts)
+        {
+            if (at >= start && at < start + count)
+            {
+                sizes.Add(part.Count);
+            }
+
+            at += part.Count;
+        }
+
+        return sizes;
+    }
+
     /// <summary>A number for each parameter at all its elements, <c>[P]</c>, in the current scope.</summary>
     public Tensor Each(Func<ModelParameter, double> value) =>
         cat([.. Parts.Select(part => full([part.Count], value(part.Parameter), Dtype, Device))], 0);

@@ -9,13 +9,13 @@ namespace Influence.Tests.Estimators;
 /// <summary>Rescaled influence: leverage against x' (X'X)^-1 x, and scores against leaving out, both in closed form.</summary>
 public sealed class LeverageTests : IDisposable
 {
-    private const int Draws = 3000;
+    private const int Draws = 500;
     private readonly DisposeScope _scope = NewDisposeScope();
 
     public void Dispose() => _scope.Dispose();
 
     /// <summary>
-    /// Least squares, where 1/(1 - h) is exact. The labels' squares have a relative standard deviation of sqrt(2 / 3000) = 2.6 percent: four of
+    /// Least squares, where 1/(1 - h) is exact. The labels' squares have a relative standard deviation of sqrt(2 / 500) = 6 percent: four of
     /// them are the room for h, and what 1/(1 - h) makes of that the room for scores.
     /// </summary>
     [Fact]
@@ -45,7 +45,7 @@ public sealed class LeverageTests : IDisposable
             Assert.True(Math.Abs(leverage.Values[i] - hat[i]) < 4 * hat[i] * Math.Sqrt(2.0 / Draws), $"{leverage.Values[i]} against {hat[i]}");
         }
 
-        Assert.Equal(3, leverage.Values.Sum(), 0.2);
+        Assert.Equal(3, leverage.Values.Sum(), 0.35);
         using var plain = (function with { Normalization = InfluenceFunction.ScoreNormalization.None }).Score(task, train, queries);
         using var rescaled = function.Score(task, train, queries);
         Assert.Equal(1 / 12.0, rescaled.Metadata.LeaveOneOutFactor);

@@ -13,6 +13,18 @@ public sealed partial class BlockConjugateGradient
         /// <value>Null: that of the system.</value>
         public Damping? InnerDamping { get; init; }
 
+        /// <summary>
+        /// The share a of the inner fit's own curvature P in the matrix that is solved with, (1 - a) G + a P + damping: 0 is the Gauss-Newton matrix G, and towards 1 the
+        /// scores become those of the inner fit. Where a model fits its training examples almost perfectly few examples carry G, and a share of P keeps the solve
+        /// from amplifying what they leave flat; it also bounds the smallest eigenvalue that is iterated on by a.
+        /// </summary>
+        /// <value>0.</value>
+        public double Shrinkage
+        {
+            get;
+            init => field = Check.ShareBelowOne(value);
+        }
+
         /// <summary>How many training examples the Gauss-Newton matrix is the mean over, drawn once by the seed; all where there are no more.</summary>
         /// <value>2,048.</value>
         public int Examples

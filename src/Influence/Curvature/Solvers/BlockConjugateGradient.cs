@@ -15,7 +15,8 @@ namespace Influence.Curvature;
 /// It is what <see cref="Astra"/> aims at, without step sizes: the queries search in each other's directions, so that few iterations
 /// do, and one draw of examples makes the matrix the same in all of them. The damping is the inner fit's, layer by layer: EK-FAC at the same setting is the
 /// same estimator with another curvature. Choose the damping among 0.1, 1 and 10 times the mean eigenvalue on held-out queries (<c>DampingSearch</c>): where
-/// little of it is left the solve amplifies flat directions, and its scores are worse than EK-FAC's however well the system is solved.
+/// little of it is left the solve amplifies flat directions, and its scores are worse than EK-FAC's however well the system is solved. So are they on a model
+/// that fits its training examples almost perfectly: see <see cref="Options.Shrinkage"/>.
 /// </para>
 /// <para>
 /// Cost: for each iteration one product over the drawn examples a query, some three forward and backward passes, at most 21 of them; one inner inverse a query.
@@ -81,6 +82,13 @@ public sealed partial class BlockConjugateGradient : CurvatureSolver
             info = info with { Matrix = string.Create(CultureInfo.InvariantCulture, $"{info.Matrix} over {options.Examples} examples") };
         }
 
+        if (options.Shrinkage > 0)
+        {
+            info = inner is LayerwisePreconditioner
+                ? info with { Matrix = string.Create(CultureInfo.InvariantCulture, $"{info.Matrix}, {options.Shrinkage:P0} {inner.Info.Method}") }
+                : throw new InfluenceException($"Shrinkage mixes in the curvature of Ekfac, Kfac or DiagonalFisher; the inner preconditioner is {inner.Info.Method}. Leave Shrinkage at 0.");
+        }
+
         progress?.Report(new InfluenceProgress("block conjugate gradient fit", train.Count, train.Count, TimeSpan.Zero));
         return new BlockConjugateGradient(info, train, drawn, inner, options);
     }
@@ -91,13 +99,15 @@ public sealed partial class BlockConjugateGradient : CurvatureSolver
         damping ??= Info.Damping;
         var product = new GaussNewtonProduct(session, new ParameterVector(session));
         var inverse = _inner.Prepare(session, _options.InnerDamping ?? damping, 0, token);
+        var blocks = _options.Shrinkage > 0 ? ((LayerwisePreconditioner)_inner).Blocks.Select(b => b?.Map(e => e.clone())).ToArray() : [];
         try
         {
             var (each, named) = LayerDampings.Of(session, _inner, damping, () => MeanEigenvalue.Of(product, _drawn, Info.Seed, token));
-            return new Solver(product, _drawn, each, named, inverse, _options, session.Task, token);
+            return new Solver(product, _drawn, each, named, inverse, blocks, _options, session.Task, token);
         }
         catch
         {
+            Array.ForEach(blocks, block => block?.Dispose());
             inverse.Dispose();
             throw;
         }
@@ -109,6 +119,7 @@ public sealed partial class BlockConjugateGradient : CurvatureSolver
         Tensor each,
         IReadOnlyList<(string Block, double Damping)> named,
         Inverse inverse,
+        BlockInverse?[] blocks,
         Options options,
         InfluenceTask task,
         CancellationToken token)
@@ -137,13 +148,27 @@ public sealed partial class BlockConjugateGradient : CurvatureSolver
         {
             each.Dispose();
             inverse.Dispose();
+            Array.ForEach(blocks, block => block?.Dispose());
             base.Dispose();
         }
 
         private Tensor Multiply(Tensor vectors)
         {
             using var scope = NewDisposeScope();
-            return product.Over(drawn, vectors, token).add_(vectors * each).MoveToOuterDisposeScope();
+            var sum = product.Over(drawn, vectors, token).mul_(1 - options.Shrinkage).add_(vectors * each);
+            foreach (var (block, (start, count)) in blocks.Zip(product.Layout.BlockRanges))
+            {
+                using var one = NewDisposeScope();
+                if (block is not null)
+                {
+                    var at = start;
+                    var sizes = product.Layout.PartSizes(start, count);
+                    Tensor[] parts = [.. sizes.Select(size => vectors.narrow(1, (at += size) - size, size).clone())];
+                    sum.narrow(1, start, count).add_(cat(block.Dense(new DenseGradients(vectors.shape[0], () => parts)), 1), options.Shrinkage);
+                }
+            }
+
+            return sum.MoveToOuterDisposeScope();
         }
     }
 }

@@ -106,6 +106,26 @@ public sealed class BlockConjugateGradientTests : IDisposable
         Assert.Throws<InfluenceException>(() => Damping.OfOptimizer(Checkpoint.Save(_folder.Path("plain"), _c.Model, 0.1)));
     }
 
+    /// <summary>The mean of the Gauss-Newton matrix and EK-FAC's, each written out.</summary>
+    [Fact]
+    public void HalfOfTheMatrixIsEkfacs()
+    {
+        var (q, g) = (_c.QueryGradients(), _c.TrainGradients());
+        using var ekfac = Ekfac.Fit(_c.Task(), _c.Train);
+        using var none = NoCurvature.Fit(_c.Task(), _c.Train);
+        Assert.Throws<InfluenceException>(() => BlockConjugateGradient.Fit(_c.Task(), _c.Train, none, new() { Shrinkage = 0.5 }));
+        using var solver = BlockConjugateGradient.Fit(_c.Task(), _c.Train, ekfac, new() { Tolerance = 1e-11, MaximumIterations = 100, Shrinkage = 0.5 });
+        using var scores = new InfluenceFunction(solver) { Damping = Damping.Absolute(0.02) }.Score(_c.Task(), _c.Train, _c.Queries);
+        using var session = GradientSession.Open(_c.Task(), _c.Train, null);
+        var layout = new ParameterVector(session);
+        var units = eye(51, dtype: float64);
+        using var inverse = ekfac.Prepare(session, Damping.Absolute(0.02), 0, default);
+        var damped = linalg.inv(new InnerInverse(inverse, layout, 0).Apply(units));
+        var h = ((new GaussNewtonProduct(session, layout).Over(_c.Train, units, default) + (units * 0.02)) + damped) * 0.5;
+        Assert.True(SingleExampleLoop.RelativeError(scores.Values, q.mm(linalg.solve(h, g.t()))) < 1e-8);
+        Assert.Contains("EK-FAC", scores.Metadata.Curvature, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void ADrawOfExamplesIsNamedAndTheSameForASeed()
     {
