@@ -25,6 +25,8 @@ usage() {
   demo [arguments]    find mislabelled images in Fashion-MNIST (samples/applications/MislabelledImages)
   demo language [arguments]
                       explain a language model's passages by its training data (samples/applications/LanguageModelAttribution)
+  demo gpt2 [arguments]
+                      train a small GPT-2 with Hugging Face's names and explain what it writes (samples/applications/Gpt2)
   demo mixture [arguments]
                       find the mixture of domains that helps two targets most (samples/applications/DataMixture)
   demo select [arguments]
@@ -254,6 +256,10 @@ command_demo() {
         language)
             set_up "${texts[@]}"
             run_app samples/applications/LanguageModelAttribution "${@:2}"
+            ;;
+        gpt2)
+            set_up "${texts[@]}"
+            run_app samples/applications/Gpt2 "${@:2}"
             ;;
         mixture)
             set_up "${texts[@]}" "${more_texts[@]}"
