@@ -24,6 +24,7 @@ public partial class ArchitectureTests(ITestOutputHelper output)
         ["Mixtures"] = ["Groups", "Display", "Formats", "Numerics"],
         ["Selection"] = ["Display", "Formats", "Numerics"],
         ["Evaluation"] = ["Display", "Formats", "Numerics"],
+        ["Interchange"] = ["Formats"],
     };
 
     [Fact]
