@@ -20,7 +20,17 @@ internal static class Cell
 
     public static string Number(double value) => !double.IsFinite(value)
         ? (double.IsNaN(value) ? "" : value > 0 ? "∞" : "-∞")
-        : Math.Abs(value) is >= 1e-3 and < 1e5 or 0 ? value.ToString("0.####", CultureInfo.InvariantCulture) : value.ToString("0.###e0", CultureInfo.InvariantCulture);
+        : value.ToString(Format(Math.Abs(value)), CultureInfo.InvariantCulture);
+
+    private static string Format(double size) => size switch
+    {
+        0 => "0",
+        < 1e-3 or >= 1e6 => "0.###e0",
+        < 10 => "0.####",
+        < 100 => "0.##",
+        < 1000 => "0.#",
+        _ => "#,0",
+    };
 
     public static string Html(object? value) => WebUtility.HtmlEncode(Clean(Text(value)));
 

@@ -20,6 +20,7 @@ public sealed class CostLog(IProgress<InfluenceProgress>? progress = null) : IPr
     private long _memory;
     private InfluenceProgress? _last;
     private string _lastPurpose = string.Empty;
+    private long _lastAt;
 
     /// <summary>What is under way, before each stage's own words; empty for nothing. A stage of another purpose is a stage of its own.</summary>
     public string Purpose { get; set; } = string.Empty;
@@ -57,10 +58,12 @@ public sealed class CostLog(IProgress<InfluenceProgress>? progress = null) : IPr
     {
         var name = Purpose.Length == 0 ? value.Stage : $"{Purpose}: {value.Stage}";
 
-        // Time that runs backwards is another call's.
-        var continues = _last is { } last && last.Elapsed <= value.Elapsed && _lastPurpose == Purpose && (last.Done <= value.Done || last.Stage != value.Stage);
+        // A call goes on where it began before the last report, and neither its time nor its count runs backwards; else it is another one.
+        var now = Stopwatch.GetTimestamp();
+        var continues = _last is { } last && _lastPurpose == Purpose && last.Elapsed <= value.Elapsed && last.Done <= value.Done
+            && Stopwatch.GetElapsedTime(_lastAt, now) < value.Elapsed;
         var before = continues ? _last!.Value : default;
-        (_last, _lastPurpose) = (value, Purpose);
+        (_last, _lastPurpose, _lastAt) = (value, Purpose, now);
         if (!_sinceLook.IsRunning || _sinceLook.ElapsedMilliseconds > 20)
         {
             _memory = Environment.WorkingSet;

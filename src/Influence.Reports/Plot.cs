@@ -91,7 +91,7 @@ internal static class Plot
         double X(double value) => Left + (PlotWidth * axis.Share(value));
 
         var svg = Begin(title, height);
-        Legend(svg, names, Left, 14);
+        Legend(svg, names, 70, 14);
         foreach (var (tick, text) in axis.Ticks())
         {
             svg.Append(CultureInfo.InvariantCulture, $"<path class=\"{(tick == 0 ? "zero" : "grid")}\" d=\"M{X(tick):0.#} {top}v{rows.Count * rowHeight}\"/>");
@@ -191,11 +191,11 @@ internal static class Plot
 
         foreach (var (index, name) in names.Index())
         {
-            var (x, y) = (left + (index % 3 * 195), top + (index / 3 * 20));
+            var (x, y) = (left + (index % 3 * 256), top + (index / 3 * 20));
             svg.Append(CultureInfo.InvariantCulture, $"<g class=\"c{index % Colours}\"><path class=\"line\" d=\"M{x} {y - 4}h24\"/>");
             Marker(svg, index, x + 12, y - 4, name);
             svg.Append("</g>");
-            Text(svg, x + 31, y, name.Length > 27 ? name[..26] + "…" : name, "", "start");
+            Text(svg, x + 31, y, name.Length > 32 ? name[..31] + "…" : name, "", "start");
         }
     }
 

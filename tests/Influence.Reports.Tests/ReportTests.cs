@@ -131,6 +131,18 @@ public sealed class ReportTests : IDisposable
         Assert.Equal(5, passed.Count);
     }
 
+    /// <summary>A call of one report, longer and of more examples than the one before it: it began after that one's last report.</summary>
+    [Fact]
+    public void AnotherCallIsNotTheSameOne()
+    {
+        var cost = new CostLog();
+        cost.Report(new InfluenceProgress("fit", 5, 5, TimeSpan.FromSeconds(0.01)));
+        Thread.Sleep(60);
+        cost.Report(new InfluenceProgress("score", 50, 50, TimeSpan.FromSeconds(0.05)));
+
+        Assert.Equal([("fit", 0.01, 5L), ("score", 0.05, 50L)], cost.Stages.Select(s => (s.Name, s.Seconds, s.Done)));
+    }
+
     private static ExampleScores Scores(int count) =>
         ExampleScores.Of([.. Enumerable.Range(0, count).Select(i => (long)i)], [.. Enumerable.Range(0, count).Select(i => (double)(count - i))]);
 

@@ -27,6 +27,7 @@ public partial class ArchitectureTests(ITestOutputHelper output)
         ["Selection"] = ["Display", "Formats", "Numerics"],
         ["Notebooks"] = ["Display"],
         ["Evaluation"] = ["Display", "Formats", "Numerics"],
+        ["Interchange"] = ["Formats"],
     };
 
     [Fact]

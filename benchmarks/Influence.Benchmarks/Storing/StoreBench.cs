@@ -73,7 +73,7 @@ internal static class StoreBench
     }
 
     private static string Report(
-        Options options, Workload workload, IReadOnlyDictionary<ScalarType, GradientStore> stores, Dictionary<string, Samples> samples, IReadOnlyDictionary<string, string> machine)
+        Options options, Workload workload, Dictionary<ScalarType, GradientStore> stores, Dictionary<string, Samples> samples, IReadOnlyDictionary<string, string> machine)
     {
         var text = new StringBuilder();
         text.AppendLine(CultureInfo.InvariantCulture, $"# Gradient store, {DateTime.Now:yyyy-MM-dd}, {options.Device}{(options.Quick ? " (quick: fewer rounds)" : string.Empty)}");

@@ -56,7 +56,6 @@
     view.p ? picture(view, { class: 'thumb' }) : null,
     ...(view.s ? strip(view.s[0]) : []),
     view.x ? make('div', { class: 'text' }, view.x.length > 700 ? view.x.slice(0, 700) + '\u2026' : view.x) : null,
-    view.f ? fields(view.f, 6) : null,
     view.d ? make('div', { class: 'faint' }, 'left out for its size') : null,
   ];
 
@@ -67,6 +66,7 @@
       ...content(view),
       make('div', { class: 'head' }, open, view.m ? make('span', { class: 'mark' }, view.m) : null),
       view.l ? make('div', { class: 'label' }, view.l) : null,
+      view.f ? fields(view.f, 6) : null,
       numbers.length ? make('dl', { class: 'numbers facts' }, ...numbers.flatMap(([name, value]) => [make('dt', {}, name), make('dd', {}, value)])) : null,
       ...more);
   };
@@ -181,20 +181,20 @@
   const labelled = (text, control) => make('label', {}, text, control);
 
   const pager = (state, draw) => {
-    const [first, back, on, last] = ['First', 'Back', 'On', 'Last'].map(text => make('button', { type: 'button' }, text));
+    const [first, back, next, last] = ['First', 'Back', 'Next', 'Last'].map(text => make('button', { type: 'button' }, text));
     const where = make('span', {});
     first.addEventListener('click', () => { state.page = 0; draw(true); });
     back.addEventListener('click', () => { state.page--; draw(true); });
-    on.addEventListener('click', () => { state.page++; draw(true); });
+    next.addEventListener('click', () => { state.page++; draw(true); });
     last.addEventListener('click', () => { state.page = Infinity; draw(true); });
-    const bar = make('div', { class: 'pager', role: 'group', 'aria-label': 'Pages' }, first, back, where, on, last);
+    const bar = make('div', { class: 'pager', role: 'group', 'aria-label': 'Pages' }, first, back, where, next, last);
     return [bar, (count, size) => {
       const pages = Math.max(1, Math.ceil(count / size));
       state.page = Math.max(0, Math.min(state.page, pages - 1));
       const start = state.page * size;
       where.textContent = count === 0 ? '' : whole.format(start + 1) + ' to ' + whole.format(Math.min(count, start + size)) + ' of ' + whole.format(count);
       first.disabled = back.disabled = state.page === 0;
-      on.disabled = last.disabled = state.page === pages - 1;
+      next.disabled = last.disabled = state.page === pages - 1;
       bar.hidden = pages === 1;
       return start;
     }];
