@@ -73,7 +73,8 @@ internal static class PrincipalDirections
         {
             using var scope = NewDisposeScope();
             var rows = values.reshape(-1, values.shape[^1]);
-            sum.add_(rows.t().mm(rows).to_type(ScalarType.Float64));
+            using Scalar one = 1;
+            sum.add_(rows.t().mm(rows).to_type(ScalarType.Float64), one);
         }
     }
 }

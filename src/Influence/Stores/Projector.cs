@@ -72,6 +72,7 @@ internal sealed class Projector
         var inPlace = rows.dtype == _session.Dtype && _session.Device.type == DeviceType.CPU;
         var own = inPlace ? rows.zero_() : zeros([batch.Count, _width], _session.Dtype, _session.Device);       // [B, K]
         var squares = zeros([batch.Count], ScalarType.Float64, _session.Device);
+        using Scalar one = 1;
         using (var gradients = _session.Capture(batch, LossKind.Training))
         {
             for (var k = 0; k < gradients.Blocks.Count; k++)
@@ -80,7 +81,7 @@ internal sealed class Projector
                 {
                     using var step = NewDisposeScope();
                     var block = _direction?.Apply(captured, k, isQuery) ?? captured;
-                    squares.add_(block.SquaredNorms().to_type(ScalarType.Float64));
+                    squares.add_(block.SquaredNorms().to_type(ScalarType.Float64), one);
                     if (_sketch is not null)
                     {
                         block.AddSketch(own, _sketch[k]);

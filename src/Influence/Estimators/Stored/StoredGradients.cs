@@ -239,7 +239,8 @@ public sealed partial record StoredGradients : IPairEstimator
                     products.mul_(share);
                 }
 
-                sum = sum is null ? products : sum.add_(products);
+                using Scalar one = 1;
+                sum = sum is null ? products : sum.add_(products, one);
             }
 
             return sum!;

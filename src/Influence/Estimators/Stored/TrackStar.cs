@@ -143,7 +143,8 @@ public sealed record TrackStar : IPairEstimator
             {
                 for (var l = 0; l < layers.Count; l++)
                 {
-                    moments[l].add_(Moments(rows.narrow(1, layers[l].First, layers[l].Size)));
+                    using Scalar one = 1;
+                    moments[l].add_(Moments(rows.narrow(1, layers[l].First, layers[l].Size)), one);
                 }
 
                 reporter.Add((int)rows.shape[0]);

@@ -126,7 +126,8 @@ public sealed record Trak : IPairEstimator
             {
                 var own = missing[m].AsSpan(first, weights.Length).ToArray();
                 var products = scans[m].Products(maps[m]) / tensor(own).to_type(members.First.Dtype).unsqueeze(0);        // [Q, n]
-                kernel = kernel is null ? products : kernel.add_(products);
+                using Scalar one = 1;
+                kernel = kernel is null ? products : kernel.add_(products, one);
                 for (var i = 0; i < weights.Length; i++)
                 {
                     weights[i] += own[i] / ((double)maps.Count * maps.Count);

@@ -86,7 +86,8 @@ internal abstract class BlockGradients(long examples)
         {
             using var one = NewDisposeScope();
             var signed = columns[p].Sign is { } sign ? parts[p] * sign : parts[p];      // [B, P_p]
-            rows.index_add_(1, columns[p].Column, signed, 1);
+            using Scalar once = 1;
+            rows.index_add_(1, columns[p].Column, signed, once);
         }
     }
 

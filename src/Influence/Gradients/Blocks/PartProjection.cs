@@ -50,8 +50,10 @@ internal record PartProjection(long Outputs, long Inputs, long First, Tensor? Le
 
     private void Add(Tensor rows, Tensor values)
     {
+        // Named: a number that TorchSharp makes on the way may be freed while libtorch reads it.
+        using Scalar one = 1;
         var flat = values.reshape(rows.shape[0], -1);
-        rows.narrow(1, First, flat.shape[1]).add_(flat);
+        rows.narrow(1, First, flat.shape[1]).add_(flat, one);
     }
 
     /// <summary>Values <c>[..., I]</c> times a matrix <c>[I, k]</c>.</summary>
