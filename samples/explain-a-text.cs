@@ -75,7 +75,9 @@ for (var query = 0; query < asked.Length; query++)
     }
 }
 
-static string Text(byte[] bytes) => Encoding.UTF8.GetString(bytes).ReplaceLineEndings(" ").Replace('\uFFFD', ' ').Trim();
+// On one line, and without the part of a character at either end.
+static string Text(byte[] bytes) =>
+    string.Join(' ', Encoding.UTF8.GetString(bytes).Replace('\uFFFD', ' ').Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries));
 
 // x [N, 40, 8]: what each byte is predicted from; y [N, 40].
 static (Tensor X, Tensor Y) ToTensors(byte[][] passages)

@@ -58,11 +58,13 @@ def run(path, published, packed, work):
     log = os.path.join(work, name + ".log")
     with open(log, "w", encoding="utf-8") as output:
         ended = subprocess.run(
-            ["jupyter", "nbconvert", "--to", "notebook", "--execute", "--ExecutePreprocessor.timeout=600", "--output", os.path.basename(executed), given],
+            ["jupyter", "nbconvert", "--to", "notebook", "--execute", "--ExecutePreprocessor.timeout=900",
+             "--ExecutePreprocessor.startup_timeout=600", "--output", os.path.basename(executed),
+             given],
             stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False)
     if ended.returncode != 0:
         with open(log, encoding="utf-8") as output:
-            print("".join(output.readlines()[-40:]), file=sys.stderr)
+            print("".join(output.readlines()[-20:]), file=sys.stderr)
         sys.exit(f"{name} did not run to its end ({log})")
 
     with open(executed, encoding="utf-8") as file:

@@ -71,6 +71,21 @@ public partial class NotebookTests
         }
     }
 
+    /// <summary><c>./build.sh apps</c> runs them.</summary>
+    [Fact]
+    public void Programs_of_one_file_are_short_and_name_the_TorchSharp_of_the_library()
+    {
+        var version = Property(File.ReadAllText(Path.Combine(Page.Root, "Directory.Build.props")), "TorchSharpVersion");
+        var programs = Directory.GetFiles(Path.Combine(Page.Root, "samples"), "*.cs");
+
+        Assert.NotEmpty(programs);
+        Assert.All(programs, program =>
+        {
+            Assert.InRange(File.ReadAllLines(program).Length, 1, 120);
+            Assert.Contains($"#:package TorchSharp-cpu@{version}", File.ReadAllText(program), StringComparison.Ordinal);
+        });
+    }
+
     [Fact]
     public void A_broken_cell_is_seen()
     {

@@ -60,6 +60,14 @@ public class PackageContentTests
     }
 
     [Fact]
+    public void It_prepares_the_notebook_that_references_it()
+    {
+        using var archive = Package.Open();
+
+        Assert.Contains("Influence.Notebooks.Notebook.Prepare()", Encoding.UTF8.GetString(archive.Read("interactive-extensions/dotnet/extension.dib")), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Its_documentation_describes_the_public_types()
     {
         using var archive = Package.Open();
