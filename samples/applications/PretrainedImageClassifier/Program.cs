@@ -79,6 +79,7 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
         $"TracIn, self-influence over {recorder.Checkpoints.Count} checkpoints", () => new TracIn { Checkpoints = recorder.Checkpoints }.SelfInfluence(task, examples, progress, cancellationToken));
     var losses = costs.Measure("losses", () => new ExampleLosses().Score(task, examples, progress, cancellationToken));
     var detection = new MislabelDetection();
+    List<(string Ranking, MislabelDetection.Result Result)> detections = [];
     List<IReadOnlyList<string>> found = [["ranking by", "AUC", "from", "to", "found in the first tenth", "in the first fifth"]];
     foreach (var (name, scores) in new[]
     {
@@ -87,6 +88,7 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
     })
     {
         var result = detection.Evaluate(scores, flipped);
+        detections.Add((name, result));
         found.Add([name, Text($"{result.Auc.Value:0.000}"), Text($"{result.Auc.Lower:0.000}"), Text($"{result.Auc.Upper:0.000}"), Text($"{result.RecallAt(0.1):0%}"), Text($"{result.RecallAt(0.2):0%}")]);
     }
 
@@ -95,7 +97,6 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
     using var testLabels = tensor(test.Labels.Select(label => (long)label).ToArray());
     var queries = Examples.FromTensors(("image", testImages), ("label", testLabels)).Only(explained.Select(i => (long)i)) with { BatchSize = 50 };
     using var pairs = costs.Measure($"scores of all training images for {queries.Count} queries", () => influence.Score(task, examples, queries, progress, cancellationToken));
-    var explanations = explained.Select(image => Explained.Of(pairs, image, (int)predictions[image])).ToList();
     progress.Clear();
     foreach (var table in new[] { found, costs.Rows })
     {
@@ -103,9 +104,19 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
         TextTable.Write(Console.Out, table);
     }
 
-    var page = new Report { Summary = summary, Found = found, Costs = costs.Rows, Train = train, Labels = labels, Test = test, Suspects = suspicion.Highest(Report.SuspectCount), Explanations = explanations }.ToPage();
+    var page = new Report
+    {
+        Summary = summary,
+        Found = detections,
+        Costs = costs.Rows,
+        Coverage = coverage,
+        Train = train,
+        Labels = labels,
+        Test = test,
+        Predictions = predictions,
+    }.ToPage(suspicion, losses, pairs);
     cancellationToken.ThrowIfCancellationRequested();
-    OutputFile.Write(options.Output, page.ToString());
+    OutputFile.Write(options.Output, page.ToHtml());
     Console.WriteLine($"Pictures: {Path.GetFullPath(options.Output)}");
 
     static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);

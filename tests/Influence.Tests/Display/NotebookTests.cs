@@ -106,7 +106,7 @@ public class NotebookTests
         using var classifier = new Classifier();
         using var curvature = Influence.Curvature.Ekfac.Fit(classifier.Task(), classifier.Train);
         Assert.Equal(curvature.ToHtml(), Html(curvature));
-        Assert.Contains(Left("Normalization"), Html(new TracIn { Normalization = TracIn.GradientNormalization.UnitNorm }), StringComparison.Ordinal);
+        Assert.Contains(Left("Similarity"), Html(new TracIn { Similarity = TracIn.GradientSimilarity.Cosine }), StringComparison.Ordinal);
     }
 
     [Fact]
