@@ -1,7 +1,4 @@
-using System.Globalization;
 using Influence.Curvature;
-using Influence.Estimators;
-using Influence.Evaluation;
 using Influence.Gradients;
 using Influence.Numerics;
 using Influence.Tests.Oracles;
@@ -13,8 +10,7 @@ using static TorchSharp.torch;
 namespace Influence.Tests.Golden;
 
 /// <summary>
-/// What the solvers around EK-FAC rest on, on a model that fits its training examples by 99.7 percent: scales, symmetry, and the largest eigenvalue of what
-/// is iterated.
+/// What the solvers around EK-FAC rest on, on a model that fits its training examples by 99.7 percent: scales and symmetry.
 /// </summary>
 public class W1SolverTests(ITestOutputHelper output)
 {
@@ -23,7 +19,7 @@ public class W1SolverTests(ITestOutputHelper output)
     /// layer's 1,290 weights is nearly a factor of two (measured 1.03, 0.75, 1.78). A matrix of sums, or of another mean, would be off by a hundred and more.
     /// </summary>
     [Fact]
-    public void ScalesSymmetryAndTheLargestEigenvalue()
+    public void ScalesAndSymmetry()
     {
         using var scope = NewDisposeScope();
         if (GoldenFolder.Find("w1") is not { } folder)
@@ -58,23 +54,5 @@ public class W1SolverTests(ITestOutputHelper output)
         output.WriteLine($"v'Hw {vhw:G7}, w'Hv {whv:G7}, v'Hv {vhv:G5}");
         Assert.True(Math.Abs(vhw - whv) < 1e-4 * vhv);
         Assert.True(vhv > 0);
-
-        foreach (var factor in new[] { 1.0, 0.1 })
-        {
-            var damping = Damping.RelativeToMeanEigenvalue(factor);
-            using var inverse = ekfac.Prepare(session, damping, 0, default);
-            var (each, named) = LayerDampings.Of(session, ekfac, damping, () => 0);
-            var inner = new InnerInverse(inverse, layout, named.Min(n => n.Damping));
-            foreach (var size in new[] { 64, 256 })
-            {
-                var batch = train.EndlessBatches(0, size).First();
-                var layered = PowerIteration.Of(x => inner.Apply(product.Over(batch, x, default).add_(x * each)), layout, 0);
-                var one = named.Select((n, k) => n.Damping * layout.BlockRanges[k].Count).Sum() / layout.Length;
-                var whole = PowerIteration.Of(x => inner.Apply(product.Over(batch, x, default).add_(x, one)), layout, 0);
-                output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{factor} x mean, batch {size}: largest eigenvalue {layered:G4}; with one damping for all layers {whole:G4}"));
-            }
-
-            each.Dispose();
-        }
     }
 }
