@@ -1,5 +1,6 @@
 using Influence.Numerics;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 using F = TorchSharp.torch.nn.functional;
 
@@ -29,7 +30,7 @@ public sealed class LabelSampler
         var cumulative = F.softmax(logits.detach(), -1).cumsum(-1);                     // [B, ..., C]
         var shape = logits.shape[..^1];
         var u = Uniform(shape, logits).unsqueeze(-1) * cumulative.narrow(-1, logits.shape[^1] - 1, 1);
-        return cumulative.le(u).sum(-1).clamp_max(logits.shape[^1] - 1).MoveToOuterDisposeScope();
+        return cumulative.le(u).sum(-1).clamp_max(Kept(logits.shape[^1] - 1)).MoveToOuterDisposeScope();
     }
 
     /// <summary>Zeros and ones, one with probability sigmoid(logits).</summary>
@@ -53,9 +54,9 @@ public sealed class LabelSampler
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
         // In float64: a number just below one would round to one in float32, and its logarithm be infinite.
-        var radius = (-2 * (1 - Uniform(mean.shape, mean, ScalarType.Float64)).log()).sqrt();
-        var angle = 2 * Math.PI * Uniform(mean.shape, mean, ScalarType.Float64);
-        var deviation = (radius * angle.cos() * standardDeviation).to_type(mean.dtype);
+        var radius = (Kept(-2) * (Kept(1) - Uniform(mean.shape, mean, ScalarType.Float64)).log()).sqrt();
+        var angle = Kept(2 * Math.PI) * Uniform(mean.shape, mean, ScalarType.Float64);
+        var deviation = (radius * angle.cos() * Kept(standardDeviation)).to_type(mean.dtype);
         return (mean.detach() + deviation).MoveToOuterDisposeScope();
     }
 
@@ -74,11 +75,11 @@ public sealed class LabelSampler
         // The middle has the mass sqrt(2 pi) erf(d/sqrt 2), the two tails together 2 exp(-d^2/2)/d; inverted along the distance from the mean.
         var inner = Math.Sqrt(2 * Math.PI) * tensor(delta / Math.Sqrt(2), ScalarType.Float64).erf().item<double>();
         var outer = 2 * Math.Exp(-delta * delta / 2) / delta;
-        var v = (2 * Uniform(mean.shape, mean, ScalarType.Float64)) - 1;
-        var mass = v.abs() * (inner + outer);
-        var middle = Math.Sqrt(2) * (mass.clamp_max(inner) / Math.Sqrt(2 * Math.PI)).erfinv();
-        var tail = delta - ((1 - ((mass - inner) / Math.Max(outer, double.Epsilon)).clamp(0, 1 - 1e-16)).log() / delta);
-        var distance = where(mass.le(inner), middle.clamp_max(delta), tail);
+        var v = (Kept(2) * Uniform(mean.shape, mean, ScalarType.Float64)) - Kept(1);
+        var mass = v.abs() * Kept(inner + outer);
+        var middle = Kept(Math.Sqrt(2)) * (mass.clamp_max(Kept(inner)) / Kept(Math.Sqrt(2 * Math.PI))).erfinv();
+        var tail = Kept(delta) - ((Kept(1) - ((mass - Kept(inner)) / Kept(Math.Max(outer, double.Epsilon))).clamp(Kept(0), Kept(1 - 1e-16))).log() / Kept(delta));
+        var distance = where(mass.le(Kept(inner)), middle.clamp_max(Kept(delta)), tail);
         return (mean.detach() + (distance * v.sign()).to_type(mean.dtype)).MoveToOuterDisposeScope();
     }
 

@@ -1,4 +1,5 @@
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 using F = TorchSharp.torch.nn.functional;
 
@@ -35,7 +36,7 @@ public static class Losses
         CheckCrossEntropy(logits, targets, mask);
         var counts = mask?.to_type(ScalarType.Bool);                                    // [B, ...]
         var labels = LossTrace.Current?.Sampler?.Categorical(logits)
-            ?? (counts is null ? targets : targets.masked_fill(counts.logical_not(), 0));
+            ?? (counts is null ? targets : targets.masked_fill(counts.logical_not(), Kept(0)));
         CheckLabels(labels, logits.shape[^1]);
         return Traced(logits, z => CrossEntropyOf(z, labels, counts, meanOverPositions));
     }
@@ -53,12 +54,12 @@ public static class Losses
     {
         CheckCrossEntropy(logits, targets, mask);
         var counts = mask?.to_type(ScalarType.Bool);                                    // [B, T]
-        var labels = counts is null ? targets : targets.masked_fill(counts.logical_not(), 0);
+        var labels = counts is null ? targets : targets.masked_fill(counts.logical_not(), Kept(0));
         CheckLabels(labels, logits.shape[^1]);
         var loss = TokensOf(logits, labels, counts);
         return !meanOverPositions ? loss
-            : counts is null ? loss / loss.shape[1]
-            : loss / counts.sum(1, keepdim: true).clamp_min(1);
+            : counts is null ? loss / Kept(loss.shape[1])
+            : loss / counts.sum(1, keepdim: true).clamp_min(Kept(1));
     }
 
     private static Tensor CrossEntropyOf(Tensor logits, Tensor labels, Tensor? counts, bool meanOverPositions) =>
@@ -67,11 +68,11 @@ public static class Losses
     private static Tensor TokensOf(Tensor logits, Tensor labels, Tensor? counts)
     {
         var index = labels.unsqueeze(-1);                                               // [B, ..., 1]
-        var gone = full(index.shape, double.NegativeInfinity, logits.dtype, logits.device);
+        var gone = full(index.shape, Kept(double.NegativeInfinity), logits.dtype, logits.device);
         var others = logits.scatter(-1, index, gone);                                   // [B, ..., C], class y gone
         var margin = logits.gather(-1, index).squeeze(-1) - others.logsumexp(-1);       // [B, ...], log p_y/(1-p_y)
         var loss = -F.logsigmoid(margin);                                               // [B, ...]
-        return counts is null ? loss : loss.masked_fill(counts.logical_not(), 0);
+        return counts is null ? loss : loss.masked_fill(counts.logical_not(), Kept(0));
     }
 
     /// <summary>
@@ -86,7 +87,7 @@ public static class Losses
         CheckSameShape(logits, targets);
         var y = targets.to_type(logits.dtype);
         // Named, for TorchSharp keeps no number alive that it is handed: its finaliser may free it while libtorch reads it.
-        using Scalar zero = 0, one = 1;
+        using Scalar zero = Kept(0), one = Kept(1);
         var bad = Positions(y.lt(zero).logical_or(y.gt(one)).logical_or(y.isnan()));
         if (bad.Count > 0)
         {
@@ -96,7 +97,7 @@ public static class Losses
         y = LossTrace.Current?.Sampler?.Bernoulli(logits) ?? y;
         return Traced(logits, Loss);
 
-        Tensor Loss(Tensor z) => ReducePositions(-(y * F.logsigmoid(z)) - ((1 - y) * F.logsigmoid(-z)), null, mean: false);
+        Tensor Loss(Tensor z) => ReducePositions(-(y * F.logsigmoid(z)) - ((Kept(1) - y) * F.logsigmoid(-z)), null, mean: false);
     }
 
     /// <summary>Squared error, the sum over an example's outputs of (prediction - target)^2; no factor one half.</summary>
@@ -138,23 +139,22 @@ public static class Losses
         CheckCrossEntropy(logits, targets, mask: null);
         Check.Share(smoothing, nameof(smoothing));
         var classes = logits.shape[^1];
-        using var ignored = (Scalar)ignoreIndex;
-        var counts = targets.ne(ignored);                                               // [B, ...]
-        var labels = targets.masked_fill(counts.logical_not(), 0);
+        var counts = targets.ne(Kept(ignoreIndex));                                          // [B, ...]
+        var labels = targets.masked_fill(counts.logical_not(), Kept(0));
         CheckLabels(labels, classes);
         var weights = classWeights is null ? ones(classes, logits.dtype, logits.device) : ClassWeights(classWeights, logits);       // [C]
         var own = weights.index_select(0, labels.reshape(-1)).reshape(labels.shape);    // [B, ...], w_y
         if (LossTrace.Current?.Sampler?.Categorical(logits) is { } drawn)
         {
-            var scale = (((1 - smoothing) * own) + (smoothing * weights.mean())).sqrt();
-            return Traced(logits, z => ReducePositions((scale * TokensOf(z, drawn, null)).masked_fill(counts.logical_not(), 0), counts, meanOverPositions));
+            var scale = ((Kept(1 - smoothing) * own) + (Kept(smoothing) * weights.mean())).sqrt();
+            return Traced(logits, z => ReducePositions((scale * TokensOf(z, drawn, null)).masked_fill(counts.logical_not(), Kept(0)), counts, meanOverPositions));
         }
 
         return Traced(logits, z =>
         {
-            var one = (1 - smoothing) * own * TokensOf(z, labels, null);                // [B, ...]
-            var all = smoothing / classes * -(z.log_softmax(-1) * weights).sum(-1);
-            return ReducePositions((one + all).masked_fill(counts.logical_not(), 0), counts, meanOverPositions);
+            var one = Kept(1 - smoothing) * own * TokensOf(z, labels, null);                // [B, ...]
+            var all = Kept(smoothing / classes) * -(z.log_softmax(-1) * weights).sum(-1);
+            return ReducePositions((one + all).masked_fill(counts.logical_not(), Kept(0)), counts, meanOverPositions);
         });
     }
 
@@ -186,16 +186,16 @@ public static class Losses
         }
 
         var counts = mask?.to_type(ScalarType.Bool);                                    // [B, ...]
-        if (LossTrace.Current?.Sampler?.Categorical(logits / temperature) is { } drawn)
+        if (LossTrace.Current?.Sampler?.Categorical(logits / Kept(temperature)) is { } drawn)
         {
-            return Traced(logits, z => CrossEntropyOf(z / temperature, drawn, counts, meanOverPositions) * temperature);
+            return Traced(logits, z => CrossEntropyOf(z / Kept(temperature), drawn, counts, meanOverPositions) * Kept(temperature));
         }
 
-        var teacher = (teacherLogits.detach() / temperature).to_type(logits.dtype).log_softmax(-1);                 // [B, ..., C]
+        var teacher = (teacherLogits.detach() / Kept(temperature)).to_type(logits.dtype).log_softmax(-1);                 // [B, ..., C]
         return Traced(logits, z =>
         {
-            var loss = temperature * temperature * (teacher.exp() * (teacher - (z / temperature).log_softmax(-1))).sum(-1);         // [B, ...]
-            return ReducePositions(counts is null ? loss : loss.masked_fill(counts.logical_not(), 0), counts, meanOverPositions);
+            var loss = Kept(temperature * temperature) * (teacher.exp() * (teacher - (z / Kept(temperature)).log_softmax(-1))).sum(-1);         // [B, ...]
+            return ReducePositions(counts is null ? loss : loss.masked_fill(counts.logical_not(), Kept(0)), counts, meanOverPositions);
         });
     }
 
@@ -236,13 +236,13 @@ public static class Losses
         CheckSameShape(chosen, referenceChosen);
         CheckSameShape(chosen, referenceRejected);
         Check.Positive(beta, nameof(beta));
-        var margin = beta * (chosen - rejected - (referenceChosen.detach() - referenceRejected.detach()));
+        var margin = Kept(beta) * (chosen - rejected - (referenceChosen.detach() - referenceRejected.detach()));
         return BinaryCrossEntropy(margin, ones_like(margin));
     }
 
     private static Tensor ClassWeights(Tensor weights, Tensor logits)
     {
-        if (weights.dim() != 1 || weights.shape[0] != logits.shape[^1] || !weights.is_floating_point() || !weights.isfinite().logical_and(weights.ge(0)).all().item<bool>())
+        if (weights.dim() != 1 || weights.shape[0] != logits.shape[^1] || !weights.is_floating_point() || !weights.isfinite().logical_and(weights.ge(Kept(0))).all().item<bool>())
         {
             throw new InfluenceException(
                 $"Class weights are [C] = [{logits.shape[^1]}], floating-point, finite and none negative; found {weights.dtype} [{string.Join(", ", weights.shape)}].");
@@ -273,8 +273,8 @@ public static class Losses
         }
 
         return counts is null
-            ? sum / flat.shape[1]
-            : sum / counts.reshape(loss.shape[0], -1).sum(1).clamp_min(1);
+            ? sum / Kept(flat.shape[1])
+            : sum / counts.reshape(loss.shape[0], -1).sum(1).clamp_min(Kept(1));
     }
 
     private static void CheckCrossEntropy(Tensor logits, Tensor targets, Tensor? mask)
@@ -310,7 +310,7 @@ public static class Losses
     private static void CheckLabels(Tensor labels, long classes)
     {
         // Named, for TorchSharp keeps no number alive that it is handed: its finaliser may free it while libtorch reads it.
-        using Scalar zero = 0, limit = classes;
+        using Scalar zero = Kept(0), limit = Kept(classes);
         var bad = Positions(labels.lt(zero).logical_or(labels.ge(limit)));
         if (bad.Count > 0)
         {

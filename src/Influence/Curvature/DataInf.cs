@@ -1,5 +1,6 @@
 using Influence.Gradients;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Curvature;
@@ -143,7 +144,7 @@ public sealed partial class DataInf : Preconditioner
                         using var one = NewDisposeScope();
                         var g = cat(block.Dense(), 1);                                  // [B, P_k]
                         var dots = gradients.narrow(1, ranges[k].Start, ranges[k].Count).mm(g.t()); // [Q, B]
-                        var shares = dots / g.Squared().sum(1).add_(dampings[k]);        // [Q, B]
+                        var shares = dots / g.Squared().sum(1).add_(Kept(dampings[k]));        // [Q, B]
                         sum.narrow(1, ranges[k].Start, ranges[k].Count).add_(shares.mm(g));
                         block.Release();
                     }
@@ -154,7 +155,7 @@ public sealed partial class DataInf : Preconditioner
             {
                 var own = gradients.narrow(1, ranges[k].Start, ranges[k].Count);
                 var block = sum.narrow(1, ranges[k].Start, ranges[k].Count);
-                block.copy_(dampings[k] > 0 ? (own - (block / train.Count)) / dampings[k] : zeros_like(own));
+                block.copy_(dampings[k] > 0 ? (own - (block / Kept(train.Count))) / Kept(dampings[k]) : zeros_like(own));
             }
 
             return sum;

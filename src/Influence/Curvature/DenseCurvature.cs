@@ -1,6 +1,7 @@
 using System.Globalization;
 using Influence.Gradients;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Curvature;
@@ -164,12 +165,12 @@ public sealed partial class DenseCurvature : Preconditioner
             using var scope = NewDisposeScope();
             var count = Math.Min(AtOnce, layout.Length - first);
             var units = zeros([count, layout.Length], layout.Dtype, layout.Device);     // [K, P]
-            units.narrow(1, first, count).diagonal().fill_(1);
+            units.narrow(1, first, count).diagonal().fill_(Kept(1));
             matrix.narrow(0, first, count).copy_(multiply(units));
         }
 
         using var transposed = matrix.t().contiguous();
-        return matrix.add_(transposed).mul_(0.5);
+        return matrix.add_(transposed).mul_(Kept(0.5));
     }
 
     private sealed class Spectral(ParameterVector layout, Tensor vectors, double[] inverted, double damping) : VectorInverse(layout)

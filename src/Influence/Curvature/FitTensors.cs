@@ -1,5 +1,6 @@
 using Influence.Formats;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Curvature;
@@ -43,7 +44,7 @@ internal sealed class FitTensors(string path, Dictionary<string, Tensor> tensors
             tensor.dim() == shape.Length && tensor.shape.Zip(shape).All(d => d.First > 0 && (d.Second < 0 || d.First == d.Second)),
             $"is [{string.Join(", ", tensor.shape)}]; expected [{string.Join(", ", shape.Select(d => d < 0 ? "n" : $"{d}"))}]");
         Check(name, tensor.isfinite().all().item<bool>(), "holds NaN or infinity");
-        Check(name, !notNegative || tensor.ge(0).all().item<bool>(), "holds negative numbers");
+        Check(name, !notNegative || tensor.ge(Kept(0)).all().item<bool>(), "holds negative numbers");
         return (device is null || statistics ? tensor : tensor.to(device)).alias().MoveToOuterDisposeScope();
     }
 
@@ -57,7 +58,7 @@ internal sealed class FitTensors(string path, Dictionary<string, Tensor> tensors
         var vectors = Take(name, shape, statistics);
         using var scope = NewDisposeScope();
         var lengths = vectors.to_type(ScalarType.Float64).Squared().sum(along);
-        Check(name, (lengths - 1).abs().le(UnitTolerance).all().item<bool>(), "holds eigenvectors that are not of length one");
+        Check(name, (lengths - Kept(1)).abs().le(Kept(UnitTolerance)).all().item<bool>(), "holds eigenvectors that are not of length one");
         return vectors;
     }
 

@@ -1,5 +1,6 @@
 using Influence.Gradients;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Curvature;
@@ -27,7 +28,7 @@ internal sealed class InnerInverse(Inverse inverse, ParameterVector layout, doub
                 if (applied.Blocks[k] is null && damping > 0)
                 {
                     var (start, count) = ranges[k];
-                    result.narrow(1, start, count).copy_(rows.narrow(1, start, count) / damping);
+                    result.narrow(1, start, count).copy_(rows.narrow(1, start, count) / Kept(damping));
                 }
             }
         }

@@ -1,6 +1,7 @@
 using Influence.Formats;
 using Influence.Gradients;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Curvature;
@@ -35,11 +36,11 @@ internal sealed record OptimizerDecay(Checkpoint Checkpoint)
             case { } when !trained:
                 return zeros([part.Count], ScalarType.Float64).MoveToOuterDisposeScope();
             case { Decoupled: false, IsAdam: true } or { Decoupled: false, IsSgd: true }:
-                return full([part.Count], Checkpoint.Made.Of(name)!.WeightDecay, ScalarType.Float64).MoveToOuterDisposeScope();
+                return full([part.Count], Kept(Checkpoint.Made.Of(name)!.WeightDecay), ScalarType.Float64).MoveToOuterDisposeScope();
             case { IsAdam: true } adam:
                 var v = Checkpoint.Made.SecondMoment(file, path, name).to(ScalarType.Float64).reshape(-1);
                 return v.numel() == part.Parameter.Count
-                    ? part.Of(v).sqrt().add_(adam.Eps).mul_(adam.WeightDecay).MoveToOuterDisposeScope()
+                    ? part.Of(v).sqrt().add_(Kept(adam.Eps)).mul_(Kept(adam.WeightDecay)).MoveToOuterDisposeScope()
                     : throw new InfluenceException($"The checkpoint {path} has moments of {v.numel()} numbers for {name}, which has {part.Parameter.Count}.");
             case { } other:
                 throw new InfluenceException(

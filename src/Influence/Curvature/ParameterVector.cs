@@ -1,6 +1,7 @@
 using Influence.Gradients;
 using TorchSharp;
 using TorchSharp.Modules;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Curvature;
@@ -89,7 +90,7 @@ internal sealed class ParameterVector
 
     /// <summary>A number for each parameter at all its elements, <c>[P]</c>, in the current scope.</summary>
     public Tensor Each(Func<ModelParameter, double> value) =>
-        cat([.. Parts.Select(part => full([part.Count], value(part.Parameter), Dtype, Device))], 0);
+        cat([.. Parts.Select(part => full([part.Count], Kept(value(part.Parameter)), Dtype, Device))], 0);
 
     /// <summary>One row an example, <c>[B, P]</c>; zeros where a block was not used.</summary>
     public Tensor Flatten(BatchGradients gradients)

@@ -1,5 +1,6 @@
 using Influence.Curvature;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Estimators;
@@ -83,7 +84,7 @@ public sealed partial record InfluenceEnsemble : IPairEstimator
                     sink.Begin(scores.QueryIds, train.Ids, scores.Values.dtype);
                 }
 
-                sum = sum is null ? scores.Values / fits.Count : sum.add_(scores.Values, 1.0 / fits.Count);
+                sum = sum is null ? scores.Values / Kept(fits.Count) : sum.add_(scores.Values, Kept(1.0 / fits.Count));
                 if (atOnce >= train.Count)
                 {
                     fits.Forget(member);

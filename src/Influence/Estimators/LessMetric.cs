@@ -1,6 +1,7 @@
 using Influence.Formats;
 using Influence.Gradients;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Estimators;
@@ -107,9 +108,9 @@ internal sealed class LessMetric : GradientMetric
         }
 
         var rule = _rules[k][p];
-        var m = ((first * rule.Beta1) + (g * (1 - rule.Beta1))) / rule.FirstCorrection; // [B, P_k]
-        var v = ((second * rule.Beta2) + (g.Squared() * (1 - rule.Beta2))) / rule.SecondCorrection;
-        return m / ((v + rule.EpsInside).sqrt() + rule.Eps);
+        var m = ((first * Kept(rule.Beta1)) + (g * Kept(1 - rule.Beta1))) / Kept(rule.FirstCorrection); // [B, P_k]
+        var v = ((second * Kept(rule.Beta2)) + (g.Squared() * Kept(1 - rule.Beta2))) / Kept(rule.SecondCorrection);
+        return m / ((v + Kept(rule.EpsInside)).sqrt() + Kept(rule.Eps));
     }
 
     /// <summary>A map of every part, written out over all blocks, of length one for cosines; what the batch did not use has gradients of zero.</summary>
@@ -135,7 +136,7 @@ internal sealed class LessMetric : GradientMetric
             {
                 using var one = NewDisposeScope();
                 var norms = BlockGradients.SquaredNorms([.. parts.SelectMany(block => block)]).sqrt_().unsqueeze(1); // [B, 1]
-                norms.masked_fill_(norms.eq(0), 1);
+                norms.masked_fill_(norms.eq(Kept(0)), Kept(1));
                 foreach (var part in parts.SelectMany(block => block))
                 {
                     part.div_(norms);
@@ -144,7 +145,7 @@ internal sealed class LessMetric : GradientMetric
 
             foreach (var part in parts.SelectMany(block => block).Where(_ => factor != 1))
             {
-                part.mul_(factor);
+                part.mul_(Kept(factor));
             }
 
             // Views: what a block releases stays here, for it is read again.

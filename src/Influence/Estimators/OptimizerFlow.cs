@@ -3,6 +3,7 @@ using Influence.Curvature;
 using Influence.Formats;
 using Influence.Gradients;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Estimators;
@@ -72,7 +73,7 @@ internal sealed class OptimizerFlow : IDisposable
         var (root, setting) = (_scales[k].sqrt(), _settings[k]);
         var rows = parts[0].shape[0];
         var (response, earlier) = (parts.Select(p => zeros_like(p)).ToArray(), parts.Select(p => zeros_like(p)).ToArray());
-        using var function = block?.Map(eigenvalues => eigenvalues.clamp_min(0) + setting.Coupled);
+        using var function = block?.Map(eigenvalues => eigenvalues.clamp_min(Kept(0)) + Kept(setting.Coupled));
         var atOnce = (int)Math.Clamp(_bytes / ((MaximumSteps + 8) * root.shape[0] * root.dtype.ElementSize()), 1, rows);
         for (long at = 0; at < rows; at += atOnce)
         {
@@ -92,8 +93,8 @@ internal sealed class OptimizerFlow : IDisposable
         {
             using var scope = NewDisposeScope();
             var y = x * root;                                                           // [K, P_k]
-            var curved = function is null ? y * setting.Coupled : cat(function.Dense(new DenseGradients(y.shape[0], () => Cut(y, parts))), 1);
-            return ((curved * root) + (x * setting.Decoupled)).MoveToOuterDisposeScope();
+            var curved = function is null ? y * Kept(setting.Coupled) : cat(function.Dense(new DenseGradients(y.shape[0], () => Cut(y, parts))), 1);
+            return ((curved * root) + (x * Kept(setting.Decoupled))).MoveToOuterDisposeScope();
         }
     }
 
@@ -113,9 +114,9 @@ internal sealed class OptimizerFlow : IDisposable
         var (masked, earlier) = (new Tensor[parts.Length], new Tensor[parts.Length]);
         for (var p = 0; p < parts.Length; p++)
         {
-            var sigma = ((diagonal[p].clamp_min(0) + setting.Coupled) * scale[p].squeeze(0)) + setting.Decoupled;  // [P_k]
-            var kept = (sigma * -setting.Length).exp();
-            (masked[p], earlier[p]) = (parts[p] * (1 - kept), parts[p] * kept);
+            var sigma = ((diagonal[p].clamp_min(Kept(0)) + Kept(setting.Coupled)) * scale[p].squeeze(0)) + Kept(setting.Decoupled);  // [P_k]
+            var kept = (sigma * Kept(-setting.Length)).exp();
+            (masked[p], earlier[p]) = (parts[p] * (Kept(1) - kept), parts[p] * kept);
         }
 
         using var inverse = block.Invert(damping.For(block.MeanEigenvalue) + setting.Coupled);
@@ -196,7 +197,7 @@ internal sealed class OptimizerFlow : IDisposable
         }
 
         return ones == 0
-            ? checkpoints[^1].Made.ScaleOf(sum.div_(files.Count), checkpoints[^1].FilePath, parameter.Name)
+            ? checkpoints[^1].Made.ScaleOf(sum.div_(Kept(files.Count)), checkpoints[^1].FilePath, parameter.Name)
             : throw new InfluenceException(string.Create(
                 CultureInfo.InvariantCulture,
                 $"Of the {files.Count} checkpoints of a segment, which ends at step {checkpoints[^1].Step}, {ones} hold no moments of Adam for {parameter.Name} and the others do. Make segments of one optimizer each."));

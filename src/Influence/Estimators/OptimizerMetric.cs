@@ -1,6 +1,7 @@
 using Influence.Formats;
 using Influence.Gradients;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Estimators;
@@ -40,8 +41,8 @@ internal sealed class OptimizerMetric : GradientMetric
                 { } when rate == 0 => zeros([1], session.Dtype),
                 { Maximize: true } => throw new InfluenceException(
                     $"The optimizer of {checkpoint.FilePath} maximizes; TracIn follows a loss that falls. Negate the loss and leave maximize out."),
-                { IsSgd: true } sgd => full([1], new ParameterRate(rate, sgd.Momentum, sgd.Dampening).InTheLongRun, session.Dtype),
-                { IsAdam: true } => part.Of(Fitting(checkpoint.Made.Scale(file, checkpoint.FilePath, name), part).to(session.Dtype).mul_(rate)).clone(),
+                { IsSgd: true } sgd => full([1], Kept(new ParameterRate(rate, sgd.Momentum, sgd.Dampening).InTheLongRun), session.Dtype),
+                { IsAdam: true } => part.Of(Fitting(checkpoint.Made.Scale(file, checkpoint.FilePath, name), part).to(session.Dtype).mul_(Kept(rate))).clone(),
                 { } other => throw new InfluenceException(
                     $"The checkpoint {checkpoint.FilePath} was made by {other}; the directions of SGD, Adam and AdamW are known. Write Direction = TracIn.UpdateDirection.Sgd."),
                 null => throw new InfluenceException(

@@ -1,6 +1,7 @@
 using Influence.Gradients;
 using Influence.Numerics;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Estimators;
@@ -115,7 +116,7 @@ public sealed record ProjectedGradients
             for (var p = 0; p < parts.Length; p++)
             {
                 parts[p] = parameters <= Dimension
-                    ? (arange(at, at + block[p].Count, 1, ScalarType.Int64, session.Device), null)
+                    ? (arange(Kept(at), Kept(at + block[p].Count), Kept(1), ScalarType.Int64, session.Device), null)
                     : Drawn(block[p], session);
                 at += block[p].Count;
             }

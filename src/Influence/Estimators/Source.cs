@@ -2,6 +2,7 @@ using System.Globalization;
 using Influence.Curvature;
 using Influence.Gradients;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Estimators;
@@ -178,9 +179,9 @@ public sealed partial record Source : IPairEstimator
     {
         using var scope = NewDisposeScope();
         var x = Exponent(eigenvalues, length, weightDecay);
-        var series = 1 - (x / 2) + (x.Squared() / 6);
-        var ratio = ((1 - x.neg().exp()) / x.clamp_min(1e-4)).where(x.ge(1e-4), series);
-        return (ratio * length).to_type(eigenvalues.dtype).MoveToOuterDisposeScope();
+        var series = Kept(1) - (x / Kept(2)) + (x.Squared() / Kept(6));
+        var ratio = ((Kept(1) - x.neg().exp()) / x.clamp_min(Kept(1e-4))).where(x.ge(Kept(1e-4)), series);
+        return (ratio * Kept(length)).to_type(eigenvalues.dtype).MoveToOuterDisposeScope();
     };
 
     /// <summary>exp(-eta K (sigma + decay)).</summary>
@@ -191,7 +192,7 @@ public sealed partial record Source : IPairEstimator
     };
 
     private static Tensor Exponent(Tensor eigenvalues, double length, double weightDecay) =>
-        (eigenvalues.to_type(ScalarType.Float64).clamp_min(0) + weightDecay) * length;
+        (eigenvalues.to_type(ScalarType.Float64).clamp_min(Kept(0)) + Kept(weightDecay)) * Kept(length);
 
     /// <summary>eta K of a parameter in a segment, and its weight decay there.</summary>
     private (double Length, double WeightDecay) Of(Segment segment, string parameter) =>

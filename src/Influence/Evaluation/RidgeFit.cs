@@ -1,4 +1,5 @@
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Evaluation;
@@ -27,7 +28,7 @@ internal sealed class RidgeFit
         var means = masks.mean([0L]);                                                   // [N]
         var centred = masks - means;                                                    // [M, N]
         var gram = centred.mm(centred.t());                                             // [M, M]
-        var (values, vectors) = linalg.eigh((gram + gram.t()) * 0.5);                   // [M], [M, M]
+        var (values, vectors) = linalg.eigh((gram + gram.t()) * Kept(0.5));                   // [M], [M, M]
         var y = tensor(rewards.SelectMany(r => rows.Select(j => r[j])).ToArray()).reshape(rewards.Length, _m);   // [Q, M]
         var rewardMeans = y.mean([1L], keepdim: true);                                  // [Q, 1]
         (_masks, _maskMeans) = (Array(centred), Array(means));

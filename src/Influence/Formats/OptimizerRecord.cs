@@ -1,6 +1,7 @@
 using System.Text.Json;
 using TorchSharp;
 using TorchSharp.Modules;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Formats;
@@ -125,7 +126,7 @@ internal sealed class OptimizerRecord
     public Tensor ScaleOf(Tensor v, string path, string parameter)
     {
         var eps = _byName[parameter].Eps;
-        var scale = v.sqrt_().add_(eps).reciprocal_();
+        var scale = v.sqrt_().add_(Kept(eps)).reciprocal_();
         return scale.isfinite().all().item<bool>() ? scale : throw new InfluenceException(
             $"The checkpoint {path} has a second moment of zero in {PlainText.Name(parameter)} and an eps of {eps}, so the step divides by zero. Write Direction = TracIn.UpdateDirection.Sgd.");
     }
@@ -134,7 +135,7 @@ internal sealed class OptimizerRecord
     public Tensor SecondMoment(SafetensorsTensors file, string path, string parameter)
     {
         var setting = _byName[parameter];
-        return Raw(file, path, parameter).div_(1 - Math.Pow(setting.Beta2, setting.Step));
+        return Raw(file, path, parameter).div_(Kept(1 - Math.Pow(setting.Beta2, setting.Step)));
     }
 
     /// <summary>Reads Adam's first moment and its second one (with amsgrad the largest so far) as they are in its state.</summary>
@@ -163,7 +164,7 @@ internal sealed class OptimizerRecord
         }
 
         var v = file.Read(name);
-        return v.ge(0).logical_and_(v.isfinite()).all().item<bool>() ? v : throw new InfluenceException(
+        return v.ge(Kept(0)).logical_and_(v.isfinite()).all().item<bool>() ? v : throw new InfluenceException(
             $"The checkpoint {path} holds a second moment of {PlainText.Name(parameter)} that is negative or not finite; Adam has none such.");
     }
 

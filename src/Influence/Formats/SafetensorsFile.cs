@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Formats;
@@ -76,7 +77,7 @@ internal sealed class SafetensorsFile : SafetensorsTensors
         if (type == ScalarType.Bool)
         {
             // A byte of 2 would be neither true nor false.
-            tensor = tensor.gt(1).any().item<bool>()
+            tensor = tensor.gt(Kept(1)).any().item<bool>()
                 ? throw new InfluenceException($"{_path}: the tensor \"{PlainText.Name(name)}\" is of type BOOL; it has bytes that are neither 0 nor 1.")
                 : tensor.to_type(ScalarType.Bool);
         }

@@ -1,4 +1,5 @@
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Gradients;
@@ -90,7 +91,7 @@ internal sealed class GradientProducts(
     /// <param name="weight">The factor; 1/Q for the mean.</param>
     /// <param name="progress">Told after each batch.</param>
     public void Summed(Action<long, long, Tensor> take, Examples train, Examples queries, double weight, ProgressReporter progress) =>
-        Summed(1, (_, query, first, products) => take(query, first, products.mul_(weight)), train, queries, progress);
+        Summed(1, (_, query, first, products) => take(query, first, products.mul_(Kept(weight))), train, queries, progress);
 
     private void Summed(int parts, Action<int, long, long, Tensor> take, Examples train, Examples queries, ProgressReporter progress)
     {
@@ -126,7 +127,7 @@ internal sealed class GradientProducts(
     }
 
     private static Action<int, long, long, Tensor> Adding(IReadOnlyList<Tensor> totals, double weight) => (part, query, first, products) =>
-        totals[part].narrow(0, query, products.shape[0]).narrow(1, first, products.shape[1]).add_(products, weight);
+        totals[part].narrow(0, query, products.shape[0]).narrow(1, first, products.shape[1]).add_(products, Kept(weight));
 
     private void One(
         int parts, Action<int, long, long, Tensor> take, Examples train, BatchGradients gradient, int examplesAtOnce, DisposeScope kept, ProgressReporter progress)
@@ -160,7 +161,7 @@ internal sealed class GradientProducts(
     /// <param name="weight">The factor.</param>
     /// <param name="progress">Told after each batch.</param>
     public void AddNorms(Tensor totals, Examples train, double weight, ProgressReporter progress) =>
-        AddSelf(totals, train, weight, squares => squares.clamp_min(0).sqrt(), progress);   // a ghost norm of zero may round to below it
+        AddSelf(totals, train, weight, squares => squares.clamp_min(Kept(0)).sqrt(), progress);   // a ghost norm of zero may round to below it
 
     private void AddSelf(Tensor totals, Examples train, double weight, Func<Tensor, Tensor> map, ProgressReporter progress, LossKind kind = LossKind.Training)
     {
@@ -178,7 +179,7 @@ internal sealed class GradientProducts(
                 FiniteProducts.ThrowNotFinite(norms.unsqueeze(0), examples.Ids, []);
             }
 
-            totals.narrow(0, first, batch.Count).add_(map(norms).cpu(), weight);
+            totals.narrow(0, first, batch.Count).add_(map(norms).cpu(), Kept(weight));
             first += batch.Count;
             progress.Add(batch.Count);
         }
@@ -201,7 +202,7 @@ internal sealed class GradientProducts(
             {
                 using var scope = NewDisposeScope();
                 using var one = new BatchGradients(NewDisposeScope(), batch.Ids, batch.Dtype, batch.Device) { Blocks = [block] };
-                total.add_(metric.SelfProducts(one), factors[k]);
+                total.add_(metric.SelfProducts(one), Kept(factors[k]));
             }
         }
 
@@ -302,7 +303,7 @@ internal sealed class GradientProducts(
             for (var k = 0; k < parts; k++)
             {
                 var sum = Weighted(products.AsSpan(k * _factors.Length, _factors.Length));
-                var values = norms is null ? sum : (sum / norms).masked_fill(norms.eq(0), 0);
+                var values = norms is null ? sum : (sum / norms).masked_fill(norms.eq(Kept(0)), Kept(0));
                 if (FiniteProducts.AnyNotFinite(values))
                 {
                     FiniteProducts.ThrowNotFinite(values, batch.Ids, queryIds);
@@ -331,7 +332,7 @@ internal sealed class GradientProducts(
         {
             if (_factors[f] != 0)
             {
-                sum.add_(products[f], _factors[f]);
+                sum.add_(products[f], Kept(_factors[f]));
             }
         }
 
@@ -351,12 +352,12 @@ internal sealed class GradientProducts(
             FiniteProducts.ThrowNotFinite(squares.unsqueeze(0), ids, []);
         }
 
-        if (!squares.lt(0).any().item<bool>())
+        if (!squares.lt(Kept(0)).any().item<bool>())
         {
             return;
         }
 
-        var negative = squares.lt(0).to_type(ScalarType.Int64).cpu().data<long>().ToArray();
+        var negative = squares.lt(Kept(0)).to_type(ScalarType.Int64).cpu().data<long>().ToArray();
         long[] bad = [.. ids.Where((_, i) => negative[i] != 0)];
         throw new InfluenceException(
             $"The self-influence of the training examples with ids {InfluenceException.List(bad)} is negative, so it has no root to divide by: the damped curvature is not positive. " +

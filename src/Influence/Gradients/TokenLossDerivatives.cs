@@ -1,4 +1,5 @@
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Gradients;
@@ -96,7 +97,7 @@ internal sealed class TokenLossDerivatives(GradientSession session, Func<Example
         var sum = losses.detach().sum(1);
         using var noGrad = no_grad();
         var whole = session.Losses.Evaluate(batch, LossKind.Training).detach();
-        var room = (session.Dtype == ScalarType.Float64 ? 1e-9 : 1e-3) * (whole.abs() + 1);
+        var room = Kept(session.Dtype == ScalarType.Float64 ? 1e-9 : 1e-3) * (whole.abs() + Kept(1));
         return (sum - whole).abs().le(room).all().item<bool>()
             ? losses
             : throw new InfluenceException(

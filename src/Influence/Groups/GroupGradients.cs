@@ -1,6 +1,7 @@
 using Influence.Curvature;
 using Influence.Gradients;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Groups;
@@ -78,7 +79,7 @@ internal sealed class GroupGradients(GradientSession session, ParameterVector la
         for (var s = 0; s < slots.Count; s++)
         {
             using var scope = NewDisposeScope();
-            means.select(0, s).div_(slots[s].Positions.Length);
+            means.select(0, s).div_(Kept(slots[s].Positions.Length));
         }
 
         return means;

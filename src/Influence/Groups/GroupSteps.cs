@@ -1,6 +1,7 @@
 using Influence.Curvature;
 using Influence.Gradients;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Groups;
@@ -88,7 +89,7 @@ internal sealed class GroupSteps(
         for (var s = 0; s < slots.Count; s++)
         {
             using var scope = NewDisposeScope();
-            Rows(products, s).div_(slots[s].Positions.Length);
+            Rows(products, s).div_(Kept(slots[s].Positions.Length));
         }
 
         return products;

@@ -1,5 +1,6 @@
 using Influence.Estimators;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Groups;
@@ -62,8 +63,8 @@ internal sealed class GroupSumSink(ExampleGroups groups) : ScoreSink
 
         var place = tensor(columns.ToArray());                                          // [M]
         var scores = values.index_select(1, tensor(members.ToArray())).to_type(ScalarType.Float64);     // [q, M]
-        _sums!.narrow(0, query, values.shape[0]).index_add_(1, place, scores, 1);
-        _squares!.narrow(0, query, values.shape[0]).index_add_(1, place, scores.Squared(), 1);
+        _sums!.narrow(0, query, values.shape[0]).index_add_(1, place, scores, Kept(1));
+        _squares!.narrow(0, query, values.shape[0]).index_add_(1, place, scores.Squared(), Kept(1));
     }
 
     protected override void Dispose(bool disposing)

@@ -1,6 +1,7 @@
 using Influence.Curvature;
 using Influence.Gradients;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Groups;
@@ -20,7 +21,7 @@ internal sealed class NewtonStep(DenseCurvature dense, CurvatureProduct product,
     {
         using var scope = NewDisposeScope();
         var own = DenseCurvature.Form(product.Layout, multiply);                        // [P, P]
-        var (values, vectors) = linalg.eigh((dense.Matrix * (1 + change)) - (own * change));   // [P], [P, P]
+        var (values, vectors) = linalg.eigh((dense.Matrix * Kept(1 + change)) - (own * Kept(change)));   // [P], [P, P]
         var inverted = DenseCurvature.Inverted(
             values.cpu().data<double>().ToArray(), damping, product.Layout.Dtype, $"{product.Name} of the re-weighted data");
         var coefficients = vectors.t().mv(gradient.to_type(ScalarType.Float64)) * tensor(inverted, device: gradient.device);   // [P]

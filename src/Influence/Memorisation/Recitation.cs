@@ -2,6 +2,7 @@ using System.Globalization;
 using Influence.Display;
 using Influence.Evaluation;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Memorisation;
@@ -129,8 +130,8 @@ public sealed record Recitation
         }
 
         var highest = last.eq(last.amax([1L], keepdim: true));                          // [B, V]
-        var order = arange(0, last.shape[1], 1, ScalarType.Int64, last.device).unsqueeze(0).expand(last.shape);   // [B, V]
-        return order.masked_fill(highest.logical_not(), last.shape[1]).amin([1L]);      // [B]
+        var order = arange(Kept(0), Kept(last.shape[1]), Kept(1), ScalarType.Int64, last.device).unsqueeze(0).expand(last.shape);   // [B, V]
+        return order.masked_fill(highest.logical_not(), Kept(last.shape[1])).amin([1L]);      // [B]
     }
 
     /// <summary>What recitation by one model tells of that by a later one.</summary>

@@ -1,5 +1,6 @@
 using Influence.Numerics;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Mixtures;
@@ -110,7 +111,7 @@ public sealed class ScaleBio<TModel>
             }
 
             double[] values = [.. losses.Select((loss, i) => Value(loss, $"The loss of source \"{_sources[i]}\""))];
-            var total = losses.Select((loss, i) => loss.reshape([]) * (factor * weights[i])).Aggregate((a, b) => a + b); // []
+            var total = losses.Select((loss, i) => loss.reshape([]) * Kept(factor * weights[i])).Aggregate((a, b) => a + b); // []
             var extra = 0.0;
             if (added is not null)
             {

@@ -1,4 +1,5 @@
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Numerics;
@@ -110,7 +111,7 @@ internal sealed class BatchSource<T>(IEnumerable<T> batches, Func<T, (string[] N
     private static double Fingerprint(Tensor values)
     {
         var flat = values.reshape(-1).to_type(ScalarType.Float64);
-        var weights = arange(0, flat.shape[0], 1, ScalarType.Float64, flat.device).mul_(0.6180339887498949).frac_().add_(1);
+        var weights = arange(Kept(0), Kept(flat.shape[0]), Kept(1), ScalarType.Float64, flat.device).mul_(Kept(0.6180339887498949)).frac_().add_(Kept(1));
         return flat.dot(weights).item<double>();
     }
 

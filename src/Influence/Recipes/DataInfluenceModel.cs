@@ -3,6 +3,7 @@ using Influence.Gradients;
 using Influence.Numerics;
 using Influence.Scorers;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Recipes;
@@ -170,7 +171,7 @@ public sealed class DataInfluenceModel : IDisposable
             throw new InfluenceException($"A prediction is one number an example, [{rows.shape[0]}]; found {(predicted is null ? "null" : $"[{string.Join(", ", predicted.shape)}]")}.");
         }
 
-        var values = ((predicted.to_type(ScalarType.Float64).cpu() * _target.Scale) + _target.Mean).reshape(-1, 1);         // [n, 1]
+        var values = ((predicted.to_type(ScalarType.Float64).cpu() * Kept(_target.Scale)) + Kept(_target.Mean)).reshape(-1, 1);         // [n, 1]
         FiniteRows.Check(values, ids, "Predictions");
         return values.data<double>().ToArray();
     }
@@ -206,8 +207,8 @@ public sealed class DataInfluenceModel : IDisposable
         var deviation = (x - mean).Squared().mean([0L]).sqrt();                          // [d]
 
         // Equal numbers have a mean that may be off by rounding: a spread of that size is none.
-        var constant = deviation.le(mean.abs() * 1e-12);
-        return (mean.MoveToOuterDisposeScope(), deviation.masked_fill(constant, double.PositiveInfinity).MoveToOuterDisposeScope());
+        var constant = deviation.le(mean.abs() * Kept(1e-12));
+        return (mean.MoveToOuterDisposeScope(), deviation.masked_fill(constant, Kept(double.PositiveInfinity)).MoveToOuterDisposeScope());
     }
 
     private static double Deviation(double[] values)

@@ -2,6 +2,7 @@ using System.Globalization;
 using Influence.Estimators;
 using Influence.Gradients;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Recipes;
@@ -104,11 +105,11 @@ public sealed partial record Donod
     /// <summary>||W|| - ||W'|| and ||W - W'|| from ||W||, &lt;W, G&gt; and ||G||^2, <c>[B]</c>, without a difference of nearly equal norms.</summary>
     internal (Tensor Don, Tensor Nod) Of(double norm, Tensor products, Tensor squares)
     {
-        var length = squares.clamp_min(0).sqrt() * LearningRate;                        // [B], rate ||G||
-        var fall = (products * (2 * LearningRate)) - length.Squared();                   // [B], ||W||^2 - ||W'||^2
-        var after = ((norm * norm) - fall).clamp_min(0).sqrt();                         // [B], ||W'||
-        var sum = after + norm;
-        return ((fall / sum).masked_fill(sum.eq(0), 0), length);
+        var length = squares.clamp_min(Kept(0)).sqrt() * Kept(LearningRate);                        // [B], rate ||G||
+        var fall = (products * Kept(2 * LearningRate)) - length.Squared();                   // [B], ||W||^2 - ||W'||^2
+        var after = (Kept(norm * norm) - fall).clamp_min(Kept(0)).sqrt();                         // [B], ||W'||
+        var sum = after + Kept(norm);
+        return ((fall / sum).masked_fill(sum.eq(Kept(0)), Kept(0)), length);
     }
 
     private void Add(BatchGradients batch, Weight weight, Tensor don, Tensor nod)

@@ -3,6 +3,7 @@ using Influence.Curvature;
 using Influence.Estimators;
 using Influence.Gradients;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Recipes;
@@ -98,7 +99,7 @@ public sealed record LearnabilityQuality
             if (!Checkpoints[c + 1].Rates.AreSame)
             {
                 // An example's weight moves each parameter by its own rate; the common one is left out, as where all have the same.
-                summed.mul_(Rates(run, c + 1)).div_(Checkpoints[c + 1].LearningRate);
+                summed.mul_(Rates(run, c + 1)).div_(Kept(Checkpoints[c + 1].LearningRate));
             }
 
             var terms = Products(run, train, summed);                                   // [N]
@@ -171,7 +172,7 @@ public sealed record LearnabilityQuality
         }
 
         using var total = sum.Take();
-        mean.add_(run.Layout.Flatten(total)[0]).div_(targets.Count);
+        mean.add_(run.Layout.Flatten(total)[0]).div_(Kept(targets.Count));
         return mean;
     }
 
@@ -209,7 +210,7 @@ public sealed record LearnabilityQuality
         double[] present = [.. values.Where(v => v > 0).Order()];
         var least = present.Length == 0 ? 0 : SmallestNorm * present[present.Length / 2];
         leftOut.AddRange(ids.Where((_, i) => values[i] <= least));
-        return (terms / norms).masked_fill(norms.le(least), 0);
+        return (terms / norms).masked_fill(norms.le(Kept(least)), Kept(0));
     }
 
     private static IReadOnlyList<Checkpoint> Checked(IReadOnlyList<Checkpoint> checkpoints)

@@ -1,6 +1,7 @@
 using Influence.Numerics;
 using TorchSharp;
 using TorchSharp.Modules;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 using F = TorchSharp.torch.nn.functional;
 
@@ -128,7 +129,7 @@ public sealed record MlpRegression : IInfluenceRegression
     /// <summary>He's initial weights, zero for biases and for the last layer: the first prediction is the mean.</summary>
     private Parameter[] Initial(long width, long seed) =>
     [
-        nn.Parameter(SeededNumbers.Normal(seed, Hidden, width, ScalarType.Float64, CPU) * Math.Sqrt(2.0 / width)),          // [h, d]
+        nn.Parameter(SeededNumbers.Normal(seed, Hidden, width, ScalarType.Float64, CPU) * Kept(Math.Sqrt(2.0 / width))),          // [h, d]
         nn.Parameter(zeros([Hidden], ScalarType.Float64)),
         nn.Parameter(zeros([1, Hidden], ScalarType.Float64)),
         nn.Parameter(zeros([1], ScalarType.Float64)),

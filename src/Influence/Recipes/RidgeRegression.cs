@@ -1,5 +1,6 @@
 using System.Globalization;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Recipes;
@@ -72,8 +73,8 @@ public sealed record RidgeRegression : IInfluenceRegression
         {
             var dual = x.shape[0] < x.shape[1];
             var gram = dual ? x.mm(x.t()) : x.t().mm(x);                                // [r, r]
-            var (values, vectors) = linalg.eigh((gram + gram.t()) * 0.5);               // [r], [r, r]
-            _values = values.clamp_min(0);
+            var (values, vectors) = linalg.eigh((gram + gram.t()) * Kept(0.5));               // [r], [r, r]
+            _values = values.clamp_min(Kept(0));
 
             // Rows of zeros, as a part of the data may have, give weights of zero under any penalty.
             _mean = _values.sum().item<double>() is var trace && trace > 0 ? trace / x.shape[1] : 1;
@@ -81,7 +82,7 @@ public sealed record RidgeRegression : IInfluenceRegression
             _left = dual ? x.t().mm(vectors) : vectors;                                 // [d, r]
         }
 
-        public Tensor Weights(double penalty) => _left.mv(_projected / (_values + (penalty * _mean)));                      // [d]
+        public Tensor Weights(double penalty) => _left.mv(_projected / (_values + Kept(penalty * _mean)));                      // [d]
     }
 
     private sealed class Linear(Tensor weights, string description) : IInfluencePredictor

@@ -1,5 +1,6 @@
 using Influence.Gradients;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Scorers;
@@ -44,9 +45,9 @@ internal sealed class GradientFactors(Tensor activation, Tensor outputGradient) 
         using var scope = NewDisposeScope();
         var sigma = SingularValues();                                                   // [B, R]
         var sum = sigma.sum(1, keepdim: true);                                          // [B, 1]
-        var p = (sigma / sum).masked_fill(sum.eq(0), 0);
-        var entropy = (p * p.clamp_min(1e-300).log()).sum(1).neg();                     // [B], 0 ln 0 = 0
-        var rank = entropy.exp().masked_fill(sum.squeeze(1).eq(0), 0);
+        var p = (sigma / sum).masked_fill(sum.eq(Kept(0)), Kept(0));
+        var entropy = (p * p.clamp_min(Kept(1e-300)).log()).sum(1).neg();                     // [B], 0 ln 0 = 0
+        var rank = entropy.exp().masked_fill(sum.squeeze(1).eq(Kept(0)), Kept(0));
         return [Values(sum.squeeze(1)), Values(rank), Values(linalg.vector_norm(sigma, 2, [1]))];
     }
 

@@ -1,4 +1,5 @@
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Scorers;
@@ -37,7 +38,7 @@ internal sealed class InputGradientMoments : IDisposable
         }
 
         var before = x - _mean;                                                         // [B, M]
-        _mean.add_(before / _seen);
+        _mean.add_(before / Kept(_seen));
         _squares.add_(before * (x - _mean));
     }
 
@@ -45,10 +46,10 @@ internal sealed class InputGradientMoments : IDisposable
     public double[] MeanDeviation()
     {
         using var scope = NewDisposeScope();
-        var deviation = (_squares! / _seen).clamp_min(0).sqrt();                        // [B, M]
+        var deviation = (_squares! / Kept(_seen)).clamp_min(Kept(0)).sqrt();                        // [B, M]
         var mean = _counts is null
             ? deviation.mean([1])
-            : (deviation * _counts).sum(1) / _counts.sum(1).clamp_min(1);               // [B]
+            : (deviation * _counts).sum(1) / _counts.sum(1).clamp_min(Kept(1));               // [B]
         return mean.data<double>().ToArray();
     }
 

@@ -1,5 +1,6 @@
 using Influence.Numerics;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Selection;
@@ -102,6 +103,6 @@ internal static class Relevance
             sum.add_(tensor(Ranks.Of(scores[q].to_type(ScalarType.Float64).data<double>().ToArray())));
         }
 
-        return sum.div(scores.shape[0]);
+        return sum.div(Kept(scores.shape[0]));
     }
 }

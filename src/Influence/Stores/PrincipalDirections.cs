@@ -1,5 +1,6 @@
 using Influence.Gradients;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Stores;
@@ -73,7 +74,7 @@ internal static class PrincipalDirections
         {
             using var scope = NewDisposeScope();
             var rows = values.reshape(-1, values.shape[^1]);
-            using Scalar one = 1;
+            using Scalar one = Kept(1);
             sum.add_(rows.t().mm(rows).to_type(ScalarType.Float64), one);
         }
     }

@@ -1,5 +1,6 @@
 using Influence.Gradients;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Stores;
@@ -42,7 +43,7 @@ internal sealed class Projector
             // With room for all, columns are parameters.
             long first = 0;
             _sketch = [.. session.Parts.Select(parts => parts.Select(part => ((Tensor, Tensor?))(
-                arange(first, first += part.Count, 1, ScalarType.Int64, session.Device), null)).ToArray())];
+                arange(Kept(first), Kept(first += part.Count), Kept(1), ScalarType.Int64, session.Device), null)).ToArray())];
         }
         else if (manifest.FormOf() == GradientProjection.ProjectionForm.CountSketch)
         {
@@ -72,7 +73,7 @@ internal sealed class Projector
         var inPlace = rows.dtype == _session.Dtype && _session.Device.type == DeviceType.CPU;
         var own = inPlace ? rows.zero_() : zeros([batch.Count, _width], _session.Dtype, _session.Device);       // [B, K]
         var squares = zeros([batch.Count], ScalarType.Float64, _session.Device);
-        using Scalar one = 1;
+        using Scalar one = Kept(1);
         using (var gradients = _session.Capture(batch, LossKind.Training))
         {
             for (var k = 0; k < gradients.Blocks.Count; k++)

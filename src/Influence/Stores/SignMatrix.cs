@@ -3,6 +3,7 @@ using System.Runtime.Intrinsics;
 using System.Security.Cryptography;
 using System.Text;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Stores;
@@ -22,7 +23,7 @@ internal static class SignMatrix
     /// <summary>R, <c>[rows, columns]</c>, in the caller's scope; null for the identity, where nothing would be left out.</summary>
     public static Tensor? Of(long seed, string layer, string side, long rows, long columns, ScalarType dtype, Device device) => columns == rows
         ? null
-        : tensor(Signs(seed, layer, side, rows, columns), dtype: dtype, device: device).reshape(rows, columns).mul_(1 / Math.Sqrt(columns));
+        : tensor(Signs(seed, layer, side, rows, columns), dtype: dtype, device: device).reshape(rows, columns).mul_(Kept(1 / Math.Sqrt(columns)));
 
     /// <summary>Some rows of R, from one on, as numbers of one absolute value; float32, contiguous, on the CPU.</summary>
     public static unsafe void Fill(Tensor rows, long seed, string layer, string side, long first, float value)

@@ -1,6 +1,7 @@
 using Influence.Formats;
 using Influence.Gradients;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Stores;
@@ -80,15 +81,15 @@ internal sealed class StoredDirection
     private Tensor Moved(Tensor gradients, (Tensor First, Tensor Second, double Beta1, double Beta2, double Eps, double Next) own)
     {
         using var scope = NewDisposeScope();
-        using Scalar eps = own.Eps, one = 1;
+        using Scalar eps = Kept(own.Eps), one = Kept(1);
         if (_kind == GradientProjection.GradientDirection.AdamScaled)
         {
-            using Scalar correction = 1 / (1 - Math.Pow(own.Beta2, own.Next - 1));
+            using Scalar correction = Kept(1 / (1 - Math.Pow(own.Beta2, own.Next - 1)));
             return (gradients / own.Second.mul(correction).sqrt_().add_(eps)).MoveToOuterDisposeScope();
         }
 
-        using Scalar oldFirst = own.Beta1 / (1 - Math.Pow(own.Beta1, own.Next)), newFirst = (1 - own.Beta1) / (1 - Math.Pow(own.Beta1, own.Next));
-        using Scalar oldSecond = own.Beta2 / (1 - Math.Pow(own.Beta2, own.Next)), newSecond = (1 - own.Beta2) / (1 - Math.Pow(own.Beta2, own.Next));
+        using Scalar oldFirst = Kept(own.Beta1 / (1 - Math.Pow(own.Beta1, own.Next))), newFirst = Kept((1 - own.Beta1) / (1 - Math.Pow(own.Beta1, own.Next)));
+        using Scalar oldSecond = Kept(own.Beta2 / (1 - Math.Pow(own.Beta2, own.Next))), newSecond = Kept((1 - own.Beta2) / (1 - Math.Pow(own.Beta2, own.Next)));
         var m = gradients.mul(newFirst).add_(own.First.mul(oldFirst), one);
         var v = gradients.Squared().mul_(newSecond).add_(own.Second.mul(oldSecond), one);
         return m.div_(v.sqrt_().add_(eps)).MoveToOuterDisposeScope();

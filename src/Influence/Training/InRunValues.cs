@@ -2,6 +2,7 @@ using System.Globalization;
 using Influence.Formats;
 using Influence.Gradients;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Training;
@@ -203,7 +204,7 @@ public sealed class InRunValues
         step.CheckHasRules();
         using var noGrad = no_grad();
         var products = Order == Expansion.First && scale.Uniform is { } rate
-            ? step.ValidationProducts() * rate
+            ? step.ValidationProducts() * Kept(rate)
             : step.ProductsWith(Direction(step, scale));                                // [B]
         var values = products.cpu().to_type(ScalarType.Float64).data<double>().ToArray();
         long[] bad = [.. step.Ids.Where((_, i) => step.Weights[i] != 0 && !double.IsFinite(values[i]))];
@@ -241,7 +242,7 @@ public sealed class InRunValues
             var curved = step.Loop.ValidationHessian.Product(step.ValidationBatch!, kind, Scaled(step.AccumulatedGradient()));
             for (var k = 0; k < direction.Length; k++)
             {
-                direction[k] = direction[k] is { } own ? [.. own.Zip(curved[k]!, (g, h) => g.add_(h, alpha: -0.5))] : [.. curved[k]!.Select(h => h * -0.5)];
+                direction[k] = direction[k] is { } own ? [.. own.Zip(curved[k]!, (g, h) => g.add_(h, alpha: Kept(-0.5)))] : [.. curved[k]!.Select(h => h * Kept(-0.5))];
             }
         }
 

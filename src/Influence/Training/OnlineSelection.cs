@@ -1,4 +1,5 @@
 using Influence.Formats;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Training;
@@ -70,7 +71,7 @@ public sealed record OnlineSelection
         var direction = step.ValidationGradient();
         for (var k = 0; k < direction.Length; k++)
         {
-            direction[k] = direction[k]?.Zip(eta[k], (part, rate) => part.mul_(rate)).ToArray();
+            direction[k] = direction[k]?.Zip(eta[k], (part, rate) => part.mul_(Kept(rate))).ToArray();
         }
 
         // Products have the rate, overlaps its square: what is left for the greedy choice is a rate of 1.

@@ -1,5 +1,6 @@
 using Influence.Gradients;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Training;
@@ -171,8 +172,8 @@ public sealed partial class TrainingStep
             if (sums[k] is { } parts)
             {
                 _accumulated[k] = _accumulated[k] is { } before
-                    ? [.. before.Zip(parts, (total, part) => total.add_(part, alpha: scale))]
-                    : [.. parts.Select(part => _made.Own(part * scale))];
+                    ? [.. before.Zip(parts, (total, part) => total.add_(part, alpha: Kept(scale)))]
+                    : [.. parts.Select(part => _made.Own(part * Kept(scale)))];
             }
         }
     }
@@ -182,11 +183,11 @@ public sealed partial class TrainingStep
         var value = parameter.Value;
         if (value.grad is { } present)
         {
-            present.add_(gradient.reshape(value.shape), alpha: scale);
+            present.add_(gradient.reshape(value.shape), alpha: Kept(scale));
         }
         else
         {
-            value.grad = gradient.reshape(value.shape) * scale;
+            value.grad = gradient.reshape(value.shape) * Kept(scale);
         }
     }
 

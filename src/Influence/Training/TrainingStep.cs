@@ -1,4 +1,5 @@
 using Influence.Gradients;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Training;
@@ -63,7 +64,7 @@ public sealed partial class TrainingStep : IDisposable
     /// <summary>||g_i||, the L2 norm of each example's own gradient, <c>[B]</c>, over the parameters with a layer rule.</summary>
     /// <exception cref="InfluenceException">No parameter has a layer rule (<see cref="TrainingGradients.Coverage"/>).</exception>
     /// <exception cref="ObjectDisposedException">This is disposed.</exception>
-    public Tensor GradientNorms() => Result(0, () => _rows.SquaredNorms().clamp_min(0).sqrt_());
+    public Tensor GradientNorms() => Result(0, () => _rows.SquaredNorms().clamp_min(Kept(0)).sqrt_());
 
     /// <summary>
     /// g_val . g_i, <c>[B]</c>: the product of the mean validation gradient with each example's gradient. Positive: a step along
@@ -119,7 +120,7 @@ public sealed partial class TrainingStep : IDisposable
         var sums = Validation().Sum();
         foreach (var part in sums.OfType<Tensor[]>().SelectMany(parts => parts))
         {
-            part.div_(Validation().Count);
+            part.div_(Kept(Validation().Count));
         }
 
         return sums;

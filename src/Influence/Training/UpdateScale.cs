@@ -2,6 +2,7 @@ using Influence.Formats;
 using Influence.Gradients;
 using TorchSharp;
 using TorchSharp.Modules;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Training;
@@ -65,11 +66,11 @@ internal sealed class UpdateScale
         var (rate, divisor) = Uniform is { } uniform ? (uniform, (Func<Tensor>?)null) : _scales.GetValueOrDefault(Key(part));
         if (divisor is null)
         {
-            return v * rate;
+            return v * Kept(rate);
         }
 
         using var by = divisor();                                                       // [P_k]
-        return (v / by).mul_(rate);
+        return (v / by).mul_(Kept(rate));
     }
 
     private static (nint, long, long) Key(ParameterPart part) => ModelParameter.StorageOf(part.Parameter.Value);
@@ -105,18 +106,18 @@ internal sealed class UpdateScale
         if (parameter.grad is not { } gradient)
         {
             // The optimizer leaves out a parameter without a gradient.
-            return full([parameter.numel()], double.PositiveInfinity, parameter.dtype, parameter.device).MoveToOuterDisposeScope();
+            return full([parameter.numel()], Kept(double.PositiveInfinity), parameter.dtype, parameter.device).MoveToOuterDisposeScope();
         }
 
-        var decayed = weightDecay == 0 ? gradient : gradient + (parameter * weightDecay);
-        var next = decayed.Squared().mul_(1 - beta2).reshape(-1);                        // [P]
+        var decayed = weightDecay == 0 ? gradient : gradient + (parameter * Kept(weightDecay));
+        var next = decayed.Squared().mul_(Kept(1 - beta2)).reshape(-1);                        // [P]
         if (step > 0)
         {
-            next.add_(square.reshape(-1), alpha: beta2);
+            next.add_(square.reshape(-1), alpha: Kept(beta2));
             next = maximum is null ? next : next.maximum(maximum.reshape(-1));
         }
 
-        return next.div_(1 - Math.Pow(beta2, step + 1)).sqrt_().add_(eps).MoveToOuterDisposeScope();
+        return next.div_(Kept(1 - Math.Pow(beta2, step + 1))).sqrt_().add_(Kept(eps)).MoveToOuterDisposeScope();
     }
 
     private static void RefuseMaximize(bool? maximize)

@@ -2,6 +2,7 @@ using System.Globalization;
 using Influence.Gradients;
 using Influence.Numerics;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Unlearning;
@@ -126,7 +127,7 @@ public sealed record DatamodelMatching : UnlearningMethod
                 sum = sum is null ? error : sum + error;
             }
 
-            var mean = sum! / batchIds.Count;
+            var mean = sum! / Kept(batchIds.Count);
             last = mean.detach().to_type(ScalarType.Float64).cpu().item<double>();
             return (mean, batchIds.Count);
         });

@@ -2,6 +2,7 @@ using System.Globalization;
 using Influence.Gradients;
 using Influence.Numerics;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Unlearning;
@@ -140,7 +141,7 @@ public sealed record GradientUnlearning : UnlearningMethod
             if (_keepWeight != 0)
             {
                 keep.MoveNext();
-                total = run.Losses.Evaluate(keep.Current, LossKind.Training, finite: false).mean() * _keepWeight;
+                total = run.Losses.Evaluate(keep.Current, LossKind.Training, finite: false).mean() * Kept(_keepWeight);
                 examples += keep.Current.Count;
             }
 
@@ -153,7 +154,7 @@ public sealed record GradientUnlearning : UnlearningMethod
                     return null;
                 }
 
-                total = total is null ? mean * _forgetWeight : total + (mean * _forgetWeight);
+                total = total is null ? mean * Kept(_forgetWeight) : total + (mean * Kept(_forgetWeight));
                 examples += forget.Current.Count;
             }
 

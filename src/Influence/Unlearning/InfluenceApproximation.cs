@@ -1,4 +1,5 @@
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Unlearning;
@@ -37,7 +38,7 @@ public sealed record InfluenceApproximation : UnlearningMethod
         using var scope = NewDisposeScope();
         var (forget, keep) = run.MeanGradients();                                       // [P], [P]
         var direction = forget - keep;                                                  // [P]
-        using Scalar rate = LearningRate;
+        using Scalar rate = Kept(LearningRate);
         run.MoveTo((BySign ? direction.sign() : direction).mul_(rate));
     }
 }

@@ -3,6 +3,7 @@ using Influence.Curvature;
 using Influence.Gradients;
 using Influence.Numerics;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Unlearning;
@@ -133,7 +134,7 @@ public sealed record LcodecUnlearning : UnlearningMethod
             for (var k = 0; k < rows.Count; k++)
             {
                 numbers[k][draw] = MathNet.Numerics.Distributions.Normal.Sample(random, 0, 1);
-                using Scalar size = numbers[k][draw];
+                using Scalar size = Kept(numbers[k][draw]);
                 step.narrow(0, rows[k].Start, rows[k].Count).copy_(directions[k] * size);
             }
 
@@ -181,7 +182,7 @@ public sealed record LcodecUnlearning : UnlearningMethod
     private Tensor Direction(Tensor row, Tensor gradient)
     {
         var (length, norm) = (Norm(row), Norm(gradient));
-        using Scalar factor = Spread * (length > 0 ? length : 1) / norm;
+        using Scalar factor = Kept(Spread * (length > 0 ? length : 1) / norm);
         return gradient * factor;
     }
 
@@ -200,17 +201,17 @@ public sealed record LcodecUnlearning : UnlearningMethod
             var units = zeros([count, layout.Length], layout.Dtype, layout.Device);     // [K, P]
             for (var k = 0; k < count; k++)
             {
-                units.select(0, k).narrow(0, elements[first + k], 1).fill_(1);
+                units.select(0, k).narrow(0, elements[first + k], 1).fill_(Kept(1));
             }
 
             var products = product.Over(run.Keep, units, run.Reporter.Token, run.Reporter.Add);  // [K, P]
             matrix.narrow(0, first, count).copy_(products.index_select(1, index));
         }
 
-        var (values, vectors) = linalg.eigh((matrix + matrix.t()) * 0.5);               // [S], [S, S]
+        var (values, vectors) = linalg.eigh((matrix + matrix.t()) * Kept(0.5));               // [S], [S, S]
         var eigenvalues = values.cpu().data<double>().ToArray();
         var inverted = DenseCurvature.Inverted(eigenvalues, Damping.For(eigenvalues.Average()), layout.Dtype, $"{product.Name} of the chosen parameters");
-        var sum = gradient.index_select(0, index).to_type(ScalarType.Float64) * ((double)run.Forget.Count / run.Keep.Count);     // [S]
+        var sum = gradient.index_select(0, index).to_type(ScalarType.Float64) * Kept((double)run.Forget.Count / run.Keep.Count);     // [S]
         var move = vectors.mv(vectors.t().mv(sum) * tensor(inverted, device: layout.Device));   // [S]
         var step = zeros([layout.Length], layout.Dtype, layout.Device);                 // [P]
         step.index_copy_(0, index, move.to_type(layout.Dtype));

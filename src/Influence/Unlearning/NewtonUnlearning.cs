@@ -3,6 +3,7 @@ using Influence.Curvature;
 using Influence.Groups;
 using Influence.Numerics;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Unlearning;
@@ -95,7 +96,7 @@ public sealed record NewtonUnlearning : UnlearningMethod
         for (var halving = 0; ; halving++)
         {
             using var attempt = NewDisposeScope();
-            run.MoveTo(step * scale);
+            run.MoveTo(step * Kept(scale));
             if (double.IsPositiveInfinity(limit) || run.MeanLoss(run.Keep) <= limit)
             {
                 if (halving > 0)

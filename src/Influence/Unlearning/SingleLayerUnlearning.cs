@@ -1,6 +1,7 @@
 using System.Globalization;
 using Influence.Numerics;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Unlearning;
@@ -73,7 +74,7 @@ public sealed record SingleLayerUnlearning : UnlearningMethod
 
         var step = zeros_like(run.Start);                                               // [P]
         var (start, count) = ranges[best];
-        using Scalar factor = bestScale;
+        using Scalar factor = Kept(bestScale);
         step.narrow(0, start, count).copy_(forget.narrow(0, start, count) * factor);
         run.MoveTo(step);
         run.Notes.Add(string.Create(CultureInfo.InvariantCulture, $"the layer {run.Names[best]} moved, by {bestScale:G4} times its gradient"));
@@ -110,7 +111,7 @@ public sealed record SingleLayerUnlearning : UnlearningMethod
         double At(double scale)
         {
             using var scope = NewDisposeScope();
-            using Scalar factor = scale;
+            using Scalar factor = Kept(scale);
             run.MoveTo(direction * factor);
             return run.MeanLoss(run.Forget);
         }

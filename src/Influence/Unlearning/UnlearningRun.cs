@@ -4,6 +4,7 @@ using Influence.Groups;
 using Influence.Numerics;
 using TorchSharp;
 using TorchSharp.Modules;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Unlearning;
@@ -189,7 +190,7 @@ internal sealed class UnlearningRun : IDisposable
             Reporter.AddOrCancel(batch.Count);
         }
 
-        var mean = total.Take() / examples.Count;                                       // [P]
+        var mean = total.Take() / Kept(examples.Count);                                       // [P]
         return FiniteProducts.AnyNotFinite(mean)
             ? throw new InfluenceException($"The summed gradient is NaN or too large for {layout.Dtype}, though the losses are finite. Look at the inputs, or use a float64 model.")
             : mean.MoveToOuterDisposeScope();

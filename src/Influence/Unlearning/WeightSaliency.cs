@@ -1,5 +1,6 @@
 using System.Globalization;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Unlearning;
@@ -58,7 +59,7 @@ public sealed record WeightSaliency
     /// <summary>WAGLE's attribution with its sign, <c>[P]</c>.</summary>
     internal Tensor Scores(Tensor weights, Tensor forget, Tensor keep)
     {
-        using Scalar gamma = _gamma ?? 1;
+        using Scalar gamma = Kept(_gamma ?? 1);
         return (weights * forget) - ((keep * forget) / gamma);                          // [P]
     }
 
@@ -71,7 +72,7 @@ public sealed record WeightSaliency
         if (count > 0)
         {
             var (_, indices) = scores.abs().topk((int)count, 0);                        // [K]
-            mask.index_fill_(0, indices, true);
+            mask.index_fill_(0, indices, Kept(1));
         }
 
         return mask.MoveToOuterDisposeScope();

@@ -1,3 +1,4 @@
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Curvature;
@@ -59,14 +60,14 @@ internal abstract class BlockCurvature : IDisposable
     protected static Tensor Reciprocal(Tensor eigenvalues, double damping)
     {
         using var scope = NewDisposeScope();
-        var sum = eigenvalues + damping;
+        var sum = eigenvalues + Kept(damping);
         if (damping > 0)
         {
             return sum.reciprocal_().MoveToOuterDisposeScope();
         }
 
         var epsilon = eigenvalues.dtype == ScalarType.Float64 ? 1e-14 : 1e-6;
-        var cut = eigenvalues.max() * epsilon;
-        return sum.reciprocal_().masked_fill(eigenvalues.le(cut), 0).MoveToOuterDisposeScope();
+        var cut = eigenvalues.max() * Kept(epsilon);
+        return sum.reciprocal_().masked_fill(eigenvalues.le(cut), Kept(0)).MoveToOuterDisposeScope();
     }
 }

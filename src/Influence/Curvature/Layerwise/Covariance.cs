@@ -1,4 +1,5 @@
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Curvature;
@@ -43,7 +44,7 @@ internal sealed class Covariance(long[] sizes) : IDisposable
     }
 
     /// <summary>Whether every sum is a number.</summary>
-    public bool IsFinite => _sums.All(sum => sum is null || (sum * 0).sum().eq(0).item<bool>());
+    public bool IsFinite => _sums.All(sum => sum is null || (sum * Kept(0)).sum().eq(Kept(0)).item<bool>());
 
     /// <summary>The basis of the mean; the sums are freed.</summary>
     public FactorBasis Decompose(ScalarType dtype)
@@ -51,7 +52,7 @@ internal sealed class Covariance(long[] sizes) : IDisposable
         using var scope = NewDisposeScope();
 
         // No row counted: then they are all zero.
-        var basis = FactorBasis.Of([.. _sums.Select(s => s! / Math.Max(Rows, 1))], dtype, _sums[0]!.device);
+        var basis = FactorBasis.Of([.. _sums.Select(s => s! / Kept(Math.Max(Rows, 1)))], dtype, _sums[0]!.device);
         Dispose();
         return basis;
     }

@@ -1,4 +1,5 @@
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Curvature;
@@ -27,7 +28,7 @@ internal sealed class CrossApproximation : IDisposable
     {
         using var scope = NewDisposeScope();
         var wide = weights.to_type(ScalarType.Float64);
-        if (!wide.gt(0).all().item<bool>())
+        if (!wide.gt(Kept(0)).all().item<bool>())
         {
             return null;
         }

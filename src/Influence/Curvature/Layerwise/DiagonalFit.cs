@@ -1,5 +1,6 @@
 using Influence.Gradients;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Curvature;
@@ -34,7 +35,7 @@ internal sealed class DiagonalFit : BlockFit
     public override BlockCurvature Finish(string name, long examples)
     {
         using var scope = NewDisposeScope();
-        return new DiagonalCurvature([.. _sums!.Select(s => (s / examples).to_type(_dtype).DetachFromDisposeScope())]) { Name = name };
+        return new DiagonalCurvature([.. _sums!.Select(s => (s / Kept(examples)).to_type(_dtype).DetachFromDisposeScope())]) { Name = name };
     }
 
     public override void Dispose()

@@ -1,4 +1,5 @@
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Curvature;
@@ -39,8 +40,8 @@ internal sealed class FactorBasis : IDisposable
         var values = new List<Tensor>();
         foreach (var block in covariance)
         {
-            var (w, v) = linalg.eigh((block + block.t()) * 0.5);
-            values.Add(w.clamp_min(0));
+            var (w, v) = linalg.eigh((block + block.t()) * Kept(0.5));
+            values.Add(w.clamp_min(Kept(0)));
             vectors.Add(v.to_type(dtype).to(device).contiguous().DetachFromDisposeScope());
         }
 

@@ -1,5 +1,6 @@
 using Influence.Gradients;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Curvature;
@@ -35,13 +36,13 @@ internal sealed class GroupedFit(bool measured) : BlockFit
     public override void Decompose()
     {
         using var scope = NewDisposeScope();
-        var (a, inputVectors) = linalg.eigh(_a! / _rows);
-        var (g, outputVectors) = linalg.eigh(_g! / _rows);
+        var (a, inputVectors) = linalg.eigh(_a! / Kept(_rows));
+        var (g, outputVectors) = linalg.eigh(_g! / Kept(_rows));
         _inputVectors = inputVectors.to_type(_dtype).contiguous().DetachFromDisposeScope();
         _outputVectors = outputVectors.to_type(_dtype).contiguous().DetachFromDisposeScope();
         if (!measured)
         {
-            _eigenvalues = (g.clamp_min(0).unsqueeze(2) * a.clamp_min(0).unsqueeze(1)).DetachFromDisposeScope();   // [g, O/g, I']
+            _eigenvalues = (g.clamp_min(Kept(0)).unsqueeze(2) * a.clamp_min(Kept(0)).unsqueeze(1)).DetachFromDisposeScope();   // [g, O/g, I']
         }
     }
 
@@ -54,7 +55,7 @@ internal sealed class GroupedFit(bool measured) : BlockFit
     public override BlockCurvature Finish(string name, long examples)
     {
         using var scope = NewDisposeScope();
-        var eigenvalues = measured ? _eigenvalues! / examples : _eigenvalues!;
+        var eigenvalues = measured ? _eigenvalues! / Kept(examples) : _eigenvalues!;
         _finished = true;
         return new GroupedCurvature(_inputVectors!, _outputVectors!, eigenvalues.to_type(_dtype).clone().DetachFromDisposeScope()) { Name = name };
     }

@@ -1,5 +1,6 @@
 using Influence.Gradients;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Curvature;
@@ -75,7 +76,7 @@ internal sealed class KroneckerFit(InputCovariance input, Covariance output, boo
     public override BlockCurvature Finish(string name, long examples)
     {
         using var scope = NewDisposeScope();
-        var eigenvalues = measured ? (_eigenvalues! / examples).to_type(_dtype).contiguous().DetachFromDisposeScope() : null;
+        var eigenvalues = measured ? (_eigenvalues! / Kept(examples)).to_type(_dtype).contiguous().DetachFromDisposeScope() : null;
         _finished = true;
         return new KroneckerCurvature(_inputBasis!, _outputBasis!, eigenvalues) { Name = name };
     }

@@ -1,5 +1,6 @@
 using Influence.Gradients;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Curvature;
@@ -86,7 +87,7 @@ internal sealed class KroneckerInverse(FactorBasis input, FactorBasis output, Te
     private SpectralWeights Banded(double tolerance)
     {
         using var scope = NewDisposeScope();
-        return SpectralWeights.Within(weights, (weights.reciprocal() - damping).clamp_min(0), tolerance);
+        return SpectralWeights.Within(weights, (weights.reciprocal() - Kept(damping)).clamp_min(Kept(0)), tolerance);
     }
 
     /// <summary>sum over o, i of F[o, i] (Q_G' G Q_A)[o, i]^2; for one position two squares and one matrix product.</summary>

@@ -1,4 +1,5 @@
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Curvature;
@@ -24,7 +25,7 @@ internal static class LowRankQueries
         using var scope = NewDisposeScope();
         var (o, i) = (spectrum.shape[1], spectrum.shape[2]);
         var inverse = weights.reciprocal();
-        var allowed = (spectrum.Squared() * inverse).sum(1, 2) * (tolerance * tolerance);          // [Q]
+        var allowed = (spectrum.Squared() * inverse).sum(1, 2) * Kept(tolerance * tolerance);          // [Q]
         using var generator = new Generator(1);
         for (var rank = FirstRank; rank * (o + i) <= o * i / 2; rank *= 2)
         {

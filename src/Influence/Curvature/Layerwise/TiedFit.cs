@@ -1,5 +1,6 @@
 using Influence.Gradients;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Curvature;
@@ -74,9 +75,9 @@ internal sealed class TiedFit : BlockFit
 
             foreach (var (token, d) in tokens)
             {
-                var first = arange(0, count, 1, ScalarType.Int64, token.device).mul_(_sums.shape[0]).unsqueeze(1);
+                var first = arange(Kept(0), Kept(count), Kept(1), ScalarType.Int64, token.device).mul_(Kept(_sums.shape[0])).unsqueeze(1);
                 var place = (token.narrow(0, start, count) + first).reshape(-1);        // [b*T]
-                spectrum.view(-1, _sums.shape[1]).index_add_(0, place, d.narrow(0, start, count).reshape(-1, _sums.shape[1]), 1);
+                spectrum.view(-1, _sums.shape[1]).index_add_(0, place, d.narrow(0, start, count).reshape(-1, _sums.shape[1]), Kept(1));
             }
 
             _sums.add_(spectrum.Squared().sum(0L).to_type(ScalarType.Float64));
@@ -87,7 +88,7 @@ internal sealed class TiedFit : BlockFit
     {
         using var scope = NewDisposeScope();
         _finished = true;
-        return new TokenCurvature(_basis!, (_sums / examples).to_type(_dtype).DetachFromDisposeScope()) { Name = name };
+        return new TokenCurvature(_basis!, (_sums / Kept(examples)).to_type(_dtype).DetachFromDisposeScope()) { Name = name };
     }
 
     public override void Dispose()

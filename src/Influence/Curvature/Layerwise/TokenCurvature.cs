@@ -1,5 +1,6 @@
 using Influence.Gradients;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Curvature;
@@ -92,7 +93,7 @@ internal sealed class TokenCurvature(FactorBasis output, Tensor eigenvalues) : B
             var (example, token, sums) = gradients.Pairs();                             // [U], [U], [U, D]
             var terms = output.Rotate(sums).Squared().mul_(factors.index_select(0, token)).sum(1);
             var total = zeros([gradients.Examples], sums.dtype, sums.device);
-            return total.index_add_(0, example, terms, 1).MoveToOuterDisposeScope();
+            return total.index_add_(0, example, terms, Kept(1)).MoveToOuterDisposeScope();
         }
     }
 }

@@ -1,5 +1,6 @@
 using Influence.Gradients;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Curvature;
@@ -41,7 +42,7 @@ internal sealed class TokenFit : BlockFit
         using var scope = NewDisposeScope();
         var place = tokens.Tokens.reshape(-1);                                          // [B*T]
         var counted = tokens.Mask is null ? ones([place.shape[0]], ScalarType.Float64, place.device) : tokens.Mask.reshape(-1).to_type(ScalarType.Float64);
-        _frequencies.index_add_(0, place, counted, 1);
+        _frequencies.index_add_(0, place, counted, Kept(1));
         _output.Add(tokens.OutputGradient.reshape(-1, tokens.Width), counted.sum().item<double>());
     }
 
@@ -55,8 +56,8 @@ internal sealed class TokenFit : BlockFit
     {
         using var scope = NewDisposeScope();
         var eigenvalues = _kind == CurvatureKind.Kfac
-            ? (_frequencies / Math.Max(_output.Rows, 1)).outer(_basis!.Values.to(_frequencies.device))
-            : _sums / examples;                                                         // [V, D]
+            ? (_frequencies / Kept(Math.Max(_output.Rows, 1))).outer(_basis!.Values.to(_frequencies.device))
+            : _sums / Kept(examples);                                                         // [V, D]
         _finished = true;
         return new TokenCurvature(_basis!, eigenvalues.to_type(_dtype).DetachFromDisposeScope()) { Name = name };
     }
@@ -76,6 +77,6 @@ internal sealed class TokenFit : BlockFit
     {
         using var scope = NewDisposeScope();
         var (_, token, sums) = tokens.Pairs();                                          // [U], [U, D]
-        _sums.index_add_(0, token, _basis!.Rotate(sums).Squared().to_type(ScalarType.Float64), 1);
+        _sums.index_add_(0, token, _basis!.Rotate(sums).Squared().to_type(ScalarType.Float64), Kept(1));
     }
 }

@@ -1,6 +1,7 @@
 using Influence.Gradients;
 using TorchSharp;
 using TorchSharp.Modules;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Curvature;
@@ -42,7 +43,7 @@ internal abstract class CurvatureProduct(GradientSession session, ParameterVecto
             progress?.Invoke(batch.Count);
         }
 
-        return sum.div_(train.Count);
+        return sum.div_(Kept(train.Count));
     }
 
     /// <summary>The product with the mean over one batch.</summary>
@@ -50,7 +51,7 @@ internal abstract class CurvatureProduct(GradientSession session, ParameterVecto
     {
         var sum = zeros_like(vectors);                                                  // [K, P]
         Add(batch, vectors, sum, token);
-        return sum.div_(batch.Count);
+        return sum.div_(Kept(batch.Count));
     }
 
     /// <summary>Adds the products with the sum over a batch's examples.</summary>
@@ -76,7 +77,7 @@ internal abstract class CurvatureProduct(GradientSession session, ParameterVecto
             token.ThrowIfCancellationRequested();
             using var one = NewDisposeScope();
             var product = multiply(vectors.select(0, k));                               // [P]
-            if (!(product * 0).sum().eq(0).item<bool>())
+            if (!(product * Kept(0)).sum().eq(Kept(0)).item<bool>())
             {
                 ThrowNotFinite(batch, values, vectors.select(0, k));
             }
@@ -133,7 +134,7 @@ internal abstract class CurvatureProduct(GradientSession session, ParameterVecto
         for (var i = 0; i < batch.Count; i++)
         {
             using var scope = NewDisposeScope();
-            if (Linearize(batch.Pick([i]), values)?.Invoke(vector) is { } product && !(product * 0).sum().eq(0).item<bool>())
+            if (Linearize(batch.Pick([i]), values)?.Invoke(vector) is { } product && !(product * Kept(0)).sum().eq(Kept(0)).item<bool>())
             {
                 bad.Add(batch.Ids[i]);
             }

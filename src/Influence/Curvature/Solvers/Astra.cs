@@ -1,6 +1,7 @@
 using System.Globalization;
 using Influence.Gradients;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Curvature;
@@ -175,8 +176,8 @@ public sealed partial class Astra : CurvatureSolver
             foreach (var batch in system.Train.EndlessBatches(options.Seed, options.BatchSize).Take(options.Iterations))
             {
                 using var one = NewDisposeScope();
-                m.mul_(options.Momentum).add_(inner.Apply(g - system.MultiplyOn(batch, x)));
-                x.add_(m, stepSize * Math.Pow(0.5, step++ / options.HalveEvery));
+                m.mul_(Kept(options.Momentum)).add_(inner.Apply(g - system.MultiplyOn(batch, x)));
+                x.add_(m, Kept(stepSize * Math.Pow(0.5, step++ / options.HalveEvery)));
             }
 
             return x.MoveToOuterDisposeScope();

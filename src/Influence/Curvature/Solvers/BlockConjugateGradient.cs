@@ -2,6 +2,7 @@ using System.Globalization;
 using Influence.Gradients;
 using Influence.Numerics;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Curvature;
@@ -155,7 +156,7 @@ public sealed partial class BlockConjugateGradient : CurvatureSolver
         private Tensor Multiply(Tensor vectors)
         {
             using var scope = NewDisposeScope();
-            var sum = product.Over(drawn, vectors, token).mul_(1 - options.Shrinkage).add_(vectors * each);
+            var sum = product.Over(drawn, vectors, token).mul_(Kept(1 - options.Shrinkage)).add_(vectors * each);
             foreach (var (block, (start, count)) in blocks.Zip(product.Layout.BlockRanges))
             {
                 using var one = NewDisposeScope();
@@ -164,7 +165,7 @@ public sealed partial class BlockConjugateGradient : CurvatureSolver
                     var at = start;
                     var sizes = product.Layout.PartSizes(start, count);
                     Tensor[] parts = [.. sizes.Select(size => vectors.narrow(1, (at += size) - size, size).clone())];
-                    sum.narrow(1, start, count).add_(cat(block.Dense(new DenseGradients(vectors.shape[0], () => parts)), 1), options.Shrinkage);
+                    sum.narrow(1, start, count).add_(cat(block.Dense(new DenseGradients(vectors.shape[0], () => parts)), 1), Kept(options.Shrinkage));
                 }
             }
 

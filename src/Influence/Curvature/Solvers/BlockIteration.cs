@@ -1,5 +1,6 @@
 using System.Globalization;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Curvature;
@@ -54,7 +55,7 @@ internal sealed class BlockIteration(Func<Tensor, Tensor> multiply, Func<Tensor,
             using var step = NewDisposeScope();
             var ap = multiply(p);                                                       // [s, P]
             var inner = Small(p, ap);                                                   // [s, s]
-            inner = (inner + inner.t()) * 0.5;
+            inner = (inner + inner.t()) * Kept(0.5);
             CheckPositive(inner, iteration);
             var alpha = Back(linalg.solve(inner, Small(p, r)), r);                      // [s, A]
             x.add_(alpha.t().mm(p));

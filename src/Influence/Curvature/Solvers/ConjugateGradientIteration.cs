@@ -1,5 +1,6 @@
 using System.Globalization;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Curvature;
@@ -58,7 +59,7 @@ internal sealed class ConjugateGradientIteration(Func<Tensor, Tensor> multiply, 
             var curvature = Rows.Dot(p, ap);
             CheckPositive(curvature, p);
             var alpha = Rows.Column(Rows.Ratio(rz, curvature), p);                      // [A, 1]
-            x.index_add_(0, Rows.Index(open, x), alpha * p, 1);
+            x.index_add_(0, Rows.Index(open, x), alpha * p, Kept(1));
             r = r - (alpha * ap);
             var relative = Rows.Ratio(Rows.Norms(r), [.. open.Select(k => lengths[k])]);
             var left = Positions(relative, e => e > tolerance);

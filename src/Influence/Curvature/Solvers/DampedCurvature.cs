@@ -1,4 +1,5 @@
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Curvature;
@@ -23,7 +24,7 @@ internal sealed record DampedCurvature(CurvatureProduct Product, Examples Train,
     {
         if (Each is null)
         {
-            return product.add_(vectors, Damping);
+            return product.add_(vectors, Kept(Damping));
         }
 
         using var own = vectors * Each;

@@ -1,5 +1,6 @@
 using Influence.Numerics;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Curvature;
@@ -56,11 +57,11 @@ internal static class KrylovSpace
             }
 
             image[n, n - 1] = left;
-            basis.narrow(0, n, 1).copy_(w / left);
+            basis.narrow(0, n, 1).copy_(w / Kept(left));
         }
 
         var small = tensor(image)[..n, ..n];
-        var (ritz, vectors) = linalg.eigh((small + small.t()) * 0.5);                   // [n], [n, n]
+        var (ritz, vectors) = linalg.eigh((small + small.t()) * Kept(0.5));                   // [n], [n, n]
         var found = ritz.data<double>().ToArray();
         var last = vectors.select(0, n - 1).contiguous().data<double>().ToArray();
 

@@ -1,4 +1,5 @@
 using Influence.Gradients;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Curvature;
@@ -37,7 +38,7 @@ internal static class LayerDampings
         blocks = [.. blocks.Select(d => d > 0 ? d : least)];
         var each = cat([.. session.Parts.SelectMany((block, k) => block.Select(part =>
         {
-            var own = full([part.Count], blocks[k], ScalarType.Float64);
+            var own = full([part.Count], Kept(blocks[k]), ScalarType.Float64);
             return damping.Decay is { } decay ? own.add_(decay.Of(part)) : own;
         }))], 0);                                                                       // [P]
         var at = 0L;

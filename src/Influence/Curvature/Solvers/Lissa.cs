@@ -1,6 +1,7 @@
 using System.Globalization;
 using Influence.Gradients;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Curvature;
@@ -82,7 +83,7 @@ public sealed partial class Lissa : CurvatureSolver
                 steps = Math.Max(steps, Add(gradients, options.Seed + repeat, sum));
             }
 
-            var x = sum.div_(scale * options.Repeats);
+            var x = sum.div_(Kept(scale * options.Repeats));
             _report.Add(steps, system.Residuals(x, gradients));
             if (_report.FellShort > 0)
             {
@@ -102,7 +103,7 @@ public sealed partial class Lissa : CurvatureSolver
             foreach (var batch in system.Train.EndlessBatches(seed, options.BatchSize).Take(options.Depth))
             {
                 using var one = NewDisposeScope();
-                var change = g - (system.MultiplyOn(batch, h) / scale);                 // [K, P]: the residual of h / scale on this batch
+                var change = g - (system.MultiplyOn(batch, h) / Kept(scale));                 // [K, P]: the residual of h / scale on this batch
                 h.add_(change);
                 step++;
                 CheckGrowth(Rows.Ratio(Rows.Norms(h), lengths), step);

@@ -1,4 +1,5 @@
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Curvature;
@@ -20,6 +21,6 @@ internal sealed class LowRankInverse(ParameterVector layout, Tensor vectors, dou
     {
         var factors = tensor(weights.Select(w => w - elsewhere).ToArray(), dtype: vectors.dtype, device: vectors.device);
         var solved = (gradients.mm(vectors.t()) * factors).mm(vectors);                 // [B, K] to [B, P]
-        return elsewhere == 0 ? solved : solved.add_(gradients, elsewhere);
+        return elsewhere == 0 ? solved : solved.add_(gradients, Kept(elsewhere));
     }
 }

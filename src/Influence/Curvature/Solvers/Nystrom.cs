@@ -2,6 +2,7 @@ using System.Globalization;
 using Influence.Gradients;
 using Influence.Numerics;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Curvature;
@@ -105,11 +106,11 @@ public sealed partial class Nystrom : Preconditioner
         // A small shift keeps rounding from making the core indefinite; it is taken off again below.
         var rounding = layout.Dtype == ScalarType.Float64 ? 2.2e-16 : 1.2e-7;
         var shift = Math.Sqrt(layout.Length) * rounding * image.norm().item<double>();
-        var shifted = image + (shift * test);
+        var shifted = image + (Kept(shift) * test);
         var core = test.t().mm(shifted);                                                // [K, K]
-        var (values, vectors) = linalg.eigh((core + core.t()) * 0.5);
+        var (values, vectors) = linalg.eigh((core + core.t()) * Kept(0.5));
         var floor = values[^1].item<double>() * rank * rounding;
-        var root = where(values.gt(floor), values.rsqrt(), zeros_like(values));         // the pseudo-inverse's square root
+        var root = where(values.gt(Kept(floor)), values.rsqrt(), zeros_like(values));         // the pseudo-inverse's square root
         var (u, s, _) = linalg.svd(shifted.mm(vectors * root), fullMatrices: false);    // [P, K], [K]
         double[] found = [.. s.Squared().data<double>().ToArray().Select(l => l - shift)];
         var kept = found.Count(l => l > Math.Max(floor, shift));

@@ -1,5 +1,6 @@
 using Influence.Numerics;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Curvature;
@@ -31,7 +32,7 @@ internal static class PowerIteration
             }
 
             value = next;
-            v.copy_(product / next);
+            v.copy_(product / Kept(next));
         }
 
         return value;

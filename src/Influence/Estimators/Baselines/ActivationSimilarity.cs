@@ -1,5 +1,6 @@
 using Influence.Gradients;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Estimators;
@@ -124,11 +125,11 @@ public sealed record ActivationSimilarity : IPairEstimator
                 var calls = _task.Layers.LastOnly && k != last ? [] : _seen.Where(s => s.Layer == k).ToList();
                 parts.Add(calls.Count == 0
                     ? zeros([batch.Count, _layers[k].Width], ScalarType.Float64)
-                    : FeatureReader.Normalized(calls.Select(s => s.Sum).Aggregate((a, b) => a + b) / calls.Select(s => s.Count).Aggregate((a, b) => a + b).clamp_min(1)));
+                    : FeatureReader.Normalized(calls.Select(s => s.Sum).Aggregate((a, b) => a + b) / calls.Select(s => s.Count).Aggregate((a, b) => a + b).clamp_min(Kept(1))));
             }
 
             var joined = cat(parts, 1);                                                 // [B, d]
-            var none = joined.eq(0).all(1);
+            var none = joined.eq(Kept(0)).all(1);
             return none.any().item<bool>()
                 ? throw FeatureReader.Named(batch, none, "The inputs of all linear layers are zero, and so without a direction,")
                 : FeatureReader.Normalized(joined).MoveToOuterDisposeScope();
@@ -153,10 +154,10 @@ public sealed record ActivationSimilarity : IPairEstimator
 
             using var scope = NewDisposeScope();
             var rows = input.detach().reshape(batch.Count, -1, input.shape[^1]);         // [B, T, I]
-            var counts = full([batch.Count, 1], rows.shape[1], ScalarType.Float64);
+            var counts = full([batch.Count, 1], Kept(rows.shape[1]), ScalarType.Float64);
             if (mask is not null && input.dim() == 3 && input.shape[1] == mask.shape[1])
             {
-                rows = rows.masked_fill(mask.logical_not().unsqueeze(2).to(rows.device), 0);
+                rows = rows.masked_fill(mask.logical_not().unsqueeze(2).to(rows.device), Kept(0));
                 counts = mask.sum([1L], keepdim: true, type: ScalarType.Float64).cpu();
                 _masked = true;
             }
@@ -175,7 +176,7 @@ public sealed record ActivationSimilarity : IPairEstimator
 
             var mask = positions(batch);
             return mask.dim() == 2 && mask.shape[0] == batch.Count
-                ? mask.ne(0)
+                ? mask.ne(Kept(0))
                 : throw new InfluenceException($"PositionMask returns [B, T] with B = {batch.Count}; found [{string.Join(", ", mask.shape)}].");
         }
     }

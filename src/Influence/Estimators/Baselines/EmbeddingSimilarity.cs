@@ -1,4 +1,5 @@
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Estimators;
@@ -66,7 +67,7 @@ public sealed record EmbeddingSimilarity : IPairEstimator
     private Tensor Unit(ExampleBatch batch)
     {
         var rows = FeatureReader.Rows(_embed, batch, "Embeddings");
-        var none = rows.eq(0).all(1);
+        var none = rows.eq(Kept(0)).all(1);
         return none.any().item<bool>()
             ? throw FeatureReader.Named(batch, none, "Embeddings are zero, and so without a direction,")
             : FeatureReader.Normalized(rows);

@@ -1,5 +1,6 @@
 using Influence.Gradients;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Estimators;
@@ -105,9 +106,9 @@ internal sealed class FeatureReader : IDisposable
     public static Tensor Normalized(Tensor rows)
     {
         var largest = rows.abs().amax([1L], keepdim: true);                             // [B, 1]; first, so that no square overflows
-        var scaled = rows / largest.masked_fill(largest.eq(0), 1);
+        var scaled = rows / largest.masked_fill(largest.eq(Kept(0)), Kept(1));
         var length = scaled.norm(1, keepdim: true, p: 2);
-        return scaled / length.masked_fill(length.eq(0), 1);
+        return scaled / length.masked_fill(length.eq(Kept(0)), Kept(1));
     }
 
     /// <summary>An error that names the examples whose flag is set.</summary>

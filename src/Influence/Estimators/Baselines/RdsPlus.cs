@@ -1,4 +1,5 @@
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Estimators;
@@ -59,14 +60,14 @@ public sealed record RdsPlus : IPairEstimator
         if (task.PositionMask is { } positions)
         {
             var mask = positions(batch);
-            using Scalar zero = 0;
+            using Scalar zero = Kept(0);
             valid = mask.dim() == 2 && mask.shape[0] == batch.Count && mask.shape[1] == states.shape[1] ? mask.ne(zero).to(states.device).to_type(ScalarType.Float64) : throw new InfluenceException(
                 $"PositionMask returns [B, T], one value for each of the hidden states' positions [{batch.Count}, {states.shape[1]}]; found [{string.Join(", ", mask.shape)}].");
         }
 
         var weights = valid.cumsum(1) * valid;                                          // [B, T]
         var total = weights.sum(1, keepdim: true);
-        using Scalar none = 0;
+        using Scalar none = Kept(0);
         var empty = total.squeeze(1).eq(none);
         if (empty.any().item<bool>())
         {

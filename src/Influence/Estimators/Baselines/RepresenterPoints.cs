@@ -1,5 +1,6 @@
 using System.Globalization;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Estimators;
@@ -100,7 +101,7 @@ public sealed record RepresenterPoints : IPairEstimator
 
         targets = nn.functional.softmax(targets, 1);                                    // [N, C]
         var (weights, iterations) = Fit(features, targets, cancellationToken);
-        var alphas = (targets - nn.functional.softmax(features.mm(weights.t()), 1)) / (2 * L2 * train.Count);
+        var alphas = (targets - nn.functional.softmax(features.mm(weights.t()), 1)) / Kept(2 * L2 * train.Count);
         var chosen = alphas.index_select(1, tensor(classes.ToArray())).t();             // [Q, N]
         var atOnce = sink.ExamplesAtOnce(queries.Count, train.Count);
         for (var first = 0; first < train.Count; first += atOnce)
@@ -188,9 +189,9 @@ public sealed record RepresenterPoints : IPairEstimator
             using var scope = NewDisposeScope();
             var weights = tensor(at).reshape(shape);
             var logs = nn.functional.log_softmax(features.mm(weights.t()), 1);      // [N, C]
-            var loss = (-(targets * logs).sum() / features.shape[0]).item<double>() + (L2 * Dot(at, at));
-            var slope = (logs.exp() - targets).t().mm(features) / features.shape[0];
-            return (loss, (slope + (2 * L2 * weights)).reshape(-1).contiguous().data<double>().ToArray());
+            var loss = (-(targets * logs).sum() / Kept(features.shape[0])).item<double>() + (L2 * Dot(at, at));
+            var slope = (logs.exp() - targets).t().mm(features) / Kept(features.shape[0]);
+            return (loss, (slope + (Kept(2 * L2) * weights)).reshape(-1).contiguous().data<double>().ToArray());
         }
 
         bool TryStep(double[] direction, double slope, out (double[] Point, double Value, double[] Gradient) next)

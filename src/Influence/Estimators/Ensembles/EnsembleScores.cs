@@ -1,6 +1,7 @@
 using Influence.Display;
 using Influence.Numerics;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Estimators;
@@ -227,10 +228,10 @@ public sealed class EnsembleScores : IDisposable, IDisplay
             CheckMember(member, values);
             _count++;
             var difference = values - _mean!;
-            _mean!.add_(difference / _count);
+            _mean!.add_(difference / Kept(_count));
             _squares!.add_(difference.mul_(values - _mean));
-            _positive!.add_(values.gt(0).to_type(ScalarType.Int16));
-            _negative!.add_(values.lt(0).to_type(ScalarType.Int16));
+            _positive!.add_(values.gt(Kept(0)).to_type(ScalarType.Int16));
+            _negative!.add_(values.lt(Kept(0)).to_type(ScalarType.Int16));
             _estimators.Add(member.Metadata.Estimator);
             if (member.Metadata.LeaveOneOutFactor != _metadata.LeaveOneOutFactor)
             {
@@ -256,8 +257,8 @@ public sealed class EnsembleScores : IDisposable, IDisplay
             using var scope = NewDisposeScope();
             var k = Math.Min(topK, _trainIds.Count);
             double[] overlaps = [.. _top.Select(counts => counts.Values.Sum(c => c * (c - 1.0)) / (_count * (_count - 1.0) * k))];
-            var deviations = (_squares!.clamp_min(0) / (_count - 1)).sqrt().DetachFromDisposeScope();
-            var agreements = (maximum(_positive!, _negative!).to_type(ScalarType.Float64) / _count).DetachFromDisposeScope();
+            var deviations = (_squares!.clamp_min(Kept(0)) / Kept(_count - 1)).sqrt().DetachFromDisposeScope();
+            var agreements = (maximum(_positive!, _negative!).to_type(ScalarType.Float64) / Kept(_count)).DetachFromDisposeScope();
             var metadata = _metadata! with
             {
                 Estimator = $"mean of {_count} members: {string.Join(", ", _estimators.Distinct())}",

@@ -1,5 +1,6 @@
 using Influence.Gradients;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Estimators;
@@ -255,33 +256,33 @@ public sealed partial record Magic : IPairEstimator
         TrainingReplay replay, int step, RunState before, StepGradient gradient, RunState after, Tensor a, Tensor b, Tensor c)
     {
         using var scope = NewDisposeScope();
-        var (g, rate) = (gradient.Raw * gradient.Factor, RateOf(step));
+        var (g, rate) = (gradient.Raw * Kept(gradient.Factor), RateOf(step));
         Tensor gammas;
         if (Update is AdamW adam)
         {
             var (one, two) = (1 - Math.Pow(adam.Beta1, step + 1), 1 - Math.Pow(adam.Beta2, step + 1));
-            var root = (after.Second / two).sqrt();
-            var d = 1 / (root + adam.Epsilon);
-            var s = (after.First / one * d * d / (2 * root)).masked_fill(root.eq(0), 0);
-            b.sub_(rate / one * a * d);
-            c.add_(rate / two * a * s);
-            gammas = ((1 - adam.Beta1) * b) + (2 * (1 - adam.Beta2) * g * c);
-            a.mul_(1 - (rate * adam.WeightDecay));
-            b.mul_(adam.Beta1);
-            c.mul_(adam.Beta2);
+            var root = (after.Second / Kept(two)).sqrt();
+            var d = Kept(1) / (root + Kept(adam.Epsilon));
+            var s = (after.First / Kept(one) * d * d / (Kept(2) * root)).masked_fill(root.eq(Kept(0)), Kept(0));
+            b.sub_(Kept(rate / one) * a * d);
+            c.add_(Kept(rate / two) * a * s);
+            gammas = (Kept(1 - adam.Beta1) * b) + (Kept(2 * (1 - adam.Beta2)) * g * c);
+            a.mul_(Kept(1 - (rate * adam.WeightDecay)));
+            b.mul_(Kept(adam.Beta1));
+            c.mul_(Kept(adam.Beta2));
         }
         else
         {
             var sgd = (Sgd)Update;
-            gammas = b - (rate * a);
-            a.add_(sgd.WeightDecay * gammas);
-            b.copy_(sgd.Momentum * gammas);
+            gammas = b - (Kept(rate) * a);
+            a.add_(Kept(sgd.WeightDecay) * gammas);
+            b.copy_(Kept(sgd.Momentum) * gammas);
         }
 
         if (gradient.Factor < 1)
         {
-            var unit = gradient.Raw / gradient.Norm;
-            gammas = gradient.Factor * (gammas - ((gammas * unit).sum(1, keepdim: true) * unit));
+            var unit = gradient.Raw / Kept(gradient.Norm);
+            gammas = Kept(gradient.Factor) * (gammas - ((gammas * unit).sum(1, keepdim: true) * unit));
         }
 
         var ids = Batches[step];
@@ -293,7 +294,7 @@ public sealed partial record Magic : IPairEstimator
             replay.ForEachGradient(step, before.Weights, (id, own) =>
             {
                 using var noGrad = no_grad();
-                var along = gammas.mv(own) * share;                                     // [Q]
+                var along = gammas.mv(own) * Kept(share);                                     // [Q]
                 scores[id] = [.. LayerHooks.Values(along).Select(v => -v)];
                 a.add_(outer(along, own));
             });
@@ -310,10 +311,10 @@ public sealed partial record Magic : IPairEstimator
                 continue;
             }
 
-            var u = gammas[q] * (e / norm);
+            var u = gammas[q] * Kept(e / norm);
             var (above, below) = (new Dictionary<long, double>(), new Dictionary<long, double>());
             var difference = replay.Gradient(step, before.Weights + u, null, above) - replay.Gradient(step, before.Weights - u, null, below);
-            a[q].add_(difference * (norm / (2 * e)));
+            a[q].add_(difference * Kept(norm / (2 * e)));
             foreach (var id in ids)
             {
                 scores[id][q] = -norm * (above[id] - below[id]) / (2 * e) / (SumsLosses ? 1 : ids.Count);

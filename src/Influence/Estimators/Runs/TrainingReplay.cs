@@ -1,5 +1,6 @@
 using Influence.Gradients;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Estimators;
@@ -115,7 +116,7 @@ internal sealed class TrainingReplay
             }
 
             var counted = share is null ? each.sum() : (each * tensor(part.Ids.Select(share).ToArray(), Dtype, Device)).sum();
-            total.add_(Flat(_run.SumsLosses ? counted : counted / ids.Count, part.Ids));
+            total.add_(Flat(_run.SumsLosses ? counted : counted / Kept(ids.Count), part.Ids));
         }
 
         return total.MoveToOuterDisposeScope();
@@ -152,20 +153,20 @@ internal sealed class TrainingReplay
     private RunState After(RunState before, int step, StepGradient gradient)
     {
         using var noGrad = no_grad();
-        var (g, rate) = (gradient.Raw * gradient.Factor, _run.RateOf(step));
+        var (g, rate) = (gradient.Raw * Kept(gradient.Factor), _run.RateOf(step));
         if (_run.Update is Magic.AdamW adam)
         {
             var n = step + 1;
-            var first = (adam.Beta1 * before.First) + ((1 - adam.Beta1) * g);
-            var second = (adam.Beta2 * before.Second) + ((1 - adam.Beta2) * g * g);
-            var root = (second / (1 - Math.Pow(adam.Beta2, n))).sqrt() + adam.Epsilon;
+            var first = (Kept(adam.Beta1) * before.First) + (Kept(1 - adam.Beta1) * g);
+            var second = (Kept(adam.Beta2) * before.Second) + (Kept(1 - adam.Beta2) * g * g);
+            var root = (second / Kept(1 - Math.Pow(adam.Beta2, n))).sqrt() + Kept(adam.Epsilon);
             return new RunState(
-                (before.Weights * (1 - (rate * adam.WeightDecay))) - (rate / (1 - Math.Pow(adam.Beta1, n)) * first / root), first, second);
+                (before.Weights * Kept(1 - (rate * adam.WeightDecay))) - (Kept(rate / (1 - Math.Pow(adam.Beta1, n))) * first / root), first, second);
         }
 
         var sgd = (Magic.Sgd)_run.Update;
-        var velocity = (sgd.Momentum * before.First) + g + (sgd.WeightDecay * before.Weights);
-        return new RunState(before.Weights - (rate * velocity), velocity, before.Second.clone());
+        var velocity = (Kept(sgd.Momentum) * before.First) + g + (Kept(sgd.WeightDecay) * before.Weights);
+        return new RunState(before.Weights - (Kept(rate) * velocity), velocity, before.Second.clone());
     }
 
     /// <summary>A step's gradient and the state after it.</summary>

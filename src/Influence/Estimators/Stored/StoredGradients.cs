@@ -2,6 +2,7 @@ using Influence.Curvature;
 using Influence.Gradients;
 using Influence.Stores;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Estimators;
@@ -235,11 +236,11 @@ public sealed partial record StoredGradients : IPairEstimator
 
                 if (maps.Count > 1)
                 {
-                    using Scalar share = shares[m];
+                    using Scalar share = Kept(shares[m]);
                     products.mul_(share);
                 }
 
-                using Scalar one = 1;
+                using Scalar one = Kept(1);
                 sum = sum is null ? products : sum.add_(products, one);
             }
 
@@ -307,12 +308,12 @@ public sealed partial record StoredGradients : IPairEstimator
         for (var l = 0; l < layers.Count; l++)
         {
             using var step = NewDisposeScope();
-            fishers[l].div_(Store.Ids.Count);
+            fishers[l].div_(Kept(Store.Ids.Count));
             var damping = Damping!.For(fishers[l].trace().item<double>() / layers[l].Size);
             if (damping > 0)
             {
                 // Where no training example has a gradient there is nothing to divide by, and every product is zero.
-                fishers[l].diagonal(0).add_(damping);
+                fishers[l].diagonal(0).add_(Kept(damping));
                 var columns = rows.narrow(1, layers[l].First, layers[l].Size);
                 columns.copy_(linalg.solve(fishers[l], columns.to_type(ScalarType.Float64).t()).t());
             }

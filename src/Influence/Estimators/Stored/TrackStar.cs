@@ -2,6 +2,7 @@ using Influence.Curvature;
 using Influence.Gradients;
 using Influence.Stores;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Estimators;
@@ -91,7 +92,7 @@ public sealed record TrackStar : IPairEstimator
         var (rows, _, _, coverage) = Store.Project(task, queries, MemoryBudget, cancellationToken);
         List<(long First, long Size)> layers = [.. Columns()];
         var trainMoments = TrainMoments(layers, reporter);
-        List<Tensor> queryMoments = [.. layers.Select(l => Moments(rows.narrow(1, l.First, l.Size)) / queries.Count)];
+        List<Tensor> queryMoments = [.. layers.Select(l => Moments(rows.narrow(1, l.First, l.Size)) / Kept(queries.Count))];
         var mixing = Mixing ?? MixingBy(trainMoments, queryMoments);
         List<Tensor> roots = [.. layers.Select((_, l) => Root((queryMoments[l] * tensor(mixing)) + (trainMoments[l] * tensor(1 - mixing))))];
         var unit = Unit(rows);
@@ -143,7 +144,7 @@ public sealed record TrackStar : IPairEstimator
             {
                 for (var l = 0; l < layers.Count; l++)
                 {
-                    using Scalar one = 1;
+                    using Scalar one = Kept(1);
                     moments[l].add_(Moments(rows.narrow(1, layers[l].First, layers[l].Size)), one);
                 }
 

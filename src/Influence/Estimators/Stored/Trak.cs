@@ -2,6 +2,7 @@ using Influence.Curvature;
 using Influence.Gradients;
 using Influence.Stores;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Estimators;
@@ -126,7 +127,7 @@ public sealed record Trak : IPairEstimator
             {
                 var own = missing[m].AsSpan(first, weights.Length).ToArray();
                 var products = scans[m].Products(maps[m]) / tensor(own).to_type(members.First.Dtype).unsqueeze(0);        // [Q, n]
-                using Scalar one = 1;
+                using Scalar one = Kept(1);
                 kernel = kernel is null ? products : kernel.add_(products, one);
                 for (var i = 0; i < weights.Length; i++)
                 {

@@ -1,4 +1,5 @@
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Gradients;
@@ -86,7 +87,7 @@ internal abstract class BlockGradients(long examples)
         {
             using var one = NewDisposeScope();
             var signed = columns[p].Sign is { } sign ? parts[p] * sign : parts[p];      // [B, P_p]
-            using Scalar once = 1;
+            using Scalar once = Kept(1);
             rows.index_add_(1, columns[p].Column, signed, once);
         }
     }
@@ -187,6 +188,6 @@ internal abstract class BlockGradients(long examples)
 
         return total;
 
-        static Tensor RowNorms(Tensor rows) => linalg.vector_norm(rows, 2, [1]).pow_(2);
+        static Tensor RowNorms(Tensor rows) => linalg.vector_norm(rows, 2, [1]).pow_(Kept(2));
     }
 }

@@ -1,4 +1,5 @@
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Gradients;
@@ -160,14 +161,14 @@ internal sealed class FactoredGradients(
         {
             var a = Activation.Squared().sum(2).squeeze(1);                              // [B]
             var d = outputGradient.Squared().sum(2).squeeze(1);                          // [B]
-            return (bias ? a.add_(1) : a).mul_(d);
+            return (bias ? a.add_(Kept(1)) : a).mul_(d);
         }
 
         if (ContractionCost.GhostNorm(this) < ContractionCost.DenseNorm(this))
         {
             var a = Activation.bmm(Activation.transpose(1, 2));                         // [B, T, T]
             var d = outputGradient.bmm(outputGradient.transpose(1, 2));                 // [B, T, T]
-            return (bias ? a.add_(1) : a).mul_(d).sum(1, 2);
+            return (bias ? a.add_(Kept(1)) : a).mul_(d).sum(1, 2);
         }
 
         return SquaredNorms(Dense());
@@ -293,7 +294,7 @@ internal sealed class FactoredGradients(
     {
         var activations = left.Activation.squeeze(1).mm(right.Activation.squeeze(1).t());           // [V, B]
         var gradients = left.OutputGradient.squeeze(1).mm(right.OutputGradient.squeeze(1).t());     // [V, B]
-        return (left.Bias ? activations.add_(1) : activations).mul_(gradients);
+        return (left.Bias ? activations.add_(Kept(1)) : activations).mul_(gradients);
     }
 
     protected override Tensor[] MakeDense()

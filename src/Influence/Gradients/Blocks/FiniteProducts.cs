@@ -1,4 +1,5 @@
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Gradients;
@@ -7,7 +8,7 @@ namespace Influence.Gradients;
 internal static class FiniteProducts
 {
     /// <summary>Zero times a number is zero unless the number is NaN or infinite: two fast passes, where isfinite() takes ten.</summary>
-    public static bool AnyNotFinite(Tensor values) => !(values * 0).sum().eq(0).item<bool>();
+    public static bool AnyNotFinite(Tensor values) => !(values * Kept(0)).sum().eq(Kept(0)).item<bool>();
 
     /// <summary>
     /// Names the culprits: examples with no finite product at all, on either side; failing that, the pairs whose product

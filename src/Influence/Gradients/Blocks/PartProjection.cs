@@ -1,4 +1,5 @@
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Gradients;
@@ -44,14 +45,14 @@ internal record PartProjection(long Outputs, long Inputs, long First, Tensor? Le
         }
 
         // Of one position the product is written to its place at once: many small matrix products, and a copy of all, cost more.
-        using Scalar one = 1;
+        using Scalar one = Kept(1);
         rows.narrow(1, First, left.shape[2] * right.shape[2]).view(-1, left.shape[2], right.shape[2]).addcmul_(left.transpose(1, 2), right, one);
     }
 
     private void Add(Tensor rows, Tensor values)
     {
         // Named: a number that TorchSharp makes on the way may be freed while libtorch reads it.
-        using Scalar one = 1;
+        using Scalar one = Kept(1);
         var flat = values.reshape(rows.shape[0], -1);
         rows.narrow(1, First, flat.shape[1]).add_(flat, one);
     }

@@ -1,4 +1,5 @@
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Gradients;
@@ -26,6 +27,6 @@ internal static class PreciseNorms
             FiniteProducts.ThrowNotFinite(squares.unsqueeze(0), batch.Ids, []);
         }
 
-        return squares.clamp_min(0).sqrt().MoveToOuterDisposeScope();
+        return squares.clamp_min(Kept(0)).sqrt().MoveToOuterDisposeScope();
     }
 }

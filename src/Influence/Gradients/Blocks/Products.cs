@@ -1,4 +1,5 @@
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Gradients;
@@ -22,7 +23,7 @@ internal static class Products
             var dd = Gram(queryD, d);
             if (tq == 1 && train.Positions == 1)
             {
-                target.addcmul_(aa, dd, 1);
+                target.addcmul_(aa, dd, Kept(1));
             }
             else
             {
@@ -68,8 +69,8 @@ internal static class Products
         {
             using var scope = NewDisposeScope();
             var rows = Math.Min(rowsAtOnce, distinct.shape[0] - start);
-            var rowOf = full([train.Vocabulary], rows, ScalarType.Int64, distinct.device);
-            rowOf.index_copy_(0, distinct.narrow(0, start, rows), arange(0, rows, 1, ScalarType.Int64, distinct.device));
+            var rowOf = full([train.Vocabulary], Kept(rows), ScalarType.Int64, distinct.device);
+            rowOf.index_copy_(0, distinct.narrow(0, start, rows), arange(Kept(0), Kept(rows), Kept(1), ScalarType.Int64, distinct.device));
             AddDense(products, [queries.Rows(rowOf, rows)], [train.Rows(rowOf, rows)]);
         }
     }

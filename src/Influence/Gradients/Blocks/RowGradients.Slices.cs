@@ -1,4 +1,5 @@
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Gradients;
@@ -10,7 +11,7 @@ internal sealed partial class RowGradients
     private void AddGramRows(Tensor total, BlockGradients left, long start, int k, double[]? scales = null)
     {
         var own = total.narrow(0, start, left.Examples).narrow(1, start, left.Examples);
-        var scaled = scales is null ? left.Dense() : [.. left.Dense().Zip(scales, (part, scale) => part * scale)];
+        var scaled = scales is null ? left.Dense() : [.. left.Dense().Zip(scales, (part, scale) => part * Kept(scale))];
         Products.AddDense(own, scaled, left.Dense());
         for (var next = start + left.Examples; next < count; next += left.Examples)
         {

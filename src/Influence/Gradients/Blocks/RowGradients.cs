@@ -1,4 +1,5 @@
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Gradients;
@@ -104,7 +105,7 @@ internal sealed partial class RowGradients(
                 AddProducts(total, [.. sum.Select(p => p.unsqueeze(0))], block, k);
             }
         });
-        return total.squeeze(0).div_(others.Count).MoveToOuterDisposeScope();
+        return total.squeeze(0).div_(Kept(others.Count)).MoveToOuterDisposeScope();
     }
 
     /// <summary>g_i . g_j, <c>[B, B]</c>, in the current scope.</summary>
@@ -124,7 +125,7 @@ internal sealed partial class RowGradients(
             {
                 var own = Zeros(count, count);                                          // [B, B]
                 AddGram(own, block, k);
-                total.add_(own, scales[k][0]);
+                total.add_(own, Kept(scales[k][0]));
             }
             else
             {
@@ -214,7 +215,7 @@ internal sealed partial class RowGradients(
     /// <summary>The rows with a weight, int64, where leaving the others out saves work; else null.</summary>
     private static Tensor? Chosen(Tensor weights)
     {
-        var rows = weights.ne(0).nonzero().squeeze(1);                                  // [K]
+        var rows = weights.ne(Kept(0)).nonzero().squeeze(1);                                  // [K]
         return rows.shape[0] < 0.75 * weights.shape[0] ? rows : null;
     }
 

@@ -1,4 +1,5 @@
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Gradients;
@@ -47,13 +48,13 @@ internal static class SpectralProducts
     {
         if (queryA.shape[1] > 1 || a.shape[1] > 1)
         {
-            return arange(0, a.shape[0], 1, ScalarType.Int64, a.device);
+            return arange(Kept(0), Kept(a.shape[0]), Kept(1), ScalarType.Int64, a.device);
         }
 
         using var scope = NewDisposeScope();
         var ofQueries = weights.Ratio(queryA.squeeze(1).Squared(), queryD.squeeze(1).Squared()).max();
         var ofTrain = weights.Ratio(a.squeeze(1).Squared(), d.squeeze(1).Squared());      // [B]
-        var beyond = (ofTrain * ofQueries).gt(weights.Tolerance * weights.Tolerance);
+        var beyond = (ofTrain * ofQueries).gt(Kept(weights.Tolerance * weights.Tolerance));
         var found = beyond.nonzero().reshape(-1);
         return found.shape[0] == 0 ? null : found.MoveToOuterDisposeScope();
     }
@@ -73,7 +74,7 @@ internal static class SpectralProducts
                 rest, queryA.narrow(2, 0, band.Own), Rows(queryD, band), someA.narrow(2, 0, band.Own), Rows(someD, band), difference, numbersAtOnce);
         }
 
-        products.index_add_(1, which, rest, 1);
+        products.index_add_(1, which, rest, Kept(1));
     }
 
     private static Tensor Rows(Tensor d, SpectralWeights.Band band) => d.narrow(2, band.Row, band.Rows);
@@ -84,7 +85,7 @@ internal static class SpectralProducts
         var dd = queryD.reshape(-1, queryD.shape[2]).mm(d.reshape(-1, d.shape[2]).t());
         if (queryA.shape[1] == 1 && a.shape[1] == 1)
         {
-            products.addcmul_(aa, dd, 1);
+            products.addcmul_(aa, dd, Kept(1));
         }
         else
         {

@@ -1,4 +1,5 @@
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Gradients;
@@ -53,7 +54,7 @@ internal sealed class SpectralWeights : IDisposable
         var errors = new List<double[]>();
         foreach (var (row, rows) in cut)
         {
-            var (w, e) = (weights.narrow(0, row, rows).to_type(ScalarType.Float64), energy.narrow(0, row, rows).to_type(ScalarType.Float64) + 1e-300);
+            var (w, e) = (weights.narrow(0, row, rows).to_type(ScalarType.Float64), energy.narrow(0, row, rows).to_type(ScalarType.Float64) + Kept(1e-300));
             var shared = (w * e).sum(0L) / e.sum(0L);                                   // [I]
             common.Add(shared);
             errors.Add(((shared.unsqueeze(0) - w).abs() * e).sum(0L).cpu().data<double>().ToArray());

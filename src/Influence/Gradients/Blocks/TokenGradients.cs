@@ -1,4 +1,5 @@
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Gradients;
@@ -17,7 +18,7 @@ internal sealed class TokenGradients(Tensor tokens, Tensor outputGradient, long 
 
     /// <summary>Gradients of a whole table by single examples, <c>[B, V*D]</c>, in this form: every row occurs once.</summary>
     public static TokenGradients Substitute(long examples, Tensor table, long vocabulary) => new(
-        arange(0, vocabulary, 1, ScalarType.Int64, table.device).expand(examples, vocabulary), table.reshape(examples, vocabulary, -1), vocabulary)
+        arange(Kept(0), Kept(vocabulary), Kept(1), ScalarType.Int64, table.device).expand(examples, vocabulary), table.reshape(examples, vocabulary, -1), vocabulary)
     {
         IsSubstitute = true,
     };
@@ -44,10 +45,10 @@ internal sealed class TokenGradients(Tensor tokens, Tensor outputGradient, long 
     {
         // One spare row per example takes what is not chosen.
         var (b, t, d) = (Examples, tokens.shape[1], Width);
-        var first = arange(0, b, 1, ScalarType.Int64, tokens.device).mul_(rows + 1).unsqueeze(1);    // [B, 1]
+        var first = arange(Kept(0), Kept(b), Kept(1), ScalarType.Int64, tokens.device).mul_(Kept(rows + 1)).unsqueeze(1);    // [B, 1]
         var place = rowOf.index_select(0, tokens.reshape(-1)).reshape(b, t).add_(first);             // [B, T]
         var sums = zeros([b * (rows + 1), d], outputGradient.dtype, outputGradient.device);
-        sums.index_add_(0, place.reshape(-1), outputGradient.reshape(-1, d), 1);
+        sums.index_add_(0, place.reshape(-1), outputGradient.reshape(-1, d), Kept(1));
         return sums.reshape(b, rows + 1, d).narrow(1, 0, rows).reshape(b, rows * d);
     }
 
@@ -57,11 +58,11 @@ internal sealed class TokenGradients(Tensor tokens, Tensor outputGradient, long 
     /// </summary>
     public (Tensor Example, Tensor Token, Tensor Sums) Pairs()
     {
-        var example = arange(0, Examples, 1, ScalarType.Int64, tokens.device).unsqueeze(1);          // [B, 1]
-        var (pairs, place, _) = (tokens + (example * vocabulary)).reshape(-1).unique(return_inverse: true);
+        var example = arange(Kept(0), Kept(Examples), Kept(1), ScalarType.Int64, tokens.device).unsqueeze(1);          // [B, 1]
+        var (pairs, place, _) = (tokens + (example * Kept(vocabulary))).reshape(-1).unique(return_inverse: true);
         var sums = zeros([pairs.shape[0], Width], outputGradient.dtype, outputGradient.device);
-        sums.index_add_(0, place!, outputGradient.reshape(-1, Width), 1);
-        return (pairs.floor_divide(vocabulary), pairs.remainder(vocabulary), sums);
+        sums.index_add_(0, place!, outputGradient.reshape(-1, Width), Kept(1));
+        return (pairs.floor_divide(Kept(vocabulary)), pairs.remainder(Kept(vocabulary)), sums);
     }
 
     /// <summary>Whether the positions are the examples' own, and not those of several calls.</summary>
@@ -93,7 +94,7 @@ internal sealed class TokenGradients(Tensor tokens, Tensor outputGradient, long 
     {
         var table = zeros([vocabulary, Width], outputGradient.dtype, outputGradient.device);
         var gradient = weights is null ? outputGradient : outputGradient * weights.reshape(-1, 1, 1);
-        table.index_add_(0, tokens.reshape(-1), gradient.reshape(-1, Width), 1);
+        table.index_add_(0, tokens.reshape(-1), gradient.reshape(-1, Width), Kept(1));
         return [table.reshape(-1)];
     }
 
@@ -115,9 +116,9 @@ internal sealed class TokenGradients(Tensor tokens, Tensor outputGradient, long 
     public override void AddSketch(Tensor rows, (Tensor Column, Tensor? Sign)[] columns)
     {
         var (example, token, sums) = Pairs();                                           // [U], [U], [U, D]
-        var place = ForTokens(columns[0].Column).add_(example.unsqueeze(1) * rows.shape[1]);    // [U, D], in the rows one after the other
+        var place = ForTokens(columns[0].Column).add_(example.unsqueeze(1) * Kept(rows.shape[1]));    // [U, D], in the rows one after the other
         var signed = columns[0].Sign is { } sign ? sums.mul_(ForTokens(sign)) : sums;   // [U, D]
-        rows.view(-1).index_add_(0, place.reshape(-1), signed.reshape(-1), 1);
+        rows.view(-1).index_add_(0, place.reshape(-1), signed.reshape(-1), Kept(1));
 
         Tensor ForTokens(Tensor parameters) => parameters.reshape(vocabulary, Width).index_select(0, token);  // [U, D]
     }
@@ -157,10 +158,10 @@ internal sealed class TokenGradients(Tensor tokens, Tensor outputGradient, long 
     {
         var (example, _, sums) = Pairs();
         var norms = zeros([Examples], outputGradient.dtype, outputGradient.device);
-        norms.index_add_(0, example, sums.Squared().sum(1), 1);
+        norms.index_add_(0, example, sums.Squared().sum(1), Kept(1));
         return norms;
     }
 
     protected override Tensor[] MakeDense() =>
-        [Rows(arange(0, vocabulary, 1, ScalarType.Int64, tokens.device), vocabulary)];
+        [Rows(arange(Kept(0), Kept(vocabulary), Kept(1), ScalarType.Int64, tokens.device), vocabulary)];
 }

@@ -1,4 +1,5 @@
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Gradients;
@@ -27,7 +28,7 @@ internal static class ConvolutionKernels
         using var scope = NewDisposeScope();
         var (x, weight, along) = (Wave(3, inputs, 4, 4), Wave(outputs, inputs, 3, 3), Wave(3, outputs, 4, 4));
         var (single, precise) = (Gradient(x, weight, along, ScalarType.Float32), Gradient(x, weight, along, ScalarType.Float64));
-        return !((single - precise).abs().max() <= 1e-3 * precise.abs().max()).item<bool>();
+        return !((single - precise).abs().max() <= Kept(1e-3) * precise.abs().max()).item<bool>();
     }
 
     private static Tensor Gradient(Tensor x, Tensor weight, Tensor along, ScalarType dtype)
@@ -39,5 +40,5 @@ internal static class ConvolutionKernels
     }
 
     /// <summary>Numbers without a pattern that takes nothing from the caller's random generator.</summary>
-    private static Tensor Wave(params long[] shape) => (arange(shape.Aggregate(1L, (a, b) => a * b), ScalarType.Float64) * 1.7).sin().reshape(shape);
+    private static Tensor Wave(params long[] shape) => (arange(Kept(shape.Aggregate(1L, (a, b) => a * b)), ScalarType.Float64) * Kept(1.7)).sin().reshape(shape);
 }

@@ -1,5 +1,6 @@
 using TorchSharp;
 using TorchSharp.Modules;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Gradients;
@@ -127,7 +128,7 @@ internal sealed class LayerRoles
             Connect(m);
         }
 
-        _beforeLoss = [.. Reached(losses, ones_like(losses), _nodes.Count).Where(r => r.Gradient.ne(0).any().item<bool>()).Select(r => r.Node)];
+        _beforeLoss = [.. Reached(losses, ones_like(losses), _nodes.Count).Where(r => r.Gradient.ne(Kept(0)).any().item<bool>()).Select(r => r.Node)];
     }
 
     /// <summary>A linear layer's output goes on as a leaf; what another layer with weights gives is no dependence.</summary>
@@ -141,7 +142,7 @@ internal sealed class LayerRoles
                 {
                     // A copy of the input, which code after the layer may write to, and one of the leaf, which may be written to as well.
                     var leaf = output.detach().clone().requires_grad_(true);
-                    _nodes.Add(new Node(module, Kept(input.clone()), Kept(leaf)));
+                    _nodes.Add(new Node(module, Lasting(input.clone()), Lasting(leaf)));
                     return leaf.clone();
                 }).remove);
                 break;
@@ -170,7 +171,7 @@ internal sealed class LayerRoles
     }
 
     /// <summary>The model's own scopes may end before the pass is looked at.</summary>
-    private static Tensor Kept(Tensor tensor) => tensor.alias().DetachFromDisposeScope();
+    private static Tensor Lasting(Tensor tensor) => tensor.alias().DetachFromDisposeScope();
 
     private void Connect(int m)
     {
@@ -182,10 +183,10 @@ internal sealed class LayerRoles
 
         using var scope = NewDisposeScope();
         var rows = node.Rows;
-        var all = arange(1, node.Input.numel() + 1, ScalarType.Float64, node.Input.device).cos().reshape(node.Input.shape).to_type(node.Input.dtype);
+        var all = arange(Kept(1), Kept(node.Input.numel() + 1), ScalarType.Float64, node.Input.device).cos().reshape(node.Input.shape).to_type(node.Input.dtype);
         foreach (var (before, gradient) in Reached(node.Input, all, m))
         {
-            if (gradient.ne(0).any().item<bool>())
+            if (gradient.ne(Kept(0)).any().item<bool>())
             {
                 node.Before.Add(before);
                 _nodes[before].After.Add(m);
@@ -200,7 +201,7 @@ internal sealed class LayerRoles
             foreach (var (before, gradient) in Reached(node.Input, one.reshape(node.Input.shape), m))
             {
                 var others = _nodes[before].OutputRows;
-                var touched = gradient.reshape(others, -1).ne(0).any(1);                // [R]
+                var touched = gradient.reshape(others, -1).ne(Kept(0)).any(1);                // [R]
                 var count = touched.sum().item<long>() - (others == rows && touched[position].item<bool>() ? 1 : 0);
                 node.Mixes |= count > (others == rows ? 0 : 1);
             }

@@ -1,5 +1,6 @@
 using Influence.Numerics;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Gradients;
@@ -52,10 +53,10 @@ internal static class RowCheck
             var count = Math.Min(atOnce, rows - start);
             var expected = HalfPrecision.Wide(first.narrow(0, start, count)) * own.narrow(0, start, count);
             var error = linalg.vector_norm(HalfPrecision.Wide(second.narrow(0, start, count)) - expected, double.PositiveInfinity, [1]);
-            var room = linalg.vector_norm(expected, double.PositiveInfinity, [1]).mul_(once.dtype == ScalarType.Float64 ? 1e-9 : isHalf ? 1e-2 : 1e-4);
+            var room = linalg.vector_norm(expected, double.PositiveInfinity, [1]).mul_(Kept(once.dtype == ScalarType.Float64 ? 1e-9 : isHalf ? 1e-2 : 1e-4));
             if (isHalf)
             {
-                room.add_(1e-5);
+                room.add_(Kept(1e-5));
             }
 
 

@@ -1,4 +1,5 @@
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Gradients;
@@ -40,7 +41,7 @@ internal static class ReachedPositions
         Tensor? reached = null;
         for (var i = calls.Count - 1; i >= 0; i--)
         {
-            var own = calls[i].ByPosition(calls[i].OutputGradient).ne(0).any(2);        // [B, T]
+            var own = calls[i].ByPosition(calls[i].OutputGradient).ne(Kept(0)).any(2);        // [B, T]
             reached = reached is null ? own : reached.logical_or_(own);
             if (reached.all().item<bool>())
             {

@@ -1,4 +1,5 @@
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 using F = TorchSharp.torch.nn.functional;
 
@@ -52,7 +53,7 @@ internal sealed class NativeAttention
         var (query, key, value, keyPadding, mask) = inputs;
         var (length, batch, heads) = (query.shape[0], query.shape[1], settings.Heads);
         var size = query.shape[2] / heads;
-        var q = ByHead(Project(PackedRows.q, query, observe) * (1 / Math.Sqrt(size)));  // [B*H, T, d]
+        var q = ByHead(Project(PackedRows.q, query, observe) * Kept(1 / Math.Sqrt(size)));  // [B*H, T, d]
         if (watch && Watcher is not null)
         {
             q = Watcher.Queries(q, heads);
@@ -76,7 +77,7 @@ internal sealed class NativeAttention
 
         if (keyPadding is not null)
         {
-            logits = logits.masked_fill(keyPadding.to_type(ScalarType.Bool).unsqueeze(1).unsqueeze(2), double.NegativeInfinity);
+            logits = logits.masked_fill(keyPadding.to_type(ScalarType.Bool).unsqueeze(1).unsqueeze(2), Kept(double.NegativeInfinity));
         }
 
         var weights = F.softmax(logits, -1);                                            // [B, H, T, S]

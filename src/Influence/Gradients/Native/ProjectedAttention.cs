@@ -1,4 +1,5 @@
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Gradients;
@@ -80,7 +81,7 @@ internal sealed class ProjectedAttention : WatchedAttention
             Compare();
         }
 
-        return Masked.Count == 0 ? null : output.masked_fill(MaskedColumns(output.shape[^1], Heads, output.device), 0);
+        return Masked.Count == 0 ? null : output.masked_fill(MaskedColumns(output.shape[^1], Heads, output.device), Kept(0));
     }
 
     private Tensor? SeeKeys(Tensor output)
@@ -117,7 +118,7 @@ internal sealed class ProjectedAttention : WatchedAttention
         if (_causal)
         {
             var at = tensor(Probes!.Predicting, device: logits.device).unsqueeze(1);    // [A, 1]
-            logits = logits.masked_fill(arange(length, ScalarType.Int64, logits.device).unsqueeze(0).gt(at), double.NegativeInfinity);
+            logits = logits.masked_fill(arange(Kept(length), ScalarType.Int64, logits.device).unsqueeze(0).gt(at), Kept(double.NegativeInfinity));
         }
 
         Keep(logits);

@@ -1,5 +1,6 @@
 using TorchSharp;
 using TorchSharp.Modules;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Gradients;
@@ -68,7 +69,7 @@ internal sealed class RecomputedAttention : WatchedAttention
         using var scope = NewDisposeScope();
         var flags = MaskedColumns(heads, _heads, queries.device);                       // [H]
         return queries.reshape(-1, heads, queries.shape[1], queries.shape[2])           // [B, H, T, d]
-            .masked_fill(flags.reshape(1, heads, 1, 1), 0).reshape(queries.shape).MoveToOuterDisposeScope();
+            .masked_fill(flags.reshape(1, heads, 1, 1), Kept(0)).reshape(queries.shape).MoveToOuterDisposeScope();
     }
 
     /// <summary>The weights <c>[B, H, T, S]</c> of the recomputed module.</summary>

@@ -1,5 +1,6 @@
 using TorchSharp;
 using TorchSharp.Modules;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Gradients;
@@ -38,7 +39,7 @@ internal sealed class EmbeddingBagRule : LayerRule
         var rows = weight.shape[0];
         var (alone, padding, together) = TableProbe.Run(weight, "An embedding bag", () =>
         {
-            var each = Received(arange(0, rows, 1, ScalarType.Int64, weight.device).repeat(2).unsqueeze(1));
+            var each = Received(arange(Kept(0), Kept(rows), Kept(1), ScalarType.Int64, weight.device).repeat(2).unsqueeze(1));
             var empty = Array.FindIndex(each, g => g == 0);
             long[] pair = [.. Enumerable.Range(0, (int)rows).Where(v => v != empty).Take(2).Select(v => (long)v)];
             var both = Received(tensor(pair, device: weight.device).unsqueeze(0));
@@ -76,12 +77,12 @@ internal sealed class EmbeddingBagRule : LayerRule
         var share = ones(tokens.shape, d.dtype, d.device);
         if (_padding is { } padding)
         {
-            share = share.masked_fill(tokens.eq(padding), 0);
+            share = share.masked_fill(tokens.eq(Kept(padding)), Kept(0));
         }
 
         if (_mean)
         {
-            share = share / share.sum(1, keepdim: true).clamp(min: 1);
+            share = share / share.sum(1, keepdim: true).clamp(min: Kept(1));
         }
 
         return (share.unsqueeze(-1) * d.unsqueeze(1)).reshape(call.Examples, -1, d.shape[1]);

@@ -1,5 +1,6 @@
 using TorchSharp;
 using TorchSharp.Modules;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Gradients;
@@ -31,7 +32,7 @@ internal sealed class EmbeddingRule : LayerRule
         var weight = embedding.get_parameter("weight") ?? throw new InfluenceException("An embedding without a weight.");
         var rows = weight.shape[0];
         var gradient = TableProbe.Run(weight, "An embedding", () =>
-            TableProbe.Received(weight, embedding.forward(arange(0, rows, 1, ScalarType.Int64, weight.device).repeat(2))));
+            TableProbe.Received(weight, embedding.forward(arange(Kept(0), Kept(rows), Kept(1), ScalarType.Int64, weight.device).repeat(2))));
         var padding = Array.FindIndex(gradient, g => g == 0);
         if (gradient.Where((g, v) => v != padding).Any(g => g != 2))
         {
@@ -48,7 +49,7 @@ internal sealed class EmbeddingRule : LayerRule
         var gradient = JoinPositions(calls, call => call.ByPosition(call.OutputGradient));
         if (_padding is { } padding)
         {
-            gradient = gradient.masked_fill(tokens.eq(padding).unsqueeze(-1), 0);
+            gradient = gradient.masked_fill(tokens.eq(Kept(padding)).unsqueeze(-1), Kept(0));
         }
 
         return new TokenGradients(tokens, gradient, _vocabulary)

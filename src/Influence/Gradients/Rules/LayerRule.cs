@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using TorchSharp;
 using TorchSharp.Modules;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Gradients;
@@ -129,6 +130,6 @@ internal abstract class LayerRule
         var one = eye(outputs, outputs, weight.dtype, weight.device).expand([.. weight.shape[..^1], outputs]);   // [..., O, O]
         return bias is null
             ? (weight, one)
-            : (cat([weight, -weight, zeros_like(weight.narrow(-2, 0, 1))], -2), cat([one * 0.5, one * -0.5, bias.unsqueeze(-2)], -2));
+            : (cat([weight, -weight, zeros_like(weight.narrow(-2, 0, 1))], -2), cat([one * Kept(0.5), one * Kept(-0.5), bias.unsqueeze(-2)], -2));
     }
 }

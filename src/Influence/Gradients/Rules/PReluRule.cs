@@ -1,3 +1,4 @@
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Gradients;
@@ -10,6 +11,6 @@ internal sealed class PReluRule(long slopes) : LayerRule
 
     public override BlockGradients Gradients(IReadOnlyList<LayerCall> calls, bool weight, bool bias) => new DenseGradients(
         calls[0].Examples,
-        () => [SumCalls(calls, call => (call.Activation.clamp(max: 0) * call.OutputGradient)
+        () => [SumCalls(calls, call => (call.Activation.clamp(max: Kept(0)) * call.OutputGradient)
             .reshape(call.OutputGradient.shape[0], slopes, -1).sum(2))]);
 }

@@ -1,4 +1,5 @@
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Selection;
@@ -28,8 +29,8 @@ internal sealed class CosineNeighbours
         {
             using var block = NewDisposeScope();
             var similarities = unit.narrow(0, start, length).mm(transposed);            // [b, N]
-            var self = arange(start, start + length, ScalarType.Int64, features.device).unsqueeze(1);   // [b, 1]
-            similarities.scatter_(1, self, full([length, 1], -2, similarities.dtype, features.device));
+            var self = arange(Kept(start), Kept(start + length), ScalarType.Int64, features.device).unsqueeze(1);   // [b, 1]
+            similarities.scatter_(1, self, full([length, 1], Kept(-2), similarities.dtype, features.device));
             var (values, indexes) = similarities.topk(Count, 1);                        // [b, k]
             values.to_type(ScalarType.Float32).cpu().data<float>().CopyTo(_similarities, checked((int)(start * Count)));
             indexes.cpu().data<long>().CopyTo(_neighbours, checked((int)(start * Count)));

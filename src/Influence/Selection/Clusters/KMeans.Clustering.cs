@@ -1,4 +1,5 @@
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Selection;
@@ -85,7 +86,7 @@ public sealed partial record KMeans
                 number[kept[i]] = i;
             }
 
-            var rows = centroids.index_select(0, tensor(kept, device: centroids.device)).add_(mean).mul_(unit);   // [k, d]
+            var rows = centroids.index_select(0, tensor(kept, device: centroids.device)).add_(mean).mul_(Kept(unit));   // [k, d]
             return new Clustering(
                 rows.DetachFromDisposeScope(), Array.ConvertAll(assignment, cluster => number[cluster]), Array.ConvertAll(distances, Squared), [.. inertia.Select(Squared)]);
 

@@ -1,5 +1,6 @@
 using Influence.Numerics;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Selection;
@@ -79,7 +80,7 @@ public sealed partial record KMeans(int Clusters)
         var unit = PowerOfTwo.Of(features);
         var mean = FeatureBlocks.Mean(features, unit);                                  // [1, d]
         var sample = PointsPerCluster is { } points && (long)points * Clusters < n ? Sampling.Without(random, n, points * Clusters) : null;
-        var x = ((sample is null ? features : FeatureBlocks.Rows(features, sample)) / unit).sub_(mean);       // [m, d]
+        var x = ((sample is null ? features : FeatureBlocks.Rows(features, sample)) / Kept(unit)).sub_(mean);       // [m, d]
         var seeds = Math.Max(FewestSeedPoints, SeedPointsPerCluster * (long)Clusters);
         var start = seeds < x.shape[0] ? FeatureBlocks.Rows(x, Sampling.Without(random, (int)x.shape[0], (int)seeds)) : x;
         var (centroids, inertia) = LloydIterations.Run(this, x, KMeansPlusPlus.Centroids(start, Clusters, random, cancellationToken), cancellationToken);

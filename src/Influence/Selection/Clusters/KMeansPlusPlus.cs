@@ -1,4 +1,5 @@
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Selection;
@@ -24,7 +25,7 @@ internal static class KMeansPlusPlus
             }
 
             // Rounding may lead past the end, or to a point that is a centroid already: the farthest is taken then.
-            var drawn = cumulative.le(random.NextDouble() * total).sum().item<long>();
+            var drawn = cumulative.le(Kept(random.NextDouble() * total)).sum().item<long>();
             if (drawn >= n || distances[drawn].item<double>() <= 0)
             {
                 drawn = distances.argmax().item<long>();

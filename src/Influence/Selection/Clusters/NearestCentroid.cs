@@ -1,4 +1,5 @@
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Selection;
@@ -22,7 +23,7 @@ internal static class NearestCentroid
         {
             using var step = NewDisposeScope();
             var block = points.narrow(0, start, length);                                // [b, d]
-            block = shift is null ? block : (block / unit).sub_(shift);
+            block = shift is null ? block : (block / Kept(unit)).sub_(shift);
             // |x|^2 is the same for all centroids.
             var (_, nearest) = squares.addmm(block, turned, beta: 1, alpha: -2).min(1L);        // [b]
             var difference = block - centroids.index_select(0, nearest);                // [b, d]

@@ -1,4 +1,5 @@
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Selection;
@@ -78,9 +79,9 @@ internal sealed class PoolClusters : IDisposable
         foreach (var (start, length) in FeatureBlocks.Of(Members.Count, Members.Count))
         {
             using var block = NewDisposeScope();
-            var distances = 1 - Centroids.narrow(0, start, length).mm(Centroids.t());   // [b, K]
-            var pairs = distances.lt(nearer).nonzero();                                 // [pairs, 2]
-            var values = distances[distances.lt(nearer)].to_type(ScalarType.Float64).cpu().data<double>().ToArray();
+            var distances = Kept(1) - Centroids.narrow(0, start, length).mm(Centroids.t());   // [b, K]
+            var pairs = distances.lt(Kept(nearer)).nonzero();                                 // [pairs, 2]
+            var values = distances[distances.lt(Kept(nearer))].to_type(ScalarType.Float64).cpu().data<double>().ToArray();
             var indexes = pairs.cpu().data<long>().ToArray();
             for (var i = 0; i < values.Length; i++)
             {
@@ -110,7 +111,7 @@ internal sealed class PoolClusters : IDisposable
         }
 
         var sums = zeros([members.Length, unit.shape[1]], unit.dtype, unit.device)
-            .index_add(0, tensor(cluster, device: unit.device), unit, 1);               // [K, d]
+            .index_add(0, tensor(cluster, device: unit.device), unit, Kept(1));               // [K, d]
         return FeatureBlocks.Normalised(sums).MoveToOuterDisposeScope();
     }
 }

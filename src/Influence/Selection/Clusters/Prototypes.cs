@@ -1,4 +1,5 @@
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Selection;
@@ -50,7 +51,7 @@ internal sealed class Prototypes : IDisposable
             using var block = NewDisposeScope();
             var own = centroids.index_select(0, assignment.narrow(0, start, length));   // [b, d]
             var cosines = (unit.narrow(0, start, length) * own).sum([1L], type: ScalarType.Float64);    // [b]
-            FeatureBlocks.ToDoubles((1 - cosines).clamp_min(0)).CopyTo(distances, start);
+            FeatureBlocks.ToDoubles((Kept(1) - cosines).clamp_min(Kept(0))).CopyTo(distances, start);
         }
 
         return new Prototypes(clustering, centroids.DetachFromDisposeScope(), distances);

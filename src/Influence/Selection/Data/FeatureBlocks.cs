@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Selection;
@@ -44,9 +45,9 @@ internal static class FeatureBlocks
             var block = features.narrow(0, start, length).to_type(normalised.dtype);    // [b, d]
             // The largest entry first: squares of tiny or huge numbers would leave the range of float32.
             var scale = block.abs().amax([1L], keepdim: true);                          // [b, 1]
-            var scaled = block / scale.masked_fill(scale.eq(0), 1);                     // [b, d]
+            var scaled = block / scale.masked_fill(scale.eq(Kept(0)), Kept(1));                     // [b, d]
             var norms = scaled.Squared().sum([1L], keepdim: true).sqrt();                // [b, 1]
-            normalised.narrow(0, start, length).copy_(scaled.div_(norms.masked_fill(norms.eq(0), 1)));
+            normalised.narrow(0, start, length).copy_(scaled.div_(norms.masked_fill(norms.eq(Kept(0)), Kept(1))));
         }
 
         return normalised.MoveToOuterDisposeScope();
@@ -75,7 +76,7 @@ internal static class FeatureBlocks
             using var step = NewDisposeScope();
             var block = features.narrow(0, start, length);                              // [b, d]
             var scale = block.abs().amax([1L], keepdim: true);                          // [b, 1]
-            var scaled = (block / scale.masked_fill(scale.eq(0), 1)).Squared().sum([1L], type: ScalarType.Float64).sqrt();       // [b]
+            var scaled = (block / scale.masked_fill(scale.eq(Kept(0)), Kept(1))).Squared().sum([1L], type: ScalarType.Float64).sqrt();       // [b]
             ToDoubles(scaled * scale.squeeze(1)).CopyTo(norms, start);
         }
 
@@ -90,7 +91,7 @@ internal static class FeatureBlocks
         foreach (var (start, length) in Of(features.shape[0], features.shape[1]))
         {
             using var step = NewDisposeScope();
-            mean.add_((features.narrow(0, start, length) / unit).mean([0L], keepdim: true) * (length / (double)features.shape[0]));
+            mean.add_((features.narrow(0, start, length) / Kept(unit)).mean([0L], keepdim: true) * Kept(length / (double)features.shape[0]));
         }
 
         return mean.MoveToOuterDisposeScope();

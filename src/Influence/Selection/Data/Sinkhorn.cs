@@ -1,4 +1,5 @@
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Selection;
@@ -75,15 +76,15 @@ internal sealed class Sinkhorn : IDisposable
             {
                 using var block = NewDisposeScope();
                 var cost = _kept.Count > 0 ? _kept[(int)(start / _rows)] : Cost(start);  // [r, m]
-                var part = ((g - cost) / epsilon + logB).logsumexp(1) * -epsilon;       // [r]
-                var here = ((part.unsqueeze(1) - cost) / epsilon + logA.narrow(0, start, cost.shape[0]).unsqueeze(1)).logsumexp(0);   // [m]
+                var part = ((g - cost) / Kept(epsilon) + logB).logsumexp(1) * Kept(-epsilon);       // [r]
+                var here = ((part.unsqueeze(1) - cost) / Kept(epsilon) + logA.narrow(0, start, cost.shape[0]).unsqueeze(1)).logsumexp(0);   // [m]
                 column = (column is null ? here : stack([column, here]).logsumexp(0)).MoveToOuterDisposeScope();
                 parts.Add(part.MoveToOuterDisposeScope());
             }
 
             // g met the right marginal for the potential before; the left one is met as far as f moves no more.
             var next = cat([.. parts]);                                                 // [n]
-            var error = f is null ? double.PositiveInfinity : (((f - next) / epsilon).exp() - 1).abs().mul(a).sum().item<double>();
+            var error = f is null ? double.PositiveInfinity : (((f - next) / Kept(epsilon)).exp() - Kept(1)).abs().mul(a).sum().item<double>();
             f?.Dispose();
             f = next.MoveToOuterDisposeScope();
             if (error <= tolerance || iteration >= iterations)
@@ -94,7 +95,7 @@ internal sealed class Sinkhorn : IDisposable
             }
 
             g.Dispose();
-            g = (column! * -epsilon).MoveToOuterDisposeScope();
+            g = (column! * Kept(-epsilon)).MoveToOuterDisposeScope();
             report(iteration);
         }
     }
@@ -109,7 +110,7 @@ internal sealed class Sinkhorn : IDisposable
     private static Tensor Spaced(Tensor points)
     {
         var step = Math.Max(1, points.shape[0] / 1024);
-        return points.index_select(0, arange(0, points.shape[0], step, ScalarType.Int64, points.device));
+        return points.index_select(0, arange(Kept(0), Kept(points.shape[0]), Kept(step), ScalarType.Int64, points.device));
     }
 
     private Tensor Prepared(Tensor points)
@@ -125,5 +126,5 @@ internal sealed class Sinkhorn : IDisposable
         return Distances(_left.narrow(0, start, Math.Min(_rows, _left.shape[0] - start)), _right).MoveToOuterDisposeScope();
     }
 
-    private Tensor Distances(Tensor left, Tensor right) => _distance == FeatureDistance.Cosine ? 1 - left.mm(right.t()) : cdist(left, right);
+    private Tensor Distances(Tensor left, Tensor right) => _distance == FeatureDistance.Cosine ? Kept(1) - left.mm(right.t()) : cdist(left, right);
 }

@@ -1,6 +1,7 @@
 using System.Numerics;
 using System.Runtime.InteropServices;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Selection;
@@ -127,7 +128,7 @@ internal sealed class BlockCoverage(Similarities similarities, Tensor points, Te
         {
             using var step = NewDisposeScope();
             var some = rows.narrow(0, start, Math.Min(block, gains.Length - start));    // [b, d]
-            var gain = similarities.Between(some, points).sub_(covered).clamp_(min: 0).sum([1L]);       // [b]
+            var gain = similarities.Between(some, points).sub_(covered).clamp_(min: Kept(0)).sum([1L]);       // [b]
             gain.to_type(ScalarType.Float64).cpu().data<double>().CopyTo(gains, (int)start);
         }
 

@@ -1,5 +1,6 @@
 using Influence.Numerics;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Selection;
@@ -28,7 +29,7 @@ internal sealed class LinearColumns(Tensor rows) : DppColumns
     {
         using var scope = NewDisposeScope();
         var row = rows.narrow(0, position, 1);                                          // [1, d]
-        var rest = row / root;
+        var rest = row / Kept(root);
         // Twice: what rounding leaves of the earlier directions goes with the second.
         for (var i = 0; i < 2 && _basis is not null; i++)
         {
@@ -42,7 +43,7 @@ internal sealed class LinearColumns(Tensor rows) : DppColumns
             return null;
         }
 
-        var direction = rest / length;                                                  // [1, d]
+        var direction = rest / Kept(length);                                                  // [1, d]
         var grown = _basis is null ? direction.clone() : cat([_basis, direction]);      // [t, d]
         _basis?.Dispose();
         _basis = grown.DetachFromDisposeScope();
@@ -67,7 +68,7 @@ internal sealed class GaussianColumns : DppColumns
     {
         using var scope = NewDisposeScope();
         var unit = PowerOfTwo.Of(features);
-        _points = (features.to_type(ScalarType.Float64) / unit).DetachFromDisposeScope();       // [N, d]
+        _points = (features.to_type(ScalarType.Float64) / Kept(unit)).DetachFromDisposeScope();       // [N, d]
         _quality = quality;                                                             // [N]
         _bandwidth = bandwidth / unit ?? MedianDistance();
         _columns = empty([most, features.shape[0]], ScalarType.Float64, features.device).DetachFromDisposeScope();       // [k, N]
@@ -77,9 +78,9 @@ internal sealed class GaussianColumns : DppColumns
     {
         using var scope = NewDisposeScope();
         var distances = (_points - _points[position]).Squared().sum([1L]);               // [N]
-        var kernel = (distances / (-2 * _bandwidth * _bandwidth)).exp() * _quality * _quality[position];
+        var kernel = (distances / Kept(-2 * _bandwidth * _bandwidth)).exp() * _quality * _quality[position];
         var before = _columns.narrow(0, 0, _count);                                     // [t, N]
-        var column = (kernel - before.t().mv(before.select(1, position).contiguous())) / root;
+        var column = (kernel - before.t().mv(before.select(1, position).contiguous())) / Kept(root);
         _columns.select(0, _count++).copy_(column);
         return column.MoveToOuterDisposeScope();
     }
@@ -95,9 +96,9 @@ internal sealed class GaussianColumns : DppColumns
         using var scope = NewDisposeScope();
         var n = _points.shape[0];
         var step = Math.Max(1, n / PointsForBandwidth);
-        var some = _points.index_select(0, arange(0, n, step, ScalarType.Int64, _points.device));       // [m, d]
+        var some = _points.index_select(0, arange(Kept(0), Kept(n), Kept(step), ScalarType.Int64, _points.device));       // [m, d]
         var distances = cdist(some, some);
-        var apart = distances.masked_select(distances.gt(0));
+        var apart = distances.masked_select(distances.gt(Kept(0)));
         return apart.numel() == 0 ? 1 : apart.median().item<double>();
     }
 }

@@ -1,4 +1,5 @@
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Selection;
@@ -72,13 +73,13 @@ internal sealed class FallingValues(Tensor points, Tensor own, Func<Tensor, Tens
             // Right after a look at all, a tie with what is not on top goes to the lowest position.
             if (best <= threshold)
             {
-                position = (int)all.ge(best).nonzero().min().item<long>();
+                position = (int)all.ge(Kept(best)).nonzero().min().item<long>();
             }
 
             if (!picks.Fits(position))
             {
-                all.select(0, position).fill_(double.NegativeInfinity);
-                value.masked_fill_(order.eq(position), double.NegativeInfinity);
+                all.select(0, position).fill_(Kept(double.NegativeInfinity));
+                value.masked_fill_(order.eq(Kept(position)), Kept(double.NegativeInfinity));
                 if (best <= threshold)
                 {
                     return true;
@@ -97,7 +98,7 @@ internal sealed class FallingValues(Tensor points, Tensor own, Func<Tensor, Tens
 
             var pick = tensor(new[] { (long)position }, device: points.device);
             value.copy_(value.minimum(values(rows, mine, points.index_select(0, pick), own.index_select(0, pick))));
-            value.masked_fill_(order.eq(position), double.NegativeInfinity);
+            value.masked_fill_(order.eq(Kept(position)), Kept(double.NegativeInfinity));
         }
 
         return true;
@@ -123,7 +124,7 @@ internal sealed class FallingValues(Tensor points, Tensor own, Func<Tensor, Tens
 
         foreach (var pick in pending)
         {
-            all.select(0, pick).fill_(double.NegativeInfinity);
+            all.select(0, pick).fill_(Kept(double.NegativeInfinity));
         }
     }
 

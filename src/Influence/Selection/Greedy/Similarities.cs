@@ -1,5 +1,6 @@
 using Influence.Numerics;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Selection;
@@ -20,7 +21,7 @@ internal sealed class Similarities : IDisposable
         _kind = kind;
         // Distances by products lose digits far from the origin; moving all points changes none of them.
         Unit = kind == FeatureSimilarity.Cosine ? 1 : PowerOfTwo.Of(features);
-        Points = (kind == FeatureSimilarity.Cosine ? FeatureBlocks.Normalised(features) : (features / Unit).sub_(FeatureBlocks.Mean(features, Unit)))
+        Points = (kind == FeatureSimilarity.Cosine ? FeatureBlocks.Normalised(features) : (features / Kept(Unit)).sub_(FeatureBlocks.Mean(features, Unit)))
             .DetachFromDisposeScope();
         _largest = kind == FeatureSimilarity.Cosine ? 0 : Largest();
     }
@@ -38,8 +39,8 @@ internal sealed class Similarities : IDisposable
     {
         using var scope = NewDisposeScope();
         return (_kind == FeatureSimilarity.Cosine
-            ? left.mm(right.t()).add_(1).mul_(0.5)
-            : Distances(left, right).neg().add_(_largest)).MoveToOuterDisposeScope();
+            ? left.mm(right.t()).add_(Kept(1)).mul_(Kept(0.5))
+            : Distances(left, right).neg().add_(Kept(_largest))).MoveToOuterDisposeScope();
     }
 
     /// <summary>The rows of <see cref="Points"/> at some positions.</summary>

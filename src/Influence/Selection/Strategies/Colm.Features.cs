@@ -1,4 +1,5 @@
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Selection;
@@ -35,7 +36,7 @@ public sealed partial record Colm
 
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
-        var slopes = (lossesAbove - lossesBelow) / (2 * epsilon);                       // [B]
+        var slopes = (lossesAbove - lossesBelow) / Kept(2 * epsilon);                       // [B]
         return (slopes.unsqueeze(1) * direction.unsqueeze(0)).MoveToOuterDisposeScope();
     }
 
@@ -73,8 +74,8 @@ public sealed partial record Colm
 
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
-        var m = ((firstMoment * beta1) + (gradients * (1 - beta1))) / (1 - Math.Pow(beta1, step));      // [B, d]
-        var v = ((secondMoment * beta2) + (gradients.Squared() * (1 - beta2))) / (1 - Math.Pow(beta2, step));
-        return (m / (v.sqrt() + epsilon)).MoveToOuterDisposeScope();
+        var m = ((firstMoment * Kept(beta1)) + (gradients * Kept(1 - beta1))) / Kept(1 - Math.Pow(beta1, step));      // [B, d]
+        var v = ((secondMoment * Kept(beta2)) + (gradients.Squared() * Kept(1 - beta2))) / Kept(1 - Math.Pow(beta2, step));
+        return (m / (v.sqrt() + Kept(epsilon))).MoveToOuterDisposeScope();
     }
 }

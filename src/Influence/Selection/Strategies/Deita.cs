@@ -1,5 +1,6 @@
 using System.Globalization;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Selection;
@@ -88,7 +89,7 @@ public sealed record Deita : SelectionStrategy
     {
         using var scope = NewDisposeScope();
         var features = Normalized(pool.Features!, block);                               // [B, d]
-        var nearest = full([block.Length], double.NegativeInfinity, features.dtype, features.device);   // [B]
+        var nearest = full([block.Length], Kept(double.NegativeInfinity), features.dtype, features.device);   // [B]
         foreach (var rows in picked)
         {
             using var part = NewDisposeScope();
@@ -143,7 +144,7 @@ public sealed record Deita : SelectionStrategy
         return (scaled / Above(scaled.Squared().sum([1L], keepdim: true).sqrt())).MoveToOuterDisposeScope();
     }
 
-    private static Tensor Above(Tensor norms) => where(norms > 0, norms, ones_like(norms));
+    private static Tensor Above(Tensor norms) => where(norms > Kept(0), norms, ones_like(norms));
 
     private static double[] Product(SelectionPool pool)
     {
@@ -169,7 +170,7 @@ public sealed record Deita : SelectionStrategy
         }
 
         using var scope = NewDisposeScope();
-        var bad = pool.Scores.lt(0).any(0).nonzero().flatten().data<long>().ToArray();
+        var bad = pool.Scores.lt(Kept(0)).any(0).nonzero().flatten().data<long>().ToArray();
         return bad.Length == 0
             ? []
             : [$"DEITA multiplies the rows of scores, so none may be below 0; found such for {InfluenceException.List([.. bad.Select(i => pool.Ids[(int)i])])}. Add a constant to the row."];

@@ -1,5 +1,6 @@
 using Influence.Numerics;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Selection;
@@ -119,7 +120,7 @@ public sealed record DensityPruning : SelectionStrategy
         var nearest = Math.Min(NearestCentroids, count - 1);
         if (nearest > 0)
         {
-            var distances = 1 - prototypes.Centroids.mm(prototypes.Centroids.t());      // [K, K]
+            var distances = Kept(1) - prototypes.Centroids.mm(prototypes.Centroids.t());      // [K, K]
             // The smallest is a centroid's distance to itself.
             var (values, _) = distances.topk(nearest + 1, 1, largest: false);           // [K, nearest + 1]
             inter = FeatureBlocks.ToDoubles(values.narrow(1, 1, nearest).mean([1L], type: ScalarType.Float64));

@@ -1,5 +1,6 @@
 using Influence.Numerics;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Selection;
@@ -83,7 +84,7 @@ public sealed record Dpp : SelectionStrategy
         using var scope = NewDisposeScope();
         var relevance = ScaledRelevance.Of(pool, Aggregation, Scale);
         var unit = PowerOfTwo.Of(relevance.Max());
-        var quality = tensor(relevance, device: pool.Features!.device) / unit;          // [N]
+        var quality = tensor(relevance, device: pool.Features!.device) / Kept(unit);          // [N]
         if (Kernel == DppKernel.Cosine)
         {
             // In float64 throughout: rows that are of unit length in float32 only seem to leave something beyond the rank.
@@ -138,7 +139,7 @@ public sealed record Dpp : SelectionStrategy
                 squares.sub_(column.Squared());
             }
 
-            squares.select(0, best).fill_(double.NegativeInfinity);
+            squares.select(0, best).fill_(Kept(double.NegativeInfinity));
         }
     }
 

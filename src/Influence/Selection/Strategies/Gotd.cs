@@ -1,5 +1,6 @@
 using System.Globalization;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Selection;
@@ -104,8 +105,8 @@ public sealed record Gotd : SelectionStrategy
         using var transport = new Sinkhorn(pool.Features!, Targets, Cost);
         var median = transport.MedianCost();
         var device = pool.Features!.device;
-        var a = full([pool.Count], 1.0 / pool.Count, ScalarType.Float64, device);       // [N]
-        var b = full([Targets.shape[0]], 1.0 / Targets.shape[0], ScalarType.Float64, device);   // [M]
+        var a = full([pool.Count], Kept(1.0 / pool.Count), ScalarType.Float64, device);       // [N]
+        var b = full([Targets.shape[0]], Kept(1.0 / Targets.shape[0]), ScalarType.Float64, device);   // [M]
         // Where more than half of the pairs coincide the median is 0, and the cost's own unit is all there is.
         var epsilon = Regularization * (median > 0 ? median : 1);
         var (potential, _, error, iterations) = transport.Solve(a, b, epsilon, Tolerance, MaximumIterations, i => run.Report(i, MaximumIterations));

@@ -1,6 +1,7 @@
 using System.Globalization;
 using Influence.Numerics;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Selection;
@@ -74,7 +75,7 @@ public sealed record GradMatch : SelectionStrategy
         var features = pool.Features!;                                                  // [N, d]
         // Near 1, so that squares stay within float64; the weights are the same.
         var scale = PowerOfTwo.Of(features);
-        var target = (Target is { } given ? tensor(given.ToArray()) : features.sum([0L], type: ScalarType.Float64).cpu()) / scale;     // [d]
+        var target = (Target is { } given ? tensor(given.ToArray()) : features.sum([0L], type: ScalarType.Float64).cpu()) / Kept(scale);     // [d]
         var (size, total) = (target.norm().item<double>(), picks.Room);
         // At or below this share of |g_i| |r|, inner products are the rounding of those of picked gradients and their copies.
         var rounding = features.dtype == ScalarType.Float64 ? 1e-12 : 1e-5;
@@ -87,7 +88,7 @@ public sealed record GradMatch : SelectionStrategy
             var left = residual.norm().item<double>();
             // Near unit length, so that products stay within the features' dtype.
             var unit = PowerOfTwo.Of(left);
-            var direction = (residual / unit).to_type(features.dtype).to(features.device);      // [d]
+            var direction = (residual / Kept(unit)).to_type(features.dtype).to(features.device);      // [d]
             var (best, correlation) = Best(FeatureBlocks.ToDoubles(features.mv(direction)), norms, rounding * left / unit, picks);
             if (left <= Tolerance * size || best < 0)
             {
@@ -96,7 +97,7 @@ public sealed record GradMatch : SelectionStrategy
             }
 
             picks.Add(best, correlation * unit * scale);
-            solver.Add(features[best].to_type(ScalarType.Float64).cpu() / scale);
+            solver.Add(features[best].to_type(ScalarType.Float64).cpu() / Kept(scale));
             run.Report(picks.Count, Math.Max(total, picks.Count));
         }
 

@@ -1,4 +1,5 @@
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Selection;
@@ -43,8 +44,8 @@ public sealed record Mmr : SelectionStrategy
         var points = FeatureBlocks.Normalised(pool.Features!);                          // [N, d]
         var relevance = ScaledRelevance.Of(pool, Aggregation, Scale);
         var first = Array.Find(Relevance.Descending(relevance), picks.Fits);
-        var weighted = tensor(relevance, dtype: points.dtype, device: points.device) * Lambda;          // [N]
-        var start = full_like(weighted, double.PositiveInfinity);
+        var weighted = tensor(relevance, dtype: points.dtype, device: points.device) * Kept(Lambda);          // [N]
+        var start = full_like(weighted, Kept(double.PositiveInfinity));
         picks.Add(first, Lambda * relevance[first]);
         new FallingValues(points, weighted, Values).Run(start, first, double.NegativeInfinity, picks, value => value, run);
     }
@@ -52,6 +53,6 @@ public sealed record Mmr : SelectionStrategy
     private Tensor Values(Tensor points, Tensor weighted, Tensor picks, Tensor theirs)
     {
         using var scope = NewDisposeScope();
-        return (weighted - (points.mm(picks.t()).amax([1L]) * (1 - Lambda))).MoveToOuterDisposeScope();       // [n]
+        return (weighted - (points.mm(picks.t()).amax([1L]) * Kept(1 - Lambda))).MoveToOuterDisposeScope();       // [n]
     }
 }

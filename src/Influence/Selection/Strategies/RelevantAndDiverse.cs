@@ -1,4 +1,5 @@
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Selection;
@@ -68,7 +69,7 @@ public sealed record RelevantAndDiverse : SelectionStrategy
         using var similarities = new Similarities(pool.Features!, FeatureSimilarity.Cosine);
         var points = similarities.Points;                                               // [N, d]
         // The similarity is (1 + cos) / 2: half of what the objective speaks of.
-        var covered = points.mv(points.mean([0L])).add(1).mul(0.5).to_type(ScalarType.Float32).cpu().data<float>().ToArray();
+        var covered = points.mv(points.mean([0L])).add(Kept(1)).mul(Kept(0.5)).to_type(ScalarType.Float32).cpu().data<float>().ToArray();
         var objective = new CoverageObjective(
             similarities, 2 * Beta * picks.Room / pool.Count, ScaledRelevance.Of(pool, Aggregation ?? (pool.Tasks is null ? ScoreAggregation.Mean : ScoreAggregation.MaxOverTasks), RelevanceScale.Rank), covered);
         if (pool.Count <= ExactUpTo)

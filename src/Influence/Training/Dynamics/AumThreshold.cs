@@ -1,5 +1,6 @@
 using Influence.Numerics;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Training;
@@ -91,7 +92,7 @@ public sealed partial record AumThreshold
 
             using var scope = NewDisposeScope();
             var chosen = tensor(ids.Select(samples.Contains).ToArray(), device: labels.device);  // [B]
-            return labels.masked_fill(chosen, Class).MoveToOuterDisposeScope();                  // [B]
+            return labels.masked_fill(chosen, Kept(Class)).MoveToOuterDisposeScope();                  // [B]
         }
 
         /// <summary>

@@ -1,6 +1,7 @@
 using System.Globalization;
 using Influence.Formats;
 using TorchSharp;
+using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
 namespace Influence.Training;
@@ -151,12 +152,12 @@ public sealed partial class TrainingDynamics
         {
             (string Ends, string Entries)[] ends = [("step_ends", "example"), ("norm_ends", "norm_example")];
             wrong.AddRange(ends.Where(p => !EndsWithin(tensors[p.Ends], tensors[p.Entries])).Select(p => $"\"{p.Ends}\""));
-            wrong.AddRange(ends.Where(p => tensors[p.Entries].lt(0).any().item<bool>()).Select(p => $"\"{p.Entries}\""));
+            wrong.AddRange(ends.Where(p => tensors[p.Entries].lt(Kept(0)).any().item<bool>()).Select(p => $"\"{p.Entries}\""));
 
             // An example beyond the ids has none; the room for counts is made by the highest number.
-            wrong.AddRange(ends.Where(p => tensors[p.Entries].ge(tensors["ids"].numel()).any().item<bool>()).Select(_ => "\"ids\""));
+            wrong.AddRange(ends.Where(p => tensors[p.Entries].ge(Kept(tensors["ids"].numel())).any().item<bool>()).Select(_ => "\"ids\""));
             wrong.AddRange(tensors["ids"].data<long>().ToArray().GroupBy(id => id).Where(group => group.Skip(1).Any()).Take(1).Select(_ => "\"ids\""));
-            wrong.AddRange(s_counts.Where(name => tensors[name].lt(0).any().item<bool>()).Select(name => $"\"{name}\""));
+            wrong.AddRange(s_counts.Where(name => tensors[name].lt(Kept(0)).any().item<bool>()).Select(name => $"\"{name}\""));
             wrong.AddRange(s_ranges.Where(r => !Within(tensors[r.Name], r.Least, r.Most)).Select(r => $"\"{r.Name}\""));
         }
 
@@ -187,7 +188,7 @@ public sealed partial class TrainingDynamics
     private static bool Within(Tensor values, double least, double most)
     {
         using var scope = NewDisposeScope();
-        return values.ge(least).logical_and(values.le(most)).all().item<bool>();
+        return values.ge(Kept(least)).logical_and(values.le(Kept(most))).all().item<bool>();
     }
 
     private static InfluenceException Damaged(string path, IReadOnlyCollection<string> tensors) =>
