@@ -100,6 +100,7 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
     using var adaptedTensors = new PassageTensors(adapted);
     using var heldOutTensors = new PassageTensors(heldOut);
     var before = Trainer.Loss(model, heldOutTensors);
+    progress.Purpose = string.Empty;
     model.AddLora(rank: 4, alpha: 8);
     new Trainer { PeakRate = 5e-3, Epochs = options.Epochs, Seed = options.Seed + 1 }.Train(model, adaptedTensors, progress, cancellationToken);
     progress.Clear();
@@ -112,6 +113,7 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
     using var questionTensors = new PassageTensors(questions);
     var factors = task.Coverage(adaptation);
     Console.WriteLine($"Coverage of the factors {factors.Fraction:0%}: {factors.ByRule:N0} parameters by rules, {factors.BySingleExamples:N0} by single examples.");
+    progress.Purpose = "EK-FAC";
     using var loraFit = Ekfac.Fit(task, adaptation, new CurvatureOptions { Seed = options.Seed }, progress, cancellationToken);
     using var loraScores = new InfluenceFunction(loraFit).Score(task, adaptation, questionTensors.ToExamples(batchSize: questions.Count), progress, cancellationToken);
     progress.Clear();
