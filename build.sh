@@ -37,6 +37,8 @@ usage() {
                       fine-tune a pretrained encoder on mails with wrong labels, and ask what it learnt from (samples/applications/PretrainedTextClassifier)
   demo resnet [arguments]
                       fine-tune a pretrained ResNet on images with wrong labels (samples/applications/PretrainedImageClassifier)
+  demo unlearning [arguments]
+                      take training examples back out of a network, and compare with retraining (samples/applications/Unlearning)
   notebooks [name ...]
                       run the notebooks (samples/notebooks), or some, against the package as it is now; their outputs are kept in them
   notebooks --check   look whether the notebooks' outputs are whole, small and free of errors
@@ -277,6 +279,10 @@ command_demo() {
             set_up
             fetch_mails
             run_app samples/applications/PretrainedTextClassifier "${@:2}"
+            ;;
+        unlearning)
+            set_up "${datasets[@]}" "${texts[@]}"
+            run_app samples/applications/Unlearning "${@:2}"
             ;;
         resnet)
             set_up "${datasets[@]}"

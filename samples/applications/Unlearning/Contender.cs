@@ -13,6 +13,8 @@ namespace UnlearningSample;
 /// <param name="NeedsCurvature">Whether the fit of the subject's curvature is part of its cost.</param>
 internal sealed record Contender(string Name, IReadOnlyList<(string Name, Func<Subject, UnlearnedWeights> Unlearn)> Settings, bool NeedsCurvature = false)
 {
+    private static readonly double[] s_relabellingRates = [0.003, 0.01, 0.03];
+
     private const int Batch = 50;
 
     /// <summary>All methods but L-CODEC, which takes a product with the curvature of all kept images for each parameter that moves.</summary>
@@ -40,7 +42,7 @@ internal sealed record Contender(string Name, IReadOnlyList<(string Name, Func<S
         new(name, [.. rates.Select(rate => ($"rate {rate}", (Func<Subject, UnlearnedWeights>)(subject => Run(subject, method(rate)))))]);
 
     private static Contender Relabelled(string name, WeightSaliency? saliency) =>
-        new(name, [.. new[] { 0.003, 0.01, 0.03 }.Select(rate => ($"rate {rate}", (Func<Subject, UnlearnedWeights>)(subject => Run(subject, Steps(GradientUnlearning.Relabelling(b =>
+        new(name, [.. s_relabellingRates.Select(rate => ($"rate {rate}", (Func<Subject, UnlearnedWeights>)(subject => Run(subject, Steps(GradientUnlearning.Relabelling(b =>
             Losses.CrossEntropy(subject.Model.call(b["image"]), GradientUnlearning.OtherLabels(b, "label", LabelledImages.ClassCount))), rate, 60) with { Saliency = saliency }))))]);
 
     private static GradientUnlearning Steps(GradientUnlearning method, double rate, int steps) => method with { Steps = steps, LearningRate = rate, BatchSize = Batch };

@@ -16,6 +16,8 @@ namespace Samples.Pretrained.Images;
 /// </remarks>
 internal static class ResNet18Weights
 {
+    private static readonly string[] s_normTensors = ["weight", "bias", "running_mean", "running_var"];
+
     private static readonly int[] BlocksPerStage = [2, 2, 2, 3];
 
     /// <summary>The pretrained network with a new head, in evaluation mode.</summary>
@@ -63,7 +65,7 @@ internal static class ResNet18Weights
             }
 
             Copy(found.Inputs[1], $"{convolution}.weight");
-            foreach (var (input, name) in new[] { "weight", "bias", "running_mean", "running_var" }.Index())
+            foreach (var (input, name) in s_normTensors.Index())
             {
                 Copy(after.Inputs[input + 1], $"{norm}.{name}");
             }
