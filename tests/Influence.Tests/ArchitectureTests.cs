@@ -11,7 +11,7 @@ public partial class ArchitectureTests(ITestOutputHelper output)
     {
         [string.Empty] = ["Display", "Formats", "Numerics"],
         ["Display"] = [],
-        ["Formats"] = [],
+        ["Formats"] = ["Numerics"],
         ["Numerics"] = [],
         ["Gradients"] = ["Numerics"],
         ["Stores"] = ["Gradients", "Formats", "Numerics"],

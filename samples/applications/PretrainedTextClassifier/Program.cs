@@ -58,7 +58,7 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
     var explanations = Explanation.Explain(findings.Influence, task, examples, test.ToExamples(), onTest, costs, progress, cancellationToken);
     var sources = findings.Sources(test);
     var picks = findings.BestTenth(target, options.Seed);
-    Add("The best tenth for hard ham", "Each pick trains the pretrained model anew, with as many steps as the others, by the labels as given.",
+    Add("The best tenth for hard ham", "Each pick trains the pretrained model anew, by the labels as given; a tenth in four times as many epochs as all mails.",
     [
         ["trained on", "hard ham, right", "hard ham, loss", "all test mails, right", "hard ham among the picks", "flipped labels among them"],
         Row("all mails", model: null, all),

@@ -16,9 +16,10 @@ namespace Samples.Pretrained.Images;
 /// </remarks>
 internal static class ResNet18Weights
 {
-    private static readonly string[] s_normTensors = ["weight", "bias", "running_mean", "running_var"];
-
     private static readonly int[] BlocksPerStage = [2, 2, 2, 3];
+
+    /// <summary>What a norm of the file reads beside its input, in order, by TorchSharp's names.</summary>
+    private static readonly string[] NormTensors = ["weight", "bias", "running_mean", "running_var"];
 
     /// <summary>The pretrained network with a new head, in evaluation mode.</summary>
     /// <exception cref="SampleException">Tensors that the file lacks, has too many of, or has in other shapes.</exception>
@@ -65,7 +66,7 @@ internal static class ResNet18Weights
             }
 
             Copy(found.Inputs[1], $"{convolution}.weight");
-            foreach (var (input, name) in s_normTensors.Index())
+            foreach (var (input, name) in NormTensors.Index())
             {
                 Copy(after.Inputs[input + 1], $"{norm}.{name}");
             }
