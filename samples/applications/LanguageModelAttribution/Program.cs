@@ -1,6 +1,7 @@
 using Influence;
 using Influence.Curvature;
 using Influence.Estimators;
+using Influence.Reports;
 using Influence.Training;
 using LanguageModelAttribution;
 
@@ -9,6 +10,7 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
     OutputFile.Check(options.Output);
     var clock = new StageClock();
     using var progress = new ConsoleProgress();
+    var cost = new CostLog(progress);
 
     // Read the texts.
     var corpus = Corpus.Read(
@@ -22,7 +24,7 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
     using var trainTensors = new PassageTensors(corpus.Train);
     var trainer = new Trainer { Epochs = options.Epochs, Seed = options.Seed };
     using var recorder = new CheckpointRecorder(checkpoints.FullPath) { EverySteps = trainer.StepsPerCheckpoint(corpus.Train.Count) };
-    var losses = trainer.Train(model, trainTensors, recorder, progress, cancellationToken);
+    var losses = trainer.Train(model, trainTensors, recorder, cost, cancellationToken);
     progress.Clear();
     var training =
         $"A decoder of {model.ParameterCount:N0} parameters; loss per byte in each epoch of training: " +
@@ -43,26 +45,26 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
     };
     var train = trainTensors.ToExamples(batchSize: 20);
     var asked = queryTensors.ToExamples(batchSize: queries.Count);
-    progress.Purpose = "EK-FAC";
-    using var curvature = Ekfac.Fit(task, train, new CurvatureOptions { Seed = options.Seed }, progress, cancellationToken);
+    (progress.Purpose, cost.Purpose) = ("EK-FAC", "EK-FAC");
+    using var curvature = Ekfac.Fit(task, train, new CurvatureOptions { Seed = options.Seed }, cost, cancellationToken);
     clock.Lap("EK-FAC fit");
     var influence = new InfluenceFunction(curvature);
-    using var influenceScores = influence.Score(task, train, asked, progress, cancellationToken);
+    using var influenceScores = influence.Score(task, train, asked, cost, cancellationToken);
     clock.Lap("EK-FAC scores");
-    progress.Purpose = "TracIn";
-    using var tracInScores = new TracIn { Checkpoints = recorder.Checkpoints }.Score(task, train, asked, progress, cancellationToken);
+    (progress.Purpose, cost.Purpose) = ("TracIn", "TracIn");
+    using var tracInScores = new TracIn { Checkpoints = recorder.Checkpoints }.Score(task, train, asked, cost, cancellationToken);
     clock.Lap("TracIn");
 
     // Split the strongest scores over the bytes of their passages; TracIn's at the last checkpoint, as a plain dot product.
-    progress.Purpose = "bytes";
+    (progress.Purpose, cost.Purpose) = ("bytes", "bytes");
     using var noCurvature = NoCurvature.Fit(task, train);
     var byteScorer = new ByteScorer(
         task, b => Losses.TokenCrossEntropy(model.call(b["input"]), b["target"], b["predicted"]), train, asked);
     IReadOnlyList<Attribution> attributions =
     [
-        byteScorer.AddTo(Attribution.FromScores("EK-FAC", influenceScores), influence, progress, cancellationToken),
+        byteScorer.AddTo(Attribution.FromScores("EK-FAC", influenceScores), influence, cost, cancellationToken),
         byteScorer.AddTo(
-            Attribution.FromScores("TracIn", tracInScores), new InfluenceFunction(noCurvature), progress, cancellationToken),
+            Attribution.FromScores("TracIn", tracInScores), new InfluenceFunction(noCurvature), cost, cancellationToken),
     ];
     progress.Clear();
     clock.Lap("bytes");
@@ -75,12 +77,12 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
     {
         Corpus = corpus,
         Queries = queries,
-        Attributions = attributions,
+        Methods = [(attributions[0], influenceScores), (attributions[1], tracInScores)],
         Shares = shares,
         Training = training,
-        Timing = clock.ToString(),
+        Cost = cost,
     };
     cancellationToken.ThrowIfCancellationRequested();
-    OutputFile.Write(options.Output, report.ToPage().ToString());
+    OutputFile.Write(options.Output, report.ToPage().ToHtml());
     Console.WriteLine($"Page: {Path.GetFullPath(options.Output)}");
 });

@@ -1,5 +1,6 @@
-using System.Globalization;
 using Influence;
+using Influence.Evaluation;
+using Influence.Reports;
 
 namespace LanguageModelAttribution;
 
@@ -10,88 +11,77 @@ internal sealed record Report
 
     public required IReadOnlyList<Query> Queries { get; init; }
 
-    public required IReadOnlyList<Attribution> Attributions { get; init; }
+    /// <summary>Each method's strongest proponents, and all its scores.</summary>
+    public required IReadOnlyList<(Attribution Attribution, InfluenceScores Scores)> Methods { get; init; }
 
     public required DomainShares Shares { get; init; }
 
     /// <summary>The model and its training, in words.</summary>
     public required string Training { get; init; }
 
-    /// <summary>How long each stage took, in words.</summary>
-    public required string Timing { get; init; }
+    public required CostLog Cost { get; init; }
 
-    public HtmlPage ToPage()
+    public InfluenceReport ToPage()
     {
-        var page = new HtmlPage("Which training passages made this likely?")
-            .Paragraph(
-                "A small language model, one token a byte, was trained on passages of several domains. For ten passages, held out " +
-                "or written by the model itself, this page shows the training passages that did most to make them likely.")
-            .Paragraph(Training)
-            .Table(Corpus.ToTable())
-            .Html($"<div class=\"legend\">{string.Concat(Corpus.Domains.Select((_, domain) => Tag(domain)))}</div>")
-            .Heading($"The domain of the top {Attribution.Counted} proponents")
-            .Paragraph(
-                "How many of the strongest proponents are of the query's own domain. Chance is that domain's share of the " +
-                "training passages. A passage that the model wrote counts as its prompt's, even where the model drifts off into " +
-                "another domain: there the proponents may well be right and the count low.")
-            .Html(BarFigure.Draw(Shares));
-        page.Heading("The proponents, byte by byte")
-            .Paragraph(
-                "A colour behind a character says what learning to predict it did for the query: blue made the query likelier, red " +
-                "less likely, the strongest character of a passage in full colour. \"By hidden position\" splits the same score by " +
-                "where in the passage the model's hidden states stood. TracIn's colours are those of its last checkpoint. Faint text " +
-                "at the beginning of a query is the prompt, which is not explained.")
-            .Paragraph(
-                "Scores of the two methods have different units. TracIn's formula is that of plain SGD, and this model was trained " +
-                "with AdamW. EK-FAC's score over the number of training passages stands for the rise of the query's loss without " +
-                "the passage; on a model stopped as early as this one, read it as a ranking.");
-        foreach (var (index, query) in Queries.Index())
+        var corpus = Corpus.ToTable().ToList();
+        var report = new InfluenceReport("Which training passages made this likely?")
         {
-            page.Heading(Shares.Label(index))
-                .Html($"<div class=\"box text\">{QueryText(query)}</div>")
-                .Html($"<div class=\"methods\">{string.Concat(Attributions.Select((_, method) => Column(index, method)))}</div>");
+            Summary =
+            [
+                "A small language model, one token a byte, was trained on passages of several domains. For ten passages, held out or written by the model itself, " +
+                    "this page shows the training passages that did most to make them likely.",
+                Training,
+                "A colour behind a character says what learning to predict it did for the query: blue made the query likelier, red less likely, the strongest " +
+                    "character of a passage in full colour. An opened passage has the same score split by where in it the model's hidden states stood, too. TracIn's " +
+                    "colours are those of its last checkpoint.",
+                "Scores of the two methods have different units. TracIn's formula is that of plain SGD, and this model was trained with AdamW. EK-FAC's score over the " +
+                    "number of training passages stands for the rise of the query's loss without the passage; on a model stopped as early as this one, read it as a ranking.",
+            ],
+        };
+        report.Table("The corpus", corpus[0], corpus.Skip(1));
+        report.Bars(
+            $"The domain of the top {Attribution.Counted} proponents",
+            "percent of the query's own domain",
+            [.. Shares.Methods, "chance"],
+            [.. Shares.Rows().Select(row => (row.Label, (IReadOnlyList<Estimate>)[.. row.Own.Append(row.Chance).Select(Percent)]))],
+            "How many of the strongest proponents are of the query's own domain. Chance is that domain's share of the training passages. A passage that the model " +
+                "wrote counts as its prompt's, even where the model drifts off into another domain: there the proponents may well be right and the count low.");
+        Func<long, ExampleView> train = Passage;
+        Func<long, ExampleView> query = Asked;
+        foreach (var (attribution, scores) in Methods)
+        {
+            report.Queries(scores, train, query, Attribution.Shown, (asked, id) => Coloured(attribution, (int)asked, id), opponents: false, heading: attribution.Method);
         }
 
-        return page.Html($"<p class=\"faint\">{HtmlPage.Encode(Timing)}</p>");
+        return report.Cost(Cost);
     }
 
-    private static string QueryText(Query query)
+    private static Estimate Percent(double share) => new(100 * share, double.NaN, double.NaN);
+
+    private ExampleView Passage(long id) => ExampleView.FromText(Corpus.Train[(int)id].ToString()) with { Label = Corpus.Domains[Corpus.Train[(int)id].Domain].Name };
+
+    private ExampleView Asked(long id)
     {
+        var query = Queries[(int)id];
         var given = query.IsGenerated ? query.GivenBytes : 0;
-        var characters = query.Passage.Characters().ToLookup(c => c.Start < given, c => c.Text);
-        return $"<span class=\"faint\">{Joined(true)}</span>{Joined(false)}";
-
-        string Joined(bool isGiven) => HtmlPage.Encode(string.Concat(characters[isGiven]));
+        return ExampleView.FromText(query.Passage.ToString()) with
+        {
+            Label = Shares.Label((int)id),
+            Fields = given == 0 ? [] : [("given", string.Concat(query.Passage.Characters().Where(c => c.Start < given).Select(c => c.Text)))],
+        };
     }
 
-    private string Column(int query, int method)
+    /// <summary>The passage with each character's part in the score; the values of a character's bytes are added up.</summary>
+    private ExampleView? Coloured(Attribution attribution, int query, long id)
     {
-        var attribution = Attributions[method];
-        var shown = attribution.Top[query].Take(Attribution.Shown).ToList();
-        var cells = string.Concat(Shares.Domains(method, query).Select(domain =>
-            $"<i style=\"{Hue(domain)}\"{(domain == Queries[query].Passage.Domain ? " class=\"own\"" : string.Empty)} " +
-            $"title=\"{HtmlPage.Encode(Corpus.Domains[domain].Name)}\"></i>"));
-        return
-            $"<div><h3>{HtmlPage.Encode(attribution.Method)}</h3>" +
-            $"<div class=\"strip\">{cells}<span>{Shares.Own(method, query):0%} own domain, chance {Shares.Chance(query):0%}</span></div>" +
-            $"{string.Concat(shown.Select(proponent => Card(attribution, query, proponent)))}</div>";
+        if (!attribution.Bytes.TryGetValue((query, id), out var bytes))
+        {
+            return null;
+        }
+
+        var characters = Corpus.Train[(int)id].Characters().ToList();
+        string[] texts = [.. characters.Select(c => c.Text == "\n" ? "\u23CE\n" : c.Text)];
+        double[] Sums(IReadOnlyList<double> values) => [.. characters.Select(c => Enumerable.Range(c.Start, c.Length).Sum(i => values[i]))];
+        return ExampleView.FromTokens(texts, Sums(bytes.Predicted), "by predicted byte").WithTokens(texts, Sums(bytes.Read), "by hidden position");
     }
-
-    private string Card(Attribution attribution, int query, RankedExample proponent)
-    {
-        var passage = Corpus.Train[(int)proponent.Id];
-        var bytes = attribution.Bytes[(query, proponent.Id)];
-        return
-            $"<div class=\"box\"><div class=\"head\">{Tag(passage.Domain)}<span class=\"faint\">#{proponent.Id}, {Number(proponent.Score)}</span></div>" +
-            $"<div class=\"text\">{HeatMap.Draw(passage, bytes.Predicted)}</div>" +
-            $"<details><summary>by hidden position</summary><div class=\"text\">{HeatMap.Draw(passage, bytes.Read)}</div></details></div>";
-    }
-
-    private static string Number(double score) =>
-        score.ToString(Math.Abs(score) >= 1000 ? "+#,0;-#,0" : "+0.###;-0.###", CultureInfo.InvariantCulture);
-
-    private string Tag(int domain) =>
-        $"<span class=\"domain\" style=\"{Hue(domain)}\">{HtmlPage.Encode(Corpus.Domains[domain].Name)}</span>";
-
-    private string Hue(int domain) => $"--hue:hsl({domain * 360 / Corpus.Domains.Count} 60% 50%)";
 }
