@@ -120,8 +120,7 @@ public sealed class Checkpoint
     {
         ArgumentNullException.ThrowIfNull(path);
         ArgumentNullException.ThrowIfNull(model);
-        return IsRate(learningRate) ? Save(path, model, ParameterRates.Same(learningRate), [], step) : throw new InfluenceException(
-            $"A checkpoint has a learning rate that is finite and not negative; found {Text(learningRate)}. Nothing was saved.");
+        return Save(path, model, Same(learningRate), [], step);
     }
 
     /// <summary>
@@ -170,8 +169,7 @@ public sealed class Checkpoint
         ArgumentNullException.ThrowIfNull(path);
         ArgumentNullException.ThrowIfNull(model);
         Check.AtLeastOne(shardBytes, nameof(shardBytes));
-        var rates = IsRate(learningRate) ? ParameterRates.Same(learningRate) : throw new InfluenceException(
-            $"A checkpoint has a learning rate that is finite and not negative; found {Text(learningRate)}. Nothing was saved.");
+        var rates = Same(learningRate);
         CheckToSave(model, step);
         using var scope = NewDisposeScope();
         var state = model.state_dict();
@@ -179,6 +177,9 @@ public sealed class Checkpoint
         SafetensorsShards.Save(path, [.. state.Where(pair => !again.Contains(pair.Key)).Select(pair => (pair.Key, pair.Value))], Metadata(rates, step), shardBytes);
         return new Checkpoint(path, rates, step, integrity: string.Empty, OptimizerRecord.Unknown);
     }
+
+    private static ParameterRates Same(double learningRate) => IsRate(learningRate) ? ParameterRates.Same(learningRate) : throw new InfluenceException(
+        $"A checkpoint has a learning rate that is finite and not negative; found {Text(learningRate)}. Nothing was saved.");
 
     private static Checkpoint Save(string path, nn.Module model, ParameterRates rates, IReadOnlyList<optim.Optimizer> optimizers, long step)
     {

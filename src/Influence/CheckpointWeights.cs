@@ -47,7 +47,7 @@ internal static class CheckpointWeights
     {
         using var scope = NewDisposeScope();
         using var grad = no_grad();
-        using var file = SafetensorsFile.Open(path);
+        using var file = SafetensorsTensors.OpenAny(path);
         var state = model.state_dict();
         var names = CheckpointNames.Match(model, state, OfModel(file), matching);
         return names.Problems.Count > 0 ? names.Problems[0] : names.Sources

@@ -294,6 +294,25 @@ public sealed record Examples : IDisplay
         return new ExampleBatch(names, gathered, chosen);
     }
 
+    /// <summary>
+    /// The same as one batch that is disposed when the next is asked for; what a backward pass needs of it, its graph holds.
+    /// </summary>
+    internal IEnumerable<ExampleBatch> Gathered(int[] positions)
+    {
+        var batch = Gather(positions);
+        try
+        {
+            yield return batch;
+        }
+        finally
+        {
+            foreach (var tensor in batch.Tensors)
+            {
+                tensor.Dispose();
+            }
+        }
+    }
+
     /// <summary>What is wrong with these examples as a whole, for one report with everything else.</summary>
     internal IEnumerable<string> Problems(string role)
     {

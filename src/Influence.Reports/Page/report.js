@@ -216,7 +216,8 @@
     const find = make('input', { type: 'search', placeholder: 'ids, or words', autocomplete: 'off' });
     const label = make('select', {}, ...options(labels, 'every label'));
     const mark = make('select', {}, ...options(marks, 'marked or not'));
-    const sort = make('select', {}, ...keys.filter(([key]) => (key !== 'label' || labels.size) && (key !== 'mark' || marks.size)).map(([key, name]) => make('option', { value: key }, name)));
+    const shown = keys.filter(([key]) => (key !== 'label' || labels.size) && (key !== 'mark' || marks.size));
+    const sort = make('select', {}, ...shown.map(([key, name]) => make('option', { value: key }, name)));
     const direction = make('button', { type: 'button' }, 'Ascending');
     const gallery = make('button', { type: 'button' }, 'Gallery');
     const table = make('button', { type: 'button' }, 'Table');
@@ -240,7 +241,6 @@
     };
 
     const asTable = rows => {
-      const shown = keys.filter(([key]) => (key !== 'label' || labels.size) && (key !== 'mark' || marks.size));
       const heads = shown.map(([key, name]) => {
         const button = make('button', { type: 'button' }, name);
         button.addEventListener('click', () => { state.up = state.sort === key ? !state.up : key === 'rank' || key[0] !== 'n'; state.sort = key; update(); list.querySelector('th[aria-sort] button')?.focus(); });

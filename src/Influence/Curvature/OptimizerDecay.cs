@@ -27,7 +27,7 @@ internal sealed record OptimizerDecay(Checkpoint Checkpoint)
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
         var (name, path) = (part.Parameter.Name, Checkpoint.FilePath);
-        using var file = SafetensorsFile.Open(path);
+        using var file = SafetensorsTensors.OpenAny(path);
         var trained = Checkpoint.Rates.Of(name).LearningRate > 0;
         switch (Checkpoint.Made.Of(name))
         {

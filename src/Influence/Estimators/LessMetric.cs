@@ -34,7 +34,7 @@ internal sealed class LessMetric : GradientMetric
     {
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
-        using var file = SafetensorsFile.Open(checkpoint.FilePath);
+        using var file = SafetensorsTensors.OpenAny(checkpoint.FilePath);
         var metric = new LessMetric(session, similarity == TracIn.GradientSimilarity.Cosine, weight);
         try
         {
@@ -69,7 +69,7 @@ internal sealed class LessMetric : GradientMetric
         base.Dispose();
     }
 
-    private void Read(int k, int p, ParameterPart part, GradientSession session, Checkpoint checkpoint, SafetensorsFile file, TracIn.UpdateDirection direction)
+    private void Read(int k, int p, ParameterPart part, GradientSession session, Checkpoint checkpoint, SafetensorsTensors file, TracIn.UpdateDirection direction)
     {
         var name = part.Parameter.Name;
         var made = checkpoint.Made.Of(name);

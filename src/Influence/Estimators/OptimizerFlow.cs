@@ -42,10 +42,10 @@ internal sealed class OptimizerFlow : IDisposable
     {
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
-        var files = new List<SafetensorsFile>();
+        var files = new List<SafetensorsTensors>();
         try
         {
-            files.AddRange(checkpoints.Select(c => SafetensorsFile.Open(c.FilePath)));
+            files.AddRange(checkpoints.Select(c => SafetensorsTensors.OpenAny(c.FilePath)));
             var byName = new Dictionary<string, Tensor>();
             Tensor[] scales = [.. session.Parts.Select(parts => cat([.. parts.Select(part => part.Of(Whole(part.Parameter)))], 0)
                 .to(session.Dtype, session.Device).DetachFromDisposeScope())];
@@ -153,7 +153,7 @@ internal sealed class OptimizerFlow : IDisposable
     }
 
     /// <summary>P of a parameter, <c>[count]</c>: ones for SGD and what is not trained.</summary>
-    private static Tensor ScaleOf(IReadOnlyList<Checkpoint> checkpoints, List<SafetensorsFile> files, ModelParameter parameter)
+    private static Tensor ScaleOf(IReadOnlyList<Checkpoint> checkpoints, List<SafetensorsTensors> files, ModelParameter parameter)
     {
         Tensor? sum = null;
         var ones = 0;
@@ -203,7 +203,7 @@ internal sealed class OptimizerFlow : IDisposable
                 $"Of the {files.Count} checkpoints of a segment, which ends at step {checkpoints[^1].Step}, {ones} hold no moments of Adam for {parameter.Name} and the others do. Make segments of one optimizer each."));
     }
 
-    private static bool NotTrained(Checkpoint checkpoint, SafetensorsFile file, string name) =>
+    private static bool NotTrained(Checkpoint checkpoint, SafetensorsTensors file, string name) =>
         checkpoint.Rates.Of(name).LearningRate == 0 && checkpoint.Rates.AreByName && file.Entries.ContainsKey(name);
 
     /// <summary>How a block was trained in the segment.</summary>

@@ -128,7 +128,7 @@ public sealed record BrittlenessTest
         }
 
         return fewest.Count == 0
-            ? throw new InfluenceException($"No query can be judged: {InfluenceException.List([.. dropped.Select(d => $"query {d.QueryId}, {d.Reason}")])}.")
+            ? throw DroppedQuery.NoneLeft(dropped)
             : new Result(
                 [.. Counts.Select((count, k) => new Point(count, Bootstrap.Mean("queries", flips[k]), Bootstrap.Mean("queries", random[k])))], fewest, dropped);
     }
@@ -172,10 +172,10 @@ public sealed record BrittlenessTest
         public override string ToString() => ToTable().ToText();
 
         /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is encoded.</summary>
-    /// <returns>The fragment: at most 50 rows.</returns>
-    public string ToHtml() => ToTable().ToHtml();
+        /// <returns>The fragment: at most 50 rows.</returns>
+        public string ToHtml() => ToTable().ToHtml();
 
-    Table IDisplay.ToTable() => ToTable();
+        Table IDisplay.ToTable() => ToTable();
 
         private Table ToTable() => new(
             $"Brittleness: {Fewest.Count:N0} queries, {Fewest.Count(f => f.Count is not null):N0} flipped on the grid, {Dropped.Count:N0} dropped",

@@ -30,7 +30,7 @@ public sealed partial record Lds
         var predictions = SubsetPredictions.Rewards(scores, runs);
         if (predictions.Columns.Count == 0)
         {
-            throw new InfluenceException($"No query can be judged: {InfluenceException.List([.. predictions.Dropped.Select(d => $"query {d.QueryId}, {d.Reason}")])}.");
+            throw DroppedQuery.NoneLeft(predictions.Dropped);
         }
 
         var study = new CorrelationStudy(predictions.Columns, Agreement.Spearman, Bootstrap);

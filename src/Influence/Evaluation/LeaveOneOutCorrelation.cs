@@ -28,7 +28,7 @@ public sealed record LeaveOneOutCorrelation
         var predictions = SubsetPredictions.Rises(scores, runs);
         if (predictions.Columns.Count == 0)
         {
-            throw new InfluenceException($"No query can be judged: {InfluenceException.List([.. predictions.Dropped.Select(d => $"query {d.QueryId}, {d.Reason}")])}.");
+            throw DroppedQuery.NoneLeft(predictions.Dropped);
         }
 
         // The slope is per unit of predicted rise where the scores have that unit.
@@ -102,10 +102,10 @@ public sealed record LeaveOneOutCorrelation
         public override string ToString() => ToTable().ToText();
 
         /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is encoded.</summary>
-    /// <returns>The fragment: at most 50 rows.</returns>
-    public string ToHtml() => ToTable().ToHtml();
+        /// <returns>The fragment: at most 50 rows.</returns>
+        public string ToHtml() => ToTable().ToHtml();
 
-    Table IDisplay.ToTable() => ToTable();
+        Table IDisplay.ToTable() => ToTable();
 
         private Table ToTable() => new(
             $"Leaving out: {_name}, {Removals:N0} removals, {Queries.Count:N0} queries, {Dropped.Count:N0} dropped{(TruthNote.Length == 0 ? string.Empty : $"; {TruthNote}")}",

@@ -110,7 +110,7 @@ public sealed record Qld
 
         // One purpose: the same draws of queries for all three, so that the gap is that of pairs.
         return queries.Count == 0
-            ? throw new InfluenceException($"No query can be judged: {InfluenceException.List([.. dropped.Select(d => $"query {d.QueryId}, {d.Reason}")])}.")
+            ? throw DroppedQuery.NoneLeft(dropped)
             : new Result(
                 plan,
                 queries,

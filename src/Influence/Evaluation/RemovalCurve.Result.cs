@@ -62,10 +62,10 @@ public sealed partial record RemovalCurve
         public override string ToString() => ToTable().ToText();
 
         /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is encoded.</summary>
-    /// <returns>The fragment: at most 50 rows.</returns>
-    public string ToHtml() => ToTable().ToHtml();
+        /// <returns>The fragment: at most 50 rows.</returns>
+        public string ToHtml() => ToTable().ToHtml();
 
-    Table IDisplay.ToTable() => ToTable();
+        Table IDisplay.ToTable() => ToTable();
 
         private Table ToTable() => new(
             $"Removal curves: rise of the loss, mean over queries, {Dropped.Count:N0} queries dropped",

@@ -74,7 +74,7 @@ public sealed record RetrievalTest
         }
 
         return found[0].Count == 0
-            ? throw new InfluenceException($"No query can be judged: {InfluenceException.List([.. dropped.Select(d => $"query {d.QueryId}, {d.Reason}")])}.")
+            ? throw DroppedQuery.NoneLeft(dropped)
             : new Result(
                 scores.Metadata.Estimator, found[0].Count, dropped, [.. names.Select((name, f) => new Figure(name, Bootstrap.Mean("queries", found[f]), chance[f].Average()))]);
     }
@@ -114,10 +114,10 @@ public sealed record RetrievalTest
         public override string ToString() => ToTable().ToText();
 
         /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is encoded.</summary>
-    /// <returns>The fragment: at most 50 rows.</returns>
-    public string ToHtml() => ToTable().ToHtml();
+        /// <returns>The fragment: at most 50 rows.</returns>
+        public string ToHtml() => ToTable().ToHtml();
 
-    Table IDisplay.ToTable() => ToTable();
+        Table IDisplay.ToTable() => ToTable();
 
         private Table ToTable() => new(
             $"Retrieval by {_name}: {QueryCount:N0} queries, {Dropped.Count:N0} dropped",

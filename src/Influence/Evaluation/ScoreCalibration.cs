@@ -38,7 +38,7 @@ public sealed record ScoreCalibration
         var predictions = SubsetPredictions.Rises(scores, runs);
         if (predictions.Columns.Count == 0)
         {
-            throw new InfluenceException($"No query can be judged: {InfluenceException.List([.. predictions.Dropped.Select(d => $"query {d.QueryId}, {d.Reason}")])}.");
+            throw DroppedQuery.NoneLeft(predictions.Dropped);
         }
 
         var centred = !runs.Subsets.Any(subset => subset.Count == runs.Subsets.TrainIds.Count);

@@ -82,10 +82,10 @@ public sealed record ScoreComparison
         public override string ToString() => ToTable().ToText();
 
         /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is encoded.</summary>
-    /// <returns>The fragment: at most 50 rows.</returns>
-    public string ToHtml() => ToTable().ToHtml();
+        /// <returns>The fragment: at most 50 rows.</returns>
+        public string ToHtml() => ToTable().ToHtml();
 
-    Table IDisplay.ToTable() => ToTable();
+        Table IDisplay.ToTable() => ToTable();
 
         private Table ToTable() => new(
             $"LDS over {_runs.Subsets.Count:N0} subsets ({_runs.Count:N0} runs) and {QueryCount:N0} queries, {DroppedCount:N0} dropped",

@@ -91,7 +91,7 @@ public sealed record TailPatch
                 cancellationToken.ThrowIfCancellationRequested();
                 var id = batch.Ids[i];
                 var position = i;
-                ProbeStep.Take(task.Model, kept, optimizer, () => Losses(task.TrainingLoss, batch.Pick([position])).sum());
+                ProbeStep.Take(task.Model, kept, optimizer, () => Trained(task, batch.Pick([position])).sum());
                 var after = Measure(task, queries.Only(baseline.Contains(id) ? scores.QueryIds : [.. triedBy[id]]));
                 kept.Restore();
                 foreach (var query in triedBy[id])
@@ -132,31 +132,10 @@ public sealed record TailPatch
         }
     }
 
-    private static Dictionary<long, double> Measure(InfluenceTask task, Examples queries)
-    {
-        using var noGrad = no_grad();
-        var values = new Dictionary<long, double>();
-        foreach (var batch in queries.Batches())
-        {
-            using var scope = NewDisposeScope();
-            var measured = Losses(task.Measurement ?? task.TrainingLoss, batch).to_type(ScalarType.Float64).cpu().contiguous().data<double>().ToArray();
-            for (var i = 0; i < batch.Count; i++)
-            {
-                values.Add(batch.Ids[i], measured[i]);
-            }
-        }
+    private static Tensor Trained(InfluenceTask task, ExampleBatch batch) => MeasuredLosses.Checked(task.TrainingLoss(batch), batch);
 
-        return values;
-    }
-
-    private static Tensor Losses(Func<ExampleBatch, Tensor> loss, ExampleBatch batch)
-    {
-        var values = loss(batch);
-        return values.dim() == 1 && values.shape[0] == batch.Count
-            ? values
-            : throw new InfluenceException(
-                $"The loss gives [{string.Join(", ", values.shape)}] for a batch of {batch.Count} examples; expected one value per example, [{batch.Count}]: write reduction: Reduction.None.");
-    }
+    private static Dictionary<long, double> Measure(InfluenceTask task, Examples queries) =>
+        MeasuredLosses.Of(task.Measurement ?? task.TrainingLoss, queries).ToDictionary(pair => pair.Id, pair => pair.Loss);
 
     /// <summary>Whether proponents help when they are trained on once more.</summary>
     [TypeFormatterSource(typeof(HtmlFormatters))]
@@ -190,10 +169,10 @@ public sealed record TailPatch
         public override string ToString() => ToTable().ToText();
 
         /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is encoded.</summary>
-    /// <returns>The fragment: at most 50 rows.</returns>
-    public string ToHtml() => ToTable().ToHtml();
+        /// <returns>The fragment: at most 50 rows.</returns>
+        public string ToHtml() => ToTable().ToHtml();
 
-    Table IDisplay.ToTable() => ToTable();
+        Table IDisplay.ToTable() => ToTable();
 
         private Table ToTable() => new(
             $"Tail patch: {_name}, fall of the measurement after one step, {Queries.Count:N0} queries, {Dropped.Count:N0} dropped",

@@ -26,14 +26,9 @@ internal static class GroupBatches
             for (var b = 0; b < batches; b++)
             {
                 var (first, end) = ((int)((long)positions.Length * b / batches), (int)((long)positions.Length * (b + 1) / batches));
-                var batch = examples.Gather(positions.AsSpan(first, end - first));
-                try
+                foreach (var batch in examples.Gathered(positions[first..end]))
                 {
                     yield return (s, batch);
-                }
-                finally
-                {
-                    Dispose(batch);
                 }
             }
         }

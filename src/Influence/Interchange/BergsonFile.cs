@@ -21,7 +21,7 @@ internal static class BergsonFile
         try
         {
             var layout = Layout.Parse(File.ReadAllText(infoPath), infoPath);
-            using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete, bufferSize: 1 << 20);
+            using var stream = SharedFile.OpenRead(path, bufferSize: 1 << 20);
             if ((Int128)layout.Items * layout.Record != stream.Length)
             {
                 throw new InfluenceException(

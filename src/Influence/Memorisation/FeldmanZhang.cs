@@ -63,11 +63,12 @@ public sealed record FeldmanZhang
         ArgumentNullException.ThrowIfNull(runs);
         CheckRuns(runs, [.. Enumerable.Range(0, runs.Subsets.TrainIds.Count)]);
         var values = new double[runs.QueryIds.Count, runs.Subsets.TrainIds.Count];
-        for (var q = 0; q < values.GetLength(0); q++)
+        for (var z = 0; z < values.GetLength(1); z++)
         {
-            for (var z = 0; z < values.GetLength(1); z++)
+            var (inside, outside) = Split(runs, z);
+            for (var q = 0; q < values.GetLength(0); q++)
             {
-                values[q, z] = Difference(runs, z, q).Value;
+                values[q, z] = inside.Average(run => -runs[run, q]) - outside.Average(run => -runs[run, q]);
             }
         }
 
@@ -83,16 +84,24 @@ public sealed record FeldmanZhang
 
     private Estimate Difference(RetrainingRuns runs, int train, int query)
     {
-        var (inside, outside) = (new List<double>(), new List<double>());
-        for (var run = 0; run < runs.Count; run++)
-        {
-            (runs.SubsetOf(run).Contains(train) ? inside : outside).Add(-runs[run, query]);
-        }
-
+        var (with, without) = Split(runs, train);
+        var (inside, outside) = (with.Select(run => -runs[run, query]).ToList(), without.Select(run => -runs[run, query]).ToList());
         var value = inside.Average() - outside.Average();
-        var binary = inside.Concat(outside).All(r => r is 0 or 1 or -1) && inside.Concat(outside).Select(Math.Abs).Distinct().Count() <= 2;
+        var binary = inside.Concat(outside).All(r => r is 0 or 1 or -1);
         var half = Normal.InvCDF(0, 1, (1 + Level) / 2) * Math.Sqrt(SquaredError(inside, binary) + SquaredError(outside, binary));
         return new Estimate(value, value - half, value + half);
+    }
+
+    /// <summary>The runs with an example, and those without it.</summary>
+    private static (List<int> With, List<int> Without) Split(RetrainingRuns runs, int train)
+    {
+        var (with, without) = (new List<int>(), new List<int>());
+        for (var run = 0; run < runs.Count; run++)
+        {
+            (runs.SubsetOf(run).Contains(train) ? with : without).Add(run);
+        }
+
+        return (with, without);
     }
 
     private static double SquaredError(List<double> values, bool binary)

@@ -159,7 +159,7 @@ public sealed record Recitation
         public IReadOnlyList<bool> Recited => [.. Shares.Select(share => share == 1)];
 
         /// <summary>The share of the texts that are recited.</summary>
-        public Estimate Rate => _settings.Bootstrap.Mean("recited", [.. Shares.Select(share => share == 1 ? 1.0 : 0.0)]);
+        public Estimate Rate => _settings.Bootstrap.Mean("recited", [.. Recited.Select(recited => recited ? 1.0 : 0.0)]);
 
         /// <summary>The mean share of positions.</summary>
         public Estimate MeanShare => _settings.Bootstrap.Mean("positions", Shares);
@@ -174,9 +174,14 @@ public sealed record Recitation
 
         Table IDisplay.ToTable() => ToTable();
 
-        private Table ToTable() => new(
-            string.Create(CultureInfo.InvariantCulture, $"Recitation of {Ids.Count:N0} texts: {_settings.SuffixLength} tokens after {_settings.PrefixLength}"),
-            ["", "mean over texts", "lower", "upper"],
-            [["recited", Rate.Value, Rate.Lower, Rate.Upper], ["equal positions", MeanShare.Value, MeanShare.Lower, MeanShare.Upper]]);
+        private Table ToTable()
+        {
+            // Each reading draws its resamples.
+            var (rate, share) = (Rate, MeanShare);
+            return new Table(
+                string.Create(CultureInfo.InvariantCulture, $"Recitation of {Ids.Count:N0} texts: {_settings.SuffixLength} tokens after {_settings.PrefixLength}"),
+                ["", "mean over texts", "lower", "upper"],
+                [["recited", rate.Value, rate.Lower, rate.Upper], ["equal positions", share.Value, share.Lower, share.Upper]]);
+        }
     }
 }

@@ -74,10 +74,10 @@ public sealed partial record TikmixD
         public override string ToString() => Mixture + Environment.NewLine + Environment.NewLine + ToTable().ToText();
 
         /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is encoded.</summary>
-    /// <returns>The fragment: at most 50 rows.</returns>
-    public string ToHtml() => ToTable().ToHtml();
+        /// <returns>The fragment: at most 50 rows.</returns>
+        public string ToHtml() => ToTable().ToHtml();
 
-    Table IDisplay.ToTable() => ToTable();
+        Table IDisplay.ToTable() => ToTable();
 
         private Table ToTable() => new(
             $"TiKMiX-D: objective {Objective:G5}, at most {Gap:G1} above the minimum; {string.Join(", ", Mixture.Names.Select((n, j) => $"{n} {Mixture.Weights[j]:P1}"))}",

@@ -10,4 +10,11 @@ internal static class SquaredTensor
 {
     /// <summary>x², of the same shape, in the current scope.</summary>
     public static Tensor Squared(this Tensor x) => x * x;
+
+    /// <summary>The Euclidean norm of all elements, summed in float64.</summary>
+    public static double Norm(this Tensor x)
+    {
+        using var scope = NewDisposeScope();
+        return Math.Sqrt(x.to_type(ScalarType.Float64).Squared().sum().cpu().item<double>());
+    }
 }

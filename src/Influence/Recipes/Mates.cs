@@ -133,10 +133,10 @@ public sealed partial record Mates
         public override string ToString() => ToTable().ToText();
 
         /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is encoded.</summary>
-    /// <returns>The fragment: at most 50 rows.</returns>
-    public string ToHtml() => ToTable().ToHtml();
+        /// <returns>The fragment: at most 50 rows.</returns>
+        public string ToHtml() => ToTable().ToHtml();
 
-    Table IDisplay.ToTable() => ToTable();
+        Table IDisplay.ToTable() => ToTable();
 
         private Table ToTable() => new(
             string.Create(CultureInfo.InvariantCulture, $"MATES: {Scores.Count:N0} examples from {Measured.Count:N0} probes, held-out rank correlation {HeldOutCorrelation:0.000} ({Description})"),

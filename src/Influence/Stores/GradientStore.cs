@@ -148,7 +148,7 @@ public sealed partial class GradientStore
     internal int Shards => _manifest.Shards;
 
     /// <summary>The sizes of a row's int8 blocks; none where rows are something else.</summary>
-    internal int[] Sizes => _manifest.Type() == ScalarType.Int8 ? Int8Blocks.Sizes(_manifest.Layers) : [];
+    internal int[] Sizes => _manifest.BlockSizes();
 
     /// <summary>The projection in words, for metadata.</summary>
     internal string Described => FormattableString.Invariant(
@@ -279,7 +279,7 @@ public sealed partial class GradientStore
     {
         try
         {
-            using var stream = File.OpenRead(path);
+            using var stream = SharedFile.OpenRead(path);
             return Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(stream));
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)

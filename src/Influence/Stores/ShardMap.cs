@@ -19,7 +19,7 @@ internal sealed unsafe class ShardMap : IDisposable
     public ShardMap(string path, StoreManifest manifest, int shard)
     {
         (Count, Width, Type) = (manifest.CountOf(shard), manifest.Width(), manifest.Type());
-        (_rowBytes, _sizes) = (Width * Type.ElementSize(), Type == ScalarType.Int8 ? Int8Blocks.Sizes(manifest.Layers) : []);
+        (_rowBytes, _sizes) = (Width * Type.ElementSize(), manifest.BlockSizes());
         try
         {
             _file = MemoryMappedFile.CreateFromFile(path, FileMode.Open, null, 0, MemoryMappedFileAccess.Read);
@@ -40,12 +40,6 @@ internal sealed unsafe class ShardMap : IDisposable
     public long Width { get; }
 
     public ScalarType Type { get; }
-
-    /// <summary>The blocks' sizes where the rows are int8.</summary>
-    public int[] Sizes => _sizes;
-
-    /// <summary>The bytes of all rows, one after the other.</summary>
-    public ReadOnlySpan<byte> Bytes => new(_first, checked((int)(Count * _rowBytes)));
 
     /// <summary>Exact norms, <c>[n]</c>.</summary>
     public double[] Norms => Doubles(Scales + ScaleBytes);

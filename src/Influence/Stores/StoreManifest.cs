@@ -90,6 +90,9 @@ internal sealed record StoreManifest
 
     public long Width() => Layers.Sum(layer => layer.Size());
 
+    /// <summary>How many numbers share a scale, block by block, where rows are int8; else empty.</summary>
+    public int[] BlockSizes() => Type() == ScalarType.Int8 ? Int8Blocks.Sizes(Layers) : [];
+
     public ScalarType Type() => Dtype switch
     {
         "int8" => ScalarType.Int8,

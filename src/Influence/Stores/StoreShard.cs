@@ -106,7 +106,7 @@ internal static unsafe class StoreShard
     private static byte[] Pack(StoreManifest manifest, float* rows, int count, Action<ReadOnlySpan<byte>> put)
     {
         var (type, width) = (manifest.Type(), manifest.Width());
-        var sizes = type == ScalarType.Int8 ? Int8Blocks.Sizes(manifest.Layers) : [];
+        var sizes = manifest.BlockSizes();
         var scales = new byte[count * ScaleBytes(type, sizes.Length)];
         var rowBytes = (int)(width * type.ElementSize());
         var atOnce = Math.Clamp(Piece / rowBytes, 1, count);

@@ -35,7 +35,7 @@ internal sealed class StoredDirection
     /// <exception cref="InfluenceException">Adam did not make it, or moments are missing.</exception>
     public static List<(string Name, Tensor Value)> Read(GradientSession session, Checkpoint checkpoint)
     {
-        using var file = SafetensorsFile.Open(checkpoint.FilePath);
+        using var file = SafetensorsTensors.OpenAny(checkpoint.FilePath);
         var tensors = new List<(string, Tensor)>();
         foreach (var part in session.Parts.SelectMany(parts => parts))
         {

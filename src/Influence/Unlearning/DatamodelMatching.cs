@@ -101,11 +101,10 @@ public sealed record DatamodelMatching : UnlearningMethod
         using var scope = NewDisposeScope();
         var points = run.Train.Only(_scores[0].QueryIds);
         var targets = Targets(run, points);
-        var order = new KeyedRandom(Seed, "points to match");
         var pending = new Queue<long>();
         var pass = 0;
-        double last = double.NaN;
-        run.Descend(Optimizer, LearningRate, null, Steps, _ =>
+        var positions = run.Train.Ids.Index().ToDictionary(p => p.Item, p => p.Index);
+        var last = run.Descend(Optimizer, LearningRate, null, Steps, _ =>
         {
             if (pending.Count == 0)
             {
@@ -120,46 +119,16 @@ public sealed record DatamodelMatching : UnlearningMethod
             }
 
             Tensor? sum = null;
-            foreach (var batch in Batches(run, batchIds))
+            foreach (var batch in run.Train.IsIndexable ? run.Train.Gathered([.. batchIds.Select(id => positions[id]).Order()]) : run.Train.Only(batchIds).Batches())
             {
                 var wanted = tensor(batch.Ids.SelectMany(id => targets[id]).ToArray(), dtype: run.Layout.Dtype, device: run.Layout.Device);     // [B C]
                 var error = (Flat(batch) - wanted).Squared().sum();
                 sum = sum is null ? error : sum + error;
             }
 
-            var mean = sum! / Kept(batchIds.Count);
-            last = mean.detach().to_type(ScalarType.Float64).cpu().item<double>();
-            return (mean, batchIds.Count);
+            return (sum! / Kept(batchIds.Count), batchIds.Count);
         });
         run.Notes.Add(string.Create(CultureInfo.InvariantCulture, $"{points.Count:N0} points; mean squared distance to their targets in the last batch {last:G3}"));
-    }
-
-    private static IEnumerable<ExampleBatch> Batches(UnlearningRun run, HashSet<long> ids)
-    {
-        if (!run.Train.IsIndexable)
-        {
-            foreach (var batch in run.Train.Only(ids).Batches())
-            {
-                yield return batch;
-            }
-
-            yield break;
-        }
-
-        int[] positions = [.. Enumerable.Range(0, run.Train.Count).Where(i => ids.Contains(run.Train.Ids[i]))];
-        var gathered = run.Train.Gather(positions);
-        try
-        {
-            yield return gathered;
-        }
-        finally
-        {
-            // What the backward pass needs of them its graph holds.
-            foreach (var tensor in gathered.Tensors)
-            {
-                tensor.Dispose();
-            }
-        }
     }
 
     private Dictionary<long, double[]> Targets(UnlearningRun run, Examples points)

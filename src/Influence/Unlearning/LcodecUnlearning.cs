@@ -27,7 +27,7 @@ namespace Influence.Unlearning;
 /// </remarks>
 public sealed record LcodecUnlearning : UnlearningMethod
 {
-    private const long ProductsAtOnce = 256;
+    private const int ProductsAtOnce = 256;
 
     /// <inheritdoc/>
     public override string Name => "L-CODEC";
@@ -181,7 +181,7 @@ public sealed record LcodecUnlearning : UnlearningMethod
     /// <summary>A row's unit gradient times <see cref="Spread"/> times the row's length, or of a row of zeros 1.</summary>
     private Tensor Direction(Tensor row, Tensor gradient)
     {
-        var (length, norm) = (Norm(row), Norm(gradient));
+        var (length, norm) = (row.Norm(), gradient.Norm());
         using Scalar factor = Kept(Spread * (length > 0 ? length : 1) / norm);
         return gradient * factor;
     }
@@ -194,10 +194,10 @@ public sealed record LcodecUnlearning : UnlearningMethod
         product.Try(run.Keep);
         var index = tensor(elements, device: layout.Device);                            // [S]
         var matrix = zeros([elements.Length, elements.Length], ScalarType.Float64, layout.Device);
-        for (var first = 0; first < elements.Length; first += (int)ProductsAtOnce)
+        for (var first = 0; first < elements.Length; first += ProductsAtOnce)
         {
             using var one = NewDisposeScope();
-            var count = (int)Math.Min(ProductsAtOnce, elements.Length - first);
+            var count = Math.Min(ProductsAtOnce, elements.Length - first);
             var units = zeros([count, layout.Length], layout.Dtype, layout.Device);     // [K, P]
             for (var k = 0; k < count; k++)
             {
@@ -217,10 +217,4 @@ public sealed record LcodecUnlearning : UnlearningMethod
         step.index_copy_(0, index, move.to_type(layout.Dtype));
         return step.MoveToOuterDisposeScope();
     });
-
-    private static double Norm(Tensor x)
-    {
-        using var scope = NewDisposeScope();
-        return Math.Sqrt(x.to_type(ScalarType.Float64).Squared().sum().cpu().item<double>());
-    }
 }

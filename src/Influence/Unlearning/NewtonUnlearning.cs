@@ -84,7 +84,7 @@ public sealed record NewtonUnlearning : UnlearningMethod
     {
         using var scope = NewDisposeScope();
         var step = run.InSession((session, layout) => Step(run, session, layout));      // [P]
-        var norm = Math.Sqrt(step.to_type(ScalarType.Float64).Squared().sum().cpu().item<double>());
+        var norm = step.Norm();
         var scale = 1.0;
         if (MaximumStep is { } longest && norm > longest)
         {

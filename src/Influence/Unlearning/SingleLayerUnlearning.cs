@@ -119,10 +119,8 @@ public sealed record SingleLayerUnlearning : UnlearningMethod
 
     private static (double Importance, double Alignment, double Gradient, double Weight) Describe(Tensor weight, Tensor forget, Tensor keep)
     {
-        var (w, f, k) = (Norm(weight), Norm(forget), Norm(keep));
+        var (w, f, k) = (weight.Norm(), forget.Norm(), keep.Norm());
         var product = (forget.to_type(ScalarType.Float64) * keep.to_type(ScalarType.Float64)).sum().cpu().item<double>();
         return (f / w, f > 0 && k > 0 ? Math.Abs(product) / (f * k) : 0, f, w);
     }
-
-    private static double Norm(Tensor x) => Math.Sqrt(x.to_type(ScalarType.Float64).Squared().sum().cpu().item<double>());
 }

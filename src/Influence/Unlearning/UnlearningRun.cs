@@ -111,11 +111,8 @@ internal sealed class UnlearningRun : IDisposable
     {
         using var scope = NewDisposeScope();
         var moved = Layout.Gather(Layout.Values().Select(value => value.detach())) - Start;     // [P]
-        return Math.Sqrt(moved.to_type(ScalarType.Float64).Squared().sum().cpu().item<double>());
+        return moved.Norm();
     }
-
-    /// <summary>No parameter has a gradient.</summary>
-    public void ClearGradients() => _kept.ClearGradients();
 
     /// <summary>Batches without end of the examples to forget, passes in orders of their own that follow from the seed.</summary>
     public IEnumerable<ExampleBatch> ForgetBatches(int size, long seed) => Drawn(_forgetIds, size, seed, "examples to forget");
@@ -132,7 +129,8 @@ internal sealed class UnlearningRun : IDisposable
     /// <param name="mask"><c>[P]</c>, truth values; null: all may move.</param>
     /// <param name="steps">The number of steps.</param>
     /// <param name="loss">From a step's number to the loss, one number, and how many examples were in it; null ends.</param>
-    public void Descend(Func<nn.Module, optim.Optimizer>? optimizer, double rate, Tensor? mask, int steps, Func<int, (Tensor Loss, int Examples)?> loss)
+    /// <returns>The loss of the last step; NaN where there was none.</returns>
+    public double Descend(Func<nn.Module, optim.Optimizer>? optimizer, double rate, Tensor? mask, int steps, Func<int, (Tensor Loss, int Examples)?> loss)
     {
         if (optimizer is not null)
         {
@@ -143,6 +141,8 @@ internal sealed class UnlearningRun : IDisposable
         var values = Layout.Values();
         using var made = optimizer?.Invoke(Task.Model) ?? optim.SGD(values, rate);
         var frozen = mask is null ? null : mask.logical_not();                          // [P]
+        var open = mask is null ? null : Layout.Spread(values, mask.to_type(Layout.Dtype));
+        var last = double.NaN;
         for (var step = 0; step < steps; step++)
         {
             Reporter.Token.ThrowIfCancellationRequested();
@@ -151,19 +151,20 @@ internal sealed class UnlearningRun : IDisposable
             _kept.ClearGradients();
             if (loss(step) is not { } found)
             {
-                return;
+                break;
             }
 
-            if (!double.IsFinite(found.Loss.detach().to_type(ScalarType.Float64).cpu().item<double>()))
+            last = found.Loss.detach().to_type(ScalarType.Float64).cpu().item<double>();
+            if (!double.IsFinite(last))
             {
                 throw new InfluenceException($"The loss is NaN or infinite at step {step + 1} of {steps}: unlearning has diverged. Write a lower learning rate or fewer steps; the model is as before.");
             }
 
             GuardedBackward.Accumulate(found.Loss, values);
             using var noGrad = no_grad();
-            if (frozen is not null)
+            if (open is not null)
             {
-                Mask(values, mask!);
+                Mask(values, open);
             }
 
             made.step();
@@ -176,6 +177,7 @@ internal sealed class UnlearningRun : IDisposable
         }
 
         GC.KeepAlive(values);
+        return last;
     }
 
     public void Dispose() => _kept.Dispose();
@@ -196,10 +198,9 @@ internal sealed class UnlearningRun : IDisposable
             : mean.MoveToOuterDisposeScope();
     }
 
-    private void Mask(Parameter[] values, Tensor mask)
+    private static void Mask(Parameter[] values, Tensor[] open)
     {
         using var scope = NewDisposeScope();
-        var open = Layout.Spread(values, mask.to_type(Layout.Dtype));
         for (var k = 0; k < values.Length; k++)
         {
             if (values[k].grad is { } gradient)
@@ -238,17 +239,9 @@ internal sealed class UnlearningRun : IDisposable
             {
                 int[] chosen = [.. order.AsSpan(start, take)];
                 Array.Sort(chosen);
-                var batch = Train.Gather(chosen);
-                try
+                foreach (var batch in Train.Gathered(chosen))
                 {
                     yield return batch;
-                }
-                finally
-                {
-                    foreach (var tensor in batch.Tensors)
-                    {
-                        tensor.Dispose();
-                    }
                 }
             }
         }

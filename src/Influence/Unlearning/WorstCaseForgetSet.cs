@@ -113,10 +113,11 @@ public sealed record WorstCaseForgetSet
         var pairs = new double[n, n];
         for (var i = 0; i < n; i++)
         {
+            var values = scores.ForQuery(row[i]).Values;
             for (var j = 0; j < n; j++)
             {
-                pairs[i, j] += scores[row[i], j];
-                pairs[j, i] += scores[row[i], j];
+                pairs[i, j] += values[j];
+                pairs[j, i] += values[j];
             }
         }
 

@@ -27,7 +27,7 @@ internal sealed class StoredMembers(IReadOnlyList<GradientStore> stores, IReadOn
     /// <summary>Calls for each member, with its model's weights in place.</summary>
     public void ForEach(InfluenceTask task, Action<GradientStore, InfluenceTask, int> use)
     {
-        var own = checkpoints?.Count ?? Math.Max(0, 1 - (stores.Count == otherModels.Count ? 1 : 0));
+        var own = checkpoints?.Count ?? (stores.Count == otherModels.Count ? 0 : 1);
         if (own + otherModels.Count != stores.Count)
         {
             throw new InfluenceException(

@@ -1,5 +1,5 @@
-using System.Globalization;
 using Influence.Numerics;
+using MathNet.Numerics.Statistics;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -58,7 +58,7 @@ public sealed partial record UnlearningTest
         ArgumentNullException.ThrowIfNull(test);
         InfluenceException.ThrowIfAny([.. forget.Problems("examples to forget"), .. keep.Problems("examples to keep"), .. test.Problems("unseen examples")]);
         using var claim = ModelInUse.Claim(task.Model);
-        return ModelLosses.Of(LossesOf(task, forget), LossesOf(task, keep), LossesOf(task, test), peers is null ? null : LossesOf(task, peers));
+        return ModelLosses.Of(MeasuredLosses.Of(task.TrainingLoss, forget), MeasuredLosses.Of(task.TrainingLoss, keep), MeasuredLosses.Of(task.TrainingLoss, test), peers is null ? null : MeasuredLosses.Of(task.TrainingLoss, peers));
     }
 
     /// <summary>
@@ -84,7 +84,7 @@ public sealed partial record UnlearningTest
         using var whole = NewDisposeScope();
         using var kept = new KeptState(task.Model);
         ProbeStep.Check(task.Model, optimizer);
-        if (LossesOf(task, forget).Average(pair => pair.Loss) <= loss)
+        if (MeasuredLosses.Of(task.TrainingLoss, forget).Average(pair => pair.Loss) <= loss)
         {
             return 0;
         }
@@ -100,12 +100,12 @@ public sealed partial record UnlearningTest
                 {
                     using var grad = enable_grad();
                     kept.ClearGradients();
-                    GuardedBackward.Accumulate(Checked(task.TrainingLoss(batch), batch).mean());
+                    GuardedBackward.Accumulate(MeasuredLosses.Checked(task.TrainingLoss(batch), batch).mean());
                     made.step();
                 }
 
                 step++;
-                if (LossesOf(task, forget).Average(pair => pair.Loss) <= loss)
+                if (MeasuredLosses.Of(task.TrainingLoss, forget).Average(pair => pair.Loss) <= loss)
                 {
                     return step;
                 }
@@ -192,21 +192,7 @@ public sealed partial record UnlearningTest
         ];
         return each.Any(double.IsNaN)
             ? new Estimate(double.NaN, double.NaN, double.NaN)
-            : Bootstrap.Of($"divergence, {purpose}", Percentile(each), random => Percentile([.. Draw(each, random)]));
-
-        static IEnumerable<double> Draw(double[] values, KeyedRandom random)
-        {
-            for (var i = 0; i < values.Length; i++)
-            {
-                yield return values[random.Below(values.Length)];
-            }
-        }
-    }
-
-    private static double Percentile(double[] values)
-    {
-        Array.Sort(values = [.. values]);
-        return MathNet.Numerics.Statistics.SortedArrayStatistics.Quantile(values, 0.95);
+            : Bootstrap.Of($"divergence, {purpose}", each.Quantile(0.95), random => Enumerable.Range(0, each.Length).Select(_ => each[random.Below(each.Length)]).Quantile(0.95));
     }
 
     private Estimate Membership(IReadOnlyList<ModelLosses> models)
@@ -223,24 +209,4 @@ public sealed partial record UnlearningTest
                 return ranked.Average(r => r.Auc(counts));
             });
     }
-
-    private static List<(long Id, double Loss)> LossesOf(InfluenceTask task, Examples examples)
-    {
-        using var noGrad = no_grad();
-        var found = new List<(long, double)>(examples.Count);
-        foreach (var batch in examples.Batches())
-        {
-            using var scope = NewDisposeScope();
-            var losses = Checked(task.TrainingLoss(batch), batch).to_type(ScalarType.Float64).cpu().contiguous().data<double>().ToArray();
-            found.AddRange(batch.Ids.Zip(losses));
-        }
-
-        return found;
-    }
-
-    private static Tensor Checked(Tensor losses, ExampleBatch batch) => losses.dim() == 1 && losses.shape[0] == batch.Count
-        ? losses
-        : throw new InfluenceException(string.Create(
-            CultureInfo.InvariantCulture,
-            $"The loss gives [{string.Join(", ", losses.shape)}] for a batch of {batch.Count} examples; expected one value per example, [{batch.Count}]: write reduction: Reduction.None."));
 }

@@ -39,10 +39,6 @@ internal sealed class FactoredGradients(
         return extended;
     }
 
-    /// <summary>Some of the examples, with what was made of them so far; views, valid as long as this is not released.</summary>
-    public FactoredGradients Slice(long start, long count) => new(
-        () => Activation.narrow(0, start, count), outputGradient.narrow(0, start, count), inputs, weight, bias);
-
     /// <summary>d, <c>[B, T, O]</c>.</summary>
     public Tensor OutputGradient => outputGradient;
 

@@ -90,6 +90,11 @@ public sealed class BlockConjugateGradientTests : IDisposable
         using var plain = new InfluenceFunction(ekfac) { Checkpoint = checkpoint }.Score(_c.Task(), _c.Train, _c.Queries);
         Assert.Contains("made by AdamW", plain.Metadata.Checkpoints, StringComparison.Ordinal);
         Assert.Contains("Damping.OfOptimizer", plain.Metadata.Notes, StringComparison.Ordinal);
+
+        // A checkpoint of several files with an index is compared with the model like any other.
+        var sharded = Checkpoint.SaveSharded(_folder.Path("model.safetensors.index.json"), _c.Model, 0.1, shardBytes: 200);
+        using var same = new InfluenceFunction(ekfac) { Checkpoint = sharded }.Score(_c.Task(), _c.Train, _c.Queries);
+        Assert.True(same.Values.equal(plain.Values).all().item<bool>());
         using (no_grad())
         {
             _c.Head.bias!.add_(1);
