@@ -29,8 +29,17 @@ const string fortunes = "/usr/share/games/fortunes";
     ("JavaScript", File.ReadAllText("/usr/share/javascript/jquery/jquery.js")),
 ];
 var draw = new Random(1);
-var all = domains.SelectMany(d => Encoding.UTF8.GetBytes(d.Text).Chunk(context + length).Where(c => c.Length == context + length)
-    .OrderBy(_ => draw.Next()).Take(202).Select((bytes, at) => (d.Name, Bytes: bytes, Asked: at < 2))).ToArray();
+var all = domains
+    .SelectMany(d =>
+        Encoding
+            .UTF8.GetBytes(d.Text)
+            .Chunk(context + length)
+            .Where(c => c.Length == context + length)
+            .OrderBy(_ => draw.Next())
+            .Take(202)
+            .Select((bytes, at) => (d.Name, Bytes: bytes, Asked: at < 2))
+    )
+    .ToArray();
 var trained = all.Where(p => !p.Asked).ToArray();
 var asked = all.Where(p => p.Asked).ToArray();
 var (x, y) = ToTensors([.. trained.Select(p => p.Bytes)]);
@@ -39,8 +48,12 @@ var (askedX, askedY) = ToTensors([.. asked.Select(p => p.Bytes)]);
 // Train.
 random.manual_seed(1);
 using var model = nn.Sequential(
-    ("bytes", nn.Embedding(256, 16)), ("flatten", nn.Flatten(2)),
-    ("in", nn.Linear(context * 16, 96)), ("relu", nn.ReLU()), ("out", nn.Linear(96, 256)));
+    ("bytes", nn.Embedding(256, 16)),
+    ("flatten", nn.Flatten(2)),
+    ("in", nn.Linear(context * 16, 96)),
+    ("relu", nn.ReLU()),
+    ("out", nn.Linear(96, 256))
+);
 using var optimizer = optim.AdamW(model.parameters(), 3e-3);
 long[] order = [.. Enumerable.Range(0, trained.Length)];
 for (var epoch = 0; epoch < 10; epoch++)
@@ -68,10 +81,13 @@ for (var query = 0; query < asked.Length; query++)
 {
     var strongest = scores.Proponents(query, 10);
     Console.WriteLine($"{asked[query].Name}: {Text(asked[query].Bytes)}");
-    Console.WriteLine($"  {strongest.Ids.Count(id => trained[id].Name == asked[query].Name)} of its 10 strongest proponents are of its own domain; by chance 2.5");
+    Console.WriteLine(
+        $"  {strongest.Ids.Count(id => trained[id].Name == asked[query].Name)} of its 10 strongest proponents are of its "
+            + "own domain; by chance 2.5"
+    );
     foreach (var proponent in strongest.Take(2))
     {
-        Console.WriteLine($"  {proponent.Score,8:0.00}  {trained[proponent.Id].Name}: {Text(trained[proponent.Id].Bytes)}");
+        Console.WriteLine($"  {proponent.Score, 8:0.00}  {trained[proponent.Id].Name}: {Text(trained[proponent.Id].Bytes)}");
     }
 }
 

@@ -27,15 +27,22 @@ var draw = new Random(1);
 var flipped = Enumerable.Range(0, count).OrderBy(_ => draw.Next()).Take(count / 10).Select(i => (long)i).ToHashSet();
 long[] given = [.. right.Select((label, i) => flipped.Contains(i) ? (label + draw.Next(1, 10)) % 10 : (long)label)];
 using var images = tensor(Read("train-images-idx3", header: 16, length: count * 784))
-    .reshape(-1, 1, 28, 28).to_type(ScalarType.Float32).sub_(73).div_(90);      // [N, 1, 28, 28], about standardised
-using var labels = tensor(given);                                               // [N]
+    .reshape(-1, 1, 28, 28)
+    .to_type(ScalarType.Float32)
+    .sub_(73)
+    .div_(90); // [N, 1, 28, 28], about standardised
+using var labels = tensor(given); // [N]
 
 // Train, and keep a checkpoint each epoch.
 random.manual_seed(1);
 using var model = nn.Sequential(
-    ("conv1", nn.Conv2d(1, 16, 5, stride: 2, padding: 2)), ("relu1", nn.ReLU()),
-    ("conv2", nn.Conv2d(16, 32, 5, stride: 2, padding: 2)), ("relu2", nn.ReLU()),
-    ("flatten", nn.Flatten()), ("linear", nn.Linear(32 * 7 * 7, 10)));
+    ("conv1", nn.Conv2d(1, 16, 5, stride: 2, padding: 2)),
+    ("relu1", nn.ReLU()),
+    ("conv2", nn.Conv2d(16, 32, 5, stride: 2, padding: 2)),
+    ("relu2", nn.ReLU()),
+    ("flatten", nn.Flatten()),
+    ("linear", nn.Linear(32 * 7 * 7, 10))
+);
 using var optimizer = optim.SGD(model.parameters(), 0.1);
 var folder = Directory.CreateTempSubdirectory("find-mislabelled-");
 using var recorder = new CheckpointRecorder(folder.FullName) { EverySteps = count / 50 };

@@ -13,7 +13,12 @@ internal static class Bench
     public static int Run(Options options, Device device)
     {
         var report = new Report(
-            DateTime.Now.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture), options.Device, options.Quick, new Dictionary<string, string>(), []);
+            DateTime.Now.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture),
+            options.Device,
+            options.Quick,
+            new Dictionary<string, string>(),
+            []
+        );
         var workloads = new List<WorkloadReport>();
         var text = new StringBuilder();
         foreach (var name in options.Workloads)
@@ -22,7 +27,10 @@ internal static class Bench
             if (workloads.Count == 0)
             {
                 // Only now are libtorch and its BLAS loaded.
-                report = report with { Machine = Machine.Describe(device) };
+                report = report with
+                {
+                    Machine = Machine.Describe(device),
+                };
                 Print(MarkdownReport.Header(report));
             }
 

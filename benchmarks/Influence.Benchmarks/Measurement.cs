@@ -28,12 +28,12 @@ internal static class Measurement
 
     /// <summary>Those whose peak memory is measured, each in a process of its own.</summary>
     public static IReadOnlyList<string> WithMemory(IReadOnlyList<string> methods) =>
-    [
-        PlainEpoch,
-        .. methods.Contains(Options.TracIn) ? [AllPairs, SelfInfluence] : Array.Empty<string>(),
-        .. methods.Contains(Options.Influence) ? [KfacFitAndPairs, EkfacFitAndPairs] : Array.Empty<string>(),
-        .. methods.Contains(Options.Groups) ? [Groups] : Array.Empty<string>(),
-    ];
+        [
+            PlainEpoch,
+            .. methods.Contains(Options.TracIn) ? [AllPairs, SelfInfluence] : Array.Empty<string>(),
+            .. methods.Contains(Options.Influence) ? [KfacFitAndPairs, EkfacFitAndPairs] : Array.Empty<string>(),
+            .. methods.Contains(Options.Groups) ? [Groups] : Array.Empty<string>(),
+        ];
 
     public static void Run(string name, Workload workload, Device device)
     {
@@ -46,9 +46,7 @@ internal static class Measurement
                 workload.ForwardOnly();
                 break;
             case AllPairs:
-                using (new TracIn().Score(workload.Task, workload.TrainExamples, workload.QueryExamples))
-                {
-                }
+                using (new TracIn().Score(workload.Task, workload.TrainExamples, workload.QueryExamples)) { }
 
                 break;
             case SelfInfluence:
@@ -75,7 +73,10 @@ internal static class Measurement
 
                 break;
             default:
-                throw new BenchmarkException($"There is no measurement '{name}'; there are {string.Join(", ", WithMemory([Options.TracIn, Options.Influence, Options.Groups]))}.");
+                throw new BenchmarkException(
+                    $"There is no measurement '{name}'; there are "
+                        + $"{string.Join(", ", WithMemory([Options.TracIn, Options.Influence, Options.Groups]))}."
+                );
         }
     }
 
@@ -84,7 +85,12 @@ internal static class Measurement
     {
         var (train, queries) = (workload.TrainExamples, workload.QueryExamples);
         influence.Score(
-            workload.Task, train, ExampleGroups.Of(train.Ids, id => $"group {id % 6}"), queries, ExampleGroups.Of(queries.Ids, id => $"target {id % 2}"));
+            workload.Task,
+            train,
+            ExampleGroups.Of(train.Ids, id => $"group {id % 6}"),
+            queries,
+            ExampleGroups.Of(queries.Ids, id => $"target {id % 2}")
+        );
     }
 
     public static Work Timed(string name, Workload workload, DeviceClock clock) =>

@@ -39,7 +39,12 @@ try
         Options.Selection => SelectionBench.Run(options),
         Options.Store => StoreBench.Run(options, Find(options.Device)),
         Options.Settings => SettingsBench.Run(options),
-        Options.Memory => PeakMemory.RunChild(options.Workloads[0], options.Measurement ?? string.Empty, options.Quick, Find(options.Device)),
+        Options.Memory => PeakMemory.RunChild(
+            options.Workloads[0],
+            options.Measurement ?? string.Empty,
+            options.Quick,
+            Find(options.Device)
+        ),
         _ => RunBench(options, Find(options.Device)),
     };
 }
@@ -65,7 +70,9 @@ static Device Find(string name)
         var count = cuda.is_available() ? cuda.device_count() : 0;
         if (wanted.index >= count)
         {
-            throw new BenchmarkException($"--device {name}: this libtorch finds {(count == 0 ? "no NVIDIA GPU" : $"{count} NVIDIA GPUs, numbered from 0")}.");
+            throw new BenchmarkException(
+                $"--device {name}: this libtorch finds " + $"{(count == 0 ? "no NVIDIA GPU" : $"{count} NVIDIA GPUs, numbered from 0")}."
+            );
         }
 
         // PyTorch's cuDNN uses TF32 unless told otherwise; everything here compares and times full float32.

@@ -22,20 +22,29 @@ internal sealed class WorkloadBench(Workload workload, Options options, Device d
         var naive = NaiveLoop.For(workload, _clock);
         using var influence = new InfluenceRun(workload, _clock);
         var samples = (options.Quick ? Interleaved.Quick : Interleaved.Full).Run(
-            [.. Works(workload, matmul, parts, naive, influence)], round => Note($"{workload.Key}: round {round}"));
+            [.. Works(workload, matmul, parts, naive, influence)],
+            round => Note($"{workload.Key}: round {round}")
+        );
         Note($"{workload.Key}: memory");
-        var memory = Measurement.WithMemory(options.Methods).ToDictionary(name => name, name => PeakMemory.Measure(workload.Key, name, options));
+        var memory = Measurement
+            .WithMemory(options.Methods)
+            .ToDictionary(name => name, name => PeakMemory.Measure(workload.Key, name, options));
         Note(string.Empty);
 
         var rate = matmul.MultiplyAdds / samples[Measurement.Matmul].Min;
         var rows = new TimingRows(samples, memory);
         return new WorkloadReport(
-            workload.Key, workload.Title, workload.DataNote, parts.Plan, rate,
+            workload.Key,
+            workload.Title,
+            workload.DataNote,
+            parts.Plan,
+            rate,
             [.. rows.TracIn(workload.Reference, naive), .. rows.Groups()],
             _influence ? rows.Influence(workload.Reference) : [],
             Floors(samples, rate),
             _tracIn ? rows.Parts() : [],
-            [.. workload.Reference.PairsOfOthers.Select(other => new OtherTool(other.Tool, other.Ratio))]);
+            [.. workload.Reference.PairsOfOthers.Select(other => new OtherTool(other.Tool, other.Ratio))]
+        );
     }
 
     /// <summary>Every piece of work once, on few examples.</summary>
@@ -44,28 +53,31 @@ internal sealed class WorkloadBench(Workload workload, Options options, Device d
         Note($"{workload.Key}: warming up");
         using var small = WorkloadCatalog.CreateSmall(workload, device);
         using var influence = new InfluenceRun(small, _clock);
-        Interleaved.Quick.Run([.. Works(small, matmul, new PairsInParts(small, _clock), NaiveLoop.For(small, _clock), influence)], _ => { });
+        Interleaved.Quick.Run(
+            [.. Works(small, matmul, new PairsInParts(small, _clock), NaiveLoop.For(small, _clock), influence)],
+            _ => { }
+        );
     }
 
     private IEnumerable<Work> Works(Workload data, MatmulRate matmul, PairsInParts parts, NaiveLoop naive, InfluenceRun influence) =>
-    [
-        Work.Always(() => [(Measurement.Matmul, _clock.Time(matmul.Run))]),
-        Measurement.Timed(Measurement.PlainEpoch, data, _clock),
-        .. _tracIn
-            ?
-            [
-                Measurement.Timed(Measurement.AllPairs, data, _clock),
-                Measurement.Timed(Measurement.SelfInfluence, data, _clock),
-                Measurement.Timed(Measurement.ForwardOnly, data, _clock),
-                Work.Always(parts.Run),
-                Work.Always(() => [(Measurement.Naive, naive.Measure())]),
-            ]
-            : Array.Empty<Work>(),
-        .. _groups
-            ? [Measurement.Timed(Measurement.Groups, data, _clock), Measurement.Timed(Measurement.GroupsWithoutErrors, data, _clock)]
-            : Array.Empty<Work>(),
-        .. _influence ? influence.Works : [],
-    ];
+        [
+            Work.Always(() => [(Measurement.Matmul, _clock.Time(matmul.Run))]),
+            Measurement.Timed(Measurement.PlainEpoch, data, _clock),
+            .. _tracIn
+                ?
+                [
+                    Measurement.Timed(Measurement.AllPairs, data, _clock),
+                    Measurement.Timed(Measurement.SelfInfluence, data, _clock),
+                    Measurement.Timed(Measurement.ForwardOnly, data, _clock),
+                    Work.Always(parts.Run),
+                    Work.Always(() => [(Measurement.Naive, naive.Measure())]),
+                ]
+                : Array.Empty<Work>(),
+            .. _groups
+                ? [Measurement.Timed(Measurement.Groups, data, _clock), Measurement.Timed(Measurement.GroupsWithoutErrors, data, _clock)]
+                : Array.Empty<Work>(),
+            .. _influence ? influence.Works : [],
+        ];
 
     private List<FloorReport> Floors(Dictionary<string, Samples> samples, double rate)
     {
@@ -84,9 +96,16 @@ internal sealed class WorkloadBench(Workload workload, Options options, Device d
                 CurvatureFloor.AllPairs(Measurement.EkfacPairs, shape, train, queries, exact: false),
                 CurvatureFloor.AllPairs(Measurement.EkfacExact, shape, train, queries, exact: true),
                 CurvatureFloor.SelfInfluence(shape, train),
-            }.Where(floor => samples.ContainsKey(floor.Name)).Select(floor => new FloorReport(
-                floor.Name, floor.MultiplyAdds / 1e9, floor.MultiplyAdds / rate, floor.MultiplyAdds / plain.MultiplyAdds,
-                samples[floor.Name].Min, floor.Parts.ToDictionary(part => part.Name, part => part.MultiplyAdds / 1e9))),
+            }
+                .Where(floor => samples.ContainsKey(floor.Name))
+                .Select(floor => new FloorReport(
+                    floor.Name,
+                    floor.MultiplyAdds / 1e9,
+                    floor.MultiplyAdds / rate,
+                    floor.MultiplyAdds / plain.MultiplyAdds,
+                    samples[floor.Name].Min,
+                    floor.Parts.ToDictionary(part => part.Name, part => part.MultiplyAdds / 1e9)
+                )),
         ];
     }
 

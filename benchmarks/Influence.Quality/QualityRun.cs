@@ -14,11 +14,21 @@ internal static class QualityRun
         foreach (var part in options.Parts)
         {
             using var scope = NewDisposeScope();
-            var context = new PartContext(part.Key, options.Quick, Path.Combine(options.Cache, part.Key + (options.Quick ? "-quick" : string.Empty)));
+            var context = new PartContext(
+                part.Key,
+                options.Quick,
+                Path.Combine(options.Cache, part.Key + (options.Quick ? "-quick" : string.Empty))
+            );
             context.Note(part.Title);
             var findings = part.Run(context);
             var report = new QualityReport(
-                DateTime.Now.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture), part.Key, part.Title, options.Quick, Machine.Describe(CPU), findings)
+                DateTime.Now.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture),
+                part.Key,
+                part.Title,
+                options.Quick,
+                Machine.Describe(CPU),
+                findings
+            )
             {
                 Seconds = context.Elapsed.TotalSeconds,
             };

@@ -11,7 +11,8 @@ internal sealed record DataFolder(string FashionMnist, string Text)
         var carried = Path.Combine(AppContext.BaseDirectory, "data");
         return new DataFolder(
             Pick(Path.Combine(carried, "fashion-mnist"), DebianFashionMnist),
-            Pick(Path.Combine(carried, "text"), DebianText));
+            Pick(Path.Combine(carried, "text"), DebianText)
+        );
     }
 
     private static string Pick(string carried, string installed) => Directory.Exists(carried) ? carried : installed;

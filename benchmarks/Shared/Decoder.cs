@@ -16,7 +16,8 @@ internal sealed class Decoder : nn.Module<Tensor, Tensor>
     private readonly nn.Module<Tensor, Tensor> norm;
     private readonly nn.Module<Tensor, Tensor> head;
 
-    public Decoder(DecoderSize size) : base(nameof(Decoder))
+    public Decoder(DecoderSize size)
+        : base(nameof(Decoder))
     {
         tokens = nn.Embedding(DecoderSize.Vocabulary, size.Width);
         positions = nn.Embedding(size.Positions, size.Width);
@@ -30,8 +31,8 @@ internal sealed class Decoder : nn.Module<Tensor, Tensor>
     /// <returns>Logits of the next byte, <c>[B, T, 256]</c>.</returns>
     public override Tensor forward(Tensor input)
     {
-        var place = arange(0, input.shape[1], 1, ScalarType.Int64, input.device);       // [T]
-        var x = tokens.call(input) + positions.call(place);                             // [B, T, D]
+        var place = arange(0, input.shape[1], 1, ScalarType.Int64, input.device); // [T]
+        var x = tokens.call(input) + positions.call(place); // [B, T, D]
         foreach (var block in blocks)
         {
             x = block.call(x);
@@ -54,7 +55,8 @@ internal sealed class DecoderBlock : nn.Module<Tensor, Tensor>
     private readonly nn.Module<Tensor, Tensor> up;
     private readonly nn.Module<Tensor, Tensor> down;
 
-    public DecoderBlock(DecoderSize size) : base(nameof(DecoderBlock))
+    public DecoderBlock(DecoderSize size)
+        : base(nameof(DecoderBlock))
     {
         _heads = size.Heads;
         attentionNorm = nn.LayerNorm(size.Width);
@@ -78,9 +80,9 @@ internal sealed class DecoderBlock : nn.Module<Tensor, Tensor>
     private Tensor Attention(Tensor x)
     {
         var (b, t, d) = (x.shape[0], x.shape[1], x.shape[2]);
-        var future = get_buffer("future")!.narrow(0, 0, t).narrow(1, 0, t);              // [T, T]
-        var weights = Split(q).matmul(Split(k).transpose(2, 3)) / Math.Sqrt(d / (double)_heads);        // [B, H, T, T]
-        var mixed = weights.masked_fill(future, double.NegativeInfinity).softmax(-1).matmul(Split(v));  // [B, H, T, D/H]
+        var future = get_buffer("future")!.narrow(0, 0, t).narrow(1, 0, t); // [T, T]
+        var weights = Split(q).matmul(Split(k).transpose(2, 3)) / Math.Sqrt(d / (double)_heads); // [B, H, T, T]
+        var mixed = weights.masked_fill(future, double.NegativeInfinity).softmax(-1).matmul(Split(v)); // [B, H, T, D/H]
         return o.call(mixed.transpose(1, 2).reshape(b, t, d));
 
         Tensor Split(nn.Module<Tensor, Tensor> layer) => layer.call(x).reshape(b, t, _heads, -1).transpose(1, 2);

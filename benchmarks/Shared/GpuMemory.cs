@@ -9,17 +9,20 @@ namespace Influence.Benchmarks.Shared;
 internal static class GpuMemory
 {
     /// <summary>MiB in use on the whole GPU; null on a CPU.</summary>
-    public static double? UsedMiB(Device device) => device.type == DeviceType.CUDA
-        ? double.Parse(Query(device, "memory.used"), CultureInfo.InvariantCulture)
-        : null;
+    public static double? UsedMiB(Device device) =>
+        device.type == DeviceType.CUDA ? double.Parse(Query(device, "memory.used"), CultureInfo.InvariantCulture) : null;
 
     /// <summary>The GPU's name and memory.</summary>
-    public static string Describe(Device device) => $"{Query(device, "name")}, {Query(device, "memory.total")} MiB, driver {Query(device, "driver_version")}";
+    public static string Describe(Device device) =>
+        $"{Query(device, "name")}, {Query(device, "memory.total")} MiB, driver " + $"{Query(device, "driver_version")}";
 
     private static string Query(Device device, string what)
     {
         cuda.synchronize(device);
-        var start = new ProcessStartInfo("nvidia-smi", ["-i", device.index.ToString(CultureInfo.InvariantCulture), $"--query-gpu={what}", "--format=csv,noheader,nounits"])
+        var start = new ProcessStartInfo(
+            "nvidia-smi",
+            ["-i", device.index.ToString(CultureInfo.InvariantCulture), $"--query-gpu={what}", "--format=csv,noheader,nounits"]
+        )
         {
             RedirectStandardOutput = true,
         };

@@ -9,7 +9,13 @@ namespace Influence.Benchmarks.Shared;
 internal static class Machine
 {
     private static readonly string[] ThreadSettings =
-        ["OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "MKL_NUM_THREADS", "GLIBC_TUNABLES"];
+    [
+        "OMP_NUM_THREADS",
+        "OMP_WAIT_POLICY",
+        "GOMP_SPINCOUNT",
+        "MKL_NUM_THREADS",
+        "GLIBC_TUNABLES",
+    ];
 
     public static IReadOnlyDictionary<string, string> Describe(Device device)
     {
@@ -17,7 +23,10 @@ internal static class Machine
         {
             ["processor"] = CpuModel(),
             ["cores"] = Environment.ProcessorCount.ToString(CultureInfo.InvariantCulture),
-            ["memory"] = string.Create(CultureInfo.InvariantCulture, $"{GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / (double)(1L << 30):F0} GiB"),
+            ["memory"] = string.Create(
+                CultureInfo.InvariantCulture,
+                $"{GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / (double)(1L << 30):F0} GiB"
+            ),
             ["libtorch"] = LibtorchVersion.Describe(),
             ["BLAS and allocators"] = string.Join(", ", MappedLibraries("blas", "mkl", "malloc")),
             ["libtorch threads"] = get_num_threads().ToString(CultureInfo.InvariantCulture),
@@ -34,14 +43,20 @@ internal static class Machine
         return facts;
     }
 
-    private static string CpuModel() => File.ReadLines("/proc/cpuinfo")
-        .FirstOrDefault(line => line.StartsWith("model name", StringComparison.Ordinal))?.Split(':', 2)[1].Trim() ?? RuntimeInformation.ProcessArchitecture.ToString();
+    private static string CpuModel() =>
+        File.ReadLines("/proc/cpuinfo")
+            .FirstOrDefault(line => line.StartsWith("model name", StringComparison.Ordinal))
+            ?.Split(':', 2)[1]
+            .Trim()
+        ?? RuntimeInformation.ProcessArchitecture.ToString();
 
     private static List<string> MappedLibraries(params string[] names)
     {
         var found = File.ReadLines("/proc/self/maps")
             .Select(line => Path.GetFileName(line))
-            .Where(file => file.Contains(".so", StringComparison.Ordinal) && names.Any(name => file.Contains(name, StringComparison.Ordinal)))
+            .Where(file =>
+                file.Contains(".so", StringComparison.Ordinal) && names.Any(name => file.Contains(name, StringComparison.Ordinal))
+            )
             .Distinct()
             .Order()
             .ToList();
@@ -49,11 +64,15 @@ internal static class Machine
     }
 
     /// <summary>As libtorch's libraries found it: the C environment, which .NET's own does not follow.</summary>
-    private static string ThreadEnvironment() => string.Join(", ", ThreadSettings
-        .Select(name => (Name: name, Value: Marshal.PtrToStringUTF8(GetEnvironment(name))))
-        .Where(setting => setting.Value is not null)
-        .Select(setting => $"{setting.Name}={setting.Value}")
-        .DefaultIfEmpty("none"));
+    private static string ThreadEnvironment() =>
+        string.Join(
+            ", ",
+            ThreadSettings
+                .Select(name => (Name: name, Value: Marshal.PtrToStringUTF8(GetEnvironment(name))))
+                .Where(setting => setting.Value is not null)
+                .Select(setting => $"{setting.Name}={setting.Value}")
+                .DefaultIfEmpty("none")
+        );
 
     [DllImport("libc", EntryPoint = "getenv", CharSet = CharSet.Ansi, BestFitMapping = false, ThrowOnUnmappableChar = true)]
     [DefaultDllImportSearchPaths(DllImportSearchPath.System32)]

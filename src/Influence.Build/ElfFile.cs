@@ -43,9 +43,8 @@ internal sealed class ElfFile
     }
 
     /// <summary>Gives the place in the file of the table that a dynamic entry names.</summary>
-    public ulong Table(ulong tag, string name) => TryGetDynamic(tag, out var address)
-        ? OffsetOf(address)
-        : throw new ElfException($"its dynamic section names no {name}");
+    public ulong Table(ulong tag, string name) =>
+        TryGetDynamic(tag, out var address) ? OffsetOf(address) : throw new ElfException($"its dynamic section names no {name}");
 
     public ushort UInt16(ulong offset)
     {
@@ -68,9 +67,10 @@ internal sealed class ElfFile
     }
 
     /// <summary>Throws where a range does not lie in the file, and else gives its start as an index.</summary>
-    public int Check(ulong offset, ulong size) => offset <= (ulong)_bytes.Length && size <= (ulong)_bytes.Length - offset
-        ? (int)offset
-        : throw new ElfException("the file ends too early");
+    public int Check(ulong offset, ulong size) =>
+        offset <= (ulong)_bytes.Length && size <= (ulong)_bytes.Length - offset
+            ? (int)offset
+            : throw new ElfException("the file ends too early");
 
     private void CheckKind()
     {

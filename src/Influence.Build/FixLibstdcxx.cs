@@ -64,8 +64,7 @@ public sealed class FixLibstdcxx : Microsoft.Build.Utilities.Task
         if (!string.IsNullOrEmpty(Libstdcxx))
             return Build.Libstdcxx.TryRead(Libstdcxx!) is { } versions ? (Libstdcxx!, versions) : null;
         const string maps = "/proc/self/maps";
-        return Build.Libstdcxx.Find(
-            Environment.GetEnvironmentVariable("LD_LIBRARY_PATH"), File.Exists(maps) ? File.ReadLines(maps) : []);
+        return Build.Libstdcxx.Find(Environment.GetEnvironmentVariable("LD_LIBRARY_PATH"), File.Exists(maps) ? File.ReadLines(maps) : []);
     }
 
     private void Look(ITaskItem item, string libstdcxx, HashSet<string> defined)
@@ -77,7 +76,8 @@ public sealed class FixLibstdcxx : Microsoft.Build.Utilities.Task
             return;
 
         var name = Path.GetFileName(item.ItemSpec);
-        var trouble = $"{name} needs {string.Join(", ", missing.Select(n => n.Version))} of {Build.Libstdcxx.Name}, which "
+        var trouble =
+            $"{name} needs {string.Join(", ", missing.Select(n => n.Version))} of {Build.Libstdcxx.Name}, which "
             + $"{libstdcxx} does not have: the app will fail when it first uses TorchSharp.";
         var obstacle = WeakenVersions.Obstacle(file, missing);
         if (obstacle is not null)
@@ -86,9 +86,12 @@ public sealed class FixLibstdcxx : Microsoft.Build.Utilities.Task
         }
         else if (!Fix)
         {
-            Warn("INFLUENCE001", $"{trouble} Nothing in it uses that version, so a corrected copy works: set the property "
-                + "InfluenceFixLibstdcxx to true and the build puts one into the output folder (the package's file stays as "
-                + "it is). A newer libstdc++ needs no copy; false silences this warning.");
+            Warn(
+                "INFLUENCE001",
+                $"{trouble} Nothing in it uses that version, so a corrected copy works: set the property "
+                    + "InfluenceFixLibstdcxx to true and the build puts one into the output folder (the package's file stays as "
+                    + "it is). A newer libstdc++ needs no copy; false silences this warning."
+            );
         }
         else
         {
@@ -104,6 +107,5 @@ public sealed class FixLibstdcxx : Microsoft.Build.Utilities.Task
         _corrected.Add(new TaskItem(path, item.CloneCustomMetadata()));
     }
 
-    private void Warn(string code, string message) =>
-        Log.LogWarning(null, code, null, null, Project, 0, 0, 0, 0, "{0}", message);
+    private void Warn(string code, string message) => Log.LogWarning(null, code, null, null, Project, 0, 0, 0, 0, "{0}", message);
 }

@@ -11,7 +11,12 @@ internal static class Libstdcxx
 
     private static readonly string[] _folders =
     [
-        "/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64", "/lib", "/usr/lib",
+        "/lib/x86_64-linux-gnu",
+        "/usr/lib/x86_64-linux-gnu",
+        "/lib64",
+        "/usr/lib64",
+        "/lib",
+        "/usr/lib",
     ];
 
     /// <summary>Gives the path of the library and the versions it defines, or null where none is found.</summary>

@@ -8,29 +8,36 @@ namespace Influence.Reports;
 internal static class Cell
 {
     /// <summary>A number in few digits, a text as it is.</summary>
-    public static string Text(object? value) => value switch
-    {
-        null => string.Empty,
-        string text => text,
-        double number => Number(number),
-        float number => Number(number),
-        IFormattable formattable => formattable.ToString(value is int or long ? "N0" : null, CultureInfo.InvariantCulture),
-        _ => value.ToString() ?? string.Empty,
-    };
+    public static string Text(object? value) =>
+        value switch
+        {
+            null => string.Empty,
+            string text => text,
+            double number => Number(number),
+            float number => Number(number),
+            IFormattable formattable => formattable.ToString(value is int or long ? "N0" : null, CultureInfo.InvariantCulture),
+            _ => value.ToString() ?? string.Empty,
+        };
 
-    public static string Number(double value) => !double.IsFinite(value)
-        ? (double.IsNaN(value) ? "" : value > 0 ? "∞" : "-∞")
-        : value.ToString(Format(Math.Abs(value)), CultureInfo.InvariantCulture);
+    public static string Number(double value) =>
+        !double.IsFinite(value)
+            ? (
+                double.IsNaN(value) ? ""
+                : value > 0 ? "∞"
+                : "-∞"
+            )
+            : value.ToString(Format(Math.Abs(value)), CultureInfo.InvariantCulture);
 
-    private static string Format(double size) => size switch
-    {
-        0 => "0",
-        < 1e-3 or >= 1e6 => "0.###e0",
-        < 10 => "0.####",
-        < 100 => "0.##",
-        < 1000 => "0.#",
-        _ => "#,0",
-    };
+    private static string Format(double size) =>
+        size switch
+        {
+            0 => "0",
+            < 1e-3 or >= 1e6 => "0.###e0",
+            < 10 => "0.####",
+            < 100 => "0.##",
+            < 1000 => "0.#",
+            _ => "#,0",
+        };
 
     public static string Html(object? value) => WebUtility.HtmlEncode(Clean(Text(value)));
 

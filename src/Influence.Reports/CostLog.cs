@@ -4,12 +4,12 @@ using System.Globalization;
 namespace Influence.Reports;
 
 /// <summary>
-/// What each stage cost: seconds, examples and memory, taken from the progress that long calls report. Hand it to them as their progress; it passes
-/// everything on.
+/// What each stage cost: seconds, examples and memory, taken from the progress that long calls report. Hand it to them as their progress;
+/// it passes everything on.
 /// </summary>
 /// <remarks>
-/// Times are those of the reports, <see cref="InfluenceProgress.Elapsed"/>: what a call does after its last batch is not in them. Memory is the largest
-/// resident size of the process that was seen at a report, libtorch's included; on a device the device's memory is not in it.
+/// Times are those of the reports, <see cref="InfluenceProgress.Elapsed"/>: what a call does after its last batch is not in them. Memory is
+/// the largest resident size of the process that was seen at a report, libtorch's included; on a device the device's memory is not in it.
 /// </remarks>
 /// <param name="progress">Whom to tell; null for nobody.</param>
 public sealed class CostLog(IProgress<InfluenceProgress>? progress = null) : IProgress<InfluenceProgress>
@@ -22,7 +22,8 @@ public sealed class CostLog(IProgress<InfluenceProgress>? progress = null) : IPr
     private string _lastPurpose = string.Empty;
     private long _lastAt;
 
-    /// <summary>What is under way, before each stage's own words; empty for nothing. A stage of another purpose is a stage of its own.</summary>
+    /// <summary>What is under way, before each stage's own words; empty for nothing. A stage of another purpose is a stage of its
+    /// own.</summary>
     public string Purpose { get; set; } = string.Empty;
 
     /// <summary>The stages so far, in the order of their beginnings.</summary>
@@ -51,8 +52,16 @@ public sealed class CostLog(IProgress<InfluenceProgress>? progress = null) : IPr
 
     /// <summary>One line a stage.</summary>
     /// <returns>The lines.</returns>
-    public override string ToString() => string.Join(Environment.NewLine, Stages.Select(s => string.Create(
-        CultureInfo.InvariantCulture, $"{s.Name}: {s.Seconds:0.00} s, {s.Done:N0} done, {s.PeakMemory / 1048576.0:N0} MB")));
+    public override string ToString() =>
+        string.Join(
+            Environment.NewLine,
+            Stages.Select(s =>
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"{s.Name}: {s.Seconds:0.00} s, {s.Done:N0} done, {s.PeakMemory / 1048576.0:N0} MB"
+                )
+            )
+        );
 
     private void Add(InfluenceProgress value)
     {
@@ -60,7 +69,11 @@ public sealed class CostLog(IProgress<InfluenceProgress>? progress = null) : IPr
 
         // A call goes on where it began before the last report, and neither its time nor its count runs backwards; else it is another one.
         var now = Stopwatch.GetTimestamp();
-        var continues = _last is { } last && _lastPurpose == Purpose && last.Elapsed <= value.Elapsed && last.Done <= value.Done
+        var continues =
+            _last is { } last
+            && _lastPurpose == Purpose
+            && last.Elapsed <= value.Elapsed
+            && last.Done <= value.Done
             && Stopwatch.GetElapsedTime(_lastAt, now) < value.Elapsed;
         var before = continues ? _last!.Value : default;
         (_last, _lastPurpose, _lastAt) = (value, Purpose, now);

@@ -4,8 +4,8 @@ using static TorchSharp.torch;
 namespace Influence.Reports;
 
 /// <summary>
-/// How an example is shown in a report: a picture, a text, tokens with scores, a row of a table, or several of these. Every text is shown as text,
-/// whatever it holds.
+/// How an example is shown in a report: a picture, a text, tokens with scores, a row of a table, or several of these. Every text is shown
+/// as text, whatever it holds.
 /// </summary>
 public sealed record ExampleView
 {
@@ -26,10 +26,13 @@ public sealed record ExampleView
     internal IReadOnlyList<TokenStrip> Strips { get; init; } = [];
 
     /// <summary>A picture from its tensor.</summary>
-    /// <param name="image"><c>[H, W]</c>, or <c>[C, H, W]</c> with 1 (grey), 3 (RGB) or 4 (RGBA) channels; bytes, or a float type. It is only read.</param>
-    /// <param name="range">What is black and what is white in a float tensor; null for 0 and 1. A normalised picture needs its own: <c>(-1, 1)</c>.</param>
+    /// <param name="image"><c>[H, W]</c>, or <c>[C, H, W]</c> with 1 (grey), 3 (RGB) or 4 (RGBA) channels; bytes, or a float type. It is
+    /// only read.</param>
+    /// <param name="range">What is black and what is white in a float tensor; null for 0 and 1. A normalised picture needs its own: <c>(-1,
+    /// 1)</c>.</param>
     /// <returns>The view.</returns>
-    /// <exception cref="InfluenceException">Another shape or type, values that are no numbers or outside the range, or an empty range.</exception>
+    /// <exception cref="InfluenceException">Another shape or type, values that are no numbers or outside the range, or an empty
+    /// range.</exception>
     public static ExampleView FromImage(Tensor image, (double Low, double High)? range = null)
     {
         ArgumentNullException.ThrowIfNull(image);
@@ -54,7 +57,8 @@ public sealed record ExampleView
         return new ExampleView { Text = text };
     }
 
-    /// <summary>Tokens, each coloured by its score: blue for positive, red and underlined for negative, the largest in full colour.</summary>
+    /// <summary>Tokens, each coloured by its score: blue for positive, red and underlined for negative, the largest in full
+    /// colour.</summary>
     /// <param name="tokens">The tokens' texts; joined they are the text.</param>
     /// <param name="scores">One score for each.</param>
     /// <param name="name">What the scores are.</param>
@@ -84,7 +88,10 @@ public sealed record ExampleView
         ArgumentNullException.ThrowIfNull(scores);
         ArgumentNullException.ThrowIfNull(name);
         return tokens.Count == scores.Count
-            ? this with { Strips = [.. Strips, new TokenStrip(name, [.. tokens], [.. scores])] }
+            ? this with
+            {
+                Strips = [.. Strips, new TokenStrip(name, [.. tokens], [.. scores])],
+            }
             : throw new InfluenceException($"One score for each token is expected; found {tokens.Count} tokens and {scores.Count} scores.");
     }
 

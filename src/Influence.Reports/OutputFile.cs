@@ -8,7 +8,9 @@ internal static class OutputFile
         ArgumentNullException.ThrowIfNull(path);
         if (!path.EndsWith(ending, StringComparison.OrdinalIgnoreCase))
         {
-            throw new InfluenceException($"{Path.GetFileName(path)}: the name's ending says the format. Write a name that ends in {ending}.");
+            throw new InfluenceException(
+                $"{Path.GetFileName(path)}: the name's ending says the format. Write a name that ends in " + $"{ending}."
+            );
         }
     }
 
@@ -28,9 +30,13 @@ internal static class OutputFile
 
             File.Move(partial, full, overwrite: true);
         }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException)
+        catch (Exception exception)
+            when (exception is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException)
         {
-            throw new InfluenceException($"Cannot write {path}: {exception.Message} Nothing was changed. Check the folder's rights and the free space.", exception);
+            throw new InfluenceException(
+                $"Cannot write {path}: {exception.Message} Nothing was changed. Check the folder's rights and " + "the free space.",
+                exception
+            );
         }
         finally
         {

@@ -6,8 +6,8 @@ using static TorchSharp.torch;
 namespace Influence.Reports;
 
 /// <summary>
-/// A picture as PNG, 8 bits a channel. .NET has the compression and no encoder; the libraries that have one bring native code for each platform or
-/// cannot choose filters, and a signature with three chunks is all that a browser asks for.
+/// A picture as PNG, 8 bits a channel. .NET has the compression and no encoder; the libraries that have one bring native code for each
+/// platform or cannot choose filters, and a signature with three chunks is all that a browser asks for.
 /// </summary>
 /// <param name="Width">Pixels in a row.</param>
 /// <param name="Height">Rows.</param>
@@ -20,10 +20,18 @@ internal sealed record Picture(int Width, int Height, string Base64)
 
     public static Picture From(ReadOnlySpan<byte> pixels, int width, int channels)
     {
-        if (channels is not (1 or 3 or 4) || width < 1 || pixels.Length == 0 || pixels.Length % ((long)width * channels) != 0 || pixels.Length > MostPixels * 4L)
+        if (
+            channels is not (1 or 3 or 4)
+            || width < 1
+            || pixels.Length == 0
+            || pixels.Length % ((long)width * channels) != 0
+            || pixels.Length > MostPixels * 4L
+        )
         {
             throw new InfluenceException(
-                $"A picture has 1, 3 or 4 channels and fills whole rows; found {pixels.Length:N0} bytes for rows of {width:N0} pixels of {channels} channels.");
+                $"A picture has 1, 3 or 4 channels and fills whole rows; found {pixels.Length:N0} bytes for rows of {width:N0} pixels of "
+                    + $"{channels} channels."
+            );
         }
 
         return new Picture(width, pixels.Length / (width * channels), Convert.ToBase64String(Encode(pixels, width, channels)));
@@ -33,11 +41,17 @@ internal sealed record Picture(int Width, int Height, string Base64)
     {
         using var scope = NewDisposeScope();
         var planes = image.dim() == 2 ? image.unsqueeze(0) : image;
-        if (planes.dim() != 3 || planes.shape[0] is not (1 or 3 or 4) || planes.numel() == 0 || planes.shape[1] * planes.shape[2] > MostPixels)
+        if (
+            planes.dim() != 3
+            || planes.shape[0] is not (1 or 3 or 4)
+            || planes.numel() == 0
+            || planes.shape[1] * planes.shape[2] > MostPixels
+        )
         {
             throw new InfluenceException(
-                $"A picture is [height, width] or [channels, height, width] with 1, 3 or 4 channels; found [{string.Join(", ", image.shape)}]. " +
-                "Where channels come last write image.permute(2, 0, 1).");
+                "A picture is [height, width] or [channels, height, width] with 1, 3 or 4 channels; found "
+                    + $"[{string.Join(", ", image.shape)}]. Where channels come last write image.permute(2, 0, 1)."
+            );
         }
 
         var rows = planes.detach().cpu().permute(1, 2, 0).contiguous();
@@ -50,12 +64,16 @@ internal sealed record Picture(int Width, int Height, string Base64)
         var (low, high) = range ?? (0, 1);
         if (rows.dtype is not (ScalarType.Float32 or ScalarType.Float64 or ScalarType.Float16 or ScalarType.BFloat16))
         {
-            throw new InfluenceException($"A picture is of bytes or of a float type; found {rows.dtype}. Write image.to_type(ScalarType.Byte).");
+            throw new InfluenceException(
+                $"A picture is of bytes or of a float type; found {rows.dtype}. Write " + "image.to_type(ScalarType.Byte)."
+            );
         }
 
         if (!(high > low) || !double.IsFinite(high - low))
         {
-            throw new InfluenceException($"The range of a picture goes from black to white, low to high: range: (0, 1); found ({low}, {high}).");
+            throw new InfluenceException(
+                $"The range of a picture goes from black to white, low to high: range: (0, 1); found ({low}, " + $"{high})."
+            );
         }
 
         var values = rows.to_type(ScalarType.Float64).data<double>().ToArray();
@@ -64,7 +82,9 @@ internal sealed record Picture(int Width, int Height, string Base64)
         if (!(least >= low - slack && most <= high + slack))
         {
             throw new InfluenceException(
-                $"A picture's values lie from {low} (black) to {high} (white); found {least:G4} to {most:G4}. Say its own range: FromImage(image, range: ({Math.Floor(least)}, {Math.Ceiling(most)})).");
+                $"A picture's values lie from {low} (black) to {high} (white); found {least:G4} to {most:G4}. Say its own range: "
+                    + $"FromImage(image, range: ({Math.Floor(least)}, {Math.Ceiling(most)}))."
+            );
         }
 
         return tensor(Array.ConvertAll(values, value => (byte)Math.Round(255 * Math.Clamp((value - low) / (high - low), 0, 1))));
@@ -77,7 +97,11 @@ internal sealed record Picture(int Width, int Height, string Base64)
         BinaryPrimitives.WriteInt32BigEndian(header, width);
         BinaryPrimitives.WriteInt32BigEndian(header[4..], pixels.Length / stride);
         header[8] = 8; // Bits a channel.
-        header[9] = (byte)(channels == 1 ? 0 : channels == 3 ? 2 : 6);
+        header[9] = (byte)(
+            channels == 1 ? 0
+            : channels == 3 ? 2
+            : 6
+        );
 
         // Of few pixels filters often cost more than they save: the shorter file is kept.
         var (plain, filtered) = (Compress(pixels, stride, channels, filter: false), Compress(pixels, stride, channels, filter: true));
@@ -118,7 +142,9 @@ internal sealed record Picture(int Width, int Height, string Base64)
     private static int Paeth(int left, int up, int corner)
     {
         var (toLeft, toUp, toCorner) = (Math.Abs(up - corner), Math.Abs(left - corner), Math.Abs(left + up - (2 * corner)));
-        return toLeft <= toUp && toLeft <= toCorner ? left : toUp <= toCorner ? up : corner;
+        return toLeft <= toUp && toLeft <= toCorner ? left
+            : toUp <= toCorner ? up
+            : corner;
     }
 
     private static void WriteChunk(MemoryStream png, ReadOnlySpan<byte> type, ReadOnlySpan<byte> data)

@@ -4,8 +4,8 @@ using System.Text;
 namespace Influence.Reports;
 
 /// <summary>
-/// Curves with bands and values with intervals, as SVG whose colours are the page's own: they follow light, dark and print, and the text stays text.
-/// Each curve has a dash and a marker of its own beside its colour.
+/// Curves with bands and values with intervals, as SVG whose colours are the page's own: they follow light, dark and print, and the text
+/// stays text. Each curve has a dash and a marker of its own beside its colour.
 /// </summary>
 internal static class Plot
 {
@@ -19,7 +19,13 @@ internal static class Plot
     public sealed record Row(string Label, IReadOnlyList<Point> Values);
 
     /// <summary>Curves over x.</summary>
-    public static string Curves(string title, string xName, string yName, IReadOnlyList<(string Name, IReadOnlyList<Point> Points)> curves, bool logarithmic = false)
+    public static string Curves(
+        string title,
+        string xName,
+        string yName,
+        IReadOnlyList<(string Name, IReadOnlyList<Point> Points)> curves,
+        bool logarithmic = false
+    )
     {
         const int Left = 70;
         const int Top = 16;
@@ -37,7 +43,10 @@ internal static class Plot
         var svg = Begin(title, height);
         foreach (var (tick, text) in y.Ticks())
         {
-            svg.Append(CultureInfo.InvariantCulture, $"<path class=\"{(tick == 0 ? "zero" : "grid")}\" d=\"M{Left} {Y(tick):0.#}h{PlotWidth}\"/>");
+            svg.Append(
+                CultureInfo.InvariantCulture,
+                $"<path class=\"{(tick == 0 ? "zero" : "grid")}\" d=\"M{Left} " + $"{Y(tick):0.#}h{PlotWidth}\"/>"
+            );
             Text(svg, Left - 8, Y(tick) + 4, text, "axis", "end");
         }
 
@@ -49,19 +58,32 @@ internal static class Plot
         }
 
         Text(svg, Left + (PlotWidth / 2), Top + PlotHeight + 38, xName, "axis", "middle");
-        svg.Append(CultureInfo.InvariantCulture, $"<text class=\"axis\" text-anchor=\"middle\" transform=\"translate(14 {Top + (PlotHeight / 2)}) rotate(-90)\">{Cell.Html(yName)}</text>");
+        svg.Append(
+            CultureInfo.InvariantCulture,
+            $"<text class=\"axis\" text-anchor=\"middle\" transform=\"translate(14 "
+                + $"{Top + (PlotHeight / 2)}) rotate(-90)\">{Cell.Html(yName)}</text>"
+        );
         foreach (var (index, (name, all)) in curves.Index())
         {
             var curve = all.Where(p => double.IsFinite(p.Value) && double.IsFinite(At(p.X))).ToList();
             svg.Append(CultureInfo.InvariantCulture, $"<g class=\"c{index % Colours}\">");
             if (curve.Count > 1 && curve.All(p => double.IsFinite(p.Lower) && double.IsFinite(p.Upper)))
             {
-                var band = string.Join(' ', curve.Select(p => (p.X, p.Upper)).Concat(Enumerable.Reverse(curve).Select(p => (p.X, Upper: p.Lower)))
-                    .Select(p => string.Create(CultureInfo.InvariantCulture, $"{X(p.X):0.#},{Y(p.Upper):0.#}")));
+                var band = string.Join(
+                    ' ',
+                    curve
+                        .Select(p => (p.X, p.Upper))
+                        .Concat(Enumerable.Reverse(curve).Select(p => (p.X, Upper: p.Lower)))
+                        .Select(p => string.Create(CultureInfo.InvariantCulture, $"{X(p.X):0.#},{Y(p.Upper):0.#}"))
+                );
                 svg.Append(CultureInfo.InvariantCulture, $"<polygon class=\"band\" points=\"{band}\"/>");
             }
 
-            svg.Append(CultureInfo.InvariantCulture, $"<polyline class=\"line\" points=\"{string.Join(' ', curve.Select(p => string.Create(CultureInfo.InvariantCulture, $"{X(p.X):0.#},{Y(p.Value):0.#}")))}\"/>");
+            svg.Append(
+                CultureInfo.InvariantCulture,
+                $"<polyline class=\"line\" "
+                    + $"points=\"{string.Join(' ', curve.Select(p => string.Create(CultureInfo.InvariantCulture, $"{X(p.X):0.#},{Y(p.Value):0.#}")))}\"/>"
+            );
             if (curve.Count <= 40)
             {
                 foreach (var p in curve)
@@ -94,7 +116,10 @@ internal static class Plot
         Legend(svg, names, 70, 14);
         foreach (var (tick, text) in axis.Ticks())
         {
-            svg.Append(CultureInfo.InvariantCulture, $"<path class=\"{(tick == 0 ? "zero" : "grid")}\" d=\"M{X(tick):0.#} {top}v{rows.Count * rowHeight}\"/>");
+            svg.Append(
+                CultureInfo.InvariantCulture,
+                $"<path class=\"{(tick == 0 ? "zero" : "grid")}\" d=\"M{X(tick):0.#} " + $"{top}v{rows.Count * rowHeight}\"/>"
+            );
             Text(svg, X(tick), top + (rows.Count * rowHeight) + 17, text, "axis", "middle");
         }
 
@@ -109,12 +134,20 @@ internal static class Plot
                 svg.Append(CultureInfo.InvariantCulture, $"<g class=\"c{index % Colours}\">");
                 if (bars)
                 {
-                    svg.Append(CultureInfo.InvariantCulture, $"<rect class=\"bars\" x=\"{Math.Min(X(0), X(p.Value)):0.#}\" y=\"{middle - 5.5:0.#}\" width=\"{Math.Abs(X(p.Value) - X(0)):0.#}\" height=\"11\"/>");
+                    svg.Append(
+                        CultureInfo.InvariantCulture,
+                        $"<rect class=\"bars\" x=\"{Math.Min(X(0), X(p.Value)):0.#}\" "
+                            + $"y=\"{middle - 5.5:0.#}\" width=\"{Math.Abs(X(p.Value) - X(0)):0.#}\" height=\"11\"/>"
+                    );
                 }
 
                 if (double.IsFinite(p.Lower) && double.IsFinite(p.Upper))
                 {
-                    svg.Append(CultureInfo.InvariantCulture, $"<path class=\"whisker\" d=\"M{X(p.Lower):0.#} {middle:0.#}H{X(p.Upper):0.#}m0 -4v8M{X(p.Lower):0.#} {middle - 4:0.#}v8\"/>");
+                    svg.Append(
+                        CultureInfo.InvariantCulture,
+                        $"<path class=\"whisker\" d=\"M{X(p.Lower):0.#} "
+                            + $"{middle:0.#}H{X(p.Upper):0.#}m0 -4v8M{X(p.Lower):0.#} {middle - 4:0.#}v8\"/>"
+                    );
                 }
 
                 if (!bars)
@@ -130,8 +163,8 @@ internal static class Plot
         return svg.Append("</svg>").ToString();
     }
 
-    /// <summary>Points by two coordinates from 0 to at most one half and 0 to 1, in six classes: where, of which class, and which example.</summary>
-
+    /// <summary>Points by two coordinates from 0 to at most one half and 0 to 1, in six classes: where, of which class, and which
+    /// example.</summary>
     public static string Map(string title, IReadOnlyList<(double X, double Y, int Class, int? View)> points, IReadOnlyList<string> classes)
     {
         const int Left = 70;
@@ -142,19 +175,36 @@ internal static class Plot
         for (var i = 0; i <= 5; i++)
         {
             var (x, y) = (Left + (PlotWidth * i / 5.0), Top + (PlotHeight * (1 - (i / 5.0))));
-            svg.Append(CultureInfo.InvariantCulture, $"<path class=\"grid\" d=\"M{x:0.#} {Top}v{PlotHeight}M{Left} {y:0.#}h{PlotWidth}\"/>");
+            svg.Append(
+                CultureInfo.InvariantCulture,
+                $"<path class=\"grid\" d=\"M{x:0.#} {Top}v{PlotHeight}M{Left} " + $"{y:0.#}h{PlotWidth}\"/>"
+            );
             Text(svg, x, Top + PlotHeight + 18, (i * 0.1).ToString("0.0", CultureInfo.InvariantCulture), "axis", "middle");
             Text(svg, Left - 8, y + 4, (i * 0.2).ToString("0.0", CultureInfo.InvariantCulture), "axis", "end");
         }
 
-        Text(svg, Left + (PlotWidth / 2), Top + PlotHeight + 40, "variability: standard deviation of the label's probability", "axis", "middle");
-        svg.Append(CultureInfo.InvariantCulture, $"<text class=\"axis\" text-anchor=\"middle\" transform=\"translate(20 {Top + (PlotHeight / 2)}) rotate(-90)\">confidence: mean probability of the label</text><g class=\"map\">");
+        Text(
+            svg,
+            Left + (PlotWidth / 2),
+            Top + PlotHeight + 40,
+            "variability: standard deviation of the label's probability",
+            "axis",
+            "middle"
+        );
+        svg.Append(
+            CultureInfo.InvariantCulture,
+            $"<text class=\"axis\" text-anchor=\"middle\" transform=\"translate(20 "
+                + $"{Top + (PlotHeight / 2)}) rotate(-90)\">confidence: mean probability of the label</text><g class=\"map\">"
+        );
         foreach (var group in points.GroupBy(p => p.Class).OrderByDescending(g => g.Key))
         {
             svg.Append(CultureInfo.InvariantCulture, $"<g class=\"m{group.Key}\">");
             foreach (var point in group)
             {
-                svg.Append(CultureInfo.InvariantCulture, $"<circle cx=\"{Left + (PlotWidth * point.X / 0.5):0.#}\" cy=\"{Top + (PlotHeight * (1 - point.Y)):0.#}\" r=\"3\"");
+                svg.Append(
+                    CultureInfo.InvariantCulture,
+                    $"<circle cx=\"{Left + (PlotWidth * point.X / 0.5):0.#}\" " + $"cy=\"{Top + (PlotHeight * (1 - point.Y)):0.#}\" r=\"3\""
+                );
                 _ = point.View is { } view ? svg.Append(CultureInfo.InvariantCulture, $" data-v=\"{view}\"/>") : svg.Append("/>");
             }
 
@@ -165,22 +215,33 @@ internal static class Plot
         Text(svg, Left + PlotWidth + 20, Top + 10, "correct predictions", "", "start");
         foreach (var (index, name) in classes.Index())
         {
-            svg.Append(CultureInfo.InvariantCulture, $"<circle class=\"m{index}\" cx=\"{Left + PlotWidth + 26}\" cy=\"{Top + 28 + (22 * index)}\" r=\"5\"/>");
+            svg.Append(
+                CultureInfo.InvariantCulture,
+                $"<circle class=\"m{index}\" cx=\"{Left + PlotWidth + 26}\" " + $"cy=\"{Top + 28 + (22 * index)}\" r=\"5\"/>"
+            );
             Text(svg, Left + PlotWidth + 38, Top + 32 + (22 * index), name, "", "start");
         }
 
         return svg.Append("</svg>").ToString();
     }
 
-    public static string Interval(Point point) => double.IsFinite(point.Lower) && double.IsFinite(point.Upper)
-        ? $"{Cell.Number(point.Value)} [{Cell.Number(point.Lower)}, {Cell.Number(point.Upper)}]"
-        : Cell.Number(point.Value);
+    public static string Interval(Point point) =>
+        double.IsFinite(point.Lower) && double.IsFinite(point.Upper)
+            ? $"{Cell.Number(point.Value)} [{Cell.Number(point.Lower)}, {Cell.Number(point.Upper)}]"
+            : Cell.Number(point.Value);
 
-    private static StringBuilder Begin(string title, int height) => new StringBuilder().Append(
-        CultureInfo.InvariantCulture, $"<svg class=\"plot\" role=\"img\" aria-label=\"{Cell.Html(title)}\" viewBox=\"0 0 {Width} {height}\">");
+    private static StringBuilder Begin(string title, int height) =>
+        new StringBuilder().Append(
+            CultureInfo.InvariantCulture,
+            $"<svg class=\"plot\" role=\"img\" aria-label=\"{Cell.Html(title)}\" viewBox=\"0 0 {Width} " + $"{height}\">"
+        );
 
-    private static void Text(StringBuilder svg, double x, double y, string text, string kind, string anchor) => svg.Append(
-        CultureInfo.InvariantCulture, $"<text{(kind.Length == 0 ? string.Empty : $" class=\"{kind}\"")} x=\"{x:0.#}\" y=\"{y:0.#}\" text-anchor=\"{anchor}\">{Cell.Html(text)}</text>");
+    private static void Text(StringBuilder svg, double x, double y, string text, string kind, string anchor) =>
+        svg.Append(
+            CultureInfo.InvariantCulture,
+            $"<text{(kind.Length == 0 ? string.Empty : $" class=\"{kind}\"")} x=\"{x:0.#}\" y=\"{y:0.#}\" "
+                + $"text-anchor=\"{anchor}\">{Cell.Html(text)}</text>"
+        );
 
     private static void Legend(StringBuilder svg, IReadOnlyList<string> names, int left, int top)
     {
@@ -202,13 +263,15 @@ internal static class Plot
     private static void Marker(StringBuilder svg, int index, double x, double y, string title)
     {
         svg.Append(CultureInfo.InvariantCulture, $"<path class=\"dot\" d=\"M{x:0.#} {y:0.#}");
-        svg.Append((index % 4) switch
-        {
-            0 => "m-4 0a4 4 0 1 0 8 0a4 4 0 1 0 -8 0z",
-            1 => "m-3.6 -3.6h7.2v7.2h-7.2z",
-            2 => "m0 -4.6l4.4 7.6h-8.8z",
-            _ => "m0 -5l5 5l-5 5l-5 -5z",
-        });
+        svg.Append(
+            (index % 4) switch
+            {
+                0 => "m-4 0a4 4 0 1 0 8 0a4 4 0 1 0 -8 0z",
+                1 => "m-3.6 -3.6h7.2v7.2h-7.2z",
+                2 => "m0 -4.6l4.4 7.6h-8.8z",
+                _ => "m0 -5l5 5l-5 5l-5 -5z",
+            }
+        );
         svg.Append(CultureInfo.InvariantCulture, $"\"><title>{Cell.Html(title)}</title></path>");
     }
 
@@ -226,17 +289,31 @@ internal static class Plot
 
             var raw = (high - low) / 5;
             var power = Math.Pow(10, Math.Floor(Math.Log10(raw)));
-            var step = logarithmic ? Math.Max(1, Math.Round(raw)) : power * ((raw / power) switch { <= 1 => 1, <= 2 => 2, <= 5 => 5, _ => 10 });
+            var step = logarithmic
+                ? Math.Max(1, Math.Round(raw))
+                : power
+                    * (
+                        (raw / power) switch
+                        {
+                            <= 1 => 1,
+                            <= 2 => 2,
+                            <= 5 => 5,
+                            _ => 10,
+                        }
+                    );
             return new Axis(Math.Floor((low / step) + 1e-9) * step, Math.Ceiling((high / step) - 1e-9) * step, step, logarithmic);
         }
 
         public double Share(double value) => (value - Low) / (High - Low);
 
-        public IEnumerable<(double Value, string Text)> Ticks() => Enumerable.Range(0, (int)Math.Round((High - Low) / Step) + 1).Select(i =>
-        {
-            // The tick at zero is zero itself, not a rest of rounding.
-            var value = Math.Abs(Low + (i * Step)) < Step * 1e-9 ? 0 : Low + (i * Step);
-            return (value, Logarithmic ? Cell.Number(Math.Pow(10, value)) : Cell.Number(value));
-        });
+        public IEnumerable<(double Value, string Text)> Ticks() =>
+            Enumerable
+                .Range(0, (int)Math.Round((High - Low) / Step) + 1)
+                .Select(i =>
+                {
+                    // The tick at zero is zero itself, not a rest of rounding.
+                    var value = Math.Abs(Low + (i * Step)) < Step * 1e-9 ? 0 : Low + (i * Step);
+                    return (value, Logarithmic ? Cell.Number(Math.Pow(10, value)) : Cell.Number(value));
+                });
     }
 }

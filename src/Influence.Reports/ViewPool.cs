@@ -10,7 +10,11 @@ namespace Influence.Reports;
 /// <summary>The examples that a page shows, each once, in the order in which they may claim the page's bytes.</summary>
 internal sealed class ViewPool
 {
-    private static readonly JsonWriterOptions s_options = new() { Encoder = JavaScriptEncoder.Create(UnicodeRanges.All), SkipValidation = true };
+    private static readonly JsonWriterOptions s_options = new()
+    {
+        Encoder = JavaScriptEncoder.Create(UnicodeRanges.All),
+        SkipValidation = true,
+    };
 
     private readonly List<Entry> _entries = [];
     private readonly Dictionary<(Delegate? Show, bool Query, long Id), int> _places = [];
@@ -41,7 +45,8 @@ internal sealed class ViewPool
         return _entries.Count - 1;
     }
 
-    /// <summary>The examples as a JSON array, with as much of them as the budget holds; without it each keeps its id, label and mark.</summary>
+    /// <summary>The examples as a JSON array, with as much of them as the budget holds; without it each keeps its id, label and
+    /// mark.</summary>
     /// <param name="budget">Bytes.</param>
     /// <returns>The array, and how many examples had to be cut.</returns>
     public (string Json, int Cut) ToJson(long budget)
@@ -81,8 +86,14 @@ internal sealed class ViewPool
     public static string Json(Action<Utf8JsonWriter> write) => Encoding.UTF8.GetString(Bytes(write));
 
     /// <summary>A number; what is not finite as a browser reads it: null for no number.</summary>
-    public static void Number(Utf8JsonWriter writer, double value) => writer.WriteRawValue(
-        double.IsNaN(value) ? "null" : double.IsFinite(value) ? value.ToString("G7", CultureInfo.InvariantCulture) : value > 0 ? "1e999" : "-1e999", skipInputValidation: true);
+    public static void Number(Utf8JsonWriter writer, double value) =>
+        writer.WriteRawValue(
+            double.IsNaN(value) ? "null"
+                : double.IsFinite(value) ? value.ToString("G7", CultureInfo.InvariantCulture)
+                : value > 0 ? "1e999"
+                : "-1e999",
+            skipInputValidation: true
+        );
 
     private static byte[] Bytes(Action<Utf8JsonWriter> write)
     {
@@ -95,38 +106,39 @@ internal sealed class ViewPool
         return buffer.WrittenSpan.ToArray();
     }
 
-    private static byte[] Write(Entry entry, bool cut) => Bytes(writer =>
-    {
-        var view = entry.View;
-        writer.WriteStartObject();
-        writer.WriteString("i", entry.Id.ToString(CultureInfo.InvariantCulture));
-        if (entry.Query)
+    private static byte[] Write(Entry entry, bool cut) =>
+        Bytes(writer =>
         {
-            writer.WriteString("k", "q");
-        }
-
-        Text("l", view.Label);
-        Text("m", view.Mark);
-        if (cut)
-        {
-            writer.WriteNumber("d", 1);
-        }
-        else
-        {
-            Text("x", view.Text);
-            Content(writer, view);
-        }
-
-        writer.WriteEndObject();
-
-        void Text(string name, string text)
-        {
-            if (text.Length > 0)
+            var view = entry.View;
+            writer.WriteStartObject();
+            writer.WriteString("i", entry.Id.ToString(CultureInfo.InvariantCulture));
+            if (entry.Query)
             {
-                writer.WriteString(name, Cell.Clean(text));
+                writer.WriteString("k", "q");
             }
-        }
-    });
+
+            Text("l", view.Label);
+            Text("m", view.Mark);
+            if (cut)
+            {
+                writer.WriteNumber("d", 1);
+            }
+            else
+            {
+                Text("x", view.Text);
+                Content(writer, view);
+            }
+
+            writer.WriteEndObject();
+
+            void Text(string name, string text)
+            {
+                if (text.Length > 0)
+                {
+                    writer.WriteString(name, Cell.Clean(text));
+                }
+            }
+        });
 
     private static void Content(Utf8JsonWriter writer, ExampleView view)
     {
@@ -173,7 +185,10 @@ internal sealed class ViewPool
             writer.WriteStartArray();
             foreach (var score in strip.Scores)
             {
-                writer.WriteRawValue(double.IsFinite(score) ? score.ToString("G4", CultureInfo.InvariantCulture) : "null", skipInputValidation: true);
+                writer.WriteRawValue(
+                    double.IsFinite(score) ? score.ToString("G4", CultureInfo.InvariantCulture) : "null",
+                    skipInputValidation: true
+                );
             }
 
             writer.WriteEndArray();
@@ -183,7 +198,8 @@ internal sealed class ViewPool
         writer.WriteEndArray();
     }
 
-    private static InfluenceException NoView(long id) => new($"The report was given no view for the example {id}: the function that shows examples returned null.");
+    private static InfluenceException NoView(long id) =>
+        new($"The report was given no view for the example {id}: the function that shows " + "examples returned null.");
 
     private sealed record Entry(long Id, bool Query, int Priority, ExampleView View);
 }

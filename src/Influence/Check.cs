@@ -28,7 +28,8 @@ internal static class Check
 
     /// <summary>From one number to another, both included.</summary>
     public static T Between<T>(T value, T least, T most, [CallerMemberName] string name = "")
-        where T : struct, INumber<T> => value >= least && value <= most ? value : throw Wrong(name, $"from {Text(least)} to {Text(most)}", value);
+        where T : struct, INumber<T> =>
+        value >= least && value <= most ? value : throw Wrong(name, $"from {Text(least)} to {Text(most)}", value);
 
     /// <summary>Finite and 0 or more.</summary>
     public static double NotNegative(double value, [CallerMemberName] string name = "") =>
@@ -58,17 +59,20 @@ internal static class Check
 
     /// <summary>A value of an enum, and no number that is cast to it and names none.</summary>
     public static T Defined<T>(T value, [CallerMemberName] string name = "")
-        where T : struct, Enum => Enum.IsDefined(value) ? value : throw Wrong(name, $"one of {string.Join(", ", Enum.GetNames<T>())}", value);
+        where T : struct, Enum =>
+        Enum.IsDefined(value) ? value : throw Wrong(name, $"one of {string.Join(", ", Enum.GetNames<T>())}", value);
 
     /// <summary>A value of an enum, or null.</summary>
     public static T? Defined<T>(T? value, [CallerMemberName] string name = "")
         where T : struct, Enum => value is { } given ? Defined(given, name) : null;
 
     /// <summary>At least 0 and below 1, or null.</summary>
-    public static double? ShareBelowOne(double? value, [CallerMemberName] string name = "") => value is { } given ? ShareBelowOne(given, name) : null;
+    public static double? ShareBelowOne(double? value, [CallerMemberName] string name = "") =>
+        value is { } given ? ShareBelowOne(given, name) : null;
 
     /// <summary>Finite and 0 or more, or null.</summary>
-    public static double? NotNegative(double? value, [CallerMemberName] string name = "") => value is { } given ? NotNegative(given, name) : null;
+    public static double? NotNegative(double? value, [CallerMemberName] string name = "") =>
+        value is { } given ? NotNegative(given, name) : null;
 
     /// <summary>Any finite number.</summary>
     public static double Finite(double value, [CallerMemberName] string name = "") =>
@@ -80,7 +84,11 @@ internal static class Check
     /// <param name="expected">What is expected, with the line to write: "above 0, none twice: Counts = [20, 40, 80]".</param>
     /// <param name="name">The property.</param>
     public static IReadOnlyList<T> List<T>(
-        IReadOnlyList<T>? value, Func<IReadOnlyList<T>, bool> holds, string expected, [CallerMemberName] string name = "") =>
+        IReadOnlyList<T>? value,
+        Func<IReadOnlyList<T>, bool> holds,
+        string expected,
+        [CallerMemberName] string name = ""
+    ) =>
         value is not null && holds(value)
             ? [.. value]
             : throw new InfluenceException($"{name} {expected}; found {(value is null ? "null" : $"[{string.Join(", ", value)}]")}.");

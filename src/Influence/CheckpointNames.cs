@@ -17,7 +17,12 @@ internal sealed class CheckpointNames
     private readonly List<string> _notes = [];
     private readonly List<string> _problems = [];
 
-    private CheckpointNames(nn.Module model, Dictionary<string, Tensor> state, IReadOnlyDictionary<string, SafetensorsEntry> entries, CheckpointMatching matching)
+    private CheckpointNames(
+        nn.Module model,
+        Dictionary<string, Tensor> state,
+        IReadOnlyDictionary<string, SafetensorsEntry> entries,
+        CheckpointMatching matching
+    )
     {
         (_state, _entries, _matching) = (state, entries, matching);
         Rename();
@@ -35,26 +40,36 @@ internal sealed class CheckpointNames
     public IReadOnlyList<string> Problems => _problems;
 
     public static CheckpointNames Match(
-        nn.Module model, Dictionary<string, Tensor> state, IReadOnlyDictionary<string, SafetensorsEntry> entries, CheckpointMatching matching) =>
-        new(model, state, entries, matching);
+        nn.Module model,
+        Dictionary<string, Tensor> state,
+        IReadOnlyDictionary<string, SafetensorsEntry> entries,
+        CheckpointMatching matching
+    ) => new(model, state, entries, matching);
 
     /// <summary>Names of the model that are one tensor in memory, as tied weights are.</summary>
-    public static IEnumerable<string[]> Tied(Dictionary<string, Tensor> state) => state
-        .Select(pair => (pair.Key, Place: Place(pair.Value)))
-        .Where(pair => pair.Place is not null)
-        .GroupBy(pair => pair.Place, pair => pair.Key)
-        .Select(group => group.ToArray())
-        .Where(names => names.Length > 1);
+    public static IEnumerable<string[]> Tied(Dictionary<string, Tensor> state) =>
+        state
+            .Select(pair => (pair.Key, Place: Place(pair.Value)))
+            .Where(pair => pair.Place is not null)
+            .GroupBy(pair => pair.Place, pair => pair.Key)
+            .Select(group => group.ToArray())
+            .Where(names => names.Length > 1);
 
     private static string? Place(Tensor value)
     {
-        nint? address = value.numel() == 0 ? null : value.dtype switch
-        {
-            ScalarType.Float32 => value.storage<float>().data_ptr(),
-            ScalarType.Float64 => value.storage<double>().data_ptr(),
-            _ => null,
-        };
-        return address is null ? null : $"{value.device} {address} {value.storage_offset()} [{string.Join(' ', value.shape)}] [{string.Join(' ', value.stride())}]";
+        nint? address =
+            value.numel() == 0
+                ? null
+                : value.dtype switch
+                {
+                    ScalarType.Float32 => value.storage<float>().data_ptr(),
+                    ScalarType.Float64 => value.storage<double>().data_ptr(),
+                    _ => null,
+                };
+        return address is null
+            ? null
+            : $"{value.device} {address} {value.storage_offset()} [{string.Join(' ', value.shape)}] "
+                + $"[{string.Join(' ', value.stride())}]";
     }
 
     private void Rename()
@@ -138,34 +153,52 @@ internal sealed class CheckpointNames
 
         Problem(missing, "the checkpoint lacks");
         Problem(foreign, "the model lacks");
-        var common = _sources.Where(pair => _state.ContainsKey(pair.Key)).Select(pair => (Name: pair.Key, Model: _state[pair.Key], File: _entries[pair.Value])).ToList();
+        var common = _sources
+            .Where(pair => _state.ContainsKey(pair.Key))
+            .Select(pair => (Name: pair.Key, Model: _state[pair.Key], File: _entries[pair.Value]))
+            .ToList();
         Problem(
-            [.. common.Where(c => !c.Model.shape.SequenceEqual(c.File.Shape))
-                .Select(c => $"{c.Name} [{string.Join(", ", c.Model.shape)}] against [{string.Join(", ", c.File.Shape)}]")],
-            "shapes differ (model against checkpoint):");
+            [
+                .. common
+                    .Where(c => !c.Model.shape.SequenceEqual(c.File.Shape))
+                    .Select(c => $"{c.Name} [{string.Join(", ", c.Model.shape)}] against [{string.Join(", ", c.File.Shape)}]"),
+            ],
+            "shapes differ (model against checkpoint):"
+        );
         Problem(
-            [.. common.Where(c => KindOf(c.Model.dtype) is { } kind && kind != KindOf(SafetensorsType.Find(c.File.Type)?.Type))
-                .Select(c => $"{c.Name} {c.Model.dtype} against {PlainText.Name(c.File.Type)}")],
-            "types differ (model against checkpoint):");
+            [
+                .. common
+                    .Where(c => KindOf(c.Model.dtype) is { } kind && kind != KindOf(SafetensorsType.Find(c.File.Type)?.Type))
+                    .Select(c => $"{c.Name} {c.Model.dtype} against {PlainText.Name(c.File.Type)}"),
+            ],
+            "types differ (model against checkpoint):"
+        );
         Note(
-            [.. common.Where(c => SafetensorsType.Find(c.File.Type) is { } type && type.Type != c.Model.dtype).Select(c => $"{c.Name} {c.File.Type} to {c.Model.dtype}")],
-            "converted:");
+            [
+                .. common
+                    .Where(c => SafetensorsType.Find(c.File.Type) is { } type && type.Type != c.Model.dtype)
+                    .Select(c => $"{c.Name} {c.File.Type} " + $"to {c.Model.dtype}"),
+            ],
+            "converted:"
+        );
         if ((missing.Count > 0 || foreign.Count > 0) && !_matching.Lenient)
         {
             _problems.Add(
-                "For names of another tool write Checkpoint.FromFile(path, matching: new CheckpointMatching { Rename = name => ... }); " +
-                "Lenient = true passes over what the model lacks and over prefixes such as \"module.\"");
+                "For names of another tool write Checkpoint.FromFile(path, matching: new CheckpointMatching { Rename = name => ... }); "
+                    + "Lenient = true passes over what the model lacks and over prefixes such as \"module.\""
+            );
         }
     }
 
     /// <summary>Within a kind, numbers keep their value; null for types of which nothing is known.</summary>
-    private static string? KindOf(ScalarType? type) => type switch
-    {
-        ScalarType.Float16 or ScalarType.BFloat16 or ScalarType.Float32 or ScalarType.Float64 => "float",
-        ScalarType.Byte or ScalarType.Int8 or ScalarType.Int16 or ScalarType.Int32 or ScalarType.Int64 => "whole",
-        ScalarType.Bool => "truth",
-        _ => null,
-    };
+    private static string? KindOf(ScalarType? type) =>
+        type switch
+        {
+            ScalarType.Float16 or ScalarType.BFloat16 or ScalarType.Float32 or ScalarType.Float64 => "float",
+            ScalarType.Byte or ScalarType.Int8 or ScalarType.Int16 or ScalarType.Int32 or ScalarType.Int64 => "whole",
+            ScalarType.Bool => "truth",
+            _ => null,
+        };
 
     private void Note(List<string> names, string what)
     {

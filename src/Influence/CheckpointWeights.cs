@@ -25,13 +25,18 @@ internal static class CheckpointWeights
         // Read and checked before the first is copied: the model stays as it is where anything is wrong.
         var read = names.Sources.Values.Distinct().ToDictionary(name => name, file.Read);
         var buffers = model.named_buffers().Select(b => b.name).ToHashSet();
-        var problems = state.Where(pair => names.Sources.ContainsKey(pair.Key))
+        var problems = state
+            .Where(pair => names.Sources.ContainsKey(pair.Key))
             .Select(pair => Problem(pair.Key, pair.Value, read[names.Sources[pair.Key]], buffers.Contains(pair.Key)))
             .Concat(CheckpointNames.Tied(state).Select(tied => TiedProblem(tied, names.Sources, read)))
-            .OfType<string>().ToList();
+            .OfType<string>()
+            .ToList();
         if (problems.Count > 0)
         {
-            throw new InfluenceException($"The checkpoint {path} cannot be used: {string.Join("; ", problems.Take(10))}{(problems.Count > 10 ? $"; and {problems.Count - 10} more" : string.Empty)}.");
+            throw new InfluenceException(
+                $"The checkpoint {path} cannot be used: "
+                    + $"{string.Join("; ", problems.Take(10))}{(problems.Count > 10 ? $"; and {problems.Count - 10} more" : string.Empty)}."
+            );
         }
 
         foreach (var (name, source) in names.Sources)
@@ -50,9 +55,18 @@ internal static class CheckpointWeights
         using var file = SafetensorsTensors.OpenAny(path);
         var state = model.state_dict();
         var names = CheckpointNames.Match(model, state, OfModel(file), matching);
-        return names.Problems.Count > 0 ? names.Problems[0] : names.Sources
-            .Where(pair => !state[pair.Key].cpu().equal(file.Read(pair.Value).to_type(state[pair.Key].dtype).reshape(state[pair.Key].shape)).all().item<bool>())
-            .Select(pair => pair.Key).FirstOrDefault();
+        return names.Problems.Count > 0
+            ? names.Problems[0]
+            : names
+                .Sources.Where(pair =>
+                    !state[pair.Key]
+                        .cpu()
+                        .equal(file.Read(pair.Value).to_type(state[pair.Key].dtype).reshape(state[pair.Key].shape))
+                        .all()
+                        .item<bool>()
+                )
+                .Select(pair => pair.Key)
+                .FirstOrDefault();
     }
 
     /// <summary>A file's tensors without the optimizer's moments, which no model holds.</summary>
@@ -89,8 +103,11 @@ internal static class CheckpointWeights
     private static string? TiedProblem(string[] tied, IReadOnlyDictionary<string, string> sources, Dictionary<string, Tensor> read)
     {
         var copies = tied.Where(sources.ContainsKey).Select(name => (Name: name, Source: sources[name])).DistinctBy(c => c.Source).ToList();
-        return copies.Skip(1).Where(c => read[c.Source].ne(read[copies[0].Source]).any().item<bool>()).Select(c =>
-            $"{copies[0].Name} and {c.Name} are one tensor in the model, but the file has two that differ").FirstOrDefault();
+        return copies
+            .Skip(1)
+            .Where(c => read[c.Source].ne(read[copies[0].Source]).any().item<bool>())
+            .Select(c => $"{copies[0].Name} and {c.Name} are one tensor in the model, but the file has two that differ")
+            .FirstOrDefault();
     }
 
     private static bool IsSound(Tensor value, bool isBuffer)

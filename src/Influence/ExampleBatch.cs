@@ -27,35 +27,48 @@ public sealed class ExampleBatch
     /// <param name="ids">The examples' ids. In a training batch an id may be there twice.</param>
     /// <param name="tensors">Name and tensor, <c>[B, ...]</c>.</param>
     /// <returns>The batch; the tensors stay the caller's, and must live as long as it is used.</returns>
-    /// <exception cref="InfluenceException">No id, no tensor, repeated names, or a tensor with another number of rows than there are ids.</exception>
+    /// <exception cref="InfluenceException">No id, no tensor, repeated names, or a tensor with another number of rows than there are
+    /// ids.</exception>
     public static ExampleBatch Of(IReadOnlyList<long> ids, params (string Name, torch.Tensor Tensor)[] tensors) => Of(ids, [], tensors);
 
     /// <summary>A batch of a training loop of your own, with tensors that do not run over the examples.</summary>
     /// <param name="ids">The examples' ids. In a training batch an id may be there twice.</param>
     /// <param name="shared">
-    /// The names of the tensors that all examples share, such as an attention mask <c>[T, T]</c>; they go along whole. They are named, as their size does not tell
-    /// them from others where T = B.
+    /// The names of the tensors that all examples share, such as an attention mask <c>[T, T]</c>; they go along whole. They are named, as
+    /// their size does not tell them from others where T = B.
     /// </param>
     /// <param name="tensors">Name and tensor; <c>[B, ...]</c> unless it is shared.</param>
     /// <returns>The batch; the tensors stay the caller's, and must live as long as it is used.</returns>
     /// <exception cref="InfluenceException">
-    /// No id, no tensor that runs over the examples, repeated names, a shared name without a tensor, or a tensor that is not shared and has another number of rows than there are ids.
+    /// No id, no tensor that runs over the examples, repeated names, a shared name without a tensor, or a tensor that is not shared and has
+    /// another number of rows than there are ids.
     /// </exception>
-    public static ExampleBatch Of(IReadOnlyList<long> ids, IReadOnlyList<string> shared, params (string Name, torch.Tensor Tensor)[] tensors)
+    public static ExampleBatch Of(
+        IReadOnlyList<long> ids,
+        IReadOnlyList<string> shared,
+        params (string Name, torch.Tensor Tensor)[] tensors
+    )
     {
         ArgumentNullException.ThrowIfNull(ids);
         ArgumentNullException.ThrowIfNull(shared);
         ArgumentNullException.ThrowIfNull(tensors);
         string[] names = [.. tensors.Select(t => t.Name)];
         var own = tensors.Where(t => !shared.Contains(t.Name)).ToList();
-        if (ids.Count == 0 || names.Distinct().Count() != names.Length || own.Count == 0 || own.Any(t => t.Tensor.dim() == 0 || t.Tensor.shape[0] != ids.Count)
-            || shared.Except(names).Any())
+        if (
+            ids.Count == 0
+            || names.Distinct().Count() != names.Length
+            || own.Count == 0
+            || own.Any(t => t.Tensor.dim() == 0 || t.Tensor.shape[0] != ids.Count)
+            || shared.Except(names).Any()
+        )
         {
             throw new InfluenceException(
-                "A batch has at least one id, tensors of different names, and one row for each id: ExampleBatch.Of(ids, (\"x\", x), (\"y\", y)). " +
-                "Tensors that all examples share are named: ExampleBatch.Of(ids, [\"mask\"], (\"x\", x), (\"mask\", mask)). " +
-                $"Found {ids.Count} ids and {InfluenceException.List([.. tensors.Select(t => $"\"{t.Name}\" [{string.Join(", ", t.Tensor.shape)}]")])}" +
-                (shared.Count == 0 ? "." : $"; shared: {InfluenceException.List([.. shared])}."));
+                "A batch has at least one id, tensors of different names, and one row for each id: ExampleBatch.Of(ids, (\"x\", "
+                    + "x), (\"y\", y)). Tensors that all examples share are named: ExampleBatch.Of(ids, [\"mask\"], (\"x\", x), "
+                    + $"(\"mask\", mask)). Found {ids.Count} ids and "
+                    + $"{InfluenceException.List([.. tensors.Select(t => $"\"{t.Name}\" [{string.Join(", ", t.Tensor.shape)}]")])}"
+                    + (shared.Count == 0 ? "." : $"; shared: {InfluenceException.List([.. shared])}.")
+            );
         }
 
         return new ExampleBatch(names, [.. tensors.Select(t => t.Tensor)], [.. ids], [.. shared]);
@@ -74,8 +87,10 @@ public sealed class ExampleBatch
         if (!batch.TryGetValue(ids, out var values) || values.dim() != 1 || values.is_floating_point())
         {
             throw new InfluenceException(
-                $"The batch holds no tensor \"{ids}\" of whole numbers [B]; it holds {InfluenceException.List([.. batch.Select(t => $"\"{t.Key}\" {t.Value.dtype} [{string.Join(", ", t.Value.shape)}]")])}. " +
-                "Let the data set give each example its index, for instance [\"id\"] = torch.tensor(index).");
+                $"The batch holds no tensor \"{ids}\" of whole numbers [B]; it holds "
+                    + $"{InfluenceException.List([.. batch.Select(t => $"\"{t.Key}\" {t.Value.dtype} [{string.Join(", ", t.Value.shape)}]")])}. "
+                    + "Let the data set give each example its index, for instance [\"id\"] = torch.tensor(index)."
+            );
         }
 
         using var scope = NewDisposeScope();
@@ -103,16 +118,18 @@ public sealed class ExampleBatch
             return index >= 0
                 ? _tensors[index]
                 : throw new InfluenceException(
-                    $"The batch has no tensor named \"{name}\"; it has {string.Join(", ", _names.Select(n => $"\"{n}\""))}.");
+                    $"The batch has no tensor named \"{name}\"; it has {string.Join(", ", _names.Select(n => $"\"{n}\""))}."
+                );
         }
     }
 
     /// <summary>The tensor at that position, <c>[B, ...]</c>.</summary>
     /// <param name="index">The position, from 0.</param>
     /// <exception cref="InfluenceException">There is none at that position.</exception>
-    public Tensor this[int index] => index >= 0 && index < _tensors.Length
-        ? _tensors[index]
-        : throw new InfluenceException($"The batch has {_tensors.Length} tensors; there is none at position {index}.");
+    public Tensor this[int index] =>
+        index >= 0 && index < _tensors.Length
+            ? _tensors[index]
+            : throw new InfluenceException($"The batch has {_tensors.Length} tensors; there is none at position {index}.");
 
     internal IReadOnlyList<Tensor> Tensors => _tensors;
 
@@ -171,14 +188,22 @@ public sealed class ExampleBatch
 
         return fits
             ? new ExampleBatch(
-                _names, [.. _tensors.Select((own, k) => IsShared(k) ? own.alias() : cat([own, other._tensors[k]], 0))], [.. _ids, .. other._ids], _shared)
+                _names,
+                [.. _tensors.Select((own, k) => IsShared(k) ? own.alias() : cat([own, other._tensors[k]], 0))],
+                [.. _ids, .. other._ids],
+                _shared
+            )
             : null;
 
         bool IsShared(int k) => _shared.Contains(_names[k]);
 
         bool Follows(Tensor first, Tensor second) =>
-            first.dim() > 0 && first.dim() == second.dim() && first.shape[0] == Count && second.shape[0] == other.Count
-            && first.dtype == second.dtype && first.shape.AsSpan(1).SequenceEqual(second.shape.AsSpan(1));
+            first.dim() > 0
+            && first.dim() == second.dim()
+            && first.shape[0] == Count
+            && second.shape[0] == other.Count
+            && first.dtype == second.dtype
+            && first.shape.AsSpan(1).SequenceEqual(second.shape.AsSpan(1));
     }
 
     /// <summary>
@@ -198,6 +223,9 @@ public sealed class ExampleBatch
     }
 
     /// <summary>One line for error messages: names, dtypes, shapes and devices.</summary>
-    internal string Describe() => string.Join(", ", _names.Zip(_tensors, (name, tensor) =>
-        $"\"{name}\" {tensor.dtype} [{string.Join(", ", tensor.shape)}] on {tensor.device}"));
+    internal string Describe() =>
+        string.Join(
+            ", ",
+            _names.Zip(_tensors, (name, tensor) => $"\"{name}\" {tensor.dtype} [{string.Join(", ", tensor.shape)}] on {tensor.device}")
+        );
 }

@@ -13,7 +13,9 @@ public sealed class ExampleGroups
     {
         Names = names;
         _members = members;
-        GroupsOf = members.SelectMany(m => m.Value.Select(id => (id, m.Key))).GroupBy(m => m.id)
+        GroupsOf = members
+            .SelectMany(m => m.Value.Select(id => (id, m.Key)))
+            .GroupBy(m => m.id)
             .ToDictionary(m => m.Key, m => (IReadOnlyList<string>)[.. m.Select(pair => pair.Key)]);
     }
 
@@ -29,16 +31,20 @@ public sealed class ExampleGroups
     /// <summary>The members of a group.</summary>
     /// <param name="group">Its name.</param>
     /// <exception cref="InfluenceException">There is no group of that name.</exception>
-    public IReadOnlyList<long> this[string group] => _members.TryGetValue(group, out var members)
-        ? members
-        : throw new InfluenceException($"There is no group \"{group}\"; there are {InfluenceException.List([.. Names.Select(n => $"\"{n}\"")])}.");
+    public IReadOnlyList<long> this[string group] =>
+        _members.TryGetValue(group, out var members)
+            ? members
+            : throw new InfluenceException(
+                $"There is no group \"{group}\"; there are " + $"{InfluenceException.List([.. Names.Select(n => $"\"{n}\"")])}."
+            );
 
     /// <summary>Group names by id.</summary>
     internal IReadOnlyDictionary<long, IReadOnlyList<string>> GroupsOf { get; }
 
     /// <summary>The groups with their sizes.</summary>
     /// <returns>For example <c>2 groups: books (120), web (4000)</c>.</returns>
-    public override string ToString() => $"{Names.Count} groups: {InfluenceException.List([.. Names.Select(name => $"{name} ({_members[name].Length})")])}";
+    public override string ToString() =>
+        $"{Names.Count} groups: " + $"{InfluenceException.List([.. Names.Select(name => $"{name} ({_members[name].Length})")])}";
 
     /// <summary>One group for each id, in step.</summary>
     /// <param name="ids">The examples' ids, usually <see cref="Examples.Ids"/>.</param>
@@ -54,7 +60,9 @@ public sealed class ExampleGroups
             throw new InfluenceException($"One group for each id is expected; found {ids.Count} ids and {groups.Count} groups.");
         }
 
-        return FromMembers([.. ids.Zip(groups).GroupBy(pair => pair.Second).Select(g => (g.Key, (IEnumerable<long>)g.Select(pair => pair.First)))]);
+        return FromMembers([
+            .. ids.Zip(groups).GroupBy(pair => pair.Second).Select(g => (g.Key, (IEnumerable<long>)g.Select(pair => pair.First))),
+        ]);
     }
 
     /// <summary>One group for each id, found by a function.</summary>
@@ -72,7 +80,8 @@ public sealed class ExampleGroups
     /// <summary>Groups by their members; they may overlap.</summary>
     /// <param name="groups">Name and ids.</param>
     /// <returns>The groups.</returns>
-    /// <exception cref="InfluenceException">No group, a group without members or with null for them, an empty or repeated name, or an id twice in one group.</exception>
+    /// <exception cref="InfluenceException">No group, a group without members or with null for them, an empty or repeated name, or an id
+    /// twice in one group.</exception>
     public static ExampleGroups FromMembers(params (string Name, IEnumerable<long> Ids)[] groups)
     {
         ArgumentNullException.ThrowIfNull(groups);

@@ -31,10 +31,23 @@ public sealed class ExampleScores : IDisplay
         ArgumentNullException.ThrowIfNull(values);
         if (ids.Count != values.Count || ids.Distinct().Count() != ids.Count)
         {
-            throw new InfluenceException($"One score for each id is expected, and no id twice; found {ids.Count} ids ({ids.Distinct().Count()} different) and {values.Count} scores.");
+            throw new InfluenceException(
+                $"One score for each id is expected, and no id twice; found {ids.Count} ids "
+                    + $"({ids.Distinct().Count()} different) and {values.Count} scores."
+            );
         }
 
-        return new ExampleScores(title, [.. ids], [.. values], new ScoreMetadata { Estimator = title, Sign = "high = first", Unit = "its own" });
+        return new ExampleScores(
+            title,
+            [.. ids],
+            [.. values],
+            new ScoreMetadata
+            {
+                Estimator = title,
+                Sign = "high = first",
+                Unit = "its own",
+            }
+        );
     }
 
     /// <summary>What the scores are, in one line.</summary>
@@ -91,15 +104,21 @@ public sealed class ExampleScores : IDisplay
     /// <param name="path">The file.</param>
     /// <param name="describe">From an example's id to a text, a last column <c>example</c>; null for none.</param>
     /// <exception cref="InfluenceException">It cannot be written; nothing was changed.</exception>
-    public void SaveCsv(string path, Func<long, string?>? describe = null) => Csv.Save(
-        path,
-        ["id", "score", .. describe is null ? Array.Empty<string>() : ["example"]],
-        Ids.Zip(_values).Select(pair => (IReadOnlyList<object>)(
-            describe is null ? [pair.First, pair.Second] : [pair.First, pair.Second, describe(pair.First) ?? string.Empty])));
+    public void SaveCsv(string path, Func<long, string?>? describe = null) =>
+        Csv.Save(
+            path,
+            ["id", "score", .. describe is null ? Array.Empty<string>() : ["example"]],
+            Ids.Zip(_values)
+                .Select(pair =>
+                    (IReadOnlyList<object>)(
+                        describe is null ? [pair.First, pair.Second] : [pair.First, pair.Second, describe(pair.First) ?? string.Empty]
+                    )
+                )
+        );
 
     /// <summary>
-    /// Reads what <see cref="Save"/>, or another tool, wrote: <c>scores [N]</c> of any float type. Missing ids, as in a <c>.npy</c>, are 0, 1, 2, ...;
-    /// where the file has no checksum, <see cref="ScoreMetadata.Integrity"/> says "unverified".
+    /// Reads what <see cref="Save"/>, or another tool, wrote: <c>scores [N]</c> of any float type. Missing ids, as in a <c>.npy</c>, are 0,
+    /// 1, 2, ...; where the file has no checksum, <see cref="ScoreMetadata.Integrity"/> says "unverified".
     /// </summary>
     /// <param name="path">The file.</param>
     /// <returns>The scores.</returns>
@@ -113,7 +132,9 @@ public sealed class ExampleScores : IDisplay
         if (values.dim() != 1)
         {
             throw new InfluenceException(
-                $"{path} has scores of shape [{string.Join(", ", values.shape)}]; expected [N]. A matrix is read by InfluenceScores.Load(path); ForQuery(row) gives a row of it.");
+                $"{path} has scores of shape [{string.Join(", ", values.shape)}]; expected [N]. A matrix is read by "
+                    + "InfluenceScores.Load(path); ForQuery(row) gives a row of it."
+            );
         }
 
         var ids = file.Ids("ids", values.numel());
@@ -135,11 +156,13 @@ public sealed class ExampleScores : IDisplay
 
     Table IDisplay.ToTable() => ToTable();
 
-    private Table ToTable() => new(
-        $"{Title}: {Count:N0} examples, highest first",
-        ["rank", "id", "score"],
-        [.. Highest(Table.MaximumRows).Select(e => (IReadOnlyList<object>)[e.Rank, e.Id, e.Score])],
-        Count);
+    private Table ToTable() =>
+        new(
+            $"{Title}: {Count:N0} examples, highest first",
+            ["rank", "id", "score"],
+            [.. Highest(Table.MaximumRows).Select(e => (IReadOnlyList<object>)[e.Rank, e.Id, e.Score])],
+            Count
+        );
 
     /// <summary>
     /// The mean over several runs that differ in their seed, as EL2N and GraNd are defined:
@@ -147,13 +170,15 @@ public sealed class ExampleScores : IDisplay
     /// </summary>
     /// <param name="runs">The same score of each run, of the same examples in any order.</param>
     /// <returns>One score an example, in the order of the ids.</returns>
-    /// <exception cref="InfluenceException">No run, runs of different scores or of the same with other settings (such as the range of presentations), or runs of different examples.</exception>
+    /// <exception cref="InfluenceException">No run, runs of different scores or of the same with other settings (such as the range of
+    /// presentations), or runs of different examples.</exception>
     public static ExampleScores Mean(params IReadOnlyList<ExampleScores> runs) => OverRuns(runs, "mean", runs?.Count ?? 1);
 
     /// <summary>The sum over several runs that differ in their seed, as forgetting events are ranked.</summary>
     /// <param name="runs">The same score of each run, of the same examples in any order.</param>
     /// <returns>One score an example, in the order of the ids.</returns>
-    /// <exception cref="InfluenceException">No run, runs of different scores or of the same with other settings (such as the range of presentations), or runs of different examples.</exception>
+    /// <exception cref="InfluenceException">No run, runs of different scores or of the same with other settings (such as the range of
+    /// presentations), or runs of different examples.</exception>
     public static ExampleScores Sum(params IReadOnlyList<ExampleScores> runs) => OverRuns(runs, "sum", 1);
 
     private static ExampleScores OverRuns(IReadOnlyList<ExampleScores>? runs, string how, int divisor)
@@ -174,7 +199,9 @@ public sealed class ExampleScores : IDisplay
         var estimators = runs.Select(r => r.Metadata.Estimator).Distinct().ToList();
         if (estimators.Count > 1)
         {
-            throw new InfluenceException($"Runs are averaged of one score with the same settings; found {string.Join(" and ", estimators)}.");
+            throw new InfluenceException(
+                "Runs are averaged of one score with the same settings; found " + $"{string.Join(" and ", estimators)}."
+            );
         }
 
         var values = runs.Select(r => r.Ids.Zip(r.Values).ToDictionary(s => s.First, s => s.Second)).ToList();
@@ -182,7 +209,8 @@ public sealed class ExampleScores : IDisplay
         if (missing.Count > 0)
         {
             throw new InfluenceException(
-                $"Every run scores the same examples; these are missing from at least one run: ids {InfluenceException.List(missing)}.")
+                $"Every run scores the same examples; these are missing from at least one run: ids {InfluenceException.List(missing)}."
+            )
             {
                 ExampleIds = missing,
             };
@@ -191,6 +219,13 @@ public sealed class ExampleScores : IDisplay
         long[] ids = [.. values[0].Keys.Order()];
         var notes = $"{how} over {runs.Count} runs; {runs[0].Metadata.Notes}";
         return new ExampleScores(
-            titles[0], ids, Array.ConvertAll(ids, id => values.Sum(v => v[id]) / divisor), runs[0].Metadata with { Notes = notes });
+            titles[0],
+            ids,
+            Array.ConvertAll(ids, id => values.Sum(v => v[id]) / divisor),
+            runs[0].Metadata with
+            {
+                Notes = notes,
+            }
+        );
     }
 }

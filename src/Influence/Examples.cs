@@ -23,7 +23,10 @@ public sealed record Examples : IDisplay
     private long[]? _ids;
 
     private Examples(
-        Func<int, IEnumerable<(string[] Names, Tensor[] Tensors, bool Owned)>> read, Func<long[]> defaultIds, (string[], Tensor[])? whole = null)
+        Func<int, IEnumerable<(string[] Names, Tensor[] Tensors, bool Owned)>> read,
+        Func<long[]> defaultIds,
+        (string[], Tensor[])? whole = null
+    )
     {
         _read = read;
         _defaultIds = defaultIds;
@@ -87,7 +90,8 @@ public sealed record Examples : IDisplay
         ArgumentNullException.ThrowIfNull(loader);
         return new Examples(
             _ => loader.Select(batch => (batch.Keys.ToArray(), batch.Values.ToArray(), !loader.DisposeBatch)),
-            () => SamplerIds(loader));
+            () => SamplerIds(loader)
+        );
     }
 
     /// <summary>Examples from a data loader whose batches are lists of tensors.</summary>
@@ -99,30 +103,38 @@ public sealed record Examples : IDisplay
         ArgumentNullException.ThrowIfNull(loader);
         return new Examples(
             _ => loader.Select(batch => (batch.Select((_, i) => Name(i)).ToArray(), batch.ToArray(), !loader.DisposeBatch)),
-            () => SamplerIds(loader));
+            () => SamplerIds(loader)
+        );
     }
 
     /// <summary>
-    /// Examples from batches of your own making, for instance of a loader with a collate function of its own, each padded to its longest. Their lengths may
-    /// differ. They are enumerated once for their ids and then at every pass, and each pass is held against the first, by the sums of its tensors:
-    /// the same batches in the same order, so without random augmentation.
+    /// Examples from batches of your own making, for instance of a loader with a collate function of its own, each padded to its longest.
+    /// Their lengths may differ. They are enumerated once for their ids and then at every pass, and each pass is held against the first, by
+    /// the sums of its tensors: the same batches in the same order, so without random augmentation.
     /// </summary>
-    /// <param name="batches">Tensors by name, <c>[B, ...]</c>. A method with <c>yield return</c> disposes what it makes after each yield: a batch is read until the next is asked for.</param>
-    /// <param name="ids">From a batch to the ids of its examples, <c>b => b["ids"].data&lt;long&gt;().ToArray()</c>; null: counted through, 0, 1, 2, ...</param>
+    /// <param name="batches">Tensors by name, <c>[B, ...]</c>. A method with <c>yield return</c> disposes what it makes after each yield: a
+    /// batch is read until the next is asked for.</param>
+    /// <param name="ids">From a batch to the ids of its examples, <c>b => b["ids"].data&lt;long&gt;().ToArray()</c>; null: counted through,
+    /// 0, 1, 2, ...</param>
     /// <returns>The examples; the batches stay the caller's.</returns>
     public static Examples FromBatches(
-        IEnumerable<IReadOnlyDictionary<string, Tensor>> batches, Func<IReadOnlyDictionary<string, Tensor>, IEnumerable<long>>? ids = null) =>
-        From(batches, batch => ([.. batch.Keys], [.. batch.Values]), ids);
+        IEnumerable<IReadOnlyDictionary<string, Tensor>> batches,
+        Func<IReadOnlyDictionary<string, Tensor>, IEnumerable<long>>? ids = null
+    ) => From(batches, batch => ([.. batch.Keys], [.. batch.Values]), ids);
 
-    /// <summary>Examples from batches of your own making that are lists or arrays of tensors, which the loss delegate reads as <c>b[0]</c>, <c>b[1]</c>, ...</summary>
+    /// <summary>Examples from batches of your own making that are lists or arrays of tensors, which the loss delegate reads as <c>b[0]</c>,
+    /// <c>b[1]</c>, ...</summary>
     /// <param name="batches">Tensors, <c>[B, ...]</c>; as for the batches by name.</param>
     /// <param name="ids">From a batch to the ids of its examples; null: counted through, 0, 1, 2, ...</param>
     /// <returns>The examples; the batches stay the caller's.</returns>
-    public static Examples FromBatches(IEnumerable<IReadOnlyList<Tensor>> batches, Func<IReadOnlyList<Tensor>, IEnumerable<long>>? ids = null) =>
-        From(batches, batch => ([.. batch.Select((_, i) => Name(i))], [.. batch]), ids);
+    public static Examples FromBatches(
+        IEnumerable<IReadOnlyList<Tensor>> batches,
+        Func<IReadOnlyList<Tensor>, IEnumerable<long>>? ids = null
+    ) => From(batches, batch => ([.. batch.Select((_, i) => Name(i))], [.. batch]), ids);
 
     /// <summary>
-    /// Examples from batches of any form: <c>Examples.FromBatches(loader.Select(b => ExampleBatch.Of(b.Ids, ("x", b.Tokens), ("y", b.Labels))))</c>.
+    /// Examples from batches of any form: <c>Examples.FromBatches(loader.Select(b => ExampleBatch.Of(b.Ids, ("x", b.Tokens), ("y",
+    /// b.Labels))))</c>.
     /// </summary>
     /// <param name="batches">The batches, with their ids; as for the batches by name.</param>
     /// <returns>The examples; the batches stay the caller's.</returns>
@@ -180,7 +192,9 @@ public sealed record Examples : IDisplay
     /// <returns>The line.</returns>
     public override string ToString()
     {
-        var from = _whole is { } whole ? $"({string.Join(", ", whole.Names)}), in batches of {BatchSize}" : "in the batches of their source";
+        var from = _whole is { } whole
+            ? $"({string.Join(", ", whole.Names)}), in batches of {BatchSize}"
+            : "in the batches of their " + "source";
         return string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{Count:N0} examples ") + from;
     }
 
@@ -190,15 +204,27 @@ public sealed record Examples : IDisplay
 
     Table IDisplay.ToTable() => ToTable();
 
-    private Table ToTable() => new(
-        ToString(),
-        ["tensor", "type", "shape"],
-        _whole is not { } whole ? [] : [.. whole.Names.Zip(whole.Tensors).Select(pair => (IReadOnlyList<object>)
-            [pair.First, pair.Second.dtype.ToString(), $"[{string.Join(", ", pair.Second.shape)}]"])]);
+    private Table ToTable() =>
+        new(
+            ToString(),
+            ["tensor", "type", "shape"],
+            _whole is not { } whole
+                ? []
+                :
+                [
+                    .. whole
+                        .Names.Zip(whole.Tensors)
+                        .Select(pair =>
+                            (IReadOnlyList<object>)[pair.First, pair.Second.dtype.ToString(), $"[{string.Join(", ", pair.Second.shape)}]"]
+                        ),
+                ]
+        );
 
     /// <summary>Reads the source once, batch by batch, in order: for estimators and scorers of your own.</summary>
-    /// <returns>Batches of <see cref="BatchSize"/> examples, or of the loader's. A batch's tensors are borrowed, and valid until the next one is asked for.</returns>
-    /// <exception cref="InfluenceException">While it is read: the source gives another number of examples than there are ids, or other data than before.</exception>
+    /// <returns>Batches of <see cref="BatchSize"/> examples, or of the loader's. A batch's tensors are borrowed, and valid until the next
+    /// one is asked for.</returns>
+    /// <exception cref="InfluenceException">While it is read: the source gives another number of examples than there are ids, or other data
+    /// than before.</exception>
     public IEnumerable<ExampleBatch> Batches()
     {
         var ids = (long[])Ids;
@@ -211,7 +237,8 @@ public sealed record Examples : IDisplay
                 if (start + count > ids.Length)
                 {
                     throw new InfluenceException(
-                        $"There are {ids.Length} ids, but the source gives more examples than that. Give one id for each example.");
+                        $"There are {ids.Length} ids, but the source gives more examples than that. Give one id for each example."
+                    );
                 }
 
                 yield return new ExampleBatch(names, tensors, ids[start..(start + count)]);
@@ -232,13 +259,15 @@ public sealed record Examples : IDisplay
         if (start != ids.Length)
         {
             throw new InfluenceException(
-                $"There are {ids.Length} ids, but the source gave only {start} examples. Give one id for each example.");
+                $"There are {ids.Length} ids, but the source gave only {start} examples. Give one id for each example."
+            );
         }
     }
 
     /// <summary>
     /// Batches without end, for stochastic solvers: passes over the examples, each in an order of its own that follows from
-    /// the seed, less what does not fill a batch at its end. A loader gives its own batches in its own order. A batch's tensors are valid until the next is asked for.
+    /// the seed, less what does not fill a batch at its end. A loader gives its own batches in its own order. A batch's tensors are valid
+    /// until the next is asked for.
     /// </summary>
     /// <param name="seed">Of the orders.</param>
     /// <param name="size">Examples per batch; at least all of them gives all in order.</param>
@@ -279,7 +308,8 @@ public sealed record Examples : IDisplay
     /// <summary>Whether examples can be put together from any positions: they are tensors.</summary>
     internal bool IsIndexable => _whole is not null;
 
-    /// <summary>The examples at these positions, ascending, as one batch; only where <see cref="IsIndexable"/>. The caller disposes its tensors.</summary>
+    /// <summary>The examples at these positions, ascending, as one batch; only where <see cref="IsIndexable"/>. The caller disposes its
+    /// tensors.</summary>
     internal ExampleBatch Gather(ReadOnlySpan<int> positions)
     {
         var (names, tensors) = _whole!.Value;
@@ -287,7 +317,11 @@ public sealed record Examples : IDisplay
         if (positions[^1] - positions[0] == positions.Length - 1)
         {
             var (first, count) = (positions[0], positions.Length);
-            return new ExampleBatch(names, [.. tensors.Select(t => t.narrow(0, first, count).DetachFromDisposeScope())], ids[first..(first + count)]);
+            return new ExampleBatch(
+                names,
+                [.. tensors.Select(t => t.narrow(0, first, count).DetachFromDisposeScope())],
+                ids[first..(first + count)]
+            );
         }
 
         var (gathered, chosen) = Gather(tensors, ids, positions);
@@ -381,7 +415,9 @@ public sealed record Examples : IDisplay
         if (scalars.Count > 0)
         {
             throw new InfluenceException(
-                $"The first dimension runs over the examples, but {string.Join(", ", scalars)} has no dimension. Write unsqueeze(0) for a single example.");
+                $"The first dimension runs over the examples, but {string.Join(", ", scalars)} has no dimension. Write unsqueeze(0) for a "
+                    + "single example."
+            );
         }
 
         if (tensors.Select(t => t.shape[0]).Distinct().Count() != 1)
@@ -394,7 +430,12 @@ public sealed record Examples : IDisplay
     }
 
     private static IEnumerable<(string[] Names, Tensor[] Tensors, bool Owned)> Slices(
-        string[] names, Tensor[] tensors, long first, long count, int batchSize)
+        string[] names,
+        Tensor[] tensors,
+        long first,
+        long count,
+        int batchSize
+    )
     {
         for (long start = 0; start < count; start += batchSize)
         {
@@ -452,16 +493,18 @@ public sealed record Examples : IDisplay
         if (loader.sampler is IRunningStream stream)
         {
             throw new InfluenceException(
-                $"The data loader draws from a {stream.Description}, which gives other examples at each pass, and those read here would be lost to training. "
-                + "Score the data set through a loader of its own, with shuffle: false.");
+                $"The data loader draws from a {stream.Description}, which gives other examples at each pass, and those read here "
+                    + "would be lost to training. Score the data set through a loader of its own, with shuffle: false."
+            );
         }
 
         var order = loader.sampler.ToArray();
         if (!order.AsSpan().SequenceEqual(loader.sampler.ToArray()))
         {
             throw new InfluenceException(
-                "The data loader draws another order at each pass, so scores could not be told apart by id. " +
-                "Write shuffle: false, or give it a seed.");
+                "The data loader draws another order at each pass, so scores could not be told apart by id. "
+                    + "Write shuffle: false, or give it a seed."
+            );
         }
 
         return loader.drop_last ? order[..(order.Length / loader.batch_size * loader.batch_size)] : order;

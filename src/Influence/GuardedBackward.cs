@@ -27,18 +27,21 @@ internal enum GraphAfter
 /// </remarks>
 internal static class GuardedBackward
 {
-    private static readonly Lazy<jit.CompilationUnit> s_script = new(() => jit.compile(
-        """
-        def gradients(outputs: List[Tensor], inputs: List[Tensor], retain: bool, create: bool):
-            return torch.autograd.grad(outputs, inputs, None, retain, create, True)
+    private static readonly Lazy<jit.CompilationUnit> s_script = new(() =>
+        jit.compile(
+            """
+            def gradients(outputs: List[Tensor], inputs: List[Tensor], retain: bool, create: bool):
+                return torch.autograd.grad(outputs, inputs, None, retain, create, True)
 
-        def gradients_along(outputs: List[Tensor], inputs: List[Tensor], along: List[Tensor], retain: bool, create: bool):
-            seeds: List[Optional[Tensor]] = []
-            for seed in along:
-                seeds.append(seed)
-            return torch.autograd.grad(outputs, inputs, seeds, retain, create, True)
+            def gradients_along(outputs: List[Tensor], inputs: List[Tensor], along: List[Tensor], retain: bool, create: bool):
+                seeds: List[Optional[Tensor]] = []
+                for seed in along:
+                    seeds.append(seed)
+                return torch.autograd.grad(outputs, inputs, seeds, retain, create, True)
 
-        """));
+            """
+        )
+    );
 
     /// <summary>The gradients of the summed outputs, as <c>autograd.grad</c> computes them; no <c>.grad</c> is read or written.</summary>
     /// <param name="outputs">What is differentiated; numbers, or anything where <paramref name="along"/> is given.</param>
@@ -53,7 +56,8 @@ internal static class GuardedBackward
         IEnumerable<Tensor> inputs,
         GraphAfter graph = GraphAfter.Freed,
         IEnumerable<Tensor>? along = null,
-        IReadOnlyList<long>? ids = null)
+        IReadOnlyList<long>? ids = null
+    )
     {
         Tensor[] from = [.. outputs];
         Tensor[] to = [.. inputs];
@@ -88,7 +92,11 @@ internal static class GuardedBackward
     /// <param name="ids">The batch's, for the message of a failure; null where there is no batch.</param>
     /// <exception cref="InfluenceException">The graph cannot be differentiated.</exception>
     public static void Accumulate(
-        Tensor total, IEnumerable<Tensor>? inputs = null, GraphAfter graph = GraphAfter.Freed, IReadOnlyList<long>? ids = null)
+        Tensor total,
+        IEnumerable<Tensor>? inputs = null,
+        GraphAfter graph = GraphAfter.Freed,
+        IReadOnlyList<long>? ids = null
+    )
     {
         Tensor[]? to = inputs is null ? null : [.. inputs];
         try

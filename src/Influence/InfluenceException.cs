@@ -10,16 +10,14 @@ public sealed class InfluenceException : Exception
 {
     /// <summary>Makes an exception with a message.</summary>
     /// <param name="message">What was expected, what was found, what to write instead.</param>
-    public InfluenceException(string message) : base(PlainText.Message(message))
-    {
-    }
+    public InfluenceException(string message)
+        : base(PlainText.Message(message)) { }
 
     /// <summary>Makes an exception with a message and the error that caused it.</summary>
     /// <param name="message">What was expected, what was found, what to write instead.</param>
     /// <param name="innerException">The error underneath.</param>
-    public InfluenceException(string message, Exception? innerException) : base(PlainText.Message(message), innerException)
-    {
-    }
+    public InfluenceException(string message, Exception? innerException)
+        : base(PlainText.Message(message), innerException) { }
 
     /// <summary>The ids of the examples that caused it, where it is about examples; else empty.</summary>
     public IReadOnlyList<long> ExampleIds { get; init; } = [];
@@ -38,8 +36,9 @@ public sealed class InfluenceException : Exception
         if (problems.Count > 1)
         {
             throw new InfluenceException(
-                $"{problems.Count} problems:{Environment.NewLine}" +
-                string.Join(Environment.NewLine, problems.Select((p, i) => $"  {i + 1}. {p}")));
+                $"{problems.Count} problems:{Environment.NewLine}"
+                    + string.Join(Environment.NewLine, problems.Select((p, i) => $"  {i + 1}. {p}"))
+            );
         }
     }
 

@@ -28,7 +28,9 @@ public readonly record struct InfluenceProgress(string Stage, long Done, long To
 
     /// <summary>Gives a bar and the line beside it as an HTML fragment, for notebooks and other front ends.</summary>
     /// <returns>The fragment; the stage's text is encoded.</returns>
-    public string ToHtml() => string.Create(
-        CultureInfo.InvariantCulture,
-        $"<progress max=\"1\" value=\"{Fraction:0.###}\"></progress> <span>{WebUtility.HtmlEncode(ToString())}</span>");
+    public string ToHtml() =>
+        string.Create(
+            CultureInfo.InvariantCulture,
+            $"<progress max=\"1\" value=\"{Fraction:0.###}\"></progress> <span>{WebUtility.HtmlEncode(ToString())}</span>"
+        );
 }

@@ -32,7 +32,8 @@ public sealed class InfluenceScores : IDisposable, IDisplay
         if (values.dim() != 2 || values.shape[0] != queryIds.Count || values.shape[1] != trainIds.Count)
         {
             throw new InfluenceException(
-                $"Scores are [queries, train] = [{queryIds.Count}, {trainIds.Count}]; found [{string.Join(", ", values.shape)}].");
+                $"Scores are [queries, train] = [{queryIds.Count}, {trainIds.Count}]; found [{string.Join(", ", values.shape)}]."
+            );
         }
 
         if (values.dtype is not (ScalarType.Float32 or ScalarType.Float64))
@@ -103,7 +104,12 @@ public sealed class InfluenceScores : IDisposable, IDisplay
     {
         CheckRow(query);
         using var scope = NewDisposeScope();
-        return new ExampleScores($"{(QueryIds[query] < 0 ? Name(query) : $"Query {QueryIds[query]}")}, {Metadata.Estimator}", TrainIds, Doubles(Values.select(0, query)), Metadata);
+        return new ExampleScores(
+            $"{(QueryIds[query] < 0 ? Name(query) : $"Query {QueryIds[query]}")}, {Metadata.Estimator}",
+            TrainIds,
+            Doubles(Values.select(0, query)),
+            Metadata
+        );
     }
 
     /// <summary>One training example's scores for all queries.</summary>
@@ -113,7 +119,12 @@ public sealed class InfluenceScores : IDisposable, IDisplay
     {
         CheckColumn(train);
         using var scope = NewDisposeScope();
-        return new ExampleScores($"Training example {TrainIds[train]}, {Metadata.Estimator}", QueryIds, Doubles(Values.select(1, train)), Metadata);
+        return new ExampleScores(
+            $"Training example {TrainIds[train]}, {Metadata.Estimator}",
+            QueryIds,
+            Doubles(Values.select(1, train)),
+            Metadata
+        );
     }
 
     /// <summary>The k training examples that help the query most (the highest scores; they may be negative when few help).</summary>
@@ -134,17 +145,17 @@ public sealed class InfluenceScores : IDisposable, IDisplay
     /// <param name="queryId">The id.</param>
     /// <returns>The row.</returns>
     /// <exception cref="InfluenceException">There is none of that id.</exception>
-    public int RowOf(long queryId) => _queryPositions.TryGetValue(queryId, out var row)
-        ? row
-        : throw new InfluenceException($"No query has the id {queryId}.");
+    public int RowOf(long queryId) =>
+        _queryPositions.TryGetValue(queryId, out var row) ? row : throw new InfluenceException($"No query has the id {queryId}.");
 
     /// <summary>The column of the training example with that id.</summary>
     /// <param name="trainId">The id.</param>
     /// <returns>The column.</returns>
     /// <exception cref="InfluenceException">There is none of that id.</exception>
-    public int ColumnOf(long trainId) => _trainPositions.Value.TryGetValue(trainId, out var column)
-        ? column
-        : throw new InfluenceException($"No training example has the id {trainId}.");
+    public int ColumnOf(long trainId) =>
+        _trainPositions.Value.TryGetValue(trainId, out var column)
+            ? column
+            : throw new InfluenceException($"No training example has the id {trainId}.");
 
     /// <summary>One score, by ids.</summary>
     /// <param name="queryId">The query's id.</param>
@@ -173,16 +184,18 @@ public sealed class InfluenceScores : IDisposable, IDisplay
         Safetensors.Save(
             path,
             [("scores", Values), ("query_ids", tensor(QueryIds.ToArray())), ("train_ids", tensor(TrainIds.ToArray()))],
-            Metadata.ToStrings());
+            Metadata.ToStrings()
+        );
     }
 
     /// <summary>
-    /// Reads scores that <see cref="Save"/>, or another tool, wrote as safetensors or <c>.npy</c>: <c>scores [Q, N]</c>, or <c>[N]</c> for one query,
-    /// of float16, bfloat16 (both become float32), float32 or float64. Missing ids are 0, 1, 2, ... Of other tensors in the file nothing is read.
+    /// Reads scores that <see cref="Save"/>, or another tool, wrote as safetensors or <c>.npy</c>: <c>scores [Q, N]</c>, or <c>[N]</c> for
+    /// one query, of float16, bfloat16 (both become float32), float32 or float64. Missing ids are 0, 1, 2, ... Of other tensors in the file
+    /// nothing is read.
     /// </summary>
     /// <remarks>
-    /// What <see cref="Save"/> wrote as safetensors has a checksum and is checked; for everything else <see cref="ScoreMetadata.Integrity"/> says
-    /// "unverified".
+    /// What <see cref="Save"/> wrote as safetensors has a checksum and is checked; for everything else
+    /// <see cref="ScoreMetadata.Integrity"/> says "unverified".
     /// </remarks>
     /// <param name="path">The file.</param>
     /// <returns>The scores; the caller disposes them.</returns>
@@ -195,7 +208,9 @@ public sealed class InfluenceScores : IDisposable, IDisplay
         var values = file.Scores("matrix \"scores\" [queries, train]");
         if (values.dim() is not (1 or 2))
         {
-            throw new InfluenceException($"{path} has scores of shape [{string.Join(", ", values.shape)}]; expected [queries, train], or [train] for one query.");
+            throw new InfluenceException(
+                $"{path} has scores of shape [{string.Join(", ", values.shape)}]; expected [queries, train], or " + "[train] for one query."
+            );
         }
 
         values = values.dim() == 1 ? values.unsqueeze(0) : values;
@@ -222,7 +237,14 @@ public sealed class InfluenceScores : IDisposable, IDisplay
         var rows = Positions("queries", allQueries, queryIds ?? allQueries);
         var columns = trainIds is null ? null : Positions("training examples", allTrain, trainIds);
         return new InfluenceScores(
-            file.Part(rows, columns), queryIds ?? allQueries, trainIds ?? allTrain, file.Metadata with { Integrity = "unverified: only a part of the file was read" });
+            file.Part(rows, columns),
+            queryIds ?? allQueries,
+            trainIds ?? allTrain,
+            file.Metadata with
+            {
+                Integrity = "unverified: only a part " + "of the file was read",
+            }
+        );
 
         int[] Positions(string what, IReadOnlyList<long> all, IReadOnlyList<long> wanted)
         {
@@ -249,7 +271,8 @@ public sealed class InfluenceScores : IDisposable, IDisplay
             select (IReadOnlyList<object>)[QueryIds[q], side.Kind, example.Rank, example.Id, example.Score];
     }
 
-    /// <summary>Writes every score as CSV, one line a pair: query_id, train_id, score. For the strongest alone see <see cref="SaveTopCsv"/>.</summary>
+    /// <summary>Writes every score as CSV, one line a pair: query_id, train_id, score. For the strongest alone see
+    /// <see cref="SaveTopCsv"/>.</summary>
     /// <param name="path">The file.</param>
     /// <param name="describe">From a training example's id to a text, a last column <c>example</c>; null for none.</param>
     /// <exception cref="InfluenceException">It cannot be written; nothing was changed.</exception>
@@ -285,11 +308,13 @@ public sealed class InfluenceScores : IDisposable, IDisplay
 
     Table IDisplay.ToTable() => ToTable();
 
-    private Table ToTable() => new(
-        $"{Metadata.Estimator}: {QueryIds.Count:N0} queries x {TrainIds.Count:N0} training examples, {Metadata.Sign}",
-        ["query", "strongest proponent", "score", "strongest opponent", "its score"],
-        [.. Enumerable.Range(0, Math.Min(QueryIds.Count, Table.MaximumRows)).Where(_ => TrainIds.Count > 0).Select(Row)],
-        QueryIds.Count);
+    private Table ToTable() =>
+        new(
+            $"{Metadata.Estimator}: {QueryIds.Count:N0} queries x {TrainIds.Count:N0} training examples, {Metadata.Sign}",
+            ["query", "strongest proponent", "score", "strongest opponent", "its score"],
+            [.. Enumerable.Range(0, Math.Min(QueryIds.Count, Table.MaximumRows)).Where(_ => TrainIds.Count > 0).Select(Row)],
+            QueryIds.Count
+        );
 
     private IReadOnlyList<object> Row(int query)
     {
@@ -298,11 +323,15 @@ public sealed class InfluenceScores : IDisposable, IDisplay
     }
 
     /// <summary>Aggregated queries are one row of id -1.</summary>
-    private string Name(int query) => QueryIds[CheckRow(query)] is >= 0 and var id ? $"query {id}" : QueryIds.Count == 1 ? "the queries together" : $"query {QueryIds[query]}";
+    private string Name(int query) =>
+        QueryIds[CheckRow(query)] is >= 0 and var id ? $"query {id}"
+        : QueryIds.Count == 1 ? "the queries together"
+        : $"query {QueryIds[query]}";
 
-    private int CheckRow(int query) => query >= 0 && query < QueryIds.Count
-        ? query
-        : throw new InfluenceException($"There are {QueryIds.Count} queries; there is no row {query}. For an id write RowOf(id).");
+    private int CheckRow(int query) =>
+        query >= 0 && query < QueryIds.Count
+            ? query
+            : throw new InfluenceException($"There are {QueryIds.Count} queries; there is no row {query}. For an id write RowOf(id).");
 
     private void CheckColumn(int train)
     {

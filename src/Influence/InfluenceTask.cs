@@ -19,8 +19,8 @@ public sealed record InfluenceTask : IDisplay
 {
     /// <summary>Takes the model.</summary>
     /// <param name="model">
-    /// The model; float32 or float64, on any device. A float16 or bfloat16 model runs as it is, and gradients are kept, summed and multiplied in float32: for
-    /// <c>TracIn</c>, K-FAC, EK-FAC and the diagonal; what differentiates twice refuses it.
+    /// The model; float32 or float64, on any device. A float16 or bfloat16 model runs as it is, and gradients are kept, summed and
+    /// multiplied in float32: for <c>TracIn</c>, K-FAC, EK-FAC and the diagonal; what differentiates twice refuses it.
     /// </param>
     public InfluenceTask(nn.Module model)
     {
@@ -46,7 +46,8 @@ public sealed record InfluenceTask : IDisplay
     /// <summary>
     /// The training loss with labels drawn from the model's own predictions, <c>[B]</c>, for the true Fisher. Needed only
     /// where the training loss is not made of <see cref="Losses"/>, which know how to draw:
-    /// <c>(b, draw) => { var z = model.call(b["x"]); return functional.cross_entropy(z, draw.Categorical(z), reduction: Reduction.None); }</c>
+    /// <c>(b, draw) => { var z = model.call(b["x"]); return functional.cross_entropy(z, draw.Categorical(z), reduction: Reduction.None);
+    /// }</c>
     /// </summary>
     /// <value>Null: the training loss, its <see cref="Losses"/> drawing the labels.</value>
     public Func<ExampleBatch, LabelSampler, Tensor>? SampledLoss { get; init; }
@@ -67,8 +68,8 @@ public sealed record InfluenceTask : IDisplay
     /// <summary>
     /// Which positions of an example are real, <c>[B, T]</c>, for padded sequences: what layers see at the other positions
     /// does not count. Needed only where padding positions get a gradient, that is where the model does not mask them. Where it
-    /// does, K-FAC and EK-FAC find the positions that the loss does not depend on themselves: those at which the gradients of the outputs of
-    /// all linear layers and embeddings over as many positions are exactly zero. They are no part of the means over positions,
+    /// does, K-FAC and EK-FAC find the positions that the loss does not depend on themselves: those at which the gradients of the outputs
+    /// of all linear layers and embeddings over as many positions are exactly zero. They are no part of the means over positions,
     /// so that scores do not change with the amount of padding. Convolutions count all their positions.
     /// </summary>
     /// <value>None: every position counts.</value>
@@ -95,16 +96,18 @@ public sealed record InfluenceTask : IDisplay
 
     Table IDisplay.ToTable() => ToTable();
 
-    private Table ToTable() => new(
-        $"Task on {Model.GetType().Name}",
-        ["setting", "value"],
-        [
-            ["layers", Layers.Description],
-            ["measurement", Measurement is null ? "the training loss" : "its own"],
-            ["labels for the true Fisher", SampledLoss is null ? "drawn by the losses of Influence.Losses" : "drawn by SampledLoss"],
-            ["taken example by example", SingleExamples?.Description ?? "what has no rule"],
-            ["position mask", PositionMask is null ? "none" : "given"],
-        ]);
+    private Table ToTable() =>
+        new(
+            $"Task on {Model.GetType().Name}",
+            ["setting", "value"],
+            [
+                ["layers", Layers.Description],
+                ["measurement", Measurement is null ? "the training loss" : "its own"],
+                ["labels for the true Fisher", SampledLoss is null ? "drawn by the losses of Influence.Losses" : "drawn by SampledLoss"],
+                ["taken example by example", SingleExamples?.Description ?? "what has no rule"],
+                ["position mask", PositionMask is null ? "none" : "given"],
+            ]
+        );
 
     /// <summary>The same training loss on other layers, without the measurement.</summary>
     internal InfluenceTask ForTraining(LayerSelection layers) => this with { Layers = layers, Measurement = null };

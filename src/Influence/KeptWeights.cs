@@ -3,7 +3,8 @@ using static TorchSharp.torch;
 
 namespace Influence;
 
-/// <summary>A copy, bit by bit, of the weights and buffers that a model has now; the model is claimed meanwhile. Disposing it frees the copy and restores nothing.</summary>
+/// <summary>A copy, bit by bit, of the weights and buffers that a model has now; the model is claimed meanwhile. Disposing it frees the
+/// copy and restores nothing.</summary>
 internal sealed class KeptWeights : IDisposable
 {
     private readonly nn.Module _model;

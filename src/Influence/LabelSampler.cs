@@ -27,7 +27,7 @@ public sealed class LabelSampler
         ArgumentNullException.ThrowIfNull(logits);
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
-        var cumulative = F.softmax(logits.detach(), -1).cumsum(-1);                     // [B, ..., C]
+        var cumulative = F.softmax(logits.detach(), -1).cumsum(-1); // [B, ..., C]
         var shape = logits.shape[..^1];
         var u = Uniform(shape, logits).unsqueeze(-1) * cumulative.narrow(-1, logits.shape[^1] - 1, 1);
         return cumulative.le(u).sum(-1).clamp_max(Kept(logits.shape[^1] - 1)).MoveToOuterDisposeScope();
@@ -60,7 +60,8 @@ public sealed class LabelSampler
         return (mean.detach() + deviation).MoveToOuterDisposeScope();
     }
 
-    /// <summary>Values around the predictions with the density proportional to exp(-Huber's loss): normal within d, exponential beyond.</summary>
+    /// <summary>Values around the predictions with the density proportional to exp(-Huber's loss): normal within d, exponential
+    /// beyond.</summary>
     /// <param name="mean"><c>[B, ...]</c>.</param>
     /// <param name="delta">d, above 0.</param>
     /// <returns>Of the mean's shape and dtype.</returns>
@@ -72,24 +73,32 @@ public sealed class LabelSampler
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
 
-        // The middle has the mass sqrt(2 pi) erf(d/sqrt 2), the two tails together 2 exp(-d^2/2)/d; inverted along the distance from the mean.
+        // The middle has the mass sqrt(2 pi) erf(d/sqrt 2), the two tails together 2 exp(-d^2/2)/d; inverted along the distance from the
+        // mean.
         var inner = Math.Sqrt(2 * Math.PI) * tensor(delta / Math.Sqrt(2), ScalarType.Float64).erf().item<double>();
         var outer = 2 * Math.Exp(-delta * delta / 2) / delta;
         var v = (Kept(2) * Uniform(mean.shape, mean, ScalarType.Float64)) - Kept(1);
         var mass = v.abs() * Kept(inner + outer);
         var middle = Kept(Math.Sqrt(2)) * (mass.clamp_max(Kept(inner)) / Kept(Math.Sqrt(2 * Math.PI))).erfinv();
-        var tail = Kept(delta) - ((Kept(1) - ((mass - Kept(inner)) / Kept(Math.Max(outer, double.Epsilon))).clamp(Kept(0), Kept(1 - 1e-16))).log() / Kept(delta));
+        var tail =
+            Kept(delta)
+            - (
+                (Kept(1) - ((mass - Kept(inner)) / Kept(Math.Max(outer, double.Epsilon))).clamp(Kept(0), Kept(1 - 1e-16))).log()
+                / Kept(delta)
+            );
         var distance = where(mass.le(Kept(inner)), middle.clamp_max(Kept(delta)), tail);
         return (mean.detach() + (distance * v.sign()).to_type(mean.dtype)).MoveToOuterDisposeScope();
     }
 
-    /// <summary>Numbers in [0, 1) of that shape, on the device of a tensor and of its dtype unless given; the first dimension runs over the examples.</summary>
+    /// <summary>Numbers in [0, 1) of that shape, on the device of a tensor and of its dtype unless given; the first dimension runs over the
+    /// examples.</summary>
     private Tensor Uniform(long[] shape, Tensor like, ScalarType? dtype = null)
     {
         if (shape.Length == 0 || shape[0] != _ids.Count)
         {
             throw new InfluenceException(
-                $"Labels are sampled per example, [B, ...] with B = {_ids.Count}; found [{string.Join(", ", shape)}].");
+                $"Labels are sampled per example, [B, ...] with B = {_ids.Count}; found [{string.Join(", ", shape)}]."
+            );
         }
 
         var draw = _draws++;

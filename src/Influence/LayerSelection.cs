@@ -32,25 +32,26 @@ public sealed class LayerSelection
     /// what attends; and of a model's own attention every linear layer that feeds it or is fed by it. Norms are not among them.
     /// </summary>
     /// <remarks>
-    /// A linear layer m (<c>Linear</c>, <see cref="Gradients.TransposedLinear"/>, or any leaf module with a weight matrix) is an output projection where
-    /// what it sees at one position depends on the outputs of linear layers at other positions, with no layer that has weights of its own
-    /// between, and where these feed nothing else; they are its queries, keys and values. Two linear layers with nothing between and a narrow
-    /// middle, as of LoRA, count as one. Dependence is measured: the vector-Jacobian products of every layer's input with the layers' outputs, for
-    /// one example. Attention without an output projection is not found so, and a mean over positions is no attention.
-    /// Where there is none, a call says so: write <see cref="Where"/>.
+    /// A linear layer m (<c>Linear</c>, <see cref="Gradients.TransposedLinear"/>, or any leaf module with a weight matrix) is an output
+    /// projection where what it sees at one position depends on the outputs of linear layers at other positions, with no layer that has
+    /// weights of its own between, and where these feed nothing else; they are its queries, keys and values. Two linear layers with nothing
+    /// between and a narrow middle, as of LoRA, count as one. Dependence is measured: the vector-Jacobian products of every layer's input
+    /// with the layers' outputs, for one example. Attention without an output projection is not found so, and a mean over positions is no
+    /// attention. Where there is none, a call says so: write <see cref="Where"/>.
     /// </remarks>
     public static LayerSelection Attention { get; } = new("attention", _ => true, LayerRole.Attention);
 
     /// <summary>
-    /// The linear layers of MLPs, gated or not, with their biases: linear layers whose outputs feed one other linear layer and nothing else, at the same
-    /// position and with a nonlinearity between, and that layer. In a model with attention the layers that make its output (a head of
-    /// one or several layers) are not among them; found as <see cref="Attention"/> is. Of native encoder and decoder layers the two linear ones.
+    /// The linear layers of MLPs, gated or not, with their biases: linear layers whose outputs feed one other linear layer and nothing
+    /// else, at the same position and with a nonlinearity between, and that layer. In a model with attention the layers that make its
+    /// output (a head of one or several layers) are not among them; found as <see cref="Attention"/> is. Of native encoder and decoder
+    /// layers the two linear ones.
     /// </summary>
     public static LayerSelection Mlp { get; } = new("MLP", _ => true, LayerRole.Mlp);
 
     /// <summary>
-    /// All but the tables of <c>Embedding</c> and <c>EmbeddingBag</c> modules. A head that is tied to such a table is that table, and left out with it.
-    /// In a model without embeddings the same as <see cref="All"/>.
+    /// All but the tables of <c>Embedding</c> and <c>EmbeddingBag</c> modules. A head that is tied to such a table is that table, and left
+    /// out with it. In a model without embeddings the same as <see cref="All"/>.
     /// </summary>
     public static LayerSelection NotEmbeddings { get; } = new("all but embeddings", _ => true, LayerRole.NotEmbeddings);
 

@@ -34,8 +34,9 @@ public static class Losses
     public static Tensor CrossEntropy(Tensor logits, Tensor targets, Tensor? mask = null, bool meanOverPositions = false)
     {
         CheckCrossEntropy(logits, targets, mask);
-        var counts = mask?.to_type(ScalarType.Bool);                                    // [B, ...]
-        var labels = LossTrace.Current?.Sampler?.Categorical(logits)
+        var counts = mask?.to_type(ScalarType.Bool); // [B, ...]
+        var labels =
+            LossTrace.Current?.Sampler?.Categorical(logits)
             ?? (counts is null ? targets : targets.masked_fill(counts.logical_not(), Kept(0)));
         CheckLabels(labels, logits.shape[^1]);
         return Traced(logits, z => CrossEntropyOf(z, labels, counts, meanOverPositions));
@@ -53,7 +54,7 @@ public static class Losses
     public static Tensor TokenCrossEntropy(Tensor logits, Tensor targets, Tensor? mask = null, bool meanOverPositions = false)
     {
         CheckCrossEntropy(logits, targets, mask);
-        var counts = mask?.to_type(ScalarType.Bool);                                    // [B, T]
+        var counts = mask?.to_type(ScalarType.Bool); // [B, T]
         var labels = counts is null ? targets : targets.masked_fill(counts.logical_not(), Kept(0));
         CheckLabels(labels, logits.shape[^1]);
         var loss = TokensOf(logits, labels, counts);
@@ -67,11 +68,11 @@ public static class Losses
 
     private static Tensor TokensOf(Tensor logits, Tensor labels, Tensor? counts)
     {
-        var index = labels.unsqueeze(-1);                                               // [B, ..., 1]
+        var index = labels.unsqueeze(-1); // [B, ..., 1]
         var gone = full(index.shape, Kept(double.NegativeInfinity), logits.dtype, logits.device);
-        var others = logits.scatter(-1, index, gone);                                   // [B, ..., C], class y gone
-        var margin = logits.gather(-1, index).squeeze(-1) - others.logsumexp(-1);       // [B, ...], log p_y/(1-p_y)
-        var loss = -F.logsigmoid(margin);                                               // [B, ...]
+        var others = logits.scatter(-1, index, gone); // [B, ..., C], class y gone
+        var margin = logits.gather(-1, index).squeeze(-1) - others.logsumexp(-1); // [B, ...], log p_y/(1-p_y)
+        var loss = -F.logsigmoid(margin); // [B, ...]
         return counts is null ? loss : loss.masked_fill(counts.logical_not(), Kept(0));
     }
 
@@ -87,7 +88,8 @@ public static class Losses
         CheckSameShape(logits, targets);
         var y = targets.to_type(logits.dtype);
         // Named, for TorchSharp keeps no number alive that it is handed: its finaliser may free it while libtorch reads it.
-        using Scalar zero = Kept(0), one = Kept(1);
+        using Scalar zero = Kept(0),
+            one = Kept(1);
         var bad = Positions(y.lt(zero).logical_or(y.gt(one)).logical_or(y.isnan()));
         if (bad.Count > 0)
         {
@@ -117,13 +119,13 @@ public static class Losses
     }
 
     /// <summary>
-    /// Cross-entropy with label smoothing and class weights, (1-e) w_y (-log p_y) + e/C sum over c of w_c (-log p_c), PyTorch's form; positions whose target
-    /// is the ignored index do not count.
+    /// Cross-entropy with label smoothing and class weights, (1-e) w_y (-log p_y) + e/C sum over c of w_c (-log p_c), PyTorch's form;
+    /// positions whose target is the ignored index do not count.
     /// </summary>
     /// <remarks>
-    /// Its Hessian in the logits is a (diag(p) - pp') with a = (1-e) w_y + e/C sum over c of w_c, whatever the label says beyond its weight. So for
-    /// the true Fisher a label k is drawn from p and the gradient is that of sqrt(a) (-log p_k): smoothing a drawn label would leave a gradient whose
-    /// mean is not zero.
+    /// Its Hessian in the logits is a (diag(p) - pp') with a = (1-e) w_y + e/C sum over c of w_c, whatever the label says beyond its
+    /// weight. So for the true Fisher a label k is drawn from p and the gradient is that of sqrt(a) (-log p_k): smoothing a drawn label
+    /// would leave a gradient whose mean is not zero.
     /// </remarks>
     /// <param name="logits"><c>[B, C]</c>, or <c>[B, ..., C]</c> with a class at each position.</param>
     /// <param name="targets">int64 class indices 0 to C-1, or the ignored index, <c>[B]</c> or <c>[B, ...]</c>.</param>
@@ -132,39 +134,57 @@ public static class Losses
     /// <param name="ignoreIndex">The target of positions that do not count.</param>
     /// <param name="meanOverPositions">Divide by the number of positions that count (PyTorch's mean divides by their weights).</param>
     /// <returns>One loss per example, <c>[B]</c>, in nats.</returns>
-    /// <exception cref="InfluenceException">Shapes that do not fit, one class only, a target, a weight or a smoothing out of range.</exception>
+    /// <exception cref="InfluenceException">Shapes that do not fit, one class only, a target, a weight or a smoothing out of
+    /// range.</exception>
     public static Tensor SmoothedCrossEntropy(
-        Tensor logits, Tensor targets, double smoothing, Tensor? classWeights = null, long ignoreIndex = -100, bool meanOverPositions = false)
+        Tensor logits,
+        Tensor targets,
+        double smoothing,
+        Tensor? classWeights = null,
+        long ignoreIndex = -100,
+        bool meanOverPositions = false
+    )
     {
         CheckCrossEntropy(logits, targets, mask: null);
         Check.Share(smoothing, nameof(smoothing));
         var classes = logits.shape[^1];
-        var counts = targets.ne(Kept(ignoreIndex));                                          // [B, ...]
+        var counts = targets.ne(Kept(ignoreIndex)); // [B, ...]
         var labels = targets.masked_fill(counts.logical_not(), Kept(0));
         CheckLabels(labels, classes);
-        var weights = classWeights is null ? ones(classes, logits.dtype, logits.device) : ClassWeights(classWeights, logits);       // [C]
-        var own = weights.index_select(0, labels.reshape(-1)).reshape(labels.shape);    // [B, ...], w_y
+        var weights = classWeights is null ? ones(classes, logits.dtype, logits.device) : ClassWeights(classWeights, logits); // [C]
+        var own = weights.index_select(0, labels.reshape(-1)).reshape(labels.shape); // [B, ...], w_y
         if (LossTrace.Current?.Sampler?.Categorical(logits) is { } drawn)
         {
             var scale = ((Kept(1 - smoothing) * own) + (Kept(smoothing) * weights.mean())).sqrt();
-            return Traced(logits, z => ReducePositions((scale * TokensOf(z, drawn, null)).masked_fill(counts.logical_not(), Kept(0)), counts, meanOverPositions));
+            return Traced(
+                logits,
+                z =>
+                    ReducePositions(
+                        (scale * TokensOf(z, drawn, null)).masked_fill(counts.logical_not(), Kept(0)),
+                        counts,
+                        meanOverPositions
+                    )
+            );
         }
 
-        return Traced(logits, z =>
-        {
-            var one = Kept(1 - smoothing) * own * TokensOf(z, labels, null);                // [B, ...]
-            var all = Kept(smoothing / classes) * -(z.log_softmax(-1) * weights).sum(-1);
-            return ReducePositions((one + all).masked_fill(counts.logical_not(), Kept(0)), counts, meanOverPositions);
-        });
+        return Traced(
+            logits,
+            z =>
+            {
+                var one = Kept(1 - smoothing) * own * TokensOf(z, labels, null); // [B, ...]
+                var all = Kept(smoothing / classes) * -(z.log_softmax(-1) * weights).sum(-1);
+                return ReducePositions((one + all).masked_fill(counts.logical_not(), Kept(0)), counts, meanOverPositions);
+            }
+        );
     }
 
     /// <summary>
-    /// The Kullback-Leibler divergence from a teacher, t^2 sum over c of q_c (log q_c - log p_c) with q and p the softmax of the teacher's and the model's logits divided
-    /// by the temperature t: distillation (Hinton, Vinyals, Dean 2015).
+    /// The Kullback-Leibler divergence from a teacher, t^2 sum over c of q_c (log q_c - log p_c) with q and p the softmax of the teacher's
+    /// and the model's logits divided by the temperature t: distillation (Hinton, Vinyals, Dean 2015).
     /// </summary>
     /// <remarks>
-    /// Its Hessian in the logits is diag(p) - pp' whatever the teacher says. For the true Fisher a label k is drawn from p, and the gradient is that of
-    /// t (-log p_k).
+    /// Its Hessian in the logits is diag(p) - pp' whatever the teacher says. For the true Fisher a label k is drawn from p, and the
+    /// gradient is that of t (-log p_k).
     /// </remarks>
     /// <param name="logits">The model's, <c>[B, C]</c> or <c>[B, ..., C]</c>.</param>
     /// <param name="teacherLogits">Of the same shape; no gradient goes there.</param>
@@ -173,7 +193,13 @@ public static class Losses
     /// <param name="meanOverPositions">Divide by the number of positions that count.</param>
     /// <returns>One loss per example, <c>[B]</c>, in nats.</returns>
     /// <exception cref="InfluenceException">Shapes that differ, one class only, or a temperature that is not above 0.</exception>
-    public static Tensor Distillation(Tensor logits, Tensor teacherLogits, double temperature = 1, Tensor? mask = null, bool meanOverPositions = false)
+    public static Tensor Distillation(
+        Tensor logits,
+        Tensor teacherLogits,
+        double temperature = 1,
+        Tensor? mask = null,
+        bool meanOverPositions = false
+    )
     {
         CheckSameShape(logits, teacherLogits);
         Check.Positive(temperature, nameof(temperature));
@@ -181,28 +207,34 @@ public static class Losses
         if (logits.dim() < 2 || logits.shape[^1] < 2 || (mask is not null && !mask.shape.AsSpan().SequenceEqual(shape)))
         {
             throw new InfluenceException(
-                $"Distillation expects logits [B, ..., C] of at least two classes, and a mask [B, ...]; found logits [{string.Join(", ", logits.shape)}]" +
-                $"{(mask is null ? string.Empty : $" and a mask [{string.Join(", ", mask.shape)}]")}.");
+                "Distillation expects logits [B, ..., C] of at least two classes, and a mask [B, ...]; found logits "
+                    + $"[{string.Join(", ", logits.shape)}]{(mask is null ? string.Empty : $" and a mask [{string.Join(", ", mask.shape)}]")}."
+            );
         }
 
-        var counts = mask?.to_type(ScalarType.Bool);                                    // [B, ...]
+        var counts = mask?.to_type(ScalarType.Bool); // [B, ...]
         if (LossTrace.Current?.Sampler?.Categorical(logits / Kept(temperature)) is { } drawn)
         {
             return Traced(logits, z => CrossEntropyOf(z / Kept(temperature), drawn, counts, meanOverPositions) * Kept(temperature));
         }
 
-        var teacher = (teacherLogits.detach() / Kept(temperature)).to_type(logits.dtype).log_softmax(-1);                 // [B, ..., C]
-        return Traced(logits, z =>
-        {
-            var loss = Kept(temperature * temperature) * (teacher.exp() * (teacher - (z / Kept(temperature)).log_softmax(-1))).sum(-1);         // [B, ...]
-            return ReducePositions(counts is null ? loss : loss.masked_fill(counts.logical_not(), Kept(0)), counts, meanOverPositions);
-        });
+        var teacher = (teacherLogits.detach() / Kept(temperature)).to_type(logits.dtype).log_softmax(-1); // [B, ..., C]
+        return Traced(
+            logits,
+            z =>
+            {
+                // [B, ...]
+                var loss = Kept(temperature * temperature) * (teacher.exp() * (teacher - (z / Kept(temperature)).log_softmax(-1))).sum(-1);
+                return ReducePositions(counts is null ? loss : loss.masked_fill(counts.logical_not(), Kept(0)), counts, meanOverPositions);
+            }
+        );
     }
 
     /// <summary>
     /// Huber's loss, the sum over an example's outputs of r^2/2 where |r| is at most d, and d (|r| - d/2) beyond, r = prediction - target.
     /// </summary>
-    /// <remarks>For the true Fisher targets are drawn from the density proportional to exp(-loss): normal in the middle, with exponential tails.</remarks>
+    /// <remarks>For the true Fisher targets are drawn from the density proportional to exp(-loss): normal in the middle, with exponential
+    /// tails.</remarks>
     /// <param name="predictions"><c>[B]</c> or <c>[B, ...]</c>.</param>
     /// <param name="targets">Of the predictions' shape; integers are converted.</param>
     /// <param name="delta">d, above 0.</param>
@@ -217,11 +249,12 @@ public static class Losses
     }
 
     /// <summary>
-    /// The loss of direct preference optimisation, -log s(b ((c - c0) - (r - r0))): c and r are the log-likelihoods of the preferred and the other answer, c0 and r0 those of
-    /// the reference model (Rafailov et al. 2023).
+    /// The loss of direct preference optimisation, -log s(b ((c - c0) - (r - r0))): c and r are the log-likelihoods of the preferred and
+    /// the other answer, c0 and r0 those of the reference model (Rafailov et al. 2023).
     /// </summary>
     /// <remarks>
-    /// An example is a pair of answers, and its model runs twice, which layer rules take. For the true Fisher the preference is drawn from s of the margin.
+    /// An example is a pair of answers, and its model runs twice, which layer rules take. For the true Fisher the preference is drawn from
+    /// s of the margin.
     /// </remarks>
     /// <param name="chosen">c, <c>[B]</c>: minus <see cref="CrossEntropy"/> of the preferred answer, for example.</param>
     /// <param name="rejected">r, <c>[B]</c>.</param>
@@ -242,10 +275,17 @@ public static class Losses
 
     private static Tensor ClassWeights(Tensor weights, Tensor logits)
     {
-        if (weights.dim() != 1 || weights.shape[0] != logits.shape[^1] || !weights.is_floating_point() || !weights.isfinite().logical_and(weights.ge(Kept(0))).all().item<bool>())
+        if (
+            weights.dim() != 1
+            || weights.shape[0] != logits.shape[^1]
+            || !weights.is_floating_point()
+            || !weights.isfinite().logical_and(weights.ge(Kept(0))).all().item<bool>()
+        )
         {
             throw new InfluenceException(
-                $"Class weights are [C] = [{logits.shape[^1]}], floating-point, finite and none negative; found {weights.dtype} [{string.Join(", ", weights.shape)}].");
+                $"Class weights are [C] = [{logits.shape[^1]}], floating-point, finite and none negative; found {weights.dtype} "
+                    + $"[{string.Join(", ", weights.shape)}]."
+            );
         }
 
         return weights.detach().to_type(logits.dtype);
@@ -265,16 +305,14 @@ public static class Losses
             return loss;
         }
 
-        var flat = loss.reshape(loss.shape[0], -1);                                     // [B, T]
-        var sum = flat.sum(1);                                                          // [B]
+        var flat = loss.reshape(loss.shape[0], -1); // [B, T]
+        var sum = flat.sum(1); // [B]
         if (!mean)
         {
             return sum;
         }
 
-        return counts is null
-            ? sum / Kept(flat.shape[1])
-            : sum / counts.reshape(loss.shape[0], -1).sum(1).clamp_min(Kept(1));
+        return counts is null ? sum / Kept(flat.shape[1]) : sum / counts.reshape(loss.shape[0], -1).sum(1).clamp_min(Kept(1));
     }
 
     private static void CheckCrossEntropy(Tensor logits, Tensor targets, Tensor? mask)
@@ -284,38 +322,44 @@ public static class Losses
         if (logits.dim() < 2 || !logits.shape.AsSpan(0, logits.shape.Length - 1).SequenceEqual(targets.shape))
         {
             throw new InfluenceException(
-                $"Cross-entropy expects logits [B, C] with targets [B], or logits [B, T, C] with targets [B, T]; found " +
-                $"logits [{string.Join(", ", logits.shape)}] and targets [{string.Join(", ", targets.shape)}].");
+                $"Cross-entropy expects logits [B, C] with targets [B], or logits [B, T, C] with targets [B, T]; found "
+                    + $"logits [{string.Join(", ", logits.shape)}] and targets [{string.Join(", ", targets.shape)}]."
+            );
         }
 
         if (targets.dtype != ScalarType.Int64)
         {
             throw new InfluenceException(
-                $"Cross-entropy expects class indices of type Int64, found {targets.dtype}. Write targets.to_type(ScalarType.Int64).");
+                $"Cross-entropy expects class indices of type Int64, found {targets.dtype}. Write targets.to_type(ScalarType.Int64)."
+            );
         }
 
         if (logits.shape[^1] < 2)
         {
             throw new InfluenceException(
-                "Cross-entropy needs at least two classes: with one it is always zero. For one logit use Losses.BinaryCrossEntropy.");
+                "Cross-entropy needs at least two classes: with one it is always zero. For one logit use Losses.BinaryCrossEntropy."
+            );
         }
 
         if (mask is not null && !mask.shape.SequenceEqual(targets.shape))
         {
             throw new InfluenceException(
-                $"The mask has the shape of the targets, [{string.Join(", ", targets.shape)}]; found [{string.Join(", ", mask.shape)}].");
+                $"The mask has the shape of the targets, [{string.Join(", ", targets.shape)}]; found [{string.Join(", ", mask.shape)}]."
+            );
         }
     }
 
     private static void CheckLabels(Tensor labels, long classes)
     {
         // Named, for TorchSharp keeps no number alive that it is handed: its finaliser may free it while libtorch reads it.
-        using Scalar zero = Kept(0), limit = Kept(classes);
+        using Scalar zero = Kept(0),
+            limit = Kept(classes);
         var bad = Positions(labels.lt(zero).logical_or(labels.ge(limit)));
         if (bad.Count > 0)
         {
             throw new InfluenceException(
-                $"Class indices go from 0 to {classes - 1} (the logits have {classes} classes); some targets lie outside.")
+                $"Class indices go from 0 to {classes - 1} (the logits have {classes} classes); some targets lie outside."
+            )
             {
                 BatchPositions = bad,
             };
@@ -329,8 +373,9 @@ public static class Losses
         if (predictions.dim() == 0 || !predictions.shape.SequenceEqual(targets.shape))
         {
             throw new InfluenceException(
-                $"Predictions and targets need the same shape [B, ...]; found [{string.Join(", ", predictions.shape)}] and " +
-                $"[{string.Join(", ", targets.shape)}].");
+                $"Predictions and targets need the same shape [B, ...]; found [{string.Join(", ", predictions.shape)}] and "
+                    + $"[{string.Join(", ", targets.shape)}]."
+            );
         }
     }
 

@@ -19,9 +19,9 @@ public readonly record struct MemoryBudget
     /// <summary>Takes a number of bytes.</summary>
     /// <param name="bytes">How many.</param>
     /// <exception cref="InfluenceException">Not positive.</exception>
-    public MemoryBudget(long bytes) => _beyondDefault = bytes > 0
-        ? bytes - DefaultBytes
-        : throw new InfluenceException($"MemoryBudget is a positive number of bytes, not {bytes}.");
+    public MemoryBudget(long bytes) =>
+        _beyondDefault =
+            bytes > 0 ? bytes - DefaultBytes : throw new InfluenceException($"MemoryBudget is a positive number of bytes, not {bytes}.");
 
     /// <summary>1 GiB.</summary>
     public static MemoryBudget Default => default;

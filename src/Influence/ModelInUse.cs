@@ -31,13 +31,17 @@ internal sealed class ModelInUse : IDisposable
             if (holder.Claims > 0 && holder.Thread != Environment.CurrentManagedThreadId)
             {
                 throw new InfluenceException(
-                    "Another call is running on this model, on another thread. A model serves one call at a time: wait for the other call, or give each thread a model of its own.");
+                    "Another call is running on this model, on another thread. A model serves one call at a time: wait for the other "
+                        + "call, or give each thread a model of its own."
+                );
             }
 
             if (holder.Claims > 0 && s_callback is { } callback)
             {
                 throw new InfluenceException(
-                    $"Another call is running on this model: {callback} of that call began this one. Note down what you need there, and begin the next call when the first has returned.");
+                    $"Another call is running on this model: {callback} of that call began this one. Note down what you need there, and "
+                        + "begin the next call when the first has returned."
+                );
             }
 
             holder.Thread = Environment.CurrentManagedThreadId;

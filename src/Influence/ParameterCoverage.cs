@@ -12,7 +12,8 @@ public sealed class ParameterCoverage : IDisplay
 
     internal ParameterCoverage(IReadOnlyList<Covered> parameters) => Parameters = parameters;
 
-    /// <summary>What else one must know of the gradients to read scores right, sentence by sentence; empty where there is nothing.</summary>
+    /// <summary>What else one must know of the gradients to read scores right, sentence by sentence; empty where there is
+    /// nothing.</summary>
     internal string Notes { get; init; } = string.Empty;
 
     /// <summary>Every trainable parameter.</summary>
@@ -56,10 +57,13 @@ public sealed class ParameterCoverage : IDisplay
 
     Table IDisplay.ToTable() => ToTable();
 
-    private Table ToTable() => new(
-        $"Coverage {Fraction:0.0%}: {ByRule:N0} parameters by layer rules, {BySingleExamples:N0} by single examples, {NotIncluded:N0} left out",
-        ["parameter", "elements", "taken by", "note"],
-        [.. Parameters.Select(p => (IReadOnlyList<object>)[p.Name, p.Count, p.Method, p.Note])]);
+    private Table ToTable() =>
+        new(
+            $"Coverage {Fraction:0.0%}: {ByRule:N0} parameters by layer rules, {BySingleExamples:N0} by single examples, {NotIncluded:N0} "
+                + "left out",
+            ["parameter", "elements", "taken by", "note"],
+            [.. Parameters.Select(p => (IReadOnlyList<object>)[p.Name, p.Count, p.Method, p.Note])]
+        );
 
     private long Sum(string method) => Parameters.Where(p => p.Method == method).Sum(p => p.Count);
 

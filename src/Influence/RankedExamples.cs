@@ -51,7 +51,8 @@ public sealed class RankedExamples : IReadOnlyList<RankedExample>, IDisplay
         Csv.Save(
             path,
             ["rank", "id", "score", .. described ? ["example"] : Array.Empty<string>()],
-            _examples.Select(e => (IReadOnlyList<object>)(described ? [e.Rank, e.Id, e.Score, e.Description] : [e.Rank, e.Id, e.Score])));
+            _examples.Select(e => (IReadOnlyList<object>)(described ? [e.Rank, e.Id, e.Score, e.Description] : [e.Rank, e.Id, e.Score]))
+        );
     }
 
     /// <inheritdoc/>
@@ -69,9 +70,14 @@ public sealed class RankedExamples : IReadOnlyList<RankedExample>, IDisplay
 
     Table IDisplay.ToTable() => ToTable();
 
-    private Table ToTable() => _examples.Any(e => e.Description.Length > 0)
-        ? new Table(_title, ["rank", "id", "score", "example"], [.. _examples.Select(e => (IReadOnlyList<object>)[e.Rank, e.Id, e.Score, e.Description])])
-        : new Table(_title, ["rank", "id", "score"], [.. _examples.Select(e => (IReadOnlyList<object>)[e.Rank, e.Id, e.Score])]);
+    private Table ToTable() =>
+        _examples.Any(e => e.Description.Length > 0)
+            ? new Table(
+                _title,
+                ["rank", "id", "score", "example"],
+                [.. _examples.Select(e => (IReadOnlyList<object>)[e.Rank, e.Id, e.Score, e.Description])]
+            )
+            : new Table(_title, ["rank", "id", "score"], [.. _examples.Select(e => (IReadOnlyList<object>)[e.Rank, e.Id, e.Score])]);
 
     /// <summary>The k highest (or lowest) of a row of scores; ties go to the lowest position, NaN comes last.</summary>
     internal static RankedExamples Rank(string title, IReadOnlyList<long> ids, IReadOnlyList<double> scores, int k, bool highest)
@@ -81,7 +87,8 @@ public sealed class RankedExamples : IReadOnlyList<RankedExample>, IDisplay
             throw new InfluenceException($"The number of examples to rank is at least 0, not {k}.");
         }
 
-        var order = Enumerable.Range(0, scores.Count)
+        var order = Enumerable
+            .Range(0, scores.Count)
             .OrderBy(i => double.IsNaN(scores[i]))
             .ThenByDescending(i => highest ? scores[i] : -scores[i])
             .Take(k);

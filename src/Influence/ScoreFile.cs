@@ -42,11 +42,18 @@ internal sealed class ScoreFile : IDisposable
 
     /// <summary>The sizes of the matrix of scores, of which rows can be read.</summary>
     public (long Queries, long Train) Shape() =>
-        _file is not null && _file.Entries.TryGetValue("scores", out var entry) && entry is { Shape: [var queries, var train], Type: "F32" or "F64" or "F16" or "BF16" }
+        _file is not null
+        && _file.Entries.TryGetValue("scores", out var entry)
+        && entry is { Shape: [var queries, var train], Type: "F32" or "F64" or "F16" or "BF16" }
             ? (queries, train)
             : throw new InfluenceException(
-                $"{_path} has no matrix \"scores\" [queries, train] of a float type, of which parts can be read" +
-                (_file is null ? ". Convert it to safetensors: InfluenceScores.Load(path).Save(\"scores.safetensors\")." : $"; it holds {InfluenceException.List([.. _file.Entries.Keys])}."));
+                $"{_path} has no matrix \"scores\" [queries, train] of a float type, of which parts can be read"
+                    + (
+                        _file is null
+                            ? ". Convert it to safetensors: InfluenceScores.Load(path).Save(\"scores.safetensors\")."
+                            : $"; it holds {InfluenceException.List([.. _file.Entries.Keys])}."
+                    )
+            );
 
     /// <summary>Some of the scores, as float32 or float64; the caller's scope owns them.</summary>
     public Tensor Part(IReadOnlyList<int> queries, IReadOnlyList<int>? train)
@@ -72,7 +79,9 @@ internal sealed class ScoreFile : IDisposable
 
         if (entry.Shape.Length != 1 || entry.Shape[0] != count || entry.Type is not ("I64" or "I32" or "I16" or "I8" or "U8"))
         {
-            throw new InfluenceException($"{_path}: \"{name}\" is {entry.Describe()}; expected one whole number for each of {count} scores, I64 [{count}].");
+            throw new InfluenceException(
+                $"{_path}: \"{name}\" is {entry.Describe()}; expected one whole number for each of {count} " + $"scores, I64 [{count}]."
+            );
         }
 
         using var scope = NewDisposeScope();

@@ -47,8 +47,8 @@ public sealed record ScoreMetadata : IDisplay
     public string Notes { get; init; } = string.Empty;
 
     /// <summary>
-    /// Empty for scores that were computed here, or read from a file whose checksum was right; "unverified: ..." where the file has no checksum, as those of
-    /// other tools and of earlier versions: then nobody can tell whether its bytes are those that were written.
+    /// Empty for scores that were computed here, or read from a file whose checksum was right; "unverified: ..." where the file has no
+    /// checksum, as those of other tools and of earlier versions: then nobody can tell whether its bytes are those that were written.
     /// </summary>
     public string Integrity { get; init; } = string.Empty;
 
@@ -58,27 +58,37 @@ public sealed record ScoreMetadata : IDisplay
 
     Table IDisplay.ToTable() => ToTable();
 
-    private Table ToTable() => new(
-        Estimator, ["of the scores", "is"], [.. ToStrings().Where(pair => pair.Value.Length > 0).Select(pair => (IReadOnlyList<object>)[pair.Key[Prefix.Length..].Replace('_', ' '), pair.Value])]);
+    private Table ToTable() =>
+        new(
+            Estimator,
+            ["of the scores", "is"],
+            [
+                .. ToStrings()
+                    .Where(pair => pair.Value.Length > 0)
+                    .Select(pair => (IReadOnlyList<object>)[pair.Key[Prefix.Length..].Replace('_', ' '), pair.Value]),
+            ]
+        );
 
-    internal Dictionary<string, string> ToStrings() => new()
-    {
-        [Prefix + "estimator"] = Estimator,
-        [Prefix + "checkpoints"] = Checkpoints,
-        [Prefix + "loss_reduction"] = LossReduction,
-        [Prefix + "sign"] = Sign,
-        [Prefix + "unit"] = Unit,
-        [Prefix + "curvature"] = Curvature,
-        [Prefix + "damping"] = Damping,
-        [Prefix + "leave_one_out_factor"] = LeaveOneOutFactor?.ToString("R", CultureInfo.InvariantCulture) ?? string.Empty,
-        [Prefix + "layers"] = Layers,
-        [Prefix + "coverage"] = Coverage.ToString("R", CultureInfo.InvariantCulture),
-        [Prefix + "notes"] = Notes,
-        [Prefix + "integrity"] = Integrity,
-    };
+    internal Dictionary<string, string> ToStrings() =>
+        new()
+        {
+            [Prefix + "estimator"] = Estimator,
+            [Prefix + "checkpoints"] = Checkpoints,
+            [Prefix + "loss_reduction"] = LossReduction,
+            [Prefix + "sign"] = Sign,
+            [Prefix + "unit"] = Unit,
+            [Prefix + "curvature"] = Curvature,
+            [Prefix + "damping"] = Damping,
+            [Prefix + "leave_one_out_factor"] = LeaveOneOutFactor?.ToString("R", CultureInfo.InvariantCulture) ?? string.Empty,
+            [Prefix + "layers"] = Layers,
+            [Prefix + "coverage"] = Coverage.ToString("R", CultureInfo.InvariantCulture),
+            [Prefix + "notes"] = Notes,
+            [Prefix + "integrity"] = Integrity,
+        };
 
     /// <param name="strings">The strings of a file.</param>
-    /// <param name="integrity">What the file itself says; empty: it was checked, and the scores are what they were when they were saved.</param>
+    /// <param name="integrity">What the file itself says; empty: it was checked, and the scores are what they were when they were
+    /// saved.</param>
     internal static ScoreMetadata FromStrings(IReadOnlyDictionary<string, string> strings, string integrity)
     {
         return new ScoreMetadata
@@ -90,15 +100,26 @@ public sealed record ScoreMetadata : IDisplay
             Unit = Get("unit", "unknown"),
             Curvature = Get("curvature", string.Empty),
             Damping = Get("damping", string.Empty),
-            LeaveOneOutFactor = double.TryParse(Get("leave_one_out_factor", string.Empty), NumberStyles.Float, CultureInfo.InvariantCulture, out var factor) ? factor : null,
+            LeaveOneOutFactor = double.TryParse(
+                Get("leave_one_out_factor", string.Empty),
+                NumberStyles.Float,
+                CultureInfo.InvariantCulture,
+                out var factor
+            )
+                ? factor
+                : null,
             Layers = Get("layers", "unknown"),
-            Coverage = double.TryParse(Get("coverage", string.Empty), NumberStyles.Float, CultureInfo.InvariantCulture, out var share) ? share : double.NaN,
+            Coverage = double.TryParse(Get("coverage", string.Empty), NumberStyles.Float, CultureInfo.InvariantCulture, out var share)
+                ? share
+                : double.NaN,
             Notes = Get("notes", string.Empty),
             Integrity = integrity.Length > 0 ? integrity : Get("integrity", string.Empty),
         };
 
         // These are printed: nothing of a file reaches a terminal as it is, and what nobody vouches for is not printed at any length.
         string Get(string key, string missing) =>
-            strings.GetValueOrDefault(Prefix + key) is { } text ? (integrity.Length > 0 ? PlainText.Message(text) : PlainText.Lines(text)) : missing;
+            strings.GetValueOrDefault(Prefix + key) is { } text
+                ? (integrity.Length > 0 ? PlainText.Message(text) : PlainText.Lines(text))
+                : missing;
     }
 }

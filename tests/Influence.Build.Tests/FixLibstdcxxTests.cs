@@ -139,7 +139,10 @@ public sealed class FixLibstdcxxTests : IDisposable
         public void LogCustomEvent(CustomBuildEventArgs e) { }
 
         public bool BuildProjectFile(
-            string projectFileName, string[] targetNames, System.Collections.IDictionary globalProperties,
-            System.Collections.IDictionary targetOutputs) => throw new NotSupportedException();
+            string projectFileName,
+            string[] targetNames,
+            System.Collections.IDictionary globalProperties,
+            System.Collections.IDictionary targetOutputs
+        ) => throw new NotSupportedException();
     }
 }

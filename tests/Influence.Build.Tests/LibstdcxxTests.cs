@@ -32,7 +32,12 @@ public sealed class LibstdcxxTests : IDisposable
     [Fact]
     public void A_library_for_another_machine_is_passed_over()
     {
-        var other = _folder.Write("other/libstdc++.so.6", new SmallElf { Machine = 183 }.Defines("GLIBCXX_9").Build());
+        var other = _folder.Write(
+            "other/libstdc++.so.6",
+            new SmallElf { Machine = 183 }
+                .Defines("GLIBCXX_9")
+                .Build()
+        );
         var own = _folder.Write("own/libstdc++.so.6", Samples.Library().Build());
 
         Assert.Equal(own, Libstdcxx.Find($"{Folder(other)}:{Folder(own)}", [])?.Path);
@@ -42,7 +47,8 @@ public sealed class LibstdcxxTests : IDisposable
     public void The_versions_are_those_that_the_library_defines() =>
         Assert.Equal(
             ["GLIBCXX_3.4", "GLIBCXX_3.4.30", "libstdc++.so.6"],
-            VersionDefinitions.Read(new ElfFile(Samples.Library().Build())).Order(StringComparer.Ordinal));
+            VersionDefinitions.Read(new ElfFile(Samples.Library().Build())).Order(StringComparer.Ordinal)
+        );
 
     public void Dispose() => _folder.Dispose();
 

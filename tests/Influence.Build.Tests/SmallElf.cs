@@ -76,8 +76,7 @@ internal sealed class SmallElf
     public SmallElf Plt(ulong kind, params uint[] symbols)
     {
         _dynamic.Add((DynamicTag.PltRelocationsKind, kind));
-        return Relocations(
-            DynamicTag.PltRelocations, DynamicTag.PltRelocationsSize, kind == DynamicTag.Rela ? 6 : 4, symbols);
+        return Relocations(DynamicTag.PltRelocations, DynamicTag.PltRelocationsSize, kind == DynamicTag.Rela ? 6 : 4, symbols);
     }
 
     /// <summary>Sets an entry of the dynamic section, also in place of one that another call made.</summary>
@@ -174,9 +173,7 @@ internal sealed class SmallElf
             bytes.Add(0);
     }
 
-    private static void Put16(byte[] file, int at, ushort value) =>
-        BinaryPrimitives.WriteUInt16LittleEndian(file.AsSpan(at), value);
+    private static void Put16(byte[] file, int at, ushort value) => BinaryPrimitives.WriteUInt16LittleEndian(file.AsSpan(at), value);
 
-    private static void Put64(byte[] file, int at, ulong value) =>
-        BinaryPrimitives.WriteUInt64LittleEndian(file.AsSpan(at), value);
+    private static void Put64(byte[] file, int at, ulong value) => BinaryPrimitives.WriteUInt64LittleEndian(file.AsSpan(at), value);
 }

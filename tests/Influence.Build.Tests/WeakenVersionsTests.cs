@@ -14,12 +14,17 @@ public class WeakenVersionsTests
     }
 
     [Fact]
-    public void A_library_that_defines_the_version_leaves_nothing_missing() => Assert.Empty(WeakenVersions.Missing(
-        new ElfFile(Samples.NativeBytes), Libstdcxx.Name, VersionDefinitions.Read(new ElfFile(Samples.Library(Samples.New).Build()))));
+    public void A_library_that_defines_the_version_leaves_nothing_missing() =>
+        Assert.Empty(
+            WeakenVersions.Missing(
+                new ElfFile(Samples.NativeBytes),
+                Libstdcxx.Name,
+                VersionDefinitions.Read(new ElfFile(Samples.Library(Samples.New).Build()))
+            )
+        );
 
     [Fact]
-    public void A_file_without_needed_versions_misses_none() =>
-        Assert.Empty(Samples.Missing(new SmallElf().Symbols(("f", 1)).Build()));
+    public void A_file_without_needed_versions_misses_none() => Assert.Empty(Samples.Missing(new SmallElf().Symbols(("f", 1)).Build()));
 
     [Fact]
     public void Versions_of_other_libraries_play_no_part() =>

@@ -38,9 +38,13 @@ public class DocumentationTests
     {
         var text = File.ReadAllText(Path.Combine(Page.Root, name));
         var folder = Path.GetDirectoryName(Path.Combine(Page.Root, name))!;
-        var missing = Markdown.Parse(text).Descendants<LinkInline>()
+        var missing = Markdown
+            .Parse(text)
+            .Descendants<LinkInline>()
             .Select(link => link.Url!.Split('#')[0])
-            .Where(path => path.Length > 0 && !path.StartsWith("http", StringComparison.Ordinal) && !Path.Exists(Path.Combine(folder, path)));
+            .Where(path =>
+                path.Length > 0 && !path.StartsWith("http", StringComparison.Ordinal) && !Path.Exists(Path.Combine(folder, path))
+            );
 
         Assert.Empty(missing);
     }
@@ -48,8 +52,9 @@ public class DocumentationTests
     [Fact]
     public void Code_that_does_not_compile_is_named_by_its_line_of_the_page()
     {
-        var error = Assert.Throws<InvalidOperationException>(
-            () => SnippetProgram.Compile([new Snippet("page.md", 7, "var x = 1;\nreturn y;")]));
+        var error = Assert.Throws<InvalidOperationException>(() =>
+            SnippetProgram.Compile([new Snippet("page.md", 7, "var x = 1;\nreturn y;")])
+        );
 
         Assert.Contains("page.md(8,8)", error.Message, StringComparison.Ordinal);
     }
@@ -57,8 +62,10 @@ public class DocumentationTests
     [Fact]
     public void Blocks_share_what_they_declare_and_print_to_the_caller()
     {
-        var assembly = SnippetProgram.Compile(
-            [new Snippet("page.md", 1, "var x = 40;"), new Snippet("page.md", 5, "using System.Globalization;\nConsole.Write((x + 2).ToString(CultureInfo.InvariantCulture));")]);
+        var assembly = SnippetProgram.Compile([
+            new Snippet("page.md", 1, "var x = 40;"),
+            new Snippet("page.md", 5, "using System.Globalization;\nConsole.Write((x + " + "2).ToString(CultureInfo.InvariantCulture));"),
+        ]);
 
         Assert.Equal("42", SnippetProgram.Run(assembly));
     }

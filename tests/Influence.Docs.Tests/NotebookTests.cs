@@ -32,7 +32,10 @@ public partial class NotebookTests
     {
         foreach (var output in Notebook.Read(name).Cells.SelectMany(cell => cell.Outputs))
         {
-            Assert.True(output.Kind is "execute_result" or "display_data" or "stream", $"An output is of the kind {output.Kind}: {output.Text}");
+            Assert.True(
+                output.Kind is "execute_result" or "display_data" or "stream",
+                $"An output is of the kind {output.Kind}: " + $"{output.Text}"
+            );
             Assert.True(output.Name != "stderr", $"A cell complained: {output.Text}");
             Assert.InRange(output.Text.Length, 1, MaximumOutput);
             Assert.DoesNotContain("dni-", output.Text, StringComparison.Ordinal);
@@ -63,11 +66,16 @@ public partial class NotebookTests
     public void Its_code_compiles(string name)
     {
         var previous = Submission(null, "object HTML(string text) => text;");
-        foreach (var cell in Notebook.Read(name).Cells.Where(cell => cell.IsCode && !cell.Source.StartsWith("#r", StringComparison.Ordinal)))
+        foreach (
+            var cell in Notebook.Read(name).Cells.Where(cell => cell.IsCode && !cell.Source.StartsWith("#r", StringComparison.Ordinal))
+        )
         {
             previous = Submission(previous, cell.Source);
             var errors = previous.GetDiagnostics().Where(d => d.Severity == DiagnosticSeverity.Error).ToList();
-            Assert.True(errors.Count == 0, $"{name}, the cell that begins with '{cell.Source.Split('\n')[0]}': {string.Join('\n', errors)}");
+            Assert.True(
+                errors.Count == 0,
+                $"{name}, the cell that begins with '{cell.Source.Split('\n')[0]}': " + $"{string.Join('\n', errors)}"
+            );
         }
     }
 
@@ -79,11 +87,14 @@ public partial class NotebookTests
         var programs = Directory.GetFiles(Path.Combine(Page.Root, "samples"), "*.cs");
 
         Assert.NotEmpty(programs);
-        Assert.All(programs, program =>
-        {
-            Assert.InRange(File.ReadAllLines(program).Length, 1, 120);
-            Assert.Contains($"#:package TorchSharp-cpu@{version}", File.ReadAllText(program), StringComparison.Ordinal);
-        });
+        Assert.All(
+            programs,
+            program =>
+            {
+                Assert.InRange(File.ReadAllLines(program).Length, 1, 120);
+                Assert.Contains($"#:package TorchSharp-cpu@{version}", File.ReadAllText(program), StringComparison.Ordinal);
+            }
+        );
     }
 
     [Fact]
@@ -99,13 +110,21 @@ public partial class NotebookTests
     }
 
     /// <summary>What the kernel makes of a cell: a script that goes on with what the cells before it declared.</summary>
-    private static CSharpCompilation Submission(CSharpCompilation? previous, string code) => CSharpCompilation.CreateScriptCompilation(
-        $"Cell{Guid.NewGuid():N}",
-        CSharpSyntaxTree.ParseText(code, new CSharpParseOptions(LanguageVersion.Latest, kind: SourceCodeKind.Script)),
-        SnippetProgram.References,
-        new CSharpCompilationOptions(OutputKind.DynamicallyLinkedLibrary).WithUsings(
-            "System", "System.Collections", "System.Collections.Generic", "System.Linq", "System.Text", "System.Threading.Tasks"),
-        previous);
+    private static CSharpCompilation Submission(CSharpCompilation? previous, string code) =>
+        CSharpCompilation.CreateScriptCompilation(
+            $"Cell{Guid.NewGuid():N}",
+            CSharpSyntaxTree.ParseText(code, new CSharpParseOptions(LanguageVersion.Latest, kind: SourceCodeKind.Script)),
+            SnippetProgram.References,
+            new CSharpCompilationOptions(OutputKind.DynamicallyLinkedLibrary).WithUsings(
+                "System",
+                "System.Collections",
+                "System.Collections.Generic",
+                "System.Linq",
+                "System.Text",
+                "System.Threading.Tasks"
+            ),
+            previous
+        );
 
     private static string Property(string props, string name) => Regex.Match(props, $"<{name}>(.*)</{name}>").Groups[1].Value;
 
@@ -127,7 +146,8 @@ public partial class NotebookTests
     {
         public static string Folder { get; } = Path.Combine(Page.Root, "samples", "notebooks");
 
-        public static IEnumerable<string> Names => Directory.EnumerateFiles(Folder, "*.ipynb").Select(file => Path.GetFileName(file)).Order(StringComparer.Ordinal);
+        public static IEnumerable<string> Names =>
+            Directory.EnumerateFiles(Folder, "*.ipynb").Select(file => Path.GetFileName(file)).Order(StringComparer.Ordinal);
 
         public static Notebook Read(string name)
         {
@@ -136,7 +156,8 @@ public partial class NotebookTests
             Assert.Equal(4, root.GetProperty("nbformat").GetInt32());
             return new Notebook(
                 root.GetProperty("metadata").GetProperty("kernelspec").GetProperty("name").GetString()!,
-                [.. root.GetProperty("cells").EnumerateArray().Select(ReadCell)]);
+                [.. root.GetProperty("cells").EnumerateArray().Select(ReadCell)]
+            );
         }
 
         private static Cell ReadCell(JsonElement cell)
@@ -146,19 +167,26 @@ public partial class NotebookTests
                 isCode,
                 Text(cell.GetProperty("source")),
                 isCode && cell.GetProperty("execution_count") is { ValueKind: JsonValueKind.Number } count ? count.GetInt32() : null,
-                isCode ? [.. cell.GetProperty("outputs").EnumerateArray().Select(ReadOutput)] : []);
+                isCode ? [.. cell.GetProperty("outputs").EnumerateArray().Select(ReadOutput)] : []
+            );
         }
 
         private static Output ReadOutput(JsonElement output)
         {
-            var text = output.TryGetProperty("data", out var data) ? string.Concat(data.EnumerateObject().Select(entry => Text(entry.Value)))
+            var text =
+                output.TryGetProperty("data", out var data) ? string.Concat(data.EnumerateObject().Select(entry => Text(entry.Value)))
                 : output.TryGetProperty("text", out var printed) ? Text(printed)
                 : output.ToString();
-            return new Output(output.GetProperty("output_type").GetString()!, output.TryGetProperty("name", out var name) ? name.GetString()! : string.Empty, text);
+            return new Output(
+                output.GetProperty("output_type").GetString()!,
+                output.TryGetProperty("name", out var name) ? name.GetString()! : string.Empty,
+                text
+            );
         }
 
-        private static string Text(JsonElement element) => element.ValueKind == JsonValueKind.Array
-            ? string.Concat(element.EnumerateArray().Select(line => line.GetString()))
-            : element.GetString()!;
+        private static string Text(JsonElement element) =>
+            element.ValueKind == JsonValueKind.Array
+                ? string.Concat(element.EnumerateArray().Select(line => line.GetString()))
+                : element.GetString()!;
     }
 }

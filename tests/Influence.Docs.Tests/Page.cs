@@ -23,17 +23,18 @@ internal sealed class Page
 
     public IReadOnlyList<IReadOnlyList<Snippet>> Programs { get; }
 
-    public static string Root { get; } = typeof(Page).Assembly
-        .GetCustomAttributes<AssemblyMetadataAttribute>()
-        .Single(a => a.Key == "RepositoryRoot").Value!;
+    public static string Root { get; } =
+        typeof(Page).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>().Single(a => a.Key == "RepositoryRoot").Value!;
 
     /// <summary>README.md and everything in docs, relative to the repository.</summary>
     public static IEnumerable<string> Names =>
-    [
-        "README.md",
-        .. Directory.EnumerateFiles(Path.Combine(Root, "docs"), "*.md", SearchOption.AllDirectories)
-            .Select(file => Path.GetRelativePath(Root, file).Replace('\\', '/')).Order(StringComparer.Ordinal),
-    ];
+        [
+            "README.md",
+            .. Directory
+                .EnumerateFiles(Path.Combine(Root, "docs"), "*.md", SearchOption.AllDirectories)
+                .Select(file => Path.GetRelativePath(Root, file).Replace('\\', '/'))
+                .Order(StringComparer.Ordinal),
+        ];
 
     public static Page Read(string name)
     {
@@ -47,7 +48,8 @@ internal sealed class Page
                     programs[^1].Add(new Snippet(name, code.Line + 2, code.Lines.ToString()));
                     break;
                 case HtmlBlock html when html.Lines.ToString() is var comment && comment.StartsWith(Setup, StringComparison.Ordinal):
-                    programs[^1].Add(SetupOf(name, html.Line + 1, comment[Setup.Length..comment.LastIndexOf(End, StringComparison.Ordinal)]));
+                    programs[^1]
+                        .Add(SetupOf(name, html.Line + 1, comment[Setup.Length..comment.LastIndexOf(End, StringComparison.Ordinal)]));
                     break;
                 case HtmlBlock html when html.Lines.ToString().Trim() == NewProgram:
                     programs.Add([]);

@@ -10,12 +10,14 @@ internal static class SnippetProgram
 {
     /// <summary>What the SDK's implicit usings give every program.</summary>
     private const string Implicit =
-        "global using System; global using System.Collections.Generic; global using System.IO; global using System.Linq; global using System.Threading; global using System.Threading.Tasks;";
+        "global using System; global using System.Collections.Generic; global using System.IO; global using System.Linq; global using "
+        + "System.Threading; global using System.Threading.Tasks;";
 
     /// <summary>What the tests themselves run with: the library and TorchSharp among them.</summary>
     public static readonly IReadOnlyList<MetadataReference> References =
     [
-        .. ((string)AppContext.GetData("TRUSTED_PLATFORM_ASSEMBLIES")!).Split(Path.PathSeparator)
+        .. ((string)AppContext.GetData("TRUSTED_PLATFORM_ASSEMBLIES")!)
+            .Split(Path.PathSeparator)
             .Select(file => MetadataReference.CreateFromFile(file)),
     ];
 
@@ -27,16 +29,21 @@ internal static class SnippetProgram
 
         // A program's types come after its statements, a page's beside what uses them.
         var code = string.Join(
-            '\n', [.. snippets.SelectMany(s => s.Usings).Distinct(), .. snippets.OrderBy(s => DeclaresTypes(s, options)).Select(s => s.Body)]);
+            '\n',
+            [.. snippets.SelectMany(s => s.Usings).Distinct(), .. snippets.OrderBy(s => DeclaresTypes(s, options)).Select(s => s.Body)]
+        );
         var compilation = CSharpCompilation.Create(
             $"Snippets{Guid.NewGuid():N}",
             [CSharpSyntaxTree.ParseText(Implicit, options), CSharpSyntaxTree.ParseText(code, options)],
             References,
-            new CSharpCompilationOptions(OutputKind.ConsoleApplication, nullableContextOptions: NullableContextOptions.Enable));
+            new CSharpCompilationOptions(OutputKind.ConsoleApplication, nullableContextOptions: NullableContextOptions.Enable)
+        );
         using var assembly = new MemoryStream();
         var result = compilation.Emit(assembly);
         var errors = result.Diagnostics.Where(d => d.Severity == DiagnosticSeverity.Error).ToList();
-        return errors.Count == 0 ? assembly.ToArray() : throw new InvalidOperationException(string.Join('\n', errors.Select(e => e.ToString())));
+        return errors.Count == 0
+            ? assembly.ToArray()
+            : throw new InvalidOperationException(string.Join('\n', errors.Select(e => e.ToString())));
     }
 
     private static bool DeclaresTypes(Snippet snippet, CSharpParseOptions options) =>

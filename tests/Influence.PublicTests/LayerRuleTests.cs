@@ -27,7 +27,8 @@ public class LayerRuleTests
         Assert.Contains(nameof(RmsNorm), task.Coverage(train).ToString(), StringComparison.Ordinal);
     }
 
-    /// <summary>A rule that is wrong is never believed: its parameters are taken by single examples, or the call is refused by name.</summary>
+    /// <summary>A rule that is wrong is never believed: its parameters are taken by single examples, or the call is refused by
+    /// name.</summary>
     [Fact]
     public void AWrongRuleIsFoundOut()
     {
@@ -52,7 +53,10 @@ public class LayerRuleTests
     {
         manual_seed(3);
         var model = nn.Sequential(
-            ("in", nn.Linear(4, 6, dtype: ScalarType.Float64)), ("middle", middle), ("out", nn.Linear(6, 2, dtype: ScalarType.Float64)));
+            ("in", nn.Linear(4, 6, dtype: ScalarType.Float64)),
+            ("middle", middle),
+            ("out", nn.Linear(6, 2, dtype: ScalarType.Float64))
+        );
         model.eval();
         var x = randn(7, 5, 4, dtype: ScalarType.Float64);
         var y = tensor(new long[] { 0, 1, 1, 0, 1, 0, 0 });

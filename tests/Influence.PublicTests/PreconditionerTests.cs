@@ -19,8 +19,14 @@ public class PreconditionerTests
         var model = nn.Sequential(nn.Linear(3, 4, dtype: ScalarType.Float64), nn.Tanh(), nn.Linear(4, 2, dtype: ScalarType.Float64));
         _model = model;
         _model.eval();
-        _task = new InfluenceTask(model) { TrainingLoss = b => nn.functional.cross_entropy(model.call(b["x"]), b["y"], reduction: nn.Reduction.None) };
-        _train = Examples.FromTensors(("x", randn(6, 3, dtype: ScalarType.Float64)), ("y", tensor(new long[] { 0, 1, 1, 0, 1, 0 }))) with { BatchSize = 4 };
+        _task = new InfluenceTask(model)
+        {
+            TrainingLoss = b => nn.functional.cross_entropy(model.call(b["x"]), b["y"], reduction: nn.Reduction.None),
+        };
+        _train = Examples.FromTensors(("x", randn(6, 3, dtype: ScalarType.Float64)), ("y", tensor(new long[] { 0, 1, 1, 0, 1, 0 }))) with
+        {
+            BatchSize = 4,
+        };
     }
 
     /// <summary>With H = 2 I and a damping of 0.5, scores are gradient dot products over 2.5; with one of 1 over 3.</summary>
@@ -31,7 +37,11 @@ public class PreconditionerTests
         using var dots = new TracIn().Score(_task, _train, _train.Only([1, 2]));
         using var fit = new ScaledIdentity(_task, _train, curvature: 2);
         using var scores = new InfluenceFunction(fit) { Tolerance = 0 }.Score(_task, _train, _train.Only([1, 2]));
-        using var damped = new InfluenceFunction(fit) { Tolerance = 0, Damping = Damping.Absolute(1) }.Score(_task, _train, _train.Only([1, 2]));
+        using var damped = new InfluenceFunction(fit) { Tolerance = 0, Damping = Damping.Absolute(1) }.Score(
+            _task,
+            _train,
+            _train.Only([1, 2])
+        );
 
         Assert.True((scores.Values - (dots.Values / 2.5)).abs().max().item<double>() < 1e-13);
         Assert.True((damped.Values - (dots.Values / 3)).abs().max().item<double>() < 1e-13);

@@ -9,8 +9,9 @@ public sealed class RmsNormRule : LayerRule<RmsNorm>
     public override bool PositionsLead => true;
 
     public override Tensor WeightGradients(RmsNorm layer, LayerTrace trace) =>
-        (RmsNorm.Normalize(trace.Activation) * trace.OutputGradient)                    // [B*k, T, I]
-            .reshape(trace.Rows, -1, trace.Activation.shape[^1]).sum(1);                // [B*k, I]
+        (RmsNorm.Normalize(trace.Activation) * trace.OutputGradient) // [B*k, T, I]
+            .reshape(trace.Rows, -1, trace.Activation.shape[^1])
+            .sum(1); // [B*k, I]
 }
 
 /// <summary>A rule that forgets the normalisation.</summary>

@@ -17,7 +17,5 @@ public sealed class ScaledIdentity(InfluenceTask task, Examples train, double cu
         return gradients.Where(g => g.Key != Forgets).ToDictionary(g => g.Key, g => g.Value / (curvature + damping.Value));
     }
 
-    protected override void Dispose(bool disposing)
-    {
-    }
+    protected override void Dispose(bool disposing) { }
 }

@@ -18,8 +18,14 @@ public sealed class ChromiumFactAttribute : FactAttribute
 /// <summary>One headless browser for all tests of a class.</summary>
 public sealed class Chromium : IAsyncLifetime
 {
-    public static string? Path { get; } = new[] { Environment.GetEnvironmentVariable("CHROMIUM"), "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome" }
-        .FirstOrDefault(File.Exists);
+    public static string? Path { get; } =
+        new[]
+        {
+            Environment.GetEnvironmentVariable("CHROMIUM"),
+            "/usr/bin/chromium",
+            "/usr/bin/chromium-browser",
+            "/usr/bin/google-chrome",
+        }.FirstOrDefault(File.Exists);
 
     private IBrowser? _browser;
 
@@ -27,7 +33,14 @@ public sealed class Chromium : IAsyncLifetime
     {
         if (Path is not null)
         {
-            _browser = await Puppeteer.LaunchAsync(new LaunchOptions { ExecutablePath = Path, Args = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"], Timeout = 120_000 });
+            _browser = await Puppeteer.LaunchAsync(
+                new LaunchOptions
+                {
+                    ExecutablePath = Path,
+                    Args = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
+                    Timeout = 120_000,
+                }
+            );
         }
     }
 
@@ -83,13 +96,13 @@ internal sealed class OpenPage : IAsyncDisposable
     }
 
     /// <summary>The seconds that the page's thread has worked.</summary>
-    public async Task<double> ThreadSeconds() =>
-        (await Page.MetricsAsync())["TaskDuration"] is var seconds ? (double)seconds : double.NaN;
+    public async Task<double> ThreadSeconds() => (await Page.MetricsAsync())["TaskDuration"] is var seconds ? (double)seconds : double.NaN;
 
     /// <summary>Waits until an expression holds.</summary>
     public Task Until(string expression) => Page.WaitForExpressionAsync(expression);
 
-    /// <summary>A picture of the whole page in the folder that the variable INFLUENCE_REPORT_SCREENSHOTS names, in light and in dark.</summary>
+    /// <summary>A picture of the whole page in the folder that the variable INFLUENCE_REPORT_SCREENSHOTS names, in light and in
+    /// dark.</summary>
     public async Task Picture(string name)
     {
         if (Environment.GetEnvironmentVariable("INFLUENCE_REPORT_SCREENSHOTS") is not { Length: > 0 } folder)
@@ -101,13 +114,26 @@ internal sealed class OpenPage : IAsyncDisposable
         File.Copy(_file, System.IO.Path.Combine(folder, $"{name}.html"), overwrite: true);
         foreach (var scheme in new[] { "light", "dark" })
         {
-            await Page.EmulateMediaFeaturesAsync([new PuppeteerSharp.MediaFeatureValue { MediaFeature = PuppeteerSharp.MediaFeature.PrefersColorScheme, Value = scheme }]);
-var height = await Ask<int>("document.documentElement.scrollHeight");
+            await Page.EmulateMediaFeaturesAsync([
+                new PuppeteerSharp.MediaFeatureValue { MediaFeature = PuppeteerSharp.MediaFeature.PrefersColorScheme, Value = scheme },
+            ]);
+            var height = await Ask<int>("document.documentElement.scrollHeight");
             for (var (top, part) = (0, 0); top < height; (top, part) = (top + 1600, part + 1))
             {
                 await Page.ScreenshotAsync(
                     System.IO.Path.Combine(folder, $"{name}-{scheme}-{part}.png"),
-                    new ScreenshotOptions { Clip = new PuppeteerSharp.Media.Clip { X = 0, Y = top, Width = 1280, Height = Math.Min(1600, height - top) }, CaptureBeyondViewport = true });
+                    new ScreenshotOptions
+                    {
+                        Clip = new PuppeteerSharp.Media.Clip
+                        {
+                            X = 0,
+                            Y = top,
+                            Width = 1280,
+                            Height = Math.Min(1600, height - top),
+                        },
+                        CaptureBeyondViewport = true,
+                    }
+                );
             }
         }
     }

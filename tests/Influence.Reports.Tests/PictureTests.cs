@@ -6,7 +6,8 @@ using static TorchSharp.torch;
 
 namespace Influence.Reports.Tests;
 
-/// <summary>Pictures against a decoder of the format's five filters, written apart from the encoder; browsers decode them in the tests of the page.</summary>
+/// <summary>Pictures against a decoder of the format's five filters, written apart from the encoder; browsers decode them in the tests of
+/// the page.</summary>
 public class PictureTests
 {
     [Theory]
@@ -36,9 +37,21 @@ public class PictureTests
 
         Assert.Equal([0, 128, 255, 191, 128, 64], Decode(ExampleView.FromImage(image, (-1, 1)).Image!.Base64, 1, 3, 2));
         Assert.Equal([0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11], Decode(ExampleView.FromImage(planes).Image!.Base64, 3, 2, 2));
-        Assert.Contains("range: (-1, 1)", Assert.Throws<InfluenceException>(() => ExampleView.FromImage(image)).Message, StringComparison.Ordinal);
-        Assert.Contains("permute(2, 0, 1)", Assert.Throws<InfluenceException>(() => ExampleView.FromImage(zeros(28, 28, 3))).Message, StringComparison.Ordinal);
-        Assert.Contains("Int64", Assert.Throws<InfluenceException>(() => ExampleView.FromImage(zeros(2, 2, ScalarType.Int64))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "range: (-1, 1)",
+            Assert.Throws<InfluenceException>(() => ExampleView.FromImage(image)).Message,
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            "permute(2, 0, 1)",
+            Assert.Throws<InfluenceException>(() => ExampleView.FromImage(zeros(28, 28, 3))).Message,
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            "Int64",
+            Assert.Throws<InfluenceException>(() => ExampleView.FromImage(zeros(2, 2, ScalarType.Int64))).Message,
+            StringComparison.Ordinal
+        );
         Assert.Throws<InfluenceException>(() => ExampleView.FromImage(full(2, 2, float.NaN)));
         Assert.Throws<InfluenceException>(() => ExampleView.FromImage(new byte[5], 2));
     }
@@ -48,7 +61,7 @@ public class PictureTests
         var png = Convert.FromBase64String(base64);
         Assert.Equal([0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A], png[..8]);
         var data = Array.Empty<byte>();
-        for (var at = 8; at < png.Length;)
+        for (var at = 8; at < png.Length; )
         {
             var length = BinaryPrimitives.ReadInt32BigEndian(png.AsSpan(at));
             var type = System.Text.Encoding.ASCII.GetString(png, at + 4, 4);
@@ -56,7 +69,10 @@ public class PictureTests
             Assert.Equal(Crc(png.AsSpan(at + 4, length + 4)), BinaryPrimitives.ReadUInt32BigEndian(png.AsSpan(at + 8 + length)));
             if (type == "IHDR")
             {
-                Assert.Equal((width, height), (BinaryPrimitives.ReadInt32BigEndian(chunk), BinaryPrimitives.ReadInt32BigEndian(chunk[4..])));
+                Assert.Equal(
+                    (width, height),
+                    (BinaryPrimitives.ReadInt32BigEndian(chunk), BinaryPrimitives.ReadInt32BigEndian(chunk[4..]))
+                );
             }
 
             data = type == "IDAT" ? chunk.ToArray() : data;
@@ -77,7 +93,19 @@ public class PictureTests
                 int corner = y == 0 || i < channels ? 0 : pixels[((y - 1) * stride) + i - channels];
                 var p = left + up - corner;
                 var paeth = new[] { left, up, corner }.MinBy(c => Math.Abs(p - c));
-                pixels[(y * stride) + i] = (byte)(row[i] + (filter switch { 0 => 0, 1 => left, 2 => up, 3 => (left + up) / 2, _ => paeth }));
+                pixels[(y * stride) + i] = (byte)(
+                    row[i]
+                    + (
+                        filter switch
+                        {
+                            0 => 0,
+                            1 => left,
+                            2 => up,
+                            3 => (left + up) / 2,
+                            _ => paeth,
+                        }
+                    )
+                );
             }
         }
 

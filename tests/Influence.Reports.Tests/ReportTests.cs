@@ -17,7 +17,9 @@ public sealed class ReportTests : IDisposable
     public void WhatDoesNotFitIsListedBareAndCounted()
     {
         var text = new string('x', 1000);
-        var html = new InfluenceReport("t") { MaximumBytes = 150_000 }.Suspects(Scores(500), _ => ExampleView.FromText(text) with { Label = "l" }).ToHtml();
+        var html = new InfluenceReport("t") { MaximumBytes = 150_000 }
+            .Suspects(Scores(500), _ => ExampleView.FromText(text) with { Label = "l" })
+            .ToHtml();
 
         Assert.InRange(Encoding.UTF8.GetByteCount(html), 100_000, 150_000);
         using var data = Data(html);
@@ -33,7 +35,18 @@ public sealed class ReportTests : IDisposable
     public void AnExampleIsStoredOnceWhateverShowsIt()
     {
         using var scope = NewDisposeScope();
-        using var scores = new InfluenceScores(tensor(new[,] { { 0.5, -1 }, { 1, 2 } }), [0, 1], [0, 1], new ScoreMetadata { Estimator = "e", Unit = "u" });
+        using var scores = new InfluenceScores(
+            tensor(
+                new[,]
+                {
+                    { 0.5, -1 },
+                    { 1, 2 },
+                }
+            ),
+            [0, 1],
+            [0, 1],
+            new ScoreMetadata { Estimator = "e", Unit = "u" }
+        );
         var shown = 0;
         Func<long, ExampleView> show = id =>
         {
@@ -56,11 +69,41 @@ public sealed class ReportTests : IDisposable
         var report = new InfluenceReport("t");
 
         Assert.Contains(".html", Assert.Throws<InfluenceException>(() => report.Save(Path("r.htm"))).Message, StringComparison.Ordinal);
-        Assert.Contains("at least 1", Assert.Throws<InfluenceException>(() => report.Suspects(Scores(2), count: 0)).Message, StringComparison.Ordinal);
-        Assert.Contains("returned null", Assert.Throws<InfluenceException>(() => report.Suspects(Scores(2), _ => null!)).Message, StringComparison.Ordinal);
-        Assert.Contains("3 tokens and 2 scores", Assert.Throws<InfluenceException>(() => ExampleView.FromTokens(["a", "b", "c"], [1, 2])).Message, StringComparison.Ordinal);
-        Assert.Contains("1 cells", Assert.Throws<InfluenceException>(() => report.Table("t", ["a", "b"], [[1]])).Message, StringComparison.Ordinal);
-        Assert.Contains("MaximumBytes", Assert.Throws<InfluenceException>(() => new InfluenceReport("t") { MaximumBytes = 5 }).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "at least 1",
+            Assert.Throws<InfluenceException>(() => report.Suspects(Scores(2), count: 0)).Message,
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            "returned null",
+            Assert.Throws<InfluenceException>(() => report.Suspects(Scores(2), _ => null!)).Message,
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            "3 tokens and 2 scores",
+            Assert.Throws<InfluenceException>(() => ExampleView.FromTokens(["a", "b", "c"], [1, 2])).Message,
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            "1 cells",
+            Assert
+                .Throws<InfluenceException>(() =>
+                    report.Table(
+                        "t",
+                        ["a", "b"],
+                        [
+                            [1],
+                        ]
+                    )
+                )
+                .Message,
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            "MaximumBytes",
+            Assert.Throws<InfluenceException>(() => new InfluenceReport("t") { MaximumBytes = 5 }).Message,
+            StringComparison.Ordinal
+        );
     }
 
     [Fact]
@@ -78,15 +121,41 @@ public sealed class ReportTests : IDisposable
     public void JsonLinesHoldEachQuery()
     {
         using var scope = NewDisposeScope();
-        using var scores = new InfluenceScores(tensor(new[,] { { 0.5, -1, 2 }, { 1, double.NaN, 0.1 } }), [7, 8], [10, 11, 12], new ScoreMetadata { Estimator = "TracIn", Unit = "loss" });
+        using var scores = new InfluenceScores(
+            tensor(
+                new[,]
+                {
+                    { 0.5, -1, 2 },
+                    { 1, double.NaN, 0.1 },
+                }
+            ),
+            [7, 8],
+            [10, 11, 12],
+            new ScoreMetadata { Estimator = "TracIn", Unit = "loss" }
+        );
         scores.SaveJsonLines(Path("e.jsonl"), k: 2, id => id == 11 ? null : $"train \"{id}\"\n", id => $"query {id}");
         var lines = File.ReadAllLines(Path("e.jsonl"));
 
         Assert.Equal(2, lines.Length);
         using var first = JsonDocument.Parse(lines[0]);
-        Assert.Equal((7, "query 7", "TracIn"), (first.RootElement.GetProperty("query_id").GetInt64(), first.RootElement.GetProperty("query").GetString(), first.RootElement.GetProperty("estimator").GetString()));
+        Assert.Equal(
+            (7, "query 7", "TracIn"),
+            (
+                first.RootElement.GetProperty("query_id").GetInt64(),
+                first.RootElement.GetProperty("query").GetString(),
+                first.RootElement.GetProperty("estimator").GetString()
+            )
+        );
         var proponent = first.RootElement.GetProperty("proponents")[0];
-        Assert.Equal((1, 12, 2.0, "train \"12\"\n"), (proponent.GetProperty("rank").GetInt32(), proponent.GetProperty("train_id").GetInt64(), proponent.GetProperty("score").GetDouble(), proponent.GetProperty("example").GetString()));
+        Assert.Equal(
+            (1, 12, 2.0, "train \"12\"\n"),
+            (
+                proponent.GetProperty("rank").GetInt32(),
+                proponent.GetProperty("train_id").GetInt64(),
+                proponent.GetProperty("score").GetDouble(),
+                proponent.GetProperty("example").GetString()
+            )
+        );
         var opponent = first.RootElement.GetProperty("opponents")[0];
         Assert.Equal(11, opponent.GetProperty("train_id").GetInt64());
         Assert.False(opponent.TryGetProperty("example", out _));
@@ -96,7 +165,18 @@ public sealed class ReportTests : IDisposable
     [Fact]
     public async Task ParquetHoldsEveryPair()
     {
-        using var scores = new InfluenceScores(tensor(new[,] { { 0.5f, -1, 2 }, { 1, 7, 0.25f } }), [7, 8], [10, 11, long.MaxValue], new ScoreMetadata { Estimator = "TracIn", Unit = "loss" });
+        using var scores = new InfluenceScores(
+            tensor(
+                new[,]
+                {
+                    { 0.5f, -1, 2 },
+                    { 1, 7, 0.25f },
+                }
+            ),
+            [7, 8],
+            [10, 11, long.MaxValue],
+            new ScoreMetadata { Estimator = "TracIn", Unit = "loss" }
+        );
         scores.SaveParquet(Path("s.parquet"));
         Scores(3).SaveParquet(Path("e.parquet"));
 
@@ -121,7 +201,16 @@ public sealed class ReportTests : IDisposable
     {
         var passed = new List<InfluenceProgress>();
         var cost = new CostLog(new Collector(passed));
-        foreach (var (stage, done, seconds) in new[] { ("fit", 5, 1.0), ("fit", 10, 2.5), ("score", 15, 3.0), ("fit", 4, 0.5), ("score", 8, 2.0) })
+        foreach (
+            var (stage, done, seconds) in new[]
+            {
+                ("fit", 5, 1.0),
+                ("fit", 10, 2.5),
+                ("score", 15, 3.0),
+                ("fit", 4, 0.5),
+                ("score", 8, 2.0),
+            }
+        )
         {
             cost.Report(new InfluenceProgress(stage, done, 100, TimeSpan.FromSeconds(seconds)));
         }
@@ -144,7 +233,10 @@ public sealed class ReportTests : IDisposable
     }
 
     private static ExampleScores Scores(int count) =>
-        ExampleScores.Of([.. Enumerable.Range(0, count).Select(i => (long)i)], [.. Enumerable.Range(0, count).Select(i => (double)(count - i))]);
+        ExampleScores.Of(
+            [.. Enumerable.Range(0, count).Select(i => (long)i)],
+            [.. Enumerable.Range(0, count).Select(i => (double)(count - i))]
+        );
 
     private static JsonDocument Data(string html)
     {

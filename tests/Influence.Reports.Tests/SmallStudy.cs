@@ -53,10 +53,13 @@ internal static class SmallStudy
         var losses = new ExampleLosses().Score(task, train, cost);
         var given = labels.data<long>().ToArray();
         var truth = trueLabels.data<long>().ToArray();
-        ExampleView Show(long id) => ExampleView.FromImage(images[id]) with
-        {
-            Label = s_names[given[id]], Mark = given[id] == truth[id] ? "" : "flipped", Fields = [("true", s_names[truth[id]]), ("source", s_sources[id % 3])],
-        };
+        ExampleView Show(long id) =>
+            ExampleView.FromImage(images[id]) with
+            {
+                Label = s_names[given[id]],
+                Mark = given[id] == truth[id] ? "" : "flipped",
+                Fields = [("true", s_names[truth[id]]), ("source", s_sources[id % 3])],
+            };
         Func<long, ExampleView> show = Show;
 
         var groups = ExampleGroups.Of(train.Ids, id => s_sources[id % 3]);
@@ -78,20 +81,38 @@ internal static class SmallStudy
                 sgd.step();
             }
 
-            return nn.functional.cross_entropy(again.call(testImages.flatten(1)), testLabels, reduction: nn.Reduction.None).to_type(ScalarType.Float64).data<double>().ToArray();
+            return nn
+                .functional.cross_entropy(again.call(testImages.flatten(1)), testLabels, reduction: nn.Reduction.None)
+                .to_type(ScalarType.Float64)
+                .data<double>()
+                .ToArray();
         }
 
-        var runs = new Retraining(Path.Combine(folder, "halves")) { Seeds = [0, 1] }.Run(Subsets.Half(train.Ids, 10, seed: 7), queries.Ids, run => Retrained(run.Ids, run.Seed));
+        var runs = new Retraining(Path.Combine(folder, "halves")) { Seeds = [0, 1] }.Run(
+            Subsets.Half(train.Ids, 10, seed: 7),
+            queries.Ids,
+            run => Retrained(run.Ids, run.Seed)
+        );
         using var lossScores = new TracIn().Score(task, train, queries);
         var removal = new RemovalCurve();
         var plan = removal.Plan(("EK-FAC", scores.ForQuery(0)));
-        var removed = removal.Evaluate(plan, new Retraining(Path.Combine(folder, "removal")).Run(plan.Subsets, queries.Ids, run => Retrained(run.Ids, run.Seed)));
+        var removed = removal.Evaluate(
+            plan,
+            new Retraining(Path.Combine(folder, "removal")).Run(plan.Subsets, queries.Ids, run => Retrained(run.Ids, run.Seed))
+        );
         var lds = new Lds();
         var damping = new DampingSearch { HeldOut = 0.5 }.Run(influence, task, train, queries, s => lds.Evaluate(s, runs).Mean.Value);
         var flipped = ids.Where(id => given[id] != truth[id]).ToList();
         var detection = new MislabelDetection();
 
-        return new InfluenceReport("A small study of shapes") { Summary = ["Ninety pictures of three shapes, every ninth with a wrong label, and what a network of 1,779 parameters learnt from them."] }
+        return new InfluenceReport("A small study of shapes")
+        {
+            Summary =
+            [
+                "Ninety pictures of three shapes, every ninth with a wrong "
+                    + "label, and what a network of 1,779 parameters learnt from them.",
+            ],
+        }
             .Detection(("self-influence", detection.Evaluate(self, flipped)), ("loss", detection.Evaluate(losses, flipped)))
             .Suspects(self, show, beside: [losses], heading: "Suspects")
             .Queries(scores, show, id => ExampleView.FromImage(testImages[id]) with { Label = s_names[id % 3] }, heading: "Queries")

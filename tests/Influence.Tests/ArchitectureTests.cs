@@ -49,9 +49,9 @@ public partial class ArchitectureTests(ITestOutputHelper output)
                 continue;
             }
 
-            wrong.AddRange(Used(text)
-                .Where(used => used != folder && !allowed.Contains(used))
-                .Select(used => $"{folder}/{name} uses Influence.{used}"));
+            wrong.AddRange(
+                Used(text).Where(used => used != folder && !allowed.Contains(used)).Select(used => $"{folder}/{name} uses Influence.{used}")
+            );
         }
 
         Assert.True(files.Count > 30, "The source was not found.");
@@ -66,10 +66,16 @@ public partial class ArchitectureTests(ITestOutputHelper output)
             return;
         }
 
-        Assert.Empty(Files(source)
-            .Where(f => !f.Text.Contains(f.Folder.Length == 0 ? "\nnamespace Influence;" : $"\nnamespace Influence.{f.Folder};", StringComparison.Ordinal)
-                && !f.Text.StartsWith("namespace Influence", StringComparison.Ordinal))
-            .Select(f => $"{f.Folder}/{f.Name}"));
+        Assert.Empty(
+            Files(source)
+                .Where(f =>
+                    !f.Text.Contains(
+                        f.Folder.Length == 0 ? "\nnamespace Influence;" : $"\nnamespace Influence.{f.Folder};",
+                        StringComparison.Ordinal
+                    ) && !f.Text.StartsWith("namespace Influence", StringComparison.Ordinal)
+                )
+                .Select(f => $"{f.Folder}/{f.Name}")
+        );
     }
 
     /// <summary>A flat folder of more files than this is no longer found through.</summary>
@@ -81,10 +87,12 @@ public partial class ArchitectureTests(ITestOutputHelper output)
             return;
         }
 
-        Assert.Empty(Files(source)
-            .GroupBy(f => f.Directory)
-            .Where(folder => folder.Count() > 30)
-            .Select(folder => $"{folder.Key} holds {folder.Count()} files, more than 30"));
+        Assert.Empty(
+            Files(source)
+                .GroupBy(f => f.Directory)
+                .Where(folder => folder.Count() > 30)
+                .Select(folder => $"{folder.Key} holds {folder.Count()} files, more than 30")
+        );
     }
 
     /// <summary>The check itself sees a using line, with and without static or an alias, and a qualified name.</summary>
@@ -97,19 +105,32 @@ public partial class ArchitectureTests(ITestOutputHelper output)
     [InlineData("/// see Influence.Estimators", null)]
     public void TheCheckSees(string line, string? expected) => Assert.Equal(expected, Used(line + "\n").SingleOrDefault());
 
-    private static IEnumerable<string> Used(string text) => text.Split('\n')
-        .Where(line => !line.TrimStart().StartsWith("//", StringComparison.Ordinal) && !line.StartsWith("namespace ", StringComparison.Ordinal))
-        .SelectMany(line => QualifiedName().Matches(line))
-        .Select(match => match.Groups[1].Value)
-        .Where(s_mayUse.ContainsKey)
-        .Distinct();
+    private static IEnumerable<string> Used(string text) =>
+        text.Split('\n')
+            .Where(line =>
+                !line.TrimStart().StartsWith("//", StringComparison.Ordinal) && !line.StartsWith("namespace ", StringComparison.Ordinal)
+            )
+            .SelectMany(line => QualifiedName().Matches(line))
+            .Select(match => match.Groups[1].Value)
+            .Where(s_mayUse.ContainsKey)
+            .Distinct();
 
     private static IEnumerable<(string Directory, string Folder, string Name, string Text)> Files(string source) =>
-        Directory.EnumerateFiles(source, "*.cs", SearchOption.AllDirectories)
+        Directory
+            .EnumerateFiles(source, "*.cs", SearchOption.AllDirectories)
             .Select(path => (Relative: Path.GetRelativePath(source, path), Path: path))
-            .Where(file => !file.Relative.StartsWith("obj", StringComparison.Ordinal) && !file.Relative.StartsWith("bin", StringComparison.Ordinal))
+            .Where(file =>
+                !file.Relative.StartsWith("obj", StringComparison.Ordinal) && !file.Relative.StartsWith("bin", StringComparison.Ordinal)
+            )
             .Select(file => (Directory: Path.GetDirectoryName(file.Relative) ?? string.Empty, file.Path))
-            .Select(file => (file.Directory, file.Directory.Split(Path.DirectorySeparatorChar)[0], Path.GetFileName(file.Path), File.ReadAllText(file.Path)));
+            .Select(file =>
+                (
+                    file.Directory,
+                    file.Directory.Split(Path.DirectorySeparatorChar)[0],
+                    Path.GetFileName(file.Path),
+                    File.ReadAllText(file.Path)
+                )
+            );
 
     private static string? Source()
     {

@@ -98,7 +98,11 @@ public sealed class CheckpointTests : IDisposable
         Influence.Formats.Safetensors.Save(path, [("w", tensor(1f))], new Dictionary<string, string>());
         var thrown = Assert.Throws<InfluenceException>(() => Checkpoint.FromFile(path));
         Assert.Contains("learningRate:", thrown.Message, StringComparison.Ordinal);
-        Assert.Contains("finite", Assert.Throws<InfluenceException>(() => Checkpoint.FromFile(path, double.NaN)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "finite",
+            Assert.Throws<InfluenceException>(() => Checkpoint.FromFile(path, double.NaN)).Message,
+            StringComparison.Ordinal
+        );
     }
 
     [Fact]
@@ -144,9 +148,20 @@ public sealed class CheckpointTests : IDisposable
     public void RatesAndStepsThatNoTrainingHas(double rate, long step)
     {
         var path = _folder.Path("c");
-        Assert.Contains("Nothing was saved", Assert.Throws<InfluenceException>(() => Checkpoint.Save(path, Model(), rate, step)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "Nothing was saved",
+            Assert.Throws<InfluenceException>(() => Checkpoint.Save(path, Model(), rate, step)).Message,
+            StringComparison.Ordinal
+        );
         Assert.Empty(_folder.Files);
-        Written(new() { ["influence.learning_rate"] = rate.ToString(CultureInfo.InvariantCulture), ["influence.step"] = step.ToString(CultureInfo.InvariantCulture) }, ("w", tensor(1f)));
+        Written(
+            new()
+            {
+                ["influence.learning_rate"] = rate.ToString(CultureInfo.InvariantCulture),
+                ["influence.step"] = step.ToString(CultureInfo.InvariantCulture),
+            },
+            ("w", tensor(1f))
+        );
         Assert.Throws<InfluenceException>(() => Checkpoint.FromFile(path));
         Written(new() { ["influence.learning_rate"] = "0,1" }, ("w", tensor(1f)));
         Assert.Contains("\"0,1\"", Assert.Throws<InfluenceException>(() => Checkpoint.FromFile(path)).Message, StringComparison.Ordinal);
@@ -164,12 +179,20 @@ public sealed class CheckpointTests : IDisposable
             model.get_parameter("last.bias")!.fill_(double.NaN);
         }
 
-        Assert.Contains("last.bias", Assert.Throws<InfluenceException>(() => Checkpoint.Save(path, model, 0.1, 5)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "last.bias",
+            Assert.Throws<InfluenceException>(() => Checkpoint.Save(path, model, 0.1, 5)).Message,
+            StringComparison.Ordinal
+        );
         Assert.Equal(bytes, File.ReadAllBytes(path));
         Written(Rate(), [.. model.state_dict().Select(p => (p.Key, p.Value))]);
         var target = Model();
         var before = target.state_dict().ToDictionary(p => p.Key, p => p.Value.clone());
-        Assert.Contains("last.bias holds NaN", Assert.Throws<InfluenceException>(() => Checkpoint.FromFile(path).LoadInto(target)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "last.bias holds NaN",
+            Assert.Throws<InfluenceException>(() => Checkpoint.FromFile(path).LoadInto(target)).Message,
+            StringComparison.Ordinal
+        );
         Assert.All(before, pair => Assert.True(pair.Value.eq(target.state_dict()[pair.Key]).all().item<bool>()));
         Assert.Equal(0.1, good.LearningRate);
     }
@@ -179,7 +202,12 @@ public sealed class CheckpointTests : IDisposable
     public void TypesOfNumbers()
     {
         var model = nn.Linear(2, 1);
-        var values = tensor(new[,] { { 0.5, -2 } });
+        var values = tensor(
+            new[,]
+            {
+                { 0.5, -2 },
+            }
+        );
         foreach (var (type, name) in new[] { (ScalarType.Float16, "F16"), (ScalarType.BFloat16, "BF16"), (ScalarType.Float64, "F64") })
         {
             Written(Rate(), ("weight", values.to_type(type)), ("bias", zeros(1)));
@@ -188,9 +216,17 @@ public sealed class CheckpointTests : IDisposable
         }
 
         Written(Rate(), ("weight", values.to_type(ScalarType.Int32)), ("bias", zeros(1)));
-        Assert.Contains("weight Float32 against I32", Assert.Throws<InfluenceException>(() => FromFile().LoadInto(model)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "weight Float32 against I32",
+            Assert.Throws<InfluenceException>(() => FromFile().LoadInto(model)).Message,
+            StringComparison.Ordinal
+        );
         Written(Rate(), ("weight", values * 1e300), ("bias", zeros(1)));
-        Assert.Contains("weight has numbers that Float32 cannot hold", Assert.Throws<InfluenceException>(() => FromFile().LoadInto(model)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "weight has numbers that Float32 cannot hold",
+            Assert.Throws<InfluenceException>(() => FromFile().LoadInto(model)).Message,
+            StringComparison.Ordinal
+        );
         Assert.Equal([0.5f, -2f], model.weight.data<float>().ToArray());
     }
 
@@ -205,7 +241,11 @@ public sealed class CheckpointTests : IDisposable
 
         Written(Rate(), ("embed.weight", weight), ("head.weight", weight + 1));
         var thrown = Assert.Throws<InfluenceException>(() => FromFile().LoadInto(model));
-        Assert.Contains("embed.weight and head.weight are one tensor in the model, but the file has two that differ", thrown.Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "embed.weight and head.weight are one tensor in the model, but the file has two that differ",
+            thrown.Message,
+            StringComparison.Ordinal
+        );
         Written(Rate(), ("embed.weight", weight), ("head.weight", weight));
         Assert.DoesNotContain(FromFile().LoadInto(model), note => note.Contains("tied", StringComparison.Ordinal));
     }
@@ -215,7 +255,8 @@ public sealed class CheckpointTests : IDisposable
     {
         var model = Model();
         var state = model.state_dict().ToDictionary(p => p.Key, p => p.Value.clone());
-        (string, Tensor)[] Named(string prefix) => [.. state.Where(p => p.Key != "norm.num_batches_tracked").Select(p => (prefix + p.Key, p.Value))];
+        (string, Tensor)[] Named(string prefix) =>
+            [.. state.Where(p => p.Key != "norm.num_batches_tracked").Select(p => (prefix + p.Key, p.Value))];
 
         // The counter of a norm's batches is of no use to anyone here.
         Written(Rate(), Named(string.Empty));
@@ -223,14 +264,25 @@ public sealed class CheckpointTests : IDisposable
 
         // Prefixes and extra tensors: told what to write, then done and told.
         Written(Rate(), [.. Named("module."), ("module.attn.mask", zeros(2))]);
-        Assert.Contains("Lenient = true", Assert.Throws<InfluenceException>(() => FromFile().LoadInto(model)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "Lenient = true",
+            Assert.Throws<InfluenceException>(() => FromFile().LoadInto(model)).Message,
+            StringComparison.Ordinal
+        );
         var notes = FromFile(new() { Lenient = true }).LoadInto(model);
-        Assert.Contains(notes, note => note.StartsWith("the prefix of a wrapper was taken off: module.first.weight", StringComparison.Ordinal));
+        Assert.Contains(
+            notes,
+            note => note.StartsWith("the prefix of a wrapper was taken off: module.first.weight", StringComparison.Ordinal)
+        );
         Assert.Contains("not in the model, left out: module.attn.mask", notes);
 
         notes = FromFile(new() { Rename = name => name == "module.attn.mask" ? null : name["module.".Length..] }).LoadInto(model);
         Assert.Contains("left out by Rename: module.attn.mask", notes);
-        Assert.Contains("both become", Assert.Throws<InfluenceException>(() => FromFile(new() { Rename = _ => "first.weight" }).LoadInto(model)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "both become",
+            Assert.Throws<InfluenceException>(() => FromFile(new() { Rename = _ => "first.weight" }).LoadInto(model)).Message,
+            StringComparison.Ordinal
+        );
     }
 
     /// <summary>What is trained must come from the file; what is frozen may stay, as under an adapter.</summary>
@@ -240,7 +292,11 @@ public sealed class CheckpointTests : IDisposable
         var model = Model();
         Written(Rate(), ("first.weight", zeros(5, 4)), ("first.bias", zeros(5)));
         var lenient = FromFile(new() { Lenient = true });
-        Assert.Contains("lacks norm.weight", Assert.Throws<InfluenceException>(() => lenient.LoadInto(model)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "lacks norm.weight",
+            Assert.Throws<InfluenceException>(() => lenient.LoadInto(model)).Message,
+            StringComparison.Ordinal
+        );
         foreach (var (name, parameter) in model.named_parameters())
         {
             parameter.requires_grad = name.StartsWith("first", StringComparison.Ordinal);
@@ -249,7 +305,11 @@ public sealed class CheckpointTests : IDisposable
         Assert.Contains(lenient.LoadInto(model), note => note.Contains("left as they are: norm.weight", StringComparison.Ordinal));
         Assert.Equal(0, model.get_parameter("first.weight")!.abs().sum().item<float>());
         Written(Rate(), ("something", zeros(5)));
-        Assert.Contains("no name of the file", Assert.Throws<InfluenceException>(() => FromFile(new() { Lenient = true }).LoadInto(model)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "no name of the file",
+            Assert.Throws<InfluenceException>(() => FromFile(new() { Lenient = true }).LoadInto(model)).Message,
+            StringComparison.Ordinal
+        );
     }
 
     [Fact]
@@ -267,8 +327,12 @@ public sealed class CheckpointTests : IDisposable
         var ours = Checkpoint.Save(_folder.Path("c"), nn.Linear(1, 1), 0.1);
         Assert.Empty(ours.Integrity);
         Assert.Empty(FromFile().Integrity);
-        const string Header = """{"weight":{"dtype":"F32","shape":[1,1],"data_offsets":[0,4]},"bias":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}""";
-        File.WriteAllBytes(_folder.Path("c"), [(byte)Header.Length, 0, 0, 0, 0, 0, 0, 0, .. System.Text.Encoding.UTF8.GetBytes(Header), .. new byte[8]]);
+        const string Header =
+            """{"weight":{"dtype":"F32","shape":[1,1],"data_offsets":[0,4]},"bias":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}""";
+        File.WriteAllBytes(
+            _folder.Path("c"),
+            [(byte)Header.Length, 0, 0, 0, 0, 0, 0, 0, .. System.Text.Encoding.UTF8.GetBytes(Header), .. new byte[8]]
+        );
         var theirs = Checkpoint.FromFile(_folder.Path("c"), 0.1);
         Assert.StartsWith("unverified", theirs.Integrity, StringComparison.Ordinal);
         Assert.Contains(theirs.LoadInto(nn.Linear(1, 1)), note => note.StartsWith("unverified", StringComparison.Ordinal));

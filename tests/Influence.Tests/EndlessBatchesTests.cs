@@ -6,12 +6,16 @@ namespace Influence.Tests;
 
 public class EndlessBatchesTests
 {
-    /// <summary>Three passes over seven examples by threes: two whole batches each, no example twice in a pass, tensors that go with their ids.</summary>
+    /// <summary>Three passes over seven examples by threes: two whole batches each, no example twice in a pass, tensors that go with their
+    /// ids.</summary>
     [Fact]
     public void EveryPassHasAnOrderOfItsOwn()
     {
         using var scope = NewDisposeScope();
-        var examples = Examples.FromTensors(arange(7, dtype: float64) + 100) with { Ids = [.. Enumerable.Range(100, 7).Select(i => (long)i)] };
+        var examples = Examples.FromTensors(arange(7, dtype: float64) + 100) with
+        {
+            Ids = [.. Enumerable.Range(100, 7).Select(i => (long)i)],
+        };
         var passes = Read(3).Chunk(6).ToList();
         Assert.All(passes, pass => Assert.Equal(6, pass.Distinct().Count()));
         Assert.Equal(3, passes.DistinctBy(pass => string.Join(' ', pass)).Count());

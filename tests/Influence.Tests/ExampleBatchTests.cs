@@ -23,7 +23,16 @@ public sealed class ExampleBatchTests : IDisposable
         Assert.Equal([2, 3], picked["x"].shape);
         Assert.Equal([3, 3], picked.Pick([1])["mask"].shape);
         Assert.Equal([3, 3], picked.With("x", ones(2, 3)).Pick([1])["mask"].shape);
-        var loaded = ExampleBatch.Of(new Dictionary<string, Tensor> { ["x"] = ones(3, 3), ["mask"] = _mask, ["id"] = tensor([4L, 5L, 6L]) }, "id", "mask");
+        var loaded = ExampleBatch.Of(
+            new Dictionary<string, Tensor>
+            {
+                ["x"] = ones(3, 3),
+                ["mask"] = _mask,
+                ["id"] = tensor([4L, 5L, 6L]),
+            },
+            "id",
+            "mask"
+        );
         Assert.Equal([3, 3], loaded.Pick([0])["mask"].shape);
     }
 
@@ -44,14 +53,20 @@ public sealed class ExampleBatchTests : IDisposable
     [Fact]
     public void WhatIsSharedIsNamed()
     {
-        foreach (var wrong in new Func<ExampleBatch>[]
+        foreach (
+            var wrong in new Func<ExampleBatch>[]
+            {
+                () => ExampleBatch.Of([1, 2], ("x", ones(2, 3)), ("mask", _mask)),
+                () => ExampleBatch.Of([1, 2], ["other"], ("x", ones(2, 3))),
+                () => ExampleBatch.Of([1, 2, 3], ["mask"], ("mask", _mask)),
+            }
+        )
         {
-            () => ExampleBatch.Of([1, 2], ("x", ones(2, 3)), ("mask", _mask)),
-            () => ExampleBatch.Of([1, 2], ["other"], ("x", ones(2, 3))),
-            () => ExampleBatch.Of([1, 2, 3], ["mask"], ("mask", _mask)),
-        })
-        {
-            Assert.Contains("ExampleBatch.Of(ids, [\"mask\"], ", Assert.Throws<InfluenceException>(wrong).Message, StringComparison.Ordinal);
+            Assert.Contains(
+                "ExampleBatch.Of(ids, [\"mask\"], ",
+                Assert.Throws<InfluenceException>(wrong).Message,
+                StringComparison.Ordinal
+            );
         }
     }
 

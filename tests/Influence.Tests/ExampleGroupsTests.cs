@@ -18,12 +18,22 @@ public sealed class ExampleGroupsTests
     [Fact]
     public void WhatIsWrongIsSaidAllAtOnce()
     {
-        var message = Assert.Throws<InfluenceException>(() => ExampleGroups.FromMembers(("a", []), (" ", [1]), ("b", [2, 2]), ("b", [3]))).Message;
+        var message = Assert
+            .Throws<InfluenceException>(() => ExampleGroups.FromMembers(("a", []), (" ", [1]), ("b", [2, 2]), ("b", [3])))
+            .Message;
         Assert.Contains("\"a\" is empty", message, StringComparison.Ordinal);
         Assert.Contains("has no name", message, StringComparison.Ordinal);
         Assert.Contains("holds ids twice: 2", message, StringComparison.Ordinal);
         Assert.Contains("\"b\" is there twice", message, StringComparison.Ordinal);
-        Assert.Contains("3 ids and 1 groups", Assert.Throws<InfluenceException>(() => ExampleGroups.Of([1, 2, 3], ["a"])).Message, StringComparison.Ordinal);
-        Assert.Contains("no group \"x\"", Assert.Throws<InfluenceException>(() => ExampleGroups.Of([1], ["a"])["x"]).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "3 ids and 1 groups",
+            Assert.Throws<InfluenceException>(() => ExampleGroups.Of([1, 2, 3], ["a"])).Message,
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            "no group \"x\"",
+            Assert.Throws<InfluenceException>(() => ExampleGroups.Of([1], ["a"])["x"]).Message,
+            StringComparison.Ordinal
+        );
     }
 }

@@ -96,9 +96,11 @@ public class GuardedBackwardTests
         var thrown = Assert.Throws<InfluenceException>(() => GuardedBackward.Gradients([loss], [x], ids: [7, 9]));
         Assert.Equal([7L, 9L], thrown.ExampleIds);
         Assert.StartsWith(
-            "The backward pass for the examples with ids 7, 9 failed: one of the variables needed for gradient computation has been modified by an inplace operation",
+            "The backward pass for the examples with ids 7, 9 failed: one of the variables needed for gradient computation has been "
+                + "modified by an inplace operation",
             thrown.Message,
-            StringComparison.Ordinal);
+            StringComparison.Ordinal
+        );
         Assert.Contains("write x = x.relu() for x.relu_()", thrown.Message, StringComparison.Ordinal);
         Assert.DoesNotContain('\n', thrown.Message);
     }

@@ -7,7 +7,11 @@ namespace Influence.Tests;
 
 public sealed class InfluenceScoresTests : IDisposable
 {
-    private static readonly double[,] s_values = { { 1, 3, -2, 3 }, { 0, -1, -1, 0.5 } };
+    private static readonly double[,] s_values =
+    {
+        { 1, 3, -2, 3 },
+        { 0, -1, -1, 0.5 },
+    };
     private readonly DisposeScope _scope = NewDisposeScope();
     private readonly TempFolder _folder = new();
 
@@ -35,7 +39,17 @@ public sealed class InfluenceScoresTests : IDisposable
     [Fact]
     public void NotANumberRanksLastOnBothSides()
     {
-        using var scores = new InfluenceScores(tensor(new[,] { { double.NaN, 1, 2 } }), [0], [7, 8, 9], Metadata());
+        using var scores = new InfluenceScores(
+            tensor(
+                new[,]
+                {
+                    { double.NaN, 1, 2 },
+                }
+            ),
+            [0],
+            [7, 8, 9],
+            Metadata()
+        );
         Assert.Equal([9, 8, 7], scores.Proponents(0).Ids);
         Assert.Equal([8, 9, 7], scores.Opponents(0).Ids);
     }
@@ -89,10 +103,9 @@ public sealed class InfluenceScoresTests : IDisposable
         scores.SaveTopCsv(_folder.Path("s.csv"), k: 2);
 
         Assert.Equal(
-            "query_id,kind,rank,train_id,score\n" +
-            "5,proponent,1,11,3\n5,proponent,2,13,3\n5,opponent,1,12,-2\n5,opponent,2,10,1\n" +
-            "6,proponent,1,13,0.5\n6,proponent,2,10,0\n6,opponent,1,11,-1\n6,opponent,2,12,-1\n",
-            File.ReadAllText(_folder.Path("s.csv")));
+            "query_id,kind,rank,train_id,score\n5,proponent,1,11,3\n5,proponent,2,13,3\n5,opponent,1,12,-2\n5,opponent,2,10,1\n6,proponent,1,13,0.5\n6,proponent,2,10,0\n6,opponent,1,11,-1\n6,opponent,2,12,-1\n",
+            File.ReadAllText(_folder.Path("s.csv"))
+        );
         Assert.Equal((byte)'q', File.ReadAllBytes(_folder.Path("s.csv"))[0]);
     }
 
@@ -115,7 +128,10 @@ public sealed class InfluenceScoresTests : IDisposable
     public void ValuesThatDoNotFitTheIds()
     {
         Refused("[2, 3]; found [2, 4]", () => _ = new InfluenceScores(tensor(s_values), [5, 6], [1, 2, 3], Metadata()));
-        Refused("float32 or float64", () => _ = new InfluenceScores(tensor(s_values).to_type(ScalarType.Int64), [5, 6], [1, 2, 3, 4], Metadata()));
+        Refused(
+            "float32 or float64",
+            () => _ = new InfluenceScores(tensor(s_values).to_type(ScalarType.Int64), [5, 6], [1, 2, 3, 4], Metadata())
+        );
         Refused("may not repeat", () => _ = new InfluenceScores(tensor(s_values), [5, 5], [1, 2, 3, 4], Metadata()));
         Refused("may not repeat", () => _ = new InfluenceScores(tensor(s_values), [5, 6], [1, 2, 3, 1], Metadata()));
     }
@@ -139,8 +155,12 @@ public sealed class InfluenceScoresTests : IDisposable
         var values = tensor(s_values).to_type(type);
         var bytes = values.bytes.ToArray();
         var name = type == ScalarType.Float16 ? "F16" : "BF16";
-        var header = $"{{\"scores\":{{\"dtype\":\"{name}\",\"shape\":[2,4],\"data_offsets\":[0,16]}},\"raw\":{{\"dtype\":\"F8_E4M3\",\"shape\":[4],\"data_offsets\":[16,20]}}}}";
-        File.WriteAllBytes(_folder.Path("s.safetensors"), [(byte)header.Length, 0, 0, 0, 0, 0, 0, 0, .. System.Text.Encoding.UTF8.GetBytes(header), .. bytes, 1, 2, 3, 4]);
+        var header =
+            $"{{\"scores\":{{\"dtype\":\"{name}\",\"shape\":[2,4],\"data_offsets\":[0,16]}},\"raw\":{{\"dtype\":\"F8_E4M3\",\"shape\":[4],\"data_offsets\":[16,20]}}}}";
+        File.WriteAllBytes(
+            _folder.Path("s.safetensors"),
+            [(byte)header.Length, 0, 0, 0, 0, 0, 0, 0, .. System.Text.Encoding.UTF8.GetBytes(header), .. bytes, 1, 2, 3, 4]
+        );
         using var read = InfluenceScores.Load(_folder.Path("s.safetensors"));
         Assert.Equal(ScalarType.Float32, read.Values.dtype);
         Assert.Equal([0, 1], read.QueryIds);
@@ -168,21 +188,36 @@ public sealed class InfluenceScoresTests : IDisposable
         using var row = InfluenceScores.Load(_folder.Path("row.npy"));
         Assert.Equal([1, 4], row.Values.shape);
         Assert.Equal(3, row[0, 1]);
-        Refused("expected [N]", () =>
-        {
-            scores.Save(_folder.Path("matrix.npy"));
-            ExampleScores.Load(_folder.Path("matrix.npy"));
-        });
+        Refused(
+            "expected [N]",
+            () =>
+            {
+                scores.Save(_folder.Path("matrix.npy"));
+                ExampleScores.Load(_folder.Path("matrix.npy"));
+            }
+        );
     }
 
     [Fact]
     public void IdsThatAreNotWholeNumbersAreRefused()
     {
-        Influence.Formats.Safetensors.Save(_folder.Path("s.safetensors"), [("scores", zeros(1, 2)), ("train_ids", tensor(new[] { 0.5, 1.5 }))], new Dictionary<string, string>());
+        Influence.Formats.Safetensors.Save(
+            _folder.Path("s.safetensors"),
+            [("scores", zeros(1, 2)), ("train_ids", tensor(new[] { 0.5, 1.5 }))],
+            new Dictionary<string, string>()
+        );
         Refused("\"train_ids\" is F64 [2]", () => InfluenceScores.Load(_folder.Path("s.safetensors")));
-        Influence.Formats.Safetensors.Save(_folder.Path("s.safetensors"), [("scores", zeros(1, 2)), ("train_ids", tensor(new[] { 1L, 2, 3 }))], new Dictionary<string, string>());
+        Influence.Formats.Safetensors.Save(
+            _folder.Path("s.safetensors"),
+            [("scores", zeros(1, 2)), ("train_ids", tensor(new[] { 1L, 2, 3 }))],
+            new Dictionary<string, string>()
+        );
         Refused("\"train_ids\" is I64 [3]", () => InfluenceScores.Load(_folder.Path("s.safetensors")));
-        Influence.Formats.Safetensors.Save(_folder.Path("s.safetensors"), [("scores", zeros([2], ScalarType.Int64))], new Dictionary<string, string>());
+        Influence.Formats.Safetensors.Save(
+            _folder.Path("s.safetensors"),
+            [("scores", zeros([2], ScalarType.Int64))],
+            new Dictionary<string, string>()
+        );
         Refused("type Int64", () => ExampleScores.Load(_folder.Path("s.safetensors")));
     }
 
@@ -232,16 +267,17 @@ public sealed class InfluenceScoresTests : IDisposable
     private static InfluenceScores Make(ScalarType dtype = ScalarType.Float64) =>
         new(tensor(s_values).to_type(dtype), [5, 6], [10, 11, 12, 13], Metadata());
 
-    private static ScoreMetadata Metadata() => new()
-    {
-        Estimator = "TracIn",
-        Unit = "a unit",
-        Checkpoints = "step 5: 0.1",
-        Layers = "last layer",
-        Coverage = 0.1,
-        LossReduction = "sum",
-        Sign = "plus",
-    };
+    private static ScoreMetadata Metadata() =>
+        new()
+        {
+            Estimator = "TracIn",
+            Unit = "a unit",
+            Checkpoints = "step 5: 0.1",
+            Layers = "last layer",
+            Coverage = 0.1,
+            LossReduction = "sum",
+            Sign = "plus",
+        };
 
     private static void Refused(string words, Action act) =>
         Assert.Contains(words, Assert.Throws<InfluenceException>(act).Message, StringComparison.Ordinal);

@@ -8,7 +8,8 @@ using static TorchSharp.torch;
 
 namespace Influence.Tests;
 
-/// <summary>Losses beyond plain cross-entropy: their values, scores with them against loops, and what their drawn labels converge to.</summary>
+/// <summary>Losses beyond plain cross-entropy: their values, scores with them against loops, and what their drawn labels converge
+/// to.</summary>
 public sealed class LossVariantsTests : IDisposable
 {
     // float64; what is left is the order of sums, and for EK-FAC of eigenvectors.
@@ -20,18 +21,32 @@ public sealed class LossVariantsTests : IDisposable
     public LossVariantsTests() => random.manual_seed(31);
 
     public static TheoryData<string> Kinds =>
-        ["label smoothing", "class weights and ignored targets", "a teacher", "a hot teacher", "several labels", "Huber", "preference", "advantages"];
+        [
+            "label smoothing",
+            "class weights and ignored targets",
+            "a teacher",
+            "a hot teacher",
+            "several labels",
+            "Huber",
+            "preference",
+            "advantages",
+        ];
 
     public void Dispose() => _scope.Dispose();
 
-    /// <summary>TracIn's scores are products of the loop's gradients, and EK-FAC's those of the book, in an MLP whose layers are seen once or twice.</summary>
+    /// <summary>TracIn's scores are products of the loop's gradients, and EK-FAC's those of the book, in an MLP whose layers are seen once
+    /// or twice.</summary>
     [Theory]
     [MemberData(nameof(Kinds))]
     public void ScoresWithIt(string kind)
     {
         var trace = new LayerTrace();
         var (first, second) = (nn.Linear(5, 6, dtype: float64), nn.Linear(6, 3, dtype: float64));
-        var model = new Composite(x => trace.Call("second", second, trace.Call("first", first, x).tanh()), ("first", first), ("second", second));
+        var model = new Composite(
+            x => trace.Call("second", second, trace.Call("first", first, x).tanh()),
+            ("first", first),
+            ("second", second)
+        );
         model.eval();
         var (inputs, loss) = Case(kind, model.call, 14);
         var made = new TracedModel(kind, trace, model, loss, _ => inputs);
@@ -48,8 +63,8 @@ public sealed class LossVariantsTests : IDisposable
     }
 
     /// <summary>
-    /// At one prediction, a bias alone: the mean square of gradients with drawn labels is the Hessian of the loss in the outputs, by central differences of the data's own
-    /// loss. Drawn 40,000 times the relative error is about 1/100; the seed is fixed.
+    /// At one prediction, a bias alone: the mean square of gradients with drawn labels is the Hessian of the loss in the outputs, by
+    /// central differences of the data's own loss. Drawn 40,000 times the relative error is about 1/100; the seed is fixed.
     /// </summary>
     [Theory]
     [InlineData("label smoothing")]
@@ -79,7 +94,9 @@ public sealed class LossVariantsTests : IDisposable
         // The sampler itself: shares of the middle, of each side, and the tails' mean distance beyond d, which is 1/d.
         foreach (var (delta, middle) in new[] { (1.0, 0.5851763), (0.5, 0.2143976) })
         {
-            var r = new LabelSampler(5, [.. Enumerable.Range(0, 40_000).Select(i => (long)i)]).Huber(full([40_000], 2, dtype: float64), delta) - 2;
+            var r =
+                new LabelSampler(5, [.. Enumerable.Range(0, 40_000).Select(i => (long)i)]).Huber(full([40_000], 2, dtype: float64), delta)
+                - 2;
             var tail = r.abs().gt(delta);
             Assert.Equal(middle, 1 - tail.to_type(float64).mean().item<double>(), 2);
             Assert.Equal(0.5, r.gt(0).to_type(float64).mean().item<double>(), 2);
@@ -115,7 +132,8 @@ public sealed class LossVariantsTests : IDisposable
         var (c, d) = (randn(5, dtype: float64), randn(5, dtype: float64));
         Same((1 + (-0.3 * (c - d - (d - c))).exp()).log(), Losses.Preference(c, d, d, c, 0.3));
 
-        static void Same(Tensor expected, Tensor actual) => Assert.True((expected - actual).abs().max().item<double>() < 1e-12, $"{expected} against {actual}");
+        static void Same(Tensor expected, Tensor actual) =>
+            Assert.True((expected - actual).abs().max().item<double>() < 1e-12, $"{expected} against {actual}");
     }
 
     [Fact]
@@ -132,7 +150,8 @@ public sealed class LossVariantsTests : IDisposable
         Fails("delta", () => Losses.Huber(z, z, -1));
         Fails("beta", () => Losses.Preference(z.select(1, 0), z.select(1, 1), z.select(1, 0), z.select(1, 1), 0));
 
-        static void Fails(string told, Func<Tensor> call) => Assert.Contains(told, Assert.Throws<InfluenceException>(call).Message, StringComparison.Ordinal);
+        static void Fails(string told, Func<Tensor> call) =>
+            Assert.Contains(told, Assert.Throws<InfluenceException>(call).Message, StringComparison.Ordinal);
     }
 
     private static (TorchSharp.Modules.Parameter Bias, TorchSharp.Modules.Linear Model) Constant()
@@ -149,11 +168,7 @@ public sealed class LossVariantsTests : IDisposable
 
     private static Tensor Drawn(TorchSharp.Modules.Linear model, Tensor[] inputs, Func<Tensor[], Tensor> loss)
     {
-        var task = new InfluenceTask(model)
-        {
-            TrainingLoss = b => loss([.. b.Tensors]),
-            Layers = LayerSelection.Where(n => n == "bias"),
-        };
+        var task = new InfluenceTask(model) { TrainingLoss = b => loss([.. b.Tensors]), Layers = LayerSelection.Where(n => n == "bias") };
         var examples = Examples.FromTensors(inputs) with { BatchSize = (int)inputs[0].shape[0] };
         using var fit = DiagonalFisher.Fit(task, examples);
         return fit.Blocks[0]!.Tensors().Single().Value.clone();
@@ -164,16 +179,21 @@ public sealed class LossVariantsTests : IDisposable
         // Central differences: off by step^2/12 times a fourth derivative (1e-9) and by 1e-16/step^2 of rounding (1e-8).
         const double Step = 1e-4;
         using var noGrad = no_grad();
-        return tensor(Enumerable.Range(0, 3).Select(k =>
-        {
-            var middle = loss();
-            bias[k].add_(Step);
-            var ahead = loss();
-            bias[k].sub_(2 * Step);
-            var behind = loss();
-            bias[k].add_(Step);
-            return (ahead - (2 * middle) + behind) / (Step * Step);
-        }).ToArray());
+        return tensor(
+            Enumerable
+                .Range(0, 3)
+                .Select(k =>
+                {
+                    var middle = loss();
+                    bias[k].add_(Step);
+                    var ahead = loss();
+                    bias[k].sub_(2 * Step);
+                    var behind = loss();
+                    bias[k].add_(Step);
+                    return (ahead - (2 * middle) + behind) / (Step * Step);
+                })
+                .ToArray()
+        );
     }
 
     private (Tensor[] Inputs, Func<Tensor[], Tensor> Loss) Case(string kind, Func<Tensor, Tensor> model, long n)
@@ -197,7 +217,8 @@ public sealed class LossVariantsTests : IDisposable
             case "preference":
                 return (
                     [x, randn([n, 5], dtype: float64), y, randint(0, 3, [n]), randn([n], dtype: float64), randn([n], dtype: float64)],
-                    t => Losses.Preference(LogLikelihood(t[0], t[2]), LogLikelihood(t[1], t[3]), t[4], t[5], beta: 0.7));
+                    t => Losses.Preference(LogLikelihood(t[0], t[2]), LogLikelihood(t[1], t[3]), t[4], t[5], beta: 0.7)
+                );
             default:
                 // As in policy gradients over groups of answers: an advantage of either sign times the answer's log-likelihood.
                 return ([x, y, randn([n], dtype: float64)], t => -t[2] * LogLikelihood(t[0], t[1]));

@@ -40,7 +40,8 @@ public sealed class LossesTests : IDisposable
         Same(
             z,
             x => F.cross_entropy(x.reshape(-1, 5), y.reshape(-1), reduction: nn.Reduction.None).reshape(3, -1).sum(1),
-            x => Losses.CrossEntropy(x, y));
+            x => Losses.CrossEntropy(x, y)
+        );
     }
 
     /// <summary>Targets under the mask may be anything; an example without a position that counts has loss 0.</summary>
@@ -52,12 +53,14 @@ public sealed class LossesTests : IDisposable
     {
         var mask = tensor(new[] { true, true, false, true, false, false, false, false, false }).reshape(3, 3);
         var (z, y) = (randn(3, 3, 4, dtype: float64), randint(0, 4, [3, 3]).masked_fill(mask.logical_not(), -100));
-        Tensor PerPosition(Tensor x) => F.cross_entropy(x.reshape(-1, 4), y.reshape(-1), ignore_index: -100, reduction: nn.Reduction.None).reshape(3, 3);
+        Tensor PerPosition(Tensor x) =>
+            F.cross_entropy(x.reshape(-1, 4), y.reshape(-1), ignore_index: -100, reduction: nn.Reduction.None).reshape(3, 3);
         Same(z, x => PerPosition(x).sum(1), x => Losses.CrossEntropy(x, y, mask.to_type(maskType)));
         Same(
             z,
             x => PerPosition(x).sum(1) / tensor(new[] { 2.0, 1.0, 1.0 }),
-            x => Losses.CrossEntropy(x, y, mask.to_type(maskType), meanOverPositions: true));
+            x => Losses.CrossEntropy(x, y, mask.to_type(maskType), meanOverPositions: true)
+        );
     }
 
     /// <summary>
@@ -72,7 +75,12 @@ public sealed class LossesTests : IDisposable
     public void TheGradientOfAFittedExampleIsExactInFloat32(double rest)
     {
         var margin = (float)-Math.Log(rest);
-        var narrow = tensor(new[,] { { 1f + margin, 1f, 0.5f, -1f } });
+        var narrow = tensor(
+            new[,]
+            {
+                { 1f + margin, 1f, 0.5f, -1f },
+            }
+        );
         var y = zeros([1], ScalarType.Int64);
         var truth = Gradient(narrow.to_type(float64), x => Losses.CrossEntropy(x, y));
 
@@ -91,7 +99,14 @@ public sealed class LossesTests : IDisposable
     [Fact]
     public void CrossEntropyHasNoLimitInFloat32()
     {
-        var z = tensor(new[,] { { 200f, 0f }, { -200f, 0f }, { 1e4f, -1e4f } });
+        var z = tensor(
+            new[,]
+            {
+                { 200f, 0f },
+                { -200f, 0f },
+                { 1e4f, -1e4f },
+            }
+        );
         var loss = Losses.CrossEntropy(z, zeros([3], ScalarType.Int64));
         Assert.Equal([0f, 200f, 0f], loss.data<float>().ToArray());
         Assert.True(Gradient(z, x => Losses.CrossEntropy(x, zeros([3], ScalarType.Int64))).isfinite().all().item<bool>());
@@ -122,7 +137,8 @@ public sealed class LossesTests : IDisposable
         Same(
             many,
             x => F.binary_cross_entropy_with_logits(x, labels.to_type(float64), reduction: nn.Reduction.None).sum([1, 2]),
-            x => Losses.BinaryCrossEntropy(x, labels));
+            x => Losses.BinaryCrossEntropy(x, labels)
+        );
     }
 
     [Theory]

@@ -12,9 +12,7 @@ public class ModelInUseTests
         using var model = nn.Identity();
         using (ModelInUse.Claim(model))
         {
-            using (ModelInUse.Claim(model))
-            {
-            }
+            using (ModelInUse.Claim(model)) { }
 
             Assert.Contains("on another thread", Refused(() => OnAnotherThread(() => ModelInUse.Claim(model))), StringComparison.Ordinal);
         }

@@ -25,10 +25,15 @@ public sealed class OwnBatchesTests : IDisposable
                 var real = x.ne(0).unsqueeze(2).to_type(float64);
                 return head.call((embedding.call(x).tanh() * real).sum(1) / real.sum(1));
             },
-            ("embedding", embedding), ("head", head));
+            ("embedding", embedding),
+            ("head", head)
+        );
         _model.eval();
         var draws = new Random(4);
-        _texts = [.. Enumerable.Range(0, 10).Select(i => Enumerable.Range(0, 1 + (i * 3 % 7)).Select(_ => draws.NextInt64(1, 9)).ToArray())];
+        _texts =
+        [
+            .. Enumerable.Range(0, 10).Select(i => Enumerable.Range(0, 1 + (i * 3 % 7)).Select(_ => draws.NextInt64(1, 9)).ToArray()),
+        ];
         _labels = [.. _texts.Select(_ => draws.NextInt64(3))];
     }
 
@@ -42,11 +47,24 @@ public sealed class OwnBatchesTests : IDisposable
     {
         using var scope = NewDisposeScope();
         var whole = Padded(0, _texts.Length);
-        var expected = Scores(Examples.FromTensors(("0", whole.X), ("1", whole.Y)) with { Ids = [.. Enumerable.Range(0, 10).Select(i => 100L + i)] });
+        var expected = Scores(
+            Examples.FromTensors(("0", whole.X), ("1", whole.Y)) with
+            {
+                Ids = [.. Enumerable.Range(0, 10).Select(i => 100L + i)],
+            }
+        );
         var examples = form switch
         {
             "dictionaries" => Examples.FromBatches(
-                Batches().Select(b => new Dictionary<string, Tensor> { ["0"] = b.X, ["1"] = b.Y, ["ids"] = b.Ids }), b => b["ids"].data<long>().ToArray()),
+                Batches()
+                    .Select(b => new Dictionary<string, Tensor>
+                    {
+                        ["0"] = b.X,
+                        ["1"] = b.Y,
+                        ["ids"] = b.Ids,
+                    }),
+                b => b["ids"].data<long>().ToArray()
+            ),
             "lists" => Examples.FromBatches(Batches().Select(b => new List<Tensor> { b.X, b.Y, b.Ids }), b => b[2].data<long>().ToArray()),
             _ => Examples.FromBatches(Batches().Select(b => ExampleBatch.Of(b.Ids.data<long>().ToArray(), ("0", b.X), ("1", b.Y)))),
         };
@@ -104,12 +122,16 @@ public sealed class OwnBatchesTests : IDisposable
             }
         }
 
-        var examples = Examples.FromBatches(Lazily(), b => what switch
-        {
-            "repeated" => b[2].data<long>().ToArray().Select(_ => 7L),
-            "count" => [1, 2],
-            _ => b[2].data<long>().ToArray(),
-        });
+        var examples = Examples.FromBatches(
+            Lazily(),
+            b =>
+                what switch
+                {
+                    "repeated" => b[2].data<long>().ToArray().Select(_ => 7L),
+                    "count" => [1, 2],
+                    _ => b[2].data<long>().ToArray(),
+                }
+        );
         Assert.Contains(message, Assert.Throws<InfluenceException>(() => Scores(examples)).Message, StringComparison.Ordinal);
     }
 
@@ -117,7 +139,9 @@ public sealed class OwnBatchesTests : IDisposable
     {
         var task = new InfluenceTask(_model) { TrainingLoss = b => Losses.CrossEntropy(_model.call(b["0"]), b["1"]) };
         using var fit = Ekfac.Fit(task, examples);
-        return new InfluenceFunction(fit) { Tolerance = 0 }.Score(task, examples, examples).Values;
+        return new InfluenceFunction(fit) { Tolerance = 0 }
+            .Score(task, examples, examples)
+            .Values;
     }
 
     private IEnumerable<(Tensor X, Tensor Y, Tensor Ids)> Batches()
@@ -134,6 +158,9 @@ public sealed class OwnBatchesTests : IDisposable
     {
         var texts = _texts[start..(start + count)];
         var longest = texts.Max(t => t.Length);
-        return (stack([.. texts.Select(t => tensor(t.Concat(new long[longest - t.Length]).ToArray()))], 0), tensor(_labels[start..(start + count)]));
+        return (
+            stack([.. texts.Select(t => tensor(t.Concat(new long[longest - t.Length]).ToArray()))], 0),
+            tensor(_labels[start..(start + count)])
+        );
     }
 }

@@ -32,7 +32,17 @@ public sealed class SavedFilesTests : IDisposable
     [Fact]
     public void Scores()
     {
-        using var scores = new InfluenceScores(tensor(new[,] { { 1f, 2, 3 } }), [5], [10, 11, 12], new ScoreMetadata { Estimator = "TracIn", Unit = "loss" });
+        using var scores = new InfluenceScores(
+            tensor(
+                new[,]
+                {
+                    { 1f, 2, 3 },
+                }
+            ),
+            [5],
+            [10, 11, 12],
+            new ScoreMetadata { Estimator = "TracIn", Unit = "loss" }
+        );
         scores.Save(Path);
         EveryChangeIsRefused(() => InfluenceScores.Load(Path).Dispose());
     }

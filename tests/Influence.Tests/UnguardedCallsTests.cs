@@ -13,12 +13,26 @@ public class UnguardedCallsTests
     // By type and method; backward is guarded, but its message says nothing of the batch.
     private static readonly HashSet<string> s_refused =
     [
-        "autograd.grad", "autograd.backward", "Tensor.backward", "Tensor.matmul", "torch.matmul", "Tensor.cummax", "torch.cummax", "Tensor.cummin", "torch.cummin",
-        "jit.load", "jit.compile",
+        "autograd.grad",
+        "autograd.backward",
+        "Tensor.backward",
+        "Tensor.matmul",
+        "torch.matmul",
+        "Tensor.cummax",
+        "torch.cummax",
+        "Tensor.cummin",
+        "torch.cummin",
+        "jit.load",
+        "jit.compile",
     ];
 
     // The text that is compiled is a constant; the numbers that a probe differentiates are its own.
-    private static readonly HashSet<string> s_allowed = ["GuardedBackward: autograd.backward", "GuardedBackward: jit.compile", "WriteProbe: autograd.backward"];
+    private static readonly HashSet<string> s_allowed =
+    [
+        "GuardedBackward: autograd.backward",
+        "GuardedBackward: jit.compile",
+        "WriteProbe: autograd.backward",
+    ];
 
     [Fact]
     public void TheLibraryCallsNoneButInTheGuard()
@@ -42,8 +56,8 @@ public class UnguardedCallsTests
     {
         using var file = new PEReader(File.OpenRead(assembly));
         var metadata = file.GetMetadataReader();
-        var refused = metadata.MemberReferences
-            .Select(handle => (Token: MetadataTokens(handle), Name: NameOf(metadata, metadata.GetMemberReference(handle))))
+        var refused = metadata
+            .MemberReferences.Select(handle => (Token: MetadataTokens(handle), Name: NameOf(metadata, metadata.GetMemberReference(handle))))
             .Where(member => s_refused.Contains(member.Name))
             .ToDictionary(member => member.Token, member => member.Name);
         foreach (var handle in metadata.MethodDefinitions)
@@ -68,9 +82,10 @@ public class UnguardedCallsTests
 
     private static int MetadataTokens(MemberReferenceHandle handle) => System.Reflection.Metadata.Ecma335.MetadataTokens.GetToken(handle);
 
-    private static string NameOf(MetadataReader metadata, MemberReference member) => member.Parent.Kind == HandleKind.TypeReference
-        ? $"{metadata.GetString(metadata.GetTypeReference((TypeReferenceHandle)member.Parent).Name)}.{metadata.GetString(member.Name)}"
-        : string.Empty;
+    private static string NameOf(MetadataReader metadata, MemberReference member) =>
+        member.Parent.Kind == HandleKind.TypeReference
+            ? $"{metadata.GetString(metadata.GetTypeReference((TypeReferenceHandle)member.Parent).Name)}.{metadata.GetString(member.Name)}"
+            : string.Empty;
 
     private static string Outermost(MetadataReader metadata, TypeDefinitionHandle handle)
     {

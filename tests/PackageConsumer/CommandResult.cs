@@ -10,7 +10,11 @@ internal sealed record CommandResult(int ExitCode, string Output)
 
     /// <summary>Runs a command to its end. Nothing of a build stays behind to hold the output open.</summary>
     public static CommandResult Of(
-        string command, IEnumerable<string> arguments, string folder, params (string Name, string Value)[] environment)
+        string command,
+        IEnumerable<string> arguments,
+        string folder,
+        params (string Name, string Value)[] environment
+    )
     {
         var start = new ProcessStartInfo(command, arguments)
         {

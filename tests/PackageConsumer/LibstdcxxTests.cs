@@ -48,8 +48,10 @@ public sealed class LibstdcxxTests : IDisposable
         Assert.DoesNotContain("INFLUENCE0", output, StringComparison.Ordinal);
         Assert.Contains("examples: 0 1 2", app.RunPublished().Success(), StringComparison.Ordinal);
         Assert.Contains(
-            "\"runtimes/linux-x64/native/libLibTorchSharp.so\"", File.ReadAllText(app.At("published/app.deps.json")),
-            StringComparison.Ordinal);
+            "\"runtimes/linux-x64/native/libLibTorchSharp.so\"",
+            File.ReadAllText(app.At("published/app.deps.json")),
+            StringComparison.Ordinal
+        );
     }
 
     [Fact]
@@ -85,7 +87,9 @@ public sealed class LibstdcxxTests : IDisposable
     /// <summary>Makes a file that defines versions as libstdc++ does, up to GLIBCXX_3.4.n, and holds nothing else.</summary>
     private string Libstdcxx(int newest)
     {
-        var versions = Enumerable.Range(1, newest).Select(i => $"GLIBCXX_3.4.{i}")
+        var versions = Enumerable
+            .Range(1, newest)
+            .Select(i => $"GLIBCXX_3.4.{i}")
             .Concat(Enumerable.Range(1, 13).Select(i => $"CXXABI_1.3.{i}"));
         var path = Path.Combine(_folder.FullName, $"libstdc++-{newest}.so.6");
         File.WriteAllBytes(path, new SmallElf().Defines(["GLIBCXX_3.4", "CXXABI_1.3", .. versions]).Build());

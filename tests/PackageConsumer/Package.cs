@@ -33,7 +33,6 @@ internal static class Package
     public static string? Field(this XElement metadata, string name) =>
         metadata.Elements().SingleOrDefault(e => e.Name.LocalName == name)?.Value;
 
-    public static string Setting(string key) => typeof(Package).Assembly
-        .GetCustomAttributes<AssemblyMetadataAttribute>()
-        .Single(a => a.Key == key).Value!;
+    public static string Setting(string key) =>
+        typeof(Package).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>().Single(a => a.Key == key).Value!;
 }

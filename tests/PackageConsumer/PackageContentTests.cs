@@ -15,7 +15,9 @@ public class PackageContentTests
     [Fact]
     public void It_depends_on_managed_TorchSharp_MathNet_and_logging_abstractions_and_on_nothing_else()
     {
-        var dependencies = Package.Metadata().Descendants()
+        var dependencies = Package
+            .Metadata()
+            .Descendants()
             .Where(e => e.Name.LocalName == "dependency")
             .ToDictionary(e => e.Attribute("id")!.Value, e => e.Attribute("version")!.Value);
 
@@ -42,7 +44,8 @@ public class PackageContentTests
 
         Assert.Equal(
             ["lib/net10.0/Influence.dll", "lib/net10.0/Influence.xml"],
-            archive.Entries.Select(e => e.FullName).Where(n => n.StartsWith("lib/", StringComparison.Ordinal)).Order());
+            archive.Entries.Select(e => e.FullName).Where(n => n.StartsWith("lib/", StringComparison.Ordinal)).Order()
+        );
         Assert.NotEmpty(archive.Read("README.md"));
     }
 
@@ -54,9 +57,11 @@ public class PackageContentTests
 
         Assert.Equal(
             ["buildTransitive/Influence.targets", BuildTask],
-            archive.Entries.Select(e => e.FullName)
+            archive
+                .Entries.Select(e => e.FullName)
                 .Where(n => folders.Any(f => n.StartsWith(f, StringComparison.Ordinal)))
-                .Order(StringComparer.Ordinal));
+                .Order(StringComparer.Ordinal)
+        );
     }
 
     [Fact]
@@ -64,7 +69,11 @@ public class PackageContentTests
     {
         using var archive = Package.Open();
 
-        Assert.Contains("Influence.Notebooks.Notebook.Prepare()", Encoding.UTF8.GetString(archive.Read("interactive-extensions/dotnet/extension.dib")), StringComparison.Ordinal);
+        Assert.Contains(
+            "Influence.Notebooks.Notebook.Prepare()",
+            Encoding.UTF8.GetString(archive.Read("interactive-extensions/dotnet/extension.dib")),
+            StringComparison.Ordinal
+        );
     }
 
     [Fact]
@@ -74,7 +83,8 @@ public class PackageContentTests
         using var xml = new MemoryStream(archive.Read("lib/net10.0/Influence.xml"));
         var documented = XDocument.Load(xml).Descendants("member").Select(m => m.Attribute("name")!.Value).ToHashSet();
 
-        var undocumented = typeof(Influence.Examples).Assembly.GetExportedTypes()
+        var undocumented = typeof(Influence.Examples)
+            .Assembly.GetExportedTypes()
             .Select(t => "T:" + t.FullName!.Replace('+', '.'))
             .Where(name => !documented.Contains(name));
 
@@ -87,8 +97,7 @@ public class PackageContentTests
         using var archive = Package.Open();
         using var symbols = Package.OpenSymbols();
         using var library = new PEReader(new MemoryStream(archive.Read(Library)));
-        using var pdb = MetadataReaderProvider.FromPortablePdbStream(
-            new MemoryStream(symbols.Read("lib/net10.0/Influence.pdb")));
+        using var pdb = MetadataReaderProvider.FromPortablePdbStream(new MemoryStream(symbols.Read("lib/net10.0/Influence.pdb")));
 
         var codeView = library.ReadDebugDirectory().Single(e => e.Type == DebugDirectoryEntryType.CodeView);
         var expected = library.ReadCodeViewDebugDirectoryData(codeView).Guid;
@@ -105,7 +114,6 @@ public class PackageContentTests
 
         Assert.DoesNotContain(home, Encoding.UTF8.GetString(archive.Read(Library)), StringComparison.Ordinal);
         Assert.DoesNotContain(home, Encoding.UTF8.GetString(archive.Read(BuildTask)), StringComparison.Ordinal);
-        Assert.DoesNotContain(
-            home, Encoding.UTF8.GetString(symbols.Read("lib/net10.0/Influence.pdb")), StringComparison.Ordinal);
+        Assert.DoesNotContain(home, Encoding.UTF8.GetString(symbols.Read("lib/net10.0/Influence.pdb")), StringComparison.Ordinal);
     }
 }

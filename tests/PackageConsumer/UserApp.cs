@@ -44,17 +44,17 @@ internal sealed class UserApp : IDisposable
 
     public CommandResult Build() => DotNet(_kind == AppKind.OneFile ? ["build", "app.cs"] : ["build"]);
 
-    public CommandResult Run() =>
-        DotNet(_kind == AppKind.OneFile ? ["run", "--no-build", "--file", "app.cs"] : ["run", "--no-build"]);
+    public CommandResult Run() => DotNet(_kind == AppKind.OneFile ? ["run", "--no-build", "--file", "app.cs"] : ["run", "--no-build"]);
 
     public CommandResult Publish() => DotNet(["publish", "--output", At("published")]);
 
     public CommandResult RunPublished() => DotNet([At("published/app.dll")]);
 
     /// <summary>Gives the native file that is used here, in the folder of the app that was built.</summary>
-    public FileInfo Native() => _folder
-        .EnumerateFiles("libLibTorchSharp.so", SearchOption.AllDirectories)
-        .Single(f => f.FullName.Contains("/bin/", StringComparison.Ordinal));
+    public FileInfo Native() =>
+        _folder
+            .EnumerateFiles("libLibTorchSharp.so", SearchOption.AllDirectories)
+            .Single(f => f.FullName.Contains("/bin/", StringComparison.Ordinal));
 
     public string At(string name) => Path.Combine(_folder.FullName, name);
 
@@ -66,12 +66,15 @@ internal sealed class UserApp : IDisposable
         if (_kind == AppKind.OneFile)
         {
             var lines = new[] { ("PublishAot", "false") }.Concat(properties).Select(p => $"#:property {p.Item1}={p.Item2}");
-            File.WriteAllText(At("app.cs"), $"""
+            File.WriteAllText(
+                At("app.cs"),
+                $"""
                 #:package Influence@{version}
                 #:package TorchSharp-cpu@{Package.TorchSharpVersion}
                 {string.Join('\n', lines)}
                 {Code}
-                """);
+                """
+            );
             return;
         }
         File.WriteAllText(At("Program.cs"), Code);
@@ -84,11 +87,10 @@ internal sealed class UserApp : IDisposable
                 new XElement("TargetFramework", "net10.0"),
                 new XElement("ImplicitUsings", "enable"),
                 _kind == AppKind.ForOneRuntime ? new XElement("RuntimeIdentifier", "linux-x64") : null,
-                properties.Select(p => new XElement(p.Name, p.Value))),
-            new XElement(
-                "ItemGroup",
-                Reference("Influence", version),
-                Reference("TorchSharp-cpu", Package.TorchSharpVersion)));
+                properties.Select(p => new XElement(p.Name, p.Value))
+            ),
+            new XElement("ItemGroup", Reference("Influence", version), Reference("TorchSharp-cpu", Package.TorchSharpVersion))
+        );
         File.WriteAllText(At("app.csproj"), project.ToString());
 
         static XElement Reference(string name, string version) =>
@@ -96,17 +98,20 @@ internal sealed class UserApp : IDisposable
     }
 
     /// <summary>Where packages come from, and that outputs link to them instead of copying a gigabyte.</summary>
-    private static string Settings(string libstdcxx) => new XElement(
-        "Project",
+    private static string Settings(string libstdcxx) =>
         new XElement(
-            "PropertyGroup",
-            new XElement("RestoreAdditionalProjectSources", Package.Setting("PackageFolder")),
-            new XElement("RestorePackagesPath", Package.Setting("PackagesPath")),
-            new XElement("RestoreFallbackFolders", Package.Setting("FallbackFolders")),
-            new XElement("NuGetAudit", "false"),
-            new XElement("CreateHardLinksForCopyLocalIfPossible", "true"),
-            new XElement("CreateHardLinksForPublishFilesIfPossible", "true"),
-            new XElement("InfluenceLibstdcxx", libstdcxx))).ToString();
+            "Project",
+            new XElement(
+                "PropertyGroup",
+                new XElement("RestoreAdditionalProjectSources", Package.Setting("PackageFolder")),
+                new XElement("RestorePackagesPath", Package.Setting("PackagesPath")),
+                new XElement("RestoreFallbackFolders", Package.Setting("FallbackFolders")),
+                new XElement("NuGetAudit", "false"),
+                new XElement("CreateHardLinksForCopyLocalIfPossible", "true"),
+                new XElement("CreateHardLinksForPublishFilesIfPossible", "true"),
+                new XElement("InfluenceLibstdcxx", libstdcxx)
+            )
+        ).ToString();
 
     /// <summary>The outputs of an app without a project go where the SDK keeps them, here in the app's own folder.</summary>
     private CommandResult DotNet(IEnumerable<string> arguments)

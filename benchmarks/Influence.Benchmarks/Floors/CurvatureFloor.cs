@@ -17,7 +17,9 @@ internal static class CurvatureFloor
     public static Floor EkfacFit(ModelShape shape, long train)
     {
         // Factors of one position are small enough to be kept; of many they are captured again.
-        var again = shape.Layers.Any(layer => layer.Positions > 1) ? [new FloorPart("second capture", train * shape.Capture)] : Array.Empty<FloorPart>();
+        var again = shape.Layers.Any(layer => layer.Positions > 1)
+            ? [new FloorPart("second capture", train * shape.Capture)]
+            : Array.Empty<FloorPart>();
         return new(
             "EK-FAC fit",
             [
@@ -25,40 +27,53 @@ internal static class CurvatureFloor
                 .. again,
                 new FloorPart("rotations", train * shape.Layers.Sum(layer => layer.RotationToEigenbasis)),
                 new FloorPart("eigenvalues", train * (shape.Layers.Sum(layer => layer.PassWithBias) + shape.OtherGradientElements)),
-            ]);
+            ]
+        );
     }
 
     /// <summary>
     /// All pairs of Q queries with N training examples. A layer at one position costs Q N O I' exactly; where a tolerance
     /// allows few terms, one of them, Q N (O + I'), is the least.
     /// </summary>
-    public static Floor AllPairs(string name, ModelShape shape, long train, long queries, bool exact) => new(
-        name,
-        [
-            new FloorPart("capture of training examples (forward, backward to layer outputs)", train * shape.Capture),
-            new FloorPart("capture of queries", queries * shape.Capture),
-            new FloorPart("rotations", shape.Layers.Sum(layer => layer.Positions > 1
-                ? queries * (layer.PassWithBias + layer.RotationToEigenbasis + layer.GradientRotation)
-                : (train + queries) * layer.RotationToEigenbasis)),
-            .. shape.Layers
-                .GroupBy(layer => layer.PreconditionedProducts(queries, exact).Form)
-                .Select(form => new FloorPart($"products, {form.Key}", train * form.Sum(layer => layer.PreconditionedProducts(queries, exact).MultiplyAdds))),
-            .. Floor.Some("products, other parameters", (double)train * queries * shape.OtherGradientElements),
-        ]);
+    public static Floor AllPairs(string name, ModelShape shape, long train, long queries, bool exact) =>
+        new(
+            name,
+            [
+                new FloorPart("capture of training examples (forward, backward to layer outputs)", train * shape.Capture),
+                new FloorPart("capture of queries", queries * shape.Capture),
+                new FloorPart(
+                    "rotations",
+                    shape.Layers.Sum(layer =>
+                        layer.Positions > 1
+                            ? queries * (layer.PassWithBias + layer.RotationToEigenbasis + layer.GradientRotation)
+                            : (train + queries) * layer.RotationToEigenbasis
+                    )
+                ),
+                .. shape
+                    .Layers.GroupBy(layer => layer.PreconditionedProducts(queries, exact).Form)
+                    .Select(form => new FloorPart(
+                        $"products, {form.Key}",
+                        train * form.Sum(layer => layer.PreconditionedProducts(queries, exact).MultiplyAdds)
+                    )),
+                .. Floor.Some("products, other parameters", (double)train * queries * shape.OtherGradientElements),
+            ]
+        );
 
     /// <summary>The preconditioned product of N examples with themselves.</summary>
-    public static Floor SelfInfluence(ModelShape shape, long train) => new(
-        "EK-FAC self-influence",
-        [
-            new FloorPart("capture (forward, backward to layer outputs)", train * shape.Capture),
-            new FloorPart("rotations", train * shape.Layers.Sum(layer => layer.RotationToEigenbasis)),
-            new FloorPart("products", train * (shape.Layers.Sum(layer => layer.PassWithBias) + shape.OtherGradientElements)),
-        ]);
+    public static Floor SelfInfluence(ModelShape shape, long train) =>
+        new(
+            "EK-FAC self-influence",
+            [
+                new FloorPart("capture (forward, backward to layer outputs)", train * shape.Capture),
+                new FloorPart("rotations", train * shape.Layers.Sum(layer => layer.RotationToEigenbasis)),
+                new FloorPart("products", train * (shape.Layers.Sum(layer => layer.PassWithBias) + shape.OtherGradientElements)),
+            ]
+        );
 
     private static IEnumerable<FloorPart> Covariances(ModelShape shape, long train) =>
-    [
-        new FloorPart("capture (forward, backward to layer outputs)", train * shape.Capture),
-        new FloorPart("covariances", train * shape.Layers.Sum(layer => layer.Covariances)),
-        new FloorPart("eigendecompositions", Decomposition * shape.Layers.Sum(layer => layer.Cubes)),
-    ];
+        [
+            new FloorPart("capture (forward, backward to layer outputs)", train * shape.Capture),
+            new FloorPart("covariances", train * shape.Layers.Sum(layer => layer.Covariances)),
+            new FloorPart("eigendecompositions", Decomposition * shape.Layers.Sum(layer => layer.Cubes)),
+        ];
 }

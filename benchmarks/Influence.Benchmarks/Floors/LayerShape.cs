@@ -10,7 +10,14 @@ namespace Influence.Benchmarks.Floors;
 /// <param name="Outputs">O.</param>
 /// <param name="InputGradient">Whether anything before the layer needs a gradient.</param>
 /// <param name="SharesInput">Whether another layer sees the same input, and its covariance is counted there.</param>
-internal sealed record LayerShape(string Name, long Positions, long Inputs, long Outputs, bool InputGradient = true, bool SharesInput = false)
+internal sealed record LayerShape(
+    string Name,
+    long Positions,
+    long Inputs,
+    long Outputs,
+    bool InputGradient = true,
+    bool SharesInput = false
+)
 {
     /// <summary>Forward; the gradient of the input and the gradient of the weight cost the same.</summary>
     public double Pass => (double)Positions * Inputs * Outputs;
@@ -54,12 +61,15 @@ internal sealed record LayerShape(string Name, long Positions, long Inputs, long
     {
         var size = InputsWithBias * Outputs;
         return Positions == 1
-            ? exact ? (queries * size, "exact") : (queries * (InputsWithBias + Outputs), "rank one, the least")
-            : new[] { ((queries * size) + PassWithBias, "both written out"), (queries * PassWithBias, "queries written out") }.MinBy(form => form.Item1);
+            ? exact
+                ? (queries * size, "exact")
+                : (queries * (InputsWithBias + Outputs), "rank one, the least")
+            : new[] { ((queries * size) + PassWithBias, "both written out"), (queries * PassWithBias, "queries written out") }.MinBy(form =>
+                form.Item1
+            );
     }
 
     /// <summary>The cheapest form of one squared gradient norm.</summary>
-    public double Norm => Positions == 1
-        ? Inputs + Outputs
-        : Math.Min(Pass + ((double)Inputs * Outputs), (double)Positions * Positions * (Inputs + Outputs));
+    public double Norm =>
+        Positions == 1 ? Inputs + Outputs : Math.Min(Pass + ((double)Inputs * Outputs), (double)Positions * Positions * (Inputs + Outputs));
 }

@@ -25,7 +25,10 @@ internal static class Require
     public static void Close(Tensor actual, Tensor expected, double tolerance)
     {
         using var scope = NewDisposeScope();
-        That(actual.shape.SequenceEqual(expected.shape), $"expected shape [{string.Join(", ", expected.shape)}], found [{string.Join(", ", actual.shape)}]");
+        That(
+            actual.shape.SequenceEqual(expected.shape),
+            $"expected shape [{string.Join(", ", expected.shape)}], found " + $"[{string.Join(", ", actual.shape)}]"
+        );
         var wide = actual.to_type(ScalarType.Float64).cpu();
         var error = ((wide - expected).abs().max() / expected.abs().max()).item<double>();
         That(error <= tolerance, string.Create(CultureInfo.InvariantCulture, $"relative error {error:E2}, allowed {tolerance:E0}"));

@@ -22,7 +22,10 @@ internal static class CurvatureChecks
                 foreach (var (method, fit) in Methods)
                 {
                     Check Of(string what, Fisher fisher) =>
-                        new($"{model}, {dtype}: {method}, {what}", () => Compare(model, dtype, device, tolerance, w => PairsAndSelf(w, fit, fisher)));
+                        new(
+                            $"{model}, {dtype}: {method}, {what}",
+                            () => Compare(model, dtype, device, tolerance, w => PairsAndSelf(w, fit, fisher))
+                        );
 
                     // The data's own labels: at float32's precision a sampled label may come out another one.
                     yield return Of("fit, all pairs and self-influence", Fisher.Empirical);
@@ -44,7 +47,13 @@ internal static class CurvatureChecks
         ("EK-FAC", (w, fisher) => Ekfac.Fit(w.Task, w.TrainExamples, new CurvatureOptions { Fisher = fisher })),
     ];
 
-    private static void Compare(string model, ScalarType dtype, Device device, double tolerance, Func<Workload, (Tensor Pairs, Tensor Self)> scores)
+    private static void Compare(
+        string model,
+        ScalarType dtype,
+        Device device,
+        double tolerance,
+        Func<Workload, (Tensor Pairs, Tensor Self)> scores
+    )
     {
         using var reference = WorkloadCatalog.Create(model, Size, ScalarType.Float64, CPU);
         using var onDevice = WorkloadCatalog.Create(model, Size, dtype, device);
@@ -54,7 +63,11 @@ internal static class CurvatureChecks
         Require.Close(found.Self, expected.Self, tolerance);
     }
 
-    private static (Tensor Pairs, Tensor Self) PairsAndSelf(Workload workload, Func<Workload, Fisher, LayerwisePreconditioner> fit, Fisher fisher)
+    private static (Tensor Pairs, Tensor Self) PairsAndSelf(
+        Workload workload,
+        Func<Workload, Fisher, LayerwisePreconditioner> fit,
+        Fisher fisher
+    )
     {
         using var curvature = fit(workload, fisher);
         var self = new InfluenceFunction(curvature).SelfInfluence(workload.Task, workload.TrainExamples);
@@ -63,7 +76,11 @@ internal static class CurvatureChecks
 
     private static Tensor Pairs(Workload workload, LayerwisePreconditioner curvature)
     {
-        using var scores = new InfluenceFunction(curvature) { Tolerance = 0 }.Score(workload.Task, workload.TrainExamples, workload.QueryExamples);
+        using var scores = new InfluenceFunction(curvature) { Tolerance = 0 }.Score(
+            workload.Task,
+            workload.TrainExamples,
+            workload.QueryExamples
+        );
         return scores.Values.clone();
     }
 
@@ -77,7 +94,10 @@ internal static class CurvatureChecks
         using var scores = function.Score(workload.Task, workload.TrainExamples, workload.QueryExamples);
         var largest = Roots(workload.QueryExamples).outer(Roots(workload.TrainExamples));
         var error = ((scores.Values - Pairs(workload, curvature)).to_type(ScalarType.Float64).abs() / largest).max().item<double>();
-        Require.That(error <= 1.01 * function.Tolerance, string.Create(CultureInfo.InvariantCulture, $"relative error {error:E2}, allowed {function.Tolerance:E2}"));
+        Require.That(
+            error <= 1.01 * function.Tolerance,
+            string.Create(CultureInfo.InvariantCulture, $"relative error {error:E2}, allowed " + $"{function.Tolerance:E2}")
+        );
 
         Tensor Roots(Examples examples) => tensor(function.SelfInfluence(workload.Task, examples).Values.ToArray()).sqrt();
     }

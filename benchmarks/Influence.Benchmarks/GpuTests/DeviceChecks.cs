@@ -12,15 +12,18 @@ internal static class DeviceChecks
     private static readonly WorkloadSize Size = new(Train: 24, Queries: 6);
 
     public static IEnumerable<Check> All(Device device, IReadOnlyList<string> workloads) =>
-    [
-        new("scores come to the CPU in the model's dtype", () => ScoresOnCpu(device)),
-        new("the model stays where it was, weights and flags alike", () => ModelUnchanged(device)),
-        new("no tensor stays behind after a score", () => NothingLeft(device, workloads, w => Score(w))),
-        new("no tensor stays behind after self-influence", () => NothingLeft(device, workloads, w => new TracIn().SelfInfluence(w.Task, w.TrainExamples))),
-        new("no tensor stays behind after an EK-FAC fit and a score with it", () => NothingLeft(device, workloads, FitAndScore)),
-        new("no tensor stays behind after a cancelled score", () => NothingLeft(device, workloads, Cancelled)),
-        new("data on another device than the model are refused in plain words", () => OtherDevice(device)),
-    ];
+        [
+            new("scores come to the CPU in the model's dtype", () => ScoresOnCpu(device)),
+            new("the model stays where it was, weights and flags alike", () => ModelUnchanged(device)),
+            new("no tensor stays behind after a score", () => NothingLeft(device, workloads, w => Score(w))),
+            new(
+                "no tensor stays behind after self-influence",
+                () => NothingLeft(device, workloads, w => new TracIn().SelfInfluence(w.Task, w.TrainExamples))
+            ),
+            new("no tensor stays behind after an EK-FAC fit and a score with it", () => NothingLeft(device, workloads, FitAndScore)),
+            new("no tensor stays behind after a cancelled score", () => NothingLeft(device, workloads, Cancelled)),
+            new("data on another device than the model are refused in plain words", () => OtherDevice(device)),
+        ];
 
     private static void ScoresOnCpu(Device device)
     {
@@ -66,7 +69,12 @@ internal static class DeviceChecks
         try
         {
             using var scores = new TracIn().Score(
-                workload.Task, workload.TrainExamples, workload.QueryExamples, new CancelAtFirst(source), source.Token);
+                workload.Task,
+                workload.TrainExamples,
+                workload.QueryExamples,
+                new CancelAtFirst(source),
+                source.Token
+            );
             Require.That(workload.TrainCount <= workload.BatchSize, "the cancelled call came to its end");
         }
         catch (OperationCanceledException)
@@ -92,7 +100,8 @@ internal static class DeviceChecks
             var names = new[] { device, other }.Select(d => d.type.ToString());
             Require.That(
                 names.All(name => exception.Message.Contains(name, StringComparison.OrdinalIgnoreCase)),
-                $"the message does not name both devices: {exception.Message}");
+                $"the message does not name both devices: {exception.Message}"
+            );
         }
     }
 

@@ -16,9 +16,8 @@ internal static class ExactnessChecks
         {
             foreach (var (dtype, tolerance) in new[] { (ScalarType.Float32, 1e-4), (ScalarType.Float64, 1e-9) })
             {
-                Check Of(string what, Func<Workload, Tensor> scores) => new(
-                    $"{model}, {dtype}: {what}",
-                    () => Compare(model, dtype, device, tolerance, scores));
+                Check Of(string what, Func<Workload, Tensor> scores) =>
+                    new($"{model}, {dtype}: {what}", () => Compare(model, dtype, device, tolerance, scores));
 
                 yield return Of("all pairs", w => Pairs(new TracIn(), w));
                 yield return Of("cosine", w => Pairs(new TracIn { Similarity = TracIn.GradientSimilarity.Cosine }, w));

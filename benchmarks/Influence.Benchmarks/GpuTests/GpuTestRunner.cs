@@ -28,9 +28,13 @@ internal static class GpuTestRunner
         {
             var watch = Stopwatch.StartNew();
             var problem = Problem(check);
-            Console.WriteLine(string.Create(
-                CultureInfo.InvariantCulture,
-                $"{(problem is null ? "passed" : "FAILED")}  {check.Name} ({watch.Elapsed.TotalSeconds:F1} s){(problem is null ? string.Empty : $"\n        {problem}")}"));
+            Console.WriteLine(
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"{(problem is null ? "passed" : "FAILED")}  {check.Name} ({watch.Elapsed.TotalSeconds:F1} "
+                        + $"s){(problem is null ? string.Empty : $"\n        {problem}")}"
+                )
+            );
             _ = problem is null ? passed++ : failed++;
         }
 

@@ -3,7 +3,8 @@ using static TorchSharp.torch;
 
 namespace Influence.Benchmarks.GpuTests;
 
-/// <summary>A small model around one kind of layer, with its data, on a device and in a dtype; the same numbers for every device and dtype.</summary>
+/// <summary>A small model around one kind of layer, with its data, on a device and in a dtype; the same numbers for every device and
+/// dtype.</summary>
 internal sealed class LayerCase : IDisposable
 {
     public const int TrainCount = 8;

@@ -29,7 +29,12 @@ internal static class LayerChecks
     }
 
     private delegate InfluenceScores Scoring(
-        InfluenceTask task, Examples train, Examples queries, IProgress<InfluenceProgress>? progress = null, CancellationToken cancellationToken = default);
+        InfluenceTask task,
+        Examples train,
+        Examples queries,
+        IProgress<InfluenceProgress>? progress = null,
+        CancellationToken cancellationToken = default
+    );
 
     private static void Compare(string layer, ScalarType dtype, Device device, double tolerance, Func<LayerCase, Tensor> scores)
     {
@@ -55,7 +60,9 @@ internal static class LayerChecks
     {
         var groups = ExampleGroups.Of([.. Enumerable.Range(0, LayerCase.TrainCount).Select(id => (long)id)], id => id < 3 ? "a" : "b");
         var scores = influence.Score(layer.Task, layer.Train, groups, layer.Queries);
-        return tensor(Enumerable.Range(0, LayerCase.QueryCount).SelectMany(q => Enumerable.Range(0, 2).Select(g => scores.Sum(q, g))).ToArray());
+        return tensor(
+            Enumerable.Range(0, LayerCase.QueryCount).SelectMany(q => Enumerable.Range(0, 2).Select(g => scores.Sum(q, g))).ToArray()
+        );
     }
 
     private static Tensor Values(ExampleScores scores) => tensor(scores.Values.ToArray());

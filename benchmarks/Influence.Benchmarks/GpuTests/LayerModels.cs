@@ -13,23 +13,48 @@ internal static class LayerModels
     // never wrote for the gradient of the input.
     private const long Outputs = 16;
 
-    private static readonly Dictionary<string, Func<Func<nn.Module, nn.Module>, (nn.Module<Tensor, Tensor> Model, Func<long, Tensor> Input)>> s_known = new()
+    private static readonly Dictionary<
+        string,
+        Func<Func<nn.Module, nn.Module>, (nn.Module<Tensor, Tensor> Model, Func<long, Tensor> Input)>
+    > s_known = new()
     {
         ["linear"] = place => (Stack(place, nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, 3, hasBias: false)), Normal(5)),
         ["linear over positions"] = place => (Stack(place, nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, 2)), Normal(Length, 5)),
-        ["1d convolution"] = place => (
-            Stack(place, nn.Conv1d(2, 4, 3, stride: 2, padding: 1, dilation: 2), nn.Tanh(), nn.Conv1d(4, Outputs, 3, groups: 2, bias: false)), Normal(2, 13)),
-        ["2d convolution"] = place => (
-            Stack(place, nn.Conv2d(2, 4, 3, stride: 2, padding: 1), nn.Tanh(), nn.Conv2d(4, Outputs, 3, dilation: 2, bias: false)), Normal(2, 11, 10)),
-        ["grouped 2d convolution"] = place => (
-            Stack(place, nn.Conv2d(4, 2 * Outputs, 3, padding: 1, groups: 2), nn.Tanh(), nn.Conv2d(2 * Outputs, 2 * Outputs, 2, groups: 2 * (int)Outputs)), Normal(4, 5, 6)),
-        ["2d convolution, same padding"] = place => (
-            Stack(place, nn.Conv2d(2, 3, 4, padding: Padding.Same), nn.Tanh(), nn.Conv2d(3, Outputs, 1)), Normal(2, 6, 5)),
+        ["1d convolution"] = place =>
+            (
+                Stack(
+                    place,
+                    nn.Conv1d(2, 4, 3, stride: 2, padding: 1, dilation: 2),
+                    nn.Tanh(),
+                    nn.Conv1d(4, Outputs, 3, groups: 2, bias: false)
+                ),
+                Normal(2, 13)
+            ),
+        ["2d convolution"] = place =>
+            (
+                Stack(place, nn.Conv2d(2, 4, 3, stride: 2, padding: 1), nn.Tanh(), nn.Conv2d(4, Outputs, 3, dilation: 2, bias: false)),
+                Normal(2, 11, 10)
+            ),
+        ["grouped 2d convolution"] = place =>
+            (
+                Stack(
+                    place,
+                    nn.Conv2d(4, 2 * Outputs, 3, padding: 1, groups: 2),
+                    nn.Tanh(),
+                    nn.Conv2d(2 * Outputs, 2 * Outputs, 2, groups: 2 * (int)Outputs)
+                ),
+                Normal(4, 5, 6)
+            ),
+        ["2d convolution, same padding"] = place =>
+            (Stack(place, nn.Conv2d(2, 3, 4, padding: Padding.Same), nn.Tanh(), nn.Conv2d(3, Outputs, 1)), Normal(2, 6, 5)),
         ["embedding"] = place => (Stack(place, nn.Embedding(9, Width), nn.Tanh(), nn.Linear(Width, 2)), Tokens),
-        ["embedding with padding index"] = place => (Stack(place, nn.Embedding(9, Width, padding_idx: 3), nn.Tanh(), nn.Linear(Width, 2)), Tokens),
-        ["layer norm"] = place => (Stack(place, nn.Linear(5, Width), Randomised(nn.LayerNorm(Width)), nn.Linear(Width, 2)), Normal(Length, 5)),
+        ["embedding with padding index"] = place =>
+            (Stack(place, nn.Embedding(9, Width, padding_idx: 3), nn.Tanh(), nn.Linear(Width, 2)), Tokens),
+        ["layer norm"] = place =>
+            (Stack(place, nn.Linear(5, Width), Randomised(nn.LayerNorm(Width)), nn.Linear(Width, 2)), Normal(Length, 5)),
         ["group norm"] = place => (Stack(place, nn.Conv2d(2, 4, 3), Randomised(nn.GroupNorm(2, 4)), nn.Tanh()), Normal(2, 6, 6)),
-        ["batch norm"] = place => (Stack(place, Trained(nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4)), [8, 2, 6, 6]), nn.Tanh()), Normal(2, 6, 6)),
+        ["batch norm"] = place =>
+            (Stack(place, Trained(nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4)), [8, 2, 6, 6]), nn.Tanh()), Normal(2, 6, 6)),
         ["tied weights"] = Tied,
         ["raw parameter"] = RawParameter,
         ["native attention"] = NativeAttention,
@@ -41,7 +66,8 @@ internal static class LayerModels
     /// <summary>A model and what draws n inputs for it, <c>[n, ...]</c>, on the CPU in float64.</summary>
     /// <param name="name">Its name.</param>
     /// <param name="place">Takes a part to its device and dtype: weights that are shared are shared only after that.</param>
-    public static (nn.Module<Tensor, Tensor> Model, Func<long, Tensor> Input) Make(string name, Func<nn.Module, nn.Module> place) => s_known[name](place);
+    public static (nn.Module<Tensor, Tensor> Model, Func<long, Tensor> Input) Make(string name, Func<nn.Module, nn.Module> place) =>
+        s_known[name](place);
 
     private static (nn.Module<Tensor, Tensor>, Func<long, Tensor>) Tied(Func<nn.Module, nn.Module> place)
     {
@@ -57,7 +83,10 @@ internal static class LayerModels
         var (first, second) = (nn.Linear(5, Width), nn.Linear(Width, Width));
         place(first);
         place(second);
-        return (new Parts(x => second.call(first.call(x).tanh()) * first.weight.square().sum(1), ("first", first), ("second", second)), Normal(5));
+        return (
+            new Parts(x => second.call(first.call(x).tanh()) * first.weight.square().sum(1), ("first", first), ("second", second)),
+            Normal(5)
+        );
     }
 
     /// <summary>Sequence first, between two linear layers.</summary>
@@ -72,10 +101,13 @@ internal static class LayerModels
         var model = new Parts(
             x =>
             {
-                var y = first.call(x).transpose(0, 1);                                  // [T, B, D]
+                var y = first.call(x).transpose(0, 1); // [T, B, D]
                 return head.call(attention.call(y, y, y).Item1).transpose(0, 1);
             },
-            ("first", first), ("attention", attention), ("head", head));
+            ("first", first),
+            ("attention", attention),
+            ("head", head)
+        );
         return (model, Normal(Length, 5));
     }
 
@@ -85,7 +117,10 @@ internal static class LayerModels
         var (first, encoder) = (nn.Linear(5, Width), Randomised(nn.TransformerEncoder(layer, 2)));
         place(first);
         place(encoder);
-        return (new Parts(x => encoder.call(first.call(x).transpose(0, 1)).transpose(0, 1), ("first", first), ("encoder", encoder)), Normal(Length, 5));
+        return (
+            new Parts(x => encoder.call(first.call(x).transpose(0, 1)).transpose(0, 1), ("first", first), ("encoder", encoder)),
+            Normal(Length, 5)
+        );
     }
 
     private static nn.Module<Tensor, Tensor> Stack(Func<nn.Module, nn.Module> place, params nn.Module<Tensor, Tensor>[] layers)
@@ -100,7 +135,8 @@ internal static class LayerModels
     private static Tensor Tokens(long count) => randint(0, 9, [count, Length], ScalarType.Int64, CPU);
 
     /// <summary>Gains and biases that are neither one and zero nor, as a GroupNorm's, what the memory held.</summary>
-    private static TModule Randomised<TModule>(TModule module) where TModule : nn.Module
+    private static TModule Randomised<TModule>(TModule module)
+        where TModule : nn.Module
     {
         using var noGrad = no_grad();
         foreach (var (_, parameter) in module.named_parameters())
@@ -129,7 +165,8 @@ internal static class LayerModels
     {
         private readonly Func<Tensor, Tensor> _forward;
 
-        public Parts(Func<Tensor, Tensor> forward, params (string Name, nn.Module Module)[] parts) : base(nameof(Parts))
+        public Parts(Func<Tensor, Tensor> forward, params (string Name, nn.Module Module)[] parts)
+            : base(nameof(Parts))
         {
             _forward = forward;
             foreach (var (name, module) in parts)

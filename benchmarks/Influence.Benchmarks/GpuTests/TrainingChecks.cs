@@ -45,22 +45,28 @@ internal static class TrainingChecks
     private static Tensor Norms(Workload workload)
     {
         var norms = new List<Tensor>();
-        Loop(workload, (step, _) =>
-        {
-            step.Accumulate();
-            norms.Add(OnCpu(step.GradientNorms()));
-        });
+        Loop(
+            workload,
+            (step, _) =>
+            {
+                step.Accumulate();
+                norms.Add(OnCpu(step.GradientNorms()));
+            }
+        );
         return cat([.. norms, .. workload.Model.parameters().Select(parameter => OnCpu(parameter.detach()).norm().reshape(1))]);
     }
 
     private static Tensor InRun(Workload workload, InRunValues.Expansion order)
     {
         var values = new InRunValues { Order = order };
-        Loop(workload, (step, optimizer) =>
-        {
-            step.Accumulate();
-            values.Add(step, optimizer);
-        });
+        Loop(
+            workload,
+            (step, optimizer) =>
+            {
+                step.Accumulate();
+                values.Add(step, optimizer);
+            }
+        );
         return tensor(values.Scores().Values.ToArray());
     }
 
@@ -69,13 +75,16 @@ internal static class TrainingChecks
     {
         var selection = new OnlineSelection();
         var (ids, gains) = (new List<double>(), new List<double>());
-        Loop(workload, (step, optimizer) =>
-        {
-            var choice = selection.Choose(step, optimizer);
-            step.Accumulate(choice);
-            ids.AddRange(choice.Ids.Order().Select(id => (double)id));
-            gains.AddRange(choice.Gains.OrderDescending());
-        });
+        Loop(
+            workload,
+            (step, optimizer) =>
+            {
+                var choice = selection.Choose(step, optimizer);
+                step.Accumulate(choice);
+                ids.AddRange(choice.Ids.Order().Select(id => (double)id));
+                gains.AddRange(choice.Gains.OrderDescending());
+            }
+        );
         var scale = gains.Max(Math.Abs);
         return tensor([.. ids.Select(id => id / workload.TrainCount), .. gains.Select(gain => gain / scale)]);
     }
@@ -87,7 +96,7 @@ internal static class TrainingChecks
         foreach (var batch in Batches(workload))
         {
             optimizer.zero_grad();
-            var logits = workload.Model.call(batch["x"]);                               // [B, ..., C]
+            var logits = workload.Model.call(batch["x"]); // [B, ..., C]
             dynamics.Record(batch.Ids, logits, batch["y"]);
             workload.MeanLoss(batch["x"], batch["y"]).backward();
             optimizer.step();
@@ -115,8 +124,12 @@ internal static class TrainingChecks
     private static IEnumerable<ExampleBatch> Batches(Workload workload) =>
         Enumerable.Range(0, Steps).Select(i => BatchOf(workload.Train, i * BatchSize, BatchSize, i * BatchSize));
 
-    private static ExampleBatch BatchOf((Tensor X, Tensor Y) data, long start, long count, long firstId) => ExampleBatch.Of(
-        [.. Enumerable.Range(0, (int)count).Select(i => firstId + i)], ("x", data.X.narrow(0, start, count)), ("y", data.Y.narrow(0, start, count)));
+    private static ExampleBatch BatchOf((Tensor X, Tensor Y) data, long start, long count, long firstId) =>
+        ExampleBatch.Of(
+            [.. Enumerable.Range(0, (int)count).Select(i => firstId + i)],
+            ("x", data.X.narrow(0, start, count)),
+            ("y", data.Y.narrow(0, start, count))
+        );
 
     private static Tensor OnCpu(Tensor values) => values.to_type(ScalarType.Float64).cpu();
 }

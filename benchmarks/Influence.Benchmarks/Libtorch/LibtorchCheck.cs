@@ -25,7 +25,10 @@ internal static class LibtorchCheck
         Console.WriteLine(problem ?? $"{Name()}: {Ours} finds there all that it needs");
         if (problem is null && LibtorchVersion.Number() is { } version && version != s_builtFor)
         {
-            Console.WriteLine($"{Ours} was built for {s_builtFor}: in another version classes may be laid out otherwise, which no list of symbols shows");
+            Console.WriteLine(
+                $"{Ours} was built for {s_builtFor}: in another version classes may be laid out otherwise, which no list of "
+                    + "symbols shows"
+            );
         }
 
         return problem is null ? 0 : 1;
@@ -36,7 +39,11 @@ internal static class LibtorchCheck
         var paths = names.Select(name => Path.Combine(folder, name)).ToList();
         List<string> problems =
         [
-            .. paths.Where(path => !File.Exists(path)).Select(path => $"{Path.GetFileName(path)} is not there{(IsOfCuda(path) ? ": a libtorch without CUDA" : string.Empty)}"),
+            .. paths
+                .Where(path => !File.Exists(path))
+                .Select(path =>
+                    $"{Path.GetFileName(path)} is not " + $"there{(IsOfCuda(path) ? ": a libtorch without CUDA" : string.Empty)}"
+                ),
             .. paths.Where(File.Exists).Select(SharedLibrary.Problem).OfType<string>(),
         ];
         if (problems.Count > 0)
@@ -53,7 +60,8 @@ internal static class LibtorchCheck
             }
         }
 
-        return MissingSymbols(handles) ?? (TryLoad(Path.Combine(AppContext.BaseDirectory, Ours), handles) is { } why ? $"{Ours} does not load: {why}" : null);
+        return MissingSymbols(handles)
+            ?? (TryLoad(Path.Combine(AppContext.BaseDirectory, Ours), handles) is { } why ? $"{Ours} does not load: {why}" : null);
     }
 
     private static string? MissingSymbols(List<nint> handles)
@@ -69,8 +77,10 @@ internal static class LibtorchCheck
         var missing = undefined.Where(symbol => !handles.Any(handle => NativeLibrary.TryGetExport(handle, symbol, out _))).ToList();
         return missing.Count == 0
             ? null
-            : $"{Name()} is not one that {Ours} was built for ({s_builtFor}): of its {undefined.Count:N0} symbols {missing.Count:N0} are missing\n"
-                + Lines(missing.Order(StringComparer.Ordinal).Take(Listed)) + (missing.Count > Listed ? $"\n  and {missing.Count - Listed:N0} more" : string.Empty);
+            : $"{Name()} is not one that {Ours} was built for ({s_builtFor}): of its {undefined.Count:N0} symbols {missing.Count:N0} are "
+                + "missing\n"
+                + Lines(missing.Order(StringComparer.Ordinal).Take(Listed))
+                + (missing.Count > Listed ? $"\n  and {missing.Count - Listed:N0} more" : string.Empty);
     }
 
     /// <summary>The loader's own words where it fails.</summary>
@@ -83,7 +93,7 @@ internal static class LibtorchCheck
         }
         catch (DllNotFoundException exception)
         {
-// Below .NET's advice stands what the loader said of each place that was tried; the first is the one that counts.
+            // Below .NET's advice stands what the loader said of each place that was tried; the first is the one that counts.
             return exception.Message.Split('\n', StringSplitOptions.RemoveEmptyEntries).Skip(1).FirstOrDefault() ?? exception.Message;
         }
     }

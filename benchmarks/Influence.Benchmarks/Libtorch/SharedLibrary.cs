@@ -31,9 +31,14 @@ internal sealed class SharedLibrary
         for (var i = 0; i < BinaryPrimitives.ReadUInt16LittleEndian(bytes.AsSpan(0x3c)); i++)
         {
             var header = bytes.AsSpan(checked((int)table) + (i * SectionLength), SectionLength);
-            _sections.Add(new Section(
-                BinaryPrimitives.ReadUInt32LittleEndian(header[4..]), checked((int)Number(header, 24)), checked((int)Number(header, 32)),
-                BinaryPrimitives.ReadInt32LittleEndian(header[40..])));
+            _sections.Add(
+                new Section(
+                    BinaryPrimitives.ReadUInt32LittleEndian(header[4..]),
+                    checked((int)Number(header, 24)),
+                    checked((int)Number(header, 32)),
+                    BinaryPrimitives.ReadInt32LittleEndian(header[40..])
+                )
+            );
         }
     }
 
@@ -47,7 +52,10 @@ internal sealed class SharedLibrary
         var name = Path.GetFileName(path);
         using var file = File.OpenRead(path);
         var header = new byte[HeaderLength];
-        if (file.ReadAtLeast(header, HeaderLength, throwOnEndOfStream: false) < HeaderLength || !header.AsSpan(0, 6).SequenceEqual("\u007fELF\u0002\u0001"u8))
+        if (
+            file.ReadAtLeast(header, HeaderLength, throwOnEndOfStream: false) < HeaderLength
+            || !header.AsSpan(0, 6).SequenceEqual("\u007fELF\u0002\u0001"u8)
+        )
         {
             return $"{name} is no 64-bit ELF library ({file.Length:N0} bytes)";
         }
@@ -65,7 +73,8 @@ internal sealed class SharedLibrary
         }
 
         // The loader maps what lies beyond the end of the file as well, and its first look there ends the process.
-        var end = segments.Chunk(SegmentLength)
+        var end = segments
+            .Chunk(SegmentLength)
             .Where(segment => BinaryPrimitives.ReadUInt32LittleEndian(segment) == Load)
             .Select(segment => Number(segment, 8) + Number(segment, 32))
             .DefaultIfEmpty()
@@ -110,12 +119,15 @@ internal sealed class SharedLibrary
     }
 
     /// <summary>The places in the table of symbols that relocations name; 0 stands for none.</summary>
-    private IEnumerable<int> Relocated() => _sections
-        .Where(section => section.Type == Relocations)
-        .SelectMany(section => Enumerable.Range(0, section.Length / RelocationLength).Select(i => section.Offset + (i * RelocationLength)))
-        .Select(at => checked((int)(Number(_bytes, at + 8) >> 32)))
-        .Where(index => index != 0)
-        .Distinct();
+    private IEnumerable<int> Relocated() =>
+        _sections
+            .Where(section => section.Type == Relocations)
+            .SelectMany(section =>
+                Enumerable.Range(0, section.Length / RelocationLength).Select(i => section.Offset + (i * RelocationLength))
+            )
+            .Select(at => checked((int)(Number(_bytes, at + 8) >> 32)))
+            .Where(index => index != 0)
+            .Distinct();
 
     private Section Of(uint type) => _sections.First(section => section.Type == type);
 

@@ -12,7 +12,9 @@ internal static class ChildProcess
     /// <param name="setting">Its environment, as far as any setting is about it; null: this process's own.</param>
     public static string Run(IEnumerable<string> arguments, string what, Setting? setting = null)
     {
-        var program = Environment.ProcessPath ?? throw new BenchmarkException("The path of this process is unknown, so no child can be started.");
+        var program =
+            Environment.ProcessPath
+            ?? throw new BenchmarkException("The path of this process is unknown, so no child can be " + "started.");
         var start = new ProcessStartInfo(program) { RedirectStandardOutput = true };
         if (Path.GetFileNameWithoutExtension(program) == "dotnet")
         {

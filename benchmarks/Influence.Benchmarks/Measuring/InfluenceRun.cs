@@ -12,14 +12,14 @@ internal sealed class InfluenceRun(Workload workload, DeviceClock clock) : IDisp
 
     /// <summary>Every step, fits before the scores that need them; long ones in fewer rounds.</summary>
     public IReadOnlyList<Work> Works =>
-    [
-        Step(Measurement.KfacFit, FitKfac),
-        Step(Measurement.KfacPairs, () => Score(new InfluenceFunction(_kfac!))),
-        Step(Measurement.EkfacFit, FitEkfac),
-        Step(Measurement.EkfacPairs, () => Score(new InfluenceFunction(_ekfac!))),
-        Step(Measurement.EkfacExact, () => Score(new InfluenceFunction(_ekfac!) { Tolerance = 0 }), minimumRuns: 1),
-        Step(Measurement.EkfacSelf, () => new InfluenceFunction(_ekfac!).SelfInfluence(workload.Task, workload.TrainExamples)),
-    ];
+        [
+            Step(Measurement.KfacFit, FitKfac),
+            Step(Measurement.KfacPairs, () => Score(new InfluenceFunction(_kfac!))),
+            Step(Measurement.EkfacFit, FitEkfac),
+            Step(Measurement.EkfacPairs, () => Score(new InfluenceFunction(_ekfac!))),
+            Step(Measurement.EkfacExact, () => Score(new InfluenceFunction(_ekfac!) { Tolerance = 0 }), minimumRuns: 1),
+            Step(Measurement.EkfacSelf, () => new InfluenceFunction(_ekfac!).SelfInfluence(workload.Task, workload.TrainExamples)),
+        ];
 
     /// <summary>A fit and all pairs with it.</summary>
     public void FitAndScoreKfac()
@@ -60,6 +60,5 @@ internal sealed class InfluenceRun(Workload workload, DeviceClock clock) : IDisp
         using var scores = function.Score(workload.Task, workload.TrainExamples, workload.QueryExamples);
     }
 
-    private Work Step(string name, Action step, int minimumRuns = 2) =>
-        Work.Seldom(() => [(name, clock.Time(step))], minimumRuns);
+    private Work Step(string name, Action step, int minimumRuns = 2) => Work.Seldom(() => [(name, clock.Time(step))], minimumRuns);
 }

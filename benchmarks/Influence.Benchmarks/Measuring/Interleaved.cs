@@ -23,7 +23,12 @@ internal sealed record Interleaved(int MaximumRounds, TimeSpan Budget)
         var watch = Stopwatch.StartNew();
         for (var round = 1; round <= MaximumRounds; round++)
         {
-            int[] due = [.. Enumerable.Range(0, works.Count).Where(i => round <= works[i].MinimumRuns || (watch.Elapsed < Budget && spent[i] < works[i].Share))];
+            int[] due =
+            [
+                .. Enumerable
+                    .Range(0, works.Count)
+                    .Where(i => round <= works[i].MinimumRuns || (watch.Elapsed < Budget && spent[i] < works[i].Share)),
+            ];
             if (due.Length == 0)
             {
                 break;

@@ -17,7 +17,8 @@ internal sealed record NaiveLoop(Workload Workload, DeviceClock Clock, int Train
     {
         using var scope = NewDisposeScope();
         Gradients(Workload.Queries, 2);
-        List<Tensor> train = [], queries = [];
+        List<Tensor> train = [],
+            queries = [];
         var gradients = Clock.Time(() =>
         {
             train = Gradients(Workload.Train, TrainSlice);

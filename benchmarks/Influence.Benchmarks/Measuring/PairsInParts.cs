@@ -23,7 +23,10 @@ internal sealed class PairsInParts(Workload workload, DeviceClock clock)
         using var kept = NewDisposeScope();
         var planner = new ContractionPlanner(MemoryBudget, sizeof(float));
         QueryGradients? block = null;
-        double captureQueries = 0, keepQueries = 0, captureTrain = 0, products = 0;
+        double captureQueries = 0,
+            keepQueries = 0,
+            captureTrain = 0,
+            products = 0;
         foreach (var examples in queries.Batches())
         {
             BatchGradients? captured = null;
@@ -77,8 +80,11 @@ internal sealed class PairsInParts(Workload workload, DeviceClock clock)
 
         return
         [
-            (Part.Audit, audit), (Part.CaptureQueries, captureQueries), (Part.KeepQueries, keepQueries),
-            (Part.CaptureTrain, captureTrain), (Part.Products, products),
+            (Part.Audit, audit),
+            (Part.CaptureQueries, captureQueries),
+            (Part.KeepQueries, keepQueries),
+            (Part.CaptureTrain, captureTrain),
+            (Part.Products, products),
         ];
 
         void Join()
@@ -89,8 +95,15 @@ internal sealed class PairsInParts(Workload workload, DeviceClock clock)
     }
 
     private static string Describe(GradientSession session, Contraction[] plan) =>
-        string.Join(", ", session.Blocks.Zip(plan, (block, chosen) => (block.Name, chosen)).GroupBy(pair => pair.chosen)
-            .Select(group => $"{group.Key}: {(group.Count() > 4 ? $"{group.Count()} blocks" : string.Join("; ", group.Select(p => p.Name)))}"));
+        string.Join(
+            ", ",
+            session
+                .Blocks.Zip(plan, (block, chosen) => (block.Name, chosen))
+                .GroupBy(pair => pair.chosen)
+                .Select(group =>
+                    $"{group.Key}: {(group.Count() > 4 ? $"{group.Count()} blocks" : string.Join("; ", group.Select(p => p.Name)))}"
+                )
+        );
 }
 
 /// <summary>The names of the parts.</summary>

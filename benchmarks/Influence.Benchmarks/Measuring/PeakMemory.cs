@@ -16,11 +16,24 @@ internal sealed record PeakMemory(double Host, double? Gpu)
     public static PeakMemory Measure(string workload, string measurement, Options options)
     {
         var output = ChildProcess.Run(
-            [Options.Memory, "--only", workload, "--measurement", measurement, "--device", options.Device, .. options.Quick ? ["--quick"] : Array.Empty<string>()],
-            $"the memory of {measurement} on {workload}");
+            [
+                Options.Memory,
+                "--only",
+                workload,
+                "--measurement",
+                measurement,
+                "--device",
+                options.Device,
+                .. options.Quick ? ["--quick"] : Array.Empty<string>(),
+            ],
+            $"the memory of {measurement} on {workload}"
+        );
         var numbers = output.Split(' ', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
         return numbers.Length == 2
-            ? new PeakMemory(double.Parse(numbers[0], CultureInfo.InvariantCulture), numbers[1] == "-" ? null : double.Parse(numbers[1], CultureInfo.InvariantCulture))
+            ? new PeakMemory(
+                double.Parse(numbers[0], CultureInfo.InvariantCulture),
+                numbers[1] == "-" ? null : double.Parse(numbers[1], CultureInfo.InvariantCulture)
+            )
             : throw new BenchmarkException($"Measuring the memory of {measurement} on {workload} printed '{output}'.");
     }
 
@@ -34,7 +47,9 @@ internal sealed record PeakMemory(double Host, double? Gpu)
         Measurement.Run(measurement, workload, device);
         var host = HighWaterMarkMiB() - before;
         var onGpu = GpuMemory.UsedMiB(device) - gpu;
-        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{host:F1} {onGpu?.ToString("F1", CultureInfo.InvariantCulture) ?? "-"}"));
+        Console.WriteLine(
+            string.Create(CultureInfo.InvariantCulture, $"{host:F1} {onGpu?.ToString("F1", CultureInfo.InvariantCulture) ?? "-"}")
+        );
         return 0;
     }
 
@@ -54,7 +69,8 @@ internal sealed record PeakMemory(double Host, double? Gpu)
 
     public static double HighWaterMarkMiB()
     {
-        var line = File.ReadLines("/proc/self/status").FirstOrDefault(line => line.StartsWith("VmHWM:", StringComparison.Ordinal))
+        var line =
+            File.ReadLines("/proc/self/status").FirstOrDefault(line => line.StartsWith("VmHWM:", StringComparison.Ordinal))
             ?? throw new BenchmarkException("The kernel gives no VmHWM in /proc/self/status.");
         return long.Parse(line["VmHWM:".Length..^"kB".Length], NumberStyles.Integer, CultureInfo.InvariantCulture) / 1024.0;
     }

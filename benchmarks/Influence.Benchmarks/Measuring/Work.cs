@@ -10,5 +10,6 @@ internal sealed record Work(Func<IEnumerable<(string Name, double Seconds)>> Run
     public static Work Always(Func<IEnumerable<(string Name, double Seconds)>> run) => new(run, 3, TimeSpan.MaxValue);
 
     /// <summary>Work that may take long: fewer rounds then.</summary>
-    public static Work Seldom(Func<IEnumerable<(string Name, double Seconds)>> run, int minimumRuns) => new(run, minimumRuns, TimeSpan.FromSeconds(8));
+    public static Work Seldom(Func<IEnumerable<(string Name, double Seconds)>> run, int minimumRuns) =>
+        new(run, minimumRuns, TimeSpan.FromSeconds(8));
 }

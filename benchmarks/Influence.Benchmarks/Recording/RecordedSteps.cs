@@ -49,13 +49,17 @@ internal sealed class RecordedSteps : IDisposable
 
         _validation = BatchOf(_workload.Queries, 0, ValidationCount, firstId: _workload.TrainCount);
         _loop = TrainingGradients.Open(
-            new InfluenceTask(_hooked.Model) { TrainingLoss = b => LossesOf(_hooked.Model.call(b["x"]), b["y"]) }, _batches[0], _validation);
+            new InfluenceTask(_hooked.Model) { TrainingLoss = b => LossesOf(_hooked.Model.call(b["x"]), b["y"]) },
+            _batches[0],
+            _validation
+        );
     }
 
     public static IReadOnlyList<string> Names { get; } = [Plain, Dynamics, InPlace, Norms, FirstOrder, SecondOrder, Selection];
 
     /// <summary>The model: the workload's title without its numbers of examples.</summary>
-    public string Title => _workload.Title[.._workload.Title.IndexOf($", {_workload.TrainCount:N0} training examples", StringComparison.Ordinal)];
+    public string Title =>
+        _workload.Title[.._workload.Title.IndexOf($", {_workload.TrainCount:N0} training examples", StringComparison.Ordinal)];
 
     public string DataNote => _workload.DataNote;
 
@@ -67,12 +71,13 @@ internal sealed class RecordedSteps : IDisposable
     public int Count => _batches.Count;
 
     /// <summary>The aim, as a share of the plain step; null for none.</summary>
-    public static double? AimOf(string name) => name switch
-    {
-        Dynamics => 1.03,
-        Norms => 1.30,
-        _ => null,
-    };
+    public static double? AimOf(string name) =>
+        name switch
+        {
+            Dynamics => 1.03,
+            Norms => 1.30,
+            _ => null,
+        };
 
     public Work Timed(string name) => Work.Always(() => [(name, _clock.Time(() => Run(name)))]);
 
@@ -110,18 +115,26 @@ internal sealed class RecordedSteps : IDisposable
                     Step(batch, null, step => step.Accumulate());
                     break;
                 case Norms:
-                    Step(batch, null, step =>
-                    {
-                        step.Accumulate();
-                        dynamics.RecordGradientNorms(step.Ids, step.GradientNorms());
-                    });
+                    Step(
+                        batch,
+                        null,
+                        step =>
+                        {
+                            step.Accumulate();
+                            dynamics.RecordGradientNorms(step.Ids, step.GradientNorms());
+                        }
+                    );
                     break;
                 case FirstOrder or SecondOrder:
-                    Step(batch, _validation, step =>
-                    {
-                        step.Accumulate();
-                        values.Add(step, _hookedOptimizer);
-                    });
+                    Step(
+                        batch,
+                        _validation,
+                        step =>
+                        {
+                            step.Accumulate();
+                            values.Add(step, _hookedOptimizer);
+                        }
+                    );
                     break;
                 case Selection:
                     Step(batch, _validation, step => step.Accumulate(selection.Choose(step, _hookedOptimizer)));
@@ -136,7 +149,7 @@ internal sealed class RecordedSteps : IDisposable
     private void PlainStep(ExampleBatch batch, TrainingDynamics? dynamics)
     {
         _optimizer.zero_grad();
-        var logits = _workload.Model.call(batch["x"]);                                  // [B, ..., C]
+        var logits = _workload.Model.call(batch["x"]); // [B, ..., C]
         dynamics?.Record(batch.Ids, logits, batch["y"]);
         F.cross_entropy(logits.reshape(-1, logits.shape[^1]), batch["y"].reshape(-1)).backward();
         _optimizer.step();
@@ -153,10 +166,14 @@ internal sealed class RecordedSteps : IDisposable
     /// <summary>The plain step's loss, example by example, <c>[B]</c>: the mean over positions.</summary>
     private static Tensor LossesOf(Tensor logits, Tensor y)
     {
-        var losses = F.cross_entropy(logits.reshape(-1, logits.shape[^1]), y.reshape(-1), reduction: nn.Reduction.None);    // [B T]
+        var losses = F.cross_entropy(logits.reshape(-1, logits.shape[^1]), y.reshape(-1), reduction: nn.Reduction.None); // [B T]
         return y.dim() == 1 ? losses : losses.reshape(y.shape).mean([1L]);
     }
 
-    private static ExampleBatch BatchOf((Tensor X, Tensor Y) data, long start, long count, long firstId) => ExampleBatch.Of(
-        [.. Enumerable.Range(0, (int)count).Select(i => firstId + i)], ("x", data.X.narrow(0, start, count)), ("y", data.Y.narrow(0, start, count)));
+    private static ExampleBatch BatchOf((Tensor X, Tensor Y) data, long start, long count, long firstId) =>
+        ExampleBatch.Of(
+            [.. Enumerable.Range(0, (int)count).Select(i => firstId + i)],
+            ("x", data.X.narrow(0, start, count)),
+            ("y", data.Y.narrow(0, start, count))
+        );
 }

@@ -10,4 +10,12 @@ namespace Influence.Benchmarks.Recording;
 /// <param name="Aim">The aim for the ratio, where there is one.</param>
 /// <param name="Rounds">How many rounds.</param>
 internal sealed record RecordingTiming(
-    string Workload, string Step, double Milliseconds, double MinMilliseconds, double Ratio, double RatioOfMinima, double? Aim, int Rounds);
+    string Workload,
+    string Step,
+    double Milliseconds,
+    double MinMilliseconds,
+    double Ratio,
+    double RatioOfMinima,
+    double? Aim,
+    int Rounds
+);

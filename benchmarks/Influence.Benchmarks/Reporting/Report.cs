@@ -6,7 +6,8 @@ internal sealed record Report(
     string Device,
     bool Quick,
     IReadOnlyDictionary<string, string> Machine,
-    IReadOnlyList<WorkloadReport> Workloads);
+    IReadOnlyList<WorkloadReport> Workloads
+);
 
 /// <summary>One workload's figures.</summary>
 /// <param name="Key">Its name on the command line.</param>
@@ -29,7 +30,8 @@ internal sealed record WorkloadReport(
     IReadOnlyList<Timing> Influence,
     IReadOnlyList<FloorReport> Floors,
     IReadOnlyList<PartReport> Parts,
-    IReadOnlyList<OtherTool> Others);
+    IReadOnlyList<OtherTool> Others
+);
 
 /// <summary>One computation's time and memory.</summary>
 /// <param name="Name">The computation.</param>
@@ -54,7 +56,8 @@ internal sealed record Timing(
     double? Aim,
     double? PeakMiB,
     double? PeakGpuMiB,
-    string Note)
+    string Note
+)
 {
     /// <summary>What the best other tool took, in plain epochs of its own, where that is known.</summary>
     public double? BestOther { get; init; }
@@ -71,7 +74,13 @@ internal sealed record Timing(
 /// <param name="Measured">The computation's fastest run, seconds.</param>
 /// <param name="Parts">Its parts, giga multiply-adds.</param>
 internal sealed record FloorReport(
-    string Name, double GigaMultiplyAdds, double Seconds, double PlainEpochsByCount, double Measured, IReadOnlyDictionary<string, double> Parts);
+    string Name,
+    double GigaMultiplyAdds,
+    double Seconds,
+    double PlainEpochsByCount,
+    double Measured,
+    IReadOnlyDictionary<string, double> Parts
+);
 
 /// <summary>A part of a computation, timed on its own.</summary>
 internal sealed record PartReport(string Computation, string Name, double Seconds, double Min, double PlainEpochs);

@@ -10,43 +10,51 @@ internal sealed class TimingRows(Dictionary<string, Samples> samples, Dictionary
 
     /// <summary>The plain epoch, and TracIn.</summary>
     public List<Timing> TracIn(ReferenceRatios reference, NaiveLoop naive) =>
-    [
-        .. new[]
-        {
-            Row(Measurement.PlainEpoch, null),
-            Row(Measurement.AllPairs, reference.PairsAim),
-            Row(Measurement.SelfInfluence, reference.SelfAim),
-            Row(Measurement.Naive, null,
-                $"all pairs by a loop over single examples, measured on {naive.TrainSlice} training examples and {naive.QuerySlice} queries and scaled to all."),
-        }.OfType<Timing>(),
-    ];
+        [
+            .. new[]
+            {
+                Row(Measurement.PlainEpoch, null),
+                Row(Measurement.AllPairs, reference.PairsAim),
+                Row(Measurement.SelfInfluence, reference.SelfAim),
+                Row(
+                    Measurement.Naive,
+                    null,
+                    $"all pairs by a loop over single examples, measured on {naive.TrainSlice} training examples and {naive.QuerySlice} "
+                        + "queries and scaled to all."
+                ),
+            }.OfType<Timing>(),
+        ];
 
     /// <summary>Group influence, with an aim of 1.3 plain epochs of all training examples.</summary>
     public List<Timing> Groups() =>
-    [
-        .. new[]
-        {
-            Row(Measurement.Groups, 1.3,
-                "TracIn at the current weights, six groups that are mixed in every batch, two groups of queries; the queries' gradients are in it, and standard errors from random parts of each group."),
-            Row(Measurement.GroupsWithoutErrors, 1.3),
-        }.OfType<Timing>(),
-    ];
+        [
+            .. new[]
+            {
+                Row(
+                    Measurement.Groups,
+                    1.3,
+                    "TracIn at the current weights, six groups that are mixed in every batch, two groups of queries; the queries' "
+                        + "gradients are in it, and standard errors from random parts of each group."
+                ),
+                Row(Measurement.GroupsWithoutErrors, 1.3),
+            }.OfType<Timing>(),
+        ];
 
     /// <summary>K-FAC and EK-FAC.</summary>
     public List<Timing> Influence(ReferenceRatios reference) =>
-    [
-        .. new[]
-        {
-            Row(Measurement.KfacFit, null),
-            Row(Measurement.KfacPairs, null),
-            Sum(Measurement.KfacFitAndPairs, Measurement.KfacFit, Measurement.KfacPairs, reference.Kfac),
-            Row(Measurement.EkfacFit, null),
-            Row(Measurement.EkfacPairs, null),
-            Sum(Measurement.EkfacFitAndPairs, Measurement.EkfacFit, Measurement.EkfacPairs, reference.Ekfac),
-            Row(Measurement.EkfacExact, null),
-            Row(Measurement.EkfacSelf, null),
-        }.OfType<Timing>(),
-    ];
+        [
+            .. new[]
+            {
+                Row(Measurement.KfacFit, null),
+                Row(Measurement.KfacPairs, null),
+                Sum(Measurement.KfacFitAndPairs, Measurement.KfacFit, Measurement.KfacPairs, reference.Kfac),
+                Row(Measurement.EkfacFit, null),
+                Row(Measurement.EkfacPairs, null),
+                Sum(Measurement.EkfacFitAndPairs, Measurement.EkfacFit, Measurement.EkfacPairs, reference.Ekfac),
+                Row(Measurement.EkfacExact, null),
+                Row(Measurement.EkfacSelf, null),
+            }.OfType<Timing>(),
+        ];
 
     /// <summary>Where the time of TracIn goes.</summary>
     public List<PartReport> Parts()
@@ -89,6 +97,17 @@ internal sealed class TimingRows(Dictionary<string, Samples> samples, Dictionary
         var (median, min, max) = (steps.Sum(s => s.Median), steps.Sum(s => s.Min), steps.Sum(s => s.Max));
         var peak = memory.GetValueOrDefault(name);
         return new Timing(
-            name, median, min, max, steps.Min(s => s.Runs), median / _plain.Median, min / _plain.Min, Aim: null, peak?.Host, peak?.Gpu, note);
+            name,
+            median,
+            min,
+            max,
+            steps.Min(s => s.Runs),
+            median / _plain.Median,
+            min / _plain.Min,
+            Aim: null,
+            peak?.Host,
+            peak?.Gpu,
+            note
+        );
     }
 }

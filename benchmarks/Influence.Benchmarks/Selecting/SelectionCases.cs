@@ -16,17 +16,29 @@ internal static class SelectionCases
     public static IReadOnlyList<SelectionCase> All { get; } =
     [
         Tenth("top-k", "top-k, a tenth", _ => new TopK()),
-        new("k-means", "k-means, 256 clusters", data =>
-        {
-            using var clusters = new KMeans(256).Fit(data.Pool.Features!);
-            return clusters.Count;
-        }),
+        new(
+            "k-means",
+            "k-means, 256 clusters",
+            data =>
+            {
+                using var clusters = new KMeans(256).Fit(data.Pool.Features!);
+                return clusters.Count;
+            }
+        ),
         Thousand("k-center", "k-center, 1,000", _ => new KCenter()),
         Thousand("mmr", "MMR, 1,000", _ => new Mmr()),
         Tenth("quad", "Quad's bandit, a tenth", data => new Quad { Oracle = data.Measure }),
         Tenth("bids", "BIDS, a tenth", _ => new Bids()),
-        Thousand("facility-stochastic", "facility location, stochastic, 1,000", _ => new FacilityLocation { Method = FacilityLocation.SearchMethod.Stochastic }),
-        Tenth("facility-clusters", "facility location, lazy in clusters, a tenth", _ => new FacilityLocation { Method = FacilityLocation.SearchMethod.Lazy }),
+        Thousand(
+            "facility-stochastic",
+            "facility location, stochastic, 1,000",
+            _ => new FacilityLocation { Method = FacilityLocation.SearchMethod.Stochastic }
+        ),
+        Tenth(
+            "facility-clusters",
+            "facility location, lazy in clusters, a tenth",
+            _ => new FacilityLocation { Method = FacilityLocation.SearchMethod.Lazy }
+        ),
         Tenth("relevant-diverse", "relevant and diverse, a tenth", _ => new RelevantAndDiverse()),
     ];
 

@@ -12,11 +12,20 @@ internal static class SelectionRuns
 
     public static SelectionTiming Measure(SelectionCase selection, int count)
     {
-        var output = ChildProcess.Run([Verb, selection.Key, count.ToString(CultureInfo.InvariantCulture)], $"{selection.Key} on {count} examples");
+        var output = ChildProcess.Run(
+            [Verb, selection.Key, count.ToString(CultureInfo.InvariantCulture)],
+            $"{selection.Key} on {count} " + "examples"
+        );
         var numbers = output.Split(' ', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
         return new SelectionTiming(
-            selection.Key, selection.Title, count, int.Parse(numbers[3], CultureInfo.InvariantCulture),
-            double.Parse(numbers[0], CultureInfo.InvariantCulture), double.Parse(numbers[1], CultureInfo.InvariantCulture), double.Parse(numbers[2], CultureInfo.InvariantCulture));
+            selection.Key,
+            selection.Title,
+            count,
+            int.Parse(numbers[3], CultureInfo.InvariantCulture),
+            double.Parse(numbers[0], CultureInfo.InvariantCulture),
+            double.Parse(numbers[1], CultureInfo.InvariantCulture),
+            double.Parse(numbers[2], CultureInfo.InvariantCulture)
+        );
     }
 
     /// <summary>The child: warms up on few examples, then prints seconds, seconds of the processor, MiB and how many were picked.</summary>
@@ -39,7 +48,12 @@ internal static class SelectionRuns
         var seconds = clock.Elapsed.TotalSeconds;
         process.Refresh();
         var processor = (process.TotalProcessorTime - used).TotalSeconds;
-        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{seconds:F4} {processor:F4} {PeakMemory.HighWaterMarkMiB() - before:F1} {picked}"));
+        Console.WriteLine(
+            string.Create(
+                CultureInfo.InvariantCulture,
+                $"{seconds:F4} {processor:F4} " + $"{PeakMemory.HighWaterMarkMiB() - before:F1} {picked}"
+            )
+        );
         return 0;
     }
 }
@@ -52,4 +66,12 @@ internal static class SelectionRuns
 /// <param name="Seconds">Once, after a run on few examples.</param>
 /// <param name="ProcessorSeconds">Of all cores together, which other work on the machine disturbs less.</param>
 /// <param name="PeakMiB">Of the process, beyond what held the pool.</param>
-internal sealed record SelectionTiming(string Key, string Title, int Examples, int Picked, double Seconds, double ProcessorSeconds, double PeakMiB);
+internal sealed record SelectionTiming(
+    string Key,
+    string Title,
+    int Examples,
+    int Picked,
+    double Seconds,
+    double ProcessorSeconds,
+    double PeakMiB
+);

@@ -30,7 +30,10 @@ internal sealed class ByteSums(IReadOnlyDictionary<ScalarType, GradientStore> st
             byte* first = null;
             view.SafeMemoryMappedViewHandle.AcquirePointer(ref first);
             var sums = new ulong[(length + PieceBytes - 1) / PieceBytes];
-            Threads.ForEach(sums.Length, piece => sums[piece] = SumOf(first + ((long)piece * PieceBytes), Math.Min(PieceBytes, length - ((long)piece * PieceBytes))));
+            Threads.ForEach(
+                sums.Length,
+                piece => sums[piece] = SumOf(first + ((long)piece * PieceBytes), Math.Min(PieceBytes, length - ((long)piece * PieceBytes)))
+            );
             Total += sums.Aggregate((a, b) => a + b);
             view.SafeMemoryMappedViewHandle.ReleasePointer();
         }

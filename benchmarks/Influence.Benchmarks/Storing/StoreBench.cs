@@ -27,9 +27,13 @@ internal static class StoreBench
             [
                 Work.Always(() => [(Measurement.PlainEpoch, new DeviceClock(device).Time(workload.PlainEpoch))]),
                 Work.Always(() => [(Recipe.Disk, sums.WriteToDisk(Path.Combine(folder.FullName, "plain"), stores[ScalarType.Float32]))]),
-                .. s_types.Select(type => Work.Always(() => [(Recipe.Writing(type), Timed(() => Write(workload, type, Fresh(folder, type))))])),
+                .. s_types.Select(type =>
+                    Work.Always(() => [(Recipe.Writing(type), Timed(() => Write(workload, type, Fresh(folder, type))))])
+                ),
                 .. s_types.Select(type => Work.Always(() => [(Recipe.Sum(type), Timed(() => sums.Sum(type)))])),
-                .. s_types.SelectMany(type => s_queries.Select(q => Work.Always(() => [(Recipe.Scan(type, q), Timed(() => sums.Scan(type, q)))]))),
+                .. s_types.SelectMany(type =>
+                    s_queries.Select(q => Work.Always(() => [(Recipe.Scan(type, q), Timed(() => sums.Scan(type, q)))]))
+                ),
             ];
             Interleaved.Quick.Run(works, _ => { });
             var samples = rounds.Run(works, _ => { });
@@ -38,7 +42,10 @@ internal static class StoreBench
             if (options.Output is { } output)
             {
                 Directory.CreateDirectory(output);
-                var path = Path.Combine(output, $"{DateTime.Now.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture)}-store-cpu{(options.Quick ? "-quick" : string.Empty)}.md");
+                var path = Path.Combine(
+                    output,
+                    $"{DateTime.Now.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture)}-store-cpu{(options.Quick ? "-quick" : string.Empty)}.md"
+                );
                 File.WriteAllText(path, text);
                 Console.WriteLine($"Wrote {Path.GetRelativePath(Environment.CurrentDirectory, path)}");
             }
@@ -73,14 +80,33 @@ internal static class StoreBench
     }
 
     private static string Report(
-        Options options, Workload workload, Dictionary<ScalarType, GradientStore> stores, Dictionary<string, Samples> samples, IReadOnlyDictionary<string, string> machine)
+        Options options,
+        Workload workload,
+        Dictionary<ScalarType, GradientStore> stores,
+        Dictionary<string, Samples> samples,
+        IReadOnlyDictionary<string, string> machine
+    )
     {
         var text = new StringBuilder();
-        text.AppendLine(CultureInfo.InvariantCulture, $"# Gradient store, {DateTime.Now:yyyy-MM-dd}, {options.Device}{(options.Quick ? " (quick: fewer rounds)" : string.Empty)}");
+        text.AppendLine(
+            CultureInfo.InvariantCulture,
+            $"# Gradient store, {DateTime.Now:yyyy-MM-dd}, "
+                + $"{options.Device}{(options.Quick ? " (quick: fewer rounds)" : string.Empty)}"
+        );
         text.AppendLine();
-        text.AppendLine(CultureInfo.InvariantCulture, $"{workload.Title}; two-sided, 64 a side, {stores[ScalarType.Float32].Width:N0} numbers an example. All works run in turn, round by round; seconds are the fastest");
-        text.AppendLine("round's, which other work on the machine disturbs least, and ratios are of these. A store is written to a disk, flushed and hashed; \"plain bytes\" writes and flushes a float32 store's bytes alone.");
-        text.AppendLine("A scan maps every shard anew and gives all products of so many queries; the plain sum adds the same mapped bytes as 64-bit numbers, on as many threads.");
+        text.AppendLine(
+            CultureInfo.InvariantCulture,
+            $"{workload.Title}; two-sided, 64 a side, {stores[ScalarType.Float32].Width:N0} "
+                + $"numbers an example. All works run in turn, round by round; seconds are the fastest"
+        );
+        text.AppendLine(
+            "round's, which other work on the machine disturbs least, and ratios are of these. A store is written to a disk, "
+                + "flushed and hashed; \"plain bytes\" writes and flushes a float32 store's bytes alone."
+        );
+        text.AppendLine(
+            "A scan maps every shard anew and gives all products of so many queries; the plain sum adds the same mapped bytes "
+                + "as 64-bit numbers, on as many threads."
+        );
         text.AppendLine();
         foreach (var (name, value) in machine)
         {
@@ -111,8 +137,15 @@ internal static class StoreBench
         {
             var (own, bytes) = (samples[name], type is { } t ? ByteSums.BytesOf(stores[t]) : 0);
             table.Add(
-                name, type is null ? string.Empty : Number(bytes / 1e6, "F0"), Number(own.Min, "F4"), Number(own.Median, "F4"), Number(own.Min / plain, "F1"),
-                sum is { } s ? Number(own.Min / s, "F2") : string.Empty, type is null ? string.Empty : Number(bytes / own.Min / 1e9, "F1"), own.Runs.ToString(CultureInfo.InvariantCulture));
+                name,
+                type is null ? string.Empty : Number(bytes / 1e6, "F0"),
+                Number(own.Min, "F4"),
+                Number(own.Median, "F4"),
+                Number(own.Min / plain, "F1"),
+                sum is { } s ? Number(own.Min / s, "F2") : string.Empty,
+                type is null ? string.Empty : Number(bytes / own.Min / 1e9, "F1"),
+                own.Runs.ToString(CultureInfo.InvariantCulture)
+            );
         }
 
         static string Number(double value, string format) => value.ToString(format, CultureInfo.InvariantCulture);

@@ -13,11 +13,26 @@ internal sealed record Setting(string Name, IReadOnlyDictionary<string, string> 
     public static IReadOnlyList<Setting> All { get; } =
     [
         Of(Default),
-        Of("memory kept (GLIBC_TUNABLES thresholds)", ("GLIBC_TUNABLES", "glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=4294967296:glibc.malloc.top_pad=67108864")),
-        Of("memory kept (MALLOC_ thresholds)", ("MALLOC_MMAP_THRESHOLD_", "4294967296"), ("MALLOC_TRIM_THRESHOLD_", "4294967296"), ("MALLOC_TOP_PAD_", "67108864")),
+        Of(
+            "memory kept (GLIBC_TUNABLES thresholds)",
+            (
+                "GLIBC_TUNABLES",
+                "glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=4294967296:glibc.malloc.top_pad=67108864"
+            )
+        ),
+        Of(
+            "memory kept (MALLOC_ thresholds)",
+            ("MALLOC_MMAP_THRESHOLD_", "4294967296"),
+            ("MALLOC_TRIM_THRESHOLD_", "4294967296"),
+            ("MALLOC_TOP_PAD_", "67108864")
+        ),
         Of("huge pages (GLIBC_TUNABLES hugetlb=1)", ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")),
         Of("jemalloc preloaded", ("LD_PRELOAD", "libjemalloc.so.2")),
-        Of("jemalloc, memory kept", ("LD_PRELOAD", "libjemalloc.so.2"), ("MALLOC_CONF", "dirty_decay_ms:-1,muzzy_decay_ms:-1,oversize_threshold:0")),
+        Of(
+            "jemalloc, memory kept",
+            ("LD_PRELOAD", "libjemalloc.so.2"),
+            ("MALLOC_CONF", "dirty_decay_ms:-1,muzzy_decay_ms:-1,oversize_threshold:0")
+        ),
         Of("OMP_WAIT_POLICY=passive", ("OMP_WAIT_POLICY", "passive")),
         Of("OMP_WAIT_POLICY=active", ("OMP_WAIT_POLICY", "active")),
         Of("GOMP_SPINCOUNT=10000", ("GOMP_SPINCOUNT", "10000")),

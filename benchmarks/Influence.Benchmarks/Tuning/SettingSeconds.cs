@@ -13,7 +13,8 @@ internal static class SettingSeconds
 
     private static readonly Interleaved s_rounds = new(12, TimeSpan.FromSeconds(6));
 
-    public static IReadOnlyList<string> Works { get; } = [Measurement.PlainEpoch, Measurement.AllPairs, Measurement.SelfInfluence, Measurement.EkfacFit];
+    public static IReadOnlyList<string> Works { get; } =
+    [Measurement.PlainEpoch, Measurement.AllPairs, Measurement.SelfInfluence, Measurement.EkfacFit];
 
     /// <summary>The child: prints a line with a name, a tab and seconds for each piece of work.</summary>
     public static int RunChild(string name)
@@ -31,7 +32,8 @@ internal static class SettingSeconds
 
     /// <summary>Measures in a child process that is started with a setting.</summary>
     public static IReadOnlyDictionary<string, double> Measure(Setting setting, string workload) =>
-        ChildProcess.Run([Verb, workload], $"{workload} with {setting.Name}", setting)
+        ChildProcess
+            .Run([Verb, workload], $"{workload} with {setting.Name}", setting)
             .Split('\n', StringSplitOptions.RemoveEmptyEntries)
             .Select(line => line.Split('\t'))
             .ToDictionary(cells => cells[0], cells => double.Parse(cells[1], CultureInfo.InvariantCulture));

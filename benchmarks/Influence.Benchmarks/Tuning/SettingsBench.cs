@@ -23,7 +23,10 @@ internal static class SettingsBench
         var text = new StringBuilder();
         text.AppendLine(CultureInfo.InvariantCulture, $"# Settings of the environment, {date}, cpu");
         text.AppendLine();
-        text.AppendLine(CultureInfo.InvariantCulture, $"Seconds, the fastest of {Rounds} processes that ran in turn with the others; in brackets the share of the default's.");
+        text.AppendLine(
+            CultureInfo.InvariantCulture,
+            $"Seconds, the fastest of {Rounds} processes that ran in turn with the others; in " + $"brackets the share of the default's."
+        );
         text.AppendLine("The decoder has 100 training examples.");
         text.AppendLine();
         foreach (var (name, value) in Machine.Describe(CPU))
@@ -48,7 +51,10 @@ internal static class SettingsBench
 
     private static TextTable Table(string workload)
     {
-        var fastest = Setting.All.ToDictionary(setting => setting.Name, _ => SettingSeconds.Works.ToDictionary(work => work, _ => double.PositiveInfinity));
+        var fastest = Setting.All.ToDictionary(
+            setting => setting.Name,
+            _ => SettingSeconds.Works.ToDictionary(work => work, _ => double.PositiveInfinity)
+        );
         for (var round = 0; round < Rounds; round++)
         {
             foreach (var setting in Setting.All)

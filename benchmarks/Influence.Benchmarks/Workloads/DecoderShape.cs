@@ -13,7 +13,15 @@ internal static class DecoderShape
         var layers = new List<LayerShape>();
         for (var i = 0; i < size.Layers; i++)
         {
-            layers.AddRange(AttentionLayers.Select(name => new LayerShape($"{i}.{name}", size.Positions, size.Width, size.Width, SharesInput: name is "k" or "v")));
+            layers.AddRange(
+                AttentionLayers.Select(name => new LayerShape(
+                    $"{i}.{name}",
+                    size.Positions,
+                    size.Width,
+                    size.Width,
+                    SharesInput: name is "k" or "v"
+                ))
+            );
             layers.Add(new LayerShape($"{i}.up", size.Positions, size.Width, DecoderSize.MlpFactor * size.Width));
             layers.Add(new LayerShape($"{i}.down", size.Positions, DecoderSize.MlpFactor * size.Width, size.Width));
         }

@@ -9,9 +9,12 @@ namespace Influence.Benchmarks.Workloads;
 internal static class DecoderWorkload
 {
     private static readonly ReferenceRatios Reference = new(
-        1.0, 1.2, [("kronfluence", 1.7), ("captum TracInCP", 2.4)],
+        1.0,
+        1.2,
+        [("kronfluence", 1.7), ("captum TracInCP", 2.4)],
         Kfac: new FitAndScore(null, null, null),
-        Ekfac: new FitAndScore(4.5, 6.3, 906));
+        Ekfac: new FitAndScore(4.5, 6.3, 906)
+    );
 
     public static Workload Create(WorkloadSize size, ScalarType dtype, Device device, DataFolder data)
     {
@@ -30,6 +33,7 @@ internal static class DecoderWorkload
             20,
             DecoderSize.Benchmark.Shape(),
             Reference,
-            note);
+            note
+        );
     }
 }

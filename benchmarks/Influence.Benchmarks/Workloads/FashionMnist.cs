@@ -11,7 +11,12 @@ internal static class FashionMnist
     private const int Pixels = 28 * 28;
 
     public static ((Tensor X, Tensor Y) Train, (Tensor X, Tensor Y) Queries, string Note) Load(
-        DataFolder folder, WorkloadSize size, long[] shape, ScalarType dtype, Device device)
+        DataFolder folder,
+        WorkloadSize size,
+        long[] shape,
+        ScalarType dtype,
+        Device device
+    )
     {
         using var scope = NewDisposeScope();
         var installed = Directory.Exists(folder.FashionMnist);
@@ -20,7 +25,8 @@ internal static class FashionMnist
         return (
             Tensors(train, shape, dtype, device),
             Tensors(queries, shape, dtype, device),
-            installed ? "Fashion-MNIST" : "random pixels and labels (Fashion-MNIST is not installed)");
+            installed ? "Fashion-MNIST" : "random pixels and labels (Fashion-MNIST is not installed)"
+        );
     }
 
     private static (Tensor X, Tensor Y) Tensors((byte[] Pixels, byte[] Labels) data, long[] shape, ScalarType dtype, Device device)
@@ -29,7 +35,8 @@ internal static class FashionMnist
         var y = tensor(data.Labels).to_type(ScalarType.Int64);
         return (
             x.reshape([data.Labels.Length, .. shape]).to_type(dtype).to(device).DetachFromDisposeScope(),
-            y.to(device).DetachFromDisposeScope());
+            y.to(device).DetachFromDisposeScope()
+        );
     }
 
     private static (byte[] Pixels, byte[] Labels) Random(int count, int seed)
@@ -45,7 +52,9 @@ internal static class FashionMnist
         return (pixels, labels);
     }
 
-    private static (byte[] Pixels, byte[] Labels) Read(string folder, string part, int count) => (
-        IdxFile.Read(Path.Combine(folder, $"{part}-images-idx3-ubyte.gz"), 3, count * Pixels),
-        IdxFile.Read(Path.Combine(folder, $"{part}-labels-idx1-ubyte.gz"), 1, count));
+    private static (byte[] Pixels, byte[] Labels) Read(string folder, string part, int count) =>
+        (
+            IdxFile.Read(Path.Combine(folder, $"{part}-images-idx3-ubyte.gz"), 3, count * Pixels),
+            IdxFile.Read(Path.Combine(folder, $"{part}-labels-idx1-ubyte.gz"), 1, count)
+        );
 }

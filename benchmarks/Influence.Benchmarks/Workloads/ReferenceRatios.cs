@@ -10,7 +10,12 @@ namespace Influence.Benchmarks.Workloads;
 /// <param name="Kfac">The fit of K-FAC and all pairs with it.</param>
 /// <param name="Ekfac">The fit of EK-FAC and all pairs with it.</param>
 internal sealed record ReferenceRatios(
-    double PairsAim, double SelfAim, IReadOnlyList<(string Tool, double Ratio)> PairsOfOthers, FitAndScore Kfac, FitAndScore Ekfac);
+    double PairsAim,
+    double SelfAim,
+    IReadOnlyList<(string Tool, double Ratio)> PairsOfOthers,
+    FitAndScore Kfac,
+    FitAndScore Ekfac
+);
 
 /// <summary>Fit and all pairs together, in plain epochs.</summary>
 /// <param name="Aim">The aim; null for none.</param>

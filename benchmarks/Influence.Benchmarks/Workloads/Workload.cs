@@ -27,7 +27,8 @@ internal sealed record Workload(
     int BatchSize,
     ModelShape Shape,
     ReferenceRatios Reference,
-    string DataNote) : IDisposable
+    string DataNote
+) : IDisposable
 {
     /// <summary>The task, made anew so that nothing is remembered between calls.</summary>
     public InfluenceTask Task => new(Model) { TrainingLoss = b => Loss(b["x"], b["y"]) };
@@ -41,11 +42,14 @@ internal sealed record Workload(
     public long QueryCount => Queries.X.shape[0];
 
     /// <summary>Forward, mean loss, backward and cleared gradients over all training batches; no optimizer step.</summary>
-    public void PlainEpoch() => EachBatch((x, y) =>
-    {
-        MeanLoss(x, y).backward();
-        Model.zero_grad();
-    });
+    public void PlainEpoch() =>
+        EachBatch(
+            (x, y) =>
+            {
+                MeanLoss(x, y).backward();
+                Model.zero_grad();
+            }
+        );
 
     /// <summary>The forward pass and the mean loss alone, without a graph.</summary>
     public void ForwardOnly()
@@ -75,5 +79,8 @@ internal sealed record Workload(
     }
 
     private Examples Examples((Tensor X, Tensor Y) data) =>
-        Influence.Examples.FromTensors(("x", data.X), ("y", data.Y)) with { BatchSize = BatchSize };
+        Influence.Examples.FromTensors(("x", data.X), ("y", data.Y)) with
+        {
+            BatchSize = BatchSize,
+        };
 }

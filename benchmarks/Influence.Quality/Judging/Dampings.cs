@@ -19,7 +19,8 @@ internal static class Dampings
         [.. Enumerable.Range(0, 11).Select(k => Damping.RelativeToMeanEigenvalue(largest * Math.Pow(10, -k / 2.0)))];
 
     /// <summary>Absolute ones from a largest down to a millionth of it, in steps of sqrt(10).</summary>
-    public static IReadOnlyList<Damping> Below(double largest) => [.. Enumerable.Range(0, 13).Select(k => Damping.Absolute(largest * Math.Pow(10, -k / 2.0)))];
+    public static IReadOnlyList<Damping> Below(double largest) =>
+        [.. Enumerable.Range(0, 13).Select(k => Damping.Absolute(largest * Math.Pow(10, -k / 2.0)))];
 
     /// <summary>Few, around the damping that training itself implies.</summary>
     /// <param name="implied">See <see cref="Training.Recipe.ImpliedDamping"/>.</param>
@@ -27,7 +28,11 @@ internal static class Dampings
 
     /// <summary>A damping with its neighbours in steps of sqrt(10), where many more would cost too much.</summary>
     public static IReadOnlyList<Damping> Near(Damping damping) =>
-        [.. new[] { 0.5, 0, -0.5 }.Select(k => damping.Value * Math.Pow(10, k)).Select(v => damping.IsRelative ? Damping.RelativeToMeanEigenvalue(v) : Damping.Absolute(v))];
+        [
+            .. new[] { 0.5, 0, -0.5 }
+                .Select(k => damping.Value * Math.Pow(10, k))
+                .Select(v => damping.IsRelative ? Damping.RelativeToMeanEigenvalue(v) : Damping.Absolute(v)),
+        ];
 
     /// <summary>Three digits, for tables.</summary>
     public static string Short(this Damping damping) =>

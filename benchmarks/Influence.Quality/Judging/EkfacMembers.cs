@@ -11,7 +11,11 @@ namespace Influence.Quality.Judging;
 /// ensembles it is a member of.
 /// </summary>
 internal sealed class EkfacMembers(
-    Examples train, CurvatureOptions options, IReadOnlyList<TrainedModel> runs, IReadOnlyList<IReadOnlyList<Checkpoint>> checkpoints) : IDisposable
+    Examples train,
+    CurvatureOptions options,
+    IReadOnlyList<TrainedModel> runs,
+    IReadOnlyList<IReadOnlyList<Checkpoint>> checkpoints
+) : IDisposable
 {
     private readonly Dictionary<(int Run, int Checkpoint), (nn.Module<Tensor, Tensor> Model, Ekfac Fit)> _members = [];
     private readonly Dictionary<(int Run, int Checkpoint, Damping Damping, long FirstQuery, int Queries), InfluenceScores> _scores = [];
@@ -26,9 +30,17 @@ internal sealed class EkfacMembers(
         List<InfluenceScores> all = [.. members.Select(member => Of(member, damping, queries))];
         using var scope = NewDisposeScope();
         var first = all[0];
-        var sum = zeros_like(first.Values);                                             // [Q, N]
+        var sum = zeros_like(first.Values); // [Q, N]
         all.ForEach(scores => sum.add_(scores.Values, 1.0 / members.Count));
-        return new InfluenceScores(sum.MoveToOuterDisposeScope(), first.QueryIds, first.TrainIds, first.Metadata with { Checkpoints = $"mean over {members.Count} members" });
+        return new InfluenceScores(
+            sum.MoveToOuterDisposeScope(),
+            first.QueryIds,
+            first.TrainIds,
+            first.Metadata with
+            {
+                Checkpoints = $"mean over {members.Count} members",
+            }
+        );
     }
 
     /// <summary>The fit at the end of a run, with its task.</summary>

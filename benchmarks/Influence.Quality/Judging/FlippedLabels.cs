@@ -18,7 +18,14 @@ internal static class FlippedLabels
     private const string Metric = "mislabelled, AUC";
 
     /// <returns>What was done, in words.</returns>
-    public static string Add(PartContext context, Recipe recipe, LabelledData data, IReadOnlyList<int> fewEpochs, Judge judge, IReadOnlyDictionary<string, Damping> dampings)
+    public static string Add(
+        PartContext context,
+        Recipe recipe,
+        LabelledData data,
+        IReadOnlyList<int> fewEpochs,
+        Judge judge,
+        IReadOnlyDictionary<string, Damping> dampings
+    )
     {
         var (labels, flipped) = Flip(data.TrainY);
         using var flippedLabels = labels;
@@ -39,14 +46,28 @@ internal static class FlippedLabels
             Judged(ExplicitInverse, () => new InfluenceFunction(dense) { Damping = dampings[ExplicitInverse] }.SelfInfluence(task, train));
         }
 
-        Judged("loss, without influence", () => ExampleScores.Of(train.Ids, Trainer.Measure(model, study.Data.TrainX, study.Data.TrainY).Losses));
-        return $"{flipped.Count} of {train.Count}, drawn with seed {Seed}; self-influence, at the dampings chosen for the LDS; model seed {ModelSeed}";
+        Judged(
+            "loss, without influence",
+            () => ExampleScores.Of(train.Ids, Trainer.Measure(model, study.Data.TrainX, study.Data.TrainY).Losses)
+        );
+        return $"{flipped.Count} of {train.Count}, drawn with seed {Seed}; self-influence, at the dampings chosen for the LDS; model seed "
+            + $"{ModelSeed}";
 
         void Judged(string method, Func<ExampleScores> score)
         {
             var (scores, seconds) = Clocked.Run(score);
-            var result = new MislabelDetection { Bootstrap = new Bootstrap { Resamples = context.Pick(1000, 100) } }.Evaluate(scores, flipped);
-            judge.Add(Metric, method, result.Auc, train.Count, dampings.TryGetValue(method, out var damping) ? damping.Short() : string.Empty, seconds);
+            var result = new MislabelDetection { Bootstrap = new Bootstrap { Resamples = context.Pick(1000, 100) } }.Evaluate(
+                scores,
+                flipped
+            );
+            judge.Add(
+                Metric,
+                method,
+                result.Auc,
+                train.Count,
+                dampings.TryGetValue(method, out var damping) ? damping.Short() : string.Empty,
+                seconds
+            );
         }
     }
 

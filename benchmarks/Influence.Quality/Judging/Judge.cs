@@ -59,8 +59,8 @@ internal sealed class Judge
     }
 
     /// <summary>
-    /// A method that costs much for each query, without a damping: it is reported over a part of the queries, and its scores are kept in a file, with what they took.
-    /// The scores stay the caller's.
+    /// A method that costs much for each query, without a damping: it is reported over a part of the queries, and its scores are kept in a
+    /// file, with what they took. The scores stay the caller's.
     /// </summary>
     public InfluenceScores Add(string method, int most, string file, Func<Examples, InfluenceScores> score)
     {
@@ -98,10 +98,14 @@ internal sealed class Judge
     /// <param name="candidates">The dampings, in order.</param>
     /// <param name="score">Scores of queries at a damping.</param>
     /// <param name="fitSeconds">What its fit took, where that was before.</param>
-    /// <returns>The chosen damping with its figure on the held-out tenth, and the scores of the reported queries, which are the caller's.</returns>
+    /// <returns>The chosen damping with its figure on the held-out tenth, and the scores of the reported queries, which are the
+    /// caller's.</returns>
     public (Damping Damping, double HeldOut, InfluenceScores Scores) Add(
-        string method, IReadOnlyList<Damping> candidates, Func<Damping, Examples, InfluenceScores> score, double fitSeconds = 0) =>
-        Chosen(method, [.. candidates.Select(damping => (damping, OnHeldOut(score, damping)))], score, fitSeconds);
+        string method,
+        IReadOnlyList<Damping> candidates,
+        Func<Damping, Examples, InfluenceScores> score,
+        double fitSeconds = 0
+    ) => Chosen(method, [.. candidates.Select(damping => (damping, OnHeldOut(score, damping)))], score, fitSeconds);
 
     /// <summary>
     /// A solver that costs many passes for each query, and may diverge: it is reported over a part of the queries. Dampings at
@@ -129,15 +133,23 @@ internal sealed class Judge
     }
 
     private (Damping Damping, double HeldOut, InfluenceScores Scores) Chosen(
-        string method, List<(Damping Damping, double Lds)> sweep, Func<Damping, Examples, InfluenceScores> score, double fitSeconds)
+        string method,
+        List<(Damping Damping, double Lds)> sweep,
+        Func<Damping, Examples, InfluenceScores> score,
+        double fitSeconds
+    )
     {
         var (best, heldOut) = sweep.MaxBy(point => point.Lds);
         var atTheEdge = sweep.Count > 2 && (best == sweep[0].Damping || best == sweep[^1].Damping);
         var clock = Stopwatch.StartNew();
         var scores = score(best, Reported);
         Keep(
-            method, scores, $"{best.Short()}{(atTheEdge ? " (edge)" : string.Empty)}",
-            [.. sweep.Select(point => new SweepPoint(point.Damping.Short(), point.Lds))], fitSeconds + clock.Elapsed.TotalSeconds);
+            method,
+            scores,
+            $"{best.Short()}{(atTheEdge ? " (edge)" : string.Empty)}",
+            [.. sweep.Select(point => new SweepPoint(point.Damping.Short(), point.Lds))],
+            fitSeconds + clock.Elapsed.TotalSeconds
+        );
         return (best, heldOut, scores);
     }
 
@@ -157,11 +169,17 @@ internal sealed class Judge
     {
         var lds = _lds.Evaluate(scores, _runs);
         var oneSeed = s_withoutIntervals.Evaluate(scores, _oneSeed).Mean.Value;
-        _results.Add(new Result("LDS", method, lds.Mean.Value, lds.Mean.Lower, lds.Mean.Upper, lds.Queries.Count, damping, sweep, seconds) { OneSeed = oneSeed });
+        _results.Add(
+            new Result("LDS", method, lds.Mean.Value, lds.Mean.Lower, lds.Mean.Upper, lds.Queries.Count, damping, sweep, seconds)
+            {
+                OneSeed = oneSeed,
+            }
+        );
         _context.Note($"LDS {lds.Mean} {method}{(damping.Length > 0 ? $", damping {damping}" : string.Empty)}");
     }
 
-    /// <summary>One retraining for each half, as published figures mostly have it: noisier, so that every method's figure is lower.</summary>
+    /// <summary>One retraining for each half, as published figures mostly have it: noisier, so that every method's figure is
+    /// lower.</summary>
     private static RetrainingRuns WithFirstSeed(RetrainingRuns runs)
     {
         int[] chosen = [.. Enumerable.Range(0, runs.Count).Where(run => runs.Seeds[run] == runs.Seeds[0])];

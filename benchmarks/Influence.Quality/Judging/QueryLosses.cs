@@ -8,8 +8,8 @@ using Influence.Quality.Training;
 namespace Influence.Quality.Judging;
 
 /// <summary>
-/// The query loss difference of several methods on the same queries: each method's strongest hundredth for a query is left out of the scored run, with the
-/// same seed, order and places in the batches. What several methods leave out alike is trained once.
+/// The query loss difference of several methods on the same queries: each method's strongest hundredth for a query is left out of the
+/// scored run, with the same seed, order and places in the batches. What several methods leave out alike is trained once.
 /// </summary>
 internal sealed class QueryLosses(PartContext context, Study study, Judge judge, IReadOnlyList<long> queryIds, long seed)
 {
@@ -28,7 +28,10 @@ internal sealed class QueryLosses(PartContext context, Study study, Judge judge,
         using var own = EachQuery.Some(scores, queryIds);
         var plan = _qld.Plan(own);
         string[] keys = [.. plan.Subsets.Select(Key)];
-        Measure(plan.Subsets, [.. keys.Index().Where(k => !_measured.ContainsKey(k.Item)).DistinctBy(k => k.Item).Select(k => plan.Subsets[k.Index])]);
+        Measure(
+            plan.Subsets,
+            [.. keys.Index().Where(k => !_measured.ContainsKey(k.Item)).DistinctBy(k => k.Item).Select(k => plan.Subsets[k.Index])]
+        );
         var ids = study.Data.Queries().Ids;
         var losses = new double[keys.Length, ids.Count];
         for (var s = 0; s < keys.Length; s++)
@@ -45,7 +48,8 @@ internal sealed class QueryLosses(PartContext context, Study study, Judge judge,
     }
 
     /// <summary>
-    /// The mean over queries of one method's difference less the other's, with an interval over queries drawn again; null where one was not measured.
+    /// The mean over queries of one method's difference less the other's, with an interval over queries drawn again; null where one was not
+    /// measured.
     /// </summary>
     public Estimate? Less(string method, string other)
     {
@@ -56,12 +60,18 @@ internal sealed class QueryLosses(PartContext context, Study study, Judge judge,
 
         var differences = own.Zip(others, (a, b) => a.Removed - b.Removed).ToArray();
         var random = new Random(0);
-        double[] means = [.. Enumerable.Range(0, context.Pick(10_000, 100))
-            .Select(_ => differences.Average(_ => differences[random.Next(differences.Length)])).Order()];
+        double[] means =
+        [
+            .. Enumerable
+                .Range(0, context.Pick(10_000, 100))
+                .Select(_ => differences.Average(_ => differences[random.Next(differences.Length)]))
+                .Order(),
+        ];
         return new Estimate(differences.Average(), means[(int)(0.025 * means.Length)], means[(int)(0.975 * means.Length)]);
     }
 
-    public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"{queryIds.Count} queries, seed {seed}, left out with weight 0");
+    public override string ToString() =>
+        string.Create(CultureInfo.InvariantCulture, $"{queryIds.Count} queries, seed {seed}, left out " + $"with weight 0");
 
     private void Measure(Subsets all, IReadOnlyList<TrainingSubset> missing)
     {
@@ -71,7 +81,12 @@ internal sealed class QueryLosses(PartContext context, Study study, Judge judge,
         }
 
         var name = $"qld-{Hash(string.Join(';', missing.Select(Key)))}";
-        var runs = study.Retrain(name, Subsets.Of(all.TrainIds, [.. missing.Select((s, i) => ($"{i}: {s.Name}", s.Ids.AsEnumerable()))]), [seed], holes: true);
+        var runs = study.Retrain(
+            name,
+            Subsets.Of(all.TrainIds, [.. missing.Select((s, i) => ($"{i}: {s.Name}", s.Ids.AsEnumerable()))]),
+            [seed],
+            holes: true
+        );
         for (var run = 0; run < runs.Count; run++)
         {
             _measured[Key(runs.SubsetOf(run))] = [.. Enumerable.Range(0, runs.QueryIds.Count).Select(q => runs[run, q])];

@@ -7,7 +7,8 @@ using static TorchSharp.torch;
 
 namespace Influence.Quality.Parts;
 
-/// <summary>A set-up that is trained by AdamW: every estimator and every baseline, with the optimizer's own form beside the plain one.</summary>
+/// <summary>A set-up that is trained by AdamW: every estimator and every baseline, with the optimizer's own form beside the plain
+/// one.</summary>
 internal sealed record AdamSetUp
 {
     public required LabelledData Data { get; init; }

@@ -83,7 +83,10 @@ internal static class AdamSetUps
             Dampings = Dampings.RelativeBelow(context.Pick(10, 100)),
         };
 
-        static TorchSharp.torch.Tensor AllButLast(TorchSharp.torch.nn.Module<TorchSharp.torch.Tensor, TorchSharp.torch.Tensor> model, TorchSharp.torch.Tensor x)
+        static TorchSharp.torch.Tensor AllButLast(
+            TorchSharp.torch.nn.Module<TorchSharp.torch.Tensor, TorchSharp.torch.Tensor> model,
+            TorchSharp.torch.Tensor x
+        )
         {
             foreach (var layer in model.children().SkipLast(1))
             {

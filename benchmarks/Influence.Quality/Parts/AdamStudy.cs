@@ -13,8 +13,8 @@ using static TorchSharp.torch;
 namespace Influence.Quality.Parts;
 
 /// <summary>
-/// Every estimator and every baseline on a model that AdamW trained: LDS on halves, query loss differences and small removals of the scored run itself, and what
-/// the optimizer's own form of a method gains.
+/// Every estimator and every baseline on a model that AdamW trained: LDS on halves, query loss differences and small removals of the scored
+/// run itself, and what the optimizer's own form of a method gains.
 /// </summary>
 internal static class AdamStudy
 {
@@ -43,9 +43,16 @@ internal static class AdamStudy
         methods.Curvatures();
         methods.Baselines();
         methods.ByMagic();
-        context.Note(FindingsBuilder.Facts(study, model, judge).Aggregate(string.Empty, (text, fact) => $"{text}{fact.Key}: {fact.Value}; "));
+        context.Note(
+            FindingsBuilder.Facts(study, model, judge).Aggregate(string.Empty, (text, fact) => $"{text}{fact.Key}: {fact.Value}; ")
+        );
 
-        var settings = FindingsBuilder.Settings(study, $"{halves.Subsets.Count} random halves, drawn with seed {SubsetSeed}", setUp.Seeds, modelSeeds);
+        var settings = FindingsBuilder.Settings(
+            study,
+            $"{halves.Subsets.Count} random halves, drawn with seed {SubsetSeed}",
+            setUp.Seeds,
+            modelSeeds
+        );
         QueryLosses? losses = null;
         if (setUp.QldQueries > 0)
         {
@@ -56,7 +63,9 @@ internal static class AdamStudy
             }
 
             var (random, lower, upper) = losses.AtRandom;
-            settings["QLD"] = $"{losses}; without random hundredths the loss rises by {1000 * random:F3} [{1000 * lower:F3}, {1000 * upper:F3}] thousandths";
+            settings["QLD"] =
+                $"{losses}; without random hundredths the loss rises by {1000 * random:F3} [{1000 * lower:F3}, "
+                + $"{1000 * upper:F3}] thousandths";
         }
 
         AdamPair.Add(Methods.Pairs(setUp), judge, halves, scored, losses, new Bootstrap { Resamples = context.Pick(1000, 100) });
@@ -66,7 +75,9 @@ internal static class AdamStudy
         }
 
         settings["SOURCE"] = $"{SourceSegments} segments, checkpoints after epochs {string.Join(", ", setUp.SourceEpochs)}";
-        settings["labels drawn for each example by the sampled Fisher matrix"] = setUp.Curvature.LabelDraws.ToString(CultureInfo.InvariantCulture);
+        settings["labels drawn for each example by the sampled Fisher matrix"] = setUp.Curvature.LabelDraws.ToString(
+            CultureInfo.InvariantCulture
+        );
         if (setUp.FlippedLabels)
         {
             settings["flipped labels"] = AdamLabels.Add(context, setUp, judge, scored.Dampings[Ekfac1], FirstModelSeed);
@@ -80,7 +91,9 @@ internal static class AdamStudy
 
         if (setUp.MagicQueries > 0)
         {
-            facts["metasmoothness of the scored run, Adam's epsilon as trained"] = methods.Smoothness(setUp.Recipe.AdamEpsilon).ToString("F3", CultureInfo.InvariantCulture);
+            facts["metasmoothness of the scored run, Adam's epsilon as trained"] = methods
+                .Smoothness(setUp.Recipe.AdamEpsilon)
+                .ToString("F3", CultureInfo.InvariantCulture);
         }
 
         return new Findings(settings, facts, study.Times, judge.Results, setUp.Published);
@@ -89,7 +102,12 @@ internal static class AdamStudy
     /// <summary>Random hundredths left out of the scored run: what its derivative should predict.</summary>
     private static string SmallRemovals(PartContext context, AdamSetUp setUp, Study study, Judge judge, ScoredMethods scored)
     {
-        var runs = study.Retrain("drops", Subsets.Random(setUp.Data.TrainIds, 0.99, setUp.SmallRemovals, SubsetSeed), [FirstModelSeed], holes: true);
+        var runs = study.Retrain(
+            "drops",
+            Subsets.Random(setUp.Data.TrainIds, 0.99, setUp.SmallRemovals, SubsetSeed),
+            [FirstModelSeed],
+            holes: true
+        );
         var ids = judge.Few(setUp.MagicQueries).Ids;
         var lds = new Lds { Bootstrap = new Bootstrap { Resamples = context.Pick(1000, 100) } };
         foreach (var (name, scores) in scored.All)
@@ -103,23 +121,33 @@ internal static class AdamStudy
 
     /// <summary>The methods, in the order of the table.</summary>
     private sealed class Methods(
-        PartContext context, Study study, AdamSetUp setUp, InfluenceTask task, nn.Module<Tensor, Tensor> model, TrainedModel[] runs, Examples train, Judge judge,
-        ScoredMethods scored)
+        PartContext context,
+        Study study,
+        AdamSetUp setUp,
+        InfluenceTask task,
+        nn.Module<Tensor, Tensor> model,
+        TrainedModel[] runs,
+        Examples train,
+        Judge judge,
+        ScoredMethods scored
+    )
     {
         private readonly IReadOnlyList<int> _few = setUp.FewEpochs;
 
-        /// <summary>Which rows are held against each other: a new form of a method needs its name here, and its call in <see cref="AdamForms"/>.</summary>
+        /// <summary>Which rows are held against each other: a new form of a method needs its name here, and its call in
+        /// <see cref="AdamForms"/>.</summary>
         public static IEnumerable<AdamPair> Pairs(AdamSetUp setUp) =>
-        [
-            new("TracIn, final weights, optimizer's direction", "TracIn, final weights"),
-            new($"TracIn, {setUp.FewEpochs.Count} checkpoints, optimizer's direction", $"TracIn, {setUp.FewEpochs.Count} checkpoints"),
-            new(
-                $"TracIn, {setUp.Models} models, {setUp.FewEpochs.Count} checkpoints each, optimizer's direction",
-                $"TracIn, {setUp.Models} models, {setUp.FewEpochs.Count} checkpoints each"),
-            new(Fisher1, Ekfac1),
-            new(AdamWInfluence, ExactMagic),
-            new(ExactMagic, Fisher1),
-        ];
+            [
+                new("TracIn, final weights, optimizer's direction", "TracIn, final weights"),
+                new($"TracIn, {setUp.FewEpochs.Count} checkpoints, optimizer's direction", $"TracIn, {setUp.FewEpochs.Count} checkpoints"),
+                new(
+                    $"TracIn, {setUp.Models} models, {setUp.FewEpochs.Count} checkpoints each, optimizer's direction",
+                    $"TracIn, {setUp.Models} models, {setUp.FewEpochs.Count} checkpoints each"
+                ),
+                new(Fisher1, Ekfac1),
+                new(AdamWInfluence, ExactMagic),
+                new(ExactMagic, Fisher1),
+            ];
 
         public void FirstOrder()
         {
@@ -128,21 +156,35 @@ internal static class AdamStudy
             Add($"TracIn, {_few.Count} checkpoints", q => new TracIn { Checkpoints = runs[0].After(_few) }.Score(task, train, q));
             Add(
                 $"TracIn, {runs.Length} models, {_few.Count} checkpoints each",
-                q => EachQuery.Sum(runs, run => new TracIn { Checkpoints = run.After(_few) }.Score(task, train, q)));
+                q => EachQuery.Sum(runs, run => new TracIn { Checkpoints = run.After(_few) }.Score(task, train, q))
+            );
             Add("cosine, final weights", q => new TracIn { Similarity = cosine }.Score(task, train, q));
-            Add($"cosine, {_few.Count} checkpoints", q => new TracIn { Similarity = cosine, Checkpoints = runs[0].After(_few) }.Score(task, train, q));
-            Add("SOURCE, one run", q => new Source(runs[0].Segments(setUp.SourceEpochs, SourceSegments)) { Curvature = setUp.Curvature }.Score(task, train, q));
+            Add(
+                $"cosine, {_few.Count} checkpoints",
+                q => new TracIn { Similarity = cosine, Checkpoints = runs[0].After(_few) }.Score(task, train, q)
+            );
+            Add(
+                "SOURCE, one run",
+                q => new Source(runs[0].Segments(setUp.SourceEpochs, SourceSegments)) { Curvature = setUp.Curvature }.Score(task, train, q)
+            );
         }
 
         /// <summary>The optimizer's own forms.</summary>
         public void AdamForms()
         {
             var own = TracIn.UpdateDirection.Optimizer;
-            Add("TracIn, final weights, optimizer's direction", q => new TracIn { Checkpoints = [runs[0].Checkpoints[^1]], Direction = own }.Score(task, train, q));
-            Add($"TracIn, {_few.Count} checkpoints, optimizer's direction", q => new TracIn { Checkpoints = runs[0].After(_few), Direction = own }.Score(task, train, q));
+            Add(
+                "TracIn, final weights, optimizer's direction",
+                q => new TracIn { Checkpoints = [runs[0].Checkpoints[^1]], Direction = own }.Score(task, train, q)
+            );
+            Add(
+                $"TracIn, {_few.Count} checkpoints, optimizer's direction",
+                q => new TracIn { Checkpoints = runs[0].After(_few), Direction = own }.Score(task, train, q)
+            );
             Add(
                 $"TracIn, {runs.Length} models, {_few.Count} checkpoints each, optimizer's direction",
-                q => EachQuery.Sum(runs, run => new TracIn { Checkpoints = run.After(_few), Direction = own }.Score(task, train, q)));
+                q => EachQuery.Sum(runs, run => new TracIn { Checkpoints = run.After(_few), Direction = own }.Score(task, train, q))
+            );
         }
 
         public void Curvatures()
@@ -162,9 +204,13 @@ internal static class AdamStudy
             var ends = Enumerable.Range(0, runs.Length).Select(run => (run, -1)).ToList();
             Members($"EK-FAC{matrix}, {_few.Count} checkpoints of one run", [.. _few.Select((_, c) => (0, c))]);
             Members($"EK-FAC{matrix}, {runs.Length} models", ends);
-            Members($"EK-FAC{matrix}, {runs.Length} models, {_few.Count} checkpoints each", [.. ends.SelectMany(end => _few.Select((_, c) => (end.run, c)))]);
+            Members(
+                $"EK-FAC{matrix}, {runs.Length} models, {_few.Count} checkpoints each",
+                [.. ends.SelectMany(end => _few.Select((_, c) => (end.run, c)))]
+            );
 
-            void Members(string name, IReadOnlyList<(int, int)> which) => scored.Keep(name, judge.Add(name, coarse, (d, q) => members.Mean(which, d, q)));
+            void Members(string name, IReadOnlyList<(int, int)> which) =>
+                scored.Keep(name, judge.Add(name, coarse, (d, q) => members.Mean(which, d, q)));
         }
 
         public void Baselines()
@@ -172,8 +218,8 @@ internal static class AdamStudy
             Tensor Embed(ExampleBatch b) => setUp.Embedding(model, b["x"]);
             Tensor Features(ExampleBatch b)
             {
-                var inputs = setUp.LastInputs(model, b["x"]);                           // [B, H]
-                return cat([inputs, ones([inputs.shape[0], 1], inputs.dtype)], 1);      // a column for the bias
+                var inputs = setUp.LastInputs(model, b["x"]); // [B, H]
+                return cat([inputs, ones([inputs.shape[0], 1], inputs.dtype)], 1); // a column for the bias
             }
 
             if (setUp.Texts is { } texts)
@@ -185,7 +231,10 @@ internal static class AdamStudy
             Add("embedding similarity", q => new EmbeddingSimilarity(Embed).Score(task, train, q));
             Add("activation similarity", q => new ActivationSimilarity().Score(task, train, q));
             Add("KNN-Shapley", q => new KnnShapley(Embed, b => b["y"]).Score(task, train, q));
-            Add("representer points", q => new RepresenterPoints(Features, b => model.call(b["x"])) { QueryClass = b => b["y"] }.Score(task, train, q));
+            Add(
+                "representer points",
+                q => new RepresenterPoints(Features, b => model.call(b["x"])) { QueryClass = b => b["y"] }.Score(task, train, q)
+            );
             Add("gradient norm, the same for every query", q => EachQuery.Same(new GraNd().Score(task, train), q));
             Add("loss, the same for every query", q => EachQuery.Same(new ExampleLosses().Score(task, train), q));
             if (setUp.Texts is { } words)
@@ -199,8 +248,8 @@ internal static class AdamStudy
         private InfluenceScores SameLabel(Examples queries)
         {
             using var scope = NewDisposeScope();
-            var wanted = setUp.Data.QueryY.index_select(0, tensor(queries.Ids.ToArray()));                      // [Q]
-            var same = wanted.unsqueeze(1).eq(setUp.Data.TrainY.unsqueeze(0)).to_type(ScalarType.Float64);      // [Q, N]
+            var wanted = setUp.Data.QueryY.index_select(0, tensor(queries.Ids.ToArray())); // [Q]
+            var same = wanted.unsqueeze(1).eq(setUp.Data.TrainY.unsqueeze(0)).to_type(ScalarType.Float64); // [Q, N]
             var metadata = new ScoreMetadata { Estimator = "same label", Unit = "1 for the query's class" };
             return new InfluenceScores(same.MoveToOuterDisposeScope(), queries.Ids, train.Ids, metadata);
         }
@@ -211,8 +260,14 @@ internal static class AdamStudy
             {
                 Add(ExactMagic, setUp.MagicQueries, q => Replayed(setUp.Recipe.AdamEpsilon, (run, fresh) => run.Score(fresh, train, q)));
                 Add(
-                    AdamWInfluence, setUp.MagicQueries,
-                    q => Replayed(setUp.Recipe.AdamEpsilon, (run, fresh) => (run with { Curvature = Magic.StepCurvature.EmpiricalFisher }).Score(fresh, train, q)));
+                    AdamWInfluence,
+                    setUp.MagicQueries,
+                    q =>
+                        Replayed(
+                            setUp.Recipe.AdamEpsilon,
+                            (run, fresh) => (run with { Curvature = Magic.StepCurvature.EmpiricalFisher }).Score(fresh, train, q)
+                        )
+                );
             }
         }
 
@@ -227,7 +282,12 @@ internal static class AdamStudy
             fresh.eval();
             var run = new Magic
             {
-                Batches = [.. Enumerable.Range(0, setUp.Recipe.Epochs).SelectMany(epoch => BatchOrder.Batches(setUp.Data.TrainIds, FirstModelSeed, epoch, setUp.Recipe.BatchSize))],
+                Batches =
+                [
+                    .. Enumerable
+                        .Range(0, setUp.Recipe.Epochs)
+                        .SelectMany(epoch => BatchOrder.Batches(setUp.Data.TrainIds, FirstModelSeed, epoch, setUp.Recipe.BatchSize)),
+                ],
                 LearningRates = [setUp.Recipe.LearningRate],
                 Update = new Magic.AdamW { WeightDecay = setUp.Recipe.WeightDecay, Epsilon = epsilon },
             };
@@ -236,15 +296,23 @@ internal static class AdamStudy
 
         private void Add(string name, Func<Examples, InfluenceScores> score) => scored.Keep(name, judge.Add(name, score));
 
-        private void Add(string name, int most, Func<Examples, InfluenceScores> score) => 
-            scored.Keep(name, judge.Add(name, most, Path.Combine(context.Cache, $"scores-{study.Key($"{name}; {most}")}", "scores.safetensors"), score));
+        private void Add(string name, int most, Func<Examples, InfluenceScores> score) =>
+            scored.Keep(
+                name,
+                judge.Add(name, most, Path.Combine(context.Cache, $"scores-{study.Key($"{name}; {most}")}", "scores.safetensors"), score)
+            );
 
         /// <returns>The figure on the held-out tenth at the damping that was chosen.</returns>
         private double Curvature(string name, IReadOnlyList<Damping> dampings, Func<Preconditioner> fit)
         {
             var (made, seconds) = Clocked.Run(fit);
             using var preconditioner = made;
-            var found = judge.Add(name, dampings, (d, q) => new InfluenceFunction(preconditioner) { Damping = d }.Score(task, train, q), seconds);
+            var found = judge.Add(
+                name,
+                dampings,
+                (d, q) => new InfluenceFunction(preconditioner) { Damping = d }.Score(task, train, q),
+                seconds
+            );
             scored.Keep(name, found);
             return found.HeldOut;
         }

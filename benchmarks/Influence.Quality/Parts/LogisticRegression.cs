@@ -44,34 +44,59 @@ internal static class LogisticRegression
         var removals = AddLeaveOneOut(context, study, judge, methods);
         var flips = FlippedLabels.Add(context, recipe, data, recipe.CheckpointEpochs, judge, methods.Dampings);
 
-        var settings = FindingsBuilder.Settings(study, $"{halves.Subsets.Count} random halves, drawn with seed 1", context.Pick(seeds, [0, 1]), [ModelSeed]);
+        var settings = FindingsBuilder.Settings(
+            study,
+            $"{halves.Subsets.Count} random halves, drawn with seed 1",
+            context.Pick(seeds, [0, 1]),
+            [ModelSeed]
+        );
         settings["leave-one-out"] = $"{removals} retrainings, each without one example, batches otherwise the same, seed {ModelSeed}";
         settings["flipped labels"] = flips;
-        return new Findings(settings, FindingsBuilder.Facts(study, model, judge), study.Times, judge.Results,
-        [
-            new("LDS", "best, explicit or conjugate gradient", 0.80, "dattri's benchmark, best of its damping sweep"),
-            new("leave-one-out, Pearson", "best", 0.88, "dattri's benchmark"),
-            new("mislabelled, AUC", "best", 0.984, "dattri's benchmark"),
-        ]);
+        return new Findings(
+            settings,
+            FindingsBuilder.Facts(study, model, judge),
+            study.Times,
+            judge.Results,
+            [
+                new("LDS", "best, explicit or conjugate gradient", 0.80, "dattri's benchmark, best of its damping sweep"),
+                new("leave-one-out, Pearson", "best", 0.88, "dattri's benchmark"),
+                new("mislabelled, AUC", "best", 0.984, "dattri's benchmark"),
+            ]
+        );
     }
 
     private static ScoredMethods Score(PartContext context, InfluenceTask task, TrainedModel trained, Examples train, Judge judge)
     {
         var methods = new ScoredMethods();
         methods.Keep("TracIn, final weights", judge.Add("TracIn, final weights", q => new TracIn().Score(task, train, q)));
-        methods.Keep("TracIn, 4 checkpoints", judge.Add("TracIn, 4 checkpoints", q => new TracIn { Checkpoints = trained.Checkpoints }.Score(task, train, q)));
-        methods.Keep("cosine", judge.Add("cosine", q => new TracIn { Similarity = TracIn.GradientSimilarity.Cosine }.Score(task, train, q)));
+        methods.Keep(
+            "TracIn, 4 checkpoints",
+            judge.Add("TracIn, 4 checkpoints", q => new TracIn { Checkpoints = trained.Checkpoints }.Score(task, train, q))
+        );
+        methods.Keep(
+            "cosine",
+            judge.Add("cosine", q => new TracIn { Similarity = TracIn.GradientSimilarity.Cosine }.Score(task, train, q))
+        );
 
         var (explicitFit, seconds) = Clocked.Run(() => DenseCurvature.Fit(task, train, new() { MaximumParameters = MaximumParameters }));
         using var dense = explicitFit;
-        var best = methods.Keep("explicit inverse", judge.Add("explicit inverse", Dampings.Absolute, Influence(dense, task, train), seconds));
+        var best = methods.Keep(
+            "explicit inverse",
+            judge.Add("explicit inverse", Dampings.Absolute, Influence(dense, task, train), seconds)
+        );
         using var solver = ConjugateGradient.Fit(task, train, new() { MaximumIterations = context.Pick(200, 50) });
-        methods.Keep("conjugate gradient", judge.Add("conjugate gradient, the explicit inverse's damping", [best], Influence(solver, task, train)));
+        methods.Keep(
+            "conjugate gradient",
+            judge.Add("conjugate gradient, the explicit inverse's damping", [best], Influence(solver, task, train))
+        );
 
         var (fit, fitSeconds) = Clocked.Run(() => Ekfac.Fit(task, train));
         using var ekfac = fit;
         methods.Keep("EK-FAC", judge.Add("EK-FAC", Dampings.Absolute, Influence(ekfac, task, train), fitSeconds));
-        methods.Keep("SOURCE, 1 segment", judge.Add("SOURCE, 1 segment", q => new Source(Source.Segment.Split(trained.Checkpoints, 1)).Score(task, train, q)));
+        methods.Keep(
+            "SOURCE, 1 segment",
+            judge.Add("SOURCE, 1 segment", q => new Source(Source.Segment.Split(trained.Checkpoints, 1)).Score(task, train, q))
+        );
         return methods;
     }
 
@@ -100,7 +125,10 @@ internal static class LogisticRegression
         var runs = study.Retrain("leave-one-out", Subsets.LeaveOneOut(ids, removed), [ModelSeed], holes: true);
         foreach (var (name, scores) in methods.All)
         {
-            var result = new LeaveOneOutCorrelation { Bootstrap = new Bootstrap { Resamples = context.Pick(1000, 100) } }.Evaluate(scores, runs);
+            var result = new LeaveOneOutCorrelation { Bootstrap = new Bootstrap { Resamples = context.Pick(1000, 100) } }.Evaluate(
+                scores,
+                runs
+            );
             judge.Add("leave-one-out, Pearson", name, result.Pearson, result.Queries.Count);
         }
 

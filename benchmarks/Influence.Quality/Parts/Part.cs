@@ -27,5 +27,5 @@ internal sealed class PartContext(string key, bool quick, string cache)
     public T Pick<T>(T full, T small) => Quick ? small : full;
 
     public void Note(string text) =>
-        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{key} {_clock.Elapsed.TotalSeconds,7:F1} s: {text}"));
+        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{key} {_clock.Elapsed.TotalSeconds, 7:F1} s: {text}"));
 }

@@ -6,13 +6,37 @@ internal static class PartCatalog
     public static IReadOnlyList<Part> All { get; } =
     [
         new("t1", "logistic regression on MNIST, 5,000 training examples and 500 queries", LogisticRegression.Run),
-        new("w1", "MLP 784-256-128-10 on Fashion-MNIST, 5,000 training examples and 500 queries", c => DeepStudy.Run(c, SetUps.FashionMlp(c))),
+        new(
+            "w1",
+            "MLP 784-256-128-10 on Fashion-MNIST, 5,000 training examples and 500 queries",
+            c => DeepStudy.Run(c, SetUps.FashionMlp(c))
+        ),
         new("w1s", "solvers around EK-FAC on w1's model and retrainings", c => SolverStudy.Run(c, SetUps.FashionMlp(c))),
-        new("t2", "MLP 784-128-64-10 with dropout on MNIST, 5,000 training examples and 500 queries", c => DeepStudy.Run(c, SetUps.MnistMlp(c))),
-        new("t3", "MLP 784-512-256-128-10 on Fashion-MNIST, 6,144 training examples and 100 queries", c => DeepStudy.Run(c, SetUps.WideFashionMlp(c))),
-        new("t8", "byte decoder of 0.28M parameters on text, 600 training examples and 60 queries", c => DeepStudy.Run(c, SetUps.Decoder(c))),
-        new("spam", "mail classifier trained by AdamW on SpamAssassin's mails, 2,000 training examples and 220 queries", c => AdamStudy.Run(c, AdamSetUps.Spam(c))),
-        new("t3-adamw", "T3's MLP trained by AdamW on Fashion-MNIST, 6,144 training examples and 100 queries", c => AdamStudy.Run(c, AdamSetUps.WideFashionMlp(c))),
+        new(
+            "t2",
+            "MLP 784-128-64-10 with dropout on MNIST, 5,000 training examples and 500 queries",
+            c => DeepStudy.Run(c, SetUps.MnistMlp(c))
+        ),
+        new(
+            "t3",
+            "MLP 784-512-256-128-10 on Fashion-MNIST, 6,144 training examples and 100 queries",
+            c => DeepStudy.Run(c, SetUps.WideFashionMlp(c))
+        ),
+        new(
+            "t8",
+            "byte decoder of 0.28M parameters on text, 600 training examples and 60 queries",
+            c => DeepStudy.Run(c, SetUps.Decoder(c))
+        ),
+        new(
+            "spam",
+            "mail classifier trained by AdamW on SpamAssassin's mails, 2,000 training examples and 220 queries",
+            c => AdamStudy.Run(c, AdamSetUps.Spam(c))
+        ),
+        new(
+            "t3-adamw",
+            "T3's MLP trained by AdamW on Fashion-MNIST, 6,144 training examples and 100 queries",
+            c => AdamStudy.Run(c, AdamSetUps.WideFashionMlp(c))
+        ),
         new("g1", "scores from gradient stores on W1, by form and dimension of the projection", StoreStudy.Run),
         new("d1", "scores of the training run on Fashion-MNIST with flipped labels, 10,000 training examples", ScoresOfTheRun.Run),
     ];

@@ -46,7 +46,11 @@ internal static class ScoresOfTheRun
         Add("mean loss", () => dynamics.MeanLoss(), run.DynamicsSeconds);
         Add("EL2N, all presentations", () => dynamics.El2n(), run.DynamicsSeconds);
         Add("EL2N, second and third presentation", () => dynamics.El2n(1..3), run.DynamicsSeconds);
-        Add("forgetting events, never learnt = all", () => dynamics.ForgettingEvents(neverLearnt: recipe.Epochs).Scores, run.DynamicsSeconds);
+        Add(
+            "forgetting events, never learnt = all",
+            () => dynamics.ForgettingEvents(neverLearnt: recipe.Epochs).Scores,
+            run.DynamicsSeconds
+        );
         Add("cartography, low confidence", () => Negative(dynamics.Cartography().Confidence), run.DynamicsSeconds);
         Add("cartography, variability", () => dynamics.Cartography().Variability, run.DynamicsSeconds);
         Add("area under the margin, low", () => Negative(dynamics.AreaUnderMargin()), run.DynamicsSeconds);
@@ -57,13 +61,21 @@ internal static class ScoresOfTheRun
         var (task, train, checkpoints) = (TrainedModel.Task(model), data.Train(), trained.Checkpoints);
         IReadOnlyList<Checkpoint> few = [.. checkpoints.Where((_, i) => i % 3 == 0)];
         Add($"GraNd, {few.Count} checkpoints", () => new GraNd { Checkpoints = few }.Score(task, train));
-        var vog = new VarianceOfGradients { Checkpoints = few, Logits = b => model.call(b["x"]), Labels = b => b["y"] };
+        var vog = new VarianceOfGradients
+        {
+            Checkpoints = few,
+            Logits = b => model.call(b["x"]),
+            Labels = b => b["y"],
+        };
         Add($"VoG, {few.Count} checkpoints", () => vog.Score(task, train));
         var donod = new Donod { LearningRate = recipe.LearningRate };
         Add("DONOD, NOD", () => donod.Score(task, train).Nod);
         Add("DONOD, low DON", () => Negative(donod.Score(task, train).Don));
         Add("gradient spectra, nuclear norm", () => new GradientSpectra().Score(task, train).MeanNuclearNorm());
-        Add("DELT's LQS, checkpoints after epochs 1 to 3, low", () => Negative(new LearnabilityQuality { Checkpoints = [.. checkpoints.Take(3)] }.Score(task, train, data.Queries())));
+        Add(
+            "DELT's LQS, checkpoints after epochs 1 to 3, low",
+            () => Negative(new LearnabilityQuality { Checkpoints = [.. checkpoints.Take(3)] }.Score(task, train, data.Queries()))
+        );
         Add($"TracIn self-influence, {few.Count} checkpoints", () => new TracIn { Checkpoints = few }.SelfInfluence(task, train));
 
         var settings = new Dictionary<string, string>
@@ -72,12 +84,17 @@ internal static class ScoresOfTheRun
             ["recipe"] = recipe.Describe(),
             ["flipped"] = $"{flipped.Count} of {train.Count} labels",
             ["model seed"] = Seed.ToString(CultureInfo.InvariantCulture),
-            ["validation of in-run values, target of LQS"] = $"{data.QueryX.shape[0]} clean test images; {WatchedRun.ValidationBatch} of them in a step",
-            ["seconds"] = "beyond the plain training, the run's recording and the score together; scores of several presentations come from one recording",
+            ["validation of in-run values, target of LQS"] =
+                $"{data.QueryX.shape[0]} clean test images; {WatchedRun.ValidationBatch} of " + "them in a step",
+            ["seconds"] =
+                "beyond the plain training, the run's recording and the score together; scores of several presentations come "
+                + "from one recording",
         };
         var facts = new Dictionary<string, string>
         {
-            ["accuracy at the end, test images"] = Trainer.Measure(model, data.QueryX, data.QueryY).Accuracy.ToString("P1", CultureInfo.InvariantCulture),
+            ["accuracy at the end, test images"] = Trainer
+                .Measure(model, data.QueryX, data.QueryY)
+                .Accuracy.ToString("P1", CultureInfo.InvariantCulture),
             ["recording of the outputs, share of the plain training"] = Share(run.DynamicsSeconds),
             ["gradient norms in the loop, share of the plain training"] = Share(run.NormSeconds),
             ["in-run values, share of the plain training"] = Share(run.InRunSeconds),
@@ -89,11 +106,14 @@ internal static class ScoresOfTheRun
         void Add(string method, Func<ExampleScores> score, double before = 0)
         {
             var (scores, seconds) = Clocked.Run(score);
-            var auc = new MislabelDetection { Bootstrap = new Bootstrap { Resamples = context.Pick(1000, 100) } }.Evaluate(scores, flipped).Auc;
+            var auc = new MislabelDetection { Bootstrap = new Bootstrap { Resamples = context.Pick(1000, 100) } }
+                .Evaluate(scores, flipped)
+                .Auc;
             results.Add(new Result(Metric, method, auc.Value, auc.Lower, auc.Upper, scores.Count, string.Empty, [], before + seconds));
             context.Note($"{Metric} {auc} {method}");
         }
     }
 
-    private static ExampleScores Negative(ExampleScores scores) => ExampleScores.Of(scores.Ids, [.. scores.Values.Select(v => -v)], scores.Title);
+    private static ExampleScores Negative(ExampleScores scores) =>
+        ExampleScores.Of(scores.Ids, [.. scores.Values.Select(v => -v)], scores.Title);
 }

@@ -157,7 +157,12 @@ internal static class SetUps
             Models = context.Pick(2, 1),
             Ensembles = context.Pick<int[]>([2], []),
             FewEpochs = few,
-            Astra = new() { Iterations = context.Pick(24, 16), BatchSize = 32, HalveEvery = context.Pick(8, 4) },
+            Astra = new()
+            {
+                Iterations = context.Pick(24, 16),
+                BatchSize = 32,
+                HalveEvery = context.Pick(8, 4),
+            },
 
             // Far from the end of training: little damping does best.
             RelativeDampings = Dampings.RelativeBelow(0.1),
@@ -175,5 +180,6 @@ internal static class SetUps
     }
 
     /// <summary>Half of the published steps and as many halvings, because five dampings cost more than one.</summary>
-    private static Astra.Options Astra(PartContext context) => new() { Iterations = context.Pick(100, 40), HalveEvery = context.Pick(25, 10) };
+    private static Astra.Options Astra(PartContext context) =>
+        new() { Iterations = context.Pick(100, 40), HalveEvery = context.Pick(25, 10) };
 }

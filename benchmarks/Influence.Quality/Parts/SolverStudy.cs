@@ -9,8 +9,8 @@ using Influence.Quality.Training;
 namespace Influence.Quality.Parts;
 
 /// <summary>
-/// EK-FAC against what solves for the Gauss-Newton matrix itself around it: the same queries, the same dampings, layer by layer. Every damping is reported: none
-/// is chosen.
+/// EK-FAC against what solves for the Gauss-Newton matrix itself around it: the same queries, the same dampings, layer by layer. Every
+/// damping is reported: none is chosen.
 /// </summary>
 internal static class SolverStudy
 {
@@ -35,13 +35,33 @@ internal static class SolverStudy
             var damping = Damping.RelativeToMeanEigenvalue(factor);
             using var plain = Add("EK-FAC", damping, () => ekfac);
             using var half = Add(
-                $"EK-FAC + block CG, {block.Examples} examples, half of the matrix EK-FAC's", damping, () => BlockConjugateGradient.Fit(task, train, ekfac, block with { Shrinkage = 0.5 }));
-            using var solved = Add($"EK-FAC + block CG, {block.Examples} examples", damping, () => BlockConjugateGradient.Fit(task, train, ekfac, block));
-            using var refined = Add($"EK-FAC + ASTRA, {astra.Iterations} steps on batches of {astra.BatchSize}", damping, () => Astra.Fit(task, train, ekfac, astra));
-            context.Note(new ScoreComparison().Evaluate(halves, ("EK-FAC", plain), ("block CG", solved), ("block CG, half EK-FAC", half), ("ASTRA", refined)).ToString());
+                $"EK-FAC + block CG, {block.Examples} examples, half of the matrix EK-FAC's",
+                damping,
+                () => BlockConjugateGradient.Fit(task, train, ekfac, block with { Shrinkage = 0.5 })
+            );
+            using var solved = Add(
+                $"EK-FAC + block CG, {block.Examples} examples",
+                damping,
+                () => BlockConjugateGradient.Fit(task, train, ekfac, block)
+            );
+            using var refined = Add(
+                $"EK-FAC + ASTRA, {astra.Iterations} steps on batches of {astra.BatchSize}",
+                damping,
+                () => Astra.Fit(task, train, ekfac, astra)
+            );
+            context.Note(
+                new ScoreComparison()
+                    .Evaluate(halves, ("EK-FAC", plain), ("block CG", solved), ("block CG, half EK-FAC", half), ("ASTRA", refined))
+                    .ToString()
+            );
         }
 
-        var settings = FindingsBuilder.Settings(study, $"{halves.Subsets.Count} random halves, drawn with seed {DeepStudy.SubsetSeed}", setUp.Seeds, [DeepStudy.FirstModelSeed]);
+        var settings = FindingsBuilder.Settings(
+            study,
+            $"{halves.Subsets.Count} random halves, drawn with seed {DeepStudy.SubsetSeed}",
+            setUp.Seeds,
+            [DeepStudy.FirstModelSeed]
+        );
         settings["queries"] = $"every {OneQueryIn}th, {queries.Count}";
         return new Findings(settings, FindingsBuilder.Facts(study, model, judge), study.Times, judge.Results, []);
 
@@ -52,7 +72,14 @@ internal static class SolverStudy
                 var preconditioner = fit();
                 try
                 {
-                    return new InfluenceFunction(preconditioner) { Damping = damping }.Score(task, train, queries with { BatchSize = queries.Count });
+                    return new InfluenceFunction(preconditioner) { Damping = damping }.Score(
+                        task,
+                        train,
+                        queries with
+                        {
+                            BatchSize = queries.Count,
+                        }
+                    );
                 }
                 finally
                 {

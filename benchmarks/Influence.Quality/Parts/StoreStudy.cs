@@ -12,7 +12,8 @@ using static TorchSharp.torch;
 
 namespace Influence.Quality.Parts;
 
-/// <summary>What can be asked of gradient stores, held against the same retrainings as W1's other methods, with each store's size and the time of a query.</summary>
+/// <summary>What can be asked of gradient stores, held against the same retrainings as W1's other methods, with each store's size and the
+/// time of a query.</summary>
 internal static class StoreStudy
 {
     private const long SubsetSeed = 1;
@@ -44,13 +45,26 @@ internal static class StoreStudy
         try
         {
             var judge = new Judge(context, halves, setUp.Data.Queries(setUp.BatchSize), Resamples);
-            using var one = new OneModel(context, judge, [.. models.Select(TrainedModel.Task)], setUp.Data.Train(setUp.BatchSize), folder.FullName);
+            using var one = new OneModel(
+                context,
+                judge,
+                [.. models.Select(TrainedModel.Task)],
+                setUp.Data.Train(setUp.BatchSize),
+                folder.FullName
+            );
             one.Exact();
             one.ByLayer();
             one.Whole();
             one.Members(runs[0].After(setUp.FewEpochs), setUp.FewEpochs.Count);
-            var settings = FindingsBuilder.Settings(study, $"{halves.Subsets.Count} random halves, drawn with seed {SubsetSeed}", setUp.Seeds, modelSeeds);
-            settings["stores"] = "float32 unless another type is named; s: writing the store, fitting and scoring 450 queries; the cost of a store that others share is counted again";
+            var settings = FindingsBuilder.Settings(
+                study,
+                $"{halves.Subsets.Count} random halves, drawn with seed {SubsetSeed}",
+                setUp.Seeds,
+                modelSeeds
+            );
+            settings["stores"] =
+                "float32 unless another type is named; s: writing the store, fitting and scoring 450 queries; the cost "
+                + "of a store that others share is counted again";
             return new Findings(settings, FindingsBuilder.Facts(study, models[0], judge), study.Times, judge.Results, s_published);
         }
         finally
@@ -60,7 +74,8 @@ internal static class StoreStudy
         }
     }
 
-    private sealed class OneModel(PartContext context, Judge judge, IReadOnlyList<InfluenceTask> tasks, Examples train, string folder) : IDisposable
+    private sealed class OneModel(PartContext context, Judge judge, IReadOnlyList<InfluenceTask> tasks, Examples train, string folder)
+        : IDisposable
     {
         private static readonly Damping[] s_dampings = [.. new[] { 1, 0.1, 0.01 }.Select(Damping.RelativeToMeanEigenvalue)];
         private readonly Dictionary<string, (GradientStore Store, double Seconds)> _written = [];
@@ -86,11 +101,19 @@ internal static class StoreStudy
                     var (store, seconds) = Write(new GradientProjection { Form = form, Dimension = k });
                     var name = $"{Name(form)}, {k} a side";
                     Keep($"{name}, dot product", store, seconds, q => new StoredGradients(store).Score(Task, q), _dot);
-                    Keep($"{name}, cosine with exact norms", store, seconds, q => new StoredGradients(store) { Similarity = TracIn.GradientSimilarity.Cosine }.Score(Task, q), _cosine);
+                    Keep(
+                        $"{name}, cosine with exact norms",
+                        store,
+                        seconds,
+                        q => new StoredGradients(store) { Similarity = TracIn.GradientSimilarity.Cosine }.Score(Task, q),
+                        _cosine
+                    );
                     Correlate($"{name}, cosine with the projection's own norms", ProjectedCosine(store), _cosine!);
                     if (k <= context.Pick(16, 8))
                     {
-                        judge.Add($"{name}, LoGRA", s_dampings, (d, q) => new StoredGradients(store) { Damping = d }.Score(Task, q), seconds).Scores.Dispose();
+                        judge
+                            .Add($"{name}, LoGRA", s_dampings, (d, q) => new StoredGradients(store) { Damping = d }.Score(Task, q), seconds)
+                            .Scores.Dispose();
                         judge.Add($"{name}, TrackStar", q => new TrackStar(store).Score(Task, train, q)).Dispose();
                     }
                 }
@@ -99,23 +122,37 @@ internal static class StoreStudy
             foreach (var type in new[] { ScalarType.Float16, ScalarType.Int8 })
             {
                 var (store, seconds) = Write(new GradientProjection { Dimension = context.Pick(64, 8), Dtype = type });
-                Keep($"two-sided, {context.Pick(64, 8)} a side, {type}, dot product", store, seconds, q => new StoredGradients(store).Score(Task, q), _dot);
+                Keep(
+                    $"two-sided, {context.Pick(64, 8)} a side, {type}, dot product",
+                    store,
+                    seconds,
+                    q => new StoredGradients(store).Score(Task, q),
+                    _dot
+                );
             }
         }
 
         public void Whole()
         {
-            foreach (var (form, k) in new[]
-            {
-                (GradientProjection.ProjectionForm.Dense, context.Pick(512, 64)), (GradientProjection.ProjectionForm.CountSketch, context.Pick(512, 64)),
-                (GradientProjection.ProjectionForm.CountSketch, context.Pick(2048, 128)),
-            })
+            foreach (
+                var (form, k) in new[]
+                {
+                    (GradientProjection.ProjectionForm.Dense, context.Pick(512, 64)),
+                    (GradientProjection.ProjectionForm.CountSketch, context.Pick(512, 64)),
+                    (GradientProjection.ProjectionForm.CountSketch, context.Pick(2048, 128)),
+                }
+            )
             {
                 var (store, seconds) = Write(new GradientProjection { Form = form, Dimension = k });
                 var name = $"{Name(form)}, {k}";
                 Keep($"{name}, dot product", store, seconds, q => new StoredGradients(store).Score(Task, q), _dot);
                 Keep($"{name}, TRAK, one model", store, seconds, q => new Trak(store).Score(Task, train, q), null);
-                var (best, _, scores) = judge.Add($"{name}, TRAK, one model, damped", s_dampings, (d, q) => new Trak(store) { Damping = d }.Score(Task, train, q), seconds);
+                var (best, _, scores) = judge.Add(
+                    $"{name}, TRAK, one model, damped",
+                    s_dampings,
+                    (d, q) => new Trak(store) { Damping = d }.Score(Task, train, q),
+                    seconds
+                );
                 scores.Dispose();
                 _trak = best;
             }
@@ -123,17 +160,44 @@ internal static class StoreStudy
 
         public void Members(IReadOnlyList<Checkpoint> checkpoints, int count)
         {
-            var sketch = new GradientProjection { Form = GradientProjection.ProjectionForm.CountSketch, Dimension = context.Pick(2048, 128) };
+            var sketch = new GradientProjection
+            {
+                Form = GradientProjection.ProjectionForm.CountSketch,
+                Dimension = context.Pick(2048, 128),
+            };
             var (members, seconds) = Clocked.Run(() => GradientStore.WriteMembers(tasks, train, sketch, Path.Combine(folder, "models")));
-            Keep($"count sketch, {sketch.Dimension}, TRAK, {members.Count} models", members[0], seconds, q => new Trak(members) { OtherModels = tasks }.Score(Task, train, q), null);
-            judge.Add(
-                $"count sketch, {sketch.Dimension}, TRAK, {members.Count} models, damped as one", q => new Trak(members) { OtherModels = tasks, Damping = _trak }.Score(Task, train, q)).Dispose();
+            Keep(
+                $"count sketch, {sketch.Dimension}, TRAK, {members.Count} models",
+                members[0],
+                seconds,
+                q => new Trak(members) { OtherModels = tasks }.Score(Task, train, q),
+                null
+            );
+            judge
+                .Add(
+                    $"count sketch, {sketch.Dimension}, TRAK, {members.Count} models, damped as one",
+                    q => new Trak(members) { OtherModels = tasks, Damping = _trak }.Score(Task, train, q)
+                )
+                .Dispose();
             var sided = new GradientProjection { Dimension = context.Pick(32, 8) };
-            var (run, runSeconds) = Clocked.Run(() => GradientStore.WriteMembers(Task, checkpoints, train, sided, Path.Combine(folder, "run")));
-            Keep($"two-sided, {sided.Dimension} a side, TracIn, {count} checkpoints", run[0], runSeconds, q => new StoredGradients(run) { Checkpoints = checkpoints }.Score(Task, train, q), null);
-            judge.Add(
-                $"two-sided, {sided.Dimension} a side, LoGRA, {count} checkpoints", s_dampings,
-                (d, q) => new StoredGradients(run) { Checkpoints = checkpoints, Damping = d }.Score(Task, train, q), runSeconds).Scores.Dispose();
+            var (run, runSeconds) = Clocked.Run(() =>
+                GradientStore.WriteMembers(Task, checkpoints, train, sided, Path.Combine(folder, "run"))
+            );
+            Keep(
+                $"two-sided, {sided.Dimension} a side, TracIn, {count} checkpoints",
+                run[0],
+                runSeconds,
+                q => new StoredGradients(run) { Checkpoints = checkpoints }.Score(Task, train, q),
+                null
+            );
+            judge
+                .Add(
+                    $"two-sided, {sided.Dimension} a side, LoGRA, {count} checkpoints",
+                    s_dampings,
+                    (d, q) => new StoredGradients(run) { Checkpoints = checkpoints, Damping = d }.Score(Task, train, q),
+                    runSeconds
+                )
+                .Scores.Dispose();
         }
 
         public void Dispose()
@@ -142,17 +206,21 @@ internal static class StoreStudy
             _cosine?.Dispose();
         }
 
-        private static string Name(GradientProjection.ProjectionForm form) => form switch
-        {
-            GradientProjection.ProjectionForm.TwoSided => "two-sided",
-            GradientProjection.ProjectionForm.Principal => "principal",
-            GradientProjection.ProjectionForm.Dense => "dense",
-            _ => "count sketch",
-        };
+        private static string Name(GradientProjection.ProjectionForm form) =>
+            form switch
+            {
+                GradientProjection.ProjectionForm.TwoSided => "two-sided",
+                GradientProjection.ProjectionForm.Principal => "principal",
+                GradientProjection.ProjectionForm.Dense => "dense",
+                _ => "count sketch",
+            };
 
         private (GradientStore Store, double Seconds) Write(GradientProjection projection)
         {
-            var path = Path.Combine(folder, string.Create(CultureInfo.InvariantCulture, $"{projection.Form}-{projection.Dimension}-{projection.Dtype}"));
+            var path = Path.Combine(
+                folder,
+                string.Create(CultureInfo.InvariantCulture, $"{projection.Form}-{projection.Dimension}-{projection.Dtype}")
+            );
             if (!_written.TryGetValue(path, out var made))
             {
                 var (store, seconds) = Clocked.Run(() => GradientStore.Write(Task, train, projection, path));
@@ -167,13 +235,16 @@ internal static class StoreStudy
         private void Keep(string method, GradientStore store, double seconds, Func<Examples, InfluenceScores> score, InfluenceScores? exact)
         {
             var perQuery = 0.0;
-            var scores = judge.Add(method, queries =>
-            {
-                var clock = Stopwatch.StartNew();
-                var made = score(queries);
-                perQuery = clock.Elapsed.TotalMilliseconds / queries.Count;
-                return made;
-            });
+            var scores = judge.Add(
+                method,
+                queries =>
+                {
+                    var clock = Stopwatch.StartNew();
+                    var made = score(queries);
+                    perQuery = clock.Elapsed.TotalMilliseconds / queries.Count;
+                    return made;
+                }
+            );
             var bytes = Directory.EnumerateFiles(store.Folder).Sum(file => new FileInfo(file).Length) / (double)store.Ids.Count;
             Plain(Size, method, bytes / 1e3, seconds);
             Plain(Query, method, perQuery, seconds);
@@ -200,7 +271,8 @@ internal static class StoreStudy
             }
         }
 
-        /// <summary>p(q) . p(z) / (|p(q)| |p(z)|), whose lengths carry the projection's error too. Queries' lengths drop out of correlations by query.</summary>
+        /// <summary>p(q) . p(z) / (|p(q)| |p(z)|), whose lengths carry the projection's error too. Queries' lengths drop out of
+        /// correlations by query.</summary>
         private Tensor ProjectedCosine(GradientStore store)
         {
             using var scores = new StoredGradients(store).Score(Task, judge.Reported);
@@ -209,6 +281,7 @@ internal static class StoreStudy
             return scores.Values / cat(lengths, 0).unsqueeze(0);
         }
 
-        private void Plain(string metric, string method, double value, double seconds) => judge.Add(metric, method, new Estimate(value, double.NaN, double.NaN), judge.Reported.Count, seconds: seconds);
+        private void Plain(string metric, string method, double value, double seconds) =>
+            judge.Add(metric, method, new Estimate(value, double.NaN, double.NaN), judge.Reported.Count, seconds: seconds);
     }
 }

@@ -24,7 +24,7 @@ internal sealed class WatchedRun : IDisposable
     public WatchedRun(Recipe recipe, LabelledData data, long seed)
     {
         (_recipe, _data, _seed) = (recipe, data, seed);
-        Plain(null);                                                                    // the first run warms up
+        Plain(null); // the first run warms up
         PlainSeconds = Plain(null);
         DynamicsSeconds = Math.Max(0, Plain(Dynamics) - PlainSeconds);
         NormSeconds = Math.Max(0, FromTheLoop(Norms, null) - PlainSeconds);
@@ -51,15 +51,18 @@ internal sealed class WatchedRun : IDisposable
         Norms.Dispose();
     }
 
-    private double Plain(TrainingDynamics? dynamics) => Timed((model, ids, x, y, optimizer) =>
-    {
-        var logits = model.call(x);                                                     // [B, C]
-        dynamics?.Record(ids, logits, y);
-        var loss = F.cross_entropy(logits, y);
-        optimizer.zero_grad();
-        loss.backward();
-        optimizer.step();
-    });
+    private double Plain(TrainingDynamics? dynamics) =>
+        Timed(
+            (model, ids, x, y, optimizer) =>
+            {
+                var logits = model.call(x); // [B, C]
+                dynamics?.Record(ids, logits, y);
+                var loss = F.cross_entropy(logits, y);
+                optimizer.zero_grad();
+                loss.backward();
+                optimizer.step();
+            }
+        );
 
     private double FromTheLoop(TrainingDynamics? norms, InRunValues? values)
     {
@@ -77,7 +80,8 @@ internal sealed class WatchedRun : IDisposable
                 values?.Add(step, optimizer);
                 optimizer.step();
             },
-            atTheEnd: () => loop?.Dispose());
+            atTheEnd: () => loop?.Dispose()
+        );
     }
 
     private double Timed(Action<nn.Module<Tensor, Tensor>, long[], Tensor, Tensor, optim.Optimizer> step, Action? atTheEnd = null)
@@ -92,7 +96,7 @@ internal sealed class WatchedRun : IDisposable
             foreach (var ids in BatchOrder.Batches(_data.TrainIds, _seed, epoch, _recipe.BatchSize))
             {
                 using var scope = NewDisposeScope();
-                var index = tensor(ids);                                                // [B]
+                var index = tensor(ids); // [B]
                 step(model, ids, _data.TrainX.index_select(0, index), _data.TrainY.index_select(0, index), optimizer);
             }
         }
@@ -105,6 +109,10 @@ internal sealed class WatchedRun : IDisposable
     private ExampleBatch Validation()
     {
         var index = randint(_data.QueryX.shape[0], [ValidationBatch], ScalarType.Int64); // [V]
-        return ExampleBatch.Of(index.data<long>().ToArray(), ("x", _data.QueryX.index_select(0, index)), ("y", _data.QueryY.index_select(0, index)));
+        return ExampleBatch.Of(
+            index.data<long>().ToArray(),
+            ("x", _data.QueryX.index_select(0, index)),
+            ("y", _data.QueryY.index_select(0, index))
+        );
     }
 }

@@ -9,28 +9,42 @@ internal static class QualityMarkdown
     public static string Of(QualityReport report)
     {
         var (text, found) = (new StringBuilder(), report.Findings);
-        Line(text, $"# {report.Key}: {report.Title}{(report.Quick ? " (quick: fewer)" : string.Empty)}");
-        Line(text, $"");
-        Line(text, $"{report.Date}{(report.Quick ? ", quick: a smaller set-up, not to be held against published figures" : string.Empty)}. {report.Seconds:F0} s, with the trainings that were not cached.");
-        Line(text, $"Damping is chosen on a tenth of the queries; every figure is over the others. Intervals: 95 percent, queries and subsets drawn again.");
-        Line(text, $"One seed: against one retraining for each half in place of the mean over seeds, as published figures mostly are.");
+        text.AppendLine(CultureInfo.InvariantCulture, $"# {report.Key}: {report.Title}{(report.Quick ? " (quick: fewer)" : string.Empty)}");
+        text.AppendLine(CultureInfo.InvariantCulture, $"");
+        text.AppendLine(
+            CultureInfo.InvariantCulture,
+            $"{report.Date}{(report.Quick ? ", quick: a smaller set-up, not to be held against published figures" : string.Empty)}. "
+                + $"{report.Seconds:F0} s, with the trainings that were not cached."
+        );
+        text.AppendLine(
+            CultureInfo.InvariantCulture,
+            $"Damping is chosen on a tenth of the queries; every figure is over the others. "
+                + $"Intervals: 95 percent, queries and subsets drawn again."
+        );
+        text.AppendLine(
+            CultureInfo.InvariantCulture,
+            $"One seed: against one retraining for each half in place of the mean over seeds, " + $"as published figures mostly are."
+        );
         foreach (var metric in found.Results.Select(r => r.Metric).Distinct())
         {
-            Line(text, $"");
-            Line(text, $"## {metric}");
-            Line(text, $"");
+            text.AppendLine(CultureInfo.InvariantCulture, $"");
+            text.AppendLine(CultureInfo.InvariantCulture, $"## {metric}");
+            text.AppendLine(CultureInfo.InvariantCulture, $"");
             text.Append(Table([.. found.Results.Where(r => r.Metric == metric)], found.Published.Where(p => p.Metric == metric)));
         }
 
         var swept = found.Results.Where(r => r.Sweep.Count > 1).ToList();
         if (swept.Count > 0)
         {
-            Line(text, $"");
-            Line(text, $"## By damping, on the held-out tenth");
-            Line(text, $"");
+            text.AppendLine(CultureInfo.InvariantCulture, $"");
+            text.AppendLine(CultureInfo.InvariantCulture, $"## By damping, on the held-out tenth");
+            text.AppendLine(CultureInfo.InvariantCulture, $"");
             foreach (var result in swept)
             {
-                Line(text, $"- {result.Method}: {string.Join(", ", result.Sweep.Select(p => $"{p.Damping}: {Number(p.Value)}"))}");
+                text.AppendLine(
+                    CultureInfo.InvariantCulture,
+                    $"- {result.Method}: {string.Join(", ", result.Sweep.Select(p => $"{p.Damping}: {Number(p.Value)}"))}"
+                );
             }
         }
 
@@ -51,15 +65,28 @@ internal static class QualityMarkdown
         {
             string[] cells =
             [
-                r.Method, Number(r.Value), Number(r.Lower), Number(r.Upper), Number(r.OneSeed), r.Queries.ToString(CultureInfo.InvariantCulture), r.Damping,
+                r.Method,
+                Number(r.Value),
+                Number(r.Lower),
+                Number(r.Upper),
+                Number(r.OneSeed),
+                r.Queries.ToString(CultureInfo.InvariantCulture),
+                r.Damping,
                 r.Seconds.ToString("F1", CultureInfo.InvariantCulture),
             ];
-            table.Add([.. cells, .. qld ? [Number(1000 * r.Qld), Number(1000 * r.QldLower), Number(1000 * r.QldUpper)] : Array.Empty<string>()]);
+            table.Add([
+                .. cells,
+                .. qld ? [Number(1000 * r.Qld), Number(1000 * r.QldLower), Number(1000 * r.QldUpper)] : Array.Empty<string>(),
+            ]);
         }
 
         foreach (var p in published)
         {
-            table.Add([$"published: {p.Method} ({p.Source})", Number(p.Value), .. Enumerable.Repeat(string.Empty, own.Length - 2 + (qld ? 3 : 0))]);
+            table.Add([
+                $"published: {p.Method} ({p.Source})",
+                Number(p.Value),
+                .. Enumerable.Repeat(string.Empty, own.Length - 2 + (qld ? 3 : 0)),
+            ]);
         }
 
         return table;
@@ -67,16 +94,14 @@ internal static class QualityMarkdown
 
     private static void List(StringBuilder text, string title, IEnumerable<(string Name, string Value)> lines)
     {
-        Line(text, $"");
-        Line(text, $"## {title}");
-        Line(text, $"");
+        text.AppendLine(CultureInfo.InvariantCulture, $"");
+        text.AppendLine(CultureInfo.InvariantCulture, $"## {title}");
+        text.AppendLine(CultureInfo.InvariantCulture, $"");
         foreach (var (name, value) in lines)
         {
-            Line(text, $"- {name}: {value}");
+            text.AppendLine(CultureInfo.InvariantCulture, $"- {name}: {value}");
         }
     }
-
-    private static void Line(StringBuilder text, FormattableString line) => text.AppendLine(line.ToString(CultureInfo.InvariantCulture));
 
     private static string Number(double value) => double.IsNaN(value) ? string.Empty : value.ToString("F3", CultureInfo.InvariantCulture);
 }

@@ -1,7 +1,14 @@
 namespace Influence.Quality.Reporting;
 
 /// <summary>Everything that one part found; the JSON file is this record.</summary>
-internal sealed record QualityReport(string Date, string Key, string Title, bool Quick, IReadOnlyDictionary<string, string> Machine, Findings Findings)
+internal sealed record QualityReport(
+    string Date,
+    string Key,
+    string Title,
+    bool Quick,
+    IReadOnlyDictionary<string, string> Machine,
+    Findings Findings
+)
 {
     /// <summary>The whole part, trainings that were not found in the cache included.</summary>
     public double Seconds { get; init; }
@@ -18,7 +25,8 @@ internal sealed record Findings(
     IReadOnlyDictionary<string, string> Facts,
     IReadOnlyDictionary<string, double> Times,
     IReadOnlyList<Result> Results,
-    IReadOnlyList<Published> Published);
+    IReadOnlyList<Published> Published
+);
 
 /// <summary>One figure of one method.</summary>
 /// <param name="Metric">For example LDS.</param>
@@ -39,13 +47,15 @@ internal sealed record Result(
     int Queries,
     string Damping,
     IReadOnlyList<SweepPoint> Sweep,
-    double Seconds)
+    double Seconds
+)
 {
     /// <summary>The same against the first seed's retrainings alone; not a number where that has no meaning.</summary>
     public double OneSeed { get; init; } = double.NaN;
 
     /// <summary>
-    /// The query loss difference: by how much a query's loss rises without the hundredth that the method calls strongest; not a number where it was not measured.
+    /// The query loss difference: by how much a query's loss rises without the hundredth that the method calls strongest; not a number
+    /// where it was not measured.
     /// </summary>
     public double Qld { get; init; } = double.NaN;
 

@@ -14,8 +14,16 @@ internal static class BatchOrder
     /// The batches of all examples, each without those that are left out: with and without an example, training differs in
     /// that example and nothing else. With each, how many examples the whole batch has.
     /// </summary>
-    public static IEnumerable<(long[] Ids, int Full)> WithHoles(IEnumerable<long> all, IReadOnlySet<long> kept, long seed, int epoch, int size) =>
-        Batches(all, seed, epoch, size).Select(batch => (Ids: batch.Where(kept.Contains).ToArray(), Full: batch.Length)).Where(batch => batch.Ids.Length > 0);
+    public static IEnumerable<(long[] Ids, int Full)> WithHoles(
+        IEnumerable<long> all,
+        IReadOnlySet<long> kept,
+        long seed,
+        int epoch,
+        int size
+    ) =>
+        Batches(all, seed, epoch, size)
+            .Select(batch => (Ids: batch.Where(kept.Contains).ToArray(), Full: batch.Length))
+            .Where(batch => batch.Ids.Length > 0);
 
     private static ulong Key(long seed, int epoch, long id) => Mix(Mix(Mix((ulong)seed) ^ (ulong)epoch) ^ (ulong)id);
 

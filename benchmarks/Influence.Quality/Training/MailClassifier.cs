@@ -32,8 +32,8 @@ internal sealed class MailClassifier : nn.Module<Tensor, Tensor>
     /// <summary>The mean embedding, <c>[B, D]</c>.</summary>
     public Tensor Mean(Tensor input)
     {
-        var table = words.call(input);                                                  // [B, T, D]
-        var mask = input.to_type(ScalarType.Bool).to_type(table.dtype).unsqueeze(-1);   // [B, T, 1]
+        var table = words.call(input); // [B, T, D]
+        var mask = input.to_type(ScalarType.Bool).to_type(table.dtype).unsqueeze(-1); // [B, T, 1]
         return (table * mask).sum(1) / mask.sum(1);
     }
 }

@@ -3,8 +3,8 @@ using System.Runtime;
 namespace Influence.Quality.Training;
 
 /// <summary>
-/// No garbage collection for a while. TorchSharp's optimizers hand numbers to libtorch as temporaries that nothing holds while libtorch reads them, so that a
-/// collection in that moment frees them: the step fails, or goes on with another number.
+/// No garbage collection for a while. TorchSharp's optimizers hand numbers to libtorch as temporaries that nothing holds while libtorch
+/// reads them, so that a collection in that moment frees them: the step fails, or goes on with another number.
 /// </summary>
 internal sealed class QuietHeap : IDisposable
 {

@@ -30,7 +30,8 @@ internal sealed record Recipe
     public double AdamEpsilon { get; init; } = 1e-8;
 
     /// <summary>
-    /// Where batches have holes, each example keeps the share that it has in the full batch, as if those left out had weight 0: removal and nothing else.
+    /// Where batches have holes, each example keeps the share that it has in the full batch, as if those left out had weight 0: removal and
+    /// nothing else.
     /// </summary>
     public bool KeepsShares { get; init; }
 
@@ -49,9 +50,13 @@ internal sealed record Recipe
         return (1 - Momentum) / (LearningRate * (RateFalls ? 0.5 : 1) * steps);
     }
 
-    public string Describe() => string.Create(
-        CultureInfo.InvariantCulture,
-        $"{Model}; {(Adam ? AdamEpsilon.Equals(1e-8) ? "AdamW" : $"AdamW, epsilon {AdamEpsilon}" : $"SGD, momentum {Momentum}")}, learning rate {LearningRate}{(RateFalls ? " falling linearly to 0" : string.Empty)}, weight decay {WeightDecay}, batch {BatchSize}, {Epochs} epochs over the examples given");
+    public string Describe() =>
+        string.Create(
+            CultureInfo.InvariantCulture,
+            $"{Model}; {(Adam ? AdamEpsilon.Equals(1e-8) ? "AdamW" : $"AdamW, epsilon {AdamEpsilon}" : $"SGD, momentum {Momentum}")}, "
+                + $"learning rate {LearningRate}{(RateFalls ? " falling linearly to 0" : string.Empty)}, weight decay {WeightDecay}, batch "
+                + $"{BatchSize}, {Epochs} epochs over the examples given"
+        );
 
     /// <summary>Linear layers with ReLU between them, and dropout after each ReLU where it is above 0.</summary>
     public static nn.Module<Tensor, Tensor> Mlp(IReadOnlyList<long> widths, double dropout = 0)
@@ -73,6 +78,10 @@ internal sealed record Recipe
         return nn.Sequential(layers);
     }
 
-    public static string MlpName(IReadOnlyList<long> widths, double dropout = 0) => string.Create(
-        CultureInfo.InvariantCulture, $"{(widths.Count == 2 ? "linear" : "MLP with ReLU")} {string.Join("-", widths)}{(dropout > 0 ? $", dropout {dropout}" : string.Empty)}");
+    public static string MlpName(IReadOnlyList<long> widths, double dropout = 0) =>
+        string.Create(
+            CultureInfo.InvariantCulture,
+            $"{(widths.Count == 2 ? "linear" : "MLP with ReLU")} "
+                + $"{string.Join("-", widths)}{(dropout > 0 ? $", dropout {dropout}" : string.Empty)}"
+        );
 }

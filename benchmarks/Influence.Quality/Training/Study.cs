@@ -30,8 +30,12 @@ internal sealed class Study(PartContext context, Recipe recipe, LabelledData dat
     /// <summary>What each retrained model measures: the queries' losses.</summary>
     public RetrainingRuns Retrain(string name, Subsets subsets, IReadOnlyList<long> seeds, bool holes = false)
     {
-        var settings = $"{Describe()}; {name}{(!holes ? string.Empty : Recipe.KeepsShares ? ", batches of all examples, weight 0 for those left out" : ", batches of all examples with holes")}";
-        var folder = Path.Combine(context.Cache, $"{name}-{Hash($"{settings}; {subsets.Count} subsets; seeds {string.Join(", ", seeds)}")}");
+        var settings =
+            $"{Describe()}; {name}{(!holes ? string.Empty : Recipe.KeepsShares ? ", batches of all examples, weight 0 for those left out" : ", batches of all examples with holes")}";
+        var folder = Path.Combine(
+            context.Cache,
+            $"{name}-{Hash($"{settings}; {subsets.Count} subsets; seeds {string.Join(", ", seeds)}")}"
+        );
         var trainer = new Trainer(Recipe, Data.TrainX, Data.TrainY);
         var (clock, last, trained) = (Stopwatch.StartNew(), TimeSpan.Zero, 0);
         var runs = new Retraining(folder) { Seeds = seeds, Settings = settings }.Run(
@@ -51,7 +55,8 @@ internal sealed class Study(PartContext context, Recipe recipe, LabelledData dat
                     last = clock.Elapsed;
                     context.Note($"{name}: {p.Done} of {p.Total} retrained");
                 }
-            }));
+            })
+        );
         if (trainer.Disturbed)
         {
             context.Note($"{name}: memory was collected while a model was trained");
@@ -72,7 +77,11 @@ internal sealed class Study(PartContext context, Recipe recipe, LabelledData dat
     /// <summary>A model on all examples, with its checkpoints.</summary>
     public TrainedModel Full(long seed)
     {
-        var folder = Path.Combine(context.Cache, $"model-{Hash(Describe() + string.Join(",", Recipe.CheckpointEpochs))}", string.Create(CultureInfo.InvariantCulture, $"seed-{seed}"));
+        var folder = Path.Combine(
+            context.Cache,
+            $"model-{Hash(Describe() + string.Join(",", Recipe.CheckpointEpochs))}",
+            string.Create(CultureInfo.InvariantCulture, $"seed-{seed}")
+        );
         var done = Path.Combine(folder, DoneFile);
         if (!File.Exists(done))
         {
@@ -84,9 +93,7 @@ internal sealed class Study(PartContext context, Recipe recipe, LabelledData dat
             var clock = Stopwatch.StartNew();
             using var scope = NewDisposeScope();
             using (var recorder = new CheckpointRecorder(folder) { EverySteps = int.MaxValue })
-            using (new Trainer(Recipe, Data.TrainX, Data.TrainY).Train(Data.TrainIds, seed, recorder: recorder))
-            {
-            }
+            using (new Trainer(Recipe, Data.TrainX, Data.TrainY).Train(Data.TrainIds, seed, recorder: recorder)) { }
 
             File.WriteAllText(done, clock.Elapsed.TotalSeconds.ToString("R", CultureInfo.InvariantCulture));
         }

@@ -48,8 +48,6 @@ internal sealed class TrainedModel(Recipe recipe, IReadOnlyList<Checkpoint> chec
 
     private Checkpoint After(int epoch) => Checkpoints[recipe.CheckpointEpochs.Index().First(e => e.Item == epoch).Index];
 
-    public static InfluenceTask Task(nn.Module<Tensor, Tensor> model) => new(model)
-    {
-        TrainingLoss = batch => Losses.CrossEntropy(model.call(batch["x"]), batch["y"]),
-    };
+    public static InfluenceTask Task(nn.Module<Tensor, Tensor> model) =>
+        new(model) { TrainingLoss = batch => Losses.CrossEntropy(model.call(batch["x"]), batch["y"]) };
 }

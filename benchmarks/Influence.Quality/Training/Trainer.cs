@@ -37,11 +37,12 @@ internal sealed class Trainer(Recipe recipe, Tensor x, Tensor y)
                 using var scope = NewDisposeScope();
                 if (recipe.RateFalls)
                 {
-                    optimizer.ParamGroups.First().LearningRate = recipe.LearningRate * (1 - ((double)step / (stepsAnEpoch * recipe.Epochs)));
+                    optimizer.ParamGroups.First().LearningRate =
+                        recipe.LearningRate * (1 - ((double)step / (stepsAnEpoch * recipe.Epochs)));
                 }
 
-                var index = tensor(batch);                                              // [B]
-                var logits = model.call(x.index_select(0, index));                      // [B, C] or [B, T, C]
+                var index = tensor(batch); // [B]
+                var logits = model.call(x.index_select(0, index)); // [B, C] or [B, T, C]
                 var loss = F.cross_entropy(logits.reshape(-1, logits.shape[^1]), y.index_select(0, index).reshape(-1));
                 if (holes && recipe.KeepsShares)
                 {
@@ -65,9 +66,10 @@ internal sealed class Trainer(Recipe recipe, Tensor x, Tensor y)
         model.eval();
         return model;
 
-        IEnumerable<(long[] Ids, int Full)> Batches(int epoch) => holes
-            ? BatchOrder.WithHoles(all, kept, seed, epoch, recipe.BatchSize)
-            : BatchOrder.Batches(ids, seed, epoch, recipe.BatchSize).Select(batch => (batch, batch.Length));
+        IEnumerable<(long[] Ids, int Full)> Batches(int epoch) =>
+            holes
+                ? BatchOrder.WithHoles(all, kept, seed, epoch, recipe.BatchSize)
+                : BatchOrder.Batches(ids, seed, epoch, recipe.BatchSize).Select(batch => (batch, batch.Length));
     }
 
     /// <summary>Each example's loss, <c>[N]</c>, and the share of targets that the model names first.</summary>

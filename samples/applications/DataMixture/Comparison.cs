@@ -12,7 +12,15 @@ internal sealed class Comparison(MixtureCorpus corpus, IReadOnlyList<TrainingRun
     /// <summary>Held-out loss by method: the mean over seeds, and the standard deviation behind it; then what the mixture cost.</summary>
     public IEnumerable<IReadOnlyList<string>> Losses()
     {
-        yield return ["bits per byte", .. corpus.Targets.Select(t => t.Name), "mean of targets", "against uniform", "measuring", "of training"];
+        yield return
+        [
+            "bits per byte",
+            .. corpus.Targets.Select(t => t.Name),
+            "mean of targets",
+            "against uniform",
+            "measuring",
+            "of training",
+        ];
         foreach (var method in _methods)
         {
             yield return
@@ -22,7 +30,9 @@ internal sealed class Comparison(MixtureCorpus corpus, IReadOnlyList<TrainingRun
                 WithSpread([.. method.Select(Mean)]),
                 Signed([.. method.Zip(_methods[0], (run, uniform) => Mean(run) - Mean(uniform))]),
                 $"{method.Average(run => run.Measuring.TotalSeconds).ToString("0.0", CultureInfo.InvariantCulture)} s",
-                method.Sum(run => run.Measuring.TotalSeconds / run.Training.TotalSeconds / method.Count()).ToString("0%", CultureInfo.InvariantCulture),
+                method
+                    .Sum(run => run.Measuring.TotalSeconds / run.Training.TotalSeconds / method.Count())
+                    .ToString("0%", CultureInfo.InvariantCulture),
             ];
         }
     }
@@ -37,7 +47,8 @@ internal sealed class Comparison(MixtureCorpus corpus, IReadOnlyList<TrainingRun
         }
     }
 
-    /// <summary>What one run measured and the mixtures that followed; influence per token over that of the best domain, with its standard error.</summary>
+    /// <summary>What one run measured and the mixtures that followed; influence per token over that of the best domain, with its standard
+    /// error.</summary>
     public static IEnumerable<IReadOnlyList<string>> Measurements(TrainingRun run)
     {
         yield return [$"{run.Method.Name}, seed {run.Seed}", .. run.Method.Start.Names];
@@ -48,15 +59,22 @@ internal sealed class Comparison(MixtureCorpus corpus, IReadOnlyList<TrainingRun
                 yield return [$"step {measurement.Step}: {name}", .. Row(measurement.Scores, target)];
             }
 
-            yield return [$"step {measurement.Step}: mixture", .. run.Method.Start.Names.Select(group => Share(measurement.Mixture[group]))];
+            yield return
+            [
+                $"step {measurement.Step}: mixture",
+                .. run.Method.Start.Names.Select(group => Share(measurement.Mixture[group])),
+            ];
         }
     }
 
     /// <summary>How far each re-measurement moved the mixture, in words.</summary>
     public static string Moves(TrainingRun run)
     {
-        var moves = run.History.Zip(run.History.Skip(1), (before, after) =>
-            $"{before.Mixture.Distance(after.Mixture).ToString("0.00", CultureInfo.InvariantCulture)} at step {after.Step}");
+        var moves = run.History.Zip(
+            run.History.Skip(1),
+            (before, after) =>
+                $"{before.Mixture.Distance(after.Mixture).ToString("0.00", CultureInfo.InvariantCulture)} at step {after.Step}"
+        );
         return $"{run.Method.Name}, seed {run.Seed}: of 1, the mixture moved by {string.Join(", ", moves)}.";
     }
 
@@ -64,9 +82,13 @@ internal sealed class Comparison(MixtureCorpus corpus, IReadOnlyList<TrainingRun
     {
         var domains = Enumerable.Range(0, scores.TrainGroups.Count).ToArray();
         var scale = domains.Max(domain => Math.Abs(scores.PerToken(target, domain)));
-        return domains.Select(domain => string.Create(
-            CultureInfo.InvariantCulture,
-            $"{scores.PerToken(target, domain) / scale:0.00} ±{scores.StandardError(target, domain) / scores.TrainGroups[domain].Tokens / scale:0.00}"));
+        return domains.Select(domain =>
+            string.Create(
+                CultureInfo.InvariantCulture,
+                $"{scores.PerToken(target, domain) / scale:0.00} "
+                    + $"±{scores.StandardError(target, domain) / scores.TrainGroups[domain].Tokens / scale:0.00}"
+            )
+        );
     }
 
     private static double Mean(TrainingRun run) => run.BitsPerByte.Average();
@@ -77,7 +99,10 @@ internal sealed class Comparison(MixtureCorpus corpus, IReadOnlyList<TrainingRun
             : string.Create(CultureInfo.InvariantCulture, $"{values.Average():0.000} ±{Deviation(values):0.000}");
 
     private static string Signed(double[] values) =>
-        string.Create(CultureInfo.InvariantCulture, $"{values.Average():+0.000;-0.000;0.000}{(values.Length > 1 ? $" ±{Deviation(values):0.000}" : string.Empty)}");
+        string.Create(
+            CultureInfo.InvariantCulture,
+            $"{values.Average():+0.000;-0.000;0.000}{(values.Length > 1 ? $" ±{Deviation(values):0.000}" : string.Empty)}"
+        );
 
     /// <summary>The sample standard deviation.</summary>
     private static double Deviation(double[] values) =>

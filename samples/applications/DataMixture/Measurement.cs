@@ -33,10 +33,7 @@ internal sealed class Measurement : IDisposable
     public Measurement(MixtureCorpus corpus, ByteDecoder model, MeasurementSize size, int seed)
     {
         (_corpus, _seed) = (corpus, seed);
-        _task = new InfluenceTask(model)
-        {
-            TrainingLoss = b => Losses.CrossEntropy(model.call(b["input"]), b["target"], b["predicted"]),
-        };
+        _task = new InfluenceTask(model) { TrainingLoss = b => Losses.CrossEntropy(model.call(b["input"]), b["target"], b["predicted"]) };
         var drawn = Draw(size.WindowsPerDomain);
         (_windows, _queries) = (new PassageTensors(drawn), new PassageTensors(corpus.Measured));
         _domains = ExampleGroups.Of(_windows.ToExamples(BatchSize).Ids, [.. drawn.Select(p => corpus.Domains[p.Domain].Name)]);
@@ -44,18 +41,28 @@ internal sealed class Measurement : IDisposable
 
         // Evenly from all domains, not by the present mixture: a domain that it leaves out would lie where there is no curvature,
         // and the inverse would make its gradient, whatever it is about, look like a great help.
-        using var forCurvature = size.CurvatureWindows == 0
-            ? new PassageTensors([drawn[0]])
-            : new PassageTensors([.. new MixtureSampler(corpus.Groups, Mixture.Uniform(corpus.Groups.Names), seed) { Balanced = true }.Take(size.CurvatureWindows).Select(id => corpus.Train[(int)id])]);
-        _curvature = size.CurvatureWindows == 0
-            ? NoCurvature.Fit(_task, forCurvature.ToExamples(BatchSize))
-            : Ekfac.Fit(_task, forCurvature.ToExamples(BatchSize), new CurvatureOptions { Seed = seed });
+        using var forCurvature =
+            size.CurvatureWindows == 0
+                ? new PassageTensors([drawn[0]])
+                : new PassageTensors([
+                    .. new MixtureSampler(corpus.Groups, Mixture.Uniform(corpus.Groups.Names), seed) { Balanced = true }
+                        .Take(size.CurvatureWindows)
+                        .Select(id => corpus.Train[(int)id]),
+                ]);
+        _curvature =
+            size.CurvatureWindows == 0
+                ? NoCurvature.Fit(_task, forCurvature.ToExamples(BatchSize))
+                : Ekfac.Fit(_task, forCurvature.ToExamples(BatchSize), new CurvatureOptions { Seed = seed });
     }
 
     /// <summary>The influence of each domain on each target.</summary>
     public GroupScores Scores(IProgress<InfluenceProgress>? progress, CancellationToken cancellationToken) =>
-        new GroupInfluence(new InfluenceFunction(_curvature)) { Tokens = b => b["predicted"].sum(-1), Blocks = Blocks, Seed = _seed }
-            .Score(_task, _windows.ToExamples(BatchSize), _domains, _queries.ToExamples(BatchSize), _targets, progress, cancellationToken);
+        new GroupInfluence(new InfluenceFunction(_curvature))
+        {
+            Tokens = b => b["predicted"].sum(-1),
+            Blocks = Blocks,
+            Seed = _seed,
+        }.Score(_task, _windows.ToExamples(BatchSize), _domains, _queries.ToExamples(BatchSize), _targets, progress, cancellationToken);
 
     /// <summary>
     /// From a mixture to the influence per token of windows drawn by it, target by target. The windows are scored once, so that
@@ -64,14 +71,24 @@ internal sealed class Measurement : IDisposable
     public Func<Mixture, double[]> OfMixedGroups(IProgress<InfluenceProgress>? progress, CancellationToken cancellationToken)
     {
         using var scores = new InfluenceFunction(_curvature).Score(
-            _task, _windows.ToExamples(BatchSize), _queries.ToExamples(BatchSize), progress, cancellationToken);
+            _task,
+            _windows.ToExamples(BatchSize),
+            _queries.ToExamples(BatchSize),
+            progress,
+            cancellationToken
+        );
         var windows = Enumerable.Range(0, scores.TrainIds.Count).ToArray();
-        var byTarget = _targets.Names.Select(target => windows
-            .Select(window => _targets[target].Average(query => scores[(int)query, window]) / PassageTensors.Positions).ToArray()).ToArray();
+        var byTarget = _targets
+            .Names.Select(target =>
+                windows.Select(window => _targets[target].Average(query => scores[(int)query, window]) / PassageTensors.Positions).ToArray()
+            )
+            .ToArray();
         var drawn = 0;
         return mixture =>
         {
-            var group = new MixtureSampler(_domains, mixture, Randomness.SeedFor(_seed, $"mixed group {drawn++}")).Take(MixedWindows).ToArray();
+            var group = new MixtureSampler(_domains, mixture, Randomness.SeedFor(_seed, $"mixed group {drawn++}"))
+                .Take(MixedWindows)
+                .ToArray();
             return [.. byTarget.Select(influence => group.Average(window => influence[window]))];
         };
     }

@@ -21,5 +21,10 @@ internal sealed record Method(string Name, Mixture Start)
     public double Every { get; init; } = 1.0 / 3;
 
     internal delegate Mixture NextMixture(
-        Measurement measurement, GroupScores scores, Mixture present, IProgress<InfluenceProgress>? progress, CancellationToken cancellationToken);
+        Measurement measurement,
+        GroupScores scores,
+        Mixture present,
+        IProgress<InfluenceProgress>? progress,
+        CancellationToken cancellationToken
+    );
 }

@@ -1,7 +1,6 @@
 using Influence.Groups;
 using Influence.Mixtures;
 
-
 namespace DataMixture;
 
 /// <summary>The five that are compared.</summary>
@@ -20,10 +19,19 @@ internal static class Methods
         var names = corpus.Groups.Names;
         var uniform = Mixture.Uniform(names);
         var bounds = MixtureBounds.Epochs(
-            [.. names.Select(name => new GroupScores.GroupSize(name, corpus.Groups[name].Count, (double)corpus.Groups[name].Count * PassageTensors.Positions))],
+            [
+                .. names.Select(name => new GroupScores.GroupSize(
+                    name,
+                    corpus.Groups[name].Count,
+                    (double)corpus.Groups[name].Count * PassageTensors.Positions
+                )),
+            ],
             tokens,
-            Epochs);
-        var size = quick ? new MeasurementSize(WindowsPerDomain: 24, CurvatureWindows: 128) : new(WindowsPerDomain: 48, CurvatureWindows: 256);
+            Epochs
+        );
+        var size = quick
+            ? new MeasurementSize(WindowsPerDomain: 24, CurvatureWindows: 128)
+            : new(WindowsPerDomain: 48, CurvatureWindows: 256);
         var d = new TikmixD { Beta = Beta, Bounds = bounds };
         // Its objective has no entropy: what keeps it from a single domain is a box close around TiKMiX-D's mixture.
         var m = new TikmixM { Reach = 1.25, Margin = 0.01 };
@@ -36,8 +44,14 @@ internal static class Methods
             new("TiKMiX-M", uniform)
             {
                 Size = size,
-                Next = (measurement, scores, _, progress, token) => m.Optimize(
-                    scores, d.Optimize(scores, uniform).Mixture, uniform, measurement.OfMixedGroups(progress, token), token).Mixture,
+                Next = (measurement, scores, _, progress, token) =>
+                    m.Optimize(
+                        scores,
+                        d.Optimize(scores, uniform).Mixture,
+                        uniform,
+                        measurement.OfMixedGroups(progress, token),
+                        token
+                    ).Mixture,
             },
             new("DoGE", uniform)
             {

@@ -2,7 +2,8 @@ using Influence;
 
 namespace DataMixture;
 
-/// <summary>Every domain cut into windows of 128 bytes: those to train on, and for each target those to measure by and those to judge by.</summary>
+/// <summary>Every domain cut into windows of 128 bytes: those to train on, and for each target those to measure by and those to judge
+/// by.</summary>
 internal sealed class MixtureCorpus
 {
     /// <summary>Of each target: enough to measure by, and four times as many to judge by.</summary>
@@ -14,7 +15,8 @@ internal sealed class MixtureCorpus
         IReadOnlyList<Domain> targets,
         IReadOnlyList<Passage> train,
         IReadOnlyList<Passage> measured,
-        IReadOnlyList<Passage> judged)
+        IReadOnlyList<Passage> judged
+    )
     {
         (Domains, Targets, Train, Measured, Judged) = (domains, targets, train, measured, judged);
         Groups = ExampleGroups.Of([.. train.Index().Select(p => (long)p.Index)], [.. train.Select(p => domains[p.Domain].Name)]);
@@ -46,7 +48,9 @@ internal sealed class MixtureCorpus
             if (windows.Length < needed)
             {
                 throw new SampleException(
-                    $"The target {target.Name} ({target.Source}) has {windows.Length:N0} windows of {Passage.MostBytes} bytes; {needed} are needed.");
+                    $"The target {target.Name} ({target.Source}) has {windows.Length:N0} windows of {Passage.MostBytes} bytes; {needed} "
+                        + "are needed."
+                );
             }
 
             Randomness.For(seed, $"windows of {target.Name}").Shuffle(windows);
@@ -54,7 +58,13 @@ internal sealed class MixtureCorpus
             judged.AddRange(windows[MeasuredWindows..needed]);
         }
 
-        return new MixtureCorpus(domains, targets, [.. domains.Index().SelectMany(d => Passage.WindowsOf(d.Index, d.Item.Read()))], measured, judged);
+        return new MixtureCorpus(
+            domains,
+            targets,
+            [.. domains.Index().SelectMany(d => Passage.WindowsOf(d.Index, d.Item.Read()))],
+            measured,
+            judged
+        );
     }
 
     /// <summary>What there is of each domain and where it comes from.</summary>
@@ -69,7 +79,13 @@ internal sealed class MixtureCorpus
 
         foreach (var target in Targets)
         {
-            yield return [$"target: {target.Name}", target.Source, $"{MeasuredWindows * Passage.MostBytes:N0} + {JudgedWindows * Passage.MostBytes:N0}", "0.0%"];
+            yield return
+            [
+                $"target: {target.Name}",
+                target.Source,
+                $"{MeasuredWindows * Passage.MostBytes:N0} + " + $"{JudgedWindows * Passage.MostBytes:N0}",
+                "0.0%",
+            ];
         }
     }
 }

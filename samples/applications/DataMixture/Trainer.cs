@@ -32,7 +32,8 @@ internal sealed record Trainer
         IEnumerable<long> drawn,
         Action<int> afterStep,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         model.train();
         using var optimizer = optim.AdamW(model.parameters(), PeakRate);
@@ -41,7 +42,12 @@ internal sealed record Trainer
         for (var step = 0; step < Steps; step++)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            Step(model, optimizer, PeakRate * RateAt((double)step / Steps), [.. Enumerable.Range(0, BatchSize).Select(_ => windows[Next()])]);
+            Step(
+                model,
+                optimizer,
+                PeakRate * RateAt((double)step / Steps),
+                [.. Enumerable.Range(0, BatchSize).Select(_ => windows[Next()])]
+            );
             afterStep(step + 1);
             progress?.Report(new InfluenceProgress("training", step + 1, Steps, watch.Elapsed));
         }
@@ -62,7 +68,8 @@ internal sealed record Trainer
         optimizer.step();
     }
 
-    private static double RateAt(double done) => done < WarmUpShare
-        ? done / WarmUpShare
-        : LastShare + ((1 - LastShare) * 0.5 * (1 + Math.Cos(Math.PI * (done - WarmUpShare) / (1 - WarmUpShare))));
+    private static double RateAt(double done) =>
+        done < WarmUpShare
+            ? done / WarmUpShare
+            : LastShare + ((1 - LastShare) * 0.5 * (1 + Math.Cos(Math.PI * (done - WarmUpShare) / (1 - WarmUpShare))));
 }

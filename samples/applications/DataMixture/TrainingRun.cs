@@ -20,30 +20,45 @@ internal sealed record TrainingRun(
     Mixture Drawn,
     IReadOnlyList<RemeasuredMixture.Measurement> History,
     TimeSpan Training,
-    TimeSpan Measuring)
+    TimeSpan Measuring
+)
 {
     private const int Layers = 1;
     private const int Width = 96;
 
     public static TrainingRun Of(
-        Method method, MixtureCorpus corpus, Trainer trainer, int seed, IProgress<InfluenceProgress>? progress, CancellationToken cancellationToken)
+        Method method,
+        MixtureCorpus corpus,
+        Trainer trainer,
+        int seed,
+        IProgress<InfluenceProgress>? progress,
+        CancellationToken cancellationToken
+    )
     {
         using var model = ByteDecoder.Create(seed, Layers, Width);
         var sampler = new MixtureSampler(corpus.Groups, method.Start, seed) { EpochLength = MixtureSampler.Endless, Balanced = true };
         var (all, measuring) = (Stopwatch.StartNew(), new Stopwatch());
         Measurement? measured = null;
         RemeasuredMixture? remeasured = null;
-        remeasured = method.Next is null ? null : new RemeasuredMixture(
-            sampler,
-            everySteps: (long)Math.Ceiling(trainer.Steps * method.Every),
-            measure: Measure,
-            optimize: (scores, present) => method.Next(measured!, scores, present, progress, cancellationToken));
+        remeasured = method.Next is null
+            ? null
+            : new RemeasuredMixture(
+                sampler,
+                everySteps: (long)Math.Ceiling(trainer.Steps * method.Every),
+                measure: Measure,
+                optimize: (scores, present) => method.Next(measured!, scores, present, progress, cancellationToken)
+            );
         trainer.Train(model, corpus.Train, sampler, AfterStep, progress, cancellationToken);
         all.Stop();
         return new TrainingRun(
-            method, seed, Judge.BitsPerByte(model, corpus),
+            method,
+            seed,
+            Judge.BitsPerByte(model, corpus),
             Mixture.Normalized(corpus.Groups.Names, [.. corpus.Groups.Names.Select(name => (double)sampler.Drawn[name])]),
-            remeasured?.History ?? [], all.Elapsed - measuring.Elapsed, measuring.Elapsed);
+            remeasured?.History ?? [],
+            all.Elapsed - measuring.Elapsed,
+            measuring.Elapsed
+        );
 
         void AfterStep(int step)
         {

@@ -31,11 +31,11 @@ internal sealed class Gpt2Attention : nn.Module<Tensor, Tensor>
     public override Tensor forward(Tensor input)
     {
         var (b, t, d) = (input.shape[0], input.shape[1], input.shape[2]);
-        var projected = c_attn.call(input);                                             // [B, T, 3D]
+        var projected = c_attn.call(input); // [B, T, 3D]
         var qkv = (_lora is null ? projected : projected + _lora.call(input)).chunk(3, -1);
-        var future = ones(t, t, dtype: ScalarType.Bool, device: input.device).triu(1);  // [T, T]
+        var future = ones(t, t, dtype: ScalarType.Bool, device: input.device).triu(1); // [T, T]
         var similarity = (Heads(qkv[0]) / Math.Sqrt((double)d / _heads)).matmul(Heads(qkv[1]).transpose(2, 3)); // [B, H, T, T]
-        var mixed = similarity.masked_fill(future, double.NegativeInfinity).softmax(-1).matmul(Heads(qkv[2]));  // [B, H, T, D/H]
+        var mixed = similarity.masked_fill(future, double.NegativeInfinity).softmax(-1).matmul(Heads(qkv[2])); // [B, H, T, D/H]
         return c_proj.call(mixed.transpose(1, 2).reshape(b, t, d));
 
         Tensor Heads(Tensor x) => x.reshape(b, t, _heads, -1).transpose(1, 2);

@@ -40,7 +40,7 @@ internal sealed class Gpt2Body : nn.Module<Tensor, Tensor>
     {
         // With an example axis, so that a position of the table is a position of its example too.
         var place = arange(0, input.shape[1], 1, ScalarType.Int64, input.device).unsqueeze(0).expand(input.shape[0], -1);
-        var x = wte.call(input) + wpe.call(place);                                      // [B, T, D]
+        var x = wte.call(input) + wpe.call(place); // [B, T, D]
         foreach (var block in h)
         {
             x = block.call(x);

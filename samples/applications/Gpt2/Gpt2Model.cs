@@ -6,8 +6,8 @@ using static TorchSharp.torch;
 namespace Gpt2;
 
 /// <summary>
-/// GPT-2 with the names that Hugging Face gives its parameters: <c>transformer.h.0.attn.c_attn.weight</c> and so on. The head is tied to the
-/// table of tokens.
+/// GPT-2 with the names that Hugging Face gives its parameters: <c>transformer.h.0.attn.c_attn.weight</c> and so on. The head is tied to
+/// the table of tokens.
 /// </summary>
 internal sealed class Gpt2Model : nn.Module<Tensor, Tensor>
 {
@@ -30,10 +30,8 @@ internal sealed class Gpt2Model : nn.Module<Tensor, Tensor>
     public long ParameterCount => parameters().DistinctBy(p => p.storage<float>().data_ptr()).Sum(p => p.numel());
 
     /// <summary>From the names in files of the hub, which have no prefix and hold the causal masks too, to those of this model.</summary>
-    public static CheckpointMatching HubNames { get; } = new()
-    {
-        Rename = CheckpointMatching.Table((@"^(wte|wpe|h|ln_f)\.", "transformer.$1."), (@"\.attn\.(masked_)?bias$", null)),
-    };
+    public static CheckpointMatching HubNames { get; } =
+        new() { Rename = CheckpointMatching.Table((@"^(wte|wpe|h|ln_f)\.", "transformer.$1."), (@"\.attn\.(masked_)?bias$", null)) };
 
     public static Gpt2Model Create(Gpt2Settings settings, int seed)
     {
@@ -44,9 +42,15 @@ internal sealed class Gpt2Model : nn.Module<Tensor, Tensor>
     /// <summary>A block's attention, whose first weight holds queries, keys and values side by side.</summary>
     public static string AttentionOf(int block) => $"transformer.h.{block}.attn";
 
-    /// <summary>The outputs of every block's first weight in three parts, so that a curvature takes queries, keys and values apart.</summary>
-    public IReadOnlyDictionary<string, IReadOnlyList<long>> Splits() => Enumerable.Range(0, Settings.Layers)
-        .ToDictionary(block => $"{AttentionOf(block)}.c_attn.weight", IReadOnlyList<long> (_) => [Settings.Width, Settings.Width, Settings.Width]);
+    /// <summary>The outputs of every block's first weight in three parts, so that a curvature takes queries, keys and values
+    /// apart.</summary>
+    public IReadOnlyDictionary<string, IReadOnlyList<long>> Splits() =>
+        Enumerable
+            .Range(0, Settings.Layers)
+            .ToDictionary(
+                block => $"{AttentionOf(block)}.c_attn.weight",
+                IReadOnlyList<long> (_) => [Settings.Width, Settings.Width, Settings.Width]
+            );
 
     /// <summary>Freezes all there is and puts factors of low rank beside the first weight of every block's attention.</summary>
     public void AddLora(int rank, double alpha)

@@ -4,10 +4,26 @@ namespace Gpt2;
 internal sealed record Gpt2Settings
 {
     /// <summary>The 124 million parameters that <c>gpt2</c> on the hub has.</summary>
-    public static Gpt2Settings Small { get; } = new() { Vocabulary = 50_257, Positions = 1024, Width = 768, Layers = 12, Heads = 12 };
+    public static Gpt2Settings Small { get; } =
+        new()
+        {
+            Vocabulary = 50_257,
+            Positions = 1024,
+            Width = 768,
+            Layers = 12,
+            Heads = 12,
+        };
 
     /// <summary>What this sample trains: one token a byte.</summary>
-    public static Gpt2Settings Bytes { get; } = new() { Vocabulary = 256, Positions = Passage.MostBytes, Width = 96, Layers = 3, Heads = 4 };
+    public static Gpt2Settings Bytes { get; } =
+        new()
+        {
+            Vocabulary = 256,
+            Positions = Passage.MostBytes,
+            Width = 96,
+            Layers = 3,
+            Heads = 4,
+        };
 
     /// <summary>vocab_size.</summary>
     public required int Vocabulary { get; init; }

@@ -15,7 +15,7 @@ internal static class Greedy
     {
         using var _ = no_grad();
         using var outer = NewDisposeScope();
-        var bytes = zeros(passages.Count, length, dtype: ScalarType.Int64);             // [Q, T]
+        var bytes = zeros(passages.Count, length, dtype: ScalarType.Int64); // [Q, T]
         foreach (var (row, passage) in passages.Index())
         {
             bytes[row, ..given] = tensor(passage.Bytes[..given].Select(value => (long)value).ToArray());
@@ -27,6 +27,11 @@ internal static class Greedy
             bytes[.., t] = model.call(bytes.narrow(1, 0, t)).select(1, t - 1).argmax(-1);
         }
 
-        return [.. passages.Select((passage, row) => passage with { Bytes = [.. bytes[row].data<long>().ToArray().Select(value => (byte)value)] })];
+        return
+        [
+            .. passages.Select(
+                (passage, row) => passage with { Bytes = [.. bytes[row].data<long>().ToArray().Select(value => (byte)value)] }
+            ),
+        ];
     }
 }

@@ -4,7 +4,8 @@ using static TorchSharp.torch;
 
 namespace Gpt2;
 
-/// <summary>alpha/r B A x beside a frozen weight: two linear layers with nothing between; B is zero at first, so that nothing changes until it is trained.</summary>
+/// <summary>alpha/r B A x beside a frozen weight: two linear layers with nothing between; B is zero at first, so that nothing changes until
+/// it is trained.</summary>
 internal sealed class LoraFactors : nn.Module<Tensor, Tensor>
 {
     private readonly double _scale;

@@ -3,17 +3,18 @@ namespace Gpt2;
 /// <summary>What the command line asks for.</summary>
 internal sealed record Options : ICommandOptions<Options>
 {
-    public static string Usage => """
-        Trains a small GPT-2 (Hugging Face's names, one token a byte) on three domains of text, saves it as sharded safetensors and
-        loads it, lets it write greedily, and says which training passages, and which heads, made it write so. Then adapts it by LoRA to
-        two more domains, and says the same of the adaptation.
+    public static string Usage =>
+        """
+            Trains a small GPT-2 (Hugging Face's names, one token a byte) on three domains of text, saves it as sharded safetensors and
+            loads it, lets it write greedily, and says which training passages, and which heads, made it write so. Then adapts it by LoRA to
+            two more domains, and says the same of the adaptation.
 
-          --passages N     training passages of each domain  [200]
-          --epochs N       how often to pass over them in training  [8]
-          --seed N         decides which passages are taken and how training goes  [1]
-          --output FOLDER  where the checkpoint goes  [a temporary one]
-          --help           show this text
-        """;
+              --passages N     training passages of each domain  [200]
+              --epochs N       how often to pass over them in training  [8]
+              --seed N         decides which passages are taken and how training goes  [1]
+              --output FOLDER  where the checkpoint goes  [a temporary one]
+              --help           show this text
+            """;
 
     public int Passages { get; private init; } = 200;
 

@@ -9,7 +9,12 @@ internal static class Report
     private const int Shown = 60;
 
     /// <summary>For every query how many of its strongest proponents are of its own domain, beside chance, and the strongest one.</summary>
-    public static IEnumerable<IReadOnlyList<string>> Proponents(Corpus corpus, IReadOnlyList<Passage> train, IReadOnlyList<Passage> queries, InfluenceScores scores)
+    public static IEnumerable<IReadOnlyList<string>> Proponents(
+        Corpus corpus,
+        IReadOnlyList<Passage> train,
+        IReadOnlyList<Passage> queries,
+        InfluenceScores scores
+    )
     {
         yield return ["query", "its text", "strongest passage", "of its domain", "by chance"];
         foreach (var (query, passage) in queries.Index())
@@ -17,8 +22,11 @@ internal static class Report
             var top = scores.Proponents(query, Counted);
             yield return
             [
-                corpus.Domains[passage.Domain].Name, Text(passage), Text(train[(int)top[0].Id]),
-                $"{(double)OfOwn(passage, top) / Counted:0%}", $"{(double)train.Count(p => p.Domain == passage.Domain) / train.Count:0%}",
+                corpus.Domains[passage.Domain].Name,
+                Text(passage),
+                Text(train[(int)top[0].Id]),
+                $"{(double)OfOwn(passage, top) / Counted:0%}",
+                $"{(double)train.Count(p => p.Domain == passage.Domain) / train.Count:0%}",
             ];
         }
 
@@ -29,7 +37,11 @@ internal static class Report
     }
 
     /// <summary>Each head's share of what its layer says of every query's strongest passages.</summary>
-    public static IEnumerable<IReadOnlyList<string>> Heads(Corpus corpus, IReadOnlyList<Passage> queries, IReadOnlyList<(string Name, double[] Sums)> heads)
+    public static IEnumerable<IReadOnlyList<string>> Heads(
+        Corpus corpus,
+        IReadOnlyList<Passage> queries,
+        IReadOnlyList<(string Name, double[] Sums)> heads
+    )
     {
         yield return ["query", .. heads.Select(h => h.Name)];
         foreach (var (query, passage) in queries.Index())

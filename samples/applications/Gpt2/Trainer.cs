@@ -5,7 +5,8 @@ using static TorchSharp.torch;
 
 namespace Gpt2;
 
-/// <summary>AdamW on what is not frozen, in batches drawn anew each epoch; the rate rises over the first steps and falls along half a cosine.</summary>
+/// <summary>AdamW on what is not frozen, in batches drawn anew each epoch; the rate rises over the first steps and falls along half a
+/// cosine.</summary>
 internal sealed record Trainer
 {
     private const double WarmUpShare = 0.05;
@@ -18,10 +19,19 @@ internal sealed record Trainer
     public required int Seed { get; init; }
 
     /// <returns>The mean loss of a byte in nats, for each epoch.</returns>
-    public IReadOnlyList<double> Train(Gpt2Model model, PassageTensors train, IProgress<InfluenceProgress>? progress, CancellationToken cancellationToken)
+    public IReadOnlyList<double> Train(
+        Gpt2Model model,
+        PassageTensors train,
+        IProgress<InfluenceProgress>? progress,
+        CancellationToken cancellationToken
+    )
     {
         model.train();
-        using var optimizer = optim.AdamW(model.parameters().Where(p => p.requires_grad).DistinctBy(p => p.storage<float>().data_ptr()), PeakRate, weight_decay: 0.01);
+        using var optimizer = optim.AdamW(
+            model.parameters().Where(p => p.requires_grad).DistinctBy(p => p.storage<float>().data_ptr()),
+            PeakRate,
+            weight_decay: 0.01
+        );
         var random = Randomness.For(Seed, "order of the batches");
         var order = Enumerable.Range(0, (int)train.Input.shape[0]).Select(i => (long)i).ToArray();
         var steps = Epochs * ((order.Length + BatchSize - 1) / BatchSize);
@@ -37,19 +47,24 @@ internal sealed record Trainer
                 using var scope = NewDisposeScope();
                 optimizer.ParamGroups.First().LearningRate = PeakRate * RateAt((double)step++ / steps);
                 var end = Math.Min(start + BatchSize, order.Length);
-                var batch = tensor(order[start..end]);                                  // [B]
-                var predicted = train.Predicted.index_select(0, batch);                 // [B, T]
-                var loss = Losses.CrossEntropy(model.call(train.Input.index_select(0, batch)), train.Target.index_select(0, batch), predicted).sum();
+                var batch = tensor(order[start..end]); // [B]
+                var predicted = train.Predicted.index_select(0, batch); // [B, T]
+                var loss = Losses
+                    .CrossEntropy(model.call(train.Input.index_select(0, batch)), train.Target.index_select(0, batch), predicted)
+                    .sum();
                 var count = predicted.sum().item<long>();
                 optimizer.zero_grad();
                 (loss / count).backward();
                 optimizer.step();
                 (total, bytes) = (total + loss.item<float>(), bytes + count);
-                progress?.Report(new InfluenceProgress(
-                    Stage: $"training, epoch {epoch + 1} of {Epochs}",
-                    Done: ((long)epoch * order.Length) + end,
-                    Total: (long)Epochs * order.Length,
-                    watch.Elapsed));
+                progress?.Report(
+                    new InfluenceProgress(
+                        Stage: $"training, epoch {epoch + 1} of {Epochs}",
+                        Done: ((long)epoch * order.Length) + end,
+                        Total: (long)Epochs * order.Length,
+                        watch.Elapsed
+                    )
+                );
             }
 
             losses.Add(total / bytes);
@@ -64,10 +79,11 @@ internal sealed record Trainer
     {
         using var _ = no_grad();
         using var scope = NewDisposeScope();
-        return (Losses.CrossEntropy(model.call(passages.Input), passages.Target, passages.Predicted).sum() / passages.Predicted.sum()).item<float>();
+        return (
+            Losses.CrossEntropy(model.call(passages.Input), passages.Target, passages.Predicted).sum() / passages.Predicted.sum()
+        ).item<float>();
     }
 
-    private static double RateAt(double done) => done < WarmUpShare
-        ? done / WarmUpShare
-        : 0.5 * (1 + Math.Cos(Math.PI * (done - WarmUpShare) / (1 - WarmUpShare)));
+    private static double RateAt(double done) =>
+        done < WarmUpShare ? done / WarmUpShare : 0.5 * (1 + Math.Cos(Math.PI * (done - WarmUpShare) / (1 - WarmUpShare)));
 }

@@ -8,14 +8,20 @@ namespace LanguageModelAttribution;
 /// <param name="tokenLosses">The loss before its sum over bytes, <c>[B, T]</c>.</param>
 /// <param name="train">The training passages.</param>
 /// <param name="queries">The passages to explain.</param>
-internal sealed class ByteScorer(InfluenceTask task, Func<ExampleBatch, TorchSharp.torch.Tensor> tokenLosses, Examples train, Examples queries)
+internal sealed class ByteScorer(
+    InfluenceTask task,
+    Func<ExampleBatch, TorchSharp.torch.Tensor> tokenLosses,
+    Examples train,
+    Examples queries
+)
 {
     /// <summary>The attribution, with scores for each byte of its shown proponents.</summary>
     public Attribution AddTo(
         Attribution attribution,
         InfluenceFunction influence,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         var bytes = new Dictionary<(int Query, long Id), ByteScores>();
         foreach (var (query, top) in attribution.Top.Index())
@@ -30,6 +36,9 @@ internal sealed class ByteScorer(InfluenceTask task, Func<ExampleBatch, TorchSha
             }
         }
 
-        return attribution with { Bytes = bytes };
+        return attribution with
+        {
+            Bytes = bytes,
+        };
     }
 }

@@ -17,13 +17,16 @@ internal static class Generator
         while (bytes.Count < Passage.MostBytes)
         {
             using var scope = NewDisposeScope();
-            var input = tensor(bytes.Select(value => (long)value).ToArray()).unsqueeze(0);                      // [1, T]
-            var logits = model.call(input)[0, bytes.Count - 1];                         // [256]
+            var input = tensor(bytes.Select(value => (long)value).ToArray()).unsqueeze(0); // [1, T]
+            var logits = model.call(input)[0, bytes.Count - 1]; // [256]
             bytes.Add((byte)Draw((logits / Temperature).softmax(0).data<float>().ToArray(), random));
         }
 
         // Whatever the last character's missing bytes may be, the passage ends before it.
-        var passage = prompt with { Bytes = [.. bytes] };
+        var passage = prompt with
+        {
+            Bytes = [.. bytes],
+        };
         return passage with { Bytes = passage.Bytes[..passage.CompleteLength()] };
     }
 

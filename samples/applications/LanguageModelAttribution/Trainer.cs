@@ -33,7 +33,8 @@ internal sealed record Trainer
         PassageTensors train,
         CheckpointRecorder recorder,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         model.train();
         using var optimizer = optim.AdamW(model.parameters(), PeakRate);
@@ -52,21 +53,25 @@ internal sealed record Trainer
                 using var scope = NewDisposeScope();
                 optimizer.ParamGroups.First().LearningRate = PeakRate * RateAt((double)step++ / steps);
                 var end = Math.Min(start + BatchSize, order.Length);
-                var batch = tensor(order[start..end]);                                  // [B]
-                var predicted = train.Predicted.index_select(0, batch);                 // [B, T]
-                var loss = Losses.CrossEntropy(
-                    model.call(train.Input.index_select(0, batch)), train.Target.index_select(0, batch), predicted).sum();
+                var batch = tensor(order[start..end]); // [B]
+                var predicted = train.Predicted.index_select(0, batch); // [B, T]
+                var loss = Losses
+                    .CrossEntropy(model.call(train.Input.index_select(0, batch)), train.Target.index_select(0, batch), predicted)
+                    .sum();
                 var count = predicted.sum().item<long>();
                 optimizer.zero_grad();
                 (loss / count).backward();
                 optimizer.step();
                 recorder.Step(model, optimizer);
                 (total, bytes) = (total + loss.item<float>(), bytes + count);
-                progress?.Report(new InfluenceProgress(
-                    Stage: $"training, epoch {epoch + 1} of {Epochs}",
-                    Done: ((long)epoch * order.Length) + end,
-                    Total: (long)Epochs * order.Length,
-                    watch.Elapsed));
+                progress?.Report(
+                    new InfluenceProgress(
+                        Stage: $"training, epoch {epoch + 1} of {Epochs}",
+                        Done: ((long)epoch * order.Length) + end,
+                        Total: (long)Epochs * order.Length,
+                        watch.Elapsed
+                    )
+                );
             }
 
             losses.Add(total / bytes);
@@ -77,7 +82,8 @@ internal sealed record Trainer
         return losses;
     }
 
-    private static double RateAt(double done) => done < WarmUpShare
-        ? done / WarmUpShare
-        : LastShare + ((1 - LastShare) * 0.5 * (1 + Math.Cos(Math.PI * (done - WarmUpShare) / (1 - WarmUpShare))));
+    private static double RateAt(double done) =>
+        done < WarmUpShare
+            ? done / WarmUpShare
+            : LastShare + ((1 - LastShare) * 0.5 * (1 + Math.Cos(Math.PI * (done - WarmUpShare) / (1 - WarmUpShare))));
 }

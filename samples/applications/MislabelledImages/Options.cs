@@ -1,20 +1,20 @@
-
 namespace MislabelledImages;
 
 /// <summary>What the command line asks for.</summary>
 internal sealed record Options : ICommandOptions<Options>
 {
-    public static string Usage => """
-        Finds mislabelled images in Fashion-MNIST: flips a tenth of the labels, trains a small network on them, and ranks
-        the images by self-influence (TracIn over the checkpoints of that training).
+    public static string Usage =>
+        """
+            Finds mislabelled images in Fashion-MNIST: flips a tenth of the labels, trains a small network on them, and ranks
+            the images by self-influence (TracIn over the checkpoints of that training).
 
-          --data FOLDER    the folder with Fashion-MNIST's four .gz files  [/usr/share/datasets/fashion-mnist]
-          --images N       how many training images to take, from the first  [10000]
-          --epochs N       how often to pass over them in training  [5]
-          --seed N         decides which labels are flipped and how training goes  [1]
-          --output FILE    where the page with the pictures goes  [mislabelled-images.html]
-          --help           show this text
-        """;
+              --data FOLDER    the folder with Fashion-MNIST's four .gz files  [/usr/share/datasets/fashion-mnist]
+              --images N       how many training images to take, from the first  [10000]
+              --epochs N       how often to pass over them in training  [5]
+              --seed N         decides which labels are flipped and how training goes  [1]
+              --output FILE    where the page with the pictures goes  [mislabelled-images.html]
+              --help           show this text
+            """;
 
     public string Data { get; private init; } = "/usr/share/datasets/fashion-mnist";
 

@@ -6,8 +6,8 @@ namespace MislabelledImages;
 internal sealed record Pictures
 {
     public const string AboutQueries =
-        "Test images, those with a wrong prediction first, with the training images that did most to lower the loss of the right answer " +
-        "(proponents) and most to raise it (opponents).";
+        "Test images, those with a wrong prediction first, with the training images that did most to lower the loss of the right answer "
+        + "(proponents) and most to raise it (opponents).";
 
     public required LabelledImages Train { get; init; }
 
@@ -21,12 +21,13 @@ internal sealed record Pictures
     public required IReadOnlyList<long> Predictions { get; init; }
 
     public IReadOnlyList<string> Summary(Results results) =>
-    [
-        $"Of the {Train.Count:N0} training images, {Labels.FlippedCount:N0} were given a wrong label at random. A small network was trained on them all. " +
-            "Self-influence (TracIn over the checkpoints of that training) says how hard the network had to work for each single image; images with a " +
-            "wrong label tend to come first.",
-        $"Accuracy on the test set: {results.TestAccuracy:0.0%}. Training took {results.Training.TotalSeconds:0.0} s, scoring {results.Scoring.TotalSeconds:0.0} s.",
-    ];
+        [
+            $"Of the {Train.Count:N0} training images, {Labels.FlippedCount:N0} were given a wrong label at random. A small network "
+                + "was trained on them all. Self-influence (TracIn over the checkpoints of that training) says how hard the network had "
+                + "to work for each single image; images with a wrong label tend to come first.",
+            $"Accuracy on the test set: {results.TestAccuracy:0.0%}. Training took {results.Training.TotalSeconds:0.0} s, scoring "
+                + $"{results.Scoring.TotalSeconds:0.0} s.",
+        ];
 
     public ExampleView Training(long id)
     {
@@ -50,5 +51,6 @@ internal sealed record Pictures
         };
     }
 
-    private static ExampleView Picture(LabelledImages images, int index) => ExampleView.FromImage(images.Picture(index), LabelledImages.Side);
+    private static ExampleView Picture(LabelledImages images, int index) =>
+        ExampleView.FromImage(images.Picture(index), LabelledImages.Side);
 }

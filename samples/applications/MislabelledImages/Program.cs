@@ -9,78 +9,88 @@ using Influence.Training;
 using MislabelledImages;
 using static TorchSharp.torch;
 
-return CommandLine.Run<Options>(args, (options, cancellationToken) =>
-{
-    OutputFile.Check(options.Output);
-
-    // Load the images and flip a tenth of the labels: these are to be found again.
-    var train = FashionMnist.ReadTraining(options.Data, options.Images);
-    var test = FashionMnist.ReadTest(options.Data);
-    var labels = FlippedLabels.Flip(train.Labels, Options.FlippedShare, options.Seed);
-    using var images = train.ToTensor();
-    using var givenLabels = labels.ToTensor();
-    using var testImages = test.ToTensor();
-    Console.WriteLine($"{train.Count:N0} training images, {labels.FlippedCount:N0} labels flipped (seed {options.Seed})");
-
-    // Train as ever; the recorder keeps the checkpoints.
-    using var progress = new ConsoleProgress();
-    using var checkpoints = new TemporaryFolder();
-    using var model = SmallCnn.Create(options.Seed);
-    var trainer = new Trainer { Epochs = options.Epochs, Seed = options.Seed };
-    using var recorder = new CheckpointRecorder(checkpoints.FullPath) { EverySteps = trainer.StepsPerCheckpoint(train.Count) };
-    var watch = Stopwatch.StartNew();
-    trainer.Train(model, images, givenLabels, recorder, progress, cancellationToken);
-    var training = watch.Elapsed;
-
-    // Score each image for itself, over the checkpoints, and rank.
-    var task = new InfluenceTask(model) { TrainingLoss = b => Losses.CrossEntropy(model.call(b["image"]), b["label"]) };
-    var examples = Examples.FromTensors(("image", images), ("label", givenLabels));
-    var tracIn = new TracIn { Checkpoints = recorder.Checkpoints };
-    var cost = new CostLog(progress);
-    watch.Restart();
-    var selfInfluence = tracIn.SelfInfluence(task, examples, cost, cancellationToken);
-    var scoring = watch.Elapsed;
-
-    // The baselines: the trained model's loss, and no order at all.
-    var losses = new ExampleLosses().Score(task, examples, cost, cancellationToken);
-    var random = Randomness.For(options.Seed, "random ranking");
-    var randomScores = ExampleScores.Of(losses.Ids, [.. losses.Ids.Select(_ => random.NextDouble())], "Random");
-
-    // Explain some test images.
-    var predictions = Evaluation.Predictions(model, testImages, cancellationToken);
-    var chosen = TestImages.Choose(predictions, test.Labels);
-    (progress.Purpose, cost.Purpose) = ("explanations", "explanations");
-    watch.Restart();
-    using var scores = TestImages.Score(tracIn, task, examples, chosen, testImages, test, cost, cancellationToken);
-    var explaining = watch.Elapsed;
-    progress.Clear();
-
-    // Report.
-    var flipped = labels.IsFlipped.Index().Where(label => label.Item).Select(label => (long)label.Index).ToList();
-    var detection = new MislabelDetection();
-    var results = new Results
+return CommandLine.Run<Options>(
+    args,
+    (options, cancellationToken) =>
     {
-        Detections =
-        [
-            ("Self-influence", detection.Evaluate(selfInfluence, flipped)),
-            ("Loss", detection.Evaluate(losses, flipped)),
-            ("Random", detection.Evaluate(randomScores, flipped)),
-        ],
-        TestAccuracy = predictions.Index().Average(p => p.Item == test.Labels[p.Index] ? 1.0 : 0.0),
-        Training = training,
-        Scoring = scoring,
-        Explaining = explaining,
-    };
-    results.Print(Console.Out);
+        OutputFile.Check(options.Output);
 
-    var pictures = new Pictures { Train = train, Labels = labels, Test = test, Chosen = chosen, Predictions = predictions };
-    var report = new InfluenceReport("Mislabelled images in Fashion-MNIST") { Summary = pictures.Summary(results) }
-        .Detection(results.Detections)
-        .Suspects(selfInfluence, pictures.Training, Options.Suspects, beside: [losses], heading: "Suspects")
-        .Queries(scores, pictures.Training, pictures.Query, count: 3, heading: "Why the network says so", note: Pictures.AboutQueries)
-        .Coverage(task.Coverage(examples))
-        .Cost(cost);
-    cancellationToken.ThrowIfCancellationRequested();
-    OutputFile.Write(options.Output, report.ToHtml());
-    Console.WriteLine($"Pictures: {Path.GetFullPath(options.Output)}");
-});
+        // Load the images and flip a tenth of the labels: these are to be found again.
+        var train = FashionMnist.ReadTraining(options.Data, options.Images);
+        var test = FashionMnist.ReadTest(options.Data);
+        var labels = FlippedLabels.Flip(train.Labels, Options.FlippedShare, options.Seed);
+        using var images = train.ToTensor();
+        using var givenLabels = labels.ToTensor();
+        using var testImages = test.ToTensor();
+        Console.WriteLine($"{train.Count:N0} training images, {labels.FlippedCount:N0} labels flipped (seed {options.Seed})");
+
+        // Train as ever; the recorder keeps the checkpoints.
+        using var progress = new ConsoleProgress();
+        using var checkpoints = new TemporaryFolder();
+        using var model = SmallCnn.Create(options.Seed);
+        var trainer = new Trainer { Epochs = options.Epochs, Seed = options.Seed };
+        using var recorder = new CheckpointRecorder(checkpoints.FullPath) { EverySteps = trainer.StepsPerCheckpoint(train.Count) };
+        var watch = Stopwatch.StartNew();
+        trainer.Train(model, images, givenLabels, recorder, progress, cancellationToken);
+        var training = watch.Elapsed;
+
+        // Score each image for itself, over the checkpoints, and rank.
+        var task = new InfluenceTask(model) { TrainingLoss = b => Losses.CrossEntropy(model.call(b["image"]), b["label"]) };
+        var examples = Examples.FromTensors(("image", images), ("label", givenLabels));
+        var tracIn = new TracIn { Checkpoints = recorder.Checkpoints };
+        var cost = new CostLog(progress);
+        watch.Restart();
+        var selfInfluence = tracIn.SelfInfluence(task, examples, cost, cancellationToken);
+        var scoring = watch.Elapsed;
+
+        // The baselines: the trained model's loss, and no order at all.
+        var losses = new ExampleLosses().Score(task, examples, cost, cancellationToken);
+        var random = Randomness.For(options.Seed, "random ranking");
+        var randomScores = ExampleScores.Of(losses.Ids, [.. losses.Ids.Select(_ => random.NextDouble())], "Random");
+
+        // Explain some test images.
+        var predictions = Evaluation.Predictions(model, testImages, cancellationToken);
+        var chosen = TestImages.Choose(predictions, test.Labels);
+        (progress.Purpose, cost.Purpose) = ("explanations", "explanations");
+        watch.Restart();
+        using var scores = TestImages.Score(tracIn, task, examples, chosen, testImages, test, cost, cancellationToken);
+        var explaining = watch.Elapsed;
+        progress.Clear();
+
+        // Report.
+        var flipped = labels.IsFlipped.Index().Where(label => label.Item).Select(label => (long)label.Index).ToList();
+        var detection = new MislabelDetection();
+        var results = new Results
+        {
+            Detections =
+            [
+                ("Self-influence", detection.Evaluate(selfInfluence, flipped)),
+                ("Loss", detection.Evaluate(losses, flipped)),
+                ("Random", detection.Evaluate(randomScores, flipped)),
+            ],
+            TestAccuracy = predictions.Index().Average(p => p.Item == test.Labels[p.Index] ? 1.0 : 0.0),
+            Training = training,
+            Scoring = scoring,
+            Explaining = explaining,
+        };
+        results.Print(Console.Out);
+
+        var pictures = new Pictures
+        {
+            Train = train,
+            Labels = labels,
+            Test = test,
+            Chosen = chosen,
+            Predictions = predictions,
+        };
+        var report = new InfluenceReport("Mislabelled images in Fashion-MNIST") { Summary = pictures.Summary(results) }
+            .Detection(results.Detections)
+            .Suspects(selfInfluence, pictures.Training, Options.Suspects, beside: [losses], heading: "Suspects")
+            .Queries(scores, pictures.Training, pictures.Query, count: 3, heading: "Why the network says so", note: Pictures.AboutQueries)
+            .Coverage(task.Coverage(examples))
+            .Cost(cost);
+        cancellationToken.ThrowIfCancellationRequested();
+        OutputFile.Write(options.Output, report.ToHtml());
+        Console.WriteLine($"Pictures: {Path.GetFullPath(options.Output)}");
+    }
+);

@@ -29,7 +29,8 @@ internal static class TestImages
         Tensor testImages,
         LabelledImages test,
         IProgress<InfluenceProgress> progress,
-        CancellationToken cancellationToken)
+        CancellationToken cancellationToken
+    )
     {
         using var scope = NewDisposeScope();
         var images = testImages.index_select(0, tensor(chosen.Select(i => (long)i).ToArray()));

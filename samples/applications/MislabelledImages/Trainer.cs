@@ -37,7 +37,8 @@ internal sealed record Trainer
         Tensor labels,
         CheckpointRecorder recorder,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         model.train();
         using var optimizer = optim.SGD(model.parameters(), LearningRate);
@@ -59,11 +60,14 @@ internal sealed record Trainer
                 loss.backward();
                 optimizer.step();
                 recorder.Step(model, optimizer);
-                progress?.Report(new InfluenceProgress(
-                    Stage: $"training, epoch {epoch + 1} of {Epochs}",
-                    Done: ((long)epoch * order.Length) + end,
-                    Total: (long)Epochs * order.Length,
-                    watch.Elapsed));
+                progress?.Report(
+                    new InfluenceProgress(
+                        Stage: $"training, epoch {epoch + 1} of {Epochs}",
+                        Done: ((long)epoch * order.Length) + end,
+                        Total: (long)Epochs * order.Length,
+                        watch.Elapsed
+                    )
+                );
             }
 
             schedule.step();

@@ -6,7 +6,8 @@ using Tensor = TorchSharp.torch.Tensor;
 
 namespace PretrainedImageClassifier;
 
-/// <summary>Holds TorchVision's network against ONNX Runtime, which runs the same file by itself, on pictures of 224 x 224 as the file wants them.</summary>
+/// <summary>Holds TorchVision's network against ONNX Runtime, which runs the same file by itself, on pictures of 224 x 224 as the file
+/// wants them.</summary>
 /// <param name="Pictures">How many pictures were compared.</param>
 /// <param name="Difference">The largest difference of a feature.</param>
 /// <param name="Largest">The largest feature.</param>
@@ -27,7 +28,7 @@ internal sealed record FeatureCheck(int Pictures, double Difference, double Larg
         model.get_parameter("fc.weight")!.copy_(eye(Features));
         model.get_parameter("fc.bias")!.zero_();
         var input = PretrainedImageClassifier.Pictures.ToTensor(images, Side, preparation);
-        var ours = model.call(input);                                                   // [N, 512]
+        var ours = model.call(input); // [N, 512]
         using var session = new InferenceSession(file);
         var rows = new List<Tensor>();
         for (var i = 0; i < images.Count; i++)

@@ -3,20 +3,21 @@ namespace PretrainedImageClassifier;
 /// <summary>What the command line asks for.</summary>
 internal sealed record Options : ICommandOptions<Options>
 {
-    public static string Usage => """
-        Fine-tunes a pretrained ResNet-18 on Fashion-MNIST at 64 x 64 pixels with a tenth of the labels flipped, finds these
-        again, and shows which training images its predictions come from.
+    public static string Usage =>
+        """
+            Fine-tunes a pretrained ResNet-18 on Fashion-MNIST at 64 x 64 pixels with a tenth of the labels flipped, finds these
+            again, and shows which training images its predictions come from.
 
-          --data FOLDER    the folder with Fashion-MNIST's four .gz files  [/usr/share/datasets/fashion-mnist]
-          --images N       how many training images to take, from the first  [2000]
-          --test N         how many test images to take, from the first  [1000]
-          --epochs N       how often to pass over them in training  [5]
-          --train PART     head: only the last layer is trained; block: the last of the four stages too  [block]
-          --seed N         decides which labels are flipped and how training goes  [1]
-          --output FILE    where the page with the pictures goes  [pretrained-image-classifier.html]
-          --check          only hold the network against ONNX Runtime, and end
-          --help           show this text
-        """;
+              --data FOLDER    the folder with Fashion-MNIST's four .gz files  [/usr/share/datasets/fashion-mnist]
+              --images N       how many training images to take, from the first  [2000]
+              --test N         how many test images to take, from the first  [1000]
+              --epochs N       how often to pass over them in training  [5]
+              --train PART     head: only the last layer is trained; block: the last of the four stages too  [block]
+              --seed N         decides which labels are flipped and how training goes  [1]
+              --output FILE    where the page with the pictures goes  [pretrained-image-classifier.html]
+              --check          only hold the network against ONNX Runtime, and end
+              --help           show this text
+            """;
 
     public string Data { get; private init; } = "/usr/share/datasets/fashion-mnist";
 
@@ -63,10 +64,11 @@ internal sealed record Options : ICommandOptions<Options>
         return options;
     }
 
-    private static bool Part(string part) => part switch
-    {
-        "head" => true,
-        "block" => false,
-        _ => throw new SampleException($"--train is head or block, not '{part}'.", 2),
-    };
+    private static bool Part(string part) =>
+        part switch
+        {
+            "head" => true,
+            "block" => false,
+            _ => throw new SampleException($"--train is head or block, not '{part}'.", 2),
+        };
 }

@@ -11,8 +11,8 @@ internal sealed record Report
     private const int Suspects = 50;
 
     private const string AboutQueries =
-        "Test images, those with a wrong prediction first, with the training images that did most to lower the loss of the right answer " +
-        "(proponents) and most to raise it (opponents).";
+        "Test images, those with a wrong prediction first, with the training images that did most to lower the loss of the right answer "
+        + "(proponents) and most to raise it (opponents).";
 
     public required string Summary { get; init; }
 
@@ -41,22 +41,27 @@ internal sealed record Report
                 "What it took",
                 Costs[0],
                 Costs.Skip(1),
-                "Seconds by the clock and of the processor, the latter also in plain epochs of training (forward, backward and AdamW); memory is the process's.")
+                "Seconds by the clock and of the processor, the latter also in plain epochs of training (forward, backward and AdamW); "
+                    + "memory is the process's."
+            )
             .Coverage(Coverage);
 
-    private ExampleView Training(long id) => Picture(Train, (int)id) with
-    {
-        Label = LabelledImages.ClassName(Labels.Given[(int)id]),
-        Mark = Labels.IsFlipped[(int)id] ? "flipped" : string.Empty,
-        Fields = [("true", LabelledImages.ClassName(Train.Labels[(int)id]))],
-    };
+    private ExampleView Training(long id) =>
+        Picture(Train, (int)id) with
+        {
+            Label = LabelledImages.ClassName(Labels.Given[(int)id]),
+            Mark = Labels.IsFlipped[(int)id] ? "flipped" : string.Empty,
+            Fields = [("true", LabelledImages.ClassName(Train.Labels[(int)id]))],
+        };
 
-    private ExampleView Query(long id) => Picture(Test, (int)id) with
-    {
-        Label = LabelledImages.ClassName(Test.Labels[(int)id]),
-        Mark = Predictions[(int)id] == Test.Labels[(int)id] ? string.Empty : "wrong",
-        Fields = [("predicted", LabelledImages.ClassName((int)Predictions[(int)id]))],
-    };
+    private ExampleView Query(long id) =>
+        Picture(Test, (int)id) with
+        {
+            Label = LabelledImages.ClassName(Test.Labels[(int)id]),
+            Mark = Predictions[(int)id] == Test.Labels[(int)id] ? string.Empty : "wrong",
+            Fields = [("predicted", LabelledImages.ClassName((int)Predictions[(int)id]))],
+        };
 
-    private static ExampleView Picture(LabelledImages images, int index) => ExampleView.FromImage(images.Picture(index), LabelledImages.Side);
+    private static ExampleView Picture(LabelledImages images, int index) =>
+        ExampleView.FromImage(images.Picture(index), LabelledImages.Side);
 }

@@ -8,8 +8,8 @@ using F = TorchSharp.torch.nn.functional;
 namespace PretrainedImageClassifier;
 
 /// <summary>
-/// AdamW in batches drawn anew each epoch, with a falling rate. The norms stay in evaluation mode: their statistics are the pretrained ones,
-/// so that no example of a batch has a part in another's output.
+/// AdamW in batches drawn anew each epoch, with a falling rate. The norms stay in evaluation mode: their statistics are the pretrained
+/// ones, so that no example of a batch has a part in another's output.
 /// </summary>
 internal sealed record Trainer
 {
@@ -27,7 +27,8 @@ internal sealed record Trainer
         Tensor labels,
         CheckpointRecorder recorder,
         IProgress<InfluenceProgress> progress,
-        CancellationToken cancellationToken)
+        CancellationToken cancellationToken
+    )
     {
         model.eval();
         using var optimizer = optim.AdamW(model.parameters().Where(p => p.requires_grad), LearningRate, weight_decay: 0.01);
@@ -47,13 +48,22 @@ internal sealed record Trainer
                 F.cross_entropy(model.call(images.index_select(0, index)), labels.index_select(0, index)).backward();
                 optimizer.step();
                 recorder.Step(model, optimizer);
-                progress.Report(new InfluenceProgress($"training, epoch {epoch + 1} of {Epochs}", ((long)epoch * order.Length) + ((step + 1) * BatchSize), (long)Epochs * order.Length, watch.Elapsed));
+                progress.Report(
+                    new InfluenceProgress(
+                        $"training, epoch {epoch + 1} of {Epochs}",
+                        ((long)epoch * order.Length) + ((step + 1) * BatchSize),
+                        (long)Epochs * order.Length,
+                        watch.Elapsed
+                    )
+                );
             }
 
             schedule.step();
         }
     }
 
-    /// <summary>A recorder that keeps the weights at the end of the first, the middle and the last epochs: three checkpoints at most.</summary>
-    public CheckpointRecorder Recorder(string folder, int examples) => new(folder) { EverySteps = ((examples + BatchSize - 1) / BatchSize) * Math.Max(1, Epochs / 3) };
+    /// <summary>A recorder that keeps the weights at the end of the first, the middle and the last epochs: three checkpoints at
+    /// most.</summary>
+    public CheckpointRecorder Recorder(string folder, int examples) =>
+        new(folder) { EverySteps = ((examples + BatchSize - 1) / BatchSize) * Math.Max(1, Epochs / 3) };
 }

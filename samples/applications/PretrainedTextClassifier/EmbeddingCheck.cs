@@ -26,14 +26,17 @@ internal sealed record EmbeddingCheck(int Texts, double States, double Embedding
         {
             using var scope = NewDisposeScope();
             var encoded = chunk.Select(text => tokenizer.Encode(text, length)).ToList();
-            long[] ids = [.. encoded.SelectMany(e => e.Ids)], mask = [.. encoded.SelectMany(e => e.Mask)];
+            long[] ids = [.. encoded.SelectMany(e => e.Ids)],
+                mask = [.. encoded.SelectMany(e => e.Mask)];
             int[] shape = [chunk.Length, length];
             using var results = session.Run(
-            [
-                NamedOnnxValue.CreateFromTensor("input_ids", new DenseTensor<long>(ids, shape)),
-                NamedOnnxValue.CreateFromTensor("attention_mask", new DenseTensor<long>(mask, shape)),
-                NamedOnnxValue.CreateFromTensor("token_type_ids", new DenseTensor<long>(new long[ids.Length], shape)),
-            ], ["last_hidden_state"]);
+                [
+                    NamedOnnxValue.CreateFromTensor("input_ids", new DenseTensor<long>(ids, shape)),
+                    NamedOnnxValue.CreateFromTensor("attention_mask", new DenseTensor<long>(mask, shape)),
+                    NamedOnnxValue.CreateFromTensor("token_type_ids", new DenseTensor<long>(new long[ids.Length], shape)),
+                ],
+                ["last_hidden_state"]
+            );
             var theirs = tensor(results[0].AsTensor<float>().ToArray(), [chunk.Length, length, MiniLm.Width]);
             var given = tensor(mask, [chunk.Length, length]);
             var ours = model.call(tensor(ids, [chunk.Length, length]), given);

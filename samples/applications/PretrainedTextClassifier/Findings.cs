@@ -25,25 +25,39 @@ internal sealed record Findings(
     Examples Examples,
     Costs Costs,
     IProgress<InfluenceProgress> Progress,
-    CancellationToken Token)
+    CancellationToken Token
+)
 {
     /// <summary>Rankings by how suspicious a label is; the first is EK-FAC's self-influence.</summary>
     public IReadOnlyList<(string Name, ExampleScores Scores)> Rankings(
-        OnnxGraph graph, IReadOnlyList<Checkpoint> checkpoints, MailTensors clean, Predictions onTrain, int seed)
+        OnnxGraph graph,
+        IReadOnlyList<Checkpoint> checkpoints,
+        MailTensors clean,
+        Predictions onTrain,
+        int seed
+    )
     {
         var own = Costs.Measure("EK-FAC, self-influence", () => Influence.SelfInfluence(Task, Examples, Progress, Token));
-        var harm = Costs.Measure($"EK-FAC, influence on {clean.Mails.Count} clean mails", () =>
-        {
-            var mean = Influence with { Aggregation = InfluenceFunction.QueryAggregation.Mean };
-            using var scores = mean.Score(Task, Examples, clean.ToExamples(), Progress, Token);
-            var row = scores.ForQuery(0);
-            return ExampleScores.Of(row.Ids, [.. row.Values.Select(value => -value)], "harm to clean mails");
-        });
+        var harm = Costs.Measure(
+            $"EK-FAC, influence on {clean.Mails.Count} clean mails",
+            () =>
+            {
+                var mean = Influence with { Aggregation = InfluenceFunction.QueryAggregation.Mean };
+                using var scores = mean.Score(Task, Examples, clean.ToExamples(), Progress, Token);
+                var row = scores.ForQuery(0);
+                return ExampleScores.Of(row.Ids, [.. row.Values.Select(value => -value)], "harm to clean mails");
+            }
+        );
         var tracIn = Costs.Measure(
-            $"TracIn, self-influence over {checkpoints.Count} checkpoints", () => new TracIn { Checkpoints = checkpoints }.SelfInfluence(Task, Examples, Progress, Token));
+            $"TracIn, self-influence over {checkpoints.Count} checkpoints",
+            () => new TracIn { Checkpoints = checkpoints }.SelfInfluence(Task, Examples, Progress, Token)
+        );
         var losses = Costs.Measure("losses", () => new ExampleLosses().Score(Task, Examples, Progress, Token));
         using var inSample = onTrain.ToTensor();
-        using var outOfSample = Costs.Measure("five folds on frozen embeddings", () => FrozenEmbeddings.OutOfSample(graph, Train, seed, Token));
+        using var outOfSample = Costs.Measure(
+            "five folds on frozen embeddings",
+            () => FrozenEmbeddings.OutOfSample(graph, Train, seed, Token)
+        );
         var random = Randomness.For(seed, "random ranking");
         return
         [
@@ -52,12 +66,18 @@ internal sealed record Findings(
             ("TracIn, self-influence", tracIn),
             ("loss", losses),
             ("confident learning, own probabilities", new ConfidentLearning().Find(inSample, Train.GivenLabels).SelfConfidence),
-            ("confident learning, five folds on frozen embeddings", new ConfidentLearning().Find(outOfSample, Train.GivenLabels).SelfConfidence),
+            (
+                "confident learning, five folds on frozen embeddings",
+                new ConfidentLearning().Find(outOfSample, Train.GivenLabels).SelfConfidence
+            ),
             ("random", ExampleScores.Of(own.Ids, [.. own.Ids.Select(_ => random.NextDouble())])),
         ];
     }
 
-    public static IReadOnlyList<IReadOnlyList<string>> Detection(IReadOnlyList<(string Name, ExampleScores Scores)> rankings, IReadOnlyList<long> flipped)
+    public static IReadOnlyList<IReadOnlyList<string>> Detection(
+        IReadOnlyList<(string Name, ExampleScores Scores)> rankings,
+        IReadOnlyList<long> flipped
+    )
     {
         var detection = new MislabelDetection();
         return
@@ -66,22 +86,42 @@ internal sealed record Findings(
             .. rankings.Select(ranking =>
             {
                 var result = detection.Evaluate(ranking.Scores, flipped);
-                return (IReadOnlyList<string>)[ranking.Name, Number(result.Auc.Value), Number(result.Auc.Lower), Number(result.Auc.Upper), Percent(result.RecallAt(0.1)), Percent(result.RecallAt(0.2))];
+                return (IReadOnlyList<string>)
+                    [
+                        ranking.Name,
+                        Number(result.Auc.Value),
+                        Number(result.Auc.Lower),
+                        Number(result.Auc.Upper),
+                        Percent(result.RecallAt(0.1)),
+                        Percent(result.RecallAt(0.2)),
+                    ];
             }),
         ];
     }
 
-    /// <summary>The tenth of the training mails that helps hard ham most, as many of each given class as there are, beside a tenth at random.</summary>
+    /// <summary>The tenth of the training mails that helps hard ham most, as many of each given class as there are, beside a tenth at
+    /// random.</summary>
     public IReadOnlyList<(string Pick, IReadOnlyList<long> Ids)> BestTenth(MailTensors target, int seed)
     {
         var mean = Influence with { Aggregation = InfluenceFunction.QueryAggregation.Mean };
-        using var scores = Costs.Measure($"EK-FAC, influence on {target.Mails.Count} mails of hard ham", () => mean.Score(Task, Examples, target.ToExamples(), Progress, Token));
-        using var pool = new SelectionPool(scores) { Groups = ExampleGroups.Of(scores.TrainIds, id => Mail.Name(Train.GivenLabels[(int)id])) };
+        using var scores = Costs.Measure(
+            $"EK-FAC, influence on {target.Mails.Count} mails of hard ham",
+            () => mean.Score(Task, Examples, target.ToExamples(), Progress, Token)
+        );
+        using var pool = new SelectionPool(scores)
+        {
+            Groups = ExampleGroups.Of(scores.TrainIds, id => Mail.Name(Train.GivenLabels[(int)id])),
+        };
         var tenth = SelectionBudget.Fraction(0.1);
         return
         [
             ("the best tenth for hard ham", new Stratified(new TopK()).Select(pool, tenth).Ids),
-            ("a tenth at random", new Stratified(new RandomSelection()) { Seed = seed }.Select(pool, tenth).Ids),
+            (
+                "a tenth at random",
+                new Stratified(new RandomSelection()) { Seed = seed }
+                    .Select(pool, tenth)
+                    .Ids
+            ),
         ];
     }
 
@@ -90,8 +130,19 @@ internal sealed record Findings(
     {
         var groups = ExampleGroups.Of(Examples.Ids, id => Train.Mails[(int)id].Source);
         var queries = test.ToExamples();
-        return Costs.Measure("EK-FAC, influence of sources", () => new GroupInfluence(Influence)
-            .Score(Task, Examples, groups, queries, ExampleGroups.Of(queries.Ids, _ => "test mails"), Progress, Token));
+        return Costs.Measure(
+            "EK-FAC, influence of sources",
+            () =>
+                new GroupInfluence(Influence).Score(
+                    Task,
+                    Examples,
+                    groups,
+                    queries,
+                    ExampleGroups.Of(queries.Ids, _ => "test mails"),
+                    Progress,
+                    Token
+                )
+        );
     }
 
     private static string Number(double value) => value.ToString("0.000", CultureInfo.InvariantCulture);

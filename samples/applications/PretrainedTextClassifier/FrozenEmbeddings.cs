@@ -20,7 +20,7 @@ internal static class FrozenEmbeddings
         using var encoder = new MiniLm();
         MiniLmWeights.Load(encoder, graph);
         using var scope = NewDisposeScope();
-        var features = Embed(encoder, mails, cancellationToken);                        // [N, D]
+        var features = Embed(encoder, mails, cancellationToken); // [N, D]
         var order = Enumerable.Range(0, mails.Mails.Count).Select(i => (long)i).ToArray();
         Randomness.For(seed, "folds").Shuffle(order);
         var probabilities = zeros([order.Length, 2], ScalarType.Float64);
@@ -57,7 +57,9 @@ internal static class FrozenEmbeddings
             using var scope = NewDisposeScope();
             var count = Math.Min(BatchSize, mails.Mails.Count - start);
             var mask = mails.Mask.narrow(0, start, count);
-            parts.Add(F.normalize(MiniLm.Pool(encoder.call(mails.Ids.narrow(0, start, count), mask), mask), 2, 1).MoveToOuterDisposeScope());
+            parts.Add(
+                F.normalize(MiniLm.Pool(encoder.call(mails.Ids.narrow(0, start, count), mask), mask), 2, 1).MoveToOuterDisposeScope()
+            );
         }
 
         return cat([.. parts], 0);

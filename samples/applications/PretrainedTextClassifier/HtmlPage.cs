@@ -64,7 +64,13 @@ internal sealed class HtmlPage(string title)
             var level = largest > 0 ? (int)Math.Round(Levels * Math.Abs(value) / largest) : 0;
             var joined = piece.StartsWith("##", StringComparison.Ordinal);
             html.Append(joined || html.Length == 0 ? string.Empty : " ")
-                .Append(string.Create(CultureInfo.InvariantCulture, $"<i class=\"{(value > 0 ? 'f' : 'a')}{level}\" title=\"{value:G3}\">{Encode(joined ? piece[2..] : piece)}</i>"));
+                .Append(
+                    string.Create(
+                        CultureInfo.InvariantCulture,
+                        $"<i class=\"{(value > 0 ? 'f' : 'a')}{level}\" "
+                            + $"title=\"{value:G3}\">{Encode(joined ? piece[2..] : piece)}</i>"
+                    )
+                );
         }
 
         return html.ToString();
@@ -72,27 +78,31 @@ internal sealed class HtmlPage(string title)
 
     public static string Encode(string text) => WebUtility.HtmlEncode(text);
 
-    public override string ToString() => $"""
-        <!DOCTYPE html>
-        <html lang="en">
-        <head>
-        <meta charset="utf-8">
-        <meta name="viewport" content="width=device-width, initial-scale=1">
-        <title>{Encode(title)}</title>
-        <style>
-        {Style}
-        {string.Join('\n', Enumerable.Range(1, Levels).Select(Colours))}
-        </style>
-        </head>
-        <body>
-        <h1>{Encode(title)}</h1>
-        {_body}</body>
-        </html>
+    public override string ToString() =>
+        $"""
+            <!DOCTYPE html>
+            <html lang="en">
+            <head>
+            <meta charset="utf-8">
+            <meta name="viewport" content="width=device-width, initial-scale=1">
+            <title>{Encode(title)}</title>
+            <style>
+            {Style}
+            {string.Join('\n', Enumerable.Range(1, Levels).Select(Colours))}
+            </style>
+            </head>
+            <body>
+            <h1>{Encode(title)}</h1>
+            {_body}</body>
+            </html>
 
-        """;
+            """;
 
     // Text must stay readable on the strongest colour, on light and on dark.
-    private static string Colours(int level) => string.Create(
-        CultureInfo.InvariantCulture,
-        $".f{level} {{ background: rgba(42, 128, 220, {0.06 * level:0.00}); }} .a{level} {{ background: rgba(220, 70, 60, {0.06 * level:0.00}); }}");
+    private static string Colours(int level) =>
+        string.Create(
+            CultureInfo.InvariantCulture,
+            $".f{level} {{ background: rgba(42, 128, 220, {0.06 * level:0.00}); }} .a{level} {{ background: rgba(220, 70, 60, "
+                + $"{0.06 * level:0.00}); }}"
+        );
 }

@@ -7,7 +7,12 @@ namespace PretrainedTextClassifier;
 /// <param name="Test">For the figures.</param>
 /// <param name="HardTest">Hard ham, for the figures.</param>
 internal sealed record MailSplit(
-    IReadOnlyList<Mail> Train, IReadOnlyList<Mail> Clean, IReadOnlyList<Mail> Target, IReadOnlyList<Mail> Test, IReadOnlyList<Mail> HardTest)
+    IReadOnlyList<Mail> Train,
+    IReadOnlyList<Mail> Clean,
+    IReadOnlyList<Mail> Target,
+    IReadOnlyList<Mail> Test,
+    IReadOnlyList<Mail> HardTest
+)
 {
     private const int CleanCount = 60;
     private const int TargetCount = 30;
@@ -16,18 +21,31 @@ internal sealed record MailSplit(
 
     private static readonly Dictionary<string, double> Shares = new()
     {
-        ["easy-ham-1"] = 0.2, ["easy-ham-2"] = 0.2, [Mail.HardHam] = 0.1, ["spam-1"] = 0.25, ["spam-2"] = 0.25,
+        ["easy-ham-1"] = 0.2,
+        ["easy-ham-2"] = 0.2,
+        [Mail.HardHam] = 0.1,
+        ["spam-1"] = 0.25,
+        ["spam-2"] = 0.25,
     };
 
     public static MailSplit Draw(string folder, int train, int seed)
     {
-        var piles = SpamAssassin.Sources.ToDictionary(source => source, source =>
-        {
-            var mails = SpamAssassin.Read(folder, source).ToArray();
-            Randomness.For(seed, source).Shuffle(mails);
-            return new Queue<Mail>(mails);
-        });
-        var split = new MailSplit(All(train, "train"), All(CleanCount, "clean"), Hard(TargetCount), All(TestCount, "test"), Hard(HardTestCount));
+        var piles = SpamAssassin.Sources.ToDictionary(
+            source => source,
+            source =>
+            {
+                var mails = SpamAssassin.Read(folder, source).ToArray();
+                Randomness.For(seed, source).Shuffle(mails);
+                return new Queue<Mail>(mails);
+            }
+        );
+        var split = new MailSplit(
+            All(train, "train"),
+            All(CleanCount, "clean"),
+            Hard(TargetCount),
+            All(TestCount, "test"),
+            Hard(HardTestCount)
+        );
         return split;
 
         List<Mail> All(int count, string purpose)
@@ -39,9 +57,10 @@ internal sealed record MailSplit(
 
         List<Mail> Hard(int count) => Take(Mail.HardHam, count);
 
-        List<Mail> Take(string source, int count) => piles[source].Count >= count
-            ? [.. Enumerable.Range(0, count).Select(_ => piles[source].Dequeue())]
-            : throw new SampleException($"The corpus' part {source} has too few mails for --mails {train}. Ask for fewer.");
+        List<Mail> Take(string source, int count) =>
+            piles[source].Count >= count
+                ? [.. Enumerable.Range(0, count).Select(_ => piles[source].Dequeue())]
+                : throw new SampleException($"The corpus' part {source} has too few mails for --mails {train}. Ask for fewer.");
     }
 
     /// <summary>The labels with some flipped at random.</summary>

@@ -31,7 +31,10 @@ internal sealed class MailTensors : IDisposable
     public Tensor Labels { get; }
 
     public Examples ToExamples(int batchSize = 16) =>
-        Examples.FromTensors(("ids", Ids), ("mask", Mask), ("label", Labels)) with { BatchSize = batchSize };
+        Examples.FromTensors(("ids", Ids), ("mask", Mask), ("label", Labels)) with
+        {
+            BatchSize = batchSize,
+        };
 
     public void Dispose()
     {

@@ -3,22 +3,23 @@ namespace PretrainedTextClassifier;
 /// <summary>What the command line asks for.</summary>
 internal sealed record Options : ICommandOptions<Options>
 {
-    public static string Usage => """
-        Fine-tunes a pretrained sentence encoder (all-MiniLM-L6-v2, 22 million parameters) to tell spam from ham, with a tenth
-        of the labels flipped, and asks the library about it: which labels are wrong, which mails a prediction comes from and by
-        which words, which tenth is best for hard ham, and what leaving out one source of mails would do.
+    public static string Usage =>
+        """
+            Fine-tunes a pretrained sentence encoder (all-MiniLM-L6-v2, 22 million parameters) to tell spam from ham, with a tenth
+            of the labels flipped, and asks the library about it: which labels are wrong, which mails a prediction comes from and by
+            which words, which tenth is best for hard ham, and what leaving out one source of mails would do.
 
-          --data FOLDER    the folder with the corpus' parts, easy-ham-1 and so on  [artifacts/data/spam-assassin]
-          --mails N        how many training mails to take  [1000]
-          --length N       how many pieces of a mail's beginning are read  [64]
-          --epochs N       how often to pass over them in training  [3]
-          --tuning KIND    all: every parameter is trained; lora: corrections of rank 8 and the head  [all]
-          --seed N         decides which mails are taken, which labels are flipped and how training goes  [1]
-          --retrain 0|1    whether to train again without the source of most influence, to see whether it is so  [1]
-          --output FILE    where the page with the mails goes  [pretrained-text-classifier.html]
-          --check          only hold the encoder against ONNX Runtime, and end
-          --help           show this text
-        """;
+              --data FOLDER    the folder with the corpus' parts, easy-ham-1 and so on  [artifacts/data/spam-assassin]
+              --mails N        how many training mails to take  [1000]
+              --length N       how many pieces of a mail's beginning are read  [64]
+              --epochs N       how often to pass over them in training  [3]
+              --tuning KIND    all: every parameter is trained; lora: corrections of rank 8 and the head  [all]
+              --seed N         decides which mails are taken, which labels are flipped and how training goes  [1]
+              --retrain 0|1    whether to train again without the source of most influence, to see whether it is so  [1]
+              --output FILE    where the page with the mails goes  [pretrained-text-classifier.html]
+              --check          only hold the encoder against ONNX Runtime, and end
+              --help           show this text
+            """;
 
     public string Data { get; private init; } = "artifacts/data/spam-assassin";
 
@@ -70,10 +71,11 @@ internal sealed record Options : ICommandOptions<Options>
         return options;
     }
 
-    private static bool Tuning(string kind) => kind switch
-    {
-        "all" => false,
-        "lora" => true,
-        _ => throw new SampleException($"--tuning is all or lora, not '{kind}'.", 2),
-    };
+    private static bool Tuning(string kind) =>
+        kind switch
+        {
+            "all" => false,
+            "lora" => true,
+            _ => throw new SampleException($"--tuning is all or lora, not '{kind}'.", 2),
+        };
 }

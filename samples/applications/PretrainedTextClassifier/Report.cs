@@ -37,20 +37,28 @@ internal sealed record Report
 
         page.Heading($"The {Suspects.Count} strongest suspects")
             .Paragraph($"{Suspects.Count(s => Flipped.Contains(s.Id))} of them have a flipped label, which is marked.")
-            .Html($"<div class=\"pair\">{string.Concat(Suspects.Select(s => Card(s, HtmlPage.Encode(Short(Train.Mails[(int)s.Id].Text)))))}</div>");
+            .Html(
+                $"<div class=\"pair\">{string.Concat(Suspects.Select(s => Card(s, HtmlPage.Encode(Short(Train.Mails[(int)s.Id].Text)))))}</div>"
+            );
         page.Heading("Where predictions come from")
             .Paragraph(
-                "Test mails, those with a wrong prediction first, with the training mails that did most to lower the loss of the right class " +
-                "(proponents) and most to raise it (opponents). A colour behind a piece of a word says what the states at that position did: blue " +
-                "for the right class, red against it.");
+                "Test mails, those with a wrong prediction first, with the training mails that did most to lower the loss of the "
+                    + "right class (proponents) and most to raise it (opponents). A colour behind a piece of a word says what the states "
+                    + "at that position did: blue for the right class, red against it."
+            );
         foreach (var explanation in Explanations)
         {
             var mail = Test.Mails[explanation.TestMail];
             var predicted = Predictions.Class(explanation.TestMail);
             var mark = predicted == mail.Label ? string.Empty : "wrong";
             var spam = Predictions.Probabilities[explanation.TestMail].ToString("0.00", CultureInfo.InvariantCulture);
-            page.Html($"<h3>{HtmlPage.Encode(mail.Subject)}</h3><div class=\"box\">{Head($"{mail.Source}, predicted {Mail.Name(predicted)} (spam {spam})", mark)}{HtmlPage.Encode(Short(mail.Text))}</div>")
-                .Html($"<div class=\"pair\"><div><h3>Proponents</h3>{Cards(explanation, explanation.Proponents)}</div><div><h3>Opponents</h3>{Cards(explanation, explanation.Opponents)}</div></div>");
+            page.Html(
+                    $"<h3>{HtmlPage.Encode(mail.Subject)}</h3><div "
+                        + $"class=\"box\">{Head($"{mail.Source}, predicted {Mail.Name(predicted)} (spam {spam})", mark)}{HtmlPage.Encode(Short(mail.Text))}</div>"
+                )
+                .Html(
+                    $"<div class=\"pair\"><div><h3>Proponents</h3>{Cards(explanation, explanation.Proponents)}</div><div><h3>Opponents</h3>{Cards(explanation, explanation.Opponents)}</div></div>"
+                );
         }
 
         return page;

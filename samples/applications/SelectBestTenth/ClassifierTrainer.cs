@@ -24,7 +24,12 @@ internal sealed record ClassifierTrainer
     /// <param name="weights">How much each counts; their mean is made 1.</param>
     /// <param name="cancellationToken">Checked at each step.</param>
     public nn.Module<Tensor, Tensor> Train(
-        Tensor images, Tensor labels, IReadOnlyList<long> rows, IReadOnlyList<double> weights, CancellationToken cancellationToken)
+        Tensor images,
+        Tensor labels,
+        IReadOnlyList<long> rows,
+        IReadOnlyList<double> weights,
+        CancellationToken cancellationToken
+    )
     {
         var model = SmallCnn.Create(Seed, Channels);
         using var optimizer = optim.SGD(model.parameters(), PeakRate);
@@ -44,9 +49,13 @@ internal sealed record ClassifierTrainer
             optimizer.ParamGroups.First().LearningRate = PeakRate * 0.5 * (1 + Math.Cos(Math.PI * step / Steps));
             var drawn = order[next..Math.Min(next + BatchSize, order.Length)];
             next += BatchSize;
-            var batch = tensor(drawn.Select(i => rows[i]).ToArray());                   // [B]
-            var weight = tensor(drawn.Select(i => (float)(weights[i] / mean)).ToArray());   // [B]
-            var losses = F.cross_entropy(model.call(images.index_select(0, batch)), labels.index_select(0, batch), reduction: nn.Reduction.None);
+            var batch = tensor(drawn.Select(i => rows[i]).ToArray()); // [B]
+            var weight = tensor(drawn.Select(i => (float)(weights[i] / mean)).ToArray()); // [B]
+            var losses = F.cross_entropy(
+                model.call(images.index_select(0, batch)),
+                labels.index_select(0, batch),
+                reduction: nn.Reduction.None
+            );
             optimizer.zero_grad();
             (losses * weight).mean().backward();
             optimizer.step();

@@ -34,11 +34,16 @@ internal sealed class Contest(SkewedPool pool, PoolKnowledge knowledge, Options 
             new(new Craig(), ComparedBy.Gradient, ByClass: true),
             new(new GradMatch { Target = TargetGradient() }, ComparedBy.Gradient) { Label = "GradMatch of the target" },
             new(new Deita(), ComparedBy.Picture) { Label = "DEITA of influence and loss", ByMetrics = true },
-            new(new Topsis { Directions = [Topsis.MetricDirection.Higher, Topsis.MetricDirection.Lower] }) { Label = "TOPSIS of influence and loss", ByMetrics = true },
+            new(new Topsis { Directions = [Topsis.MetricDirection.Higher, Topsis.MetricDirection.Lower] })
+            {
+                Label = "TOPSIS of influence " + "and loss",
+                ByMetrics = true,
+            },
             new(new Quad { Oracle = ids => [.. ids.Select(id => relevance[id])] }, ComparedBy.Gradient),
             new(
                 new DiversifyAndConquer { Reward = round => [.. round.Added.Select(id => relevance[id])], Temperature = spread },
-                ComparedBy.Gradient),
+                ComparedBy.Gradient
+            ),
             new(new Ideal(), ComparedBy.Picture),
             new(new Gotd { Targets = knowledge.Target.Representation }, ComparedBy.Picture),
             new(new Gotd { Targets = knowledge.Target.Gradient }, ComparedBy.Gradient) { Label = "GOT-D on gradients" },
@@ -48,7 +53,8 @@ internal sealed class Contest(SkewedPool pool, PoolKnowledge knowledge, Options 
         ];
     }
 
-    /// <summary>What strategies are held against: no choice, more work, the target's own images, and the choice that nobody can make.</summary>
+    /// <summary>What strategies are held against: no choice, more work, the target's own images, and the choice that nobody can
+    /// make.</summary>
     public void HoldBaselines(CancellationToken cancellationToken)
     {
         long[] all = [.. Enumerable.Range(0, pool.Count)];
@@ -57,7 +63,14 @@ internal sealed class Contest(SkewedPool pool, PoolKnowledge knowledge, Options 
         long[] useful = [.. all.Where(id => pool.IsOnTarget(id) && !pool.IsMislabelled(id))];
         Add("all useful images (not known)", useful, Ones(useful.Length), null, steps, cancellationToken);
         var targets = (int)pool.TargetImages.shape[0];
-        var accuracies = Accuracies(pool.TargetImages, pool.TargetLabels, [.. Enumerable.Range(0, targets)], Ones(targets), steps, cancellationToken);
+        var accuracies = Accuracies(
+            pool.TargetImages,
+            pool.TargetLabels,
+            [.. Enumerable.Range(0, targets)],
+            Ones(targets),
+            steps,
+            cancellationToken
+        );
         _rows.Add(new Row("the target's images alone", targets, 0, 0, null, accuracies));
     }
 
@@ -81,8 +94,13 @@ internal sealed class Contest(SkewedPool pool, PoolKnowledge knowledge, Options 
         {
             yield return
             [
-                row.Name, $"{row.Count:N0}", $"{row.Mislabelled:N0}", $"{row.OffTarget:N0}",
-                row.Seconds is { } seconds ? $"{seconds:0.0}" : string.Empty, $"{row.Accuracies.Average():0.0%}", $"{row.Accuracies.Max() - row.Accuracies.Min():0.0%}",
+                row.Name,
+                $"{row.Count:N0}",
+                $"{row.Mislabelled:N0}",
+                $"{row.OffTarget:N0}",
+                row.Seconds is { } seconds ? $"{seconds:0.0}" : string.Empty,
+                $"{row.Accuracies.Average():0.0%}",
+                $"{row.Accuracies.Max() - row.Accuracies.Min():0.0%}",
             ];
         }
     }
@@ -123,17 +141,26 @@ internal sealed class Contest(SkewedPool pool, PoolKnowledge knowledge, Options 
             ComparedBy.Gradient => knowledge.Pool.Gradient,
             _ => null,
         };
-        return contender.ByMetrics ? new SelectionPool([InfluenceRanks(), knowledge.Losses]) { Features = features } : new SelectionPool(scores)
-        {
-            Features = features,
-            Tasks = ExampleGroups.Of(scores.QueryIds, pool.TargetTasks),
-            Groups = contender.ByClass ? ExampleGroups.Of(scores.TrainIds, pool.GivenClasses) : null,
-        };
+        return contender.ByMetrics
+            ? new SelectionPool([InfluenceRanks(), knowledge.Losses]) { Features = features }
+            : new SelectionPool(scores)
+            {
+                Features = features,
+                Tasks = ExampleGroups.Of(scores.QueryIds, pool.TargetTasks),
+                Groups = contender.ByClass ? ExampleGroups.Of(scores.TrainIds, pool.GivenClasses) : null,
+            };
     }
 
     private static double[] Ones(int count) => [.. Enumerable.Repeat(1.0, count)];
 
-    private void Add(string name, IReadOnlyList<long> ids, IReadOnlyList<double> weights, double? seconds, int trainingSteps, CancellationToken cancellationToken)
+    private void Add(
+        string name,
+        IReadOnlyList<long> ids,
+        IReadOnlyList<double> weights,
+        double? seconds,
+        int trainingSteps,
+        CancellationToken cancellationToken
+    )
     {
         var accuracies = Accuracies(pool.Images, pool.Labels, ids, weights, trainingSteps, cancellationToken);
         _rows.Add(new Row(name, ids.Count, ids.Count(pool.IsMislabelled), ids.Count(id => !pool.IsOnTarget(id)), seconds, accuracies));
@@ -141,7 +168,13 @@ internal sealed class Contest(SkewedPool pool, PoolKnowledge knowledge, Options 
     }
 
     private List<double> Accuracies(
-        Tensor images, Tensor labels, IReadOnlyList<long> rows, IReadOnlyList<double> weights, int trainingSteps, CancellationToken cancellationToken)
+        Tensor images,
+        Tensor labels,
+        IReadOnlyList<long> rows,
+        IReadOnlyList<double> weights,
+        int trainingSteps,
+        CancellationToken cancellationToken
+    )
     {
         var accuracies = new List<double>();
         for (var seed = 0; seed < options.Seeds; seed++)

@@ -31,10 +31,12 @@ internal sealed record DecoderTrainer
 
             using var scope = NewDisposeScope();
             optimizer.ParamGroups.First().LearningRate = PeakRate * RateAt((double)step / Steps);
-            var batch = tensor(order[next..Math.Min(next + BatchSize, order.Length)]);  // [B]
+            var batch = tensor(order[next..Math.Min(next + BatchSize, order.Length)]); // [B]
             next += BatchSize;
-            var predicted = passages.Predicted.index_select(0, batch);                  // [B, T]
-            var loss = Losses.CrossEntropy(model.call(passages.Input.index_select(0, batch)), passages.Target.index_select(0, batch), predicted).sum();
+            var predicted = passages.Predicted.index_select(0, batch); // [B, T]
+            var loss = Losses
+                .CrossEntropy(model.call(passages.Input.index_select(0, batch)), passages.Target.index_select(0, batch), predicted)
+                .sum();
             optimizer.zero_grad();
             (loss / predicted.sum()).backward();
             optimizer.step();
@@ -53,7 +55,6 @@ internal sealed record DecoderTrainer
         return (loss / passages.Predicted.sum()).to_type(ScalarType.Float64).item<double>() / Math.Log(2);
     }
 
-    private static double RateAt(double done) => done < WarmUpShare
-        ? done / WarmUpShare
-        : 0.5 * (1 + Math.Cos(Math.PI * (done - WarmUpShare) / (1 - WarmUpShare)));
+    private static double RateAt(double done) =>
+        done < WarmUpShare ? done / WarmUpShare : 0.5 * (1 + Math.Cos(Math.PI * (done - WarmUpShare) / (1 - WarmUpShare)));
 }

@@ -16,9 +16,16 @@ internal static class ImagePart
         long[] all = [.. Enumerable.Range(0, pool.Count)];
         var weights = all.Select(_ => 1.0).ToArray();
         var stepsPerPass = pool.Count / 50;
-        using var model = new ClassifierTrainer { Steps = 3 * stepsPerPass, Seed = Randomness.SeedFor(options.Seed, "model of the pool") }
-            .Train(pool.Images, pool.Labels, all, weights, cancellationToken);
-        Console.WriteLine($"Model of the pool: accuracy {ClassifierTrainer.Accuracy(model, pool.TestImages, pool.TestLabels, cancellationToken):0.0%} on the target's test images");
+        using var model = new ClassifierTrainer
+        {
+            Steps = 3 * stepsPerPass,
+            Seed = Randomness.SeedFor(options.Seed, "model of the pool"),
+        }.Train(pool.Images, pool.Labels, all, weights, cancellationToken);
+        Console.WriteLine(
+            "Model of the pool: accuracy "
+                + $"{ClassifierTrainer.Accuracy(model, pool.TestImages, pool.TestLabels, cancellationToken):0.0%} on the target's test "
+                + "images"
+        );
         clock.Lap("training on the pool");
         using var knowledge = PoolKnowledge.Measure(model, pool, options.Seed, progress, cancellationToken);
         progress.Clear();

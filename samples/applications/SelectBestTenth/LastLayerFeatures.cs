@@ -14,18 +14,25 @@ internal sealed class LastLayerFeatures : IDisposable
     /// <summary>What the last layer reads, projected at random: the picture, whatever its label. <c>[N, 64]</c>.</summary>
     public Tensor Representation { get; }
 
-    /// <summary>The loss's gradient there, (p - y) h' with h projected, projected once more: the picture and its label. <c>[N, 64]</c>.</summary>
+    /// <summary>The loss's gradient there, (p - y) h' with h projected, projected once more: the picture and its label. <c>[N,
+    /// 64]</c>.</summary>
     public Tensor Gradient { get; }
 
-    public static LastLayerFeatures Of(nn.Module<Tensor, Tensor> model, Tensor images, Tensor labels, int seed, CancellationToken cancellationToken)
+    public static LastLayerFeatures Of(
+        nn.Module<Tensor, Tensor> model,
+        Tensor images,
+        Tensor labels,
+        int seed,
+        CancellationToken cancellationToken
+    )
     {
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
         var layers = model.children().Cast<nn.Module<Tensor, Tensor>>().ToList();
         var (representations, gradients) = (new List<Tensor>(), new List<Tensor>());
         var last = (TorchSharp.Modules.Linear)layers[^1];
-        var projection = Projection(last.weight.shape[1], seed, "hidden units");        // [D, 64]
-        var ofGradients = Projection(LabelledImages.ClassCount * Width, seed, "gradients");     // [C * 64, 64]
+        var projection = Projection(last.weight.shape[1], seed, "hidden units"); // [D, 64]
+        var ofGradients = Projection(LabelledImages.ClassCount * Width, seed, "gradients"); // [C * 64, 64]
         for (var start = 0L; start < images.shape[0]; start += BatchSize)
         {
             cancellationToken.ThrowIfCancellationRequested();
@@ -34,15 +41,15 @@ internal sealed class LastLayerFeatures : IDisposable
             var hidden = images.narrow(0, start, length);
             foreach (var layer in layers[..^1])
             {
-                hidden = layer.call(hidden);                                            // at the end [B, D]
+                hidden = layer.call(hidden); // at the end [B, D]
             }
 
-            var narrow = hidden.mm(projection);                                         // [B, 64]
-            var classes = nn.functional.one_hot(labels.narrow(0, start, length), LabelledImages.ClassCount);    // [B, C]
-            var errors = last.call(hidden).softmax(1) - classes;                  // [B, C]
-            var gradient = (errors.unsqueeze(2) * narrow.unsqueeze(1)).flatten(1);      // [B, C * 64]
+            var narrow = hidden.mm(projection); // [B, 64]
+            var classes = nn.functional.one_hot(labels.narrow(0, start, length), LabelledImages.ClassCount); // [B, C]
+            var errors = last.call(hidden).softmax(1) - classes; // [B, C]
+            var gradient = (errors.unsqueeze(2) * narrow.unsqueeze(1)).flatten(1); // [B, C * 64]
             representations.Add(narrow.MoveToOuterDisposeScope());
-            gradients.Add(gradient.mm(ofGradients).MoveToOuterDisposeScope());          // [B, 64]
+            gradients.Add(gradient.mm(ofGradients).MoveToOuterDisposeScope()); // [B, 64]
         }
 
         return new LastLayerFeatures(cat([.. representations]).DetachFromDisposeScope(), cat([.. gradients]).DetachFromDisposeScope());

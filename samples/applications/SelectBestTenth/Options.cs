@@ -3,20 +3,21 @@ namespace SelectBestTenth;
 /// <summary>What the command line asks for.</summary>
 internal sealed record Options : ICommandOptions<Options>
 {
-    public static string Usage => """
-        Picks a tenth of a pool by each strategy, trains on it, and says how well the target is met. Images: a pool of
-        Fashion-MNIST of which few images are of the target's classes and nearly a third are mislabelled. Texts: a pool of
-        passages of several domains of which Quad measures only some, against measuring them all.
+    public static string Usage =>
+        """
+            Picks a tenth of a pool by each strategy, trains on it, and says how well the target is met. Images: a pool of
+            Fashion-MNIST of which few images are of the target's classes and nearly a third are mislabelled. Texts: a pool of
+            passages of several domains of which Quad measures only some, against measuring them all.
 
-          --data FOLDER    the folder with Fashion-MNIST's four .gz files  [/usr/share/datasets/fashion-mnist]
-          --images N       how many images the pool has  [20000]
-          --passages N     how many passages of each domain the pool of texts has  [400]
-          --seeds N        how many times a model is trained on each pick  [3]
-          --seed N         decides which images are in the pool, which labels are flipped and how training goes  [1]
-          --quick          a pool of 8000 images, 200 passages of each domain and two seeds
-          --part NAME      images or texts only  [both]
-          --help           show this text
-        """;
+              --data FOLDER    the folder with Fashion-MNIST's four .gz files  [/usr/share/datasets/fashion-mnist]
+              --images N       how many images the pool has  [20000]
+              --passages N     how many passages of each domain the pool of texts has  [400]
+              --seeds N        how many times a model is trained on each pick  [3]
+              --seed N         decides which images are in the pool, which labels are flipped and how training goes  [1]
+              --quick          a pool of 8000 images, 200 passages of each domain and two seeds
+              --part NAME      images or texts only  [both]
+              --help           show this text
+            """;
 
     public string Data { get; private init; } = "/usr/share/datasets/fashion-mnist";
 

@@ -16,11 +16,13 @@ internal static class PassageFeatures
         var head = (nn.Module<Tensor, Tensor>)model.named_children().Single(child => child.name == "head").module;
         var rows = new List<Tensor>();
         Tensor? read = null;
-        var hook = head.register_forward_pre_hook((_, input) =>
-        {
-            read = input.alias();                                                       // [B, T, D]
-            return input.alias();
-        });
+        var hook = head.register_forward_pre_hook(
+            (_, input) =>
+            {
+                read = input.alias(); // [B, T, D]
+                return input.alias();
+            }
+        );
         try
         {
             for (var start = 0L; start < passages.Input.shape[0]; start += BatchSize)
@@ -29,8 +31,8 @@ internal static class PassageFeatures
                 using var batch = NewDisposeScope();
                 var length = Math.Min(BatchSize, passages.Input.shape[0] - start);
                 model.call(passages.Input.narrow(0, start, length));
-                var counted = passages.Predicted.narrow(0, start, length).to_type(ScalarType.Float32).unsqueeze(2);     // [B, T, 1]
-                rows.Add(((read! * counted).sum([1L]) / counted.sum([1L])).MoveToOuterDisposeScope());      // [B, D]
+                var counted = passages.Predicted.narrow(0, start, length).to_type(ScalarType.Float32).unsqueeze(2); // [B, T, 1]
+                rows.Add(((read! * counted).sum([1L]) / counted.sum([1L])).MoveToOuterDisposeScope()); // [B, D]
             }
         }
         finally
@@ -39,7 +41,7 @@ internal static class PassageFeatures
         }
 
         // What all passages have in common says nothing of any.
-        var all = cat([.. rows]);                                                       // [N, D]
+        var all = cat([.. rows]); // [N, D]
         return (all - all.mean([0L], keepdim: true)).DetachFromDisposeScope();
     }
 }

@@ -26,7 +26,12 @@ internal sealed class PoolKnowledge : IDisposable
     public LastLayerFeatures Target { get; }
 
     public static PoolKnowledge Measure(
-        nn.Module<Tensor, Tensor> model, SkewedPool pool, int seed, IProgress<InfluenceProgress> progress, CancellationToken cancellationToken)
+        nn.Module<Tensor, Tensor> model,
+        SkewedPool pool,
+        int seed,
+        IProgress<InfluenceProgress> progress,
+        CancellationToken cancellationToken
+    )
     {
         var task = new InfluenceTask(model) { TrainingLoss = b => Influence.Losses.CrossEntropy(model.call(b["image"]), b["label"]) };
         var images = Examples.FromTensors(("image", pool.Images), ("label", pool.Labels)) with { BatchSize = 250 };
@@ -36,7 +41,8 @@ internal sealed class PoolKnowledge : IDisposable
             new InfluenceFunction(curvature).Score(task, images, target, progress, cancellationToken),
             new ExampleLosses().Score(task, images, progress, cancellationToken),
             LastLayerFeatures.Of(model, pool.Images, pool.Labels, seed, cancellationToken),
-            LastLayerFeatures.Of(model, pool.TargetImages, pool.TargetLabels, seed, cancellationToken));
+            LastLayerFeatures.Of(model, pool.TargetImages, pool.TargetLabels, seed, cancellationToken)
+        );
     }
 
     public void Dispose()

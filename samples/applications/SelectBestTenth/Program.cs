@@ -1,15 +1,18 @@
 using SelectBestTenth;
 
-return CommandLine.Run<Options>(args, (options, cancellationToken) =>
-{
-    using var progress = new ConsoleProgress();
-    if (options.Part != "texts")
+return CommandLine.Run<Options>(
+    args,
+    (options, cancellationToken) =>
     {
-        ImagePart.Run(options, progress, cancellationToken);
-    }
+        using var progress = new ConsoleProgress();
+        if (options.Part != "texts")
+        {
+            ImagePart.Run(options, progress, cancellationToken);
+        }
 
-    if (options.Part != "images")
-    {
-        TextPart.Run(options, progress, cancellationToken);
+        if (options.Part != "images")
+        {
+            TextPart.Run(options, progress, cancellationToken);
+        }
     }
-});
+);

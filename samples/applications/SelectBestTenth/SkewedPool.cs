@@ -68,7 +68,10 @@ internal sealed class SkewedPool : IDisposable
             var wanted = (int)Math.Round(s_perTwentyThousand[label] * (count / 20_000.0));
             if (wanted + TargetImagesPerClass > ofClass.Count)
             {
-                throw new SampleException($"Fashion-MNIST has {ofClass.Count:N0} images of {LabelledImages.ClassName(label)}; a pool of {count:N0} needs {wanted:N0}. Ask for fewer: --images N.");
+                throw new SampleException(
+                    $"Fashion-MNIST has {ofClass.Count:N0} images of {LabelledImages.ClassName(label)}; a pool of "
+                        + $"{count:N0} needs {wanted:N0}. Ask for fewer: --images N."
+                );
             }
 
             pool.AddRange(ofClass.Take(wanted));
@@ -77,7 +80,11 @@ internal sealed class SkewedPool : IDisposable
 
         Randomness.For(seed, "order of the pool").Shuffle(System.Runtime.InteropServices.CollectionsMarshal.AsSpan(pool));
         return new SkewedPool(
-            all.At(pool), all.At(target), test.At([.. Enumerable.Range(0, test.Count).Where(i => s_targetClasses.Contains(test.Labels[i]))]), seed);
+            all.At(pool),
+            all.At(target),
+            test.At([.. Enumerable.Range(0, test.Count).Where(i => s_targetClasses.Contains(test.Labels[i]))]),
+            seed
+        );
     }
 
     public bool IsMislabelled(long id) => _labels.IsFlipped[(int)id];
@@ -88,9 +95,9 @@ internal sealed class SkewedPool : IDisposable
     {
         var onTarget = Enumerable.Range(0, Count).Count(i => IsOnTarget(i));
         var useful = Enumerable.Range(0, Count).Count(i => IsOnTarget(i) && !IsMislabelled(i));
-        return $"Pool: {Count:N0} images, {_labels.FlippedCount:N0} mislabelled, {onTarget:N0} of the target's classes " +
-            $"({string.Join(", ", s_targetClasses.Select(c => LabelledImages.ClassName(c)))}), {useful:N0} of these rightly labelled. " +
-            $"Target: {TargetImages.shape[0]} clean images. Test: {TestImages.shape[0]:N0} images.";
+        return $"Pool: {Count:N0} images, {_labels.FlippedCount:N0} mislabelled, {onTarget:N0} of the target's classes "
+            + $"({string.Join(", ", s_targetClasses.Select(c => LabelledImages.ClassName(c)))}), {useful:N0} of these rightly labelled. "
+            + $"Target: {TargetImages.shape[0]} clean images. Test: {TestImages.shape[0]:N0} images.";
     }
 
     public void Dispose()

@@ -26,11 +26,18 @@ internal static class TextPart
         using var pool = new PassageTensors(corpus.Train);
         using var target = new PassageTensors([.. ofTarget.Take(TargetPassages)]);
         using var test = new PassageTensors([.. ofTarget.Skip(TargetPassages)]);
-        Console.WriteLine($"Pool: {corpus.Train.Count:N0} passages of {corpus.Domains.Count} domains. Target: {TargetPassages} passages of {TargetDomain}. Test: {HeldOut - TargetPassages} others.");
+        Console.WriteLine(
+            $"Pool: {corpus.Train.Count:N0} passages of {corpus.Domains.Count} domains. Target: {TargetPassages} passages "
+                + $"of {TargetDomain}. Test: {HeldOut - TargetPassages} others."
+        );
         clock.Lap("reading");
 
         long[] all = [.. Enumerable.Range(0, corpus.Train.Count)];
-        using var model = new DecoderTrainer { Steps = all.Length / 8, Seed = Randomness.SeedFor(options.Seed, "model of the pool") }.Train(pool, all, cancellationToken);
+        using var model = new DecoderTrainer { Steps = all.Length / 8, Seed = Randomness.SeedFor(options.Seed, "model of the pool") }.Train(
+            pool,
+            all,
+            cancellationToken
+        );
         clock.Lap("training on the pool");
 
         var task = new InfluenceTask(model)
@@ -43,14 +50,28 @@ internal static class TextPart
         var drawn = all.ToArray();
         Randomness.For(options.Seed, "passages for the curvature").Shuffle(drawn);
         progress.Purpose = "curvature";
-        using var curvature = Ekfac.Fit(task, train.Only(drawn.Take(all.Length / 10)), new CurvatureOptions { Seed = options.Seed }, progress, cancellationToken);
+        using var curvature = Ekfac.Fit(
+            task,
+            train.Only(drawn.Take(all.Length / 10)),
+            new CurvatureOptions { Seed = options.Seed },
+            progress,
+            cancellationToken
+        );
         var influence = new InfluenceFunction(curvature) { Aggregation = InfluenceFunction.QueryAggregation.Mean };
         clock.Lap("EK-FAC of a tenth");
 
         using var features = PassageFeatures.Of(model, pool, cancellationToken);
         using var candidates = new SelectionPool(all) { Features = features };
         var measured = 0;
-        var quad = new Quad { Oracle = Measure, Clusters = 40, ArmsPerRound = 4, Probes = 4, TakePerPull = 8, Seed = options.Seed };
+        var quad = new Quad
+        {
+            Oracle = Measure,
+            Clusters = 40,
+            ArmsPerRound = 4,
+            Probes = 4,
+            TakePerPull = 8,
+            Seed = options.Seed,
+        };
         var watch = Stopwatch.StartNew();
         progress.Purpose = "Quad";
         var byQuad = quad.Select(candidates, SelectionBudget.Fraction(Options.Share), progress, cancellationToken);
@@ -71,25 +92,46 @@ internal static class TextPart
         }
 
         var truth = scores.ForQuery(0).Values;
-        var atRandom = new RandomSelection { Seed = options.Seed }.Select(candidates, SelectionBudget.Fraction(Options.Share), null, cancellationToken);
-        List<IReadOnlyList<string>> rows = [["pick", "measured", "seconds", "mean influence", TargetDomain, "bits per byte", "spread"]];
-        foreach (var (name, ids, share, seconds) in new (string, IReadOnlyList<long>, double, double)[]
-        {
-            ("everything, as many steps", all, 0, 0),
-            ("random", atRandom.Ids, 0, 0),
-            ("Quad", byQuad.Ids, (double)measured / all.Length, quadSeconds),
-            ("top-k of everything", byScore.Ids, 1, allSeconds),
-        })
-        {
-            var bits = Enumerable.Range(0, options.Seeds).Select(seed =>
+        var atRandom = new RandomSelection { Seed = options.Seed }.Select(
+            candidates,
+            SelectionBudget.Fraction(Options.Share),
+            null,
+            cancellationToken
+        );
+        List<IReadOnlyList<string>> rows =
+        [
+            ["pick", "measured", "seconds", "mean influence", TargetDomain, "bits per byte", "spread"],
+        ];
+        foreach (
+            var (name, ids, share, seconds) in new (string, IReadOnlyList<long>, double, double)[]
             {
-                using var trained = new DecoderTrainer { Steps = all.Length / 10, Seed = Randomness.SeedFor(options.Seed, $"training {seed}") }.Train(pool, ids, cancellationToken);
-                return DecoderTrainer.BitsPerByte(trained, test);
-            }).ToList();
-            rows.Add(
-            [
-                name, $"{share:0.0%}", $"{seconds:0.0}", $"{ids.Average(id => truth[(int)id]):0.000}",
-                $"{ids.Average(id => corpus.Train[(int)id].Domain == domain ? 1.0 : 0):0%}", $"{bits.Average():0.00}", $"{bits.Max() - bits.Min():0.00}",
+                ("everything, as many steps", all, 0, 0),
+                ("random", atRandom.Ids, 0, 0),
+                ("Quad", byQuad.Ids, (double)measured / all.Length, quadSeconds),
+                ("top-k of everything", byScore.Ids, 1, allSeconds),
+            }
+        )
+        {
+            var bits = Enumerable
+                .Range(0, options.Seeds)
+                .Select(seed =>
+                {
+                    using var trained = new DecoderTrainer
+                    {
+                        Steps = all.Length / 10,
+                        Seed = Randomness.SeedFor(options.Seed, $"training {seed}"),
+                    }.Train(pool, ids, cancellationToken);
+                    return DecoderTrainer.BitsPerByte(trained, test);
+                })
+                .ToList();
+            rows.Add([
+                name,
+                $"{share:0.0%}",
+                $"{seconds:0.0}",
+                $"{ids.Average(id => truth[(int)id]):0.000}",
+                $"{ids.Average(id => corpus.Train[(int)id].Domain == domain ? 1.0 : 0):0%}",
+                $"{bits.Average():0.00}",
+                $"{bits.Max() - bits.Min():0.00}",
             ]);
         }
 

@@ -18,11 +18,14 @@ internal static class OutputFile
         }
 
         var partial = Partial(path);
-        Guard(path, () =>
-        {
-            File.WriteAllText(partial, string.Empty);
-            File.Delete(partial);
-        });
+        Guard(
+            path,
+            () =>
+            {
+                File.WriteAllText(partial, string.Empty);
+                File.Delete(partial);
+            }
+        );
     }
 
     public static void Write(string path, string text)
@@ -30,11 +33,14 @@ internal static class OutputFile
         var partial = Partial(path);
         try
         {
-            Guard(path, () =>
-            {
-                File.WriteAllText(partial, text);
-                File.Move(partial, path, overwrite: true);
-            });
+            Guard(
+                path,
+                () =>
+                {
+                    File.WriteAllText(partial, text);
+                    File.Move(partial, path, overwrite: true);
+                }
+            );
         }
         catch (SampleException)
         {

@@ -3,7 +3,8 @@ namespace Samples;
 /// <summary>A folder that results go to.</summary>
 internal static class OutputFolder
 {
-    /// <summary>Makes it where it is not there, and finds out before the work begins, not after it, that nothing could be written to it.</summary>
+    /// <summary>Makes it where it is not there, and finds out before the work begins, not after it, that nothing could be written to
+    /// it.</summary>
     public static void Prepare(string path)
     {
         try

@@ -13,12 +13,25 @@ internal sealed class Comparison(NoisyJob job, IReadOnlyList<TrainingRun> runs)
         var (steps, plain) = (job.Steps, _methods[0]);
         yield return
         [
-            job.Unit.Name, $"{steps / 4 * job.BatchSize:N0}", $"{steps / 2 * job.BatchSize:N0}", $"{steps * job.BatchSize:N0} examples", "against plain",
-            "in plain's time", "against plain", "accuracy, %", "in plain's time", "noise, %", "step",
+            job.Unit.Name,
+            $"{steps / 4 * job.BatchSize:N0}",
+            $"{steps / 2 * job.BatchSize:N0}",
+            $"{steps * job.BatchSize:N0} examples",
+            "against plain",
+            "in plain's time",
+            "against plain",
+            "accuracy, %",
+            "in plain's time",
+            "noise, %",
+            "step",
         ];
         foreach (var method in _methods)
         {
-            var ratio = Median(method.Zip(plain, (run, other) => run.StepSeconds.Zip(other.StepSeconds, (own, of) => own / of)).SelectMany(ratios => ratios));
+            var ratio = Median(
+                method
+                    .Zip(plain, (run, other) => run.StepSeconds.Zip(other.StepSeconds, (own, of) => own / of))
+                    .SelectMany(ratios => ratios)
+            );
 
             // No run is longer than the steps that were made.
             var inTime = Math.Min(steps, steps / ratio);
@@ -54,18 +67,21 @@ internal sealed class Comparison(NoisyJob job, IReadOnlyList<TrainingRun> runs)
     public string Values()
     {
         var findings = runs.Select(run => run.Findings).OfType<Findings>().ToList();
-        return $"Mean in-run value, thousandths of the validation loss over the run: clean examples {WithSpread([.. findings.Select(f => 1000 * f.CleanValue)], "0.00")}, " +
-            $"noisy ones {WithSpread([.. findings.Select(f => 1000 * f.NoisyValue)], "0.00")}. A plain step takes {1000 * Median(_methods[0].SelectMany(run => run.StepSeconds)):0.0} ms.";
+        return "Mean in-run value, thousandths of the validation loss over the run: clean examples "
+            + $"{WithSpread([.. findings.Select(f => 1000 * f.CleanValue)], "0.00")}, "
+            + $"noisy ones {WithSpread([.. findings.Select(f => 1000 * f.NoisyValue)], "0.00")}. A plain step takes "
+            + $"{1000 * Median(_methods[0].SelectMany(run => run.StepSeconds)):0.0} ms.";
     }
 
-    public static string NameOf(Method method) => method switch
-    {
-        Method.Plain => "plain",
-        Method.Recorded => "plain, recorded",
-        Method.Reweighted => "reweighted by loss",
-        Method.Selected => "online selection",
-        _ => "mixture by in-run values",
-    };
+    public static string NameOf(Method method) =>
+        method switch
+        {
+            Method.Plain => "plain",
+            Method.Recorded => "plain, recorded",
+            Method.Reweighted => "reweighted by loss",
+            Method.Selected => "online selection",
+            _ => "mixture by in-run values",
+        };
 
     private static double Median(IEnumerable<double> values)
     {
@@ -73,11 +89,15 @@ internal sealed class Comparison(NoisyJob job, IReadOnlyList<TrainingRun> runs)
         return sorted[sorted.Count / 2];
     }
 
-    private static string WithSpread(double[] values, string format) => values.Average().ToString(format, CultureInfo.InvariantCulture)
+    private static string WithSpread(double[] values, string format) =>
+        values.Average().ToString(format, CultureInfo.InvariantCulture)
         + (values.Length > 1 ? $" ±{Deviation(values).ToString(format, CultureInfo.InvariantCulture)}" : string.Empty);
 
     private static string Signed(double[] values) =>
-        string.Create(CultureInfo.InvariantCulture, $"{values.Average():+0.000;-0.000;0.000}{(values.Length > 1 ? $" ±{Deviation(values):0.000}" : string.Empty)}");
+        string.Create(
+            CultureInfo.InvariantCulture,
+            $"{values.Average():+0.000;-0.000;0.000}{(values.Length > 1 ? $" ±{Deviation(values):0.000}" : string.Empty)}"
+        );
 
     /// <summary>The sample standard deviation.</summary>
     private static double Deviation(double[] values) =>

@@ -19,10 +19,12 @@ internal sealed record ExampleTensors(Tensor Input, Tensor Target, Tensor? Count
     /// <param name="firstId">The id of row 0.</param>
     public ExampleBatch At(long[] rows, long firstId = 0)
     {
-        var index = tensor(rows);                                                       // [B]
+        var index = tensor(rows); // [B]
         (string, Tensor)[] tensors = [("input", Input.index_select(0, index)), ("target", Target.index_select(0, index))];
         return ExampleBatch.Of(
-            [.. rows.Select(row => firstId + row)], Counted is null ? tensors : [.. tensors, ("counted", Counted.index_select(0, index))]);
+            [.. rows.Select(row => firstId + row)],
+            Counted is null ? tensors : [.. tensors, ("counted", Counted.index_select(0, index))]
+        );
     }
 
     public void Dispose()

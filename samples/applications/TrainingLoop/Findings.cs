@@ -9,8 +9,7 @@ namespace TrainingLoop;
 /// <param name="NoisyValue">The mean in-run value of noisy examples, over the run.</param>
 /// <param name="CleanValue">The mean in-run value of clean examples, over the run.</param>
 /// <param name="Map">The data map.</param>
-internal sealed record Findings(
-    IReadOnlyList<(string Score, double Auc)> Aucs, double NoisyValue, double CleanValue, Cartography Map)
+internal sealed record Findings(IReadOnlyList<(string Score, double Auc)> Aucs, double NoisyValue, double CleanValue, Cartography Map)
 {
     // Intervals over examples would say nothing of other runs.
     private static readonly MislabelDetection s_detection = new() { Bootstrap = new Bootstrap { Resamples = 0 } };
@@ -29,13 +28,21 @@ internal sealed record Findings(
         ];
         return new Findings(
             [.. scores.Select(score => (score.Name, Auc(score.Scores, score.Sign, isNoisy)))],
-            MeanWhere(inRun, id => isNoisy[(int)id]), MeanWhere(inRun, id => !isNoisy[(int)id]), map);
+            MeanWhere(inRun, id => isNoisy[(int)id]),
+            MeanWhere(inRun, id => !isNoisy[(int)id]),
+            map
+        );
     }
 
     private static double MeanWhere(ExampleScores scores, Func<long, bool> counts) =>
         scores.Ids.Zip(scores.Values).Where(pair => counts(pair.First)).Average(pair => pair.Second);
 
     /// <summary>Of a score whose suspicious end is where the sign says.</summary>
-    private static double Auc(ExampleScores scores, double sign, IReadOnlyList<bool> isNoisy) => s_detection.Evaluate(
-        ExampleScores.Of(scores.Ids, [.. scores.Values.Select(value => sign * value)]), scores.Ids.Where(id => isNoisy[(int)id])).Auc.Value;
+    private static double Auc(ExampleScores scores, double sign, IReadOnlyList<bool> isNoisy) =>
+        s_detection
+            .Evaluate(
+                ExampleScores.Of(scores.Ids, [.. scores.Values.Select(value => sign * value)]),
+                scores.Ids.Where(id => isNoisy[(int)id])
+            )
+            .Auc.Value;
 }

@@ -23,7 +23,8 @@ internal static class ImageJob
         {
             Name = "images",
             Description =
-                $"{Images:N0} images of Fashion-MNIST, {labels.FlippedCount:N0} labels flipped; {ValidationImages} clean ones to steer by, {HeldOutImages:N0} others to judge by",
+                $"{Images:N0} images of Fashion-MNIST, {labels.FlippedCount:N0} labels flipped; {ValidationImages} clean ones to steer "
+                + $"by, {HeldOutImages:N0} others to judge by",
             Noise = "flipped labels",
             Unit = ("nats", 1),
             Train = new ExampleTensors(train.ToTensor(), labels.ToTensor()),

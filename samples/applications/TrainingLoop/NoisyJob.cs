@@ -52,8 +52,8 @@ internal sealed record NoisyJob : IDisposable
     public required OnlineSelection Selection { get; init; }
 
     /// <summary>Each example's loss, in nats, <c>[B]</c>: for texts the mean over its bytes.</summary>
-    public static Tensor Losses(Tensor logits, ExampleBatch batch) => Influence.Losses.CrossEntropy(
-        logits, batch["target"], Counted(batch), meanOverPositions: true);
+    public static Tensor Losses(Tensor logits, ExampleBatch batch) =>
+        Influence.Losses.CrossEntropy(logits, batch["target"], Counted(batch), meanOverPositions: true);
 
     /// <summary>Which positions count, or null for all.</summary>
     public static Tensor? Counted(ExampleBatch batch) => batch.Names.Contains("counted") ? batch["counted"] : null;
@@ -68,8 +68,8 @@ internal sealed record NoisyJob : IDisposable
         {
             using var scope = NewDisposeScope();
             var batch = HeldOut.At([.. Enumerable.Range(start, Math.Min(JudgeBatch, HeldOut.Count - start)).Select(row => (long)row)]);
-            var logits = model.call(batch["input"]);                                    // [B, ..., C]
-            var counted = Counted(batch) ?? ones_like(batch["target"]).to_type(ScalarType.Bool);        // [B, ...]
+            var logits = model.call(batch["input"]); // [B, ..., C]
+            var counted = Counted(batch) ?? ones_like(batch["target"]).to_type(ScalarType.Bool); // [B, ...]
             loss += Influence.Losses.CrossEntropy(logits, batch["target"], counted).to_type(ScalarType.Float64).sum().item<double>();
             right += logits.argmax(-1).eq(batch["target"]).logical_and(counted).to_type(ScalarType.Float64).sum().item<double>();
             count += counted.to_type(ScalarType.Float64).sum().item<double>();

@@ -21,9 +21,7 @@ internal sealed class NoisyTexts
     private readonly List<bool> _isNoisy = [];
     private readonly List<string> _sources = [];
 
-    private NoisyTexts()
-    {
-    }
+    private NoisyTexts() { }
 
     public IReadOnlyList<Passage> Train => _train;
 
@@ -52,7 +50,11 @@ internal sealed class NoisyTexts
             {
                 var careful = position % 2 == 0;
                 var isNoisy = random.NextDouble() < (careful ? CarefulNoise : CarelessNoise);
-                texts._train.Add(!isNoisy ? window : random.Next(2) == 0 ? Shuffled(window, random) : foreign[random.Next(foreign.Length)]);
+                texts._train.Add(
+                    !isNoisy ? window
+                    : random.Next(2) == 0 ? Shuffled(window, random)
+                    : foreign[random.Next(foreign.Length)]
+                );
                 texts._isNoisy.Add(isNoisy);
                 texts._sources.Add($"{name}, {(careful ? "careful" : "careless")}");
             }
@@ -62,8 +64,9 @@ internal sealed class NoisyTexts
     }
 
     public override string ToString() =>
-        $"{_train.Count:N0} windows of {Passage.MostBytes} bytes in {string.Join(", ", s_languages)}, each language from a careful source ({CarefulNoise:0%} noise) and a careless " +
-        $"one ({CarelessNoise:0%}); {_isNoisy.Count(noisy => noisy):N0} are noise, shuffled bytes or {Foreign}; {Validation.Count} clean ones to steer by, {HeldOut.Count} others to judge by";
+        $"{_train.Count:N0} windows of {Passage.MostBytes} bytes in {string.Join(", ", s_languages)}, each language from a careful source "
+        + $"({CarefulNoise:0%} noise) and a careless one ({CarelessNoise:0%}); {_isNoisy.Count(noisy => noisy):N0} are noise, "
+        + $"shuffled bytes or {Foreign}; {Validation.Count} clean ones to steer by, {HeldOut.Count} others to judge by";
 
     private static Passage[] Windows(string name, int domain, int seed)
     {

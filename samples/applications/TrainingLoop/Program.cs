@@ -3,32 +3,38 @@ using Influence;
 using Influence.Training;
 using TrainingLoop;
 
-return CommandLine.Run<Options>(args, (options, cancellationToken) =>
-{
-    OutputFolder.Prepare(options.Output);
-    using var progress = new ConsoleProgress();
-    if (options.Part != "texts")
+return CommandLine.Run<Options>(
+    args,
+    (options, cancellationToken) =>
     {
-        using var images = ImageJob.Create(options);
-        Run(images, options, progress, cancellationToken);
-    }
+        OutputFolder.Prepare(options.Output);
+        using var progress = new ConsoleProgress();
+        if (options.Part != "texts")
+        {
+            using var images = ImageJob.Create(options);
+            Run(images, options, progress, cancellationToken);
+        }
 
-    if (options.Part != "images")
-    {
-        using var texts = TextJob.Create(options);
-        Run(texts, options, progress, cancellationToken);
+        if (options.Part != "images")
+        {
+            using var texts = TextJob.Create(options);
+            Run(texts, options, progress, cancellationToken);
+        }
     }
-});
+);
 
 static void Run(NoisyJob job, Options options, ConsoleProgress progress, CancellationToken cancellationToken)
 {
     Console.WriteLine($"\n{job.Description}.");
-    Console.WriteLine($"""
-        Each run trains on {job.Steps * job.BatchSize:N0} examples in {job.Steps} steps of {job.BatchSize}, at a constant rate after a short rise; within a seed all begin with the same
+    Console.WriteLine(
+        $"""
+        Each run trains on {job.Steps
+            * job.BatchSize:N0} examples in {job.Steps} steps of {job.BatchSize}, at a constant rate after a short rise; within a seed all begin with the same
         weights. Online selection looks at twice as many. It, the recorders and the mixture read {job.ValidationSize} clean examples in each
         step; plain and reweighted runs never see these. "In plain's time" is after as many steps as fit into the plain run's time, by the
         median ratio of a step to a plain step. Spreads are standard deviations over seeds.
-        """);
+        """
+    );
     var clock = new StageClock();
     var runs = new List<TrainingRun>();
     foreach (var seed in Enumerable.Range(options.Seed, options.Seeds))
@@ -71,7 +77,9 @@ static void Run(NoisyJob job, Options options, ConsoleProgress progress, Cancell
     Console.WriteLine(comparison.Values());
 
     var map = Path.Combine(options.Output, $"{job.Name}.svg");
-    new DataMap { Title = $"Data map: {job.Name}", Seed = options.Seed }.Draw(runs.First(run => run.Findings is not null).Findings!.Map).Save(map);
+    new DataMap { Title = $"Data map: {job.Name}", Seed = options.Seed }
+        .Draw(runs.First(run => run.Findings is not null).Findings!.Map)
+        .Save(map);
     Console.WriteLine($"Data map: {Path.GetFullPath(map)}");
     Console.WriteLine(clock);
 }

@@ -48,7 +48,11 @@ internal sealed class Trainer : IDisposable
         if (method == Method.Mixed)
         {
             var sources = job.Sources ?? throw new ArgumentException("A mixture needs sources.", nameof(job));
-            _sampler = new MixtureSampler(sources, Mixture.Uniform(sources.Names), seed) { EpochLength = MixtureSampler.Endless, Balanced = true };
+            _sampler = new MixtureSampler(sources, Mixture.Uniform(sources.Names), seed)
+            {
+                EpochLength = MixtureSampler.Endless,
+                Balanced = true,
+            };
         }
 
         if (method is Method.Recorded or Method.Selected or Method.Mixed)
@@ -83,7 +87,13 @@ internal sealed class Trainer : IDisposable
     {
         Judge();
         return new TrainingRun(
-            _method, _seed, _curve, _seconds, _noisy / _step, _method == Method.Recorded ? Findings.Of(_dynamics, _values, _job.IsNoisy) : null);
+            _method,
+            _seed,
+            _curve,
+            _seconds,
+            _noisy / _step,
+            _method == Method.Recorded ? Findings.Of(_dynamics, _values, _job.IsNoisy) : null
+        );
     }
 
     public void Dispose()
@@ -102,14 +112,15 @@ internal sealed class Trainer : IDisposable
     }
 
     /// <returns>The share of noisy examples in what was trained on, by weight.</returns>
-    private double StepOf(Method method) => method switch
-    {
-        Method.Plain => Plain(Batch()),
-        Method.Reweighted => Reweighted(Batch()),
-        Method.Recorded => Recorded(Batch()),
-        Method.Selected => Selected(Batch(2)),
-        _ => Mixed(_job.Train.At([.. _sampler!.Take(_job.BatchSize)])),
-    };
+    private double StepOf(Method method) =>
+        method switch
+        {
+            Method.Plain => Plain(Batch()),
+            Method.Reweighted => Reweighted(Batch()),
+            Method.Recorded => Recorded(Batch()),
+            Method.Selected => Selected(Batch(2)),
+            _ => Mixed(_job.Train.At([.. _sampler!.Take(_job.BatchSize)])),
+        };
 
     private double Plain(ExampleBatch batch)
     {
@@ -122,11 +133,14 @@ internal sealed class Trainer : IDisposable
     private double Reweighted(ExampleBatch batch)
     {
         _optimizer.zero_grad();
-        var losses = LossesOf(batch);                                                   // [B]
-        var weights = _job.Reweighting.Weights(losses, _step, batch.Ids);              // [B]
+        var losses = LossesOf(batch); // [B]
+        var weights = _job.Reweighting.Weights(losses, _step, batch.Ids); // [B]
         (weights * losses).sum().backward();
         _optimizer.step();
-        return batch.Ids.Zip(weights.to_type(ScalarType.Float64).data<double>().ToArray()).Where(pair => _job.IsNoisy[(int)pair.First]).Sum(pair => pair.Second);
+        return batch
+            .Ids.Zip(weights.to_type(ScalarType.Float64).data<double>().ToArray())
+            .Where(pair => _job.IsNoisy[(int)pair.First])
+            .Sum(pair => pair.Second);
     }
 
     private double Recorded(ExampleBatch batch)
@@ -159,7 +173,11 @@ internal sealed class Trainer : IDisposable
         _optimizer.step();
         if ((_step + 1) % (_job.Steps / MixtureUpdates) == 0)
         {
-            _sampler!.Mixture = new ValueMixture { LearningRate = 0.3, Floor = 0.02 }.Update(_values.MeanScores(), _job.Sources!, _sampler.Mixture);
+            _sampler!.Mixture = new ValueMixture { LearningRate = 0.3, Floor = 0.02 }.Update(
+                _values.MeanScores(),
+                _job.Sources!,
+                _sampler.Mixture
+            );
             _values.Clear();
         }
 
@@ -172,7 +190,7 @@ internal sealed class Trainer : IDisposable
 
     private Tensor LossesOf(ExampleBatch batch)
     {
-        var logits = _model.call(batch["input"]);                                       // [B, ..., C]
+        var logits = _model.call(batch["input"]); // [B, ..., C]
         if (_method == Method.Recorded && batch.Ids[0] < _job.Train.Count)
         {
             // The step runs the model; what the recorder of dynamics needs is kept from there. Validation examples may follow.

@@ -14,7 +14,13 @@ internal sealed record CurvePoint(int Steps, double Loss, double Accuracy);
 /// <param name="NoisyShare">The share of noisy examples in what was trained on, by weight.</param>
 /// <param name="Findings">What recorders found; null where there were none.</param>
 internal sealed record TrainingRun(
-    Method Method, int Seed, IReadOnlyList<CurvePoint> Curve, IReadOnlyList<double> StepSeconds, double NoisyShare, Findings? Findings)
+    Method Method,
+    int Seed,
+    IReadOnlyList<CurvePoint> Curve,
+    IReadOnlyList<double> StepSeconds,
+    double NoisyShare,
+    Findings? Findings
+)
 {
     /// <summary>The curve at any number of steps, along a straight line between two points of it.</summary>
     public CurvePoint At(double steps)

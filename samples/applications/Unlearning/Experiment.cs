@@ -33,8 +33,10 @@ internal sealed class Experiment(Options options, ForgetSet set, CancellationTok
             foreach (var contender in Contender.All)
             {
                 cancellationToken.ThrowIfCancellationRequested();
-                var (name, unlearn) = contender.Settings
-                    .Select(setting => (Setting: setting, Distance: Tried(setting.Unlearn, choice, first))).MinBy(tried => tried.Distance).Setting;
+                var (name, unlearn) = contender
+                    .Settings.Select(setting => (Setting: setting, Distance: Tried(setting.Unlearn, choice, first)))
+                    .MinBy(tried => tried.Distance)
+                    .Setting;
                 chosen.Add($"{contender.Name}: {name}");
                 var (losses, steps, times) = (new List<UnlearningTest.ModelLosses>(), new List<int?>(), new List<TimeSpan>());
                 foreach (var subject in others)
@@ -43,11 +45,15 @@ internal sealed class Experiment(Options options, ForgetSet set, CancellationTok
                     var clock = Stopwatch.StartNew();
                     using var weights = unlearn(subject);
                     times.Add(clock.Elapsed + fit);
-                    At(subject, weights, () =>
-                    {
-                        losses.Add(subject.Measure());
-                        steps.Add(subject.Relearn(cancellationToken));
-                    });
+                    At(
+                        subject,
+                        weights,
+                        () =>
+                        {
+                            losses.Add(subject.Measure());
+                            steps.Add(subject.Relearn(cancellationToken));
+                        }
+                    );
                 }
 
                 rows.Add(test.Compare(contender.Name, losses, first, steps, times));
@@ -64,9 +70,14 @@ internal sealed class Experiment(Options options, ForgetSet set, CancellationTok
     }
 
     /// <summary>
-    /// How far a setting leaves the choice's model from the retrained ones: the root mean square over forgotten, kept and unseen images of the mean log loss difference; infinite where it is refused.
+    /// How far a setting leaves the choice's model from the retrained ones: the root mean square over forgotten, kept and unseen images of
+    /// the mean log loss difference; infinite where it is refused.
     /// </summary>
-    private static double Tried(Func<Subject, UnlearnedWeights> unlearn, Subject subject, IReadOnlyList<UnlearningTest.ModelLosses> retrained)
+    private static double Tried(
+        Func<Subject, UnlearnedWeights> unlearn,
+        Subject subject,
+        IReadOnlyList<UnlearningTest.ModelLosses> retrained
+    )
     {
         try
         {
@@ -118,27 +129,42 @@ internal sealed class Experiment(Options options, ForgetSet set, CancellationTok
         }
     }
 
-    /// <summary>Models that never saw the images, of seeds of their own: those that methods are compared with, and as many again for the noise between them.</summary>
+    /// <summary>Models that never saw the images, of seeds of their own: those that methods are compared with, and as many again for the
+    /// noise between them.</summary>
     private List<UnlearningTest.ModelLosses> Retrained(string folder)
     {
-        long[] test = [.. set.TestExamples.Ids], peers = [.. set.PeerExamples.Ids];
+        long[] test = [.. set.TestExamples.Ids],
+            peers = [.. set.PeerExamples.Ids];
         long[] queries = [.. set.Forget, .. set.Keep, .. test, .. peers];
         var retraining = new Retraining(folder)
         {
             Seeds = [.. Enumerable.Range(101, 2 * options.Models).Select(seed => (long)seed)],
-            Settings = string.Create(CultureInfo.InvariantCulture, $"small CNN, {options.Images} images, {options.Epochs} epochs, {set.Name}, test and peers 2"),
+            Settings = string.Create(
+                CultureInfo.InvariantCulture,
+                $"small CNN, {options.Images} images, {options.Epochs} epochs, " + $"{set.Name}, test and peers 2"
+            ),
         };
         var subsets = Subsets.Of(set.TrainIds, ("without", set.TrainIds.Except(set.Forget)));
-        var runs = retraining.Run(subsets, queries, job =>
-        {
-            var (images, labels) = set.Rows(job.Ids);
-            using (images)
-            using (labels)
+        var runs = retraining.Run(
+            subsets,
+            queries,
+            job =>
             {
-                using var subject = new Subject(set, _trainer.Train(images, labels, (int)job.Seed, job.CancellationToken));
-                return [.. subject.Before.Forget, .. subject.Before.Keep, .. subject.Before.Test, .. subject.Before.Peers];
-            }
-        }, cancellationToken: cancellationToken);
-        return [.. Enumerable.Range(0, runs.Count).Select(run => UnlearningTest.ModelLosses.FromRun(runs, run, set.Forget, set.Keep, test, peers))];
+                var (images, labels) = set.Rows(job.Ids);
+                using (images)
+                using (labels)
+                {
+                    using var subject = new Subject(set, _trainer.Train(images, labels, (int)job.Seed, job.CancellationToken));
+                    return [.. subject.Before.Forget, .. subject.Before.Keep, .. subject.Before.Test, .. subject.Before.Peers];
+                }
+            },
+            cancellationToken: cancellationToken
+        );
+        return
+        [
+            .. Enumerable
+                .Range(0, runs.Count)
+                .Select(run => UnlearningTest.ModelLosses.FromRun(runs, run, set.Forget, set.Keep, test, peers)),
+        ];
     }
 }

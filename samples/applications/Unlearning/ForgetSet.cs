@@ -4,7 +4,8 @@ using static TorchSharp.torch;
 
 namespace UnlearningSample;
 
-/// <summary>Images to forget, with what they are judged beside. Ids: training images by position, test images from <see cref="FirstTestId"/>, peers after them.</summary>
+/// <summary>Images to forget, with what they are judged beside. Ids: training images by position, test images from
+/// <see cref="FirstTestId"/>, peers after them.</summary>
 internal sealed class ForgetSet : IDisposable
 {
     private const int KeptSample = 500;
@@ -15,7 +16,15 @@ internal sealed class ForgetSet : IDisposable
     private readonly Tensor _labels;
     private readonly List<Tensor> _owned = [];
 
-    private ForgetSet(string name, LabelledImages train, Tensor labels, LabelledImages test, IReadOnlyList<long> forget, Func<int, bool> isTest, Func<int, (bool Is, long Label)> peer)
+    private ForgetSet(
+        string name,
+        LabelledImages train,
+        Tensor labels,
+        LabelledImages test,
+        IReadOnlyList<long> forget,
+        Func<int, bool> isTest,
+        Func<int, (bool Is, long Label)> peer
+    )
     {
         Name = name;
         (_images, _labels) = (train.ToTensor(), labels);
@@ -64,18 +73,39 @@ internal sealed class ForgetSet : IDisposable
         {
             case "class":
                 return new ForgetSet(
-                    $"the class {LabelledImages.ClassName(ForgottenClass)}", train, clean, test, Where(i => train.Labels[i] == ForgottenClass), i => test.Labels[i] != ForgottenClass,
-                    i => (test.Labels[i] == ForgottenClass, ForgottenClass));
+                    $"the class {LabelledImages.ClassName(ForgottenClass)}",
+                    train,
+                    clean,
+                    test,
+                    Where(i => train.Labels[i] == ForgottenClass),
+                    i => test.Labels[i] != ForgottenClass,
+                    i => (test.Labels[i] == ForgottenClass, ForgottenClass)
+                );
             case "random":
                 var order = Enumerable.Range(0, train.Count).Select(i => (long)i).ToArray();
                 Randomness.For(1, "images to forget").Shuffle(order);
-                return new ForgetSet($"{count} random images", train, clean, test, [.. order.Take(count).Order()], _ => true, i => (true, test.Labels[i]));
+                return new ForgetSet(
+                    $"{count} random images",
+                    train,
+                    clean,
+                    test,
+                    [.. order.Take(count).Order()],
+                    _ => true,
+                    i => (true, test.Labels[i])
+                );
             case "mislabelled":
                 clean.Dispose();
                 var flipped = FlippedLabels.Flip(train.Labels, (double)count / train.Count, seed: 1);
                 var flippedTest = FlippedLabels.Flip(test.Labels, 1, seed: 2);
                 return new ForgetSet(
-                    $"{flipped.FlippedCount} mislabelled images", train, flipped.ToTensor(), test, Where(i => flipped.IsFlipped[i]), _ => true, i => (true, flippedTest.Given[i]));
+                    $"{flipped.FlippedCount} mislabelled images",
+                    train,
+                    flipped.ToTensor(),
+                    test,
+                    Where(i => flipped.IsFlipped[i]),
+                    _ => true,
+                    i => (true, flippedTest.Given[i])
+                );
             default:
                 clean.Dispose();
                 throw new SampleException($"There is no set \"{name}\"; there are class, random and mislabelled.");

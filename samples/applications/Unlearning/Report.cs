@@ -7,17 +7,19 @@ namespace UnlearningSample;
 /// <summary>The tables as Markdown.</summary>
 internal static class Report
 {
-    public static string Head(Options options) => string.Create(
-        CultureInfo.InvariantCulture,
-        $"""
-        # Unlearning Fashion-MNIST images
+    public static string Head(Options options) =>
+        string.Create(
+            CultureInfo.InvariantCulture,
+            $"""
+            # Unlearning Fashion-MNIST images
 
-        A small CNN (28,938 parameters) trained on {options.Images:N0} images for {options.Epochs} epochs; {options.Models} models of seeds of their own that unlearn, {options.Models} that were retrained without the
-        images. Settings were chosen out of three on a further model. Intervals are over images, 95 percent. Membership AUC: forgotten images against unseen ones of their kind, by the loss; 0.5 is not at
-        all. KLoM: 95th percentile over images of the divergence of margins from the retrained models', for forgotten, kept and unseen images; the first row shows what it is between retrained models.
-        Relearned: steps of SGD on the forgotten images until their loss is what it was before. Seconds include a fit of curvature, on one loaded core.
+            A small CNN (28,938 parameters) trained on {options.Images:N0} images for {options.Epochs} epochs; {options.Models} models of seeds of their own that unlearn, {options.Models} that were retrained without the
+            images. Settings were chosen out of three on a further model. Intervals are over images, 95 percent. Membership AUC: forgotten images against unseen ones of their kind, by the loss; 0.5 is not at
+            all. KLoM: 95th percentile over images of the divergence of margins from the retrained models', for forgotten, kept and unseen images; the first row shows what it is between retrained models.
+            Relearned: steps of SGD on the forgotten images until their loss is what it was before. Seconds include a fit of curvature, on one loaded core.
 
-        """);
+            """
+        );
 
     public static string Section(ForgetSet set, IReadOnlyList<UnlearningTest.Row> rows, IReadOnlyList<string> chosen, TimeSpan elapsed)
     {
@@ -28,17 +30,27 @@ internal static class Report
             .AppendLine("|---|---|---|---|---|---|---|---|");
         foreach (var row in rows)
         {
-            text.AppendLine(string.Create(
-                CultureInfo.InvariantCulture,
-                $"| {row.Method} | {Text(row.ForgetLoss)} | {Text(row.KeepLoss)} | {Text(row.TestLoss)} | {Text(row.MembershipAuc)} | {row.ForgetKlom.Value:0.0}, {row.KeepKlom.Value:0.0}, {row.TestKlom.Value:0.0} | {Steps(row)} | {(row.Cost is { } cost ? cost.TotalSeconds.ToString("0.0", CultureInfo.InvariantCulture) : "-")} |"));
+            text.AppendLine(
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"| {row.Method} | {Text(row.ForgetLoss)} | {Text(row.KeepLoss)} | {Text(row.TestLoss)} | {Text(row.MembershipAuc)} | "
+                        + $"{row.ForgetKlom.Value:0.0}, {row.KeepKlom.Value:0.0}, {row.TestKlom.Value:0.0} | {Steps(row)} | "
+                        + $"{(row.Cost is { } cost ? cost.TotalSeconds.ToString("0.0", CultureInfo.InvariantCulture) : "-")} |"
+                )
+            );
         }
 
-        return text.AppendLine().AppendLine($"Settings: {string.Join("; ", chosen)}. The whole took {elapsed.TotalSeconds:0} s.").AppendLine().ToString();
+        return text.AppendLine()
+            .AppendLine($"Settings: {string.Join("; ", chosen)}. The whole took {elapsed.TotalSeconds:0} s.")
+            .AppendLine()
+            .ToString();
     }
 
-    private static string Steps(UnlearningTest.Row row) => row.RelearningSteps.Count == 0
-        ? "-"
-        : string.Join(", ", row.RelearningSteps.Select(steps => steps?.ToString(CultureInfo.InvariantCulture) ?? "never"));
+    private static string Steps(UnlearningTest.Row row) =>
+        row.RelearningSteps.Count == 0
+            ? "-"
+            : string.Join(", ", row.RelearningSteps.Select(steps => steps?.ToString(CultureInfo.InvariantCulture) ?? "never"));
 
-    private static string Text(Estimate estimate) => string.Create(CultureInfo.InvariantCulture, $"{estimate.Value:0.00} [{estimate.Lower:0.00}, {estimate.Upper:0.00}]");
+    private static string Text(Estimate estimate) =>
+        string.Create(CultureInfo.InvariantCulture, $"{estimate.Value:0.00} " + $"[{estimate.Lower:0.00}, {estimate.Upper:0.00}]");
 }

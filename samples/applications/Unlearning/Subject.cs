@@ -28,7 +28,8 @@ internal sealed class Subject : IDisposable
 
     public UnlearningTest.ModelLosses Before { get; }
 
-    /// <summary>The mean loss of unseen images of the forgotten ones' kind: the label-free guess of what the forgotten ones should have.</summary>
+    /// <summary>The mean loss of unseen images of the forgotten ones' kind: the label-free guess of what the forgotten ones should
+    /// have.</summary>
     public double PeerLoss => Math.Max(Before.Peers.Average(), Before.Forget.Average() * 1.1);
 
     /// <summary>The curvature at the model's own weights, fitted once, and how long that took.</summary>
@@ -48,8 +49,18 @@ internal sealed class Subject : IDisposable
         UnlearningTest.Measure(Task, Set.ForgetExamples, Set.KeepExamples, Set.TestExamples, Set.PeerExamples);
 
     /// <summary>Steps over the forgotten images, from the present weights, until their loss is what it was before unlearning.</summary>
-    public int? Relearn(CancellationToken cancellationToken) => UnlearningTest.RelearningSteps(
-        Task, Set.ForgetExamples with { BatchSize = 50 }, Before.Forget.Average(), model => optim.SGD(model.parameters(), 0.05), maximumSteps: 100, cancellationToken);
+    public int? Relearn(CancellationToken cancellationToken) =>
+        UnlearningTest.RelearningSteps(
+            Task,
+            Set.ForgetExamples with
+            {
+                BatchSize = 50,
+            },
+            Before.Forget.Average(),
+            model => optim.SGD(model.parameters(), 0.05),
+            maximumSteps: 100,
+            cancellationToken
+        );
 
     public void Dispose()
     {

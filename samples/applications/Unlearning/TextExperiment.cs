@@ -14,8 +14,9 @@ using static TorchSharp.torch;
 namespace UnlearningSample;
 
 /// <summary>
-/// A byte-level decoder that reads some verses again and again: what it knows word for word by count and phase, how early that shows, whether the order of training can be seen in it, and what
-/// takes it out again: unlearning of the verses that were read most, or the K-FAC edit, which names none.
+/// A byte-level decoder that reads some verses again and again: what it knows word for word by count and phase, how early that shows,
+/// whether the order of training can be seen in it, and what takes it out again: unlearning of the verses that were read most, or the K-FAC
+/// edit, which names none.
 /// </summary>
 internal sealed class TextExperiment(CancellationToken cancellationToken) : IDisposable
 {
@@ -27,7 +28,12 @@ internal sealed class TextExperiment(CancellationToken cancellationToken) : IDis
     private const double PeakRate = 3e-3;
     private const int ManyTimes = 64;
 
-    private readonly InsertedPassages _insertions = new() { Counts = [0, 4, 16, 64, 128], Phases = 2, Seed = Seed };
+    private readonly InsertedPassages _insertions = new()
+    {
+        Counts = [0, 4, 16, 64, 128],
+        Phases = 2,
+        Seed = Seed,
+    };
     private readonly Recitation _recitation = new();
     private readonly ByteDecoder _model = ByteDecoder.Create(Seed, layers: 2, width: 64);
     private PassageTensors? _verses;
@@ -38,7 +44,9 @@ internal sealed class TextExperiment(CancellationToken cancellationToken) : IDis
     {
         var watch = Stopwatch.StartNew();
         var corpus = Corpus.Read(FiveDomains.All, PassagesPerDomain, Seed, heldOutPerDomain: 100);
-        var spare = corpus.HeldOut.Where(passage => passage.Domain == 0 && passage.Bytes.Length >= _recitation.PrefixLength + _recitation.SuffixLength).ToList();
+        var spare = corpus
+            .HeldOut.Where(passage => passage.Domain == 0 && passage.Bytes.Length >= _recitation.PrefixLength + _recitation.SuffixLength)
+            .ToList();
         _verses = new PassageTensors([.. spare.Take(Inserted)]);
         _heldOut = new PassageTensors([.. corpus.HeldOut.Except(spare.Take(Inserted))]);
         _base = new PassageTensors(corpus.Train);
@@ -50,33 +58,59 @@ internal sealed class TextExperiment(CancellationToken cancellationToken) : IDis
         var task = new InfluenceTask(_model)
         {
             TrainingLoss = b => Losses.CrossEntropy(_model.call(b["input"]), b["target"], b["predicted"], meanOverPositions: true),
-            Layers = LayerSelection.Where(name => name.Contains(".up.", StringComparison.Ordinal) || name.Contains(".down.", StringComparison.Ordinal), "the blocks' MLPs"),
+            Layers = LayerSelection.Where(
+                name => name.Contains(".up.", StringComparison.Ordinal) || name.Contains(".down.", StringComparison.Ordinal),
+                "the blocks' MLPs"
+            ),
         };
-        var text = new StringBuilder().AppendLine(CultureInfo.InvariantCulture, $"""
+        var text = new StringBuilder().AppendLine(
+            CultureInfo.InvariantCulture,
+            $"""
             ## A decoder that reads verses again and again
 
-            A byte-level decoder ({_model.ParameterCount:N0} parameters) trained on {_base.Input.shape[0]:N0} passages of five domains {Epochs} times, among them {Inserted} verses that it read 0 to 128 times in the first or
+            A byte-level decoder ({_model.ParameterCount:N0} parameters) trained on {_base.Input.shape[
+                0
+            ]:N0} passages of five domains {Epochs} times, among them {Inserted} verses that it read 0 to 128 times in the first or
             second half of training ({order.Length:N0} passages in all). Losses in nats a byte; recited: 32 bytes by greedy decoding after 32. Intervals are over passages.
 
             | read | half of training | verses | loss | recited |
             |---|---|---|---|---|
-            """);
+            """
+        );
         var result = _insertions.Evaluate(dealt, Loss(task, _verses), after);
         foreach (var level in result.Levels)
         {
-            text.AppendLine(CultureInfo.InvariantCulture, $"| {level.Count} | {(level.Count == 0 ? "-" : level.Phase == 0 ? "first" : "second")} | {level.Passages} | {level.Loss} | {level.Recited} |");
+            text.AppendLine(
+                CultureInfo.InvariantCulture,
+                $"| {level.Count} | {(level.Count == 0 ? "-" : level.Phase == 0 ? "first" : "second")} "
+                    + $"| {level.Passages} | {level.Loss} | {level.Recited} |"
+            );
         }
 
         Console.WriteLine(result);
-        text.AppendLine().AppendLine(string.Create(
-            CultureInfo.InvariantCulture,
-            $"Correlation of count and loss {result.CountCorrelation:0.00}, of half and loss {result.PhaseCorrelation:0.00}. Forecast from halfway: {forecast.Predicted} recited then, {forecast.Recited} in the end; precision {forecast.Precision}, recall {forecast.Recall}."));
+        text.AppendLine()
+            .AppendLine(
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"Correlation of count and loss {result.CountCorrelation:0.00}, of half and loss "
+                        + $"{result.PhaseCorrelation:0.00}. Forecast from halfway: {forecast.Predicted} recited then, {forecast.Recited} "
+                        + $"in the end; precision {forecast.Precision}, recall {forecast.Recall}."
+                )
+            );
         var losses = Loss(task, _base);
         var test = new OrderTest().Test(lastSeen, losses.Values);
         var none = new OrderTest().Test([.. lastSeen.Order()], losses.Values);
-        text.AppendLine(CultureInfo.InvariantCulture, $"Order of the last epoch: {test}. The same losses beside the corpus's own order, which training did not follow: {none}.");
+        text.AppendLine(
+            CultureInfo.InvariantCulture,
+            $"Order of the last epoch: {test}. The same losses beside the corpus's own order, " + $"which training did not follow: {none}."
+        );
         Console.WriteLine($"{test}; {watch.Elapsed.TotalSeconds:0} s");
-        text.Append(Edits(task, dealt)).AppendLine().AppendLine(string.Create(CultureInfo.InvariantCulture, $"The whole took {watch.Elapsed.TotalSeconds:0} s on one loaded core.")).AppendLine();
+        text.Append(Edits(task, dealt))
+            .AppendLine()
+            .AppendLine(
+                string.Create(CultureInfo.InvariantCulture, $"The whole took {watch.Elapsed.TotalSeconds:0} " + $"s on one loaded core.")
+            )
+            .AppendLine();
         return text.ToString();
     }
 
@@ -88,19 +122,26 @@ internal sealed class TextExperiment(CancellationToken cancellationToken) : IDis
         _heldOut?.Dispose();
     }
 
-    private static ExampleScores Loss(InfluenceTask task, PassageTensors passages) => new ExampleLosses().Score(task, passages.ToExamples(32));
+    private static ExampleScores Loss(InfluenceTask task, PassageTensors passages) =>
+        new ExampleLosses().Score(task, passages.ToExamples(32));
 
-    /// <summary>The K-FAC edit at several kept masses, and unlearning of the verses that were read most, all on the weights of the MLPs.</summary>
+    /// <summary>The K-FAC edit at several kept masses, and unlearning of the verses that were read most, all on the weights of the
+    /// MLPs.</summary>
     private string Edits(InfluenceTask task, IReadOnlyList<InsertedPassages.Insertion> dealt)
     {
         long[] forget = [.. dealt.Where(i => i.Count >= ManyTimes).Select(i => i.Id)];
         var known = dealt.Index().Where(pair => pair.Item.Count >= ManyTimes).Select(pair => pair.Index).ToList();
-        var text = new StringBuilder().AppendLine().AppendLine(CultureInfo.InvariantCulture, $"""
-            The {forget.Length} verses that were read {ManyTimes} times or more, before and after, with every method on the MLPs alone:
+        var text = new StringBuilder()
+            .AppendLine()
+            .AppendLine(
+                CultureInfo.InvariantCulture,
+                $"""
+                The {forget.Length} verses that were read {ManyTimes} times or more, before and after, with every method on the MLPs alone:
 
-            | | recited | positions right | loss of the verses | held-out loss | seconds |
-            |---|---|---|---|---|---|
-            """);
+                | | recited | positions right | loss of the verses | held-out loss | seconds |
+                |---|---|---|---|---|---|
+                """
+            );
         Row("before", null, TimeSpan.Zero);
         var clock = Stopwatch.StartNew();
         using (var kfac = Kfac.Fit(task, _base!.ToExamples(32), new CurvatureOptions { Fisher = Fisher.Empirical }))
@@ -118,7 +159,13 @@ internal sealed class TextExperiment(CancellationToken cancellationToken) : IDis
         long[] keep = [.. both.Examples.Ids.Where(id => id >= Inserted)];
         foreach (var limit in new[] { 2.5, 4.0 })
         {
-            var difference = GradientUnlearning.Difference with { Steps = 60, BatchSize = BatchSize, LearningRate = 0.1, ForgetLossLimit = limit };
+            var difference = GradientUnlearning.Difference with
+            {
+                Steps = 60,
+                BatchSize = BatchSize,
+                LearningRate = 0.1,
+                ForgetLossLimit = limit,
+            };
             using var gone = difference.Unlearn(task, both.Examples, forget, keep, cancellationToken: cancellationToken);
             Row(string.Create(CultureInfo.InvariantCulture, $"gradient difference, to a loss of {limit:0.0}"), gone, gone.Elapsed);
         }
@@ -129,8 +176,18 @@ internal sealed class TextExperiment(CancellationToken cancellationToken) : IDis
             var fit = clock.Elapsed;
             foreach (var rise in new[] { 0.05, 0.2 })
             {
-                using var gone = new NewtonUnlearning(ekfac) { MaximumKeepRise = rise }.Unlearn(task, both.Examples, forget, keep, cancellationToken: cancellationToken);
-                Row(string.Create(CultureInfo.InvariantCulture, $"influence step, EK-FAC, kept loss +{rise:0.00}"), gone, gone.Elapsed + fit);
+                using var gone = new NewtonUnlearning(ekfac) { MaximumKeepRise = rise }.Unlearn(
+                    task,
+                    both.Examples,
+                    forget,
+                    keep,
+                    cancellationToken: cancellationToken
+                );
+                Row(
+                    string.Create(CultureInfo.InvariantCulture, $"influence step, EK-FAC, kept loss +{rise:0.00}"),
+                    gone,
+                    gone.Elapsed + fit
+                );
             }
         }
 
@@ -141,9 +198,14 @@ internal sealed class TextExperiment(CancellationToken cancellationToken) : IDis
             var own = _model.state_dict().ToDictionary(pair => pair.Key, pair => pair.Value.detach().clone());
             weights?.LoadInto(_model);
             var (recited, verses, heldOut) = (Recite(), Loss(task, _verses!), Loss(task, _heldOut!));
-            text.AppendLine(string.Create(
-                CultureInfo.InvariantCulture,
-                $"| {name} | {known.Count(i => recited.Recited[i])} of {known.Count} | {known.Average(i => recited.Shares[i]):0.00} | {known.Average(i => verses.Values[i]):0.00} | {heldOut.Values.Average():0.000} | {(time == TimeSpan.Zero ? "-" : time.TotalSeconds.ToString("0.0", CultureInfo.InvariantCulture))} |"));
+            text.AppendLine(
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"| {name} | {known.Count(i => recited.Recited[i])} of {known.Count} | {known.Average(i => recited.Shares[i]):0.00} | "
+                        + $"{known.Average(i => verses.Values[i]):0.00} | {heldOut.Values.Average():0.000} | "
+                        + $"{(time == TimeSpan.Zero ? "-" : time.TotalSeconds.ToString("0.0", CultureInfo.InvariantCulture))} |"
+                )
+            );
             Console.WriteLine($"{name}: {known.Count(i => recited.Recited[i])} recited");
             using var noGrad = no_grad();
             foreach (var (key, value) in _model.state_dict())
@@ -203,10 +265,12 @@ internal sealed class TextExperiment(CancellationToken cancellationToken) : IDis
             }
 
             using var scope = NewDisposeScope();
-            optimizer.ParamGroups.First().LearningRate = PeakRate * Math.Min(1, done / 0.05) * (0.1 + (0.9 * 0.5 * (1 + Math.Cos(Math.PI * done))));
+            optimizer.ParamGroups.First().LearningRate =
+                PeakRate * Math.Min(1, done / 0.05) * (0.1 + (0.9 * 0.5 * (1 + Math.Cos(Math.PI * done))));
             var batch = order[start..Math.Min(start + BatchSize, order.Length)];
-            Tensor Rows(Func<PassageTensors, Tensor> of) => stack([.. batch.Select(what => what < 0 ? of(_verses!).select(0, -1 - what) : of(_base!).select(0, what))], 0);
-            var predicted = Rows(p => p.Predicted);                                     // [B, T]
+            Tensor Rows(Func<PassageTensors, Tensor> of) =>
+                stack([.. batch.Select(what => what < 0 ? of(_verses!).select(0, -1 - what) : of(_base!).select(0, what))], 0);
+            var predicted = Rows(p => p.Predicted); // [B, T]
             var loss = Losses.CrossEntropy(_model.call(Rows(p => p.Input)), Rows(p => p.Target), predicted).sum() / predicted.sum();
             optimizer.zero_grad();
             loss.backward();
@@ -228,8 +292,16 @@ internal sealed class TextExperiment(CancellationToken cancellationToken) : IDis
 
         public Both(PassageTensors first, PassageTensors second)
         {
-            _tensors = [cat([first.Input, second.Input], 0), cat([first.Target, second.Target], 0), cat([first.Predicted, second.Predicted], 0)];
-            Examples = Examples.FromTensors(("input", _tensors[0]), ("target", _tensors[1]), ("predicted", _tensors[2])) with { BatchSize = 32 };
+            _tensors =
+            [
+                cat([first.Input, second.Input], 0),
+                cat([first.Target, second.Target], 0),
+                cat([first.Predicted, second.Predicted], 0),
+            ];
+            Examples = Examples.FromTensors(("input", _tensors[0]), ("target", _tensors[1]), ("predicted", _tensors[2])) with
+            {
+                BatchSize = 32,
+            };
         }
 
         public Examples Examples { get; }

@@ -4,7 +4,8 @@ using F = TorchSharp.torch.nn.functional;
 
 namespace UnlearningSample;
 
-/// <summary>Stochastic gradient descent in batches drawn anew each epoch; the learning rate falls along half a cosine. Epochs are fixed, whatever the number of images.</summary>
+/// <summary>Stochastic gradient descent in batches drawn anew each epoch; the learning rate falls along half a cosine. Epochs are fixed,
+/// whatever the number of images.</summary>
 internal sealed record Trainer
 {
     public required int Epochs { get; init; }

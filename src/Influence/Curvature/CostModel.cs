@@ -28,39 +28,45 @@ internal static class CostModel
                 switch (sample.Blocks[k])
                 {
                     case FactoredGradients { Weight: true } f when kronecker:
-                        {
-                            var shared = f.InputKey is { } key && !inputs.Add((key, f.Bias));
-                            var splits = options.OutputSplits.GetValueOrDefault(session.Parts[k][0].Parameter.Name);
-                            var ofInputs = (f.IsTransposed ? splits : null) ?? [f.Inputs + (f.Bias ? 1 : 0)];
-                            long[] a = shared ? [] : FactorLayout.Sizes(ofInputs, options.MaximumFactorSize);
-                            long[] g = FactorLayout.Sizes((f.IsTransposed ? null : splits) ?? [f.Outputs], options.MaximumFactorSize);
-                            Count(a, g, f.Positions, f.Inputs + f.Outputs, measured ? size : 0);
-                            break;
-                        }
+                    {
+                        var shared = f.InputKey is { } key && !inputs.Add((key, f.Bias));
+                        var splits = options.OutputSplits.GetValueOrDefault(session.Parts[k][0].Parameter.Name);
+                        var ofInputs = (f.IsTransposed ? splits : null) ?? [f.Inputs + (f.Bias ? 1 : 0)];
+                        long[] a = shared ? [] : FactorLayout.Sizes(ofInputs, options.MaximumFactorSize);
+                        long[] g = FactorLayout.Sizes((f.IsTransposed ? null : splits) ?? [f.Outputs], options.MaximumFactorSize);
+                        Count(a, g, f.Positions, f.Inputs + f.Outputs, measured ? size : 0);
+                        break;
+                    }
 
                     case GroupedGradients grouped when kronecker:
-                        {
-                            var (a, d) = grouped.Factors();                             // [1, g, T, n]
-                            var groups = (int)a.shape[1];
-                            Count(Repeat(a), Repeat(d), a.shape[2], a.shape[3] + d.shape[3], size);
+                    {
+                        var (a, d) = grouped.Factors(); // [1, g, T, n]
+                        var groups = (int)a.shape[1];
+                        Count(Repeat(a), Repeat(d), a.shape[2], a.shape[3] + d.shape[3], size);
 
-                            // The eigenvalues of each group's covariances are not kept.
-                            kept -= 8 * groups * (a.shape[3] + d.shape[3]);
-                            long[] Repeat(Tensor factor) => [.. Enumerable.Repeat(factor.shape[3], groups)];
-                            break;
-                        }
+                        // The eigenvalues of each group's covariances are not kept.
+                        kept -= 8 * groups * (a.shape[3] + d.shape[3]);
+                        long[] Repeat(Tensor factor) => [.. Enumerable.Repeat(factor.shape[3], groups)];
+                        break;
+                    }
 
                     case TiedGradients tied when measured && TiedFit.Covers(tied):
-                        {
-                            // One covariance, and the table's eigenvalues from gradients along it, some examples at a time.
-                            var head = tied.Uses.OfType<FactoredGradients>().First();
-                            Count(FactorLayout.Sizes(head.Inputs, options.MaximumFactorSize), [], head.Positions, head.Inputs, size);
-                            largest = Math.Max(largest, Math.Max(KroneckerFit.NumbersAtOnce, size) * element * 2);
-                            break;
-                        }
+                    {
+                        // One covariance, and the table's eigenvalues from gradients along it, some examples at a time.
+                        var head = tied.Uses.OfType<FactoredGradients>().First();
+                        Count(FactorLayout.Sizes(head.Inputs, options.MaximumFactorSize), [], head.Positions, head.Inputs, size);
+                        largest = Math.Max(largest, Math.Max(KroneckerFit.NumbersAtOnce, size) * element * 2);
+                        break;
+                    }
 
                     case TokenGradients t:
-                        Count([], kronecker ? FactorLayout.Sizes(t.Width, options.MaximumFactorSize) : [], t.Tokens.shape[1], t.Width, size);
+                        Count(
+                            [],
+                            kronecker ? FactorLayout.Sizes(t.Width, options.MaximumFactorSize) : [],
+                            t.Tokens.shape[1],
+                            t.Width,
+                            size
+                        );
                         kept += kronecker ? 0 : 8 * t.Width;
                         sums += 8 * t.Vocabulary;
                         work += looks * (double)t.Tokens.shape[1] * t.Width;
@@ -89,8 +95,19 @@ internal static class CostModel
                 work += (looks * positions * squares) + (Decomposition * a.Concat(g).Sum(n => Math.Pow(n, 3)));
                 if (kind == CurvatureKind.Ekfac)
                 {
-                    work += looks * (positions == 1 ? squares + eigenvalues : Math.Min(positions * squares, eigenvalues * width) + (positions * eigenvalues));
-                    largest = Math.Max(largest, positions == 1 ? width : Math.Min(first.Count * eigenvalues, Math.Max(KroneckerFit.NumbersAtOnce, eigenvalues)) * element * 4);
+                    work +=
+                        looks
+                        * (
+                            positions == 1
+                                ? squares + eigenvalues
+                                : Math.Min(positions * squares, eigenvalues * width) + (positions * eigenvalues)
+                        );
+                    largest = Math.Max(
+                        largest,
+                        positions == 1
+                            ? width
+                            : Math.Min(first.Count * eigenvalues, Math.Max(KroneckerFit.NumbersAtOnce, eigenvalues)) * element * 4
+                    );
                 }
 
                 // One decomposition at a time, in float64, with its workspace.

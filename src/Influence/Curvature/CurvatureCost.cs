@@ -26,21 +26,25 @@ public sealed record CurvatureCost(long KeptBytes, long PeakBytes, double Multip
         if (PeakBytes > budget)
         {
             throw new InfluenceException(
-                $"The fit would take {Mebibytes(PeakBytes)} beside the model, and its MemoryBudget is {Mebibytes(budget)}. Set CurvatureOptions.MaximumFactorSize or the examples' BatchSize lower, " +
-                "leave layers out by Layers = LayerSelection.Where(...), or raise MemoryBudget.");
+                $"The fit would take {Mebibytes(PeakBytes)} beside the model, and its MemoryBudget is {Mebibytes(budget)}. Set "
+                    + "CurvatureOptions.MaximumFactorSize or the examples' BatchSize lower, "
+                    + "leave layers out by Layers = LayerSelection.Where(...), or raise MemoryBudget."
+            );
         }
     }
 
     private static string Mebibytes(long bytes) => $"{bytes / (1024.0 * 1024):N1} MiB";
 
-    private Table ToTable() => new(
-        "Cost of the fit",
-        ["what", "how much"],
-        [
-            ["memory and disk of the fit", Mebibytes(KeptBytes)],
-            ["peak memory beside the model", Mebibytes(PeakBytes)],
-            ["passes over the training examples", Passes],
-            ["multiply-adds beside them", $"{MultiplyAdds:0.0e+0}"],
-            ["time", Time < TimeSpan.FromMinutes(2) ? $"{Time.TotalSeconds:0.0} s" : $"{Time.TotalMinutes:0} min"],
-        ]);
+    private Table ToTable() =>
+        new(
+            "Cost of the fit",
+            ["what", "how much"],
+            [
+                ["memory and disk of the fit", Mebibytes(KeptBytes)],
+                ["peak memory beside the model", Mebibytes(PeakBytes)],
+                ["passes over the training examples", Passes],
+                ["multiply-adds beside them", $"{MultiplyAdds:0.0e+0}"],
+                ["time", Time < TimeSpan.FromMinutes(2) ? $"{Time.TotalSeconds:0.0} s" : $"{Time.TotalMinutes:0} min"],
+            ]
+        );
 }

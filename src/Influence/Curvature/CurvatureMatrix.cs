@@ -10,7 +10,8 @@ public enum CurvatureMatrix
     GaussNewton,
 
     /// <summary>
-    /// The Hessian of the mean training loss, of any loss that can be differentiated twice. Away from a minimum it may have negative eigenvalues.
+    /// The Hessian of the mean training loss, of any loss that can be differentiated twice. Away from a minimum it may have negative
+    /// eigenvalues.
     /// </summary>
     Hessian,
 }

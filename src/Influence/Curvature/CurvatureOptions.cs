@@ -62,7 +62,8 @@ public sealed record CurvatureOptions
     public MemoryBudget MemoryBudget { get; init; } = MemoryBudget.HalfOfMemory;
 
     /// <summary>The matrix that is fitted, in words.</summary>
-    internal string Matrix => Fisher == Fisher.Empirical ? "empirical Fisher, the data's labels"
+    internal string Matrix =>
+        Fisher == Fisher.Empirical ? "empirical Fisher, the data's labels"
         : LabelDraws == 1 ? "true Fisher, labels sampled from the model"
         : $"true Fisher, {LabelDraws} labels an example sampled from the model";
 
@@ -71,7 +72,8 @@ public sealed record CurvatureOptions
     {
         if (Damping.Decay is not null)
         {
-            yield return "Damping.OfOptimizer belongs to a call and is not kept with a fit. Write new InfluenceFunction(fit) { Damping = Damping.OfOptimizer(checkpoint) }.";
+            yield return "Damping.OfOptimizer belongs to a call and is not kept with a fit. Write new InfluenceFunction(fit) { Damping = "
+                + "Damping.OfOptimizer(checkpoint) }.";
         }
 
         if (Fisher == Fisher.Empirical && LabelDraws > 1)

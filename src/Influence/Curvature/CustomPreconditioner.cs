@@ -32,11 +32,10 @@ public abstract class CustomPreconditioner : Preconditioner
     /// <summary>Takes note of how it was made.</summary>
     /// <param name="info">What <see cref="Describe"/> gives, at the weights of the fit.</param>
     protected CustomPreconditioner(CurvatureInfo info)
-        : base(info)
-    {
-    }
+        : base(info) { }
 
-    /// <summary>Says how a fit was made, for its scores' metadata, with a hash of the model's present weights by which other weights are refused.</summary>
+    /// <summary>Says how a fit was made, for its scores' metadata, with a hash of the model's present weights by which other weights are
+    /// refused.</summary>
     /// <param name="task">The model and its loss.</param>
     /// <param name="train">The training examples of the fit.</param>
     /// <param name="method">The method, for example <c>EK-FAC</c>.</param>
@@ -86,20 +85,25 @@ public abstract class CustomPreconditioner : Preconditioner
             foreach (var part in Layout.Parts)
             {
                 using var value = part.Parameter.Value.detach();
-                var rows = gradients.narrow(1, at, part.Count);                         // [B, P_k]
+                var rows = gradients.narrow(1, at, part.Count); // [B, P_k]
                 given.Add(part.Name, part.Rows is null ? rows.reshape([gradients.shape[0], .. value.shape]) : rows);
                 at += part.Count;
             }
 
             var applied = preconditioner.Apply(given, damping);
-            return cat([.. Layout.Parts.Select(part => Row(applied, part.Name, given[part.Name]))], 1);     // [B, P]
+            return cat([.. Layout.Parts.Select(part => Row(applied, part.Name, given[part.Name]))], 1); // [B, P]
         }
 
         private Tensor Row(IReadOnlyDictionary<string, Tensor> applied, string name, Tensor gradient) =>
-            applied is not null && applied.TryGetValue(name, out var found) && found is not null && found.shape.AsSpan().SequenceEqual(gradient.shape)
+            applied is not null
+            && applied.TryGetValue(name, out var found)
+            && found is not null
+            && found.shape.AsSpan().SequenceEqual(gradient.shape)
                 ? found.reshape(gradient.shape[0], -1)
                 : throw new InfluenceException(
-                    $"{preconditioner.GetType().Name}.Apply returns a tensor for each parameter, of the gradient's shape; expected \"{name}\" of "
-                    + $"[{string.Join(", ", gradient.shape)}], found {(applied?.GetValueOrDefault(name) is { } other ? $"[{string.Join(", ", other.shape)}]" : "none")}.");
+                    $"{preconditioner.GetType().Name}.Apply returns a tensor for each parameter, of the gradient's shape; expected "
+                        + $"\"{name}\" of [{string.Join(", ", gradient.shape)}], found "
+                        + $"{(applied?.GetValueOrDefault(name) is { } other ? $"[{string.Join(", ", other.shape)}]" : "none")}."
+                );
     }
 }

@@ -8,10 +8,10 @@ namespace Influence.Curvature;
 /// that the data hardly show dominate; too much leaves a gradient dot product.
 /// </summary>
 /// <remarks>
-/// Weight decay belongs in it: at an optimum trained with an L2 penalty of decay/2 |w|^2 (SGD's or Adam's <c>weight_decay</c>) beside the mean loss, the curvature of
-/// what was minimised is H + decay I, so <c>Damping.Absolute(decay)</c> gives its inverse where the task's loss leaves the penalty out; where the
-/// task's loss contains it, <see cref="CurvatureMatrix.Hessian"/> has it already, and it must not be added again. AdamW's decay is none of these: see
-/// <see cref="OfOptimizer"/>.
+/// Weight decay belongs in it: at an optimum trained with an L2 penalty of decay/2 |w|^2 (SGD's or Adam's <c>weight_decay</c>) beside the
+/// mean loss, the curvature of what was minimised is H + decay I, so <c>Damping.Absolute(decay)</c> gives its inverse where the task's loss
+/// leaves the penalty out; where the task's loss contains it, <see cref="CurvatureMatrix.Hessian"/> has it already, and it must not be
+/// added again. AdamW's decay is none of these: see <see cref="OfOptimizer"/>.
 /// </remarks>
 public sealed record Damping
 {
@@ -22,7 +22,9 @@ public sealed record Damping
     {
         if (!double.IsFinite(value) || value < 0)
         {
-            throw new InfluenceException($"Damping is a finite number that is not negative; found {value.ToString(CultureInfo.InvariantCulture)}.");
+            throw new InfluenceException(
+                "Damping is a finite number that is not negative; found " + $"{value.ToString(CultureInfo.InvariantCulture)}."
+            );
         }
 
         (Value, IsRelative) = (value, relative);
@@ -59,14 +61,17 @@ public sealed record Damping
     /// and the decay acts on each weight by its own second moment, not by the decay itself. The L2 decay of SGD and Adam is <c>decay I</c>.
     /// </summary>
     /// <param name="checkpoint">
-    /// The checkpoint of the scored weights, with its optimizer's state, as <c>Checkpoint.Save(path, model, optimizer, step)</c> or <c>CheckpointRecorder</c> wrote it.
+    /// The checkpoint of the scored weights, with its optimizer's state, as <c>Checkpoint.Save(path, model, optimizer, step)</c> or
+    /// <c>CheckpointRecorder</c> wrote it.
     /// </param>
-    /// <param name="factorOfMeanEigenvalue">What is added to it, as <see cref="RelativeToMeanEigenvalue"/> means it: weights without decay have no damping else.</param>
+    /// <param name="factorOfMeanEigenvalue">What is added to it, as <see cref="RelativeToMeanEigenvalue"/> means it: weights without decay
+    /// have no damping else.</param>
     /// <returns>
-    /// The damping, for a call, not for a fit. Layer-wise curvature adds each block's mean of it to the eigenvalues; <see cref="BlockConjugateGradient"/> adds
-    /// it weight by weight. Other preconditioners refuse it.
+    /// The damping, for a call, not for a fit. Layer-wise curvature adds each block's mean of it to the eigenvalues;
+    /// <see cref="BlockConjugateGradient"/> adds it weight by weight. Other preconditioners refuse it.
     /// </returns>
-    /// <exception cref="InfluenceException">The checkpoint does not say which optimizer made it, or the factor is negative or not finite.</exception>
+    /// <exception cref="InfluenceException">The checkpoint does not say which optimizer made it, or the factor is negative or not
+    /// finite.</exception>
     /// <example><code>
     /// using var scores = new InfluenceFunction(ekfac) { Damping = Damping.OfOptimizer(recorder.Checkpoints[^1], 0.1) }.Score(task, train, queries);
     /// </code></example>
@@ -76,16 +81,23 @@ public sealed record Damping
         return checkpoint.Made.IsKnown
             ? new(factorOfMeanEigenvalue, relative: true) { Decay = new OptimizerDecay(checkpoint) }
             : throw new InfluenceException(
-                $"Damping.OfOptimizer needs a checkpoint that holds its optimizer's state; {checkpoint.FilePath} holds none. " +
-                "Write Checkpoint.Save(path, model, optimizer, step) or use a CheckpointRecorder, or Damping.Absolute(decay) for an L2 penalty.");
+                $"Damping.OfOptimizer needs a checkpoint that holds its optimizer's state; {checkpoint.FilePath} holds none. Write "
+                    + "Checkpoint.Save(path, model, optimizer, step) or use a CheckpointRecorder, or Damping.Absolute(decay) for an L2 "
+                    + "penalty."
+            );
     }
 
     /// <summary>The optimizer's weight decay; null where the damping has nothing of it.</summary>
     internal OptimizerDecay? Decay { get; private init; }
 
     /// <summary>Refuses the optimizer's decay where a damping is one number.</summary>
-    internal Damping AsOneNumber() => Decay is null ? this : throw new InfluenceException(
-        "Damping.OfOptimizer differs from weight to weight; Ekfac, Kfac, DiagonalFisher and BlockConjugateGradient know how to take it, at a call. Write Damping.Absolute(...) or RelativeToMeanEigenvalue(...) here.");
+    internal Damping AsOneNumber() =>
+        Decay is null
+            ? this
+            : throw new InfluenceException(
+                "Damping.OfOptimizer differs from weight to weight; Ekfac, Kfac, DiagonalFisher and BlockConjugateGradient know "
+                    + "how to take it, at a call. Write Damping.Absolute(...) or RelativeToMeanEigenvalue(...) here."
+            );
 
     /// <summary>The absolute damping for a curvature of that mean eigenvalue.</summary>
     internal double For(double meanEigenvalue) => AsOneNumber().IsRelative ? Value * meanEigenvalue : Value;
@@ -96,17 +108,25 @@ public sealed record Damping
 
     /// <summary>For example <c>0.1 x mean eigenvalue</c>.</summary>
     /// <returns>One line.</returns>
-    public override string ToString() => Decay is { } decay
-        ? (Value == 0 ? string.Empty : Value.ToString("R", CultureInfo.InvariantCulture) + Relative + " + ") + decay
-        : Value.ToString("R", CultureInfo.InvariantCulture) + (IsRelative ? Relative : AbsoluteEnding);
+    public override string ToString() =>
+        Decay is { } decay
+            ? (Value == 0 ? string.Empty : Value.ToString("R", CultureInfo.InvariantCulture) + Relative + " + ") + decay
+            : Value.ToString("R", CultureInfo.InvariantCulture) + (IsRelative ? Relative : AbsoluteEnding);
 
     /// <summary>What <see cref="ToString"/> writes; null for anything else.</summary>
     internal static Damping? TryParse(string text)
     {
         var isRelative = text.EndsWith(Relative, StringComparison.Ordinal);
-        return (isRelative || text.EndsWith(AbsoluteEnding, StringComparison.Ordinal))
-            && double.TryParse(text.AsSpan(0, text.Length - (isRelative ? Relative : AbsoluteEnding).Length), NumberStyles.Float, CultureInfo.InvariantCulture, out var value)
-            && double.IsFinite(value) && value >= 0
+        return
+            (isRelative || text.EndsWith(AbsoluteEnding, StringComparison.Ordinal))
+            && double.TryParse(
+                text.AsSpan(0, text.Length - (isRelative ? Relative : AbsoluteEnding).Length),
+                NumberStyles.Float,
+                CultureInfo.InvariantCulture,
+                out var value
+            )
+            && double.IsFinite(value)
+            && value >= 0
             ? new Damping(value, isRelative)
             : null;
     }

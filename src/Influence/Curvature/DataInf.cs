@@ -44,7 +44,8 @@ public sealed partial class DataInf : Preconditioner
         Examples train,
         Options? options = null,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         options ??= new Options();
         using var scope = NewDisposeScope();
@@ -64,7 +65,7 @@ public sealed partial class DataInf : Preconditioner
                 if (batch.Blocks[k] is { } block)
                 {
                     using var one = NewDisposeScope();
-                    var norms = block.SquaredNorms();                                   // [B]
+                    var norms = block.SquaredNorms(); // [B]
                     CheckFinite(norms, batch);
                     sums[k] += norms.sum(ScalarType.Float64).item<double>();
                     block.Release();
@@ -78,7 +79,10 @@ public sealed partial class DataInf : Preconditioner
         var info = new CurvatureInfo
         {
             Method = "DataInf",
-            Matrix = options.Fisher == Fisher.Sampled ? "true Fisher, labels sampled from the model" : "empirical Fisher, the data's labels",
+            Matrix =
+                options.Fisher == Fisher.Sampled
+                    ? "true Fisher, labels sampled from the model"
+                    : "empirical Fisher, the data's " + "labels",
             Damping = options.Damping,
             Examples = train.Count,
             Seed = options.Seed,
@@ -94,16 +98,16 @@ public sealed partial class DataInf : Preconditioner
         damping = (damping ?? Info.Damping).AsOneNumber();
         if (damping.Value == 0)
         {
-            throw new InfluenceException("DataInf divides by the damping, so it cannot be zero. Write Damping = Damping.RelativeToMeanEigenvalue(0.1).");
+            throw new InfluenceException(
+                "DataInf divides by the damping, so it cannot be zero. Write Damping = " + "Damping.RelativeToMeanEigenvalue(0.1)."
+            );
         }
 
         return new Averaged(session, _train, _labels, [.. _meanEigenvalues.Select(damping.For)], token);
     }
 
     /// <inheritdoc/>
-    protected override void Dispose(bool disposing)
-    {
-    }
+    protected override void Dispose(bool disposing) { }
 
     private static void CheckFinite(Tensor norms, BatchGradients batch)
     {
@@ -115,8 +119,9 @@ public sealed partial class DataInf : Preconditioner
         var flags = norms.isfinite().to_type(ScalarType.Int64).cpu().data<long>().ToArray();
         var bad = batch.Ids.Where((_, i) => flags[i] == 0).ToArray();
         throw new InfluenceException(
-            $"The gradients of the training examples with ids {InfluenceException.List(bad)} are NaN or too large for {batch.Dtype}, though the losses are finite. " +
-            "Look at their inputs, leave them out, or use a float64 model.")
+            $"The gradients of the training examples with ids {InfluenceException.List(bad)} are NaN or too large for "
+                + $"{batch.Dtype}, though the losses are finite. Look at their inputs, leave them out, or use a float64 model."
+        )
         {
             ExampleIds = bad,
         };
@@ -131,7 +136,7 @@ public sealed partial class DataInf : Preconditioner
 
         public override Tensor Solve(Tensor gradients)
         {
-            var sum = zeros_like(gradients);                                            // [Q, P]
+            var sum = zeros_like(gradients); // [Q, P]
             var ranges = Layout.BlockRanges;
             foreach (var examples in train.Batches())
             {
@@ -142,9 +147,9 @@ public sealed partial class DataInf : Preconditioner
                     if (batch.Blocks[k] is { } block && dampings[k] > 0)
                     {
                         using var one = NewDisposeScope();
-                        var g = cat(block.Dense(), 1);                                  // [B, P_k]
+                        var g = cat(block.Dense(), 1); // [B, P_k]
                         var dots = gradients.narrow(1, ranges[k].Start, ranges[k].Count).mm(g.t()); // [Q, B]
-                        var shares = dots / g.Squared().sum(1).add_(Kept(dampings[k]));        // [Q, B]
+                        var shares = dots / g.Squared().sum(1).add_(Kept(dampings[k])); // [Q, B]
                         sum.narrow(1, ranges[k].Start, ranges[k].Count).add_(shares.mm(g));
                         block.Release();
                     }

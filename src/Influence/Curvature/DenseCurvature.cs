@@ -61,7 +61,8 @@ public sealed partial class DenseCurvature : Preconditioner
         Examples train,
         Options? options = null,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         options ??= new Options();
         using var scope = NewDisposeScope();
@@ -70,24 +71,29 @@ public sealed partial class DenseCurvature : Preconditioner
         var layout = new ParameterVector(session);
         if (layout.Length > options.MaximumParameters)
         {
-            throw new InfluenceException(string.Create(
-                CultureInfo.InvariantCulture,
-                $"The curvature of {layout.Length:N0} parameters as a matrix takes {40.0 * layout.Length * layout.Length / 1e9:G3} GB and as many products; MaximumParameters is " +
-                $"{options.MaximumParameters:N0}. Use Ekfac.Fit or ConjugateGradient.Fit, or fewer parameters by Layers."));
+            throw new InfluenceException(
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"The curvature of {layout.Length:N0} parameters as a matrix takes "
+                        + $"{40.0 * layout.Length * layout.Length / 1e9:G3} GB and as many products; MaximumParameters is "
+                        + $"{options.MaximumParameters:N0}. Use Ekfac.Fit or ConjugateGradient.Fit, or fewer parameters by Layers."
+                )
+            );
         }
 
         var product = CurvatureProduct.Of(options.Matrix, session, layout);
         product.Try(train);
         var reporter = new ProgressReporter(progress, $"{Method} fit", 1, train.Count, cancellationToken);
         reporter.ExpectPasses(Passes(layout.Length));
-        var matrix = Form(layout, units => product.Over(train, units, reporter.Token, reporter.Add));   // [P, P]
-        var (values, vectors) = linalg.eigh(matrix);                                    // [P], [P, P]
+        var matrix = Form(layout, units => product.Over(train, units, reporter.Token, reporter.Add)); // [P, P]
+        var (values, vectors) = linalg.eigh(matrix); // [P], [P, P]
         return new DenseCurvature(
             CurvatureSolver.Describe(Method, session, train, options.Matrix, options.Damping, seed: 0),
             layout.Names,
             matrix.DetachFromDisposeScope(),
             values.DetachFromDisposeScope(),
-            vectors.DetachFromDisposeScope());
+            vectors.DetachFromDisposeScope()
+        );
     }
 
     /// <summary>Saves everything, to be loaded where the model has the same weights.</summary>
@@ -105,13 +111,21 @@ public sealed partial class DenseCurvature : Preconditioner
     {
         using var scope = NewDisposeScope();
         var (info, parameters, _, tensors) = EigenFile.Load(path, Method, device);
-        var matrix = tensors.Take("matrix", [-1, -1]);                                  // [P, P]
+        var matrix = tensors.Take("matrix", [-1, -1]); // [P, P]
         var values = tensors.Take("eigenvalues", [matrix.shape[0]]);
         var vectors = tensors.TakeVectors("eigenvectors", [matrix.shape[0], matrix.shape[0]], along: 0);
         tensors.CheckAllTaken();
         return matrix.shape[1] == matrix.shape[0]
-            ? new DenseCurvature(info, parameters, matrix.DetachFromDisposeScope(), values.DetachFromDisposeScope(), vectors.DetachFromDisposeScope())
-            : throw new InfluenceException($"{path} is no fit that can be used: \"matrix\" is [{matrix.shape[0]}, {matrix.shape[1]}]; expected a square.");
+            ? new DenseCurvature(
+                info,
+                parameters,
+                matrix.DetachFromDisposeScope(),
+                values.DetachFromDisposeScope(),
+                vectors.DetachFromDisposeScope()
+            )
+            : throw new InfluenceException(
+                $"{path} is no fit that can be used: \"matrix\" is [{matrix.shape[0]}, {matrix.shape[1]}]; " + "expected a square."
+            );
     }
 
     internal override Inverse Prepare(GradientSession session, Damping? damping, double tolerance, CancellationToken token)
@@ -131,7 +145,8 @@ public sealed partial class DenseCurvature : Preconditioner
         _vectors.Dispose();
     }
 
-    /// <summary>1 / (l + damping); 0 where there is no damping and l is zero to the rounding of the products, which are the model's.</summary>
+    /// <summary>1 / (l + damping); 0 where there is no damping and l is zero to the rounding of the products, which are the
+    /// model's.</summary>
     /// <param name="eigenvalues">Ascending.</param>
     /// <param name="damping">Absolute.</param>
     /// <param name="dtype">The model's.</param>
@@ -142,10 +157,14 @@ public sealed partial class DenseCurvature : Preconditioner
         var least = eigenvalues[0] + damping;
         if (least < -rounding || (damping > 0 && least <= 0))
         {
-            throw new InfluenceException(string.Create(
-                CultureInfo.InvariantCulture,
-                $"The {name} has the eigenvalue {eigenvalues[0]:G4}: with a damping of {damping:G4} it is not positive definite, and its inverse would turn signs. " +
-                $"Write Damping.Absolute(d) with d above {-eigenvalues[0]:G4}, or ask for CurvatureMatrix.GaussNewton."));
+            throw new InfluenceException(
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"The {name} has the eigenvalue {eigenvalues[0]:G4}: with a damping of {damping:G4} it is not positive "
+                        + $"definite, and its inverse would turn signs. Write Damping.Absolute(d) with d above {-eigenvalues[0]:G4}, or "
+                        + $"ask for CurvatureMatrix.GaussNewton."
+                )
+            );
         }
 
         return [.. eigenvalues.Select(value => value + damping > rounding ? 1 / (value + damping) : 0)];
@@ -164,7 +183,7 @@ public sealed partial class DenseCurvature : Preconditioner
         {
             using var scope = NewDisposeScope();
             var count = Math.Min(AtOnce, layout.Length - first);
-            var units = zeros([count, layout.Length], layout.Dtype, layout.Device);     // [K, P]
+            var units = zeros([count, layout.Length], layout.Dtype, layout.Device); // [K, P]
             units.narrow(1, first, count).diagonal().fill_(Kept(1));
             matrix.narrow(0, first, count).copy_(multiply(units));
         }
@@ -179,7 +198,7 @@ public sealed partial class DenseCurvature : Preconditioner
 
         public override Tensor Solve(Tensor gradients)
         {
-            var coefficients = gradients.to_type(ScalarType.Float64).mm(vectors);       // [B, P]
+            var coefficients = gradients.to_type(ScalarType.Float64).mm(vectors); // [B, P]
             return (coefficients * tensor(inverted, device: gradients.device)).mm(vectors.t()); // [B, P]
         }
     }

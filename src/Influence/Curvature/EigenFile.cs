@@ -10,7 +10,13 @@ internal static class EigenFile
     private const string PartsKey = "influence.curvature.parameters";
     private const string ReportKey = "influence.curvature.report";
 
-    public static void Save(string path, CurvatureInfo info, IReadOnlyList<string> parameters, string report, params (string Name, Tensor Value)[] tensors)
+    public static void Save(
+        string path,
+        CurvatureInfo info,
+        IReadOnlyList<string> parameters,
+        string report,
+        params (string Name, Tensor Value)[] tensors
+    )
     {
         ArgumentNullException.ThrowIfNull(path);
         Safetensors.CheckName(path);
@@ -21,7 +27,11 @@ internal static class EigenFile
     }
 
     /// <summary>Opens a file and checks what it says of itself; the tensors are in the caller's scope.</summary>
-    public static (CurvatureInfo Info, IReadOnlyList<string> Parameters, string Report, FitTensors Tensors) Load(string path, string method, Device? device)
+    public static (CurvatureInfo Info, IReadOnlyList<string> Parameters, string Report, FitTensors Tensors) Load(
+        string path,
+        string method,
+        Device? device
+    )
     {
         ArgumentNullException.ThrowIfNull(path);
         using var file = SafetensorsFile.Open(path);
@@ -32,7 +42,12 @@ internal static class EigenFile
         }
 
         return file.Metadata.TryGetValue(PartsKey, out var parameters)
-            ? (info, parameters.Split('\n'), PlainText.Lines(file.Metadata.GetValueOrDefault(ReportKey, string.Empty)), new FitTensors(path, file.ReadAll(), device))
+            ? (
+                info,
+                parameters.Split('\n'),
+                PlainText.Lines(file.Metadata.GetValueOrDefault(ReportKey, string.Empty)),
+                new FitTensors(path, file.ReadAll(), device)
+            )
             : throw new InfluenceException($"{path} is not a whole {method}: it lacks the entry \"{PartsKey}\" in its metadata.");
     }
 }

@@ -32,7 +32,11 @@ internal sealed class FitTensors(string path, Dictionary<string, Tensor> tensors
         _taken.Add(name);
         using var scope = NewDisposeScope();
         var dtype = tensor.dtype;
-        Check(name, statistics ? dtype == ScalarType.Float64 : dtype is ScalarType.Float32 or ScalarType.Float64, $"is {dtype}; expected {(statistics ? "Float64" : "Float32 or Float64")}");
+        Check(
+            name,
+            statistics ? dtype == ScalarType.Float64 : dtype is ScalarType.Float32 or ScalarType.Float64,
+            $"is {dtype}; expected " + $"{(statistics ? "Float64" : "Float32 or Float64")}"
+        );
         if (!statistics)
         {
             _dtype ??= dtype;
@@ -42,7 +46,8 @@ internal sealed class FitTensors(string path, Dictionary<string, Tensor> tensors
         Check(
             name,
             tensor.dim() == shape.Length && tensor.shape.Zip(shape).All(d => d.First > 0 && (d.Second < 0 || d.First == d.Second)),
-            $"is [{string.Join(", ", tensor.shape)}]; expected [{string.Join(", ", shape.Select(d => d < 0 ? "n" : $"{d}"))}]");
+            $"is [{string.Join(", ", tensor.shape)}]; expected [{string.Join(", ", shape.Select(d => d < 0 ? "n" : $"{d}"))}]"
+        );
         Check(name, tensor.isfinite().all().item<bool>(), "holds NaN or infinity");
         Check(name, !notNegative || tensor.ge(Kept(0)).all().item<bool>(), "holds negative numbers");
         return (device is null || statistics ? tensor : tensor.to(device)).alias().MoveToOuterDisposeScope();

@@ -20,7 +20,7 @@ internal sealed class InnerInverse(Inverse inverse, ParameterVector layout, doub
         using (var given = new BatchGradients(NewDisposeScope(), ids, layout.Dtype, layout.Device) { Blocks = layout.Blocks(rows) })
         {
             using var applied = inverse.Written(given);
-            result = layout.Flatten(applied);                                           // [K, P]
+            result = layout.Flatten(applied); // [K, P]
             scope.Attach(result);
             var ranges = layout.BlockRanges;
             for (var k = 0; k < ranges.Count; k++)

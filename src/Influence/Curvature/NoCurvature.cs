@@ -13,9 +13,7 @@ public sealed class NoCurvature : Preconditioner
     private const string Method = "gradient dot product";
 
     private NoCurvature(CurvatureInfo info)
-        : base(info)
-    {
-    }
+        : base(info) { }
 
     /// <summary>Takes note of the model's weights and the number of training examples; reads no example's gradient.</summary>
     /// <param name="task">The model and its loss.</param>
@@ -29,14 +27,16 @@ public sealed class NoCurvature : Preconditioner
         InfluenceException.ThrowIfAny([.. train.Problems("training examples")]);
         using var scope = torch.NewDisposeScope();
         using var session = GradientSession.Open(task, train, queries: null);
-        return new NoCurvature(new CurvatureInfo
-        {
-            Method = Method,
-            Matrix = "identity",
-            Damping = Damping.Absolute(0),
-            Examples = train.Count,
-            Weights = session.WeightsFingerprint(),
-        });
+        return new NoCurvature(
+            new CurvatureInfo
+            {
+                Method = Method,
+                Matrix = "identity",
+                Damping = Damping.Absolute(0),
+                Examples = train.Count,
+                Weights = session.WeightsFingerprint(),
+            }
+        );
     }
 
     /// <summary>Writes how it was made, as a safetensors file without tensors.</summary>
@@ -58,7 +58,9 @@ public sealed class NoCurvature : Preconditioner
         ArgumentNullException.ThrowIfNull(path);
         using var file = SafetensorsFile.Open(path);
         var info = CurvatureInfo.FromFile(file, path);
-        return info.Method == Method ? new NoCurvature(info) : throw new InfluenceException($"{path} holds a fit by {PlainText.Name(info.Method)}, not by {Method}.");
+        return info.Method == Method
+            ? new NoCurvature(info)
+            : throw new InfluenceException($"{path} holds a fit by " + $"{PlainText.Name(info.Method)}, not by {Method}.");
     }
 
     internal override Inverse Prepare(GradientSession session, Damping? damping, double tolerance, CancellationToken token)
@@ -68,9 +70,7 @@ public sealed class NoCurvature : Preconditioner
     }
 
     /// <inheritdoc/>
-    protected override void Dispose(bool disposing)
-    {
-    }
+    protected override void Dispose(bool disposing) { }
 
     private sealed class Same : Inverse
     {

@@ -41,13 +41,19 @@ internal sealed record OptimizerDecay(Checkpoint Checkpoint)
                 var v = Checkpoint.Made.SecondMoment(file, path, name).to(ScalarType.Float64).reshape(-1);
                 return v.numel() == part.Parameter.Count
                     ? part.Of(v).sqrt().add_(Kept(adam.Eps)).mul_(Kept(adam.WeightDecay)).MoveToOuterDisposeScope()
-                    : throw new InfluenceException($"The checkpoint {path} has moments of {v.numel()} numbers for {name}, which has {part.Parameter.Count}.");
+                    : throw new InfluenceException(
+                        $"The checkpoint {path} has moments of {v.numel()} numbers for {name}, which has " + $"{part.Parameter.Count}."
+                    );
             case { } other:
                 throw new InfluenceException(
-                    $"The checkpoint {path} was made by {other}; the weight decays of SGD, Adam and AdamW are known. Write Damping.Absolute(...) or RelativeToMeanEigenvalue(...).");
+                    $"The checkpoint {path} was made by {other}; the weight decays of SGD, Adam and AdamW are known. Write "
+                        + "Damping.Absolute(...) or RelativeToMeanEigenvalue(...)."
+                );
             default:
                 throw new InfluenceException(
-                    $"The checkpoint {path} does not say how its optimizer moved the parameter {name}. Names must be those under which it was saved; else write Damping.Absolute(...).");
+                    $"The checkpoint {path} does not say how its optimizer moved the parameter {name}. Names must be those under which it "
+                        + "was saved; else write Damping.Absolute(...)."
+                );
         }
     }
 

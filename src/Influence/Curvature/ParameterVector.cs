@@ -36,7 +36,9 @@ internal sealed class ParameterVector
     {
         if (found != Length)
         {
-            throw new InfluenceException($"The fit by {method} is over {found:N0} parameters; those of the task that take part are {Length:N0}.");
+            throw new InfluenceException(
+                $"The fit by {method} is over {found:N0} parameters; those of the task that take part are " + $"{Length:N0}."
+            );
         }
     }
 
@@ -132,13 +134,21 @@ internal sealed class ParameterVector
         return blocks;
     }
 
-    /// <summary>One vector <c>[P]</c> from the gradients of <see cref="Values"/>, graph included; zeros where one is invalid or null.</summary>
+    /// <summary>One vector <c>[P]</c> from the gradients of <see cref="Values"/>, graph included; zeros where one is invalid or
+    /// null.</summary>
     public Tensor Gather(IEnumerable<Tensor?> gradients)
     {
         var flat = gradients.Select(g => g is null || g.IsInvalid ? null : (g.is_sparse ? g.to_dense() : g).reshape(-1)).ToArray();
-        return cat([.. _slices.Select(slice => flat[slice.Parameter] is { } gradient
-            ? gradient.narrow(0, slice.Start, slice.Count)
-            : zeros([slice.Count], Dtype, Device))], 0);                                // [P]
+        return cat(
+            [
+                .. _slices.Select(slice =>
+                    flat[slice.Parameter] is { } gradient
+                        ? gradient.narrow(0, slice.Start, slice.Count)
+                        : zeros([slice.Count], Dtype, Device)
+                ),
+            ],
+            0
+        ); // [P]
     }
 
     /// <summary>Adds a vector <c>[P]</c> to the parameters, in place; for calls under no_grad.</summary>
@@ -159,7 +169,8 @@ internal sealed class ParameterVector
         }
     }
 
-    /// <summary>A vector <c>[P]</c> in the shapes of <see cref="Values"/>, in the current scope; elements that take no part are zero.</summary>
+    /// <summary>A vector <c>[P]</c> in the shapes of <see cref="Values"/>, in the current scope; elements that take no part are
+    /// zero.</summary>
     public Tensor[] Spread(Parameter[] values, Tensor vector)
     {
         var spread = values.Select(value => zeros(value.shape, vector.dtype, vector.device)).ToArray();
@@ -179,7 +190,7 @@ internal sealed class ParameterVector
         var cut = new Tensor[parts.Count];
         for (var p = 0; p < cut.Length; p++)
         {
-            cut[p] = rows.narrow(1, at, parts[p].Count);                                // [B, P_k]
+            cut[p] = rows.narrow(1, at, parts[p].Count); // [B, P_k]
             at += parts[p].Count;
         }
 

@@ -40,8 +40,9 @@ public abstract class Preconditioner : IDisposable
         }
 
         throw new InfluenceException(
-            $"This {Info.Method} was fitted at other weights, or on other parameters, than the model has now; frozen weights and buffers count too. " +
-            "Fit it again, or load the checkpoint that it was fitted at (and select the same Layers).");
+            $"This {Info.Method} was fitted at other weights, or on other parameters, than the model has now; frozen weights and "
+                + "buffers count too. Fit it again, or load the checkpoint that it was fitted at (and select the same Layers)."
+        );
     }
 
     /// <summary>Frees what it holds.</summary>

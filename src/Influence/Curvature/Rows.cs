@@ -25,6 +25,5 @@ internal static class Rows
     /// <summary>The rows at these positions.</summary>
     public static Tensor Pick(Tensor a, int[] positions) => a.index_select(0, Index(positions, a));
 
-    public static Tensor Index(int[] positions, Tensor like) =>
-        tensor(positions.Select(p => (long)p).ToArray(), device: like.device);
+    public static Tensor Index(int[] positions, Tensor like) => tensor(positions.Select(p => (long)p).ToArray(), device: like.device);
 }

@@ -61,7 +61,9 @@ internal sealed class Table(string title, IReadOnlyList<string> headers, IReadOn
     {
         // The style sheets of notebooks put every cell to the right, and a caption is no wider than its table, however narrow that is.
         var wide = title.Length <= LongTitle ? "white-space:nowrap" : "min-width:42em";
-        var html = new StringBuilder($"<table><caption style=\"text-align:left;{wide}\">").Append(WebUtility.HtmlEncode(title)).Append("</caption><thead><tr>");
+        var html = new StringBuilder($"<table><caption style=\"text-align:left;{wide}\">")
+            .Append(WebUtility.HtmlEncode(title))
+            .Append("</caption><thead><tr>");
         for (var c = 0; c < headers.Count; c++)
         {
             html.Append("<th style=\"text-align:").Append(Side(c)).Append("\">").Append(WebUtility.HtmlEncode(headers[c])).Append("</th>");

@@ -34,7 +34,8 @@ public sealed record DampingSearch
     /// <param name="task">The model at the weights of the fit, and its loss.</param>
     /// <param name="train">N training examples.</param>
     /// <param name="queries">Q queries, at least two.</param>
-    /// <param name="quality">The quality of scores <c>[held-out queries, N]</c>, higher is better; the ids say which queries they are.</param>
+    /// <param name="quality">The quality of scores <c>[held-out queries, N]</c>, higher is better; the ids say which queries they
+    /// are.</param>
     /// <param name="progress">Told after each batch.</param>
     /// <param name="cancellationToken">Checked between batches.</param>
     /// <returns>The best damping, the whole curve, and which queries were used.</returns>
@@ -47,7 +48,8 @@ public sealed record DampingSearch
         Examples queries,
         Func<InfluenceScores, double> quality,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         ArgumentNullException.ThrowIfNull(influence);
         ArgumentNullException.ThrowIfNull(quality);
@@ -89,7 +91,11 @@ public sealed record DampingSearch
     /// <param name="RemainingIds">The queries to report on: <c>queries.Only(curve.RemainingIds)</c>.</param>
     [TypeFormatterSource(typeof(HtmlFormatters))]
     public sealed record Curve(
-        Damping Best, IReadOnlyList<(Damping Damping, double Quality)> Points, IReadOnlyList<long> HeldOutIds, IReadOnlyList<long> RemainingIds) : IDisplay
+        Damping Best,
+        IReadOnlyList<(Damping Damping, double Quality)> Points,
+        IReadOnlyList<long> HeldOutIds,
+        IReadOnlyList<long> RemainingIds
+    ) : IDisplay
     {
         /// <summary>Whether the best damping is the first or the last one that was tried: a better one may lie beyond.</summary>
         public bool AtTheEdge => Points.Count > 1 && (Best == Points[0].Damping || Best == Points[^1].Damping);
@@ -98,15 +104,19 @@ public sealed record DampingSearch
         /// <returns>The table as text.</returns>
         public override string ToString() => ToTable().ToText();
 
-        /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is encoded.</summary>
+        /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is
+        /// encoded.</summary>
         /// <returns>The fragment: at most 50 rows.</returns>
         public string ToHtml() => ToTable().ToHtml();
 
         Table IDisplay.ToTable() => ToTable();
 
-        private Table ToTable() => new(
-            $"Damping on {HeldOutIds.Count} held-out queries: best {Best}" + (AtTheEdge ? " (at the edge of the candidates: try further ones)" : string.Empty),
-            ["damping", "quality", "best"],
-            [.. Points.Select(p => (IReadOnlyList<object>)[p.Damping.ToString(), p.Quality, p.Damping == Best ? "<-" : string.Empty])]);
+        private Table ToTable() =>
+            new(
+                $"Damping on {HeldOutIds.Count} held-out queries: best {Best}"
+                    + (AtTheEdge ? " (at the edge of the candidates: try further " + "ones)" : string.Empty),
+                ["damping", "quality", "best"],
+                [.. Points.Select(p => (IReadOnlyList<object>)[p.Damping.ToString(), p.Quality, p.Damping == Best ? "<-" : string.Empty])]
+            );
     }
 }

@@ -7,8 +7,9 @@ namespace Influence.Estimators;
 
 /// <summary>
 /// An inverse's inner product taken apart by attention heads: rows of the query, key and value projections, columns of the
-/// output projection. The output projection's bias belongs to no head and comes last. Of a weight that has its inputs in rows these are columns and
-/// rows, and the bias is a block of its own; projections packed into one weight are its thirds, named weight[q], weight[k] and weight[v].
+/// output projection. The output projection's bias belongs to no head and comes last. Of a weight that has its inputs in rows these are
+/// columns and rows, and the bias is a block of its own; projections packed into one weight are its thirds, named weight[q], weight[k] and
+/// weight[v].
 /// </summary>
 internal sealed class HeadMetric : GradientMetric
 {
@@ -30,8 +31,22 @@ internal sealed class HeadMetric : GradientMetric
         var names = session.BlockNames.Select(name => name.Split(", ")).ToList();
         var parts = session.Parts;
         _blocks = [.. Enumerable.Range(0, 4).Select(Find)];
-        _biases = [.. _blocks.Select(block => Enumerable.Range(0, parts.Count).Where(k => k != block && parts[k].Count == 1 && parts[block].Count == 1
-            && parts[k][0] is { Parameter.LocalName: "bias", Rows: null } bias && ReferenceEquals(bias.Parameter.Owner, parts[block][0].Parameter.Owner)).DefaultIfEmpty(-1).First())];
+        _biases =
+        [
+            .. _blocks.Select(block =>
+                Enumerable
+                    .Range(0, parts.Count)
+                    .Where(k =>
+                        k != block
+                        && parts[k].Count == 1
+                        && parts[block].Count == 1
+                        && parts[k][0] is { Parameter.LocalName: "bias", Rows: null } bias
+                        && ReferenceEquals(bias.Parameter.Owner, parts[block][0].Parameter.Owner)
+                    )
+                    .DefaultIfEmpty(-1)
+                    .First()
+            ),
+        ];
 
         int Find(int projection)
         {
@@ -45,11 +60,15 @@ internal sealed class HeadMetric : GradientMetric
 
             return found >= 0
                 ? found
-                : throw new InfluenceException($"{weight} is no weight that takes part; their names: {InfluenceException.List([.. names.Select(own => own[0])])}.");
+                : throw new InfluenceException(
+                    $"{weight} is no weight that takes part; their names: "
+                        + $"{InfluenceException.List([.. names.Select(own => own[0])])}."
+                );
         }
     }
 
-    /// <summary>The head of each block of the results (weights of four projections, then biases of three); the number of heads for what belongs to none.</summary>
+    /// <summary>The head of each block of the results (weights of four projections, then biases of three); the number of heads for what
+    /// belongs to none.</summary>
     public int HeadOf(int block) => block < 7 * _heads.Heads ? block % _heads.Heads : _heads.Heads;
 
     public override BatchGradients Apply(BatchGradients gradients)
@@ -70,9 +89,11 @@ internal sealed class HeadMetric : GradientMetric
             }
 
             AddBiases(blocks, written, gradients, scope);
-            blocks.Add(Source(gradients, 3) is { Bias: true } && written.Blocks[_blocks[3]] is { } output ? Dense([Kept(output.Dense()[1], scope)])
+            blocks.Add(
+                Source(gradients, 3) is { Bias: true } && written.Blocks[_blocks[3]] is { } output ? Dense([Kept(output.Dense()[1], scope)])
                 : OwnBias(3, written, gradients) is { } bias ? Dense([Kept(bias, scope)])
-                : null);
+                : null
+            );
             ReleaseBiases(gradients);
             return new BatchGradients(scope, gradients.Ids, gradients.Dtype, gradients.Device) { Blocks = blocks };
         }
@@ -99,9 +120,12 @@ internal sealed class HeadMetric : GradientMetric
 
         AddBiases(blocks, gradients, gradients, scope);
         var output = Source(gradients, 3);
-        blocks.Add(output is { Bias: true } ? new FactoredGradients(Activation(output).alias, output.OutputGradient, output.Inputs, weight: false, bias: true)
+        blocks.Add(
+            output is { Bias: true }
+                ? new FactoredGradients(Activation(output).alias, output.OutputGradient, output.Inputs, weight: false, bias: true)
             : OwnBias(3, gradients, gradients) is { } bias ? Dense([Kept(bias, scope)])
-            : null);
+            : null
+        );
         ReleaseBiases(gradients);
         return new BatchGradients(scope, gradients.Ids, gradients.Dtype, gradients.Device) { Blocks = blocks };
     }
@@ -111,7 +135,7 @@ internal sealed class HeadMetric : GradientMetric
     {
         for (var projection = 0; projection < 3; projection++)
         {
-            var bias = OwnBias(projection, written, gradients);                         // [B, O]
+            var bias = OwnBias(projection, written, gradients); // [B, O]
             for (var head = 0; head < _heads.Heads; head++)
             {
                 var (first, rows) = bias is null ? (0, 0) : Rows(bias.shape[1], projection, head);
@@ -121,7 +145,9 @@ internal sealed class HeadMetric : GradientMetric
     }
 
     private Tensor? OwnBias(int projection, BatchGradients written, BatchGradients gradients) =>
-        _biases[projection] >= 0 && gradients.Blocks[_biases[projection]] is not null ? written.Blocks[_biases[projection]]?.Dense()[0] : null;
+        _biases[projection] >= 0 && gradients.Blocks[_biases[projection]] is not null
+            ? written.Blocks[_biases[projection]]?.Dense()[0]
+            : null;
 
     /// <summary>What was written out here ends with the scope of the result, and is made anew when it is asked for again.</summary>
     private void ReleaseBiases(BatchGradients gradients)
@@ -155,14 +181,17 @@ internal sealed class HeadMetric : GradientMetric
         return source is { Weight: true } && size % parts == 0
             ? source
             : throw new InfluenceException(
-                $"{_names[projection]} is no linear weight whose {(projection < 3 ? "outputs" : "inputs")} " +
-                $"divide into {(isThird ? $"3 x {_heads.Heads}" : $"{_heads.Heads}")} heads ({size?.ToString() ?? "none"} found).");
+                $"{_names[projection]} is no linear weight whose {(projection < 3 ? "outputs" : "inputs")} "
+                    + $"divide into {(isThird ? $"3 x {_heads.Heads}" : $"{_heads.Heads}")} heads ({size?.ToString() ?? "none"} found)."
+            );
     }
 
-    /// <summary>Whether the heads lie along the second side of the gradient as it is factored: inputs of an output projection, or outputs of a transposed weight.</summary>
+    /// <summary>Whether the heads lie along the second side of the gradient as it is factored: inputs of an output projection, or outputs
+    /// of a transposed weight.</summary>
     private static bool AreColumns(FactoredGradients source, int projection) => projection == 3 != source.IsTransposed;
 
-    private static long OfHeads(FactoredGradients source, int projection) => AreColumns(source, projection) ? source.Inputs : source.Outputs;
+    private static long OfHeads(FactoredGradients source, int projection) =>
+        AreColumns(source, projection) ? source.Inputs : source.Outputs;
 
     /// <summary>A handle that ends with the result; what the source keeps may not end with it.</summary>
     private static Tensor Activation(FactoredGradients source)
@@ -177,12 +206,18 @@ internal sealed class HeadMetric : GradientMetric
         var (first, count) = Rows(OfHeads(source, projection), projection, head);
         return AreColumns(source, projection)
             ? new FactoredGradients(() => activation.narrow(2, first, count), source.OutputGradient, count, weight: true, bias: false)
-            : new FactoredGradients(activation.alias, source.OutputGradient.narrow(2, first, count), source.Inputs, weight: true, source.Bias && projection < 3);
+            : new FactoredGradients(
+                activation.alias,
+                source.OutputGradient.narrow(2, first, count),
+                source.Inputs,
+                weight: true,
+                source.Bias && projection < 3
+            );
     }
 
     private DenseGradients Written(Tensor[] parts, FactoredGradients source, int projection, int head, DisposeScope scope)
     {
-        var weight = parts[0].reshape(-1, source.Outputs, source.Inputs);               // [Q, O, I]
+        var weight = parts[0].reshape(-1, source.Outputs, source.Inputs); // [Q, O, I]
         var (first, count) = Rows(OfHeads(source, projection), projection, head);
         Tensor[] sliced = [Kept(weight.narrow(AreColumns(source, projection) ? 2 : 1, first, count).reshape(weight.shape[0], -1), scope)];
         return Dense(source.Bias && projection < 3 ? [.. sliced, Kept(parts[1].narrow(1, first, count), scope)] : sliced);

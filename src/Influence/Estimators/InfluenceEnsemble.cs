@@ -45,7 +45,8 @@ public sealed partial record InfluenceEnsemble : IPairEstimator
         init => field = CheckpointList.Copy(value, 1, "to average over");
     }
 
-    /// <summary>Other models that were trained on the same data, with other seeds for instance, each with its own loss delegate. Copied.</summary>
+    /// <summary>Other models that were trained on the same data, with other seeds for instance, each with its own loss delegate.
+    /// Copied.</summary>
     /// <value>None.</value>
     public IReadOnlyList<InfluenceTask> OtherModels
     {
@@ -60,7 +61,8 @@ public sealed partial record InfluenceEnsemble : IPairEstimator
         Examples train,
         Examples queries,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         ArgumentNullException.ThrowIfNull(sink);
         ExampleChecks.Run(task, (train, "training examples"), (queries, "queries"));
@@ -71,7 +73,7 @@ public sealed partial record InfluenceEnsemble : IPairEstimator
         foreach (var (first, block) in TrainingBlocks.Of(train, atOnce))
         {
             using var scope = NewDisposeScope();
-            Tensor? sum = null;                                                         // [Q, b]
+            Tensor? sum = null; // [Q, b]
             for (var member = 0; member < fits.Count; member++)
             {
                 cancellationToken.ThrowIfCancellationRequested();
@@ -94,7 +96,10 @@ public sealed partial record InfluenceEnsemble : IPairEstimator
             sink.Add(0, first, sum!);
         }
 
-        return metadata! with { Checkpoints = Described() };
+        return metadata! with
+        {
+            Checkpoints = Described(),
+        };
     }
 
     private int OwnMembers => Math.Max(1, Checkpoints?.Count ?? 0);

@@ -17,7 +17,8 @@ public sealed partial record InfluenceFunction
     /// <param name="progress">Told after each batch.</param>
     /// <param name="cancellationToken">Checked between batches.</param>
     /// <returns>One matrix a head, and one for the output projection's bias at the end; the caller disposes it.</returns>
-    /// <exception cref="InfluenceException">Bad input, a normalisation, unknown weights, or sizes that do not divide into heads.</exception>
+    /// <exception cref="InfluenceException">Bad input, a normalisation, unknown weights, or sizes that do not divide into
+    /// heads.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
     public LayerScores ScoreHeads(
         InfluenceTask task,
@@ -25,7 +26,8 @@ public sealed partial record InfluenceFunction
         Examples queries,
         AttentionHeads heads,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         ArgumentNullException.ThrowIfNull(heads);
         ExampleChecks.Run(task, (train, "training examples"), (queries, "queries"));
@@ -37,12 +39,34 @@ public sealed partial record InfluenceFunction
         using var metric = new HeadMetric(inverse, heads, session);
         var reporter = new ProgressReporter(progress, "scoring heads", 1, train.Count, cancellationToken);
         var totals = Enumerable.Range(0, heads.Heads + 1).Select(_ => zeros([queries.Count, train.Count], session.Dtype, CPU)).ToArray();
-        new GradientProducts(session, MemoryBudget, metric, Gradients.Normalization.None).AddPairs(totals, train, queries, 1, reporter, metric.HeadOf);
+        new GradientProducts(session, MemoryBudget, metric, Gradients.Normalization.None).AddPairs(
+            totals,
+            train,
+            queries,
+            1,
+            reporter,
+            metric.HeadOf
+        );
         var metadata = Metadata(task, session, inverse);
-        return new LayerScores([.. totals.Select((values, h) =>
-        {
-            var name = h < heads.Heads ? $"head {h}" : "output bias";
-            return (name, new InfluenceScores(values, queries.Ids, train.Ids, metadata with { Layers = $"{name} of {heads.Query} and its fellows" }));
-        })]);
+        return new LayerScores([
+            .. totals.Select(
+                (values, h) =>
+                {
+                    var name = h < heads.Heads ? $"head {h}" : "output bias";
+                    return (
+                        name,
+                        new InfluenceScores(
+                            values,
+                            queries.Ids,
+                            train.Ids,
+                            metadata with
+                            {
+                                Layers = $"{name} of {heads.Query} and its " + "fellows",
+                            }
+                        )
+                    );
+                }
+            ),
+        ]);
     }
 }

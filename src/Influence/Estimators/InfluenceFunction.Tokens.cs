@@ -12,8 +12,9 @@ public sealed partial record InfluenceFunction
     /// </summary>
     /// <remarks>
     /// Not the influence of predicting token t: that is <see cref="ScoreLossTokens"/>. They coincide in the last layer. Meant for
-    /// a few examples, the strongest of <see cref="PairEstimators.Score"/>: <c>train.Only(ids)</c>. Layers without the examples' positions (the head over a
-    /// pooled text, a layer that is called twice) are left out, and <see cref="ScoreMetadata.Notes"/> names them: the scores then sum over T to those of the other layers.
+    /// a few examples, the strongest of <see cref="PairEstimators.Score"/>: <c>train.Only(ids)</c>. Layers without the examples' positions
+    /// (the head over a pooled text, a layer that is called twice) are left out, and <see cref="ScoreMetadata.Notes"/> names them: the
+    /// scores then sum over T to those of the other layers.
     /// </remarks>
     /// <param name="task">The model at the weights of the fit, and its loss.</param>
     /// <param name="train">N training examples.</param>
@@ -21,33 +22,46 @@ public sealed partial record InfluenceFunction
     /// <param name="progress">Told after each batch.</param>
     /// <param name="cancellationToken">Checked between batches.</param>
     /// <returns><c>[Q, N, T]</c>; the caller disposes it.</returns>
-    /// <exception cref="InfluenceException">Bad input, a normalisation, no layer with the examples' positions, or more numbers than <see cref="MemoryBudget"/> holds.</exception>
+    /// <exception cref="InfluenceException">Bad input, a normalisation, no layer with the examples' positions, or more numbers than
+    /// <see cref="MemoryBudget"/> holds.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
     public TokenScores ScorePositions(
         InfluenceTask task,
         Examples train,
         Examples queries,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         PositionProducts? products = null;
-        var scores = Tokens(task, train, queries, "per position", (session, directions) =>
-        {
-            products = new PositionProducts(session.BlockNames);
-            return examples =>
+        var scores = Tokens(
+            task,
+            train,
+            queries,
+            "per position",
+            (session, directions) =>
             {
-                using var batch = session.Capture(examples, LossKind.Training);
-                return products.Of(directions, batch).cpu().DetachFromDisposeScope();
-            };
-        }, progress, cancellationToken);
-        return products!.LeftOut.Count == 0 ? scores : scores.WithNote($"left out, as their positions are not the examples' own: {InfluenceException.List(products.LeftOut)}");
+                products = new PositionProducts(session.BlockNames);
+                return examples =>
+                {
+                    using var batch = session.Capture(examples, LossKind.Training);
+                    return products.Of(directions, batch).cpu().DetachFromDisposeScope();
+                };
+            },
+            progress,
+            cancellationToken
+        );
+        return products!.LeftOut.Count == 0
+            ? scores
+            : scores.WithNote("left out, as their positions are not the examples' own: " + $"{InfluenceException.List(products.LeftOut)}");
     }
 
     /// <summary>
     /// Loss-token scores, s_t = grad f(q)' (H + damping I)^-1 grad l_t(z) with l_t the loss of predicting token t: which of the
     /// example's predictions the query profits from.
     /// </summary>
-    /// <remarks>Exact, by differentiating twice: for each batch one forward and backward pass, and one more backward pass for each query.</remarks>
+    /// <remarks>Exact, by differentiating twice: for each batch one forward and backward pass, and one more backward pass for each
+    /// query.</remarks>
     /// <param name="task">The model at the weights of the fit, and its loss.</param>
     /// <param name="train">N training examples.</param>
     /// <param name="queries">Q queries.</param>
@@ -58,7 +72,8 @@ public sealed partial record InfluenceFunction
     /// <param name="progress">Told after each batch.</param>
     /// <param name="cancellationToken">Checked between batches.</param>
     /// <returns><c>[Q, N, T]</c>; the caller disposes it.</returns>
-    /// <exception cref="InfluenceException">Bad input, a normalisation, token losses that do not sum to the training loss, a position mask, a model that cannot be differentiated twice, or more numbers than <see cref="MemoryBudget"/> holds.</exception>
+    /// <exception cref="InfluenceException">Bad input, a normalisation, token losses that do not sum to the training loss, a position mask,
+    /// a model that cannot be differentiated twice, or more numbers than <see cref="MemoryBudget"/> holds.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
     public TokenScores ScoreLossTokens(
         InfluenceTask task,
@@ -66,25 +81,36 @@ public sealed partial record InfluenceFunction
         Examples queries,
         Func<ExampleBatch, Tensor> tokenLosses,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         ArgumentNullException.ThrowIfNull(task);
         ArgumentNullException.ThrowIfNull(tokenLosses);
         if (task.PositionMask is not null)
         {
             throw new InfluenceException(
-                "Scores per loss token follow the token losses as they are, which know no PositionMask. Mask inside the model or the losses, and leave PositionMask out.");
+                "Scores per loss token follow the token losses as they are, which know no PositionMask. Mask inside the model or the "
+                    + "losses, and leave PositionMask out."
+            );
         }
 
-        return Tokens(task, train, queries, "per loss token", (session, directions) =>
-        {
-            var derivatives = new TokenLossDerivatives(session, tokenLosses);
-            return examples =>
+        return Tokens(
+            task,
+            train,
+            queries,
+            "per loss token",
+            (session, directions) =>
             {
-                using var scope = NewDisposeScope();
-                return derivatives.Of(examples, directions, queries.Count).cpu().DetachFromDisposeScope();
-            };
-        }, progress, cancellationToken);
+                var derivatives = new TokenLossDerivatives(session, tokenLosses);
+                return examples =>
+                {
+                    using var scope = NewDisposeScope();
+                    return derivatives.Of(examples, directions, queries.Count).cpu().DetachFromDisposeScope();
+                };
+            },
+            progress,
+            cancellationToken
+        );
     }
 
     private TokenScores Tokens(
@@ -94,7 +120,8 @@ public sealed partial record InfluenceFunction
         string what,
         Func<GradientSession, IReadOnlyList<Tensor[]?>, Func<ExampleBatch, Tensor>> scorer,
         IProgress<InfluenceProgress>? progress,
-        CancellationToken token)
+        CancellationToken token
+    )
     {
         ExampleChecks.Run(task, (train, "training examples"), (queries, "queries"));
         RefuseNormalization(what);
@@ -110,28 +137,41 @@ public sealed partial record InfluenceFunction
         foreach (var examples in train.Batches())
         {
             token.ThrowIfCancellationRequested();
-            var values = score(examples);                                               // [Q, B, T]
+            var values = score(examples); // [Q, B, T]
             scope.Attach(values);
             parts.Add(values);
             CheckRoom(queries.Count, train.Count, values);
             reporter.Add(examples.Count);
         }
 
-        return new TokenScores(Join(parts), queries.Ids, train.Ids, Metadata(task, session, inverse) with
-        {
-            Estimator = $"{Name}, {what}",
-            LeaveOneOutFactor = 1.0 / _preconditioner.Info.Examples,
-        });
+        return new TokenScores(
+            Join(parts),
+            queries.Ids,
+            train.Ids,
+            Metadata(task, session, inverse) with
+            {
+                Estimator = $"{Name}, {what}",
+                LeaveOneOutFactor = 1.0 / _preconditioner.Info.Examples,
+            }
+        );
     }
 
     /// <summary>(H + damping I)^-1 grad f(q) of every query, written out; per block one part a parameter, <c>[Q, P_k]</c>.</summary>
-    private Tensor[]?[] Directions(GradientSession session, Curvature.Inverse inverse, Examples queries, DisposeScope owner, CancellationToken token)
+    private Tensor[]?[] Directions(
+        GradientSession session,
+        Curvature.Inverse inverse,
+        Examples queries,
+        DisposeScope owner,
+        CancellationToken token
+    )
     {
         var bytes = (double)queries.Count * session.Parts.Sum(parts => parts.Sum(p => p.Count)) * session.Dtype.ElementSize();
         if (bytes > MemoryBudget)
         {
             throw new InfluenceException(
-                $"{queries.Count} queries written out take {bytes / (1 << 20):N0} MiB, and MemoryBudget is {MemoryBudget / (1 << 20):N0} MiB. Score fewer queries at once, or raise MemoryBudget.");
+                $"{queries.Count} queries written out take {bytes / (1 << 20):N0} MiB, and MemoryBudget is {MemoryBudget / (1 << 20):N0} "
+                    + "MiB. Score fewer queries at once, or raise MemoryBudget."
+            );
         }
 
         var found = new Tensor[]?[session.Parts.Count];
@@ -177,8 +217,10 @@ public sealed partial record InfluenceFunction
         if (bytes > MemoryBudget)
         {
             throw new InfluenceException(
-                $"{queries} x {train} x {values.shape[2]} scores take {bytes / (1 << 20):N0} MiB, and MemoryBudget is {MemoryBudget / (1 << 20):N0} MiB. " +
-                "Score the strongest examples only: train.Only(scores.Proponents(query, 10).Select(e => e.Id)).");
+                $"{queries} x {train} x {values.shape[2]} scores take {bytes / (1 << 20):N0} MiB, and MemoryBudget is "
+                    + $"{MemoryBudget / (1 << 20):N0} MiB. Score the strongest examples only: train.Only(scores.Proponents(query, "
+                    + "10).Select(e => e.Id))."
+            );
         }
     }
 
@@ -188,16 +230,17 @@ public sealed partial record InfluenceFunction
         var longest = parts.Max(p => p.shape[2]);
         return cat([.. parts.Select(Filled)], 1);
 
-        Tensor Filled(Tensor part) => part.shape[2] == longest
-            ? part
-            : cat([part, zeros([part.shape[0], part.shape[1], longest - part.shape[2]], part.dtype)], 2);
+        Tensor Filled(Tensor part) =>
+            part.shape[2] == longest ? part : cat([part, zeros([part.shape[0], part.shape[1], longest - part.shape[2]], part.dtype)], 2);
     }
 
     private void RefuseAggregation(string what)
     {
         if (Aggregation != QueryAggregation.None)
         {
-            throw new InfluenceException($"Scores {what} are given query by query. Leave Aggregation at None, and sum the result over its queries.");
+            throw new InfluenceException(
+                $"Scores {what} are given query by query. Leave Aggregation at None, and sum the result over its " + "queries."
+            );
         }
     }
 }

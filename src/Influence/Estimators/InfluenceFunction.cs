@@ -16,7 +16,8 @@ namespace Influence.Estimators;
 /// Unit: the loss. Left out of N training examples, z changes the query's measurement by about + s/N; one more copy of z by - s/N.
 /// N is the number of examples of the fit; <see cref="ScoreMetadata.LeaveOneOutFactor"/> carries 1/N. On a model that was
 /// not trained to its optimum, and on a non-convex one, it predicts a damped, linearised retraining from the present weights
-/// (Bae et al. 2022). Of a model that was trained with weight decay the damping is at least the decay: see <see cref="Curvature.Damping"/>. An example with leverage h changes a linear model by 1/(1-h) times as much.
+/// (Bae et al. 2022). Of a model that was trained with weight decay the damping is at least the decay: see <see cref="Curvature.Damping"/>.
+/// An example with leverage h changes a linear model by 1/(1-h) times as much.
 /// </para>
 /// <para>
 /// Cost: one pass over queries and training examples without weight gradients, plus the products, whose form is chosen by
@@ -44,8 +45,8 @@ public sealed partial record InfluenceFunction : IPairEstimator
     public Damping? Damping { get; init; }
 
     /// <summary>
-    /// The checkpoint whose weights the model has: its optimizer is then named with the scores, and their notes say what the formula leaves out of
-    /// its steps. It changes no score; a model with other weights is refused.
+    /// The checkpoint whose weights the model has: its optimizer is then named with the scores, and their notes say what the formula leaves
+    /// out of its steps. It changes no score; a model with other weights is refused.
     /// </summary>
     /// <value>Null: that of <see cref="Curvature.Damping.OfOptimizer"/>, if that is the damping.</value>
     public Checkpoint? Checkpoint { get; init; }
@@ -92,48 +93,60 @@ public sealed partial record InfluenceFunction : IPairEstimator
         Examples train,
         Examples queries,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         ArgumentNullException.ThrowIfNull(sink);
         var factors = Normalization == ScoreNormalization.Leverage ? LeverageFactors(task, train, progress, cancellationToken) : null;
-        return Run(task, train, queries, session => sink.Begin(QueryIds(queries), train.Ids, session.Dtype), (products, reporter) =>
-        {
-            if (Aggregation == QueryAggregation.None)
+        return Run(
+            task,
+            train,
+            queries,
+            session => sink.Begin(QueryIds(queries), train.Ids, session.Dtype),
+            (products, reporter) =>
             {
-                products.Pairs(Take, train, queries, reporter);
-            }
-            else
-            {
-                products.Summed(Take, train, queries, SumWeight(queries), reporter);
-            }
-
-            void Take(long query, long first, Tensor values)
-            {
-                if (factors is not null)
+                if (Aggregation == QueryAggregation.None)
                 {
-                    values.mul_(tensor(factors.AsSpan((int)first, (int)values.shape[1]).ToArray()).to_type(values.dtype));
+                    products.Pairs(Take, train, queries, reporter);
+                }
+                else
+                {
+                    products.Summed(Take, train, queries, SumWeight(queries), reporter);
                 }
 
-                sink.Add((int)query, (int)first, values);
-            }
-        }, progress, cancellationToken);
+                void Take(long query, long first, Tensor values)
+                {
+                    if (factors is not null)
+                    {
+                        values.mul_(tensor(factors.AsSpan((int)first, (int)values.shape[1]).ToArray()).to_type(values.dtype));
+                    }
+
+                    sink.Add((int)query, (int)first, values);
+                }
+            },
+            progress,
+            cancellationToken
+        );
     }
 
-    /// <summary>Scores apart for each block of parameters (a layer's weight with its bias); they sum to <see cref="PairEstimators.Score"/>'s.</summary>
+    /// <summary>Scores apart for each block of parameters (a layer's weight with its bias); they sum to
+    /// <see cref="PairEstimators.Score"/>'s.</summary>
     /// <param name="task">The model at the weights of the fit, and its loss.</param>
     /// <param name="train">N training examples.</param>
     /// <param name="queries">Q queries.</param>
     /// <param name="progress">Told after each batch.</param>
     /// <param name="cancellationToken">Checked between batches.</param>
     /// <returns>One matrix a block; the caller disposes it.</returns>
-    /// <exception cref="InfluenceException">Bad input, or a normalisation: a share of a normalised score has no meaning of its own.</exception>
+    /// <exception cref="InfluenceException">Bad input, or a normalisation: a share of a normalised score has no meaning of its
+    /// own.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
     public LayerScores ScoreLayers(
         InfluenceTask task,
         Examples train,
         Examples queries,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         RefuseNormalization("per layer");
         using var scope = NewDisposeScope();
@@ -143,7 +156,10 @@ public sealed partial record InfluenceFunction : IPairEstimator
             task,
             train,
             queries,
-            session => totals = [.. session.BlockNames.Select(name => (name, zeros([rows, train.Count], session.Dtype, CPU).MoveToOuterDisposeScope()))],
+            session =>
+                totals = [
+                    .. session.BlockNames.Select(name => (name, zeros([rows, train.Count], session.Dtype, CPU).MoveToOuterDisposeScope())),
+                ],
             (products, reporter) =>
             {
                 Tensor[] values = [.. totals.Select(t => t.Values)];
@@ -157,9 +173,13 @@ public sealed partial record InfluenceFunction : IPairEstimator
                 }
             },
             progress,
-            cancellationToken);
-        return new LayerScores([.. totals.Select(layer =>
-            (layer.Name, new InfluenceScores(layer.Values, QueryIds(queries), train.Ids, metadata with { Layers = layer.Name })))]);
+            cancellationToken
+        );
+        return new LayerScores([
+            .. totals.Select(layer =>
+                (layer.Name, new InfluenceScores(layer.Values, QueryIds(queries), train.Ids, metadata with { Layers = layer.Name }))
+            ),
+        ]);
     }
 
     /// <summary>
@@ -177,7 +197,8 @@ public sealed partial record InfluenceFunction : IPairEstimator
         InfluenceTask task,
         Examples train,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         ExampleChecks.Run(task, (train, "training examples"));
         RefuseNormalization("for self-influence");
@@ -193,33 +214,58 @@ public sealed partial record InfluenceFunction : IPairEstimator
             "Self-influence",
             train.Ids,
             totals.to_type(ScalarType.Float64).data<double>().ToArray(),
-            Metadata(task, session, inverse) with { Estimator = $"{Name}, self-influence", Sign = "high = the model had to learn the example by heart" });
+            Metadata(task, session, inverse) with
+            {
+                Estimator = $"{Name}, self-influence",
+                Sign = "high = the model had to learn the " + "example by heart",
+            }
+        );
     }
 
     internal Preconditioner Preconditioner => _preconditioner;
 
     internal string Name => $"influence function ({_preconditioner.Info.Method})";
 
-    internal ScoreMetadata Metadata(InfluenceTask task, GradientSession session, Inverse inverse) => new()
-    {
-        Estimator = Name,
-        Curvature = $"{_preconditioner.Info.Matrix}, {_preconditioner.Info.Examples} examples, seed {_preconditioner.Info.Seed}" + (inverse.Report is { } report ? $"; {report}" : string.Empty),
-        Damping = (Damping ?? _preconditioner.Info.Damping).ToString() + (inverse.Dampings.Count == 0 ? string.Empty : ": " +
-            string.Join("; ", inverse.Dampings.Select(d => string.Create(CultureInfo.InvariantCulture, $"{d.Block} {d.Damping:G6}")))),
-        Checkpoints = MadeBy is { } made ? string.Create(CultureInfo.InvariantCulture, $"step {made.Step}; made by {made.Optimizer}") : string.Empty,
-        Unit = Normalization switch
+    internal ScoreMetadata Metadata(InfluenceTask task, GradientSession session, Inverse inverse) =>
+        new()
         {
-            ScoreNormalization.Leverage => "loss; over the number of training examples of the fit: the predicted rise of the measurement when the example is left out, with its leverage",
-            ScoreNormalization.Theta => "loss over the norm of the parameters' change (theta-RelatIF)",
-            ScoreNormalization.Loss => "loss over the square root of self-influence (l-RelatIF)",
-            _ => "loss; over the number of training examples of the fit: the predicted rise of the measurement when the example is left out",
-        },
-        LeaveOneOutFactor = Normalization is ScoreNormalization.None or ScoreNormalization.Leverage ? 1.0 / _preconditioner.Info.Examples : null,
-        Layers = task.Layers.Description,
-        Coverage = session.Coverage.Fraction,
-        Integrity = _preconditioner.Info.Integrity,
-        Notes = string.Join("; ", new[] { session.Coverage.Notes, OptimizerNote }.Where(n => n.Length > 0)),
-    };
+            Estimator = Name,
+            Curvature =
+                $"{_preconditioner.Info.Matrix}, {_preconditioner.Info.Examples} examples, seed {_preconditioner.Info.Seed}"
+                + (inverse.Report is { } report ? $"; {report}" : string.Empty),
+            Damping =
+                (Damping ?? _preconditioner.Info.Damping).ToString()
+                + (
+                    inverse.Dampings.Count == 0
+                        ? string.Empty
+                        : ": "
+                            + string.Join(
+                                "; ",
+                                inverse.Dampings.Select(d => string.Create(CultureInfo.InvariantCulture, $"{d.Block} {d.Damping:G6}"))
+                            )
+                ),
+            Checkpoints = MadeBy is { } made
+                ? string.Create(CultureInfo.InvariantCulture, $"step {made.Step}; made by {made.Optimizer}")
+                : string.Empty,
+            Unit = Normalization switch
+            {
+                ScoreNormalization.Leverage =>
+                    "loss; over the number of training examples of the fit: the predicted rise of the measurement "
+                        + "when the example is left out, with its leverage",
+                ScoreNormalization.Theta => "loss over the norm of the parameters' change (theta-RelatIF)",
+                ScoreNormalization.Loss => "loss over the square root of self-influence (l-RelatIF)",
+                _ =>
+                    "loss; over the number of training examples of the fit: the predicted rise of the measurement when the example is left "
+                        + "out",
+            },
+            LeaveOneOutFactor = Normalization is ScoreNormalization.None or ScoreNormalization.Leverage
+                ? 1.0 / _preconditioner.Info.Examples
+                : null,
+            Layers = task.Layers.Description,
+            Coverage = session.Coverage.Fraction,
+            Integrity = _preconditioner.Info.Integrity,
+            Notes = string.Join("; ", new[] { session.Coverage.Notes, OptimizerNote }.Where(n => n.Length > 0)),
+        };
 
     /// <summary>Opens a session, prepares the preconditioner and scores.</summary>
     private ScoreMetadata Run(
@@ -229,7 +275,8 @@ public sealed partial record InfluenceFunction : IPairEstimator
         Action<GradientSession> begin,
         Action<GradientProducts, ProgressReporter> score,
         IProgress<InfluenceProgress>? progress,
-        CancellationToken token)
+        CancellationToken token
+    )
     {
         ExampleChecks.Run(task, (train, "training examples"), (queries, "queries"));
         CheckCheckpoint(task);
@@ -239,13 +286,19 @@ public sealed partial record InfluenceFunction : IPairEstimator
         using var inverse = _preconditioner.Prepare(session, Damping, Tolerance, token);
         var reporter = new ProgressReporter(progress, "scoring", 1, train.Count, token);
         score(
-            new GradientProducts(session, MemoryBudget, inverse, Normalization switch
-            {
-                ScoreNormalization.Theta => Gradients.Normalization.ThetaRelative,
-                ScoreNormalization.Loss => Gradients.Normalization.LossRelative,
-                _ => Gradients.Normalization.None,
-            }),
-            reporter);
+            new GradientProducts(
+                session,
+                MemoryBudget,
+                inverse,
+                Normalization switch
+                {
+                    ScoreNormalization.Theta => Gradients.Normalization.ThetaRelative,
+                    ScoreNormalization.Loss => Gradients.Normalization.LossRelative,
+                    _ => Gradients.Normalization.None,
+                }
+            ),
+            reporter
+        );
         Log.Scored(task.Logger, Name, QueryIds(queries).Count, train.Count, 1, reporter.Elapsed.TotalSeconds);
         return Metadata(task, session, inverse);
     }
@@ -258,7 +311,10 @@ public sealed partial record InfluenceFunction : IPairEstimator
     {
         if (Normalization != ScoreNormalization.None)
         {
-            throw new InfluenceException($"Scores {what} are not normalised: a share of a normalised score has no meaning of its own. Leave Normalization at None.");
+            throw new InfluenceException(
+                $"Scores {what} are not normalised: a share of a normalised score has no meaning of its own. "
+                    + "Leave Normalization at None."
+            );
         }
     }
 
@@ -277,8 +333,9 @@ public sealed partial record InfluenceFunction : IPairEstimator
         Loss,
 
         /// <summary>
-        /// 1 less the example's leverage, of which at most 0.99 counts: rescaled influence (RIF). A linear model's answer to leaving the example out is exact then,
-        /// where the plain score falls short for examples that pull the model to themselves. See <see cref="InfluenceFunction.Leverage"/>.
+        /// 1 less the example's leverage, of which at most 0.99 counts: rescaled influence (RIF). A linear model's answer to leaving the
+        /// example out is exact then, where the plain score falls short for examples that pull the model to themselves. See
+        /// <see cref="InfluenceFunction.Leverage"/>.
         /// </summary>
         Leverage,
     }

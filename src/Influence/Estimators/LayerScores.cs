@@ -22,8 +22,11 @@ public sealed class LayerScores : IReadOnlyList<(string Parameters, InfluenceSco
     /// <summary>The scores of the block that holds a parameter.</summary>
     /// <param name="parameter">The parameter's name, as <c>named_parameters()</c> gives it.</param>
     /// <exception cref="InfluenceException">No block holds it.</exception>
-    public InfluenceScores this[string parameter] => _all.Where(l => l.Parameters.Split(", ").Contains(parameter)).Select(l => l.Scores).FirstOrDefault()
-        ?? throw new InfluenceException($"No block holds the parameter {parameter}; the blocks: {InfluenceException.List([.. _all.Select(l => l.Parameters)])}.");
+    public InfluenceScores this[string parameter] =>
+        _all.Where(l => l.Parameters.Split(", ").Contains(parameter)).Select(l => l.Scores).FirstOrDefault()
+        ?? throw new InfluenceException(
+            $"No block holds the parameter {parameter}; the blocks: " + $"{InfluenceException.List([.. _all.Select(l => l.Parameters)])}."
+        );
 
     /// <inheritdoc/>
     public IEnumerator<(string Parameters, InfluenceScores Scores)> GetEnumerator() => _all.GetEnumerator();

@@ -12,7 +12,8 @@ namespace Influence.Estimators;
 /// </summary>
 internal sealed class LessMetric : GradientMetric
 {
-    private readonly Tensor?[][] _first;                                                // [P_k] a part of a block; null: the weight does not move
+    // [P_k] a part of a block; null: the weight does not move
+    private readonly Tensor?[][] _first;
     private readonly Tensor?[][] _second;
     private readonly Rule[][] _rules;
     private readonly long[][] _sizes;
@@ -30,7 +31,13 @@ internal sealed class LessMetric : GradientMetric
 
     /// <summary>Reads a checkpoint's moments, in the order of the session's blocks.</summary>
     /// <exception cref="InfluenceException">A parameter was not moved by Adam or AdamW.</exception>
-    public static LessMetric Of(GradientSession session, Checkpoint checkpoint, TracIn.UpdateDirection direction, TracIn.GradientSimilarity similarity, double weight)
+    public static LessMetric Of(
+        GradientSession session,
+        Checkpoint checkpoint,
+        TracIn.UpdateDirection direction,
+        TracIn.GradientSimilarity similarity,
+        double weight
+    )
     {
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
@@ -69,11 +76,22 @@ internal sealed class LessMetric : GradientMetric
         base.Dispose();
     }
 
-    private void Read(int k, int p, ParameterPart part, GradientSession session, Checkpoint checkpoint, SafetensorsTensors file, TracIn.UpdateDirection direction)
+    private void Read(
+        int k,
+        int p,
+        ParameterPart part,
+        GradientSession session,
+        Checkpoint checkpoint,
+        SafetensorsTensors file,
+        TracIn.UpdateDirection direction
+    )
     {
         var name = part.Parameter.Name;
         var made = checkpoint.Made.Of(name);
-        if (checkpoint.Rates.Of(name).LearningRate == 0 && (made is not null || (checkpoint.Rates.AreByName && file.Entries.ContainsKey(name))))
+        if (
+            checkpoint.Rates.Of(name).LearningRate == 0
+            && (made is not null || (checkpoint.Rates.AreByName && file.Entries.ContainsKey(name)))
+        )
         {
             return;
         }
@@ -81,23 +99,34 @@ internal sealed class LessMetric : GradientMetric
         if (made is not { IsAdam: true, Maximize: false })
         {
             throw new InfluenceException(
-                $"LESS's direction is the step of Adam or AdamW; the checkpoint {checkpoint.FilePath} " +
-                $"{(made is null ? $"does not say how its optimizer moved the parameter {name}" : made.Maximize ? "maximizes" : $"was made by {made}")}. " +
-                "Write Direction = TracIn.UpdateDirection.Optimizer, which knows SGD too, or Sgd.");
+                $"LESS's direction is the step of Adam or AdamW; the checkpoint {checkpoint.FilePath} "
+                    + $"{(made is null ? $"does not say how its optimizer moved the parameter {name}" : made.Maximize ? "maximizes" : $"was made by {made}")}. "
+                    + "Write Direction = TracIn.UpdateDirection.Optimizer, which knows SGD too, or Sgd."
+            );
         }
 
         var (first, second) = checkpoint.Made.Moments(file, checkpoint.FilePath, name);
         if (first.numel() != part.Parameter.Count)
         {
             throw new InfluenceException(
-                $"The checkpoint {checkpoint.FilePath} has moments of {first.numel()} numbers for {name}, which has {part.Parameter.Count}.");
+                $"The checkpoint {checkpoint.FilePath} has moments of {first.numel()} numbers for {name}, which has "
+                    + $"{part.Parameter.Count}."
+            );
         }
 
         _first[k][p] = part.Of(first.reshape(-1)).clone().to(session.Dtype, session.Device).DetachFromDisposeScope();
         _second[k][p] = part.Of(second.reshape(-1)).clone().to(session.Dtype, session.Device).DetachFromDisposeScope();
-        _rules[k][p] = direction == TracIn.UpdateDirection.LessCode
-            ? new Rule(0.9, 0.999, 1, 1, 0, 1e-8)
-            : new Rule(made.Beta1, made.Beta2, 1 - Math.Pow(made.Beta1, made.Step + 1), 1 - Math.Pow(made.Beta2, made.Step + 1), made.Eps, 0);
+        _rules[k][p] =
+            direction == TracIn.UpdateDirection.LessCode
+                ? new Rule(0.9, 0.999, 1, 1, 0, 1e-8)
+                : new Rule(
+                    made.Beta1,
+                    made.Beta2,
+                    1 - Math.Pow(made.Beta1, made.Step + 1),
+                    1 - Math.Pow(made.Beta2, made.Step + 1),
+                    made.Eps,
+                    0
+                );
     }
 
     private Tensor Step(int k, int p, Tensor g)
@@ -113,7 +142,8 @@ internal sealed class LessMetric : GradientMetric
         return m / ((v + Kept(rule.EpsInside)).sqrt() + Kept(rule.Eps));
     }
 
-    /// <summary>A map of every part, written out over all blocks, of length one for cosines; what the batch did not use has gradients of zero.</summary>
+    /// <summary>A map of every part, written out over all blocks, of length one for cosines; what the batch did not use has gradients of
+    /// zero.</summary>
     private BatchGradients Written(BatchGradients gradients, Func<int, int, Tensor, Tensor> map, double factor)
     {
         var scope = NewDisposeScope();
@@ -126,7 +156,8 @@ internal sealed class LessMetric : GradientMetric
                 var dense = gradients.Blocks[k]?.Dense();
                 for (var p = 0; p < parts[k].Length; p++)
                 {
-                    parts[k][p] = map(k, p, dense?[p] ?? zeros([gradients.Count, _sizes[k][p]], gradients.Dtype, gradients.Device)).MoveToOuterDisposeScope();
+                    parts[k][p] = map(k, p, dense?[p] ?? zeros([gradients.Count, _sizes[k][p]], gradients.Dtype, gradients.Device))
+                        .MoveToOuterDisposeScope();
                 }
 
                 gradients.Blocks[k]?.Release();
@@ -167,5 +198,12 @@ internal sealed class LessMetric : GradientMetric
     /// <param name="SecondCorrection">What the second moment is divided by.</param>
     /// <param name="Eps">Outside of the root.</param>
     /// <param name="EpsInside">Inside of the root.</param>
-    private readonly record struct Rule(double Beta1, double Beta2, double FirstCorrection, double SecondCorrection, double Eps, double EpsInside);
+    private readonly record struct Rule(
+        double Beta1,
+        double Beta2,
+        double FirstCorrection,
+        double SecondCorrection,
+        double Eps,
+        double EpsInside
+    );
 }

@@ -20,7 +20,7 @@ internal sealed class OptimizerFlow : IDisposable
 {
     private const int MaximumSteps = 200;
 
-    private readonly Tensor[] _scales;                                                  // P, [P_k] a block
+    private readonly Tensor[] _scales; // P, [P_k] a block
     private readonly Setting[] _settings;
     private readonly long _bytes;
 
@@ -47,8 +47,14 @@ internal sealed class OptimizerFlow : IDisposable
         {
             files.AddRange(checkpoints.Select(c => SafetensorsTensors.OpenAny(c.FilePath)));
             var byName = new Dictionary<string, Tensor>();
-            Tensor[] scales = [.. session.Parts.Select(parts => cat([.. parts.Select(part => part.Of(Whole(part.Parameter)))], 0)
-                .to(session.Dtype, session.Device).DetachFromDisposeScope())];
+            Tensor[] scales =
+            [
+                .. session.Parts.Select(parts =>
+                    cat([.. parts.Select(part => part.Of(Whole(part.Parameter)))], 0)
+                        .to(session.Dtype, session.Device)
+                        .DetachFromDisposeScope()
+                ),
+            ];
             return new OptimizerFlow(scales, [.. session.Parts.Select(parts => of(parts[0].Parameter.Name))], bytes);
 
             Tensor Whole(ModelParameter parameter)
@@ -67,7 +73,8 @@ internal sealed class OptimizerFlow : IDisposable
         }
     }
 
-    /// <summary>The response and the propagator's transpose, times a block's queries <c>[Q, P_k]</c>, exactly up to the iteration's tolerance.</summary>
+    /// <summary>The response and the propagator's transpose, times a block's queries <c>[Q, P_k]</c>, exactly up to the iteration's
+    /// tolerance.</summary>
     public (Tensor[] Response, Tensor[] Earlier) Exact(int k, BlockCurvature? block, Tensor[] parts)
     {
         var (root, setting) = (_scales[k].sqrt(), _settings[k]);
@@ -79,9 +86,14 @@ internal sealed class OptimizerFlow : IDisposable
         {
             using var scope = NewDisposeScope();
             var count = Math.Min(atOnce, rows - at);
-            var start = cat([.. parts.Select(p => p.narrow(0, at, count))], 1) * root;  // P^1/2 v
+            var start = cat([.. parts.Select(p => p.narrow(0, at, count))], 1) * root; // P^1/2 v
             var (values, steps, change) = SymmetricFunction.Of(
-                Multiply, start, [x => Response(x, setting.Length), x => Math.Exp(-setting.Length * x)], MaximumSteps, root.dtype == ScalarType.Float64 ? 1e-11 : 1e-5);
+                Multiply,
+                start,
+                [x => Response(x, setting.Length), x => Math.Exp(-setting.Length * x)],
+                MaximumSteps,
+                root.dtype == ScalarType.Float64 ? 1e-11 : 1e-5
+            );
             (Steps, Change) = (Math.Max(Steps, steps), Math.Max(Change, change));
             Put(response, values[0] * root, at);
             Put(earlier, values[1] / root, at);
@@ -92,14 +104,17 @@ internal sealed class OptimizerFlow : IDisposable
         Tensor Multiply(Tensor x)
         {
             using var scope = NewDisposeScope();
-            var y = x * root;                                                           // [K, P_k]
-            var curved = function is null ? y * Kept(setting.Coupled) : cat(function.Dense(new DenseGradients(y.shape[0], () => Cut(y, parts))), 1);
+            var y = x * root; // [K, P_k]
+            var curved = function is null
+                ? y * Kept(setting.Coupled)
+                : cat(function.Dense(new DenseGradients(y.shape[0], () => Cut(y, parts))), 1);
             return ((curved * root) + (x * Kept(setting.Decoupled))).MoveToOuterDisposeScope();
         }
     }
 
     /// <summary>
-    /// The same with the exponential on the diagonal of H alone and an EK-FAC inverse at its damping, the mask first and the inverse after it.
+    /// The same with the exponential on the diagonal of H alone and an EK-FAC inverse at its damping, the mask first and the inverse after
+    /// it.
     /// </summary>
     public (Tensor[] Response, Tensor[] Earlier) Diagonal(int k, BlockCurvature? block, Tensor[] parts, Damping damping)
     {
@@ -114,7 +129,8 @@ internal sealed class OptimizerFlow : IDisposable
         var (masked, earlier) = (new Tensor[parts.Length], new Tensor[parts.Length]);
         for (var p = 0; p < parts.Length; p++)
         {
-            var sigma = ((diagonal[p].clamp_min(Kept(0)) + Kept(setting.Coupled)) * scale[p].squeeze(0)) + Kept(setting.Decoupled);  // [P_k]
+            // [P_k]
+            var sigma = ((diagonal[p].clamp_min(Kept(0)) + Kept(setting.Coupled)) * scale[p].squeeze(0)) + Kept(setting.Decoupled);
             var kept = (sigma * Kept(-setting.Length)).exp();
             (masked[p], earlier[p]) = (parts[p] * (Kept(1) - kept), parts[p] * kept);
         }
@@ -131,7 +147,8 @@ internal sealed class OptimizerFlow : IDisposable
         }
     }
 
-    private static double Response(double x, double length) => x * length < 1e-6 ? length * (1 - (x * length / 2)) : (1 - Math.Exp(-x * length)) / x;
+    private static double Response(double x, double length) =>
+        x * length < 1e-6 ? length * (1 - (x * length / 2)) : (1 - Math.Exp(-x * length)) / x;
 
     private static Tensor[] Cut(Tensor rows, Tensor[] like)
     {
@@ -173,7 +190,9 @@ internal sealed class OptimizerFlow : IDisposable
                         if (v.numel() != parameter.Count)
                         {
                             throw new InfluenceException(
-                                $"The checkpoint {checkpoint.FilePath} has moments of {v.numel()} numbers for {name}, which has {parameter.Count}.");
+                                $"The checkpoint {checkpoint.FilePath} has moments of {v.numel()} numbers for {name}, which has "
+                                    + $"{parameter.Count}."
+                            );
                         }
 
                         sum = (sum is null ? v : sum.add_(v)).MoveToOuterDisposeScope();
@@ -181,13 +200,18 @@ internal sealed class OptimizerFlow : IDisposable
 
                     break;
                 case { } other:
-                    throw new InfluenceException(other.Maximize
-                        ? $"The optimizer of {checkpoint.FilePath} maximizes; SOURCE follows a loss that falls. Negate the loss and leave maximize out."
-                        : $"The checkpoint {checkpoint.FilePath} was made by {other}; SOURCE knows the steps of SGD, Adam and AdamW. Write Direction = TracIn.UpdateDirection.Sgd.");
+                    throw new InfluenceException(
+                        other.Maximize
+                            ? $"The optimizer of {checkpoint.FilePath} maximizes; SOURCE follows a loss that falls. Negate the loss and "
+                                + "leave maximize out."
+                            : $"The checkpoint {checkpoint.FilePath} was made by {other}; SOURCE knows the steps of SGD, Adam and AdamW. "
+                                + "Write Direction = TracIn.UpdateDirection.Sgd."
+                    );
                 default:
                     throw new InfluenceException(
-                        $"The checkpoint {checkpoint.FilePath} does not say how its optimizer moved the parameter {name}. " +
-                        "Names must be those under which it was saved; else write Direction = TracIn.UpdateDirection.Sgd.");
+                        $"The checkpoint {checkpoint.FilePath} does not say how its optimizer moved the parameter {name}. "
+                            + "Names must be those under which it was saved; else write Direction = TracIn.UpdateDirection.Sgd."
+                    );
             }
         }
 
@@ -198,9 +222,13 @@ internal sealed class OptimizerFlow : IDisposable
 
         return ones == 0
             ? checkpoints[^1].Made.ScaleOf(sum.div_(Kept(files.Count)), checkpoints[^1].FilePath, parameter.Name)
-            : throw new InfluenceException(string.Create(
-                CultureInfo.InvariantCulture,
-                $"Of the {files.Count} checkpoints of a segment, which ends at step {checkpoints[^1].Step}, {ones} hold no moments of Adam for {parameter.Name} and the others do. Make segments of one optimizer each."));
+            : throw new InfluenceException(
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"Of the {files.Count} checkpoints of a segment, which ends at step {checkpoints[^1].Step}, {ones} hold no moments of "
+                        + $"Adam for {parameter.Name} and the others do. Make segments of one optimizer each."
+                )
+            );
     }
 
     private static bool NotTrained(Checkpoint checkpoint, SafetensorsTensors file, string name) =>

@@ -12,7 +12,7 @@ namespace Influence.Estimators;
 /// </summary>
 internal sealed class OptimizerMetric : GradientMetric
 {
-    private readonly Tensor[][] _weights;                                               // [P_k] or [1] a part of a block
+    private readonly Tensor[][] _weights; // [P_k] or [1] a part of a block
 
     private OptimizerMetric(Tensor[][] weights) => _weights = weights;
 
@@ -23,7 +23,9 @@ internal sealed class OptimizerMetric : GradientMetric
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
         using var file = SafetensorsTensors.OpenAny(checkpoint.FilePath);
-        var weights = session.Parts.Select(block => block.Select(part => Weight(part).to(session.Dtype, session.Device)).ToArray()).ToArray();
+        var weights = session
+            .Parts.Select(block => block.Select(part => Weight(part).to(session.Dtype, session.Device)).ToArray())
+            .ToArray();
         foreach (var weight in weights.SelectMany(w => w))
         {
             weight.DetachFromDisposeScope();
@@ -37,37 +39,62 @@ internal sealed class OptimizerMetric : GradientMetric
             var rate = checkpoint.Rates.Of(name).LearningRate;
             return checkpoint.Made.Of(name) switch
             {
-                null when rate == 0 && checkpoint.Rates.AreByName && checkpoint.LearningRate > 0 && file.Entries.ContainsKey(name) => zeros([1], session.Dtype),
+                null when rate == 0 && checkpoint.Rates.AreByName && checkpoint.LearningRate > 0 && file.Entries.ContainsKey(name) => zeros(
+                    [1],
+                    session.Dtype
+                ),
                 { } when rate == 0 => zeros([1], session.Dtype),
                 { Maximize: true } => throw new InfluenceException(
-                    $"The optimizer of {checkpoint.FilePath} maximizes; TracIn follows a loss that falls. Negate the loss and leave maximize out."),
+                    $"The optimizer of {checkpoint.FilePath} maximizes; TracIn follows a loss that falls. Negate the loss and leave "
+                        + "maximize out."
+                ),
                 { IsSgd: true } sgd => full([1], Kept(new ParameterRate(rate, sgd.Momentum, sgd.Dampening).InTheLongRun), session.Dtype),
-                { IsAdam: true } => part.Of(Fitting(checkpoint.Made.Scale(file, checkpoint.FilePath, name), part).to(session.Dtype).mul_(Kept(rate))).clone(),
+                { IsAdam: true } => part.Of(
+                        Fitting(checkpoint.Made.Scale(file, checkpoint.FilePath, name), part).to(session.Dtype).mul_(Kept(rate))
+                    )
+                    .clone(),
                 { } other => throw new InfluenceException(
-                    $"The checkpoint {checkpoint.FilePath} was made by {other}; the directions of SGD, Adam and AdamW are known. Write Direction = TracIn.UpdateDirection.Sgd."),
+                    $"The checkpoint {checkpoint.FilePath} was made by {other}; the directions of SGD, Adam and AdamW are known. Write "
+                        + "Direction = TracIn.UpdateDirection.Sgd."
+                ),
                 null => throw new InfluenceException(
-                    $"The checkpoint {checkpoint.FilePath} does not say how its optimizer moved the parameter {name}. " +
-                    "Names must be those under which it was saved; else write Direction = TracIn.UpdateDirection.Sgd."),
+                    $"The checkpoint {checkpoint.FilePath} does not say how its optimizer moved the parameter {name}. "
+                        + "Names must be those under which it was saved; else write Direction = TracIn.UpdateDirection.Sgd."
+                ),
             };
         }
 
-        Tensor Fitting(Tensor scale, ParameterPart part) => scale.numel() == part.Parameter.Count ? scale.reshape(-1) : throw new InfluenceException(
-            $"The checkpoint {checkpoint.FilePath} has moments of {scale.numel()} numbers for {part.Parameter.Name}, which has {part.Parameter.Count}.");
+        Tensor Fitting(Tensor scale, ParameterPart part) =>
+            scale.numel() == part.Parameter.Count
+                ? scale.reshape(-1)
+                : throw new InfluenceException(
+                    $"The checkpoint {checkpoint.FilePath} has moments of {scale.numel()} numbers for {part.Parameter.Name}, which has "
+                        + $"{part.Parameter.Count}."
+                );
     }
 
     /// <summary>The step of every weight, <c>[P]</c>, in the order of the session's parts; the caller owns it.</summary>
     public Tensor Vector(GradientSession session)
     {
         using var scope = NewDisposeScope();
-        var parts = session.Parts.SelectMany(block => block).Zip(_weights.SelectMany(block => block), (part, weight) => weight.expand(part.Count));
+        var parts = session
+            .Parts.SelectMany(block => block)
+            .Zip(_weights.SelectMany(block => block), (part, weight) => weight.expand(part.Count));
         return cat([.. parts], 0).DetachFromDisposeScope();
     }
 
-    public override BatchGradients Apply(BatchGradients gradients) => new(NewDisposeScope(), gradients.Ids, gradients.Dtype, gradients.Device)
-    {
-        Blocks = [.. gradients.Blocks.Zip(_weights, (block, weights) => block is null ? null
-            : new DenseGradients(gradients.Count, () => [.. block.Dense().Zip(weights, (g, w) => g * w)]))],
-    };
+    public override BatchGradients Apply(BatchGradients gradients) =>
+        new(NewDisposeScope(), gradients.Ids, gradients.Dtype, gradients.Device)
+        {
+            Blocks =
+            [
+                .. gradients.Blocks.Zip(
+                    _weights,
+                    (block, weights) =>
+                        block is null ? null : new DenseGradients(gradients.Count, () => [.. block.Dense().Zip(weights, (g, w) => g * w)])
+                ),
+            ],
+        };
 
     public override void Dispose()
     {

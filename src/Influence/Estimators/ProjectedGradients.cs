@@ -45,22 +45,38 @@ public sealed record ProjectedGradients
     /// <returns><c>[N, k]</c> in the model's dtype, on the CPU; the caller's. With P parameters, at most k, <c>[N, P]</c>.</returns>
     /// <exception cref="InfluenceException">Bad input; told before the first batch where possible.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
-    public Tensor Compute(InfluenceTask task, Examples examples, IProgress<InfluenceProgress>? progress = null, CancellationToken cancellationToken = default)
+    public Tensor Compute(
+        InfluenceTask task,
+        Examples examples,
+        IProgress<InfluenceProgress>? progress = null,
+        CancellationToken cancellationToken = default
+    )
     {
         using var scope = NewDisposeScope();
         var all = new List<Tensor>();
-        Read(task, examples, (_, rows) =>
-        {
-            var kept = rows.cpu().clone();
-            scope.Attach(kept);
-            all.Add(kept);
-        }, progress, cancellationToken);
-        return cat([.. all], 0).MoveToOuterDisposeScope();                              // [N, k]
+        Read(
+            task,
+            examples,
+            (_, rows) =>
+            {
+                var kept = rows.cpu().clone();
+                scope.Attach(kept);
+                all.Add(kept);
+            },
+            progress,
+            cancellationToken
+        );
+        return cat([.. all], 0).MoveToOuterDisposeScope(); // [N, k]
     }
 
     /// <summary>Batch by batch: ids and rows <c>[B, k]</c>, which live until the delegate returns.</summary>
     internal void Read(
-        InfluenceTask task, Examples examples, Action<IReadOnlyList<long>, Tensor> read, IProgress<InfluenceProgress>? progress, CancellationToken token)
+        InfluenceTask task,
+        Examples examples,
+        Action<IReadOnlyList<long>, Tensor> read,
+        IProgress<InfluenceProgress>? progress,
+        CancellationToken token
+    )
     {
         ExampleChecks.Run(task, (examples, "examples"));
         using var scope = NewDisposeScope();
@@ -73,7 +89,7 @@ public sealed record ProjectedGradients
             token.ThrowIfCancellationRequested();
             using var step = NewDisposeScope();
             using var gradients = session.Capture(batch, LossKind.Training);
-            var rows = zeros([batch.Count, width], session.Dtype, session.Device);      // [B, k]
+            var rows = zeros([batch.Count, width], session.Dtype, session.Device); // [B, k]
             for (var block = 0; block < gradients.Blocks.Count; block++)
             {
                 if (gradients.Blocks[block] is { } present)
@@ -88,7 +104,8 @@ public sealed record ProjectedGradients
         }
     }
 
-    /// <summary>Adds one block's gradients to the rows <c>[B, k]</c> and releases it; of an embedding's only what occurs is written out.</summary>
+    /// <summary>Adds one block's gradients to the rows <c>[B, k]</c> and releases it; of an embedding's only what occurs is written
+    /// out.</summary>
     internal static void Add(Tensor rows, BlockGradients block, (Tensor Column, Tensor? Sign)[] columns)
     {
         using var scope = NewDisposeScope();
@@ -99,7 +116,10 @@ public sealed record ProjectedGradients
     /// <summary>So many that what the largest block makes fits the budget.</summary>
     private int ExamplesAtOnce(IReadOnlyList<BlockGradients?> blocks, GradientSession session)
     {
-        var largest = blocks.Zip(session.Parts, (block, parts) => block?.NumbersToSketch(parts.Sum(p => (double)p.Count)) ?? 1).DefaultIfEmpty(1).Max();
+        var largest = blocks
+            .Zip(session.Parts, (block, parts) => block?.NumbersToSketch(parts.Sum(p => (double)p.Count)) ?? 1)
+            .DefaultIfEmpty(1)
+            .Max();
         return (int)Math.Clamp(MemoryBudget / (largest * session.Dtype.ElementSize()), 1, int.MaxValue / 2);
     }
 
@@ -115,9 +135,10 @@ public sealed record ProjectedGradients
             var parts = new (Tensor, Tensor?)[block.Count];
             for (var p = 0; p < parts.Length; p++)
             {
-                parts[p] = parameters <= Dimension
-                    ? (arange(Kept(at), Kept(at + block[p].Count), Kept(1), ScalarType.Int64, session.Device), null)
-                    : Drawn(block[p], session);
+                parts[p] =
+                    parameters <= Dimension
+                        ? (arange(Kept(at), Kept(at + block[p].Count), Kept(1), ScalarType.Int64, session.Device), null)
+                        : Drawn(block[p], session);
                 at += block[p].Count;
             }
 

@@ -22,8 +22,13 @@ internal sealed class PushedQueries : GradientMetric
     public static PushedQueries Capture(GradientSession session, Examples queries, CancellationToken token)
     {
         var pushed = new PushedQueries(
-            [.. session.Parts.Select(block => block.Select(p => zeros([queries.Count, p.Count], session.Dtype, session.Device).DetachFromDisposeScope()).ToArray())],
-            queries.Ids.Select((id, row) => (id, row)).ToDictionary(p => p.id, p => p.row));
+            [
+                .. session.Parts.Select(block =>
+                    block.Select(p => zeros([queries.Count, p.Count], session.Dtype, session.Device).DetachFromDisposeScope()).ToArray()
+                ),
+            ],
+            queries.Ids.Select((id, row) => (id, row)).ToDictionary(p => p.id, p => p.row)
+        );
         try
         {
             long start = 0;
@@ -67,7 +72,7 @@ internal sealed class PushedQueries : GradientMetric
         {
             using var one = NewDisposeScope();
             var (own, weights) = (_parts[k], weightsOf(k));
-            Tensor[] parts;                                                             // [Q, P_k] each
+            Tensor[] parts; // [Q, P_k] each
             if (blocks[k] is { } block)
             {
                 using var function = block.Map(weights);
@@ -120,7 +125,10 @@ internal sealed class PushedQueries : GradientMetric
         var rows = tensor(gradients.Ids.Select(id => (long)_rows[id]).ToArray(), device: gradients.Device);
         return new BatchGradients(scope, gradients.Ids, gradients.Dtype, gradients.Device)
         {
-            Blocks = [.. _parts.Select(parts => new DenseGradients(gradients.Count, () => [.. parts.Select(p => p.index_select(0, rows))]))],
+            Blocks =
+            [
+                .. _parts.Select(parts => new DenseGradients(gradients.Count, () => [.. parts.Select(p => p.index_select(0, rows))])),
+            ],
         };
     }
 

@@ -2,11 +2,13 @@ namespace Influence.Estimators;
 
 public sealed partial record Source
 {
-    private string MadeBy => string.Join(" and ", _segments.SelectMany(s => s.Checkpoints).Select(c => c.Optimizer).Where(o => o.Length > 0).Distinct());
+    private string MadeBy =>
+        string.Join(" and ", _segments.SelectMany(s => s.Checkpoints).Select(c => c.Optimizer).Where(o => o.Length > 0).Distinct());
 
-    private string PlainSgdNote => Direction == TracIn.UpdateDirection.Sgd && _segments.Any(s => s.Checkpoints.Any(c => c.Made.IsAdam))
-        ? $"made by {MadeBy}, the formula is SGD's; write Direction = TracIn.UpdateDirection.Optimizer for the optimizer's own"
-        : string.Empty;
+    private string PlainSgdNote =>
+        Direction == TracIn.UpdateDirection.Sgd && _segments.Any(s => s.Checkpoints.Any(c => c.Made.IsAdam))
+            ? $"made by {MadeBy}, the formula is SGD's; write Direction = TracIn.UpdateDirection.Optimizer for the optimizer's own"
+            : string.Empty;
 
     private IEnumerable<string> DirectionProblems()
     {
@@ -17,18 +19,21 @@ public sealed partial record Source
 
         if (Direction != TracIn.UpdateDirection.Optimizer)
         {
-            yield return $"SOURCE follows whole segments; Direction = TracIn.UpdateDirection.{Direction} is that of one step. Write TracIn.UpdateDirection.Optimizer or Sgd.";
+            yield return $"SOURCE follows whole segments; Direction = TracIn.UpdateDirection.{Direction} is that of one step. Write "
+                + "TracIn.UpdateDirection.Optimizer or Sgd.";
         }
 
         if (Momentum is not null)
         {
-            yield return "Momentum scales the rate of SGD alone, and Direction = TracIn.UpdateDirection.Optimizer reads it from the checkpoints. Leave Momentum out.";
+            yield return "Momentum scales the rate of SGD alone, and Direction = TracIn.UpdateDirection.Optimizer reads it from the "
+                + "checkpoints. Leave Momentum out.";
         }
 
         if (_segments.SelectMany(s => s.Checkpoints).FirstOrDefault(c => !c.Made.IsKnown) is { } unknown)
         {
-            yield return $"Direction = TracIn.UpdateDirection.Optimizer needs checkpoints that hold their optimizer's state; {unknown.FilePath} holds none. " +
-                "Write Checkpoint.Save(path, model, optimizer, step) or use a CheckpointRecorder, or leave Direction at Sgd.";
+            yield return "Direction = TracIn.UpdateDirection.Optimizer needs checkpoints that hold their optimizer's state; "
+                + $"{unknown.FilePath} holds none. Write Checkpoint.Save(path, model, optimizer, step) or use a CheckpointRecorder, "
+                + "or leave Direction at Sgd.";
         }
     }
 
@@ -46,15 +51,15 @@ public sealed partial record Source
     public enum Propagation
     {
         /// <summary>
-        /// As they are: by Lanczos' iteration on P^1/2 H P^1/2, query by query, to a relative change of 1e-5 (1e-11 in float64) or 200 steps.
-        /// No damping. Cost: two rotations into EK-FAC's eigenbasis for each step and query. Memory: 200 vectors of a block's size for each query at
-        /// a time, within half of <see cref="MemoryBudget"/>.
+        /// As they are: by Lanczos' iteration on P^1/2 H P^1/2, query by query, to a relative change of 1e-5 (1e-11 in float64) or 200
+        /// steps. No damping. Cost: two rotations into EK-FAC's eigenbasis for each step and query. Memory: 200 vectors of a block's size
+        /// for each query at a time, within half of <see cref="MemoryBudget"/>.
         /// </summary>
         Exact,
 
         /// <summary>
-        /// The published approximation: exp(-eta K P d) with d the diagonal of H in the weights' own coordinates, and an EK-FAC inverse at the
-        /// <see cref="Curvature"/>'s damping, <c>(H + damping)^-1 [(1 - exp(-eta K P d)) o q]</c>. No iteration.
+        /// The published approximation: exp(-eta K P d) with d the diagonal of H in the weights' own coordinates, and an EK-FAC inverse at
+        /// the <see cref="Curvature"/>'s damping, <c>(H + damping)^-1 [(1 - exp(-eta K P d)) o q]</c>. No iteration.
         /// </summary>
         Diagonal,
     }

@@ -20,12 +20,13 @@ public sealed partial record Source
         /// <summary>The mean rate of a parameter over the segment, with SGD's momentum counted in.</summary>
         /// <param name="name">The parameter.</param>
         /// <param name="momentum">Given for all parameters; null: as recorded.</param>
-        internal double RateOf(string name, double? momentum) => Checkpoints.Average(c =>
-        {
-            var recorded = c.Rates.Of(name);
-            var rate = RatesAreRecorded ? recorded.LearningRate : LearningRate;
-            return momentum is { } given ? rate / (1 - given) : (recorded with { LearningRate = rate }).InTheLongRun;
-        });
+        internal double RateOf(string name, double? momentum) =>
+            Checkpoints.Average(c =>
+            {
+                var recorded = c.Rates.Of(name);
+                var rate = RatesAreRecorded ? recorded.LearningRate : LearningRate;
+                return momentum is { } given ? rate / (1 - given) : (recorded with { LearningRate = rate }).InTheLongRun;
+            });
 
         /// <summary>The mean weight decay of a parameter over the segment, as recorded.</summary>
         internal double WeightDecayOf(string name) => Checkpoints.Average(c => c.Rates.Of(name).WeightDecay);
@@ -43,14 +44,20 @@ public sealed partial record Source
             ArgumentNullException.ThrowIfNull(checkpoints);
             if (count < 1 || checkpoints.Count < count)
             {
-                throw new InfluenceException($"At least one checkpoint a segment is needed, and at least one segment; found {checkpoints.Count} checkpoints for {count} segments.");
+                throw new InfluenceException(
+                    "At least one checkpoint a segment is needed, and at least one segment; found "
+                        + $"{checkpoints.Count} checkpoints for {count} segments."
+                );
             }
 
             if (checkpoints[0].Step <= 0 || checkpoints.Zip(checkpoints.Skip(1)).Any(pair => pair.First.Step >= pair.Second.Step))
             {
                 throw new InfluenceException(
-                    $"Checkpoints in the order of their steps, from a step above 0, are expected; found steps {InfluenceException.List([.. checkpoints.Select(c => c.Step)])}. " +
-                    "Write the segments yourself where files do not say their steps: new Source.Segment(checkpoints, steps, learningRate).");
+                    "Checkpoints in the order of their steps, from a step above 0, are expected; found steps "
+                        + $"{InfluenceException.List([.. checkpoints.Select(c => c.Step)])}. "
+                        + "Write the segments yourself where files do not say their steps: new Source.Segment(checkpoints, steps, "
+                        + "learningRate)."
+                );
             }
 
             var segments = new List<Segment>();

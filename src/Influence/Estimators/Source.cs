@@ -22,8 +22,8 @@ namespace Influence.Estimators;
 /// steps one segment is the undamped influence function, for few or without curvature it is TracIn times the steps.
 /// </para>
 /// <para>
-/// Learning rates, momentum and weight decay are those that the checkpoints recorded for each parameter; parameters of a layer that differ in
-/// them (a bias without weight decay) get curvature of their own.
+/// Learning rates, momentum and weight decay are those that the checkpoints recorded for each parameter; parameters of a layer that differ
+/// in them (a bias without weight decay) get curvature of their own.
 /// </para>
 /// <para>
 /// Unit: the loss; over N the predicted rise when the example is left out. The formula is that of SGD; momentum scales the rate, and
@@ -51,19 +51,35 @@ public sealed partial record Source : IPairEstimator
     public Source(IReadOnlyList<Segment> segments)
     {
         ArgumentNullException.ThrowIfNull(segments);
-        if (segments.Count == 0 || segments.Any(s => s.Checkpoints.Count == 0 || s.Steps <= 0 || !(s.LearningRate > 0 && double.IsFinite(s.LearningRate))))
+        if (
+            segments.Count == 0
+            || segments.Any(s => s.Checkpoints.Count == 0 || s.Steps <= 0 || !(s.LearningRate > 0 && double.IsFinite(s.LearningRate)))
+        )
         {
             throw new InfluenceException(
-                "Segments with at least one checkpoint, steps and a learning rate above 0 are expected; found " +
-                (segments.Count == 0 ? "none" : string.Join("; ", segments.Select(s => $"{s.Checkpoints.Count} checkpoints, {s.Steps} steps, rate {s.LearningRate.ToString(CultureInfo.InvariantCulture)}"))) +
-                ". Write Source.Segment.Split(recorder.Checkpoints).");
+                "Segments with at least one checkpoint, steps and a learning rate above 0 are expected; found "
+                    + (
+                        segments.Count == 0
+                            ? "none"
+                            : string.Join(
+                                "; ",
+                                segments.Select(s =>
+                                    $"{s.Checkpoints.Count} checkpoints, {s.Steps} "
+                                    + $"steps, rate {s.LearningRate.ToString(CultureInfo.InvariantCulture)}"
+                                )
+                            )
+                    )
+                    + ". Write Source.Segment.Split(recorder.Checkpoints)."
+            );
         }
 
         if (segments.FirstOrDefault(s => !s.RatesAreRecorded && s.Checkpoints.Any(c => c is { Rates.AreSame: false })) is { } mixed)
         {
             throw new InfluenceException(
-                $"The checkpoints of a segment have learning rates that differ by parameter ({mixed.Checkpoints[0].Rates}), but {mixed.LearningRate.ToString(CultureInfo.InvariantCulture)} is given for all. " +
-                "Write new Source.Segment(checkpoints, steps), or Source.Segment.Split(recorder.Checkpoints).");
+                $"The checkpoints of a segment have learning rates that differ by parameter ({mixed.Checkpoints[0].Rates}), but "
+                    + $"{mixed.LearningRate.ToString(CultureInfo.InvariantCulture)} is given for all. "
+                    + "Write new Source.Segment(checkpoints, steps), or Source.Segment.Split(recorder.Checkpoints)."
+            );
         }
 
         _segments = [.. segments];
@@ -75,10 +91,12 @@ public sealed partial record Source : IPairEstimator
     /// <code>F_l = (I - exp(-eta_l K_l P C)) (P C)^-1 P,   S_l = exp(-eta_l K_l P C),   C = H_l + decay I</code>
     /// for Adam; AdamW's decay stands beside P, P H_l + decay I in the place of P C. P is in the propagator and not in the inverse alone.
     /// </summary>
-    /// <value><see cref="TracIn.UpdateDirection.Sgd"/>; <see cref="TracIn.UpdateDirection.Optimizer"/> is the other that SOURCE knows.</value>
+    /// <value><see cref="TracIn.UpdateDirection.Sgd"/>; <see cref="TracIn.UpdateDirection.Optimizer"/> is the other that SOURCE
+    /// knows.</value>
     /// <remarks>
-    /// Only for checkpoints that <c>Checkpoint.Save(path, model, optimizer, step)</c> or <c>CheckpointRecorder</c> wrote after the optimizer's
-    /// first step. v is held fixed over a segment, momentum counts in the long run, clipping stays out. Bae et al. 2024, appendix C.
+    /// Only for checkpoints that <c>Checkpoint.Save(path, model, optimizer, step)</c> or <c>CheckpointRecorder</c> wrote after the
+    /// optimizer's first step. v is held fixed over a segment, momentum counts in the long run, clipping stays out. Bae et al. 2024,
+    /// appendix C.
     /// </remarks>
     public TracIn.UpdateDirection Direction
     {
@@ -86,7 +104,8 @@ public sealed partial record Source : IPairEstimator
         init => field = Check.Defined(value);
     } = TracIn.UpdateDirection.Sgd;
 
-    /// <summary>How the functions of P H of <see cref="Direction"/> are formed. It does not count for SGD, where they are exact in EK-FAC's eigenbasis.</summary>
+    /// <summary>How the functions of P H of <see cref="Direction"/> are formed. It does not count for SGD, where they are exact in EK-FAC's
+    /// eigenbasis.</summary>
     /// <value><see cref="Source.Propagation.Exact"/>.</value>
     public Propagation Propagate
     {
@@ -130,7 +149,8 @@ public sealed partial record Source : IPairEstimator
         Examples train,
         Examples queries,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         ArgumentNullException.ThrowIfNull(sink);
         ExampleChecks.Run(task, (train, "training examples"), (queries, "queries"));
@@ -153,7 +173,7 @@ public sealed partial record Source : IPairEstimator
             foreach (var (first, block) in TrainingBlocks.Of(train, sink.ExamplesAtOnce(queries.Count, train.Count)))
             {
                 using var one = NewDisposeScope();
-                var totals = zeros([queries.Count, block.Count], end.Dtype, CPU);       // [Q, b]
+                var totals = zeros([queries.Count, block.Count], end.Dtype, CPU); // [Q, b]
                 foreach (var segment in responses)
                 {
                     AddSegment(task, block, queries, totals, segment, weights, reporter);
@@ -175,21 +195,23 @@ public sealed partial record Source : IPairEstimator
     /// <summary>(1 - exp(-x)) / (sigma + decay) with x = eta K (sigma + decay): eta K where there is no curvature.</summary>
     /// <param name="length">eta K.</param>
     /// <param name="weightDecay">The parameters' weight decay.</param>
-    internal static Func<Tensor, Tensor> Response(double length, double weightDecay) => eigenvalues =>
-    {
-        using var scope = NewDisposeScope();
-        var x = Exponent(eigenvalues, length, weightDecay);
-        var series = Kept(1) - (x / Kept(2)) + (x.Squared() / Kept(6));
-        var ratio = ((Kept(1) - x.neg().exp()) / x.clamp_min(Kept(1e-4))).where(x.ge(Kept(1e-4)), series);
-        return (ratio * Kept(length)).to_type(eigenvalues.dtype).MoveToOuterDisposeScope();
-    };
+    internal static Func<Tensor, Tensor> Response(double length, double weightDecay) =>
+        eigenvalues =>
+        {
+            using var scope = NewDisposeScope();
+            var x = Exponent(eigenvalues, length, weightDecay);
+            var series = Kept(1) - (x / Kept(2)) + (x.Squared() / Kept(6));
+            var ratio = ((Kept(1) - x.neg().exp()) / x.clamp_min(Kept(1e-4))).where(x.ge(Kept(1e-4)), series);
+            return (ratio * Kept(length)).to_type(eigenvalues.dtype).MoveToOuterDisposeScope();
+        };
 
     /// <summary>exp(-eta K (sigma + decay)).</summary>
-    internal static Func<Tensor, Tensor> Decay(double length, double weightDecay) => eigenvalues =>
-    {
-        using var scope = NewDisposeScope();
-        return Exponent(eigenvalues, length, weightDecay).neg().exp().to_type(eigenvalues.dtype).MoveToOuterDisposeScope();
-    };
+    internal static Func<Tensor, Tensor> Decay(double length, double weightDecay) =>
+        eigenvalues =>
+        {
+            using var scope = NewDisposeScope();
+            return Exponent(eigenvalues, length, weightDecay).neg().exp().to_type(eigenvalues.dtype).MoveToOuterDisposeScope();
+        };
 
     private static Tensor Exponent(Tensor eigenvalues, double length, double weightDecay) =>
         (eigenvalues.to_type(ScalarType.Float64).clamp_min(Kept(0)) + Kept(weightDecay)) * Kept(length);
@@ -202,8 +224,16 @@ public sealed partial record Source : IPairEstimator
     private GradientSession Open(InfluenceTask task, Examples train, Examples? queries) =>
         GradientSession.Open(task, train, queries, p => string.Join(';', _segments.Select(s => (Of(s, p.Name), DecouplesIn(s, p.Name)))));
 
-    /// <summary>Pushes the queries back through every segment, the last first: what the training gradients of each meet. Returns how far an iteration came.</summary>
-    private string Push(InfluenceTask task, Examples train, PushedQueries end, List<Pushed> responses, WeightKeeper weights, ProgressReporter reporter)
+    /// <summary>Pushes the queries back through every segment, the last first: what the training gradients of each meet. Returns how far an
+    /// iteration came.</summary>
+    private string Push(
+        InfluenceTask task,
+        Examples train,
+        PushedQueries end,
+        List<Pushed> responses,
+        WeightKeeper weights,
+        ProgressReporter reporter
+    )
     {
         var first = _segments.Sum(s => s.Checkpoints.Count);
         var (steps, change) = (0, 0.0);
@@ -222,13 +252,24 @@ public sealed partial record Source : IPairEstimator
                     if (flow is null)
                     {
                         var own = names.Select(name => Of(segment, name)).ToArray();
-                        responses.Add(new Pushed(pushed.Mapped(blocks, k => Response(own[k].Length, own[k].WeightDecay)), start, segment.Checkpoints.Count));
+                        responses.Add(
+                            new Pushed(
+                                pushed.Mapped(blocks, k => Response(own[k].Length, own[k].WeightDecay)),
+                                start,
+                                segment.Checkpoints.Count
+                            )
+                        );
                         earlier = l == 0 ? null : pushed.Mapped(blocks, k => Decay(own[k].Length, own[k].WeightDecay));
                     }
                     else
                     {
                         (var response, earlier) = pushed.Through(
-                            (k, parts) => Propagate == Propagation.Exact ? flow.Exact(k, blocks[k], parts) : flow.Diagonal(k, blocks[k], parts, Curvature.Damping), both: l > 0);
+                            (k, parts) =>
+                                Propagate == Propagation.Exact
+                                    ? flow.Exact(k, blocks[k], parts)
+                                    : flow.Diagonal(k, blocks[k], parts, Curvature.Damping),
+                            both: l > 0
+                        );
                         responses.Add(new Pushed(response, start, segment.Checkpoints.Count));
                         (steps, change) = (Math.Max(steps, flow.Steps), Math.Max(change, flow.Change));
                     }
@@ -251,7 +292,12 @@ public sealed partial record Source : IPairEstimator
             Forget();
         }
 
-        return steps == 0 ? string.Empty : string.Create(CultureInfo.InvariantCulture, $"; functions of P H by {steps} steps of Lanczos at most, the last ones changed {change:G2}");
+        return steps == 0
+            ? string.Empty
+            : string.Create(
+                CultureInfo.InvariantCulture,
+                $"; functions of P H by {steps} steps of Lanczos " + $"at most, the last ones changed {change:G2}"
+            );
 
         void Forget()
         {
@@ -262,7 +308,15 @@ public sealed partial record Source : IPairEstimator
         }
     }
 
-    private void AddSegment(InfluenceTask task, Examples train, Examples queries, Tensor totals, Pushed segment, WeightKeeper weights, ProgressReporter reporter)
+    private void AddSegment(
+        InfluenceTask task,
+        Examples train,
+        Examples queries,
+        Tensor totals,
+        Pushed segment,
+        WeightKeeper weights,
+        ProgressReporter reporter
+    )
     {
         for (var c = 0; c < segment.Checkpoints; c++)
         {
@@ -275,12 +329,20 @@ public sealed partial record Source : IPairEstimator
 
     /// <summary>The curvature, of each block the name of a parameter in it, and the optimizer's scales where they count.</summary>
     private (BlockCurvature?[] Blocks, IReadOnlyList<string> Names, OptimizerFlow? Flow) Fit(
-        InfluenceTask task, Examples train, Segment segment, Action<int> load, ProgressReporter reporter)
+        InfluenceTask task,
+        Examples train,
+        Segment segment,
+        Action<int> load,
+        ProgressReporter reporter
+    )
     {
         using var scope = NewDisposeScope();
         using var session = Open(task, train, queries: null);
         CostModel.Of(session, train, Curvature, CurvatureKind.Ekfac).RefuseAbove(Curvature.MemoryBudget);
-        var flow = Direction == TracIn.UpdateDirection.Sgd ? null : OptimizerFlow.Of(session, segment.Checkpoints, name => Setting(segment, name), MemoryBudget / 2);
+        var flow =
+            Direction == TracIn.UpdateDirection.Sgd
+                ? null
+                : OptimizerFlow.Of(session, segment.Checkpoints, name => Setting(segment, name), MemoryBudget / 2);
         try
         {
             var blocks = LayerwiseFit.Run(session, train, Curvature, CurvatureKind.Ekfac, reporter, segment.Checkpoints.Count, load);
@@ -293,7 +355,12 @@ public sealed partial record Source : IPairEstimator
         }
     }
 
-    private (PushedQueries Queries, ParameterCoverage Coverage) AtTheEnd(InfluenceTask task, Examples train, Examples queries, ProgressReporter reporter)
+    private (PushedQueries Queries, ParameterCoverage Coverage) AtTheEnd(
+        InfluenceTask task,
+        Examples train,
+        Examples queries,
+        ProgressReporter reporter
+    )
     {
         using var session = Open(task, train, queries);
         var each = session.Parts.Sum(parts => parts.Sum(p => p.Count)) * session.Dtype.ElementSize();
@@ -301,25 +368,44 @@ public sealed partial record Source : IPairEstimator
         return copies * each * queries.Count <= MemoryBudget
             ? (PushedQueries.Capture(session, queries, reporter.Token), session.Coverage)
             : throw new InfluenceException(
-                $"The gradients of {queries.Count:N0} queries, written out for each segment and once more, take {copies * each * queries.Count / 1e9:0.##} GB; MemoryBudget is {MemoryBudget / 1e9:0.##} GB. " +
-                $"Score {Math.Max(1, MemoryBudget / (copies * each)):N0} queries at a time by queries.Only(ids), fewer Layers, or with more memory.");
+                $"The gradients of {queries.Count:N0} queries, written out for each segment and once more, take "
+                    + $"{copies * each * queries.Count / 1e9:0.##} GB; MemoryBudget is {MemoryBudget / 1e9:0.##} GB. Score "
+                    + $"{Math.Max(1, MemoryBudget / (copies * each)):N0} queries at a time by queries.Only(ids), fewer Layers, or with "
+                    + "more memory."
+            );
     }
 
-    private ScoreMetadata Metadata(InfluenceTask task, Examples train, ParameterCoverage coverage, string reached) => new()
-    {
-        Estimator = $"SOURCE ({_segments.Count} segments{(Direction == TracIn.UpdateDirection.Sgd ? string.Empty : Propagate == Propagation.Exact ? ", optimizer's direction" : ", optimizer's direction on the diagonal")})",
-        Checkpoints = string.Join("; ", _segments.Select(s => string.Create(
-            CultureInfo.InvariantCulture, $"steps {string.Join(", ", s.Checkpoints.Select(c => c.Step))}: {s.Steps} steps at {(s.RatesAreRecorded ? string.Join(", ", s.Checkpoints.Select(c => c.Rates.ToString()).Distinct()) : s.LearningRate.ToString("R", CultureInfo.InvariantCulture))}")))
-            + (MadeBy.Length > 0 ? $"; made by {MadeBy}" : string.Empty),
-        Curvature = $"EK-FAC, {Curvature.Matrix}, {train.Count} examples, seed {Curvature.Seed}{reached}",
-        Damping = string.Create(CultureInfo.InvariantCulture, $"{(Direction != TracIn.UpdateDirection.Sgd && Propagate == Propagation.Diagonal ? Curvature.Damping : "none")}; momentum {Momentum?.ToString("R", CultureInfo.InvariantCulture) ?? "as recorded"}, weight decay {WeightDecay?.ToString("R", CultureInfo.InvariantCulture) ?? "as recorded"}"),
-        Unit = "loss; over the number of training examples: the predicted rise of the measurement when the example is left out",
-        LeaveOneOutFactor = 1.0 / train.Count,
-        Layers = task.Layers.Description,
-        Coverage = coverage.Fraction,
-        Integrity = Checkpoint.IntegrityOf(_segments.SelectMany(s => s.Checkpoints)),
-        Notes = string.Join("; ", new[] { coverage.Notes, PlainSgdNote }.Where(n => n.Length > 0)),
-    };
+    private ScoreMetadata Metadata(InfluenceTask task, Examples train, ParameterCoverage coverage, string reached) =>
+        new()
+        {
+            Estimator =
+                $"SOURCE ({_segments.Count} "
+                + $"segments{(Direction == TracIn.UpdateDirection.Sgd ? string.Empty : Propagate == Propagation.Exact ? ", optimizer's direction" : ", optimizer's direction on the diagonal")})",
+            Checkpoints =
+                string.Join(
+                    "; ",
+                    _segments.Select(s =>
+                        string.Create(
+                            CultureInfo.InvariantCulture,
+                            $"steps {string.Join(", ", s.Checkpoints.Select(c => c.Step))}: {s.Steps} steps at "
+                                + $"{(s.RatesAreRecorded ? string.Join(", ", s.Checkpoints.Select(c => c.Rates.ToString()).Distinct()) : s.LearningRate.ToString("R", CultureInfo.InvariantCulture))}"
+                        )
+                    )
+                ) + (MadeBy.Length > 0 ? $"; made by {MadeBy}" : string.Empty),
+            Curvature = $"EK-FAC, {Curvature.Matrix}, {train.Count} examples, seed {Curvature.Seed}{reached}",
+            Damping = string.Create(
+                CultureInfo.InvariantCulture,
+                $"{(Direction != TracIn.UpdateDirection.Sgd && Propagate == Propagation.Diagonal ? Curvature.Damping : "none")}; "
+                    + $"momentum {Momentum?.ToString("R", CultureInfo.InvariantCulture) ?? "as recorded"}, weight decay "
+                    + $"{WeightDecay?.ToString("R", CultureInfo.InvariantCulture) ?? "as recorded"}"
+            ),
+            Unit = "loss; over the number of training examples: the predicted rise of the measurement when the example is left out",
+            LeaveOneOutFactor = 1.0 / train.Count,
+            Layers = task.Layers.Description,
+            Coverage = coverage.Fraction,
+            Integrity = Checkpoint.IntegrityOf(_segments.SelectMany(s => s.Checkpoints)),
+            Notes = string.Join("; ", new[] { coverage.Notes, PlainSgdNote }.Where(n => n.Length > 0)),
+        };
 
     /// <summary>The queries as the training gradients of one segment meet them.</summary>
     /// <param name="Queries">F S ... S grad f, written out; owned.</param>

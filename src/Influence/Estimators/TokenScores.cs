@@ -22,7 +22,8 @@ public sealed class TokenScores : IDisposable, IDisplay
         Metadata = metadata;
     }
 
-    /// <summary><c>[Q, N, T]</c> on the CPU, in the model's dtype; zero beyond an example's own length. It belongs to this object.</summary>
+    /// <summary><c>[Q, N, T]</c> on the CPU, in the model's dtype; zero beyond an example's own length. It belongs to this
+    /// object.</summary>
     public Tensor Values { get; }
 
     /// <summary>The queries' ids.</summary>
@@ -47,7 +48,9 @@ public sealed class TokenScores : IDisposable, IDisplay
     {
         if (query < 0 || query >= QueryIds.Count || train < 0 || train >= TrainIds.Count)
         {
-            throw new InfluenceException($"There are {QueryIds.Count} queries and {TrainIds.Count} training examples; there is no pair ({query}, {train}).");
+            throw new InfluenceException(
+                $"There are {QueryIds.Count} queries and {TrainIds.Count} training examples; there is no pair " + $"({query}, {train})."
+            );
         }
 
         using var scope = NewDisposeScope();
@@ -65,7 +68,8 @@ public sealed class TokenScores : IDisposable, IDisplay
         Safetensors.Save(
             path,
             [("scores", Values), ("query_ids", tensor(QueryIds.ToArray())), ("train_ids", tensor(TrainIds.ToArray()))],
-            Metadata.ToStrings());
+            Metadata.ToStrings()
+        );
     }
 
     /// <summary>Frees the scores.</summary>
@@ -81,19 +85,30 @@ public sealed class TokenScores : IDisposable, IDisplay
 
     Table IDisplay.ToTable() => ToTable();
 
-    private Table ToTable() => new(
-        $"{Metadata.Estimator}: {QueryIds.Count:N0} queries x {TrainIds.Count:N0} training examples x {Values.shape[2]:N0} positions",
-        ["query", "train", "score", "strongest position", "its score"],
-        [.. Pairs().Take(Table.MaximumRows).Select(Row)],
-        (long)QueryIds.Count * TrainIds.Count);
+    private Table ToTable() =>
+        new(
+            $"{Metadata.Estimator}: {QueryIds.Count:N0} queries x {TrainIds.Count:N0} training examples x {Values.shape[2]:N0} positions",
+            ["query", "train", "score", "strongest position", "its score"],
+            [.. Pairs().Take(Table.MaximumRows).Select(Row)],
+            (long)QueryIds.Count * TrainIds.Count
+        );
 
     private IEnumerable<(int Query, int Train)> Pairs() =>
-        from q in Enumerable.Range(0, QueryIds.Count) from n in Enumerable.Range(0, TrainIds.Count) select (q, n);
+        from q in Enumerable.Range(0, QueryIds.Count)
+        from n in Enumerable.Range(0, TrainIds.Count)
+        select (q, n);
 
     private IReadOnlyList<object> Row((int Query, int Train) pair)
     {
         var values = For(pair.Query, pair.Train);
         var strongest = Enumerable.Range(0, values.Length).MaxBy(t => Math.Abs(values[t]));
-        return [QueryIds[pair.Query], TrainIds[pair.Train], values.Sum(), strongest.ToString(CultureInfo.InvariantCulture), values[strongest]];
+        return
+        [
+            QueryIds[pair.Query],
+            TrainIds[pair.Train],
+            values.Sum(),
+            strongest.ToString(CultureInfo.InvariantCulture),
+            values[strongest],
+        ];
     }
 }

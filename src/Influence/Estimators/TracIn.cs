@@ -41,14 +41,17 @@ public sealed record TracIn : IPairEstimator
             if (value is { Count: 0 })
             {
                 throw new InfluenceException(
-                    "Checkpoints is empty: has the recorder saved none yet (EverySteps above the number of steps)? Write recorder.Save(model, optimizer) " +
-                    "after training, or leave Checkpoints out to score the current weights.");
+                    "Checkpoints is empty: has the recorder saved none yet (EverySteps above the number of steps)? Write "
+                        + "recorder.Save(model, optimizer) after training, or leave Checkpoints out to score the current weights."
+                );
             }
 
             if (value is not null && value.All(c => c.LearningRate == 0))
             {
                 throw new InfluenceException(
-                    "Every checkpoint has a learning rate of zero, so every score would be zero. Save checkpoints before the schedule ends, or write Checkpoint.FromFile(path, learningRate: ...).");
+                    "Every checkpoint has a learning rate of zero, so every score would be zero. Save checkpoints before the schedule "
+                        + "ends, or write Checkpoint.FromFile(path, learningRate: ...)."
+                );
             }
 
             field = value is null ? null : [.. value];
@@ -71,13 +74,14 @@ public sealed record TracIn : IPairEstimator
     /// </summary>
     /// <value><see cref="TracIn.UpdateDirection.Sgd"/>.</value>
     /// <remarks>
-    /// Only for checkpoints that <c>Checkpoint.Save(path, model, optimizer, step)</c> or <c>CheckpointRecorder</c> wrote after the optimizer's
-    /// first step; <see cref="TracIn.UpdateDirection.Optimizer"/> for dot products alone, anything else is refused. D is held fixed: the example's own part in v, weight
-    /// decay and clipping stay out, and a weight that never had a gradient has D = 1/eps. Queries' gradients are written out. It is the first
-    /// order of AdamW's trajectory with D frozen and no curvature; Pruthi et al. (2020) name the general optimizer, section 3.
-    /// <see cref="TracIn.UpdateDirection.Less"/> and its published code's variant ask for the step that Adam itself would take next on the example alone,
-    /// its moments included; with <see cref="TracIn.GradientSimilarity.Cosine"/> they are the scores of LESS (Xia et al., "LESS: Selecting Influential Data for
-    /// Targeted Instruction Tuning", ICML 2024, section 3). Gradients of both sides are then written out.
+    /// Only for checkpoints that <c>Checkpoint.Save(path, model, optimizer, step)</c> or <c>CheckpointRecorder</c> wrote after the
+    /// optimizer's first step; <see cref="TracIn.UpdateDirection.Optimizer"/> for dot products alone, anything else is refused. D is held
+    /// fixed: the example's own part in v, weight decay and clipping stay out, and a weight that never had a gradient has D = 1/eps.
+    /// Queries' gradients are written out. It is the first order of AdamW's trajectory with D frozen and no curvature; Pruthi et al. (2020)
+    /// name the general optimizer, section 3. <see cref="TracIn.UpdateDirection.Less"/> and its published code's variant ask for the step
+    /// that Adam itself would take next on the example alone, its moments included; with <see cref="TracIn.GradientSimilarity.Cosine"/>
+    /// they are the scores of LESS (Xia et al., "LESS: Selecting Influential Data for Targeted Instruction Tuning", ICML 2024, section 3).
+    /// Gradients of both sides are then written out.
     /// </remarks>
     public UpdateDirection Direction
     {
@@ -99,7 +103,8 @@ public sealed record TracIn : IPairEstimator
         Examples train,
         Examples queries,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         ArgumentNullException.ThrowIfNull(sink);
         ExampleChecks.Run(task, (train, "training examples"), (queries, "queries"));
@@ -111,17 +116,24 @@ public sealed record TracIn : IPairEstimator
         {
             using var scope = NewDisposeScope();
             Tensor? totals = null;
-            EachCheckpoint(task, block, queries, weights, reporter, (session, products) =>
-            {
-                if (coverage is null)
+            EachCheckpoint(
+                task,
+                block,
+                queries,
+                weights,
+                reporter,
+                (session, products) =>
                 {
-                    coverage = session.Coverage;
-                    sink.Begin(queries.Ids, train.Ids, session.Dtype);
-                }
+                    if (coverage is null)
+                    {
+                        coverage = session.Coverage;
+                        sink.Begin(queries.Ids, train.Ids, session.Dtype);
+                    }
 
-                totals ??= zeros([queries.Count, block.Count], session.Dtype, CPU);     // [Q, b]
-                products.AddPairs([totals], block, queries, 1, reporter);
-            });
+                    totals ??= zeros([queries.Count, block.Count], session.Dtype, CPU); // [Q, b]
+                    products.AddPairs([totals], block, queries, 1, reporter);
+                }
+            );
             sink.Add(0, first, totals!);
         }
 
@@ -144,7 +156,8 @@ public sealed record TracIn : IPairEstimator
         InfluenceTask task,
         Examples train,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         ExampleChecks.Run(task, (train, "training examples"));
         if (Similarity == GradientSimilarity.Cosine)
@@ -154,7 +167,10 @@ public sealed record TracIn : IPairEstimator
 
         if (Direction is UpdateDirection.Less or UpdateDirection.LessCode)
         {
-            throw new InfluenceException($"Direction = UpdateDirection.{Direction} sets an example's step against a query's gradient, and is no product of an example with itself. Write Optimizer or Sgd.");
+            throw new InfluenceException(
+                $"Direction = UpdateDirection.{Direction} sets an example's step against a query's gradient, and "
+                    + "is no product of an example with itself. Write Optimizer or Sgd."
+            );
         }
 
         CheckDirection();
@@ -163,19 +179,36 @@ public sealed record TracIn : IPairEstimator
         var reporter = new ProgressReporter(progress, "self-influence", Math.Max(1, Count), train.Count, cancellationToken);
         Tensor? totals = null;
         ParameterCoverage? coverage = null;
-        EachCheckpoint(task, train, null, weights, reporter, (session, products) =>
-        {
-            coverage ??= session.Coverage;
-            totals ??= zeros([train.Count], session.Dtype, CPU);                        // [N]
-            products.AddSelf(totals, train, 1, reporter);
-        });
+        EachCheckpoint(
+            task,
+            train,
+            null,
+            weights,
+            reporter,
+            (session, products) =>
+            {
+                coverage ??= session.Coverage;
+                totals ??= zeros([train.Count], session.Dtype, CPU); // [N]
+                products.AddSelf(totals, train, 1, reporter);
+            }
+        );
         Log.Scored(task.Logger, Name, 1, train.Count, Math.Max(1, Count), reporter.Elapsed.TotalSeconds);
         return new ExampleScores(
-            "Self-influence", train.Ids, totals!.to_type(ScalarType.Float64).data<double>().ToArray(), Metadata(task, coverage!, self: true));
+            "Self-influence",
+            train.Ids,
+            totals!.to_type(ScalarType.Float64).data<double>().ToArray(),
+            Metadata(task, coverage!, self: true)
+        );
     }
 
     private void EachCheckpoint(
-        InfluenceTask task, Examples train, Examples? queries, WeightKeeper weights, ProgressReporter reporter, Action<GradientSession, GradientProducts> add)
+        InfluenceTask task,
+        Examples train,
+        Examples? queries,
+        WeightKeeper weights,
+        ProgressReporter reporter,
+        Action<GradientSession, GradientProducts> add
+    )
     {
         for (var i = 0; i < Math.Max(1, Count); i++)
         {
@@ -206,7 +239,8 @@ public sealed record TracIn : IPairEstimator
     }
 
     /// <summary>LESS weighs a checkpoint by its rate; its code by the rate's share in the sum of all.</summary>
-    private double Weight(int i) => Checkpoints![i].LearningRate / (Direction == UpdateDirection.LessCode ? Checkpoints.Sum(c => c.LearningRate) : 1);
+    private double Weight(int i) =>
+        Checkpoints![i].LearningRate / (Direction == UpdateDirection.LessCode ? Checkpoints.Sum(c => c.LearningRate) : 1);
 
     internal void CheckDirection()
     {
@@ -218,50 +252,79 @@ public sealed record TracIn : IPairEstimator
         if (Similarity == GradientSimilarity.Cosine && Direction == UpdateDirection.Optimizer)
         {
             throw new InfluenceException(
-                "Direction = UpdateDirection.Optimizer weighs gradients by the optimizer's step, and a cosine takes their scale away again. Leave Similarity at Dot, or Direction at Sgd.");
+                "Direction = UpdateDirection.Optimizer weighs gradients by the optimizer's step, and a cosine takes their scale away "
+                    + "again. Leave Similarity at Dot, or Direction at Sgd."
+            );
         }
 
         var unknown = Checkpoints?.FirstOrDefault(c => !c.Made.IsKnown);
         if (Checkpoints is null || unknown is not null)
         {
             throw new InfluenceException(
-                $"Direction = UpdateDirection.{Direction} needs checkpoints that hold their optimizer's state; {(unknown is null ? "there are none" : $"{unknown.FilePath} holds none")}. " +
-                "Write Checkpoint.Save(path, model, optimizer, step) or use a CheckpointRecorder, or leave Direction at Sgd.");
+                $"Direction = UpdateDirection.{Direction} needs checkpoints that hold their optimizer's state; "
+                    + $"{(unknown is null ? "there are none" : $"{unknown.FilePath} holds none")}. "
+                    + "Write Checkpoint.Save(path, model, optimizer, step) or use a CheckpointRecorder, or leave Direction at Sgd."
+            );
         }
     }
 
     private string MadeBy => string.Join(" and ", (Checkpoints ?? []).Select(c => c.Optimizer).Where(o => o.Length > 0).Distinct());
 
-    private string PlainSgdNote => Direction == UpdateDirection.Sgd && (Checkpoints ?? []).Any(c => c.Made.IsAdam)
-        ? $"made by {MadeBy}, the formula is plain SGD's; write Direction = TracIn.UpdateDirection.Optimizer for the optimizer's own"
-        : string.Empty;
+    private string PlainSgdNote =>
+        Direction == UpdateDirection.Sgd && (Checkpoints ?? []).Any(c => c.Made.IsAdam)
+            ? $"made by {MadeBy}, the formula is plain SGD's; write Direction = TracIn.UpdateDirection.Optimizer for the optimizer's own"
+            : string.Empty;
 
     private int Count => Checkpoints?.Count ?? 0;
 
-    internal string Name => Count == 0
-        ? Similarity == GradientSimilarity.Dot ? "gradient dot product" : "gradient cosine"
-        : Direction == UpdateDirection.Optimizer ? "TracIn (optimizer's direction)"
-        : Direction == UpdateDirection.Less ? Similarity == GradientSimilarity.Cosine ? "LESS" : "TracIn (Adam's next step)"
-        : Direction == UpdateDirection.LessCode ? Similarity == GradientSimilarity.Cosine ? "LESS (its code's direction)" : "TracIn (LESS code's direction)"
-        : Similarity == GradientSimilarity.Dot ? "TracIn" : "TracIn (cosine)";
+    internal string Name =>
+        Count == 0
+            ? Similarity == GradientSimilarity.Dot
+                ? "gradient dot product"
+                : "gradient cosine"
+            : Direction == UpdateDirection.Optimizer
+                ? "TracIn (optimizer's direction)"
+                : Direction == UpdateDirection.Less
+                    ? Similarity == GradientSimilarity.Cosine
+                        ? "LESS"
+                        : "TracIn (Adam's next step)"
+                    : Direction == UpdateDirection.LessCode
+                        ? Similarity == GradientSimilarity.Cosine
+                            ? "LESS (its code's direction)"
+                            : "TracIn (LESS code's direction)"
+                        : Similarity == GradientSimilarity.Dot
+                            ? "TracIn"
+                            : "TracIn (cosine)";
 
-    internal ScoreMetadata Metadata(InfluenceTask task, ParameterCoverage coverage, bool self) => new()
-    {
-        Estimator = self ? $"{Name}, self-influence" : Name,
-        Checkpoints = Count == 0
-            ? "current weights, weight 1"
-            : string.Join("; ", Checkpoints!.Select(c => string.Create(CultureInfo.InvariantCulture, $"step {c.Step}: {c.Rates}"))) + (MadeBy.Length > 0 ? $"; made by {MadeBy}" : string.Empty),
-        Sign = self ? "high = the model had to learn the example by heart" : new ScoreMetadata { Estimator = Name, Unit = Name }.Sign,
-        Unit = Similarity == GradientSimilarity.Cosine
-            ? Count == 0 ? "cosine" : Direction == UpdateDirection.LessCode ? "mean of cosines, weighed by the checkpoints' learning rates" : "sum of cosines, each times its checkpoint's learning rate"
-            : Direction is UpdateDirection.Less or UpdateDirection.LessCode ? "fall of the measurement, to first order, by the step that Adam would take next on the example alone, without its decay"
-            : Direction == UpdateDirection.Optimizer ? "fall of the measurement, to first order, by one step of the optimizer with its state held fixed, on the example alone at each checkpoint"
-            : "fall of the measurement, to first order, by one SGD step on the example alone at each checkpoint",
-        Layers = task.Layers.Description,
-        Coverage = coverage.Fraction,
-        Integrity = Checkpoint.IntegrityOf(Checkpoints ?? []),
-        Notes = string.Join("; ", new[] { coverage.Notes, PlainSgdNote }.Where(n => n.Length > 0)),
-    };
+    internal ScoreMetadata Metadata(InfluenceTask task, ParameterCoverage coverage, bool self) =>
+        new()
+        {
+            Estimator = self ? $"{Name}, self-influence" : Name,
+            Checkpoints =
+                Count == 0
+                    ? "current weights, weight 1"
+                    : string.Join("; ", Checkpoints!.Select(c => string.Create(CultureInfo.InvariantCulture, $"step {c.Step}: {c.Rates}")))
+                        + (MadeBy.Length > 0 ? $"; made by {MadeBy}" : string.Empty),
+            Sign = self ? "high = the model had to learn the example by heart" : new ScoreMetadata { Estimator = Name, Unit = Name }.Sign,
+            Unit =
+                Similarity == GradientSimilarity.Cosine
+                    ? Count == 0
+                        ? "cosine"
+                        : Direction == UpdateDirection.LessCode
+                            ? "mean of cosines, weighed by the checkpoints' learning " + "rates"
+                            : "sum of cosines, each times its checkpoint's learning rate"
+                    : Direction is UpdateDirection.Less or UpdateDirection.LessCode
+                        ? "fall of the measurement, to first order, by the step that "
+                            + "Adam would take next on the example alone, without its decay"
+                        : Direction == UpdateDirection.Optimizer
+                            ? "fall of the measurement, to first order, by one step of the optimizer with its "
+                                + "state held fixed, on the example alone at each checkpoint"
+                            : "fall of the measurement, to first order, by one SGD step on the example alone at each checkpoint",
+            Layers = task.Layers.Description,
+            Coverage = coverage.Fraction,
+            Integrity = Checkpoint.IntegrityOf(Checkpoints ?? []),
+            Notes = string.Join("; ", new[] { coverage.Notes, PlainSgdNote }.Where(n => n.Length > 0)),
+        };
 
     /// <summary>Whose step an example's gradient takes.</summary>
     public enum UpdateDirection
@@ -275,7 +338,8 @@ public sealed record TracIn : IPairEstimator
         /// <summary>
         /// LESS: the step that Adam would take next on the example alone,
         /// <code>m' / (1 - beta1^n) / (sqrt(v' / (1 - beta2^n)) + eps),   m' = beta1 m + (1 - beta1) g,   v' = beta2 v + (1 - beta2) g^2,   n = t + 1</code>
-        /// from the checkpoint's moments m and v after step t. g is one example's and v a batch's, so that g^2 weighs more in v' than it would in training.
+        /// from the checkpoint's moments m and v after step t. g is one example's and v a batch's, so that g^2 weighs more in v' than it
+        /// would in training.
         /// </summary>
         Less,
 

@@ -17,7 +17,8 @@ internal sealed class WeightKeeper : IDisposable
         _original = checkpoints.Count > 0 ? new KeptWeights(model) : null;
     }
 
-    /// <summary>Loads a checkpoint and returns its weights in the sum, parameter by parameter; without checkpoints nothing changes and they are 1.</summary>
+    /// <summary>Loads a checkpoint and returns its weights in the sum, parameter by parameter; without checkpoints nothing changes and they
+    /// are 1.</summary>
     public ParameterRates Load(int index)
     {
         if (_checkpoints.Count == 0)

@@ -38,7 +38,8 @@ public sealed record Bootstrap
             : new Estimate(
                 value,
                 SortedArrayStatistics.Quantile(sorted, (1 - Level) / 2),
-                SortedArrayStatistics.Quantile(sorted, (1 + Level) / 2));
+                SortedArrayStatistics.Quantile(sorted, (1 + Level) / 2)
+            );
     }
 
     /// <summary>The interval of a value that can be computed from a generator's draw.</summary>
@@ -46,9 +47,10 @@ public sealed record Bootstrap
         Interval(value, Enumerable.Range(0, Resamples).Select(r => resample(new KeyedRandom(Seed, purpose, r))));
 
     /// <summary>The mean of values that are drawn again; NaN for none.</summary>
-    internal Estimate Mean(string purpose, IReadOnlyList<double> values) => values.Count == 0
-        ? new Estimate(double.NaN, double.NaN, double.NaN)
-        : Of(purpose, values.Average(), random => WeightedMean(values, random.Counts(values.Count)));
+    internal Estimate Mean(string purpose, IReadOnlyList<double> values) =>
+        values.Count == 0
+            ? new Estimate(double.NaN, double.NaN, double.NaN)
+            : Of(purpose, values.Average(), random => WeightedMean(values, random.Counts(values.Count)));
 
     /// <summary>The mean of values, each as often as it was drawn; values that are not defined do not count.</summary>
     internal static double WeightedMean(IReadOnlyList<double> values, int[] counts)

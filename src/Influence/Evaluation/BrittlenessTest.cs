@@ -20,9 +20,11 @@ public sealed record BrittlenessTest
     public IReadOnlyList<int> Counts
     {
         get;
-        init => field = value is { Count: > 0 } && value.All(k => k > 0) && value.Distinct().Count() == value.Count
-            ? [.. value.Order()]
-            : throw new InfluenceException("Counts are above 0, none twice: Counts = [20, 40, 80].");
+        init =>
+            field =
+                value is { Count: > 0 } && value.All(k => k > 0) && value.Distinct().Count() == value.Count
+                    ? [.. value.Order()]
+                    : throw new InfluenceException("Counts are above 0, none twice: Counts = [20, 40, 80].");
     } = [20, 40, 60, 80, 100, 120, 140, 160, 180];
 
     /// <summary>How many draws of random examples stand beside each count; every query is judged by each.</summary>
@@ -67,11 +69,24 @@ public sealed record BrittlenessTest
                 throw new InfluenceException($"The scores of query {scores.QueryIds[q]} hold something that is no number.");
             }
 
-            long[] proponents = [.. Enumerable.Range(0, row.Count).Where(i => row[i] > 0).OrderByDescending(i => row[i]).ThenBy(i => row.Ids[i]).Select(i => row.Ids[i])];
+            long[] proponents =
+            [
+                .. Enumerable
+                    .Range(0, row.Count)
+                    .Where(i => row[i] > 0)
+                    .OrderByDescending(i => row[i])
+                    .ThenBy(i => row.Ids[i])
+                    .Select(i => row.Ids[i]),
+            ];
             foreach (var count in Counts)
             {
                 steps.Add((scores.QueryIds[q], count));
-                removed.Add((string.Create(CultureInfo.InvariantCulture, $"query {scores.QueryIds[q]} without {count} proponents"), proponents.Take(count)));
+                removed.Add(
+                    (
+                        string.Create(CultureInfo.InvariantCulture, $"query {scores.QueryIds[q]} without {count} proponents"),
+                        proponents.Take(count)
+                    )
+                );
             }
         }
 
@@ -100,7 +115,12 @@ public sealed record BrittlenessTest
         ArgumentNullException.ThrowIfNull(runs);
         var losses = PlannedRuns.Losses(plan.Subsets, runs);
         var columnOf = runs.QueryIds.Select((id, c) => (id, c)).ToDictionary(p => p.id, p => p.c);
-        var (flips, random, fewest, dropped) = (Counts.Select(_ => new List<double>()).ToArray(), Counts.Select(_ => new List<double>()).ToArray(), new List<(long, int?)>(), new List<DroppedQuery>());
+        var (flips, random, fewest, dropped) = (
+            Counts.Select(_ => new List<double>()).ToArray(),
+            Counts.Select(_ => new List<double>()).ToArray(),
+            new List<(long, int?)>(),
+            new List<DroppedQuery>()
+        );
         foreach (var id in plan.Steps.Select(s => s.QueryId).OfType<long>().Distinct())
         {
             if (!columnOf.TryGetValue(id, out var column))
@@ -108,10 +128,21 @@ public sealed record BrittlenessTest
                 throw new InfluenceException($"The runs did not measure query {id}: give Retraining.Run the ids of the scores' queries.");
             }
 
-            int[] rows = [0, .. Enumerable.Range(1, plan.Steps.Count).Where(s => plan.Steps[s - 1].QueryId is null || plan.Steps[s - 1].QueryId == id)];
+            int[] rows =
+            [
+                0,
+                .. Enumerable.Range(1, plan.Steps.Count).Where(s => plan.Steps[s - 1].QueryId is null || plan.Steps[s - 1].QueryId == id),
+            ];
             if (!rows.All(r => double.IsFinite(losses[r][column])) || IsWrong(losses[0][column]))
             {
-                dropped.Add(new DroppedQuery(id, rows.All(r => double.IsFinite(losses[r][column])) ? "it is predicted wrong with all examples" : "a run's measurement is not finite"));
+                dropped.Add(
+                    new DroppedQuery(
+                        id,
+                        rows.All(r => double.IsFinite(losses[r][column]))
+                            ? "it is predicted wrong with all " + "examples"
+                            : "a run's measurement is not finite"
+                    )
+                );
                 continue;
             }
 
@@ -120,7 +151,10 @@ public sealed record BrittlenessTest
             {
                 var flipped = rows.Skip(1).Any(r => plan.Steps[r - 1] == (id, Counts[k]) && IsWrong(losses[r][column]));
                 flips[k].Add(flipped ? 1 : 0);
-                random[k].Add(rows.Skip(1).Where(r => plan.Steps[r - 1] == (null, Counts[k])).Average(r => IsWrong(losses[r][column]) ? 1.0 : 0.0));
+                random[k]
+                    .Add(
+                        rows.Skip(1).Where(r => plan.Steps[r - 1] == (null, Counts[k])).Average(r => IsWrong(losses[r][column]) ? 1.0 : 0.0)
+                    );
                 first ??= flipped ? Counts[k] : null;
             }
 
@@ -130,7 +164,14 @@ public sealed record BrittlenessTest
         return fewest.Count == 0
             ? throw DroppedQuery.NoneLeft(dropped)
             : new Result(
-                [.. Counts.Select((count, k) => new Point(count, Bootstrap.Mean("queries", flips[k]), Bootstrap.Mean("queries", random[k])))], fewest, dropped);
+                [
+                    .. Counts.Select(
+                        (count, k) => new Point(count, Bootstrap.Mean("queries", flips[k]), Bootstrap.Mean("queries", random[k]))
+                    ),
+                ],
+                fewest,
+                dropped
+            );
     }
 
     /// <summary>The subsets that a brittleness test needs runs of.</summary>
@@ -155,8 +196,11 @@ public sealed record BrittlenessTest
     [TypeFormatterSource(typeof(HtmlFormatters))]
     public sealed class Result : IDisplay
     {
-        internal Result(IReadOnlyList<Point> points, IReadOnlyList<(long QueryId, int? Count)> fewest, IReadOnlyList<DroppedQuery> dropped) =>
-            (Points, Fewest, Dropped) = (points, fewest, dropped);
+        internal Result(
+            IReadOnlyList<Point> points,
+            IReadOnlyList<(long QueryId, int? Count)> fewest,
+            IReadOnlyList<DroppedQuery> dropped
+        ) => (Points, Fewest, Dropped) = (points, fewest, dropped);
 
         /// <summary>Count by count.</summary>
         public IReadOnlyList<Point> Points { get; }
@@ -171,16 +215,32 @@ public sealed record BrittlenessTest
         /// <returns>The table as text.</returns>
         public override string ToString() => ToTable().ToText();
 
-        /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is encoded.</summary>
+        /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is
+        /// encoded.</summary>
         /// <returns>The fragment: at most 50 rows.</returns>
         public string ToHtml() => ToTable().ToHtml();
 
         Table IDisplay.ToTable() => ToTable();
 
-        private Table ToTable() => new(
-            $"Brittleness: {Fewest.Count:N0} queries, {Fewest.Count(f => f.Count is not null):N0} flipped on the grid, {Dropped.Count:N0} dropped",
-            ["removed", "flipped", "lower", "upper", "at random", "lower", "upper"],
-            [.. Points.Select(p => (IReadOnlyList<object>)
-                [p.Count, p.Flipped.Value, p.Flipped.Lower, p.Flipped.Upper, p.FlippedAtRandom.Value, p.FlippedAtRandom.Lower, p.FlippedAtRandom.Upper])]);
+        private Table ToTable() =>
+            new(
+                $"Brittleness: {Fewest.Count:N0} queries, {Fewest.Count(f => f.Count is not null):N0} flipped on the grid, "
+                    + $"{Dropped.Count:N0} dropped",
+                ["removed", "flipped", "lower", "upper", "at random", "lower", "upper"],
+                [
+                    .. Points.Select(p =>
+                        (IReadOnlyList<object>)
+                            [
+                                p.Count,
+                                p.Flipped.Value,
+                                p.Flipped.Lower,
+                                p.Flipped.Upper,
+                                p.FlippedAtRandom.Value,
+                                p.FlippedAtRandom.Lower,
+                                p.FlippedAtRandom.Upper,
+                            ]
+                    ),
+                ]
+            );
     }
 }

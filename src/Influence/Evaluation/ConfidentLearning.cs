@@ -29,7 +29,8 @@ public sealed record ConfidentLearning
     /// <param name="labels">N given labels, 0 to K - 1.</param>
     /// <param name="ids">N ids; unless given, 0, 1, 2, ...</param>
     /// <returns>The issues, thresholds and joint.</returns>
-    /// <exception cref="InfluenceException">Shapes that do not fit, labels that are no class, or rows that are no probabilities.</exception>
+    /// <exception cref="InfluenceException">Shapes that do not fit, labels that are no class, or rows that are no
+    /// probabilities.</exception>
     public LabelIssues Find(Tensor probabilities, IReadOnlyList<long> labels, IReadOnlyList<long>? ids = null)
     {
         ArgumentNullException.ThrowIfNull(probabilities);
@@ -38,8 +39,20 @@ public sealed record ConfidentLearning
         var p = Checked(probabilities, labels, ids);
         var (n, classes) = (labels.Count, p[0].Length);
         var members = Enumerable.Range(0, n).ToLookup(i => (int)labels[i]);
-        double[] thresholds = [.. Enumerable.Range(0, classes).Select(k => members[k].Any() ? members[k].Average(i => p[i][k]) : double.PositiveInfinity)];
-        int[] confident = [.. p.Select(row => Enumerable.Range(0, classes).Where(k => row[k] >= thresholds[k] - Rounding).OrderByDescending(k => row[k]).FirstOrDefault(-1))];
+        double[] thresholds =
+        [
+            .. Enumerable.Range(0, classes).Select(k => members[k].Any() ? members[k].Average(i => p[i][k]) : double.PositiveInfinity),
+        ];
+        int[] confident =
+        [
+            .. p.Select(row =>
+                Enumerable
+                    .Range(0, classes)
+                    .Where(k => row[k] >= thresholds[k] - Rounding)
+                    .OrderByDescending(k => row[k])
+                    .FirstOrDefault(-1)
+            ),
+        ];
         var counts = new int[classes, classes];
         for (var i = 0; i < n; i++)
         {
@@ -58,14 +71,22 @@ public sealed record ConfidentLearning
             LabelIssueFilter.Both => [.. ByNoiseRate().Intersect(ByClass())],
             _ => [.. Enumerable.Range(0, n).Where(i => confident[i] >= 0 && confident[i] != labels[i])],
         };
-        long[] issues = [.. chosen.Where(i => likeliest[i] != labels[i]).OrderBy(i => p[i][labels[i]]).ThenBy(i => ids[i]).Select(i => ids[i])];
+        long[] issues =
+        [
+            .. chosen.Where(i => likeliest[i] != labels[i]).OrderBy(i => p[i][labels[i]]).ThenBy(i => ids[i]).Select(i => ids[i]),
+        ];
         return new LabelIssues(
             issues,
             thresholds,
             counts,
             joint,
             ExampleScores.Of(ids, [.. p.Select((row, i) => 1 - row[labels[i]])], "1 - p(given label)"),
-            ExampleScores.Of(ids, [.. p.Select((row, i) => row.Where((_, k) => k != labels[i]).Max() - row[labels[i]])], "p(likeliest other) - p(given label)"));
+            ExampleScores.Of(
+                ids,
+                [.. p.Select((row, i) => row.Where((_, k) => k != labels[i]).Max() - row[labels[i]])],
+                "p(likeliest other) - " + "p(given label)"
+            )
+        );
 
         HashSet<int> ByNoiseRate()
         {
@@ -77,7 +98,9 @@ public sealed record ConfidentLearning
                 {
                     if (other != given)
                     {
-                        found.UnionWith(members[given].OrderByDescending(i => p[i][other] - p[i][given]).ThenBy(i => ids[i]).Take(numbers[other]));
+                        found.UnionWith(
+                            members[given].OrderByDescending(i => p[i][other] - p[i][given]).ThenBy(i => ids[i]).Take(numbers[other])
+                        );
                     }
                 }
             }
@@ -85,16 +108,33 @@ public sealed record ConfidentLearning
             return found;
         }
 
-        HashSet<int> ByClass() => [.. Enumerable.Range(0, classes).SelectMany(given =>
-            members[given].OrderBy(i => p[i][given]).ThenBy(i => ids[i]).Take(members[given].Count() - Rounded(joint, given, n, members[given].Count())[given]))];
+        HashSet<int> ByClass() =>
+            [
+                .. Enumerable
+                    .Range(0, classes)
+                    .SelectMany(given =>
+                        members[given]
+                            .OrderBy(i => p[i][given])
+                            .ThenBy(i => ids[i])
+                            .Take(members[given].Count() - Rounded(joint, given, n, members[given].Count())[given])
+                    ),
+            ];
     }
 
     private static double[][] Checked(Tensor probabilities, IReadOnlyList<long> labels, IReadOnlyList<long> ids)
     {
-        if (probabilities.dim() != 2 || probabilities.shape[0] != labels.Count || labels.Count != ids.Count || labels.Count == 0 || probabilities.shape[1] < 2)
+        if (
+            probabilities.dim() != 2
+            || probabilities.shape[0] != labels.Count
+            || labels.Count != ids.Count
+            || labels.Count == 0
+            || probabilities.shape[1] < 2
+        )
         {
             throw new InfluenceException(
-                $"Probabilities are [N, K] with a label and an id for each row, and at least two classes; found [{string.Join(", ", probabilities.shape)}], {labels.Count} labels and {ids.Count} ids.");
+                "Probabilities are [N, K] with a label and an id for each row, and at least two classes; found "
+                    + $"[{string.Join(", ", probabilities.shape)}], {labels.Count} labels and {ids.Count} ids."
+            );
         }
 
         using var scope = NewDisposeScope();
@@ -104,8 +144,17 @@ public sealed record ConfidentLearning
         var foreign = ids.Where((_, i) => labels[i] < 0 || labels[i] >= classes).ToList();
         var broken = ids.Where((_, i) => !rows[i].All(v => v is >= 0 and <= 1 + 1e-4) || Math.Abs(rows[i].Sum() - 1) > 1e-3).ToList();
         InfluenceException.ThrowIfAny([
-            .. foreign.Count == 0 ? Array.Empty<string>() : [$"Labels are 0 to {classes - 1}; those of these examples are not: ids {InfluenceException.List(foreign)}."],
-            .. broken.Count == 0 ? Array.Empty<string>() : [$"Rows of probabilities sum to 1; those of these examples do not (logits want softmax(-1)): ids {InfluenceException.List(broken)}."]]);
+            .. foreign.Count == 0
+                ? Array.Empty<string>()
+                : [$"Labels are 0 to {classes - 1}; those of these examples are not: ids " + $"{InfluenceException.List(foreign)}."],
+            .. broken.Count == 0
+                ? Array.Empty<string>()
+                :
+                [
+                    "Rows of probabilities sum to 1; those of these examples do not (logits want "
+                        + $"softmax(-1)): ids {InfluenceException.List(broken)}.",
+                ],
+        ]);
         return rows;
     }
 
@@ -117,7 +166,10 @@ public sealed record ConfidentLearning
         var total = Enumerable.Range(0, classes).Sum(k => members[k].Count());
         for (var given = 0; given < classes; given++)
         {
-            double[] row = [.. Enumerable.Range(0, classes).Select(k => (double)(k == given ? Math.Max(1, counts[given, k]) : counts[given, k]))];
+            double[] row =
+            [
+                .. Enumerable.Range(0, classes).Select(k => (double)(k == given ? Math.Max(1, counts[given, k]) : counts[given, k])),
+            ];
             for (var k = 0; k < classes; k++)
             {
                 joint[given, k] = row[k] / row.Sum() * members[given].Count() / total;
@@ -132,7 +184,9 @@ public sealed record ConfidentLearning
     {
         double[] exact = [.. Enumerable.Range(0, joint.GetLength(1)).Select(k => joint[given, k] * n)];
         int[] whole = [.. exact.Select(v => (int)Math.Floor(v + 1e-9))];
-        foreach (var k in Enumerable.Range(0, exact.Length).OrderByDescending(k => exact[k] - whole[k]).Take(Math.Max(0, count - whole.Sum())))
+        foreach (
+            var k in Enumerable.Range(0, exact.Length).OrderByDescending(k => exact[k] - whole[k]).Take(Math.Max(0, count - whole.Sum()))
+        )
         {
             whole[k]++;
         }
@@ -143,7 +197,8 @@ public sealed record ConfidentLearning
     /// <summary>Which examples confident learning calls label issues.</summary>
     public enum LabelIssueFilter
     {
-        /// <summary>For each pair of a given and another class, as many as the joint says, those whose margin p_other - p_given is largest.</summary>
+        /// <summary>For each pair of a given and another class, as many as the joint says, those whose margin p_other - p_given is
+        /// largest.</summary>
         NoiseRate,
 
         /// <summary>For each given class, as many as the joint says are of other classes, those of the lowest p_given.</summary>
@@ -160,15 +215,30 @@ public sealed record ConfidentLearning
     [TypeFormatterSource(typeof(HtmlFormatters))]
     public sealed class LabelIssues : IDisplay
     {
-        internal LabelIssues(IReadOnlyList<long> ids, IReadOnlyList<double> thresholds, int[,] confidentJoint, double[,] joint, ExampleScores selfConfidence, ExampleScores margin)
+        internal LabelIssues(
+            IReadOnlyList<long> ids,
+            IReadOnlyList<double> thresholds,
+            int[,] confidentJoint,
+            double[,] joint,
+            ExampleScores selfConfidence,
+            ExampleScores margin
+        )
         {
-            (Ids, Thresholds, ConfidentJoint, Joint, SelfConfidence, Margin) = (ids, thresholds, confidentJoint, joint, selfConfidence, margin);
+            (Ids, Thresholds, ConfidentJoint, Joint, SelfConfidence, Margin) = (
+                ids,
+                thresholds,
+                confidentJoint,
+                joint,
+                selfConfidence,
+                margin
+            );
         }
 
         /// <summary>The label issues, the least probable given label first.</summary>
         public IReadOnlyList<long> Ids { get; }
 
-        /// <summary>Class by class, the mean probability of the class among the examples that are labelled so; infinite for a class without examples.</summary>
+        /// <summary>Class by class, the mean probability of the class among the examples that are labelled so; infinite for a class without
+        /// examples.</summary>
         public IReadOnlyList<double> Thresholds { get; }
 
         /// <summary>Counts by given label (rows) and confident class (columns).</summary>
@@ -187,7 +257,8 @@ public sealed record ConfidentLearning
         /// <returns>The table as text.</returns>
         public override string ToString() => ToTable().ToText();
 
-        /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is encoded.</summary>
+        /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is
+        /// encoded.</summary>
         /// <returns>The fragment: at most 50 rows.</returns>
         public string ToHtml() => ToTable().ToHtml();
 
@@ -200,7 +271,8 @@ public sealed record ConfidentLearning
                 $"Confident learning: {Ids.Count:N0} label issues among {SelfConfidence.Count:N0} examples",
                 ["id", "1 - p(given label)"],
                 [.. Ids.Take(Table.MaximumRows).Select(id => (IReadOnlyList<object>)[id, suspicion[id]])],
-                Ids.Count);
+                Ids.Count
+            );
         }
     }
 }

@@ -19,15 +19,19 @@ internal sealed class CorrelationStudy
         ResampledQueryMeans = new double[bootstrap.Resamples];
 
         // Each resample follows from its number alone, so the order in which they are done changes nothing.
-        Parallel.For(0, bootstrap.Resamples, r =>
-        {
-            // The purposes hold no name of a method or metric: methods that are compared draw the same rows and columns.
-            var rowCounts = new KeyedRandom(bootstrap.Seed, "subsets", r).Counts(rows);
-            var columnCounts = new KeyedRandom(bootstrap.Seed, "queries", r).Counts(columns.Count);
-            _resampled[r] = [.. columns.Select(c => c.Of(agreement, rowCounts))];
-            ResampledMeans[r] = Bootstrap.WeightedMean(_resampled[r], columnCounts);
-            ResampledQueryMeans[r] = Bootstrap.WeightedMean(Values, columnCounts);
-        });
+        Parallel.For(
+            0,
+            bootstrap.Resamples,
+            r =>
+            {
+                // The purposes hold no name of a method or metric: methods that are compared draw the same rows and columns.
+                var rowCounts = new KeyedRandom(bootstrap.Seed, "subsets", r).Counts(rows);
+                var columnCounts = new KeyedRandom(bootstrap.Seed, "queries", r).Counts(columns.Count);
+                _resampled[r] = [.. columns.Select(c => c.Of(agreement, rowCounts))];
+                ResampledMeans[r] = Bootstrap.WeightedMean(_resampled[r], columnCounts);
+                ResampledQueryMeans[r] = Bootstrap.WeightedMean(Values, columnCounts);
+            }
+        );
     }
 
     /// <summary>Column by column.</summary>

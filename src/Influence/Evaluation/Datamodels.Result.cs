@@ -9,8 +9,13 @@ public sealed partial record Datamodels
     [TypeFormatterSource(typeof(HtmlFormatters))]
     public sealed class Result : IDisposable, IDisplay
     {
-        internal Result(InfluenceScores scores, IReadOnlyList<double> intercepts, IReadOnlyList<double> penalties, Estimate heldBack, IReadOnlyList<DroppedQuery> dropped) =>
-            (Scores, Intercepts, Penalties, HeldBack, Dropped) = (scores, intercepts, penalties, heldBack, dropped);
+        internal Result(
+            InfluenceScores scores,
+            IReadOnlyList<double> intercepts,
+            IReadOnlyList<double> penalties,
+            Estimate heldBack,
+            IReadOnlyList<DroppedQuery> dropped
+        ) => (Scores, Intercepts, Penalties, HeldBack, Dropped) = (scores, intercepts, penalties, heldBack, dropped);
 
         /// <summary>The weights, <c>[Q, N]</c>, positive = proponent; they belong to this object.</summary>
         public InfluenceScores Scores { get; }
@@ -37,17 +42,26 @@ public sealed partial record Datamodels
         /// <returns>The table as text.</returns>
         public override string ToString() => ToTable().ToText();
 
-        /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is encoded.</summary>
+        /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is
+        /// encoded.</summary>
         /// <returns>The fragment: at most 50 rows.</returns>
         public string ToHtml() => ToTable().ToHtml();
 
         Table IDisplay.ToTable() => ToTable();
 
-        private Table ToTable() => new(
-            $"{Scores.Metadata.Estimator}: rank correlation {HeldBack} with subsets held back, {Dropped.Count:N0} queries dropped",
-            ["query", "penalty", "intercept", "weights not zero"],
-            [.. Enumerable.Range(0, Math.Min(Scores.QueryIds.Count, Table.MaximumRows)).Select(q =>
-                (IReadOnlyList<object>)[Scores.QueryIds[q], Penalties[q], Intercepts[q], Scores.ForQuery(q).Values.Count(w => w != 0)])],
-            Scores.QueryIds.Count);
+        private Table ToTable() =>
+            new(
+                $"{Scores.Metadata.Estimator}: rank correlation {HeldBack} with subsets held back, {Dropped.Count:N0} queries dropped",
+                ["query", "penalty", "intercept", "weights not zero"],
+                [
+                    .. Enumerable
+                        .Range(0, Math.Min(Scores.QueryIds.Count, Table.MaximumRows))
+                        .Select(q =>
+                            (IReadOnlyList<object>)
+                                [Scores.QueryIds[q], Penalties[q], Intercepts[q], Scores.ForQuery(q).Values.Count(w => w != 0)]
+                        ),
+                ],
+                Scores.QueryIds.Count
+            );
     }
 }

@@ -31,9 +31,13 @@ public sealed partial record Datamodels
     public IReadOnlyList<double>? Penalties
     {
         get;
-        init => field = value is null || (value.Count > 0 && value.All(p => p > 0 && double.IsFinite(p)))
-            ? value is null ? null : [.. value.OrderDescending()]
-            : throw new InfluenceException("Penalties are above 0: Penalties = [1, 0.1, 0.01].");
+        init =>
+            field =
+                value is null || (value.Count > 0 && value.All(p => p > 0 && double.IsFinite(p)))
+                    ? value is null
+                        ? null
+                        : [.. value.OrderDescending()]
+                    : throw new InfluenceException("Penalties are above 0: Penalties = [1, 0.1, 0.01].");
     }
 
     /// <summary>The share of the subsets that is held back while the penalty is chosen.</summary>
@@ -82,9 +86,16 @@ public sealed partial record Datamodels
         var heldBack = shares.Count == 1 ? [] : order.Take(Math.Max(2, (int)Math.Round(ValidationShare * m))).Order().ToArray();
         int[] fitted = [.. Enumerable.Range(0, m).Except(heldBack)];
         var (weights, intercepts, chosen, validation) = Regression == Penalty.Lasso ? ByLasso() : ByRidge();
-        double[] correlations = [.. Enumerable.Range(0, kept.Length).Select(q => heldBack.Length < 3
-            ? double.NaN
-            : new PairedColumn(validation[q], [.. heldBack.Select(j => rewards[q][j])]).Of(Agreement.Spearman))];
+        double[] correlations =
+        [
+            .. Enumerable
+                .Range(0, kept.Length)
+                .Select(q =>
+                    heldBack.Length < 3
+                        ? double.NaN
+                        : new PairedColumn(validation[q], [.. heldBack.Select(j => rewards[q][j])]).Of(Agreement.Spearman)
+                ),
+        ];
         return new Result(
             new InfluenceScores(
                 Matrix(weights),
@@ -96,16 +107,28 @@ public sealed partial record Datamodels
                     Checkpoints = "retrained models",
                     Unit = "fall of the query's loss when the example joins the training data",
                     LeaveOneOutFactor = 1,
-                }),
+                }
+            ),
             intercepts,
             chosen,
             Bootstrap.Mean("queries", [.. correlations.Where(c => !double.IsNaN(c))]),
-            [.. Enumerable.Range(0, runs.QueryIds.Count).Except(kept).Select(q => new DroppedQuery(runs.QueryIds[q], "a run's measurement is not finite"))]);
+            [
+                .. Enumerable
+                    .Range(0, runs.QueryIds.Count)
+                    .Except(kept)
+                    .Select(q => new DroppedQuery(runs.QueryIds[q], "a run's measurement " + "is not finite")),
+            ]
+        );
 
         (double[][], double[], double[], double[][]) ByLasso()
         {
             var (part, all) = (new MaskColumns(runs.Subsets, fitted), new MaskColumns(runs.Subsets, [.. Enumerable.Range(0, m)]));
-            var (w, b, share, predicted) = (new double[kept.Length][], new double[kept.Length], new double[kept.Length], new double[kept.Length][]);
+            var (w, b, share, predicted) = (
+                new double[kept.Length][],
+                new double[kept.Length],
+                new double[kept.Length],
+                new double[kept.Length][]
+            );
             for (var q = 0; q < kept.Length; q++)
             {
                 cancellationToken.ThrowIfCancellationRequested();

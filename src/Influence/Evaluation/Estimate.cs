@@ -14,7 +14,8 @@ public readonly record struct Estimate(double Value, double Lower, double Upper)
 
     /// <summary>The value and its interval, for example <c>0.441 [0.402, 0.480]</c>.</summary>
     /// <returns>One line.</returns>
-    public override string ToString() => double.IsNaN(Lower)
-        ? Value.ToString("0.000", CultureInfo.InvariantCulture)
-        : string.Create(CultureInfo.InvariantCulture, $"{Value:0.000} [{Lower:0.000}, {Upper:0.000}]");
+    public override string ToString() =>
+        double.IsNaN(Lower)
+            ? Value.ToString("0.000", CultureInfo.InvariantCulture)
+            : string.Create(CultureInfo.InvariantCulture, $"{Value:0.000} [{Lower:0.000}, {Upper:0.000}]");
 }

@@ -47,9 +47,7 @@ internal static class LassoPath
             for (var pass = 0; pass < MaximumPasses && Move(all, share * largest) > tolerance; pass++)
             {
                 int[] active = [.. all.Where(j => weights[j] != 0)];
-                for (; pass < MaximumPasses && Move(active, share * largest) > tolerance; pass++)
-                {
-                }
+                for (; pass < MaximumPasses && Move(active, share * largest) > tolerance; pass++) { }
             }
 
             yield return new Step(share, [.. weights], mean - Dot(weights, masks.Means));

@@ -23,9 +23,24 @@ public sealed partial record Lds
         private readonly RetrainingRuns _runs;
 
         internal Result(
-            string name, RetrainingRuns runs, IReadOnlyList<QueryEstimate> queries, Estimate mean, Estimate meanOverQueries, IReadOnlyList<DroppedQuery> dropped, NoiseCeiling? ceiling)
+            string name,
+            RetrainingRuns runs,
+            IReadOnlyList<QueryEstimate> queries,
+            Estimate mean,
+            Estimate meanOverQueries,
+            IReadOnlyList<DroppedQuery> dropped,
+            NoiseCeiling? ceiling
+        )
         {
-            (_name, _runs, Queries, Mean, MeanOverQueries, Dropped, Ceiling) = (name, runs, queries, mean, meanOverQueries, dropped, ceiling);
+            (_name, _runs, Queries, Mean, MeanOverQueries, Dropped, Ceiling) = (
+                name,
+                runs,
+                queries,
+                mean,
+                meanOverQueries,
+                dropped,
+                ceiling
+            );
         }
 
         /// <summary>Query by query, with intervals over subsets.</summary>
@@ -44,8 +59,9 @@ public sealed partial record Lds
         public NoiseCeiling? Ceiling { get; }
 
         /// <summary>
-        /// Empty where the seeds agree with each other beyond chance. Else why the runs may be noise and no truth to judge by, with the number of seeds to add:
-        /// one seed a subset says nothing about its noise, and halves of the seeds whose agreement has an interval that covers zero do not tell the subsets apart.
+        /// Empty where the seeds agree with each other beyond chance. Else why the runs may be noise and no truth to judge by, with the
+        /// number of seeds to add: one seed a subset says nothing about its noise, and halves of the seeds whose agreement has an interval
+        /// that covers zero do not tell the subsets apart.
         /// </summary>
         public string TruthNote => SeedNoise.Note(_runs, Ceiling);
 
@@ -53,7 +69,8 @@ public sealed partial record Lds
         /// <returns>The table as text.</returns>
         public override string ToString() => ToTable().ToText();
 
-        /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is encoded.</summary>
+        /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is
+        /// encoded.</summary>
         /// <returns>The fragment: at most 50 rows.</returns>
         public string ToHtml() => ToTable().ToHtml();
 
@@ -68,19 +85,34 @@ public sealed partial record Lds
             ];
             if (Ceiling is { } ceiling)
             {
-                rows.Add(["noise ceiling, agreement of half the seeds", ceiling.HalfAgreement.Value, ceiling.HalfAgreement.Lower, ceiling.HalfAgreement.Upper]);
+                rows.Add([
+                    "noise ceiling, agreement of half the seeds",
+                    ceiling.HalfAgreement.Value,
+                    ceiling.HalfAgreement.Lower,
+                    ceiling.HalfAgreement.Upper,
+                ]);
                 rows.Add(["noise ceiling, attainable", ceiling.Attainable.Value, ceiling.Attainable.Lower, ceiling.Attainable.Upper]);
             }
 
             var fixedRows = rows.Count;
-            rows.AddRange(Queries.Take(Table.MaximumRows).Select(q => (IReadOnlyList<object>)[$"query {q.QueryId}", q.Estimate.Value, q.Estimate.Lower, q.Estimate.Upper]));
+            rows.AddRange(
+                Queries
+                    .Take(Table.MaximumRows)
+                    .Select(q => (IReadOnlyList<object>)[$"query {q.QueryId}", q.Estimate.Value, q.Estimate.Lower, q.Estimate.Upper])
+            );
             return new Table(
-                $"LDS of {_name}: {_runs.Subsets.Count:N0} subsets, {_runs.Count:N0} runs, {Queries.Count:N0} queries, {Dropped.Count:N0} dropped"
-                    + (Dropped.Count == 0 ? string.Empty : $" (query {Dropped[0].QueryId}: {Dropped[0].Reason}{(Dropped.Count > 1 ? "; ..." : string.Empty)})")
+                $"LDS of {_name}: {_runs.Subsets.Count:N0} subsets, {_runs.Count:N0} runs, {Queries.Count:N0} queries, {Dropped.Count:N0} "
+                    + "dropped"
+                    + (
+                        Dropped.Count == 0
+                            ? string.Empty
+                            : $" (query {Dropped[0].QueryId}: " + $"{Dropped[0].Reason}{(Dropped.Count > 1 ? "; ..." : string.Empty)})"
+                    )
                     + (TruthNote.Length == 0 ? string.Empty : $"; {TruthNote}"),
                 ["", "LDS", "lower", "upper"],
                 rows,
-                fixedRows + Queries.Count);
+                fixedRows + Queries.Count
+            );
         }
     }
 }

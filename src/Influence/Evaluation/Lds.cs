@@ -41,7 +41,8 @@ public sealed partial record Lds
             Bootstrap.Interval(study.Mean, study.ResampledMeans),
             Bootstrap.Interval(study.Mean, study.ResampledQueryMeans),
             predictions.Dropped,
-            Ceiling(runs, predictions.QueryIds));
+            Ceiling(runs, predictions.QueryIds)
+        );
     }
 
     /// <summary>
@@ -72,7 +73,8 @@ public sealed partial record Lds
         foreach (var half in Splits(seeds))
         {
             var (a, b) = (runs.Means(half.Contains), runs.Means(seed => !half.Contains(seed)));
-            var columns = Enumerable.Range(0, runs.QueryIds.Count)
+            var columns = Enumerable
+                .Range(0, runs.QueryIds.Count)
                 .Where(c => wanted.Contains(runs.QueryIds[c]))
                 .Select(c => (A: rows.Select(j => a[j][c]).ToArray(), B: rows.Select(j => b[j][c]).ToArray()))
                 .Where(c => Varies(c.A) && Varies(c.B))
@@ -99,7 +101,10 @@ public sealed partial record Lds
         // Spearman and Brown: the mean of k times as many runs has reliability k r / (1 + (k - 1) r); here halves of S / 2
         // become S (for an odd S the halves are a little uneven). Its root is the correlation with what is without noise.
         agreement /= meanCount;
-        return new NoiseCeiling(Bootstrap.Interval(agreement, resampled), Bootstrap.Interval(Attained(agreement), resampled.Select(Attained)));
+        return new NoiseCeiling(
+            Bootstrap.Interval(agreement, resampled),
+            Bootstrap.Interval(Attained(agreement), resampled.Select(Attained))
+        );
 
         static double Attained(double r) => r <= 0 ? 0 : Math.Sqrt(2 * r / (1 + r));
         static bool Varies(double[] values) => values.All(double.IsFinite) && values.Any(v => !v.Equals(values[0]));

@@ -33,7 +33,9 @@ public sealed record LeaveOneOutCorrelation
 
         // The slope is per unit of predicted rise where the scores have that unit.
         var unit = scores.Metadata.LeaveOneOutFactor ?? 1;
-        var studies = new[] { Agreement.Pearson, Agreement.Spearman, Agreement.Slope }.Select(a => new CorrelationStudy(predictions.Columns, a, Bootstrap)).ToArray();
+        var studies = new[] { Agreement.Pearson, Agreement.Spearman, Agreement.Slope }
+            .Select(a => new CorrelationStudy(predictions.Columns, a, Bootstrap))
+            .ToArray();
         return new Result(
             scores.Metadata.Estimator,
             scores.Metadata.LeaveOneOutFactor is not null,
@@ -44,7 +46,8 @@ public sealed record LeaveOneOutCorrelation
             [.. predictions.QueryIds.Select((id, c) => new QueryEstimate(id, studies[1].Column(c, Bootstrap)))],
             predictions.Dropped,
             runs,
-            new Lds { Bootstrap = Bootstrap }.Ceiling(runs, predictions.QueryIds, s => s.Count < runs.Subsets.TrainIds.Count));
+            new Lds { Bootstrap = Bootstrap }.Ceiling(runs, predictions.QueryIds, s => s.Count < runs.Subsets.TrainIds.Count)
+        );
 
         Estimate Of(int study, double factor) =>
             Bootstrap.Interval(studies[study].Mean * factor, studies[study].ResampledMeans.Select(v => v * factor));
@@ -58,10 +61,28 @@ public sealed record LeaveOneOutCorrelation
         private readonly RetrainingRuns _runs;
 
         internal Result(
-            string name, bool hasUnit, int removals, Estimate pearson, Estimate spearman, Estimate slope, IReadOnlyList<QueryEstimate> queries, IReadOnlyList<DroppedQuery> dropped,
-            RetrainingRuns runs, Lds.NoiseCeiling? ceiling)
+            string name,
+            bool hasUnit,
+            int removals,
+            Estimate pearson,
+            Estimate spearman,
+            Estimate slope,
+            IReadOnlyList<QueryEstimate> queries,
+            IReadOnlyList<DroppedQuery> dropped,
+            RetrainingRuns runs,
+            Lds.NoiseCeiling? ceiling
+        )
         {
-            (_name, HasUnit, Removals, Pearson, Spearman, Slope, Queries, Dropped) = (name, hasUnit, removals, pearson, spearman, slope, queries, dropped);
+            (_name, HasUnit, Removals, Pearson, Spearman, Slope, Queries, Dropped) = (
+                name,
+                hasUnit,
+                removals,
+                pearson,
+                spearman,
+                slope,
+                queries,
+                dropped
+            );
             (_runs, Ceiling) = (runs, ceiling);
         }
 
@@ -89,11 +110,13 @@ public sealed record LeaveOneOutCorrelation
         /// <summary>Queries that could not be judged, and why.</summary>
         public IReadOnlyList<DroppedQuery> Dropped { get; }
 
-        /// <summary>What the noise between seeds leaves to reach, over the subsets that leave something out; null for runs with one seed.</summary>
+        /// <summary>What the noise between seeds leaves to reach, over the subsets that leave something out; null for runs with one
+        /// seed.</summary>
         public Lds.NoiseCeiling? Ceiling { get; }
 
         /// <summary>
-        /// Empty where the seeds agree with each other beyond chance. Else why the runs may be noise and no truth to judge by, with the number of seeds to add.
+        /// Empty where the seeds agree with each other beyond chance. Else why the runs may be noise and no truth to judge by, with the
+        /// number of seeds to add.
         /// </summary>
         public string TruthNote => SeedNoise.Note(_runs, Ceiling);
 
@@ -101,20 +124,24 @@ public sealed record LeaveOneOutCorrelation
         /// <returns>The table as text.</returns>
         public override string ToString() => ToTable().ToText();
 
-        /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is encoded.</summary>
+        /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is
+        /// encoded.</summary>
         /// <returns>The fragment: at most 50 rows.</returns>
         public string ToHtml() => ToTable().ToHtml();
 
         Table IDisplay.ToTable() => ToTable();
 
-        private Table ToTable() => new(
-            $"Leaving out: {_name}, {Removals:N0} removals, {Queries.Count:N0} queries, {Dropped.Count:N0} dropped{(TruthNote.Length == 0 ? string.Empty : $"; {TruthNote}")}",
-            ["", "mean over queries", "lower", "upper"],
-            [
-                Row("Pearson", Pearson),
-                Row("Spearman", Spearman),
-                Row(HasUnit ? "slope, measured per predicted rise" : "slope, measured rise per unit of score", Slope),
-            ]);
+        private Table ToTable() =>
+            new(
+                $"Leaving out: {_name}, {Removals:N0} removals, {Queries.Count:N0} queries, {Dropped.Count:N0} "
+                    + $"dropped{(TruthNote.Length == 0 ? string.Empty : $"; {TruthNote}")}",
+                ["", "mean over queries", "lower", "upper"],
+                [
+                    Row("Pearson", Pearson),
+                    Row("Spearman", Spearman),
+                    Row(HasUnit ? "slope, measured per predicted rise" : "slope, measured rise per unit of score", Slope),
+                ]
+            );
 
         private static IReadOnlyList<object> Row(string name, Estimate estimate) => [name, estimate.Value, estimate.Lower, estimate.Upper];
     }

@@ -14,7 +14,9 @@ internal static class MeasuredLosses
         foreach (var batch in examples.Batches())
         {
             using var scope = NewDisposeScope();
-            found.AddRange(batch.Ids.Zip(Checked(loss(batch), batch).to_type(ScalarType.Float64).cpu().contiguous().data<double>().ToArray()));
+            found.AddRange(
+                batch.Ids.Zip(Checked(loss(batch), batch).to_type(ScalarType.Float64).cpu().contiguous().data<double>().ToArray())
+            );
         }
 
         return found;
@@ -22,8 +24,11 @@ internal static class MeasuredLosses
 
     /// <summary>The losses, <c>[B]</c>.</summary>
     /// <exception cref="InfluenceException">They are of another shape.</exception>
-    public static Tensor Checked(Tensor losses, ExampleBatch batch) => losses.dim() == 1 && losses.shape[0] == batch.Count
-        ? losses
-        : throw new InfluenceException(
-            $"The loss gives [{string.Join(", ", losses.shape)}] for a batch of {batch.Count} examples; expected one value per example, [{batch.Count}]: write reduction: Reduction.None.");
+    public static Tensor Checked(Tensor losses, ExampleBatch batch) =>
+        losses.dim() == 1 && losses.shape[0] == batch.Count
+            ? losses
+            : throw new InfluenceException(
+                $"The loss gives [{string.Join(", ", losses.shape)}] for a batch of {batch.Count} examples; expected one value per "
+                    + $"example, [{batch.Count}]: write reduction: Reduction.None."
+            );
 }

@@ -19,9 +19,11 @@ public sealed record MislabelDetection
     public IReadOnlyList<double> Shares
     {
         get;
-        init => field = value is not null && value.All(s => s is > 0 and <= 1)
-            ? [.. value]
-            : throw new InfluenceException("Shares lie above 0, and at 1 at most: Shares = [0.1, 0.2].");
+        init =>
+            field =
+                value is not null && value.All(s => s is > 0 and <= 1)
+                    ? [.. value]
+                    : throw new InfluenceException("Shares lie above 0, and at 1 at most: Shares = [0.1, 0.2].");
     } = [0.05, 0.1, 0.2, 0.3];
 
     /// <summary>How intervals are made: over examples, the wrong and the right ones each among themselves.</summary>
@@ -59,18 +61,31 @@ public sealed record MislabelDetection
         InfluenceException.ThrowIfAny(problems);
         bool[] isWrong = [.. scores.Ids.Select(wrong.Contains)];
         var ranked = new RankedLabels([.. scores.Values], isWrong);
-        var draws = ParallelEnumerable.Range(0, Bootstrap.Resamples).AsOrdered().Select(r => Draw(isWrong, wrong.Count, r)).Select(counts => (
-            Auc: ranked.Auc(counts),
-            Precision: ranked.AveragePrecision(counts),
-            Recalls: Shares.Select(s => ranked.Found(s * scores.Count, counts) / wrong.Count).ToArray())).ToList();
+        var draws = ParallelEnumerable
+            .Range(0, Bootstrap.Resamples)
+            .AsOrdered()
+            .Select(r => Draw(isWrong, wrong.Count, r))
+            .Select(counts =>
+                (
+                    Auc: ranked.Auc(counts),
+                    Precision: ranked.AveragePrecision(counts),
+                    Recalls: Shares.Select(s => ranked.Found(s * scores.Count, counts) / wrong.Count).ToArray()
+                )
+            )
+            .ToList();
         return new Result(
             scores.Title,
             scores.Count,
             wrong.Count,
             Bootstrap.Interval(ranked.Auc(), draws.Select(d => d.Auc)),
             Bootstrap.Interval(ranked.AveragePrecision(), draws.Select(d => d.Precision)),
-            [.. Shares.Select((s, k) => (s, Bootstrap.Interval(ranked.Found(s * scores.Count) / wrong.Count, draws.Select(d => d.Recalls[k]))))],
-            ranked);
+            [
+                .. Shares.Select(
+                    (s, k) => (s, Bootstrap.Interval(ranked.Found(s * scores.Count) / wrong.Count, draws.Select(d => d.Recalls[k])))
+                ),
+            ],
+            ranked
+        );
     }
 
     /// <summary>Wrong labels drawn from the wrong ones, right labels from the right ones, as many of each as there are.</summary>
@@ -95,9 +110,24 @@ public sealed record MislabelDetection
         private readonly RankedLabels _ranked;
 
         internal Result(
-            string name, int count, int wrongCount, Estimate auc, Estimate averagePrecision, IReadOnlyList<(double Share, Estimate Recall)> recalls, RankedLabels ranked)
+            string name,
+            int count,
+            int wrongCount,
+            Estimate auc,
+            Estimate averagePrecision,
+            IReadOnlyList<(double Share, Estimate Recall)> recalls,
+            RankedLabels ranked
+        )
         {
-            (_name, Count, MislabelledCount, Auc, AveragePrecision, Recalls, _ranked) = (name, count, wrongCount, auc, averagePrecision, recalls, ranked);
+            (_name, Count, MislabelledCount, Auc, AveragePrecision, Recalls, _ranked) = (
+                name,
+                count,
+                wrongCount,
+                auc,
+                averagePrecision,
+                recalls,
+                ranked
+            );
         }
 
         /// <summary>The number of examples.</summary>
@@ -116,33 +146,40 @@ public sealed record MislabelDetection
         public IReadOnlyList<(double Share, Estimate Recall)> Recalls { get; }
 
         /// <summary>The share of the wrong labels found after checking 0, 1, ... 100 percent of the examples.</summary>
-        public IReadOnlyList<(double Share, double Recall)> Curve => [.. Enumerable.Range(0, 101).Select(p => (p / 100.0, RecallAt(p / 100.0)))];
+        public IReadOnlyList<(double Share, double Recall)> Curve =>
+            [.. Enumerable.Range(0, 101).Select(p => (p / 100.0, RecallAt(p / 100.0)))];
 
         /// <summary>The share of the wrong labels among the first so many; of a tie the expected share.</summary>
         /// <param name="share">The share of the examples that are checked, 0 to 1.</param>
         /// <returns>0 to 1.</returns>
-        public double RecallAt(double share) => share is >= 0 and <= 1
-            ? _ranked.Found(share * Count) / MislabelledCount
-            : throw new InfluenceException($"A share lies between 0 and 1; found {share}.");
+        public double RecallAt(double share) =>
+            share is >= 0 and <= 1
+                ? _ranked.Found(share * Count) / MislabelledCount
+                : throw new InfluenceException($"A share lies between 0 and 1; found {share}.");
 
         /// <summary>A table of the figures.</summary>
         /// <returns>The table as text.</returns>
         public override string ToString() => ToTable().ToText();
 
-        /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is encoded.</summary>
+        /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is
+        /// encoded.</summary>
         /// <returns>The fragment: at most 50 rows.</returns>
         public string ToHtml() => ToTable().ToHtml();
 
         Table IDisplay.ToTable() => ToTable();
 
-        private Table ToTable() => new(
-            $"{_name}: {MislabelledCount:N0} wrong labels among {Count:N0}",
-            ["", "value", "lower", "upper"],
-            [
-                Row("AUC", Auc),
-                Row("average precision", AveragePrecision),
-                .. Recalls.Select(r => Row(string.Create(CultureInfo.InvariantCulture, $"found after checking {r.Share:0.##%}"), r.Recall)),
-            ]);
+        private Table ToTable() =>
+            new(
+                $"{_name}: {MislabelledCount:N0} wrong labels among {Count:N0}",
+                ["", "value", "lower", "upper"],
+                [
+                    Row("AUC", Auc),
+                    Row("average precision", AveragePrecision),
+                    .. Recalls.Select(r =>
+                        Row(string.Create(CultureInfo.InvariantCulture, $"found after checking {r.Share:0.##%}"), r.Recall)
+                    ),
+                ]
+            );
 
         private static IReadOnlyList<object> Row(string name, Estimate estimate) => [name, estimate.Value, estimate.Lower, estimate.Upper];
     }

@@ -16,13 +16,17 @@ public sealed record ModelRandomizationCheck
 
     /// <summary>Compares two sets of scores, joined by id.</summary>
     /// <param name="trained">Scores of the trained model.</param>
-    /// <param name="randomized">Scores by the same method of the model with random weights; of the same queries and training examples.</param>
+    /// <param name="randomized">Scores by the same method of the model with random weights; of the same queries and training
+    /// examples.</param>
     /// <returns>The correlation query by query, and its mean.</returns>
     /// <exception cref="InfluenceException">Ids that differ, or no query that can be compared.</exception>
     public RankAgreement.Result Evaluate(InfluenceScores trained, InfluenceScores randomized)
     {
         ArgumentNullException.ThrowIfNull(trained);
         return new RankAgreement { Bootstrap = Bootstrap }.Evaluate(
-            trained, randomized, $"{trained.Metadata.Estimator} before and after the weights were drawn anew (near 0 expected)");
+            trained,
+            randomized,
+            $"{trained.Metadata.Estimator} before and after the weights were drawn anew (near 0 expected)"
+        );
     }
 }

@@ -41,9 +41,10 @@ internal sealed class PairedColumn
     /// <summary>The agreement; NaN where a column is constant.</summary>
     /// <param name="agreement">By what.</param>
     /// <param name="counts">How often each row counts; null for once.</param>
-    public double Of(Agreement agreement, int[]? counts = null) => agreement == Agreement.Spearman
-        ? Moments(Ranks.Of(_x, _orderX, counts), Ranks.Of(_y, _orderY, counts), counts, slope: false)
-        : Moments(_x, _y, counts, agreement == Agreement.Slope);
+    public double Of(Agreement agreement, int[]? counts = null) =>
+        agreement == Agreement.Spearman
+            ? Moments(Ranks.Of(_x, _orderX, counts), Ranks.Of(_y, _orderY, counts), counts, slope: false)
+            : Moments(_x, _y, counts, agreement == Agreement.Slope);
 
     private static double Moments(double[] x, double[] y, int[]? counts, bool slope)
     {

@@ -5,14 +5,14 @@ using Influence.Numerics;
 namespace Influence.Evaluation;
 
 /// <summary>
-/// The query loss difference: for each query its own strongest examples, 1 percent by score, are left out, the model is retrained with the same seed, and
-/// the query's loss is compared, <c>QLD(q) = loss_q(without its top) - loss_q(all)</c>; beside as many random examples.
+/// The query loss difference: for each query its own strongest examples, 1 percent by score, are left out, the model is retrained with the
+/// same seed, and the query's loss is compared, <c>QLD(q) = loss_q(without its top) - loss_q(all)</c>; beside as many random examples.
 /// </summary>
 /// <remarks>
-/// Plan, run, evaluate: <c>var plan = qld.Plan(scores); var runs = retraining.Run(plan.Subsets, scores.QueryIds, train); qld.Evaluate(plan, runs)</c>.
-/// Each query costs a retraining, each random draw one. Seeds are the harness's, the same for every subset, so that a difference is
-/// not that of two initialisations; let the training function also keep the schedule and the places in the batches (weight 0 for what is left out), as the
-/// differences of 1 percent are small. Several seeds are averaged first.
+/// Plan, run, evaluate: <c>var plan = qld.Plan(scores); var runs = retraining.Run(plan.Subsets, scores.QueryIds, train); qld.Evaluate(plan,
+/// runs)</c>. Each query costs a retraining, each random draw one. Seeds are the harness's, the same for every subset, so that a difference
+/// is not that of two initialisations; let the training function also keep the schedule and the places in the batches (weight 0 for what is
+/// left out), as the differences of 1 percent are small. Several seeds are averaged first.
 /// </remarks>
 public sealed record Qld
 {
@@ -50,7 +50,10 @@ public sealed record Qld
         var count = Math.Max(1, (int)Math.Round(Share * scores.TrainIds.Count));
         if (count >= scores.TrainIds.Count)
         {
-            throw new InfluenceException($"A share of {Share} of {scores.TrainIds.Count} training examples is all of them: choose a smaller Share, or more examples.");
+            throw new InfluenceException(
+                $"A share of {Share} of {scores.TrainIds.Count} training examples is all of them: choose a "
+                    + "smaller Share, or more examples."
+            );
         }
 
         var removed = new List<(string Name, IEnumerable<long> Ids)>();
@@ -62,7 +65,15 @@ public sealed record Qld
                 throw new InfluenceException($"The scores of query {scores.QueryIds[q]} hold something that is no number.");
             }
 
-            long[] order = [.. Enumerable.Range(0, row.Count).OrderByDescending(i => row[i]).ThenBy(i => row.Ids[i]).Take(count).Select(i => row.Ids[i])];
+            long[] order =
+            [
+                .. Enumerable
+                    .Range(0, row.Count)
+                    .OrderByDescending(i => row[i])
+                    .ThenBy(i => row.Ids[i])
+                    .Take(count)
+                    .Select(i => row.Ids[i]),
+            ];
             removed.Add((string.Create(CultureInfo.InvariantCulture, $"query {scores.QueryIds[q]} without its top {count}"), order));
         }
 
@@ -80,19 +91,22 @@ public sealed record Qld
     /// <param name="plan">The plan.</param>
     /// <param name="runs">The runs of its subsets; they measured the queries of the scores.</param>
     /// <returns>The change of each query's loss and the mean, beside random examples.</returns>
-    /// <exception cref="InfluenceException">The runs are another plan's or lack a query, or no query was measured with finite numbers.</exception>
+    /// <exception cref="InfluenceException">The runs are another plan's or lack a query, or no query was measured with finite
+    /// numbers.</exception>
     public Result Evaluate(Planned plan, RetrainingRuns runs)
     {
         ArgumentNullException.ThrowIfNull(plan);
         ArgumentNullException.ThrowIfNull(runs);
-        var losses = PlannedRuns.Losses(plan.Subsets, runs);                           // all, then query by query, then the random draws
+        var losses = PlannedRuns.Losses(plan.Subsets, runs); // all, then query by query, then the random draws
         var columnOf = runs.QueryIds.Select((id, c) => (id, c)).ToDictionary(p => p.id, p => p.c);
         var (queries, dropped) = (new List<Change>(), new List<DroppedQuery>());
         for (var q = 0; q < plan.QueryIds.Count; q++)
         {
             if (!columnOf.TryGetValue(plan.QueryIds[q], out var column))
             {
-                throw new InfluenceException($"The runs did not measure query {plan.QueryIds[q]}: give Retraining.Run the ids of the scores' queries.");
+                throw new InfluenceException(
+                    $"The runs did not measure query {plan.QueryIds[q]}: give Retraining.Run the ids of the " + "scores' queries."
+                );
             }
 
             var all = losses[0][column];
@@ -117,7 +131,8 @@ public sealed record Qld
                 dropped,
                 Bootstrap.Mean("queries", [.. queries.Select(c => c.Removed)]),
                 Bootstrap.Mean("queries", [.. queries.Select(c => c.AtRandom)]),
-                Bootstrap.Mean("queries", [.. queries.Select(c => c.Removed - c.AtRandom)]));
+                Bootstrap.Mean("queries", [.. queries.Select(c => c.Removed - c.AtRandom)])
+            );
     }
 
     /// <summary>The subsets that a query loss difference needs runs of.</summary>
@@ -126,7 +141,8 @@ public sealed record Qld
         internal Planned(Subsets subsets, IReadOnlyList<long> queryIds, int count, string estimator) =>
             (Subsets, QueryIds, Count, Estimator) = (subsets, queryIds, count, estimator);
 
-        /// <summary>What to retrain on: <see cref="Retraining.Run"/> takes it. All examples, then one subset a query, then the random draws.</summary>
+        /// <summary>What to retrain on: <see cref="Retraining.Run"/> takes it. All examples, then one subset a query, then the random
+        /// draws.</summary>
         public Subsets Subsets { get; }
 
         /// <summary>How many examples each subset leaves out.</summary>
@@ -149,8 +165,14 @@ public sealed record Qld
     {
         private readonly Planned _plan;
 
-        internal Result(Planned plan, IReadOnlyList<Change> queries, IReadOnlyList<DroppedQuery> dropped, Estimate mean, Estimate random, Estimate gap) =>
-            (_plan, Queries, Dropped, Mean, MeanAtRandom, Gap) = (plan, queries, dropped, mean, random, gap);
+        internal Result(
+            Planned plan,
+            IReadOnlyList<Change> queries,
+            IReadOnlyList<DroppedQuery> dropped,
+            Estimate mean,
+            Estimate random,
+            Estimate gap
+        ) => (_plan, Queries, Dropped, Mean, MeanAtRandom, Gap) = (plan, queries, dropped, mean, random, gap);
 
         /// <summary>The mean over queries of the rise without each one's strongest examples; the interval is over queries.</summary>
         public Estimate Mean { get; }
@@ -158,7 +180,8 @@ public sealed record Qld
         /// <summary>The same without random examples.</summary>
         public Estimate MeanAtRandom { get; }
 
-        /// <summary>How much more the strongest examples do than random ones, query by query: above zero, the scores find what matters.</summary>
+        /// <summary>How much more the strongest examples do than random ones, query by query: above zero, the scores find what
+        /// matters.</summary>
         public Estimate Gap { get; }
 
         /// <summary>Query by query, in the scores' order.</summary>
@@ -171,19 +194,23 @@ public sealed record Qld
         /// <returns>The table as text.</returns>
         public override string ToString() => ToTable().ToText();
 
-        /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is encoded.</summary>
+        /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is
+        /// encoded.</summary>
         /// <returns>The fragment: at most 50 rows.</returns>
         public string ToHtml() => ToTable().ToHtml();
 
         Table IDisplay.ToTable() => ToTable();
 
-        private Table ToTable() => new(
-            $"QLD of {_plan.Estimator}: {_plan.Count:N0} of {_plan.Subsets.TrainIds.Count:N0} examples left out; {Queries.Count:N0} queries, {Dropped.Count:N0} dropped",
-            ["left out", "rise of the loss", "lower", "upper"],
-            [
-                ["each query's strongest", Mean.Value, Mean.Lower, Mean.Upper],
-                ["as many at random", MeanAtRandom.Value, MeanAtRandom.Lower, MeanAtRandom.Upper],
-                ["gap", Gap.Value, Gap.Lower, Gap.Upper],
-            ]);
+        private Table ToTable() =>
+            new(
+                $"QLD of {_plan.Estimator}: {_plan.Count:N0} of {_plan.Subsets.TrainIds.Count:N0} examples left out; {Queries.Count:N0} "
+                    + $"queries, {Dropped.Count:N0} dropped",
+                ["left out", "rise of the loss", "lower", "upper"],
+                [
+                    ["each query's strongest", Mean.Value, Mean.Lower, Mean.Upper],
+                    ["as many at random", MeanAtRandom.Value, MeanAtRandom.Lower, MeanAtRandom.Upper],
+                    ["gap", Gap.Value, Gap.Lower, Gap.Upper],
+                ]
+            );
     }
 }

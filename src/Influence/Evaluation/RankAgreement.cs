@@ -31,7 +31,9 @@ public sealed record RankAgreement
         ArgumentNullException.ThrowIfNull(second);
         if (!first.QueryIds.ToHashSet().SetEquals(second.QueryIds) || !first.TrainIds.ToHashSet().SetEquals(second.TrainIds))
         {
-            throw new InfluenceException("Both sets of scores need the same queries and the same training examples, by id: score the same examples by both.");
+            throw new InfluenceException(
+                "Both sets of scores need the same queries and the same training examples, by id: score the same " + "examples by both."
+            );
         }
 
         var columnOf = second.TrainIds.Select((id, i) => (id, i)).ToDictionary(p => p.id, p => p.i);
@@ -40,7 +42,8 @@ public sealed record RankAgreement
         {
             var id = first.QueryIds[q];
             var other = second.ForQuery(second.RowOf(id));
-            double[] a = [.. first.ForQuery(q).Values], b = [.. first.TrainIds.Select(train => other[columnOf[train]])];
+            double[] a = [.. first.ForQuery(q).Values],
+                b = [.. first.TrainIds.Select(train => other[columnOf[train]])];
             var correlation = a.All(double.IsFinite) && b.All(double.IsFinite) ? new PairedColumn(a, b).Of(Agreement.Spearman) : double.NaN;
             if (double.IsNaN(correlation))
             {
@@ -53,7 +56,9 @@ public sealed record RankAgreement
         }
 
         return queries.Count == 0
-            ? throw new InfluenceException($"No query can be compared: {InfluenceException.List([.. dropped.Select(d => $"query {d.QueryId}, {d.Reason}")])}.")
+            ? throw new InfluenceException(
+                "No query can be compared: " + $"{InfluenceException.List([.. dropped.Select(d => $"query {d.QueryId}, {d.Reason}")])}."
+            )
             : new Result(title, Bootstrap.Mean("queries", [.. queries.Select(q => q.Correlation)]), queries, dropped);
     }
 
@@ -63,8 +68,12 @@ public sealed record RankAgreement
     {
         private readonly string _title;
 
-        internal Result(string title, Estimate mean, IReadOnlyList<(long Id, double Correlation)> queries, IReadOnlyList<DroppedQuery> dropped) =>
-            (_title, Mean, Queries, Dropped) = (title, mean, queries, dropped);
+        internal Result(
+            string title,
+            Estimate mean,
+            IReadOnlyList<(long Id, double Correlation)> queries,
+            IReadOnlyList<DroppedQuery> dropped
+        ) => (_title, Mean, Queries, Dropped) = (title, mean, queries, dropped);
 
         /// <summary>The mean rank correlation over queries.</summary>
         public Estimate Mean { get; }
@@ -79,16 +88,19 @@ public sealed record RankAgreement
         /// <returns>The table as text.</returns>
         public override string ToString() => ToTable().ToText();
 
-        /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is encoded.</summary>
+        /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is
+        /// encoded.</summary>
         /// <returns>The fragment: at most 50 rows.</returns>
         public string ToHtml() => ToTable().ToHtml();
 
         Table IDisplay.ToTable() => ToTable();
 
-        private Table ToTable() => new(
-            $"{_title}: rank correlation {Mean} over {Queries.Count:N0} queries, {Dropped.Count:N0} dropped",
-            ["query", "rank correlation"],
-            [.. Queries.Take(Table.MaximumRows).Select(q => (IReadOnlyList<object>)[q.Id, q.Correlation])],
-            Queries.Count);
+        private Table ToTable() =>
+            new(
+                $"{_title}: rank correlation {Mean} over {Queries.Count:N0} queries, {Dropped.Count:N0} dropped",
+                ["query", "rank correlation"],
+                [.. Queries.Take(Table.MaximumRows).Select(q => (IReadOnlyList<object>)[q.Id, q.Correlation])],
+                Queries.Count
+            );
     }
 }

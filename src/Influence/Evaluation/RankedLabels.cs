@@ -17,7 +17,13 @@ internal sealed class RankedLabels
         _relevant = relevant;
         _order = Ranks.Order(scores);
         Array.Reverse(_order);
-        _groupEnds = [.. Enumerable.Range(0, _order.Length).Where(i => i + 1 == _order.Length || !scores[_order[i]].Equals(scores[_order[i + 1]])).Select(i => i + 1)];
+        _groupEnds =
+        [
+            .. Enumerable
+                .Range(0, _order.Length)
+                .Where(i => i + 1 == _order.Length || !scores[_order[i]].Equals(scores[_order[i + 1]]))
+                .Select(i => i + 1),
+        ];
     }
 
     /// <summary>

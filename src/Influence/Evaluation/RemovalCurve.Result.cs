@@ -18,7 +18,8 @@ public sealed partial record RemovalCurve
     /// <summary>The subsets that a removal curve needs runs of.</summary>
     public sealed class Planned
     {
-        internal Planned(Subsets subsets, IReadOnlyList<RemovalStep> steps, IReadOnlyList<string> methods) => (Subsets, Steps, Methods) = (subsets, steps, methods);
+        internal Planned(Subsets subsets, IReadOnlyList<RemovalStep> steps, IReadOnlyList<string> methods) =>
+            (Subsets, Steps, Methods) = (subsets, steps, methods);
 
         /// <summary>What to retrain on: <see cref="Retraining.Run"/> takes it.</summary>
         public Subsets Subsets { get; }
@@ -61,20 +62,43 @@ public sealed partial record RemovalCurve
         /// <returns>The table as text.</returns>
         public override string ToString() => ToTable().ToText();
 
-        /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is encoded.</summary>
+        /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is
+        /// encoded.</summary>
         /// <returns>The fragment: at most 50 rows.</returns>
         public string ToHtml() => ToTable().ToHtml();
 
         Table IDisplay.ToTable() => ToTable();
 
-        private Table ToTable() => new(
-            $"Removal curves: rise of the loss, mean over queries, {Dropped.Count:N0} queries dropped",
-            ["scores", "curve", "share", "examples", "rise", "lower", "upper"],
-            [
-                .. Points.Select(p => (IReadOnlyList<object>)
-                    [p.Method, p.Kind.ToString(), p.Share.ToString("0.####%", CultureInfo.InvariantCulture), p.Examples, p.Rise.Value, p.Rise.Lower, p.Rise.Upper]),
-                .. Areas.Select(a => (IReadOnlyList<object>)
-                    [a.Method, $"area, {a.Kind} against {a.Against}", string.Empty, string.Empty, a.Area.Value, a.Area.Lower, a.Area.Upper]),
-            ]);
+        private Table ToTable() =>
+            new(
+                $"Removal curves: rise of the loss, mean over queries, {Dropped.Count:N0} queries dropped",
+                ["scores", "curve", "share", "examples", "rise", "lower", "upper"],
+                [
+                    .. Points.Select(p =>
+                        (IReadOnlyList<object>)
+                            [
+                                p.Method,
+                                p.Kind.ToString(),
+                                p.Share.ToString("0.####%", CultureInfo.InvariantCulture),
+                                p.Examples,
+                                p.Rise.Value,
+                                p.Rise.Lower,
+                                p.Rise.Upper,
+                            ]
+                    ),
+                    .. Areas.Select(a =>
+                        (IReadOnlyList<object>)
+                            [
+                                a.Method,
+                                $"area, {a.Kind} against {a.Against}",
+                                string.Empty,
+                                string.Empty,
+                                a.Area.Value,
+                                a.Area.Lower,
+                                a.Area.Upper,
+                            ]
+                    ),
+                ]
+            );
     }
 }

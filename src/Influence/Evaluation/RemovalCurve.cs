@@ -21,9 +21,11 @@ public sealed partial record RemovalCurve
     public IReadOnlyList<double> Shares
     {
         get;
-        init => field = value is { Count: > 0 } && value.All(s => s is > 0 and < 1) && value.Distinct().Count() == value.Count
-            ? [.. value.Order()]
-            : throw new InfluenceException("Shares lie between 0 and 1, none twice: Shares = [0.1, 0.2].");
+        init =>
+            field =
+                value is { Count: > 0 } && value.All(s => s is > 0 and < 1) && value.Distinct().Count() == value.Count
+                    ? [.. value.Order()]
+                    : throw new InfluenceException("Shares lie between 0 and 1, none twice: Shares = [0.1, 0.2].");
     } = [0.05, 0.1, 0.2, 0.3];
 
     /// <summary>Whether opponents are left out too.</summary>
@@ -53,7 +55,8 @@ public sealed partial record RemovalCurve
     /// <summary>The subsets to retrain on, by one score an example.</summary>
     /// <param name="rankings">Name and scores, high = proponent; all of the same examples.</param>
     /// <returns>The plan; the same scores and settings give the same.</returns>
-    /// <exception cref="InfluenceException">Names that repeat, scores that are no numbers, other examples, or a share that is less than one example.</exception>
+    /// <exception cref="InfluenceException">Names that repeat, scores that are no numbers, other examples, or a share that is less than one
+    /// example.</exception>
     public Planned Plan(params (string Name, ExampleScores Scores)[] rankings)
     {
         ArgumentNullException.ThrowIfNull(rankings);
@@ -67,7 +70,14 @@ public sealed partial record RemovalCurve
             foreach (var (name, scores) in rankings)
             {
                 // Ties go to the lowest id, so that the order of the examples changes nothing.
-                long[] order = [.. Enumerable.Range(0, ids.Length).OrderByDescending(i => scores[i]).ThenBy(i => scores.Ids[i]).Select(i => scores.Ids[i])];
+                long[] order =
+                [
+                    .. Enumerable
+                        .Range(0, ids.Length)
+                        .OrderByDescending(i => scores[i])
+                        .ThenBy(i => scores.Ids[i])
+                        .Select(i => scores.Ids[i]),
+                ];
                 Add(name, Kind.RemoveProponents, order.Take(count));
                 if (Opponents)
                 {
@@ -120,11 +130,19 @@ public sealed partial record RemovalCurve
     {
         ArgumentNullException.ThrowIfNull(plan);
         ArgumentNullException.ThrowIfNull(runs);
-        var (rises, dropped) = PlannedRuns.Rises(plan.Subsets, runs);                  // step by step, query by query
+        var (rises, dropped) = PlannedRuns.Rises(plan.Subsets, runs); // step by step, query by query
         double[] Of(string? method, Kind kind, double share)
         {
-            int[] steps = [.. Enumerable.Range(0, plan.Steps.Count)
-                .Where(s => plan.Steps[s].Kind == kind && plan.Steps[s].Share.Equals(share) && (method is null || plan.Steps[s].Method == method))];
+            int[] steps =
+            [
+                .. Enumerable
+                    .Range(0, plan.Steps.Count)
+                    .Where(s =>
+                        plan.Steps[s].Kind == kind
+                        && plan.Steps[s].Share.Equals(share)
+                        && (method is null || plan.Steps[s].Method == method)
+                    ),
+            ];
             return [.. Enumerable.Range(0, rises[0].Length).Select(q => steps.Average(s => rises[s][q]))];
         }
 
@@ -135,8 +153,15 @@ public sealed partial record RemovalCurve
             var isRandom = kind is Kind.RemoveRandom or Kind.KeepRandom;
             foreach (var method in isRandom ? ["random"] : plan.Methods)
             {
-                points.AddRange(plan.Shares.Select(share =>
-                    new Point(method, kind, share, plan.CountOf(share), Bootstrap.Mean("queries", Of(isRandom ? null : method, kind, share)))));
+                points.AddRange(
+                    plan.Shares.Select(share => new Point(
+                        method,
+                        kind,
+                        share,
+                        plan.CountOf(share),
+                        Bootstrap.Mean("queries", Of(isRandom ? null : method, kind, share))
+                    ))
+                );
                 if (!isRandom)
                 {
                     var baseline = kind == Kind.KeepProponents ? Kind.KeepRandom : Kind.RemoveRandom;
@@ -148,8 +173,14 @@ public sealed partial record RemovalCurve
 
         if (kinds.Contains(Kind.RemoveOpponents))
         {
-            areas.AddRange(plan.Methods.Select(method => new Comparison(
-                method, Kind.RemoveProponents, Kind.RemoveOpponents, Bootstrap.Mean("queries", Area(method, Kind.RemoveProponents, method, Kind.RemoveOpponents, 1)))));
+            areas.AddRange(
+                plan.Methods.Select(method => new Comparison(
+                    method,
+                    Kind.RemoveProponents,
+                    Kind.RemoveOpponents,
+                    Bootstrap.Mean("queries", Area(method, Kind.RemoveProponents, method, Kind.RemoveOpponents, 1))
+                ))
+            );
         }
 
         return new Result(points, areas, dropped);
@@ -158,18 +189,35 @@ public sealed partial record RemovalCurve
         {
             // Both curves meet where nothing is left out.
             var start = kind == Kind.KeepProponents ? 1.0 : 0.0;
-            var curve = plan.Shares.Select(share => (Share: share, Gap: Of(method, kind, share).Zip(Of(otherMethod, other, share), (a, b) => sign * (a - b)).ToArray()))
-                .Append((Share: start, Gap: new double[rises[0].Length])).OrderBy(p => p.Share).ToList();
-            return [.. Enumerable.Range(0, rises[0].Length).Select(q =>
-                curve.Zip(curve.Skip(1), (a, b) => (b.Share - a.Share) * (a.Gap[q] + b.Gap[q]) / 2).Sum() / (curve[^1].Share - curve[0].Share))];
+            var curve = plan
+                .Shares.Select(share =>
+                    (Share: share, Gap: Of(method, kind, share).Zip(Of(otherMethod, other, share), (a, b) => sign * (a - b)).ToArray())
+                )
+                .Append((Share: start, Gap: new double[rises[0].Length]))
+                .OrderBy(p => p.Share)
+                .ToList();
+            return
+            [
+                .. Enumerable
+                    .Range(0, rises[0].Length)
+                    .Select(q =>
+                        curve.Zip(curve.Skip(1), (a, b) => (b.Share - a.Share) * (a.Gap[q] + b.Gap[q]) / 2).Sum()
+                        / (curve[^1].Share - curve[0].Share)
+                    ),
+            ];
         }
     }
 
     private IEnumerable<string> Problems((string Name, ExampleScores Scores)[] rankings)
     {
-        if (rankings.Length == 0 || rankings.Select(r => r.Name).Distinct().Count() != rankings.Length || rankings.Any(r => string.IsNullOrWhiteSpace(r.Name)))
+        if (
+            rankings.Length == 0
+            || rankings.Select(r => r.Name).Distinct().Count() != rankings.Length
+            || rankings.Any(r => string.IsNullOrWhiteSpace(r.Name))
+        )
         {
-            yield return $"Scores, each with a name of its own, are needed; found {InfluenceException.List([.. rankings.Select(r => $"\"{r.Name}\"")])}.";
+            yield return "Scores, each with a name of its own, are needed; found "
+                + $"{InfluenceException.List([.. rankings.Select(r => $"\"{r.Name}\"")])}.";
             yield break;
         }
 
@@ -178,7 +226,8 @@ public sealed partial record RemovalCurve
         {
             if (!ids.SetEquals(scores.Ids))
             {
-                yield return $"All scores need the same training examples; those of \"{name}\" have others than those of \"{rankings[0].Name}\".";
+                yield return $"All scores need the same training examples; those of \"{name}\" have others than those of "
+                    + $"\"{rankings[0].Name}\".";
             }
 
             var broken = scores.Ids.Where((_, i) => double.IsNaN(scores[i])).ToList();
@@ -197,7 +246,7 @@ public sealed partial record RemovalCurve
     private static ExampleScores Mean(string name, InfluenceScores scores)
     {
         using var scope = NewDisposeScope();
-        var mean = scores.Values.to_type(ScalarType.Float64).mean([0L]);               // [N]
+        var mean = scores.Values.to_type(ScalarType.Float64).mean([0L]); // [N]
         return ExampleScores.Of(scores.TrainIds, mean.contiguous().data<double>().ToArray(), name);
     }
 

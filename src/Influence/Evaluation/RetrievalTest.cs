@@ -19,7 +19,11 @@ public sealed record RetrievalTest
     public IReadOnlyList<int> Ks
     {
         get;
-        init => field = value is not null && value.All(k => k > 0) ? [.. value] : throw new InfluenceException("Ks are at least 1: Ks = [1, 10].");
+        init =>
+            field =
+                value is not null && value.All(k => k > 0)
+                    ? [.. value]
+                    : throw new InfluenceException("Ks are at least 1: Ks = " + "[1, 10].");
     } = [1, 5, 10, 50];
 
     /// <summary>How intervals are made: over queries.</summary>
@@ -41,10 +45,16 @@ public sealed record RetrievalTest
         int[] ks = [.. Ks.Where(k => k <= scores.TrainIds.Count)];
         string[] names =
         [
-            "MRR", "average precision", .. ks.Select(k => string.Create(CultureInfo.InvariantCulture, $"precision@{k}")),
+            "MRR",
+            "average precision",
+            .. ks.Select(k => string.Create(CultureInfo.InvariantCulture, $"precision@{k}")),
             .. ks.Select(k => string.Create(CultureInfo.InvariantCulture, $"recall@{k}")),
         ];
-        var (found, chance, dropped) = (names.Select(_ => new List<double>()).ToArray(), names.Select(_ => new List<double>()).ToArray(), new List<DroppedQuery>());
+        var (found, chance, dropped) = (
+            names.Select(_ => new List<double>()).ToArray(),
+            names.Select(_ => new List<double>()).ToArray(),
+            new List<DroppedQuery>()
+        );
         for (var q = 0; q < scores.QueryIds.Count; q++)
         {
             var id = scores.QueryIds[q];
@@ -64,7 +74,10 @@ public sealed record RetrievalTest
                 var total = relevant.Count(r => r);
                 double[] figures =
                 [
-                    ranked.ReciprocalRank(), ranked.AveragePrecision(), .. ks.Select(k => ranked.Found(k) / k), .. ks.Select(k => ranked.Found(k) / total),
+                    ranked.ReciprocalRank(),
+                    ranked.AveragePrecision(),
+                    .. ks.Select(k => ranked.Found(k) / k),
+                    .. ks.Select(k => ranked.Found(k) / total),
                 ];
                 for (var f = 0; f < figures.Length; f++)
                 {
@@ -76,7 +89,11 @@ public sealed record RetrievalTest
         return found[0].Count == 0
             ? throw DroppedQuery.NoneLeft(dropped)
             : new Result(
-                scores.Metadata.Estimator, found[0].Count, dropped, [.. names.Select((name, f) => new Figure(name, Bootstrap.Mean("queries", found[f]), chance[f].Average()))]);
+                scores.Metadata.Estimator,
+                found[0].Count,
+                dropped,
+                [.. names.Select((name, f) => new Figure(name, Bootstrap.Mean("queries", found[f]), chance[f].Average()))]
+            );
     }
 
     /// <summary>A figure of a retrieval test.</summary>
@@ -106,22 +123,28 @@ public sealed record RetrievalTest
         /// <summary>A figure by name.</summary>
         /// <param name="name"><c>MRR</c>, <c>average precision</c>, <c>precision@10</c>, <c>recall@10</c>.</param>
         /// <exception cref="InfluenceException">There is none of that name.</exception>
-        public Figure this[string name] => Figures.FirstOrDefault(f => f.Name == name)
-            ?? throw new InfluenceException($"There is no figure \"{name}\"; there are {InfluenceException.List([.. Figures.Select(f => f.Name)])}.");
+        public Figure this[string name] =>
+            Figures.FirstOrDefault(f => f.Name == name)
+            ?? throw new InfluenceException(
+                $"There is no figure \"{name}\"; there are " + $"{InfluenceException.List([.. Figures.Select(f => f.Name)])}."
+            );
 
         /// <summary>A table of the figures.</summary>
         /// <returns>The table as text.</returns>
         public override string ToString() => ToTable().ToText();
 
-        /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is encoded.</summary>
+        /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is
+        /// encoded.</summary>
         /// <returns>The fragment: at most 50 rows.</returns>
         public string ToHtml() => ToTable().ToHtml();
 
         Table IDisplay.ToTable() => ToTable();
 
-        private Table ToTable() => new(
-            $"Retrieval by {_name}: {QueryCount:N0} queries, {Dropped.Count:N0} dropped",
-            ["", "mean over queries", "lower", "upper", "chance"],
-            [.. Figures.Select(f => (IReadOnlyList<object>)[f.Name, f.Estimate.Value, f.Estimate.Lower, f.Estimate.Upper, f.Chance])]);
+        private Table ToTable() =>
+            new(
+                $"Retrieval by {_name}: {QueryCount:N0} queries, {Dropped.Count:N0} dropped",
+                ["", "mean over queries", "lower", "upper", "chance"],
+                [.. Figures.Select(f => (IReadOnlyList<object>)[f.Name, f.Estimate.Value, f.Estimate.Lower, f.Estimate.Upper, f.Chance])]
+            );
     }
 }

@@ -24,13 +24,13 @@ internal sealed class RidgeFit
     {
         using var scope = NewDisposeScope();
         (_m, _n) = (rows.Length, subsets.TrainIds.Count);
-        var masks = Masks(subsets, rows);                                               // [M, N]
-        var means = masks.mean([0L]);                                                   // [N]
-        var centred = masks - means;                                                    // [M, N]
-        var gram = centred.mm(centred.t());                                             // [M, M]
-        var (values, vectors) = linalg.eigh((gram + gram.t()) * Kept(0.5));                   // [M], [M, M]
-        var y = tensor(rewards.SelectMany(r => rows.Select(j => r[j])).ToArray()).reshape(rewards.Length, _m);   // [Q, M]
-        var rewardMeans = y.mean([1L], keepdim: true);                                  // [Q, 1]
+        var masks = Masks(subsets, rows); // [M, N]
+        var means = masks.mean([0L]); // [N]
+        var centred = masks - means; // [M, N]
+        var gram = centred.mm(centred.t()); // [M, M]
+        var (values, vectors) = linalg.eigh((gram + gram.t()) * Kept(0.5)); // [M], [M, M]
+        var y = tensor(rewards.SelectMany(r => rows.Select(j => r[j])).ToArray()).reshape(rewards.Length, _m); // [Q, M]
+        var rewardMeans = y.mean([1L], keepdim: true); // [Q, 1]
         (_masks, _maskMeans) = (Array(centred), Array(means));
         (_values, _vectors) = ([.. Array(values).Select(v => Math.Max(0, v))], Array(vectors));
         (_rewards, _rewardMeans) = (Array((y - rewardMeans).mm(vectors)), Array(rewardMeans));
@@ -57,9 +57,9 @@ internal sealed class RidgeFit
             }
         }
 
-        var dual = tensor(scaled).reshape(shares.Length, _m).mm(tensor(_vectors).reshape(_m, _m).t());          // [Q, M]
-        var weights = dual.mm(tensor(_masks).reshape(_m, _n));                          // [Q, N]
-        var offsets = Array(weights.mm(tensor(_maskMeans).reshape(_n, 1)));             // [Q]
+        var dual = tensor(scaled).reshape(shares.Length, _m).mm(tensor(_vectors).reshape(_m, _m).t()); // [Q, M]
+        var weights = dual.mm(tensor(_masks).reshape(_m, _n)); // [Q, N]
+        var offsets = Array(weights.mm(tensor(_maskMeans).reshape(_n, 1))); // [Q]
         return ([.. Array(weights).Chunk(_n)], [.. _rewardMeans.Zip(offsets, (mean, offset) => mean - offset)]);
     }
 

@@ -5,15 +5,16 @@ using Influence.Numerics;
 namespace Influence.Evaluation;
 
 /// <summary>
-/// Scores in the unit of the measurement, by a few retrained models: <c>c</c> of <c>f_q(S_j) - f_q(all) = c * sum over i not in S_j of s(i, q) + noise</c>, by least squares
-/// through the origin over subsets and queries, and the standard deviation of what is left over.
+/// Scores in the unit of the measurement, by a few retrained models: <c>c</c> of <c>f_q(S_j) - f_q(all) = c * sum over i not in S_j of s(i,
+/// q) + noise</c>, by least squares through the origin over subsets and queries, and the standard deviation of what is left over.
 /// </summary>
 /// <remarks>
-/// <see cref="Lds"/> and <see cref="LeaveOneOutCorrelation"/> judge order, whatever the unit; this tells how large an effect a score stands for, and how far to trust it.
-/// Runs without one on all examples (as of <see cref="Subsets.Chunks"/>) have no <c>f_q(all)</c>: then each query has an offset of its own, that is both sides less their
-/// mean over the subsets. What is left over is the estimator's error and the noise of training together: an effect far below it cannot be told from none.
-/// One <c>c</c> is for all queries, so that large effects decide. It holds for removals as large as those that were retrained on.
-/// Cost: that of the sums over subsets, and for each resample M Q; nothing is trained.
+/// <see cref="Lds"/> and <see cref="LeaveOneOutCorrelation"/> judge order, whatever the unit; this tells how large an effect a score stands
+/// for, and how far to trust it. Runs without one on all examples (as of <see cref="Subsets.Chunks"/>) have no <c>f_q(all)</c>: then each
+/// query has an offset of its own, that is both sides less their mean over the subsets. What is left over is the estimator's error and the
+/// noise of training together: an effect far below it cannot be told from none. One <c>c</c> is for all queries, so that large effects
+/// decide. It holds for removals as large as those that were retrained on. Cost: that of the sums over subsets, and for each resample M Q;
+/// nothing is trained.
 /// </remarks>
 /// <example>
 /// <code>
@@ -45,21 +46,32 @@ public sealed record ScoreCalibration
         var (columns, rows) = (predictions.Columns.Count, predictions.Columns[0].Count);
         var (factor, deviation) = Fit(predictions.Columns, [.. Enumerable.Repeat(1, rows)], [.. Enumerable.Repeat(1, columns)], centred);
         var resampled = new (double Factor, double Deviation)[Bootstrap.Resamples];
-        Parallel.For(0, Bootstrap.Resamples, r =>
-        {
-            var rowCounts = new KeyedRandom(Bootstrap.Seed, "subsets", r).Counts(rows);
-            resampled[r] = Fit(predictions.Columns, rowCounts, new KeyedRandom(Bootstrap.Seed, "queries", r).Counts(columns), centred);
-        });
+        Parallel.For(
+            0,
+            Bootstrap.Resamples,
+            r =>
+            {
+                var rowCounts = new KeyedRandom(Bootstrap.Seed, "subsets", r).Counts(rows);
+                resampled[r] = Fit(predictions.Columns, rowCounts, new KeyedRandom(Bootstrap.Seed, "queries", r).Counts(columns), centred);
+            }
+        );
         return new Result(
             scores.Metadata.Estimator,
             Bootstrap.Interval(factor, resampled.Select(p => p.Factor)),
             Bootstrap.Interval(deviation, resampled.Select(p => p.Deviation)),
             (rows, columns),
-            predictions.Dropped);
+            predictions.Dropped
+        );
     }
 
-    /// <summary>The factor and the residuals' standard deviation, each row and column as often as it was drawn; NaN where all sums are zero.</summary>
-    private static (double Factor, double Deviation) Fit(IReadOnlyList<PairedColumn> columns, int[] rowCounts, int[] columnCounts, bool centred)
+    /// <summary>The factor and the residuals' standard deviation, each row and column as often as it was drawn; NaN where all sums are
+    /// zero.</summary>
+    private static (double Factor, double Deviation) Fit(
+        IReadOnlyList<PairedColumn> columns,
+        int[] rowCounts,
+        int[] columnCounts,
+        bool centred
+    )
     {
         var (xx, xy, yy) = (0.0, 0.0, 0.0);
         var total = rowCounts.Sum();
@@ -103,12 +115,19 @@ public sealed record ScoreCalibration
         private readonly string _name;
         private readonly (int Subsets, int Queries) _counts;
 
-        internal Result(string name, Estimate factor, Estimate deviation, (int Subsets, int Queries) counts, IReadOnlyList<DroppedQuery> dropped)
+        internal Result(
+            string name,
+            Estimate factor,
+            Estimate deviation,
+            (int Subsets, int Queries) counts,
+            IReadOnlyList<DroppedQuery> dropped
+        )
         {
             (_name, Factor, ResidualDeviation, _counts, Dropped) = (name, factor, deviation, counts, dropped);
         }
 
-        /// <summary>c: the rise of the measured loss when examples are removed whose scores sum to 1. An interval that holds 0 says that the scores tell nothing here.</summary>
+        /// <summary>c: the rise of the measured loss when examples are removed whose scores sum to 1. An interval that holds 0 says that
+        /// the scores tell nothing here.</summary>
         public Estimate Factor { get; }
 
         /// <summary>The standard deviation of the measured change about <c>c s</c>, in the unit of the measurement.</summary>
@@ -117,7 +136,8 @@ public sealed record ScoreCalibration
         /// <summary>Queries that could not be judged, and why.</summary>
         public IReadOnlyList<DroppedQuery> Dropped { get; }
 
-        /// <summary>The change that a retraining without examples of this score (or sum of scores) would measure: <c>c s</c>, give or take 2 standard deviations of the residuals.</summary>
+        /// <summary>The change that a retraining without examples of this score (or sum of scores) would measure: <c>c s</c>, give or take
+        /// 2 standard deviations of the residuals.</summary>
         /// <remarks>About 95 percent where residuals are alike for all subsets and normal; the error of c itself is not in it.</remarks>
         /// <param name="score">s, of the same estimator as the fitted scores.</param>
         /// <returns>The rise of the loss and its interval.</returns>
@@ -131,18 +151,24 @@ public sealed record ScoreCalibration
         /// <returns>The table as text.</returns>
         public override string ToString() => ToTable().ToText();
 
-        /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is encoded.</summary>
+        /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is
+        /// encoded.</summary>
         /// <returns>The fragment.</returns>
         public string ToHtml() => ToTable().ToHtml();
 
         Table IDisplay.ToTable() => ToTable();
 
-        private Table ToTable() => new(
-            string.Create(CultureInfo.InvariantCulture, $"Calibration of {_name}: {_counts.Subsets:N0} subsets, {_counts.Queries:N0} queries, {Dropped.Count:N0} dropped"),
-            ["", "value", "lower", "upper"],
-            [
-                ["rise of the loss for removed scores that sum to 1", Factor.Value, Factor.Lower, Factor.Upper],
-                ["standard deviation of the residuals", ResidualDeviation.Value, ResidualDeviation.Lower, ResidualDeviation.Upper],
-            ]);
+        private Table ToTable() =>
+            new(
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"Calibration of {_name}: {_counts.Subsets:N0} subsets, {_counts.Queries:N0} " + $"queries, {Dropped.Count:N0} dropped"
+                ),
+                ["", "value", "lower", "upper"],
+                [
+                    ["rise of the loss for removed scores that sum to 1", Factor.Value, Factor.Lower, Factor.Upper],
+                    ["standard deviation of the residuals", ResidualDeviation.Value, ResidualDeviation.Lower, ResidualDeviation.Upper],
+                ]
+            );
     }
 }

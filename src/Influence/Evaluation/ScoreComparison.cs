@@ -27,7 +27,10 @@ public sealed record ScoreComparison
         ArgumentNullException.ThrowIfNull(scores);
         if (scores.Length == 0 || scores.Select(s => s.Name).Distinct().Count() != scores.Length)
         {
-            throw new InfluenceException($"Scores to compare, each with a name of its own, are needed; found {InfluenceException.List([.. scores.Select(s => $"\"{s.Name}\"")])}.");
+            throw new InfluenceException(
+                "Scores to compare, each with a name of its own, are needed; found "
+                    + $"{InfluenceException.List([.. scores.Select(s => $"\"{s.Name}\"")])}."
+            );
         }
 
         var predictions = scores.Select(s => SubsetPredictions.Rewards(s.Scores, runs)).ToArray();
@@ -39,17 +42,36 @@ public sealed record ScoreComparison
             throw new InfluenceException("No query can be judged for all of the scores: compare scores of the same queries.");
         }
 
-        var studies = predictions.Select(p =>
-        {
-            var position = p.QueryIds.Select((id, c) => (id, c)).ToDictionary(x => x.id, x => x.c);
-            return new CorrelationStudy([.. common.Select(id => p.Columns[position[id]])], Agreement.Spearman, Bootstrap);
-        }).ToArray();
+        var studies = predictions
+            .Select(p =>
+            {
+                var position = p.QueryIds.Select((id, c) => (id, c)).ToDictionary(x => x.id, x => x.c);
+                return new CorrelationStudy([.. common.Select(id => p.Columns[position[id]])], Agreement.Spearman, Bootstrap);
+            })
+            .ToArray();
         var all = predictions.SelectMany(p => p.QueryIds.Concat(p.Dropped.Select(d => d.QueryId))).Distinct().Count();
-        return new Result(runs, common.Length, all - common.Length, [.. scores.Select((s, k) => new Entry(
-            s.Name,
-            Bootstrap.Interval(studies[k].Mean, studies[k].ResampledMeans),
-            Bootstrap.Interval(studies[k].Mean - studies[0].Mean, studies[k].ResampledMeans.Zip(studies[0].ResampledMeans, (a, b) => a - b)),
-            k == 0 ? double.NaN : studies[k].ResampledMeans.Zip(studies[0].ResampledMeans).Count(p => p.First > p.Second) / Math.Max(1.0, Bootstrap.Resamples)))]);
+        return new Result(
+            runs,
+            common.Length,
+            all - common.Length,
+            [
+                .. scores.Select(
+                    (s, k) =>
+                        new Entry(
+                            s.Name,
+                            Bootstrap.Interval(studies[k].Mean, studies[k].ResampledMeans),
+                            Bootstrap.Interval(
+                                studies[k].Mean - studies[0].Mean,
+                                studies[k].ResampledMeans.Zip(studies[0].ResampledMeans, (a, b) => a - b)
+                            ),
+                            k == 0
+                                ? double.NaN
+                                : studies[k].ResampledMeans.Zip(studies[0].ResampledMeans).Count(p => p.First > p.Second)
+                                    / Math.Max(1.0, Bootstrap.Resamples)
+                        )
+                ),
+            ]
+        );
     }
 
     /// <summary>One of several sets of scores.</summary>
@@ -81,15 +103,23 @@ public sealed record ScoreComparison
         /// <returns>The table as text.</returns>
         public override string ToString() => ToTable().ToText();
 
-        /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is encoded.</summary>
+        /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is
+        /// encoded.</summary>
         /// <returns>The fragment: at most 50 rows.</returns>
         public string ToHtml() => ToTable().ToHtml();
 
         Table IDisplay.ToTable() => ToTable();
 
-        private Table ToTable() => new(
-            $"LDS over {_runs.Subsets.Count:N0} subsets ({_runs.Count:N0} runs) and {QueryCount:N0} queries, {DroppedCount:N0} dropped",
-            ["scores", "LDS", "lower", "upper", $"less {Scores[0].Name}", "lower", "upper"],
-            [.. Scores.Select(s => (IReadOnlyList<object>)[s.Name, s.Lds.Value, s.Lds.Lower, s.Lds.Upper, s.Difference.Value, s.Difference.Lower, s.Difference.Upper])]);
+        private Table ToTable() =>
+            new(
+                $"LDS over {_runs.Subsets.Count:N0} subsets ({_runs.Count:N0} runs) and {QueryCount:N0} queries, {DroppedCount:N0} dropped",
+                ["scores", "LDS", "lower", "upper", $"less {Scores[0].Name}", "lower", "upper"],
+                [
+                    .. Scores.Select(s =>
+                        (IReadOnlyList<object>)
+                            [s.Name, s.Lds.Value, s.Lds.Lower, s.Lds.Upper, s.Difference.Value, s.Difference.Lower, s.Difference.Upper]
+                    ),
+                ]
+            );
     }
 }

@@ -55,13 +55,19 @@ internal sealed class SubsetPredictions
         var missing = runs.Subsets.TrainIds.Except(scores.TrainIds).ToList();
         if (missing.Count > 0)
         {
-            problems.Add($"The runs trained on examples that have no score: ids {InfluenceException.List(missing)}. Scores and runs are joined by id: give both the same ids.");
+            problems.Add(
+                $"The runs trained on examples that have no score: ids {InfluenceException.List(missing)}. Scores and runs are "
+                    + "joined by id: give both the same ids."
+            );
         }
 
         var unknown = scores.QueryIds.Except(runs.QueryIds).ToList();
         if (unknown.Count > 0)
         {
-            problems.Add($"The runs did not measure these queries of the scores: ids {InfluenceException.List(unknown)}. Scores and runs are joined by id: give both the same ids.");
+            problems.Add(
+                $"The runs did not measure these queries of the scores: ids {InfluenceException.List(unknown)}. Scores and runs "
+                    + "are joined by id: give both the same ids."
+            );
         }
 
         InfluenceException.ThrowIfAny(problems);
@@ -74,7 +80,7 @@ internal sealed class SubsetPredictions
             throw new InfluenceException($"A correlation over subsets needs at least three; the runs have {rows.Length} that serve here.");
         }
 
-        var sums = Sums(scores, runs.Subsets, rows, removed);                          // [rows * Q]
+        var sums = Sums(scores, runs.Subsets, rows, removed); // [rows * Q]
         var columnOf = runs.QueryIds.Select((id, c) => (id, c)).ToDictionary(p => p.id, p => p.c);
         var (ids, columns, dropped) = (new List<long>(), new List<PairedColumn>(), new List<DroppedQuery>());
         for (var q = 0; q < scores.QueryIds.Count; q++)
@@ -114,7 +120,7 @@ internal sealed class SubsetPredictions
         var position = scores.TrainIds.Select((id, n) => (id, n)).ToDictionary(p => p.id, p => p.n);
         int[] at = [.. subsets.TrainIds.Select(id => position[id])];
         var (n, q) = (scores.TrainIds.Count, scores.QueryIds.Count);
-        var values = scores.Values.to_type(ScalarType.Float64).t();                     // [N, Q]
+        var values = scores.Values.to_type(ScalarType.Float64).t(); // [N, Q]
         var sums = new double[rows.Length * q];
         for (var start = 0; start < rows.Length; start += SubsetsAtOnce)
         {
@@ -129,7 +135,7 @@ internal sealed class SubsetPredictions
                 }
             }
 
-            var product = tensor(mask).reshape(count, n).mm(values);                    // [count, Q]
+            var product = tensor(mask).reshape(count, n).mm(values); // [count, Q]
             product.contiguous().data<double>().CopyTo(sums.AsSpan(start * q), 0);
         }
 

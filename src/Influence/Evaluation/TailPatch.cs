@@ -63,22 +63,30 @@ public sealed record TailPatch
         InfluenceScores scores,
         Func<nn.Module, optim.Optimizer> optimizer,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         ArgumentNullException.ThrowIfNull(task);
         ArgumentNullException.ThrowIfNull(train);
         ArgumentNullException.ThrowIfNull(queries);
         ArgumentNullException.ThrowIfNull(scores);
         ArgumentNullException.ThrowIfNull(optimizer);
-        InfluenceException.ThrowIfAny([.. Missing(train, scores.TrainIds, "training examples"), .. Missing(queries, scores.QueryIds, "queries")]);
+        InfluenceException.ThrowIfAny([
+            .. Missing(train, scores.TrainIds, "training examples"),
+            .. Missing(queries, scores.QueryIds, "queries"),
+        ]);
         cancellationToken.ThrowIfCancellationRequested();
         var random = new KeyedRandom(Seed, "tail patch");
         var baseline = scores.TrainIds.OrderBy(random.Of).Take(RandomExamples).ToHashSet();
-        var triedBy = Enumerable.Range(0, scores.QueryIds.Count)
+        var triedBy = Enumerable
+            .Range(0, scores.QueryIds.Count)
             .SelectMany(q => scores.Proponents(q, Proponents).Ids.Select(id => (Train: id, Query: scores.QueryIds[q])))
             .ToLookup(p => p.Train, p => p.Query);
         long[] steps = [.. triedBy.Select(g => g.Key).Union(baseline)];
-        var (falls, randomFalls) = (scores.QueryIds.ToDictionary(id => id, _ => new List<double>()), scores.QueryIds.ToDictionary(id => id, _ => new List<double>()));
+        var (falls, randomFalls) = (
+            scores.QueryIds.ToDictionary(id => id, _ => new List<double>()),
+            scores.QueryIds.ToDictionary(id => id, _ => new List<double>())
+        );
         var clock = Stopwatch.StartNew();
         var done = 0;
         using var kept = new KeptState(task.Model);
@@ -113,14 +121,16 @@ public sealed record TailPatch
         }
 
         long[] finite = [.. scores.QueryIds.Where(id => falls[id].Concat(randomFalls[id]).All(double.IsFinite))];
-        double[] a = [.. finite.Select(id => falls[id].Average())], b = [.. finite.Select(id => randomFalls[id].Average())];
+        double[] a = [.. finite.Select(id => falls[id].Average())],
+            b = [.. finite.Select(id => randomFalls[id].Average())];
         return new Result(
             scores.Metadata.Estimator,
             Bootstrap.Mean("queries", a),
             Bootstrap.Mean("queries", b),
             Bootstrap.Mean("queries", [.. a.Zip(b, (x, y) => x - y)]),
             [.. finite.Zip(a)],
-            [.. scores.QueryIds.Except(finite).Select(id => new DroppedQuery(id, "its measurement is not finite"))]);
+            [.. scores.QueryIds.Except(finite).Select(id => new DroppedQuery(id, "its measurement is not finite"))]
+        );
     }
 
     private static IEnumerable<string> Missing(Examples examples, IReadOnlyList<long> ids, string what)
@@ -144,12 +154,19 @@ public sealed record TailPatch
         private readonly string _name;
 
         internal Result(
-            string name, Estimate proponents, Estimate random, Estimate difference, IReadOnlyList<(long QueryId, double Fall)> queries, IReadOnlyList<DroppedQuery> dropped)
+            string name,
+            Estimate proponents,
+            Estimate random,
+            Estimate difference,
+            IReadOnlyList<(long QueryId, double Fall)> queries,
+            IReadOnlyList<DroppedQuery> dropped
+        )
         {
             (_name, Proponents, Random, Difference, Queries, Dropped) = (name, proponents, random, difference, queries, dropped);
         }
 
-        /// <summary>The fall of the measurement after a step on a proponent, mean over proponents and queries; positive = it helps.</summary>
+        /// <summary>The fall of the measurement after a step on a proponent, mean over proponents and queries; positive = it
+        /// helps.</summary>
         public Estimate Proponents { get; }
 
         /// <summary>The same after a step on a random example.</summary>
@@ -168,16 +185,19 @@ public sealed record TailPatch
         /// <returns>The table as text.</returns>
         public override string ToString() => ToTable().ToText();
 
-        /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is encoded.</summary>
+        /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is
+        /// encoded.</summary>
         /// <returns>The fragment: at most 50 rows.</returns>
         public string ToHtml() => ToTable().ToHtml();
 
         Table IDisplay.ToTable() => ToTable();
 
-        private Table ToTable() => new(
-            $"Tail patch: {_name}, fall of the measurement after one step, {Queries.Count:N0} queries, {Dropped.Count:N0} dropped",
-            ["one step on", "mean over queries", "lower", "upper"],
-            [Row("a proponent", Proponents), Row("a random example", Random), Row("the difference", Difference)]);
+        private Table ToTable() =>
+            new(
+                $"Tail patch: {_name}, fall of the measurement after one step, {Queries.Count:N0} queries, {Dropped.Count:N0} dropped",
+                ["one step on", "mean over queries", "lower", "upper"],
+                [Row("a proponent", Proponents), Row("a random example", Random), Row("the difference", Difference)]
+            );
 
         private static IReadOnlyList<object> Row(string name, Estimate estimate) => [name, estimate.Value, estimate.Lower, estimate.Upper];
     }

@@ -55,7 +55,9 @@ internal static class AtomicFile
             if (exception is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException)
             {
                 throw new InfluenceException(
-                    $"Cannot write {path}: {exception.Message} Nothing was changed. Check the folder's rights and the free space.", exception);
+                    $"Cannot write {path}: {exception.Message} Nothing was changed. Check the folder's rights and the free space.",
+                    exception
+                );
             }
 
             throw;
@@ -91,8 +93,10 @@ internal static class AtomicFile
     }
 
     private static bool IsDevice(string target) =>
-        !OperatingSystem.IsWindows() && File.Exists(target)
-        && target.StartsWith("/dev/", StringComparison.Ordinal) && !target.StartsWith("/dev/shm/", StringComparison.Ordinal);
+        !OperatingSystem.IsWindows()
+        && File.Exists(target)
+        && target.StartsWith("/dev/", StringComparison.Ordinal)
+        && !target.StartsWith("/dev/shm/", StringComparison.Ordinal);
 
     private static UnixFileMode? ModeOf(string target)
     {

@@ -16,23 +16,30 @@ internal static class Csv
     public static void Save(string path, IReadOnlyList<string> headers, IEnumerable<IReadOnlyList<object>> rows)
     {
         ArgumentNullException.ThrowIfNull(path);
-        AtomicFile.Write(path, stream =>
-        {
-            using var writer = new StreamWriter(stream, new UTF8Encoding(encoderShouldEmitUTF8Identifier: false), leaveOpen: true) { NewLine = "\n" };
-            writer.WriteLine(string.Join(',', headers));
-            foreach (var row in rows)
+        AtomicFile.Write(
+            path,
+            stream =>
             {
-                writer.WriteLine(string.Join(',', row.Select(Cell)));
+                using var writer = new StreamWriter(stream, new UTF8Encoding(encoderShouldEmitUTF8Identifier: false), leaveOpen: true)
+                {
+                    NewLine = "\n",
+                };
+                writer.WriteLine(string.Join(',', headers));
+                foreach (var row in rows)
+                {
+                    writer.WriteLine(string.Join(',', row.Select(Cell)));
+                }
             }
-        });
+        );
     }
 
-    private static string Cell(object value) => value switch
-    {
-        double number => number.ToString("R", CultureInfo.InvariantCulture),
-        IFormattable formattable => formattable.ToString(null, CultureInfo.InvariantCulture),
-        _ => Quoted(value.ToString() ?? string.Empty),
-    };
+    private static string Cell(object value) =>
+        value switch
+        {
+            double number => number.ToString("R", CultureInfo.InvariantCulture),
+            IFormattable formattable => formattable.ToString(null, CultureInfo.InvariantCulture),
+            _ => Quoted(value.ToString() ?? string.Empty),
+        };
 
     private static string Quoted(string text) =>
         text.AsSpan().IndexOfAny(",\"\r\n") < 0 ? text : $"\"{text.Replace("\"", "\"\"", StringComparison.Ordinal)}\"";

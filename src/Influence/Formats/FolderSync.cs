@@ -2,7 +2,8 @@ using System.Runtime.InteropServices;
 
 namespace Influence.Formats;
 
-/// <summary>Brings a folder's entries to the disk: without, a file that was renamed may be back under its old name after a power cut.</summary>
+/// <summary>Brings a folder's entries to the disk: without, a file that was renamed may be back under its old name after a power
+/// cut.</summary>
 internal static partial class FolderSync
 {
     private const int ReadOnly = 0;

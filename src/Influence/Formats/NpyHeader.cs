@@ -50,7 +50,9 @@ internal sealed partial record NpyHeader(ScalarType Type, int Size, bool Fortran
             }
         }
 
-        return tokens.AtEnd && size > 0 && fortran is { } order && shape is { Length: <= MostDimensions } ? new NpyHeader(type, size, order, shape) : null;
+        return tokens.AtEnd && size > 0 && fortran is { } order && shape is { Length: <= MostDimensions }
+            ? new NpyHeader(type, size, order, shape)
+            : null;
     }
 
     private static bool TryType(string? name, out ScalarType type, out int size)
@@ -94,7 +96,10 @@ internal sealed partial record NpyHeader(ScalarType Type, int Size, bool Fortran
 
             while (!Take(")"))
             {
-                if (!long.TryParse(_next.Groups["number"].ValueSpan, NumberStyles.None, CultureInfo.InvariantCulture, out var number) || !Pass())
+                if (
+                    !long.TryParse(_next.Groups["number"].ValueSpan, NumberStyles.None, CultureInfo.InvariantCulture, out var number)
+                    || !Pass()
+                )
                 {
                     return null;
                 }

@@ -6,7 +6,8 @@ using static TorchSharp.torch;
 
 namespace Influence.Formats;
 
-/// <summary>The optimizer that made a checkpoint: its kind and settings parameter by parameter, and where Adam's moments lie in the file.</summary>
+/// <summary>The optimizer that made a checkpoint: its kind and settings parameter by parameter, and where Adam's moments lie in the
+/// file.</summary>
 internal sealed class OptimizerRecord
 {
     /// <summary>The key of the settings in a file's metadata.</summary>
@@ -33,8 +34,10 @@ internal sealed class OptimizerRecord
     public bool DecaysBeside => _byName.Values.Any(s => s is { IsAdam: true, Decoupled: true, WeightDecay: > 0 });
 
     /// <summary>Whether a tensor of a file is the optimizer's and not the model's.</summary>
-    public static bool IsMoment(string tensor) => tensor.StartsWith(First, StringComparison.Ordinal)
-        || tensor.StartsWith(Second, StringComparison.Ordinal) || tensor.StartsWith(Maximum, StringComparison.Ordinal);
+    public static bool IsMoment(string tensor) =>
+        tensor.StartsWith(First, StringComparison.Ordinal)
+        || tensor.StartsWith(Second, StringComparison.Ordinal)
+        || tensor.StartsWith(Maximum, StringComparison.Ordinal);
 
     /// <summary>"AdamW", "SGD, momentum 0.9", or several joined by "and"; empty where it is not known.</summary>
     public override string ToString() => string.Join(" and ", _byName.Values.Select(s => s.ToString()).Distinct());
@@ -70,12 +73,15 @@ internal sealed class OptimizerRecord
             }
 
             found[name] = own.Setting;
-            var (first, second, maximum) = own.Setting.Step == 0 ? default : own.State switch
-            {
-                Adam.State adam => (adam.exp_avg, adam.exp_avg_sq, own.Setting.AmsGrad ? adam.max_exp_avg_sq : null),
-                AdamW.State adamW => (adamW.exp_avg, adamW.exp_avg_sq, own.Setting.AmsGrad ? adamW.max_exp_avg_sq : null),
-                _ => default((Tensor?, Tensor?, Tensor?)),
-            };
+            var (first, second, maximum) =
+                own.Setting.Step == 0
+                    ? default
+                    : own.State switch
+                    {
+                        Adam.State adam => (adam.exp_avg, adam.exp_avg_sq, own.Setting.AmsGrad ? adam.max_exp_avg_sq : null),
+                        AdamW.State adamW => (adamW.exp_avg, adamW.exp_avg_sq, own.Setting.AmsGrad ? adamW.max_exp_avg_sq : null),
+                        _ => default((Tensor?, Tensor?, Tensor?)),
+                    };
             Keep(First, first);
             Keep(Second, second);
             Keep(Maximum, maximum);
@@ -93,8 +99,10 @@ internal sealed class OptimizerRecord
     }
 
     /// <summary>Groups of equal settings as JSON; null where nothing is known.</summary>
-    public string? ToJson() => _byName.Count == 0 ? null : JsonSerializer.Serialize(
-        _byName.GroupBy(pair => pair.Value, pair => pair.Key).Select(g => new Group([.. g], g.Key)));
+    public string? ToJson() =>
+        _byName.Count == 0
+            ? null
+            : JsonSerializer.Serialize(_byName.GroupBy(pair => pair.Value, pair => pair.Key).Select(g => new Group([.. g], g.Key)));
 
     /// <summary>Reads what <see cref="ToJson"/> wrote; null where it is something else.</summary>
     public static OptimizerRecord? FromJson(string json)
@@ -102,8 +110,13 @@ internal sealed class OptimizerRecord
         try
         {
             var groups = JsonSerializer.Deserialize<Group[]>(json);
-            return groups is null || groups.Any(g => g?.Parameters is null || g.Parameters.Contains(null!) || g.Setting is not { IsSound: true }) ? null
-                : new OptimizerRecord(groups.SelectMany(g => g.Parameters.Select(name => (name, g.Setting))).ToDictionary(p => p.name, p => p.Setting));
+            return
+                groups is null
+                || groups.Any(g => g?.Parameters is null || g.Parameters.Contains(null!) || g.Setting is not { IsSound: true })
+                ? null
+                : new OptimizerRecord(
+                    groups.SelectMany(g => g.Parameters.Select(name => (name, g.Setting))).ToDictionary(p => p.name, p => p.Setting)
+                );
         }
         catch (Exception exception) when (exception is JsonException or ArgumentException)
         {
@@ -127,11 +140,16 @@ internal sealed class OptimizerRecord
     {
         var eps = _byName[parameter].Eps;
         var scale = v.sqrt_().add_(Kept(eps)).reciprocal_();
-        return scale.isfinite().all().item<bool>() ? scale : throw new InfluenceException(
-            $"The checkpoint {path} has a second moment of zero in {PlainText.Name(parameter)} and an eps of {eps}, so the step divides by zero. Write Direction = TracIn.UpdateDirection.Sgd.");
+        return scale.isfinite().all().item<bool>()
+            ? scale
+            : throw new InfluenceException(
+                $"The checkpoint {path} has a second moment of zero in {PlainText.Name(parameter)} and an eps of {eps}, so the step "
+                    + "divides by zero. Write Direction = TracIn.UpdateDirection.Sgd."
+            );
     }
 
-    /// <summary>Reads v / (1 - beta2^t) of a parameter (with amsgrad of the largest v), in its shape, on the CPU, in the current scope.</summary>
+    /// <summary>Reads v / (1 - beta2^t) of a parameter (with amsgrad of the largest v), in its shape, on the CPU, in the current
+    /// scope.</summary>
     public Tensor SecondMoment(SafetensorsTensors file, string path, string parameter)
     {
         var setting = _byName[parameter];
@@ -146,7 +164,9 @@ internal sealed class OptimizerRecord
         if (!file.Entries.ContainsKey(name))
         {
             throw new InfluenceException(
-                $"The checkpoint {path} has no first moment for the parameter {PlainText.Name(parameter)}, so its direction is not known. Write Direction = TracIn.UpdateDirection.Sgd.");
+                $"The checkpoint {path} has no first moment for the parameter {PlainText.Name(parameter)}, so its direction is not known. "
+                    + "Write Direction = TracIn.UpdateDirection.Sgd."
+            );
         }
 
         return (file.Read(name), second);
@@ -159,13 +179,20 @@ internal sealed class OptimizerRecord
         if (setting.Step == 0 || !file.Entries.ContainsKey(name))
         {
             throw new InfluenceException(
-                $"The checkpoint {path} has {(setting.Step == 0 ? "Adam's state of step 0, before its first step," : "no second moment")} for the parameter {PlainText.Name(parameter)}, " +
-                "so its direction is not known. Save checkpoints after optimizer.step(), or write Direction = TracIn.UpdateDirection.Sgd.");
+                $"The checkpoint {path} has {(setting.Step == 0 ? "Adam's state of step 0, before its first step," : "no second moment")} "
+                    + $"for the parameter {PlainText.Name(parameter)}, "
+                    + "so its direction is not known. Save checkpoints after optimizer.step(), or write Direction = "
+                    + "TracIn.UpdateDirection.Sgd."
+            );
         }
 
         var v = file.Read(name);
-        return v.ge(Kept(0)).logical_and_(v.isfinite()).all().item<bool>() ? v : throw new InfluenceException(
-            $"The checkpoint {path} holds a second moment of {PlainText.Name(parameter)} that is negative or not finite; Adam has none such.");
+        return v.ge(Kept(0)).logical_and_(v.isfinite()).all().item<bool>()
+            ? v
+            : throw new InfluenceException(
+                $"The checkpoint {path} holds a second moment of {PlainText.Name(parameter)} that is negative or not finite; Adam has none "
+                    + "such."
+            );
     }
 
     /// <summary>What an optimizer does with a parameter.</summary>
@@ -181,27 +208,83 @@ internal sealed class OptimizerRecord
     /// <param name="Maximize">Whether the loss is to rise.</param>
     /// <param name="Step">Adam's steps of this parameter; 0 before the first, and where the state could not be read.</param>
     internal sealed record Setting(
-        string Kind, double Momentum, double Dampening, double Beta1, double Beta2, double Eps, double WeightDecay, bool Decoupled, bool AmsGrad, bool Maximize, long Step)
+        string Kind,
+        double Momentum,
+        double Dampening,
+        double Beta1,
+        double Beta2,
+        double Eps,
+        double WeightDecay,
+        bool Decoupled,
+        bool AmsGrad,
+        bool Maximize,
+        long Step
+    )
     {
         public bool IsAdam => Kind is "Adam" or "AdamW";
 
         public bool IsSgd => Kind == "SGD";
 
-        public bool IsSound => Kind is not null && Momentum is >= 0 and < 1 && double.IsFinite(Dampening) && Beta1 is >= 0 and < 1 && Beta2 is >= 0 and < 1
-            && double.IsFinite(Eps) && Eps >= 0 && double.IsFinite(WeightDecay) && Step >= 0;
+        public bool IsSound =>
+            Kind is not null
+            && Momentum is >= 0 and < 1
+            && double.IsFinite(Dampening)
+            && Beta1 is >= 0 and < 1
+            && Beta2 is >= 0 and < 1
+            && double.IsFinite(Eps)
+            && Eps >= 0
+            && double.IsFinite(WeightDecay)
+            && Step >= 0;
 
-        public static Setting Of(optim.Optimizer optimizer, ParamGroup group, OptimizerState? state) => (group.Options, state) switch
-        {
-            (SGD.Options s, _) => new("SGD", s.momentum ?? 0, s.dampening ?? 0, 0, 0, 0, s.weight_decay ?? 0, false, false, s.maximize == true, 0),
-            (Adam.Options a, _) => new(
-                "Adam", 0, 0, a.beta1 ?? 0.9, a.beta2 ?? 0.999, a.eps ?? 1e-8, a.weight_decay ?? 0, false, a.amsgrad == true, a.maximize == true, (state as Adam.State)?.step ?? 0),
-            (AdamW.Options a, _) => new(
-                "AdamW", 0, 0, a.beta1 ?? 0.9, a.beta2 ?? 0.999, a.eps ?? 1e-8, a.weight_decay ?? 0, true, a.amsgrad == true, a.maximize == true, (state as AdamW.State)?.step ?? 0),
-            _ => new(optimizer.GetType().Name, 0, 0, 0, 0, 0, 0, false, false, false, 0),
-        };
+        public static Setting Of(optim.Optimizer optimizer, ParamGroup group, OptimizerState? state) =>
+            (group.Options, state) switch
+            {
+                (SGD.Options s, _) => new(
+                    "SGD",
+                    s.momentum ?? 0,
+                    s.dampening ?? 0,
+                    0,
+                    0,
+                    0,
+                    s.weight_decay ?? 0,
+                    false,
+                    false,
+                    s.maximize == true,
+                    0
+                ),
+                (Adam.Options a, _) => new(
+                    "Adam",
+                    0,
+                    0,
+                    a.beta1 ?? 0.9,
+                    a.beta2 ?? 0.999,
+                    a.eps ?? 1e-8,
+                    a.weight_decay ?? 0,
+                    false,
+                    a.amsgrad == true,
+                    a.maximize == true,
+                    (state as Adam.State)?.step ?? 0
+                ),
+                (AdamW.Options a, _) => new(
+                    "AdamW",
+                    0,
+                    0,
+                    a.beta1 ?? 0.9,
+                    a.beta2 ?? 0.999,
+                    a.eps ?? 1e-8,
+                    a.weight_decay ?? 0,
+                    true,
+                    a.amsgrad == true,
+                    a.maximize == true,
+                    (state as AdamW.State)?.step ?? 0
+                ),
+                _ => new(optimizer.GetType().Name, 0, 0, 0, 0, 0, 0, false, false, false, 0),
+            };
 
-        public override string ToString() => FormattableString.Invariant(
-            $"{PlainText.Name(Kind)}{(Momentum > 0 ? $", momentum {Momentum}" : string.Empty)}{(AmsGrad ? ", amsgrad" : string.Empty)}");
+        public override string ToString() =>
+            FormattableString.Invariant(
+                $"{PlainText.Name(Kind)}{(Momentum > 0 ? $", momentum {Momentum}" : string.Empty)}{(AmsGrad ? ", amsgrad" : string.Empty)}"
+            );
     }
 
     private sealed record Group(string[] Parameters, Setting Setting);

@@ -58,7 +58,9 @@ internal sealed class ParameterRates
         if (!own.Exists(p => p.Held))
         {
             throw new InfluenceException(
-                "The optimizer holds none of the model's parameters. Make it of model.parameters(), after the model was moved to its device.");
+                "The optimizer holds none of the model's parameters. Make it of model.parameters(), after the model was moved to its "
+                    + "device."
+            );
         }
 
         // What is frozen does not move, whatever its group says; where all is frozen, that is for the saving and not for the training.
@@ -67,10 +69,16 @@ internal sealed class ParameterRates
     }
 
     /// <summary>A model's parameters by their names in its <c>state_dict()</c>; a tied one under each of its names.</summary>
-    public static IEnumerable<(string Name, Parameter Value)> Own(nn.Module model) => model.named_modules().Prepend((name: string.Empty, module: model))
-        .SelectMany(m => m.module.named_parameters(recurse: false).Select(p => (Name: m.name.Length == 0 ? p.name : $"{m.name}.{p.name}", Value: p.parameter)))
-        .DistinctBy(p => p.Name)
-        .Where(p => p.Value is not null);
+    public static IEnumerable<(string Name, Parameter Value)> Own(nn.Module model) =>
+        model
+            .named_modules()
+            .Prepend((name: string.Empty, module: model))
+            .SelectMany(m =>
+                m.module.named_parameters(recurse: false)
+                    .Select(p => (Name: m.name.Length == 0 ? p.name : $"{m.name}.{p.name}", Value: p.parameter))
+            )
+            .DistinctBy(p => p.Name)
+            .Where(p => p.Value is not null);
 
     /// <summary>The largest learning rate.</summary>
     public double Largest => _byName is null ? _all.LearningRate : _byName.Values.Select(r => r.LearningRate).DefaultIfEmpty().Max();
@@ -90,21 +98,36 @@ internal sealed class ParameterRates
     public ParameterRate Of(string name) => _byName is null ? _all : _byName.GetValueOrDefault(name);
 
     /// <summary>Rates that are no rates: NaN, infinite or negative.</summary>
-    public IEnumerable<string> Problems() => (_byName?.Values ?? Enumerable.Repeat(_all, 1))
-        .SelectMany(r => new[] { ("learning rate", r.LearningRate), ("momentum", r.Momentum), ("weight decay", r.WeightDecay), ("dampening", r.Dampening) })
-        .Where(r => !double.IsFinite(r.Item2) || (r.Item2 < 0 && _byName is not null) || (r.Item1 == "momentum" && r.Item2 >= 1))
-        .Select(r => string.Create(CultureInfo.InvariantCulture, $"{r.Item1} {r.Item2:R}"))
-        .Distinct();
+    public IEnumerable<string> Problems() =>
+        (_byName?.Values ?? Enumerable.Repeat(_all, 1))
+            .SelectMany(r =>
+                new[]
+                {
+                    ("learning rate", r.LearningRate),
+                    ("momentum", r.Momentum),
+                    ("weight decay", r.WeightDecay),
+                    ("dampening", r.Dampening),
+                }
+            )
+            .Where(r => !double.IsFinite(r.Item2) || (r.Item2 < 0 && _byName is not null) || (r.Item1 == "momentum" && r.Item2 >= 1))
+            .Select(r => string.Create(CultureInfo.InvariantCulture, $"{r.Item1} {r.Item2:R}"))
+            .Distinct();
 
     /// <summary>"0.1", or "0.001 to 0.1 by parameter".</summary>
-    public override string ToString() => AreSame
-        ? Largest.ToString("R", CultureInfo.InvariantCulture)
-        : string.Create(CultureInfo.InvariantCulture, $"{Smallest:R} to {Largest:R} by parameter");
+    public override string ToString() =>
+        AreSame
+            ? Largest.ToString("R", CultureInfo.InvariantCulture)
+            : string.Create(CultureInfo.InvariantCulture, $"{Smallest:R} to {Largest:R} by parameter");
 
     /// <summary>Groups of equal settings as JSON; null where there are none by name.</summary>
-    public string? ToJson() => _byName is null ? null : JsonSerializer.Serialize(_byName
-        .GroupBy(pair => pair.Value, pair => pair.Key)
-        .Select(g => new Group([.. g], g.Key.LearningRate, g.Key.Momentum, g.Key.Dampening, g.Key.WeightDecay)));
+    public string? ToJson() =>
+        _byName is null
+            ? null
+            : JsonSerializer.Serialize(
+                _byName
+                    .GroupBy(pair => pair.Value, pair => pair.Key)
+                    .Select(g => new Group([.. g], g.Key.LearningRate, g.Key.Momentum, g.Key.Dampening, g.Key.WeightDecay))
+            );
 
     /// <summary>Reads what <see cref="ToJson"/> wrote; null where it is something else.</summary>
     public static ParameterRates? FromJson(string json)
@@ -112,8 +135,13 @@ internal sealed class ParameterRates
         try
         {
             var groups = JsonSerializer.Deserialize<Group[]>(json);
-            return groups is null || groups.Any(g => g?.Parameters is null || g.Parameters.Contains(null!)) ? null : ByName(groups
-                .SelectMany(g => g.Parameters.Select(name => (name, new ParameterRate(g.LearningRate, g.Momentum, g.Dampening, g.WeightDecay)))));
+            return groups is null || groups.Any(g => g?.Parameters is null || g.Parameters.Contains(null!))
+                ? null
+                : ByName(
+                    groups.SelectMany(g =>
+                        g.Parameters.Select(name => (name, new ParameterRate(g.LearningRate, g.Momentum, g.Dampening, g.WeightDecay)))
+                    )
+                );
         }
         catch (Exception exception) when (exception is JsonException or ArgumentException)
         {
@@ -121,21 +149,24 @@ internal sealed class ParameterRates
         }
     }
 
-    /// <summary>Where a parameter's numbers lie, as TorchSharp hands out new objects for one; the object itself where they are of a type that is not scored.</summary>
-    public static (nint, long, long) AddressOf(Tensor parameter) => parameter.dtype switch
-    {
-        ScalarType.Float32 => (parameter.storage<float>().data_ptr(), parameter.storage_offset(), parameter.numel()),
-        ScalarType.Float64 => (parameter.storage<double>().data_ptr(), parameter.storage_offset(), parameter.numel()),
-        _ => (parameter.Handle, 0, parameter.numel()),
-    };
+    /// <summary>Where a parameter's numbers lie, as TorchSharp hands out new objects for one; the object itself where they are of a type
+    /// that is not scored.</summary>
+    public static (nint, long, long) AddressOf(Tensor parameter) =>
+        parameter.dtype switch
+        {
+            ScalarType.Float32 => (parameter.storage<float>().data_ptr(), parameter.storage_offset(), parameter.numel()),
+            ScalarType.Float64 => (parameter.storage<double>().data_ptr(), parameter.storage_offset(), parameter.numel()),
+            _ => (parameter.Handle, 0, parameter.numel()),
+        };
 
-    private static ParameterRate Of(ParamGroup group) => group.Options switch
-    {
-        SGD.Options sgd => new(group.LearningRate, sgd.momentum ?? 0, sgd.dampening ?? 0, sgd.weight_decay ?? 0),
-        Adam.Options adam => new(group.LearningRate, WeightDecay: adam.weight_decay ?? 0),
-        AdamW.Options adamW => new(group.LearningRate, WeightDecay: adamW.weight_decay ?? 0),
-        _ => new(group.LearningRate),
-    };
+    private static ParameterRate Of(ParamGroup group) =>
+        group.Options switch
+        {
+            SGD.Options sgd => new(group.LearningRate, sgd.momentum ?? 0, sgd.dampening ?? 0, sgd.weight_decay ?? 0),
+            Adam.Options adam => new(group.LearningRate, WeightDecay: adam.weight_decay ?? 0),
+            AdamW.Options adamW => new(group.LearningRate, WeightDecay: adamW.weight_decay ?? 0),
+            _ => new(group.LearningRate),
+        };
 
     private sealed record Group(string[] Parameters, double LearningRate, double Momentum, double Dampening, double WeightDecay);
 }

@@ -116,7 +116,11 @@ internal static class PartialFile
             found = [.. Directory.EnumerateFiles(folder, $"{Prefix}*{Suffix}").Where(IsOurs)];
             if (finalName is not null)
             {
-                found = [.. found, .. Directory.EnumerateFiles(folder, $"*{Suffix}").Where(path => IsOfEarlierVersion(Path.GetFileName(path), finalName))];
+                found =
+                [
+                    .. found,
+                    .. Directory.EnumerateFiles(folder, $"*{Suffix}").Where(path => IsOfEarlierVersion(Path.GetFileName(path), finalName)),
+                ];
             }
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
@@ -144,7 +148,8 @@ internal static class PartialFile
 
     /// <summary>Earlier versions wrote to name.PID.partial.</summary>
     private static bool IsOfEarlierVersion(string name, string finalName) =>
-        name.Length > finalName.Length + 1 + Suffix.Length && name.StartsWith(finalName + ".", StringComparison.Ordinal)
+        name.Length > finalName.Length + 1 + Suffix.Length
+        && name.StartsWith(finalName + ".", StringComparison.Ordinal)
         && !name.AsSpan()[(finalName.Length + 1)..^Suffix.Length].ContainsAnyExceptInRange('0', '9');
 
     /// <summary>Whether nobody holds the file.</summary>
@@ -152,13 +157,16 @@ internal static class PartialFile
     {
         try
         {
-            using var stream = new FileStream(path, new FileStreamOptions
-            {
-                Mode = FileMode.Open,
-                Access = FileAccess.ReadWrite,
-                Share = FileShare.None,
-                Options = delete ? FileOptions.DeleteOnClose : FileOptions.None,
-            });
+            using var stream = new FileStream(
+                path,
+                new FileStreamOptions
+                {
+                    Mode = FileMode.Open,
+                    Access = FileAccess.ReadWrite,
+                    Share = FileShare.None,
+                    Options = delete ? FileOptions.DeleteOnClose : FileOptions.None,
+                }
+            );
             return true;
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)

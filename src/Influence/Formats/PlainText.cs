@@ -24,9 +24,13 @@ internal static class PlainText
     /// <summary>A text of a file that is to be kept whole: its lines stay.</summary>
     public static string Lines(string text) => Escape(text, keepLines: true);
 
-    private static string Cut(string text, int longest) => text.Length <= longest
-        ? text
-        : string.Create(CultureInfo.InvariantCulture, $"{text.AsSpan(0, longest * 3 / 4)}...{text.AsSpan(text.Length - (longest / 8))} ({text.Length:N0} characters)");
+    private static string Cut(string text, int longest) =>
+        text.Length <= longest
+            ? text
+            : string.Create(
+                CultureInfo.InvariantCulture,
+                $"{text.AsSpan(0, longest * 3 / 4)}...{text.AsSpan(text.Length - (longest / 8))} " + $"({text.Length:N0} characters)"
+            );
 
     private static string Escape(string text, bool keepLines)
     {
@@ -55,7 +59,8 @@ internal static class PlainText
             '\r' => keepLines && at + 1 < text.Length && text[at + 1] == '\n',
 
             // What turns the direction of writing, or ends a line unseen.
-            '\u200e' or '\u200f' or '\u2028' or '\u2029' or (>= '\u202a' and <= '\u202e') or (>= '\u2066' and <= '\u2069') or '\ufeff' => false,
+            '\u200e' or '\u200f' or '\u2028' or '\u2029' or (>= '\u202a' and <= '\u202e') or (>= '\u2066' and <= '\u2069') or '\ufeff' =>
+                false,
             _ when char.IsHighSurrogate(c) => at + 1 < text.Length && char.IsLowSurrogate(text[at + 1]),
             _ when char.IsLowSurrogate(c) => at > 0 && char.IsHighSurrogate(text[at - 1]),
             _ => !char.IsControl(c),

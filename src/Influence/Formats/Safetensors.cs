@@ -18,7 +18,9 @@ internal static class Safetensors
         if (!path.EndsWith(".safetensors", StringComparison.OrdinalIgnoreCase))
         {
             throw new InfluenceException(
-                $"{Path.GetFileName(path)}: the name's ending says the format. Write a name that ends in .safetensors.{(others.Length == 0 ? string.Empty : $" {others}")}");
+                $"{Path.GetFileName(path)}: the name's ending says the format. Write a name that ends in "
+                    + $".safetensors.{(others.Length == 0 ? string.Empty : $" {others}")}"
+            );
         }
     }
 
@@ -26,21 +28,24 @@ internal static class Safetensors
     public static void Save(string path, IReadOnlyList<(string Name, Tensor Value)> tensors, IReadOnlyDictionary<string, string> metadata)
     {
         var entries = Entries(tensors);
-        AtomicFile.Write(path, stream =>
-        {
-            // The hashes are known once the data are written: their place is kept free, as they all have the same length.
-            var digests = entries.Select(_ => new byte[SHA256.HashSizeInBytes]).ToArray();
-            stream.Write(SafetensorsHeader.ToBytes(entries, SafetensorsChecksum.AddTo(metadata, entries, digests)));
-            using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-            for (var k = 0; k < digests.Length; k++)
+        AtomicFile.Write(
+            path,
+            stream =>
             {
-                TensorBytes.Write(stream, tensors[k].Value, SafetensorsType.Of(tensors[k].Value.dtype).Size, hash);
-                digests[k] = hash.GetHashAndReset();
-            }
+                // The hashes are known once the data are written: their place is kept free, as they all have the same length.
+                var digests = entries.Select(_ => new byte[SHA256.HashSizeInBytes]).ToArray();
+                stream.Write(SafetensorsHeader.ToBytes(entries, SafetensorsChecksum.AddTo(metadata, entries, digests)));
+                using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+                for (var k = 0; k < digests.Length; k++)
+                {
+                    TensorBytes.Write(stream, tensors[k].Value, SafetensorsType.Of(tensors[k].Value.dtype).Size, hash);
+                    digests[k] = hash.GetHashAndReset();
+                }
 
-            stream.Position = 0;
-            stream.Write(SafetensorsHeader.ToBytes(entries, SafetensorsChecksum.AddTo(metadata, entries, digests)));
-        });
+                stream.Position = 0;
+                stream.Write(SafetensorsHeader.ToBytes(entries, SafetensorsChecksum.AddTo(metadata, entries, digests)));
+            }
+        );
     }
 
     /// <summary>Reads every tensor, on the CPU; the caller owns them. Checks the whole layout first.</summary>

@@ -4,9 +4,9 @@ using System.Text;
 namespace Influence.Formats;
 
 /// <summary>
-/// What a file's metadata say of its content: SHA-256 of each tensor's bytes, in the order of their names, and one over these, the tensors' names,
-/// types and shapes, and the other metadata. So a tensor can be checked without reading the others, and the header without reading any.
-/// The order of the tensors in the file does not matter.
+/// What a file's metadata say of its content: SHA-256 of each tensor's bytes, in the order of their names, and one over these, the tensors'
+/// names, types and shapes, and the other metadata. So a tensor can be checked without reading the others, and the header without reading
+/// any. The order of the tensors in the file does not matter.
 /// </summary>
 internal static class SafetensorsChecksum
 {
@@ -21,7 +21,10 @@ internal static class SafetensorsChecksum
     /// <param name="entries">The tensors.</param>
     /// <param name="digests">The hash of each tensor's bytes.</param>
     public static Dictionary<string, string> AddTo(
-        IReadOnlyDictionary<string, string> metadata, IReadOnlyList<SafetensorsEntry> entries, IReadOnlyList<byte[]> digests)
+        IReadOnlyDictionary<string, string> metadata,
+        IReadOnlyList<SafetensorsEntry> entries,
+        IReadOnlyList<byte[]> digests
+    )
     {
         var byName = entries.Zip(digests).ToDictionary(pair => pair.First.Name, pair => pair.Second);
         return new(Without(metadata))
@@ -38,11 +41,15 @@ internal static class SafetensorsChecksum
     public static Dictionary<string, string> Without(IReadOnlyDictionary<string, string> metadata) =>
         metadata.Where(pair => pair.Key is not (WholeKey or TensorsKey)).ToDictionary();
 
-    /// <summary>The hash of each tensor's bytes as the metadata name it, once the header is found to be as it was written; null where there is none.</summary>
+    /// <summary>The hash of each tensor's bytes as the metadata name it, once the header is found to be as it was written; null where there
+    /// is none.</summary>
     /// <exception cref="InfluenceException">The header was changed since.</exception>
     public static Dictionary<string, byte[]>? Check(SafetensorsHeader header, string path)
     {
-        var (hasWhole, hasTensors) = (header.Metadata.TryGetValue(WholeKey, out var whole), header.Metadata.TryGetValue(TensorsKey, out var tensors));
+        var (hasWhole, hasTensors) = (
+            header.Metadata.TryGetValue(WholeKey, out var whole),
+            header.Metadata.TryGetValue(TensorsKey, out var tensors)
+        );
         if (!hasWhole && !hasTensors)
         {
             return null;
@@ -63,13 +70,21 @@ internal static class SafetensorsChecksum
         throw Damaged(path, "its header");
     }
 
-    public static InfluenceException Damaged(string path, string what) => new(
-        $"{path} is damaged: {what} is not what was written there, by its checksum. Take another copy of the file. " +
-        $"If a tool changed it on purpose, remove \"{WholeKey}\" and \"{TensorsKey}\" from its metadata: it then reads as unverified.");
+    public static InfluenceException Damaged(string path, string what) =>
+        new(
+            $"{path} is damaged: {what} is not what was written there, by its checksum. Take another copy of the file. "
+                + $"If a tool changed it on purpose, remove \"{WholeKey}\" and \"{TensorsKey}\" from its metadata: it then reads as "
+                + "unverified."
+        );
 
-    private static IOrderedEnumerable<SafetensorsEntry> ByName(IReadOnlyList<SafetensorsEntry> entries) => entries.OrderBy(e => e.Name, StringComparer.Ordinal);
+    private static IOrderedEnumerable<SafetensorsEntry> ByName(IReadOnlyList<SafetensorsEntry> entries) =>
+        entries.OrderBy(e => e.Name, StringComparer.Ordinal);
 
-    private static string Whole(IReadOnlyDictionary<string, string> metadata, IReadOnlyList<SafetensorsEntry> entries, Dictionary<string, byte[]> digests)
+    private static string Whole(
+        IReadOnlyDictionary<string, string> metadata,
+        IReadOnlyList<SafetensorsEntry> entries,
+        Dictionary<string, byte[]> digests
+    )
     {
         using var content = new MemoryStream();
         using var writer = new BinaryWriter(content, Encoding.UTF8);

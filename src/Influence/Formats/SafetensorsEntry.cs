@@ -18,7 +18,10 @@ internal sealed record SafetensorsEntry(string Name, string Type, long[] Shape, 
         var (shape, offsets) = (property.Value.GetProperty("shape"), property.Value.GetProperty("data_offsets"));
         if (shape.GetArrayLength() > MostDimensions || offsets.GetArrayLength() != 2)
         {
-            throw new FormatException($"the entry of \"{PlainText.Name(property.Name)}\" has more than {MostDimensions} dimensions, or other than two offsets");
+            throw new FormatException(
+                $"the entry of \"{PlainText.Name(property.Name)}\" has more than {MostDimensions} dimensions, or "
+                    + "other than two offsets"
+            );
         }
 
         var entry = new SafetensorsEntry(
@@ -26,8 +29,11 @@ internal sealed record SafetensorsEntry(string Name, string Type, long[] Shape, 
             property.Value.GetProperty("dtype").GetString() ?? string.Empty,
             [.. shape.EnumerateArray().Select(d => d.GetInt64())],
             offsets[0].GetInt64(),
-            offsets[1].GetInt64());
-        return entry.Fits() ? entry : throw new FormatException($"the entry of \"{PlainText.Name(entry.Name)}\" ({entry.Describe()}) does not fit its bytes");
+            offsets[1].GetInt64()
+        );
+        return entry.Fits()
+            ? entry
+            : throw new FormatException($"the entry of \"{PlainText.Name(entry.Name)}\" ({entry.Describe()}) does " + "not fit its bytes");
     }
 
     /// <summary>Type and shape, for messages.</summary>

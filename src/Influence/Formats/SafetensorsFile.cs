@@ -57,14 +57,21 @@ internal sealed class SafetensorsFile : SafetensorsTensors
     }
 
     /// <summary>Reads one tensor, on the CPU; the caller owns it.</summary>
-    /// <exception cref="InfluenceException">There is none of that name or it is of a type that no tensor here can have; or its bytes were changed since.</exception>
+    /// <exception cref="InfluenceException">There is none of that name or it is of a type that no tensor here can have; or its bytes were
+    /// changed since.</exception>
     public override Tensor Read(string name)
     {
         var entry = _entries.TryGetValue(name, out var found)
             ? found
-            : throw new InfluenceException($"{_path} holds no tensor \"{PlainText.Name(name)}\"; it holds {InfluenceException.List(_entries.Keys)}.");
-        var (type, size) = SafetensorsType.Find(entry.Type) ?? throw new InfluenceException(
-            $"{_path}: the tensor \"{PlainText.Name(name)}\" is {entry.Describe()}, a type that cannot be read here. Convert it to F32, or for ids to I64, where it was written.");
+            : throw new InfluenceException(
+                $"{_path} holds no tensor \"{PlainText.Name(name)}\"; it holds " + $"{InfluenceException.List(_entries.Keys)}."
+            );
+        var (type, size) =
+            SafetensorsType.Find(entry.Type)
+            ?? throw new InfluenceException(
+                $"{_path}: the tensor \"{PlainText.Name(name)}\" is {entry.Describe()}, a type that cannot be read here. Convert it "
+                    + "to F32, or for ids to I64, where it was written."
+            );
         using var hash = _digests is null ? null : IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         using var scope = NewDisposeScope();
         _stream.Position = _dataStart + entry.Begin;
@@ -78,14 +85,17 @@ internal sealed class SafetensorsFile : SafetensorsTensors
         {
             // A byte of 2 would be neither true nor false.
             tensor = tensor.gt(Kept(1)).any().item<bool>()
-                ? throw new InfluenceException($"{_path}: the tensor \"{PlainText.Name(name)}\" is of type BOOL; it has bytes that are neither 0 nor 1.")
+                ? throw new InfluenceException(
+                    $"{_path}: the tensor \"{PlainText.Name(name)}\" is of type BOOL; it has bytes that are " + "neither 0 nor 1."
+                )
                 : tensor.to_type(ScalarType.Bool);
         }
 
         return tensor.MoveToOuterDisposeScope();
     }
 
-    /// <summary>Reads some rows of a matrix, and of each only some columns, on the CPU; the caller owns it. A part has no checksum.</summary>
+    /// <summary>Reads some rows of a matrix, and of each only some columns, on the CPU; the caller owns it. A part has no
+    /// checksum.</summary>
     /// <param name="name">A matrix that is there, of a type that can be read.</param>
     /// <param name="rows">Rows, in the order wanted.</param>
     /// <param name="columns">Columns, in the order wanted; null for all.</param>

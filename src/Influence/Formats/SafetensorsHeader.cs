@@ -131,7 +131,8 @@ internal sealed record SafetensorsHeader(IReadOnlyList<SafetensorsEntry> Entries
         {
             throw Foreign(path, exception.Message.TrimEnd('.'));
         }
-        catch (Exception exception) when (exception is JsonException or InvalidOperationException or KeyNotFoundException or ArgumentException)
+        catch (Exception exception)
+            when (exception is JsonException or InvalidOperationException or KeyNotFoundException or ArgumentException)
         {
             // Their messages may quote what is in the file, at any length: they do not go along.
             _ = exception;
@@ -154,5 +155,8 @@ internal sealed record SafetensorsHeader(IReadOnlyList<SafetensorsEntry> Entries
     }
 
     private static InfluenceException Truncated(string path, Int128 expected, long found) =>
-        new($"{path} is truncated: its header speaks of {expected:N0} bytes, the file has {found:N0}. Was the disk full, or the copy cut off?");
+        new(
+            $"{path} is truncated: its header speaks of {expected:N0} bytes, the file has {found:N0}. Was the disk full, or the copy cut "
+                + "off?"
+        );
 }

@@ -5,8 +5,9 @@ using static TorchSharp.torch;
 namespace Influence.Formats;
 
 /// <summary>
-/// Several safetensors files with an index, as Hugging Face saves large models: <c>model.safetensors.index.json</c> holds a map of strings under
-/// <c>metadata</c>, and under <c>weight_map</c> the name of each tensor's file, in the same folder. An index of ours has each file's checksum too.
+/// Several safetensors files with an index, as Hugging Face saves large models: <c>model.safetensors.index.json</c> holds a map of strings
+/// under <c>metadata</c>, and under <c>weight_map</c> the name of each tensor's file, in the same folder. An index of ours has each file's
+/// checksum too.
 /// </summary>
 internal sealed class SafetensorsShards : SafetensorsTensors
 {
@@ -34,7 +35,8 @@ internal sealed class SafetensorsShards : SafetensorsTensors
 
     public override IReadOnlyList<string> Notes => _notes;
 
-    /// <exception cref="InfluenceException">The index or a file that it names is missing, truncated, damaged or something else, or a tensor is not where the index says.</exception>
+    /// <exception cref="InfluenceException">The index or a file that it names is missing, truncated, damaged or something else, or a tensor
+    /// is not where the index says.</exception>
     public static SafetensorsShards Open(string path)
     {
         var (metadata, places) = ReadIndex(path);
@@ -53,18 +55,26 @@ internal sealed class SafetensorsShards : SafetensorsTensors
     }
 
     /// <summary>
-    /// Writes tensors to as many files as needed, then the index: the tensors of an earlier index of that name stay readable until the first file
-    /// is replaced, and what is read in between is refused by its checksums.
+    /// Writes tensors to as many files as needed, then the index: the tensors of an earlier index of that name stay readable until the
+    /// first file is replaced, and what is read in between is refused by its checksums.
     /// </summary>
     /// <param name="path">The index; its name ends in <see cref="Ending"/>.</param>
     /// <param name="tensors">The tensors, of any device and layout.</param>
     /// <param name="metadata">The map of strings.</param>
     /// <param name="shardBytes">How many bytes a file holds at most; a larger tensor has one for itself.</param>
-    public static void Save(string path, IReadOnlyList<(string Name, Tensor Value)> tensors, IReadOnlyDictionary<string, string> metadata, long shardBytes)
+    public static void Save(
+        string path,
+        IReadOnlyList<(string Name, Tensor Value)> tensors,
+        IReadOnlyDictionary<string, string> metadata,
+        long shardBytes
+    )
     {
         if (!path.EndsWith(Ending, StringComparison.OrdinalIgnoreCase))
         {
-            throw new InfluenceException($"{Path.GetFileName(path)}: the index of a sharded checkpoint is called model{Ending} or the like; write a name that ends so.");
+            throw new InfluenceException(
+                $"{Path.GetFileName(path)}: the index of a sharded checkpoint is called model{Ending} or the "
+                    + "like; write a name that ends so."
+            );
         }
 
         var shards = new List<List<(string Name, Tensor Value)>> { new() };
@@ -98,9 +108,12 @@ internal sealed class SafetensorsShards : SafetensorsTensors
         AtomicFile.Write(path, stream => WriteIndex(stream, all, places, total));
     }
 
-    public override Tensor Read(string name) => _fileOf.TryGetValue(name, out var file)
-        ? file.Read(name)
-        : throw new InfluenceException($"The index names no tensor \"{PlainText.Name(name)}\"; it names {InfluenceException.List(_entries.Keys)}.");
+    public override Tensor Read(string name) =>
+        _fileOf.TryGetValue(name, out var file)
+            ? file.Read(name)
+            : throw new InfluenceException(
+                $"The index names no tensor \"{PlainText.Name(name)}\"; it names " + $"{InfluenceException.List(_entries.Keys)}."
+            );
 
     public override void Dispose()
     {
@@ -110,7 +123,12 @@ internal sealed class SafetensorsShards : SafetensorsTensors
         }
     }
 
-    private static void WriteIndex(Stream stream, Dictionary<string, string> metadata, List<(string Tensor, string File)> places, long total)
+    private static void WriteIndex(
+        Stream stream,
+        Dictionary<string, string> metadata,
+        List<(string Tensor, string File)> places,
+        long total
+    )
     {
         using var json = new Utf8JsonWriter(stream, s_written);
         json.WriteStartObject();
@@ -160,7 +178,8 @@ internal sealed class SafetensorsShards : SafetensorsTensors
 
             return places.Count > 0 ? (metadata, places) : throw Foreign(path, "its weight_map is empty");
         }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException)
+        catch (Exception exception)
+            when (exception is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException)
         {
             throw new InfluenceException($"Cannot read {path}: {exception.Message}", exception);
         }
@@ -192,7 +211,9 @@ internal sealed class SafetensorsShards : SafetensorsTensors
             if (checksums.TryGetValue(ChecksumPrefix + name, out var expected) && file.Checksum != expected)
             {
                 throw new InfluenceException(
-                    $"{path} is damaged: {name} is not the file that the index was written with. Was the checkpoint saved again, and that not finished? Take another copy of all its files.");
+                    $"{path} is damaged: {name} is not the file that the index was written with. Was the checkpoint saved again, and that "
+                        + "not finished? Take another copy of all its files."
+                );
             }
 
             var unnamed = file.Entries.Keys.Where(tensor => places.GetValueOrDefault(tensor) != name).ToList();
@@ -207,7 +228,10 @@ internal sealed class SafetensorsShards : SafetensorsTensors
         if (missing.Count > 0)
         {
             throw new InfluenceException(
-                $"{path} names tensors that are not in their files: {InfluenceException.List([.. missing.Select(place => $"{place.Key} in {place.Value}")])}. Take another copy of all its files.");
+                $"{path} names tensors that are not in their files: "
+                    + $"{InfluenceException.List([.. missing.Select(place => $"{place.Key} in {place.Value}")])}. Take another copy of "
+                    + "all its files."
+            );
         }
 
         foreach (var (tensor, name) in places)

@@ -24,7 +24,8 @@ internal abstract class SafetensorsTensors : IDisposable
         path.EndsWith(".json", StringComparison.OrdinalIgnoreCase) ? SafetensorsShards.Open(path) : SafetensorsFile.Open(path);
 
     /// <summary>Reads one tensor, on the CPU; the caller owns it.</summary>
-    /// <exception cref="InfluenceException">There is none of that name or it is of a type that no tensor here can have; or its bytes were changed since.</exception>
+    /// <exception cref="InfluenceException">There is none of that name or it is of a type that no tensor here can have; or its bytes were
+    /// changed since.</exception>
     public abstract Tensor Read(string name);
 
     public abstract void Dispose();

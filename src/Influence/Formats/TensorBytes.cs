@@ -41,7 +41,9 @@ internal static class TensorBytes
         if (needed > GC.GetGCMemoryInfo().TotalAvailableMemoryBytes)
         {
             throw new InfluenceException(
-                $"{path} holds a tensor of {needed:N0} bytes; this machine has {GC.GetGCMemoryInfo().TotalAvailableMemoryBytes:N0} bytes of memory.");
+                $"{path} holds a tensor of {needed:N0} bytes; this machine has {GC.GetGCMemoryInfo().TotalAvailableMemoryBytes:N0} bytes "
+                    + "of memory."
+            );
         }
 
         using var scope = NewDisposeScope();

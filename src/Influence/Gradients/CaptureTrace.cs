@@ -10,7 +10,12 @@ namespace Influence.Gradients;
 /// <param name="leaves">The same for the tensors that were asked for beside; null where unused.</param>
 /// <param name="usedElsewhere">Parameters that the losses depend on past their layers.</param>
 internal sealed class CaptureTrace(
-    IReadOnlyList<TrackedLayer> layers, Tensor losses, Tensor?[] gradients, Tensor?[] leaves, IReadOnlyList<ModelParameter> usedElsewhere)
+    IReadOnlyList<TrackedLayer> layers,
+    Tensor losses,
+    Tensor?[] gradients,
+    Tensor?[] leaves,
+    IReadOnlyList<ModelParameter> usedElsewhere
+)
 {
     public Tensor Losses => losses;
 
@@ -35,17 +40,20 @@ internal sealed class CaptureTrace(
     public List<TrackedLayer> WithOtherRows(long examples)
     {
         var found = new List<TrackedLayer>();
-        ForEach((layer, start) =>
-        {
-            if (!layer.HasRowsOf(gradients.AsSpan(start, layer.Calls), examples))
+        ForEach(
+            (layer, start) =>
             {
-                found.Add(layer);
+                if (!layer.HasRowsOf(gradients.AsSpan(start, layer.Calls), examples))
+                {
+                    found.Add(layer);
+                }
             }
-        });
+        );
         return found;
     }
 
-    /// <summary>The layers whose rows are not the examples' own in order; one more backward pass to the layers' outputs through the graph, which was kept.</summary>
+    /// <summary>The layers whose rows are not the examples' own in order; one more backward pass to the layers' outputs through the graph,
+    /// which was kept.</summary>
     /// <param name="batch">The examples.</param>
     /// <param name="seed">Of the weights.</param>
     /// <param name="graph">What becomes of the graph now.</param>
@@ -59,7 +67,7 @@ internal sealed class CaptureTrace(
         }
 
         var other = WithOtherRows(batch.Count);
-        var weights = RowCheck.Weights(batch.Count, seed, losses.dtype, losses.device);   // [B]
+        var weights = RowCheck.Weights(batch.Count, seed, losses.dtype, losses.device); // [B]
         Tensor?[] weighted;
         using (enable_grad())
         {
@@ -68,14 +76,18 @@ internal sealed class CaptureTrace(
 
         using var noGrad = no_grad();
         var asked = new List<(TrackedLayer Layer, Tensor Follows)>();
-        ForEach((layer, start) =>
-        {
-            if (!other.Contains(layer)
-                && layer.RowsFollow(gradients.AsSpan(start, layer.Calls), weighted.AsSpan(start, layer.Calls), weights) is { } follows)
+        ForEach(
+            (layer, start) =>
             {
-                asked.Add((layer, follows));
+                if (
+                    !other.Contains(layer)
+                    && layer.RowsFollow(gradients.AsSpan(start, layer.Calls), weighted.AsSpan(start, layer.Calls), weights) is { } follows
+                )
+                {
+                    asked.Add((layer, follows));
+                }
             }
-        });
+        );
         if (asked.Count == 0)
         {
             return [];

@@ -16,7 +16,8 @@ internal sealed class CapturedPass(
     Tensor? graph,
     Tensor losses,
     IReadOnlyList<ModelParameter> plainParameters,
-    IReadOnlyList<Tensor?> plain) : IDisposable
+    IReadOnlyList<Tensor?> plain
+) : IDisposable
 {
     public IReadOnlyList<long> Ids => ids;
 
@@ -32,8 +33,14 @@ internal sealed class CapturedPass(
 
     public IReadOnlyList<Tensor?> Plain => plain;
 
-    private IEnumerable<Tensor> Owned => calls.Values.SelectMany(c => c).SelectMany(c => new[] { c.Activation, c.OutputGradient, c.Tap?.Output })
-        .Append(graph).Append(losses).Concat(plain).OfType<Tensor>();
+    private IEnumerable<Tensor> Owned =>
+        calls
+            .Values.SelectMany(c => c)
+            .SelectMany(c => new[] { c.Activation, c.OutputGradient, c.Tap?.Output })
+            .Append(graph)
+            .Append(losses)
+            .Concat(plain)
+            .OfType<Tensor>();
 
     /// <summary>Takes the tensors out of the scope that they were made in.</summary>
     public void LeaveScope(DisposeScope scope) => scope.Detach(Owned);

@@ -60,7 +60,8 @@ internal sealed class ContractionPlanner(long memoryBudget, int elementSize)
     }
 
     /// <summary>How many rows of an embedding table may be written out at once for so many examples on both sides.</summary>
-    public long RowsAtOnce(long examples, long width) => Math.Max(1, (long)(memoryBudget / 8 / ((double)examples * width * elementSize * 2)));
+    public long RowsAtOnce(long examples, long width) =>
+        Math.Max(1, (long)(memoryBudget / 8 / ((double)examples * width * elementSize * 2)));
 
     /// <summary>How many examples may wait to be joined, so many numbers each.</summary>
     public long ExamplesToJoin(double numbersPerExample) =>
@@ -97,7 +98,12 @@ internal sealed class ContractionPlanner(long memoryBudget, int elementSize)
         return dense <= factored ? Contraction.Dense : Contraction.Factored;
     }
 
-    private double Cost(IReadOnlyList<BlockGradients?> queryBlocks, IReadOnlyList<BlockGradients?> trainBlocks, Contraction[] plan, long queries)
+    private double Cost(
+        IReadOnlyList<BlockGradients?> queryBlocks,
+        IReadOnlyList<BlockGradients?> trainBlocks,
+        Contraction[] plan,
+        long queries
+    )
     {
         var passes = Math.Ceiling(queries / (double)QueriesAtOnce(queryBlocks, plan, queries));
         var cost = 0.0;

@@ -19,9 +19,7 @@ internal class GradientMetric : IDisposable
     /// <summary>Chooses the form of the products; called once, before <see cref="Apply"/> and <see cref="Meet"/>.</summary>
     /// <param name="sample">Gradients of a few queries, as captured.</param>
     /// <param name="plan">What is known of the run.</param>
-    public virtual void Plan(BatchGradients sample, ScorePlan plan)
-    {
-    }
+    public virtual void Plan(BatchGradients sample, ScorePlan plan) { }
 
     /// <summary>
     /// M g for every example of a batch, block by block in the order of the session's, in whatever form and
@@ -82,7 +80,5 @@ internal class GradientMetric : IDisposable
         return total.add_(preconditioned.SquaredNorms()).MoveToOuterDisposeScope();
     }
 
-    public virtual void Dispose()
-    {
-    }
+    public virtual void Dispose() { }
 }

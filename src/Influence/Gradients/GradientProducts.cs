@@ -11,9 +11,15 @@ namespace Influence.Gradients;
 /// <param name="memoryBudget">Bytes that kept query gradients and written-out gradients may take.</param>
 /// <param name="metric">The inner product; it stays the caller's.</param>
 /// <param name="normalization">What products are divided by.</param>
-/// <param name="factors">What the products of each block of the session are multiplied by, its learning rate for instance; null for ones. Norms are without them.</param>
+/// <param name="factors">What the products of each block of the session are multiplied by, its learning rate for instance; null for ones.
+/// Norms are without them.</param>
 internal sealed class GradientProducts(
-    GradientSession session, long memoryBudget, GradientMetric metric, Normalization normalization, IReadOnlyList<double>? factors = null)
+    GradientSession session,
+    long memoryBudget,
+    GradientMetric metric,
+    Normalization normalization,
+    IReadOnlyList<double>? factors = null
+)
 {
     private readonly double[] _factors = factors is null ? [1] : [.. factors.Distinct()];
     private readonly ContractionPlanner _planner = new(memoryBudget, session.Dtype == ScalarType.Float64 ? 8 : 4);
@@ -28,11 +34,17 @@ internal sealed class GradientProducts(
     /// <param name="progress">Told after each batch.</param>
     /// <param name="totalOf">Which of several totals a block goes to; null: a block's own.</param>
     public void AddPairs(
-        IReadOnlyList<Tensor> totals, Examples train, Examples queries, double weight, ProgressReporter progress, Func<int, int>? totalOf = null) =>
-        Pairs(totals.Count, Adding(totals, weight), train, queries, progress, totalOf);
+        IReadOnlyList<Tensor> totals,
+        Examples train,
+        Examples queries,
+        double weight,
+        ProgressReporter progress,
+        Func<int, int>? totalOf = null
+    ) => Pairs(totals.Count, Adding(totals, weight), train, queries, progress, totalOf);
 
     /// <summary>Hands on every product of a query's with a training example's gradient, for some queries at a time.</summary>
-    /// <param name="take">Takes the first query's row, the first training example's column, and products <c>[q, b]</c> on the CPU, column after column.</param>
+    /// <param name="take">Takes the first query's row, the first training example's column, and products <c>[q, b]</c> on the CPU, column
+    /// after column.</param>
     /// <param name="train">N training examples.</param>
     /// <param name="queries">Q queries; their measurement is differentiated.</param>
     /// <param name="progress">Told after each batch.</param>
@@ -40,7 +52,13 @@ internal sealed class GradientProducts(
         Pairs(1, (_, query, first, products) => take(query, first, products), train, queries, progress);
 
     private void Pairs(
-        int parts, Action<int, long, long, Tensor> take, Examples train, Examples queries, ProgressReporter progress, Func<int, int>? totalOf = null)
+        int parts,
+        Action<int, long, long, Tensor> take,
+        Examples train,
+        Examples queries,
+        ProgressReporter progress,
+        Func<int, int>? totalOf = null
+    )
     {
         using var noGrad = no_grad();
         var unchanged = new UnchangedWeights(session.Task.Model);
@@ -68,7 +86,16 @@ internal sealed class GradientProducts(
             progress.ExpectPasses((queries.Count + capacity - 1) / capacity);
             IReadOnlyList<long> ids = [.. queries.Ids.Skip((int)done).Take((int)block.Count)];
             var row = done;
-            Stream(parts, (part, first, products) => take(part, row, first, products), block, train, ids, examplesAtOnce, progress, totalOf: totalOf);
+            Stream(
+                parts,
+                (part, first, products) => take(part, row, first, products),
+                block,
+                train,
+                ids,
+                examplesAtOnce,
+                progress,
+                totalOf: totalOf
+            );
             done += block.Count;
         }
 
@@ -126,11 +153,19 @@ internal sealed class GradientProducts(
         One(1, Adding([totals], weight), train, gradient, examplesAtOnce, kept, progress);
     }
 
-    private static Action<int, long, long, Tensor> Adding(IReadOnlyList<Tensor> totals, double weight) => (part, query, first, products) =>
-        totals[part].narrow(0, query, products.shape[0]).narrow(1, first, products.shape[1]).add_(products, Kept(weight));
+    private static Action<int, long, long, Tensor> Adding(IReadOnlyList<Tensor> totals, double weight) =>
+        (part, query, first, products) =>
+            totals[part].narrow(0, query, products.shape[0]).narrow(1, first, products.shape[1]).add_(products, Kept(weight));
 
     private void One(
-        int parts, Action<int, long, long, Tensor> take, Examples train, BatchGradients gradient, int examplesAtOnce, DisposeScope kept, ProgressReporter progress)
+        int parts,
+        Action<int, long, long, Tensor> take,
+        Examples train,
+        BatchGradients gradient,
+        int examplesAtOnce,
+        DisposeScope kept,
+        ProgressReporter progress
+    )
     {
         using var applied = metric.Written(gradient);
         var plan = applied.Blocks.Select(_ => Contraction.Factored).ToArray();
@@ -147,7 +182,8 @@ internal sealed class GradientProducts(
     public void AddSelf(Tensor totals, Examples train, double weight, ProgressReporter progress) =>
         AddSelf(totals, train, weight, squares => squares, progress);
 
-    /// <summary>Adds weight times every training example's product with itself at labels that are drawn from the model, by the session's seed.</summary>
+    /// <summary>Adds weight times every training example's product with itself at labels that are drawn from the model, by the session's
+    /// seed.</summary>
     /// <param name="totals"><c>[N]</c> on the CPU, in the model's dtype.</param>
     /// <param name="train">N training examples.</param>
     /// <param name="weight">The factor.</param>
@@ -161,9 +197,17 @@ internal sealed class GradientProducts(
     /// <param name="weight">The factor.</param>
     /// <param name="progress">Told after each batch.</param>
     public void AddNorms(Tensor totals, Examples train, double weight, ProgressReporter progress) =>
-        AddSelf(totals, train, weight, squares => squares.clamp_min(Kept(0)).sqrt(), progress);   // a ghost norm of zero may round to below it
+        // a ghost norm of zero may round to below it
+        AddSelf(totals, train, weight, squares => squares.clamp_min(Kept(0)).sqrt(), progress);
 
-    private void AddSelf(Tensor totals, Examples train, double weight, Func<Tensor, Tensor> map, ProgressReporter progress, LossKind kind = LossKind.Training)
+    private void AddSelf(
+        Tensor totals,
+        Examples train,
+        double weight,
+        Func<Tensor, Tensor> map,
+        ProgressReporter progress,
+        LossKind kind = LossKind.Training
+    )
     {
         using var noGrad = no_grad();
         var unchanged = new UnchangedWeights(session.Task.Model);
@@ -231,9 +275,10 @@ internal sealed class GradientProducts(
         int examplesAtOnce,
         ProgressReporter progress,
         bool meet = true,
-        Func<int, int>? totalOf = null)
+        Func<int, int>? totalOf = null
+    )
     {
-        var queryNorms = Cosine ? queries.Norms().unsqueeze(1) : null;                  // [Q, 1]
+        var queryNorms = Cosine ? queries.Norms().unsqueeze(1) : null; // [Q, 1]
         if (queryNorms is not null && FiniteProducts.AnyNotFinite(queryNorms))
         {
             FiniteProducts.ThrowNotFinite(queryNorms, [], queryIds);
@@ -286,7 +331,10 @@ internal sealed class GradientProducts(
                 Normalization.Cosine when metric.IsEuclidean => zeros([batch.Count], batch.Dtype, batch.Device),
                 _ => metric.SelfProducts(batch),
             };
-            var products = Enumerable.Range(0, parts * _factors.Length).Select(_ => zeros([queries.Count, batch.Count], batch.Dtype, batch.Device)).ToArray();
+            var products = Enumerable
+                .Range(0, parts * _factors.Length)
+                .Select(_ => zeros([queries.Count, batch.Count], batch.Dtype, batch.Device))
+                .ToArray();
             var alongTheWay = Cosine && metric.IsEuclidean ? squares : null;
             if (metric.IsEuclidean || !meet)
             {
@@ -299,7 +347,7 @@ internal sealed class GradientProducts(
             }
 
             CheckSquares(squares, batch.Ids);
-            var norms = squares is null ? null : squares.sqrt().unsqueeze(0) * (queryNorms ?? 1);     // [Q, B] or [1, B]
+            var norms = squares is null ? null : squares.sqrt().unsqueeze(0) * (queryNorms ?? 1); // [Q, B] or [1, B]
             for (var k = 0; k < parts; k++)
             {
                 var sum = Weighted(products.AsSpan(k * _factors.Length, _factors.Length));
@@ -314,8 +362,11 @@ internal sealed class GradientProducts(
 
             first += batch.Count;
 
-            Tensor Target(int k) => products[
-                ((parts == 1 ? 0 : totalOf?.Invoke(k) ?? k) * _factors.Length) + (factors is null ? 0 : Array.IndexOf(_factors, factors[k]))];
+            Tensor Target(int k) =>
+                products[
+                    ((parts == 1 ? 0 : totalOf?.Invoke(k) ?? k) * _factors.Length)
+                        + (factors is null ? 0 : Array.IndexOf(_factors, factors[k]))
+                ];
         }
     }
 
@@ -360,8 +411,10 @@ internal sealed class GradientProducts(
         var negative = squares.lt(Kept(0)).to_type(ScalarType.Int64).cpu().data<long>().ToArray();
         long[] bad = [.. ids.Where((_, i) => negative[i] != 0)];
         throw new InfluenceException(
-            $"The self-influence of the training examples with ids {InfluenceException.List(bad)} is negative, so it has no root to divide by: the damped curvature is not positive. " +
-            "Write more damping, ask for CurvatureMatrix.GaussNewton, or leave Normalization at None.")
+            $"The self-influence of the training examples with ids {InfluenceException.List(bad)} is negative, so it has no root to "
+                + "divide by: the damped curvature is not positive. "
+                + "Write more damping, ask for CurvatureMatrix.GaussNewton, or leave Normalization at None."
+        )
         {
             ExampleIds = bad,
         };
@@ -385,7 +438,11 @@ internal sealed class GradientProducts(
         using var met = metric.Meet(sample);
         var plan = _planner.Plan(applied.Blocks, met.Blocks, queries.Count);
         var queriesAtOnce = _planner.QueriesAtOnce(applied.Blocks, plan, queries.Count);
-        Log.Planned(session.Task.Logger, string.Join(", ", plan.Select((c, k) => $"{(plan.Length == session.BlockNames.Count ? session.BlockNames[k] : k)}: {c}")), queriesAtOnce);
+        Log.Planned(
+            session.Task.Logger,
+            string.Join(", ", plan.Select((c, k) => $"{(plan.Length == session.BlockNames.Count ? session.BlockNames[k] : k)}: {c}")),
+            queriesAtOnce
+        );
         return (plan, queriesAtOnce, Math.Min(examplesAtOnce, _planner.ExamplesAtOnce(querySample.Blocks)));
     }
 

@@ -37,7 +37,8 @@ internal sealed class GradientSession : IDisposable
 
     public ParameterCoverage Coverage => _plan.Coverage;
 
-    /// <summary>Whether positions that the loss does not depend on are found and masked, for means over positions; products do not need it.</summary>
+    /// <summary>Whether positions that the loss does not depend on are found and masked, for means over positions; products do not need
+    /// it.</summary>
     public bool FindsReachedPositions { get; set; }
 
     /// <summary>The blocks of the parameters with a rule.</summary>
@@ -51,17 +52,17 @@ internal sealed class GradientSession : IDisposable
     /// the rules, then the parameters that are taken by single examples.
     /// </summary>
     public IReadOnlyList<IReadOnlyList<ParameterPart>> Parts =>
-    [
-        .. Blocks.Select(block => block.Parts),
-        .. _single.Blocks.Select(IReadOnlyList<ParameterPart> (block) => [.. block.Select(ParameterPart.Whole)]),
-    ];
+        [
+            .. Blocks.Select(block => block.Parts),
+            .. _single.Blocks.Select(IReadOnlyList<ParameterPart> (block) => [.. block.Select(ParameterPart.Whole)]),
+        ];
 
     /// <summary>A name for every entry of <see cref="BatchGradients.Blocks"/>.</summary>
     public IReadOnlyList<string> BlockNames => [.. Parts.Select(parts => string.Join(", ", parts.Select(p => p.Name)))];
 
     /// <summary>
-    /// What a fit belongs to: a hash of all the model's weights and buffers, the frozen ones too, since gradients depend on them; and one of the
-    /// names of the parameters that take part.
+    /// What a fit belongs to: a hash of all the model's weights and buffers, the frozen ones too, since gradients depend on them; and one
+    /// of the names of the parameters that take part.
     /// </summary>
     public string WeightsFingerprint() => $"{WeightsHash.OfAll(Task.Model)}-{WeightsHash.OfNames(Taking.Select(p => p.Name))}";
 
@@ -77,7 +78,8 @@ internal sealed class GradientSession : IDisposable
     /// <param name="task">The model and its loss.</param>
     /// <param name="train">Training examples.</param>
     /// <param name="queries">Queries, where there are any.</param>
-    /// <param name="apart">Parameters for which this differs never share a block, so that each block has one learning rate, say; null: all may.</param>
+    /// <param name="apart">Parameters for which this differs never share a block, so that each block has one learning rate, say; null: all
+    /// may.</param>
     public static GradientSession Open(InfluenceTask task, Examples train, Examples? queries, Func<ModelParameter, object>? apart = null)
     {
         var watch = Stopwatch.StartNew();
@@ -148,11 +150,16 @@ internal sealed class GradientSession : IDisposable
         if (mask is not null && !trace.Layers.Any(layer => layer.HasPositions(mask.shape[1])))
         {
             throw new InfluenceException(
-                $"PositionMask has {mask.shape[1]} positions, but no tracked layer's output has so many; it returns [B, T] with the T that the layers see.");
+                $"PositionMask has {mask.shape[1]} positions, but no tracked layer's output has so many; it returns [B, T] with the T "
+                    + "that the layers see."
+            );
         }
 
         Distrust(
-            trace.WithOtherRows(batch.Count), batch, "saw another number of rows than the first examples let expect, as where a layer is given some of the examples");
+            trace.WithOtherRows(batch.Count),
+            batch,
+            "saw another number of rows than the first examples let expect, as where a layer is " + "given some of the examples"
+        );
         if (isDue)
         {
             Distrust(_checks.ForeignRows(trace, batch, kind), batch, "saw rows in another order than the batch's examples");
@@ -165,7 +172,9 @@ internal sealed class GradientSession : IDisposable
             ReachedPositions.Mark(calls);
         }
 
-        var blocks = Blocks.Select(block => block.Parts.Any(part => wrong.Contains(part.Parameter.Storage)) ? null : block.Gradients(calls)).ToList();
+        var blocks = Blocks
+            .Select(block => block.Parts.Any(part => wrong.Contains(part.Parameter.Storage)) ? null : block.Gradients(calls))
+            .ToList();
         if (wrong.Count > 0)
         {
             Substitute(blocks, wrong, batch, kind);
@@ -179,15 +188,23 @@ internal sealed class GradientSession : IDisposable
         if (_hooks.Run(scope, _plan, batch, kind, [], graph) is not { } trace)
         {
             // From now on what the layers see is copied, because something writes to it in place.
-            _plan = _plan with { Mode = TapMode.Copy };
+            _plan = _plan with
+            {
+                Mode = TapMode.Copy,
+            };
             trace = _hooks.Run(scope, _plan, batch, kind, [], graph)!;
         }
 
-        return trace.Layers.Count == 0 || trace.Losses.requires_grad ? trace : throw new InfluenceException(
-            "The loss does not depend on any tracked layer's output. Does the loss delegate detach the model's output, or run under no_grad()?");
+        return trace.Layers.Count == 0 || trace.Losses.requires_grad
+            ? trace
+            : throw new InfluenceException(
+                "The loss does not depend on any tracked layer's output. Does the loss delegate detach the model's output, or run under "
+                    + "no_grad()?"
+            );
     }
 
-    /// <summary>Takes the layers' parameters by single examples from now on; where unchecked batches came before, their scores are doubtful and the run ends.</summary>
+    /// <summary>Takes the layers' parameters by single examples from now on; where unchecked batches came before, their scores are doubtful
+    /// and the run ends.</summary>
     private void Distrust(List<TrackedLayer> layers, ExampleBatch batch, string reason)
     {
         List<ModelParameter> news = [.. _plan.ByRule.Where(p => !_distrusted.Contains(p.Storage) && layers.Any(layer => layer.Holds(p)))];
@@ -200,9 +217,11 @@ internal sealed class GradientSession : IDisposable
         if (_checks.Unchecked > 0)
         {
             throw new InfluenceException(
-                $"{names} {reason}, in the batch that begins with the example of id {batch.Ids[0]}. {_checks.Unchecked:N0} batches before it were taken as if that could not be, so " +
-                $"nothing of this run is given out. Take these layers by single examples: SingleExamples = LayerSelection.Where(n => n.StartsWith(\"{layers[0].Path}\")), " +
-                "or leave them out: Layers = LayerSelection.Where(...).");
+                $"{names} {reason}, in the batch that begins with the example of id {batch.Ids[0]}. {_checks.Unchecked:N0} batches "
+                    + "before it were taken as if that could not be, so nothing of this run is given out. Take these layers by single "
+                    + $"examples: SingleExamples = LayerSelection.Where(n => n.StartsWith(\"{layers[0].Path}\")), or leave them out: "
+                    + "Layers = LayerSelection.Where(...)."
+            );
         }
 
         _distrusted.UnionWith(news.Select(p => p.Storage));
@@ -213,13 +232,23 @@ internal sealed class GradientSession : IDisposable
     private void Substitute(List<BlockGradients?> blocks, HashSet<TensorIdentity> wrong, ExampleBatch batch, LossKind kind)
     {
         var single = new SingleExampleGradients(
-            [.. _plan.ByRule.Where(p => Blocks.Any(block => block.Parts.Any(part => wrong.Contains(part.Parameter.Storage)) && block.Parts.Any(part => part.Parameter.Storage == p.Storage)))],
-            Losses);
+            [
+                .. _plan.ByRule.Where(p =>
+                    Blocks.Any(block =>
+                        block.Parts.Any(part => wrong.Contains(part.Parameter.Storage))
+                        && block.Parts.Any(part => part.Parameter.Storage == p.Storage)
+                    )
+                ),
+            ],
+            Losses
+        );
         if (Task.PositionMask is not null)
         {
             throw new InfluenceException(
-                $"In the batch that begins with the example of id {batch.Ids[0]} what the layers saw does not give the gradients of {InfluenceException.List([.. single.Parameters.Select(p => p.Name)])}, " +
-                "and PositionMask cannot be laid on single examples. Mask inside the model or the loss instead, or leave these out by Layers.");
+                $"In the batch that begins with the example of id {batch.Ids[0]} what the layers saw does not give the gradients of "
+                    + $"{InfluenceException.List([.. single.Parameters.Select(p => p.Name)])}, and PositionMask cannot be laid on single "
+                    + "examples. Mask inside the model or the loss instead, or leave these out by Layers."
+            );
         }
 
         var rows = single.Rows(batch, kind);
@@ -227,7 +256,8 @@ internal sealed class GradientSession : IDisposable
         {
             if (Blocks[k].Parts.Any(part => wrong.Contains(part.Parameter.Storage)))
             {
-                blocks[k] = Blocks[k].Substitute(batch.Count, p => rows[single.Parameters.ToList().FindIndex(own => own.Storage == p.Storage)]);
+                blocks[k] = Blocks[k]
+                    .Substitute(batch.Count, p => rows[single.Parameters.ToList().FindIndex(own => own.Storage == p.Storage)]);
             }
         }
     }
@@ -242,8 +272,7 @@ internal sealed class GradientSession : IDisposable
         var mask = positions(batch);
         return mask.dim() == 2 && mask.shape[0] == batch.Count
             ? mask
-            : throw new InfluenceException(
-                $"PositionMask returns [B, T] with B = {batch.Count}; found [{string.Join(", ", mask.shape)}].");
+            : throw new InfluenceException($"PositionMask returns [B, T] with B = {batch.Count}; found [{string.Join(", ", mask.shape)}].");
     }
 
     /// <summary>A mask that cannot be laid on everything would give scores that are masked in part.</summary>
@@ -254,7 +283,9 @@ internal sealed class GradientSession : IDisposable
             return;
         }
 
-        var unmasked = Blocks.SelectMany(block => block.Uses).Where(use => !use.Layer.Rule.PositionsLead)
+        var unmasked = Blocks
+            .SelectMany(block => block.Uses)
+            .Where(use => !use.Layer.Rule.PositionsLead)
             .Select(use => $"{use.Layer.Path} ({use.Layer.Rule.Name})")
             .Concat(_single.Parameters.Select(p => p.Name))
             .Distinct()
@@ -262,7 +293,9 @@ internal sealed class GradientSession : IDisposable
         if (unmasked.Count > 0)
         {
             throw new InfluenceException(
-                $"PositionMask cannot be laid on these: {InfluenceException.List(unmasked)}. Mask inside the model or the loss instead, or leave them out by Layers.");
+                $"PositionMask cannot be laid on these: {InfluenceException.List(unmasked)}. Mask inside the model or the loss instead, "
+                    + "or leave them out by Layers."
+            );
         }
 
         foreach (var batch in train.Batches().Take(1))

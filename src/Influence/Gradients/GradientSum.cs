@@ -22,7 +22,7 @@ internal sealed class GradientSum(GradientSession session) : IDisposable
             }
 
             using var scope = NewDisposeScope();
-            Tensor[] parts = [.. block.Sum().Select(part => part.unsqueeze(0))];         // [1, P_k]
+            Tensor[] parts = [.. block.Sum().Select(part => part.unsqueeze(0))]; // [1, P_k]
             if (_sums[k] is { } sums)
             {
                 for (var p = 0; p < sums.Length; p++)
@@ -40,10 +40,11 @@ internal sealed class GradientSum(GradientSession session) : IDisposable
     }
 
     /// <summary>The sum as the gradients of one example, of id -1. The caller disposes it before this.</summary>
-    public BatchGradients Take() => new(NewDisposeScope(), [-1], session.Dtype, session.Device)
-    {
-        Blocks = [.. _sums.Select(parts => parts is null ? null : new DenseGradients(1, () => [.. parts.Select(p => p.alias())]))],
-    };
+    public BatchGradients Take() =>
+        new(NewDisposeScope(), [-1], session.Dtype, session.Device)
+        {
+            Blocks = [.. _sums.Select(parts => parts is null ? null : new DenseGradients(1, () => [.. parts.Select(p => p.alias())]))],
+        };
 
     public void Dispose()
     {

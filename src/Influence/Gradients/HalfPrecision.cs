@@ -3,8 +3,8 @@ using static TorchSharp.torch;
 namespace Influence.Gradients;
 
 /// <summary>
-/// Models in float16 and bfloat16 run as they are, forward and backward to the layers' outputs; what the layers saw is widened to float32 before any
-/// gradient, statistic or product is formed of it. So a score has the rounding of the model's own pass and no other.
+/// Models in float16 and bfloat16 run as they are, forward and backward to the layers' outputs; what the layers saw is widened to float32
+/// before any gradient, statistic or product is formed of it. So a score has the rounding of the model's own pass and no other.
 /// </summary>
 internal static class HalfPrecision
 {
@@ -20,12 +20,13 @@ internal static class HalfPrecision
     /// <param name="type">The model's.</param>
     /// <param name="single">What is room enough in float32.</param>
     /// <param name="precise">What is in float64.</param>
-    public static double Room(ScalarType type, double single, double precise) => type switch
-    {
-        ScalarType.Float64 => precise,
-        ScalarType.Float16 or ScalarType.BFloat16 => Math.Max(single, 5e-2),
-        _ => single,
-    };
+    public static double Room(ScalarType type, double single, double precise) =>
+        type switch
+        {
+            ScalarType.Float64 => precise,
+            ScalarType.Float16 or ScalarType.BFloat16 => Math.Max(single, 5e-2),
+            _ => single,
+        };
 
     /// <exception cref="InfluenceException">The model is in half precision.</exception>
     public static void Refuse(GradientSession session, string what)
@@ -33,8 +34,10 @@ internal static class HalfPrecision
         if (IsHalf(session.ModelDtype))
         {
             throw new InfluenceException(
-                $"{what} differentiate twice, which half precision has no digits for; the model's parameters are {session.ModelDtype}. Write model.to(torch.float32) first. TracIn, K-FAC, EK-FAC and " +
-                "the diagonal take models in half precision.");
+                $"{what} differentiate twice, which half precision has no digits for; the model's parameters are {session.ModelDtype}. "
+                    + "Write model.to(torch.float32) first. TracIn, K-FAC, EK-FAC and "
+                    + "the diagonal take models in half precision."
+            );
         }
     }
 }

@@ -83,10 +83,12 @@ internal sealed class JoinedBatches : IDisposable
             var activation = cat([.. _factors[k].Select(f => f.Activation)], 0);
             var outputGradient = cat([.. _factors[k].Select(f => f.OutputGradient)], 0);
             var bias = _first!.Value.Biases[k];
-            blocks.Add(new FactoredGradients(activation.alias, outputGradient, activation.shape[2], weight: true, bias)
-            {
-                InputKey = $"joined {_sharing[k]}",
-            });
+            blocks.Add(
+                new FactoredGradients(activation.alias, outputGradient, activation.shape[2], weight: true, bias)
+                {
+                    InputKey = $"joined {_sharing[k]}",
+                }
+            );
         }
 
         var joined = new BatchGradients(scope, [.. _ids], _first!.Value.Dtype, _first.Value.Device) { Blocks = blocks };

@@ -22,7 +22,9 @@ internal sealed class LayerHooks : IDisposable
         if (Trainable.Count > 0 && Selected.Count == 0)
         {
             throw new InfluenceException(
-                $"Layers selects none of the model's trainable parameters. Their names: {InfluenceException.List([.. Trainable.Select(p => p.Name)])}.");
+                "Layers selects none of the model's trainable parameters. Their names: "
+                    + $"{InfluenceException.List([.. Trainable.Select(p => p.Name)])}."
+            );
         }
 
         ModelChecks.Run(task.Model, Selected);
@@ -33,8 +35,10 @@ internal sealed class LayerHooks : IDisposable
         if (Dtype is not (ScalarType.Float32 or ScalarType.Float64))
         {
             throw new InfluenceException(
-                $"The model's parameters are {Dtype}; gradients are compared in float32 or float64. Write model.to(torch.float32) first, or choose by InfluenceTask.Layers the part that is float32." +
-                (takesHalf ? string.Empty : " Scores of a finished model are taken in half precision too, a training loop is not."));
+                $"The model's parameters are {Dtype}; gradients are compared in float32 or float64. Write model.to(torch.float32) first, "
+                    + "or choose by InfluenceTask.Layers the part that is float32."
+                    + (takesHalf ? string.Empty : " Scores of a finished model are taken in half precision too, a training loop is not.")
+            );
         }
 
         Losses = new LossEvaluator(task, Dtype, Device);
@@ -82,12 +86,19 @@ internal sealed class LayerHooks : IDisposable
     public IReadOnlyDictionary<object, string> BeyondRule => _beyondRule;
 
     /// <summary>Hooks every layer with a rule; native attention is recomputed where that can be.</summary>
-    public static LayerHooks ForScores(InfluenceTask task, Func<ModelParameter, object>? apart = null) => new(task, _ => null, takesHalf: true) { Apart = apart };
+    public static LayerHooks ForScores(InfluenceTask task, Func<ModelParameter, object>? apart = null) =>
+        new(task, _ => null, takesHalf: true) { Apart = apart };
 
     /// <summary>Hooks every layer with a rule but native attention.</summary>
-    public static LayerHooks ForTraining(InfluenceTask task) => new(task, module => module is MultiheadAttention or TransformerEncoderLayer or TransformerEncoder
-        ? "native attention runs as it is in a training loop: its dropout cannot be recomputed"
-        : null, takesHalf: false);
+    public static LayerHooks ForTraining(InfluenceTask task) =>
+        new(
+            task,
+            module =>
+                module is MultiheadAttention or TransformerEncoderLayer or TransformerEncoder
+                    ? "native attention runs as it is in a training loop: its dropout cannot be recomputed"
+                    : null,
+            takesHalf: false
+        );
 
     /// <summary>Whether a selection can have a parameter, by what is known without running the model.</summary>
     public Func<ModelParameter, bool> Includes(LayerSelection selection)
@@ -130,7 +141,13 @@ internal sealed class LayerHooks : IDisposable
     /// <param name="leaves">What to differentiate by beside; it takes part in autograd.</param>
     /// <param name="graph">What becomes of the graph.</param>
     public CaptureTrace? Run(
-        DisposeScope scope, CapturePlan plan, ExampleBatch batch, LossKind kind, IReadOnlyList<Tensor> leaves, GraphAfter graph)
+        DisposeScope scope,
+        CapturePlan plan,
+        ExampleBatch batch,
+        LossKind kind,
+        IReadOnlyList<Tensor> leaves,
+        GraphAfter graph
+    )
     {
         using var grad = enable_grad();
         using var gate = new ParameterGate(plan.ByRule);
@@ -153,15 +170,17 @@ internal sealed class LayerHooks : IDisposable
         List<TrackedLayer> order = [.. plan.Layers.Where(layer => layer.Calls > 0)];
         Tensor[] taps = [.. order.SelectMany(layer => layer.Taps)];
         Tensor[] inputs = [.. taps, .. leaves, .. gate.Values];
-        var found = losses.requires_grad && inputs.Length > 0
-            ? GuardedBackward.Gradients([losses.sum()], inputs, graph, ids: batch.Ids)
-            : new Tensor?[inputs.Length];
+        var found =
+            losses.requires_grad && inputs.Length > 0
+                ? GuardedBackward.Gradients([losses.sum()], inputs, graph, ids: batch.Ids)
+                : new Tensor?[inputs.Length];
         return new CaptureTrace(
             order,
             losses,
             found[..taps.Length],
             [.. found.AsSpan(taps.Length, leaves.Count).ToArray().Select(g => g is { is_sparse: true } ? g.to_dense() : g)],
-            gate.UsedElsewhere(found.AsSpan(taps.Length + leaves.Count)));
+            gate.UsedElsewhere(found.AsSpan(taps.Length + leaves.Count))
+        );
     }
 
     /// <summary>The layers in the order of their calls; afterwards they know the shapes that they saw.</summary>
@@ -243,9 +262,13 @@ internal sealed class LayerHooks : IDisposable
     private void Hook(nn.Module module, List<ModelParameter> own, Func<nn.Module, string?> beyondRule)
     {
         // Several numbers of heads would agree with so few digits.
-        var reason = beyondRule(module) ?? (HalfPrecision.IsHalf(ModelDtype) && (module is MultiheadAttention or TransformerEncoderLayer or TransformerEncoder)
-            ? $"native attention is not recomputed in {ModelDtype}"
-            : null);
+        var reason =
+            beyondRule(module)
+            ?? (
+                HalfPrecision.IsHalf(ModelDtype) && (module is MultiheadAttention or TransformerEncoderLayer or TransformerEncoder)
+                    ? $"native attention is not recomputed in {ModelDtype}"
+                    : null
+            );
         if (reason is not null)
         {
             _beyondRule.Add(module, reason);
@@ -258,7 +281,8 @@ internal sealed class LayerHooks : IDisposable
         else if (reason is null && LayerRule.For(module, out reason) is { } rule)
         {
             var (weight, bias) = (Part("weight"), Part("bias"));
-            (ParameterPart?, ParameterPart?)[] uses = rule.BiasApart && weight is not null && bias is not null ? [(weight, null), (null, bias)] : [(weight, bias)];
+            (ParameterPart?, ParameterPart?)[] uses =
+                rule.BiasApart && weight is not null && bias is not null ? [(weight, null), (null, bias)] : [(weight, bias)];
             foreach (var (ofWeight, ofBias) in uses)
             {
                 var layer = new TrackedLayer(own[0].Path, rule, ofWeight, ofBias);

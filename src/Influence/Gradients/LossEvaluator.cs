@@ -36,8 +36,9 @@ internal sealed class LossEvaluator(InfluenceTask task, ScalarType dtype, Device
             var flags = losses.detach().isfinite().to_type(ScalarType.Int64).cpu().data<long>().ToArray();
             var bad = batch.Ids.Where((_, i) => flags[i] == 0).ToArray();
             throw new InfluenceException(
-                $"{Name(kind)} is NaN or infinite for the examples with ids {InfluenceException.List(bad)}. " +
-                "Look at their inputs, or leave them out.")
+                $"{Name(kind)} is NaN or infinite for the examples with ids {InfluenceException.List(bad)}. "
+                    + "Look at their inputs, or leave them out."
+            )
             {
                 ExampleIds = bad,
             };
@@ -46,19 +47,21 @@ internal sealed class LossEvaluator(InfluenceTask task, ScalarType dtype, Device
         return HalfPrecision.Wide(losses);
     }
 
-    private string Name(LossKind kind) => kind switch
-    {
-        LossKind.Measurement => "Measurement",
-        LossKind.Sampled when task.SampledLoss is not null => "SampledLoss",
-        _ => "TrainingLoss",
-    };
+    private string Name(LossKind kind) =>
+        kind switch
+        {
+            LossKind.Measurement => "Measurement",
+            LossKind.Sampled when task.SampledLoss is not null => "SampledLoss",
+            _ => "TrainingLoss",
+        };
 
-    private Func<ExampleBatch, Tensor> Delegate(LossKind kind) => kind switch
-    {
-        LossKind.Measurement => task.Measurement ?? task.TrainingLoss,
-        LossKind.Sampled => Sampled,
-        _ => task.TrainingLoss,
-    };
+    private Func<ExampleBatch, Tensor> Delegate(LossKind kind) =>
+        kind switch
+        {
+            LossKind.Measurement => task.Measurement ?? task.TrainingLoss,
+            LossKind.Sampled => Sampled,
+            _ => task.TrainingLoss,
+        };
 
     private Tensor Sampled(ExampleBatch batch)
     {
@@ -73,9 +76,11 @@ internal sealed class LossEvaluator(InfluenceTask task, ScalarType dtype, Device
         return trace.Losses.Count > 0
             ? losses
             : throw new InfluenceException(
-                "The true Fisher needs labels drawn from the model, but TrainingLoss is not made of Losses.CrossEntropy, BinaryCrossEntropy, SquaredError or the others of Influence.Losses, " +
-                "which can draw them. Use one of these, or write InfluenceTask.SampledLoss = (b, draw) => { var z = model.call(b[\"x\"]); return " +
-                "functional.cross_entropy(z, draw.Categorical(z), reduction: Reduction.None); }, or ask for Fisher.Empirical.");
+                "The true Fisher needs labels drawn from the model, but TrainingLoss is not made of Losses.CrossEntropy, "
+                    + "BinaryCrossEntropy, SquaredError or the others of Influence.Losses, which can draw them. Use one of these, or "
+                    + "write InfluenceTask.SampledLoss = (b, draw) => { var z = model.call(b[\"x\"]); return functional.cross_entropy(z, "
+                    + "draw.Categorical(z), reduction: Reduction.None); }, or ask for Fisher.Empirical."
+            );
     }
 
     private Tensor Call(ExampleBatch batch, LossKind kind)
@@ -83,7 +88,8 @@ internal sealed class LossEvaluator(InfluenceTask task, ScalarType dtype, Device
         var loss = Delegate(kind);
         try
         {
-            return Run(loss, batch, kind) ?? throw new InfluenceException($"{Name(kind)} returned null; it returns one loss per example, [B].");
+            return Run(loss, batch, kind)
+                ?? throw new InfluenceException($"{Name(kind)} returned null; it returns one loss per example, " + "[B].");
         }
         catch (InfluenceException exception) when (exception.BatchPositions.Count > 0)
         {
@@ -97,9 +103,15 @@ internal sealed class LossEvaluator(InfluenceTask task, ScalarType dtype, Device
         {
             var bad = FailAlone(batch, loss, kind);
             throw new InfluenceException(
-                $"{Name(kind)} failed: {exception.Message.Split('\n')[0].TrimEnd('.')}. The batch held {batch.Describe()}; the model is {dtype} on {device}.{OtherFloat(batch)}" +
-                (bad.Length == 0 || bad.Length == batch.Count ? string.Empty : $" It fails for the examples with ids {InfluenceException.List(bad)}."),
-                exception)
+                $"{Name(kind)} failed: {exception.Message.Split('\n')[0].TrimEnd('.')}. The batch held {batch.Describe()}; the model is "
+                    + $"{dtype} on {device}.{OtherFloat(batch)}"
+                    + (
+                        bad.Length == 0 || bad.Length == batch.Count
+                            ? string.Empty
+                            : " It fails for the examples with ids " + $"{InfluenceException.List(bad)}."
+                    ),
+                exception
+            )
             {
                 ExampleIds = bad.Length == batch.Count ? [] : bad,
             };
@@ -144,17 +156,21 @@ internal sealed class LossEvaluator(InfluenceTask task, ScalarType dtype, Device
             if (tensor.device.type != device.type || (device.index >= 0 && tensor.device.index >= 0 && tensor.device.index != device.index))
             {
                 throw new InfluenceException(
-                    $"The model is on {device}, but the examples' tensor \"{batch.Names[k]}\" is on {tensor.device}. " +
-                    $"Move one of them: {batch.Names[k]}.to(\"{device}\"), or new DataLoader(..., device: ...).");
+                    $"The model is on {device}, but the examples' tensor \"{batch.Names[k]}\" is on {tensor.device}. "
+                        + $"Move one of them: {batch.Names[k]}.to(\"{device}\"), or new DataLoader(..., device: ...)."
+                );
             }
         }
     }
 
-    /// <summary>The likely cause where a tensor is of another float type than the model: one that the delegate does not read, or converts, is its own business.</summary>
-    private string OtherFloat(ExampleBatch batch) => batch.Names.Zip(batch.Tensors)
-        .Where(pair => pair.Second.is_floating_point() && pair.Second.dtype != dtype)
-        .Select(pair => $" If \"{pair.First}\" is read by the model, convert it: {pair.First}.to_type(ScalarType.{dtype}).")
-        .FirstOrDefault(string.Empty);
+    /// <summary>The likely cause where a tensor is of another float type than the model: one that the delegate does not read, or converts,
+    /// is its own business.</summary>
+    private string OtherFloat(ExampleBatch batch) =>
+        batch
+            .Names.Zip(batch.Tensors)
+            .Where(pair => pair.Second.is_floating_point() && pair.Second.dtype != dtype)
+            .Select(pair => $" If \"{pair.First}\" is read by the model, convert it: {pair.First}.to_type(ScalarType.{dtype}).")
+            .FirstOrDefault(string.Empty);
 
     private void CheckShape(Tensor losses, ExampleBatch batch, LossKind kind)
     {
@@ -165,9 +181,7 @@ internal sealed class LossEvaluator(InfluenceTask task, ScalarType dtype, Device
         }
 
         var found = shape.Length == 0 ? "a scalar (a sum or a mean)" : $"{losses.dtype} [{string.Join(", ", shape)}]";
-        var fix = shape.Length == 0
-            ? "Write reduction: Reduction.None."
-            : "Sum or average over everything but the first dimension.";
+        var fix = shape.Length == 0 ? "Write reduction: Reduction.None." : "Sum or average over everything but the first dimension.";
         throw new InfluenceException($"{Name(kind)} returns one loss per example, [B] = [{batch.Count}]; found {found}. {fix}");
     }
 }

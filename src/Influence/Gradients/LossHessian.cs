@@ -10,7 +10,8 @@ namespace Influence.Gradients;
 /// <param name="session">A session opened for training.</param>
 internal sealed class LossHessian(TrainingSession session)
 {
-    /// <summary>H v by block one part a parameter, <c>[P_k]</c>, in the current scope; null where the loss is linear in a parameter.</summary>
+    /// <summary>H v by block one part a parameter, <c>[P_k]</c>, in the current scope; null where the loss is linear in a
+    /// parameter.</summary>
     /// <param name="batch">The examples.</param>
     /// <param name="kind">Which delegate.</param>
     /// <param name="direction">v, likewise; null where it is zero.</param>
@@ -30,12 +31,24 @@ internal sealed class LossHessian(TrainingSession session)
             }
         }
 
-        var products = along.Count > 0 ? TwiceDifferentiable.Gradients(
-                stack([.. along], 0).sum(), values, batch.Ids, "second-order values need", "ask for first order") : new Tensor?[values.Length];
+        var products =
+            along.Count > 0
+                ? TwiceDifferentiable.Gradients(
+                    stack([.. along], 0).sum(),
+                    values,
+                    batch.Ids,
+                    "second-order values need",
+                    "ask for first order"
+                )
+                : new Tensor?[values.Length];
         using var noGrad = no_grad();
         var at = 0;
-        Tensor[]?[] result = [.. session.Blocks.Select(block =>
-            block.Parts.Select(part => products[at++] ?? zeros([part.Count], session.Dtype, session.Device)).ToArray())];
+        Tensor[]?[] result =
+        [
+            .. session.Blocks.Select(block =>
+                block.Parts.Select(part => products[at++] ?? zeros([part.Count], session.Dtype, session.Device)).ToArray()
+            ),
+        ];
         scope.MoveToOuter(result.OfType<Tensor[]>().SelectMany(parts => parts));
         return result;
 
@@ -43,7 +56,12 @@ internal sealed class LossHessian(TrainingSession session)
         {
             var loss = session.Losses.Evaluate(batch, kind).mean();
             return loss.requires_grad
-                ? [.. GuardedBackward.Gradients([loss], values, GraphAfter.Extended, ids: batch.Ids).Select(g => g is { is_sparse: true } ? g.to_dense() : g)]
+                ?
+                [
+                    .. GuardedBackward
+                        .Gradients([loss], values, GraphAfter.Extended, ids: batch.Ids)
+                        .Select(g => g is { is_sparse: true } ? g.to_dense() : g),
+                ]
                 : new Tensor?[values.Length];
         }
     }

@@ -14,8 +14,8 @@ internal sealed record ModelParameter(nn.Module Owner, string Path, string Local
 {
     public string Name => Path.Length == 0 ? LocalName : $"{Path}.{LocalName}";
 
-    public Parameter Value => Owner.get_parameter(LocalName)
-        ?? throw new InfluenceException($"The parameter {Name} is gone from the model.");
+    public Parameter Value =>
+        Owner.get_parameter(LocalName) ?? throw new InfluenceException($"The parameter {Name} is gone from the model.");
 
     /// <summary>Every module of the model with its path, the model itself first (named_modules leaves it out).</summary>
     public static IEnumerable<(string Path, nn.Module Module)> Modules(nn.Module model)
@@ -43,7 +43,8 @@ internal sealed record ModelParameter(nn.Module Owner, string Path, string Local
         }
     }
 
-    /// <summary>What a module is called in messages. TorchSharp asks a TorchScript module's name of the wrong native type, which ends the process.</summary>
+    /// <summary>What a module is called in messages. TorchSharp asks a TorchScript module's name of the wrong native type, which ends the
+    /// process.</summary>
     public static string KindOf(nn.Module module) => module is jit.ScriptModule ? "TorchScript" : module.GetName();
 
     /// <summary>The trainable parameters, module by module; a tied one appears once for each module that holds it.</summary>
@@ -51,16 +52,20 @@ internal sealed record ModelParameter(nn.Module Owner, string Path, string Local
     /// <param name="trainable">False: the frozen ones too.</param>
     public static List<ModelParameter> Find(nn.Module model, bool trainable = true) => Find(model, trainable, MemoryOf);
 
-    /// <summary>The trainable parameters, or all where none is, of any dtype; for what only runs the model: which of them share memory is not known.</summary>
+    /// <summary>The trainable parameters, or all where none is, of any dtype; for what only runs the model: which of them share memory is
+    /// not known.</summary>
     public static List<ModelParameter> ForForward(nn.Module model)
     {
         var found = Find(model, trainable: true, _ => default);
         return found.Count > 0 ? found : Find(model, trainable: false, _ => default);
     }
 
-    /// <summary>Where a tensor's numbers lie; for types whose address cannot be read, all of one size, which are then told apart one by one.</summary>
+    /// <summary>Where a tensor's numbers lie; for types whose address cannot be read, all of one size, which are then told apart one by
+    /// one.</summary>
     private static (nint, long, long) MemoryOf(Tensor parameter) =>
-        parameter.dtype is ScalarType.Float32 or ScalarType.Float64 ? StorageOf(parameter) : (-1 - (int)parameter.dtype, 0, parameter.numel());
+        parameter.dtype is ScalarType.Float32 or ScalarType.Float64
+            ? StorageOf(parameter)
+            : (-1 - (int)parameter.dtype, 0, parameter.numel());
 
     /// <summary>Where a tensor's numbers lie.</summary>
     public static (nint, long, long) StorageOf(Tensor parameter)
@@ -70,7 +75,8 @@ internal sealed record ModelParameter(nn.Module Owner, string Path, string Local
             ScalarType.Float32 => parameter.storage<float>().data_ptr(),
             ScalarType.Float64 => parameter.storage<double>().data_ptr(),
             var other => throw new InfluenceException(
-                $"The model's parameters are {other}; gradients are compared in float32 or float64. Write model.to(torch.float32) first."),
+                $"The model's parameters are {other}; gradients are compared in float32 or float64. Write model.to(torch.float32) first."
+            ),
         };
         return (address, parameter.storage_offset(), parameter.numel());
     }

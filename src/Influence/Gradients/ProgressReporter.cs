@@ -3,7 +3,13 @@ using System.Diagnostics;
 namespace Influence.Gradients;
 
 /// <summary>Counts examples over all checkpoints and passes, and carries the caller's cancellation.</summary>
-internal sealed class ProgressReporter(IProgress<InfluenceProgress>? progress, string what, int checkpoints, long examples, CancellationToken token)
+internal sealed class ProgressReporter(
+    IProgress<InfluenceProgress>? progress,
+    string what,
+    int checkpoints,
+    long examples,
+    CancellationToken token
+)
 {
     private readonly Stopwatch _watch = Stopwatch.StartNew();
     private long _passes = 1;

@@ -83,11 +83,17 @@ internal sealed class QueryGradients : IDisposable
     {
         foreach (var parts in _parts)
         {
-            if (parts.Count > 1 && parts.All(p => p.Factors.First.shape[1] == parts[0].Factors.First.shape[1])
-                && parts.Zip(parts.Skip(1)).All(pair => pair.First.Row + pair.First.Factors.First.shape[0] == pair.Second.Row))
+            if (
+                parts.Count > 1
+                && parts.All(p => p.Factors.First.shape[1] == parts[0].Factors.First.shape[1])
+                && parts.Zip(parts.Skip(1)).All(pair => pair.First.Row + pair.First.Factors.First.shape[0] == pair.Second.Row)
+            )
             {
                 var joined = new QueryFactors(
-                    Own(cat([.. parts.Select(p => p.Factors.First)], 0)), Own(cat([.. parts.Select(p => p.Factors.Second)], 0)), parts[0].Factors.Weights);
+                    Own(cat([.. parts.Select(p => p.Factors.First)], 0)),
+                    Own(cat([.. parts.Select(p => p.Factors.Second)], 0)),
+                    parts[0].Factors.Weights
+                );
                 foreach (var (_, factors) in parts)
                 {
                     factors.First.Dispose();

@@ -11,8 +11,13 @@ internal static class SubBatches
     /// <param name="kind">The delegate that they are captured under.</param>
     /// <param name="memoryBudget">Bytes.</param>
     /// <param name="elementSize">Bytes a number when it is written out.</param>
-    public static IEnumerable<ExampleBatch> Within(GradientSession session, Examples examples, LossKind kind, long memoryBudget, int elementSize) =>
-        Within(session, examples, kind, new ContractionPlanner(memoryBudget, elementSize).ExamplesAtOnce);
+    public static IEnumerable<ExampleBatch> Within(
+        GradientSession session,
+        Examples examples,
+        LossKind kind,
+        long memoryBudget,
+        int elementSize
+    ) => Within(session, examples, kind, new ContractionPlanner(memoryBudget, elementSize).ExamplesAtOnce);
 
     /// <summary>Batches of a size that follows from one example's gradients.</summary>
     /// <param name="session">Where they are captured.</param>
@@ -20,7 +25,11 @@ internal static class SubBatches
     /// <param name="kind">The delegate that they are captured under.</param>
     /// <param name="examplesAtOnce">How many examples, from the blocks of one.</param>
     public static IEnumerable<ExampleBatch> Within(
-        GradientSession session, Examples examples, LossKind kind, Func<IReadOnlyList<BlockGradients?>, int> examplesAtOnce)
+        GradientSession session,
+        Examples examples,
+        LossKind kind,
+        Func<IReadOnlyList<BlockGradients?>, int> examplesAtOnce
+    )
     {
         foreach (var first in examples.Batches().Take(1))
         {
@@ -63,7 +72,12 @@ internal static class SubBatches
         static ExampleBatch Part(ExampleBatch batch, int start, int count)
         {
             int[] positions = [.. Enumerable.Range(start, count)];
-            return new ExampleBatch([.. batch.Names], batch.PickDetached(positions), [.. positions.Select(p => batch.Ids[p])], batch.Shared);
+            return new ExampleBatch(
+                [.. batch.Names],
+                batch.PickDetached(positions),
+                [.. positions.Select(p => batch.Ids[p])],
+                batch.Shared
+            );
         }
     }
 }

@@ -12,7 +12,9 @@ namespace Influence.Gradients;
 internal sealed class TokenLossDerivatives(GradientSession session, Func<ExampleBatch, Tensor> tokenLosses)
 {
     private readonly List<ModelParameter> _parameters =
-        [.. session.Parts.SelectMany(parts => parts).Select(p => p.Parameter).DistinctBy(p => p.Storage)];
+    [
+        .. session.Parts.SelectMany(parts => parts).Select(p => p.Parameter).DistinctBy(p => p.Storage),
+    ];
 
     /// <summary>The derivatives, <c>[Q, B, T]</c>, in the current scope.</summary>
     /// <param name="batch">Training examples.</param>
@@ -26,13 +28,15 @@ internal sealed class TokenLossDerivatives(GradientSession session, Func<Example
         using var managed = session.WithManagedAttention();
         var values = _parameters.Select(p => (Tensor)p.Value).ToList();
         using var unfrozen = RequiresGrad.On(values);
-        var losses = Evaluate(batch);                                               // [B, T]
+        var losses = Evaluate(batch); // [B, T]
         var u = ones_like(losses).requires_grad_(true);
         var h = GuardedBackward.Gradients([(losses * u).sum()], values, GraphAfter.Extended, ids: batch.Ids);
         if (h.All(gradient => gradient is null))
         {
             throw new InfluenceException(
-                "The token losses do not depend on any parameter that takes part. Does their delegate use this model, detach its output, or run under no_grad()?");
+                "The token losses do not depend on any parameter that takes part. Does their delegate use this model, detach its output, "
+                    + "or run under no_grad()?"
+            );
         }
 
         var rows = new List<Tensor>();
@@ -48,16 +52,25 @@ internal sealed class TokenLossDerivatives(GradientSession session, Func<Example
     private static Tensor Along(Tensor?[] gradients, Tensor?[] direction, Tensor u, IReadOnlyList<long> ids)
     {
         using var scope = NewDisposeScope();
-        var terms = gradients.Zip(direction).Where(p => p.First is { requires_grad: true } && p.Second is not null)
-            .Select(p => ((p.First!.is_sparse ? p.First.to_dense() : p.First).reshape(-1) * p.Second!).sum()).ToList();
+        var terms = gradients
+            .Zip(direction)
+            .Where(p => p.First is { requires_grad: true } && p.Second is not null)
+            .Select(p => ((p.First!.is_sparse ? p.First.to_dense() : p.First).reshape(-1) * p.Second!).sum())
+            .ToList();
         if (terms.Count == 0)
         {
             return zeros_like(u).MoveToOuterDisposeScope();
         }
 
         var found = TwiceDifferentiable.Gradients(
-            terms.Aggregate((a, b) => a + b), [u], ids, "scores per loss token need", "use ScorePositions, which needs first derivatives only", GraphAfter.Kept);
-        var derivative = found[0]?.reshape(u.shape) ?? zeros_like(u);                   // [B, T]
+            terms.Aggregate((a, b) => a + b),
+            [u],
+            ids,
+            "scores per loss token need",
+            "use ScorePositions, which needs first derivatives " + "only",
+            GraphAfter.Kept
+        );
+        var derivative = found[0]?.reshape(u.shape) ?? zeros_like(u); // [B, T]
         return derivative.MoveToOuterDisposeScope();
     }
 
@@ -90,8 +103,9 @@ internal sealed class TokenLossDerivatives(GradientSession session, Func<Example
         if (losses.dim() != 2 || losses.shape[0] != batch.Count || !losses.is_floating_point())
         {
             throw new InfluenceException(
-                $"The delegate of token losses returns one loss per token, [B, T] with B = {batch.Count}; found {losses.dtype} [{string.Join(", ", losses.shape)}]. " +
-                "With Losses.TokenCrossEntropy(logits, targets, mask) it is one line.");
+                $"The delegate of token losses returns one loss per token, [B, T] with B = {batch.Count}; found {losses.dtype} "
+                    + $"[{string.Join(", ", losses.shape)}]. With Losses.TokenCrossEntropy(logits, targets, mask) it is one line."
+            );
         }
 
         var sum = losses.detach().sum(1);
@@ -101,7 +115,10 @@ internal sealed class TokenLossDerivatives(GradientSession session, Func<Example
         return (sum - whole).abs().le(room).all().item<bool>()
             ? losses
             : throw new InfluenceException(
-                $"Token losses sum to the training loss; the first example's sum is {sum[0].to_type(ScalarType.Float64).item<double>():G6}, its training loss {whole[0].to_type(ScalarType.Float64).item<double>():G6}. " +
-                "Is one a mean and the other a sum, or is padding counted in one of them?");
+                "Token losses sum to the training loss; the first example's sum is "
+                    + $"{sum[0].to_type(ScalarType.Float64).item<double>():G6}, its training loss "
+                    + $"{whole[0].to_type(ScalarType.Float64).item<double>():G6}. "
+                    + "Is one a mean and the other a sum, or is padding counted in one of them?"
+            );
     }
 }

@@ -84,7 +84,8 @@ internal sealed class TrackedLayer(string path, LayerRule rule, ParameterPart? w
 
     public int Calls => _seen.Count;
 
-    /// <summary>From now on the layer notes what it sees; other labels change no shape, so that the layout under the training loss serves sampled ones.</summary>
+    /// <summary>From now on the layer notes what it sees; other labels change no shape, so that the layout under the training loss serves
+    /// sampled ones.</summary>
     public void Begin(LayerWatch watch)
     {
         _watch = watch with { Kind = watch.Kind == LossKind.Sampled ? LossKind.Training : watch.Kind };
@@ -119,30 +120,50 @@ internal sealed class TrackedLayer(string path, LayerRule rule, ParameterPart? w
         switch (module)
         {
             case Bilinear bilinear:
-                _unhook.Add(bilinear.register_forward_pre_hook((_, _, _) =>
-                {
-                    Enter();
-                    return null;
-                }).remove);
-                _unhook.Add(bilinear.register_forward_hook((_, first, second, output) =>
-                {
-                    Leave();
-                    return (_watch is null ? null : Observe(Pairs(first.detach(), second.detach()), output))!;
-                }).remove);
+                _unhook.Add(
+                    bilinear
+                        .register_forward_pre_hook(
+                            (_, _, _) =>
+                            {
+                                Enter();
+                                return null;
+                            }
+                        )
+                        .remove
+                );
+                _unhook.Add(
+                    bilinear
+                        .register_forward_hook(
+                            (_, first, second, output) =>
+                            {
+                                Leave();
+                                return (_watch is null ? null : Observe(Pairs(first.detach(), second.detach()), output))!;
+                            }
+                        )
+                        .remove
+                );
                 break;
             case EmbeddingBag bag:
                 // Bags of other forms are no use that the rule knows: the table then shows as used elsewhere.
-                _unhook.Add(bag.register_forward_pre_hook((_, tokens, offsets, weights) =>
-                {
-                    if (EmbeddingBagRule.Covers(tokens, offsets, weights))
-                    {
-                        Enter();
-                    }
+                _unhook.Add(
+                    bag.register_forward_pre_hook(
+                        (_, tokens, offsets, weights) =>
+                        {
+                            if (EmbeddingBagRule.Covers(tokens, offsets, weights))
+                            {
+                                Enter();
+                            }
 
-                    return null;
-                }).remove);
-                _unhook.Add(bag.register_forward_hook((_, tokens, offsets, weights, output) =>
-                    (EmbeddingBagRule.Covers(tokens, offsets, weights) ? AfterCall(tokens, output) : null)!).remove);
+                            return null;
+                        }
+                    ).remove
+                );
+                _unhook.Add(
+                    bag.register_forward_hook(
+                        (_, tokens, offsets, weights, output) =>
+                            (EmbeddingBagRule.Covers(tokens, offsets, weights) ? AfterCall(tokens, output) : null)!
+                    ).remove
+                );
                 break;
             default:
                 var layer = (nn.Module<Tensor, Tensor>)module;
@@ -177,14 +198,18 @@ internal sealed class TrackedLayer(string path, LayerRule rule, ParameterPart? w
             if (masked)
             {
                 var shape = gradient.shape;
-                gradient = (gradient.reshape(mask!.shape[0], mask.shape[1], -1) * mask.unsqueeze(-1).to_type(gradient.dtype)).reshape(shape);
+                gradient = (gradient.reshape(mask!.shape[0], mask.shape[1], -1) * mask.unsqueeze(-1).to_type(gradient.dtype)).reshape(
+                    shape
+                );
             }
 
-            calls.Add(new LayerCall(HalfPrecision.Wide(layout.ExamplesFirst(input)), gradient, layout.RowsPerExample, masked ? mask : null)
-            {
-                IsTraining = training,
-                Tap = keepTaps ? (tap, layout) : null,
-            });
+            calls.Add(
+                new LayerCall(HalfPrecision.Wide(layout.ExamplesFirst(input)), gradient, layout.RowsPerExample, masked ? mask : null)
+                {
+                    IsTraining = training,
+                    Tap = keepTaps ? (tap, layout) : null,
+                }
+            );
         }
 
         return calls;
@@ -193,8 +218,13 @@ internal sealed class TrackedLayer(string path, LayerRule rule, ParameterPart? w
     /// <summary>Whether any call went over so many positions, so that a mask of that length means something here.</summary>
     public bool HasPositions(long positions) => _seen.Any(s => HasPositions(s.Layout.ExamplesFirst(s.Tap), s.Layout, positions));
 
-    private bool HasPositions(Tensor output, LayerLayout layout, long positions) => rule.PositionsLead
-        && (layout.RowsPerExample == 1 ? output.dim() == 3 && output.shape[1] == positions : output.dim() == 2 && layout.RowsPerExample == positions);
+    private bool HasPositions(Tensor output, LayerLayout layout, long positions) =>
+        rule.PositionsLead
+        && (
+            layout.RowsPerExample == 1
+                ? output.dim() == 3 && output.shape[1] == positions
+                : output.dim() == 2 && layout.RowsPerExample == positions
+        );
 
     /// <summary>
     /// Whether every row of every call belongs to the example that its place says: see <see cref="RowCheck"/>. Null without rows.
@@ -280,8 +310,12 @@ internal sealed class TrackedLayer(string path, LayerRule rule, ParameterPart? w
         var activation = input.detach();
 
         // With a gradient behind it, an output is shared still where only parameters without a rule feed the layer.
-        var shared = layout.Axis == ExampleAxis.Shared
-            && (!output.requires_grad || ((output.shape[0] != 1 || watch.Examples != 1) && SharedShapes.Any(s => output.shape.AsSpan().SequenceEqual(s))));
+        var shared =
+            layout.Axis == ExampleAxis.Shared
+            && (
+                !output.requires_grad
+                || ((output.shape[0] != 1 || watch.Examples != 1) && SharedShapes.Any(s => output.shape.AsSpan().SequenceEqual(s)))
+            );
         if (shared)
         {
             activation = LayerLayout.Expand(activation, watch.Examples);
@@ -294,7 +328,8 @@ internal sealed class TrackedLayer(string path, LayerRule rule, ParameterPart? w
 
         // The tap is what the gradient is taken of.
         var replaced = shared || !output.requires_grad;
-        var tap = shared && output.requires_grad ? LayerLayout.Expand(output, watch.Examples).clone()
+        var tap =
+            shared && output.requires_grad ? LayerLayout.Expand(output, watch.Examples).clone()
             : shared ? LayerLayout.Expand(output.detach(), watch.Examples).clone().requires_grad_(true)
             : output.requires_grad ? output
             : output.detach().requires_grad_(true);
@@ -310,6 +345,8 @@ internal sealed class TrackedLayer(string path, LayerRule rule, ParameterPart? w
             writes.Watch(kept.Item2.detach());
         }
 
-        return watch.Mode == TapMode.Copy ? tap.clone() : replaced ? tap : null;
+        return watch.Mode == TapMode.Copy ? tap.clone()
+            : replaced ? tap
+            : null;
     }
 }

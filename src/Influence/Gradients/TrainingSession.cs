@@ -57,7 +57,9 @@ internal sealed class TrainingSession : IDisposable
         if (task.PositionMask is not null)
         {
             throw new InfluenceException(
-                "Training follows the loss as it is, which knows no PositionMask. Mask inside the model or the loss (Losses.CrossEntropy takes a mask), and leave PositionMask out.");
+                "Training follows the loss as it is, which knows no PositionMask. Mask inside the model or the loss (Losses.CrossEntropy "
+                    + "takes a mask), and leave PositionMask out."
+            );
         }
 
         var watch = Stopwatch.StartNew();
@@ -70,7 +72,13 @@ internal sealed class TrainingSession : IDisposable
             var plan = CaptureAudit.Run(hooks, train, validation, elsewhere: null);
             hooks.KeepOnly(plan.Layers);
             hooks.Thaw();
-            Log.AuditDone(task.Logger, plan.Coverage.ByRule, plan.Coverage.BySingleExamples, plan.Coverage.NotIncluded, watch.Elapsed.TotalMilliseconds);
+            Log.AuditDone(
+                task.Logger,
+                plan.Coverage.ByRule,
+                plan.Coverage.BySingleExamples,
+                plan.Coverage.NotIncluded,
+                watch.Elapsed.TotalMilliseconds
+            );
             return new TrainingSession(hooks, plan);
         }
         catch
@@ -88,9 +96,11 @@ internal sealed class TrainingSession : IDisposable
     /// <param name="batch">The examples.</param>
     /// <param name="kind">Which delegate.</param>
     /// <returns>What the layers saw, in no dispose scope.</returns>
-    public CapturedPass Pass(ExampleBatch batch, LossKind kind) => Pass(batch, kind, new Needs(Mixed: false, Check: _checks.IsDue(batch, kind)));
+    public CapturedPass Pass(ExampleBatch batch, LossKind kind) =>
+        Pass(batch, kind, new Needs(Mixed: false, Check: _checks.IsDue(batch, kind)));
 
-    /// <summary>The same of examples that the model mixes: no row is an example's own, and <see cref="Reweighted"/> will be asked for.</summary>
+    /// <summary>The same of examples that the model mixes: no row is an example's own, and <see cref="Reweighted"/> will be asked
+    /// for.</summary>
     /// <param name="batch">The examples.</param>
     /// <param name="kind">Which delegate.</param>
     public CapturedPass MixedPass(ExampleBatch batch, LossKind kind) => Pass(batch, kind, new Needs(Mixed: true, Check: false));
@@ -116,11 +126,21 @@ internal sealed class TrainingSession : IDisposable
             {
                 // The parameters with rules were frozen in the pass, so they are no part of this graph. Inputs are those of the
                 // pass or none: libtorch fails on some others behind views that were written to.
-                GuardedBackward.Accumulate((losses * weights).sum(), taps.Length > 0 ? [.. taps, .. leaves] : null, GraphAfter.Kept, pass.Ids);
+                GuardedBackward.Accumulate(
+                    (losses * weights).sum(),
+                    taps.Length > 0 ? [.. taps, .. leaves] : null,
+                    GraphAfter.Kept,
+                    pass.Ids
+                );
             }
 
-            return pass.Calls.ToDictionary(pair => pair.Key, pair => pair.Value.Where(call => call.Tap is not null)
-                .Select(call => call with { OutputGradient = call.Tap!.Value.Layout.ExamplesFirst(call.Tap.Value.Output.grad!) }).ToList());
+            return pass.Calls.ToDictionary(
+                pair => pair.Key,
+                pair =>
+                    pair.Value.Where(call => call.Tap is not null)
+                        .Select(call => call with { OutputGradient = call.Tap!.Value.Layout.ExamplesFirst(call.Tap.Value.Output.grad!) })
+                        .ToList()
+            );
         }
         finally
         {
@@ -170,8 +190,7 @@ internal sealed class TrainingSession : IDisposable
         {
             random.set_rng_state(before);
             again = TryPass(batch, kind, needs);
-        }
-        while (again is null);
+        } while (again is null);
         return again;
     }
 
@@ -195,7 +214,9 @@ internal sealed class TrainingSession : IDisposable
             if (!trace.Losses.requires_grad)
             {
                 throw new InfluenceException(
-                    "The loss does not depend on any trainable parameter. Does the loss delegate detach the model's output, or run under no_grad()?");
+                    "The loss does not depend on any trainable parameter. Does the loss delegate detach the model's output, or run under "
+                        + "no_grad()?"
+                );
             }
 
             if (Demote(trace, batch, needs, graph))
@@ -209,7 +230,8 @@ internal sealed class TrainingSession : IDisposable
                 graph == GraphAfter.Kept ? trace.Losses : null,
                 trace.Losses.detach(),
                 plain,
-                trace.Leaves);
+                trace.Leaves
+            );
             result.LeaveScope(scope);
             return result;
         }
@@ -228,26 +250,40 @@ internal sealed class TrainingSession : IDisposable
             layers.AddRange(_checks.ForeignRows(trace, batch, graph));
         }
 
-        var wrong = _plan.ByRule.Where(p => layers.Any(layer => layer.Holds(p))).Concat(trace.UsedElsewhere).Select(p => p.Storage).ToHashSet();
+        var wrong = _plan
+            .ByRule.Where(p => layers.Any(layer => layer.Holds(p)))
+            .Concat(trace.UsedElsewhere)
+            .Select(p => p.Storage)
+            .ToHashSet();
         if (wrong.Count == 0)
         {
             return false;
         }
 
         // A layer that is watched no more trains all its parameters plainly, and so does every other layer of theirs.
-        for (var count = 0; count != wrong.Count;)
+        for (var count = 0; count != wrong.Count; )
         {
             count = wrong.Count;
-            wrong.UnionWith(_plan.Layers.Where(layer => layer.Parts.Any(part => wrong.Contains(part.Parameter.Storage)))
-                .SelectMany(layer => layer.Parts).Select(part => part.Parameter.Storage));
+            wrong.UnionWith(
+                _plan
+                    .Layers.Where(layer => layer.Parts.Any(part => wrong.Contains(part.Parameter.Storage)))
+                    .SelectMany(layer => layer.Parts)
+                    .Select(part => part.Parameter.Storage)
+            );
         }
 
         List<ModelParameter> left = [.. _plan.ByRule.Where(p => !wrong.Contains(p.Storage))];
         List<ModelParameter> demoted = [.. _plan.ByRule.Except(left)];
-        var names = Trainable.GroupBy(p => p.Storage).Where(tied => wrong.Contains(tied.Key)).Select(tied => ParameterCoverage.NameOf(tied.Select(p => p.Name))).ToHashSet();
-        Coverage = new ParameterCoverage([.. Coverage.Parameters.Select(p => names.Contains(p.Name)
-            ? p with { Method = ParameterCoverage.SingleExamples, Note = Demoted }
-            : p)]);
+        var names = Trainable
+            .GroupBy(p => p.Storage)
+            .Where(tied => wrong.Contains(tied.Key))
+            .Select(tied => ParameterCoverage.NameOf(tied.Select(p => p.Name)))
+            .ToHashSet();
+        Coverage = new ParameterCoverage([
+            .. Coverage.Parameters.Select(p =>
+                names.Contains(p.Name) ? p with { Method = ParameterCoverage.SingleExamples, Note = Demoted } : p
+            ),
+        ]);
         _plan = new CapturePlan(_plan.Layers, _plan.Mode, left, [.. _plan.BySingleExample, .. demoted], Coverage);
         FindPlain();
         Log.Distrusted(Task.Logger, InfluenceException.List([.. names]), Demoted);
@@ -269,22 +305,26 @@ internal sealed class TrainingSession : IDisposable
             if (value.dtype != Dtype || value.device_type != Device.type || (Device.index >= 0 && value.device_index != Device.index))
             {
                 throw new InfluenceException(
-                    $"The model was {Dtype} on {Device} when TrainingGradients was opened; now {parameter.Name} is {value.dtype} on {value.device}. " +
-                    "Move the model first, then write TrainingGradients.Open(...) anew.");
+                    $"The model was {Dtype} on {Device} when TrainingGradients was opened; now {parameter.Name} is {value.dtype} on "
+                        + $"{value.device}. Move the model first, then write TrainingGradients.Open(...) anew."
+                );
             }
 
             if (!value.requires_grad)
             {
                 throw new InfluenceException(
-                    $"{parameter.Name} was trainable when TrainingGradients was opened and is frozen now. After parameters are frozen, write TrainingGradients.Open(...) anew.");
+                    $"{parameter.Name} was trainable when TrainingGradients was opened and is frozen now. After parameters are frozen, "
+                        + "write TrainingGradients.Open(...) anew."
+                );
             }
         }
 
         if (TrainableTensors() is var now && now != _trainableTensors)
         {
             throw new InfluenceException(
-                $"The model had {_trainableTensors} trainable parameters when TrainingGradients was opened and has {now} now. " +
-                "After parameters are thawed or added, write TrainingGradients.Open(...) anew.");
+                $"The model had {_trainableTensors} trainable parameters when TrainingGradients was opened and has {now} now. "
+                    + "After parameters are thawed or added, write TrainingGradients.Open(...) anew."
+            );
         }
     }
 
@@ -296,13 +336,15 @@ internal sealed class TrainingSession : IDisposable
         if (hooks.Losses.Evaluate(batch.Pick([0]), LossKind.Training).requires_grad)
         {
             throw new InfluenceException(
-                "The loss also depends on trainable tensors that are no parameters of task.Model (a head beside it, a temperature, an input): they would get no .grad. " +
-                "Register them in the model that the task is given, or detach() them.");
+                "The loss also depends on trainable tensors that are no parameters of task.Model (a head beside it, a temperature, "
+                    + "an input): they would get no .grad. Register them in the model that the task is given, or detach() them."
+            );
         }
     }
 
     private int TrainableTensors() => Task.Model.parameters().Count(p => p.requires_grad);
 
-    /// <summary>What a pass is for: weights that differ between examples that are mixed take a second one through its graph; and whether its rows are checked.</summary>
+    /// <summary>What a pass is for: weights that differ between examples that are mixed take a second one through its graph; and whether
+    /// its rows are checked.</summary>
     private readonly record struct Needs(bool Mixed, bool Check);
 }

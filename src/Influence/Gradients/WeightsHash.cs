@@ -10,7 +10,8 @@ internal static class WeightsHash
 {
     private const long ChunkElements = 1 << 24;
 
-    public static string Of(IEnumerable<ModelParameter> parameters) => Of(parameters.Select(parameter => (parameter.Name, (Tensor)parameter.Value)));
+    public static string Of(IEnumerable<ModelParameter> parameters) =>
+        Of(parameters.Select(parameter => (parameter.Name, (Tensor)parameter.Value)));
 
     /// <summary>All parameters, the frozen ones too, and all buffers.</summary>
     public static string OfAll(nn.Module model)

@@ -76,11 +76,11 @@ internal sealed class GradientTotal : IDisposable
 
             _captured.Dispose();
             _captured = null;
-            return row.squeeze(0).MoveToOuterDisposeScope();                            // [P]
+            return row.squeeze(0).MoveToOuterDisposeScope(); // [P]
         }
 
         var values = _layout.Values();
-        var total = _layout.Gather(values.Select(value => value.grad));                 // [P]
+        var total = _layout.Gather(values.Select(value => value.grad)); // [P]
         Clear(values);
         return total.MoveToOuterDisposeScope();
     }

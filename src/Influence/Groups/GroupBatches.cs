@@ -34,16 +34,25 @@ internal static class GroupBatches
         }
     }
 
-    private static IEnumerable<(int Slot, ExampleBatch Batch)> Collected(Examples examples, IReadOnlyList<GroupSlot> slots, long memoryBudget)
+    private static IEnumerable<(int Slot, ExampleBatch Batch)> Collected(
+        Examples examples,
+        IReadOnlyList<GroupSlot> slots,
+        long memoryBudget
+    )
     {
-        var slotsOf = slots.SelectMany((slot, s) => slot.Positions.Select(position => (position, s))).ToLookup(pair => pair.position, pair => pair.s);
+        var slotsOf = slots
+            .SelectMany((slot, s) => slot.Positions.Select(position => (position, s)))
+            .ToLookup(pair => pair.position, pair => pair.s);
         var waiting = new WaitingExamples();
         try
         {
             var (first, size) = (0, 1);
             foreach (var batch in examples.Batches())
             {
-                var parts = Enumerable.Range(0, batch.Count).SelectMany(i => slotsOf[first + i].Select(s => (Slot: s, Position: i))).ToLookup(pair => pair.Slot, pair => pair.Position);
+                var parts = Enumerable
+                    .Range(0, batch.Count)
+                    .SelectMany(i => slotsOf[first + i].Select(s => (Slot: s, Position: i)))
+                    .ToLookup(pair => pair.Slot, pair => pair.Position);
                 (first, size) = (first + batch.Count, Math.Max(size, batch.Count));
                 foreach (var part in parts)
                 {

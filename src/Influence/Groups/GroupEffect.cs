@@ -41,7 +41,8 @@ namespace Influence.Groups;
 /// </para>
 /// <para>
 /// References: Basu, You, Feizi, "On Second-Order Group Influence Functions for Black-Box Predictions", ICML 2020, section 4 (with
-/// the sign that follows from the expansion); Guo, Goldstein, Hannun, van der Maaten, "Certified Data Removal", ICML 2020, equation 2 (Newton).
+/// the sign that follows from the expansion); Guo, Goldstein, Hannun, van der Maaten, "Certified Data Removal", ICML 2020, equation 2
+/// (Newton).
 /// </para>
 /// </remarks>
 public sealed partial record GroupEffect
@@ -49,7 +50,8 @@ public sealed partial record GroupEffect
     private readonly Preconditioner _preconditioner;
 
     /// <summary>Takes the curvature.</summary>
-    /// <param name="preconditioner">The curvature of all training examples; it stays the caller's. Newton needs a <see cref="DenseCurvature"/>.</param>
+    /// <param name="preconditioner">The curvature of all training examples; it stays the caller's. Newton needs a
+    /// <see cref="DenseCurvature"/>.</param>
     public GroupEffect(Preconditioner preconditioner)
     {
         ArgumentNullException.ThrowIfNull(preconditioner);
@@ -91,9 +93,9 @@ public sealed partial record GroupEffect
     /// <param name="cancellationToken">Checked between batches.</param>
     /// <returns>The predictions, in plain memory.</returns>
     /// <exception cref="InfluenceException">
-    /// Bad input, a group of all examples that is removed, a curvature of the re-weighted data that is not positive, Newton without a dense curvature;
-    /// a gradient or a predicted change of the parameters that is not finite. A measurement that is not, at the predicted parameters, is no error: see
-    /// <see cref="GroupEffects.Moved"/>.
+    /// Bad input, a group of all examples that is removed, a curvature of the re-weighted data that is not positive, Newton without a dense
+    /// curvature; a gradient or a predicted change of the parameters that is not finite. A measurement that is not, at the predicted
+    /// parameters, is no error: see <see cref="GroupEffects.Moved"/>.
     /// </exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
     public GroupEffects Predict(
@@ -104,7 +106,8 @@ public sealed partial record GroupEffect
         ExampleGroups? queryGroups = null,
         double weight = 0,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         ArgumentNullException.ThrowIfNull(groups);
         ExampleChecks.Run(task, (train, "training examples"), (queries, "queries"));
@@ -118,21 +121,39 @@ public sealed partial record GroupEffect
         var reporter = new ProgressReporter(progress, "group effect", 1, Work(train, groups, layout, atOnce), cancellationToken);
         using var inverse = _preconditioner.Prepare(session, Damping, 0, cancellationToken);
         var (sums, rows) = (new GroupGradients(session, layout, MemoryBudget, reporter), GroupPlan.Whole(queryGroups, queries));
-        var steps = new GroupSteps(_preconditioner, new InnerInverse(inverse, layout, damping: 0).Apply, inverse.Dampings, sums, Product(session, layout, train), Order, reporter);
+        var steps = new GroupSteps(
+            _preconditioner,
+            new InnerInverse(inverse, layout, damping: 0).Apply,
+            inverse.Dampings,
+            sums,
+            Product(session, layout, train),
+            Order,
+            reporter
+        );
         var measurements = new QueryMeasurements(session, layout, queries, rows, cancellationToken);
-        var (gradients, now) = (sums.MeanMeasurements(queries, queryGroups.Names, rows.Slots), measurements.Values());   // [n, P], n
-        var values = Enum.GetValues<EffectOrder>().Where(order => order <= Order).ToDictionary(
-            order => order, _ => (Linear: new double[now.Length, groups.Names.Count], Moved: new double[now.Length, groups.Names.Count]));
+        var (gradients, now) = (sums.MeanMeasurements(queries, queryGroups.Names, rows.Slots), measurements.Values()); // [n, P], n
+        var values = Enum.GetValues<EffectOrder>()
+            .Where(order => order <= Order)
+            .ToDictionary(
+                order => order,
+                _ => (Linear: new double[now.Length, groups.Names.Count], Moved: new double[now.Length, groups.Names.Count])
+            );
         for (var first = 0; first < groups.Names.Count; first += atOnce)
         {
             using var chunk = NewDisposeScope();
             string[] names = [.. groups.Names.Skip(first).Take(atOnce)];
-            foreach (var (order, moves) in steps.Of(train, ExampleGroups.FromMembers([.. names.Select(name => (name, (IEnumerable<long>)groups[name]))]), weight))
+            foreach (
+                var (order, moves) in steps.Of(
+                    train,
+                    ExampleGroups.FromMembers([.. names.Select(name => (name, (IEnumerable<long>)groups[name]))]),
+                    weight
+                )
+            )
             {
                 for (var g = 0; g < names.Length; g++)
                 {
                     using var one = NewDisposeScope();
-                    var move = moves.select(0, g);                                      // [P]
+                    var move = moves.select(0, g); // [P]
                     var linear = gradients.mv(move).cpu().to_type(ScalarType.Float64).data<double>().ToArray();
                     var moved = MovedBy(measurements, move, names[g]);
                     for (var q = 0; q < now.Length; q++)
@@ -144,17 +165,24 @@ public sealed partial record GroupEffect
         }
 
         var described = new InfluenceFunction(_preconditioner) { Damping = Damping }.Metadata(task, session, inverse);
-        return new GroupEffects(queryGroups.Names, groups.Names, weight, described with
-        {
-            Estimator = $"group effect, {_preconditioner.Info.Method}",
-            Sign = "positive: the measurement rises",
-            Unit = "the measurement, after less before",
-            LeaveOneOutFactor = null,
-            Notes = groups.Overlap ? "groups overlap: each is re-weighted on its own" : string.Empty,
-        }, values);
+        return new GroupEffects(
+            queryGroups.Names,
+            groups.Names,
+            weight,
+            described with
+            {
+                Estimator = $"group effect, {_preconditioner.Info.Method}",
+                Sign = "positive: the measurement rises",
+                Unit = "the measurement, after less before",
+                LeaveOneOutFactor = null,
+                Notes = groups.Overlap ? "groups overlap: each is re-weighted on its own" : string.Empty,
+            },
+            values
+        );
     }
 
-    /// <summary>Examples to go through: the groups' once for their gradients, once more for each higher order, and all for each shared pass.</summary>
+    /// <summary>Examples to go through: the groups' once for their gradients, once more for each higher order, and all for each shared
+    /// pass.</summary>
     private long Work(Examples train, ExampleGroups groups, ParameterVector layout, int atOnce)
     {
         var members = groups.Names.Sum(name => (long)groups[name].Count);
@@ -173,7 +201,10 @@ public sealed partial record GroupEffect
         catch (InfluenceException exception)
         {
             throw new InfluenceException(
-                $"The measurement cannot be taken at the weights that are predicted for the group \"{group}\": {exception.Message} They lie too far off: write more damping.", exception);
+                $"The measurement cannot be taken at the weights that are predicted for the group \"{group}\": {exception.Message} They "
+                    + "lie too far off: write more damping.",
+                exception
+            );
         }
     }
 
@@ -184,14 +215,22 @@ public sealed partial record GroupEffect
             return null;
         }
 
-        var product = CurvatureProduct.Of(Matrix ?? CurvatureSolver.MatrixOf(_preconditioner.Info) ?? CurvatureMatrix.GaussNewton, session, layout);
+        var product = CurvatureProduct.Of(
+            Matrix ?? CurvatureSolver.MatrixOf(_preconditioner.Info) ?? CurvatureMatrix.GaussNewton,
+            session,
+            layout
+        );
         product.Try(train);
         return product;
     }
 
     private IEnumerable<string> Problems(Examples train, ExampleGroups groups, Examples queries, ExampleGroups? queryGroups, double weight)
     {
-        foreach (var problem in GroupPlan.Problems(groups, train, "groups", "training examples").Concat(GroupPlan.Problems(queryGroups, queries, "query groups", "queries")))
+        foreach (
+            var problem in GroupPlan
+                .Problems(groups, train, "groups", "training examples")
+                .Concat(GroupPlan.Problems(queryGroups, queries, "query groups", "queries"))
+        )
         {
             yield return problem;
         }
@@ -203,24 +242,27 @@ public sealed partial record GroupEffect
 
         if (weight == 0 && groups.Names.Where(name => groups[name].Count >= train.Count).ToList() is { Count: > 0 } whole)
         {
-            yield return
-                $"Nothing is left without {InfluenceException.List([.. whole.Select(name => $"\"{name}\"")])}: it holds all {train.Count} training examples. Give train all examples of the " +
-                "training run, not the group's alone; or a weight above 0.";
+            yield return $"Nothing is left without {InfluenceException.List([.. whole.Select(name => $"\"{name}\"")])}: it holds all "
+                + $"{train.Count} training examples. Give train all examples of the training run, not the group's alone; or a weight "
+                + "above 0.";
         }
 
         if (Order == EffectOrder.Newton && _preconditioner is not DenseCurvature)
         {
-            yield return $"EffectOrder.Newton needs the curvature as a matrix, DenseCurvature.Fit(task, train); found {_preconditioner.Info.Method}. Or write Order = GroupEffect.EffectOrder.Second.";
+            yield return "EffectOrder.Newton needs the curvature as a matrix, DenseCurvature.Fit(task, train); found "
+                + $"{_preconditioner.Info.Method}. Or write Order = GroupEffect.EffectOrder.Second.";
         }
 
         if (Order == EffectOrder.Newton && _preconditioner.Info.Examples != train.Count)
         {
-            yield return $"EffectOrder.Newton takes a group's curvature out of that of all data: fit the DenseCurvature on the {train.Count} training examples given here; it saw {_preconditioner.Info.Examples}.";
+            yield return "EffectOrder.Newton takes a group's curvature out of that of all data: fit the DenseCurvature on the "
+                + $"{train.Count} training examples given here; it saw {_preconditioner.Info.Examples}.";
         }
 
         if (Order == EffectOrder.Newton && Matrix is { } matrix && matrix != CurvatureSolver.MatrixOf(_preconditioner.Info))
         {
-            yield return $"EffectOrder.Newton uses the matrix of the preconditioner ({_preconditioner.Info.Matrix}) for all data; leave Matrix at null.";
+            yield return $"EffectOrder.Newton uses the matrix of the preconditioner ({_preconditioner.Info.Matrix}) for all data; leave "
+                + "Matrix at null.";
         }
     }
 }

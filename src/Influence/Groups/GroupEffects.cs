@@ -13,9 +13,12 @@ public sealed class GroupEffects : IDisplay
     private readonly IReadOnlyDictionary<GroupEffect.EffectOrder, (double[,] Linear, double[,] Moved)> _values;
 
     internal GroupEffects(
-        IReadOnlyList<string> queryGroups, IReadOnlyList<string> trainGroups, double weight, ScoreMetadata metadata,
-        IReadOnlyDictionary<GroupEffect.EffectOrder, (double[,] Linear, double[,] Moved)> values) =>
-        (QueryGroups, TrainGroups, Weight, Metadata, _values) = (queryGroups, trainGroups, weight, metadata, values);
+        IReadOnlyList<string> queryGroups,
+        IReadOnlyList<string> trainGroups,
+        double weight,
+        ScoreMetadata metadata,
+        IReadOnlyDictionary<GroupEffect.EffectOrder, (double[,] Linear, double[,] Moved)> values
+    ) => (QueryGroups, TrainGroups, Weight, Metadata, _values) = (queryGroups, trainGroups, weight, metadata, values);
 
     /// <summary>The query groups' names, row by row.</summary>
     public IReadOnlyList<string> QueryGroups { get; }
@@ -44,7 +47,8 @@ public sealed class GroupEffects : IDisplay
     /// <exception cref="InfluenceException">It was not computed.</exception>
     public double Linear(int query, int train, GroupEffect.EffectOrder order) => Of(order).Linear[query, train];
 
-    /// <summary>The measurement at the predicted parameters, less what it is now. It is NaN or infinite where they are too far off; write more damping then.</summary>
+    /// <summary>The measurement at the predicted parameters, less what it is now. It is NaN or infinite where they are too far off; write
+    /// more damping then.</summary>
     /// <param name="query">Row.</param>
     /// <param name="train">Column.</param>
     /// <param name="order">How the change was predicted.</param>
@@ -61,12 +65,21 @@ public sealed class GroupEffects : IDisplay
 
     Table IDisplay.ToTable() => ToTable();
 
-    private Table ToTable() => new(
-        string.Create(CultureInfo.InvariantCulture, $"{Metadata.Estimator}: rise of the measurement when the group counts {Weight:G4} times"),
-        ["training group", .. QueryGroups],
-        [.. TrainGroups.Select((g, j) => (IReadOnlyList<object>)[g, .. QueryGroups.Select((_, q) => (object)Predicted(q, j))])]);
+    private Table ToTable() =>
+        new(
+            string.Create(
+                CultureInfo.InvariantCulture,
+                $"{Metadata.Estimator}: rise of the measurement when the group counts {Weight:G4} " + $"times"
+            ),
+            ["training group", .. QueryGroups],
+            [.. TrainGroups.Select((g, j) => (IReadOnlyList<object>)[g, .. QueryGroups.Select((_, q) => (object)Predicted(q, j))])]
+        );
 
-    private (double[,] Linear, double[,] Moved) Of(GroupEffect.EffectOrder order) => _values.TryGetValue(order, out var found)
-        ? found
-        : throw new InfluenceException($"The order {order} was not computed; there are {InfluenceException.List(Orders)}. Write new GroupEffect(...) {{ Order = GroupEffect.EffectOrder.{order} }}.");
+    private (double[,] Linear, double[,] Moved) Of(GroupEffect.EffectOrder order) =>
+        _values.TryGetValue(order, out var found)
+            ? found
+            : throw new InfluenceException(
+                $"The order {order} was not computed; there are {InfluenceException.List(Orders)}. Write new "
+                    + $"GroupEffect(...) {{ Order = GroupEffect.EffectOrder.{order} }}."
+            );
 }

@@ -20,7 +20,13 @@ internal sealed class GroupGradients(GradientSession session, ParameterVector la
     /// <param name="slots">The parts.</param>
     /// <param name="sum">Told a part and its sum <c>[P]</c>, which is finite and lives until it returns.</param>
     /// <exception cref="InfluenceException">A sum that is not finite; it names the examples at fault.</exception>
-    public void Each(LossKind kind, Examples examples, IReadOnlyList<string> groups, IReadOnlyList<GroupSlot> slots, Action<int, Tensor> sum)
+    public void Each(
+        LossKind kind,
+        Examples examples,
+        IReadOnlyList<string> groups,
+        IReadOnlyList<GroupSlot> slots,
+        Action<int, Tensor> sum
+    )
     {
         using var total = new GradientTotal(session, layout, kind);
         var (open, ids) = (-1, new List<long>());
@@ -48,7 +54,7 @@ internal sealed class GroupGradients(GradientSession session, ParameterVector la
             if (open >= 0)
             {
                 using var scope = NewDisposeScope();
-                var taken = total.Take();                                               // [P]
+                var taken = total.Take(); // [P]
                 if (FiniteProducts.AnyNotFinite(taken))
                 {
                     ThrowNotFinite(kind, examples, groups[slots[open].Group], ids);
@@ -67,7 +73,7 @@ internal sealed class GroupGradients(GradientSession session, ParameterVector la
     /// <summary>All sums, <c>[parts, P]</c>, in the current scope.</summary>
     public Tensor Sums(LossKind kind, Examples examples, IReadOnlyList<string> groups, IReadOnlyList<GroupSlot> slots)
     {
-        var sums = zeros([slots.Count, layout.Length], layout.Dtype, layout.Device);    // [S, P]
+        var sums = zeros([slots.Count, layout.Length], layout.Dtype, layout.Device); // [S, P]
         Each(kind, examples, groups, slots, (slot, sum) => sums.select(0, slot).add_(sum));
         return sums;
     }
@@ -75,7 +81,7 @@ internal sealed class GroupGradients(GradientSession session, ParameterVector la
     /// <summary>The gradients of the parts' mean measurements, <c>[parts, P]</c>, in the current scope.</summary>
     public Tensor MeanMeasurements(Examples queries, IReadOnlyList<string> groups, IReadOnlyList<GroupSlot> slots)
     {
-        var means = Sums(LossKind.Measurement, queries, groups, slots);                 // [S, P]
+        var means = Sums(LossKind.Measurement, queries, groups, slots); // [S, P]
         for (var s = 0; s < slots.Count; s++)
         {
             using var scope = NewDisposeScope();
@@ -105,10 +111,14 @@ internal sealed class GroupGradients(GradientSession session, ParameterVector la
         }
 
         IReadOnlyList<long> found = bad.Count > 0 ? bad : [.. ids];
-        var what = kind == LossKind.Measurement ? $"measurement gradient of the query group \"{group}\"" : $"gradient of examples of the group \"{group}\"";
+        var what =
+            kind == LossKind.Measurement
+                ? $"measurement gradient of the query group \"{group}\""
+                : "gradient of examples of the " + $"group \"{group}\"";
         throw new InfluenceException(
-            $"The summed {what} is NaN or too large for {layout.Dtype}, though the losses are finite. It is so because of the ids {InfluenceException.List(found)}: " +
-            "look at their inputs, leave them out, or use a float64 model.")
+            $"The summed {what} is NaN or too large for {layout.Dtype}, though the losses are finite. It is so because of the ids "
+                + $"{InfluenceException.List(found)}: look at their inputs, leave them out, or use a float64 model."
+        )
         {
             ExampleIds = found,
         };

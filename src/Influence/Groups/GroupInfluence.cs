@@ -39,17 +39,16 @@ public sealed record GroupInfluence
 
     /// <summary>By influence functions.</summary>
     /// <param name="estimator">Not normalised; it, and its preconditioner, stay the caller's.</param>
-    /// <exception cref="InfluenceException">Its scores are normalised, and so not linear in the gradients, or its queries aggregated.</exception>
-    public GroupInfluence(InfluenceFunction estimator) : this(new LinearInfluence(estimator ?? throw new ArgumentNullException(nameof(estimator))))
-    {
-    }
+    /// <exception cref="InfluenceException">Its scores are normalised, and so not linear in the gradients, or its queries
+    /// aggregated.</exception>
+    public GroupInfluence(InfluenceFunction estimator)
+        : this(new LinearInfluence(estimator ?? throw new ArgumentNullException(nameof(estimator)))) { }
 
     /// <summary>By TracIn over its checkpoints.</summary>
     /// <param name="estimator">With dot products.</param>
     /// <exception cref="InfluenceException">It compares by cosine, which is not linear in the gradients.</exception>
-    public GroupInfluence(TracIn estimator) : this(new LinearTracIn(estimator ?? throw new ArgumentNullException(nameof(estimator))))
-    {
-    }
+    public GroupInfluence(TracIn estimator)
+        : this(new LinearTracIn(estimator ?? throw new ArgumentNullException(nameof(estimator)))) { }
 
     private GroupInfluence(LinearEstimator estimator)
     {
@@ -78,7 +77,8 @@ public sealed record GroupInfluence
 
     /// <summary>
     /// Random parts that a group is dealt to, for its standard error; one an example where it has fewer. More parts, closer
-    /// intervals (their t quantile at 95% is 2.36 for 8 parts, 2.09 for 20), and smaller batches where a part does not fill one. 1: no intervals.
+    /// intervals (their t quantile at 95% is 2.36 for 8 parts, 2.09 for 20), and smaller batches where a part does not fill one. 1: no
+    /// intervals.
     /// </summary>
     /// <value>
     /// Null: by the examples of the group that are looked at, one for each 64 up to 8 parts, from then on one for each 128 up to 20; at
@@ -104,7 +104,8 @@ public sealed record GroupInfluence
     /// <param name="progress">Told after each batch.</param>
     /// <param name="cancellationToken">Checked between batches.</param>
     /// <returns>Scores, sizes and standard errors, in plain memory.</returns>
-    /// <exception cref="InfluenceException">Bad input, ids in groups that no example has among it; told before the first batch where possible.</exception>
+    /// <exception cref="InfluenceException">Bad input, ids in groups that no example has among it; told before the first batch where
+    /// possible.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
     public GroupScores Score(
         InfluenceTask task,
@@ -113,12 +114,12 @@ public sealed record GroupInfluence
         Examples queries,
         ExampleGroups? queryGroups = null,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         ArgumentNullException.ThrowIfNull(groups);
         ExampleChecks.Run(task, (train, "training examples"), (queries, "queries"));
-        InfluenceException.ThrowIfAny(
-        [
+        InfluenceException.ThrowIfAny([
             .. GroupPlan.Problems(groups, train, "groups", "training examples"),
             .. GroupPlan.Problems(queryGroups, queries, "query groups", "queries"),
         ]);
@@ -129,8 +130,13 @@ public sealed record GroupInfluence
         var sizes = Sizes(plan, train, cancellationToken);
         var reporter = new ProgressReporter(progress, "group influence", _estimator.Steps, plan.Gradients, cancellationToken);
         var values = new double[plan.Slots.Count, rows.Slots.Count];
-        var metadata = _estimator.Run(task, train, queries, reporter, step =>
-            new GroupProducts(step, _estimator.MemoryBudget, reporter).Add(values, train, plan, queries, rows));
+        var metadata = _estimator.Run(
+            task,
+            train,
+            queries,
+            reporter,
+            step => new GroupProducts(step, _estimator.MemoryBudget, reporter).Add(values, train, plan, queries, rows)
+        );
         var (sums, errors) = new BlockSums(plan, values).Total();
         Log.GroupsScored(task.Logger, _estimator.Name, groups.Names.Count, rows.Slots.Count, plan.Gradients, reporter.Elapsed.TotalSeconds);
         return new GroupScores(sums, queryGroups.Names, sizes, Described(metadata, groups, queryGroups, train), errors)
@@ -143,21 +149,32 @@ public sealed record GroupInfluence
     {
         var tokens = TokenCounts.Of(train, Tokens, token);
         var positions = train.Ids.Select((id, position) => (id, position)).ToDictionary(pair => pair.id, pair => pair.position);
-        var sizes = plan.Groups.Names.Select((name, g) =>
-        {
-            var (members, scored) = (plan.Groups[name], plan.Slots.Where(slot => slot.Group == g).ToList());
-            return new GroupScores.GroupSize(
-                name,
-                members.Count,
-                tokens.Sum(members.Select(id => positions[id])),
-                scored.Sum(slot => (long)slot.Positions.Length),
-                tokens.Sum(scored.SelectMany(slot => slot.Positions)))
-            {
-                Blocks = scored.Count,
-            };
-        }).ToList();
-        InfluenceException.ThrowIfAny([.. sizes.Where(size => size.Tokens <= 0).Select(size =>
-            $"Tokens counts none in the group \"{size.Name}\" of {size.Examples} examples, so it has no mean per token. Leave the group out, or count otherwise.")]);
+        var sizes = plan
+            .Groups.Names.Select(
+                (name, g) =>
+                {
+                    var (members, scored) = (plan.Groups[name], plan.Slots.Where(slot => slot.Group == g).ToList());
+                    return new GroupScores.GroupSize(
+                        name,
+                        members.Count,
+                        tokens.Sum(members.Select(id => positions[id])),
+                        scored.Sum(slot => (long)slot.Positions.Length),
+                        tokens.Sum(scored.SelectMany(slot => slot.Positions))
+                    )
+                    {
+                        Blocks = scored.Count,
+                    };
+                }
+            )
+            .ToList();
+        InfluenceException.ThrowIfAny([
+            .. sizes
+                .Where(size => size.Tokens <= 0)
+                .Select(size =>
+                    $"Tokens counts none in the group \"{size.Name}\" of {size.Examples} examples, so it has no mean per token. Leave the "
+                    + "group out, or count otherwise."
+                ),
+        ]);
         return sizes;
     }
 

@@ -24,7 +24,8 @@ internal sealed class GroupPlan
     /// <param name="groups">The groups; every id is an example's.</param>
     /// <param name="examples">The examples.</param>
     /// <param name="maximum">Examples of a group that take part.</param>
-    /// <param name="blocks">Parts of a group; one an example where it has fewer. Null: by its size, whatever the batches; see <see cref="GroupInfluence.Blocks"/>.</param>
+    /// <param name="blocks">Parts of a group; one an example where it has fewer. Null: by its size, whatever the batches; see
+    /// <see cref="GroupInfluence.Blocks"/>.</param>
     /// <param name="seed">Of both draws.</param>
     public static GroupPlan Of(ExampleGroups groups, Examples examples, int maximum, int? blocks, long seed)
     {
@@ -53,9 +54,10 @@ internal sealed class GroupPlan
         if (groups is not null && groups.Ids.Except(examples.Ids).ToList() is { Count: > 0 } unknown)
         {
             var names = groups.Names.Where(name => groups[name].Any(unknown.Contains)).ToList();
-            yield return
-                $"The {what} hold ids that none of the {role} has: {InfluenceException.List(unknown)} (in {InfluenceException.List([.. names.Select(n => $"\"{n}\"")])}). " +
-                $"Groups are made of the ids of Examples.Ids: ExampleGroups.Of({(role == "queries" ? "queries" : "train")}.Ids, id => ...).";
+            yield return $"The {what} hold ids that none of the {role} has: {InfluenceException.List(unknown)} (in "
+                + $"{InfluenceException.List([.. names.Select(n => $"\"{n}\"")])}). "
+                + $"Groups are made of the ids of Examples.Ids: ExampleGroups.Of({(role == "queries" ? "queries" : "train")}.Ids, id => "
+                + "...).";
         }
     }
 

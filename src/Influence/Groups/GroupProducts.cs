@@ -27,7 +27,7 @@ internal sealed class GroupProducts(LinearStep step, long memoryBudget, Progress
         for (var first = 0; first < rows.Slots.Count; first += atOnce)
         {
             using var scope = NewDisposeScope();
-            var kept = Kept(queries, rows.Groups.Names, [.. rows.Slots.Skip(first).Take(atOnce)]);   // [K, P]
+            var kept = Kept(queries, rows.Groups.Names, [.. rows.Slots.Skip(first).Take(atOnce)]); // [K, P]
             Stream(values, first, kept, train, plan, rows);
         }
     }
@@ -39,24 +39,28 @@ internal sealed class GroupProducts(LinearStep step, long memoryBudget, Progress
         return step.Apply(_gradients.MeanMeasurements(queries, names, rows)).MoveToOuterDisposeScope();
     }
 
-    private void Stream(double[,] values, int first, Tensor kept, Examples train, GroupPlan plan, GroupPlan rows) => _gradients.Each(
-        LossKind.Training,
-        train,
-        plan.Groups.Names,
-        plan.Slots,
-        (slot, sum) =>
-        {
-            var products = kept.mv(sum).cpu().to_type(ScalarType.Float64).data<double>().ToArray();   // [K]
-            for (var k = 0; k < products.Length; k++)
+    private void Stream(double[,] values, int first, Tensor kept, Examples train, GroupPlan plan, GroupPlan rows) =>
+        _gradients.Each(
+            LossKind.Training,
+            train,
+            plan.Groups.Names,
+            plan.Slots,
+            (slot, sum) =>
             {
-                if (!double.IsFinite(products[k]))
+                var products = kept.mv(sum).cpu().to_type(ScalarType.Float64).data<double>().ToArray(); // [K]
+                for (var k = 0; k < products.Length; k++)
                 {
-                    throw new InfluenceException(
-                        $"The influence of the group \"{plan.Groups.Names[plan.Slots[slot].Group]}\" on the query group \"{rows.Groups.Names[rows.Slots[first + k].Group]}\" is NaN or too " +
-                        $"large for {step.Layout.Dtype}, though the gradients of both are finite. Write more damping, or use a float64 model.");
-                }
+                    if (!double.IsFinite(products[k]))
+                    {
+                        throw new InfluenceException(
+                            $"The influence of the group \"{plan.Groups.Names[plan.Slots[slot].Group]}\" on the query group "
+                                + $"\"{rows.Groups.Names[rows.Slots[first + k].Group]}\" is NaN or too large for {step.Layout.Dtype}, "
+                                + "though the gradients of both are finite. Write more damping, or use a float64 model."
+                        );
+                    }
 
-                values[slot, first + k] += step.Weight * products[k];
+                    values[slot, first + k] += step.Weight * products[k];
+                }
             }
-        });
+        );
 }

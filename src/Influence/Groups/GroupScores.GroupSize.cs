@@ -14,9 +14,8 @@ public sealed partial class GroupScores
         /// <param name="name">The group.</param>
         /// <param name="examples">Its examples.</param>
         /// <param name="tokens">Its tokens.</param>
-        public GroupSize(string name, long examples, double tokens) : this(name, examples, tokens, examples, tokens)
-        {
-        }
+        public GroupSize(string name, long examples, double tokens)
+            : this(name, examples, tokens, examples, tokens) { }
 
         /// <summary>
         /// The random parts from whose spread the group's standard error was estimated, each of like size: one less is the degrees

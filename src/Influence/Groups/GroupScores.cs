@@ -1,7 +1,6 @@
 using Influence.Display;
 using Influence.Numerics;
 
-
 namespace Influence.Groups;
 
 /// <summary>
@@ -20,9 +19,15 @@ public sealed partial class GroupScores : IDisplay
     /// <param name="trainGroups">m groups with their sizes.</param>
     /// <param name="metadata">How they were made and how to read them.</param>
     /// <param name="standardErrors"><c>[n, m]</c>: of the sums, as drawn from a larger population; null where unknown; copied.</param>
-    /// <exception cref="InfluenceException">Shapes that do not fit, names that repeat, empty groups, or numbers that are not finite.</exception>
+    /// <exception cref="InfluenceException">Shapes that do not fit, names that repeat, empty groups, or numbers that are not
+    /// finite.</exception>
     public GroupScores(
-        double[,] sums, IReadOnlyList<string> queryGroups, IReadOnlyList<GroupSize> trainGroups, ScoreMetadata metadata, double[,]? standardErrors = null)
+        double[,] sums,
+        IReadOnlyList<string> queryGroups,
+        IReadOnlyList<GroupSize> trainGroups,
+        ScoreMetadata metadata,
+        double[,]? standardErrors = null
+    )
     {
         ArgumentNullException.ThrowIfNull(sums);
         ArgumentNullException.ThrowIfNull(queryGroups);
@@ -47,9 +52,15 @@ public sealed partial class GroupScores : IDisplay
     public IReadOnlyList<int>? QueryCounts
     {
         get;
-        init => field = value is null || value.Count == QueryGroups.Count
-            ? value is null ? null : [.. value]
-            : throw new InfluenceException($"QueryCounts has one number for each of the {QueryGroups.Count} query groups; found {value.Count}.");
+        init =>
+            field =
+                value is null || value.Count == QueryGroups.Count
+                    ? value is null
+                        ? null
+                        : [.. value]
+                    : throw new InfluenceException(
+                        $"QueryCounts has one number for each of the {QueryGroups.Count} query groups; found " + $"{value.Count}."
+                    );
     }
 
     /// <summary>The influence of the whole group: the sum over its examples.</summary>
@@ -82,14 +93,15 @@ public sealed partial class GroupScores : IDisplay
     /// </summary>
     /// <param name="query">Row.</param>
     /// <param name="train">Column.</param>
-    public double SamplingError(int query, int train) => TrainGroups[Column(train)] is { Sampled: true } group
-        ? StandardError(query, train) * Math.Sqrt(1 - (group.ScoredExamples / (double)group.Examples))
-        : 0;
+    public double SamplingError(int query, int train) =>
+        TrainGroups[Column(train)] is { Sampled: true } group
+            ? StandardError(query, train) * Math.Sqrt(1 - (group.ScoredExamples / (double)group.Examples))
+            : 0;
 
     /// <summary>
     /// A confidence interval for the influence of a group of this size from the same population, by Student's t with one less
-    /// than <see cref="GroupScores.GroupSize.Blocks"/> degrees of freedom. NaN where there is no standard error. It is about training examples only:
-    /// the queries are taken as given, and how far other queries of their kind would differ is in none of the intervals.
+    /// than <see cref="GroupScores.GroupSize.Blocks"/> degrees of freedom. NaN where there is no standard error. It is about training
+    /// examples only: the queries are taken as given, and how far other queries of their kind would differ is in none of the intervals.
     /// </summary>
     /// <param name="query">Row.</param>
     /// <param name="train">Column.</param>
@@ -162,18 +174,26 @@ public sealed partial class GroupScores : IDisplay
 
     Table IDisplay.ToTable() => ToTable();
 
-    private Table ToTable() => new(
-        $"{Metadata.Estimator}: mean influence of a token, {Metadata.Sign}",
-        ["training group", "examples", "tokens", .. QueryGroups],
-        [.. TrainGroups.Select((g, j) => (IReadOnlyList<object>)[g.Name, g.Examples, g.Tokens, .. QueryGroups.Select((_, q) => (object)PerToken(q, j))])]);
+    private Table ToTable() =>
+        new(
+            $"{Metadata.Estimator}: mean influence of a token, {Metadata.Sign}",
+            ["training group", "examples", "tokens", .. QueryGroups],
+            [
+                .. TrainGroups.Select(
+                    (g, j) => (IReadOnlyList<object>)[g.Name, g.Examples, g.Tokens, .. QueryGroups.Select((_, q) => (object)PerToken(q, j))]
+                ),
+            ]
+        );
 
-    private int Row(int query) => query >= 0 && query < QueryGroups.Count
-        ? query
-        : throw new InfluenceException($"There are {QueryGroups.Count} query groups; there is no row {query}.");
+    private int Row(int query) =>
+        query >= 0 && query < QueryGroups.Count
+            ? query
+            : throw new InfluenceException($"There are {QueryGroups.Count} query groups; there is no row {query}.");
 
-    private int Column(int train) => train >= 0 && train < TrainGroups.Count
-        ? train
-        : throw new InfluenceException($"There are {TrainGroups.Count} training groups; there is no column {train}.");
+    private int Column(int train) =>
+        train >= 0 && train < TrainGroups.Count
+            ? train
+            : throw new InfluenceException($"There are {TrainGroups.Count} training groups; there is no column {train}.");
 
     private IEnumerable<string> Problems()
     {
@@ -185,7 +205,8 @@ public sealed partial class GroupScores : IDisplay
 
         if (_sums.GetLength(0) != n || _sums.GetLength(1) != m)
         {
-            yield return $"Group scores are [query groups, training groups] = [{n}, {m}]; found [{_sums.GetLength(0)}, {_sums.GetLength(1)}].";
+            yield return $"Group scores are [query groups, training groups] = [{n}, {m}]; found [{_sums.GetLength(0)}, "
+                + $"{_sums.GetLength(1)}].";
             yield break;
         }
 
@@ -210,7 +231,8 @@ public sealed partial class GroupScores : IDisplay
             {
                 if (!double.IsFinite(_sums[q, g]))
                 {
-                    yield return $"The influence of \"{TrainGroups[g].Name}\" on \"{QueryGroups[q]}\" is {_sums[q, g]}; a finite number is expected.";
+                    yield return $"The influence of \"{TrainGroups[g].Name}\" on \"{QueryGroups[q]}\" is {_sums[q, g]}; a finite number "
+                        + "is expected.";
                 }
             }
         }

@@ -21,7 +21,8 @@ internal sealed class GroupSteps(
     GroupGradients sums,
     CurvatureProduct? product,
     GroupEffect.EffectOrder highest,
-    ProgressReporter reporter)
+    ProgressReporter reporter
+)
 {
     /// <summary>One row a group, <c>[m, P]</c>, for each order; in the current scope.</summary>
     /// <param name="train">All examples.</param>
@@ -31,9 +32,9 @@ internal sealed class GroupSteps(
     {
         var slots = GroupPlan.Whole(groups, train).Slots;
         var changes = slots.Select(slot => new Reweighting(train.Count, slot.Positions.Length, weight)).ToArray();
-        var gradients = sums.Sums(LossKind.Training, train, groups.Names, slots);       // [m, P]
+        var gradients = sums.Sums(LossKind.Training, train, groups.Names, slots); // [m, P]
         gradients.mul_(Column(changes.Select(change => change.Step), gradients));
-        var first = invert(gradients);                                                  // [m, P]
+        var first = invert(gradients); // [m, P]
         CheckFinite(first, groups.Names);
         var found = new List<(GroupEffect.EffectOrder, Tensor)> { (GroupEffect.EffectOrder.First, first) };
         if (highest >= GroupEffect.EffectOrder.Second && product is not null)
@@ -44,12 +45,13 @@ internal sealed class GroupSteps(
         if (highest == GroupEffect.EffectOrder.Newton && product is not null && preconditioner is DenseCurvature dense)
         {
             var newton = new NewtonStep(dense, product, dampings[0].Damping);
-            var rows = zeros_like(first);                                               // [m, P]
+            var rows = zeros_like(first); // [m, P]
             for (var g = 0; g < changes.Length; g++)
             {
                 using var scope = NewDisposeScope();
                 var slot = slots[g];
-                rows.select(0, g).copy_(newton.Of(vectors => Own(vectors, train, [slot], product), gradients.select(0, g), changes[g].Change));
+                rows.select(0, g)
+                    .copy_(newton.Of(vectors => Own(vectors, train, [slot], product), gradients.select(0, g), changes[g].Change));
             }
 
             found.Add((GroupEffect.EffectOrder.Newton, rows));
@@ -58,12 +60,13 @@ internal sealed class GroupSteps(
         return found;
     }
 
-    /// <summary>d1 - r P (H - H_group) d1. A damping cancels in the difference, and an inverse that is not quite H's does little harm.</summary>
+    /// <summary>d1 - r P (H - H_group) d1. A damping cancels in the difference, and an inverse that is not quite H's does little
+    /// harm.</summary>
     private Tensor Second(Tensor first, Examples train, IReadOnlyList<GroupSlot> slots, Reweighting[] changes, CurvatureProduct curvature)
     {
         using var scope = NewDisposeScope();
-        var difference = curvature.Over(train, first, reporter.Token, reporter.Add);    // [m, P]
-        using (var own = Own(first, train, slots, curvature))                           // [m, P]
+        var difference = curvature.Over(train, first, reporter.Token, reporter.Add); // [m, P]
+        using (var own = Own(first, train, slots, curvature)) // [m, P]
         {
             difference.sub_(own);
         }
@@ -78,7 +81,7 @@ internal sealed class GroupSteps(
     /// </summary>
     private Tensor Own(Tensor vectors, Examples train, IReadOnlyList<GroupSlot> slots, CurvatureProduct curvature)
     {
-        var products = zeros_like(vectors);                                             // [K, P]
+        var products = zeros_like(vectors); // [K, P]
         foreach (var (slot, batch) in sums.Batches(train, slots))
         {
             using var scope = NewDisposeScope();
@@ -106,12 +109,14 @@ internal sealed class GroupSteps(
             if (FiniteProducts.AnyNotFinite(steps.select(0, g)))
             {
                 throw new InfluenceException(
-                    $"The predicted change of the parameters for the group \"{names[g]}\" is NaN or too large for {steps.dtype}, though its gradient is finite. Write more damping, " +
-                    $"or use a float64 model; found the damping {InfluenceException.List([.. dampings.Select(d => d.Damping)])}.");
+                    $"The predicted change of the parameters for the group \"{names[g]}\" is NaN or too large for {steps.dtype}, "
+                        + "though its gradient is finite. Write more damping, or use a float64 model; found the damping "
+                        + $"{InfluenceException.List([.. dampings.Select(d => d.Damping)])}."
+                );
             }
         }
     }
 
     private static Tensor Column(IEnumerable<double> values, Tensor like) =>
-        tensor(values.ToArray(), dtype: like.dtype, device: like.device).unsqueeze(1);  // [m, 1]
+        tensor(values.ToArray(), dtype: like.dtype, device: like.device).unsqueeze(1); // [m, 1]
 }

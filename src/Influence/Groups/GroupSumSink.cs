@@ -9,7 +9,9 @@ namespace Influence.Groups;
 /// <param name="groups">m groups of training examples.</param>
 internal sealed class GroupSumSink(ExampleGroups groups) : ScoreSink
 {
-    private readonly Dictionary<string, int> _columns = groups.Names.Select((name, column) => (name, column)).ToDictionary(g => g.name, g => g.column);
+    private readonly Dictionary<string, int> _columns = groups
+        .Names.Select((name, column) => (name, column))
+        .ToDictionary(g => g.name, g => g.column);
     private Tensor? _sums;
     private Tensor? _squares;
 
@@ -32,9 +34,18 @@ internal sealed class GroupSumSink(ExampleGroups groups) : ScoreSink
         return new GroupScores(
             sums,
             [.. QueryIds.Select(id => id < 0 ? "the queries together" : $"query {id}")],
-            [.. groups.Names.Select(name => new GroupScores.GroupSize(name, groups[name].Count, groups[name].Count) { Blocks = groups[name].Count })],
-            metadata with { Estimator = $"sums by group, {metadata.Estimator}" },
-            errors);
+            [
+                .. groups.Names.Select(name => new GroupScores.GroupSize(name, groups[name].Count, groups[name].Count)
+                {
+                    Blocks = groups[name].Count,
+                }),
+            ],
+            metadata with
+            {
+                Estimator = $"sums by group, {metadata.Estimator}",
+            },
+            errors
+        );
     }
 
     protected override void Start()
@@ -61,8 +72,8 @@ internal sealed class GroupSumSink(ExampleGroups groups) : ScoreSink
             return;
         }
 
-        var place = tensor(columns.ToArray());                                          // [M]
-        var scores = values.index_select(1, tensor(members.ToArray())).to_type(ScalarType.Float64);     // [q, M]
+        var place = tensor(columns.ToArray()); // [M]
+        var scores = values.index_select(1, tensor(members.ToArray())).to_type(ScalarType.Float64); // [q, M]
         _sums!.narrow(0, query, values.shape[0]).index_add_(1, place, scores, Kept(1));
         _squares!.narrow(0, query, values.shape[0]).index_add_(1, place, scores.Squared(), Kept(1));
     }

@@ -30,7 +30,13 @@ internal abstract class LinearEstimator
     /// <param name="reporter">Progress and cancellation.</param>
     /// <param name="step">Told each step.</param>
     /// <returns>How the scores were made.</returns>
-    public abstract ScoreMetadata Run(InfluenceTask task, Examples train, Examples queries, ProgressReporter reporter, Action<LinearStep> step);
+    public abstract ScoreMetadata Run(
+        InfluenceTask task,
+        Examples train,
+        Examples queries,
+        ProgressReporter reporter,
+        Action<LinearStep> step
+    );
 }
 
 /// <summary>One step of the sum: the model at some weights.</summary>

@@ -17,20 +17,27 @@ internal sealed class LinearInfluence(InfluenceFunction function) : LinearEstima
     {
         if (function.Normalization != InfluenceFunction.ScoreNormalization.None)
         {
-            yield return
-                $"Group influence sums gradients before it scores them, and scores normalised by {nameof(InfluenceFunction.ScoreNormalization)}.{function.Normalization} (RelatIF) are not linear in the " +
-                "gradients. Leave Normalization at InfluenceFunction.ScoreNormalization.None, or sum the members' scores of InfluenceFunction.Score yourself.";
+            yield return "Group influence sums gradients before it scores them, and scores normalised by "
+                + $"{nameof(InfluenceFunction.ScoreNormalization)}.{function.Normalization} (RelatIF) are not linear in the "
+                + "gradients. Leave Normalization at InfluenceFunction.ScoreNormalization.None, or sum the members' scores of "
+                + "InfluenceFunction.Score yourself.";
         }
 
         if (function.Aggregation != InfluenceFunction.QueryAggregation.None)
         {
-            yield return
-                $"Group influence takes the mean over each query group itself; found Aggregation = InfluenceFunction.QueryAggregation.{function.Aggregation}. Leave it at None, and give " +
-                "queryGroups: ExampleGroups.Of(queries.Ids, _ => \"all queries\") for one row.";
+            yield return "Group influence takes the mean over each query group itself; found Aggregation = "
+                + $"InfluenceFunction.QueryAggregation.{function.Aggregation}. Leave it at None, and give "
+                + "queryGroups: ExampleGroups.Of(queries.Ids, _ => \"all queries\") for one row.";
         }
     }
 
-    public override ScoreMetadata Run(InfluenceTask task, Examples train, Examples queries, ProgressReporter reporter, Action<LinearStep> step)
+    public override ScoreMetadata Run(
+        InfluenceTask task,
+        Examples train,
+        Examples queries,
+        ProgressReporter reporter,
+        Action<LinearStep> step
+    )
     {
         using var session = GradientSession.Open(task, train, queries);
         using var inverse = function.Preconditioner.Prepare(session, function.Damping, 0, reporter.Token);

@@ -18,20 +18,25 @@ internal sealed class LinearTracIn(TracIn tracIn) : LinearEstimator
     {
         if (tracIn.Similarity == TracIn.GradientSimilarity.Cosine)
         {
-            yield return
-                "Group influence sums gradients before it compares them, and cosines are not linear in the gradients. Leave Similarity at TracIn.GradientSimilarity.Dot, " +
-                "or sum the members' scores of TracIn.Score yourself.";
+            yield return "Group influence sums gradients before it compares them, and cosines are not linear in the gradients. Leave "
+                + "Similarity at TracIn.GradientSimilarity.Dot, or sum the members' scores of TracIn.Score yourself.";
         }
 
         if (tracIn.Direction is not (TracIn.UpdateDirection.Sgd or TracIn.UpdateDirection.Optimizer))
         {
-            yield return
-                $"Group influence sums gradients before it compares them, and the direction {nameof(TracIn.UpdateDirection)}.{tracIn.Direction} is not linear in the gradient. " +
-                "Write Direction = TracIn.UpdateDirection.Optimizer or Sgd, or sum the members' scores of TracIn.Score yourself.";
+            yield return "Group influence sums gradients before it compares them, and the direction "
+                + $"{nameof(TracIn.UpdateDirection)}.{tracIn.Direction} is not linear in the gradient. "
+                + "Write Direction = TracIn.UpdateDirection.Optimizer or Sgd, or sum the members' scores of TracIn.Score yourself.";
         }
     }
 
-    public override ScoreMetadata Run(InfluenceTask task, Examples train, Examples queries, ProgressReporter reporter, Action<LinearStep> step)
+    public override ScoreMetadata Run(
+        InfluenceTask task,
+        Examples train,
+        Examples queries,
+        ProgressReporter reporter,
+        Action<LinearStep> step
+    )
     {
         tracIn.CheckDirection();
         using var weights = new WeightKeeper(task.Model, tracIn.Checkpoints ?? []);
@@ -53,9 +58,11 @@ internal sealed class LinearTracIn(TracIn tracIn) : LinearEstimator
                 continue;
             }
 
-            step(rates.AreSame
-                ? new LinearStep(session, layout, rows => rows.alias(), rates.Largest)
-                : new LinearStep(session, layout, rows => rows * layout.Each(p => rates.Of(p.Name).LearningRate), 1));
+            step(
+                rates.AreSame
+                    ? new LinearStep(session, layout, rows => rows.alias(), rates.Largest)
+                    : new LinearStep(session, layout, rows => rows * layout.Each(p => rates.Of(p.Name).LearningRate), 1)
+            );
             unchanged.Check();
         }
 

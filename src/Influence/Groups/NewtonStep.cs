@@ -20,11 +20,15 @@ internal sealed class NewtonStep(DenseCurvature dense, CurvatureProduct product,
     public Tensor Of(Func<Tensor, Tensor> multiply, Tensor gradient, double change)
     {
         using var scope = NewDisposeScope();
-        var own = DenseCurvature.Form(product.Layout, multiply);                        // [P, P]
-        var (values, vectors) = linalg.eigh((dense.Matrix * Kept(1 + change)) - (own * Kept(change)));   // [P], [P, P]
+        var own = DenseCurvature.Form(product.Layout, multiply); // [P, P]
+        var (values, vectors) = linalg.eigh((dense.Matrix * Kept(1 + change)) - (own * Kept(change))); // [P], [P, P]
         var inverted = DenseCurvature.Inverted(
-            values.cpu().data<double>().ToArray(), damping, product.Layout.Dtype, $"{product.Name} of the re-weighted data");
-        var coefficients = vectors.t().mv(gradient.to_type(ScalarType.Float64)) * tensor(inverted, device: gradient.device);   // [P]
+            values.cpu().data<double>().ToArray(),
+            damping,
+            product.Layout.Dtype,
+            $"{product.Name} of the re-weighted data"
+        );
+        var coefficients = vectors.t().mv(gradient.to_type(ScalarType.Float64)) * tensor(inverted, device: gradient.device); // [P]
         return vectors.mv(coefficients).to_type(gradient.dtype).MoveToOuterDisposeScope();
     }
 }

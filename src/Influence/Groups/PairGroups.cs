@@ -7,8 +7,8 @@ public static class PairGroups
 {
     /// <summary>
     /// Scores every training example for every query, and keeps the sum over each group's members. No score is kept, so memory does not
-    /// grow with the number of training examples. Where the estimator is linear in the gradients <see cref="GroupInfluence"/> gives the same sums for
-    /// less; this works with cosines and normalised scores too.
+    /// grow with the number of training examples. Where the estimator is linear in the gradients <see cref="GroupInfluence"/> gives the
+    /// same sums for less; this works with cosines and normalised scores too.
     /// </summary>
     /// <inheritdoc cref="PairEstimators.Score"/>
     /// <param name="estimator">How pairs are scored.</param>
@@ -26,7 +26,8 @@ public static class PairGroups
         ExampleGroups groups,
         Examples queries,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         ArgumentNullException.ThrowIfNull(estimator);
         ArgumentNullException.ThrowIfNull(train);

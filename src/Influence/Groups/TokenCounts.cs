@@ -28,14 +28,19 @@ internal sealed class TokenCounts
             if (values.dim() != 1 || values.shape[0] != batch.Count)
             {
                 throw new InfluenceException(
-                    $"Tokens returns one count per example, [B] = [{batch.Count}]; found [{string.Join(", ", values.shape)}]. Sum over the positions: b => b[\"mask\"].sum(-1).");
+                    $"Tokens returns one count per example, [B] = [{batch.Count}]; found [{string.Join(", ", values.shape)}]. Sum over "
+                        + "the positions: b => b[\"mask\"].sum(-1)."
+                );
             }
 
             var numbers = values.cpu().to_type(ScalarType.Float64).data<double>().ToArray();
             var bad = batch.Ids.Where((_, i) => !double.IsFinite(numbers[i]) || numbers[i] < 0).ToArray();
             if (bad.Length > 0)
             {
-                throw new InfluenceException($"Tokens is negative or not a number for the examples with ids {InfluenceException.List(bad)}; a count is expected.")
+                throw new InfluenceException(
+                    "Tokens is negative or not a number for the examples with ids "
+                        + $"{InfluenceException.List(bad)}; a count is expected."
+                )
                 {
                     ExampleIds = bad,
                 };

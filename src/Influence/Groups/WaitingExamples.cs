@@ -13,7 +13,12 @@ internal sealed class WaitingExamples : IDisposable
     /// <returns>What they can be batched with.</returns>
     public (int Slot, string Shape) Add(int slot, ExampleBatch batch, int[] positions)
     {
-        var picked = new ExampleBatch([.. batch.Names], batch.PickDetached(positions), [.. positions.Select(p => batch.Ids[p])], batch.Shared);
+        var picked = new ExampleBatch(
+            [.. batch.Names],
+            batch.PickDetached(positions),
+            [.. positions.Select(p => batch.Ids[p])],
+            batch.Shared
+        );
 
         // A tensor that does not run over the examples belongs to its own batch: nothing else can join it.
         var own = batch.Tensors.Any(t => t.dim() == 0 || t.shape[0] != batch.Count);

@@ -6,12 +6,12 @@ using Influence.Numerics;
 namespace Influence.Memorisation;
 
 /// <summary>
-/// Passages that are inserted into training data a known number of times, in known phases of training, chosen at random: how loss and recitation depend on both. A passage with the
-/// count 0 is not inserted; what the model makes of it is what it would make of any of them.
+/// Passages that are inserted into training data a known number of times, in known phases of training, chosen at random: how loss and
+/// recitation depend on both. A passage with the count 0 is not inserted; what the model makes of it is what it would make of any of them.
 /// </summary>
 /// <remarks>
-/// Because counts and phases are dealt at random, the difference between two levels is their effect, and an interval follows from the passages alone, with one trained model. Reference: Wei et al.,
-/// "Hubble: a Model Suite to Advance the Study of LLM Memorization", 2025.
+/// Because counts and phases are dealt at random, the difference between two levels is their effect, and an interval follows from the
+/// passages alone, with one trained model. Reference: Wei et al., "Hubble: a Model Suite to Advance the Study of LLM Memorization", 2025.
 /// </remarks>
 public sealed record InsertedPassages
 {
@@ -21,7 +21,12 @@ public sealed record InsertedPassages
     public IReadOnlyList<int> Counts
     {
         get;
-        init => field = Check.List(value, list => list.Count > 1 && list.All(count => count >= 0) && list.Distinct().Count() == list.Count, "holds two or more numbers of at least 0, none twice: Counts = [0, 1, 4, 16]");
+        init =>
+            field = Check.List(
+                value,
+                list => list.Count > 1 && list.All(count => count >= 0) && list.Distinct().Count() == list.Count,
+                "holds two or more numbers " + "of at least 0, none twice: Counts = [0, 1, 4, 16]"
+            );
     } = [0, 1, 4, 16, 64];
 
     /// <summary>Into how many phases of equal length training is cut; a passage is inserted in one of them.</summary>
@@ -50,10 +55,16 @@ public sealed record InsertedPassages
         ArgumentNullException.ThrowIfNull(ids);
         if (ids.Distinct().Count() != ids.Count || ids.Count < Counts.Count * Phases)
         {
-            throw new InfluenceException($"At least {Counts.Count * Phases} passages are needed, one for each count and phase, no id twice; found {ids.Count} ids, {ids.Distinct().Count()} different.");
+            throw new InfluenceException(
+                $"At least {Counts.Count * Phases} passages are needed, one for each count and phase, no id "
+                    + $"twice; found {ids.Count} ids, {ids.Distinct().Count()} different."
+            );
         }
 
-        var place = KeyedRandom.Shuffled(ids, KeyedRandom.Key(Seed, "inserted passages"), id => id).Index().ToDictionary(pair => pair.Item, pair => pair.Index);
+        var place = KeyedRandom
+            .Shuffled(ids, KeyedRandom.Key(Seed, "inserted passages"), id => id)
+            .Index()
+            .ToDictionary(pair => pair.Item, pair => pair.Index);
         return [.. ids.Select(id => new Insertion(id, Counts[place[id] % Counts.Count], place[id] / Counts.Count % Phases))];
     }
 
@@ -69,24 +80,43 @@ public sealed record InsertedPassages
         ArgumentNullException.ThrowIfNull(losses);
         var loss = losses.Ids.Zip(losses.Values).ToDictionary(pair => pair.First, pair => pair.Second);
         var recited = recitation?.Ids.Zip(recitation.Recited).ToDictionary(pair => pair.First, pair => pair.Second);
-        var missing = insertions.Select(i => i.Id).Where(id => !loss.TryGetValue(id, out var value) || !double.IsFinite(value) || recited?.ContainsKey(id) == false).ToList();
+        var missing = insertions
+            .Select(i => i.Id)
+            .Where(id => !loss.TryGetValue(id, out var value) || !double.IsFinite(value) || recited?.ContainsKey(id) == false)
+            .ToList();
         if (missing.Count > 0 || insertions.Count == 0)
         {
-            throw new InfluenceException($"Every passage needs a loss that is finite{(recited is null ? string.Empty : " and a recitation")}; these have none: {InfluenceException.List(missing)}.") { ExampleIds = missing };
+            throw new InfluenceException(
+                $"Every passage needs a loss that is finite{(recited is null ? string.Empty : " and a recitation")}; these have "
+                    + $"none: {InfluenceException.List(missing)}."
+            )
+            {
+                ExampleIds = missing,
+            };
         }
 
-        var levels = insertions.GroupBy(i => (i.Count, Phase: i.Count == 0 ? 0 : i.Phase)).OrderBy(g => g.Key.Count).ThenBy(g => g.Key.Phase).Select(group => new Level(
-            group.Key.Count,
-            group.Key.Phase,
-            group.Count(),
-            Bootstrap.Mean("loss of passages", [.. group.Select(i => loss[i.Id])]),
-            recited is null ? null : Bootstrap.Mean("recited passages", [.. group.Select(i => recited[i.Id] ? 1.0 : 0.0)]))).ToList();
-        double[] counts = [.. insertions.Select(i => (double)i.Count)], all = [.. insertions.Select(i => loss[i.Id])];
+        var levels = insertions
+            .GroupBy(i => (i.Count, Phase: i.Count == 0 ? 0 : i.Phase))
+            .OrderBy(g => g.Key.Count)
+            .ThenBy(g => g.Key.Phase)
+            .Select(group => new Level(
+                group.Key.Count,
+                group.Key.Phase,
+                group.Count(),
+                Bootstrap.Mean("loss of passages", [.. group.Select(i => loss[i.Id])]),
+                recited is null ? null : Bootstrap.Mean("recited passages", [.. group.Select(i => recited[i.Id] ? 1.0 : 0.0)])
+            ))
+            .ToList();
+        double[] counts = [.. insertions.Select(i => (double)i.Count)],
+            all = [.. insertions.Select(i => loss[i.Id])];
         var late = insertions.Where(i => i.Count > 0).ToList();
         return new Result(
             levels,
             Ranks.Spearman(counts, all),
-            Phases == 1 || late.Count < 3 ? double.NaN : Ranks.Spearman([.. late.Select(i => (double)i.Phase)], [.. late.Select(i => loss[i.Id])]));
+            Phases == 1 || late.Count < 3
+                ? double.NaN
+                : Ranks.Spearman([.. late.Select(i => (double)i.Phase)], [.. late.Select(i => loss[i.Id])])
+        );
     }
 
     /// <summary>How one passage is inserted.</summary>
@@ -123,16 +153,33 @@ public sealed record InsertedPassages
         /// <returns>The table as text.</returns>
         public override string ToString() => ToTable().ToText();
 
-        /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is encoded.</summary>
+        /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is
+        /// encoded.</summary>
         /// <returns>The fragment.</returns>
         public string ToHtml() => ToTable().ToHtml();
 
         Table IDisplay.ToTable() => ToTable();
 
-        private Table ToTable() => new(
-            string.Create(CultureInfo.InvariantCulture, $"Inserted passages: correlation of count and loss {CountCorrelation:0.000}, of phase and loss {PhaseCorrelation:0.000}"),
-            ["inserted", "phase", "passages", "loss", "recited"],
-            [.. Levels.Select(level => (IReadOnlyList<object>)
-                [level.Count, level.Count == 0 ? "-" : level.Phase.ToString(CultureInfo.InvariantCulture), level.Passages, level.Loss, level.Recited?.ToString() ?? "-"])]);
+        private Table ToTable() =>
+            new(
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"Inserted passages: correlation of count and loss {CountCorrelation:0.000}, of "
+                        + $"phase and loss {PhaseCorrelation:0.000}"
+                ),
+                ["inserted", "phase", "passages", "loss", "recited"],
+                [
+                    .. Levels.Select(level =>
+                        (IReadOnlyList<object>)
+                            [
+                                level.Count,
+                                level.Count == 0 ? "-" : level.Phase.ToString(CultureInfo.InvariantCulture),
+                                level.Passages,
+                                level.Loss,
+                                level.Recited?.ToString() ?? "-",
+                            ]
+                    ),
+                ]
+            );
     }
 }

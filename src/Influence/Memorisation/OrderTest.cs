@@ -4,14 +4,16 @@ using Influence.Numerics;
 namespace Influence.Memorisation;
 
 /// <summary>
-/// Whether a model was trained on texts in a known order (the palimpsestic test): what was read last is remembered best, so losses fall with the position in training. The statistic is
-/// Spearman's correlation of position and loss, less the loss under a reference model where there is one, and
+/// Whether a model was trained on texts in a known order (the palimpsestic test): what was read last is remembered best, so losses fall
+/// with the position in training. The statistic is Spearman's correlation of position and loss, less the loss under a reference model where
+/// there is one, and
 /// <code>p = (1 + number of random orders with a correlation at most the observed one) / (1 + number of orders)</code>
 /// </summary>
 /// <remarks>
-/// The p-value is exact where training order was drawn at random, whatever the model and the texts; a drift of length or topic along an order that was not drawn looks like training on it, which a
-/// reference model that never saw the texts takes off in part. Where the texts are so few that all orders are not more than <see cref="Permutations"/>, each is tried, and p is their share. For one
-/// pass over the texts. Reference: Kuditipudi et al., "Blackbox Model Provenance via Palimpsestic Membership Inference", 2025.
+/// The p-value is exact where training order was drawn at random, whatever the model and the texts; a drift of length or topic along an
+/// order that was not drawn looks like training on it, which a reference model that never saw the texts takes off in part. Where the texts
+/// are so few that all orders are not more than <see cref="Permutations"/>, each is tried, and p is their share. For one pass over the
+/// texts. Reference: Kuditipudi et al., "Blackbox Model Provenance via Palimpsestic Membership Inference", 2025.
 /// </remarks>
 public sealed record OrderTest
 {
@@ -33,22 +35,33 @@ public sealed record OrderTest
     /// <param name="losses">Each text's loss (per token) under the model.</param>
     /// <param name="reference">The same under a model that never saw the texts; null: none.</param>
     /// <returns>The correlation and its one-sided p-value.</returns>
-    /// <exception cref="InfluenceException">Fewer than three texts, lists of other lengths, positions that repeat, losses that are not finite, or that are all equal.</exception>
+    /// <exception cref="InfluenceException">Fewer than three texts, lists of other lengths, positions that repeat, losses that are not
+    /// finite, or that are all equal.</exception>
     public Result Test(IReadOnlyList<long> positions, IReadOnlyList<double> losses, IReadOnlyList<double>? reference = null)
     {
         ArgumentNullException.ThrowIfNull(positions);
         ArgumentNullException.ThrowIfNull(losses);
-        if (positions.Count < 3 || losses.Count != positions.Count || (reference is not null && reference.Count != positions.Count) || positions.Distinct().Count() != positions.Count)
+        if (
+            positions.Count < 3
+            || losses.Count != positions.Count
+            || (reference is not null && reference.Count != positions.Count)
+            || positions.Distinct().Count() != positions.Count
+        )
         {
             throw new InfluenceException(
-                $"At least three texts are expected, with a position of its own and a loss each; found {positions.Count} positions ({positions.Distinct().Count()} different), {losses.Count} losses" +
-                (reference is null ? "." : $" and {reference.Count} of the reference."));
+                $"At least three texts are expected, with a position of its own and a loss each; found {positions.Count} positions "
+                    + $"({positions.Distinct().Count()} different), {losses.Count} losses"
+                    + (reference is null ? "." : $" and {reference.Count} of the reference.")
+            );
         }
 
         double[] values = [.. losses.Select((loss, i) => loss - (reference?[i] ?? 0))];
         if (values.Any(value => !double.IsFinite(value)) || values.Distinct().Count() == 1)
         {
-            throw new InfluenceException("Losses are finite numbers that are not all equal: nothing can be told from these. Leave texts with infinite losses out.");
+            throw new InfluenceException(
+                "Losses are finite numbers that are not all equal: nothing can be told from these. Leave texts "
+                    + "with infinite losses out."
+            );
         }
 
         var (x, y) = (Centred(Ranks.Of([.. positions.Select(p => (double)p)])), Centred(Ranks.Of(values)));
@@ -99,7 +112,8 @@ public sealed record OrderTest
         return count;
     }
 
-    private static double Factorial(int n) => n > 20 ? double.PositiveInfinity : Enumerable.Range(1, n).Aggregate(1.0, (product, i) => product * i);
+    private static double Factorial(int n) =>
+        n > 20 ? double.PositiveInfinity : Enumerable.Range(1, n).Aggregate(1.0, (product, i) => product * i);
 
     private static double[] Centred(double[] values)
     {
@@ -128,8 +142,11 @@ public sealed record OrderTest
     {
         /// <summary>The two figures.</summary>
         /// <returns>One line.</returns>
-        public override string ToString() => string.Create(
-            CultureInfo.InvariantCulture,
-            $"correlation of position and loss {Correlation:0.000}, p = {PValue:G3} ({Texts:N0} texts, {(IsExhaustive ? "all" : "random")} {Orders:N0} orders)");
+        public override string ToString() =>
+            string.Create(
+                CultureInfo.InvariantCulture,
+                $"correlation of position and loss {Correlation:0.000}, p = {PValue:G3} ({Texts:N0} texts, "
+                    + $"{(IsExhaustive ? "all" : "random")} {Orders:N0} orders)"
+            );
     }
 }

@@ -17,27 +17,47 @@ internal sealed record DirichletSearch
     /// <summary>The first and widest concentration.</summary>
     /// <value>10.</value>
     /// <exception cref="InfluenceException">Not above 0, or not finite.</exception>
-    public double MinimumConcentration { get; init => field = Check.Positive(value); } = 10;
+    public double MinimumConcentration
+    {
+        get;
+        init => field = Check.Positive(value);
+    } = 10;
 
     /// <summary>The last and closest concentration.</summary>
     /// <value>10,000.</value>
     /// <exception cref="InfluenceException">Not above 0, or not finite.</exception>
-    public double MaximumConcentration { get; init => field = Check.Positive(value); } = 10_000;
+    public double MaximumConcentration
+    {
+        get;
+        init => field = Check.Positive(value);
+    } = 10_000;
 
     /// <summary>Concentrations, evenly spaced in the logarithm.</summary>
     /// <value>20.</value>
     /// <exception cref="InfluenceException">Less than 1.</exception>
-    public int Steps { get; init => field = Check.AtLeastOne(value); } = 20;
+    public int Steps
+    {
+        get;
+        init => field = Check.AtLeastOne(value);
+    } = 20;
 
     /// <summary>Mixtures drawn per step.</summary>
     /// <value>1,000.</value>
     /// <exception cref="InfluenceException">Less than 1.</exception>
-    public int Draws { get; init => field = Check.AtLeastOne(value); } = 1000;
+    public int Draws
+    {
+        get;
+        init => field = Check.AtLeastOne(value);
+    } = 1000;
 
     /// <summary>How many of the best are averaged.</summary>
     /// <value>16.</value>
     /// <exception cref="InfluenceException">Less than 1.</exception>
-    public int Top { get; init => field = Check.AtLeastOne(value); } = 16;
+    public int Top
+    {
+        get;
+        init => field = Check.AtLeastOne(value);
+    } = 16;
 
     /// <summary>Decides every draw.</summary>
     /// <value>0.</value>
@@ -46,7 +66,8 @@ internal sealed record DirichletSearch
     /// <summary>Searches.</summary>
     /// <param name="start">Where to start.</param>
     /// <param name="predict">Higher is better.</param>
-    /// <param name="accept">Which mixtures may be used, a convex set so that means stay in it; null for all. The start is always accepted.</param>
+    /// <param name="accept">Which mixtures may be used, a convex set so that means stay in it; null for all. The start is always
+    /// accepted.</param>
     /// <returns>The best mixture found, predicted no worse than the start.</returns>
     /// <exception cref="InfluenceException">Settings out of range, or a prediction that is not a number.</exception>
     public Mixture Maximize(Mixture start, Func<Mixture, double> predict, Func<Mixture, bool>? accept = null)
@@ -59,9 +80,14 @@ internal sealed record DirichletSearch
         {
             var random = new KeyedRandom(Seed, "Dirichlet search", step);
             double[] alpha = [.. best.Weights.Select(w => concentration * w)];
-            var top = Enumerable.Range(0, Draws).Select(_ => new Mixture(start.Names, random.Dirichlet(alpha)))
+            var top = Enumerable
+                .Range(0, Draws)
+                .Select(_ => new Mixture(start.Names, random.Dirichlet(alpha)))
                 .Where(m => accept?.Invoke(m) ?? true)
-                .Select(m => (Mixture: m, Value: Value(m))).OrderByDescending(m => m.Value).Take(Top).ToList();
+                .Select(m => (Mixture: m, Value: Value(m)))
+                .OrderByDescending(m => m.Value)
+                .Take(Top)
+                .ToList();
             if (top.Count == 0)
             {
                 continue;
@@ -76,9 +102,10 @@ internal sealed record DirichletSearch
 
         return best;
 
-        double Value(Mixture mixture) => predict(mixture) is var predicted && !double.IsNaN(predicted)
-            ? predicted
-            : throw new InfluenceException($"A mixture's predicted value is not a number:{Environment.NewLine}{mixture}");
+        double Value(Mixture mixture) =>
+            predict(mixture) is var predicted && !double.IsNaN(predicted)
+                ? predicted
+                : throw new InfluenceException($"A mixture's predicted value is not a number:{Environment.NewLine}{mixture}");
     }
 
     private void CheckRanges()
@@ -86,7 +113,9 @@ internal sealed record DirichletSearch
         if (MinimumConcentration > MaximumConcentration || Top > Draws)
         {
             throw new InfluenceException(
-                $"Concentrations go from small (wide) to large (close), and Top is at most Draws; found {MinimumConcentration} and {MaximumConcentration}, Top {Top} and Draws {Draws}.");
+                $"Concentrations go from small (wide) to large (close), and Top is at most Draws; found {MinimumConcentration} and "
+                    + $"{MaximumConcentration}, Top {Top} and Draws {Draws}."
+            );
         }
     }
 }

@@ -18,7 +18,11 @@ public sealed record Doge
     /// <summary>eta.</summary>
     /// <value>1.</value>
     /// <exception cref="InfluenceException">Negative or not finite.</exception>
-    public double LearningRate { get; init => field = Check.NotNegative(value); } = 1;
+    public double LearningRate
+    {
+        get;
+        init => field = Check.NotNegative(value);
+    } = 1;
 
     /// <summary>
     /// Whether W is divided by its largest magnitude, so that the learning rate means the same whatever the size of the

@@ -8,7 +8,11 @@ public sealed partial class Mixture
     public sealed record Evaluated(Mixture Mixture, double Value)
     {
         /// <summary>Evaluates mixtures one after the other, and refuses numbers that are not finite.</summary>
-        internal static List<Evaluated> All(IEnumerable<Mixture> mixtures, Func<Mixture, double> evaluate, CancellationToken cancellationToken)
+        internal static List<Evaluated> All(
+            IEnumerable<Mixture> mixtures,
+            Func<Mixture, double> evaluate,
+            CancellationToken cancellationToken
+        )
         {
             var evaluated = new List<Evaluated>();
             foreach (var mixture in mixtures)
@@ -17,7 +21,10 @@ public sealed partial class Mixture
                 var value = evaluate(mixture);
                 if (!double.IsFinite(value))
                 {
-                    throw new InfluenceException($"The evaluation of a mixture gave {value}; a finite number is expected. It was mixture {evaluated.Count + 1}:{Environment.NewLine}{mixture}");
+                    throw new InfluenceException(
+                        $"The evaluation of a mixture gave {value}; a finite number is expected. It was mixture "
+                            + $"{evaluated.Count + 1}:{Environment.NewLine}{mixture}"
+                    );
                 }
 
                 evaluated.Add(new(mixture, value));

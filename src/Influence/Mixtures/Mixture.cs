@@ -20,8 +20,10 @@ public sealed partial class Mixture : IDisplay
 
     /// <summary>Makes a mixture.</summary>
     /// <param name="names">The groups.</param>
-    /// <param name="weights">One weight each, summing to 1 within 1e-6; they are kept as given. <see cref="Normalized"/> takes any sum.</param>
-    /// <exception cref="InfluenceException">No groups, lists of unlike length, repeated or empty names, or weights that are negative, not finite or do not sum to 1.</exception>
+    /// <param name="weights">One weight each, summing to 1 within 1e-6; they are kept as given. <see cref="Normalized"/> takes any
+    /// sum.</param>
+    /// <exception cref="InfluenceException">No groups, lists of unlike length, repeated or empty names, or weights that are negative, not
+    /// finite or do not sum to 1.</exception>
     public Mixture(IReadOnlyList<string> names, IReadOnlyList<double> weights)
     {
         ArgumentNullException.ThrowIfNull(names);
@@ -46,9 +48,10 @@ public sealed partial class Mixture : IDisplay
     /// <summary>The weight of a group.</summary>
     /// <param name="group">Its name.</param>
     /// <exception cref="InfluenceException">The mixture has no such group.</exception>
-    public double this[string group] => _index.TryGetValue(group, out var j)
-        ? _weights[j]
-        : throw new InfluenceException($"The mixture has no group \"{group}\"; it has {Quoted(Names)}.");
+    public double this[string group] =>
+        _index.TryGetValue(group, out var j)
+            ? _weights[j]
+            : throw new InfluenceException($"The mixture has no group \"{group}\"; it has {Quoted(Names)}.");
 
     /// <summary>The same weight for every group.</summary>
     /// <param name="names">The groups.</param>
@@ -141,21 +144,24 @@ public sealed partial class Mixture : IDisplay
     public void Save(string path)
     {
         ArgumentNullException.ThrowIfNull(path);
-        AtomicFile.Write(path, stream =>
-        {
-            using var json = new Utf8JsonWriter(stream, new JsonWriterOptions { Indented = true });
-            json.WriteStartObject();
-            json.WriteString("format", Format);
-            json.WriteNumber("version", 1);
-            json.WriteStartObject("weights");
-            for (var j = 0; j < _weights.Length; j++)
+        AtomicFile.Write(
+            path,
+            stream =>
             {
-                json.WriteNumber(Names[j], _weights[j]);
-            }
+                using var json = new Utf8JsonWriter(stream, new JsonWriterOptions { Indented = true });
+                json.WriteStartObject();
+                json.WriteString("format", Format);
+                json.WriteNumber("version", 1);
+                json.WriteStartObject("weights");
+                for (var j = 0; j < _weights.Length; j++)
+                {
+                    json.WriteNumber(Names[j], _weights[j]);
+                }
 
-            json.WriteEndObject();
-            json.WriteEndObject();
-        });
+                json.WriteEndObject();
+                json.WriteEndObject();
+            }
+        );
     }
 
     /// <summary>Reads what <see cref="Save"/> wrote.</summary>
@@ -177,7 +183,8 @@ public sealed partial class Mixture : IDisplay
             var weights = root.GetProperty("weights").EnumerateObject().ToList();
             return new([.. weights.Select(w => w.Name)], [.. weights.Select(w => w.Value.GetDouble())]);
         }
-        catch (Exception exception) when (exception is JsonException or KeyNotFoundException or InvalidOperationException or FormatException)
+        catch (Exception exception)
+            when (exception is JsonException or KeyNotFoundException or InvalidOperationException or FormatException)
         {
             throw new InfluenceException($"{path} is not a mixture as Mixture.Save writes it: {exception.Message}", exception);
         }
@@ -204,11 +211,17 @@ public sealed partial class Mixture : IDisplay
         if (missing.Count + surplus.Count > 0)
         {
             throw new InfluenceException(
-                $"The mixture and {whose} are of the same groups; " + string.Join(" and ", new[]
-                {
-                    missing.Count > 0 ? $"the mixture lacks {Quoted(missing)}" : string.Empty,
-                    surplus.Count > 0 ? $"the mixture alone has {Quoted(surplus)}" : string.Empty,
-                }.Where(part => part.Length > 0)) + ". A group that is not wanted gets the weight 0.");
+                $"The mixture and {whose} are of the same groups; "
+                    + string.Join(
+                        " and ",
+                        new[]
+                        {
+                            missing.Count > 0 ? $"the mixture lacks {Quoted(missing)}" : string.Empty,
+                            surplus.Count > 0 ? $"the mixture alone has {Quoted(surplus)}" : string.Empty,
+                        }.Where(part => part.Length > 0)
+                    )
+                    + ". A group that is not wanted gets the weight 0."
+            );
         }
 
         return [.. names.Select(name => _weights[_index[name]])];
@@ -216,16 +229,19 @@ public sealed partial class Mixture : IDisplay
 
     internal static string Quoted(IReadOnlyCollection<string> names) => InfluenceException.List([.. names.Select(n => $"\"{n}\"")]);
 
-    private Table ToTable() => new(
-        $"Mixture of {Names.Count} groups",
-        ["group", "weight"],
-        [.. Names.Select((name, j) => (IReadOnlyList<object>)[name, _weights[j]])]);
+    private Table ToTable() =>
+        new(
+            $"Mixture of {Names.Count} groups",
+            ["group", "weight"],
+            [.. Names.Select((name, j) => (IReadOnlyList<object>)[name, _weights[j]])]
+        );
 
     private static IEnumerable<string> Problems(IReadOnlyList<string> names, IReadOnlyList<double> weights)
     {
         if (names.Count == 0 || names.Count != weights.Count)
         {
-            yield return $"A mixture has at least one group and one weight for each; found {names.Count} groups and {weights.Count} weights.";
+            yield return $"A mixture has at least one group and one weight for each; found {names.Count} groups and {weights.Count} "
+                + "weights.";
             yield break;
         }
 
@@ -237,12 +253,14 @@ public sealed partial class Mixture : IDisplay
         var bad = names.Zip(weights).Where(pair => !(pair.Second >= 0) || !double.IsFinite(pair.Second)).ToList();
         foreach (var (name, weight) in bad)
         {
-            yield return $"The weight of \"{name}\" is {weight.ToString(CultureInfo.InvariantCulture)}; a finite number of at least 0 is expected.";
+            yield return $"The weight of \"{name}\" is {weight.ToString(CultureInfo.InvariantCulture)}; a finite number of at least 0 is "
+                + "expected.";
         }
 
         if (bad.Count == 0 && Math.Abs(weights.Sum() - 1) > SumTolerance)
         {
-            yield return $"The weights sum to {weights.Sum().ToString("R", CultureInfo.InvariantCulture)}; they sum to 1. Mixture.Normalized(names, weights) divides by the sum.";
+            yield return $"The weights sum to {weights.Sum().ToString("R", CultureInfo.InvariantCulture)}; they sum to 1. "
+                + "Mixture.Normalized(names, weights) divides by the sum.";
         }
     }
 }

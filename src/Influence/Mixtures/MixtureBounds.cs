@@ -29,7 +29,8 @@ public sealed class MixtureBounds
         if (!(minimum >= 0 && minimum <= maximum && maximum <= 1))
         {
             throw new InfluenceException(
-                $"The bounds of \"{group}\" are {Text(minimum)} and {Text(maximum)}; expected 0 <= minimum <= maximum <= 1.");
+                $"The bounds of \"{group}\" are {Text(minimum)} and {Text(maximum)}; expected 0 <= minimum <= maximum <= 1."
+            );
         }
 
         return new(new() { [group] = (minimum, maximum) });
@@ -49,7 +50,9 @@ public sealed class MixtureBounds
         ArgumentNullException.ThrowIfNull(sizes);
         if (!(tokenBudget > 0) || !(epochs > 0))
         {
-            throw new InfluenceException($"A token budget and epochs of more than 0 are expected; found {Text(tokenBudget)} and {Text(epochs)}.");
+            throw new InfluenceException(
+                $"A token budget and epochs of more than 0 are expected; found {Text(tokenBudget)} and " + $"{Text(epochs)}."
+            );
         }
 
         if (sizes.GroupBy(g => g.Name).Where(g => g.Count() > 1).Select(g => g.Key).ToList() is { Count: > 0 } repeated)
@@ -57,8 +60,12 @@ public sealed class MixtureBounds
             throw new InfluenceException($"There is more than one size for {Mixture.Quoted(repeated)}: give each group once.");
         }
 
-        return new(sizes.Select(g => (g.Name, Most: epochs * g.Tokens / tokenBudget)).Where(g => g.Most < 1)
-            .ToDictionary(g => g.Name, g => (0.0, g.Most)));
+        return new(
+            sizes
+                .Select(g => (g.Name, Most: epochs * g.Tokens / tokenBudget))
+                .Where(g => g.Most < 1)
+                .ToDictionary(g => g.Name, g => (0.0, g.Most))
+        );
     }
 
     /// <summary>Both sets of bounds; where a group has two, the tighter ones.</summary>
@@ -75,8 +82,13 @@ public sealed class MixtureBounds
             joint[group] = (Math.Max(mine.Minimum, bound.Minimum), Math.Min(mine.Maximum, bound.Maximum));
         }
 
-        InfluenceException.ThrowIfAny([.. joint.Where(b => b.Value.Minimum > b.Value.Maximum)
-            .Select(b => $"\"{b.Key}\" weighs at least {Text(b.Value.Minimum)} and at most {Text(b.Value.Maximum)}: no weight is both.")]);
+        InfluenceException.ThrowIfAny([
+            .. joint
+                .Where(b => b.Value.Minimum > b.Value.Maximum)
+                .Select(b =>
+                    $"\"{b.Key}\" weighs at least {Text(b.Value.Minimum)} and at most {Text(b.Value.Maximum)}: no weight is both."
+                ),
+        ]);
         return new(joint);
     }
 
@@ -88,30 +100,42 @@ public sealed class MixtureBounds
         var problems = new List<string>();
         if (Groups.Except(groups).ToList() is { Count: > 0 } unknown)
         {
-            problems.Add($"There are bounds for {Mixture.Quoted(unknown)}, which is no training group; there are {Mixture.Quoted([.. groups])}.");
+            problems.Add(
+                $"There are bounds for {Mixture.Quoted(unknown)}, which is no training group; there are "
+                    + $"{Mixture.Quoted([.. groups])}."
+            );
         }
 
         var least = groups.Sum(g => this[g].Minimum);
         if (least > 1 + 1e-12)
         {
-            problems.Add($"The least weights sum to {Text(least)}, more than 1: {Named(groups, b => b.Minimum, (0, 1))}. Lower one of them.");
+            problems.Add(
+                $"The least weights sum to {Text(least)}, more than 1: {Named(groups, b => b.Minimum, (0, 1))}. Lower one of " + "them."
+            );
         }
 
         var most = groups.Sum(g => this[g].Maximum);
         if (most < 1 - 1e-12)
         {
-            problems.Add($"The largest weights sum to {Text(most)}, less than 1: {Named(groups, b => b.Maximum, (0, 1))}. "
-                + "Raise one of them: more epochs, or a smaller token budget.");
+            problems.Add(
+                $"The largest weights sum to {Text(most)}, less than 1: {Named(groups, b => b.Maximum, (0, 1))}. "
+                    + "Raise one of them: more epochs, or a smaller token budget."
+            );
         }
 
         InfluenceException.ThrowIfAny(problems);
     }
 
     internal string Describe(IReadOnlyList<string> groups) =>
-        InfluenceException.List([.. groups.Where(g => this[g] != (0, 1)).Select(g => $"{Text(this[g].Minimum)} <= \"{g}\" <= {Text(this[g].Maximum)}")]);
+        InfluenceException.List([
+            .. groups.Where(g => this[g] != (0, 1)).Select(g => $"{Text(this[g].Minimum)} <= \"{g}\" <= " + $"{Text(this[g].Maximum)}"),
+        ]);
 
-    private string Named(IReadOnlyList<string> groups, Func<(double Minimum, double Maximum), double> side, (double Minimum, double Maximum) free) =>
-        InfluenceException.List([.. groups.Where(g => side(this[g]) != side(free)).Select(g => $"\"{g}\" {Text(side(this[g]))}")]);
+    private string Named(
+        IReadOnlyList<string> groups,
+        Func<(double Minimum, double Maximum), double> side,
+        (double Minimum, double Maximum) free
+    ) => InfluenceException.List([.. groups.Where(g => side(this[g]) != side(free)).Select(g => $"\"{g}\" {Text(side(this[g]))}")]);
 
     private static string Text(double value) => value.ToString("G6", CultureInfo.InvariantCulture);
 }

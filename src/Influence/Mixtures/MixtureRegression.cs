@@ -37,7 +37,15 @@ internal sealed class MixtureRegression
     private readonly double _intercept;
 
     private MixtureRegression(
-        IReadOnlyList<string> groups, MixtureFeatures features, double ridge, double rankCorrelation, double[] means, double[] scales, double[] coefficients, double intercept)
+        IReadOnlyList<string> groups,
+        MixtureFeatures features,
+        double ridge,
+        double rankCorrelation,
+        double[] means,
+        double[] scales,
+        double[] coefficients,
+        double intercept
+    )
     {
         (Groups, Features, Ridge, HeldOutRankCorrelation) = (groups, features, ridge, rankCorrelation);
         (_means, _scales, _coefficients, _intercept) = (means, scales, coefficients, intercept);
@@ -64,7 +72,11 @@ internal sealed class MixtureRegression
     /// <param name="seed">Decides the folds.</param>
     /// <returns>The fitted regression.</returns>
     /// <exception cref="InfluenceException">Fewer than 4 mixtures, mixtures of unlike groups, or values that are not finite.</exception>
-    public static MixtureRegression Fit(IReadOnlyList<Mixture.Evaluated> observed, MixtureFeatures features = MixtureFeatures.Linear, long seed = 0)
+    public static MixtureRegression Fit(
+        IReadOnlyList<Mixture.Evaluated> observed,
+        MixtureFeatures features = MixtureFeatures.Linear,
+        long seed = 0
+    )
     {
         ArgumentNullException.ThrowIfNull(observed);
         Check(observed);
@@ -73,7 +85,8 @@ internal sealed class MixtureRegression
         return new(fit.Groups, features, fit.Ridge, correlation, fit._means, fit._scales, fit._coefficients, fit._intercept);
     }
 
-    /// <summary>Fits both kinds of features and takes the one that ranks held-out mixtures better; the linear one if they are equal.</summary>
+    /// <summary>Fits both kinds of features and takes the one that ranks held-out mixtures better; the linear one if they are
+    /// equal.</summary>
     /// <param name="observed">As for <see cref="Fit"/>.</param>
     /// <param name="seed">Decides the folds.</param>
     /// <returns>The better regression first, then the other one.</returns>
@@ -105,11 +118,18 @@ internal sealed class MixtureRegression
     {
         if (observed.Count < FewestMixtures)
         {
-            throw new InfluenceException($"A regression needs at least {FewestMixtures} evaluated mixtures, better several times the number of groups; found {observed.Count}.");
+            throw new InfluenceException(
+                $"A regression needs at least {FewestMixtures} evaluated mixtures, better several times the "
+                    + $"number of groups; found {observed.Count}."
+            );
         }
 
-        InfluenceException.ThrowIfAny([.. observed.Where(o => !double.IsFinite(o.Value)).Take(1)
-            .Select(o => $"A mixture's value is {o.Value}; a finite number is expected.")]);
+        InfluenceException.ThrowIfAny([
+            .. observed
+                .Where(o => !double.IsFinite(o.Value))
+                .Take(1)
+                .Select(o => $"A mixture's value is {o.Value}; a finite number is expected."),
+        ]);
         foreach (var o in observed)
         {
             _ = o.Mixture.WeightsOf(observed[0].Mixture.Names, "the first evaluated mixture");
@@ -133,9 +153,15 @@ internal sealed class MixtureRegression
 
         // From almost none to so much that only the intercept is left. The first of equal errors is the smallest penalty.
         var ridge = rank == 0 ? 0 : Simplex.LogSpaced(1e-12, 1e3, 46).MinBy(r => LeaveOneOutError(u, s, projected, y, r * n));
-        double[] coefficients = rank == 0
-            ? new double[p]
-            : [.. svd.VT.SubMatrix(0, rank, 0, p).TransposeThisAndMultiply(projected.PointwiseMultiply(s.Map(v => v / ((v * v) + (ridge * n)))))];
+        double[] coefficients =
+            rank == 0
+                ? new double[p]
+                :
+                [
+                    .. svd
+                        .VT.SubMatrix(0, rank, 0, p)
+                        .TransposeThisAndMultiply(projected.PointwiseMultiply(s.Map(v => v / ((v * v) + (ridge * n))))),
+                ];
         return new(groups, features, ridge, double.NaN, means, scales, coefficients, intercept);
     }
 
@@ -145,8 +171,8 @@ internal sealed class MixtureRegression
     /// </summary>
     private static double LeaveOneOutError(Matrix<double> u, Vector<double> s, Vector<double> projected, Vector<double> y, double penalty)
     {
-        var left = s.Map(v => penalty / ((v * v) + penalty));                           // [rank]
-        var residual = u * projected.PointwiseMultiply(left);                           // [n]
+        var left = s.Map(v => penalty / ((v * v) + penalty)); // [rank]
+        var residual = u * projected.PointwiseMultiply(left); // [n]
 
         // With the intercept n - 1 directions are all there are: then nothing lies outside of them but rounding.
         var whole = s.Count >= y.Count - 1;
@@ -179,7 +205,6 @@ internal sealed class MixtureRegression
         return deviation > 1e-12 ? deviation : 1;
     }
 
-    private static double[] FeaturesOf(double[] w, MixtureFeatures features) => features == MixtureFeatures.Linear
-        ? w
-        : [.. w, .. w.SelectMany((a, i) => w.Skip(i).Select(b => a * b))];
+    private static double[] FeaturesOf(double[] w, MixtureFeatures features) =>
+        features == MixtureFeatures.Linear ? w : [.. w, .. w.SelectMany((a, i) => w.Skip(i).Select(b => a * b))];
 }

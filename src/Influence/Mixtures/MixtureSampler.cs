@@ -56,7 +56,9 @@ public sealed class MixtureSampler : IEnumerable<long>, IRunningStream
     public long EpochLength
     {
         get => _epochLength;
-        init => _epochLength = value > 0 ? value : throw new InfluenceException($"An epoch has at least one example; EpochLength is {value}.");
+        init =>
+            _epochLength =
+                value > 0 ? value : throw new InfluenceException("An epoch has at least one example; EpochLength is " + $"{value}.");
     }
 
     /// <summary>
@@ -77,7 +79,6 @@ public sealed class MixtureSampler : IEnumerable<long>, IRunningStream
                 return _mixture;
             }
         }
-
         set
         {
             ArgumentNullException.ThrowIfNull(value);

@@ -22,26 +22,41 @@ public sealed partial record MixtureSearch
     public IReadOnlyList<int> Rounds
     {
         get;
-        init => field = Check.List(
-            value,
-            rounds => rounds.Count > 0 && rounds[0] >= MixtureRegression.FewestToHoldOut && rounds.All(n => n >= 1),
-            $"begins with a round of at least {MixtureRegression.FewestToHoldOut} mixtures, and no later one is empty: Rounds = [64, 32, 16]");
+        init =>
+            field = Check.List(
+                value,
+                rounds => rounds.Count > 0 && rounds[0] >= MixtureRegression.FewestToHoldOut && rounds.All(n => n >= 1),
+                $"begins with a round of at least {MixtureRegression.FewestToHoldOut} mixtures, and no later one is empty: Rounds = "
+                    + "[64, 32, 16]"
+            );
     } = [64, 32, 16];
 
     /// <summary>Drawn for each mixture that a later round evaluates.</summary>
     /// <value>100.</value>
     /// <exception cref="InfluenceException">Less than 1.</exception>
-    public int DrawsPerMixture { get; init => field = Check.AtLeastOne(value); } = 100;
+    public int DrawsPerMixture
+    {
+        get;
+        init => field = Check.AtLeastOne(value);
+    } = 100;
 
     /// <summary>The weakest strength, times the number of groups: mixtures of few groups.</summary>
     /// <value>0.5.</value>
     /// <exception cref="InfluenceException">Not above 0, or not finite.</exception>
-    public double MinimumStrength { get; init => field = Check.Positive(value); } = 0.5;
+    public double MinimumStrength
+    {
+        get;
+        init => field = Check.Positive(value);
+    } = 0.5;
 
     /// <summary>The greatest strength, times the number of groups: mixtures near the prior.</summary>
     /// <value>20.</value>
     /// <exception cref="InfluenceException">Not above 0, or not finite.</exception>
-    public double MaximumStrength { get; init => field = Check.Positive(value); } = 20;
+    public double MaximumStrength
+    {
+        get;
+        init => field = Check.Positive(value);
+    } = 20;
 
     /// <summary>Whether the evaluated number is better when it is higher, rather than a loss.</summary>
     /// <value>false.</value>
@@ -59,13 +74,19 @@ public sealed partial record MixtureSearch
     /// <returns>The mixture, all evaluations, and each round's held-out rank correlation.</returns>
     /// <exception cref="InfluenceException">Settings out of range, or an evaluation that is not a finite number.</exception>
     public Result Optimize(
-        Mixture prior, Func<Mixture, double> evaluate, Func<IReadOnlyList<Mixture.Evaluated>, Func<Mixture, double>>? fit = null, CancellationToken cancellationToken = default)
+        Mixture prior,
+        Func<Mixture, double> evaluate,
+        Func<IReadOnlyList<Mixture.Evaluated>, Func<Mixture, double>>? fit = null,
+        CancellationToken cancellationToken = default
+    )
     {
         ArgumentNullException.ThrowIfNull(prior);
         ArgumentNullException.ThrowIfNull(evaluate);
         if (MinimumStrength > MaximumStrength)
         {
-            throw new InfluenceException($"Strengths go from small to large; found MinimumStrength {MinimumStrength} and MaximumStrength {MaximumStrength}.");
+            throw new InfluenceException(
+                $"Strengths go from small to large; found MinimumStrength {MinimumStrength} and MaximumStrength " + $"{MaximumStrength}."
+            );
         }
 
         fit ??= data => MixtureRegression.FitBest(data, Seed).Best.Predict;
@@ -76,8 +97,10 @@ public sealed partial record MixtureSearch
         {
             var predict = Refit();
             var draws = Rounds[round] * DrawsPerMixture;
-            var chosen = Draw(prior, draws - (draws / 2), 2 * round).Concat(Draw(Best(), draws / 2, (2 * round) + 1))
-                .OrderByDescending(m => sign * predict(m)).Take(Rounds[round]);
+            var chosen = Draw(prior, draws - (draws / 2), 2 * round)
+                .Concat(Draw(Best(), draws / 2, (2 * round) + 1))
+                .OrderByDescending(m => sign * predict(m))
+                .Take(Rounds[round]);
             observed.AddRange(Mixture.Evaluated.All(chosen, evaluate, cancellationToken));
         }
 

@@ -53,7 +53,8 @@ internal sealed class MixtureTargets
     /// <summary>Whether no group helps the target.</summary>
     public bool NothingHelps(int target) => Row(target).Max() <= 0;
 
-    /// <summary>Whether mixtures differ for the target by more than rounding: of influence that is the same from every group they do not.</summary>
+    /// <summary>Whether mixtures differ for the target by more than rounding: of influence that is the same from every group they do
+    /// not.</summary>
     public bool Varies(int target)
     {
         double[] row = [.. Enumerable.Range(0, Groups.Count).Select(j => Normalized[target, j])];
@@ -80,6 +81,8 @@ internal sealed class MixtureTargets
     private static double ScaleOf(IEnumerable<double> row)
     {
         var (largest, magnitude) = (row.Max(), row.Max(Math.Abs));
-        return largest > SmallestShare * magnitude ? largest : magnitude > 0 ? magnitude : 1;
+        return largest > SmallestShare * magnitude ? largest
+            : magnitude > 0 ? magnitude
+            : 1;
     }
 }

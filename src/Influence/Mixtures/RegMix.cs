@@ -21,47 +21,83 @@ public sealed record RegMix
     /// <summary>Mixtures that are evaluated; at least 5, so that four fifths of them, without those held out, make a regression.</summary>
     /// <value>512.</value>
     /// <exception cref="InfluenceException">Fewer than 5.</exception>
-    public int Mixtures { get; init => field = Check.AtLeast(value, MixtureRegression.FewestToHoldOut); } = 512;
+    public int Mixtures
+    {
+        get;
+        init => field = Check.AtLeast(value, MixtureRegression.FewestToHoldOut);
+    } = 512;
 
     /// <summary>The power of the prior around which is drawn; below 1 it favours small groups.</summary>
     /// <value>0.5.</value>
     /// <exception cref="InfluenceException">Negative or not finite.</exception>
-    public double Temperature { get; init => field = Check.NotNegative(value); } = 0.5;
+    public double Temperature
+    {
+        get;
+        init => field = Check.NotNegative(value);
+    } = 0.5;
 
     /// <summary>The weakest strength: mixtures of almost one group.</summary>
     /// <value>0.1.</value>
     /// <exception cref="InfluenceException">Not above 0, or not finite.</exception>
-    public double MinimumStrength { get; init => field = Check.Positive(value); } = 0.1;
+    public double MinimumStrength
+    {
+        get;
+        init => field = Check.Positive(value);
+    } = 0.1;
 
     /// <summary>The greatest strength.</summary>
     /// <value>5.</value>
     /// <exception cref="InfluenceException">Not above 0, or not finite.</exception>
-    public double MaximumStrength { get; init => field = Check.Positive(value); } = 5;
+    public double MaximumStrength
+    {
+        get;
+        init => field = Check.Positive(value);
+    } = 5;
 
     /// <summary>Strengths in between, both included.</summary>
     /// <value>15.</value>
     /// <exception cref="InfluenceException">Less than 1.</exception>
-    public int Strengths { get; init => field = Check.AtLeastOne(value); } = 15;
+    public int Strengths
+    {
+        get;
+        init => field = Check.AtLeastOne(value);
+    } = 15;
 
     /// <summary>The most that a weight may be of the prior's.</summary>
     /// <value>15.</value>
     /// <exception cref="InfluenceException">Below 1.</exception>
-    public double MaximumRatio { get; init => field = Check.AtLeast(value, 1.0); } = 15;
+    public double MaximumRatio
+    {
+        get;
+        init => field = Check.AtLeast(value, 1.0);
+    } = 15;
 
     /// <summary>Weights below this are 0.</summary>
     /// <value>0.0002.</value>
     /// <exception cref="InfluenceException">Below 0, or 1 and more.</exception>
-    public double Smallest { get; init => field = Check.ShareBelowOne(value); } = 2e-4;
+    public double Smallest
+    {
+        get;
+        init => field = Check.ShareBelowOne(value);
+    } = 2e-4;
 
     /// <summary>Mixtures drawn from Dirichlet(prior) and predicted.</summary>
     /// <value>100,000.</value>
     /// <exception cref="InfluenceException">Less than 1.</exception>
-    public int Simulations { get; init => field = Check.AtLeastOne(value); } = 100_000;
+    public int Simulations
+    {
+        get;
+        init => field = Check.AtLeastOne(value);
+    } = 100_000;
 
     /// <summary>How many of the best are averaged.</summary>
     /// <value>128.</value>
     /// <exception cref="InfluenceException">Less than 1.</exception>
-    public int Top { get; init => field = Check.AtLeastOne(value); } = 128;
+    public int Top
+    {
+        get;
+        init => field = Check.AtLeastOne(value);
+    } = 128;
 
     /// <summary>Whether the evaluated number is better when it is higher, rather than a loss.</summary>
     /// <value>false.</value>
@@ -73,7 +109,8 @@ public sealed record RegMix
 
     /// <summary>Mixtures to evaluate.</summary>
     /// <param name="prior">The natural proportions.</param>
-    /// <returns><see cref="Mixtures"/> of them, as many of each strength as divides evenly; a strength whose draws are rejected a thousand times on end leaves its share to the nearest one.</returns>
+    /// <returns><see cref="Mixtures"/> of them, as many of each strength as divides evenly; a strength whose draws are rejected a thousand
+    /// times on end leaves its share to the nearest one.</returns>
     /// <exception cref="InfluenceException">Settings out of range, or a cap that too few draws keep.</exception>
     public IReadOnlyList<Mixture> Propose(Mixture prior)
     {
@@ -101,7 +138,10 @@ public sealed record RegMix
 
         return proposals.Count == Mixtures
             ? proposals
-            : throw new InfluenceException($"Only {proposals.Count} of {Mixtures} proposals keep every weight within {MaximumRatio} times the prior's. Raise MaximumRatio or MaximumStrength.");
+            : throw new InfluenceException(
+                $"Only {proposals.Count} of {Mixtures} proposals keep every weight within {MaximumRatio} times "
+                    + "the prior's. Raise MaximumRatio or MaximumStrength."
+            );
     }
 
     /// <summary>The mean of the simulated mixtures that are predicted to be best.</summary>
@@ -116,12 +156,20 @@ public sealed record RegMix
         CheckStrengths();
         var random = new KeyedRandom(Seed, "simulation");
         var sign = HigherIsBetter ? -1 : 1;
-        var top = Enumerable.Range(0, Simulations).Select(_ => random.Dirichlet(prior.Weights)).Where(w => Keeps(w, prior))
-            .Select(w => new Mixture(prior.Names, w)).Select(m => (Mixture: m, Value: sign * predict(m)))
-            .OrderBy(m => m.Value).Take(Top).ToList();
+        var top = Enumerable
+            .Range(0, Simulations)
+            .Select(_ => random.Dirichlet(prior.Weights))
+            .Where(w => Keeps(w, prior))
+            .Select(w => new Mixture(prior.Names, w))
+            .Select(m => (Mixture: m, Value: sign * predict(m)))
+            .OrderBy(m => m.Value)
+            .Take(Top)
+            .ToList();
         return top.Count > 0
             ? new(prior.Names, Simplex.Mean([.. top.Select(m => m.Mixture.Weights)]))
-            : throw new InfluenceException($"No simulated mixture keeps every weight within {MaximumRatio} times the prior's. Raise MaximumRatio.");
+            : throw new InfluenceException(
+                $"No simulated mixture keeps every weight within {MaximumRatio} times the prior's. Raise " + "MaximumRatio."
+            );
     }
 
     /// <summary>Proposes, evaluates, fits and simulates.</summary>
@@ -132,7 +180,11 @@ public sealed record RegMix
     /// <returns>The mixture and how well the predictor ranks mixtures that it did not see.</returns>
     /// <exception cref="InfluenceException">As above, or an evaluation that is not a finite number.</exception>
     public MixtureSearch.Result Optimize(
-        Mixture prior, Func<Mixture, double> evaluate, Func<IReadOnlyList<Mixture.Evaluated>, Func<Mixture, double>>? fit = null, CancellationToken cancellationToken = default)
+        Mixture prior,
+        Func<Mixture, double> evaluate,
+        Func<IReadOnlyList<Mixture.Evaluated>, Func<Mixture, double>>? fit = null,
+        CancellationToken cancellationToken = default
+    )
     {
         ArgumentNullException.ThrowIfNull(evaluate);
         fit ??= observed => MixtureRegression.FitBest(observed, Seed).Best.Predict;
@@ -157,7 +209,14 @@ public sealed record RegMix
 
     private double[]? Rounded(double[] weights)
     {
-        double[] rounded = [.. weights.Select(w => w < Smallest ? 0 : Smallest > 0 ? Math.Round(w / Smallest) * Smallest : w)];
+        double[] rounded =
+        [
+            .. weights.Select(w =>
+                w < Smallest ? 0
+                : Smallest > 0 ? Math.Round(w / Smallest) * Smallest
+                : w
+            ),
+        ];
         return rounded.Sum() > 0 ? Simplex.Normalized(rounded) : null;
     }
 
@@ -167,7 +226,9 @@ public sealed record RegMix
     {
         if (MinimumStrength > MaximumStrength)
         {
-            throw new InfluenceException($"Strengths go from small to large; found MinimumStrength {MinimumStrength} and MaximumStrength {MaximumStrength}.");
+            throw new InfluenceException(
+                $"Strengths go from small to large; found MinimumStrength {MinimumStrength} and MaximumStrength " + $"{MaximumStrength}."
+            );
         }
     }
 }

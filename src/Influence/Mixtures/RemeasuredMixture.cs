@@ -30,16 +30,29 @@ public sealed class RemeasuredMixture
     /// <param name="sampler">What the training loop's data loader draws from; its mixture is replaced.</param>
     /// <param name="everySteps">Steps between two measurements.</param>
     /// <param name="measure">Group influence at the model's present weights.</param>
-    /// <param name="optimize">From the scores and the present mixture to the next, for example <c>(s, now) => new TikmixD().Optimize(s, now).Mixture</c>.</param>
-    /// <param name="sizes">The groups' sizes, usually <see cref="GroupScores.TrainGroups"/>, where examples differ in length; null: they do not, and shares of tokens are shares of examples.</param>
+    /// <param name="optimize">From the scores and the present mixture to the next, for example <c>(s, now) => new TikmixD().Optimize(s,
+    /// now).Mixture</c>.</param>
+    /// <param name="sizes">The groups' sizes, usually <see cref="GroupScores.TrainGroups"/>, where examples differ in length; null: they do
+    /// not, and shares of tokens are shares of examples.</param>
     /// <exception cref="InfluenceException"><paramref name="everySteps"/> is not more than 0, or the sizes are of other groups.</exception>
     public RemeasuredMixture(
-        MixtureSampler sampler, long everySteps, Func<GroupScores> measure, Func<GroupScores, Mixture, Mixture> optimize, IReadOnlyList<GroupScores.GroupSize>? sizes = null)
+        MixtureSampler sampler,
+        long everySteps,
+        Func<GroupScores> measure,
+        Func<GroupScores, Mixture, Mixture> optimize,
+        IReadOnlyList<GroupScores.GroupSize>? sizes = null
+    )
     {
         ArgumentNullException.ThrowIfNull(sampler);
         ArgumentNullException.ThrowIfNull(measure);
         ArgumentNullException.ThrowIfNull(optimize);
-        (_sampler, _steps, _measure, _optimize, _sizes) = (sampler, new EverySteps(everySteps, "A mixture is measured anew"), measure, optimize, sizes);
+        (_sampler, _steps, _measure, _optimize, _sizes) = (
+            sampler,
+            new EverySteps(everySteps, "A mixture is measured anew"),
+            measure,
+            optimize,
+            sizes
+        );
         _ = Mixture;
     }
 
@@ -70,10 +83,12 @@ public sealed class RemeasuredMixture
 
     /// <summary>Measures now, for example before the first step.</summary>
     /// <returns>The new mixture.</returns>
-    /// <exception cref="InfluenceException">A delegate returned null, or a mixture of other groups; the mixture is then unchanged.</exception>
+    /// <exception cref="InfluenceException">A delegate returned null, or a mixture of other groups; the mixture is then
+    /// unchanged.</exception>
     public Mixture Measure()
     {
-        var scores = _measure() ?? throw new InfluenceException("measure returned null; it returns the GroupScores of the present weights.");
+        var scores =
+            _measure() ?? throw new InfluenceException("measure returned null; it returns the GroupScores of the present " + "weights.");
         var mixture = _optimize(scores, Mixture) ?? throw new InfluenceException("optimize returned null; it returns the next Mixture.");
         _sampler.Mixture = _sizes is null ? mixture : mixture.ToExampleShares(_sizes);
         _history.Add(new(Steps, scores, mixture));

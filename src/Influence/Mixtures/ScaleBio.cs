@@ -31,7 +31,8 @@ public sealed class ScaleBio<TModel>
     private readonly double[] _logits;
 
     /// <summary>Pairs the models; the proxy's weights become the model's.</summary>
-    /// <param name="model">The model that is wanted, w. Its optimizer sees alpha times the sources' gradient: see <see cref="Alpha"/>.</param>
+    /// <param name="model">The model that is wanted, w. Its optimizer sees alpha times the sources' gradient: see
+    /// <see cref="Alpha"/>.</param>
     /// <param name="modelOptimizer">Over its parameters.</param>
     /// <param name="proxy">Another model of the same architecture, u.</param>
     /// <param name="proxyOptimizer">Over the proxy's parameters.</param>
@@ -63,16 +64,22 @@ public sealed class ScaleBio<TModel>
     /// <summary>The step of p; 0 keeps the weights as they are.</summary>
     /// <value>1.</value>
     /// <exception cref="InfluenceException">Negative or not finite.</exception>
-    public double WeightLearningRate { get; init => field = Check.NotNegative(value); } = 1;
+    public double WeightLearningRate
+    {
+        get;
+        init => field = Check.NotNegative(value);
+    } = 1;
 
     /// <summary>The sources' present weights.</summary>
     public Mixture Mixture { get; private set; }
 
     /// <summary>One step of both models and of the weights.</summary>
-    /// <param name="sourceLosses">From a model to one scalar mean loss per source, in the mixture's order; called once with each model, on the same batches.</param>
+    /// <param name="sourceLosses">From a model to one scalar mean loss per source, in the mixture's order; called once with each model, on
+    /// the same batches.</param>
     /// <param name="validationLoss">From the model to its scalar validation loss.</param>
     /// <returns>What was measured before the step, and the weights after it.</returns>
-    /// <exception cref="InfluenceException">Another number of losses, or losses that are not scalar, not finite or without gradient; nothing has stepped then.</exception>
+    /// <exception cref="InfluenceException">Another number of losses, or losses that are not scalar, not finite or without gradient;
+    /// nothing has stepped then.</exception>
     public ScaleBioStep Step(Func<TModel, IReadOnlyList<Tensor>> sourceLosses, Func<TModel, Tensor> validationLoss)
     {
         ArgumentNullException.ThrowIfNull(sourceLosses);
@@ -107,7 +114,10 @@ public sealed class ScaleBio<TModel>
             var losses = sourceLosses(model);
             if (losses is null || losses.Count != _sources.Count)
             {
-                throw new InfluenceException($"sourceLosses returns one loss for each of the {_sources.Count} sources, {Mixture.Quoted(_sources)}; found {losses?.Count ?? 0}.");
+                throw new InfluenceException(
+                    $"sourceLosses returns one loss for each of the {_sources.Count} sources, "
+                        + $"{Mixture.Quoted(_sources)}; found {losses?.Count ?? 0}."
+                );
             }
 
             double[] values = [.. losses.Select((loss, i) => Value(loss, $"The loss of source \"{_sources[i]}\""))];
@@ -129,19 +139,26 @@ public sealed class ScaleBio<TModel>
     {
         if (loss is null || loss.numel() != 1)
         {
-            throw new InfluenceException($"{what} is one number, the mean over a batch; found {(loss is null ? "null" : $"[{string.Join(", ", loss.shape)}]")}. Write .mean().");
+            throw new InfluenceException(
+                $"{what} is one number, the mean over a batch; found "
+                    + $"{(loss is null ? "null" : $"[{string.Join(", ", loss.shape)}]")}. Write .mean()."
+            );
         }
 
         if (!loss.requires_grad)
         {
-            throw new InfluenceException($"{what} has no gradient: compute it with the model that is passed in, outside no_grad(), with trainable parameters.");
+            throw new InfluenceException(
+                $"{what} has no gradient: compute it with the model that is passed in, outside no_grad(), with " + "trainable parameters."
+            );
         }
 
         using var scope = NewDisposeScope();
         var value = loss.detach().to_type(ScalarType.Float64).item<double>();
         return double.IsFinite(value)
             ? value
-            : throw new InfluenceException($"{what} is {value}; a finite number is expected. Nothing has stepped; lower the learning rates, or Alpha.");
+            : throw new InfluenceException(
+                $"{what} is {value}; a finite number is expected. Nothing has stepped; lower the learning " + "rates, or Alpha."
+            );
     }
 
     private static IEnumerable<string> Problems(TModel model, TModel proxy, Mixture initial)
@@ -155,7 +172,8 @@ public sealed class ScaleBio<TModel>
         var (mine, theirs) = (Shapes(model), Shapes(proxy));
         if (!mine.SequenceEqual(theirs))
         {
-            yield return $"The model and its proxy have the same parameters; only one of them has {InfluenceException.List([.. mine.Except(theirs).Concat(theirs.Except(mine))])}.";
+            yield return "The model and its proxy have the same parameters; only one of them has "
+                + $"{InfluenceException.List([.. mine.Except(theirs).Concat(theirs.Except(mine))])}.";
         }
 
         foreach (var name in initial.Names.Where(name => initial[name] == 0))

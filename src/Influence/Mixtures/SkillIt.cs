@@ -30,7 +30,9 @@ public sealed class SkillIt
         if (graph.GetLength(0) != initial.Names.Count || graph.GetLength(1) == 0 || !graph.Cast<double>().All(double.IsFinite))
         {
             throw new InfluenceException(
-                $"A graph has one row for each of the {initial.Names.Count} groups and finite entries; found [{graph.GetLength(0)}, {graph.GetLength(1)}]{(graph.Cast<double>().All(double.IsFinite) ? string.Empty : " with entries that are not finite")}.");
+                $"A graph has one row for each of the {initial.Names.Count} groups and finite entries; found [{graph.GetLength(0)}, "
+                    + $"{graph.GetLength(1)}]{(graph.Cast<double>().All(double.IsFinite) ? string.Empty : " with entries that are not finite")}."
+            );
         }
 
         (_initial, _graph, Mixture) = (initial, (double[,])graph.Clone(), initial);
@@ -39,12 +41,20 @@ public sealed class SkillIt
     /// <summary>eta: how fast weights follow losses.</summary>
     /// <value>0.5; the paper's range is about 0.2 to 0.8.</value>
     /// <exception cref="InfluenceException">Negative or not finite.</exception>
-    public double LearningRate { get; init => field = Check.NotNegative(value); } = 0.5;
+    public double LearningRate
+    {
+        get;
+        init => field = Check.NotNegative(value);
+    } = 0.5;
 
     /// <summary>Rounds that count.</summary>
     /// <value>3.</value>
     /// <exception cref="InfluenceException">Less than 1.</exception>
-    public int Window { get; init => field = Check.AtLeastOne(value); } = 3;
+    public int Window
+    {
+        get;
+        init => field = Check.AtLeastOne(value);
+    } = 3;
 
     /// <summary>Whether losses are divided by those of the first round, so that evaluations on unlike scales count alike.</summary>
     /// <value>false.</value>
@@ -64,7 +74,13 @@ public sealed class SkillIt
     /// <param name="relativeToFirst">Whether losses are divided by those of the first round.</param>
     /// <returns>The method, before its first round.</returns>
     /// <exception cref="InfluenceException">Groups that do not match, or no positive influence at all.</exception>
-    public static SkillIt FromInfluence(GroupScores scores, Mixture initial, double learningRate = 0.5, int window = 3, bool relativeToFirst = false)
+    public static SkillIt FromInfluence(
+        GroupScores scores,
+        Mixture initial,
+        double learningRate = 0.5,
+        int window = 3,
+        bool relativeToFirst = false
+    )
     {
         ArgumentNullException.ThrowIfNull(scores);
         ArgumentNullException.ThrowIfNull(initial);
@@ -85,20 +101,30 @@ public sealed class SkillIt
             }
         }
 
-        return new(new Mixture(groups, weights), graph) { LearningRate = learningRate, Window = window, RelativeToFirst = relativeToFirst };
+        return new(new Mixture(groups, weights), graph)
+        {
+            LearningRate = learningRate,
+            Window = window,
+            RelativeToFirst = relativeToFirst,
+        };
     }
 
     /// <summary>One round.</summary>
     /// <param name="losses">The present evaluation losses, in the graph's order.</param>
     /// <returns>The next mixture.</returns>
-    /// <exception cref="InfluenceException">Another number of losses, losses that are not finite, or a first loss of 0 where losses are relative to it.</exception>
+    /// <exception cref="InfluenceException">Another number of losses, losses that are not finite, or a first loss of 0 where losses are
+    /// relative to it.</exception>
     public Mixture Update(IReadOnlyList<double> losses)
     {
         ArgumentNullException.ThrowIfNull(losses);
         var bad = losses.Any(l => !double.IsFinite(l)) || (RelativeToFirst && _first is null && losses.Any(l => l <= 0));
         if (losses.Count != _graph.GetLength(1) || bad)
         {
-            throw new InfluenceException($"{_graph.GetLength(1)} finite losses are expected{(RelativeToFirst ? ", more than 0 in the first round" : string.Empty)}; found [{string.Join(", ", losses)}].");
+            throw new InfluenceException(
+                $"{_graph.GetLength(1)} finite losses are "
+                    + $"expected{(RelativeToFirst ? ", more than 0 in the first round" : string.Empty)}; found "
+                    + $"[{string.Join(", ", losses)}]."
+            );
         }
 
         _first ??= [.. losses];
@@ -108,8 +134,12 @@ public sealed class SkillIt
             _losses.Dequeue();
         }
 
-        double[] exponents = [.. Enumerable.Range(0, _initial.Names.Count)
-            .Select(i => LearningRate * _losses.Sum(round => round.Select((l, j) => _graph[i, j] * l).Sum()))];
+        double[] exponents =
+        [
+            .. Enumerable
+                .Range(0, _initial.Names.Count)
+                .Select(i => LearningRate * _losses.Sum(round => round.Select((l, j) => _graph[i, j] * l).Sum())),
+        ];
         return Mixture = new(_initial.Names, Simplex.Tilted(_initial.Weights, exponents));
     }
 }

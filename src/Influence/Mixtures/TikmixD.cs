@@ -30,17 +30,29 @@ public sealed partial record TikmixD
     /// <summary>The weight of evenness among targets.</summary>
     /// <value>1.</value>
     /// <exception cref="InfluenceException">Negative or not finite.</exception>
-    public double Alpha { get; init => field = Check.NotNegative(value); } = 1;
+    public double Alpha
+    {
+        get;
+        init => field = Check.NotNegative(value);
+    } = 1;
 
     /// <summary>The weight of total influence.</summary>
     /// <value>1.</value>
     /// <exception cref="InfluenceException">Negative or not finite.</exception>
-    public double Beta { get; init => field = Check.NotNegative(value); } = 1;
+    public double Beta
+    {
+        get;
+        init => field = Check.NotNegative(value);
+    } = 1;
 
     /// <summary>The weight of the mixture's entropy; with 0 most groups get nothing.</summary>
     /// <value>1.</value>
     /// <exception cref="InfluenceException">Negative or not finite.</exception>
-    public double Gamma { get; init => field = Check.NotNegative(value); } = 1;
+    public double Gamma
+    {
+        get;
+        init => field = Check.NotNegative(value);
+    } = 1;
 
     /// <summary>Whether no target's predicted influence may fall below the prior's.</summary>
     /// <value>true.</value>
@@ -54,7 +66,8 @@ public sealed partial record TikmixD
     /// <param name="scores">Influence of training groups on targets.</param>
     /// <param name="prior">The present mixture, of the same training groups in any order; null for natural proportions, by tokens.</param>
     /// <returns>The mixture, with a certificate and the constraints' prices.</returns>
-    /// <exception cref="InfluenceException">Groups that do not match, constraints that no mixture satisfies, or that the solver does not meet where the prior does not either.</exception>
+    /// <exception cref="InfluenceException">Groups that do not match, constraints that no mixture satisfies, or that the solver does not
+    /// meet where the prior does not either.</exception>
     public Result Optimize(GroupScores scores, Mixture? prior = null)
     {
         ArgumentNullException.ThrowIfNull(scores);
@@ -68,9 +81,16 @@ public sealed partial record TikmixD
         program.CheckFeasible(kept);
         var answer = program.Solve(kept);
         return new(
-            new Mixture(targets.Groups, answer.Weights), prior,
+            new Mixture(targets.Groups, answer.Weights),
+            prior,
             [.. targets.Names.Select((name, i) => Outcome(program, targets, answer, kept, i))],
-            [.. Prices(targets.Groups, answer, NoPrice * program.Scale)], answer.Objective, answer.Gap, program.Scale, answer.Violation, answer.Iterations);
+            [.. Prices(targets.Groups, answer, NoPrice * program.Scale)],
+            answer.Objective,
+            answer.Gap,
+            program.Scale,
+            answer.Violation,
+            answer.Iterations
+        );
     }
 
     private static TargetOutcome Outcome(TikmixProgram program, MixtureTargets targets, TikmixProgram.Answer answer, bool[] kept, int i)
@@ -80,7 +100,14 @@ public sealed partial record TikmixD
         // A constraint without a price can be dropped without moving the optimum, so only priced ones are solved without.
         var cost = price > 0 ? Math.Max(0, answer.Objective - program.Solve([.. kept.Select((k, t) => k && t != i)]).Objective) : 0;
         return new(
-            targets.Names[i], targets.Predict(i, answer.Weights), targets.Predict(i, program.Prior), targets.Scales[i], price, cost, targets.NothingHelps(i));
+            targets.Names[i],
+            targets.Predict(i, answer.Weights),
+            targets.Predict(i, program.Prior),
+            targets.Scales[i],
+            price,
+            cost,
+            targets.NothingHelps(i)
+        );
     }
 
     private IEnumerable<BoundPrice> Prices(IReadOnlyList<string> groups, TikmixProgram.Answer answer, double noPrice)

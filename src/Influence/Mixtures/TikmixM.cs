@@ -29,17 +29,29 @@ public sealed record TikmixM
     /// <summary>Candidates that are measured.</summary>
     /// <value>64.</value>
     /// <exception cref="InfluenceException">Fewer than 4.</exception>
-    public int Candidates { get; init => field = Check.AtLeast(value, 4); } = 64;
+    public int Candidates
+    {
+        get;
+        init => field = Check.AtLeast(value, 4);
+    } = 64;
 
     /// <summary>The box: each weight from centre / Reach to centre * Reach, both widened by <see cref="Margin"/>.</summary>
     /// <value>2.</value>
     /// <exception cref="InfluenceException">Not above 1.</exception>
-    public double Reach { get; init => field = Check.Above(value, 1); } = 2;
+    public double Reach
+    {
+        get;
+        init => field = Check.Above(value, 1);
+    } = 2;
 
     /// <summary>What the box is wider by on both sides, so that groups of little weight can gain some.</summary>
     /// <value>0.02.</value>
     /// <exception cref="InfluenceException">Negative or not finite.</exception>
-    public double Margin { get; init => field = Check.NotNegative(value); } = 0.02;
+    public double Margin
+    {
+        get;
+        init => field = Check.NotNegative(value);
+    } = 0.02;
 
     /// <summary>Whether no target's predicted influence S w may fall below the prior's, in the search.</summary>
     /// <value>true.</value>
@@ -53,12 +65,19 @@ public sealed record TikmixM
     /// <param name="scores">Influence of training groups on targets.</param>
     /// <param name="centre">The centre of the box, usually <see cref="TikmixD"/>'s answer.</param>
     /// <param name="prior">The present mixture, that no target may fall behind; null for the centre.</param>
-    /// <param name="measure">The influence of a group mixed by a mixture on every target, per token, in the scores' order of targets; null for S w.</param>
+    /// <param name="measure">The influence of a group mixed by a mixture on every target, per token, in the scores' order of targets; null
+    /// for S w.</param>
     /// <param name="cancellationToken">Checked between measurements.</param>
     /// <returns>The mixture, and how well the regressions rank candidates that they did not see.</returns>
-    /// <exception cref="InfluenceException">Groups that do not match, too small a box, one in which no candidate keeps the targets, or measurements of another number of targets or that are not finite.</exception>
+    /// <exception cref="InfluenceException">Groups that do not match, too small a box, one in which no candidate keeps the targets, or
+    /// measurements of another number of targets or that are not finite.</exception>
     public Result Optimize(
-        GroupScores scores, Mixture centre, Mixture? prior = null, Func<Mixture, double[]>? measure = null, CancellationToken cancellationToken = default)
+        GroupScores scores,
+        Mixture centre,
+        Mixture? prior = null,
+        Func<Mixture, double[]>? measure = null,
+        CancellationToken cancellationToken = default
+    )
     {
         ArgumentNullException.ThrowIfNull(scores);
         ArgumentNullException.ThrowIfNull(centre);
@@ -72,8 +91,10 @@ public sealed record TikmixM
         if (!centreKeeps && !candidates.Any(Keeps))
         {
             throw new InfluenceException(
-                $"The centre is worse than the prior for {Mixture.Quoted([.. Behind(centre)])}, and so is every one of the {candidates.Count} candidates around it for some target. "
-                + "Give a centre that keeps the targets, as new TikmixD().Optimize(scores, prior).Mixture does, a larger Reach or Margin, or write KeepTargets = false.");
+                $"The centre is worse than the prior for {Mixture.Quoted([.. Behind(centre)])}, and so is every one of the "
+                    + $"{candidates.Count} candidates around it for some target. Give a centre that keeps the targets, as new "
+                    + "TikmixD().Optimize(scores, prior).Mixture does, a larger Reach or Margin, or write KeepTargets = false."
+            );
         }
 
         var observed = Mixture.Evaluated.All(candidates, Value, cancellationToken);
@@ -88,7 +109,8 @@ public sealed record TikmixM
 
         bool Keeps(Mixture mixture) => !KeepTargets || !Behind(mixture).Any();
 
-        IEnumerable<string> Behind(Mixture mixture) => targets.Names.Where((_, i) => targets.Predict(i, mixture.Weights) < floors[i] - Tolerance);
+        IEnumerable<string> Behind(Mixture mixture) =>
+            targets.Names.Where((_, i) => targets.Predict(i, mixture.Weights) < floors[i] - Tolerance);
 
         double Value(Mixture mixture)
         {
@@ -100,27 +122,40 @@ public sealed record TikmixM
             var influence = measure(mixture);
             return influence.Length == targets.Names.Count
                 ? influence.Zip(targets.Scales, (p, s) => p / s).Sum()
-                : throw new InfluenceException($"measure returns one influence for each of the {targets.Names.Count} targets; found {influence.Length}.");
+                : throw new InfluenceException(
+                    $"measure returns one influence for each of the {targets.Names.Count} targets; found " + $"{influence.Length}."
+                );
         }
     }
 
-    private (double[] Lower, double[] Upper) Box(Mixture centre) => (
-        [.. centre.Weights.Select(w => Math.Max(0, (w / Reach) - Margin))],
-        [.. centre.Weights.Select(w => Math.Min(1, (w * Reach) + Margin))]);
+    private (double[] Lower, double[] Upper) Box(Mixture centre) =>
+        (
+            [.. centre.Weights.Select(w => Math.Max(0, (w / Reach) - Margin))],
+            [.. centre.Weights.Select(w => Math.Min(1, (w * Reach) + Margin))]
+        );
 
     private List<Mixture> Inside(Mixture centre, double[] lower, double[] upper)
     {
         var accepted = new List<Mixture>();
         for (var attempt = 0; attempt < Attempts && accepted.Count < Candidates; attempt++)
         {
-            accepted.AddRange(LatinHypercube.Sample(lower, upper, Candidates, KeyedRandom.Mix((ulong)Seed + (ulong)attempt) is var key ? (long)key : 0)
-                .Where(point => point.Sum() > 0).Select(Simplex.Normalized).Where(w => Within(w, lower, upper))
-                .Select(w => new Mixture(centre.Names, w)).Take(Candidates - accepted.Count));
+            accepted.AddRange(
+                LatinHypercube
+                    .Sample(lower, upper, Candidates, KeyedRandom.Mix((ulong)Seed + (ulong)attempt) is var key ? (long)key : 0)
+                    .Where(point => point.Sum() > 0)
+                    .Select(Simplex.Normalized)
+                    .Where(w => Within(w, lower, upper))
+                    .Select(w => new Mixture(centre.Names, w))
+                    .Take(Candidates - accepted.Count)
+            );
         }
 
         return accepted.Count == Candidates
             ? accepted
-            : throw new InfluenceException($"Only {accepted.Count} of {Candidates} candidates lie in the box around the centre. Widen it: a larger Reach or Margin.");
+            : throw new InfluenceException(
+                $"Only {accepted.Count} of {Candidates} candidates lie in the box around the centre. Widen it: "
+                    + "a larger Reach or Margin."
+            );
     }
 
     private static bool Within(IReadOnlyList<double> weights, double[] lower, double[] upper)
@@ -141,8 +176,12 @@ public sealed record TikmixM
     public sealed class Result : IDisplay
     {
         internal Result(
-            Mixture mixture, IReadOnlyList<Mixture.Evaluated> observed, MixtureRegression regression, MixtureRegression other, double predicted) =>
-            (Mixture, Observed, Regression, OtherRegression, Predicted) = (mixture, observed, regression, other, predicted);
+            Mixture mixture,
+            IReadOnlyList<Mixture.Evaluated> observed,
+            MixtureRegression regression,
+            MixtureRegression other,
+            double predicted
+        ) => (Mixture, Observed, Regression, OtherRegression, Predicted) = (mixture, observed, regression, other, predicted);
 
         /// <summary>The mixture.</summary>
         public Mixture Mixture { get; }
@@ -170,16 +209,20 @@ public sealed record TikmixM
         /// <returns>The table as text.</returns>
         public override string ToString() => ToTable().ToText();
 
-        /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is encoded.</summary>
+        /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is
+        /// encoded.</summary>
         /// <returns>The fragment: at most 50 rows.</returns>
         public string ToHtml() => ToTable().ToHtml();
 
         Table IDisplay.ToTable() => ToTable();
 
-        private Table ToTable() => new(
-            $"TiKMiX-M: predicted total influence {Predicted:G5}; held-out rank correlation over {Observed.Count} candidates: "
-            + $"{Regression.Features} {Regression.HeldOutRankCorrelation:F3} (used), {OtherRegression.Features} {OtherRegression.HeldOutRankCorrelation:F3}",
-            ["group", "weight"],
-            [.. Mixture.Names.Select((name, j) => (IReadOnlyList<object>)[name, Mixture.Weights[j]])]);
+        private Table ToTable() =>
+            new(
+                $"TiKMiX-M: predicted total influence {Predicted:G5}; held-out rank correlation over {Observed.Count} candidates: "
+                    + $"{Regression.Features} {Regression.HeldOutRankCorrelation:F3} (used), {OtherRegression.Features} "
+                    + $"{OtherRegression.HeldOutRankCorrelation:F3}",
+                ["group", "weight"],
+                [.. Mixture.Names.Select((name, j) => (IReadOnlyList<object>)[name, Mixture.Weights[j]])]
+            );
     }
 }

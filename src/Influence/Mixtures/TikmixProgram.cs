@@ -18,9 +18,9 @@ internal sealed class TikmixProgram
 
     private readonly TikmixD _settings;
     private readonly MixtureTargets _targets;
-    private readonly Matrix<double> _normalized;    // [n, m]
-    private readonly Matrix<double> _spread;        // [n, m]: std(Phat) = |B w|
-    private readonly Vector<double> _sums;          // [m]: over targets
+    private readonly Matrix<double> _normalized; // [n, m]
+    private readonly Matrix<double> _spread; // [n, m]: std(Phat) = |B w|
+    private readonly Vector<double> _sums; // [m]: over targets
     private readonly double[] _lower;
     private readonly double[] _upper;
     private readonly int[] _capped;
@@ -51,7 +51,15 @@ internal sealed class TikmixProgram
 
     /// <summary>An answer with its prices and its proof.</summary>
     public sealed record Answer(
-        double[] Weights, double[] TargetPrices, double[] LowerPrices, double[] UpperPrices, double Objective, double Gap, double Violation, int Iterations);
+        double[] Weights,
+        double[] TargetPrices,
+        double[] LowerPrices,
+        double[] UpperPrices,
+        double Objective,
+        double Gap,
+        double Violation,
+        int Iterations
+    );
 
     public Answer Solve(bool[] kept)
     {
@@ -85,7 +93,16 @@ internal sealed class TikmixProgram
         }
 
         double[] lower = [.. z.Skip(targets.Length).Take(Count)];
-        return new(weights, prices, lower, upper, Objective(weights), Gap(weights, prices, lower, upper, solution.NormDual), Violation(weights, kept), solution.Iterations);
+        return new(
+            weights,
+            prices,
+            lower,
+            upper,
+            Objective(weights),
+            Gap(weights, prices, lower, upper, solution.NormDual),
+            Violation(weights, kept),
+            solution.Iterations
+        );
     }
 
     /// <summary>Throws where no mixture within the bounds does as well as the prior on every target.</summary>
@@ -118,8 +135,10 @@ internal sealed class TikmixProgram
         {
             var binding = targets.Where((_, r) => solution.Multipliers[r] > 1e-6).Select(i => _targets.Names[i]).ToList();
             throw new InfluenceException(
-                $"No mixture within the bounds ({_settings.Bounds.Describe(_targets.Groups)}) is as good as the prior for {Mixture.Quoted(binding)}: "
-                + $"at least {missing:G3} of its best group's influence is missing. Loosen the bounds, give a prior that is within them, or write KeepTargets = false.");
+                $"No mixture within the bounds ({_settings.Bounds.Describe(_targets.Groups)}) is as good as the prior for "
+                    + $"{Mixture.Quoted(binding)}: at least {missing:G3} of its best group's influence is missing. Loosen the bounds, "
+                    + "give a prior that is within them, or write KeepTargets = false."
+            );
         }
     }
 
@@ -159,7 +178,8 @@ internal sealed class TikmixProgram
     private double Objective(double[] weights)
     {
         var w = Vector<double>.Build.Dense(weights);
-        return (_settings.Alpha * Deviation(w)) - (_settings.Beta * _sums.DotProduct(w))
+        return (_settings.Alpha * Deviation(w))
+            - (_settings.Beta * _sums.DotProduct(w))
             + (_settings.Gamma * weights.Where(p => p > 0).Sum(p => p * Math.Log(p)));
     }
 
@@ -223,8 +243,10 @@ internal sealed class TikmixProgram
         if (Violation(Prior, kept) is var missed && missed > Tolerance / 2)
         {
             throw new InfluenceException(
-                $"The solver did not meet the constraints: the worst is missed by {violation:G3}, and by {missed:G3} under the prior, so that there is nothing to fall back to. "
-                + "Loosen the bounds, give a prior that is within them, or bring Alpha, Beta and Gamma to more like sizes.");
+                $"The solver did not meet the constraints: the worst is missed by {violation:G3}, and by {missed:G3} under the "
+                    + "prior, so that there is nothing to fall back to. Loosen the bounds, give a prior that is within them, or bring "
+                    + "Alpha, Beta and Gamma to more like sizes."
+            );
         }
 
         var share = Tolerance / 2 / violation;

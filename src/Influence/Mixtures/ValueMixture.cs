@@ -52,7 +52,8 @@ public sealed record ValueMixture
     /// <param name="groups">The groups; where they overlap an example counts in each.</param>
     /// <param name="present">The mixture to step from; null for the uniform one.</param>
     /// <returns>The next mixture.</returns>
-    /// <exception cref="InfluenceException">No value of any group's example, values that are not finite, a mixture of other groups, or a floor above 1 over their number.</exception>
+    /// <exception cref="InfluenceException">No value of any group's example, values that are not finite, a mixture of other groups, or a
+    /// floor above 1 over their number.</exception>
     public Mixture Update(ExampleScores values, ExampleGroups groups, Mixture? present = null)
     {
         ArgumentNullException.ThrowIfNull(values);
@@ -61,12 +62,19 @@ public sealed record ValueMixture
         var bad = values.Ids.Where((_, i) => !double.IsFinite(values[i])).ToList();
         if (bad.Count > 0)
         {
-            throw new InfluenceException($"The values of the examples with ids {InfluenceException.List(bad)} are NaN or infinite; finite values are expected.") { ExampleIds = bad };
+            throw new InfluenceException(
+                $"The values of the examples with ids {InfluenceException.List(bad)} are NaN or infinite; finite " + "values are expected."
+            )
+            {
+                ExampleIds = bad,
+            };
         }
 
         if (Floor * count > 1)
         {
-            throw new InfluenceException($"A floor of {Floor} for each of {count} groups is more than 1 in all; write Floor = {0.5 / count:G2} or less.");
+            throw new InfluenceException(
+                $"A floor of {Floor} for each of {count} groups is more than 1 in all; write Floor = " + $"{0.5 / count:G2} or less."
+            );
         }
 
         var of = values.Ids.Zip(values.Values).ToDictionary(pair => pair.First, pair => pair.Second);

@@ -24,7 +24,8 @@ internal static class InteractiveDisplay
             return null;
         }
 
-        var display = engine!.GetType($"{Assembly}.KernelInvocationContextExtensions")
+        var display = engine!
+            .GetType($"{Assembly}.KernelInvocationContextExtensions")
             ?.GetMethod("Display", BindingFlags.Public | BindingFlags.Static, [contextType!, typeof(object), typeof(string[])]);
         var shown = display?.Invoke(null, [context, value, s_mimeTypes]);
         var update = shown?.GetType().GetMethod("Update", [typeof(object)]);

@@ -15,9 +15,15 @@ internal static class InteractiveFormatters
     /// <summary>Does so where .NET Interactive is loaded; a second call does nothing.</summary>
     public static void Register()
     {
-        var formatter = AppDomain.CurrentDomain.GetAssemblies().FirstOrDefault(a => a.GetName().Name == Assembly)?.GetType($"{Assembly}.Formatter");
+        var formatter = AppDomain
+            .CurrentDomain.GetAssemblies()
+            .FirstOrDefault(a => a.GetName().Name == Assembly)
+            ?.GetType($"{Assembly}.Formatter");
         var register = formatter?.GetMethod(
-            "Register", BindingFlags.Public | BindingFlags.Static, [typeof(Type), typeof(Action<object, TextWriter>), typeof(string)]);
+            "Register",
+            BindingFlags.Public | BindingFlags.Static,
+            [typeof(Type), typeof(Action<object, TextWriter>), typeof(string)]
+        );
         if (s_done || register is null)
         {
             return;
@@ -35,6 +41,11 @@ internal static class InteractiveFormatters
         writer.Write(shown is IHtml own ? own.ToHtml() : SettingsTable.Of(shown).ToHtml());
 
     private static bool HasNoTable(Type type) =>
-        !type.IsEnum && !type.IsInterface && !type.ContainsGenericParameters && !typeof(IHtml).IsAssignableFrom(type)
-        && !typeof(Delegate).IsAssignableFrom(type) && !(type.IsAbstract && type.IsSealed) && !typeof(Exception).IsAssignableFrom(type);
+        !type.IsEnum
+        && !type.IsInterface
+        && !type.ContainsGenericParameters
+        && !typeof(IHtml).IsAssignableFrom(type)
+        && !typeof(Delegate).IsAssignableFrom(type)
+        && !(type.IsAbstract && type.IsSealed)
+        && !typeof(Exception).IsAssignableFrom(type);
 }

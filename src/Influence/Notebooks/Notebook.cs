@@ -33,9 +33,9 @@ public static class Notebook
     /// moves; elsewhere a line of text every five seconds and at the end.
     /// </summary>
     /// <remarks>
-    /// The bar appears with the first report, below the cell that runs. It is rewritten at most five times a second. It does not rely on the value that
-    /// <c>display(...)</c> returns: that one carries another id than what was displayed, so its updates reach no output of a Jupyter
-    /// front end, and it stays at what it showed first.
+    /// The bar appears with the first report, below the cell that runs. It is rewritten at most five times a second. It does not rely on
+    /// the value that <c>display(...)</c> returns: that one carries another id than what was displayed, so its updates reach no output of a
+    /// Jupyter front end, and it stays at what it showed first.
     /// </remarks>
     /// <returns>A new display; use one for each call.</returns>
     public static IProgress<InfluenceProgress> Progress() => new ProgressDisplay(InteractiveDisplay.Show);

@@ -2,7 +2,8 @@ using System.Diagnostics;
 
 namespace Influence.Notebooks;
 
-/// <summary>Passes on what is worth showing: the first report, each new stage's first, the last, and between these a few a second.</summary>
+/// <summary>Passes on what is worth showing: the first report, each new stage's first, the last, and between these a few a
+/// second.</summary>
 /// <param name="show">Shows a first report and returns what updates it; null where nothing can be updated.</param>
 internal sealed class ProgressDisplay(Func<InfluenceProgress, Action<InfluenceProgress>?> show) : IProgress<InfluenceProgress>
 {
@@ -28,8 +29,11 @@ internal sealed class ProgressDisplay(Func<InfluenceProgress, Action<InfluencePr
                     Console.WriteLine(value);
                 }
             }
-            else if (value.Done < value.Total && _sinceLast.Elapsed < (_update is null ? s_betweenLines : s_betweenUpdates)
-                && (_update is null || value.Stage == _stage))
+            else if (
+                value.Done < value.Total
+                && _sinceLast.Elapsed < (_update is null ? s_betweenLines : s_betweenUpdates)
+                && (_update is null || value.Stage == _stage)
+            )
             {
                 return;
             }

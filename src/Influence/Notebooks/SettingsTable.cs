@@ -18,7 +18,8 @@ internal static class SettingsTable
         return new Table(
             type.DeclaringType is { } outer ? $"{outer.Name}.{type.Name}" : type.Name,
             ["setting", "value"],
-            [.. properties.Select(IReadOnlyList<object> (p) => [p.Name, Value(p, shown)])]);
+            [.. properties.Select(IReadOnlyList<object> (p) => [p.Name, Value(p, shown)])]
+        );
     }
 
     private static string Value(PropertyInfo property, object shown)
@@ -33,21 +34,24 @@ internal static class SettingsTable
         }
     }
 
-    private static string Line(object? value) => value switch
-    {
-        null => "none",
-        string text => text,
-        Delegate => "given",
-        IDisplay table => FirstLine(table.ToString()),
-        IDictionary pairs => $"{pairs.Count:N0} entries",
-        ICollection items => Items(items, items.Count),
-        _ => FirstLine(value.ToString()),
-    };
+    private static string Line(object? value) =>
+        value switch
+        {
+            null => "none",
+            string text => text,
+            Delegate => "given",
+            IDisplay table => FirstLine(table.ToString()),
+            IDictionary pairs => $"{pairs.Count:N0} entries",
+            ICollection items => Items(items, items.Count),
+            _ => FirstLine(value.ToString()),
+        };
 
     private static string Items(IEnumerable items, int count)
     {
         var shown = string.Join(", ", items.Cast<object?>().Take(ShownItems).Select(item => FirstLine(item?.ToString())));
-        return count > ShownItems ? $"{shown}, ... ({count:N0})" : shown.Length > 0 ? shown : "none";
+        return count > ShownItems ? $"{shown}, ... ({count:N0})"
+            : shown.Length > 0 ? shown
+            : "none";
     }
 
     private static string FirstLine(string? text) => (text ?? string.Empty).ReplaceLineEndings("\n").Split('\n')[0];

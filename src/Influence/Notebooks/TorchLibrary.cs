@@ -4,7 +4,8 @@ using TorchSharp;
 
 namespace Influence.Notebooks;
 
-/// <summary>Loads TorchSharp's native library, corrected where this system's libstdc++ lacks a version that it names and does not use.</summary>
+/// <summary>Loads TorchSharp's native library, corrected where this system's libstdc++ lacks a version that it names and does not
+/// use.</summary>
 internal static class TorchLibrary
 {
     private const string FileName = "libLibTorchSharp.so";
@@ -26,12 +27,18 @@ internal static class TorchLibrary
         lock (s_lock)
         {
             var loaded = File.ReadAllLines(Maps);
-            if (loaded.Any(line => line.EndsWith(FileName, StringComparison.Ordinal) || line.EndsWith($"{FileName} (deleted)", StringComparison.Ordinal)))
+            if (
+                loaded.Any(line =>
+                    line.EndsWith(FileName, StringComparison.Ordinal) || line.EndsWith($"{FileName} (deleted)", StringComparison.Ordinal)
+                )
+            )
             {
                 return "TorchSharp's native library is loaded already.";
             }
 
-            return Find() is { } path && Libstdcxx.Find(Environment.GetEnvironmentVariable("LD_LIBRARY_PATH"), loaded) is var (libstdcxx, versions)
+            return
+                Find() is { } path
+                && Libstdcxx.Find(Environment.GetEnvironmentVariable("LD_LIBRARY_PATH"), loaded) is var (libstdcxx, versions)
                 ? Load(path, libstdcxx, versions)
                 : $"Nothing was done: no {FileName}, or no {Libstdcxx.Name}, was found to look at.";
         }
@@ -51,8 +58,9 @@ internal static class TorchLibrary
         if (WeakenVersions.Obstacle(file, missing) is { } obstacle)
         {
             throw new InfluenceException(
-                $"{FileName} needs {asked} of {Libstdcxx.Name}, which {libstdcxx} does not have, and {obstacle}. A newer libstdc++ is needed: " +
-                "name its folder in LD_LIBRARY_PATH before the notebook's kernel starts.");
+                $"{FileName} needs {asked} of {Libstdcxx.Name}, which {libstdcxx} does not have, and {obstacle}. A newer libstdc++ "
+                    + "is needed: name its folder in LD_LIBRARY_PATH before the notebook's kernel starts."
+            );
         }
 
         LoadLibtorch(path);
@@ -81,12 +89,15 @@ internal static class TorchLibrary
     {
         foreach (var name in s_libtorch)
         {
-            if (!NativeLibrary.TryLoad(name, typeof(torch).Assembly, null, out _)
-                && !Beside(path, $"lib{name}.so").Any(candidate => NativeLibrary.TryLoad(candidate, out _)))
+            if (
+                !NativeLibrary.TryLoad(name, typeof(torch).Assembly, null, out _)
+                && !Beside(path, $"lib{name}.so").Any(candidate => NativeLibrary.TryLoad(candidate, out _))
+            )
             {
                 throw new InfluenceException(
-                    $"lib{name}.so was not found: libtorch is a package of its own. Write #r \"nuget: TorchSharp-cpu\" in the notebook's first cell, " +
-                    "or TorchSharp-cuda-linux, and then Influence.Notebooks.Notebook.Prepare().");
+                    $"lib{name}.so was not found: libtorch is a package of its own. Write #r \"nuget: TorchSharp-cpu\" in the "
+                        + "notebook's first cell, or TorchSharp-cuda-linux, and then Influence.Notebooks.Notebook.Prepare()."
+                );
             }
         }
     }
@@ -99,7 +110,9 @@ internal static class TorchLibrary
         var packages = new FileInfo(path).Directory?.Parent?.Parent?.Parent?.Parent?.Parent;
         if (packages is { Exists: true })
         {
-            foreach (var version in packages.EnumerateDirectories("libtorch-cpu-linux-x64").SelectMany(package => package.EnumerateDirectories()))
+            foreach (
+                var version in packages.EnumerateDirectories("libtorch-cpu-linux-x64").SelectMany(package => package.EnumerateDirectories())
+            )
             {
                 yield return Path.Combine(version.FullName, Native, name);
             }
@@ -109,7 +122,9 @@ internal static class TorchLibrary
     /// <summary>Where an app, or a package's folder, has the file.</summary>
     private static string? Find()
     {
-        var folders = ((string?)AppContext.GetData("NATIVE_DLL_SEARCH_DIRECTORIES") ?? string.Empty).Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries).ToList();
+        var folders = ((string?)AppContext.GetData("NATIVE_DLL_SEARCH_DIRECTORIES") ?? string.Empty)
+            .Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries)
+            .ToList();
         folders.AddRange([AppContext.BaseDirectory, Path.Combine(AppContext.BaseDirectory, Native)]);
 #pragma warning disable IL3000 // An app in one file has no such path, and its native files lie beside it.
         if (Path.GetDirectoryName(typeof(torch).Assembly.Location) is { Length: > 0 } assembly)

@@ -10,13 +10,22 @@ internal static class BackwardFailure
     [
         ("allocate", Memory),
         ("out of memory", Memory),
-        ("modified by an inplace operation",
-            "The model or the loss writes in place to what the backward pass needs: write x = x.relu() for x.relu_(), x = x + y for x.add_(y) and x += y."),
-        ("second time",
-            "The graph is gone: the delegate calls backward() or autograd.grad itself, which frees it. Leave the backward pass to the library, or pass retain_graph: true there."),
+        (
+            "modified by an inplace operation",
+            "The model or the loss writes in place to what the backward pass needs: write x = x.relu() for x.relu_(), x = x + y for "
+                + "x.add_(y) and x += y."
+        ),
+        (
+            "second time",
+            "The graph is gone: the delegate calls backward() or autograd.grad itself, which frees it. Leave the backward pass to the "
+                + "library, or pass retain_graph: true there."
+        ),
         ("does not require grad", "Does the loss delegate detach the model's output, or run under no_grad()?"),
-        (MissingDerivative,
-            "Write the operator out of others that have a derivative (attention as softmax(QK'/sqrt d)V), or detach() what no gradient should flow through."),
+        (
+            MissingDerivative,
+            "Write the operator out of others that have a derivative (attention as softmax(QK'/sqrt d)V), or detach() what no gradient "
+                + "should flow through."
+        ),
     ];
 
     /// <summary>Whether an exception from <see cref="Explain"/> says that an operator lacks a derivative.</summary>
@@ -29,7 +38,8 @@ internal static class BackwardFailure
     public static InfluenceException Explain(Exception cause, IReadOnlyList<long>? ids)
     {
         var line = FirstLine(cause);
-        var cure = s_cures.FirstOrDefault(c => line.Contains(c.Words, StringComparison.Ordinal)).Cure
+        var cure =
+            s_cures.FirstOrDefault(c => line.Contains(c.Words, StringComparison.Ordinal)).Cure
             ?? "Does loss.sum().backward() in your own code fail likewise?";
         var examples = ids is null ? string.Empty : $" for the examples with ids {InfluenceException.List(ids)}";
         return new InfluenceException($"The backward pass{examples} failed: {line.TrimEnd('.')}. {cure}", cause) { ExampleIds = ids ?? [] };

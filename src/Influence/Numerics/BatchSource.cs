@@ -12,7 +12,11 @@ namespace Influence.Numerics;
 /// <param name="batches">The batches; each enumeration begins anew.</param>
 /// <param name="open">The names and tensors of a batch.</param>
 /// <param name="ids">The ids of a batch's examples; null: counted through.</param>
-internal sealed class BatchSource<T>(IEnumerable<T> batches, Func<T, (string[] Names, Tensor[] Tensors)> open, Func<T, IEnumerable<long>>? ids)
+internal sealed class BatchSource<T>(
+    IEnumerable<T> batches,
+    Func<T, (string[] Names, Tensor[] Tensors)> open,
+    Func<T, IEnumerable<long>>? ids
+)
 {
     private List<Note>? _notes;
 
@@ -31,8 +35,9 @@ internal sealed class BatchSource<T>(IEnumerable<T> batches, Func<T, (string[] N
             if (difference.Length > 0)
             {
                 throw new InfluenceException(
-                    $"The batches differ from those of the first pass: batch {next} {difference}. Each enumeration gives the same batches " +
-                    "in the same order: fix the shuffle, and draw no random augmentation.");
+                    $"The batches differ from those of the first pass: batch {next} {difference}. Each enumeration gives the same "
+                        + "batches in the same order: fix the shuffle, and draw no random augmentation."
+                );
             }
 
             start += note.Ids.Length;
@@ -42,9 +47,13 @@ internal sealed class BatchSource<T>(IEnumerable<T> batches, Func<T, (string[] N
 
         if (next < notes.Count)
         {
-            throw new InfluenceException(next == 0
-                ? "The batches can be enumerated only once: a second pass gave none. Give a list, or a method with yield return that begins anew at each enumeration."
-                : $"The batches differ from those of the first pass: {next} now, {notes.Count} then. Each enumeration gives the same batches in the same order.");
+            throw new InfluenceException(
+                next == 0
+                    ? "The batches can be enumerated only once: a second pass gave none. Give a list, or a method with yield return that "
+                        + "begins anew at each enumeration."
+                    : $"The batches differ from those of the first pass: {next} now, {notes.Count} then. Each enumeration gives the same "
+                        + "batches in the same order."
+            );
         }
     }
 
@@ -78,15 +87,17 @@ internal sealed class BatchSource<T>(IEnumerable<T> batches, Func<T, (string[] N
         if (names.Length == 0 || broken.Count > 0)
         {
             throw new InfluenceException(
-                $"Batch {number} has {(names.Length == 0 ? "no tensor" : $"tensors that are null, disposed or without a dimension: {InfluenceException.List(broken)}")}; " +
-                "the first dimension of each tensor runs over the examples.");
+                $"Batch {number} has {(names.Length == 0 ? "no tensor" : $"tensors that are null, disposed or without a dimension: {InfluenceException.List(broken)}")}; "
+                    + "the first dimension of each tensor runs over the examples."
+            );
         }
 
         if (tensors.Select(t => t.shape[0]).Distinct().Count() != 1 || tensors[0].shape[0] == 0)
         {
             throw new InfluenceException(
-                $"The first dimension of each tensor of a batch runs over its examples, at least one; batch {number} has " +
-                $"{string.Join(", ", names.Zip(tensors, (n, t) => $"\"{n}\" [{string.Join(", ", t.shape)}]"))}.");
+                $"The first dimension of each tensor of a batch runs over its examples, at least one; batch {number} has "
+                    + $"{string.Join(", ", names.Zip(tensors, (n, t) => $"\"{n}\" [{string.Join(", ", t.shape)}]"))}."
+            );
         }
 
         return (names, tensors);
@@ -100,7 +111,9 @@ internal sealed class BatchSource<T>(IEnumerable<T> batches, Func<T, (string[] N
         long[] own = ids is null ? [.. Enumerable.Range(0, (int)rows).Select(i => start + i)] : [.. ids(batch)];
         if (own.Length != rows)
         {
-            throw new InfluenceException($"The delegate gives {own.Length} ids for batch {number}, which has {rows} examples. Give one id for each.");
+            throw new InfluenceException(
+                $"The delegate gives {own.Length} ids for batch {number}, which has {rows} examples. Give one id " + "for each."
+            );
         }
 
         var sums = tensors.Select(Fingerprint).ToArray();
@@ -111,7 +124,10 @@ internal sealed class BatchSource<T>(IEnumerable<T> batches, Func<T, (string[] N
     private static double Fingerprint(Tensor values)
     {
         var flat = values.reshape(-1).to_type(ScalarType.Float64);
-        var weights = arange(Kept(0), Kept(flat.shape[0]), Kept(1), ScalarType.Float64, flat.device).mul_(Kept(0.6180339887498949)).frac_().add_(Kept(1));
+        var weights = arange(Kept(0), Kept(flat.shape[0]), Kept(1), ScalarType.Float64, flat.device)
+            .mul_(Kept(0.6180339887498949))
+            .frac_()
+            .add_(Kept(1));
         return flat.dot(weights).item<double>();
     }
 
@@ -119,7 +135,9 @@ internal sealed class BatchSource<T>(IEnumerable<T> batches, Func<T, (string[] N
     private sealed record Note(long[] Ids, string Shapes, double[] Sums)
     {
         /// <summary>What differs in a later reading; empty where nothing does.</summary>
-        public string Differs(Note later) => !Ids.AsSpan().SequenceEqual(later.Ids) ? $"has other ids ({InfluenceException.List(later.Ids)}, at first {InfluenceException.List(Ids)})"
+        public string Differs(Note later) =>
+            !Ids.AsSpan().SequenceEqual(later.Ids)
+                ? $"has other ids ({InfluenceException.List(later.Ids)}, " + $"at first {InfluenceException.List(Ids)})"
             : Shapes != later.Shapes ? $"has {later.Shapes}, at first {Shapes}"
             : !Sums.AsSpan().SequenceEqual(later.Sums) ? "has other values"
             : string.Empty;

@@ -29,7 +29,8 @@ internal static class BoundedSimplex
         double[] At(double nu) => [.. target.Select((t, j) => Math.Clamp(t + nu, lower[j], upper[j]))];
     }
 
-    /// <summary>Whole numbers that sum to the rounded sum: each rounded down, and the largest remainders up. Bounds that are whole are kept.</summary>
+    /// <summary>Whole numbers that sum to the rounded sum: each rounded down, and the largest remainders up. Bounds that are whole are
+    /// kept.</summary>
     public static long[] LargestRemainder(double[] values)
     {
         // What bisection leaves beside a whole number is no remainder.

@@ -44,7 +44,8 @@ internal static class CappedShares
         return shares;
     }
 
-    /// <summary>Whole numbers that sum to the rounded sum: each share's whole part, then one more where the rest is largest (ties to the first).</summary>
+    /// <summary>Whole numbers that sum to the rounded sum: each share's whole part, then one more where the rest is largest (ties to the
+    /// first).</summary>
     /// <param name="shares">Not negative.</param>
     /// <param name="caps">Whole numbers, at least the shares.</param>
     public static long[] LargestRemainder(IReadOnlyList<double> shares, IReadOnlyList<long> caps)

@@ -12,9 +12,10 @@ internal static class DirichletDraws
         var logs = new double[alpha.Count];
         for (var j = 0; j < logs.Length; j++)
         {
-            logs[j] = alpha[j] > 0
-                ? Math.Log(Gamma.Sample(random, alpha[j] + 1, 1)) + (Math.Log(1 - random.NextDouble()) / alpha[j])
-                : double.NegativeInfinity;
+            logs[j] =
+                alpha[j] > 0
+                    ? Math.Log(Gamma.Sample(random, alpha[j] + 1, 1)) + (Math.Log(1 - random.NextDouble()) / alpha[j])
+                    : double.NegativeInfinity;
         }
 
         return Simplex.Softmax(logs);

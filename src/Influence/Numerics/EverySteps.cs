@@ -5,9 +5,8 @@ internal sealed class EverySteps
 {
     /// <param name="every">Steps from one time to the next.</param>
     /// <param name="what">What is done then: "A mixture is measured anew".</param>
-    public EverySteps(long every, string what) => Every = every > 0
-        ? every
-        : throw new InfluenceException($"{what} every so many steps, at least 1; everySteps is {every}.");
+    public EverySteps(long every, string what) =>
+        Every = every > 0 ? every : throw new InfluenceException($"{what} every so many steps, at least 1; everySteps is {every}.");
 
     /// <summary>Steps from one time to the next.</summary>
     public long Every { get; }

@@ -64,9 +64,14 @@ internal sealed class InteriorPoint
         {
             var mu = at.Slack.DotProduct(at.Multipliers) / at.Slack.Count;
             var residual = Residuals(at, 0);
-            if (residual.Dual.AbsoluteMaximum() < Tolerance && Math.Abs(residual.Equality) < Tolerance
-                && residual.Primal.AbsoluteMaximum() < Tolerance && residual.Norming.AbsoluteMaximum() < Tolerance && residual.Logarithm.AbsoluteMaximum() < Tolerance
-                && mu < Tolerance)
+            if (
+                residual.Dual.AbsoluteMaximum() < Tolerance
+                && Math.Abs(residual.Equality) < Tolerance
+                && residual.Primal.AbsoluteMaximum() < Tolerance
+                && residual.Norming.AbsoluteMaximum() < Tolerance
+                && residual.Logarithm.AbsoluteMaximum() < Tolerance
+                && mu < Tolerance
+            )
             {
                 break;
             }
@@ -84,7 +89,14 @@ internal sealed class InteriorPoint
                 break;
             }
 
-            (at, sigma) = (next, length > 0.9 ? next.Lag(Gamma) > 10 * mu ? 0.4 : 0.1 : 0.5);
+            (at, sigma) = (
+                next,
+                length > 0.9
+                    ? next.Lag(Gamma) > 10 * mu
+                        ? 0.4
+                        : 0.1
+                    : 0.5
+            );
         }
 
         return new(at.X, at.Multipliers, at.Y?.ToArray() ?? [], iteration);
@@ -120,15 +132,19 @@ internal sealed class InteriorPoint
 
         // Symmetric scaling to a unit diagonal: the barrier's terms span many orders of magnitude.
         var scale = system.Diagonal().Map(d => 1 / Math.Sqrt(Math.Max(d, double.Epsilon)));
-        var balanced = Matrix<double>.Build.Dense(system.RowCount, system.RowCount, (i, j) => (system[i, j] * scale[i] * scale[j]) + (i == j ? 1e-15 : 0));
+        var balanced = Matrix<double>.Build.Dense(
+            system.RowCount,
+            system.RowCount,
+            (i, j) => (system[i, j] * scale[i] * scale[j]) + (i == j ? 1e-15 : 0)
+        );
         if (!balanced.Enumerate().All(double.IsFinite))
         {
             return null;
         }
 
         var solver = balanced.LU();
-        var right = Rows.TransposeThisAndMultiply(
-            at.Slack.Map(s => target / s) - at.Multipliers - weights.PointwiseMultiply(r.Primal)) - dual;
+        var right =
+            Rows.TransposeThisAndMultiply(at.Slack.Map(s => target / s) - at.Multipliers - weights.PointwiseMultiply(r.Primal)) - dual;
         var (along, fixedPart) = (Solve(Equality), Solve(right));
         var nu = (-r.Equality - Equality.DotProduct(fixedPart)) / Equality.DotProduct(along);
         var x = fixedPart + (nu * along);
@@ -143,16 +159,26 @@ internal sealed class InteriorPoint
 
     private (Iterate Next, double Length)? Advance(Iterate at, Iterate direction, double target, double allowed)
     {
-        var length = Math.Min(1, ToBoundary * new[]
-        {
-            Longest(at.X, direction.X), Longest(at.Slack, direction.Slack), Longest(at.Multipliers, direction.Multipliers),
-        }.Min());
+        var length = Math.Min(
+            1,
+            ToBoundary
+                * new[]
+                {
+                    Longest(at.X, direction.X),
+                    Longest(at.Slack, direction.Slack),
+                    Longest(at.Multipliers, direction.Multipliers),
+                }.Min()
+        );
         for (var halvings = 0; halvings < 40; halvings++, length /= 2)
         {
             var next = new Iterate(
-                at.X + (length * direction.X), at.Slack + (length * direction.Slack),
-                at.Multipliers + (length * direction.Multipliers), at.Nu + (length * direction.Nu), at.V + (length * direction.V),
-                at.Y is null ? null : at.Y + (length * direction.Y!));
+                at.X + (length * direction.X),
+                at.Slack + (length * direction.Slack),
+                at.Multipliers + (length * direction.Multipliers),
+                at.Nu + (length * direction.Nu),
+                at.V + (length * direction.V),
+                at.Y is null ? null : at.Y + (length * direction.Y!)
+            );
             if (Residuals(next, target).Norm <= ((1 - (0.01 * length)) * allowed) + 1e-15)
             {
                 return (next, length);
@@ -201,21 +227,40 @@ internal sealed class InteriorPoint
             (Rows * at.X) - Floors - at.Slack,
             at.Slack.PointwiseMultiply(at.Multipliers) - target,
             Gamma > 0 ? at.V.Map(Math.Exp) - w : Vector<double>.Build.Dense(Weights),
-            norming);
+            norming
+        );
     }
 
     private sealed record Iterate(
-        Vector<double> X, Vector<double> Slack, Vector<double> Multipliers, double Nu, Vector<double> V, Vector<double>? Y)
+        Vector<double> X,
+        Vector<double> Slack,
+        Vector<double> Multipliers,
+        double Nu,
+        Vector<double> V,
+        Vector<double>? Y
+    )
     {
         /// <summary>How far exp(v) is from w: it falls by a factor of e a step, and mu should not run ahead of it.</summary>
         public double Lag(double gamma) => gamma > 0 ? (V.Map(Math.Exp) - X.SubVector(0, V.Count)).AbsoluteMaximum() : 0;
     }
 
     private sealed record Residual(
-        Vector<double> Dual, double Equality, Vector<double> Primal, Vector<double> Complementarity, Vector<double> Logarithm, Vector<double> Norming)
+        Vector<double> Dual,
+        double Equality,
+        Vector<double> Primal,
+        Vector<double> Complementarity,
+        Vector<double> Logarithm,
+        Vector<double> Norming
+    )
     {
-        public double Norm => Math.Sqrt(
-            Dual.DotProduct(Dual) + (Equality * Equality) + Primal.DotProduct(Primal) + Complementarity.DotProduct(Complementarity)
-            + Logarithm.DotProduct(Logarithm) + Norming.DotProduct(Norming));
+        public double Norm =>
+            Math.Sqrt(
+                Dual.DotProduct(Dual)
+                    + (Equality * Equality)
+                    + Primal.DotProduct(Primal)
+                    + Complementarity.DotProduct(Complementarity)
+                    + Logarithm.DotProduct(Logarithm)
+                    + Norming.DotProduct(Norming)
+            );
     }
 }

@@ -18,10 +18,16 @@ internal static class LatinHypercube
     {
         ArgumentNullException.ThrowIfNull(lower);
         ArgumentNullException.ThrowIfNull(upper);
-        if (count < 1 || lower.Count != upper.Count || !lower.Zip(upper).All(c => c.First <= c.Second && double.IsFinite(c.Second - c.First)))
+        if (
+            count < 1
+            || lower.Count != upper.Count
+            || !lower.Zip(upper).All(c => c.First <= c.Second && double.IsFinite(c.Second - c.First))
+        )
         {
             throw new InfluenceException(
-                $"A Latin hypercube wants at least one point and two finite corners of a box, lower <= upper; found {count} points, corners [{string.Join(", ", lower)}] and [{string.Join(", ", upper)}].");
+                $"A Latin hypercube wants at least one point and two finite corners of a box, lower <= upper; found {count} points, "
+                    + $"corners [{string.Join(", ", lower)}] and [{string.Join(", ", upper)}]."
+            );
         }
 
         var points = Enumerable.Range(0, count).Select(_ => new double[lower.Count]).ToArray();

@@ -36,7 +36,7 @@ internal sealed class NonNegativeLeastSquares(Tensor target, double ridge) : IDi
     public void Add(Tensor column)
     {
         using var scope = NewDisposeScope();
-        var grown = _columns is null ? column.unsqueeze(0) : cat([_columns, column.unsqueeze(0)]);      // [s, d]
+        var grown = _columns is null ? column.unsqueeze(0) : cat([_columns, column.unsqueeze(0)]); // [s, d]
         _gram.Add(grown.mv(column).data<double>().ToArray());
         _gram[^1][^1] += ridge;
         _correlations.Add(column.dot(target).item<double>());
@@ -54,9 +54,7 @@ internal sealed class NonNegativeLeastSquares(Tensor target, double ridge) : IDi
         for (var tries = 3 * _weights.Count; tries > 0 && Entering() is { } entering; tries--)
         {
             _positive.Add(entering);
-            while (_positive.Count > 0 && !TryStep(OnPositive()))
-            {
-            }
+            while (_positive.Count > 0 && !TryStep(OnPositive())) { }
         }
     }
 
@@ -76,7 +74,10 @@ internal sealed class NonNegativeLeastSquares(Tensor target, double ridge) : IDi
         for (var i = 0; i < solution.Length; i++)
         {
             var weight = _weights[_positive[i]];
-            _weights[_positive[i]] = binding < 0 ? solution[i] : i == binding ? 0 : Math.Max(0, weight + (step * (solution[i] - weight)));
+            _weights[_positive[i]] =
+                binding < 0 ? solution[i]
+                : i == binding ? 0
+                : Math.Max(0, weight + (step * (solution[i] - weight)));
         }
 
         return binding < 0 || _positive.RemoveAll(column => _weights[column] == 0) == 0;
@@ -122,7 +123,7 @@ internal sealed class NonNegativeLeastSquares(Tensor target, double ridge) : IDi
             }
         }
 
-        var right = tensor(_positive.Select(i => _correlations[i]).ToArray());          // [p]
+        var right = tensor(_positive.Select(i => _correlations[i]).ToArray()); // [p]
         return linalg.solve(tensor(matrix, [count, count]), right).data<double>().ToArray();
     }
 

@@ -14,7 +14,7 @@ internal static class Ranks
     {
         var ranks = new double[values.Length];
         var below = 0;
-        for (var start = 0; start < order.Length;)
+        for (var start = 0; start < order.Length; )
         {
             var (end, here) = (start, 0);
             while (end < order.Length && values[order[end]].Equals(values[order[start]]))
@@ -47,7 +47,9 @@ internal static class Ranks
     {
         var (x, y) = (Of(a), Of(b));
         var mean = (a.Length + 1) / 2.0;
-        double xy = 0, xx = 0, yy = 0;
+        double xy = 0,
+            xx = 0,
+            yy = 0;
         for (var i = 0; i < x.Length; i++)
         {
             xy += (x[i] - mean) * (y[i] - mean);

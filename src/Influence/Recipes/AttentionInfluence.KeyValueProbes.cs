@@ -11,13 +11,13 @@ public sealed partial record AttentionInfluence
     /// A synthetic copy task: pairs of a key and a value, then questions with their answers, then one question more. The answer, the value
     /// of the last key, stands once before, and can only be copied from there.
     /// <code>k1 v1  k2 v2 ... kn vn   k7 v7  k3 v3  ...  k5 [v5]</code>
-    /// where each key and value is a run of tokens, the questions before the last are the <see cref="Shots"/>, and what stands between and around keys
-    /// and values is <see cref="Opening"/>, <see cref="Separator"/> and <see cref="Closing"/>.
+    /// where each key and value is a run of tokens, the questions before the last are the <see cref="Shots"/>, and what stands between and
+    /// around keys and values is <see cref="Opening"/>, <see cref="Separator"/> and <see cref="Closing"/>.
     /// </summary>
     /// <remarks>
-    /// Keys and values are drawn from the vocabulary: all tokens different in a sequence where the vocabulary is large enough for that, else only
-    /// the keys. The paper draws 800 documents of JSON with 3 shots and at most 4,096 tokens; on a model of text give tokens that are
-    /// words, and JSON's punctuation as separators. Reference: Hua et al., "AttentionInfluence", 2025, section 3.1.
+    /// Keys and values are drawn from the vocabulary: all tokens different in a sequence where the vocabulary is large enough for that,
+    /// else only the keys. The paper draws 800 documents of JSON with 3 shots and at most 4,096 tokens; on a model of text give tokens that
+    /// are words, and JSON's punctuation as separators. Reference: Hua et al., "AttentionInfluence", 2025, section 3.1.
     /// </remarks>
     public sealed record KeyValueProbes
     {
@@ -28,10 +28,14 @@ public sealed partial record AttentionInfluence
         {
             ArgumentNullException.ThrowIfNull(vocabulary);
             long[] tokens = [.. vocabulary];
-            Vocabulary = tokens.Length >= 2 && tokens.Distinct().Count() == tokens.Length && tokens.Min() >= 0
-                ? tokens
-                : throw new InfluenceException(
-                    $"The vocabulary is at least two different token ids, none below 0; found {tokens.Length} ({tokens.Distinct().Count()} different). Write new AttentionInfluence.KeyValueProbes(Enumerable.Range(0, size).Select(i => (long)i)).");
+            Vocabulary =
+                tokens.Length >= 2 && tokens.Distinct().Count() == tokens.Length && tokens.Min() >= 0
+                    ? tokens
+                    : throw new InfluenceException(
+                        $"The vocabulary is at least two different token ids, none below 0; found {tokens.Length} "
+                            + $"({tokens.Distinct().Count()} different). Write new AttentionInfluence.KeyValueProbes(Enumerable.Range(0, "
+                            + "size).Select(i => (long)i))."
+                    );
         }
 
         /// <summary>The token ids that keys and values are drawn from.</summary>
@@ -119,13 +123,18 @@ public sealed partial record AttentionInfluence
             var (tokens, sources) = (new long[Count * Length], new long[Count * ValueLength]);
             for (var n = 0; n < Count; n++)
             {
-                Fill(tokens.AsSpan(n * Length, Length), sources.AsSpan(n * ValueLength, ValueLength), new KeyedRandom(Seed, "key-value probes", n));
+                Fill(
+                    tokens.AsSpan(n * Length, Length),
+                    sources.AsSpan(n * ValueLength, ValueLength),
+                    new KeyedRandom(Seed, "key-value probes", n)
+                );
             }
 
             return new CopyProbes(
                 tensor(tokens, device: device).reshape(Count, Length),
                 [.. Enumerable.Range(Length - ValueLength - 1, ValueLength).Select(p => (long)p)],
-                tensor(sources, device: device).reshape(Count, ValueLength));
+                tensor(sources, device: device).reshape(Count, ValueLength)
+            );
         }
 
         private void Fill(Span<long> tokens, Span<long> sources, KeyedRandom random)
@@ -203,12 +212,16 @@ public sealed partial record AttentionInfluence
             // Beyond half of all keys, drawing until they differ takes long.
             if (Math.Pow(Vocabulary.Count, KeyLength) < 2.0 * Pairs && Vocabulary.Count < (long)Pairs * (KeyLength + ValueLength))
             {
-                problems.Add($"{Vocabulary.Count} tokens make too few keys of {KeyLength} for {Pairs} pairs. Give a larger vocabulary, longer keys or fewer pairs.");
+                problems.Add(
+                    $"{Vocabulary.Count} tokens make too few keys of {KeyLength} for {Pairs} pairs. Give a larger vocabulary, "
+                        + "longer keys or fewer pairs."
+                );
             }
 
             InfluenceException.ThrowIfAny(problems);
         }
 
-        private static int AtLeast(int least, int value, string name) => value >= least ? value : throw new InfluenceException($"{name} is at least {least}, not {value}.");
+        private static int AtLeast(int least, int value, string name) =>
+            value >= least ? value : throw new InfluenceException($"{name} is at least {least}, " + $"not {value}.");
     }
 }

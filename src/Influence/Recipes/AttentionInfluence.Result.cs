@@ -21,8 +21,8 @@ public sealed partial record AttentionInfluence
         public ExampleScores Scores { get; }
 
         /// <summary>
-        /// Each document's place within its group of n, (rank - 1/2) / n from 0 to 1, the highest score nearest to 1; ties share. The top 20 percent of
-        /// every domain are those above 0.8, or <c>new Stratified(new TopK())</c>'s of the scores.
+        /// Each document's place within its group of n, (rank - 1/2) / n from 0 to 1, the highest score nearest to 1; ties share. The top
+        /// 20 percent of every domain are those above 0.8, or <c>new Stratified(new TopK())</c>'s of the scores.
         /// </summary>
         public ExampleScores WithinGroups { get; }
 
@@ -36,7 +36,8 @@ public sealed partial record AttentionInfluence
         /// <returns>The table as text.</returns>
         public override string ToString() => ToTable().ToText();
 
-        /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is encoded.</summary>
+        /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is
+        /// encoded.</summary>
         /// <returns>The fragment: at most 50 rows.</returns>
         public string ToHtml() => ToTable().ToHtml();
 
@@ -79,22 +80,32 @@ public sealed partial record AttentionInfluence
                 }
             }
 
-            return new ExampleScores("AttentionInfluence, place within the group", scores.Ids, values, scores.Metadata with
-            {
-                Sign = "high = among the highest of its group",
-                Unit = "place within the group, 0 to 1",
-            });
+            return new ExampleScores(
+                "AttentionInfluence, place within the group",
+                scores.Ids,
+                values,
+                scores.Metadata with
+                {
+                    Sign = "high = among the highest of its group",
+                    Unit = "place within the group, 0 to 1",
+                }
+            );
         }
 
         private Table ToTable()
         {
             var position = Scores.Ids.Select((id, i) => (id, i)).ToDictionary(pair => pair.id, pair => pair.i);
             return new(
-                $"AttentionInfluence: {Scores.Count:N0} documents, {Masked.Count} of {Heads.Count} heads masked ({InfluenceException.List(Masked)}), highest of their groups first",
+                $"AttentionInfluence: {Scores.Count:N0} documents, {Masked.Count} of {Heads.Count} heads masked "
+                    + $"({InfluenceException.List(Masked)}), highest of their groups first",
                 ["id", "group", "place", "score"],
-                [.. WithinGroups.Highest(Math.Min(Scores.Count, Table.MaximumRows)).Select(
-                    e => (IReadOnlyList<object>)[e.Id, _groups?.GroupsOf[e.Id][0] ?? "all", e.Score, Scores[position[e.Id]]])],
-                Scores.Count);
+                [
+                    .. WithinGroups
+                        .Highest(Math.Min(Scores.Count, Table.MaximumRows))
+                        .Select(e => (IReadOnlyList<object>)[e.Id, _groups?.GroupsOf[e.Id][0] ?? "all", e.Score, Scores[position[e.Id]]]),
+                ],
+                Scores.Count
+            );
         }
     }
 }

@@ -16,33 +16,34 @@ namespace Influence.Recipes;
 /// <remarks>
 /// <para>
 /// A masked head's attention is uniform over the positions that the model's own mask leaves, 1/L as in the paper. For native modules
-/// (<c>nn.MultiheadAttention</c>, <c>nn.TransformerEncoder</c> and its layers), found without being named, the attention is recomputed; for separate
-/// projections, named by <see cref="Layers"/>, the head's part of the query is set to zero as it leaves its projection, which makes its
-/// logits equal. Rotary positions leave a zero as it is, and so does a norm of the queries without bias. What the model adds to the logits beside the mask
-/// (ALiBi, relative biases, a norm with bias on the queries) stays: the attention is then the softmax of that alone. With grouped queries
-/// each query head is one of its own.
+/// (<c>nn.MultiheadAttention</c>, <c>nn.TransformerEncoder</c> and its layers), found without being named, the attention is recomputed; for
+/// separate projections, named by <see cref="Layers"/>, the head's part of the query is set to zero as it leaves its projection, which
+/// makes its logits equal. Rotary positions leave a zero as it is, and so does a norm of the queries without bias. What the model adds to
+/// the logits beside the mask (ALiBi, relative biases, a norm with bias on the queries) stays: the attention is then the softmax of that
+/// alone. With grouped queries each query head is one of its own.
 /// </para>
 /// <para>
-/// With <see cref="RetrievalHeads.MeasureKind.Attention"/> a head's strongest attention is taken from the outputs of its query and key projections
-/// (the scale does not matter), or from the recomputation. Positions that enter after the projections (rotary) cannot be seen there: write
-/// <c>Retrieval = RetrievalHeads.MeasureKind.MaskedLoss</c>. A head is masked only if it points to the copied tokens <see cref="TimesChance"/> times as often as chance, or
-/// the loss on them rises without it. However the heads were found, they are put to the proof: without them the loss on the copied tokens must rise by
-/// <see cref="LeastCopyRise"/>, clearly beyond the spread of the probes, and with them it must be below that of a guess within the vocabulary.
+/// With <see cref="RetrievalHeads.MeasureKind.Attention"/> a head's strongest attention is taken from the outputs of its query and key
+/// projections (the scale does not matter), or from the recomputation. Positions that enter after the projections (rotary) cannot be seen
+/// there: write <c>Retrieval = RetrievalHeads.MeasureKind.MaskedLoss</c>. A head is masked only if it points to the copied tokens
+/// <see cref="TimesChance"/> times as often as chance, or the loss on them rises without it. However the heads were found, they are put to
+/// the proof: without them the loss on the copied tokens must rise by <see cref="LeastCopyRise"/>, clearly beyond the spread of the probes,
+/// and with them it must be below that of a guess within the vocabulary.
 /// </para>
 /// <para>
-/// The score is relative, so it does not matter whether the loss is a sum or a mean over tokens. It may be negative. Scores of unlike domains do
-/// not compare: rank within groups (<see cref="AttentionInfluence.Result.WithinGroups"/>). The paper keeps the top 20 percent.
-/// Cost: two forward passes over the documents, three over the probes (and one for each head with <see cref="RetrievalHeads.MeasureKind.MaskedLoss"/>). Half
-/// precision will do for the model; let its losses be computed in float32, as their difference is small.
-/// Reference: Hua et al., "AttentionInfluence: Adopting Attention Head Influence for Weak-to-Strong Pretraining Data Selection", 2025; one of its figures
-/// appears to divide by a reference loss, its equation by the model's own, which is taken here.
+/// The score is relative, so it does not matter whether the loss is a sum or a mean over tokens. It may be negative. Scores of unlike
+/// domains do not compare: rank within groups (<see cref="AttentionInfluence.Result.WithinGroups"/>). The paper keeps the top 20 percent.
+/// Cost: two forward passes over the documents, three over the probes (and one for each head with
+/// <see cref="RetrievalHeads.MeasureKind.MaskedLoss"/>). Half precision will do for the model; let its losses be computed in float32, as
+/// their difference is small. Reference: Hua et al., "AttentionInfluence: Adopting Attention Head Influence for Weak-to-Strong Pretraining
+/// Data Selection", 2025; one of its figures appears to divide by a reference loss, its equation by the model's own, which is taken here.
 /// </para>
 /// </remarks>
 public sealed partial record AttentionInfluence
 {
     /// <summary>
-    /// The model on token ids: from <c>[B, T]</c>, int64 and on the model's device, to logits <c>[B, T, V]</c>; for a model of batches first, <c>tokens => model.call(tokens)</c>.
-    /// Used on the probes only.
+    /// The model on token ids: from <c>[B, T]</c>, int64 and on the model's device, to logits <c>[B, T, V]</c>; for a model of batches
+    /// first, <c>tokens => model.call(tokens)</c>. Used on the probes only.
     /// </summary>
     public required Func<Tensor, Tensor> Logits { get; init; }
 
@@ -50,12 +51,14 @@ public sealed partial record AttentionInfluence
     public required AttentionInfluence.KeyValueProbes Probes { get; init; }
 
     /// <summary>
-    /// The attention layers with separate projections, each once. Native modules are found without; of those that cannot be recomputed the scores' notes tell.
+    /// The attention layers with separate projections, each once. Native modules are found without; of those that cannot be recomputed the
+    /// scores' notes tell.
     /// </summary>
     /// <value>None.</value>
     public IReadOnlyList<Projections> Layers { get; init; } = [];
 
-    /// <summary>Whether a position of the layers with separate projections sees no later ones; for <see cref="RetrievalHeads.MeasureKind.Attention"/>.</summary>
+    /// <summary>Whether a position of the layers with separate projections sees no later ones; for
+    /// <see cref="RetrievalHeads.MeasureKind.Attention"/>.</summary>
     /// <value>True.</value>
     public bool Causal { get; init; } = true;
 
@@ -76,7 +79,8 @@ public sealed partial record AttentionInfluence
         init => field = Check.PositiveShare(value);
     } = 0.05;
 
-    /// <summary>How often, in multiples of chance (1 over the length of the probes), a head must point to the copied tokens to be masked; for <see cref="RetrievalHeads.MeasureKind.Attention"/>.</summary>
+    /// <summary>How often, in multiples of chance (1 over the length of the probes), a head must point to the copied tokens to be masked;
+    /// for <see cref="RetrievalHeads.MeasureKind.Attention"/>.</summary>
     /// <value>3.</value>
     /// <exception cref="InfluenceException">Negative or not a number.</exception>
     public double TimesChance
@@ -94,7 +98,8 @@ public sealed partial record AttentionInfluence
         init => field = Check.NotNegative(value);
     } = 0.05;
 
-    /// <summary>The least that a document's change of loss is divided by; for documents without a token that counts, whose loss is zero.</summary>
+    /// <summary>The least that a document's change of loss is divided by; for documents without a token that counts, whose loss is
+    /// zero.</summary>
     /// <value>1e-6.</value>
     /// <exception cref="InfluenceException">Not a positive number.</exception>
     public double LeastLoss
@@ -110,7 +115,11 @@ public sealed partial record AttentionInfluence
     /// <returns>Every head with its score, the strongest first.</returns>
     /// <exception cref="InfluenceException">Bad input, or attention that cannot be seen.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
-    public RetrievalHeads FindHeads(InfluenceTask task, IProgress<InfluenceProgress>? progress = null, CancellationToken cancellationToken = default)
+    public RetrievalHeads FindHeads(
+        InfluenceTask task,
+        IProgress<InfluenceProgress>? progress = null,
+        CancellationToken cancellationToken = default
+    )
     {
         ArgumentNullException.ThrowIfNull(task);
         using var scope = NewDisposeScope();
@@ -122,7 +131,10 @@ public sealed partial record AttentionInfluence
         var passes = Retrieval == RetrievalHeads.MeasureKind.Attention ? 1 : 1 + watch.CountHeads(probes, Logits);
         var reporter = new ProgressReporter(progress, "retrieval heads", 1, (long)passes * probes.Count, cancellationToken);
         cancellationToken.ThrowIfCancellationRequested();
-        var scores = Retrieval == RetrievalHeads.MeasureKind.Attention ? watch.Pointing(probes, Logits, reporter.AddOrCancel) : watch.MaskedLoss(probes, Logits, reporter.AddOrCancel);
+        var scores =
+            Retrieval == RetrievalHeads.MeasureKind.Attention
+                ? watch.Pointing(probes, Logits, reporter.AddOrCancel)
+                : watch.MaskedLoss(probes, Logits, reporter.AddOrCancel);
         return new RetrievalHeads(Retrieval, scores);
     }
 
@@ -133,10 +145,16 @@ public sealed partial record AttentionInfluence
     /// <param name="progress">Told after each batch.</param>
     /// <param name="cancellationToken">Checked between batches.</param>
     /// <returns>The scores, their ranks within groups, and the heads.</returns>
-    /// <exception cref="InfluenceException">Bad input, attention that cannot be seen, a model that does not copy on the probes, or does so without the heads that were found.</exception>
+    /// <exception cref="InfluenceException">Bad input, attention that cannot be seen, a model that does not copy on the probes, or does so
+    /// without the heads that were found.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
     public Result Score(
-        InfluenceTask task, Examples documents, ExampleGroups? groups = null, IProgress<InfluenceProgress>? progress = null, CancellationToken cancellationToken = default)
+        InfluenceTask task,
+        Examples documents,
+        ExampleGroups? groups = null,
+        IProgress<InfluenceProgress>? progress = null,
+        CancellationToken cancellationToken = default
+    )
     {
         ExampleChecks.Run(task, (documents, "documents"));
         Result.CheckGroups(documents.Ids, groups);
@@ -145,9 +163,13 @@ public sealed partial record AttentionInfluence
         RetrievalHeads.Head[] masked = [.. heads.Top(MaskedShare).Take(heads.Count(h => h.Score > least))];
         if (masked.Length == 0)
         {
-            throw new InfluenceException(string.Create(
-                CultureInfo.InvariantCulture,
-                $"None of the {heads.Count} heads copies on the probes (the highest score is {heads[0].Score:G3}; more than {least:G3} is expected), so there is nothing to mask. {Advice()}"));
+            throw new InfluenceException(
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"None of the {heads.Count} heads copies on the probes (the highest score is {heads[0].Score:G3}; more than "
+                        + $"{least:G3} is expected), so there is nothing to mask. {Advice()}"
+                )
+            );
         }
 
         var proof = Prove(task, masked, progress, cancellationToken);
@@ -169,10 +191,17 @@ public sealed partial record AttentionInfluence
         Examples documents,
         IReadOnlyCollection<RetrievalHeads.Head> heads,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default) => ScoreMasked(task, documents, heads, string.Empty, progress, cancellationToken);
+        CancellationToken cancellationToken = default
+    ) => ScoreMasked(task, documents, heads, string.Empty, progress, cancellationToken);
 
     private ExampleScores ScoreMasked(
-        InfluenceTask task, Examples documents, IReadOnlyCollection<RetrievalHeads.Head> heads, string note, IProgress<InfluenceProgress>? progress, CancellationToken cancellationToken)
+        InfluenceTask task,
+        Examples documents,
+        IReadOnlyCollection<RetrievalHeads.Head> heads,
+        string note,
+        IProgress<InfluenceProgress>? progress,
+        CancellationToken cancellationToken
+    )
     {
         ExampleChecks.Run(task, (documents, "documents"));
         ArgumentNullException.ThrowIfNull(heads);
@@ -196,7 +225,13 @@ public sealed partial record AttentionInfluence
             {
                 if (before[i] < 0)
                 {
-                    throw new InfluenceException($"A relative difference needs a loss that is not negative; that of the example with id {batch.Ids[i]} is {before[i].ToString("G4", CultureInfo.InvariantCulture)}.") { ExampleIds = [batch.Ids[i]] };
+                    throw new InfluenceException(
+                        "A relative difference needs a loss that is not negative; that of the example with id "
+                            + $"{batch.Ids[i]} is {before[i].ToString("G4", CultureInfo.InvariantCulture)}."
+                    )
+                    {
+                        ExampleIds = [batch.Ids[i]],
+                    };
                 }
 
                 if (before[i] < LeastLoss)
@@ -211,26 +246,44 @@ public sealed partial record AttentionInfluence
         }
 
         Log.Scored(task.Logger, "AttentionInfluence", 1, documents.Count, 1, reporter.Elapsed.TotalSeconds);
-        return new ExampleScores("AttentionInfluence", documents.Ids, [.. values], new ScoreMetadata
-        {
-            Estimator = "AttentionInfluence",
-            Sign = "high = the document needs the masked heads; compare within one domain only",
-            Unit = "rise of the loss without the heads, over the loss",
-            Notes = string.Join("; ", Notes().Where(n => n.Length > 0)),
-        });
+        return new ExampleScores(
+            "AttentionInfluence",
+            documents.Ids,
+            [.. values],
+            new ScoreMetadata
+            {
+                Estimator = "AttentionInfluence",
+                Sign = "high = the document needs the masked heads; compare within one domain only",
+                Unit = "rise of the loss without the heads, over the loss",
+                Notes = string.Join("; ", Notes().Where(n => n.Length > 0)),
+            }
+        );
 
         IEnumerable<string> Notes() =>
-        [
-            $"{heads.Count} heads masked: {InfluenceException.List([.. heads])}",
-            note,
-            watch.LeftOut.Count == 0 ? string.Empty : $"attention that could not be looked at: {InfluenceException.List(watch.LeftOut)}",
-            floored.Count == 0 ? string.Empty : string.Create(
-                CultureInfo.InvariantCulture, $"{floored.Count} documents have a loss below {LeastLoss:R}, which their change was divided by: ids {InfluenceException.List(floored)}"),
-        ];
+            [
+                $"{heads.Count} heads masked: {InfluenceException.List([.. heads])}",
+                note,
+                watch.LeftOut.Count == 0
+                    ? string.Empty
+                    : $"attention that could not be looked at: {InfluenceException.List(watch.LeftOut)}",
+                floored.Count == 0
+                    ? string.Empty
+                    : string.Create(
+                        CultureInfo.InvariantCulture,
+                        $"{floored.Count} documents have a loss below {LeastLoss:R}, which their change was divided "
+                            + $"by: ids {InfluenceException.List(floored)}"
+                    ),
+            ];
     }
 
-    /// <summary>Whether the heads are those by which the model copies: what the loss on the copied tokens is with and without them.</summary>
-    private string Prove(InfluenceTask task, IReadOnlyList<RetrievalHeads.Head> heads, IProgress<InfluenceProgress>? progress, CancellationToken cancellationToken)
+    /// <summary>Whether the heads are those by which the model copies: what the loss on the copied tokens is with and without
+    /// them.</summary>
+    private string Prove(
+        InfluenceTask task,
+        IReadOnlyList<RetrievalHeads.Head> heads,
+        IProgress<InfluenceProgress>? progress,
+        CancellationToken cancellationToken
+    )
     {
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
@@ -247,21 +300,37 @@ public sealed partial record AttentionInfluence
         var error = Math.Sqrt(rises.Average(r => (r - rise) * (r - rise)) / rises.Length);
         if (!(before.Average() < guess))
         {
-            throw new InfluenceException(string.Create(
-                CultureInfo.InvariantCulture,
-                $"The model does not copy: its loss on the probes' copied tokens is {before.Average():G3} nats a token, that of a guess within their vocabulary {guess:G3}. {Advice()}"));
+            throw new InfluenceException(
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"The model does not copy: its loss on the probes' copied tokens is {before.Average():G3} nats a token, that of "
+                        + $"a guess within their vocabulary {guess:G3}. {Advice()}"
+                )
+            );
         }
 
         return rise > Math.Max(LeastCopyRise, 3 * error)
-            ? string.Create(CultureInfo.InvariantCulture, $"without the heads the loss on copied tokens rises from {before.Average():G3} to {after.Average():G3} nats a token")
-            : throw new InfluenceException(string.Create(
+            ? string.Create(
                 CultureInfo.InvariantCulture,
-                $"The heads that seem to copy do not: without {InfluenceException.List(heads)} the loss on the probes' copied tokens goes from {before.Average():G3} to {after.Average():G3} " +
-                $"nats a token (standard error {error:G2}), and should rise by {LeastCopyRise:G3} at least. {Advice()}"));
+                $"without the heads the loss on copied tokens rises from {before.Average():G3} " + $"to {after.Average():G3} nats a token"
+            )
+            : throw new InfluenceException(
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"The heads that seem to copy do not: without {InfluenceException.List(heads)} the loss on the probes' copied "
+                        + $"tokens goes from {before.Average():G3} to {after.Average():G3} nats a token (standard error {error:G2}), and "
+                        + $"should rise by {LeastCopyRise:G3} at least. {Advice()}"
+                )
+            );
     }
 
-    private string Advice() => "Are the probes' tokens and separators those that the model knows?" +
-        (Retrieval == RetrievalHeads.MeasureKind.MaskedLoss ? string.Empty : " With rotary positions or ALiBi write Retrieval = RetrievalHeads.MeasureKind.MaskedLoss.");
+    private string Advice() =>
+        "Are the probes' tokens and separators those that the model knows?"
+        + (
+            Retrieval == RetrievalHeads.MeasureKind.MaskedLoss
+                ? string.Empty
+                : " With rotary positions or ALiBi write Retrieval = " + "RetrievalHeads.MeasureKind.MaskedLoss."
+        );
 
     private static double[] Losses(LossEvaluator losses, ExampleBatch batch) =>
         losses.Evaluate(batch, LossKind.Training).to_type(ScalarType.Float64).cpu().contiguous().data<double>().ToArray();

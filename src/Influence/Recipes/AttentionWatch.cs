@@ -5,7 +5,8 @@ using F = TorchSharp.torch.nn.functional;
 
 namespace Influence.Recipes;
 
-/// <summary>The attention layers of a model while <see cref="AttentionInfluence"/> looks at them. Disposing it takes every hook off.</summary>
+/// <summary>The attention layers of a model while <see cref="AttentionInfluence"/> looks at them. Disposing it takes every hook
+/// off.</summary>
 internal sealed class AttentionWatch : IDisposable
 {
     private const int SequencesAtOnce = 32;
@@ -13,10 +14,16 @@ internal sealed class AttentionWatch : IDisposable
 
     public AttentionWatch(InfluenceTask task, IReadOnlyList<AttentionInfluence.Projections> projections, bool causal)
     {
-        var twice = projections.GroupBy(layer => ProjectedAttention.PathOf(layer.Query)).Where(g => g.Count() > 1).Select(g => g.Key).ToList();
+        var twice = projections
+            .GroupBy(layer => ProjectedAttention.PathOf(layer.Query))
+            .Where(g => g.Count() > 1)
+            .Select(g => g.Key)
+            .ToList();
         if (twice.Count > 0)
         {
-            throw new InfluenceException($"Each attention layer is named once, by its query projection; found twice: {InfluenceException.List(twice)}.");
+            throw new InfluenceException(
+                "Each attention layer is named once, by its query projection; found twice: " + $"{InfluenceException.List(twice)}."
+            );
         }
 
         try
@@ -32,10 +39,15 @@ internal sealed class AttentionWatch : IDisposable
             if (_layers.Count == 0)
             {
                 throw new InfluenceException(
-                    (leftOut.Count == 0
-                        ? "The model has no native attention, and no projections were named. "
-                        : $"Of the model's attention nothing can be masked: {InfluenceException.List(leftOut)}; and no projections were named. ") +
-                    "Write Layers = [new AttentionInfluence.Projections(\"layers.0.q.weight\", \"layers.0.k.weight\", KeyHeads: 8), ...].");
+                    (
+                        leftOut.Count == 0
+                            ? "The model has no native attention, and no projections were named. "
+                            : $"Of the model's attention nothing can be masked: {InfluenceException.List(leftOut)}; and no projections "
+                                + "were named. "
+                    )
+                        + "Write Layers = [new AttentionInfluence.Projections(\"layers.0.q.weight\", \"layers.0.k.weight\", KeyHeads: 8), "
+                        + "...]."
+                );
             }
         }
         catch
@@ -55,7 +67,10 @@ internal sealed class AttentionWatch : IDisposable
         var unknown = byLayer.Select(g => g.Key).Except(_layers.Select(l => l.Name)).ToList();
         if (unknown.Count > 0)
         {
-            throw new InfluenceException($"There is no attention layer {InfluenceException.List(unknown)}; there are {InfluenceException.List([.. _layers.Select(l => l.Name)])}.");
+            throw new InfluenceException(
+                $"There is no attention layer {InfluenceException.List(unknown)}; there are "
+                    + $"{InfluenceException.List([.. _layers.Select(l => l.Name)])}."
+            );
         }
 
         foreach (var layer in _layers)
@@ -88,7 +103,13 @@ internal sealed class AttentionWatch : IDisposable
                 scope.Attach(seen);
                 foreach (var strongest in seen)
                 {
-                    var right = strongest.eq(part.Sources.unsqueeze(1)).sum([0, 2], type: ScalarType.Float64).cpu().data<double>().ToArray();       // [H]
+                    // [H]
+                    var right = strongest
+                        .eq(part.Sources.unsqueeze(1))
+                        .sum([0, 2], type: ScalarType.Float64)
+                        .cpu()
+                        .data<double>()
+                        .ToArray();
                     hits[layer] = [.. right.Select((count, h) => count + hits[layer].ElementAtOrDefault(h))];
                     looks[layer] += strongest.shape[0] * strongest.shape[2];
                 }
@@ -97,17 +118,27 @@ internal sealed class AttentionWatch : IDisposable
             done(part.Count);
         }
 
-        return _layers.SelectMany(layer => Enumerable.Range(0, layer.Heads).Select(h => (new RetrievalHeads.Head(layer.Name, h), hits[layer][h] / looks[layer])));
+        return _layers.SelectMany(layer =>
+            Enumerable.Range(0, layer.Heads).Select(h => (new RetrievalHeads.Head(layer.Name, h), hits[layer][h] / looks[layer]))
+        );
     }
 
     /// <summary>How much the loss on copied tokens rises without each head.</summary>
-    public IEnumerable<(RetrievalHeads.Head Head, double Score)> MaskedLoss(CopyProbes probes, Func<Tensor, Tensor> logits, Action<int> done)
+    public IEnumerable<(RetrievalHeads.Head Head, double Score)> MaskedLoss(
+        CopyProbes probes,
+        Func<Tensor, Tensor> logits,
+        Action<int> done
+    )
     {
         _layers.ForEach(layer => layer.Counts = true);
         var whole = CopyLosses(probes, logits, done).Average();
         _layers.ForEach(layer => layer.Counts = false);
         var scores = new List<(RetrievalHeads.Head, double)>();
-        foreach (var head in _layers.SelectMany(layer => Enumerable.Range(0, layer.Heads).Select(h => new RetrievalHeads.Head(layer.Name, h))).ToList())
+        foreach (
+            var head in _layers
+                .SelectMany(layer => Enumerable.Range(0, layer.Heads).Select(h => new RetrievalHeads.Head(layer.Name, h)))
+                .ToList()
+        )
         {
             Mask([head]);
             scores.Add((head, CopyLosses(probes, logits, done).Average() - whole));
@@ -138,18 +169,25 @@ internal sealed class AttentionWatch : IDisposable
             if (all is null || all.dim() != 3 || all.shape[0] != part.Count || all.shape[1] != part.Length)
             {
                 throw new InfluenceException(
-                    $"Logits returns [B, T, V] for tokens [B, T] = [{part.Count}, {part.Length}]; found {(all is null ? "null" : $"[{string.Join(", ", all.shape)}]")}.");
+                    $"Logits returns [B, T, V] for tokens [B, T] = [{part.Count}, {part.Length}]; found "
+                        + $"{(all is null ? "null" : $"[{string.Join(", ", all.shape)}]")}."
+                );
             }
 
-            var answers = part.Answers();                                               // [B, A]
+            var answers = part.Answers(); // [B, A]
             if (answers.max().item<long>() >= all.shape[2])
             {
-                throw new InfluenceException($"The probes' vocabulary has token {answers.max().item<long>()}, but the logits are for {all.shape[2]} tokens.");
+                throw new InfluenceException(
+                    $"The probes' vocabulary has token {answers.max().item<long>()}, but the logits are for " + $"{all.shape[2]} tokens."
+                );
             }
 
-            var chosen = all.index_select(1, tensor(part.Predicting, device: all.device));                                                          // [B, A, V]
-            var predicted = F.log_softmax(chosen.dtype == ScalarType.Float64 ? chosen : chosen.to_type(ScalarType.Float32), -1);                    // [B, A, V]
-            var each = predicted.gather(2, answers.unsqueeze(2)).squeeze(2).cpu().to_type(ScalarType.Float64).mean([1]).neg();                      // [B]
+            // [B, A, V]
+            var chosen = all.index_select(1, tensor(part.Predicting, device: all.device));
+            // [B, A, V]
+            var predicted = F.log_softmax(chosen.dtype == ScalarType.Float64 ? chosen : chosen.to_type(ScalarType.Float32), -1);
+            // [B]
+            var each = predicted.gather(2, answers.unsqueeze(2)).squeeze(2).cpu().to_type(ScalarType.Float64).mean([1]).neg();
             losses.AddRange(each.data<double>().ToArray());
             done(part.Count);
         }
@@ -168,9 +206,11 @@ internal sealed class AttentionWatch : IDisposable
         catch (Exception exception) when (exception is not (InfluenceException or OperationCanceledException or OutOfMemoryException))
         {
             throw new InfluenceException(
-                $"Logits failed on probes of {tokens.shape[1]} tokens, [{string.Join(", ", tokens.shape)}]: {exception.Message.Split('\n')[0].TrimEnd('.')}. Does the model have " +
-                "so many positions, and every token of the probes' vocabulary? Write Probes with fewer Pairs, or with other tokens.",
-                exception);
+                $"Logits failed on probes of {tokens.shape[1]} tokens, [{string.Join(", ", tokens.shape)}]: "
+                    + $"{exception.Message.Split('\n')[0].TrimEnd('.')}. Does the model have "
+                    + "so many positions, and every token of the probes' vocabulary? Write Probes with fewer Pairs, or with other tokens.",
+                exception
+            );
         }
     }
 }

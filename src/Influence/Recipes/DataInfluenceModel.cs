@@ -32,9 +32,22 @@ public sealed class DataInfluenceModel : IDisposable
     private readonly ScoreMetadata _metadata;
 
     private DataInfluenceModel(
-        InfluenceFeatures features, IInfluencePredictor predictor, (Tensor Mean, Tensor Scale) columns, (double Mean, double Scale) target, string name, ExampleScores measured)
+        InfluenceFeatures features,
+        IInfluencePredictor predictor,
+        (Tensor Mean, Tensor Scale) columns,
+        (double Mean, double Scale) target,
+        string name,
+        ExampleScores measured
+    )
     {
-        (_features, _predictor, _fingerprint, _mean, _scale, _target) = (features, predictor, features.Fingerprint(), columns.Mean, columns.Scale, target);
+        (_features, _predictor, _fingerprint, _mean, _scale, _target) = (
+            features,
+            predictor,
+            features.Fingerprint(),
+            columns.Mean,
+            columns.Scale,
+            target
+        );
         _metadata = new ScoreMetadata
         {
             Estimator = $"data influence model ({name}) of {measured.Metadata.Estimator}",
@@ -47,7 +60,8 @@ public sealed class DataInfluenceModel : IDisposable
     /// <summary>The method, its features and what it found.</summary>
     public string Description { get; }
 
-    /// <summary>Spearman's rank correlation of predicted and measured influence on <see cref="HeldOutIds"/>; NaN where one of them is constant there.</summary>
+    /// <summary>Spearman's rank correlation of predicted and measured influence on <see cref="HeldOutIds"/>; NaN where one of them is
+    /// constant there.</summary>
     public double HeldOutCorrelation { get; private set; } = double.NaN;
 
     /// <summary>The examples that were kept out of the fit.</summary>
@@ -64,7 +78,8 @@ public sealed class DataInfluenceModel : IDisposable
     /// <param name="cancellationToken">Checked between batches.</param>
     /// <returns>The model; dispose it.</returns>
     /// <exception cref="InfluenceException">
-    /// Examples that are not there, fewer than eight, influence that is not finite or is the same for all, or features that are bad or all constant.
+    /// Examples that are not there, fewer than eight, influence that is not finite or is the same for all, or features that are bad or all
+    /// constant.
     /// </exception>
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
     public static DataInfluenceModel Fit(
@@ -75,7 +90,8 @@ public sealed class DataInfluenceModel : IDisposable
         double heldOut = 0.2,
         long seed = 0,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         ArgumentNullException.ThrowIfNull(measured);
         ArgumentNullException.ThrowIfNull(examples);
@@ -85,27 +101,45 @@ public sealed class DataInfluenceModel : IDisposable
         Check(measured, examples);
         using var scope = NewDisposeScope();
         var probed = examples.Only(measured.Ids);
-        var table = features.Table(probed, progress, cancellationToken);                // [n, d]
+        var table = features.Table(probed, progress, cancellationToken); // [n, d]
         var valueOf = measured.Ids.Zip(measured.Values).ToDictionary(pair => pair.First, pair => pair.Second);
         double[] values = [.. probed.Ids.Select(id => valueOf[id])];
         var (fit, held) = HeldOutPart.Split(values.Length, heldOut, seed, "held-out influence");
-        var (x, y) = (table.index_select(0, tensor(fit)), fit.Select(i => values[i]).ToArray());                            // [m, d], [m]
+        var (x, y) = (table.index_select(0, tensor(fit)), fit.Select(i => values[i]).ToArray()); // [m, d], [m]
         var columns = Standard(x);
         if (!columns.Scale.isfinite().any().item<bool>())
         {
-            throw new InfluenceException($"All {x.shape[1]} features are the same for the {x.shape[0]} examples of the fit: they tell no example from another. Give features that differ from example to example.");
+            throw new InfluenceException(
+                $"All {x.shape[1]} features are the same for the {x.shape[0]} examples of the fit: they tell no "
+                    + "example from another. Give features that differ from example to example."
+            );
         }
 
         var target = (Mean: y.Average(), Scale: Deviation(y));
         if (target.Scale == 0)
         {
-            throw new InfluenceException($"The influence of the {y.Length} examples of the fit is {y[0].ToString(CultureInfo.InvariantCulture)} for all of them: there is nothing to learn. Was the learning rate of the probes zero, or too small for the model's dtype?");
+            throw new InfluenceException(
+                $"The influence of the {y.Length} examples of the fit is "
+                    + $"{y[0].ToString(CultureInfo.InvariantCulture)} for all of them: there is nothing to learn. Was the learning rate of "
+                    + "the probes zero, or too small for the model's dtype?"
+            );
         }
 
-        var predictor = regression.Fit((x - columns.Mean) / columns.Scale, tensor(y.Select(v => (v - target.Mean) / target.Scale).ToArray()), seed, cancellationToken)
-            ?? throw new InfluenceException($"{regression.Name} returned null for its fit.");
+        var predictor =
+            regression.Fit(
+                (x - columns.Mean) / columns.Scale,
+                tensor(y.Select(v => (v - target.Mean) / target.Scale).ToArray()),
+                seed,
+                cancellationToken
+            ) ?? throw new InfluenceException($"{regression.Name} returned null for its fit.");
         var model = new DataInfluenceModel(
-            features, predictor, (columns.Mean.DetachFromDisposeScope(), columns.Scale.DetachFromDisposeScope()), target, regression.Name, measured);
+            features,
+            predictor,
+            (columns.Mean.DetachFromDisposeScope(), columns.Scale.DetachFromDisposeScope()),
+            target,
+            regression.Name,
+            measured
+        );
         try
         {
             model.HeldOutIds = [.. held.Select(i => probed.Ids[(int)i])];
@@ -127,25 +161,46 @@ public sealed class DataInfluenceModel : IDisposable
     /// <returns>One prediction an example, in the unit of what was measured.</returns>
     /// <exception cref="InfluenceException">Bad input, or gradient features at other weights than those of the fit.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
-    public ExampleScores Predict(Examples pool, IProgress<InfluenceProgress>? progress = null, CancellationToken cancellationToken = default)
+    public ExampleScores Predict(
+        Examples pool,
+        IProgress<InfluenceProgress>? progress = null,
+        CancellationToken cancellationToken = default
+    )
     {
         ArgumentNullException.ThrowIfNull(pool);
         InfluenceException.ThrowIfAny([.. pool.Problems("pool")]);
         if (_features.Fingerprint() != _fingerprint)
         {
-            throw new InfluenceException("The features are gradients at the model's weights, and the model has other weights now than at the fit. Measure and fit again, or load the checkpoint of the fit.");
+            throw new InfluenceException(
+                "The features are gradients at the model's weights, and the model has other weights now than at "
+                    + "the fit. Measure and fit again, or load the checkpoint of the fit."
+            );
         }
 
         var (ids, values) = (new List<long>(), new List<double>());
-        _features.Read(pool, (batch, rows) =>
-        {
-            ids.AddRange(batch);
-            values.AddRange(Values(rows, batch));
-        }, progress, cancellationToken);
-        return new ExampleScores("Predicted influence", ids, [.. values], _metadata with
-        {
-            Notes = string.Create(CultureInfo.InvariantCulture, $"{Description}; rank correlation with the measured influence of {HeldOutIds.Count} held-out examples {HeldOutCorrelation:0.000}"),
-        });
+        _features.Read(
+            pool,
+            (batch, rows) =>
+            {
+                ids.AddRange(batch);
+                values.AddRange(Values(rows, batch));
+            },
+            progress,
+            cancellationToken
+        );
+        return new ExampleScores(
+            "Predicted influence",
+            ids,
+            [.. values],
+            _metadata with
+            {
+                Notes = string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"{Description}; rank correlation with the measured influence of "
+                        + $"{HeldOutIds.Count} held-out examples {HeldOutCorrelation:0.000}"
+                ),
+            }
+        );
     }
 
     /// <summary>Frees the fit.</summary>
@@ -165,13 +220,17 @@ public sealed class DataInfluenceModel : IDisposable
             throw new InfluenceException($"The fit was on {_mean.shape[0]} features an example; found {rows.shape[1]}.");
         }
 
-        var predicted = _predictor.Predict((rows - _mean) / _scale);                    // [n]
+        var predicted = _predictor.Predict((rows - _mean) / _scale); // [n]
         if (predicted is null || predicted.dim() != 1 || predicted.shape[0] != rows.shape[0])
         {
-            throw new InfluenceException($"A prediction is one number an example, [{rows.shape[0]}]; found {(predicted is null ? "null" : $"[{string.Join(", ", predicted.shape)}]")}.");
+            throw new InfluenceException(
+                $"A prediction is one number an example, [{rows.shape[0]}]; found "
+                    + $"{(predicted is null ? "null" : $"[{string.Join(", ", predicted.shape)}]")}."
+            );
         }
 
-        var values = ((predicted.to_type(ScalarType.Float64).cpu() * Kept(_target.Scale)) + Kept(_target.Mean)).reshape(-1, 1);         // [n, 1]
+        // [n, 1]
+        var values = ((predicted.to_type(ScalarType.Float64).cpu() * Kept(_target.Scale)) + Kept(_target.Mean)).reshape(-1, 1);
         FiniteRows.Check(values, ids, "Predictions");
         return values.data<double>().ToArray();
     }
@@ -199,12 +258,13 @@ public sealed class DataInfluenceModel : IDisposable
         InfluenceException.ThrowIfAny(problems);
     }
 
-    /// <summary>Means and standard deviations of the columns; a constant one is divided by infinity, which makes it zeros here and in predictions.</summary>
+    /// <summary>Means and standard deviations of the columns; a constant one is divided by infinity, which makes it zeros here and in
+    /// predictions.</summary>
     private static (Tensor Mean, Tensor Scale) Standard(Tensor x)
     {
         using var scope = NewDisposeScope();
-        var mean = x.mean([0L]);                                                        // [d]
-        var deviation = (x - mean).Squared().mean([0L]).sqrt();                          // [d]
+        var mean = x.mean([0L]); // [d]
+        var deviation = (x - mean).Squared().mean([0L]).sqrt(); // [d]
 
         // Equal numbers have a mean that may be off by rounding: a spread of that size is none.
         var constant = deviation.le(mean.abs() * Kept(1e-12));

@@ -58,7 +58,8 @@ public sealed record Dealrec
         InfluenceTask large,
         Examples largeExamples,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         ArgumentNullException.ThrowIfNull(curvature);
         ExampleChecks.Run(surrogate, (surrogateExamples, "surrogate's examples"));
@@ -83,19 +84,32 @@ public sealed record Dealrec
         var bad = influence.Ids.Where((_, i) => !double.IsFinite(influence[i]) || !double.IsFinite(efforts[i])).ToArray();
         if (bad.Length > 0)
         {
-            throw new InfluenceException($"Influence and effort are finite numbers; those of the examples with ids {InfluenceException.List(bad)} are not.") { ExampleIds = bad };
+            throw new InfluenceException(
+                "Influence and effort are finite numbers; those of the examples with ids " + $"{InfluenceException.List(bad)} are not."
+            )
+            {
+                ExampleIds = bad,
+            };
         }
 
         var values = MinMax(influence.Values).Zip(MinMax(efforts), (a, b) => a + (EffortWeight * b)).ToArray();
-        var scores = new ExampleScores("DEALRec", influence.Ids, values, new ScoreMetadata
-        {
-            Estimator = string.Create(CultureInfo.InvariantCulture, $"DEALRec: influence + {EffortWeight:R} effort, each moved to the range 0 to 1"),
-            Sign = "high = worth training on",
-            Unit = "none",
-            Curvature = influence.Metadata.Curvature,
-            Damping = influence.Metadata.Damping,
-            Layers = $"surrogate: {influence.Metadata.Layers}; large model: {effort.Metadata.Layers}",
-        });
+        var scores = new ExampleScores(
+            "DEALRec",
+            influence.Ids,
+            values,
+            new ScoreMetadata
+            {
+                Estimator = string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"DEALRec: influence + {EffortWeight:R} effort, each moved to the " + $"range 0 to 1"
+                ),
+                Sign = "high = worth training on",
+                Unit = "none",
+                Curvature = influence.Metadata.Curvature,
+                Damping = influence.Metadata.Damping,
+                Layers = $"surrogate: {influence.Metadata.Layers}; large model: {effort.Metadata.Layers}",
+            }
+        );
         return new Result(scores, influence, new ExampleScores(effort.Title, influence.Ids, efforts, effort.Metadata));
     }
 
@@ -109,14 +123,30 @@ public sealed record Dealrec
     /// <exception cref="InfluenceException">Bad input; told before the first batch where possible.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
     public static ExampleScores Influence(
-        InfluenceTask surrogate, Preconditioner curvature, Examples examples, IProgress<InfluenceProgress>? progress = null, CancellationToken cancellationToken = default)
+        InfluenceTask surrogate,
+        Preconditioner curvature,
+        Examples examples,
+        IProgress<InfluenceProgress>? progress = null,
+        CancellationToken cancellationToken = default
+    )
     {
         ArgumentNullException.ThrowIfNull(surrogate);
-        using var scores = new InfluenceFunction(curvature) { Aggregation = InfluenceFunction.QueryAggregation.Mean, Tolerance = 0 }.Score(surrogate.ForTraining(surrogate.Layers), examples, examples, progress, cancellationToken);
-        return new ExampleScores("Influence of removal", examples.Ids, [.. scores.ForQuery(0).Values], scores.Metadata with
-        {
-            Sign = "positive = leaving the example out raises the mean training loss",
-        });
+        using var scores = new InfluenceFunction(curvature) { Aggregation = InfluenceFunction.QueryAggregation.Mean, Tolerance = 0 }.Score(
+            surrogate.ForTraining(surrogate.Layers),
+            examples,
+            examples,
+            progress,
+            cancellationToken
+        );
+        return new ExampleScores(
+            "Influence of removal",
+            examples.Ids,
+            [.. scores.ForQuery(0).Values],
+            scores.Metadata with
+            {
+                Sign = "positive = leaving the example out raises the mean training loss",
+            }
+        );
     }
 
     /// <summary>The norm of each example's loss gradient over the selected parameters: the effort of learning it.</summary>
@@ -128,27 +158,38 @@ public sealed record Dealrec
     /// <exception cref="InfluenceException">Bad input; told before the first batch where possible.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
     public static ExampleScores Effort(
-        InfluenceTask large, Examples examples, IProgress<InfluenceProgress>? progress = null, CancellationToken cancellationToken = default)
+        InfluenceTask large,
+        Examples examples,
+        IProgress<InfluenceProgress>? progress = null,
+        CancellationToken cancellationToken = default
+    )
     {
         var norms = new GraNd().Score(large, examples, progress, cancellationToken);
-        return new ExampleScores("Effort", norms.Ids, [.. norms.Values], norms.Metadata with
-        {
-            Estimator = "gradient norm",
-            Sign = "high = the model would change much to learn the example",
-            Unit = "norm of the loss gradient",
-        });
+        return new ExampleScores(
+            "Effort",
+            norms.Ids,
+            [.. norms.Values],
+            norms.Metadata with
+            {
+                Estimator = "gradient norm",
+                Sign = "high = the model would change much to learn the example",
+                Unit = "norm of the loss gradient",
+            }
+        );
     }
 
     private static void CheckIds(IReadOnlyList<long> surrogate, IReadOnlyList<long> large)
     {
-        long[] missing = [.. surrogate.Except(large)], foreign = [.. large.Except(surrogate)];
+        long[] missing = [.. surrogate.Except(large)],
+            foreign = [.. large.Except(surrogate)];
         if (missing.Length + foreign.Length > 0)
         {
             throw new InfluenceException(
-                "Both models score the same examples, by id." +
-                (missing.Length == 0 ? string.Empty : $" The large model's lack {InfluenceException.List(missing)}.") +
-                (foreign.Length == 0 ? string.Empty : $" The surrogate's lack {InfluenceException.List(foreign)}.") +
-                " Write examples.Only(ids), or give both the same Ids.");
+                "Both models score the same examples, by id."
+                    + (missing.Length == 0 ? string.Empty : $" The large model's lack {InfluenceException.List(missing)}.")
+                    + (foreign.Length == 0 ? string.Empty : $" The surrogate's lack {InfluenceException.List(foreign)}.")
+                    + " Write examples.Only(ids), or give both the same Ids."
+            );
         }
     }
 

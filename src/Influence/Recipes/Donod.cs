@@ -18,14 +18,14 @@ namespace Influence.Recipes;
 /// <remarks>
 /// <para>
 /// Exact, not linearised, and without a step or a copy of the weights: ||W'||^2 = ||W||^2 - 2 rate &lt;W, G&gt; + rate^2 ||G||^2, with
-/// the products taken from each layer's inputs and output gradients, and the difference of norms as that of squares over the sum of norms, in
-/// float64. For a small rate DON is rate &lt;W, G&gt; / ||W||. Weights are parameters of two or more dimensions, q, k and v of a packed
+/// the products taken from each layer's inputs and output gradients, and the difference of norms as that of squares over the sum of norms,
+/// in float64. For a small rate DON is rate &lt;W, G&gt; / ||W||. Weights are parameters of two or more dimensions, q, k and v of a packed
 /// projection three of them; biases and gains do not count.
 /// </para>
 /// <para>
 /// The paper probes with a step of fine-tuning on the sample and names no optimizer: with Adam, whose first step has the same length
-/// whatever the gradient, NOD would say little. Its printed sign of DON is open to doubt; here it is before minus after. For the other sign write
-/// <c>Topsis.MetricDirection.Lower</c> for DON in <c>Topsis</c>.
+/// whatever the gradient, NOD would say little. Its printed sign of DON is open to doubt; here it is before minus after. For the other sign
+/// write <c>Topsis.MetricDirection.Lower</c> for DON in <c>Topsis</c>.
 /// </para>
 /// <para>
 /// Cost: one forward and one backward pass, with the output layer alone no backward pass through the rest. Reference: Hu et al.,
@@ -73,7 +73,8 @@ public sealed partial record Donod
         InfluenceTask task,
         Examples examples,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         ExampleChecks.Run(task, (examples, "examples"));
         using var noGrad = no_grad();
@@ -81,7 +82,7 @@ public sealed partial record Donod
         var reporter = new ProgressReporter(progress, "DONOD", 1, examples.Count, cancellationToken);
         using var session = GradientSession.Open(task.ForTraining(Layers), examples, queries: null);
         var weights = Weights(session);
-        var (don, nod) = (zeros([examples.Count], ScalarType.Float64), zeros([examples.Count], ScalarType.Float64));    // [N]
+        var (don, nod) = (zeros([examples.Count], ScalarType.Float64), zeros([examples.Count], ScalarType.Float64)); // [N]
         long first = 0;
         foreach (var part in SubBatches.Within(session, examples, LossKind.Training, MemoryBudget, (int)session.Dtype.ElementSize()))
         {
@@ -98,16 +99,28 @@ public sealed partial record Donod
 
         Log.Scored(task.Logger, "DONOD", 1, examples.Count, 1, reporter.Elapsed.TotalSeconds);
         return new Result(
-            new ExampleScores("DON", examples.Ids, don.data<double>().ToArray(), Metadata("DON", "high = a step on the example makes the weights smaller", session)),
-            new ExampleScores("NOD", examples.Ids, nod.data<double>().ToArray(), Metadata("NOD", "high = a step on the example moves the weights far", session)));
+            new ExampleScores(
+                "DON",
+                examples.Ids,
+                don.data<double>().ToArray(),
+                Metadata("DON", "high = a step on the example makes the " + "weights smaller", session)
+            ),
+            new ExampleScores(
+                "NOD",
+                examples.Ids,
+                nod.data<double>().ToArray(),
+                Metadata("NOD", "high = a step on the example moves the " + "weights far", session)
+            )
+        );
     }
 
-    /// <summary>||W|| - ||W'|| and ||W - W'|| from ||W||, &lt;W, G&gt; and ||G||^2, <c>[B]</c>, without a difference of nearly equal norms.</summary>
+    /// <summary>||W|| - ||W'|| and ||W - W'|| from ||W||, &lt;W, G&gt; and ||G||^2, <c>[B]</c>, without a difference of nearly equal
+    /// norms.</summary>
     internal (Tensor Don, Tensor Nod) Of(double norm, Tensor products, Tensor squares)
     {
-        var length = squares.clamp_min(Kept(0)).sqrt() * Kept(LearningRate);                        // [B], rate ||G||
-        var fall = (products * Kept(2 * LearningRate)) - length.Squared();                   // [B], ||W||^2 - ||W'||^2
-        var after = (Kept(norm * norm) - fall).clamp_min(Kept(0)).sqrt();                         // [B], ||W'||
+        var length = squares.clamp_min(Kept(0)).sqrt() * Kept(LearningRate); // [B], rate ||G||
+        var fall = (products * Kept(2 * LearningRate)) - length.Squared(); // [B], ||W||^2 - ||W'||^2
+        var after = (Kept(norm * norm) - fall).clamp_min(Kept(0)).sqrt(); // [B], ||W'||
         var sum = after + Kept(norm);
         return ((fall / sum).masked_fill(sum.eq(Kept(0)), Kept(0)), length);
     }
@@ -121,7 +134,7 @@ public sealed partial record Donod
 
         using var scope = NewDisposeScope();
         var (products, squares) = Products(block, weight.Part, weight.Value);
-        var both = stack([products, squares], 0).to_type(ScalarType.Float64).cpu();     // [2, B]
+        var both = stack([products, squares], 0).to_type(ScalarType.Float64).cpu(); // [2, B]
         if (FiniteProducts.AnyNotFinite(both))
         {
             FiniteProducts.ThrowNotFinite(both, batch.Ids, []);
@@ -137,7 +150,7 @@ public sealed partial record Donod
     internal static (Tensor Products, Tensor Squares) Products(BlockGradients block, int part, Tensor weight)
     {
         var alone = block.Part(part);
-        var products = zeros([1, block.Examples], weight.dtype, weight.device);         // [1, B]
+        var products = zeros([1, block.Examples], weight.dtype, weight.device); // [1, B]
         alone.AddProducts(products, [weight.unsqueeze(0)]);
         return (products[0], alone.SquaredNorms());
     }
@@ -153,7 +166,7 @@ public sealed partial record Donod
                 var parameter = part.Parameter.Value;
                 if (parameter.dim() >= 2)
                 {
-                    var flat = part.Of(parameter.detach().reshape(-1));                 // [P]
+                    var flat = part.Of(parameter.detach().reshape(-1)); // [P]
                     found.Add(new Weight(k, p, flat, flat.to_type(ScalarType.Float64).Squared().sum().sqrt().item<double>()));
                 }
             }
@@ -162,19 +175,22 @@ public sealed partial record Donod
         return found.Count > 0
             ? found
             : throw new InfluenceException(
-                $"DON and NOD are norms of weights of two or more dimensions; the layers hold {InfluenceException.List(session.BlockNames)}. " +
-                "Write Layers = LayerSelection.Where(n => n == \"head.weight\") with the name of the output layer's weight.");
+                "DON and NOD are norms of weights of two or more dimensions; the layers hold "
+                    + $"{InfluenceException.List(session.BlockNames)}. "
+                    + "Write Layers = LayerSelection.Where(n => n == \"head.weight\") with the name of the output layer's weight."
+            );
     }
 
-    private ScoreMetadata Metadata(string metric, string sign, GradientSession session) => new()
-    {
-        Estimator = string.Create(CultureInfo.InvariantCulture, $"{metric}, SGD probe of rate {LearningRate:R}"),
-        Sign = sign,
-        Unit = "norm of the weights",
-        Layers = Layers.Description,
-        Coverage = session.Coverage.Fraction,
-        Notes = session.Coverage.Notes,
-    };
+    private ScoreMetadata Metadata(string metric, string sign, GradientSession session) =>
+        new()
+        {
+            Estimator = string.Create(CultureInfo.InvariantCulture, $"{metric}, SGD probe of rate {LearningRate:R}"),
+            Sign = sign,
+            Unit = "norm of the weights",
+            Layers = Layers.Description,
+            Coverage = session.Coverage.Fraction,
+            Notes = session.Coverage.Notes,
+        };
 
     /// <summary>A weight of the model, flat, and where its gradient is found.</summary>
     private sealed record Weight(int Block, int Part, Tensor Value, double Norm);

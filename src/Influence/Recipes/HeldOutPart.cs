@@ -15,7 +15,8 @@ internal static class HeldOutPart
     }
 
     /// <summary>A share that leaves something on both sides.</summary>
-    public static double Share(double value, string name) => value is > 0 and < 1
-        ? value
-        : throw new InfluenceException($"{name} is a share above 0 and below 1, not {value.ToString(CultureInfo.InvariantCulture)}.");
+    public static double Share(double value, string name) =>
+        value is > 0 and < 1
+            ? value
+            : throw new InfluenceException($"{name} is a share above 0 and below 1, not {value.ToString(CultureInfo.InvariantCulture)}.");
 }

@@ -8,11 +8,10 @@ namespace Influence.Recipes;
 /// <summary>What a <see cref="DataInfluenceModel"/> knows of an example: a row of numbers.</summary>
 public abstract class InfluenceFeatures
 {
-    private protected InfluenceFeatures()
-    {
-    }
+    private protected InfluenceFeatures() { }
 
-    /// <summary>Features of your own: embeddings that come with the examples, <c>b => b["embedding"]</c>, or a model's hidden states.</summary>
+    /// <summary>Features of your own: embeddings that come with the examples, <c>b => b["embedding"]</c>, or a model's hidden
+    /// states.</summary>
     /// <param name="features">From a batch to <c>[B, d]</c>; called without gradients.</param>
     /// <returns>The features.</returns>
     public static InfluenceFeatures Of(Func<ExampleBatch, Tensor> features)
@@ -22,8 +21,8 @@ public abstract class InfluenceFeatures
     }
 
     /// <summary>
-    /// Projected gradients of the training loss at the model's weights. What is fitted at some weights is refused at others. For small steps
-    /// of SGD the influence is linear in them.
+    /// Projected gradients of the training loss at the model's weights. What is fitted at some weights is refused at others. For small
+    /// steps of SGD the influence is linear in them.
     /// </summary>
     /// <param name="task">The model, its loss and, by <c>Layers</c>, the parameters.</param>
     /// <param name="projection">The projection; null: 512 columns.</param>
@@ -41,19 +40,29 @@ public abstract class InfluenceFeatures
     internal abstract string Fingerprint();
 
     /// <summary>Batch by batch: ids and rows <c>[B, d]</c>, float64 on the CPU, which live until the delegate returns.</summary>
-    internal abstract void Read(Examples examples, Action<IReadOnlyList<long>, Tensor> read, IProgress<InfluenceProgress>? progress, CancellationToken token);
+    internal abstract void Read(
+        Examples examples,
+        Action<IReadOnlyList<long>, Tensor> read,
+        IProgress<InfluenceProgress>? progress,
+        CancellationToken token
+    );
 
     /// <summary>All rows, <c>[N, d]</c>, in the current scope.</summary>
     internal Tensor Table(Examples examples, IProgress<InfluenceProgress>? progress, CancellationToken token)
     {
         using var scope = NewDisposeScope();
         var all = new List<Tensor>();
-        Read(examples, (_, rows) =>
-        {
-            var kept = rows.clone();
-            scope.Attach(kept);
-            all.Add(kept);
-        }, progress, token);
+        Read(
+            examples,
+            (_, rows) =>
+            {
+                var kept = rows.clone();
+                scope.Attach(kept);
+                all.Add(kept);
+            },
+            progress,
+            token
+        );
         return cat([.. all], 0).MoveToOuterDisposeScope();
     }
 
@@ -63,7 +72,12 @@ public abstract class InfluenceFeatures
 
         internal override string Fingerprint() => string.Empty;
 
-        internal override void Read(Examples examples, Action<IReadOnlyList<long>, Tensor> read, IProgress<InfluenceProgress>? progress, CancellationToken token)
+        internal override void Read(
+            Examples examples,
+            Action<IReadOnlyList<long>, Tensor> read,
+            IProgress<InfluenceProgress>? progress,
+            CancellationToken token
+        )
         {
             using var noGrad = no_grad();
             var reporter = new ProgressReporter(progress, "features", 1, examples.Count, token);
@@ -75,10 +89,12 @@ public abstract class InfluenceFeatures
                 if (rows is null || rows.dim() != 2 || rows.shape[0] != batch.Count)
                 {
                     throw new InfluenceException(
-                        $"Features are one row an example, [B, d] with B = {batch.Count}; found {(rows is null ? "null" : $"[{string.Join(", ", rows.shape)}]")}. Write reshape(batch.Count, -1).");
+                        $"Features are one row an example, [B, d] with B = {batch.Count}; found "
+                            + $"{(rows is null ? "null" : $"[{string.Join(", ", rows.shape)}]")}. Write reshape(batch.Count, -1)."
+                    );
                 }
 
-                var numbers = rows.detach().to_type(ScalarType.Float64).cpu();          // [B, d]
+                var numbers = rows.detach().to_type(ScalarType.Float64).cpu(); // [B, d]
                 FiniteRows.Check(numbers, batch.Ids, "Features");
                 read(batch.Ids, numbers);
                 reporter.Add(batch.Count);
@@ -88,11 +104,16 @@ public abstract class InfluenceFeatures
 
     private sealed class Projected(InfluenceTask task, ProjectedGradients projection) : InfluenceFeatures
     {
-        internal override string Description => $"gradients of {task.Layers.Description}, projected to {projection.Dimension} dimensions (seed {projection.Seed})";
+        internal override string Description =>
+            $"gradients of {task.Layers.Description}, projected to {projection.Dimension} dimensions " + $"(seed {projection.Seed})";
 
         internal override string Fingerprint() => WeightsHash.OfAll(task.Model);
 
-        internal override void Read(Examples examples, Action<IReadOnlyList<long>, Tensor> read, IProgress<InfluenceProgress>? progress, CancellationToken token) =>
-            projection.Read(task, examples, (ids, rows) => read(ids, rows.to_type(ScalarType.Float64).cpu()), progress, token);
+        internal override void Read(
+            Examples examples,
+            Action<IReadOnlyList<long>, Tensor> read,
+            IProgress<InfluenceProgress>? progress,
+            CancellationToken token
+        ) => projection.Read(task, examples, (ids, rows) => read(ids, rows.to_type(ScalarType.Float64).cpu()), progress, token);
     }
 }

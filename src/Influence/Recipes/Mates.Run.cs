@@ -11,8 +11,9 @@ public sealed partial record Mates
     /// <c>if (run.Step()) { chosen = strategy.Select(run.Latest.Scores, budget); }</c>
     /// </summary>
     /// <remarks>
-    /// <c>measure</c> runs inside <see cref="Step"/>, on its thread, with the model in evaluation mode; each of its modules then has the mode
-    /// again that it had, also when measuring fails. It is given the number of steps; take it for the seed, so that each time others are probed:
+    /// <c>measure</c> runs inside <see cref="Step"/>, on its thread, with the model in evaluation mode; each of its modules then has the
+    /// mode again that it had, also when measuring fails. It is given the number of steps; take it for the seed, so that each time others
+    /// are probed:
     /// <code>new Mates.Run(model, 1000, step => new Mates(features) { Seed = step }.Score(task, pool, reference, optimizer))</code>
     /// Reference: Yu, Das, Xiong, "MATES", NeurIPS 2024, algorithm 1.
     /// </remarks>
@@ -44,7 +45,8 @@ public sealed partial record Mates
 
         /// <summary>The newest scores.</summary>
         /// <exception cref="InfluenceException">Nothing was measured yet.</exception>
-        public Mates.Result Latest => _latest ?? throw new InfluenceException("Nothing was measured yet: write run.Measure() before the first step.");
+        public Mates.Result Latest =>
+            _latest ?? throw new InfluenceException("Nothing was measured yet: write run.Measure() before the " + "first step.");
 
         /// <summary>Every measurement so far, the oldest first; of scores only the newest are kept.</summary>
         public IReadOnlyList<Measurement> History => _history;
@@ -68,7 +70,9 @@ public sealed partial record Mates
         public Mates.Result Measure()
         {
             using var evaluation = new EvaluationMode(_model);
-            var scores = _measure(Steps) ?? throw new InfluenceException("measure returned null; it returns the Mates.Result of the present weights.");
+            var scores =
+                _measure(Steps)
+                ?? throw new InfluenceException("measure returned null; it returns the Mates.Result of the " + "present weights.");
             _latest = scores;
             _history.Add(new(Steps, scores.Measured.Count, scores.HeldOutCorrelation));
             return scores;
@@ -77,7 +81,8 @@ public sealed partial record Mates
         /// <summary>One measurement.</summary>
         /// <param name="Step">After how many steps.</param>
         /// <param name="Probes">How many examples were probed.</param>
-        /// <param name="HeldOutCorrelation">The rank correlation of predicted and measured influence on those that the fit did not see.</param>
+        /// <param name="HeldOutCorrelation">The rank correlation of predicted and measured influence on those that the fit did not
+        /// see.</param>
         public sealed record Measurement(long Step, int Probes, double HeldOutCorrelation);
     }
 }

@@ -84,15 +84,27 @@ public sealed partial record Mates
         Examples reference,
         Func<nn.Module, optim.Optimizer> optimizer,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         ExampleChecks.Run(task, (pool, "pool"), (reference, "reference examples"));
         var random = new KeyedRandom(Seed, "probes");
         long[] sample = [.. pool.Ids.OrderBy(random.Of).Take(Probes)];
         CheckBeforeProbing(pool, sample, cancellationToken);
-        var measured = new ProbeOracle { Reference = reference, Optimizer = optimizer }.Score(task, pool.Only(sample), progress, cancellationToken);
+        var measured = new ProbeOracle { Reference = reference, Optimizer = optimizer }.Score(
+            task,
+            pool.Only(sample),
+            progress,
+            cancellationToken
+        );
         using var model = DataInfluenceModel.Fit(measured, pool, Features, Regression, HeldOut, Seed, progress, cancellationToken);
-        return new Result(model.Predict(pool, progress, cancellationToken), measured, model.HeldOutIds, model.HeldOutCorrelation, model.Description);
+        return new Result(
+            model.Predict(pool, progress, cancellationToken),
+            measured,
+            model.HeldOutIds,
+            model.HeldOutCorrelation,
+            model.Description
+        );
     }
 
     /// <summary>Probing takes long: what the fit would refuse afterwards is refused first.</summary>
@@ -110,8 +122,20 @@ public sealed partial record Mates
     [TypeFormatterSource(typeof(HtmlFormatters))]
     public sealed class Result : IDisplay
     {
-        internal Result(ExampleScores scores, ExampleScores measured, IReadOnlyList<long> heldOutIds, double heldOutCorrelation, string description) =>
-            (Scores, Measured, HeldOutIds, HeldOutCorrelation, Description) = (scores, measured, heldOutIds, heldOutCorrelation, description);
+        internal Result(
+            ExampleScores scores,
+            ExampleScores measured,
+            IReadOnlyList<long> heldOutIds,
+            double heldOutCorrelation,
+            string description
+        ) =>
+            (Scores, Measured, HeldOutIds, HeldOutCorrelation, Description) = (
+                scores,
+                measured,
+                heldOutIds,
+                heldOutCorrelation,
+                description
+            );
 
         /// <summary>The predicted influence of the whole pool, to select by.</summary>
         public ExampleScores Scores { get; }
@@ -122,7 +146,8 @@ public sealed partial record Mates
         /// <summary>The part of the sample that the fit did not see.</summary>
         public IReadOnlyList<long> HeldOutIds { get; }
 
-        /// <summary>The rank correlation of predicted and measured influence on that part; NaN where one of them is constant there.</summary>
+        /// <summary>The rank correlation of predicted and measured influence on that part; NaN where one of them is constant
+        /// there.</summary>
         public double HeldOutCorrelation { get; }
 
         /// <summary>The small model.</summary>
@@ -132,16 +157,23 @@ public sealed partial record Mates
         /// <returns>The table as text.</returns>
         public override string ToString() => ToTable().ToText();
 
-        /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is encoded.</summary>
+        /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is
+        /// encoded.</summary>
         /// <returns>The fragment: at most 50 rows.</returns>
         public string ToHtml() => ToTable().ToHtml();
 
         Table IDisplay.ToTable() => ToTable();
 
-        private Table ToTable() => new(
-            string.Create(CultureInfo.InvariantCulture, $"MATES: {Scores.Count:N0} examples from {Measured.Count:N0} probes, held-out rank correlation {HeldOutCorrelation:0.000} ({Description})"),
-            ["rank", "id", "predicted influence"],
-            [.. Scores.Highest(Math.Min(Scores.Count, Table.MaximumRows)).Select(e => (IReadOnlyList<object>)[e.Rank, e.Id, e.Score])],
-            Scores.Count);
+        private Table ToTable() =>
+            new(
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"MATES: {Scores.Count:N0} examples from {Measured.Count:N0} probes, held-out "
+                        + $"rank correlation {HeldOutCorrelation:0.000} ({Description})"
+                ),
+                ["rank", "id", "predicted influence"],
+                [.. Scores.Highest(Math.Min(Scores.Count, Table.MaximumRows)).Select(e => (IReadOnlyList<object>)[e.Rank, e.Id, e.Score])],
+                Scores.Count
+            );
     }
 }

@@ -106,7 +106,10 @@ public sealed record MlpRegression : IInfluenceRegression
             }
         }
 
-        return new Network([.. best.Select(w => w.DetachFromDisposeScope())], $"{Hidden} hidden units, the weights after {bestEpoch} of {Epochs} epochs");
+        return new Network(
+            [.. best.Select(w => w.DetachFromDisposeScope())],
+            $"{Hidden} hidden units, the weights after {bestEpoch} of " + $"{Epochs} epochs"
+        );
 
         double Error()
         {
@@ -128,17 +131,18 @@ public sealed record MlpRegression : IInfluenceRegression
 
     /// <summary>He's initial weights, zero for biases and for the last layer: the first prediction is the mean.</summary>
     private Parameter[] Initial(long width, long seed) =>
-    [
-        nn.Parameter(SeededNumbers.Normal(seed, Hidden, width, ScalarType.Float64, CPU) * Kept(Math.Sqrt(2.0 / width))),          // [h, d]
-        nn.Parameter(zeros([Hidden], ScalarType.Float64)),
-        nn.Parameter(zeros([1, Hidden], ScalarType.Float64)),
-        nn.Parameter(zeros([1], ScalarType.Float64)),
-    ];
+        [
+            nn.Parameter(SeededNumbers.Normal(seed, Hidden, width, ScalarType.Float64, CPU) * Kept(Math.Sqrt(2.0 / width))), // [h, d]
+            nn.Parameter(zeros([Hidden], ScalarType.Float64)),
+            nn.Parameter(zeros([1, Hidden], ScalarType.Float64)),
+            nn.Parameter(zeros([1], ScalarType.Float64)),
+        ];
 
     private static Tensor Output(IReadOnlyList<Tensor> weights, Tensor x) =>
-        F.linear(F.relu(F.linear(x, weights[0], weights[1])), weights[2], weights[3]).squeeze(1);                           // [n]
+        F.linear(F.relu(F.linear(x, weights[0], weights[1])), weights[2], weights[3]).squeeze(1); // [n]
 
-    private static int AtLeastOne(int value, string name) => value >= 1 ? value : throw new InfluenceException($"{name} is at least 1, not {value}.");
+    private static int AtLeastOne(int value, string name) =>
+        value >= 1 ? value : throw new InfluenceException($"{name} is at least 1, " + $"not {value}.");
 
     private sealed class Network(Tensor[] weights, string description) : IInfluencePredictor
     {

@@ -27,7 +27,8 @@ public sealed class RetrievalHeads : IReadOnlyList<(RetrievalHeads.Head Head, do
     /// <summary>The first heads: a share of all, rounded down, at least one.</summary>
     /// <param name="share">Above 0, at most 1.</param>
     /// <returns>The heads.</returns>
-    public IReadOnlyList<Head> Top(double share) => [.. _all.Take(Math.Max(1, (int)Math.Floor((share * Count) + 1e-9))).Select(h => h.Head)];
+    public IReadOnlyList<Head> Top(double share) =>
+        [.. _all.Take(Math.Max(1, (int)Math.Floor((share * Count) + 1e-9))).Select(h => h.Head)];
 
     /// <inheritdoc/>
     public IEnumerator<(Head Head, double Score)> GetEnumerator() => _all.GetEnumerator();
@@ -44,14 +45,22 @@ public sealed class RetrievalHeads : IReadOnlyList<(RetrievalHeads.Head Head, do
 
     Table IDisplay.ToTable() => ToTable();
 
-    private Table ToTable() => new(
-        $"Retrieval heads: {Count:N0} heads by " + (Measure == MeasureKind.Attention ? "the share of copied tokens that they point to" : "the rise of the copy loss without them, in nats a token"),
-        ["layer", "head", "score"],
-        [.. _all.Take(Table.MaximumRows).Select(h => (IReadOnlyList<object>)[h.Head.Layer, h.Head.Index, h.Score])],
-        Count);
+    private Table ToTable() =>
+        new(
+            $"Retrieval heads: {Count:N0} heads by "
+                + (
+                    Measure == MeasureKind.Attention
+                        ? "the share of copied tokens that they point to"
+                        : "the rise of the copy " + "loss without them, in nats a token"
+                ),
+            ["layer", "head", "score"],
+            [.. _all.Take(Table.MaximumRows).Select(h => (IReadOnlyList<object>)[h.Head.Layer, h.Head.Index, h.Score])],
+            Count
+        );
 
     /// <summary>One attention head.</summary>
-    /// <param name="Layer">The query projection's name, as <see cref="AttentionInfluence.Projections"/> gives it, or the path of a native module's attention.</param>
+    /// <param name="Layer">The query projection's name, as <see cref="AttentionInfluence.Projections"/> gives it, or the path of a native
+    /// module's attention.</param>
     /// <param name="Index">Its place among the layer's query heads, from 0.</param>
     public readonly record struct Head(string Layer, int Index)
     {
@@ -64,8 +73,8 @@ public sealed class RetrievalHeads : IReadOnlyList<(RetrievalHeads.Head Head, do
     public enum MeasureKind
     {
         /// <summary>
-        /// The share of copied tokens at which the head's strongest attention points to the token to be copied, from 0 to 1. Needs to see the
-        /// attention: wrong where something beside queries and keys decides it, such as rotary positions or ALiBi.
+        /// The share of copied tokens at which the head's strongest attention points to the token to be copied, from 0 to 1. Needs to see
+        /// the attention: wrong where something beside queries and keys decides it, such as rotary positions or ALiBi.
         /// </summary>
         Attention,
 

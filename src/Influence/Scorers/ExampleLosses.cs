@@ -17,7 +17,8 @@ public sealed record ExampleLosses : IExampleScorer
         InfluenceTask task,
         Examples examples,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         ArgumentNullException.ThrowIfNull(task);
         ArgumentNullException.ThrowIfNull(examples);
@@ -38,11 +39,16 @@ public sealed record ExampleLosses : IExampleScorer
             reporter.Add(batch.Count);
         }
 
-        return new ExampleScores("Loss", examples.Ids, [.. values], new ScoreMetadata
-        {
-            Estimator = "loss",
-            Sign = "high = the model does not fit the example",
-            Unit = "the loss",
-        });
+        return new ExampleScores(
+            "Loss",
+            examples.Ids,
+            [.. values],
+            new ScoreMetadata
+            {
+                Estimator = "loss",
+                Sign = "high = the model does not fit the example",
+                Unit = "the loss",
+            }
+        );
     }
 }

@@ -40,19 +40,21 @@ public sealed record GraNd : IExampleScorer
 
     /// <inheritdoc/>
     /// <returns>One norm per example.</returns>
-    /// <exception cref="InfluenceException">Bad input, or a checkpoint of another model; told before the first batch where possible.</exception>
+    /// <exception cref="InfluenceException">Bad input, or a checkpoint of another model; told before the first batch where
+    /// possible.</exception>
     public ExampleScores Score(
         InfluenceTask task,
         Examples examples,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         ExampleChecks.Run(task, (examples, "examples"));
         using var scope = NewDisposeScope();
         using var weights = new WeightKeeper(task.Model, Checkpoints ?? []);
         var count = Checkpoints?.Count ?? 1;
         var reporter = new ProgressReporter(progress, "gradient norms", count, examples.Count, cancellationToken);
-        var totals = zeros([examples.Count], ScalarType.Float64);                       // [N]
+        var totals = zeros([examples.Count], ScalarType.Float64); // [N]
         ParameterCoverage? coverage = null;
         for (var k = 0; k < count; k++)
         {
@@ -61,20 +63,29 @@ public sealed record GraNd : IExampleScorer
             reporter.Checkpoint(k + 1);
             using var session = GradientSession.Open(task, examples, queries: null);
             coverage ??= session.Coverage;
-            new GradientProducts(session, MemoryBudget, GradientMetric.Euclidean, Normalization.None)
-                .AddNorms(totals, examples, 1.0 / count, reporter);
+            new GradientProducts(session, MemoryBudget, GradientMetric.Euclidean, Normalization.None).AddNorms(
+                totals,
+                examples,
+                1.0 / count,
+                reporter
+            );
         }
 
         Log.Scored(task.Logger, "GraNd", 1, examples.Count, count, reporter.Elapsed.TotalSeconds);
-        return new ExampleScores("GraNd", examples.Ids, totals.data<double>().ToArray(), new ScoreMetadata
-        {
-            Estimator = "GraNd",
-            Checkpoints = CheckpointList.Describe(Checkpoints),
-            Sign = "high = the example pulls hard at the weights",
-            Unit = "norm of the gradient",
-            Layers = task.Layers.Description,
-            Coverage = coverage!.Fraction,
-            Notes = coverage.Notes,
-        });
+        return new ExampleScores(
+            "GraNd",
+            examples.Ids,
+            totals.data<double>().ToArray(),
+            new ScoreMetadata
+            {
+                Estimator = "GraNd",
+                Checkpoints = CheckpointList.Describe(Checkpoints),
+                Sign = "high = the example pulls hard at the weights",
+                Unit = "norm of the gradient",
+                Layers = task.Layers.Description,
+                Coverage = coverage!.Fraction,
+                Notes = coverage.Notes,
+            }
+        );
     }
 }

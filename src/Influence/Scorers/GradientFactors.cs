@@ -43,10 +43,10 @@ internal sealed class GradientFactors(Tensor activation, Tensor outputGradient) 
     public double[][] Spectrum()
     {
         using var scope = NewDisposeScope();
-        var sigma = SingularValues();                                                   // [B, R]
-        var sum = sigma.sum(1, keepdim: true);                                          // [B, 1]
+        var sigma = SingularValues(); // [B, R]
+        var sum = sigma.sum(1, keepdim: true); // [B, 1]
         var p = (sigma / sum).masked_fill(sum.eq(Kept(0)), Kept(0));
-        var entropy = (p * p.clamp_min(Kept(1e-300)).log()).sum(1).neg();                     // [B], 0 ln 0 = 0
+        var entropy = (p * p.clamp_min(Kept(1e-300)).log()).sum(1).neg(); // [B], 0 ln 0 = 0
         var rank = entropy.exp().masked_fill(sum.squeeze(1).eq(Kept(0)), Kept(0));
         return [Values(sum.squeeze(1)), Values(rank), Values(linalg.vector_norm(sigma, 2, [1]))];
     }
@@ -64,30 +64,34 @@ internal sealed class GradientFactors(Tensor activation, Tensor outputGradient) 
 
         using var scope = NewDisposeScope();
         var products = Values(left.Products(right));
-        return [.. products.Select((product, i) =>
-            leftNorms[i] == 0 || rightNorms[i] == 0 ? 0 : Math.Clamp(product / leftNorms[i] / rightNorms[i], -1, 1))];
+        return
+        [
+            .. products.Select(
+                (product, i) => leftNorms[i] == 0 || rightNorms[i] == 0 ? 0 : Math.Clamp(product / leftNorms[i] / rightNorms[i], -1, 1)
+            ),
+        ];
     }
 
     private Tensor SingularValues()
     {
         if (!FewPositions)
         {
-            return linalg.svdvals(Written());                                           // [B, min(O, I)]
+            return linalg.svdvals(Written()); // [B, min(O, I)]
         }
 
-        var (_, rd) = linalg.qr(outputGradient.transpose(1, 2), linalg.QRMode.R);       // [B, T, T]
-        var (_, ra) = linalg.qr(activation.transpose(1, 2), linalg.QRMode.R);           // [B, T, T]
-        return linalg.svdvals(rd.bmm(ra.transpose(1, 2)));                              // [B, T]
+        var (_, rd) = linalg.qr(outputGradient.transpose(1, 2), linalg.QRMode.R); // [B, T, T]
+        var (_, ra) = linalg.qr(activation.transpose(1, 2), linalg.QRMode.R); // [B, T, T]
+        return linalg.svdvals(rd.bmm(ra.transpose(1, 2))); // [B, T]
     }
 
     private Tensor Products(GradientFactors other)
     {
         if (!FewPositions || !other.FewPositions)
         {
-            return (Written() * other.Written()).flatten(1).sum(1);                     // [B]
+            return (Written() * other.Written()).flatten(1).sum(1); // [B]
         }
 
-        var a = activation.bmm(other.Activation.transpose(1, 2));                       // [B, T, T']
+        var a = activation.bmm(other.Activation.transpose(1, 2)); // [B, T, T']
         return a.mul_(outputGradient.bmm(other.OutputGradient.transpose(1, 2))).flatten(1).sum(1);
     }
 
@@ -114,7 +118,7 @@ internal sealed class GradientFactors(Tensor activation, Tensor outputGradient) 
         if (_written is null)
         {
             using var scope = NewDisposeScope();
-            _written = outputGradient.transpose(1, 2).bmm(activation).DetachFromDisposeScope();             // [B, O, I]
+            _written = outputGradient.transpose(1, 2).bmm(activation).DetachFromDisposeScope(); // [B, O, I]
         }
 
         return _written;

@@ -21,8 +21,8 @@ namespace Influence.Scorers;
 /// layer and example: about (O + I) T^2 + 10 T^3 operations, else O I T and a singular value decomposition of <c>[O, I]</c>.
 /// </para>
 /// <para>
-/// A gradient of zero has nuclear norm, effective rank and cosines of 0; with one position G has one direction, its nuclear norm is its norm and its
-/// effective rank 1. Convolutions, biases and weights that several layers share
+/// A gradient of zero has nuclear norm, effective rank and cosines of 0; with one position G has one direction, its nuclear norm is its
+/// norm and its effective rank 1. Convolutions, biases and weights that several layers share
 /// have no spectrum here. Reference: Li, Li, Li, Zhou, "How Instruction and Reasoning Data shape Post-Training: Data Quality through
 /// the Lens of Layer-wise Gradients", 2025; effective rank: Roy, Vetterli, EUSIPCO 2007.
 /// </para>
@@ -41,18 +41,21 @@ public sealed record GradientSpectra
     public MemoryBudget MemoryBudget { get; init; } = MemoryBudget.Default;
 
     /// <summary>Takes the spectra of every example's gradients at the model's current weights.</summary>
-    /// <param name="task">The model and its training loss; its layers decide which are looked at. The model is left as it was found.</param>
+    /// <param name="task">The model and its training loss; its layers decide which are looked at. The model is left as it was
+    /// found.</param>
     /// <param name="examples">N examples.</param>
     /// <param name="progress">Told after each batch.</param>
     /// <param name="cancellationToken">Checked between batches.</param>
     /// <returns>Nuclear norms, effective ranks and cosines.</returns>
-    /// <exception cref="InfluenceException">Bad input, no linear layer, or pairs of layers that there are not or that differ in shape.</exception>
+    /// <exception cref="InfluenceException">Bad input, no linear layer, or pairs of layers that there are not or that differ in
+    /// shape.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
     public LayerSpectra Score(
         InfluenceTask task,
         Examples examples,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         ExampleChecks.Run(task, (examples, "examples"));
         using var noGrad = no_grad();
@@ -75,13 +78,23 @@ public sealed record GradientSpectra
 
         Log.Scored(task.Logger, "gradient spectra", 1, examples.Count, 1, reporter.Elapsed.TotalSeconds);
         return new LayerSpectra(
-            examples.Ids, [.. layers.Select(l => l.Name)], [.. pairs.Select(p => (layers[p.First].Name, layers[p.Second].Name))],
-            nuclear, ranks, cosines, Metadata(task, session, layers));
+            examples.Ids,
+            [.. layers.Select(l => l.Name)],
+            [.. pairs.Select(p => (layers[p.First].Name, layers[p.Second].Name))],
+            nuclear,
+            ranks,
+            cosines,
+            Metadata(task, session, layers)
+        );
     }
 
     /// <summary>Layer by layer: factors are kept only for a layer that a later one is compared with.</summary>
     /// <returns>Three numbers <c>[3, B]</c> for each layer, and <c>[B]</c> cosines for each pair.</returns>
-    private static (double[][][] Values, double[][] Cosines) OfBatch(BatchGradients batch, List<SpectralLayer> layers, List<(int First, int Second)> pairs)
+    private static (double[][][] Values, double[][] Cosines) OfBatch(
+        BatchGradients batch,
+        List<SpectralLayer> layers,
+        List<(int First, int Second)> pairs
+    )
     {
         var (values, cosines) = (new double[layers.Count][][], new double[pairs.Count][]);
         var kept = new Dictionary<int, GradientFactors?>();
@@ -101,7 +114,13 @@ public sealed record GradientSpectra
                     }
                 }
 
-                foreach (var done in kept.Keys.Where(layer => !pairs.Any(pair => Math.Max(pair.First, pair.Second) > k && Math.Min(pair.First, pair.Second) == layer)).ToList())
+                foreach (
+                    var done in kept
+                        .Keys.Where(layer =>
+                            !pairs.Any(pair => Math.Max(pair.First, pair.Second) > k && Math.Min(pair.First, pair.Second) == layer)
+                        )
+                        .ToList()
+                )
                 {
                     kept[done]?.Dispose();
                     kept.Remove(done);
@@ -147,22 +166,28 @@ public sealed record GradientSpectra
         return found.Count > 0
             ? found
             : throw new InfluenceException(
-                $"Spectra are those of linear layers' weights, but among the layers that take part there is none: {InfluenceException.List(session.BlockNames)}. " +
-                "Choose others by Layers, or use GraNd for the norms of any layer's gradients.");
+                "Spectra are those of linear layers' weights, but among the layers that take part there is none: "
+                    + $"{InfluenceException.List(session.BlockNames)}. "
+                    + "Choose others by Layers, or use GraNd for the norms of any layer's gradients."
+            );
 
         static string Name(string parameter, string path) => parameter == path + ".weight" ? path : parameter;
     }
 
     private static ScoreMetadata Metadata(InfluenceTask task, GradientSession session, List<SpectralLayer> layers)
     {
-        var shared = session.Blocks.Where(block => block.Uses.Count > 1 && block.Uses.Any(use => use.Layer.Rule is LinearRule)).Select(block => block.Name).ToList();
+        var shared = session
+            .Blocks.Where(block => block.Uses.Count > 1 && block.Uses.Any(use => use.Layer.Rule is LinearRule))
+            .Select(block => block.Name)
+            .ToList();
         return new ScoreMetadata
         {
             Estimator = "gradient spectra",
             Sign = "by metric: a low nuclear norm and a high effective rank were seen with data of better quality",
             Unit = "nuclear norm: that of the gradient; effective rank: directions",
             Layers = task.Layers.Description,
-            Coverage = layers.Sum(layer => (double)layer.Outputs * layer.Inputs) / session.Trainable.DistinctBy(p => p.Storage).Sum(p => p.Count),
+            Coverage =
+                layers.Sum(layer => (double)layer.Outputs * layer.Inputs) / session.Trainable.DistinctBy(p => p.Storage).Sum(p => p.Count),
             Notes = shared.Count == 0 ? string.Empty : $"without the shared weights {InfluenceException.List(shared)}",
         };
     }

@@ -15,5 +15,9 @@ public interface IExampleScorer
     /// <exception cref="InfluenceException">Bad input; told before the first batch where possible.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
     ExampleScores Score(
-        InfluenceTask task, Examples examples, IProgress<InfluenceProgress>? progress = null, CancellationToken cancellationToken = default);
+        InfluenceTask task,
+        Examples examples,
+        IProgress<InfluenceProgress>? progress = null,
+        CancellationToken cancellationToken = default
+    );
 }

@@ -21,7 +21,7 @@ internal sealed class InputGradientMoments : IDisposable
     public void Add(Tensor values, Tensor? counts)
     {
         using var scope = NewDisposeScope();
-        var x = values.detach().cpu().to_type(ScalarType.Float64).flatten(1);           // [B, M]
+        var x = values.detach().cpu().to_type(ScalarType.Float64).flatten(1); // [B, M]
         _seen++;
         if (_mean is null || _squares is null)
         {
@@ -34,10 +34,12 @@ internal sealed class InputGradientMoments : IDisposable
         if (!x.shape.AsSpan().SequenceEqual(_mean.shape))
         {
             throw new InfluenceException(
-                $"The same batch had inputs of [{string.Join(", ", _mean.shape)}] under one checkpoint and of [{string.Join(", ", x.shape)}] under another. Give examples that are the same at every pass.");
+                $"The same batch had inputs of [{string.Join(", ", _mean.shape)}] under one checkpoint and of "
+                    + $"[{string.Join(", ", x.shape)}] under another. Give examples that are the same at every pass."
+            );
         }
 
-        var before = x - _mean;                                                         // [B, M]
+        var before = x - _mean; // [B, M]
         _mean.add_(before / Kept(_seen));
         _squares.add_(before * (x - _mean));
     }
@@ -46,10 +48,8 @@ internal sealed class InputGradientMoments : IDisposable
     public double[] MeanDeviation()
     {
         using var scope = NewDisposeScope();
-        var deviation = (_squares! / Kept(_seen)).clamp_min(Kept(0)).sqrt();                        // [B, M]
-        var mean = _counts is null
-            ? deviation.mean([1])
-            : (deviation * _counts).sum(1) / _counts.sum(1).clamp_min(Kept(1));               // [B]
+        var deviation = (_squares! / Kept(_seen)).clamp_min(Kept(0)).sqrt(); // [B, M]
+        var mean = _counts is null ? deviation.mean([1]) : (deviation * _counts).sum(1) / _counts.sum(1).clamp_min(Kept(1)); // [B]
         return mean.data<double>().ToArray();
     }
 

@@ -14,8 +14,10 @@ internal static partial class LayerPairs
         var pairs = new List<(int First, int Second)>();
         for (var i = 0; i < layers.Count; i++)
         {
-            var next = Enumerable.Range(i + 1, layers.Count - i - 1)
-                .Where(j => Fit(layers[i], layers[j]) && Role(layers[i].Name) == Role(layers[j].Name)).Take(1);
+            var next = Enumerable
+                .Range(i + 1, layers.Count - i - 1)
+                .Where(j => Fit(layers[i], layers[j]) && Role(layers[i].Name) == Role(layers[j].Name))
+                .Take(1);
             var projections = Projection(layers[i].Name) is { } own
                 ? Enumerable.Range(i + 1, layers.Count - i - 1).Where(j => Fit(layers[i], layers[j]) && Projection(layers[j].Name) == own)
                 : [];
@@ -26,21 +28,31 @@ internal static partial class LayerPairs
     }
 
     /// <summary>Those that the user names.</summary>
-    public static List<(int First, int Second)> Named(IReadOnlyList<SpectralLayer> layers, IReadOnlyList<(string First, string Second)> pairs)
+    public static List<(int First, int Second)> Named(
+        IReadOnlyList<SpectralLayer> layers,
+        IReadOnlyList<(string First, string Second)> pairs
+    )
     {
         var names = layers.Select(layer => layer.Name).ToList();
         var unknown = pairs.SelectMany(pair => new[] { pair.First, pair.Second }).Where(name => !names.Contains(name)).Distinct().ToList();
         if (unknown.Count > 0)
         {
-            throw new InfluenceException($"Pairs names {InfluenceException.List(unknown)}; the linear layers that take part are {InfluenceException.List(names)}.");
+            throw new InfluenceException(
+                $"Pairs names {InfluenceException.List(unknown)}; the linear layers that take part are "
+                    + $"{InfluenceException.List(names)}."
+            );
         }
 
         List<(int First, int Second)> found = [.. pairs.Select(pair => (names.IndexOf(pair.First), names.IndexOf(pair.Second)))];
-        var unlike = found.Where(pair => !Fit(layers[pair.First], layers[pair.Second]))
-            .Select(pair => $"{Describe(layers[pair.First])} and {Describe(layers[pair.Second])}").ToList();
+        var unlike = found
+            .Where(pair => !Fit(layers[pair.First], layers[pair.Second]))
+            .Select(pair => $"{Describe(layers[pair.First])} and {Describe(layers[pair.Second])}")
+            .ToList();
         return unlike.Count == 0
             ? found
-            : throw new InfluenceException($"Gradients of equal shape have a cosine; found {InfluenceException.List(unlike)}. Leave these out of Pairs.");
+            : throw new InfluenceException(
+                $"Gradients of equal shape have a cosine; found {InfluenceException.List(unlike)}. Leave these " + "out of Pairs."
+            );
     }
 
     private static bool Fit(SpectralLayer a, SpectralLayer b) => (a.Outputs, a.Inputs) == (b.Outputs, b.Inputs);

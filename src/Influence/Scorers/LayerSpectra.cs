@@ -16,7 +16,8 @@ public sealed class LayerSpectra : IDisplay
         IReadOnlyList<IReadOnlyList<double>> nuclearNorms,
         IReadOnlyList<IReadOnlyList<double>> effectiveRanks,
         IReadOnlyList<IReadOnlyList<double>> cosines,
-        ScoreMetadata metadata)
+        ScoreMetadata metadata
+    )
     {
         (Ids, Layers, Pairs, Metadata) = (ids, layers, pairs, metadata);
         (NuclearNorms, EffectiveRanks, Cosines) = (nuclearNorms, effectiveRanks, cosines);
@@ -54,10 +55,13 @@ public sealed class LayerSpectra : IDisplay
     /// <summary>Each example's cosine, the mean over pairs of layers.</summary>
     /// <returns>One score per example.</returns>
     /// <exception cref="InfluenceException">No pair was compared.</exception>
-    public ExampleScores MeanCosine() => Pairs.Count > 0
-        ? Mean("Cosine between layers' gradients, mean over pairs", Cosines)
-        : throw new InfluenceException(
-            $"No two layers were compared. Write new GradientSpectra {{ Pairs = [(\"first\", \"second\")] }} with two of {InfluenceException.List(Layers)}, of equal shape.");
+    public ExampleScores MeanCosine() =>
+        Pairs.Count > 0
+            ? Mean("Cosine between layers' gradients, mean over pairs", Cosines)
+            : throw new InfluenceException(
+                "No two layers were compared. Write new GradientSpectra { Pairs = [(\"first\", \"second\")] } with two of "
+                    + $"{InfluenceException.List(Layers)}, of equal shape."
+            );
 
     /// <summary>A table of the layers with the means over the examples.</summary>
     /// <returns>The table as text.</returns>
@@ -69,13 +73,31 @@ public sealed class LayerSpectra : IDisplay
 
     Table IDisplay.ToTable() => ToTable();
 
-    private Table ToTable() => new(
-        $"Gradient spectra: means over {Ids.Count:N0} examples",
-        ["layer", "nuclear norm", "effective rank", "cosine with"],
-        [.. Layers.Select((layer, l) => (IReadOnlyList<object>)[
-            layer, NuclearNorms.Average(row => row[l]), EffectiveRanks.Average(row => row[l]),
-            string.Join(", ", Pairs.Index().Where(p => p.Item.First == layer).Select(p => FormattableString.Invariant($"{p.Item.Second} {Cosines.Average(row => row[p.Index]):0.00}"))),
-        ])]);
+    private Table ToTable() =>
+        new(
+            $"Gradient spectra: means over {Ids.Count:N0} examples",
+            ["layer", "nuclear norm", "effective rank", "cosine with"],
+            [
+                .. Layers.Select(
+                    (layer, l) =>
+                        (IReadOnlyList<object>)
+                            [
+                                layer,
+                                NuclearNorms.Average(row => row[l]),
+                                EffectiveRanks.Average(row => row[l]),
+                                string.Join(
+                                    ", ",
+                                    Pairs
+                                        .Index()
+                                        .Where(p => p.Item.First == layer)
+                                        .Select(p =>
+                                            FormattableString.Invariant($"{p.Item.Second} {Cosines.Average(row => row[p.Index]):0.00}")
+                                        )
+                                ),
+                            ]
+                ),
+            ]
+        );
 
     private ExampleScores Mean(string title, IReadOnlyList<IReadOnlyList<double>> values) =>
         new(title, Ids, [.. values.Select(row => row.Average())], Metadata with { Estimator = title });

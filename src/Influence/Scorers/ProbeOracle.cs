@@ -23,9 +23,10 @@ namespace Influence.Scorers;
 ///     return probe;
 /// }
 /// </code>
-/// with the same parameters as the running one (the learning rate comes with the state). Plain SGD has no state: <c>model => torch.optim.SGD(model.parameters(), 0.01)</c>;
-/// TorchSharp's SGD with momentum can load a state only once it has stepped. Weights, buffers and gradients are put back bit for bit,
-/// also when a call fails or is cancelled. A parameter that the example's loss does not reach is not stepped on.
+/// with the same parameters as the running one (the learning rate comes with the state). Plain SGD has no state: <c>model =>
+/// torch.optim.SGD(model.parameters(), 0.01)</c>; TorchSharp's SGD with momentum can load a state only once it has stepped. Weights,
+/// buffers and gradients are put back bit for bit, also when a call fails or is cancelled. A parameter that the example's loss does not
+/// reach is not stepped on.
 /// </para>
 /// <para>
 /// For SGD with a small learning rate eta the influence is eta times the gradient dot product, to first order (<see cref="TracIn"/>
@@ -42,8 +43,8 @@ public sealed record ProbeOracle : IExampleScorer
     public required Examples Reference { get; init; }
 
     /// <summary>
-    /// Makes a new optimizer for one step, with the state that it has at this point of training; it is disposed after the step. Called twice before
-    /// the first probe, to see that it does not return the running one.
+    /// Makes a new optimizer for one step, with the state that it has at this point of training; it is disposed after the step. Called
+    /// twice before the first probe, to see that it does not return the running one.
     /// </summary>
     public required Func<nn.Module, optim.Optimizer> Optimizer { get; init; }
 
@@ -53,12 +54,14 @@ public sealed record ProbeOracle : IExampleScorer
     /// checked before each of them.
     /// </remarks>
     /// <returns>One influence an example, in the unit of the measurement.</returns>
-    /// <exception cref="InfluenceException">Bad input, an optimizer that cannot be made or is the same each time, or a step after which the reference loss is not finite (with the example's id).</exception>
+    /// <exception cref="InfluenceException">Bad input, an optimizer that cannot be made or is the same each time, or a step after which the
+    /// reference loss is not finite (with the example's id).</exception>
     public ExampleScores Score(
         InfluenceTask task,
         Examples examples,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         ExampleChecks.Run(task, (examples, "probes"), (Reference, "reference examples"));
         ArgumentNullException.ThrowIfNull(Optimizer);
@@ -81,22 +84,33 @@ public sealed record ProbeOracle : IExampleScorer
                 ProbeStep.Take(task.Model, kept, Optimizer, () => losses.Evaluate(batch.Pick([position]), LossKind.Training).sum());
                 var after = Mean(losses, Reference, finite: false);
                 kept.Restore();
-                values.Add(double.IsFinite(after) ? before - after : throw new InfluenceException(
-                    $"After one step on the example with id {batch.Ids[i]} the reference loss is {after}: give the optimizer a smaller learning rate, or leave the example out.")
-                {
-                    ExampleIds = [batch.Ids[i]],
-                });
+                values.Add(
+                    double.IsFinite(after)
+                        ? before - after
+                        : throw new InfluenceException(
+                            $"After one step on the example with id {batch.Ids[i]} the reference loss is {after}: give the "
+                                + "optimizer a smaller learning rate, or leave the example out."
+                        )
+                        {
+                            ExampleIds = [batch.Ids[i]],
+                        }
+                );
                 reporter.Add(1);
             }
         }
 
         Log.Scored(task.Logger, "oracle influence", 1, examples.Count, 1, reporter.Elapsed.TotalSeconds);
-        return new ExampleScores("Oracle influence", examples.Ids, [.. values], new ScoreMetadata
-        {
-            Estimator = "oracle influence by one optimizer step",
-            Sign = "positive = a step on the example lowers the reference loss",
-            Unit = "the measurement",
-        });
+        return new ExampleScores(
+            "Oracle influence",
+            examples.Ids,
+            [.. values],
+            new ScoreMetadata
+            {
+                Estimator = "oracle influence by one optimizer step",
+                Sign = "positive = a step on the example lowers the reference loss",
+                Unit = "the measurement",
+            }
+        );
     }
 
     private static double Mean(LossEvaluator losses, Examples reference, bool finite)

@@ -33,6 +33,9 @@ public sealed record SelfInfluence : IExampleScorer
 
     /// <inheritdoc/>
     public ExampleScores Score(
-        InfluenceTask task, Examples examples, IProgress<InfluenceProgress>? progress = null, CancellationToken cancellationToken = default) =>
-        _score(task, examples, progress, cancellationToken);
+        InfluenceTask task,
+        Examples examples,
+        IProgress<InfluenceProgress>? progress = null,
+        CancellationToken cancellationToken = default
+    ) => _score(task, examples, progress, cancellationToken);
 }

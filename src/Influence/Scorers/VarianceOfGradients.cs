@@ -11,20 +11,23 @@ namespace Influence.Scorers;
 /// S_k = d u_y / d x at checkpoint k, averaged over channels
 /// VoG(x) = mean over pixels of sqrt( (1/K) sum over k of (S_k - mean S)^2 )
 /// </code>
-/// and then standardised within each class: less its class's mean, over its class's standard deviation. High for examples that are hard to learn.
+/// and then standardised within each class: less its class's mean, over its class's standard deviation. High for examples that are hard to
+/// learn.
 /// </summary>
 /// <remarks>
 /// <para>
-/// It is a standard deviation, as in the paper's formula and code, though its text says variance. For text the gradient is taken with respect to
-/// the output of <see cref="Embedding"/>, and its norm over the embedding's dimensions takes the place of a pixel's number. Padding is left out by the
-/// task's <see cref="InfluenceTask.PositionMask"/>, there and for inputs whose first dimensions are the mask's, <c>[B, T, D]</c>.
+/// It is a standard deviation, as in the paper's formula and code, though its text says variance. For text the gradient is taken with
+/// respect to the output of <see cref="Embedding"/>, and its norm over the embedding's dimensions takes the place of a pixel's number.
+/// Padding is left out by the task's <see cref="InfluenceTask.PositionMask"/>, there and for inputs whose first dimensions are the mask's,
+/// <c>[B, T, D]</c>.
 /// </para>
 /// <para>
-/// Take checkpoints of the early phase to find what is hard, of the late phase to find what was learnt by heart. It is no detector of wrong labels: the
-/// logit of a wrong label may depend on the image less than that of the right one. Cost: a forward and a backward
-/// pass for each checkpoint. Memory: 16 bytes for each example and pixel, and the example itself; beyond <see cref="MemoryBudget"/> the examples are taken in chunks, and
-/// the checkpoints are read once for each chunk, the examples once in all. Unit: standard deviations within the class. Reference: Agarwal, D'souza, Hooker, "Estimating
-/// Example Difficulty Using Variance of Gradients", CVPR 2022, section 2.
+/// Take checkpoints of the early phase to find what is hard, of the late phase to find what was learnt by heart. It is no detector of wrong
+/// labels: the logit of a wrong label may depend on the image less than that of the right one. Cost: a forward and a backward
+/// pass for each checkpoint. Memory: 16 bytes for each example and pixel, and the example itself; beyond <see cref="MemoryBudget"/> the
+/// examples are taken in chunks, and the checkpoints are read once for each chunk, the examples once in all. Unit: standard deviations
+/// within the class. Reference: Agarwal, D'souza, Hooker, "Estimating Example Difficulty Using Variance of Gradients", CVPR 2022, section
+/// 2.
 /// </para>
 /// </remarks>
 /// <example>
@@ -75,7 +78,8 @@ public sealed record VarianceOfGradients : IExampleScorer
     /// <value>True.</value>
     public bool WithinClass { get; init; } = true;
 
-    /// <summary>Bytes that the running means and deviations, and the examples that wait for the next checkpoint, may take. Cost only, does not change results.</summary>
+    /// <summary>Bytes that the running means and deviations, and the examples that wait for the next checkpoint, may take. Cost only, does
+    /// not change results.</summary>
     /// <value>1 GiB.</value>
     public MemoryBudget MemoryBudget { get; init; } = MemoryBudget.Default;
 
@@ -88,7 +92,8 @@ public sealed record VarianceOfGradients : IExampleScorer
         InfluenceTask task,
         Examples examples,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         ExampleChecks.Run(task, (examples, "examples"));
         using var scope = NewDisposeScope();
@@ -124,28 +129,50 @@ public sealed record VarianceOfGradients : IExampleScorer
         }
 
         Log.Scored(task.Logger, "VoG", 1, examples.Count, Checkpoints.Count, reporter.Elapsed.TotalSeconds);
-        return new ExampleScores("VoG", examples.Ids, [.. WithinClass ? Standardised(values, classes) : values], new ScoreMetadata
-        {
-            Estimator = "VoG",
-            Checkpoints = CheckpointList.Describe(Checkpoints),
-            Sign = "high = hard to learn",
-            Unit = WithinClass ? "standard deviations within the class" : "standard deviation of the input gradient, mean over the input",
-            LossReduction = "none: the true class's logit",
-        });
+        return new ExampleScores(
+            "VoG",
+            examples.Ids,
+            [.. WithinClass ? Standardised(values, classes) : values],
+            new ScoreMetadata
+            {
+                Estimator = "VoG",
+                Checkpoints = CheckpointList.Describe(Checkpoints),
+                Sign = "high = hard to learn",
+                Unit = WithinClass
+                    ? "standard deviations within the class"
+                    : "standard deviation of the input gradient, mean over the input",
+                LossReduction = "none: the true class's logit",
+            }
+        );
     }
 
     /// <summary>Less the mean, over the population standard deviation, of each class; 0 where a class does not spread.</summary>
     internal static IEnumerable<double> Standardised(IReadOnlyList<double> values, IReadOnlyList<long> classes)
     {
-        var spread = Enumerable.Range(0, values.Count).GroupBy(i => classes[i], i => values[i]).ToDictionary(g => g.Key, g =>
-        {
-            var mean = g.Average();
-            return (Mean: mean, Deviation: Math.Sqrt(g.Average(v => (v - mean) * (v - mean))), Same: g.Min() == g.Max());
-        });
-        return values.Select((value, i) => spread[classes[i]] is { Same: false, Deviation: > 0 } own ? (value - own.Mean) / own.Deviation : 0);
+        var spread = Enumerable
+            .Range(0, values.Count)
+            .GroupBy(i => classes[i], i => values[i])
+            .ToDictionary(
+                g => g.Key,
+                g =>
+                {
+                    var mean = g.Average();
+                    return (Mean: mean, Deviation: Math.Sqrt(g.Average(v => (v - mean) * (v - mean))), Same: g.Min() == g.Max());
+                }
+            );
+        return values.Select(
+            (value, i) => spread[classes[i]] is { Same: false, Deviation: > 0 } own ? (value - own.Mean) / own.Deviation : 0
+        );
     }
 
-    private void AddChunk(InputGradients gradients, WeightKeeper weights, List<ExampleBatch> chunk, List<double> values, List<long> classes, ProgressReporter reporter)
+    private void AddChunk(
+        InputGradients gradients,
+        WeightKeeper weights,
+        List<ExampleBatch> chunk,
+        List<double> values,
+        List<long> classes,
+        ProgressReporter reporter
+    )
     {
         var moments = new List<InputGradientMoments>();
         try

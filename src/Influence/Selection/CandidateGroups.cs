@@ -3,12 +3,18 @@ namespace Influence.Selection;
 /// <summary>The pool's groups as positions.</summary>
 internal static class CandidateGroups
 {
-    /// <summary>In the order of their lowest positions; a candidate of several groups is in the one whose name is first in the alphabet. Without groups all are in one.</summary>
-    public static IReadOnlyList<(string Name, int[] Members)> Of(SelectionPool pool) => pool.Groups is not { } groups
-        ? [("all", [.. Enumerable.Range(0, pool.Count)])]
-        : [.. Enumerable.Range(0, pool.Count)
-            .GroupBy(position => groups.GroupsOf[pool.Ids[position]].Min(StringComparer.Ordinal)!)
-            .Select(group => (group.Key, group.ToArray()))];
+    /// <summary>In the order of their lowest positions; a candidate of several groups is in the one whose name is first in the alphabet.
+    /// Without groups all are in one.</summary>
+    public static IReadOnlyList<(string Name, int[] Members)> Of(SelectionPool pool) =>
+        pool.Groups is not { } groups
+            ? [("all", [.. Enumerable.Range(0, pool.Count)])]
+            :
+            [
+                .. Enumerable
+                    .Range(0, pool.Count)
+                    .GroupBy(position => groups.GroupsOf[pool.Ids[position]].Min(StringComparer.Ordinal)!)
+                    .Select(group => (group.Key, group.ToArray())),
+            ];
 
     /// <summary>
     /// Takes from each group's sequence in turn so that, as far as they go, groups are picked in proportion to their sizes at every moment.

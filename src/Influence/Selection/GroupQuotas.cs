@@ -20,7 +20,8 @@ public sealed record GroupQuotas
     public static GroupQuotas SquareRoot { get; } = new("square root", Math.Sqrt);
 
     /// <summary>In proportion to given weights, for example those of a mixture.</summary>
-    /// <param name="weights">By group name; only their ratios matter. Zero leaves a group out; every group of the pool needs a weight.</param>
+    /// <param name="weights">By group name; only their ratios matter. Zero leaves a group out; every group of the pool needs a
+    /// weight.</param>
     /// <returns>The quotas.</returns>
     /// <exception cref="InfluenceException">Weights that are not finite or below 0, or none above 0.</exception>
     public static GroupQuotas Of(IReadOnlyDictionary<string, double> weights)
@@ -29,7 +30,9 @@ public sealed record GroupQuotas
         var wrong = weights.Where(pair => !double.IsFinite(pair.Value) || pair.Value < 0).Select(pair => $"\"{pair.Key}\"").ToList();
         if (wrong.Count > 0)
         {
-            throw new InfluenceException($"Weights of groups are finite and not negative; those of {InfluenceException.List(wrong)} are not.");
+            throw new InfluenceException(
+                $"Weights of groups are finite and not negative; those of {InfluenceException.List(wrong)} are " + "not."
+            );
         }
 
         if (!weights.Values.Any(weight => weight > 0))
@@ -42,9 +45,13 @@ public sealed record GroupQuotas
 
     /// <summary>For example <c>equal</c>, or <c>web 3, books 1</c>.</summary>
     /// <returns>The quotas in words.</returns>
-    public override string ToString() => _weights is null
-        ? _name
-        : string.Join(", ", _weights.Select(pair => string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{pair.Key} {pair.Value:0.####}")));
+    public override string ToString() =>
+        _weights is null
+            ? _name
+            : string.Join(
+                ", ",
+                _weights.Select(pair => string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{pair.Key} {pair.Value:0.####}"))
+            );
 
     /// <summary>What does not fit the groups of a pool.</summary>
     internal IEnumerable<string> Problems(IReadOnlyCollection<string> groups)
@@ -63,7 +70,8 @@ public sealed record GroupQuotas
         var unknown = _weights.Where(pair => pair.Value > 0 && !groups.Contains(pair.Key)).Select(pair => $"\"{pair.Key}\"").ToList();
         if (unknown.Count > 0)
         {
-            yield return $"These groups have a weight, but no candidate in the pool: {InfluenceException.List(unknown)}. The groups of the pool are {InfluenceException.List([.. groups.Select(g => $"\"{g}\"")])}.";
+            yield return $"These groups have a weight, but no candidate in the pool: {InfluenceException.List(unknown)}. The groups of "
+                + $"the pool are {InfluenceException.List([.. groups.Select(g => $"\"{g}\"")])}.";
         }
     }
 

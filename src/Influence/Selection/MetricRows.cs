@@ -24,7 +24,10 @@ internal static class MetricRows
         some.ExceptWith(all);
         if (some.Count > 0)
         {
-            throw new InfluenceException($"Every metric scores the same candidates; these are not in all of the {metrics.Count} metrics: {InfluenceException.List([.. some.Order()])}.")
+            throw new InfluenceException(
+                $"Every metric scores the same candidates; these are not in all of the {metrics.Count} metrics: "
+                    + $"{InfluenceException.List([.. some.Order()])}."
+            )
             {
                 ExampleIds = [.. some.Order()],
             };

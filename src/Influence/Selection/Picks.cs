@@ -112,7 +112,9 @@ public sealed class Picks
         if (double.IsNaN(utility))
         {
             throw new InfluenceException(
-                $"A pick's utility is a number; found NaN for example {_ids[position]}. Scores or features so large or so small that their squares leave the range of their dtype can do that: divide them by their largest magnitude.")
+                $"A pick's utility is a number; found NaN for example {_ids[position]}. Scores or features so large or so small that "
+                    + "their squares leave the range of their dtype can do that: divide them by their largest magnitude."
+            )
             {
                 ExampleIds = [_ids[position]],
             };

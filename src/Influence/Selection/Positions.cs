@@ -25,7 +25,10 @@ internal static class Positions
         var repeated = ids.Where((id, i) => !positions.TryAdd(id, i)).Distinct().ToList();
         if (repeated.Count > 0)
         {
-            throw new InfluenceException($"The data set has ids that repeat: {InfluenceException.List(repeated)}.") { ExampleIds = repeated };
+            throw new InfluenceException($"The data set has ids that repeat: {InfluenceException.List(repeated)}.")
+            {
+                ExampleIds = repeated,
+            };
         }
 
         var unknown = wanted.Where(id => !positions.ContainsKey(id)).ToList();

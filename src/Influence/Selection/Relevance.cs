@@ -28,14 +28,17 @@ internal static class Relevance
     public static double[] Of(SelectionPool pool, ScoreAggregation aggregation)
     {
         using var scope = NewDisposeScope();
-        var scores = pool.Scores!;                                                      // [Q, N]
-        var one = scores.shape[0] == 1 && aggregation != ScoreAggregation.MeanRank ? scores[0] : aggregation switch
-        {
-            ScoreAggregation.Mean => scores.mean([0], type: ScalarType.Float64),
-            ScoreAggregation.Max => scores.amax([0L]),
-            ScoreAggregation.MeanRank => MeanRank(scores),
-            _ => MaxOverTasks(pool),
-        };                                                                              // [N]
+        var scores = pool.Scores!; // [Q, N]
+        var one =
+            scores.shape[0] == 1 && aggregation != ScoreAggregation.MeanRank
+                ? scores[0]
+                : aggregation switch
+                {
+                    ScoreAggregation.Mean => scores.mean([0], type: ScalarType.Float64),
+                    ScoreAggregation.Max => scores.amax([0L]),
+                    ScoreAggregation.MeanRank => MeanRank(scores),
+                    _ => MaxOverTasks(pool),
+                }; // [N]
         return one.to_type(ScalarType.Float64).data<double>().ToArray();
     }
 
@@ -50,8 +53,7 @@ internal static class Relevance
     public static IEnumerable<(string Name, long[] Rows)> TaskRows(SelectionPool pool)
     {
         var rows = pool.QueryIds.Select((id, q) => (id, q)).ToDictionary(pair => pair.id, pair => (long)pair.q);
-        return pool.Tasks!.Names
-            .Select(name => (name, pool.Tasks[name].Where(rows.ContainsKey).Select(id => rows[id]).ToArray()))
+        return pool.Tasks!.Names.Select(name => (name, pool.Tasks[name].Where(rows.ContainsKey).Select(id => rows[id]).ToArray()))
             .Where(task => task.Item2.Length > 0);
     }
 
@@ -62,7 +64,7 @@ internal static class Relevance
         var positions = Enumerable.Range(0, values.Length).ToArray();
         Array.Sort(keys, positions);
         // Array.Sort is not stable: runs of equal keys are put in order afterwards.
-        for (var start = 0; start < keys.Length;)
+        for (var start = 0; start < keys.Length; )
         {
             var end = start + 1;
             while (end < keys.Length && keys[end] == keys[start])
@@ -84,7 +86,7 @@ internal static class Relevance
     private static Tensor MaxOverTasks(SelectionPool pool)
     {
         var targets = new TargetScores(pool);
-        var best = tensor(targets.Mean(0));                                             // [N]
+        var best = tensor(targets.Mean(0)); // [N]
         for (var t = 1; t < targets.Count; t++)
         {
             using var scope = NewDisposeScope();

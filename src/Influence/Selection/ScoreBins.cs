@@ -14,5 +14,6 @@ internal static class ScoreBins
     }
 
     /// <summary>Bins in the order in which they are served: the smallest first, ties to the lower bin.</summary>
-    public static int[] Order(IReadOnlyList<long> sizes) => [.. Enumerable.Range(0, sizes.Count).Where(b => sizes[b] > 0).OrderBy(b => sizes[b])];
+    public static int[] Order(IReadOnlyList<long> sizes) =>
+        [.. Enumerable.Range(0, sizes.Count).Where(b => sizes[b] > 0).OrderBy(b => sizes[b])];
 }

@@ -18,22 +18,36 @@ public sealed partial class SelectedExamples : IDisplay
         Ids = record.Ids;
         Weights = record.Weights;
         Utilities = record.Utilities;
-        (Strategy, Settings, Seed, Budget, PoolCount, Notes) = (record.Strategy, record.Settings, record.Seed, record.Budget, record.PoolCount, record.Notes);
+        (Strategy, Settings, Seed, Budget, PoolCount, Notes) = (
+            record.Strategy,
+            record.Settings,
+            record.Seed,
+            record.Budget,
+            record.PoolCount,
+            record.Notes
+        );
     }
 
-    internal SelectedExamples(SelectionStrategy strategy, SelectionPool pool, SelectionBudget budget, Picks picks, IReadOnlyList<string> notes)
-        : this(new Record(
-            [.. picks.Positions.Select(p => pool.Ids[p])],
-            [.. picks.Weights],
-            [.. picks.Utilities],
-            strategy.Name,
-            strategy.ToString(),
-            strategy.Seed,
-            budget.ToString(),
-            pool.Count,
-            [.. notes]))
-    {
-    }
+    internal SelectedExamples(
+        SelectionStrategy strategy,
+        SelectionPool pool,
+        SelectionBudget budget,
+        Picks picks,
+        IReadOnlyList<string> notes
+    )
+        : this(
+            new Record(
+                [.. picks.Positions.Select(p => pool.Ids[p])],
+                [.. picks.Weights],
+                [.. picks.Utilities],
+                strategy.Name,
+                strategy.ToString(),
+                strategy.Seed,
+                budget.ToString(),
+                pool.Count,
+                [.. notes]
+            )
+        ) { }
 
     /// <summary>The ids, first pick first.</summary>
     public IReadOnlyList<long> Ids { get; }
@@ -41,7 +55,8 @@ public sealed partial class SelectedExamples : IDisplay
     /// <summary>How much each counts in training; 1 unless the strategy weighs.</summary>
     public IReadOnlyList<double> Weights { get; }
 
-    /// <summary>What each was worth to the strategy at the moment of the pick, in the strategy's unit; may be infinite, never NaN.</summary>
+    /// <summary>What each was worth to the strategy at the moment of the pick, in the strategy's unit; may be infinite, never
+    /// NaN.</summary>
     public IReadOnlyList<double> Utilities { get; }
 
     /// <summary>The strategy's name.</summary>
@@ -77,7 +92,8 @@ public sealed partial class SelectedExamples : IDisplay
 
     /// <summary>The selected examples of a data set whose examples are dictionaries, in the order of the picks.</summary>
     /// <param name="data">Stays the caller's.</param>
-    /// <param name="ids">The ids of the data set's examples, in its order. Null: their positions, as <see cref="Examples.Ids"/> has them by default.</param>
+    /// <param name="ids">The ids of the data set's examples, in its order. Null: their positions, as <see cref="Examples.Ids"/> has them by
+    /// default.</param>
     /// <param name="weight">The name of a tensor that each example gets with its weight, float32 of shape <c>[]</c>. Null: none.</param>
     /// <returns>A data set for a <c>DataLoader</c>.</returns>
     /// <exception cref="InfluenceException">A selected id that no example has, or another number of ids than of examples.</exception>
@@ -89,7 +105,8 @@ public sealed partial class SelectedExamples : IDisplay
 
     /// <summary>The selected examples of a data set whose examples are lists of tensors, in the order of the picks.</summary>
     /// <param name="data">For example a <c>TensorDataset</c>; stays the caller's.</param>
-    /// <param name="ids">The ids of the data set's examples, in its order. Null: their positions, as <see cref="Examples.Ids"/> has them by default.</param>
+    /// <param name="ids">The ids of the data set's examples, in its order. Null: their positions, as <see cref="Examples.Ids"/> has them by
+    /// default.</param>
     /// <param name="weighted">Whether each example gets one more tensor at the end, its weight, float32 of shape <c>[]</c>.</param>
     /// <returns>A data set for a <c>DataLoader</c>.</returns>
     /// <exception cref="InfluenceException">A selected id that no example has, or another number of ids than of examples.</exception>
@@ -100,14 +117,16 @@ public sealed partial class SelectedExamples : IDisplay
     }
 
     /// <summary>The indices of the selected examples in the order of the picks, the same at each pass.</summary>
-    /// <param name="ids">The ids of the data set's examples, in its order; for a <see cref="SelectedExamples.Dataset"/> its Ids. Null: their positions in the whole data set.</param>
+    /// <param name="ids">The ids of the data set's examples, in its order; for a <see cref="SelectedExamples.Dataset"/> its Ids. Null:
+    /// their positions in the whole data set.</param>
     /// <returns>For a <c>DataLoader</c>'s <c>shuffler</c>.</returns>
     /// <exception cref="InfluenceException">A selected id that is not among the ids.</exception>
     public ExampleSampler Sampler(IReadOnlyList<long>? ids = null) => ExampleSampler.InOrder(IndicesIn(ids));
 
     /// <summary>The indices of the selected examples, at each pass in another order.</summary>
     /// <param name="seed">Of the orders.</param>
-    /// <param name="ids">The ids of the data set's examples, in its order; for a <see cref="SelectedExamples.Dataset"/> its Ids. Null: their positions in the whole data set.</param>
+    /// <param name="ids">The ids of the data set's examples, in its order; for a <see cref="SelectedExamples.Dataset"/> its Ids. Null:
+    /// their positions in the whole data set.</param>
     /// <returns>For a <c>DataLoader</c>'s <c>shuffler</c>.</returns>
     /// <exception cref="InfluenceException">A selected id that is not among the ids.</exception>
     public ExampleSampler ShuffledSampler(long seed, IReadOnlyList<long>? ids = null) => ExampleSampler.Shuffled(IndicesIn(ids), seed);
@@ -118,9 +137,11 @@ public sealed partial class SelectedExamples : IDisplay
     /// </summary>
     /// <param name="seed">Of the draws; each pass has others.</param>
     /// <param name="count">Draws in a pass. Null: as many as are selected.</param>
-    /// <param name="ids">The ids of the data set's examples, in its order; for a <see cref="SelectedExamples.Dataset"/> its Ids. Null: their positions in the whole data set.</param>
+    /// <param name="ids">The ids of the data set's examples, in its order; for a <see cref="SelectedExamples.Dataset"/> its Ids. Null:
+    /// their positions in the whole data set.</param>
     /// <returns>For a <c>DataLoader</c>'s <c>shuffler</c>.</returns>
-    /// <exception cref="InfluenceException">A selected id that is not among the ids, less than one draw, or weights that are all zero.</exception>
+    /// <exception cref="InfluenceException">A selected id that is not among the ids, less than one draw, or weights that are all
+    /// zero.</exception>
     public ExampleSampler WeightedSampler(long seed, int? count = null, IReadOnlyList<long>? ids = null)
     {
         if (count < 1)
@@ -139,8 +160,15 @@ public sealed partial class SelectedExamples : IDisplay
     public void Save(string path)
     {
         ArgumentNullException.ThrowIfNull(path);
-        AtomicFile.Write(path, stream => JsonSerializer.Serialize(
-            stream, new Record([.. Ids], [.. Weights], [.. Utilities], Strategy, Settings, Seed, Budget, PoolCount, [.. Notes]), s_json));
+        AtomicFile.Write(
+            path,
+            stream =>
+                JsonSerializer.Serialize(
+                    stream,
+                    new Record([.. Ids], [.. Weights], [.. Utilities], Strategy, Settings, Seed, Budget, PoolCount, [.. Notes]),
+                    s_json
+                )
+        );
     }
 
     /// <summary>Reads what <see cref="Save"/> wrote.</summary>
@@ -153,12 +181,22 @@ public sealed partial class SelectedExamples : IDisplay
         try
         {
             using var stream = SharedFile.OpenRead(path);
-            if (JsonSerializer.Deserialize<Record>(stream, s_json) is
-                {
-                    Ids: not null, Weights: not null, Utilities: not null, Strategy: not null, Settings: not null, Budget: not null, Notes: not null,
-                } record
-                && record.Ids.Length == record.Weights.Length && record.Ids.Length == record.Utilities.Length
-                && record.Ids.Distinct().Count() == record.Ids.Length && record.Weights.All(weight => double.IsFinite(weight) && weight >= 0))
+            if (
+                JsonSerializer.Deserialize<Record>(stream, s_json)
+                    is {
+                        Ids: not null,
+                        Weights: not null,
+                        Utilities: not null,
+                        Strategy: not null,
+                        Settings: not null,
+                        Budget: not null,
+                        Notes: not null,
+                    } record
+                && record.Ids.Length == record.Weights.Length
+                && record.Ids.Length == record.Utilities.Length
+                && record.Ids.Distinct().Count() == record.Ids.Length
+                && record.Weights.All(weight => double.IsFinite(weight) && weight >= 0)
+            )
             {
                 return new SelectedExamples(record);
             }
@@ -168,7 +206,10 @@ public sealed partial class SelectedExamples : IDisplay
             throw new InfluenceException($"{path} cannot be read as a selection: {exception.Message}", exception);
         }
 
-        throw new InfluenceException($"{path} is not a selection: ids that do not repeat, with weights that are finite and not negative, and utilities, as SelectedExamples.Save writes them.");
+        throw new InfluenceException(
+            $"{path} is not a selection: ids that do not repeat, with weights that are finite and not negative, "
+                + "and utilities, as SelectedExamples.Save writes them."
+        );
     }
 
     /// <summary>Where the picks are in a data set; <paramref name="count"/> is the number of its examples, where it is known.</summary>
@@ -184,12 +225,27 @@ public sealed partial class SelectedExamples : IDisplay
 
     Table IDisplay.ToTable() => ToTable();
 
-    private Table ToTable() => new(
-        string.Create(CultureInfo.InvariantCulture, $"{Strategy}: {Count:N0} of {PoolCount:N0} examples ({Budget}), seed {Seed}"),
-        ["pick", "id", "weight", "utility"],
-        [.. Enumerable.Range(0, Math.Min(Count, Table.MaximumRows)).Select(i => (IReadOnlyList<object>)[i + 1, Ids[i], Weights[i], Utilities[i]])],
-        Count);
+    private Table ToTable() =>
+        new(
+            string.Create(CultureInfo.InvariantCulture, $"{Strategy}: {Count:N0} of {PoolCount:N0} examples ({Budget}), seed {Seed}"),
+            ["pick", "id", "weight", "utility"],
+            [
+                .. Enumerable
+                    .Range(0, Math.Min(Count, Table.MaximumRows))
+                    .Select(i => (IReadOnlyList<object>)[i + 1, Ids[i], Weights[i], Utilities[i]]),
+            ],
+            Count
+        );
 
     private sealed record Record(
-        long[] Ids, double[] Weights, double[] Utilities, string Strategy, string Settings, long Seed, string Budget, int PoolCount, string[] Notes);
+        long[] Ids,
+        double[] Weights,
+        double[] Utilities,
+        string Strategy,
+        string Settings,
+        long Seed,
+        string Budget,
+        int PoolCount,
+        string[] Notes
+    );
 }

@@ -52,29 +52,34 @@ public sealed class SelectionPool : IDisposable
     /// <summary>The candidates that were scored, with their scores for each query.</summary>
     /// <param name="scores">Finite scores.</param>
     /// <exception cref="InfluenceException">Scores that are not finite; message and exception name the candidates.</exception>
-    public SelectionPool(InfluenceScores scores) : this((scores ?? throw new ArgumentNullException(nameof(scores))).TrainIds) =>
+    public SelectionPool(InfluenceScores scores)
+        : this((scores ?? throw new ArgumentNullException(nameof(scores))).TrainIds) =>
         (Scores, QueryIds) = (Arranged(scores.Values, 1, _order, scores.TrainIds, "scores"), scores.QueryIds);
 
     /// <summary>The candidates that were scored, with one score each; the one query has the id -1.</summary>
     /// <param name="scores">Finite scores; the higher the better.</param>
     /// <exception cref="InfluenceException">Scores that are not finite; message and exception name the candidates.</exception>
-    public SelectionPool(ExampleScores scores) : this((scores ?? throw new ArgumentNullException(nameof(scores))).Ids)
+    public SelectionPool(ExampleScores scores)
+        : this((scores ?? throw new ArgumentNullException(nameof(scores))).Ids)
     {
         using var scope = NewDisposeScope();
         (Scores, QueryIds) = (Arranged(tensor(scores.Values.ToArray()).unsqueeze(0), 1, _order, scores.Ids, "scores"), [-1]);
     }
 
-    /// <summary>Candidates with several scores each, one row a metric, for strategies that put metrics together. The rows' ids are 0, 1, ...</summary>
+    /// <summary>Candidates with several scores each, one row a metric, for strategies that put metrics together. The rows' ids are 0, 1,
+    /// ...</summary>
     /// <param name="metrics">At least one; all of the same candidates, in any order.</param>
     /// <exception cref="InfluenceException">No metric, candidates that some metric lacks, or scores that are not finite.</exception>
-    public SelectionPool(IReadOnlyList<ExampleScores> metrics) : this(MetricRows.First(metrics).Ids)
+    public SelectionPool(IReadOnlyList<ExampleScores> metrics)
+        : this(MetricRows.First(metrics).Ids)
     {
         using var scope = NewDisposeScope();
         var rows = metrics.Select(metric => tensor(MetricRows.InStep(metric, metrics[0].Ids))).ToArray();
         (Scores, QueryIds) = (Arranged(stack(rows), 1, _order, metrics[0].Ids, "scores"), [.. metrics.Select((_, i) => (long)i)]);
     }
 
-    private SelectionPool(SelectionPool whole, int[] positions) : this([.. positions.Select(p => whole._ids[p])])
+    private SelectionPool(SelectionPool whole, int[] positions)
+        : this([.. positions.Select(p => whole._ids[p])])
     {
         using var scope = NewDisposeScope();
         var index = tensor(positions.Select(p => (long)p).ToArray());
@@ -91,7 +96,8 @@ public sealed class SelectionPool : IDisposable
     /// <summary>The number of candidates, N.</summary>
     public int Count => _ids.Length;
 
-    /// <summary><c>[Q, N]</c> on the CPU, float32 or float64, by position: how much each candidate helps each query. Null where unknown.</summary>
+    /// <summary><c>[Q, N]</c> on the CPU, float32 or float64, by position: how much each candidate helps each query. Null where
+    /// unknown.</summary>
     public Tensor? Scores { get; }
 
     /// <summary>The ids of the rows of <see cref="Scores"/>.</summary>
@@ -103,14 +109,15 @@ public sealed class SelectionPool : IDisposable
     public Tensor? Features
     {
         get => _features;
-        init => OrDispose(() =>
-        {
-            if (value is not null)
+        init =>
+            OrDispose(() =>
             {
-                FeatureRows.Check(value, Count);
-                _features = Arranged(value, 0, _order, Given(), "features");
-            }
-        });
+                if (value is not null)
+                {
+                    FeatureRows.Check(value, Count);
+                    _features = Arranged(value, 0, _order, Given(), "features");
+                }
+            });
     }
 
     /// <summary>Each candidate's length in tokens, by position. Null where unknown.</summary>
@@ -133,7 +140,10 @@ public sealed class SelectionPool : IDisposable
                     throw new InfluenceException($"Lengths are at least 1 token; found {value.Min()}.");
                 }
             });
-            field = value is null ? null : _order is null ? [.. value] : [.. _order.Select(i => value[i])];
+            field =
+                value is null ? null
+                : _order is null ? [.. value]
+                : [.. _order.Select(i => value[i])];
         }
     }
 
@@ -153,7 +163,9 @@ public sealed class SelectionPool : IDisposable
                 if (value is not null && QueryIds.Where(id => !value.GroupsOf.ContainsKey(id)).ToList() is { Count: > 0 } without)
                 {
                     throw new InfluenceException(
-                        $"These queries are in no task: {InfluenceException.List(without)}. Tasks are groups of query ids: ExampleGroups.Of(scores.QueryIds, tasks).");
+                        $"These queries are in no task: {InfluenceException.List(without)}. Tasks are groups of query ids: "
+                            + "ExampleGroups.Of(scores.QueryIds, tasks)."
+                    );
                 }
             });
             field = value;
@@ -190,9 +202,10 @@ public sealed class SelectionPool : IDisposable
     /// <summary>The position of a candidate.</summary>
     /// <param name="id">Its id.</param>
     /// <exception cref="InfluenceException">There is none of that id.</exception>
-    public int PositionOf(long id) => _positions.Value.TryGetValue(id, out var position)
-        ? position
-        : throw new InfluenceException($"The pool has no candidate of id {id}.") { ExampleIds = [id] };
+    public int PositionOf(long id) =>
+        _positions.Value.TryGetValue(id, out var position)
+            ? position
+            : throw new InfluenceException($"The pool has no candidate of id {id}.") { ExampleIds = [id] };
 
     /// <summary>Some of the candidates, with what is known of them.</summary>
     /// <param name="positions">Positions in this pool.</param>
@@ -223,7 +236,8 @@ public sealed class SelectionPool : IDisposable
         return true;
     }
 
-    /// <summary>In the order of the positions, held by the pool; <paramref name="given"/> has the ids of what was given, for the message.</summary>
+    /// <summary>In the order of the positions, held by the pool; <paramref name="given"/> has the ids of what was given, for the
+    /// message.</summary>
     private static Tensor Arranged(Tensor values, int axis, int[]? order, IReadOnlyList<long> given, string what)
     {
         using var scope = NewDisposeScope();
@@ -231,14 +245,20 @@ public sealed class SelectionPool : IDisposable
         if (bad.Length > 0)
         {
             long[] ids = [.. bad.Select(i => given[(int)i]).Order()];
-            throw new InfluenceException($"The {what} of the candidates with these ids are not finite: {InfluenceException.List(ids)}. Leave these candidates out, or find out why they overflow.")
+            throw new InfluenceException(
+                $"The {what} of the candidates with these ids are not finite: {InfluenceException.List(ids)}. "
+                    + "Leave these candidates out, or find out why they overflow."
+            )
             {
                 ExampleIds = ids,
             };
         }
 
-        return (order is null ? values.alias() : values.index_select(axis, tensor(order.Select(i => (long)i).ToArray(), device: values.device)))
-            .detach().DetachFromDisposeScope();
+        return (
+            order is null ? values.alias() : values.index_select(axis, tensor(order.Select(i => (long)i).ToArray(), device: values.device))
+        )
+            .detach()
+            .DetachFromDisposeScope();
     }
 
     /// <summary>A pool that is refused frees what it holds: its constructor has succeeded, but no caller ever gets it to dispose.</summary>

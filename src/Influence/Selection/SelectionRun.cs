@@ -12,7 +12,12 @@ public sealed class SelectionRun
     private readonly Stopwatch _clock = Stopwatch.StartNew();
     private readonly List<string> _notes = [];
 
-    internal SelectionRun(SelectionStrategy strategy, SelectionPool pool, IProgress<InfluenceProgress>? progress, CancellationToken cancellationToken)
+    internal SelectionRun(
+        SelectionStrategy strategy,
+        SelectionPool pool,
+        IProgress<InfluenceProgress>? progress,
+        CancellationToken cancellationToken
+    )
     {
         (_strategy, _pool, _progress, CancellationToken) = (strategy, pool, progress, cancellationToken);
     }
@@ -26,7 +31,8 @@ public sealed class SelectionRun
     /// <param name="purpose">What it is for: numbers for unlike purposes are independent.</param>
     /// <param name="position">The candidate.</param>
     public double Uniform(string purpose, int position) =>
-        ((KeyedRandom.Mix(KeyedRandom.Key(_strategy.Seed, purpose) ^ KeyedRandom.Mix((ulong)_pool.Ids[position])) >> 11) + 0.5) / (1UL << 53);
+        ((KeyedRandom.Mix(KeyedRandom.Key(_strategy.Seed, purpose) ^ KeyedRandom.Mix((ulong)_pool.Ids[position])) >> 11) + 0.5)
+        / (1UL << 53);
 
     /// <summary>A generator that follows from the seed and the purpose.</summary>
     /// <param name="purpose">What it is for.</param>

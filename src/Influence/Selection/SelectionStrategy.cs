@@ -47,10 +47,15 @@ public abstract record SelectionStrategy
     /// <param name="progress">Told now and then.</param>
     /// <param name="cancellationToken">Checked now and then.</param>
     /// <returns>The choice, in the order in which it was made.</returns>
-    /// <exception cref="InfluenceException">The pool lacks what the strategy reads, or the budget cannot be met; all problems at once, before anything is done.</exception>
+    /// <exception cref="InfluenceException">The pool lacks what the strategy reads, or the budget cannot be met; all problems at once,
+    /// before anything is done.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
     public SelectedExamples Select(
-        SelectionPool pool, SelectionBudget budget, IProgress<InfluenceProgress>? progress = null, CancellationToken cancellationToken = default)
+        SelectionPool pool,
+        SelectionBudget budget,
+        IProgress<InfluenceProgress>? progress = null,
+        CancellationToken cancellationToken = default
+    )
     {
         ArgumentNullException.ThrowIfNull(pool);
         ArgumentNullException.ThrowIfNull(budget);
@@ -89,8 +94,10 @@ public abstract record SelectionStrategy
         return Select(pool, budget);
     }
 
-    /// <summary>Everything that <see cref="Select(SelectionPool, SelectionBudget, IProgress{InfluenceProgress}?, CancellationToken)"/> would refuse; for strategies that hold others.</summary>
-    internal IReadOnlyList<string> AllProblems(SelectionPool pool, SelectionBudget budget) => [.. budget.Problems(pool), .. Problems(pool, budget)];
+    /// <summary>Everything that <see cref="Select(SelectionPool, SelectionBudget, IProgress{InfluenceProgress}?, CancellationToken)"/>
+    /// would refuse; for strategies that hold others.</summary>
+    internal IReadOnlyList<string> AllProblems(SelectionPool pool, SelectionBudget budget) =>
+        [.. budget.Problems(pool), .. Problems(pool, budget)];
 
     /// <summary>Adds to the picks until they are full (or sooner, where <see cref="MayPickFewer"/>).</summary>
     /// <param name="pool">What there is to choose from.</param>
@@ -105,14 +112,14 @@ public abstract record SelectionStrategy
     protected virtual IEnumerable<string> Problems(SelectionPool pool, SelectionBudget budget) => [];
 
     /// <summary>For <see cref="Problems"/>: the strategy reads scores.</summary>
-    private protected IEnumerable<string> NeedsScores(SelectionPool pool) => pool.Scores is null
-        ? [$"{Name} reads scores: new SelectionPool(scores)."]
-        : [];
+    private protected IEnumerable<string> NeedsScores(SelectionPool pool) =>
+        pool.Scores is null ? [$"{Name} reads scores: new SelectionPool(scores)."] : [];
 
     /// <summary>For <see cref="Problems"/>: the strategy compares candidates by features.</summary>
-    private protected IEnumerable<string> NeedsFeatures(SelectionPool pool) => pool.Features is null
-        ? [$"{Name} compares candidates by their features: new SelectionPool(...) {{ Features = ... }}, [candidates, d]."]
-        : [];
+    private protected IEnumerable<string> NeedsFeatures(SelectionPool pool) =>
+        pool.Features is null
+            ? [$"{Name} compares candidates by their features: new SelectionPool(...) {{ Features = ... }}, [candidates, d]."]
+            : [];
 
     /// <summary>For <see cref="Problems"/>: the strategy reads the candidates' groups, one for each.</summary>
     private protected IEnumerable<string> NeedsGroups(SelectionPool pool)

@@ -16,27 +16,40 @@ internal sealed class Strata
     public Strata(SelectionPool pool, GroupQuotas quotas, double maximumShare, long total, bool inTokens)
     {
         (_maximumShare, _total) = (maximumShare, total);
-        All = [.. Enumerable.Range(0, pool.Count).ToLookup(i => pool.Groups!.GroupsOf[pool.Ids[i]][0]).Select(group =>
-        {
-            int[] positions = [.. group];
-            var size = inTokens ? positions.Sum(p => pool.Lengths![p]) : positions.Length;
-            return new Stratum(group.Key, positions, size, quotas.Weight(group.Key, size));
-        })];
+        All =
+        [
+            .. Enumerable
+                .Range(0, pool.Count)
+                .ToLookup(i => pool.Groups!.GroupsOf[pool.Ids[i]][0])
+                .Select(group =>
+                {
+                    int[] positions = [.. group];
+                    var size = inTokens ? positions.Sum(p => pool.Lengths![p]) : positions.Length;
+                    return new Stratum(group.Key, positions, size, quotas.Weight(group.Key, size));
+                }),
+        ];
     }
 
     /// <summary>The groups.</summary>
     public IReadOnlyList<Stratum> All { get; }
 
     /// <summary>The most that a group may get.</summary>
-    public long Cap(Stratum stratum) => _maximumShare == 1 ? stratum.Size : Math.Min(stratum.Size, (long)Math.Floor((_maximumShare * _total) + 1e-9));
+    public long Cap(Stratum stratum) =>
+        _maximumShare == 1 ? stratum.Size : Math.Min(stratum.Size, (long)Math.Floor((_maximumShare * _total) + 1e-9));
 
     /// <summary>In the groups' order.</summary>
-    public long[] Quotas() => CappedShares.LargestRemainder(
-        CappedShares.Of([.. All.Select(s => s.Weight)], [.. All.Select(s => (double)Cap(s))], _total), [.. All.Select(Cap)]);
+    public long[] Quotas() =>
+        CappedShares.LargestRemainder(
+            CappedShares.Of([.. All.Select(s => s.Weight)], [.. All.Select(s => (double)Cap(s))], _total),
+            [.. All.Select(Cap)]
+        );
 
     /// <summary>The quotas as they would be if no group were too small.</summary>
-    public long[] Wanted() => CappedShares.LargestRemainder(
-        CappedShares.Of([.. All.Select(s => s.Weight)], [.. All.Select(_ => double.PositiveInfinity)], _total), [.. All.Select(_ => long.MaxValue)]);
+    public long[] Wanted() =>
+        CappedShares.LargestRemainder(
+            CappedShares.Of([.. All.Select(s => s.Weight)], [.. All.Select(_ => double.PositiveInfinity)], _total),
+            [.. All.Select(_ => long.MaxValue)]
+        );
 
     /// <summary>Why the budget cannot be shared out.</summary>
     public IEnumerable<string> Problems(Stratified.Shortfall whenShort)
@@ -51,14 +64,17 @@ internal sealed class Strata
         {
             yield return string.Create(
                 CultureInfo.InvariantCulture,
-                $"The budget is {_total:N0}, but with a MaximumShare of {_maximumShare:0.####} the groups may give {allowed:N0} together. Allow a larger share.");
+                $"The budget is {_total:N0}, but with a MaximumShare of {_maximumShare:0.####} the groups may give {allowed:N0} together. "
+                    + $"Allow a larger share."
+            );
         }
 
         if (whenShort == Stratified.Shortfall.Refuse)
         {
             foreach (var (stratum, wanted) in All.Zip(Wanted()).Where(pair => pair.Second > pair.First.Size))
             {
-                yield return $"The quota of the group \"{stratum.Name}\" is {wanted:N0}, but it has {stratum.Size:N0}. Give it less weight, or write WhenShort = Stratified.Shortfall.Redistribute.";
+                yield return $"The quota of the group \"{stratum.Name}\" is {wanted:N0}, but it has {stratum.Size:N0}. Give it less "
+                    + "weight, or write WhenShort = Stratified.Shortfall.Redistribute.";
             }
         }
     }

@@ -40,7 +40,11 @@ internal sealed class StratumChoices
     /// </summary>
     public void GiveOutWhatIsLeft()
     {
-        var open = Enumerable.Range(0, _chosen.Length).Where(g => _strata.All[g].Weight > 0 && !Stopped(g)).OrderByDescending(g => _quotas[g] - Taken(g)).ToList();
+        var open = Enumerable
+            .Range(0, _chosen.Length)
+            .Where(g => _strata.All[g].Weight > 0 && !Stopped(g))
+            .OrderByDescending(g => _quotas[g] - Taken(g))
+            .ToList();
         var left = open.Sum(g => _quotas[g] - Taken(g));
         foreach (var g in open)
         {
@@ -73,7 +77,10 @@ internal sealed class StratumChoices
 
             if (wanted[g] > stratum.Size)
             {
-                _run.Note($"The group \"{stratum.Name}\" has {stratum.Size:N0} of the {wanted[g]:N0} {unit} of its quota; the others share the rest.");
+                _run.Note(
+                    $"The group \"{stratum.Name}\" has {stratum.Size:N0} of the {wanted[g]:N0} {unit} of its quota; the others "
+                        + "share the rest."
+                );
             }
 
             if (Stopped(g))
@@ -84,11 +91,16 @@ internal sealed class StratumChoices
     }
 
     /// <summary>The groups' picks, so that every first part has nearly the groups' shares.</summary>
-    public IEnumerable<(int Position, double Utility, double Weight)> Merged() => _chosen
-        .OfType<SelectedExamples>()
-        .SelectMany(chosen => chosen.Ids.Select((id, i) => (Place: (i + 0.5) / chosen.Count, Pick: (_pool.PositionOf(id), chosen.Utilities[i], chosen.Weights[i]))))
-        .OrderBy(pair => pair.Place)
-        .Select(pair => pair.Pick);
+    public IEnumerable<(int Position, double Utility, double Weight)> Merged() =>
+        _chosen
+            .OfType<SelectedExamples>()
+            .SelectMany(chosen =>
+                chosen.Ids.Select(
+                    (id, i) => (Place: (i + 0.5) / chosen.Count, Pick: (_pool.PositionOf(id), chosen.Utilities[i], chosen.Weights[i]))
+                )
+            )
+            .OrderBy(pair => pair.Place)
+            .Select(pair => pair.Pick);
 
     private SelectedExamples? Within(int g, long quota)
     {
@@ -104,7 +116,10 @@ internal sealed class StratumChoices
         }
         catch (InfluenceException exception)
         {
-            throw new InfluenceException($"In the group \"{_strata.All[g].Name}\": {exception.Message}", exception) { ExampleIds = exception.ExampleIds };
+            throw new InfluenceException($"In the group \"{_strata.All[g].Name}\": {exception.Message}", exception)
+            {
+                ExampleIds = exception.ExampleIds,
+            };
         }
     }
 
@@ -121,6 +136,8 @@ internal sealed class StratumChoices
     {
         var chosen = _chosen[g]?.Ids.Select(_pool.PositionOf).ToHashSet() ?? [];
         var rest = _strata.All[g].Positions.Where(p => !chosen.Contains(p));
-        return _inTokens ? rest.Select(p => _pool.Lengths![p]).DefaultIfEmpty(long.MaxValue).Min() : rest.Any() ? 1 : long.MaxValue;
+        return _inTokens ? rest.Select(p => _pool.Lengths![p]).DefaultIfEmpty(long.MaxValue).Min()
+            : rest.Any() ? 1
+            : long.MaxValue;
     }
 }

@@ -3,7 +3,8 @@ using static TorchSharp.torch;
 
 namespace Influence.Selection;
 
-/// <summary>The targets that a selection serves, with one score a candidate for each: tasks where the pool has them, else single queries.</summary>
+/// <summary>The targets that a selection serves, with one score a candidate for each: tasks where the pool has them, else single
+/// queries.</summary>
 internal sealed class TargetScores
 {
     private readonly SelectionPool _pool;
@@ -54,7 +55,7 @@ internal sealed class TargetScores
         }
 
         using var scope = NewDisposeScope();
-        var rows = _pool.Scores!.index_select(0, tensor(_rows[target]));                // [queries of the target, N]
+        var rows = _pool.Scores!.index_select(0, tensor(_rows[target])); // [queries of the target, N]
         return reduce(rows).to_type(ScalarType.Float64).data<double>().ToArray();
     }
 }

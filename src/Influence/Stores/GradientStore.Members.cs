@@ -8,12 +8,14 @@ public sealed partial class GradientStore
     private const string MemberPrefix = "member-";
 
     /// <summary>
-    /// Writes a store at each of several checkpoints, as members <c>member-000</c>, <c>member-001</c> and so on of one folder: what sums or averages over a run (TracIn, LESS, TRAK)
-    /// takes. Member m draws its signs with Seed + m, so that the members' errors are independent. What is there already is not written again.
+    /// Writes a store at each of several checkpoints, as members <c>member-000</c>, <c>member-001</c> and so on of one folder: what sums or
+    /// averages over a run (TracIn, LESS, TRAK) takes. Member m draws its signs with Seed + m, so that the members' errors are independent.
+    /// What is there already is not written again.
     /// </summary>
     /// <inheritdoc cref="Write"/>
     /// <param name="task">The model and its loss; the weights that it had are back at the end.</param>
-    /// <param name="checkpoints">Of the task's model. Where the projection has a direction and no moments, each member's are its checkpoint's own.</param>
+    /// <param name="checkpoints">Of the task's model. Where the projection has a direction and no moments, each member's are its
+    /// checkpoint's own.</param>
     /// <param name="train">N training examples, in the same order at each call.</param>
     /// <param name="projection">How many dimensions.</param>
     /// <param name="folder">The folder; it is made where it is missing.</param>
@@ -27,7 +29,8 @@ public sealed partial class GradientStore
         GradientProjection projection,
         string folder,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         ArgumentNullException.ThrowIfNull(task);
         ArgumentNullException.ThrowIfNull(checkpoints);
@@ -41,8 +44,26 @@ public sealed partial class GradientStore
             {
                 original.Restore();
                 checkpoint.LoadInto(task.Model);
-                var own = projection.Direction == GradientProjection.GradientDirection.Gradient ? projection : projection with { Moments = projection.Moments ?? checkpoint };
-                members.Add(Write(task, train, own with { Seed = own.Seed + members.Count }, MemberFolder(folder, members.Count), progress, cancellationToken));
+                var own =
+                    projection.Direction == GradientProjection.GradientDirection.Gradient
+                        ? projection
+                        : projection with
+                        {
+                            Moments = projection.Moments ?? checkpoint,
+                        };
+                members.Add(
+                    Write(
+                        task,
+                        train,
+                        own with
+                        {
+                            Seed = own.Seed + members.Count,
+                        },
+                        MemberFolder(folder, members.Count),
+                        progress,
+                        cancellationToken
+                    )
+                );
             }
 
             return members;
@@ -53,7 +74,8 @@ public sealed partial class GradientStore
         }
     }
 
-    /// <summary>The same for several models, trained on the same data with other seeds for instance, each with its own loss delegate.</summary>
+    /// <summary>The same for several models, trained on the same data with other seeds for instance, each with its own loss
+    /// delegate.</summary>
     /// <inheritdoc cref="WriteMembers(InfluenceTask, IReadOnlyList{Checkpoint}, Examples, GradientProjection, string, IProgress{InfluenceProgress}?, CancellationToken)"/>
     /// <param name="models">The models, each with the weights that its member is of.</param>
     /// <param name="train">N training examples, in the same order at each call.</param>
@@ -68,18 +90,28 @@ public sealed partial class GradientStore
         GradientProjection projection,
         string folder,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         ArgumentNullException.ThrowIfNull(models);
         ArgumentNullException.ThrowIfNull(projection);
         CheckAny(models.Count, "model");
-        return [.. models.Select((task, m) => Write(task, train, projection with { Seed = projection.Seed + m }, MemberFolder(folder, m), progress, cancellationToken))];
+        return
+        [
+            .. models.Select(
+                (task, m) =>
+                    Write(task, train, projection with { Seed = projection.Seed + m }, MemberFolder(folder, m), progress, cancellationToken)
+            ),
+        ];
     }
 
-    /// <summary>Opens all members of a folder that <see cref="WriteMembers(InfluenceTask, IReadOnlyList{Checkpoint}, Examples, GradientProjection, string, IProgress{InfluenceProgress}?, CancellationToken)"/> wrote.</summary>
+    /// <summary>Opens all members of a folder that
+    /// <see cref="WriteMembers(InfluenceTask, IReadOnlyList{Checkpoint}, Examples, GradientProjection, string, IProgress{InfluenceProgress}?, CancellationToken)"/>
+    /// wrote.</summary>
     /// <param name="folder">The folder.</param>
     /// <returns>The members, in order.</returns>
-    /// <exception cref="InfluenceException">There is none, one is missing between others or not complete, or they are of other examples or projections; it is named.</exception>
+    /// <exception cref="InfluenceException">There is none, one is missing between others or not complete, or they are of other examples or
+    /// projections; it is named.</exception>
     public static IReadOnlyList<GradientStore> OpenMembers(string folder)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
@@ -92,7 +124,10 @@ public sealed partial class GradientStore
         var found = Directory.Exists(folder) ? Directory.GetDirectories(folder, $"{MemberPrefix}*").Length : 0;
         if (members.Count == 0 || found != members.Count)
         {
-            throw new InfluenceException($"{folder} holds {found} members of a gradient store, of which {members.Count} follow each other from {MemberPrefix}000. Write them with GradientStore.WriteMembers.");
+            throw new InfluenceException(
+                $"{folder} holds {found} members of a gradient store, of which {members.Count} follow each other "
+                    + $"from {MemberPrefix}000. Write them with GradientStore.WriteMembers."
+            );
         }
 
         CheckAlike(members);
@@ -117,7 +152,9 @@ public sealed partial class GradientStore
             if (differences.Length > 0)
             {
                 throw new InfluenceException(
-                    $"The stores in {first.Folder} and {other.Folder} are no members of one: they differ in {string.Join(", ", differences)}. Write them from the same examples with the same projection.");
+                    $"The stores in {first.Folder} and {other.Folder} are no members of one: they differ in "
+                        + $"{string.Join(", ", differences)}. Write them from the same examples with the same projection."
+                );
             }
         }
     }

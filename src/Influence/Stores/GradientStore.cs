@@ -1,3 +1,4 @@
+using System.Globalization;
 using Influence.Formats;
 using Influence.Gradients;
 using TorchSharp;
@@ -14,13 +15,13 @@ namespace Influence.Stores;
 /// <remarks>
 /// <para>
 /// The folder: <c>manifest.json</c>, with the fingerprint of the weights, the layers and the projection;
-/// <c>ids.bin</c>, the ids as int64; <c>shard-000000.bin</c> and so on, each of <see cref="GradientProjection.ExamplesPerShard"/> examples and ending with a hash.
-/// Each file is written aside and renamed. A call that was cut off at any instant is taken up by the same call at the first shard that is
-/// missing, and the store ends the same byte for byte (on the same machine, with the same batches).
+/// <c>ids.bin</c>, the ids as int64; <c>shard-000000.bin</c> and so on, each of <see cref="GradientProjection.ExamplesPerShard"/> examples
+/// and ending with a hash. Each file is written aside and renamed. A call that was cut off at any instant is taken up by the same call at
+/// the first shard that is missing, and the store ends the same byte for byte (on the same machine, with the same batches).
 /// </para>
 /// <para>
-/// It is of one set of weights: another model's, or the same after a step, is refused. That data and loss are the same is checked for the first
-/// example alone. Cost: one forward and backward pass over the training data; T (I k + O k + k^2) operations a
+/// It is of one set of weights: another model's, or the same after a step, is refused. That data and loss are the same is checked for the
+/// first example alone. Cost: one forward and backward pass over the training data; T (I k + O k + k^2) operations a
 /// layer and example; on disk 4 k^2 bytes a layer and example (float32; int8 k^2 (1 + 1/32)).
 /// </para>
 /// <para>Score with <c>new StoredGradients(store).Score(task, queries)</c> of <c>Influence.Estimators</c>.</para>
@@ -45,10 +46,15 @@ public sealed partial class GradientStore
     public IReadOnlyList<long> Ids => _ids;
 
     /// <summary>The projection that it was written with.</summary>
-    public GradientProjection Projection => new()
-    {
-        Form = _manifest.FormOf(), Dimension = _manifest.Dimension, Seed = _manifest.Seed, Dtype = _manifest.Type(), ExamplesPerShard = _manifest.ExamplesPerShard,
-    };
+    public GradientProjection Projection =>
+        new()
+        {
+            Form = _manifest.FormOf(),
+            Dimension = _manifest.Dimension,
+            Seed = _manifest.Seed,
+            Dtype = _manifest.Type(),
+            ExamplesPerShard = _manifest.ExamplesPerShard,
+        };
 
     /// <summary>K, how many numbers it holds of each example.</summary>
     public long Width => _manifest.Width();
@@ -59,7 +65,8 @@ public sealed partial class GradientStore
     /// <summary>In what scores are computed.</summary>
     internal ScalarType Dtype => _manifest.Type() == ScalarType.Float64 ? ScalarType.Float64 : ScalarType.Float32;
 
-    /// <summary>Writes the projected gradients of the training loss, or what is missing of them in a folder that the same call began.</summary>
+    /// <summary>Writes the projected gradients of the training loss, or what is missing of them in a folder that the same call
+    /// began.</summary>
     /// <param name="task">The model, its loss and, by <c>Layers</c>, the parameters. The model is left as it was found.</param>
     /// <param name="train">N training examples, in the same order at each call.</param>
     /// <param name="projection">How many dimensions.</param>
@@ -77,7 +84,8 @@ public sealed partial class GradientStore
         GradientProjection projection,
         string folder,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         ArgumentNullException.ThrowIfNull(task);
         ArgumentNullException.ThrowIfNull(train);
@@ -107,17 +115,23 @@ public sealed partial class GradientStore
     /// <summary>Opens a store that is complete. Its shards are checked as they are read.</summary>
     /// <param name="folder">The folder.</param>
     /// <returns>The store.</returns>
-    /// <exception cref="InfluenceException">It holds no store, or one that is not complete; a file that is missing or damaged is named.</exception>
+    /// <exception cref="InfluenceException">It holds no store, or one that is not complete; a file that is missing or damaged is
+    /// named.</exception>
     public static GradientStore Open(string folder)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         var manifest = StoreManifest.Load(folder);
-        var missing = Enumerable.Range(0, manifest.Shards).Where(s => !File.Exists(StoreShard.PathOf(folder, s))).Select(StoreManifest.ShardName).ToList();
+        var missing = Enumerable
+            .Range(0, manifest.Shards)
+            .Where(s => !File.Exists(StoreShard.PathOf(folder, s)))
+            .Select(StoreManifest.ShardName)
+            .ToList();
         if (missing.Count > 0)
         {
             throw new InfluenceException(
-                $"The gradient store in {folder} is not complete: {InfluenceException.List(missing)} of {manifest.Shards} shards are missing. " +
-                "Call GradientStore.Write again with the arguments that it was begun with: it writes what is missing.");
+                $"The gradient store in {folder} is not complete: {InfluenceException.List(missing)} of {manifest.Shards} shards "
+                    + "are missing. Call GradientStore.Write again with the arguments that it was begun with: it writes what is missing."
+            );
         }
 
         return new GradientStore(folder, manifest, ReadIds(folder, manifest));
@@ -125,7 +139,8 @@ public sealed partial class GradientStore
 
     /// <summary>One line: examples, numbers of each, folder.</summary>
     /// <returns>For example <c>1,000 gradients of 8,192 numbers in store</c>.</returns>
-    public override string ToString() => FormattableString.Invariant($"{_ids.Length:N0} gradients of {Width:N0} numbers in {Folder}");
+    public override string ToString() =>
+        string.Create(CultureInfo.InvariantCulture, $"{_ids.Length:N0} gradients of {Width:N0} numbers " + $"in {Folder}");
 
     /// <summary>What became of gradients before they were projected.</summary>
     internal GradientProjection.GradientDirection Direction => _manifest.DirectionOf();
@@ -133,16 +148,19 @@ public sealed partial class GradientStore
     /// <summary>Whether columns belong to layers, or each to all.</summary>
     internal bool IsByLayer => Projection.IsByLayer;
 
-    /// <summary>Reads shard by shard: the first row's position, rows <c>[n, K]</c> and exact norms <c>[n]</c> in <see cref="Dtype"/>, which live until the delegate returns.</summary>
-    internal void Read(Action<int, Tensor, Tensor> read, CancellationToken token) => Maps(
-        (first, map) =>
-        {
-            var rows = empty([map.Count, Width], Dtype);
-            map.Unpack(0, map.Count, rows);
-            read(first, rows, tensor(map.Norms).to_type(Dtype));
-        },
-        _ => true,
-        token);
+    /// <summary>Reads shard by shard: the first row's position, rows <c>[n, K]</c> and exact norms <c>[n]</c> in <see cref="Dtype"/>, which
+    /// live until the delegate returns.</summary>
+    internal void Read(Action<int, Tensor, Tensor> read, CancellationToken token) =>
+        Maps(
+            (first, map) =>
+            {
+                var rows = empty([map.Count, Width], Dtype);
+                map.Unpack(0, map.Count, rows);
+                read(first, rows, tensor(map.Norms).to_type(Dtype));
+            },
+            _ => true,
+            token
+        );
 
     /// <summary>How many shards there are.</summary>
     internal int Shards => _manifest.Shards;
@@ -151,23 +169,40 @@ public sealed partial class GradientStore
     internal int[] Sizes => _manifest.BlockSizes();
 
     /// <summary>The projection in words, for metadata.</summary>
-    internal string Described => FormattableString.Invariant(
-        $"{_manifest.Form}, {(IsByLayer ? $"at most {_manifest.Dimension} dimensions a side" : $"{Width:N0} numbers in all")}, seed {_manifest.Seed}, stored as {_manifest.Type()}{(_manifest.Direction.Length > 0 ? $"; {_manifest.Direction}" : string.Empty)}.");
+    internal string Described =>
+        string.Create(
+            CultureInfo.InvariantCulture,
+            $"{_manifest.Form}, {(IsByLayer ? $"at most {_manifest.Dimension} dimensions a side" : $"{Width:N0} numbers in all")}, "
+                + $"seed {_manifest.Seed}, stored as "
+                + $"{_manifest.Type()}{(_manifest.Direction.Length > 0 ? $"; {_manifest.Direction}" : string.Empty)}."
+        );
 
     /// <summary>The first row of a shard, and how many it has.</summary>
     internal (int First, int Count) RowsOf(int shard) => (shard * _manifest.ExamplesPerShard, _manifest.CountOf(shard));
 
-    /// <summary>The products of queries <c>[Q, K]</c> with the rows of shard after shard: the first row's position, products <c>[Q, n]</c> and the shard, which live until the delegate returns.</summary>
-    internal void Scan(Tensor queries, Action<int, Tensor, ShardMap> scan, Func<(int First, int Count), bool> wanted, CancellationToken token)
+    /// <summary>The products of queries <c>[Q, K]</c> with the rows of shard after shard: the first row's position, products <c>[Q, n]</c>
+    /// and the shard, which live until the delegate returns.</summary>
+    internal void Scan(
+        Tensor queries,
+        Action<int, Tensor, ShardMap> scan,
+        Func<(int First, int Count), bool> wanted,
+        CancellationToken token
+    )
     {
         using var scope = NewDisposeScope();
         var products = new StoreScan(this, queries);
         Maps((first, map) => scan(first, products.Products(map), map), wanted, token);
     }
 
-    /// <summary>The projected gradients of the queries' measurement, <c>[Q, K]</c> in <see cref="Dtype"/>, their exact norms and their losses; in the current scope.</summary>
+    /// <summary>The projected gradients of the queries' measurement, <c>[Q, K]</c> in <see cref="Dtype"/>, their exact norms and their
+    /// losses; in the current scope.</summary>
     /// <exception cref="InfluenceException">The model's weights or layers are not the store's.</exception>
-    internal (Tensor Rows, double[] Norms, double[] Losses, ParameterCoverage Coverage) Project(InfluenceTask task, Examples queries, MemoryBudget budget, CancellationToken token)
+    internal (Tensor Rows, double[] Norms, double[] Losses, ParameterCoverage Coverage) Project(
+        InfluenceTask task,
+        Examples queries,
+        MemoryBudget budget,
+        CancellationToken token
+    )
     {
         using var scope = NewDisposeScope();
 
@@ -192,7 +227,8 @@ public sealed partial class GradientStore
         return (rows.MoveToOuterDisposeScope(), norms, losses, session.Coverage);
     }
 
-    /// <summary>Checks that the first of some training examples is the one whose gradient is stored under its id: ids say nothing of data and loss.</summary>
+    /// <summary>Checks that the first of some training examples is the one whose gradient is stored under its id: ids say nothing of data
+    /// and loss.</summary>
     /// <exception cref="InfluenceException">It is not; or the model's weights or layers are not the store's.</exception>
     internal void CheckData(InfluenceTask task, Examples train, int position)
     {
@@ -219,8 +255,10 @@ public sealed partial class GradientStore
             if (error > (LargestError * expected.norm().item<double>()) + SmallestError)
             {
                 throw new InfluenceException(
-                    $"The gradient of the training example with id {batch.Ids[0]} is not the one that the store in {Folder} has under that id: the examples, or their order, " +
-                    "or the loss are others than it was written with, or the model draws random numbers (call model.eval()). Use those, or write a new store to another folder.")
+                    $"The gradient of the training example with id {batch.Ids[0]} is not the one that the store in {Folder} has "
+                        + "under that id: the examples, or their order, or the loss are others than it was written with, or the model "
+                        + "draws random numbers (call model.eval()). Use those, or write a new store to another folder."
+                )
                 {
                     ExampleIds = [batch.Ids[0]],
                 };
@@ -269,7 +307,10 @@ public sealed partial class GradientStore
         var path = Path.Combine(Folder, StoreManifest.MatricesName);
         if (HashOf(path) != _manifest.MatricesHash)
         {
-            throw new InfluenceException($"{path} is damaged, or of another store: its hash is not the manifest's. Delete the folder and call GradientStore.Write again with the same arguments.");
+            throw new InfluenceException(
+                $"{path} is damaged, or of another store: its hash is not the manifest's. Delete the folder and "
+                    + "call GradientStore.Write again with the same arguments."
+            );
         }
 
         return Safetensors.Load(path).Tensors;
@@ -294,8 +335,10 @@ public sealed partial class GradientStore
         if (found != _manifest.Weights)
         {
             throw new InfluenceException(
-                $"The gradient store in {Folder} is of other weights, or of other layers, than the model has (the store's: {_manifest.Weights}; now: {found}). " +
-                "Load the weights that it was written with and use the same Layers, or write a new store to another folder.");
+                $"The gradient store in {Folder} is of other weights, or of other layers, than the model has (the store's: "
+                    + $"{_manifest.Weights}; now: {found}). Load the weights that it was written with and use the same Layers, or write a "
+                    + "new store to another folder."
+            );
         }
 
         // The fingerprint has the names; of a projection by layer sizes and parts are compared too.
@@ -308,14 +351,24 @@ public sealed partial class GradientStore
         if (!layers.ToHashSet().SetEquals(_manifest.Layers))
         {
             throw new InfluenceException(
-                $"The gradient store in {Folder} holds the layers {InfluenceException.List([.. _manifest.Layers.Select(l => l.Name)])}; " +
-                $"now the queries have {InfluenceException.List([.. layers.Select(l => l.Name)])}. Use the task that it was written with.");
+                $"The gradient store in {Folder} holds the layers {InfluenceException.List([.. _manifest.Layers.Select(l => l.Name)])}; "
+                    + $"now the queries have {InfluenceException.List([.. layers.Select(l => l.Name)])}. Use the task that it was written "
+                    + "with."
+            );
         }
     }
 
-    /// <summary>The manifest to go on with: a new one, or the folder's where it is of the same call and its files are as they were written.</summary>
+    /// <summary>The manifest to go on with: a new one, or the folder's where it is of the same call and its files are as they were
+    /// written.</summary>
     private static (StoreManifest Manifest, bool[] There) Begin(
-        string folder, StoreManifest wanted, long[] ids, GradientSession session, Examples train, GradientProjection projection, ProgressReporter reporter)
+        string folder,
+        StoreManifest wanted,
+        long[] ids,
+        GradientSession session,
+        Examples train,
+        GradientProjection projection,
+        ProgressReporter reporter
+    )
     {
         if (!File.Exists(Path.Combine(folder, StoreManifest.FileName)))
         {
@@ -348,7 +401,9 @@ public sealed partial class GradientStore
         if (differences.Count > 0)
         {
             throw new InfluenceException(
-                $"{folder} holds another gradient store; it differs in {string.Join("; ", differences)}. Write to another folder, or delete this one.");
+                $"{folder} holds another gradient store; it differs in {string.Join("; ", differences)}. Write to another folder, or "
+                    + "delete this one."
+            );
         }
 
         if (File.Exists(Path.Combine(folder, StoreManifest.IdsName)))
@@ -373,7 +428,8 @@ public sealed partial class GradientStore
         return (found, there);
     }
 
-    /// <summary>The same examples, in batches that end where shards end: each half that a shard's end would cut is a pass of its own.</summary>
+    /// <summary>The same examples, in batches that end where shards end: each half that a shard's end would cut is a pass of its
+    /// own.</summary>
     private static Examples Aligned(Examples train, int examplesPerShard)
     {
         if (!train.IsIndexable)
@@ -387,7 +443,10 @@ public sealed partial class GradientStore
             parts++;
         }
 
-        return train with { BatchSize = examplesPerShard / parts };
+        return train with
+        {
+            BatchSize = examplesPerShard / parts,
+        };
     }
 
     private void WriteMissing(GradientSession session, Examples train, MemoryBudget budget, bool[] there, ProgressReporter reporter)
@@ -400,7 +459,7 @@ public sealed partial class GradientStore
         var at = 0;
         foreach (var batch in SubBatches.Within(session, train, LossKind.Training, blocks => projector.ExamplesAtOnce(blocks, budget)))
         {
-            for (var start = 0; start < batch.Count;)
+            for (var start = 0; start < batch.Count; )
             {
                 reporter.Token.ThrowIfCancellationRequested();
                 var (shard, first) = (at / _manifest.ExamplesPerShard, at % _manifest.ExamplesPerShard);
@@ -410,12 +469,27 @@ public sealed partial class GradientStore
                     // Cut where a shard ends, so that its rows do not depend on whether the one before it was there.
                     using var step = NewDisposeScope();
                     var part = count == batch.Count ? batch : batch.Pick([.. Enumerable.Range(start, count)]);
-                    projector.Project(part, isQuery: false, buffer.Rows(first, count), buffer.Norms.AsSpan(first), buffer.Losses.AsSpan(first));
+                    projector.Project(
+                        part,
+                        isQuery: false,
+                        buffer.Rows(first, count),
+                        buffer.Norms.AsSpan(first),
+                        buffer.Losses.AsSpan(first)
+                    );
                     if (first + count == _manifest.CountOf(shard))
                     {
                         unchanged.Check();
                         var full = buffer;
-                        writer.Start(() => StoreShard.Write(Folder, _manifest, shard, full.Address, full.Norms[..(first + count)], full.Losses[..(first + count)]));
+                        writer.Start(() =>
+                            StoreShard.Write(
+                                Folder,
+                                _manifest,
+                                shard,
+                                full.Address,
+                                full.Norms[..(first + count)],
+                                full.Losses[..(first + count)]
+                            )
+                        );
                         (buffer, other) = (other, buffer);
                     }
                 }
@@ -447,6 +521,9 @@ public sealed partial class GradientStore
 
         return bytes.Length == 8L * manifest.Count && StoreManifest.Hash(bytes) == manifest.IdsHash
             ? [.. Enumerable.Range(0, manifest.Count).Select(i => BitConverter.ToInt64(bytes, 8 * i))]
-            : throw new InfluenceException($"{path} is damaged: its hash is not the manifest's. Delete that file and call GradientStore.Write again with the same arguments.");
+            : throw new InfluenceException(
+                $"{path} is damaged: its hash is not the manifest's. Delete that file and call "
+                    + "GradientStore.Write again with the same arguments."
+            );
     }
 }

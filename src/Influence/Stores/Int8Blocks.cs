@@ -4,8 +4,8 @@ using static TorchSharp.torch;
 namespace Influence.Stores;
 
 /// <summary>
-/// Numbers as int8, with one float32 scale for each block of 128 numbers of a layer, its largest absolute number over 127; the last block of a
-/// layer is shorter, since layers differ in size. Rounded to nearest, so a number is off by half a scale at most.
+/// Numbers as int8, with one float32 scale for each block of 128 numbers of a layer, its largest absolute number over 127; the last block
+/// of a layer is shorter, since layers differ in size. Rounded to nearest, so a number is off by half a scale at most.
 /// </summary>
 internal static class Int8Blocks
 {
@@ -37,11 +37,20 @@ internal static class Int8Blocks
         var sizes = Sizes(layers);
         var numbers = empty(own.shape, ScalarType.Int8);
         var scales = empty([own.shape[0], sizes.Length], ScalarType.Float32);
-        fixed (byte* from = own.bytes, to = numbers.bytes, scale = scales.bytes)
+        fixed (
+            byte* from = own.bytes,
+                to = numbers.bytes,
+                scale = scales.bytes
+        )
         {
             for (long row = 0; row < own.shape[0]; row++)
             {
-                PackRow((float*)from + (row * own.shape[1]), (sbyte*)to + (row * own.shape[1]), (float*)scale + (row * sizes.Length), sizes);
+                PackRow(
+                    (float*)from + (row * own.shape[1]),
+                    (sbyte*)to + (row * own.shape[1]),
+                    (float*)scale + (row * sizes.Length),
+                    sizes
+                );
             }
         }
 
@@ -54,11 +63,20 @@ internal static class Int8Blocks
         using var scope = NewDisposeScope();
         var sizes = Sizes(layers);
         var rows = empty(numbers.shape, ScalarType.Float32);
-        fixed (byte* from = numbers.bytes, to = rows.bytes, scale = scales.bytes)
+        fixed (
+            byte* from = numbers.bytes,
+                to = rows.bytes,
+                scale = scales.bytes
+        )
         {
             for (long row = 0; row < rows.shape[0]; row++)
             {
-                UnpackRow((sbyte*)from + (row * rows.shape[1]), (float*)scale + (row * sizes.Length), (float*)to + (row * rows.shape[1]), sizes);
+                UnpackRow(
+                    (sbyte*)from + (row * rows.shape[1]),
+                    (float*)scale + (row * sizes.Length),
+                    (float*)to + (row * rows.shape[1]),
+                    sizes
+                );
             }
         }
 

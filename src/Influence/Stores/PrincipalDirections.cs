@@ -6,15 +6,22 @@ using static TorchSharp.torch;
 namespace Influence.Stores;
 
 /// <summary>
-/// The directions in which the data's activations and output gradients are largest: eigenvectors of A = sum of a a' and S = sum of d d' over all positions of all training examples.
+/// The directions in which the data's activations and output gradients are largest: eigenvectors of A = sum of a a' and S = sum of d d'
+/// over all positions of all training examples.
 /// </summary>
 internal static class PrincipalDirections
 {
     public const string Outputs = "/outputs";
     public const string Inputs = "/inputs";
 
-    /// <summary>The matrices of all layers that a side of is projected and that are sums of outer products, by name; in the current scope.</summary>
-    public static List<(string Name, Tensor Value)> Of(GradientSession session, Examples train, IReadOnlyList<StoredLayer> layers, ProgressReporter reporter)
+    /// <summary>The matrices of all layers that a side of is projected and that are sums of outer products, by name; in the current
+    /// scope.</summary>
+    public static List<(string Name, Tensor Value)> Of(
+        GradientSession session,
+        Examples train,
+        IReadOnlyList<StoredLayer> layers,
+        ProgressReporter reporter
+    )
     {
         using var scope = NewDisposeScope();
         var sums = new Dictionary<string, (Tensor Outputs, Tensor Inputs)>();
@@ -26,7 +33,10 @@ internal static class PrincipalDirections
             for (var k = 0; k < gradients.Blocks.Count; k++)
             {
                 var layer = byName[session.Parts[k][0].Name];
-                if (gradients.Blocks[k] is not FactoredGradients { Weight: true, BiasColumn: false } block || (block.Outputs, block.Inputs) != (layer.Outputs, layer.Inputs))
+                if (
+                    gradients.Blocks[k] is not FactoredGradients { Weight: true, BiasColumn: false } block
+                    || (block.Outputs, block.Inputs) != (layer.Outputs, layer.Inputs)
+                )
                 {
                     continue;
                 }
@@ -60,12 +70,13 @@ internal static class PrincipalDirections
         {
             if (sum.numel() > 0)
             {
-                var (_, vectors) = linalg.eigh(sum);                                    // ascending
+                var (_, vectors) = linalg.eigh(sum); // ascending
                 found.Add((name, vectors.narrow(1, vectors.shape[1] - kept, kept).flip(1).contiguous().cpu()));
             }
         }
 
-        Tensor Zeros(long size, long kept) => kept == size ? zeros([0], ScalarType.Float64) : zeros([size, size], ScalarType.Float64, session.Device);
+        Tensor Zeros(long size, long kept) =>
+            kept == size ? zeros([0], ScalarType.Float64) : zeros([size, size], ScalarType.Float64, session.Device);
     }
 
     private static void AddTo(Tensor sum, Tensor values)

@@ -20,7 +20,9 @@ internal sealed class Projector
     public Projector(GradientSession session, StoreManifest manifest, IReadOnlyDictionary<string, Tensor> matrices)
     {
         (_session, _width) = (session, manifest.Width());
-        _direction = manifest.DirectionOf() is var kind and not GradientProjection.GradientDirection.Gradient ? new StoredDirection(session, kind, matrices) : null;
+        _direction = manifest.DirectionOf() is var kind and not GradientProjection.GradientDirection.Gradient
+            ? new StoredDirection(session, kind, matrices)
+            : null;
         if (manifest.FormOf() is GradientProjection.ProjectionForm.TwoSided or GradientProjection.ProjectionForm.Principal)
         {
             var byName = new Dictionary<string, PartProjection>();
@@ -31,8 +33,19 @@ internal sealed class Projector
                     layer.Outputs,
                     layer.Inputs,
                     first,
-                    Matrix(layer.Name + PrincipalDirections.Outputs) ?? SignMatrix.Of(manifest.Seed, layer.Name, "outputs", layer.Outputs, layer.KeptOutputs, session.Dtype, session.Device),
-                    Matrix(layer.Name + PrincipalDirections.Inputs) ?? SignMatrix.Of(manifest.Seed, layer.Name, "inputs", layer.Inputs, layer.KeptInputs, session.Dtype, session.Device));
+                    Matrix(layer.Name + PrincipalDirections.Outputs)
+                        ?? SignMatrix.Of(
+                            manifest.Seed,
+                            layer.Name,
+                            "outputs",
+                            layer.Outputs,
+                            layer.KeptOutputs,
+                            session.Dtype,
+                            session.Device
+                        ),
+                    Matrix(layer.Name + PrincipalDirections.Inputs)
+                        ?? SignMatrix.Of(manifest.Seed, layer.Name, "inputs", layer.Inputs, layer.KeptInputs, session.Dtype, session.Device)
+                );
                 first += layer.Size();
             }
 
@@ -42,20 +55,42 @@ internal sealed class Projector
         {
             // With room for all, columns are parameters.
             long first = 0;
-            _sketch = [.. session.Parts.Select(parts => parts.Select(part => ((Tensor, Tensor?))(
-                arange(Kept(first), Kept(first += part.Count), Kept(1), ScalarType.Int64, session.Device), null)).ToArray())];
+            _sketch =
+            [
+                .. session.Parts.Select(parts =>
+                    parts
+                        .Select(part =>
+                            ((Tensor, Tensor?))
+                                (arange(Kept(first), Kept(first += part.Count), Kept(1), ScalarType.Int64, session.Device), null)
+                        )
+                        .ToArray()
+                ),
+            ];
         }
         else if (manifest.FormOf() == GradientProjection.ProjectionForm.CountSketch)
         {
-            _sketch = [.. session.Parts.Select(parts => parts.Select(part =>
-            {
-                var (columns, signs) = SignMatrix.Sketch(manifest.Seed, part.Name, part.Count, _width);
-                return ((Tensor, Tensor?))(tensor(columns, device: session.Device), tensor(signs, dtype: session.Dtype, device: session.Device));
-            }).ToArray())];
+            _sketch =
+            [
+                .. session.Parts.Select(parts =>
+                    parts
+                        .Select(part =>
+                        {
+                            var (columns, signs) = SignMatrix.Sketch(manifest.Seed, part.Name, part.Count, _width);
+                            return ((Tensor, Tensor?))
+                                (tensor(columns, device: session.Device), tensor(signs, dtype: session.Dtype, device: session.Device));
+                        })
+                        .ToArray()
+                ),
+            ];
         }
         else
         {
-            _projections = [.. session.Parts.Select(parts => parts.Select(PartProjection (part) => new WholeProjection(part.Name, part.Count, _width, manifest.Seed)).ToArray())];
+            _projections =
+            [
+                .. session.Parts.Select(parts =>
+                    parts.Select(PartProjection (part) => new WholeProjection(part.Name, part.Count, _width, manifest.Seed)).ToArray()
+                ),
+            ];
         }
 
         Tensor? Matrix(string name) => matrices.TryGetValue(name, out var matrix) ? matrix.to(session.Dtype, session.Device) : null;
@@ -71,7 +106,7 @@ internal sealed class Projector
     {
         using var scope = NewDisposeScope();
         var inPlace = rows.dtype == _session.Dtype && _session.Device.type == DeviceType.CPU;
-        var own = inPlace ? rows.zero_() : zeros([batch.Count, _width], _session.Dtype, _session.Device);       // [B, K]
+        var own = inPlace ? rows.zero_() : zeros([batch.Count, _width], _session.Dtype, _session.Device); // [B, K]
         var squares = zeros([batch.Count], ScalarType.Float64, _session.Device);
         using Scalar one = Kept(1);
         using (var gradients = _session.Capture(batch, LossKind.Training))
@@ -97,7 +132,12 @@ internal sealed class Projector
                 }
             }
 
-            (gradients.Losses ?? _session.Losses.Evaluate(batch, LossKind.Training).detach()).to_type(ScalarType.Float64).cpu().data<double>().ToArray().CopyTo(losses);
+            (gradients.Losses ?? _session.Losses.Evaluate(batch, LossKind.Training).detach())
+                .to_type(ScalarType.Float64)
+                .cpu()
+                .data<double>()
+                .ToArray()
+                .CopyTo(losses);
         }
 
         var lengths = squares.cpu().data<double>().ToArray();
@@ -109,7 +149,7 @@ internal sealed class Projector
 
         for (var i = 0; i < lengths.Length; i++)
         {
-            norms[i] = Math.Sqrt(Math.Max(0, lengths[i]));                              // a ghost norm of zero may round to below it
+            norms[i] = Math.Sqrt(Math.Max(0, lengths[i])); // a ghost norm of zero may round to below it
         }
 
         if (!inPlace)
@@ -121,10 +161,16 @@ internal sealed class Projector
     /// <summary>So many that what the largest block makes fits the budget.</summary>
     public int ExamplesAtOnce(IReadOnlyList<BlockGradients?> blocks, long budget)
     {
-        var largest = blocks.Select((block, k) => block is null ? 1
-            : _sketch is not null ? block.NumbersToSketch(_session.Parts[k].Sum(p => (double)p.Count))
-            : _direction is not null ? 4 * _session.Parts[k].Sum(p => (double)p.Count)
-            : block.NumbersToProject(_projections[k])).DefaultIfEmpty(1).Max();
+        var largest = blocks
+            .Select(
+                (block, k) =>
+                    block is null ? 1
+                    : _sketch is not null ? block.NumbersToSketch(_session.Parts[k].Sum(p => (double)p.Count))
+                    : _direction is not null ? 4 * _session.Parts[k].Sum(p => (double)p.Count)
+                    : block.NumbersToProject(_projections[k])
+            )
+            .DefaultIfEmpty(1)
+            .Max();
         return (int)Math.Clamp(budget / ((largest + _width) * _session.Dtype.ElementSize()), 1, int.MaxValue / 2);
     }
 }

@@ -3,15 +3,18 @@ using System.Runtime.Intrinsics;
 
 namespace Influence.Stores;
 
-/// <summary>A row of float32 numbers to int8 or float16 and back, one pass over the row each; vectors of 256 bits, with plain code for the ends.</summary>
+/// <summary>A row of float32 numbers to int8 or float16 and back, one pass over the row each; vectors of 256 bits, with plain code for the
+/// ends.</summary>
 internal static unsafe class RowPacking
 {
-    /// <summary>What a float16 row's largest number becomes: far from overflow, with as many numbers above the smallest normal one as can be.</summary>
+    /// <summary>What a float16 row's largest number becomes: far from overflow, with as many numbers above the smallest normal one as can
+    /// be.</summary>
     public const float LargestHalf = 32768;
     private const float LargestInt8 = 127;
     private const int Lanes = 8;
 
-    /// <summary>Packs one block: the largest absolute number over 127 is its scale, 1 where all are zero; numbers are rounded to nearest.</summary>
+    /// <summary>Packs one block: the largest absolute number over 127 is its scale, 1 where all are zero; numbers are rounded to
+    /// nearest.</summary>
     public static float ToInt8(float* from, sbyte* to, int count)
     {
         var scale = LargestOf(from, count) / LargestInt8;
@@ -42,7 +45,9 @@ internal static unsafe class RowPacking
         var (i, factor) = (0, Vector256.Create(scale));
         for (; i + (2 * Lanes) <= count; i += 2 * Lanes)
         {
-            var (low, high) = Vector256.Widen(Vector256.Create(Vector128.WidenLower(Vector128.Load(from + i)), Vector128.WidenUpper(Vector128.Load(from + i))));
+            var (low, high) = Vector256.Widen(
+                Vector256.Create(Vector128.WidenLower(Vector128.Load(from + i)), Vector128.WidenUpper(Vector128.Load(from + i)))
+            );
             (Vector256.ConvertToSingle(low) * factor).Store(to + i);
             (Vector256.ConvertToSingle(high) * factor).Store(to + i + Lanes);
         }
@@ -53,7 +58,8 @@ internal static unsafe class RowPacking
         }
     }
 
-    /// <summary>Packs a row: its largest absolute number becomes <see cref="LargestHalf"/>. Returns what a stored number is multiplied by, 1 where all are zero.</summary>
+    /// <summary>Packs a row: its largest absolute number becomes <see cref="LargestHalf"/>. Returns what a stored number is multiplied by,
+    /// 1 where all are zero.</summary>
     public static double ToHalf(float* from, ushort* to, long count)
     {
         var largest = LargestOf(from, count);
@@ -64,7 +70,8 @@ internal static unsafe class RowPacking
         }
 
         // Two factors, since their product may be beyond float32.
-        var (first, second) = largest < 1e-30f ? (1e30f, (float)(LargestHalf / (largest * 1e30))) : (1f, (float)(LargestHalf / (double)largest));
+        var (first, second) =
+            largest < 1e-30f ? (1e30f, (float)(LargestHalf / (largest * 1e30))) : (1f, (float)(LargestHalf / (double)largest));
         var (a, b, i) = (Vector256.Create(first), Vector256.Create(second), 0L);
         for (; i + (2 * Lanes) <= count; i += 2 * Lanes)
         {
@@ -122,7 +129,9 @@ internal static unsafe class RowPacking
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector256<int> Rounded(float* from, Vector256<float> divisor) =>
-        Vector256.ConvertToInt32(Vector256.Clamp(Vector256.Round(Vector256.Load(from) / divisor), Vector256.Create(-LargestInt8), Vector256.Create(LargestInt8)));
+        Vector256.ConvertToInt32(
+            Vector256.Clamp(Vector256.Round(Vector256.Load(from) / divisor), Vector256.Create(-LargestInt8), Vector256.Create(LargestInt8))
+        );
 
     /// <summary>Float16 bits of numbers up to <see cref="LargestHalf"/>, rounded to nearest, ties to even.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -131,7 +140,8 @@ internal static unsafe class RowPacking
         var bits = value.AsUInt32();
         var sign = (bits >> 16) & Vector256.Create(0x8000u);
         var magnitude = bits & Vector256.Create(0x7FFFFFFFu);
-        var normal = (magnitude + Vector256.Create(unchecked((uint)((15 - 127) << 23) + 0xFFF)) + ((magnitude >> 13) & Vector256.Create(1u))) >> 13;
+        var normal =
+            (magnitude + Vector256.Create(unchecked((uint)((15 - 127) << 23) + 0xFFF)) + ((magnitude >> 13) & Vector256.Create(1u))) >> 13;
 
         // Below 2^-14 adding 1/2 leaves the rounded bits at the end of the sum.
         var small = (magnitude.AsSingle() + Vector256.Create(0.5f)).AsUInt32() - Vector256.Create(126u << 23);

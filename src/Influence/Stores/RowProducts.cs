@@ -7,8 +7,9 @@ using static TorchSharp.torch;
 namespace Influence.Stores;
 
 /// <summary>
-/// Products of few queries with rows as they lie in a mapped shard, four rows at a time, without writing them out as float32: the memory's speed is the limit. Int8 rows meet
-/// the queries as int16 with a scale for each block, which changes a product by less than a hundredth of what int8 itself does; sums of a block are exact.
+/// Products of few queries with rows as they lie in a mapped shard, four rows at a time, without writing them out as float32: the memory's
+/// speed is the limit. Int8 rows meet the queries as int16 with a scale for each block, which changes a product by less than a hundredth of
+/// what int8 itself does; sums of a block are exact.
 /// </summary>
 internal sealed unsafe class RowProducts
 {
@@ -75,7 +76,10 @@ internal sealed unsafe class RowProducts
         var rows = stackalloc byte*[Rows];
         var scales = stackalloc float*[Rows];
         var sums = stackalloc float[Rows];
-        fixed (float* floats = _floats, queryScales = _scales)
+        fixed (
+            float* floats = _floats,
+                queryScales = _scales
+        )
         fixed (short* shorts = _shorts)
         {
             for (var row = first; row < first + count; row += Rows)
@@ -110,7 +114,8 @@ internal sealed unsafe class RowProducts
 
                     for (var r = 0; r < Rows && row + r < first + count; r++)
                     {
-                        to[(q * stride) + row + r] = _type == ScalarType.Float16 ? (float)(sums[r] * (double)_factors[q] * shard.RowScale(row + r)) : sums[r];
+                        to[(q * stride) + row + r] =
+                            _type == ScalarType.Float16 ? (float)(sums[r] * (double)_factors[q] * shard.RowScale(row + r)) : sums[r];
                     }
                 }
             }
@@ -144,7 +149,10 @@ internal sealed unsafe class RowProducts
 
     private void Int8(byte** rows, float** scales, short* query, float* queryScales, float* sums)
     {
-        sbyte* a = (sbyte*)rows[0], b = (sbyte*)rows[1], c = (sbyte*)rows[2], d = (sbyte*)rows[3];
+        sbyte* a = (sbyte*)rows[0],
+            b = (sbyte*)rows[1],
+            c = (sbyte*)rows[2],
+            d = (sbyte*)rows[3];
         var (sa, sb, sc, sd) = (Vector256<float>.Zero, Vector256<float>.Zero, Vector256<float>.Zero, Vector256<float>.Zero);
         var (ea, eb, ec, ed) = (0f, 0f, 0f, 0f);
         for (var block = 0; block < _sizes.Length; block++)
@@ -160,7 +168,12 @@ internal sealed unsafe class RowProducts
                 id += Avx2.MultiplyAddAdjacent(Avx2.ConvertToVector256Int16(d + i), q);
             }
 
-            var (fa, fb, fc, fd) = (scales[0][block] * queryScales[block], scales[1][block] * queryScales[block], scales[2][block] * queryScales[block], scales[3][block] * queryScales[block]);
+            var (fa, fb, fc, fd) = (
+                scales[0][block] * queryScales[block],
+                scales[1][block] * queryScales[block],
+                scales[2][block] * queryScales[block],
+                scales[3][block] * queryScales[block]
+            );
             sa = Fma.MultiplyAdd(Avx.ConvertToVector256Single(ia), Vector256.Create(fa), sa);
             sb = Fma.MultiplyAdd(Avx.ConvertToVector256Single(ib), Vector256.Create(fb), sb);
             sc = Fma.MultiplyAdd(Avx.ConvertToVector256Single(ic), Vector256.Create(fc), sc);
@@ -180,12 +193,20 @@ internal sealed unsafe class RowProducts
             query += size;
         }
 
-        (sums[0], sums[1], sums[2], sums[3]) = (Vector256.Sum(sa) + ea, Vector256.Sum(sb) + eb, Vector256.Sum(sc) + ec, Vector256.Sum(sd) + ed);
+        (sums[0], sums[1], sums[2], sums[3]) = (
+            Vector256.Sum(sa) + ea,
+            Vector256.Sum(sb) + eb,
+            Vector256.Sum(sc) + ec,
+            Vector256.Sum(sd) + ed
+        );
     }
 
     private void Wide8(byte** rows, float** scales, short* query, float* queryScales, float* sums)
     {
-        sbyte* a = (sbyte*)rows[0], b = (sbyte*)rows[1], c = (sbyte*)rows[2], d = (sbyte*)rows[3];
+        sbyte* a = (sbyte*)rows[0],
+            b = (sbyte*)rows[1],
+            c = (sbyte*)rows[2],
+            d = (sbyte*)rows[3];
         var (sa, sb, sc, sd) = (Vector512<float>.Zero, Vector512<float>.Zero, Vector512<float>.Zero, Vector512<float>.Zero);
         var (ea, eb, ec, ed) = (0f, 0f, 0f, 0f);
         for (var block = 0; block < _sizes.Length; block++)
@@ -201,7 +222,12 @@ internal sealed unsafe class RowProducts
                 id += Avx512BW.MultiplyAddAdjacent(Avx512BW.ConvertToVector512Int16(Vector256.Load(d + i)), q);
             }
 
-            var (fa, fb, fc, fd) = (scales[0][block] * queryScales[block], scales[1][block] * queryScales[block], scales[2][block] * queryScales[block], scales[3][block] * queryScales[block]);
+            var (fa, fb, fc, fd) = (
+                scales[0][block] * queryScales[block],
+                scales[1][block] * queryScales[block],
+                scales[2][block] * queryScales[block],
+                scales[3][block] * queryScales[block]
+            );
             sa = Avx512F.FusedMultiplyAdd(Avx512F.ConvertToVector512Single(ia), Vector512.Create(fa), sa);
             sb = Avx512F.FusedMultiplyAdd(Avx512F.ConvertToVector512Single(ib), Vector512.Create(fb), sb);
             sc = Avx512F.FusedMultiplyAdd(Avx512F.ConvertToVector512Single(ic), Vector512.Create(fc), sc);
@@ -221,12 +247,20 @@ internal sealed unsafe class RowProducts
             query += size;
         }
 
-        (sums[0], sums[1], sums[2], sums[3]) = (Vector512.Sum(sa) + ea, Vector512.Sum(sb) + eb, Vector512.Sum(sc) + ec, Vector512.Sum(sd) + ed);
+        (sums[0], sums[1], sums[2], sums[3]) = (
+            Vector512.Sum(sa) + ea,
+            Vector512.Sum(sb) + eb,
+            Vector512.Sum(sc) + ec,
+            Vector512.Sum(sd) + ed
+        );
     }
 
     private void Halves(byte** rows, float* query, float* sums)
     {
-        short* a = (short*)rows[0], b = (short*)rows[1], c = (short*)rows[2], d = (short*)rows[3];
+        short* a = (short*)rows[0],
+            b = (short*)rows[1],
+            c = (short*)rows[2],
+            d = (short*)rows[3];
         var (sa, sb, sc, sd) = (Vector256<float>.Zero, Vector256<float>.Zero, Vector256<float>.Zero, Vector256<float>.Zero);
         var (mask, i) = (Vector256.Create(unchecked((int)0x8FFFE000)), 0L);
         for (; i + 8 <= _width; i += 8)
@@ -239,12 +273,19 @@ internal sealed unsafe class RowProducts
         }
 
         (sums[0], sums[1], sums[2], sums[3]) = (
-            Vector256.Sum(sa) + EndOf(a, query, i), Vector256.Sum(sb) + EndOf(b, query, i), Vector256.Sum(sc) + EndOf(c, query, i), Vector256.Sum(sd) + EndOf(d, query, i));
+            Vector256.Sum(sa) + EndOf(a, query, i),
+            Vector256.Sum(sb) + EndOf(b, query, i),
+            Vector256.Sum(sc) + EndOf(c, query, i),
+            Vector256.Sum(sd) + EndOf(d, query, i)
+        );
     }
 
     private void WideHalf(byte** rows, float* query, float* sums)
     {
-        short* a = (short*)rows[0], b = (short*)rows[1], c = (short*)rows[2], d = (short*)rows[3];
+        short* a = (short*)rows[0],
+            b = (short*)rows[1],
+            c = (short*)rows[2],
+            d = (short*)rows[3];
         var (sa, sb, sc, sd) = (Vector512<float>.Zero, Vector512<float>.Zero, Vector512<float>.Zero, Vector512<float>.Zero);
         var (mask, i) = (Vector512.Create(unchecked((int)0x8FFFE000)), 0L);
         for (; i + 16 <= _width; i += 16)
@@ -257,12 +298,19 @@ internal sealed unsafe class RowProducts
         }
 
         (sums[0], sums[1], sums[2], sums[3]) = (
-            Vector512.Sum(sa) + EndOf(a, query, i), Vector512.Sum(sb) + EndOf(b, query, i), Vector512.Sum(sc) + EndOf(c, query, i), Vector512.Sum(sd) + EndOf(d, query, i));
+            Vector512.Sum(sa) + EndOf(a, query, i),
+            Vector512.Sum(sb) + EndOf(b, query, i),
+            Vector512.Sum(sc) + EndOf(c, query, i),
+            Vector512.Sum(sd) + EndOf(d, query, i)
+        );
     }
 
     private void Singles(byte** rows, float* query, float* sums)
     {
-        float* a = (float*)rows[0], b = (float*)rows[1], c = (float*)rows[2], d = (float*)rows[3];
+        float* a = (float*)rows[0],
+            b = (float*)rows[1],
+            c = (float*)rows[2],
+            d = (float*)rows[3];
         var (sa, sb, sc, sd) = (Vector256<float>.Zero, Vector256<float>.Zero, Vector256<float>.Zero, Vector256<float>.Zero);
         var i = 0L;
         for (; i + 8 <= _width; i += 8)
@@ -280,7 +328,12 @@ internal sealed unsafe class RowProducts
             (ea, eb, ec, ed) = (ea + (a[i] * query[i]), eb + (b[i] * query[i]), ec + (c[i] * query[i]), ed + (d[i] * query[i]));
         }
 
-        (sums[0], sums[1], sums[2], sums[3]) = (Vector256.Sum(sa) + ea, Vector256.Sum(sb) + eb, Vector256.Sum(sc) + ec, Vector256.Sum(sd) + ed);
+        (sums[0], sums[1], sums[2], sums[3]) = (
+            Vector256.Sum(sa) + ea,
+            Vector256.Sum(sb) + eb,
+            Vector256.Sum(sc) + ec,
+            Vector256.Sum(sd) + ed
+        );
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

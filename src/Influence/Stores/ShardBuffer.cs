@@ -3,7 +3,8 @@ using static TorchSharp.torch;
 
 namespace Influence.Stores;
 
-/// <summary>Room for one shard's rows, norms and losses; two of them take turns, so that one is written to the disk while the other fills.</summary>
+/// <summary>Room for one shard's rows, norms and losses; two of them take turns, so that one is written to the disk while the other
+/// fills.</summary>
 internal sealed class ShardBuffer
 {
     private readonly Tensor _rows;

@@ -4,7 +4,8 @@ using static TorchSharp.torch;
 
 namespace Influence.Stores;
 
-/// <summary>A shard's file mapped into memory: nothing is read before it is used, and nothing copied. Dispose it before the file is written anew.</summary>
+/// <summary>A shard's file mapped into memory: nothing is read before it is used, and nothing copied. Dispose it before the file is written
+/// anew.</summary>
 internal sealed unsafe class ShardMap : IDisposable
 {
     private readonly MemoryMappedFile _file;
@@ -72,18 +73,21 @@ internal sealed unsafe class ShardMap : IDisposable
                 return;
             }
 
-            Threads.ForEach(own, row =>
-            {
-                var into = (float*)start + (row * Width);
-                if (Type == ScalarType.Int8)
+            Threads.ForEach(
+                own,
+                row =>
                 {
-                    Int8Blocks.UnpackRow((sbyte*)Row(first + row), BlockScales(first + row), into, _sizes);
+                    var into = (float*)start + (row * Width);
+                    if (Type == ScalarType.Int8)
+                    {
+                        Int8Blocks.UnpackRow((sbyte*)Row(first + row), BlockScales(first + row), into, _sizes);
+                    }
+                    else
+                    {
+                        RowPacking.FromHalf((ushort*)Row(first + row), RowScale(first + row), into, Width);
+                    }
                 }
-                else
-                {
-                    RowPacking.FromHalf((ushort*)Row(first + row), RowScale(first + row), into, Width);
-                }
-            });
+            );
         }
     }
 

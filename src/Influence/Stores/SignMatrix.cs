@@ -15,15 +15,19 @@ namespace Influence.Stores;
 internal static class SignMatrix
 {
     public const string Generator =
-        "philox4x32-10; key: first 8 bytes, little-endian, of the SHA-256 of seed/layer/side; counter: (column >> 7, row, row >> 32, 0); " +
-        "bit column & 127 of the block: 1 is +, 0 is -; scale 1/sqrt(columns). Sketch: counter (0, row, row >> 32, 1), column = first word * columns >> 32, sign by the last bit of the second";
+        "philox4x32-10; key: first 8 bytes, little-endian, of the SHA-256 of seed/layer/side; counter: (column >> 7, row, row >> 32, 0); "
+        + "bit column & 127 of the block: 1 is +, 0 is -; scale 1/sqrt(columns). Sketch: counter (0, row, row >> 32, 1), column = first "
+        + "word * columns >> 32, sign by the last bit of the second";
 
     private const int Bits = 128;
 
     /// <summary>R, <c>[rows, columns]</c>, in the caller's scope; null for the identity, where nothing would be left out.</summary>
-    public static Tensor? Of(long seed, string layer, string side, long rows, long columns, ScalarType dtype, Device device) => columns == rows
-        ? null
-        : tensor(Signs(seed, layer, side, rows, columns), dtype: dtype, device: device).reshape(rows, columns).mul_(Kept(1 / Math.Sqrt(columns)));
+    public static Tensor? Of(long seed, string layer, string side, long rows, long columns, ScalarType dtype, Device device) =>
+        columns == rows
+            ? null
+            : tensor(Signs(seed, layer, side, rows, columns), dtype: dtype, device: device)
+                .reshape(rows, columns)
+                .mul_(Kept(1 / Math.Sqrt(columns)));
 
     /// <summary>Some rows of R, from one on, as numbers of one absolute value; float32, contiguous, on the CPU.</summary>
     public static unsafe void Fill(Tensor rows, long seed, string layer, string side, long first, float value)
@@ -32,31 +36,38 @@ internal static class SignMatrix
         fixed (byte* bytes = rows.bytes)
         {
             var start = (float*)bytes;
-            Threads.ForEach((int)rows.shape[0], r =>
-            {
-                var row = first + r;
-                for (long at = 0; at < columns; at += Bits)
+            Threads.ForEach(
+                (int)rows.shape[0],
+                r =>
                 {
-                    var block = Philox.Block(((uint)(at / Bits), (uint)row, (uint)(row >> 32), 0), key);
-                    Expand(block, start + (r * columns) + at, (int)Math.Min(Bits, columns - at), value);
+                    var row = first + r;
+                    for (long at = 0; at < columns; at += Bits)
+                    {
+                        var block = Philox.Block(((uint)(at / Bits), (uint)row, (uint)(row >> 32), 0), key);
+                        Expand(block, start + (r * columns) + at, (int)Math.Min(Bits, columns - at), value);
+                    }
                 }
-            });
+            );
         }
     }
 
-    /// <summary>The column and the sign of each of some parameters in a sketch of k columns, from two words of a block of their own.</summary>
+    /// <summary>The column and the sign of each of some parameters in a sketch of k columns, from two words of a block of their
+    /// own.</summary>
     public static (long[] Columns, float[] Signs) Sketch(long seed, string layer, long parameters, long columns)
     {
         var key = Key(seed, layer, "sketch");
         var (places, signs) = (new long[parameters], new float[parameters]);
-        Threads.ForEach((int)((parameters + 4095) / 4096), piece =>
-        {
-            for (long row = piece * 4096L; row < Math.Min(parameters, (piece + 1) * 4096L); row++)
+        Threads.ForEach(
+            (int)((parameters + 4095) / 4096),
+            piece =>
             {
-                var (x0, x1, _, _) = Philox.Block((0, (uint)row, (uint)(row >> 32), 1), key);
-                (places[row], signs[row]) = ((long)((x0 * (UInt128)columns) >> 32), (x1 & 1) == 0 ? -1 : 1);
+                for (long row = piece * 4096L; row < Math.Min(parameters, (piece + 1) * 4096L); row++)
+                {
+                    var (x0, x1, _, _) = Philox.Block((0, (uint)row, (uint)(row >> 32), 1), key);
+                    (places[row], signs[row]) = ((long)((x0 * (UInt128)columns) >> 32), (x1 & 1) == 0 ? -1 : 1);
+                }
             }
-        });
+        );
         return (places, signs);
     }
 
@@ -66,7 +77,9 @@ internal static class SignMatrix
         if (rows * (Int128)columns > Array.MaxLength)
         {
             throw new InfluenceException(
-                $"A projection of {layer} from {rows:N0} to {columns:N0} dimensions is too large. Write a smaller Dimension, or leave the layer out by Layers.");
+                $"A projection of {layer} from {rows:N0} to {columns:N0} dimensions is too large. Write a smaller Dimension, or leave the "
+                    + "layer out by Layers."
+            );
         }
 
         var key = Key(seed, layer, side);

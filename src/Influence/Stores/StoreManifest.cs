@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Security.Cryptography;
 using System.Text.Json;
 using System.Text.Json.Serialization;
@@ -21,7 +22,12 @@ internal sealed record StoreManifest
     private const string Dense = "dense";
     private const string CountSketch = "count sketch";
     private const string FormatName = "influence.gradients/2";
-    private static readonly JsonSerializerOptions s_json = new() { PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower, WriteIndented = true, NewLine = "\n" };
+    private static readonly JsonSerializerOptions s_json = new()
+    {
+        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+        WriteIndented = true,
+        NewLine = "\n",
+    };
 
     public required string Format { get; init; }
 
@@ -68,45 +74,50 @@ internal sealed record StoreManifest
     public int Shards => (int)((Count + (long)ExamplesPerShard - 1) / ExamplesPerShard);
 
     /// <summary>That of a new store.</summary>
-    public static StoreManifest Of(GradientSession session, IReadOnlyList<long> ids, GradientProjection projection) => new()
-    {
-        Format = FormatName,
-        Generator = SignMatrix.Generator,
-        Layout = "little-endian: rows [n, K], layer after layer, each [kept_outputs, kept_inputs] row-major; for float16 scales, float64 [n]; for int8 scales, float32 [n, blocks], " +
-            "of each 128 numbers of a layer, the last block shorter; exact norms, float64 [n]; losses, float64 [n]; " +
-            "SHA-256 of the SHA-256 of manifest.json, the shard's number as int32, and all bytes before",
-        Weights = session.WeightsFingerprint(),
-        Dimension = projection.Dimension,
-        Seed = projection.Seed,
-        Dtype = NameOf(projection.Dtype),
-        ExamplesPerShard = projection.ExamplesPerShard,
-        Count = ids.Count,
-        IdsHash = Hash(Bytes(ids)),
-        Form = NameOf(projection.Form),
-        MatricesHash = string.Empty,
-        Direction = Describe(projection),
-        Layers = LayersOf(session, projection),
-    };
+    public static StoreManifest Of(GradientSession session, IReadOnlyList<long> ids, GradientProjection projection) =>
+        new()
+        {
+            Format = FormatName,
+            Generator = SignMatrix.Generator,
+            Layout =
+                "little-endian: rows [n, K], layer after layer, each [kept_outputs, kept_inputs] row-major; for float16 scales, float64 "
+                + "[n]; for int8 scales, float32 [n, blocks], of each 128 numbers of a layer, the last block shorter; exact norms, "
+                + "float64 [n]; losses, float64 [n]; SHA-256 of the SHA-256 of manifest.json, the shard's number as int32, and all "
+                + "bytes before",
+            Weights = session.WeightsFingerprint(),
+            Dimension = projection.Dimension,
+            Seed = projection.Seed,
+            Dtype = NameOf(projection.Dtype),
+            ExamplesPerShard = projection.ExamplesPerShard,
+            Count = ids.Count,
+            IdsHash = Hash(Bytes(ids)),
+            Form = NameOf(projection.Form),
+            MatricesHash = string.Empty,
+            Direction = Describe(projection),
+            Layers = LayersOf(session, projection),
+        };
 
     public long Width() => Layers.Sum(layer => layer.Size());
 
     /// <summary>How many numbers share a scale, block by block, where rows are int8; else empty.</summary>
     public int[] BlockSizes() => Type() == ScalarType.Int8 ? Int8Blocks.Sizes(Layers) : [];
 
-    public ScalarType Type() => Dtype switch
-    {
-        "int8" => ScalarType.Int8,
-        "float16" => ScalarType.Float16,
-        "float32" => ScalarType.Float32,
-        _ => ScalarType.Float64,
-    };
+    public ScalarType Type() =>
+        Dtype switch
+        {
+            "int8" => ScalarType.Int8,
+            "float16" => ScalarType.Float16,
+            "float32" => ScalarType.Float32,
+            _ => ScalarType.Float64,
+        };
 
     /// <summary>The examples of a shard.</summary>
     public int CountOf(int shard) => Math.Min(ExamplesPerShard, Count - (shard * ExamplesPerShard));
 
-    public static string ShardName(int shard) => FormattableString.Invariant($"shard-{shard:000000}.bin");
+    public static string ShardName(int shard) => string.Create(CultureInfo.InvariantCulture, $"shard-{shard:000000}.bin");
 
-    public void Save(string folder) => AtomicFile.Write(Path.Combine(folder, FileName), stream => JsonSerializer.Serialize(stream, this, s_json));
+    public void Save(string folder) =>
+        AtomicFile.Write(Path.Combine(folder, FileName), stream => JsonSerializer.Serialize(stream, this, s_json));
 
     /// <exception cref="InfluenceException">There is none, or it is not one of a store.</exception>
     public static StoreManifest Load(string folder)
@@ -146,7 +157,10 @@ internal sealed record StoreManifest
         // Another Dimension keeps other numbers of each layer, which says nothing new.
         if (folder.Dimension == Dimension && folder.Form == Form && !folder.Layers.SequenceEqual(Layers))
         {
-            differences.Add($"the layers (the store's: {InfluenceException.List([.. folder.Layers.Select(l => l.Name)])}; now: {InfluenceException.List([.. Layers.Select(l => l.Name)])})");
+            differences.Add(
+                $"the layers (the store's: {InfluenceException.List([.. folder.Layers.Select(l => l.Name)])}; now: "
+                    + $"{InfluenceException.List([.. Layers.Select(l => l.Name)])})"
+            );
         }
 
         return differences;
@@ -173,13 +187,14 @@ internal sealed record StoreManifest
 
     public static string Hash(byte[] bytes) => Convert.ToHexStringLower(SHA256.HashData(bytes));
 
-    public GradientProjection.ProjectionForm FormOf() => Form switch
-    {
-        TwoSided => GradientProjection.ProjectionForm.TwoSided,
-        Principal => GradientProjection.ProjectionForm.Principal,
-        Dense => GradientProjection.ProjectionForm.Dense,
-        _ => GradientProjection.ProjectionForm.CountSketch,
-    };
+    public GradientProjection.ProjectionForm FormOf() =>
+        Form switch
+        {
+            TwoSided => GradientProjection.ProjectionForm.TwoSided,
+            Principal => GradientProjection.ProjectionForm.Principal,
+            Dense => GradientProjection.ProjectionForm.Dense,
+            _ => GradientProjection.ProjectionForm.CountSketch,
+        };
 
     /// <summary>What became of gradients before the projection; the text goes on with the step.</summary>
     public GradientProjection.GradientDirection DirectionOf() =>
@@ -187,22 +202,29 @@ internal sealed record StoreManifest
         : Direction.StartsWith(Scaled, StringComparison.Ordinal) ? GradientProjection.GradientDirection.AdamScaled
         : GradientProjection.GradientDirection.Gradient;
 
-    private static string Describe(GradientProjection projection) => projection switch
-    {
-        { Moments: { } moments, Direction: not GradientProjection.GradientDirection.Gradient } => FormattableString.Invariant(
-            $"{(projection.Direction == GradientProjection.GradientDirection.AdamUpdate ? Update : Scaled)}, moments of step {moments.Step}, {moments.Optimizer}"),
-        { Direction: not GradientProjection.GradientDirection.Gradient } => throw new InfluenceException(
-            $"Direction = {projection.Direction} takes Adam's moments from a checkpoint, and Moments is missing. Write Moments = Checkpoint.FromFile(path)."),
-        _ => string.Empty,
-    };
+    private static string Describe(GradientProjection projection) =>
+        projection switch
+        {
+            { Moments: { } moments, Direction: not GradientProjection.GradientDirection.Gradient } => string.Create(
+                CultureInfo.InvariantCulture,
+                $"{(projection.Direction == GradientProjection.GradientDirection.AdamUpdate ? Update : Scaled)}, moments of step "
+                    + $"{moments.Step}, {moments.Optimizer}"
+            ),
+            { Direction: not GradientProjection.GradientDirection.Gradient } => throw new InfluenceException(
+                $"Direction = {projection.Direction} takes Adam's moments from a checkpoint, and Moments is missing. Write Moments = "
+                    + $"Checkpoint.FromFile(path)."
+            ),
+            _ => string.Empty,
+        };
 
-    private static string NameOf(GradientProjection.ProjectionForm form) => form switch
-    {
-        GradientProjection.ProjectionForm.TwoSided => TwoSided,
-        GradientProjection.ProjectionForm.Principal => Principal,
-        GradientProjection.ProjectionForm.Dense => Dense,
-        _ => CountSketch,
-    };
+    private static string NameOf(GradientProjection.ProjectionForm form) =>
+        form switch
+        {
+            GradientProjection.ProjectionForm.TwoSided => TwoSided,
+            GradientProjection.ProjectionForm.Principal => Principal,
+            GradientProjection.ProjectionForm.Dense => Dense,
+            _ => CountSketch,
+        };
 
     /// <summary>Of a projection of the whole gradient one entry, which stands for all parts.</summary>
     private static StoredLayer[] LayersOf(GradientSession session, GradientProjection projection)
@@ -217,19 +239,35 @@ internal sealed record StoreManifest
         return [new StoredLayer("the whole gradient", all, 1, Math.Min(all, projection.Dimension), 1)];
     }
 
-    private static string NameOf(ScalarType type) => type switch
-    {
-        ScalarType.Int8 => "int8",
-        ScalarType.Float16 => "float16",
-        ScalarType.Float32 => "float32",
-        _ => "float64",
-    };
+    private static string NameOf(ScalarType type) =>
+        type switch
+        {
+            ScalarType.Int8 => "int8",
+            ScalarType.Float16 => "float16",
+            ScalarType.Float32 => "float32",
+            _ => "float64",
+        };
 
     /// <summary>Whether every part is there and they fit together; what JSON leaves out or sets to null is not trusted to be.</summary>
     private bool IsSound() =>
-        Generator is not null && Weights is not null && Layout is not null && Dtype is "int8" or "float16" or "float32" or "float64" && IdsHash is { Length: 64 }
-        && Dimension >= 1 && ExamplesPerShard >= 1 && Count >= 1 && Layers is { Length: > 0 } && Direction is not null && MatricesHash is { Length: 0 or 64 }
+        Generator is not null
+        && Weights is not null
+        && Layout is not null
+        && Dtype is "int8" or "float16" or "float32" or "float64"
+        && IdsHash is { Length: 64 }
+        && Dimension >= 1
+        && ExamplesPerShard >= 1
+        && Count >= 1
+        && Layers is { Length: > 0 }
+        && Direction is not null
+        && MatricesHash is { Length: 0 or 64 }
         && Form is TwoSided or Principal or Dense or CountSketch
-        && Array.TrueForAll(Layers, l => l is { Name: not null, Outputs: > 0, Inputs: > 0, KeptOutputs: > 0, KeptInputs: > 0 } && l.KeptOutputs <= l.Outputs && l.KeptInputs <= l.Inputs)
+        && Array.TrueForAll(
+            Layers,
+            l =>
+                l is { Name: not null, Outputs: > 0, Inputs: > 0, KeptOutputs: > 0, KeptInputs: > 0 }
+                && l.KeptOutputs <= l.Outputs
+                && l.KeptInputs <= l.Inputs
+        )
         && Layers.Select(l => l.Name).Distinct().Count() == Layers.Length;
 }

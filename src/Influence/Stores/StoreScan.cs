@@ -3,7 +3,8 @@ using static TorchSharp.torch;
 
 namespace Influence.Stores;
 
-/// <summary>The products of some queries with the rows of one shard after the other, read where they are mapped; of few queries rows are never written out.</summary>
+/// <summary>The products of some queries with the rows of one shard after the other, read where they are mapped; of few queries rows are
+/// never written out.</summary>
 internal sealed class StoreScan
 {
     // Beyond so many, a matrix product over rows that are written out is quicker.
@@ -27,7 +28,10 @@ internal sealed class StoreScan
         }
 
         // So few rows that they stay near the processor.
-        _room = empty([Math.Clamp(NumbersOfAPiece / store.Width, 16, Math.Max(16, store.Projection.ExamplesPerShard)), store.Width], store.Dtype);
+        _room = empty(
+            [Math.Clamp(NumbersOfAPiece / store.Width, 16, Math.Max(16, store.Projection.ExamplesPerShard)), store.Width],
+            store.Dtype
+        );
     }
 
     /// <summary><c>[Q, n]</c> of a shard, in the current scope.</summary>
@@ -39,11 +43,14 @@ internal sealed class StoreScan
         fixed (byte* bytes = products.bytes)
         {
             var to = (float*)bytes;
-            Threads.ForEach((map.Count + RowsOfAPiece - 1) / RowsOfAPiece, piece =>
-            {
-                var start = piece * RowsOfAPiece;
-                queries.Multiply(map, start, Math.Min(RowsOfAPiece, map.Count - start), to, map.Count);
-            });
+            Threads.ForEach(
+                (map.Count + RowsOfAPiece - 1) / RowsOfAPiece,
+                piece =>
+                {
+                    var start = piece * RowsOfAPiece;
+                    queries.Multiply(map, start, Math.Min(RowsOfAPiece, map.Count - start), to, map.Count);
+                }
+            );
         }
 
         return products;
@@ -57,7 +64,7 @@ internal sealed class StoreScan
         {
             var own = _room!.narrow(0, 0, Math.Min(_room.shape[0], map.Count - start));
             map.Unpack(start, (int)own.shape[0], own);
-            products.Add(_queries.mm(own.t()));                                         // [Q, n]
+            products.Add(_queries.mm(own.t())); // [Q, n]
         }
 
         return (products.Count == 1 ? products[0] : cat(products, 1)).MoveToOuterDisposeScope();

@@ -6,8 +6,8 @@ using static TorchSharp.torch;
 namespace Influence.Stores;
 
 /// <summary>
-/// The file of a fixed number of examples: rows, scales where they are float16 or int8, exact norms, losses, and at the end a SHA-256 of the store's key, the shard's number and
-/// everything before, so that a file tells by itself whether it is whole and of this store.
+/// The file of a fixed number of examples: rows, scales where they are float16 or int8, exact norms, losses, and at the end a SHA-256 of
+/// the store's key, the shard's number and everything before, so that a file tells by itself whether it is whole and of this store.
 /// </summary>
 internal static unsafe class StoreShard
 {
@@ -18,47 +18,52 @@ internal static unsafe class StoreShard
     /// <param name="folder">The store's.</param>
     /// <param name="manifest">What rows are stored in, and the layers.</param>
     /// <param name="shard">Its number.</param>
-    /// <param name="rows"><c>[n, K]</c> on the CPU, contiguous, float64 where the store is and else float32; kept alive by the caller.</param>
+    /// <param name="rows"><c>[n, K]</c> on the CPU, contiguous, float64 where the store is and else float32; kept alive by the
+    /// caller.</param>
     /// <param name="norms">Of n examples.</param>
     /// <param name="losses">Of n examples.</param>
     public static void Write(string folder, StoreManifest manifest, int shard, nint rows, double[] norms, double[] losses)
     {
         var (type, width, count) = (manifest.Type(), manifest.Width(), manifest.CountOf(shard));
-        AtomicFile.Write(PathOf(folder, shard), stream =>
-        {
-            using var hash = Begin(manifest, shard);
-            var bytes = type.ElementSize() * width;
-            if (type is ScalarType.Float32 or ScalarType.Float64)
+        AtomicFile.Write(
+            PathOf(folder, shard),
+            stream =>
             {
-                for (long at = 0; at < count * bytes; at += Piece)
+                using var hash = Begin(manifest, shard);
+                var bytes = type.ElementSize() * width;
+                if (type is ScalarType.Float32 or ScalarType.Float64)
                 {
-                    Put(new ReadOnlySpan<byte>((byte*)rows + at, (int)Math.Min(Piece, (count * bytes) - at)));
+                    for (long at = 0; at < count * bytes; at += Piece)
+                    {
+                        Put(new ReadOnlySpan<byte>((byte*)rows + at, (int)Math.Min(Piece, (count * bytes) - at)));
+                    }
+                }
+                else
+                {
+                    Put(Pack(manifest, (float*)rows, count, Put));
+                }
+
+                Put(AsBytes(norms));
+                Put(AsBytes(losses));
+                stream.Write(hash.GetHashAndReset());
+
+                void Put(ReadOnlySpan<byte> piece)
+                {
+                    hash.AppendData(piece);
+                    stream.Write(piece);
                 }
             }
-            else
-            {
-                Put(Pack(manifest, (float*)rows, count, Put));
-            }
-
-            Put(AsBytes(norms));
-            Put(AsBytes(losses));
-            stream.Write(hash.GetHashAndReset());
-
-            void Put(ReadOnlySpan<byte> piece)
-            {
-                hash.AppendData(piece);
-                stream.Write(piece);
-            }
-        });
+        );
     }
 
     /// <summary>Bytes of scales that a row has.</summary>
-    public static long ScaleBytes(ScalarType type, int blocks) => type switch
-    {
-        ScalarType.Float16 => sizeof(double),
-        ScalarType.Int8 => sizeof(float) * (long)blocks,
-        _ => 0,
-    };
+    public static long ScaleBytes(ScalarType type, int blocks) =>
+        type switch
+        {
+            ScalarType.Float16 => sizeof(double),
+            ScalarType.Int8 => sizeof(float) * (long)blocks,
+            _ => 0,
+        };
 
     /// <summary>Maps a shard whose length is right.</summary>
     /// <exception cref="InfluenceException">It is missing, or of another length.</exception>
@@ -78,7 +83,7 @@ internal static unsafe class StoreShard
         var buffer = new byte[Piece];
         try
         {
-            for (var left = stream.Length - HashBytes; left > 0;)
+            for (var left = stream.Length - HashBytes; left > 0; )
             {
                 var piece = buffer.AsSpan(0, (int)Math.Min(Piece, left));
                 stream.ReadExactly(piece);
@@ -96,7 +101,9 @@ internal static unsafe class StoreShard
         if (!hash.GetHashAndReset().AsSpan().SequenceEqual(buffer.AsSpan(0, HashBytes)))
         {
             throw new InfluenceException(
-                $"{path} is damaged, or of another store: its content does not have the hash that it ends with. Delete that file and call GradientStore.Write again with the same arguments: it is written anew.");
+                $"{path} is damaged, or of another store: its content does not have the hash that it ends with. Delete that file and call "
+                    + "GradientStore.Write again with the same arguments: it is written anew."
+            );
         }
     }
 
@@ -114,7 +121,10 @@ internal static unsafe class StoreShard
         for (var first = 0; first < count; first += atOnce)
         {
             var own = Math.Min(atOnce, count - first);
-            fixed (byte* to = packed, scale = scales)
+            fixed (
+                byte* to = packed,
+                    scale = scales
+            )
             {
                 for (var row = 0; row < own; row++)
                 {
@@ -150,7 +160,10 @@ internal static unsafe class StoreShard
     private static Int128 Length(StoreManifest manifest, int shard)
     {
         var (type, blocks) = (manifest.Type(), manifest.Type() == ScalarType.Int8 ? (int)Int8Blocks.Count(manifest.Layers) : 0);
-        return (manifest.CountOf(shard) * (((Int128)manifest.Width() * type.ElementSize()) + ScaleBytes(type, blocks) + (2 * sizeof(double)))) + HashBytes;
+        return (
+                manifest.CountOf(shard)
+                * (((Int128)manifest.Width() * type.ElementSize()) + ScaleBytes(type, blocks) + (2 * sizeof(double)))
+            ) + HashBytes;
     }
 
     private static FileStream Open(string path, Int128 length)
@@ -162,7 +175,11 @@ internal static unsafe class StoreShard
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
-            throw new InfluenceException($"Cannot read {path}: {exception.Message} Call GradientStore.Write again with the same arguments: it writes what is missing.", exception);
+            throw new InfluenceException(
+                $"Cannot read {path}: {exception.Message} Call GradientStore.Write again with the same "
+                    + "arguments: it writes what is missing.",
+                exception
+            );
         }
 
         if (stream.Length == length)
@@ -173,6 +190,8 @@ internal static unsafe class StoreShard
         var found = stream.Length;
         stream.Dispose();
         throw new InfluenceException(
-            $"{path} is damaged: {length} bytes were written, and it has {found}. Delete that file and call GradientStore.Write again with the same arguments: it is written anew.");
+            $"{path} is damaged: {length} bytes were written, and it has {found}. Delete that file and call GradientStore.Write again "
+                + "with the same arguments: it is written anew."
+        );
     }
 }

@@ -5,14 +5,15 @@ using static TorchSharp.torch;
 namespace Influence.Stores;
 
 /// <summary>
-/// The projection of a part's gradient to all k columns of a row, R' g, with signs that are drawn again for each use, so that R is never there as a whole: P k numbers would
-/// be more than the gradients themselves.
+/// The projection of a part's gradient to all k columns of a row, R' g, with signs that are drawn again for each use, so that R is never
+/// there as a whole: P k numbers would be more than the gradients themselves.
 /// </summary>
 /// <param name="Layer">The part's name, by which its signs are drawn.</param>
 /// <param name="Parameters">P_p.</param>
 /// <param name="Columns">k.</param>
 /// <param name="Seed">Of the signs.</param>
-internal sealed record WholeProjection(string Layer, long Parameters, long Columns, long Seed) : PartProjection(Parameters, 1, 0, null, null)
+internal sealed record WholeProjection(string Layer, long Parameters, long Columns, long Seed)
+    : PartProjection(Parameters, 1, 0, null, null)
 {
     private const string Side = "whole";
     private const long NumbersAtOnce = 1 << 22;

@@ -64,8 +64,10 @@ public sealed class CheckpointRecorder : IDisposable
             if (_checkpoints.Count > 0 && !resume)
             {
                 throw new InfluenceException(
-                    $"{folder} already holds {_checkpoints.Count} checkpoints (the last at step {_checkpoints[^1].Step}). " +
-                    "Write new CheckpointRecorder(folder, resume: true) to go on with that run, overwrite: true to begin anew, or choose another folder.");
+                    $"{folder} already holds {_checkpoints.Count} checkpoints (the last at step {_checkpoints[^1].Step}). Write new "
+                        + "CheckpointRecorder(folder, resume: true) to go on with that run, overwrite: true to begin anew, or choose "
+                        + "another folder."
+                );
             }
         }
         catch
@@ -105,7 +107,8 @@ public sealed class CheckpointRecorder : IDisposable
     /// Its optimizer, or all of them where several train it: each parameter's learning rate is recorded, with its momentum and weight
     /// decay. A parameter that none of them holds, or that is frozen, has the rate 0: no step moves it.
     /// </param>
-    /// <exception cref="InfluenceException">The optimizers hold none of the model's parameters, the checkpoint cannot be written, or the model holds NaN; earlier ones are untouched.</exception>
+    /// <exception cref="InfluenceException">The optimizers hold none of the model's parameters, the checkpoint cannot be written, or the
+    /// model holds NaN; earlier ones are untouched.</exception>
     /// <exception cref="ObjectDisposedException">The recorder is disposed.</exception>
     public void Step(nn.Module model, params optim.Optimizer[] optimizers)
     {
@@ -123,7 +126,8 @@ public sealed class CheckpointRecorder : IDisposable
     /// </summary>
     /// <param name="model">The model.</param>
     /// <param name="optimizers">Its optimizer, or all of them where several train it.</param>
-    /// <exception cref="InfluenceException">The optimizers hold none of the model's parameters, the checkpoint cannot be written, or the model holds NaN; earlier ones are untouched.</exception>
+    /// <exception cref="InfluenceException">The optimizers hold none of the model's parameters, the checkpoint cannot be written, or the
+    /// model holds NaN; earlier ones are untouched.</exception>
     /// <exception cref="ObjectDisposedException">The recorder is disposed.</exception>
     public void Save(nn.Module model, params optim.Optimizer[] optimizers)
     {
@@ -131,7 +135,10 @@ public sealed class CheckpointRecorder : IDisposable
         ArgumentNullException.ThrowIfNull(optimizers);
         if (optimizers.Length == 0 || optimizers.Contains(null!))
         {
-            throw new ArgumentNullException(nameof(optimizers), "The optimizer whose learning rates are recorded is missing: write recorder.Save(model, optimizer).");
+            throw new ArgumentNullException(
+                nameof(optimizers),
+                "The optimizer whose learning rates are recorded is missing: write " + "recorder.Save(model, optimizer)."
+            );
         }
 
         ObjectDisposedException.ThrowIf(_disposed, this);
@@ -143,7 +150,10 @@ public sealed class CheckpointRecorder : IDisposable
         var path = Path.Combine(Folder, string.Create(CultureInfo.InvariantCulture, $"step-{StepCount:D9}.safetensors"));
         if (File.Exists(path) && _checkpoints.All(c => c.Step != StepCount))
         {
-            throw new InfluenceException($"{path} is there already, and is not this run's: another recorder writes to the folder, on another machine perhaps. Give each run a folder of its own.");
+            throw new InfluenceException(
+                $"{path} is there already, and is not this run's: another recorder writes to the folder, on "
+                    + $"another machine perhaps. Give each run a folder of its own."
+            );
         }
 
         var saved = Checkpoint.Save(path, model, optimizers, StepCount);
@@ -168,7 +178,8 @@ public sealed class CheckpointRecorder : IDisposable
         return [.. Directory.EnumerateFiles(folder, Pattern).Select(path => Checkpoint.FromFile(path)).OrderBy(c => c.Step)];
     }
 
-    /// <summary>Lets go of the folder, for another recorder to go on with the run. Every checkpoint is complete when <see cref="Save"/> returns.</summary>
+    /// <summary>Lets go of the folder, for another recorder to go on with the run. Every checkpoint is complete when <see cref="Save"/>
+    /// returns.</summary>
     public void Dispose()
     {
         _disposed = true;

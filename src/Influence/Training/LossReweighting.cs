@@ -60,7 +60,8 @@ public sealed partial record LossReweighting
     /// <param name="losses">One loss per example, floating point <c>[B]</c>, reduced over nothing else; its graph is left alone.</param>
     /// <param name="step">The number of optimizer steps before this one, for the warm-up.</param>
     /// <param name="ids">The examples' ids, for messages; optional.</param>
-    /// <returns>Detached weights that sum to 1, <c>[B]</c>, of the losses' dtype and device; the caller's. All 1/B where all losses are equal.</returns>
+    /// <returns>Detached weights that sum to 1, <c>[B]</c>, of the losses' dtype and device; the caller's. All 1/B where all losses are
+    /// equal.</returns>
     /// <exception cref="InfluenceException">Losses of another shape, none, or such that are not finite.</exception>
     public Tensor Weights(Tensor losses, long step, IReadOnlyList<long>? ids = null)
     {
@@ -68,8 +69,10 @@ public sealed partial record LossReweighting
         if (losses.dim() != 1 || losses.shape[0] == 0 || !losses.is_floating_point() || (ids is not null && ids.Count != losses.shape[0]))
         {
             throw new InfluenceException(
-                $"One loss per example is expected, floating point [B] with B above 0{(ids is null ? string.Empty : $" and {ids.Count} ids")}; " +
-                $"found {losses.dtype} [{string.Join(", ", losses.shape)}]. Write reduction: Reduction.None in the loss.");
+                "One loss per example is expected, floating point [B] with B above "
+                    + $"0{(ids is null ? string.Empty : $" and {ids.Count} ids")}; "
+                    + $"found {losses.dtype} [{string.Join(", ", losses.shape)}]. Write reduction: Reduction.None in the loss."
+            );
         }
 
         using var noGrad = no_grad();
@@ -87,19 +90,23 @@ public sealed partial record LossReweighting
             return [.. losses.Select(_ => 1.0 / losses.Length)];
         }
 
-        double[] preferences = [.. losses.Select(l => Preference(Delta * (l - lowest - (highest - l)) / (highest - lowest)) / Regularization)];
+        double[] preferences =
+        [
+            .. losses.Select(l => Preference(Delta * (l - lowest - (highest - l)) / (highest - lowest)) / Regularization),
+        ];
         var most = preferences.Max();
         double[] weights = [.. preferences.Select(f => Math.Exp(f - most))];
         var sum = weights.Sum();
         return [.. weights.Select(w => w / sum)];
     }
 
-    private double Preference(double h) => Scheme switch
-    {
-        Weighting.Quadratic => 1 - (h * h / (Delta * Delta)),
-        Weighting.Extremes => Math.Abs(h),
-        _ => Math.Min(h + Delta, Delta),
-    };
+    private double Preference(double h) =>
+        Scheme switch
+        {
+            Weighting.Quadratic => 1 - (h * h / (Delta * Delta)),
+            Weighting.Extremes => Math.Abs(h),
+            _ => Math.Min(h + Delta, Delta),
+        };
 
     private static void RefuseBroken(double[] losses, long step, IReadOnlyList<long>? ids)
     {
@@ -109,7 +116,9 @@ public sealed partial record LossReweighting
             return;
         }
 
-        var of = ids is null ? $"at positions {InfluenceException.List(broken)} of the batch" : $"of examples {InfluenceException.List([.. broken.Select(i => ids[i])])}";
+        var of = ids is null
+            ? $"at positions {InfluenceException.List(broken)} of the batch"
+            : $"of examples {InfluenceException.List([.. broken.Select(i => ids[i])])}";
         throw new InfluenceException($"The losses {of} are NaN or infinite in step {step}: the run has diverged, or an input is broken.")
         {
             ExampleIds = ids is null ? [] : [.. broken.Select(i => ids[i])],

@@ -21,7 +21,9 @@ internal sealed class ModeProbe(InfluenceTask task, TrainingSession session)
     public ModeFacts? Known()
     {
         var training = InTraining();
-        return training.Count == 0 ? Evaluation : _found.GetValueOrDefault((Key(training), false)) ?? _found.GetValueOrDefault((Key(training), true));
+        return training.Count == 0
+            ? Evaluation
+            : _found.GetValueOrDefault((Key(training), false)) ?? _found.GetValueOrDefault((Key(training), true));
     }
 
     /// <summary>What the model does in its present mode.</summary>
@@ -85,7 +87,10 @@ internal sealed class ModeProbe(InfluenceTask task, TrainingSession session)
             }
 
             // Kernels may round a row otherwise beside others.
-            var rounding = session.Dtype == ScalarType.Float64 ? 1e-12 : session.Dtype == ScalarType.Float32 ? 1e-5 : 1e-2;
+            var rounding =
+                session.Dtype == ScalarType.Float64 ? 1e-12
+                : session.Dtype == ScalarType.Float32 ? 1e-5
+                : 1e-2;
             var after = Losses(other, trial);
             if (before.Take(half).Zip(after).Any(pair => !(Math.Abs(pair.First - pair.Second) <= rounding * (1 + Math.Abs(pair.First)))))
             {

@@ -9,14 +9,15 @@ namespace Influence.Training;
 /// measurement most, together and not each alone. The chosen part needs no second forward or backward pass.
 /// </summary>
 /// <remarks>
-/// <para>Greedily, k times: the example with the largest a g_val . g_i - r a^2 sum over chosen j of g_i . g_j, with a = eta/k the rate at which
-/// one of k chosen examples moves the weights under the mean of their losses. The second term is what the chosen ones have
+/// <para>Greedily, k times: the example with the largest a g_val . g_i - r a^2 sum over chosen j of g_i . g_j, with a = eta/k the rate at
+/// which one of k chosen examples moves the weights under the mean of their losses. The second term is what the chosen ones have
 /// already done along g_i. Costs B^2 products of gradients, from the layers' inputs and output gradients, and k B steps on the
 /// CPU.</para>
 /// <para>Reference: Wang, Wu, Song, Mittal and Jia, GREATS: Online Selection of High-Quality Data for LLM Training in Every Iteration
 /// (NeurIPS 2024). As there, the identity stands for the Hessian of the validation loss, and a
 /// candidate's product with itself is left out. Here <see cref="Redundancy"/> scales that
-/// term, a carries the 1/k of the mean, and a gain that is negative is chosen too, so that exactly k are. The step is taken as that of SGD, for Adam too.</para>
+/// term, a carries the 1/k of the mean, and a gain that is negative is chosen too, so that exactly k are. The step is taken as that of SGD,
+/// for Adam too.</para>
 /// </remarks>
 /// <example>
 /// <code>
@@ -75,14 +76,20 @@ public sealed record OnlineSelection
         }
 
         // Products have the rate, overlaps its square: what is left for the greedy choice is a rate of 1.
-        return Choose(step, 1, () => step.ProductsWith(direction), () => step.ScaledGram([.. eta.Select(parts => parts.Select(r => r * r).ToArray())]));
+        return Choose(
+            step,
+            1,
+            () => step.ProductsWith(direction),
+            () => step.ScaledGram([.. eta.Select(parts => parts.Select(r => r * r).ToArray())])
+        );
     }
 
     /// <summary>Chooses.</summary>
     /// <param name="step">A step with a validation batch.</param>
     /// <param name="learningRate">eta.</param>
     /// <returns>The choice, for <see cref="TrainingStep.Accumulate(Choice)"/>.</returns>
-    /// <exception cref="InfluenceException">The step has no validation batch, a rate that is negative or not finite, or products are not finite.</exception>
+    /// <exception cref="InfluenceException">The step has no validation batch, a rate that is negative or not finite, or products are not
+    /// finite.</exception>
     /// <exception cref="ObjectDisposedException">The step is disposed.</exception>
     public Choice Choose(TrainingStep step, double learningRate)
     {
@@ -100,13 +107,15 @@ public sealed record OnlineSelection
         using var scope = NewDisposeScope();
         var count = step.Ids.Count;
         var k = Math.Clamp((int)Math.Round(Fraction * count), 1, count);
-        var products = Values(validationProducts());                                    // [B]
-        var gram = Redundancy > 0 && k < count ? Values(overlaps()) : new double[(long)count * count];    // [B, B]
+        var products = Values(validationProducts()); // [B]
+        var gram = Redundancy > 0 && k < count ? Values(overlaps()) : new double[(long)count * count]; // [B, B]
         long[] bad = [.. step.Ids.Where((_, i) => !double.IsFinite(products[i]) || !double.IsFinite(gram[((long)i * count) + i]))];
         if (bad.Length > 0)
         {
             throw new InfluenceException(
-                $"The gradients of the examples with ids {InfluenceException.List(bad)} are NaN or too large, though their losses are finite. Look at their inputs.")
+                $"The gradients of the examples with ids {InfluenceException.List(bad)} are NaN or too large, though their losses are "
+                    + "finite. Look at their inputs."
+            )
             {
                 ExampleIds = bad,
             };

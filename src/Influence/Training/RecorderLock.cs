@@ -1,6 +1,7 @@
 namespace Influence.Training;
 
-/// <summary>One recorder's hold on a folder: a file that is open, and locked, as long as the recorder lives. A process that dies lets go of it.</summary>
+/// <summary>One recorder's hold on a folder: a file that is open, and locked, as long as the recorder lives. A process that dies lets go of
+/// it.</summary>
 internal sealed class RecorderLock : IDisposable
 {
     private const string Name = "recorder.lock";
@@ -16,16 +17,24 @@ internal sealed class RecorderLock : IDisposable
         try
         {
             Directory.CreateDirectory(folder);
-            return new RecorderLock(new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, bufferSize: 1, FileOptions.DeleteOnClose));
+            return new RecorderLock(
+                new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, bufferSize: 1, FileOptions.DeleteOnClose)
+            );
         }
         catch (IOException exception) when (File.Exists(path))
         {
             throw new InfluenceException(
-                $"Another recorder writes to {folder}, in this process or in another. Dispose it first (using var recorder = ...), or give each run a folder of its own.", exception);
+                $"Another recorder writes to {folder}, in this process or in another. Dispose it first (using var recorder = ...), or "
+                    + "give each run a folder of its own.",
+                exception
+            );
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
-            throw new InfluenceException($"Cannot write to the folder {folder}: {exception.Message} Check its rights and the free space.", exception);
+            throw new InfluenceException(
+                $"Cannot write to the folder {folder}: {exception.Message} Check its rights and the free space.",
+                exception
+            );
         }
     }
 

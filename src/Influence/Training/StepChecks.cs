@@ -15,7 +15,9 @@ internal static class StepChecks
         if (shape.Length < 2 || !shape.AsSpan(0, shape.Length - 1).SequenceEqual(labels.shape))
         {
             throw new InfluenceException(
-                $"Logits [B, C] with labels [B] are expected, or [B, ..., C] with [B, ...]; found logits {Shape(logits)} and labels {Shape(labels)}.");
+                $"Logits [B, C] with labels [B] are expected, or [B, ..., C] with [B, ...]; found logits {Shape(logits)} and labels "
+                    + $"{Shape(labels)}."
+            );
         }
 
         var problems = new List<string>();
@@ -36,12 +38,18 @@ internal static class StepChecks
 
         if (shape[^1] < 2)
         {
-            problems.Add("Logits have at least two classes. For one logit z write the two logits 0 and z: torch.stack([torch.zeros_like(z), z], -1).");
+            problems.Add(
+                "Logits have at least two classes. For one logit z write the two logits 0 and z: "
+                    + "torch.stack([torch.zeros_like(z), z], -1)."
+            );
         }
 
         if (classes > 0 && shape[^1] != classes)
         {
-            problems.Add($"The logits have {shape[^1]} classes; the steps before had {classes}. A recorder belongs to one run: make a new one for another model.");
+            problems.Add(
+                $"The logits have {shape[^1]} classes; the steps before had {classes}. A recorder belongs to one run: make a new "
+                    + "one for another model."
+            );
         }
 
         if (shape[0] > 0 && labels.numel() == 0)
@@ -58,7 +66,9 @@ internal static class StepChecks
     {
         if (norms.dim() != 1 || !norms.is_floating_point())
         {
-            throw new InfluenceException($"Gradient norms are floating point [B], one for each example; found {norms.dtype} {Shape(norms)}.");
+            throw new InfluenceException(
+                $"Gradient norms are floating point [B], one for each example; found {norms.dtype} " + $"{Shape(norms)}."
+            );
         }
 
         InfluenceException.ThrowIfAny(IdProblems(ids, norms.shape[0], "there are norms"));
@@ -72,8 +82,9 @@ internal static class StepChecks
         if (wrong.Count > 0)
         {
             throw new InfluenceException(
-                $"Labels go from 0 to {classes - 1} (the logits have {classes} classes), or are {ignored} where a position does not count; " +
-                $"those of examples {InfluenceException.List(wrong)} do not. Nothing of step {step} was recorded.")
+                $"Labels go from 0 to {classes - 1} (the logits have {classes} classes), or are {ignored} where a position does not "
+                    + $"count; those of examples {InfluenceException.List(wrong)} do not. Nothing of step {step} was recorded."
+            )
             {
                 ExampleIds = wrong,
             };
@@ -82,8 +93,9 @@ internal static class StepChecks
         if (broken.Count > 0)
         {
             throw new InfluenceException(
-                $"The logits of examples {InfluenceException.List(broken)} are NaN or infinite in step {step}: the run has diverged, or an input is broken. " +
-                "Nothing of the step was recorded.")
+                $"The logits of examples {InfluenceException.List(broken)} are NaN or infinite in step {step}: the run has "
+                    + "diverged, or an input is broken. Nothing of the step was recorded."
+            )
             {
                 ExampleIds = broken,
             };
@@ -91,9 +103,10 @@ internal static class StepChecks
     }
 
     /// <summary>An id may come twice: a sampler with replacement draws so, and each of its rows is a presentation.</summary>
-    private static List<string> IdProblems(long[] ids, long rows, string what) => ids.Length == rows && rows > 0
-        ? []
-        : [$"One id for each example is expected, and at least one; found {ids.Length} ids where {what}: {rows}."];
+    private static List<string> IdProblems(long[] ids, long rows, string what) =>
+        ids.Length == rows && rows > 0
+            ? []
+            : [$"One id for each example is expected, and at least one; found {ids.Length} ids where {what}: {rows}."];
 
     private static string Shape(Tensor tensor) => $"[{string.Join(", ", tensor.shape)}]";
 }

@@ -11,8 +11,8 @@ namespace Influence.Training;
 /// <remarks>
 /// It goes by the modules and their modes, and by what a few examples' losses do in a mode when others take their neighbours' places:
 /// batch statistics or mixup in a model's own code are rows that sum to the batch's gradient. That is not seen before the
-/// first step in a mode, nor where a graphics card's random numbers move the losses. Dropout that a model's own code calls is as the module:
-/// the values are those of the pass that trains.
+/// first step in a mode, nor where a graphics card's random numbers move the losses. Dropout that a model's own code calls is as the
+/// module: the values are those of the pass that trains.
 /// </remarks>
 [TypeFormatterSource(typeof(HtmlFormatters))]
 public sealed class TrainingExactness : IDisplay
@@ -22,7 +22,8 @@ public sealed class TrainingExactness : IDisplay
     /// <summary>Every module with trainable parameters, and every one that is random or mixes examples in its present mode.</summary>
     public IReadOnlyList<OfModule> Modules { get; }
 
-    /// <summary>Whether every example's values are those of its own gradient over all trainable parameters, in the pass that trains.</summary>
+    /// <summary>Whether every example's values are those of its own gradient over all trainable parameters, in the pass that
+    /// trains.</summary>
     public bool PerExampleIsExact => Modules.All(m => m.PerExample);
 
     internal static TrainingExactness Of(nn.Module model, TrainingSession session, ModeFacts? mode)
@@ -33,8 +34,16 @@ public sealed class TrainingExactness : IDisplay
         List<OfModule> rows = [.. modules.Select(Row).OfType<OfModule>()];
         if (mode is { Mixes: true } && !modules.Any(m => m.Module.training && ModelChecks.Mixes(m.Module)))
         {
-            rows.Insert(0, new(
-                string.Empty, model.GetType().Name, false, "an example's loss changes with the others of its batch: its row holds parts of their losses; the rows sum to the batch's gradient"));
+            rows.Insert(
+                0,
+                new(
+                    string.Empty,
+                    model.GetType().Name,
+                    false,
+                    "an example's loss changes with the others of its batch: its row holds parts "
+                        + "of their losses; the rows sum to the batch's gradient"
+                )
+            );
         }
 
         return new TrainingExactness(rows);
@@ -46,7 +55,13 @@ public sealed class TrainingExactness : IDisplay
             var without = own.Where(p => plain.Contains(p.Storage)).Select(p => p.LocalName).ToList();
             if (m.Module.training && ModelChecks.Mixes(m.Module))
             {
-                return new(name, type, false, "normalises by the batch's statistics: an example's row holds parts of the other examples' losses; the rows sum to the batch's gradient");
+                return new(
+                    name,
+                    type,
+                    false,
+                    "normalises by the batch's statistics: an example's row holds parts of the other examples' "
+                        + "losses; the rows sum to the batch's gradient"
+                );
             }
 
             if (m.Module.training && own.Count == 0 && ModelChecks.IsRandom(m.Module))
@@ -54,7 +69,8 @@ public sealed class TrainingExactness : IDisplay
                 return new(name, type, true, "random: values are those of the pass that trains; validation runs in evaluation mode");
             }
 
-            return without.Count > 0 ? new(name, type, false, $"{string.Join(", ", without)}: trained exactly, not in the per-example values")
+            return without.Count > 0
+                    ? new(name, type, false, $"{string.Join(", ", without)}: trained exactly, not in the per-example " + "values")
                 : own.Count > 0 ? new(name, type, true, "its own gradient")
                 : null;
         }
@@ -70,10 +86,17 @@ public sealed class TrainingExactness : IDisplay
 
     Table IDisplay.ToTable() => ToTable();
 
-    private Table ToTable() => new(
-        $"The batch's gradient is exact; per-example values are {(PerExampleIsExact ? "exact" : "exact except where said")}",
-        ["module", "type", "per example", "note"],
-        [.. Modules.Select(m => (IReadOnlyList<object>)[m.Module.Length == 0 ? "(the model)" : m.Module, m.Type, m.PerExample ? "exact" : "not exact", m.Note])]);
+    private Table ToTable() =>
+        new(
+            $"The batch's gradient is exact; per-example values are {(PerExampleIsExact ? "exact" : "exact except where said")}",
+            ["module", "type", "per example", "note"],
+            [
+                .. Modules.Select(m =>
+                    (IReadOnlyList<object>)
+                        [m.Module.Length == 0 ? "(the model)" : m.Module, m.Type, m.PerExample ? "exact" : "not exact", m.Note]
+                ),
+            ]
+        );
 
     /// <summary>What is exact of one module in a training loop.</summary>
     /// <param name="Module">Its path in the model; empty for the model itself.</param>

@@ -16,8 +16,8 @@ namespace Influence.Training;
 /// ("ghost" norms and products: Goodfellow, Efficient Per-Example Gradient Computations, 2015; Wang et al., Data Shapley in One
 /// Training Run, ICLR 2025). Between steps the model is as it was, so that a backward pass of your own works.</para>
 /// <para><c>.grad</c> is exactly that of plain training, in every mode of the model. What the per-example values mean with
-/// dropout or batch statistics is in <see cref="Exactness"/>. With batch statistics the pass's graph stays until the step is disposed, because
-/// weights that differ between examples take a second backward pass through it.</para>
+/// dropout or batch statistics is in <see cref="Exactness"/>. With batch statistics the pass's graph stays until the step is disposed,
+/// because weights that differ between examples take a second backward pass through it.</para>
 /// <para>The first step in each mode, and opening, run up to eight examples a few times more to find out what the mode does; running
 /// statistics and the processor's random numbers are put back, a graphics card's random numbers are not.</para>
 /// <para>Cost, in multiply-adds for B examples and P weights of linear layers with one position: a plain step takes about 3 B P, and so
@@ -71,7 +71,8 @@ public sealed class TrainingGradients : IDisposable
     /// Hooks the model's layers and compares what they give with plain autograd on two examples, in evaluation mode, so that
     /// what cannot work fails here.
     /// </summary>
-    /// <param name="task">The model, in any mode, and its losses. <see cref="InfluenceTask.TrainingLoss"/> is trained on; validation batches are measured by <see cref="InfluenceTask.Measurement"/>.</param>
+    /// <param name="task">The model, in any mode, and its losses. <see cref="InfluenceTask.TrainingLoss"/> is trained on; validation
+    /// batches are measured by <see cref="InfluenceTask.Measurement"/>.</param>
     /// <param name="batch">Any training batch.</param>
     /// <param name="validation">Any validation batch, where there is to be one.</param>
     /// <returns>What makes steps. Dispose it after training: it takes its hooks off.</returns>
@@ -104,10 +105,12 @@ public sealed class TrainingGradients : IDisposable
     /// <param name="batch">The training batch; the model's mode is the loop's.</param>
     /// <param name="validation">
     /// Optional: examples whose mean measurement is to be lowered, for <see cref="TrainingStep.ValidationProducts"/>. They are
-    /// run in evaluation mode: in one pass with the training batch where its shapes and the model's mode allow it, else in a pass of their own.
+    /// run in evaluation mode: in one pass with the training batch where its shapes and the model's mode allow it, else in a pass of their
+    /// own.
     /// </param>
     /// <returns>The step. Dispose it before the next: it keeps the batch's activations.</returns>
-    /// <exception cref="InfluenceException">The losses are not <c>[B]</c>, or NaN or infinite (<see cref="InfluenceException.ExampleIds"/> says whose), or the model is no longer the one that was opened.</exception>
+    /// <exception cref="InfluenceException">The losses are not <c>[B]</c>, or NaN or infinite (<see cref="InfluenceException.ExampleIds"/>
+    /// says whose), or the model is no longer the one that was opened.</exception>
     /// <exception cref="ObjectDisposedException">This is disposed.</exception>
     public TrainingStep Step(ExampleBatch batch, ExampleBatch? validation = null)
     {
@@ -157,7 +160,8 @@ public sealed class TrainingGradients : IDisposable
     private CapturedPass TrainPass(ExampleBatch batch, ModeFacts mode) =>
         mode.Mixes ? _session.MixedPass(batch, LossKind.Training) : _session.Pass(batch, LossKind.Training);
 
-    /// <summary>One pass over both batches where validation in it is what it is in evaluation mode; else null, and nothing was moved.</summary>
+    /// <summary>One pass over both batches where validation in it is what it is in evaluation mode; else null, and nothing was
+    /// moved.</summary>
     private CapturedPass? JoinedPass(ExampleBatch batch, ExampleBatch validation, ModeFacts mode)
     {
         if (_task.Measurement is not null || _session.Plain.Count > 0 || !mode.IsDeterministic)

@@ -11,7 +11,8 @@ public sealed partial class TrainingStep
     private Tensor[]?[]? _accumulated;
 
     /// <summary>
-    /// Adds the gradient of scale times the mean of the losses to each parameter's <c>.grad</c>, as <c>(scale * loss.mean()).backward()</c> does.
+    /// Adds the gradient of scale times the mean of the losses to each parameter's <c>.grad</c>, as <c>(scale * loss.mean()).backward()</c>
+    /// does.
     /// </summary>
     /// <param name="scale">1/n where n batches are accumulated before the optimizer's step.</param>
     /// <exception cref="InfluenceException">The scale is not finite, or the loop was disposed.</exception>
@@ -36,7 +37,8 @@ public sealed partial class TrainingStep
     /// backward pass here: do it before the optimizer's step.
     /// </remarks>
     /// <param name="weights">w, <c>[B]</c>, of a floating-point type.</param>
-    /// <exception cref="InfluenceException">The weights are not <c>[B]</c> or not finite, the loop was disposed, or the parameters have changed since the pass where a second backward pass is needed.</exception>
+    /// <exception cref="InfluenceException">The weights are not <c>[B]</c> or not finite, the loop was disposed, or the parameters have
+    /// changed since the pass where a second backward pass is needed.</exception>
     /// <exception cref="ObjectDisposedException">This is disposed.</exception>
     public void Accumulate(Tensor weights)
     {
@@ -45,7 +47,9 @@ public sealed partial class TrainingStep
         if (weights.dim() != 1 || !weights.is_floating_point())
         {
             throw new InfluenceException(
-                $"One weight for each example is expected, a floating-point tensor [{_count}]; found {weights.dtype} [{string.Join(", ", weights.shape)}].");
+                $"One weight for each example is expected, a floating-point tensor [{_count}]; found {weights.dtype} "
+                    + $"[{string.Join(", ", weights.shape)}]."
+            );
         }
 
         using var scope = NewDisposeScope();
@@ -63,7 +67,8 @@ public sealed partial class TrainingStep
         AddWeighted([.. choice.Weights]);
     }
 
-    /// <summary>sum over i of w_i g_i with the weights accumulated so far, by block one part a parameter, <c>[P_k]</c>, in the current scope.</summary>
+    /// <summary>sum over i of w_i g_i with the weights accumulated so far, by block one part a parameter, <c>[P_k]</c>, in the current
+    /// scope.</summary>
     internal Tensor[]?[] AccumulatedGradient()
     {
         CheckOpen();
@@ -73,7 +78,7 @@ public sealed partial class TrainingStep
             return [.. _accumulated.Select(parts => parts?.Select(part => part.clone()).ToArray())];
         }
 
-        using var weights = tensor(Weights, dtype: _loop.Session.Dtype, device: _loop.Session.Device);  // [B]
+        using var weights = tensor(Weights, dtype: _loop.Session.Dtype, device: _loop.Session.Device); // [B]
         return _rows.Sum(weights);
     }
 
@@ -137,7 +142,8 @@ public sealed partial class TrainingStep
         if (bad.Length > 0)
         {
             throw new InfluenceException(
-                $"The weights of the examples with ids {InfluenceException.List(bad)} are NaN or infinite; finite numbers are expected.")
+                $"The weights of the examples with ids {InfluenceException.List(bad)} are NaN or infinite; finite numbers are expected."
+            )
             {
                 ExampleIds = bad,
             };
@@ -191,18 +197,22 @@ public sealed partial class TrainingStep
         }
     }
 
-    /// <summary>The second backward pass, where parameters without a rule or a mixing module need one: their share goes to <c>.grad</c>.</summary>
+    /// <summary>The second backward pass, where parameters without a rule or a mixing module need one: their share goes to
+    /// <c>.grad</c>.</summary>
     private Dictionary<TrackedLayer, List<LayerCall>> Reweighted(double[] weights)
     {
         try
         {
-            var w = tensor(weights, dtype: _pass.Losses.dtype, device: _pass.Losses.device);    // [B]
+            var w = tensor(weights, dtype: _pass.Losses.dtype, device: _pass.Losses.device); // [B]
             return TrainingSession.Reweighted(_pass, w);
         }
         catch (Exception exception) when (exception is not OutOfMemoryException)
         {
             throw new InfluenceException(
-                $"The batch could not be differentiated again: {exception.Message.Split('\n')[0].TrimEnd('.')}. Call Accumulate(weights) before the optimizer's step.", exception);
+                $"The batch could not be differentiated again: {exception.Message.Split('\n')[0].TrimEnd('.')}. Call Accumulate(weights) "
+                    + "before the optimizer's step.",
+                exception
+            );
         }
     }
 }

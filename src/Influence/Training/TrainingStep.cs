@@ -24,16 +24,24 @@ public sealed partial class TrainingStep : IDisposable
     private Tensor?[] _results = new Tensor?[4];
     private bool _disposed;
 
-    /// <summary>Makes a step of a pass over the batch, with the validation examples behind it in the same pass or in one of their own.</summary>
+    /// <summary>Makes a step of a pass over the batch, with the validation examples behind it in the same pass or in one of their
+    /// own.</summary>
     internal TrainingStep(
-        TrainingGradients loop, CapturedPass pass, int count, bool mixes, CapturedPass? validation, ExampleBatch? validationBatch)
+        TrainingGradients loop,
+        CapturedPass pass,
+        int count,
+        bool mixes,
+        CapturedPass? validation,
+        ExampleBatch? validationBatch
+    )
     {
         ValidationBatch = validationBatch;
         (_loop, _pass, _count, _mixes, _validationPass) = (loop, pass, count, mixes, validation);
         var (session, budget) = (loop.Session, loop.MemoryBudget);
         var joined = pass.Count - count;
         _rows = new RowGradients(session, count, pass.Calls, 0, budget);
-        _validation = validation is not null ? new RowGradients(session, validation.Count, validation.Calls, 0, budget)
+        _validation =
+            validation is not null ? new RowGradients(session, validation.Count, validation.Calls, 0, budget)
             : joined > 0 ? new RowGradients(session, joined, pass.Calls, count, budget)
             : null;
         Ids = [.. pass.Ids.Take(count)];
@@ -51,7 +59,8 @@ public sealed partial class TrainingStep : IDisposable
     /// <summary>The validation examples' measurements, <c>[V]</c>, without a graph; null without a validation batch.</summary>
     public Tensor? ValidationLosses { get; }
 
-    /// <summary>The weight with which each example's gradient was added to <c>.grad</c> so far; 1/B each after one <c>Accumulate()</c>.</summary>
+    /// <summary>The weight with which each example's gradient was added to <c>.grad</c> so far; 1/B each after one
+    /// <c>Accumulate()</c>.</summary>
     public IReadOnlyList<double> AccumulatedWeights => Weights;
 
     internal double[] Weights { get; }
@@ -135,12 +144,14 @@ public sealed partial class TrainingStep : IDisposable
         if (_loop.Coverage.ByRule == 0)
         {
             throw new InfluenceException(
-                "None of the model's parameters has a layer rule, so nothing is known of single examples; training itself is exact. TrainingGradients.Coverage says why, parameter by parameter.");
+                "None of the model's parameters has a layer rule, so nothing is known of single examples; training itself is exact. "
+                    + "TrainingGradients.Coverage says why, parameter by parameter."
+            );
         }
     }
 
-    private RowGradients Validation() => _validation ?? throw new InfluenceException(
-        "The step has no validation batch: write loop.Step(batch, validation).");
+    private RowGradients Validation() =>
+        _validation ?? throw new InfluenceException("The step has no validation batch: write loop.Step(batch, validation).");
 
     private Tensor Result(int slot, Func<Tensor> make)
     {

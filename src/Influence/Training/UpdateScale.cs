@@ -15,15 +15,17 @@ internal sealed class UpdateScale
 {
     private readonly Dictionary<(nint, long, long), (double Rate, Func<Tensor>? Divisor)> _scales;
 
-    private UpdateScale(Dictionary<(nint, long, long), (double, Func<Tensor>?)> scales, double? rate) => (_scales, Uniform) = (scales, rate);
+    private UpdateScale(Dictionary<(nint, long, long), (double, Func<Tensor>?)> scales, double? rate) =>
+        (_scales, Uniform) = (scales, rate);
 
     /// <summary>The rate where it is one for all parameters and nothing is divided by; else null.</summary>
     public double? Uniform { get; }
 
     /// <summary>The same rate for every parameter.</summary>
-    public static UpdateScale Of(double rate) => double.IsFinite(rate) && rate >= 0
-        ? new UpdateScale([], rate)
-        : throw new InfluenceException($"The learning rate is {rate}; a finite number of at least 0 is expected.");
+    public static UpdateScale Of(double rate) =>
+        double.IsFinite(rate) && rate >= 0
+            ? new UpdateScale([], rate)
+            : throw new InfluenceException($"The learning rate is {rate}; a finite number of at least 0 is expected.");
 
     /// <summary>
     /// Reads an optimizer's settings and state as they are before its step. Its state is read when it is applied, so that one
@@ -34,7 +36,9 @@ internal sealed class UpdateScale
         if (optimizer is not OptimizerHelper { } helper || helper is not (SGD or Adam or AdamW))
         {
             throw new InfluenceException(
-                $"In-run values know the updates of SGD, Adam and AdamW, not of {optimizer.GetType().Name}. Write values.Add(step, learningRate) to take its step as that of SGD.");
+                $"In-run values know the updates of SGD, Adam and AdamW, not of {optimizer.GetType().Name}. Write values.Add(step, "
+                    + "learningRate) to take its step as that of SGD."
+            );
         }
 
         var scales = new Dictionary<(nint, long, long), (double, Func<Tensor>?)>();
@@ -52,7 +56,9 @@ internal sealed class UpdateScale
         if (!own.Any(scales.ContainsKey))
         {
             throw new InfluenceException(
-                "The optimizer holds none of the model's parameters. Make it of model.parameters(), after the model was moved to its device.");
+                "The optimizer holds none of the model's parameters. Make it of model.parameters(), after the model was moved to its "
+                    + "device."
+            );
         }
 
         // One rate for all, as is usual, needs no gradient written out.
@@ -69,7 +75,7 @@ internal sealed class UpdateScale
             return v * Kept(rate);
         }
 
-        using var by = divisor();                                                       // [P_k]
+        using var by = divisor(); // [P_k]
         return (v / by).mul_(Kept(rate));
     }
 
@@ -86,12 +92,39 @@ internal sealed class UpdateScale
                 return (new ParameterRate(group.LearningRate, sgd.momentum ?? 0, sgd.dampening ?? 0).InTheLongRun, null);
             case (Adam.Options adam, Adam.State s):
                 RefuseMaximize(adam.maximize);
-                return (group.LearningRate, () => Divisor(parameter, s.step, s.exp_avg_sq, adam.amsgrad == true ? s.max_exp_avg_sq : null, adam.beta2!.Value, adam.eps!.Value, adam.weight_decay ?? 0));
+                return (
+                    group.LearningRate,
+                    () =>
+                        Divisor(
+                            parameter,
+                            s.step,
+                            s.exp_avg_sq,
+                            adam.amsgrad == true ? s.max_exp_avg_sq : null,
+                            adam.beta2!.Value,
+                            adam.eps!.Value,
+                            adam.weight_decay ?? 0
+                        )
+                );
             case (AdamW.Options adamW, AdamW.State s):
                 RefuseMaximize(adamW.maximize);
-                return (group.LearningRate, () => Divisor(parameter, s.step, s.exp_avg_sq, adamW.amsgrad == true ? s.max_exp_avg_sq : null, adamW.beta2!.Value, adamW.eps!.Value, 0));
+                return (
+                    group.LearningRate,
+                    () =>
+                        Divisor(
+                            parameter,
+                            s.step,
+                            s.exp_avg_sq,
+                            adamW.amsgrad == true ? s.max_exp_avg_sq : null,
+                            adamW.beta2!.Value,
+                            adamW.eps!.Value,
+                            0
+                        )
+                );
             default:
-                throw new InfluenceException($"A parameter group has {group.Options?.GetType().FullName ?? "no options"} and {state.GetType().FullName}, which do not belong together.");
+                throw new InfluenceException(
+                    $"A parameter group has {group.Options?.GetType().FullName ?? "no options"} and "
+                        + $"{state.GetType().FullName}, which do not belong together."
+                );
         }
     }
 
@@ -99,7 +132,15 @@ internal sealed class UpdateScale
     /// What the step to come divides by, <c>[P]</c> in the current scope: sqrt(v' / (1 - beta2^(t+1))) + eps with
     /// v' = beta2 v + (1 - beta2) grad^2. The v before it would divide by eps alone where a weight never had a gradient yet.
     /// </summary>
-    private static Tensor Divisor(Parameter parameter, long step, Tensor square, Tensor? maximum, double beta2, double eps, double weightDecay)
+    private static Tensor Divisor(
+        Parameter parameter,
+        long step,
+        Tensor square,
+        Tensor? maximum,
+        double beta2,
+        double eps,
+        double weightDecay
+    )
     {
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
@@ -110,7 +151,7 @@ internal sealed class UpdateScale
         }
 
         var decayed = weightDecay == 0 ? gradient : gradient + (parameter * Kept(weightDecay));
-        var next = decayed.Squared().mul_(Kept(1 - beta2)).reshape(-1);                        // [P]
+        var next = decayed.Squared().mul_(Kept(1 - beta2)).reshape(-1); // [P]
         if (step > 0)
         {
             next.add_(square.reshape(-1), alpha: Kept(beta2));
@@ -124,7 +165,9 @@ internal sealed class UpdateScale
     {
         if (maximize == true)
         {
-            throw new InfluenceException("The optimizer maximizes; in-run values follow a loss that falls. Negate the loss and leave maximize out.");
+            throw new InfluenceException(
+                "The optimizer maximizes; in-run values follow a loss that falls. Negate the loss and leave " + "maximize out."
+            );
         }
     }
 }

@@ -1,8 +1,8 @@
 namespace Influence.Unlearning;
 
 /// <summary>
-/// How much of Y is a function of Z where X is known: 0 for none of it, 1 for all. From n draws, with R the ranks of Y, N(i) the nearest neighbour of i in X and
-/// M(i) that in (X, Z),
+/// How much of Y is a function of Z where X is known: 0 for none of it, 1 for all. From n draws, with R the ranks of Y, N(i) the nearest
+/// neighbour of i in X and M(i) that in (X, Z),
 /// <code>T(Y, Z | X) = sum_i (min(R_i, R_M(i)) - min(R_i, R_N(i))) / sum_i (R_i - min(R_i, R_N(i)))</code>
 /// and without X, with L_i the number of draws of at least Y_i,
 /// <code>T(Y, Z) = sum_i (n min(R_i, R_M(i)) - L_i^2) / sum_i L_i (n - L_i)</code>
@@ -31,7 +31,8 @@ internal static class ConditionalDependence
         for (var i = 0; i < n; i++)
         {
             var (joint, own) = Nearest(distances, z, i);
-            double withZ = Math.Min(ranks[i], ranks[joint]), without = Math.Min(ranks[i], ranks[own]);
+            double withZ = Math.Min(ranks[i], ranks[joint]),
+                without = Math.Min(ranks[i], ranks[own]);
             double least = 0;
             if (unconditional)
             {

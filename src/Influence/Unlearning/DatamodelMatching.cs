@@ -8,31 +8,38 @@ using static TorchSharp.torch;
 namespace Influence.Unlearning;
 
 /// <summary>
-/// Datamodel matching (DMM): scores predict what a model retrained without the examples would put out, and the model is fine-tuned to put that out:
+/// Datamodel matching (DMM): scores predict what a model retrained without the examples would put out, and the model is fine-tuned to put
+/// that out:
 /// <code>
 /// target_c(x) = f_c(x) + r (sum over the examples z to forget of score_c(x, z))
 /// minimise mean over x of (f(x; w') - target(x))^2
 /// </code>
-/// The scores are those of the outputs as measurements: of <c>Datamodels</c>, or of any estimator. Positive scores lower an output, so without their examples it rises.
+/// The scores are those of the outputs as measurements: of <c>Datamodels</c>, or of any estimator. Positive scores lower an output, so
+/// without their examples it rises.
 /// </summary>
 /// <remarks>
-/// r is the scores' <see cref="ScoreMetadata.LeaveOneOutFactor"/>, or 1 where they have none, as those of datamodels. The points x are the queries of the scores, which are training examples here: those to forget and a
-/// sample of those to keep. With targets of retrained models it learns their outputs. Cost: one forward pass for the targets and <see cref="Steps"/> steps. Reference: Georgiev et
-/// al., "Attribute-to-Delete", ICLR 2025.
+/// r is the scores' <see cref="ScoreMetadata.LeaveOneOutFactor"/>, or 1 where they have none, as those of datamodels. The points x are the
+/// queries of the scores, which are training examples here: those to forget and a sample of those to keep. With targets of retrained models
+/// it learns their outputs. Cost: one forward pass for the targets and <see cref="Steps"/> steps. Reference: Georgiev et al.,
+/// "Attribute-to-Delete", ICLR 2025.
 /// </remarks>
 public sealed record DatamodelMatching : UnlearningMethod
 {
     private readonly IReadOnlyList<InfluenceScores> _scores;
 
     /// <summary>Takes the scores.</summary>
-    /// <param name="scores">One for each output, all with the same queries: their ids are those of training examples. They stay the caller's.</param>
+    /// <param name="scores">One for each output, all with the same queries: their ids are those of training examples. They stay the
+    /// caller's.</param>
     /// <exception cref="InfluenceException">None, or queries that differ.</exception>
     public DatamodelMatching(params IReadOnlyList<InfluenceScores> scores)
     {
         ArgumentNullException.ThrowIfNull(scores);
         if (scores.Count == 0 || scores.Any(s => !s.QueryIds.SequenceEqual(scores[0].QueryIds)))
         {
-            throw new InfluenceException("Datamodel matching takes scores for each output, with the same queries in the same order: new DatamodelMatching(ofOutput0, ofOutput1) { Outputs = ... }.");
+            throw new InfluenceException(
+                "Datamodel matching takes scores for each output, with the same queries in the same order: new "
+                    + "DatamodelMatching(ofOutput0, ofOutput1) { Outputs = ... }."
+            );
         }
 
         _scores = [.. scores];
@@ -87,12 +94,16 @@ public sealed record DatamodelMatching : UnlearningMethod
     {
         if (_scores[0].QueryIds.Except(forget).Except(keep).ToList() is { Count: > 0 } foreign)
         {
-            yield return $"The queries of the scores are examples to forget or to keep; these are neither: ids {InfluenceException.List(foreign)}.";
+            yield return "The queries of the scores are examples to forget or to keep; these are neither: ids "
+                + $"{InfluenceException.List(foreign)}.";
         }
 
-        foreach (var missing in _scores.Select(scores => forget.Except(scores.TrainIds).ToList()).Where(missing => missing.Count > 0).Take(1))
+        foreach (
+            var missing in _scores.Select(scores => forget.Except(scores.TrainIds).ToList()).Where(missing => missing.Count > 0).Take(1)
+        )
         {
-            yield return $"The scores lack examples to forget: ids {InfluenceException.List(missing)}. Score all of them, for outputs as the measurement.";
+            yield return $"The scores lack examples to forget: ids {InfluenceException.List(missing)}. Score all of them, for outputs as "
+                + "the measurement.";
         }
     }
 
@@ -104,31 +115,51 @@ public sealed record DatamodelMatching : UnlearningMethod
         var pending = new Queue<long>();
         var pass = 0;
         var positions = run.Train.Ids.Index().ToDictionary(p => p.Item, p => p.Index);
-        var last = run.Descend(Optimizer, LearningRate, null, Steps, _ =>
-        {
-            if (pending.Count == 0)
+        var last = run.Descend(
+            Optimizer,
+            LearningRate,
+            null,
+            Steps,
+            _ =>
             {
-                var key = KeyedRandom.Key(Seed + pass++, "points to match");
-                pending = new Queue<long>(KeyedRandom.Shuffled(points.Ids, key, id => id));
-            }
+                if (pending.Count == 0)
+                {
+                    var key = KeyedRandom.Key(Seed + pass++, "points to match");
+                    pending = new Queue<long>(KeyedRandom.Shuffled(points.Ids, key, id => id));
+                }
 
-            var batchIds = new HashSet<long>();
-            while (batchIds.Count < BatchSize && pending.Count > 0)
-            {
-                batchIds.Add(pending.Dequeue());
-            }
+                var batchIds = new HashSet<long>();
+                while (batchIds.Count < BatchSize && pending.Count > 0)
+                {
+                    batchIds.Add(pending.Dequeue());
+                }
 
-            Tensor? sum = null;
-            foreach (var batch in run.Train.IsIndexable ? run.Train.Gathered([.. batchIds.Select(id => positions[id]).Order()]) : run.Train.Only(batchIds).Batches())
-            {
-                var wanted = tensor(batch.Ids.SelectMany(id => targets[id]).ToArray(), dtype: run.Layout.Dtype, device: run.Layout.Device);     // [B C]
-                var error = (Flat(batch) - wanted).Squared().sum();
-                sum = sum is null ? error : sum + error;
-            }
+                Tensor? sum = null;
+                foreach (
+                    var batch in run.Train.IsIndexable
+                        ? run.Train.Gathered([.. batchIds.Select(id => positions[id]).Order()])
+                        : run.Train.Only(batchIds).Batches()
+                )
+                {
+                    // [B C]
+                    var wanted = tensor(
+                        batch.Ids.SelectMany(id => targets[id]).ToArray(),
+                        dtype: run.Layout.Dtype,
+                        device: run.Layout.Device
+                    );
+                    var error = (Flat(batch) - wanted).Squared().sum();
+                    sum = sum is null ? error : sum + error;
+                }
 
-            return (sum! / Kept(batchIds.Count), batchIds.Count);
-        });
-        run.Notes.Add(string.Create(CultureInfo.InvariantCulture, $"{points.Count:N0} points; mean squared distance to their targets in the last batch {last:G3}"));
+                return (sum! / Kept(batchIds.Count), batchIds.Count);
+            }
+        );
+        run.Notes.Add(
+            string.Create(
+                CultureInfo.InvariantCulture,
+                $"{points.Count:N0} points; mean squared distance to their targets in " + $"the last batch {last:G3}"
+            )
+        );
     }
 
     private Dictionary<long, double[]> Targets(UnlearningRun run, Examples points)
@@ -143,7 +174,10 @@ public sealed record DatamodelMatching : UnlearningMethod
             var outputs = Flat(batch).to_type(ScalarType.Float64).cpu().data<double>().ToArray();
             for (var i = 0; i < batch.Count; i++)
             {
-                found.Add(batch.Ids[i], [.. Enumerable.Range(0, _scores.Count).Select(c => outputs[(i * _scores.Count) + c] + shifts[c][batch.Ids[i]])]);
+                found.Add(
+                    batch.Ids[i],
+                    [.. Enumerable.Range(0, _scores.Count).Select(c => outputs[(i * _scores.Count) + c] + shifts[c][batch.Ids[i]])]
+                );
             }
         }
 
@@ -158,8 +192,12 @@ public sealed record DatamodelMatching : UnlearningMethod
     private static Dictionary<long, double> Shifts(InfluenceScores scores, HashSet<long> forget)
     {
         using var scope = NewDisposeScope();
-        long[] columns = [.. Enumerable.Range(0, scores.TrainIds.Count).Where(c => forget.Contains(scores.TrainIds[c])).Select(c => (long)c)];
-        var sums = scores.Values.to_type(ScalarType.Float64).cpu().index_select(1, tensor(columns)).sum(1).data<double>().ToArray();     // Q
+        long[] columns =
+        [
+            .. Enumerable.Range(0, scores.TrainIds.Count).Where(c => forget.Contains(scores.TrainIds[c])).Select(c => (long)c),
+        ];
+        // Q
+        var sums = scores.Values.to_type(ScalarType.Float64).cpu().index_select(1, tensor(columns)).sum(1).data<double>().ToArray();
         var factor = scores.Metadata.LeaveOneOutFactor ?? 1;
         return scores.QueryIds.Index().ToDictionary(query => query.Item, query => factor * sums[query.Index]);
     }
@@ -172,6 +210,8 @@ public sealed record DatamodelMatching : UnlearningMethod
         return outputs.dim() is 1 or 2 && outputs.shape[0] == batch.Count && outputs.numel() == (long)batch.Count * _scores.Count
             ? outputs.reshape(-1)
             : throw new InfluenceException(
-                $"Outputs gives [{string.Join(", ", outputs.shape)}] for {batch.Count} examples; there are scores for {_scores.Count} outputs: expected [{batch.Count}{(_scores.Count == 1 ? string.Empty : $", {_scores.Count}")}].");
+                $"Outputs gives [{string.Join(", ", outputs.shape)}] for {batch.Count} examples; there are scores for {_scores.Count} "
+                    + $"outputs: expected [{batch.Count}{(_scores.Count == 1 ? string.Empty : $", {_scores.Count}")}]."
+            );
     }
 }

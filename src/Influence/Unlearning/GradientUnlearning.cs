@@ -10,13 +10,15 @@ namespace Influence.Unlearning;
 /// <summary>
 /// Some more steps of training on another objective, over batches of the examples to keep (K) and to forget (F):
 /// <code>minimise  a mean L over K  +  b mean L_F over F</code>
-/// fine-tuning (a = 1, b = 0), gradient ascent (0, -1), gradient difference (1, -1), and relabelling (1, 1, with L_F a loss on other labels). With
-/// <see cref="Saliency"/> only the weights that matter for the examples to forget move: relabelling with SalUn's is that method.
+/// fine-tuning (a = 1, b = 0), gradient ascent (0, -1), gradient difference (1, -1), and relabelling (1, 1, with L_F a loss on other
+/// labels). With <see cref="Saliency"/> only the weights that matter for the examples to forget move: relabelling with SalUn's is that
+/// method.
 /// </summary>
 /// <remarks>
-/// Ascent has no minimum: it ends at <see cref="ForgetLossLimit"/> or after <see cref="Steps"/>, and destroys the model where both are too large. The steps are
-/// taken in evaluation mode. Cost: <see cref="Steps"/> forward and backward passes over a batch of each set that counts. References: Graves et al., AAAI 2021
-/// (relabelling); Thudi et al., EuroS&amp;P 2022 (ascent); Warnecke et al., NDSS 2023 (fine-tuning); Liu, Liu, Stone, 2022 (difference); Fan et al., ICLR 2024 (SalUn).
+/// Ascent has no minimum: it ends at <see cref="ForgetLossLimit"/> or after <see cref="Steps"/>, and destroys the model where both are too
+/// large. The steps are taken in evaluation mode. Cost: <see cref="Steps"/> forward and backward passes over a batch of each set that
+/// counts. References: Graves et al., AAAI 2021 (relabelling); Thudi et al., EuroS&amp;P 2022 (ascent); Warnecke et al., NDSS 2023
+/// (fine-tuning); Liu, Liu, Stone, 2022 (difference); Fan et al., ICLR 2024 (SalUn).
 /// </remarks>
 public sealed record GradientUnlearning : UnlearningMethod
 {
@@ -39,7 +41,8 @@ public sealed record GradientUnlearning : UnlearningMethod
 
     /// <summary>Trains the examples to forget on other labels, beside those to keep.</summary>
     /// <param name="forgetLoss">
-    /// The loss on other labels, one value per example <c>[B]</c>: <c>b => Losses.CrossEntropy(model.call(b["x"]), GradientUnlearning.OtherLabels(b, "y", classes: 10))</c>.
+    /// The loss on other labels, one value per example <c>[B]</c>: <c>b => Losses.CrossEntropy(model.call(b["x"]),
+    /// GradientUnlearning.OtherLabels(b, "y", classes: 10))</c>.
     /// </param>
     /// <returns>The method.</returns>
     public static GradientUnlearning Relabelling(Func<ExampleBatch, Tensor> forgetLoss)
@@ -78,7 +81,8 @@ public sealed record GradientUnlearning : UnlearningMethod
         init => field = Check.Positive(value);
     } = 0.01;
 
-    /// <summary>Makes an optimizer over the model's parameters, <c>model => torch.optim.Adam(model.parameters(), 1e-4)</c>; it is disposed.</summary>
+    /// <summary>Makes an optimizer over the model's parameters, <c>model => torch.optim.Adam(model.parameters(), 1e-4)</c>; it is
+    /// disposed.</summary>
     /// <value>Null: SGD.</value>
     public Func<nn.Module, optim.Optimizer>? Optimizer { get; init; }
 
@@ -113,13 +117,16 @@ public sealed record GradientUnlearning : UnlearningMethod
         var given = batch[labels];
         if (classes < 2 || given.dtype != ScalarType.Int64 || given.dim() != 1)
         {
-            throw new InfluenceException($"Other labels need two classes or more, and labels int64 [B]; found {classes} classes and {given.dtype} [{string.Join(", ", given.shape)}].");
+            throw new InfluenceException(
+                $"Other labels need two classes or more, and labels int64 [B]; found {classes} classes and "
+                    + $"{given.dtype} [{string.Join(", ", given.shape)}]."
+            );
         }
 
         var random = new KeyedRandom(seed, "other labels");
         var own = given.cpu().contiguous().data<long>().ToArray();
         long[] other = [.. own.Select((label, i) => (label + 1 + (long)(random.Of(batch.Ids[i]) % (ulong)(classes - 1))) % classes)];
-        return tensor(other, device: given.device);                                     // [B]
+        return tensor(other, device: given.device); // [B]
     }
 
     private protected override void Move(UnlearningRun run)
@@ -128,39 +135,58 @@ public sealed record GradientUnlearning : UnlearningMethod
         var mask = Saliency?.Mask(run);
         if (mask is not null)
         {
-            run.Notes.Add(string.Create(CultureInfo.InvariantCulture, $"{mask.sum().cpu().item<long>():N0} of {mask.shape[0]:N0} parameters may move"));
+            run.Notes.Add(
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"{mask.sum().cpu().item<long>():N0} of {mask.shape[0]:N0} " + $"parameters may move"
+                )
+            );
         }
 
         using var keep = run.KeepBatches(BatchSize, Seed).GetEnumerator();
         using var forget = run.ForgetBatches(BatchSize, Seed).GetEnumerator();
         var taken = 0;
-        run.Descend(Optimizer, LearningRate, mask, Steps, step =>
-        {
-            Tensor? total = null;
-            var examples = 0;
-            if (_keepWeight != 0)
+        run.Descend(
+            Optimizer,
+            LearningRate,
+            mask,
+            Steps,
+            step =>
             {
-                keep.MoveNext();
-                total = run.Losses.Evaluate(keep.Current, LossKind.Training, finite: false).mean() * Kept(_keepWeight);
-                examples += keep.Current.Count;
-            }
-
-            if (_forgetWeight != 0)
-            {
-                forget.MoveNext();
-                var mean = (_forgetLoss is null ? run.Losses.Evaluate(forget.Current, LossKind.Training, finite: false) : OwnLoss(forget.Current)).mean();
-                if (ForgetLossLimit is { } limit && _forgetWeight < 0 && mean.detach().to_type(ScalarType.Float64).cpu().item<double>() >= limit)
+                Tensor? total = null;
+                var examples = 0;
+                if (_keepWeight != 0)
                 {
-                    return null;
+                    keep.MoveNext();
+                    total = run.Losses.Evaluate(keep.Current, LossKind.Training, finite: false).mean() * Kept(_keepWeight);
+                    examples += keep.Current.Count;
                 }
 
-                total = total is null ? mean * Kept(_forgetWeight) : total + (mean * Kept(_forgetWeight));
-                examples += forget.Current.Count;
-            }
+                if (_forgetWeight != 0)
+                {
+                    forget.MoveNext();
+                    var mean = (
+                        _forgetLoss is null
+                            ? run.Losses.Evaluate(forget.Current, LossKind.Training, finite: false)
+                            : OwnLoss(forget.Current)
+                    ).mean();
+                    if (
+                        ForgetLossLimit is { } limit
+                        && _forgetWeight < 0
+                        && mean.detach().to_type(ScalarType.Float64).cpu().item<double>() >= limit
+                    )
+                    {
+                        return null;
+                    }
 
-            taken = step + 1;
-            return (total!, examples);
-        });
+                    total = total is null ? mean * Kept(_forgetWeight) : total + (mean * Kept(_forgetWeight));
+                    examples += forget.Current.Count;
+                }
+
+                taken = step + 1;
+                return (total!, examples);
+            }
+        );
         if (taken < Steps)
         {
             run.Notes.Add(string.Create(CultureInfo.InvariantCulture, $"ended after {taken} steps, at the limit of the forget loss"));
@@ -171,7 +197,11 @@ public sealed record GradientUnlearning : UnlearningMethod
     {
         using var callback = ModelInUse.CallingBack("the loss of the examples to forget");
         var losses = _forgetLoss!(batch);
-        return losses.dim() == 1 && losses.shape[0] == batch.Count ? losses : throw new InfluenceException(
-            $"The loss of the examples to forget gives [{string.Join(", ", losses.shape)}] for {batch.Count} examples; expected one value per example, [{batch.Count}].");
+        return losses.dim() == 1 && losses.shape[0] == batch.Count
+            ? losses
+            : throw new InfluenceException(
+                $"The loss of the examples to forget gives [{string.Join(", ", losses.shape)}] for {batch.Count} examples; expected "
+                    + $"one value per example, [{batch.Count}]."
+            );
     }
 }

@@ -9,20 +9,21 @@ using static TorchSharp.torch;
 namespace Influence.Unlearning;
 
 /// <summary>
-/// A Newton step on the few parameters on which the loss of the examples to forget depends (L-CODEC): rows of the weights are perturbed at random, those that explain
-/// the forget loss are found by conditional dependence, one after the other as long as each adds something, and
+/// A Newton step on the few parameters on which the loss of the examples to forget depends (L-CODEC): rows of the weights are perturbed at
+/// random, those that explain the forget loss are found by conditional dependence, one after the other as long as each adds something, and
 /// <code>step_S = 1 / |K| (H_K,SS + damping I)^-1 (sum over the examples to forget of grad_S L)</code>
 /// moves the elements S of the chosen rows alone.
 /// </summary>
 /// <remarks>
 /// <para>
-/// A row is what belongs to one output of a layer. The draws move each row along its own gradient on the examples to forget, by a normal number times
-/// <see cref="Spread"/> times the row's length; the dependence is <c>T(forget loss, the row's number | those of the rows chosen before)</c> (Azadkia and Chatterjee, 2021),
-/// and the choice is greedy. The published code perturbs and reads activations instead.
+/// A row is what belongs to one output of a layer. The draws move each row along its own gradient on the examples to forget, by a normal
+/// number times <see cref="Spread"/> times the row's length; the dependence is <c>T(forget loss, the row's number | those of the rows
+/// chosen before)</c> (Azadkia and Chatterjee, 2021), and the choice is greedy. The published code perturbs and reads activations instead.
 /// </para>
 /// <para>
-/// Cost: <see cref="Draws"/> forward passes over the examples to forget, <see cref="Draws"/> squared times <see cref="Candidates"/> a chosen row, and as many products with the curvature of the
-/// examples to keep as elements move. Reference: Mehta et al., "Deep Unlearning via Randomized Conditionally Independent Hessians", CVPR 2022.
+/// Cost: <see cref="Draws"/> forward passes over the examples to forget, <see cref="Draws"/> squared times <see cref="Candidates"/> a
+/// chosen row, and as many products with the curvature of the examples to keep as elements move. Reference: Mehta et al., "Deep Unlearning
+/// via Randomized Conditionally Independent Hessians", CVPR 2022.
 /// </para>
 /// </remarks>
 public sealed record LcodecUnlearning : UnlearningMethod
@@ -87,17 +88,25 @@ public sealed record LcodecUnlearning : UnlearningMethod
     private protected override void Move(UnlearningRun run)
     {
         using var scope = NewDisposeScope();
-        var gradient = run.ForgetGradient();                                            // [P]
+        var gradient = run.ForgetGradient(); // [P]
         var rows = Rows(run.Layout, gradient);
         if (rows.Count == 0)
         {
-            throw new InfluenceException($"The loss of the examples to forget depends on no row of at most MaximumParameters = {MaximumParameters} elements. Write more.");
+            throw new InfluenceException(
+                "The loss of the examples to forget depends on no row of at most MaximumParameters = "
+                    + $"{MaximumParameters} elements. Write more."
+            );
         }
 
         var chosen = Choose(run, gradient, rows);
         long[] elements = [.. chosen.SelectMany(row => Enumerable.Range(0, (int)row.Count).Select(k => row.Start + k)).Order()];
         run.MoveTo(Step(run, gradient, elements));
-        run.Notes.Add(string.Create(CultureInfo.InvariantCulture, $"{chosen.Count} of {rows.Count} rows were chosen, {elements.Length:N0} of {run.Layout.Length:N0} parameters moved"));
+        run.Notes.Add(
+            string.Create(
+                CultureInfo.InvariantCulture,
+                $"{chosen.Count} of {rows.Count} rows were chosen, {elements.Length:N0} " + $"of {run.Layout.Length:N0} parameters moved"
+            )
+        );
     }
 
     /// <summary>The candidates by the length of their gradient, longest first.</summary>
@@ -112,25 +121,38 @@ public sealed record LcodecUnlearning : UnlearningMethod
             var width = shape.Length == 0 ? 1 : part.Parameter.Count / shape[0];
             if (width <= MaximumParameters)
             {
-                var norms = gradient.narrow(0, at, part.Count).reshape(-1, width).to_type(ScalarType.Float64).Squared().sum(1).sqrt().cpu().data<double>().ToArray();
+                var norms = gradient
+                    .narrow(0, at, part.Count)
+                    .reshape(-1, width)
+                    .to_type(ScalarType.Float64)
+                    .Squared()
+                    .sum(1)
+                    .sqrt()
+                    .cpu()
+                    .data<double>()
+                    .ToArray();
                 found.AddRange(norms.Select((norm, k) => (at + (k * width), width, norm)));
             }
 
             at += part.Count;
         }
 
-        return [.. found.Where(row => row.Norm > 0).OrderByDescending(row => row.Norm).Take(Candidates).Select(row => (row.Start, row.Count))];
+        return
+        [
+            .. found.Where(row => row.Norm > 0).OrderByDescending(row => row.Norm).Take(Candidates).Select(row => (row.Start, row.Count)),
+        ];
     }
 
     private List<(long Start, long Count)> Choose(UnlearningRun run, Tensor gradient, List<(long Start, long Count)> rows)
     {
-        var directions = rows.Select(row => Direction(run.Start.narrow(0, row.Start, row.Count), gradient.narrow(0, row.Start, row.Count))).ToList();
+        var directions = rows.Select(row => Direction(run.Start.narrow(0, row.Start, row.Count), gradient.narrow(0, row.Start, row.Count)))
+            .ToList();
         var (numbers, losses) = (rows.Select(_ => new double[Draws]).ToArray(), new double[Draws]);
         for (var draw = 0; draw < Draws; draw++)
         {
             using var scope = NewDisposeScope();
             var random = new KeyedRandom(Seed, "perturbed rows", draw);
-            var step = zeros_like(run.Start);                                           // [P]
+            var step = zeros_like(run.Start); // [P]
             for (var k = 0; k < rows.Count; k++)
             {
                 numbers[k][draw] = MathNet.Numerics.Distributions.Normal.Sample(random, 0, 1);
@@ -144,7 +166,10 @@ public sealed record LcodecUnlearning : UnlearningMethod
 
         if (losses.Any(loss => !double.IsFinite(loss)))
         {
-            throw new InfluenceException($"Perturbed weights give losses that are NaN or infinite. Write a smaller Spread than {Spread.ToString(CultureInfo.InvariantCulture)}.");
+            throw new InfluenceException(
+                "Perturbed weights give losses that are NaN or infinite. Write a smaller Spread than "
+                    + $"{Spread.ToString(CultureInfo.InvariantCulture)}."
+            );
         }
 
         return Blanket(rows, numbers, losses);
@@ -187,34 +212,43 @@ public sealed record LcodecUnlearning : UnlearningMethod
     }
 
     /// <summary>The Newton step on some elements, <c>[P]</c>, in the current scope.</summary>
-    private Tensor Step(UnlearningRun run, Tensor gradient, long[] elements) => run.InSession((session, layout) =>
-    {
-        using var scope = NewDisposeScope();
-        var product = CurvatureProduct.Of(Matrix, session, layout);
-        product.Try(run.Keep);
-        var index = tensor(elements, device: layout.Device);                            // [S]
-        var matrix = zeros([elements.Length, elements.Length], ScalarType.Float64, layout.Device);
-        for (var first = 0; first < elements.Length; first += ProductsAtOnce)
-        {
-            using var one = NewDisposeScope();
-            var count = Math.Min(ProductsAtOnce, elements.Length - first);
-            var units = zeros([count, layout.Length], layout.Dtype, layout.Device);     // [K, P]
-            for (var k = 0; k < count; k++)
+    private Tensor Step(UnlearningRun run, Tensor gradient, long[] elements) =>
+        run.InSession(
+            (session, layout) =>
             {
-                units.select(0, k).narrow(0, elements[first + k], 1).fill_(Kept(1));
+                using var scope = NewDisposeScope();
+                var product = CurvatureProduct.Of(Matrix, session, layout);
+                product.Try(run.Keep);
+                var index = tensor(elements, device: layout.Device); // [S]
+                var matrix = zeros([elements.Length, elements.Length], ScalarType.Float64, layout.Device);
+                for (var first = 0; first < elements.Length; first += ProductsAtOnce)
+                {
+                    using var one = NewDisposeScope();
+                    var count = Math.Min(ProductsAtOnce, elements.Length - first);
+                    var units = zeros([count, layout.Length], layout.Dtype, layout.Device); // [K, P]
+                    for (var k = 0; k < count; k++)
+                    {
+                        units.select(0, k).narrow(0, elements[first + k], 1).fill_(Kept(1));
+                    }
+
+                    var products = product.Over(run.Keep, units, run.Reporter.Token, run.Reporter.Add); // [K, P]
+                    matrix.narrow(0, first, count).copy_(products.index_select(1, index));
+                }
+
+                var (values, vectors) = linalg.eigh((matrix + matrix.t()) * Kept(0.5)); // [S], [S, S]
+                var eigenvalues = values.cpu().data<double>().ToArray();
+                var inverted = DenseCurvature.Inverted(
+                    eigenvalues,
+                    Damping.For(eigenvalues.Average()),
+                    layout.Dtype,
+                    $"{product.Name} of the " + "chosen parameters"
+                );
+                // [S]
+                var sum = gradient.index_select(0, index).to_type(ScalarType.Float64) * Kept((double)run.Forget.Count / run.Keep.Count);
+                var move = vectors.mv(vectors.t().mv(sum) * tensor(inverted, device: layout.Device)); // [S]
+                var step = zeros([layout.Length], layout.Dtype, layout.Device); // [P]
+                step.index_copy_(0, index, move.to_type(layout.Dtype));
+                return step.MoveToOuterDisposeScope();
             }
-
-            var products = product.Over(run.Keep, units, run.Reporter.Token, run.Reporter.Add);  // [K, P]
-            matrix.narrow(0, first, count).copy_(products.index_select(1, index));
-        }
-
-        var (values, vectors) = linalg.eigh((matrix + matrix.t()) * Kept(0.5));               // [S], [S, S]
-        var eigenvalues = values.cpu().data<double>().ToArray();
-        var inverted = DenseCurvature.Inverted(eigenvalues, Damping.For(eigenvalues.Average()), layout.Dtype, $"{product.Name} of the chosen parameters");
-        var sum = gradient.index_select(0, index).to_type(ScalarType.Float64) * Kept((double)run.Forget.Count / run.Keep.Count);     // [S]
-        var move = vectors.mv(vectors.t().mv(sum) * tensor(inverted, device: layout.Device));   // [S]
-        var step = zeros([layout.Length], layout.Dtype, layout.Device);                 // [P]
-        step.index_copy_(0, index, move.to_type(layout.Dtype));
-        return step.MoveToOuterDisposeScope();
-    });
+        );
 }

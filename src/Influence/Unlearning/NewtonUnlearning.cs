@@ -19,14 +19,15 @@ namespace Influence.Unlearning;
 /// </summary>
 /// <remarks>
 /// <para>
-/// Newton is exact for quadratic losses at their optimum, and needs a <see cref="DenseCurvature"/>; first order works with any preconditioner, as
-/// <see cref="Ekfac"/> for networks. Both expand around an optimum: in a network that training left elsewhere, the step may be too long, and the
-/// two limits are for that. A preconditioner is fitted on the examples to forget and to keep together.
+/// Newton is exact for quadratic losses at their optimum, and needs a <see cref="DenseCurvature"/>; first order works with any
+/// preconditioner, as <see cref="Ekfac"/> for networks. Both expand around an optimum: in a network that training left elsewhere, the step
+/// may be too long, and the two limits are for that. A preconditioner is fitted on the examples to forget and to keep together.
 /// </para>
 /// <para>
-/// Cost: a backward pass over the examples to forget and one application of the inverse; second order and Newton as <see cref="GroupEffect"/>; with
-/// <see cref="MaximumKeepRise"/> a forward pass over the examples to keep for each halving. References: Guo et al., "Certified Data Removal", ICML 2020,
-/// equation 2; Golatkar et al., "Eternal Sunshine of the Spotless Net", CVPR 2020; Izzo et al., AISTATS 2021.
+/// Cost: a backward pass over the examples to forget and one application of the inverse; second order and Newton as
+/// <see cref="GroupEffect"/>; with <see cref="MaximumKeepRise"/> a forward pass over the examples to keep for each halving. References: Guo
+/// et al., "Certified Data Removal", ICML 2020, equation 2; Golatkar et al., "Eternal Sunshine of the Spotless Net", CVPR 2020; Izzo et
+/// al., AISTATS 2021.
 /// </para>
 /// </remarks>
 public sealed record NewtonUnlearning : UnlearningMethod
@@ -44,7 +45,9 @@ public sealed record NewtonUnlearning : UnlearningMethod
     }
 
     /// <inheritdoc/>
-    public override string Name => $"{(Order == GroupEffect.EffectOrder.Newton ? "Newton" : Order == GroupEffect.EffectOrder.Second ? "second-order influence" : "influence")} step, {_preconditioner.Info.Method}";
+    public override string Name =>
+        $"{(Order == GroupEffect.EffectOrder.Newton ? "Newton" : Order == GroupEffect.EffectOrder.Second ? "second-order influence" : "influence")} "
+        + $"step, {_preconditioner.Info.Method}";
 
     /// <summary>Which step.</summary>
     /// <value><see cref="GroupEffect.EffectOrder.First"/>.</value>
@@ -67,7 +70,8 @@ public sealed record NewtonUnlearning : UnlearningMethod
         init => field = Check.Positive(value);
     }
 
-    /// <summary>By how much the mean loss of the examples to keep may rise, in its unit; the step is halved until it does not rise by more.</summary>
+    /// <summary>By how much the mean loss of the examples to keep may rise, in its unit; the step is halved until it does not rise by
+    /// more.</summary>
     /// <value>Null: it is not looked at.</value>
     /// <exception cref="InfluenceException">Negative.</exception>
     public double? MaximumKeepRise
@@ -83,13 +87,18 @@ public sealed record NewtonUnlearning : UnlearningMethod
     private protected override void Move(UnlearningRun run)
     {
         using var scope = NewDisposeScope();
-        var step = run.InSession((session, layout) => Step(run, session, layout));      // [P]
+        var step = run.InSession((session, layout) => Step(run, session, layout)); // [P]
         var norm = step.Norm();
         var scale = 1.0;
         if (MaximumStep is { } longest && norm > longest)
         {
             scale = longest / norm;
-            run.Notes.Add(string.Create(CultureInfo.InvariantCulture, $"the step of length {norm:G4} was shortened to the trust region, {longest:G4}"));
+            run.Notes.Add(
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"the step of length {norm:G4} was shortened to the trust region, " + $"{longest:G4}"
+                )
+            );
         }
 
         var limit = MaximumKeepRise is { } rise ? run.MeanLoss(run.Keep) + rise : double.PositiveInfinity;
@@ -101,7 +110,12 @@ public sealed record NewtonUnlearning : UnlearningMethod
             {
                 if (halving > 0)
                 {
-                    run.Notes.Add(string.Create(CultureInfo.InvariantCulture, $"the step was halved {halving} times to keep the kept loss at or below {limit:G4}"));
+                    run.Notes.Add(
+                        string.Create(
+                            CultureInfo.InvariantCulture,
+                            $"the step was halved {halving} times to keep the kept loss " + $"at or below {limit:G4}"
+                        )
+                    );
                 }
 
                 return;
@@ -109,9 +123,13 @@ public sealed record NewtonUnlearning : UnlearningMethod
 
             if (halving == MostHalvings)
             {
-                throw new InfluenceException(string.Create(
-                    CultureInfo.InvariantCulture,
-                    $"Even 2^-{MostHalvings} of the step raises the mean loss of the examples to keep by more than MaximumKeepRise = {MaximumKeepRise}. Allow more, for example MaximumKeepRise = 0.01."));
+                throw new InfluenceException(
+                    string.Create(
+                        CultureInfo.InvariantCulture,
+                        $"Even 2^-{MostHalvings} of the step raises the mean loss of the examples to keep by more than MaximumKeepRise = "
+                            + $"{MaximumKeepRise}. Allow more, for example MaximumKeepRise = 0.01."
+                    )
+                );
             }
 
             scale /= 2;
@@ -122,13 +140,14 @@ public sealed record NewtonUnlearning : UnlearningMethod
     {
         if (Order == GroupEffect.EffectOrder.Newton && _preconditioner is not DenseCurvature)
         {
-            yield return $"EffectOrder.Newton needs the curvature as a matrix, DenseCurvature.Fit(task, train); found {_preconditioner.Info.Method}. Or write Order = GroupEffect.EffectOrder.First.";
+            yield return "EffectOrder.Newton needs the curvature as a matrix, DenseCurvature.Fit(task, train); found "
+                + $"{_preconditioner.Info.Method}. Or write Order = GroupEffect.EffectOrder.First.";
         }
 
         if (_preconditioner.Info.Examples is > 0 and var seen && seen != forget.Count + keep.Count)
         {
-            yield return
-                $"The curvature is that of the examples to forget and to keep together, {forget.Count + keep.Count}; this {_preconditioner.Info.Method} was fitted on {seen}. Fit it on train.Only(forget.Concat(keep)).";
+            yield return $"The curvature is that of the examples to forget and to keep together, {forget.Count + keep.Count}; this "
+                + $"{_preconditioner.Info.Method} was fitted on {seen}. Fit it on train.Only(forget.Concat(keep)).";
         }
     }
 
@@ -150,7 +169,8 @@ public sealed record NewtonUnlearning : UnlearningMethod
             new GroupGradients(session, layout, MemoryBudget, run.Reporter),
             product,
             Order,
-            run.Reporter).Of(run.All, ExampleGroups.FromMembers(("forget", run.Forget.Ids)), weight: 0);
-        return steps.Single(step => step.Order == Order).Steps.select(0, 0).clone().MoveToOuterDisposeScope();  // [P]
+            run.Reporter
+        ).Of(run.All, ExampleGroups.FromMembers(("forget", run.Forget.Ids)), weight: 0);
+        return steps.Single(step => step.Order == Order).Steps.select(0, 0).clone().MoveToOuterDisposeScope(); // [P]
     }
 }

@@ -9,13 +9,14 @@ namespace Influence.Unlearning;
 /// <summary>
 /// Single layer single gradient (SLUG): one layer moves along its own gradient on the examples to forget, as far as it takes,
 /// <code>w_l' = w_l + s g_F,l</code>
-/// where the layer is one of those with the highest importance |g_F,l| / |w_l| and the lowest alignment |cos(g_F,l, g_K,l)| (the Pareto front), and s follows by
-/// doubling and bisection from the loss that the examples to forget shall have.
+/// where the layer is one of those with the highest importance |g_F,l| / |w_l| and the lowest alignment |cos(g_F,l, g_K,l)| (the Pareto
+/// front), and s follows by doubling and bisection from the loss that the examples to forget shall have.
 /// </summary>
 /// <remarks>
-/// Of the front's layers the one is taken with which the mean loss of the examples to keep is lowest when the forget loss has reached <see cref="TargetLoss"/>; the published
-/// code compares accuracies instead. A layer is a weight with its bias. Cost: one backward pass over the examples, and for each layer of the front some twenty
-/// forward passes over the examples to forget and one over those to keep. Reference: Cai et al., ICML 2025.
+/// Of the front's layers the one is taken with which the mean loss of the examples to keep is lowest when the forget loss has reached
+/// <see cref="TargetLoss"/>; the published code compares accuracies instead. A layer is a weight with its bias. Cost: one backward pass
+/// over the examples, and for each layer of the front some twenty forward passes over the examples to forget and one over those to keep.
+/// Reference: Cai et al., ICML 2025.
 /// </remarks>
 public sealed record SingleLayerUnlearning : UnlearningMethod
 {
@@ -25,7 +26,8 @@ public sealed record SingleLayerUnlearning : UnlearningMethod
     /// <inheritdoc/>
     public override string Name => "SLUG";
 
-    /// <summary>The mean loss that the examples to forget shall have, as that of unseen examples of their kind; above what it is now.</summary>
+    /// <summary>The mean loss that the examples to forget shall have, as that of unseen examples of their kind; above what it is
+    /// now.</summary>
     public required double TargetLoss
     {
         get;
@@ -34,10 +36,15 @@ public sealed record SingleLayerUnlearning : UnlearningMethod
 
     /// <summary>The positions that no other beats: no other has at least the importance and at most the alignment, and differs.</summary>
     internal static IReadOnlyList<int> ParetoFront(IReadOnlyList<(double Importance, double Alignment)> layers) =>
-    [
-        .. Enumerable.Range(0, layers.Count).Where(i => !layers.Any(other =>
-            other.Importance >= layers[i].Importance && other.Alignment <= layers[i].Alignment && other != layers[i])),
-    ];
+        [
+            .. Enumerable
+                .Range(0, layers.Count)
+                .Where(i =>
+                    !layers.Any(other =>
+                        other.Importance >= layers[i].Importance && other.Alignment <= layers[i].Alignment && other != layers[i]
+                    )
+                ),
+        ];
 
     private protected override void Move(UnlearningRun run)
     {
@@ -45,22 +52,39 @@ public sealed record SingleLayerUnlearning : UnlearningMethod
         var now = run.MeanLoss(run.Forget);
         if (now >= TargetLoss)
         {
-            throw new InfluenceException(string.Create(
-                CultureInfo.InvariantCulture, $"The examples to forget have a mean loss of {now:G4} already; TargetLoss = {TargetLoss:G4} lies above it: write the mean loss of unseen examples of their kind."));
+            throw new InfluenceException(
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"The examples to forget have a mean loss of {now:G4} already; TargetLoss = {TargetLoss:G4} "
+                        + $"lies above it: write the mean loss of unseen examples of their kind."
+                )
+            );
         }
 
-        var (forget, keep) = run.MeanGradients();                                       // [P], [P]
+        var (forget, keep) = run.MeanGradients(); // [P], [P]
         var ranges = run.Layout.BlockRanges;
-        var layers = ranges.Select(range => Describe(run.Start.narrow(0, range.Start, range.Count), forget.narrow(0, range.Start, range.Count), keep.narrow(0, range.Start, range.Count))).ToList();
+        var layers = ranges
+            .Select(range =>
+                Describe(
+                    run.Start.narrow(0, range.Start, range.Count),
+                    forget.narrow(0, range.Start, range.Count),
+                    keep.narrow(0, range.Start, range.Count)
+                )
+            )
+            .ToList();
         int[] usable = [.. Enumerable.Range(0, layers.Count).Where(k => double.IsFinite(layers[k].Importance) && layers[k].Gradient > 0)];
         var (best, bestLoss, bestScale) = (-1, double.PositiveInfinity, 0.0);
         foreach (var at in ParetoFront([.. usable.Select(k => (layers[k].Importance, layers[k].Alignment))]))
         {
             var k = usable[at];
             using var one = NewDisposeScope();
-            var direction = zeros_like(run.Start);                                      // [P]
+            var direction = zeros_like(run.Start); // [P]
             direction.narrow(0, ranges[k].Start, ranges[k].Count).copy_(forget.narrow(0, ranges[k].Start, ranges[k].Count));
-            if (Reach(run, direction, layers[k].Weight / layers[k].Gradient / 10) is { } scale && run.MeanLoss(run.Keep) is var loss && loss < bestLoss)
+            if (
+                Reach(run, direction, layers[k].Weight / layers[k].Gradient / 10) is { } scale
+                && run.MeanLoss(run.Keep) is var loss
+                && loss < bestLoss
+            )
             {
                 (best, bestLoss, bestScale) = (k, loss, scale);
             }
@@ -68,16 +92,23 @@ public sealed record SingleLayerUnlearning : UnlearningMethod
 
         if (best < 0)
         {
-            throw new InfluenceException(string.Create(
-                CultureInfo.InvariantCulture, $"No single layer can bring the mean loss of the examples to forget to TargetLoss = {TargetLoss:G4} with finite losses. Write a lower one, or use another method."));
+            throw new InfluenceException(
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"No single layer can bring the mean loss of the examples to forget to TargetLoss = "
+                        + $"{TargetLoss:G4} with finite losses. Write a lower one, or use another method."
+                )
+            );
         }
 
-        var step = zeros_like(run.Start);                                               // [P]
+        var step = zeros_like(run.Start); // [P]
         var (start, count) = ranges[best];
         using Scalar factor = Kept(bestScale);
         step.narrow(0, start, count).copy_(forget.narrow(0, start, count) * factor);
         run.MoveTo(step);
-        run.Notes.Add(string.Create(CultureInfo.InvariantCulture, $"the layer {run.Names[best]} moved, by {bestScale:G4} times its gradient"));
+        run.Notes.Add(
+            string.Create(CultureInfo.InvariantCulture, $"the layer {run.Names[best]} moved, by {bestScale:G4} times its " + $"gradient")
+        );
     }
 
     /// <summary>Leaves the model where the forget loss reaches the target, and gives the factor; null where it never does.</summary>

@@ -26,7 +26,8 @@ public sealed class UnlearnedWeights : IDisposable, IDisplay
     /// <summary>What made them.</summary>
     public string Method { get; }
 
-    /// <summary>What one must know to judge them: a step that was shortened, the layer that was chosen, how many parameters moved.</summary>
+    /// <summary>What one must know to judge them: a step that was shortened, the layer that was chosen, how many parameters
+    /// moved.</summary>
     public IReadOnlyList<string> Notes { get; }
 
     /// <summary>The Euclidean length of the change over all parameters.</summary>
@@ -51,15 +52,28 @@ public sealed class UnlearnedWeights : IDisposable, IDisplay
         using var claim = ModelInUse.Claim(model);
         using var noGrad = no_grad();
         var state = model.state_dict();
-        var differences = state.Keys.Except(_tensors.Keys).Select(name => $"{name} is in the model only")
+        var differences = state
+            .Keys.Except(_tensors.Keys)
+            .Select(name => $"{name} is in the model only")
             .Concat(_tensors.Keys.Except(state.Keys).Select(name => $"{name} is not in the model"))
-            .Concat(state.Where(pair => _tensors.TryGetValue(pair.Key, out var own) && (own.dtype != pair.Value.dtype || !own.shape.SequenceEqual(pair.Value.shape)))
-                .Select(pair => $"{pair.Key} is {pair.Value.dtype} [{string.Join(", ", pair.Value.shape)}] in the model, {_tensors[pair.Key].dtype} [{string.Join(", ", _tensors[pair.Key].shape)}] here"))
+            .Concat(
+                state
+                    .Where(pair =>
+                        _tensors.TryGetValue(pair.Key, out var own)
+                        && (own.dtype != pair.Value.dtype || !own.shape.SequenceEqual(pair.Value.shape))
+                    )
+                    .Select(pair =>
+                        $"{pair.Key} is {pair.Value.dtype} [{string.Join(", ", pair.Value.shape)}] in the model, "
+                        + $"{_tensors[pair.Key].dtype} [{string.Join(", ", _tensors[pair.Key].shape)}] here"
+                    )
+            )
             .ToList();
         if (differences.Count > 0)
         {
             throw new InfluenceException(
-                $"These weights are of another model: {InfluenceException.List(differences)}. Load them into a model of the same layers and type as the one that unlearned.");
+                $"These weights are of another model: {InfluenceException.List(differences)}. Load them into a model of the same layers "
+                    + "and type as the one that unlearned."
+            );
         }
 
         foreach (var (name, value) in state)
@@ -68,19 +82,24 @@ public sealed class UnlearnedWeights : IDisposable, IDisplay
         }
     }
 
-    /// <summary>Writes them as safetensors, with a checksum; <c>Checkpoint.FromFile(path)</c> reads them again, with a learning rate of 0.</summary>
+    /// <summary>Writes them as safetensors, with a checksum; <c>Checkpoint.FromFile(path)</c> reads them again, with a learning rate of
+    /// 0.</summary>
     /// <param name="path">The file, ending in <c>.safetensors</c>. Written whole or not at all.</param>
     /// <exception cref="InfluenceException">Another ending, or it cannot be written; an older file of that name is untouched.</exception>
     public void Save(string path)
     {
         ArgumentNullException.ThrowIfNull(path);
         Safetensors.CheckName(path);
-        Safetensors.Save(path, [.. _tensors.Select(pair => (pair.Key, pair.Value))], new Dictionary<string, string>
-        {
-            [Checkpoint.LearningRateKey] = "0",
-            [Checkpoint.StepKey] = "0",
-            [MethodKey] = Method,
-        });
+        Safetensors.Save(
+            path,
+            [.. _tensors.Select(pair => (pair.Key, pair.Value))],
+            new Dictionary<string, string>
+            {
+                [Checkpoint.LearningRateKey] = "0",
+                [Checkpoint.StepKey] = "0",
+                [MethodKey] = Method,
+            }
+        );
     }
 
     /// <summary>Frees the tensors.</summary>
@@ -111,26 +130,43 @@ public sealed class UnlearnedWeights : IDisposable, IDisplay
     /// <param name="keep">Mean losses before and after.</param>
     /// <param name="elapsed">Time.</param>
     internal static UnlearnedWeights Of(
-        nn.Module model, string method, IReadOnlyList<string> notes, double stepNorm, (double, double) forget, (double, double) keep, TimeSpan elapsed)
+        nn.Module model,
+        string method,
+        IReadOnlyList<string> notes,
+        double stepNorm,
+        (double, double) forget,
+        (double, double) keep,
+        TimeSpan elapsed
+    )
     {
         if (!double.IsFinite(stepNorm) || CheckpointWeights.NotFinite(model) is { Count: > 0 })
         {
             throw new InfluenceException(
-                $"The step of {method} leads to weights that are NaN or infinite. Write more damping, a lower learning rate or fewer steps; the model is as before.");
+                $"The step of {method} leads to weights that are NaN or infinite. Write more damping, a lower learning rate or fewer "
+                    + "steps; the model is as before."
+            );
         }
 
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
         var tensors = model.state_dict().ToDictionary(pair => pair.Key, pair => pair.Value.detach().clone().DetachFromDisposeScope());
-        return new UnlearnedWeights(tensors, method, notes) { StepNorm = stepNorm, ForgetLoss = forget, KeepLoss = keep, Elapsed = elapsed };
+        return new UnlearnedWeights(tensors, method, notes)
+        {
+            StepNorm = stepNorm,
+            ForgetLoss = forget,
+            KeepLoss = keep,
+            Elapsed = elapsed,
+        };
     }
 
-    private Table ToTable() => new(
-        string.Create(CultureInfo.InvariantCulture, $"{Method}: step of length {StepNorm:G4}, {Elapsed.TotalSeconds:0.0} s"),
-        ["", "before", "after"],
-        [
-            ["loss of the examples to forget", ForgetLoss.Before, ForgetLoss.After],
-            ["loss of the examples to keep", KeepLoss.Before, KeepLoss.After],
-            .. Notes.Select(note => (IReadOnlyList<object>)[note, string.Empty, string.Empty]),
-        ]);
+    private Table ToTable() =>
+        new(
+            string.Create(CultureInfo.InvariantCulture, $"{Method}: step of length {StepNorm:G4}, {Elapsed.TotalSeconds:0.0} s"),
+            ["", "before", "after"],
+            [
+                ["loss of the examples to forget", ForgetLoss.Before, ForgetLoss.After],
+                ["loss of the examples to keep", KeepLoss.Before, KeepLoss.After],
+                .. Notes.Select(note => (IReadOnlyList<object>)[note, string.Empty, string.Empty]),
+            ]
+        );
 }

@@ -30,7 +30,7 @@ internal sealed class UnlearningRun : IDisposable
             Names = session.BlockNames;
 
             // A copy: of a single parameter Gather gives the parameter itself.
-            Start = Layout.Gather(Layout.Values().Select(value => value.detach())).clone();     // [P]
+            Start = Layout.Gather(Layout.Values().Select(value => value.detach())).clone(); // [P]
         }
         catch
         {
@@ -74,7 +74,8 @@ internal sealed class UnlearningRun : IDisposable
     }
 
     /// <summary>The mean gradients over the examples to forget and over those to keep, <c>[P]</c> each, in the current scope.</summary>
-    public (Tensor Forget, Tensor Keep) MeanGradients() => InSession((session, layout) => (Mean(session, layout, Forget), Mean(session, layout, Keep)));
+    public (Tensor Forget, Tensor Keep) MeanGradients() =>
+        InSession((session, layout) => (Mean(session, layout, Forget), Mean(session, layout, Keep)));
 
     /// <summary>The mean gradient over the examples to forget, <c>[P]</c>, in the current scope.</summary>
     public Tensor ForgetGradient() => InSession((session, layout) => Mean(session, layout, Forget));
@@ -98,7 +99,10 @@ internal sealed class UnlearningRun : IDisposable
     {
         if (FiniteProducts.AnyNotFinite(step))
         {
-            throw new InfluenceException($"The step holds NaN or numbers too large for {Layout.Dtype}, though the losses are finite. Write more damping or a lower learning rate, or use a float64 model.");
+            throw new InfluenceException(
+                $"The step holds NaN or numbers too large for {Layout.Dtype}, though the losses are finite. "
+                    + "Write more damping or a lower learning rate, or use a float64 model."
+            );
         }
 
         _kept.Restore();
@@ -110,7 +114,7 @@ internal sealed class UnlearningRun : IDisposable
     public double StepNorm()
     {
         using var scope = NewDisposeScope();
-        var moved = Layout.Gather(Layout.Values().Select(value => value.detach())) - Start;     // [P]
+        var moved = Layout.Gather(Layout.Values().Select(value => value.detach())) - Start; // [P]
         return moved.Norm();
     }
 
@@ -130,7 +134,13 @@ internal sealed class UnlearningRun : IDisposable
     /// <param name="steps">The number of steps.</param>
     /// <param name="loss">From a step's number to the loss, one number, and how many examples were in it; null ends.</param>
     /// <returns>The loss of the last step; NaN where there was none.</returns>
-    public double Descend(Func<nn.Module, optim.Optimizer>? optimizer, double rate, Tensor? mask, int steps, Func<int, (Tensor Loss, int Examples)?> loss)
+    public double Descend(
+        Func<nn.Module, optim.Optimizer>? optimizer,
+        double rate,
+        Tensor? mask,
+        int steps,
+        Func<int, (Tensor Loss, int Examples)?> loss
+    )
     {
         if (optimizer is not null)
         {
@@ -140,7 +150,7 @@ internal sealed class UnlearningRun : IDisposable
         using var whole = NewDisposeScope();
         var values = Layout.Values();
         using var made = optimizer?.Invoke(Task.Model) ?? optim.SGD(values, rate);
-        var frozen = mask is null ? null : mask.logical_not();                          // [P]
+        var frozen = mask is null ? null : mask.logical_not(); // [P]
         var open = mask is null ? null : Layout.Spread(values, mask.to_type(Layout.Dtype));
         var last = double.NaN;
         for (var step = 0; step < steps; step++)
@@ -157,7 +167,10 @@ internal sealed class UnlearningRun : IDisposable
             last = found.Loss.detach().to_type(ScalarType.Float64).cpu().item<double>();
             if (!double.IsFinite(last))
             {
-                throw new InfluenceException($"The loss is NaN or infinite at step {step + 1} of {steps}: unlearning has diverged. Write a lower learning rate or fewer steps; the model is as before.");
+                throw new InfluenceException(
+                    $"The loss is NaN or infinite at step {step + 1} of {steps}: unlearning has diverged. Write "
+                        + "a lower learning rate or fewer steps; the model is as before."
+                );
             }
 
             GuardedBackward.Accumulate(found.Loss, values);
@@ -192,9 +205,12 @@ internal sealed class UnlearningRun : IDisposable
             Reporter.AddOrCancel(batch.Count);
         }
 
-        var mean = total.Take() / Kept(examples.Count);                                       // [P]
+        var mean = total.Take() / Kept(examples.Count); // [P]
         return FiniteProducts.AnyNotFinite(mean)
-            ? throw new InfluenceException($"The summed gradient is NaN or too large for {layout.Dtype}, though the losses are finite. Look at the inputs, or use a float64 model.")
+            ? throw new InfluenceException(
+                $"The summed gradient is NaN or too large for {layout.Dtype}, though the losses are finite. "
+                    + "Look at the inputs, or use a float64 model."
+            )
             : mean.MoveToOuterDisposeScope();
     }
 
@@ -212,8 +228,8 @@ internal sealed class UnlearningRun : IDisposable
 
     private void Undo(Parameter[] values, Tensor frozen)
     {
-        var now = Layout.Gather(values.Select(value => value.detach()));                // [P]
-        var kept = where(frozen, Start - now, zeros_like(now));                         // [P]
+        var now = Layout.Gather(values.Select(value => value.detach())); // [P]
+        var kept = where(frozen, Start - now, zeros_like(now)); // [P]
         Layout.Move(values, kept);
     }
 
@@ -221,7 +237,7 @@ internal sealed class UnlearningRun : IDisposable
     {
         if (!Train.IsIndexable)
         {
-            for (;;)
+            for (; ; )
             {
                 foreach (var batch in Train.Only(ids).Batches())
                 {

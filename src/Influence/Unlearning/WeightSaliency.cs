@@ -6,7 +6,8 @@ using static TorchSharp.torch;
 namespace Influence.Unlearning;
 
 /// <summary>
-/// Which weights matter for the examples to forget: only they move. With g_F and g_K the mean gradients over the examples to forget and to keep,
+/// Which weights matter for the examples to forget: only they move. With g_F and g_K the mean gradients over the examples to forget and to
+/// keep,
 /// <code>
 /// SalUn:   |g_F|
 /// WAGLE:   |w g_F - g_K g_F / gamma|
@@ -14,8 +15,9 @@ namespace Influence.Unlearning;
 /// and the highest share of all P elements together is chosen, floor(share P) of them.
 /// </summary>
 /// <remarks>
-/// References: Fan et al., "SalUn", ICLR 2024; Jia et al., "WAGLE", NeurIPS 2024, with a diagonal Hessian gamma (the published code takes gamma = 0.001, with
-/// which the second term decides alone: try several). Cost: a backward pass over the examples to forget, and for WAGLE over those to keep.
+/// References: Fan et al., "SalUn", ICLR 2024; Jia et al., "WAGLE", NeurIPS 2024, with a diagonal Hessian gamma (the published code takes
+/// gamma = 0.001, with which the second term decides alone: try several). Cost: a backward pass over the examples to forget, and for WAGLE
+/// over those to keep.
 /// </remarks>
 public sealed record WeightSaliency
 {
@@ -39,9 +41,10 @@ public sealed record WeightSaliency
 
     /// <summary>The method and its settings.</summary>
     /// <returns>One line.</returns>
-    public override string ToString() => _gamma is { } gamma
-        ? string.Create(CultureInfo.InvariantCulture, $"WAGLE {_share:0.##}, gamma {gamma:G3}")
-        : string.Create(CultureInfo.InvariantCulture, $"SalUn {_share:0.##}");
+    public override string ToString() =>
+        _gamma is { } gamma
+            ? string.Create(CultureInfo.InvariantCulture, $"WAGLE {_share:0.##}, gamma {gamma:G3}")
+            : string.Create(CultureInfo.InvariantCulture, $"SalUn {_share:0.##}");
 
     /// <summary>Which elements move, truth values <c>[P]</c>, in the current scope.</summary>
     internal Tensor Mask(UnlearningRun run)
@@ -60,7 +63,7 @@ public sealed record WeightSaliency
     internal Tensor Scores(Tensor weights, Tensor forget, Tensor keep)
     {
         using Scalar gamma = Kept(_gamma ?? 1);
-        return (weights * forget) - ((keep * forget) / gamma);                          // [P]
+        return (weights * forget) - ((keep * forget) / gamma); // [P]
     }
 
     /// <summary>The floor(share P) elements of the largest magnitude, <c>[P]</c>.</summary>
@@ -68,10 +71,10 @@ public sealed record WeightSaliency
     {
         using var scope = NewDisposeScope();
         var count = (long)Math.Floor((_share * scores.shape[0]) + 1e-9);
-        var mask = zeros(scores.shape, ScalarType.Bool, scores.device);                 // [P]
+        var mask = zeros(scores.shape, ScalarType.Bool, scores.device); // [P]
         if (count > 0)
         {
-            var (_, indices) = scores.abs().topk((int)count, 0);                        // [K]
+            var (_, indices) = scores.abs().topk((int)count, 0); // [K]
             mask.index_fill_(0, indices, Kept(1));
         }
 

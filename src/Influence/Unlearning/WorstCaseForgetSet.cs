@@ -1,14 +1,16 @@
 namespace Influence.Unlearning;
 
 /// <summary>
-/// The examples that are hardest to forget: a set whose own loss rises least when all of it is left out, by influence scores of the candidates on one another,
+/// The examples that are hardest to forget: a set whose own loss rises least when all of it is left out, by influence scores of the
+/// candidates on one another,
 /// <code>minimise over S of the given size   sum over i and j in S of s(i, j)</code>
 /// A method that forgets these forgets others: what it does on random sets is its mean case.
 /// </summary>
 /// <remarks>
-/// The rise of the loss of i without j is s(i, j) times the scores' leave-one-out factor, and of a set the sum, to first order. Greedy choice of the next example that adds least, then exchanges of one
-/// inside for one outside as long as any lowers the sum: the lowest of the local minima that the starts lead to. Fan et al., "Challenging Forgets", ECCV 2024, search the same set by unlearning in an inner loop; here influence stands for that loop.
-/// Cost: N^2 numbers, and for each start N for each pick and k N for each exchange.
+/// The rise of the loss of i without j is s(i, j) times the scores' leave-one-out factor, and of a set the sum, to first order. Greedy
+/// choice of the next example that adds least, then exchanges of one inside for one outside as long as any lowers the sum: the lowest of
+/// the local minima that the starts lead to. Fan et al., "Challenging Forgets", ECCV 2024, search the same set by unlearning in an inner
+/// loop; here influence stands for that loop. Cost: N^2 numbers, and for each start N for each pick and k N for each exchange.
 /// </remarks>
 public sealed record WorstCaseForgetSet
 {
@@ -31,10 +33,12 @@ public sealed record WorstCaseForgetSet
     } = 1_000;
 
     /// <summary>Finds the set.</summary>
-    /// <param name="scores">Scores of the candidates on themselves: the same ids as queries and as training examples. They stay the caller's.</param>
+    /// <param name="scores">Scores of the candidates on themselves: the same ids as queries and as training examples. They stay the
+    /// caller's.</param>
     /// <param name="count">How many examples.</param>
     /// <returns>Their ids, ascending.</returns>
-    /// <exception cref="InfluenceException">Ids that differ, scores that are not finite, or a count that is not below the number of candidates.</exception>
+    /// <exception cref="InfluenceException">Ids that differ, scores that are not finite, or a count that is not below the number of
+    /// candidates.</exception>
     public IReadOnlyList<long> Find(InfluenceScores scores, int count)
     {
         ArgumentNullException.ThrowIfNull(scores);
@@ -42,12 +46,20 @@ public sealed record WorstCaseForgetSet
         if (n != scores.QueryIds.Count || scores.TrainIds.Except(scores.QueryIds).Any() || count < 1 || count >= n)
         {
             throw new InfluenceException(
-                $"Scores of candidates on one another are expected, with the same ids as queries and as training examples, and a count from 1 to one less than there are; found {scores.QueryIds.Count} queries, {n} training " +
-                $"examples and the count {count}.");
+                "Scores of candidates on one another are expected, with the same ids as queries and as training examples, and a count "
+                    + $"from 1 to one less than there are; found {scores.QueryIds.Count} queries, {n} training "
+                    + $"examples and the count {count}."
+            );
         }
 
         var pairs = Pairs(scores);
-        var best = Enumerable.Range(0, n).OrderBy(i => pairs[i, i]).Take(Starts).Select(first => Search(pairs, first, count)).MinBy(found => found.Sum).Inside;
+        var best = Enumerable
+            .Range(0, n)
+            .OrderBy(i => pairs[i, i])
+            .Take(Starts)
+            .Select(first => Search(pairs, first, count))
+            .MinBy(found => found.Sum)
+            .Inside;
         return [.. Enumerable.Range(0, n).Where(i => best[i]).Select(i => scores.TrainIds[i]).Order()];
     }
 
@@ -55,7 +67,7 @@ public sealed record WorstCaseForgetSet
     {
         var n = pairs.GetLength(0);
         var inside = new bool[n];
-        var added = Enumerable.Range(0, n).Select(i => pairs[i, i] / 2).ToArray();      // what each adds to the sum, or would
+        var added = Enumerable.Range(0, n).Select(i => pairs[i, i] / 2).ToArray(); // what each adds to the sum, or would
         Change(first, 1);
         for (var k = 1; k < count; k++)
         {
@@ -121,6 +133,10 @@ public sealed record WorstCaseForgetSet
             }
         }
 
-        return pairs.Cast<double>().All(double.IsFinite) ? pairs : throw new InfluenceException("Scores are finite numbers here; some are NaN or infinite. Look at them with scores.ToString().");
+        return pairs.Cast<double>().All(double.IsFinite)
+            ? pairs
+            : throw new InfluenceException(
+                "Scores are finite numbers here; some are " + "NaN or infinite. Look at them with scores.ToString()."
+            );
     }
 }

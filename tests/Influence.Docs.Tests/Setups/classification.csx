@@ -4,6 +4,7 @@ using static TorchSharp.torch;
 // Three classes, 240 training and 24 test examples of ten features; every twelfth training label is wrong.
 random.manual_seed(1);
 var centres = 2 * randn(3, 10);
+
 (Tensor x, Tensor y) Draw(int count)
 {
     var labels = arange(count, ScalarType.Int64).remainder(3);

@@ -6,6 +6,9 @@ for (var step = 0; step < 60; step++)
 }
 
 model.eval();
-var task = new InfluenceTask(model) { TrainingLoss = b => Losses.CrossEntropy(model.call(b["x"]), b["y"]) };
+var task = new InfluenceTask(model)
+{
+    TrainingLoss = b => Losses.CrossEntropy(model.call(b["x"]), b["y"]),
+};
 var train = Examples.FromTensors(("x", features), ("y", labels));
 var queries = Examples.FromTensors(("x", testFeatures), ("y", testLabels));

@@ -25,44 +25,79 @@ internal static class Probes
         ["TracIn, no derivative"] = (NoDerivative, c => new TracIn().Score(c.Task(b => HasNoDerivative(c, b)), c.Train, c.Queries)),
         ["TracIn, the delegate calls backward"] = (Freed, c => new TracIn().Score(c.Task(b => CallsBackward(c, b)), c.Train, c.Queries)),
         ["TracIn, out of memory"] = (Memory, c => new TracIn().Score(c.Task(b => NeedsTooMuch(c, b)), c.Train, c.Queries)),
-        ["TracIn, only later batches write in place"] = (InPlace, c => new TracIn().Score(
-            c.Task(b => b.Ids[0] >= 4 ? WritesInPlace(c, b) : c.Loss(b)), Batches(c), c.Queries)),
-        ["TracIn, the delegate throws"] = ("TrainingLoss failed: no such label", c => new TracIn().Score(
-            c.Task(b => b.Ids[0] >= 4 ? throw new InvalidOperationException("no such label") : c.Loss(b)), Batches(c), c.Queries)),
+        ["TracIn, only later batches write in place"] = (
+            InPlace,
+            c => new TracIn().Score(c.Task(b => b.Ids[0] >= 4 ? WritesInPlace(c, b) : c.Loss(b)), Batches(c), c.Queries)
+        ),
+        ["TracIn, the delegate throws"] = (
+            "TrainingLoss failed: no such label",
+            c =>
+                new TracIn().Score(
+                    c.Task(b => b.Ids[0] >= 4 ? throw new InvalidOperationException("no such label") : c.Loss(b)),
+                    Batches(c),
+                    c.Queries
+                )
+        ),
         ["TracIn, a hook throws"] = ("failed: no such layer", c => WithHook(c, () => new TracIn().Score(c.Task(), Batches(c), c.Queries))),
-        ["single examples, in-place write"] = (InPlace, c => new TracIn().Score(c.Task(b => WritesInPlace(c, b, Elsewhere(c, b))), c.Train, c.Queries)),
-        ["EK-FAC, no derivative"] = (NoDerivative, c => Ekfac.Fit(c.Task(b => HasNoDerivative(c, b)), c.Train, new CurvatureOptions { Fisher = Fisher.Empirical }).Dispose()),
+        ["single examples, in-place write"] = (
+            InPlace,
+            c => new TracIn().Score(c.Task(b => WritesInPlace(c, b, Elsewhere(c, b))), c.Train, c.Queries)
+        ),
+        ["EK-FAC, no derivative"] = (
+            NoDerivative,
+            c => Ekfac.Fit(c.Task(b => HasNoDerivative(c, b)), c.Train, new CurvatureOptions { Fisher = Fisher.Empirical }).Dispose()
+        ),
         ["Hessian, the delegate calls backward"] = (Freed, c => ConjugateGradient.Fit(c.Task(b => CallsBackward(c, b)), c.Train).Dispose()),
         ["Hessian, out of memory"] = (Memory, c => ConjugateGradient.Fit(c.Task(b => NeedsTooMuch(c, b)), c.Train).Dispose()),
         ["training step, in-place write"] = (InPlace, c => Step(c, b => WritesInPlace(c, b, writes: b.Count > 2))),
         ["training step, out of memory"] = (Memory, c => Step(c, b => b.Count > 2 ? NeedsTooMuch(c, b) : c.Loss(b))),
-        ["progress begins another call"] = ("the progress callback of that call began this one", c => new TracIn().Score(
-            c.Task(), c.Train, c.Queries, new Reports(_ => new ExampleLosses().Score(c.Task(), c.Train)))),
-        ["the loss begins another call"] = ("TrainingLoss of that call began this one", c => new TracIn().Score(c.Task(b =>
-        {
-            new ExampleLosses().Score(c.Task(), c.Train);
-            return c.Loss(b);
-        }), c.Train, c.Queries)),
-        ["another thread begins a call"] = ("on another thread", c => new TracIn().Score(
-            c.Task(), c.Train, c.Queries, new Reports(_ => OnAnotherThread(() => new TracIn().SelfInfluence(c.Task(), c.Train))))),
+        ["progress begins another call"] = (
+            "the progress callback of that call began this one",
+            c => new TracIn().Score(c.Task(), c.Train, c.Queries, new Reports(_ => new ExampleLosses().Score(c.Task(), c.Train)))
+        ),
+        ["the loss begins another call"] = (
+            "TrainingLoss of that call began this one",
+            c =>
+                new TracIn().Score(
+                    c.Task(b =>
+                    {
+                        new ExampleLosses().Score(c.Task(), c.Train);
+                        return c.Loss(b);
+                    }),
+                    c.Train,
+                    c.Queries
+                )
+        ),
+        ["another thread begins a call"] = (
+            "on another thread",
+            c =>
+                new TracIn().Score(
+                    c.Task(),
+                    c.Train,
+                    c.Queries,
+                    new Reports(_ => OnAnotherThread(() => new TracIn().SelfInfluence(c.Task(), c.Train)))
+                )
+        ),
     };
 
     public static IReadOnlyDictionary<string, Func<string>> All { get; } =
         s_probes.ToDictionary(probe => probe.Key, probe => (Func<string>)(() => Answer(probe.Value.Call)));
 
-    public static IReadOnlyDictionary<string, string> Expected { get; } = s_probes.ToDictionary(probe => probe.Key, probe => probe.Value.Expected);
+    public static IReadOnlyDictionary<string, string> Expected { get; } =
+        s_probes.ToDictionary(probe => probe.Key, probe => probe.Value.Expected);
 
     /// <summary>TorchSharp's own calls that end the process.</summary>
-    public static IReadOnlyDictionary<string, Action> Unguarded { get; } = new Dictionary<string, Action>
-    {
-        ["autograd.grad"] = () =>
+    public static IReadOnlyDictionary<string, Action> Unguarded { get; } =
+        new Dictionary<string, Action>
         {
-            var x = ones(3, requires_grad: true);
-            var y = x.exp().sum();
-            autograd.grad([y], [x]);
-            autograd.grad([y], [x]);
-        },
-    };
+            ["autograd.grad"] = () =>
+            {
+                var x = ones(3, requires_grad: true);
+                var y = x.exp().sum();
+                autograd.grad([y], [x]);
+                autograd.grad([y], [x]);
+            },
+        };
 
     private static string Answer(Action<Classifier> call)
     {
@@ -105,7 +140,8 @@ internal static class Probes
 
     private static Tensor Elsewhere(Classifier c, ExampleBatch batch) => nn.functional.linear(batch["x"], c.Hidden.weight!);
 
-    private static Tensor HasNoDerivative(Classifier c, ExampleBatch batch) => special.gammainc(c.Model.call(batch["x"]).exp(), 1 + zeros_like(c.Head.bias!)).sum(1);
+    private static Tensor HasNoDerivative(Classifier c, ExampleBatch batch) =>
+        special.gammainc(c.Model.call(batch["x"]).exp(), 1 + zeros_like(c.Head.bias!)).sum(1);
 
     private static Tensor CallsBackward(Classifier c, ExampleBatch batch)
     {
@@ -122,7 +158,8 @@ internal static class Probes
     }
 
     /// <summary>Forward is a view; backward makes room for all that the view leaves out.</summary>
-    private static Tensor NeedsTooMuch(Classifier c, ExampleBatch batch) => c.Loss(batch).unsqueeze(0).expand(1L << 44, batch.Count).select(0, 0);
+    private static Tensor NeedsTooMuch(Classifier c, ExampleBatch batch) =>
+        c.Loss(batch).unsqueeze(0).expand(1L << 44, batch.Count).select(0, 0);
 
     private static void Step(Classifier c, Func<ExampleBatch, Tensor> loss)
     {
@@ -136,7 +173,9 @@ internal static class Probes
     private static void WithHook(Classifier c, Action call)
     {
         var calls = 0;
-        var hook = c.Head.register_forward_hook((_, _, output) => ++calls > 8 ? throw new InvalidOperationException("no such layer") : output.alias());
+        var hook = c.Head.register_forward_hook(
+            (_, _, output) => ++calls > 8 ? throw new InvalidOperationException("no such layer") : output.alias()
+        );
         try
         {
             call();

@@ -77,7 +77,11 @@ public abstract class PairEstimatorContract : IDisposable
         Assert.Equal(expected.TrainIds, read.TrainIds);
         Assert.Equal(expected.Metadata, metadata);
         Assert.Equal(metadata, read.Metadata);
-        using var part = InfluenceScores.LoadPart(_folder.Path("new/scores.safetensors"), [read.QueryIds[read.QueryIds.Count - 1], .. read.QueryIds.SkipLast(1).TakeLast(1)], [7, 2, 10]);
+        using var part = InfluenceScores.LoadPart(
+            _folder.Path("new/scores.safetensors"),
+            [read.QueryIds[read.QueryIds.Count - 1], .. read.QueryIds.SkipLast(1).TakeLast(1)],
+            [7, 2, 10]
+        );
         Assert.Equal(read[read.QueryIds.Count - 1, 7], part[0, 0]);
         Assert.Equal(read[Math.Max(0, read.QueryIds.Count - 2), 10], part[part.QueryIds.Count - 1, 2]);
         Assert.Equal([7L, 2, 10], part.TrainIds);
@@ -122,8 +126,19 @@ public abstract class PairEstimatorContract : IDisposable
         var state = ModelState.Of(_c.Model, _c.X);
         var live = LiveTensors.OnThisThread;
         using var source = new CancellationTokenSource();
-        Assert.ThrowsAny<OperationCanceledException>(() => estimator.ScoreToFile(
-            _folder.Path("scores.safetensors"), _c.Task(), _c.Train with { BatchSize = 2 }, _c.Queries, new Reports(_ => source.Cancel()), source.Token));
+        Assert.ThrowsAny<OperationCanceledException>(() =>
+            estimator.ScoreToFile(
+                _folder.Path("scores.safetensors"),
+                _c.Task(),
+                _c.Train with
+                {
+                    BatchSize = 2,
+                },
+                _c.Queries,
+                new Reports(_ => source.Cancel()),
+                source.Token
+            )
+        );
 
         Assert.Equal(live, LiveTensors.OnThisThread);
         state.AssertUnchanged(_c.Model, _c.X);
@@ -141,11 +156,19 @@ public abstract class PairEstimatorContract : IDisposable
         }
 
         File.WriteAllText(_folder.Path("file"), "not a folder");
-        Contains("Cannot write", () => Estimator().ScoreToFile(_folder.Path("file/scores.safetensors"), _c.Task(), _c.Train, _c.Queries, reports));
+        Contains(
+            "Cannot write",
+            () => Estimator().ScoreToFile(_folder.Path("file/scores.safetensors"), _c.Task(), _c.Train, _c.Queries, reports)
+        );
         Contains(".safetensors", () => Estimator().ScoreToFile(_folder.Path("scores.csv"), _c.Task(), _c.Train, _c.Queries, reports));
-        Contains("none of the training examples has", () => Estimator().SumByGroup(
-            _c.Task(), _c.Train, ExampleGroups.FromMembers(("strangers", [99])), _c.Queries, reports));
-        Contains("ids that repeat", () => Estimator().Strongest(1, _c.Task(), _c.Train with { Ids = [.. new long[11]] }, _c.Queries, reports));
+        Contains(
+            "none of the training examples has",
+            () => Estimator().SumByGroup(_c.Task(), _c.Train, ExampleGroups.FromMembers(("strangers", [99])), _c.Queries, reports)
+        );
+        Contains(
+            "ids that repeat",
+            () => Estimator().Strongest(1, _c.Task(), _c.Train with { Ids = [.. new long[11]] }, _c.Queries, reports)
+        );
         Assert.Empty(reports.All);
         Assert.Equal(["file"], _folder.Files);
     }

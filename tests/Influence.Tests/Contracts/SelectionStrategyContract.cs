@@ -48,7 +48,11 @@ public abstract class SelectionStrategyContract
         var index = tensor(order.Select(i => (long)i).ToArray());
         long[] ids = [.. order.Select(i => 1000L + (7 * i))];
         using var values = new InfluenceScores(
-            tensor(scores).index_select(1, index), [0, 1, 2, 3], ids, new ScoreMetadata { Estimator = "made up", Unit = "loss" });
+            tensor(scores).index_select(1, index),
+            [0, 1, 2, 3],
+            ids,
+            new ScoreMetadata { Estimator = "made up", Unit = "loss" }
+        );
         return new SelectionPool(values)
         {
             Features = tensor(features).index_select(0, index),
@@ -104,7 +108,10 @@ public abstract class SelectionStrategyContract
     {
         using var pool = Pool(InOrder());
         using var shuffled = Pool([.. InOrder().OrderBy(i => (i * 37) % 61)]);
-        var (first, second) = (Strategy(5).Select(pool, SelectionBudget.Count(12)), Strategy(5).Select(shuffled, SelectionBudget.Count(12)));
+        var (first, second) = (
+            Strategy(5).Select(pool, SelectionBudget.Count(12)),
+            Strategy(5).Select(shuffled, SelectionBudget.Count(12))
+        );
         Assert.Equal(first.Ids, second.Ids);
         Assert.Equal(first.Weights, second.Weights);
     }

@@ -28,7 +28,10 @@ internal static class CurvatureOracle
             long at = 0;
             foreach (var part in parts)
             {
-                made.Model.get_parameter(part.Parameter.Name)!.view(-1).narrow(0, part.Start, part.Count).add_(v.narrow(0, at, part.Count), by);
+                made.Model.get_parameter(part.Parameter.Name)!
+                    .view(-1)
+                    .narrow(0, part.Start, part.Count)
+                    .add_(v.narrow(0, at, part.Count), by);
                 at += part.Count;
             }
         }
@@ -59,7 +62,7 @@ internal static class CurvatureOracle
         }
 
         made.Model.zero_grad();
-        var j = stack([.. rows], 0).reshape(outputs.shape[0], outputs.shape[1], -1);    // [N, C, P]
+        var j = stack([.. rows], 0).reshape(outputs.shape[0], outputs.shape[1], -1); // [N, C, P]
         var sum = zeros([j.shape[2], j.shape[2]], dtype: float64);
         for (long i = 0; i < outputs.shape[0]; i++)
         {
@@ -70,8 +73,15 @@ internal static class CurvatureOracle
     }
 
     /// <summary>The gradients of each example, <c>[N, P]</c>, parameters in the order of the parts.</summary>
-    public static Tensor Gradients(ModelCase made, Tensor[] inputs, IReadOnlyList<ParameterPart> parts) => stack(
-        [.. Enumerable.Range(0, (int)inputs[0].shape[0]).Select(i => MeanGradient(made, [.. inputs.Select(t => t.narrow(0, i, 1))], parts))], 0);
+    public static Tensor Gradients(ModelCase made, Tensor[] inputs, IReadOnlyList<ParameterPart> parts) =>
+        stack(
+            [
+                .. Enumerable
+                    .Range(0, (int)inputs[0].shape[0])
+                    .Select(i => MeanGradient(made, [.. inputs.Select(t => t.narrow(0, i, 1))], parts)),
+            ],
+            0
+        );
 
     private static Tensor MeanGradient(ModelCase made, Tensor[] inputs, IReadOnlyList<ParameterPart> parts)
     {
@@ -87,12 +97,18 @@ internal static class CurvatureOracle
         return gradient;
     }
 
-    private static Tensor Gradient(ModelCase made, IReadOnlyList<ParameterPart> parts) => cat(
-        [.. parts.Select(part =>
-        {
-            var parameter = made.Model.get_parameter(part.Parameter.Name)!;
-            var gradient = parameter.grad is { } grad ? (grad.is_sparse ? grad.to_dense() : grad).detach().clone() : zeros_like(parameter).detach();
-            return gradient.reshape(-1).narrow(0, part.Start, part.Count);
-        })],
-        0);
+    private static Tensor Gradient(ModelCase made, IReadOnlyList<ParameterPart> parts) =>
+        cat(
+            [
+                .. parts.Select(part =>
+                {
+                    var parameter = made.Model.get_parameter(part.Parameter.Name)!;
+                    var gradient = parameter.grad is { } grad
+                        ? (grad.is_sparse ? grad.to_dense() : grad).detach().clone()
+                        : zeros_like(parameter).detach();
+                    return gradient.reshape(-1).narrow(0, part.Start, part.Count);
+                }),
+            ],
+            0
+        );
 }

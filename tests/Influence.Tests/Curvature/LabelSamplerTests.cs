@@ -14,7 +14,12 @@ public class LabelSamplerTests
     private const int Draws = 40_000;
 
     /// <summary>Chi-square at 1e-6, by degrees of freedom.</summary>
-    private static readonly Dictionary<int, double> Bound = new() { [3] = 30.66, [9] = 44.81, [15] = 56.49 };
+    private static readonly Dictionary<int, double> Bound = new()
+    {
+        [3] = 30.66,
+        [9] = 44.81,
+        [15] = 56.49,
+    };
 
     private static readonly double[] Logits = [0.3, -1.2, 1.1, 0];
 
@@ -39,7 +44,8 @@ public class LabelSamplerTests
         AssertFrequencies(Counts(labels, 4), Probabilities);
     }
 
-    /// <summary>Pairs of draws whose keys are neighbours are independent: all sixteen pairs have the product of their probabilities.</summary>
+    /// <summary>Pairs of draws whose keys are neighbours are independent: all sixteen pairs have the product of their
+    /// probabilities.</summary>
     [Theory]
     [InlineData("positions")]
     [InlineData("draws")]
@@ -57,8 +63,7 @@ public class LabelSamplerTests
             _ => (sampler.Categorical(Same(Draws)), Sampler(4, Draws).Categorical(Same(Draws))),
         };
 
-        AssertFrequencies(
-            Counts((first * 4) + second, 16), [.. Probabilities.SelectMany(p => Probabilities.Select(q => p * q))]);
+        AssertFrequencies(Counts((first * 4) + second, 16), [.. Probabilities.SelectMany(p => Probabilities.Select(q => p * q))]);
 
         static (Tensor First, Tensor Second) Columns(Tensor pairs) => (pairs.select(1, 0), pairs.select(1, 1));
         static (Tensor First, Tensor Second) Halves(Tensor labels) => Columns(labels.reshape(-1, 2));

@@ -7,7 +7,8 @@ using static TorchSharp.torch;
 
 namespace Influence.Tests.Curvature;
 
-/// <summary>Gradients that are finite in float32 and whose squares are not: every estimator names the examples, or computes the scores of float64.</summary>
+/// <summary>Gradients that are finite in float32 and whose squares are not: every estimator names the examples, or computes the scores of
+/// float64.</summary>
 public class OverflowTests
 {
     [Theory]
@@ -28,7 +29,7 @@ public class OverflowTests
         if (found is not null)
         {
             var expected = Scores(method, ScalarType.Float64);
-            Assert.True(SingleExampleLoop.RelativeError(found, expected) < 1e-3);           // float32
+            Assert.True(SingleExampleLoop.RelativeError(found, expected) < 1e-3); // float32
             return;
         }
 
@@ -45,13 +46,23 @@ public class OverflowTests
         x[5].mul_(1e10);
         (x, y) = (x.to_type(dtype), y.to_type(dtype));
         layer.to(dtype).eval();
-        var (train, queries) = (Examples.FromTensors(("x", x), ("y", y)) with { BatchSize = 4 }, Examples.FromTensors(("x", x[..3]), ("y", y[..3])));
+        var (train, queries) = (
+            Examples.FromTensors(("x", x), ("y", y)) with
+            {
+                BatchSize = 4,
+            },
+            Examples.FromTensors(("x", x[..3]), ("y", y[..3]))
+        );
         var task = new InfluenceTask(layer) { TrainingLoss = b => Losses.SquaredError(layer.call(b["x"]), b["y"]) };
 
         using var fit = Fit();
         return fit is null
-            ? new TracIn { Similarity = method == "cosine" ? TracIn.GradientSimilarity.Cosine : TracIn.GradientSimilarity.Dot }.Score(task, train, method == "TracIn" ? train : queries).Values
-            : new InfluenceFunction(fit) { Tolerance = 0 }.Score(task, train, queries).Values;
+            ? new TracIn { Similarity = method == "cosine" ? TracIn.GradientSimilarity.Cosine : TracIn.GradientSimilarity.Dot }
+                .Score(task, train, method == "TracIn" ? train : queries)
+                .Values
+            : new InfluenceFunction(fit) { Tolerance = 0 }
+                .Score(task, train, queries)
+                .Values;
 
         Preconditioner? Fit()
         {

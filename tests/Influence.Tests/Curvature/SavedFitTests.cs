@@ -20,7 +20,17 @@ public sealed class SavedFitTests : IDisposable
         get
         {
             var data = new TheoryData<string, string>();
-            foreach (var name in new[] { "mlp", "conv2d grouped", "embedding", "layer norm", "raw parameter", "attention grouped-query rotary padded" })
+            foreach (
+                var name in new[]
+                {
+                    "mlp",
+                    "conv2d grouped",
+                    "embedding",
+                    "layer norm",
+                    "raw parameter",
+                    "attention grouped-query " + "rotary padded",
+                }
+            )
             {
                 foreach (var method in LayerwiseMethods.All.Where(m => m != "gradient dot product"))
                 {
@@ -46,7 +56,12 @@ public sealed class SavedFitTests : IDisposable
     {
         var made = Cases.Make(name);
         var examples = Examples.FromTensors(made.Inputs(9));
-        var options = LayerwiseMethods.Empirical with { Damping = Damping.RelativeToMeanEigenvalue(0.03), Seed = 12, MaximumFactorSize = 5 };
+        var options = LayerwiseMethods.Empirical with
+        {
+            Damping = Damping.RelativeToMeanEigenvalue(0.03),
+            Seed = 12,
+            MaximumFactorSize = 5,
+        };
         using var fit = LayerwiseMethods.FitLayerwise(method, made.Task(), examples, options);
         fit.Save(Path);
         using var loaded = LayerwiseMethods.Load(method, Path);
@@ -58,7 +73,12 @@ public sealed class SavedFitTests : IDisposable
             Assert.Equal(Scores(fit), Scores(loaded));
 
             double[] Scores(Preconditioner preconditioner) =>
-                [.. new InfluenceFunction(preconditioner) { Normalization = normalization }.Score(made.Task(), examples, examples).Values.contiguous().data<double>()];
+                [
+                    .. new InfluenceFunction(preconditioner) { Normalization = normalization }
+                        .Score(made.Task(), examples, examples)
+                        .Values.contiguous()
+                        .data<double>(),
+                ];
         }
     }
 
@@ -73,18 +93,30 @@ public sealed class SavedFitTests : IDisposable
 
         Assert.Equal(scores.Metadata, loaded.Metadata);
         Assert.Equal("influence function (EK-FAC)", loaded.Metadata.Estimator);
-        Assert.Contains("true Fisher, labels sampled from the model, 11 examples, seed 7", loaded.Metadata.Curvature, StringComparison.Ordinal);
+        Assert.Contains(
+            "true Fisher, labels sampled from the model, 11 examples, seed 7",
+            loaded.Metadata.Curvature,
+            StringComparison.Ordinal
+        );
         Assert.Equal(1.0 / 11, loaded.Metadata.LeaveOneOutFactor);
 
         // The damping as asked for, and the number of each block.
         Assert.StartsWith("0.1 x mean eigenvalue: ", loaded.Metadata.Damping, StringComparison.Ordinal);
         foreach (var (parameters, mean) in fit.MeanEigenvalues)
         {
-            Assert.Contains(FormattableString.Invariant($"{parameters} {0.1 * mean:G6}"), loaded.Metadata.Damping, StringComparison.Ordinal);
+            Assert.Contains(
+                FormattableString.Invariant($"{parameters} {0.1 * mean:G6}"),
+                loaded.Metadata.Damping,
+                StringComparison.Ordinal
+            );
         }
 
         using var empirical = Ekfac.Fit(c.Task(), c.Train, LayerwiseMethods.Empirical);
-        using var normalized = new InfluenceFunction(empirical) { Normalization = InfluenceFunction.ScoreNormalization.Loss }.Score(c.Task(), c.Train, c.Queries);
+        using var normalized = new InfluenceFunction(empirical) { Normalization = InfluenceFunction.ScoreNormalization.Loss }.Score(
+            c.Task(),
+            c.Train,
+            c.Queries
+        );
         Assert.Contains("empirical Fisher", normalized.Metadata.Curvature, StringComparison.Ordinal);
         Assert.Null(normalized.Metadata.LeaveOneOutFactor);
     }
@@ -194,9 +226,20 @@ public sealed class SavedFitTests : IDisposable
             AssertRefused();
         }
 
-        foreach (var changed in metadata.Keys.Where(key => key.EndsWith(".form", StringComparison.Ordinal) || key.EndsWith("seed", StringComparison.Ordinal) || key.EndsWith("examples", StringComparison.Ordinal) || key.EndsWith("damping", StringComparison.Ordinal)))
+        foreach (
+            var changed in metadata.Keys.Where(key =>
+                key.EndsWith(".form", StringComparison.Ordinal)
+                || key.EndsWith("seed", StringComparison.Ordinal)
+                || key.EndsWith("examples", StringComparison.Ordinal)
+                || key.EndsWith("damping", StringComparison.Ordinal)
+            )
+        )
         {
-            Safetensors.Save(Path, [.. tensors.Select(t => (t.Key, t.Value))], new Dictionary<string, string>(metadata) { [changed] = "nonsense" });
+            Safetensors.Save(
+                Path,
+                [.. tensors.Select(t => (t.Key, t.Value))],
+                new Dictionary<string, string>(metadata) { [changed] = "nonsense" }
+            );
             Assert.Contains("nonsense", AssertRefused(), StringComparison.Ordinal);
         }
     }
@@ -220,15 +263,22 @@ public sealed class SavedFitTests : IDisposable
         var (tensors, metadata) = Safetensors.Load(Path);
         if (!tensors.TryGetValue(tensorName, out var value))
         {
-            tensorName = tensors.Keys.First(key => key.EndsWith(tensorName.Split('.')[^1], StringComparison.Ordinal) || key.Contains(".diagonal.", StringComparison.Ordinal));
+            tensorName = tensors.Keys.First(key =>
+                key.EndsWith(tensorName.Split('.')[^1], StringComparison.Ordinal) || key.Contains(".diagonal.", StringComparison.Ordinal)
+            );
             value = tensors[tensorName];
         }
 
         var isVector = tensorName.Contains("vectors", StringComparison.Ordinal);
         Tensor[] wrong =
         [
-            value.to_type(ScalarType.Int32), value.to_type(ScalarType.Float16), value * double.NaN, value * double.PositiveInfinity, isVector ? value * 2 : -value - 1,
-            value.unsqueeze(0), value.narrow(0, 0, 0),
+            value.to_type(ScalarType.Int32),
+            value.to_type(ScalarType.Float16),
+            value * double.NaN,
+            value * double.PositiveInfinity,
+            isVector ? value * 2 : -value - 1,
+            value.unsqueeze(0),
+            value.narrow(0, 0, 0),
         ];
         Tensor[] otherSizes = [value.narrow(0, 0, value.shape[0] - 1), cat([value, value], 0)];
         foreach (var other in wrong)
@@ -314,7 +364,10 @@ public sealed class SavedFitTests : IDisposable
             foreach (var (name, value) in tensors)
             {
                 Tensor[] wrong = [value * double.NaN, value.to_type(ScalarType.Int32), value.narrow(0, 0, 0), cat([value, value], 0)];
-                wrong = name == "eigenvectors" ? [.. wrong, value * 2] : name == "eigenvalues" && negative ? [.. wrong, -value] : wrong;
+                wrong =
+                    name == "eigenvectors" ? [.. wrong, value * 2]
+                    : name == "eigenvalues" && negative ? [.. wrong, -value]
+                    : wrong;
                 foreach (var other in wrong)
                 {
                     Safetensors.Save(Path, [.. tensors.Select(t => (t.Key, t.Key == name ? other : t.Value))], metadata);
@@ -347,8 +400,16 @@ public sealed class SavedFitTests : IDisposable
         using var c = new Classifier();
         using var fit = Ekfac.Fit(c.Task(), c.Train);
 
-        Assert.Contains("none.safetensors", Assert.Throws<InfluenceException>(() => Ekfac.Load(_folder.Path("none.safetensors"))).Message, StringComparison.Ordinal);
-        Assert.Contains("safetensors", Assert.Throws<InfluenceException>(() => fit.Save(_folder.Path("fit.dat"))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "none.safetensors",
+            Assert.Throws<InfluenceException>(() => Ekfac.Load(_folder.Path("none.safetensors"))).Message,
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            "safetensors",
+            Assert.Throws<InfluenceException>(() => fit.Save(_folder.Path("fit.dat"))).Message,
+            StringComparison.Ordinal
+        );
         Assert.Empty(_folder.Files);
     }
 

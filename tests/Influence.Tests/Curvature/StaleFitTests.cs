@@ -24,7 +24,12 @@ public sealed class StaleFitTests : IDisposable
         using var scope = NewDisposeScope();
         using var c = new Classifier();
         using var norm = nn.BatchNorm1d(6, dtype: float64);
-        using var model = new Composite(x => c.Head.call(norm.call(c.Hidden.call(x)).tanh()), ("hidden", c.Hidden), ("norm", norm), ("head", c.Head));
+        using var model = new Composite(
+            x => c.Head.call(norm.call(c.Hidden.call(x)).tanh()),
+            ("hidden", c.Hidden),
+            ("norm", norm),
+            ("head", c.Head)
+        );
         model.eval();
         c.Hidden.weight!.requires_grad = what != "frozen backbone";
         var task = new InfluenceTask(model)
@@ -108,7 +113,10 @@ public sealed class StaleFitTests : IDisposable
             () => new TracIn().Score(task, train, c.Queries, progress).Dispose(),
             () => new TracIn().SelfInfluence(task, train, progress),
             () => new InfluenceFunction(fit).Score(task, train, c.Queries, progress).Dispose(),
-            () => new InfluenceFunction(fit) { Aggregation = InfluenceFunction.QueryAggregation.Mean }.Score(task, train, c.Queries, progress).Dispose(),
+            () =>
+                new InfluenceFunction(fit) { Aggregation = InfluenceFunction.QueryAggregation.Mean }
+                    .Score(task, train, c.Queries, progress)
+                    .Dispose(),
             () => Ekfac.Fit(task, train, progress: progress).Dispose(),
         ];
         var weights = c.Head.bias!.detach().clone();

@@ -20,19 +20,37 @@ public class NotebookTests
     [Fact]
     public void EveryTypeWithATableIsDisplayable()
     {
-        var tables = typeof(InfluenceTask).Assembly.GetExportedTypes().Where(t => t.GetInterface("Influence.Display.IDisplay") is not null).ToList();
+        var tables = typeof(InfluenceTask)
+            .Assembly.GetExportedTypes()
+            .Where(t => t.GetInterface("Influence.Display.IDisplay") is not null)
+            .ToList();
 
         Assert.Superset(
-            new HashSet<Type> { typeof(ExampleScores), typeof(InfluenceScores), typeof(ParameterCoverage), typeof(RankedExamples) }, tables.ToHashSet());
+            new HashSet<Type> { typeof(ExampleScores), typeof(InfluenceScores), typeof(ParameterCoverage), typeof(RankedExamples) },
+            tables.ToHashSet()
+        );
         Assert.All(tables, type => Assert.Equal(typeof(string), type.GetMethod("ToHtml", Type.EmptyTypes)?.ReturnType));
-        Assert.All(tables, type => Assert.Contains(type.GetCustomAttributes(inherit: true), a => a.GetType().Name == "TypeFormatterSourceAttribute"));
+        Assert.All(
+            tables,
+            type => Assert.Contains(type.GetCustomAttributes(inherit: true), a => a.GetType().Name == "TypeFormatterSourceAttribute")
+        );
     }
 
     [Fact]
     public void ScoresAndRankings()
     {
         using var scope = NewDisposeScope();
-        using var scores = new InfluenceScores(tensor(new[,] { { 0.5, -1 } }), [7], [10, 11], new ScoreMetadata { Estimator = "TracIn", Unit = "u" });
+        using var scores = new InfluenceScores(
+            tensor(
+                new[,]
+                {
+                    { 0.5, -1 },
+                }
+            ),
+            [7],
+            [10, 11],
+            new ScoreMetadata { Estimator = "TracIn", Unit = "u" }
+        );
 
         Assert.Contains($"{Right("7")}{Right("10")}", Html(scores), StringComparison.Ordinal);
         Assert.Contains("-1</td>", Html(scores.ForQuery(0)), StringComparison.Ordinal);
@@ -47,7 +65,14 @@ public class NotebookTests
     {
         using var scope = NewDisposeScope();
         using var c = new Classifier();
-        foreach (object shown in new object[] { c.Task(), c.Train, new ScoreMetadata { Estimator = "TracIn", Unit = "u" } })
+        foreach (
+            object shown in new object[]
+            {
+                c.Task(),
+                c.Train,
+                new ScoreMetadata { Estimator = "TracIn", Unit = "u" },
+            }
+        )
         {
             Assert.InRange(Html(shown).Length, 50, 5_000);
             Assert.StartsWith("<table>", Html(shown), StringComparison.Ordinal);
@@ -61,7 +86,11 @@ public class NotebookTests
         using var c = new Classifier();
         var coverage = c.Task().Coverage(c.Train);
         Assert.Contains($"{Left("hidden.weight")}{Right("24")}{Left("Linear")}", Html(coverage), StringComparison.Ordinal);
-        Assert.StartsWith("Coverage 100.0%: 51 parameters by layer rules, 0 by single examples, 0 left out", coverage.ToString(), StringComparison.Ordinal);
+        Assert.StartsWith(
+            "Coverage 100.0%: 51 parameters by layer rules, 0 by single examples, 0 left out",
+            coverage.ToString(),
+            StringComparison.Ordinal
+        );
     }
 
     [Fact]
@@ -80,29 +109,41 @@ public class NotebookTests
     {
         var progress = new InfluenceProgress("scoring <b>", 3, 4, TimeSpan.FromSeconds(3));
 
-        Assert.Equal("<progress max=\"1\" value=\"0.75\"></progress> <span>scoring &lt;b&gt;: 75% (3 of 4), 1 s left</span>", Html(progress));
+        Assert.Equal(
+            "<progress max=\"1\" value=\"0.75\"></progress> <span>scoring &lt;b&gt;: 75% (3 of 4), 1 s left</span>",
+            Html(progress)
+        );
     }
 
-    /// <summary>What has no table of its own, settings of estimators above all, has one of its properties once the package is referenced.</summary>
+    /// <summary>What has no table of its own, settings of estimators above all, has one of its properties once the package is
+    /// referenced.</summary>
     [Fact]
     public void SettingsAreATable()
     {
         using var scope = NewDisposeScope();
         Assert.NotEmpty(Html("the package is loaded, as it is in a kernel"));
         Notebook.Prepare();
-        var shown = typeof(InfluenceTask).Assembly.GetExportedTypes()
-            .Where(t => t is { IsClass: true, IsAbstract: false, ContainsGenericParameters: false } && t.GetConstructor(Type.EmptyTypes) is not null
-                && !typeof(Exception).IsAssignableFrom(t) && t.GetProperties().All(p => p.GetCustomAttributes(inherit: true).All(a => a.GetType().Name != "RequiredMemberAttribute")))
+        var shown = typeof(InfluenceTask)
+            .Assembly.GetExportedTypes()
+            .Where(t =>
+                t is { IsClass: true, IsAbstract: false, ContainsGenericParameters: false }
+                && t.GetConstructor(Type.EmptyTypes) is not null
+                && !typeof(Exception).IsAssignableFrom(t)
+                && t.GetProperties().All(p => p.GetCustomAttributes(inherit: true).All(a => a.GetType().Name != "RequiredMemberAttribute"))
+            )
             .ToList();
 
         Assert.InRange(shown.Count, 20, 1000);
-        Assert.All(shown, type =>
-        {
-            var instance = Activator.CreateInstance(type)!;
-            Assert.StartsWith("<table>", Html(instance), StringComparison.Ordinal);
-            Assert.InRange(Html(instance).Length, 50, 10_000);
-            (instance as IDisposable)?.Dispose();
-        });
+        Assert.All(
+            shown,
+            type =>
+            {
+                var instance = Activator.CreateInstance(type)!;
+                Assert.StartsWith("<table>", Html(instance), StringComparison.Ordinal);
+                Assert.InRange(Html(instance).Length, 50, 10_000);
+                (instance as IDisposable)?.Dispose();
+            }
+        );
         using var classifier = new Classifier();
         using var curvature = Influence.Curvature.Ekfac.Fit(classifier.Task(), classifier.Train);
         Assert.Equal(curvature.ToHtml(), Html(curvature));
@@ -162,7 +203,14 @@ public class NotebookTests
     public void TorchThatIsLoadedStaysAsItIs()
     {
         using var one = ones(1);
-        Assert.Contains(Notebook.Prepare(), new[] { "TorchSharp's native library is loaded already.", "TorchSharp's native library needs no correction on this system." });
+        Assert.Contains(
+            Notebook.Prepare(),
+            new[]
+            {
+                "TorchSharp's native library is loaded already.",
+                "TorchSharp's native library needs " + "no correction on this system.",
+            }
+        );
     }
 
     [Fact]
@@ -170,7 +218,17 @@ public class NotebookTests
     {
         using var scope = NewDisposeScope();
         using var scores = new InfluenceScores(
-            tensor(new[,] { { 0.5, -1, 123456.789 }, { 1, 2, 3 } }), [7, 8], [10, 11, 12], new ScoreMetadata { Estimator = "TracIn", Unit = "u" });
+            tensor(
+                new[,]
+                {
+                    { 0.5, -1, 123456.789 },
+                    { 1, 2, 3 },
+                }
+            ),
+            [7, 8],
+            [10, 11, 12],
+            new ScoreMetadata { Estimator = "TracIn", Unit = "u" }
+        );
 
         Assert.Equal(
             Lines(
@@ -178,14 +236,31 @@ public class NotebookTests
                 "query  strongest proponent       score  strongest opponent  its score",
                 "-----  -------------------  ----------  ------------------  ---------",
                 "    7                   12  1.2346E+05                  11         -1",
-                "    8                   12           3                  10          1"),
-            scores.ToString());
+                "    8                   12           3                  10          1"
+            ),
+            scores.ToString()
+        );
         Assert.Equal(
-            Lines("Proponents of query 8", "rank  id  score  example", "----  --  -----  -------", "   1  12      3  cat 12", "   2  11      2  cat 11"),
-            scores.Proponents(1, 2).Describe(id => $"cat {id}").ToString());
+            Lines(
+                "Proponents of query 8",
+                "rank  id  score  example",
+                "----  --  -----  -------",
+                "   1  12      3  cat 12",
+                "   2  11      2  cat 11"
+            ),
+            scores.Proponents(1, 2).Describe(id => $"cat {id}").ToString()
+        );
         Assert.Equal(
-            Lines("Query 8, TracIn: 3 examples, highest first", "rank  id  score", "----  --  -----", "   1  12      3", "   2  11      2", "   3  10      1"),
-            scores.ForQuery(1).ToString());
+            Lines(
+                "Query 8, TracIn: 3 examples, highest first",
+                "rank  id  score",
+                "----  --  -----",
+                "   1  12      3",
+                "   2  11      2",
+                "   3  10      1"
+            ),
+            scores.ForQuery(1).ToString()
+        );
     }
 
     [Fact]

@@ -89,8 +89,9 @@ public sealed class BadExamplesTests : IDisposable
     public void LabelsOutOfRangeWithTorchSharpsOwnLoss()
     {
         _c.Y[8] = 3;
-        var thrown = Assert.Throws<InfluenceException>(() => new TracIn().Score(
-            _c.Task(b => _c.PlainLoss([b["x"], b["y"]])), _c.Train with { BatchSize = 6 }, _c.Queries));
+        var thrown = Assert.Throws<InfluenceException>(() =>
+            new TracIn().Score(_c.Task(b => _c.PlainLoss([b["x"], b["y"]])), _c.Train with { BatchSize = 6 }, _c.Queries)
+        );
 
         Assert.Equal([8], thrown.ExampleIds);
         Assert.Contains("ids 8", thrown.Message, StringComparison.Ordinal);
@@ -102,11 +103,13 @@ public sealed class BadExamplesTests : IDisposable
     {
         _c.X[4, 1] = double.NaN;
         _c.X[7, 0] = double.PositiveInfinity;
-        foreach (var act in new Action[]
-        {
-            () => new TracIn().Score(_c.Task(), _c.Train, _c.Queries),
-            () => new TracIn().SelfInfluence(_c.Task(), _c.Train),
-        })
+        foreach (
+            var act in new Action[]
+            {
+                () => new TracIn().Score(_c.Task(), _c.Train, _c.Queries),
+                () => new TracIn().SelfInfluence(_c.Task(), _c.Train),
+            }
+        )
         {
             // tanh saturates at infinity: its gradient there is 0 times infinity.
             var thrown = Assert.Throws<InfluenceException>(act);
@@ -165,7 +168,10 @@ public sealed class BadExamplesTests : IDisposable
     public void SettingsOutOfRange()
     {
         Contains("MemoryBudget", () => _ = new TracIn { MemoryBudget = 0 });
-        Contains("cosine of a gradient with itself", () => new TracIn { Similarity = TracIn.GradientSimilarity.Cosine }.SelfInfluence(_c.Task(), _c.Train));
+        Contains(
+            "cosine of a gradient with itself",
+            () => new TracIn { Similarity = TracIn.GradientSimilarity.Cosine }.SelfInfluence(_c.Task(), _c.Train)
+        );
         Assert.Throws<ArgumentNullException>(() => new TracIn().Score(null!, _c.Train, _c.Queries));
         Assert.Throws<ArgumentNullException>(() => new TracIn().Score(_c.Task(), null!, _c.Queries));
         Assert.Throws<ArgumentNullException>(() => new TracIn().Score(_c.Task(), _c.Train, null!));

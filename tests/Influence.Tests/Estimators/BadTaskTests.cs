@@ -7,7 +7,8 @@ using static TorchSharp.torch;
 
 namespace Influence.Tests.Estimators;
 
-/// <summary>Models and losses whose per-example gradients have no meaning: refused before anything is scored, with the line to write.</summary>
+/// <summary>Models and losses whose per-example gradients have no meaning: refused before anything is scored, with the line to
+/// write.</summary>
 public sealed class BadTaskTests : IDisposable
 {
     private readonly DisposeScope _scope = NewDisposeScope();
@@ -50,12 +51,22 @@ public sealed class BadTaskTests : IDisposable
     [Fact]
     public void ALossThatKnowsNothingOfTheModel()
     {
-        Assert.Contains("detach", Refused(_c.Task(b => Losses.CrossEntropy(_c.Model.call(b["x"]).detach(), b["y"]))).Message, StringComparison.Ordinal);
-        Assert.Contains("no_grad", Refused(_c.Task(b =>
-        {
-            using var noGrad = no_grad();
-            return _c.Loss(b);
-        })).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "detach",
+            Refused(_c.Task(b => Losses.CrossEntropy(_c.Model.call(b["x"]).detach(), b["y"]))).Message,
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            "no_grad",
+            Refused(
+                _c.Task(b =>
+                {
+                    using var noGrad = no_grad();
+                    return _c.Loss(b);
+                })
+            ).Message,
+            StringComparison.Ordinal
+        );
     }
 
     [Fact]
@@ -75,7 +86,11 @@ public sealed class BadTaskTests : IDisposable
     [Fact]
     public void DropoutThatIsOn()
     {
-        var model = nn.Sequential(("first", nn.Linear(4, 8, dtype: float64)), ("drop", nn.Dropout(0.5)), ("last", nn.Linear(8, 3, dtype: float64)));
+        var model = nn.Sequential(
+            ("first", nn.Linear(4, 8, dtype: float64)),
+            ("drop", nn.Dropout(0.5)),
+            ("last", nn.Linear(8, 3, dtype: float64))
+        );
         model.train();
         var thrown = Refused(TaskOf(model));
         Assert.Contains("drop (Dropout)", thrown.Message, StringComparison.Ordinal);
@@ -88,8 +103,9 @@ public sealed class BadTaskTests : IDisposable
     [Fact]
     public void FunctionalDropoutThatIsOn()
     {
-        var thrown = Refused(_c.Task(b =>
-            Losses.CrossEntropy(_c.Head.call(nn.functional.dropout(_c.Hidden.call(b["x"]), 0.5, training: true)), b["y"])));
+        var thrown = Refused(
+            _c.Task(b => Losses.CrossEntropy(_c.Head.call(nn.functional.dropout(_c.Hidden.call(b["x"]), 0.5, training: true)), b["y"]))
+        );
         Assert.Contains("random", thrown.Message, StringComparison.Ordinal);
         Assert.Contains("model.eval()", thrown.Message, StringComparison.Ordinal);
     }
@@ -149,10 +165,8 @@ public sealed class BadTaskTests : IDisposable
         Assert.NotNull(thrown.InnerException);
     }
 
-    private static InfluenceTask TaskOf(nn.Module<Tensor, Tensor> model) => new(model)
-    {
-        TrainingLoss = b => Losses.CrossEntropy(model.call(b["x"]), b["y"]),
-    };
+    private static InfluenceTask TaskOf(nn.Module<Tensor, Tensor> model) =>
+        new(model) { TrainingLoss = b => Losses.CrossEntropy(model.call(b["x"]), b["y"]) };
 
     /// <summary>The error of calls that scored nothing; the first loss that is evaluated is that of the four queries.</summary>
     private InfluenceException Refused(InfluenceTask task)

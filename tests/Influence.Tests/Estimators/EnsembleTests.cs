@@ -32,12 +32,20 @@ public class EnsembleTests
         using var other = Score(model, train, queries);
         var before = model.state_dict().ToDictionary(p => p.Key, p => p.Value.clone());
 
-        using var mean = new InfluenceEnsemble(task => Ekfac.Fit(task, train)) { Checkpoints = [first, second] }.Score(model.Task(), train, queries);
+        using var mean = new InfluenceEnsemble(task => Ekfac.Fit(task, train)) { Checkpoints = [first, second] }.Score(
+            model.Task(),
+            train,
+            queries
+        );
         Assert.True(SingleExampleLoop.RelativeError(mean.Values, (alone.Values + other.Values) / 2) < 1e-12);
         Assert.True(model.state_dict().All(p => p.Value.eq(before[p.Key]).all().item<bool>()));
         Assert.Contains("step 1", mean.Metadata.Checkpoints, StringComparison.Ordinal);
 
-        using var models = new InfluenceEnsemble(task => Ekfac.Fit(task, train)) { OtherModels = [model.Task()] }.Score(model.Task(), train, queries);
+        using var models = new InfluenceEnsemble(task => Ekfac.Fit(task, train)) { OtherModels = [model.Task()] }.Score(
+            model.Task(),
+            train,
+            queries
+        );
         Assert.True(SingleExampleLoop.RelativeError(models.Values, other.Values) < 1e-12);
         Assert.Throws<InfluenceException>(() => new InfluenceEnsemble(task => Ekfac.Fit(task, train)) { Checkpoints = [] });
     }
@@ -60,8 +68,15 @@ public class EnsembleTests
         Assert.Equal(queries.Ids, curve.HeldOutIds.Concat(curve.RemainingIds).Order());
         Assert.Equal(13, curve.Points.Count);
         Assert.Contains("<-", curve.ToString(), StringComparison.Ordinal);
-        Assert.Equal(curve.HeldOutIds, new DampingSearch { HeldOut = 0.3 }.Run(new InfluenceFunction(fit), model.Task(), train, queries, Closeness).HeldOutIds);
-        Assert.Throws<InfluenceException>(() => new DampingSearch().Run(new InfluenceFunction(fit), model.Task(), train, queries, _ => double.NaN));
+        Assert.Equal(
+            curve.HeldOutIds,
+            new DampingSearch { HeldOut = 0.3 }
+                .Run(new InfluenceFunction(fit), model.Task(), train, queries, Closeness)
+                .HeldOutIds
+        );
+        Assert.Throws<InfluenceException>(() =>
+            new DampingSearch().Run(new InfluenceFunction(fit), model.Task(), train, queries, _ => double.NaN)
+        );
 
         double Closeness(InfluenceScores scores)
         {
@@ -76,7 +91,11 @@ public class EnsembleTests
     {
         using var scope = NewDisposeScope();
         var x = arange(0, 10, 1, ScalarType.Float64).unsqueeze(1);
-        var examples = Examples.FromTensors(("x", x)) with { BatchSize = 4, Ids = [.. Enumerable.Range(0, 10).Select(i => (long)(100 + i))] };
+        var examples = Examples.FromTensors(("x", x)) with
+        {
+            BatchSize = 4,
+            Ids = [.. Enumerable.Range(0, 10).Select(i => (long)(100 + i))],
+        };
         var picked = examples.Only([109, 101, 105]);
         Assert.Equal([101, 105, 109], picked.Ids);
         var values = new List<double>();

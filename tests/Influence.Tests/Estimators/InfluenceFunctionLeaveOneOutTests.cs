@@ -64,7 +64,16 @@ public sealed class InfluenceFunctionLeaveOneOutTests : IDisposable
     public void ScoresPredictRetraining(Fisher fisher)
     {
         var (train, queries) = (Examples.FromTensors(("x", _x), ("y", _y)), Examples.FromTensors(("x", _queryX), ("y", _queryY)));
-        using var fit = Ekfac.Fit(_task, train, new() { Fisher = fisher, Damping = Damping.Absolute(Decay), Seed = 3 });
+        using var fit = Ekfac.Fit(
+            _task,
+            train,
+            new()
+            {
+                Fisher = fisher,
+                Damping = Damping.Absolute(Decay),
+                Seed = 3,
+            }
+        );
         using var scores = new InfluenceFunction(fit).Score(_task, train, queries);
 
         var predicted = (scores.Values * scores.Metadata.LeaveOneOutFactor!.Value).flatten();
@@ -77,15 +86,15 @@ public sealed class InfluenceFunctionLeaveOneOutTests : IDisposable
         Assert.InRange(slope, 0.6, 1.4);
     }
 
-    /// <summary>What is compared with is right: at the optimum the gradient vanishes, and retraining with every example changes nothing.</summary>
+    /// <summary>What is compared with is right: at the optimum the gradient vanishes, and retraining with every example changes
+    /// nothing.</summary>
     [Fact]
     public void TheOptimumIsOne()
     {
         var again = Newton(ones([Train], float64), randn(Features + 1, dtype: float64) * 0.1);
         Assert.True((again - _optimum).abs().max().item<double>() < 1e-10);
 
-        var g = SingleExampleLoop.Gradients(
-            _layer, t => Losses.BinaryCrossEntropy(_layer.call(t[0]).squeeze(1), t[1]), [_x, _y]).mean([0]);
+        var g = SingleExampleLoop.Gradients(_layer, t => Losses.BinaryCrossEntropy(_layer.call(t[0]).squeeze(1), t[1]), [_x, _y]).mean([0]);
         Assert.True((g + (Decay * _optimum)).abs().max().item<double>() < 1e-10);
     }
 

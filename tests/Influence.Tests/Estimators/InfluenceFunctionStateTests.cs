@@ -8,7 +8,8 @@ using static TorchSharp.torch;
 
 namespace Influence.Tests.Estimators;
 
-/// <summary>Fits and scores leave the model as they found it and no tensor behind, also when they are stopped half-way; and say how far they are.</summary>
+/// <summary>Fits and scores leave the model as they found it and no tensor behind, also when they are stopped half-way; and say how far
+/// they are.</summary>
 public sealed class InfluenceFunctionStateTests : IDisposable
 {
     private readonly Classifier _c = new();
@@ -26,10 +27,24 @@ public sealed class InfluenceFunctionStateTests : IDisposable
     }
 
     public static TheoryData<string> Calls =>
-    [
-        "fit EK-FAC", "fit EK-FAC in two passes", "fit EK-FAC with single examples", "fit K-FAC", "fit diagonal Fisher", "fit sampled", "load",
-        "score", "score exactly", "score with little memory", "score layers", "self-influence", "mean query", "theta-RelatIF", "l-RelatIF", "score with single examples",
-    ];
+        [
+            "fit EK-FAC",
+            "fit EK-FAC in two passes",
+            "fit EK-FAC with single examples",
+            "fit K-FAC",
+            "fit diagonal Fisher",
+            "fit sampled",
+            "load",
+            "score",
+            "score exactly",
+            "score with little memory",
+            "score layers",
+            "self-influence",
+            "mean query",
+            "theta-RelatIF",
+            "l-RelatIF",
+            "score with single examples",
+        ];
 
     public void Dispose()
     {
@@ -63,7 +78,13 @@ public sealed class InfluenceFunctionStateTests : IDisposable
             _ => 1,
         };
         Assert.Equal(passes * 11, reports.All[^1].Total);
-        Assert.Contains(call.StartsWith("fit", StringComparison.Ordinal) ? "fit" : call.StartsWith("self", StringComparison.Ordinal) ? "self-influence" : "scoring", reports.All[0].Stage, StringComparison.Ordinal);
+        Assert.Contains(
+            call.StartsWith("fit", StringComparison.Ordinal) ? "fit"
+                : call.StartsWith("self", StringComparison.Ordinal) ? "self-influence"
+                : "scoring",
+            reports.All[0].Stage,
+            StringComparison.Ordinal
+        );
     }
 
     [Theory]
@@ -86,19 +107,20 @@ public sealed class InfluenceFunctionStateTests : IDisposable
 
     /// <summary>Cancelled in the second pass, when the covariances are decomposed already.</summary>
     [Fact]
-    public void AfterCancellationInTheSecondPass() => AssertUnchanged(() =>
-    {
-        using var source = new CancellationTokenSource();
-        var reports = new Reports(report =>
+    public void AfterCancellationInTheSecondPass() =>
+        AssertUnchanged(() =>
         {
-            if (report.Done > 11)
+            using var source = new CancellationTokenSource();
+            var reports = new Reports(report =>
             {
-                source.Cancel();
-            }
+                if (report.Done > 11)
+                {
+                    source.Cancel();
+                }
+            });
+            Assert.ThrowsAny<OperationCanceledException>(() => Run("fit EK-FAC in two passes", _c.Loss, reports, source.Token));
+            Assert.True(reports.All[^1].Done > 11);
         });
-        Assert.ThrowsAny<OperationCanceledException>(() => Run("fit EK-FAC in two passes", _c.Loss, reports, source.Token));
-        Assert.True(reports.All[^1].Done > 11);
-    });
 
     [Theory]
     [MemberData(nameof(Calls))]
@@ -125,7 +147,9 @@ public sealed class InfluenceFunctionStateTests : IDisposable
             return;
         }
 
-        AssertUnchanged(() => Assert.Throws<InvalidTimeZoneException>(() => Run(call, _c.Loss, new Reports(_ => throw new InvalidTimeZoneException()))));
+        AssertUnchanged(() =>
+            Assert.Throws<InvalidTimeZoneException>(() => Run(call, _c.Loss, new Reports(_ => throw new InvalidTimeZoneException())))
+        );
     }
 
     private void AssertUnchanged(Action call)
@@ -150,28 +174,48 @@ public sealed class InfluenceFunctionStateTests : IDisposable
         state.AssertUnchanged(_c.Model, _c.QueryX);
     }
 
-    private Func<ExampleBatch, Tensor> FailAt(long id) => batch =>
-        batch.Ids.Contains(id) ? throw new InvalidOperationException("no more") : _c.Loss(batch);
+    private Func<ExampleBatch, Tensor> FailAt(long id) =>
+        batch => batch.Ids.Contains(id) ? throw new InvalidOperationException("no more") : _c.Loss(batch);
 
     private void Run(
-        string call, Func<ExampleBatch, Tensor> loss, IProgress<InfluenceProgress>? progress = null, CancellationToken token = default)
+        string call,
+        Func<ExampleBatch, Tensor> loss,
+        IProgress<InfluenceProgress>? progress = null,
+        CancellationToken token = default
+    )
     {
         // Query ids lie beyond those of the training examples, which is where a loss is made to fail.
-        var train = _c.Train with { BatchSize = 3 };
+        var train = _c.Train with
+        {
+            BatchSize = 3,
+        };
         var queries = _c.Queries with { BatchSize = 1, Ids = [100, 101, 102, 103] };
         var task = new InfluenceTask(_c.Model)
         {
-            TrainingLoss = call.EndsWith("single examples", StringComparison.Ordinal) ? b => loss(b) + _c.Head.weight.Squared().sum() : loss,
+            TrainingLoss = call.EndsWith("single examples", StringComparison.Ordinal)
+                ? b => loss(b) + _c.Head.weight.Squared().sum()
+                : loss,
         };
         var options = LayerwiseMethods.Empirical;
         switch (call)
         {
             case "fit EK-FAC" or "fit EK-FAC with single examples" or "fit K-FAC" or "fit diagonal Fisher":
-                LayerwiseMethods.FitLayerwise(call[4..].Replace(" with single examples", string.Empty, StringComparison.Ordinal), task, train, options, progress, token).Dispose();
+                LayerwiseMethods
+                    .FitLayerwise(
+                        call[4..].Replace(" with single examples", string.Empty, StringComparison.Ordinal),
+                        task,
+                        train,
+                        options,
+                        progress,
+                        token
+                    )
+                    .Dispose();
                 break;
             case "fit EK-FAC in two passes":
                 // Enough for the fit, too little for all batches to wait for each other.
-                Ekfac.Fit(task, train, options with { MemoryBudget = Ekfac.Estimate(_c.Task(), train).PeakBytes + 1000 }, progress, token).Dispose();
+                Ekfac
+                    .Fit(task, train, options with { MemoryBudget = Ekfac.Estimate(_c.Task(), train).PeakBytes + 1000 }, progress, token)
+                    .Dispose();
                 break;
             case "fit sampled":
                 Ekfac.Fit(task, train, null, progress, token).Dispose();
@@ -210,11 +254,14 @@ public sealed class InfluenceFunctionStateTests : IDisposable
                         "l-RelatIF" => InfluenceFunction.ScoreNormalization.Loss,
                         _ => InfluenceFunction.ScoreNormalization.None,
                     },
-                }.Score(task, train, queries, progress, token).Dispose();
+                }
+                    .Score(task, train, queries, progress, token)
+                    .Dispose();
                 break;
         }
     }
 
     /// <summary>The same task with a loss that works for every example.</summary>
-    private InfluenceTask WithoutFailure(InfluenceTask task) => new(task.Model) { TrainingLoss = b => _c.Loss(b) + _c.Head.weight.Squared().sum() };
+    private InfluenceTask WithoutFailure(InfluenceTask task) =>
+        new(task.Model) { TrainingLoss = b => _c.Loss(b) + _c.Head.weight.Squared().sum() };
 }

@@ -57,8 +57,15 @@ public class InvarianceTests
         using var expected = new TracIn { Similarity = similarity }.Score(c.Task(), c.Train, c.Queries);
 
         var reports = new Reports();
-        using var scores = new TracIn { Similarity = similarity, MemoryBudget = 1 }
-            .Score(c.Task(), c.Train, c.Queries with { BatchSize = 1 }, reports);
+        using var scores = new TracIn { Similarity = similarity, MemoryBudget = 1 }.Score(
+            c.Task(),
+            c.Train,
+            c.Queries with
+            {
+                BatchSize = 1,
+            },
+            reports
+        );
 
         AssertEqual(expected.Values, scores.Values);
         Assert.Equal(4 * 11, reports.All[^1].Total);

@@ -15,8 +15,8 @@ public sealed class LeverageTests : IDisposable
     public void Dispose() => _scope.Dispose();
 
     /// <summary>
-    /// Least squares, where 1/(1 - h) is exact. The labels' squares have a relative standard deviation of sqrt(2 / 500) = 6 percent: four of
-    /// them are the room for h, and what 1/(1 - h) makes of that the room for scores.
+    /// Least squares, where 1/(1 - h) is exact. The labels' squares have a relative standard deviation of sqrt(2 / 500) = 6 percent: four
+    /// of them are the room for h, and what 1/(1 - h) makes of that the room for scores.
     /// </summary>
     [Fact]
     public void LeastSquares()
@@ -36,13 +36,20 @@ public sealed class LeverageTests : IDisposable
         var task = new InfluenceTask(layer) { TrainingLoss = b => Losses.SquaredError(layer.call(b["x"]).squeeze(1), b["y"]) };
         var (train, queries) = (Examples.FromTensors(("x", x), ("y", y)), Examples.FromTensors(("x", queryX), ("y", queryY)));
         using var dense = DenseCurvature.Fit(task, train, new() { Damping = Damping.Absolute(0) });
-        var function = new InfluenceFunction(dense) { LeverageDraws = Draws, Normalization = InfluenceFunction.ScoreNormalization.Leverage };
+        var function = new InfluenceFunction(dense)
+        {
+            LeverageDraws = Draws,
+            Normalization = InfluenceFunction.ScoreNormalization.Leverage,
+        };
 
         var hat = (x.mm(linalg.inv(x.t().mm(x))) * x).sum(1).data<double>().ToArray();
         var leverage = function.Leverage(task, train);
         for (var i = 0; i < 12; i++)
         {
-            Assert.True(Math.Abs(leverage.Values[i] - hat[i]) < 4 * hat[i] * Math.Sqrt(2.0 / Draws), $"{leverage.Values[i]} against {hat[i]}");
+            Assert.True(
+                Math.Abs(leverage.Values[i] - hat[i]) < 4 * hat[i] * Math.Sqrt(2.0 / Draws),
+                $"{leverage.Values[i]} against " + $"{hat[i]}"
+            );
         }
 
         Assert.Equal(3, leverage.Values.Sum(), 0.35);
@@ -88,7 +95,10 @@ public sealed class LeverageTests : IDisposable
         for (var i = 0; i < 20; i++)
         {
             // A Bernoulli label's square has a smaller spread than a normal one's as long as p is not near 0 or 1.
-            Assert.True(Math.Abs(leverage.Values[i] - expected[i]) < 5 * expected[i] * Math.Sqrt(2.0 / Draws), $"{leverage.Values[i]} against {expected[i]}");
+            Assert.True(
+                Math.Abs(leverage.Values[i] - expected[i]) < 5 * expected[i] * Math.Sqrt(2.0 / Draws),
+                $"{leverage.Values[i]} " + $"against {expected[i]}"
+            );
         }
     }
 }

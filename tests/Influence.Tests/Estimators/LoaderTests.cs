@@ -28,7 +28,13 @@ public class LoaderTests
         using var train = utils.data.DataLoader(new ListDataset(c.X, c.Y), 4);
         using var queries = utils.data.DataLoader(new ListDataset(c.QueryX, c.QueryY), 3);
 
-        AssertAsTensors(c, c.Task(b => Losses.CrossEntropy(c.Model.call(b[0]), b[1])), train, queries, Enumerable.Range(0, 11).Select(i => (long)i));
+        AssertAsTensors(
+            c,
+            c.Task(b => Losses.CrossEntropy(c.Model.call(b[0]), b[1])),
+            train,
+            queries,
+            Enumerable.Range(0, 11).Select(i => (long)i)
+        );
     }
 
     [Fact]
@@ -39,8 +45,12 @@ public class LoaderTests
         using var train = utils.data.DataLoader(utils.data.TensorDataset(c.X.alias(), c.Y.alias()), 4, drop_last: true);
 
         AssertAsTensors(
-            c, c.Task(b => Losses.CrossEntropy(c.Model.call(b["0"]), b["1"])), train,
-            Examples.FromTensors(c.QueryX, c.QueryY), Enumerable.Range(0, 8).Select(i => (long)i));
+            c,
+            c.Task(b => Losses.CrossEntropy(c.Model.call(b["0"]), b["1"])),
+            train,
+            Examples.FromTensors(c.QueryX, c.QueryY),
+            Enumerable.Range(0, 8).Select(i => (long)i)
+        );
     }
 
     /// <summary>Ids are positions in the data set, whatever order the loader draws.</summary>
@@ -100,6 +110,8 @@ public class LoaderTests
         // A second call reads the loaders again.
         var self = new TracIn().SelfInfluence(task, train);
         InvarianceTests.AssertEqual(
-            c.TrainGradients().Squared().sum(1).index_select(0, tensor(ids.ToArray())), tensor(self.Values.ToArray()));
+            c.TrainGradients().Squared().sum(1).index_select(0, tensor(ids.ToArray())),
+            tensor(self.Values.ToArray())
+        );
     }
 }

@@ -70,8 +70,13 @@ public sealed class OptimizerDirectionTests : IDisposable
         Assert.DoesNotContain("plain SGD", scores.Metadata.Notes, StringComparison.Ordinal);
 
         using var plain = (tracIn with { Direction = TracIn.UpdateDirection.Sgd }).Score(Task(), Examples(_train), Examples(_queries));
-        Assert.Equal(!kind.StartsWith("SGD", StringComparison.Ordinal), plain.Metadata.Notes.Contains("plain SGD's", StringComparison.Ordinal));
-        Assert.Throws<InfluenceException>(() => (tracIn with { Similarity = TracIn.GradientSimilarity.Cosine }).Score(Task(), Examples(_train), Examples(_queries)));
+        Assert.Equal(
+            !kind.StartsWith("SGD", StringComparison.Ordinal),
+            plain.Metadata.Notes.Contains("plain SGD's", StringComparison.Ordinal)
+        );
+        Assert.Throws<InfluenceException>(() =>
+            (tracIn with { Similarity = TracIn.GradientSimilarity.Cosine }).Score(Task(), Examples(_train), Examples(_queries))
+        );
     }
 
     [Fact]
@@ -90,7 +95,10 @@ public sealed class OptimizerDirectionTests : IDisposable
         {
             Assert.True(file.Read($"influence.exp_avg:{name}").equal(state.exp_avg).all().item<bool>());
             Assert.True(file.Read($"influence.exp_avg_sq:{name}").equal(state.exp_avg_sq).all().item<bool>());
-            Assert.Equal(new OptimizerRecord.Setting("AdamW", 0, 0, 0.8, 0.95, 1e-6, name[1] == 'i' ? 0.1 : 0.01, true, false, false, 2), read.Made.Of(name));
+            Assert.Equal(
+                new OptimizerRecord.Setting("AdamW", 0, 0, 0.8, 0.95, 1e-6, name[1] == 'i' ? 0.1 : 0.01, true, false, false, 2),
+                read.Made.Of(name)
+            );
         }
 
         Assert.Empty(read.LoadInto(_model));
@@ -111,26 +119,70 @@ public sealed class OptimizerDirectionTests : IDisposable
         Refused([rms], "was made by RMSProp");
         Refused(null, "there are none");
         var groups = ExampleGroups.FromMembers(("all", Enumerable.Range(0, 8).Select(i => (long)i)));
-        Assert.Throws<InfluenceException>(() => new GroupInfluence(new TracIn { Checkpoints = [rms], Direction = TracIn.UpdateDirection.Optimizer })
-            .Score(Task(), Examples(_train), groups, Examples(_queries)));
+        Assert.Throws<InfluenceException>(() =>
+            new GroupInfluence(new TracIn { Checkpoints = [rms], Direction = TracIn.UpdateDirection.Optimizer }).Score(
+                Task(),
+                Examples(_train),
+                groups,
+                Examples(_queries)
+            )
+        );
 
-        void Refused(Checkpoint[]? checkpoints, string why) => Assert.Contains(
-            why,
-            Assert.Throws<InfluenceException>(() => new TracIn { Checkpoints = checkpoints, Direction = TracIn.UpdateDirection.Optimizer }
-                .Score(Task(), Examples(_train), Examples(_queries))).Message,
-            StringComparison.Ordinal);
+        void Refused(Checkpoint[]? checkpoints, string why) =>
+            Assert.Contains(
+                why,
+                Assert
+                    .Throws<InfluenceException>(() =>
+                        new TracIn { Checkpoints = checkpoints, Direction = TracIn.UpdateDirection.Optimizer }.Score(
+                            Task(),
+                            Examples(_train),
+                            Examples(_queries)
+                        )
+                    )
+                    .Message,
+                StringComparison.Ordinal
+            );
     }
 
-    private Parameter[] Named(string prefix) => [.. _model.named_parameters().Where(p => p.name.StartsWith(prefix, StringComparison.Ordinal)).Select(p => p.parameter)];
+    private Parameter[] Named(string prefix) =>
+        [.. _model.named_parameters().Where(p => p.name.StartsWith(prefix, StringComparison.Ordinal)).Select(p => p.parameter)];
 
-    private optim.Optimizer Of(string kind) => kind switch
-    {
-        "AdamW" => optim.AdamW([
-            new AdamW.ParamGroup(Named("hidden"), new AdamW.Options { LearningRate = 0.02, InitialLearningRate = 0.02, beta1 = 0.8, beta2 = 0.95, eps = 1e-6, weight_decay = 0.1, amsgrad = false, maximize = false }),
-            new AdamW.ParamGroup(Named("head"), new AdamW.Options { LearningRate = 0.005, InitialLearningRate = 0.005, beta1 = 0.8, beta2 = 0.95, eps = 1e-6, weight_decay = 0.01, amsgrad = false, maximize = false })]),
-        "Adam, amsgrad" => optim.Adam(_model.parameters(), 0.02, 0.8, 0.95, 1e-6, amsgrad: true),
-        _ => optim.SGD(_model.parameters(), 0.02, momentum: 0.9),
-    };
+    private optim.Optimizer Of(string kind) =>
+        kind switch
+        {
+            "AdamW" => optim.AdamW([
+                new AdamW.ParamGroup(
+                    Named("hidden"),
+                    new AdamW.Options
+                    {
+                        LearningRate = 0.02,
+                        InitialLearningRate = 0.02,
+                        beta1 = 0.8,
+                        beta2 = 0.95,
+                        eps = 1e-6,
+                        weight_decay = 0.1,
+                        amsgrad = false,
+                        maximize = false,
+                    }
+                ),
+                new AdamW.ParamGroup(
+                    Named("head"),
+                    new AdamW.Options
+                    {
+                        LearningRate = 0.005,
+                        InitialLearningRate = 0.005,
+                        beta1 = 0.8,
+                        beta2 = 0.95,
+                        eps = 1e-6,
+                        weight_decay = 0.01,
+                        amsgrad = false,
+                        maximize = false,
+                    }
+                ),
+            ]),
+            "Adam, amsgrad" => optim.Adam(_model.parameters(), 0.02, 0.8, 0.95, 1e-6, amsgrad: true),
+            _ => optim.SGD(_model.parameters(), 0.02, momentum: 0.9),
+        };
 
     private Tensor Weights(string kind, optim.Optimizer optimizer)
     {
@@ -139,12 +191,18 @@ public sealed class OptimizerDirectionTests : IDisposable
             return tensor(0.02 / (1 - 0.9), dtype: float64);
         }
 
-        var parts = ((OptimizerHelper)optimizer).state_dict().State.Select((state, i) =>
-        {
-            var (step, v) = state is Adam.State a ? (a.step, a.max_exp_avg_sq) : (((AdamW.State)state).step, ((AdamW.State)state).exp_avg_sq);
-            var rate = kind == "AdamW" && i >= 2 ? 0.005 : 0.02;
-            return (rate / ((v / (1 - Math.Pow(0.95, step))).sqrt() + 1e-6)).reshape(-1);
-        });
+        var parts = ((OptimizerHelper)optimizer)
+            .state_dict()
+            .State.Select(
+                (state, i) =>
+                {
+                    var (step, v) = state is Adam.State a
+                        ? (a.step, a.max_exp_avg_sq)
+                        : (((AdamW.State)state).step, ((AdamW.State)state).exp_avg_sq);
+                    var rate = kind == "AdamW" && i >= 2 ? 0.005 : 0.02;
+                    return (rate / ((v / (1 - Math.Pow(0.95, step))).sqrt() + 1e-6)).reshape(-1);
+                }
+            );
         return cat([.. parts]);
     }
 
@@ -173,7 +231,8 @@ public sealed class OptimizerDirectionTests : IDisposable
         return stack([.. rows]);
     }
 
-    private InfluenceTask Task() => new(_model) { TrainingLoss = b => nn.functional.cross_entropy(_model.call(b["x"]), b["y"], reduction: nn.Reduction.None) };
+    private InfluenceTask Task() =>
+        new(_model) { TrainingLoss = b => nn.functional.cross_entropy(_model.call(b["x"]), b["y"], reduction: nn.Reduction.None) };
 
     private static Examples Examples(Tensor[] data) => Influence.Examples.FromTensors(("x", data[0]), ("y", data[1]));
 }

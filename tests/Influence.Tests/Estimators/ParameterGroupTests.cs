@@ -15,8 +15,14 @@ namespace Influence.Tests.Estimators;
 /// <summary>Parameter groups with learning rates of their own: whoever reads a rate reads each parameter's.</summary>
 public sealed class ParameterGroupTests : IDisposable
 {
-    private static readonly Dictionary<string, double> Rates =
-        new() { ["hidden.weight"] = 0, ["hidden.bias"] = 0.3, ["head.weight"] = 0.02, ["head.bias"] = 0.5, ["gate.weight"] = 0.07 };
+    private static readonly Dictionary<string, double> Rates = new()
+    {
+        ["hidden.weight"] = 0,
+        ["hidden.bias"] = 0.3,
+        ["head.weight"] = 0.02,
+        ["head.bias"] = 0.5,
+        ["gate.weight"] = 0.07,
+    };
 
     private readonly DisposeScope _scope = NewDisposeScope();
     private readonly TempFolder _folder = new();
@@ -56,7 +62,11 @@ public sealed class ParameterGroupTests : IDisposable
         var (g, f, eta) = (Gradients(_train), Gradients(_queries), Eta(Rates));
         var tracIn = new TracIn { Checkpoints = [checkpoint] };
         using var scores = tracIn.Score(Task(), Examples(_train), Examples(_queries) with { BatchSize = 2 });
-        using var cosines = (tracIn with { Similarity = TracIn.GradientSimilarity.Cosine }).Score(Task(), Examples(_train), Examples(_queries));
+        using var cosines = (tracIn with { Similarity = TracIn.GradientSimilarity.Cosine }).Score(
+            Task(),
+            Examples(_train),
+            Examples(_queries)
+        );
         var self = tracIn.SelfInfluence(Task(), Examples(_train));
 
         var expected = (f * eta).mm(g.t());
@@ -85,7 +95,11 @@ public sealed class ParameterGroupTests : IDisposable
         var eta = Eta(Rates.Keys.ToDictionary(name => name, name => name == "head.weight" ? 0.1 : 0));
         Assert.True(SingleExampleLoop.RelativeError(scores.Values, (Gradients(_queries) * eta).mm(Gradients(_train).t())) < 1e-10);
         var foreign = nn.Linear(3, 5, dtype: float64);
-        Assert.Contains("none of the model's parameters", Assert.Throws<InfluenceException>(() => Saved(optim.SGD(foreign.parameters(), 0.1))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "none of the model's parameters",
+            Assert.Throws<InfluenceException>(() => Saved(optim.SGD(foreign.parameters(), 0.1))).Message,
+            StringComparison.Ordinal
+        );
     }
 
     [Fact]
@@ -118,21 +132,56 @@ public sealed class ParameterGroupTests : IDisposable
         using var second = nn.Linear(1, 1, hasBias: false, dtype: float64);
         using var model = new Composite(x => second.call(first.call(x)), ("first", first), ("second", second));
         model.eval();
-        double[] x = [1, -2, 0.5], y = [0.3, 1, -1];
+        double[] x = [1, -2, 0.5],
+            y = [0.3, 1, -1];
         (double First, double Second)[] at = [(0.9, 0.4), (0.5, 0.6)];
         var train = Influence.Examples.FromTensors(("x", tensor(x).unsqueeze(1)), ("y", tensor(y).unsqueeze(1)));
-        var query = Influence.Examples.FromTensors(("x", tensor(new[,] { { 1.5 } })), ("y", tensor(new[,] { { 0.1 } })));
+        var query = Influence.Examples.FromTensors(
+            (
+                "x",
+                tensor(
+                    new[,]
+                    {
+                        { 1.5 },
+                    }
+                )
+            ),
+            (
+                "y",
+                tensor(
+                    new[,]
+                    {
+                        { 0.1 },
+                    }
+                )
+            )
+        );
         var task = new InfluenceTask(model) { TrainingLoss = b => (model.call(b["x"]) - b["y"]).Squared().sum(1) * 0.5 };
         SGD.ParamGroup Group(Linear layer, double rate, double momentum, double decay) =>
-            new(layer.parameters(), new SGD.Options { LearningRate = rate, InitialLearningRate = rate, momentum = momentum, weight_decay = decay, dampening = 0 });
+            new(
+                layer.parameters(),
+                new SGD.Options
+                {
+                    LearningRate = rate,
+                    InitialLearningRate = rate,
+                    momentum = momentum,
+                    weight_decay = decay,
+                    dampening = 0,
+                }
+            );
         var optimizer = optim.SGD([Group(first, 0.01, 0.5, 0.2), Group(second, 0.2, 0, 0)], 0.05);
-        List<Checkpoint> run = [.. at.Select((w, k) =>
-        {
-            using var noGrad = no_grad();
-            first.weight!.fill_(w.First);
-            second.weight!.fill_(w.Second);
-            return Checkpoint.Save(_folder.Path($"{k}"), model, optimizer, 5 * (k + 1));
-        })];
+        List<Checkpoint> run =
+        [
+            .. at.Select(
+                (w, k) =>
+                {
+                    using var noGrad = no_grad();
+                    first.weight!.fill_(w.First);
+                    second.weight!.fill_(w.Second);
+                    return Checkpoint.Save(_folder.Path($"{k}"), model, optimizer, 5 * (k + 1));
+                }
+            ),
+        ];
         var source = new Source(Source.Segment.Split(run, 2)) { Curvature = new CurvatureOptions { Fisher = Fisher.Empirical } };
 
         using var scores = (recorded ? source : With(source, momentum: 0.75, decay: 0.1)).Score(task, train, query);
@@ -142,8 +191,10 @@ public sealed class ParameterGroupTests : IDisposable
             var expected = 0.0;
             foreach (var (rate, momentum, decay, isFirst) in new[] { (0.01, 0.5, 0.2, true), (0.2, 0.0, 0.0, false) })
             {
-                double Gradient((double First, double Second) w, double a, double b) => ((w.First * w.Second * a) - b) * a * (isFirst ? w.Second : w.First);
-                double Curvature((double, double) w) => x.Zip(y).Average(z => Math.Pow(Gradient(w, z.First, z.Second), 2)) + (recorded ? decay : 0.1);
+                double Gradient((double First, double Second) w, double a, double b) =>
+                    ((w.First * w.Second * a) - b) * a * (isFirst ? w.Second : w.First);
+                double Curvature((double, double) w) =>
+                    x.Zip(y).Average(z => Math.Pow(Gradient(w, z.First, z.Second), 2)) + (recorded ? decay : 0.1);
                 var (length, h1, h2) = (5 * rate / (1 - (recorded ? momentum : 0.75)), Curvature(at[0]), Curvature(at[1]));
                 var late = (1 - Math.Exp(-length * h2)) / h2 * Gradient(at[1], x[i], y[i]);
                 var early = Math.Exp(-length * h2) * (1 - Math.Exp(-length * h1)) / h1 * Gradient(at[0], x[i], y[i]);
@@ -154,10 +205,19 @@ public sealed class ParameterGroupTests : IDisposable
         }
 
         // One rate for all where the recorded ones differ would weigh one of the layers wrongly.
-        Assert.Contains("differ by parameter", Assert.Throws<InfluenceException>(() => new Source([new([run[0]], 5, 0.1)])).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "differ by parameter",
+            Assert.Throws<InfluenceException>(() => new Source([new([run[0]], 5, 0.1)])).Message,
+            StringComparison.Ordinal
+        );
 
         Source With(Source from, double momentum, double decay) =>
-            new(Source.Segment.Split(run, 2)) { Curvature = from.Curvature, Momentum = momentum, WeightDecay = decay };
+            new(Source.Segment.Split(run, 2))
+            {
+                Curvature = from.Curvature,
+                Momentum = momentum,
+                WeightDecay = decay,
+            };
     }
 
     /// <summary>Cut into blocks by rate, SOURCE still is TracIn where steps are few.</summary>
@@ -168,7 +228,11 @@ public sealed class ParameterGroupTests : IDisposable
         var small = Rates.ToDictionary(r => r.Key, r => r.Value * 1e-8);
         var path = Checkpoint.Save(_folder.Path("c"), _model, 1, step: 1).FilePath;
         var checkpoint = Checkpoint.FromFile(path, name => small[name]);
-        using var source = new Source([new([checkpoint], 1)]) { Curvature = new CurvatureOptions { Fisher = Fisher.Empirical } }.Score(Task(), Examples(_train), Examples(_queries));
+        using var source = new Source([new([checkpoint], 1)]) { Curvature = new CurvatureOptions { Fisher = Fisher.Empirical } }.Score(
+            Task(),
+            Examples(_train),
+            Examples(_queries)
+        );
         using var tracIn = new TracIn { Checkpoints = [checkpoint] }.Score(Task(), Examples(_train), Examples(_queries));
         Assert.True(SingleExampleLoop.RelativeError(source.Values, tracIn.Values) < 1e-6); // eta K times the curvature
     }
@@ -183,13 +247,18 @@ public sealed class ParameterGroupTests : IDisposable
         var run = new List<Checkpoint>();
         Train(0, 0, save: true);
 
-        var scores = new LearnabilityQuality { Checkpoints = run, DivideByNorm = false }.Score(Task(), Examples(_train), Examples(_queries));
+        var scores = new LearnabilityQuality { Checkpoints = run, DivideByNorm = false }.Score(
+            Task(),
+            Examples(_train),
+            Examples(_queries)
+        );
 
         const double Step = 1e-4;
         for (var n = 0; n < 4; n++)
         {
             var derivative = (Train(n, Step) - Train(n, -Step)) / (2 * Step);
-            Assert.Equal(-derivative / rates.Values.Max(), scores[n], 1e-5 * Math.Abs(scores[n])); // differences: an error of the step's square
+            // differences: an error of the step's square
+            Assert.Equal(-derivative / rates.Values.Max(), scores[n], 1e-5 * Math.Abs(scores[n]));
         }
 
         double Train(int example, double extra, bool save = false)
@@ -272,5 +341,6 @@ public sealed class ParameterGroupTests : IDisposable
 
     private static Examples Examples(Tensor[] data) => Influence.Examples.FromTensors(("x", data[0]), ("y", data[1]));
 
-    private static ExampleBatch Batch(Tensor[] data) => ExampleBatch.Of([.. Enumerable.Range(0, (int)data[0].shape[0]).Select(i => (long)i)], ("x", data[0]), ("y", data[1]));
+    private static ExampleBatch Batch(Tensor[] data) =>
+        ExampleBatch.Of([.. Enumerable.Range(0, (int)data[0].shape[0]).Select(i => (long)i)], ("x", data[0]), ("y", data[1]));
 }

@@ -40,11 +40,7 @@ public class PositionMaskTests
         var (table, head, model) = Tagger();
         var (tokens, tags, mask) = Padded();
         Tensor Sum(Tensor tokens, Tensor tags) => Losses.CrossEntropy(model.call(tokens), tags);
-        var task = new InfluenceTask(model)
-        {
-            TrainingLoss = b => Sum(b["tokens"], b["tags"].clamp_min(0)),
-            PositionMask = b => b["mask"],
-        };
+        var task = new InfluenceTask(model) { TrainingLoss = b => Sum(b["tokens"], b["tags"].clamp_min(0)), PositionMask = b => b["mask"] };
 
         AssertAsUnpadded(task, model, inputs => Sum(inputs[0], inputs[1]), tokens, tags, mask);
         Assert.Equal(0, task.Coverage(Examples.FromTensors(("tokens", tokens), ("tags", tags), ("mask", mask))).BySingleExamples);
@@ -73,10 +69,18 @@ public class PositionMaskTests
         GC.KeepAlive((table, head));
     }
 
-    private static void AssertAsUnpadded(InfluenceTask task, Composite model, Func<Tensor[], Tensor> loss, Tensor tokens, Tensor tags, Tensor mask)
+    private static void AssertAsUnpadded(
+        InfluenceTask task,
+        Composite model,
+        Func<Tensor[], Tensor> loss,
+        Tensor tokens,
+        Tensor tags,
+        Tensor mask
+    )
     {
-        var rows = s_lengths.Select((length, i) => SingleExampleLoop.Gradients(
-            model, loss, [tokens[i, ..length].unsqueeze(0), tags[i, ..length].unsqueeze(0)]));
+        var rows = s_lengths.Select(
+            (length, i) => SingleExampleLoop.Gradients(model, loss, [tokens[i, ..length].unsqueeze(0), tags[i, ..length].unsqueeze(0)])
+        );
         var g = cat([.. rows], 0);
         var examples = Examples.FromTensors(("tokens", tokens), ("tags", tags), ("mask", mask));
 
@@ -100,6 +104,10 @@ public class PositionMaskTests
     private static (Tensor Tokens, Tensor Tags, Tensor Mask) Padded()
     {
         var mask = stack([.. s_lengths.Select(length => arange(4).lt(length))], 0);
-        return (randint(0, 7, [4, 4]).masked_fill(mask.logical_not(), 0), randint(0, 3, [4, 4]).masked_fill(mask.logical_not(), -100), mask);
+        return (
+            randint(0, 7, [4, 4]).masked_fill(mask.logical_not(), 0),
+            randint(0, 3, [4, 4]).masked_fill(mask.logical_not(), -100),
+            mask
+        );
     }
 }

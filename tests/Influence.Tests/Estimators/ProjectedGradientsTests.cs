@@ -32,14 +32,20 @@ public class ProjectedGradientsTests
         using var c = new Classifier(train: 2);
         var exact = c.TrainGradients();
         var gram = exact.mm(exact.t()).data<double>().ToArray();
-        const int Seeds = 300, Dimension = 16;
-        double[] products = [.. Enumerable.Range(0, Seeds).Select(seed =>
-        {
-            using var step = NewDisposeScope();
-            var rows = new ProjectedGradients { Dimension = Dimension, Seed = seed }.Compute(c.Task(), c.Train);
-            Assert.Equal([2L, Dimension], rows.shape);
-            return rows[0].dot(rows[1]).item<double>();
-        })];
+        const int Seeds = 300,
+            Dimension = 16;
+        double[] products =
+        [
+            .. Enumerable
+                .Range(0, Seeds)
+                .Select(seed =>
+                {
+                    using var step = NewDisposeScope();
+                    var rows = new ProjectedGradients { Dimension = Dimension, Seed = seed }.Compute(c.Task(), c.Train);
+                    Assert.Equal([2L, Dimension], rows.shape);
+                    return rows[0].dot(rows[1]).item<double>();
+                }),
+        ];
         var variance = ((gram[0] * gram[3]) + (gram[1] * gram[1])) / Dimension;
 
         // Four standard errors of the mean; the variance of 300 draws is within a quarter or so of its own, here the bound is from above.
@@ -54,8 +60,18 @@ public class ProjectedGradientsTests
         using var c = new Classifier();
         var projection = new ProjectedGradients { Dimension = 8, Seed = 3 };
         var whole = projection.Compute(c.Task(), c.Train);
-        var parts = new[] { "hidden.", "head." }.Select(layer => projection.Compute(
-            new InfluenceTask(c.Model) { TrainingLoss = c.Loss, Layers = LayerSelection.Where(n => n.StartsWith(layer, StringComparison.Ordinal)) }, c.Train)).ToArray();
+        var parts = new[] { "hidden.", "head." }
+            .Select(layer =>
+                projection.Compute(
+                    new InfluenceTask(c.Model)
+                    {
+                        TrainingLoss = c.Loss,
+                        Layers = LayerSelection.Where(n => n.StartsWith(layer, StringComparison.Ordinal)),
+                    },
+                    c.Train
+                )
+            )
+            .ToArray();
 
         // Sums in another order, in float64.
         Assert.True(SingleExampleLoop.RelativeError(parts[0] + parts[1], whole) < 1e-12);
@@ -67,9 +83,13 @@ public class ProjectedGradientsTests
     {
         using var scope = NewDisposeScope();
         torch.random.manual_seed(8);
-        const long Vocabulary = 7, Width = 3;
+        const long Vocabulary = 7,
+            Width = 3;
         var (tokens, d) = (randint(0, Vocabulary, [4, 5]), randn([4, 5, Width], ScalarType.Float64));
-        var (column, sign) = (randint(0, 6, [Vocabulary * Width]), (randint(0, 2, [Vocabulary * Width]).to_type(ScalarType.Float64) * 2) - 1);
+        var (column, sign) = (
+            randint(0, 6, [Vocabulary * Width]),
+            (randint(0, 2, [Vocabulary * Width]).to_type(ScalarType.Float64) * 2) - 1
+        );
         var expected = zeros([4, 6], ScalarType.Float64);
         expected.index_add_(1, column, new TokenGradients(tokens, d, Vocabulary).Dense()[0] * sign, 1);
 
@@ -83,8 +103,18 @@ public class ProjectedGradientsTests
     public void AnEmbeddingsTableIsNeverWrittenOut()
     {
         using var scope = NewDisposeScope();
-        const long Vocabulary = 1L << 40, Width = 4;
-        var (tokens, d) = (tensor(new[,] { { 5L, 1L << 39 }, { 5L, 5L } }), ones([2, 2, Width], ScalarType.Float64));
+        const long Vocabulary = 1L << 40,
+            Width = 4;
+        var (tokens, d) = (
+            tensor(
+                new[,]
+                {
+                    { 5L, 1L << 39 },
+                    { 5L, 5L },
+                }
+            ),
+            ones([2, 2, Width], ScalarType.Float64)
+        );
 
         // One number stands for all of them.
         var column = zeros([1], ScalarType.Int64).expand(Vocabulary * Width);
@@ -92,7 +122,11 @@ public class ProjectedGradientsTests
         ProjectedGradients.Add(rows, new TokenGradients(tokens, d, Vocabulary), [(column, null)]);
         Assert.Equal([2 * Width, 0, 0, 2 * Width, 0, 0], rows.data<double>().ToArray());
 
-        var (products, squares) = Donod.Products(new TokenGradients(tokens, d, Vocabulary), 0, full([1], 0.5, ScalarType.Float64).expand(Vocabulary * Width));
+        var (products, squares) = Donod.Products(
+            new TokenGradients(tokens, d, Vocabulary),
+            0,
+            full([1], 0.5, ScalarType.Float64).expand(Vocabulary * Width)
+        );
         Assert.Equal([Width, Width], products.data<double>().ToArray());
         Assert.Equal([2 * Width, 4 * Width], squares.data<double>().ToArray());
     }
@@ -106,7 +140,8 @@ public class ProjectedGradientsTests
         var reports = new Reports();
         var whole = new ProjectedGradients { Dimension = 8 }.Compute(c.Task(), c.Train);
         var parts = new ProjectedGradients { Dimension = 8, MemoryBudget = 2000 }.Compute(c.Task(), c.Train, reports);
-        Assert.True(reports.All.Count >= 4, $"{reports.All.Count} batches of 12 examples"); // at most three fit into 2,000 bytes, by the larger layer alone
+        // at most three fit into 2,000 bytes, by the larger layer alone
+        Assert.True(reports.All.Count >= 4, $"{reports.All.Count} batches of 12 examples");
         Assert.True(SingleExampleLoop.RelativeError(parts, whole) < 1e-12); // products of matrices of other sizes
     }
 
@@ -119,7 +154,7 @@ public class ProjectedGradientsTests
         using var scope = NewDisposeScope();
         var made = Cases.Make(name);
         var inputs = made.Inputs(5);
-        var expected = SingleExampleLoop.Gradients(made.Model, made.Loss, inputs);      // [5, P]
+        var expected = SingleExampleLoop.Gradients(made.Model, made.Loss, inputs); // [5, P]
         var rows = new ProjectedGradients { Dimension = 1 << 20 }.Compute(made.Task(), Examples.FromTensors(inputs));
         Assert.Equal(expected.shape, rows.shape);
         Assert.True(SingleExampleLoop.RelativeError(rows.mm(rows.t()), expected.mm(expected.t())) < 1e-10); // rounding of float64
@@ -135,8 +170,9 @@ public class ProjectedGradientsTests
         var before = LiveTensors.OnThisThread;
         projection.Compute(c.Task(), c.Train).Dispose();
         using var source = new CancellationTokenSource();
-        Assert.Throws<OperationCanceledException>(
-            () => projection.Compute(c.Task(), c.Train with { BatchSize = 2 }, new Reports(_ => source.Cancel()), source.Token));
+        Assert.Throws<OperationCanceledException>(() =>
+            projection.Compute(c.Task(), c.Train with { BatchSize = 2 }, new Reports(_ => source.Cancel()), source.Token)
+        );
         Assert.Equal(before, LiveTensors.OnThisThread);
         state.AssertUnchanged(c.Model, c.X);
         Assert.Throws<InfluenceException>(() => new ProjectedGradients { Dimension = 0 });

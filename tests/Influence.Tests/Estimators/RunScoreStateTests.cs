@@ -34,11 +34,24 @@ public sealed class RunScoreStateTests : IDisposable
     }
 
     public static TheoryData<string> Calls =>
-        ["norms", "norms of checkpoints", "variance", "variance in chunks", "donod", "donod by ones", "quality", "quality undivided", "spectra", "spectra by ones"];
+        [
+            "norms",
+            "norms of checkpoints",
+            "variance",
+            "variance in chunks",
+            "donod",
+            "donod by ones",
+            "quality",
+            "quality undivided",
+            "spectra",
+            "spectra by ones",
+        ];
 
-    public static TheoryData<string> Losses => ["norms", "norms of checkpoints", "donod", "donod by ones", "quality", "quality undivided", "spectra", "spectra by ones"];
+    public static TheoryData<string> Losses =>
+        ["norms", "norms of checkpoints", "donod", "donod by ones", "quality", "quality undivided", "spectra", "spectra by ones"];
 
-    public static TheoryData<string> OverCheckpoints => ["norms of checkpoints", "variance", "variance in chunks", "quality", "quality undivided"];
+    public static TheoryData<string> OverCheckpoints =>
+        ["norms of checkpoints", "variance", "variance in chunks", "quality", "quality undivided"];
 
     public void Dispose()
     {
@@ -52,36 +65,41 @@ public sealed class RunScoreStateTests : IDisposable
 
     [Theory]
     [MemberData(nameof(Calls))]
-    public void AfterCancellation(string call) => AssertUnchanged(() =>
-    {
-        using var source = new CancellationTokenSource();
-        var reports = new Reports(_ => source.Cancel());
-        Assert.ThrowsAny<OperationCanceledException>(() => Run(call, progress: reports, token: source.Token));
-        Assert.Single(reports.All);
-    });
+    public void AfterCancellation(string call) =>
+        AssertUnchanged(() =>
+        {
+            using var source = new CancellationTokenSource();
+            var reports = new Reports(_ => source.Cancel());
+            Assert.ThrowsAny<OperationCanceledException>(() => Run(call, progress: reports, token: source.Token));
+            Assert.Single(reports.All);
+        });
 
     [Theory]
     [MemberData(nameof(Calls))]
-    public void AfterAnExceptionInProgress(string call) => AssertUnchanged(() =>
-        Assert.Throws<InvalidTimeZoneException>(() => Run(call, progress: new Reports(_ => throw new InvalidTimeZoneException()))));
+    public void AfterAnExceptionInProgress(string call) =>
+        AssertUnchanged(() =>
+            Assert.Throws<InvalidTimeZoneException>(() => Run(call, progress: new Reports(_ => throw new InvalidTimeZoneException())))
+        );
 
     [Theory]
     [MemberData(nameof(Calls))]
-    public void AfterAnExceptionInADelegate(string call) => AssertUnchanged(() =>
-    {
-        var thrown = Assert.Throws<InfluenceException>(() => Run(call, fail: 9));
-        Assert.Contains("no more", thrown.Message, StringComparison.Ordinal);
-    });
+    public void AfterAnExceptionInADelegate(string call) =>
+        AssertUnchanged(() =>
+        {
+            var thrown = Assert.Throws<InfluenceException>(() => Run(call, fail: 9));
+            Assert.Contains("no more", thrown.Message, StringComparison.Ordinal);
+        });
 
     [Theory]
     [MemberData(nameof(OverCheckpoints))]
-    public void AfterACheckpointOfAnotherModel(string call) => AssertUnchanged(() =>
-    {
-        using var other = nn.Linear(2, 2, dtype: float64);
-        var misfit = Checkpoint.Save(_folder.Path("misfit"), other, 1, 7);
-        var thrown = Assert.Throws<InfluenceException>(() => Run(call, checkpoints: [.. _checkpoints, misfit]));
-        Assert.Contains("does not fit the model", thrown.Message, StringComparison.Ordinal);
-    });
+    public void AfterACheckpointOfAnotherModel(string call) =>
+        AssertUnchanged(() =>
+        {
+            using var other = nn.Linear(2, 2, dtype: float64);
+            var misfit = Checkpoint.Save(_folder.Path("misfit"), other, 1, 7);
+            var thrown = Assert.Throws<InfluenceException>(() => Run(call, checkpoints: [.. _checkpoints, misfit]));
+            Assert.Contains("does not fit the model", thrown.Message, StringComparison.Ordinal);
+        });
 
     /// <summary>NaN in a checkpoint, and infinite inputs: the examples are named.</summary>
     [Theory]
@@ -121,7 +139,11 @@ public sealed class RunScoreStateTests : IDisposable
         var none = Examples.FromTensors(("x", zeros(0, 4, dtype: float64)), ("y", zeros([0], ScalarType.Int64)));
         Assert.Contains("empty", Assert.Throws<InfluenceException>(() => Run(call, examples: none)).Message, StringComparison.Ordinal);
         var repeated = _c.Train with { Ids = [0, 1, 2, 7, 4, 5, 6, 7, 8, 9, 10] };
-        Assert.Contains("repeat: 7", Assert.Throws<InfluenceException>(() => Run(call, examples: repeated)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "repeat: 7",
+            Assert.Throws<InfluenceException>(() => Run(call, examples: repeated)).Message,
+            StringComparison.Ordinal
+        );
     }
 
     /// <summary>Results do not hang on how examples are put into batches; they come back by id, in the examples' order.</summary>
@@ -144,12 +166,28 @@ public sealed class RunScoreStateTests : IDisposable
     [Fact]
     public void EmptyListsOfCheckpointsAndBudgetsThatAreNone()
     {
-        Assert.Contains("At least 1 checkpoint is needed", Assert.Throws<InfluenceException>(() => new GraNd { Checkpoints = [] }).Message, StringComparison.Ordinal);
-        Assert.Contains("holds a null", Assert.Throws<InfluenceException>(() => new GraNd { Checkpoints = [null!] }).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "At least 1 checkpoint is needed",
+            Assert.Throws<InfluenceException>(() => new GraNd { Checkpoints = [] }).Message,
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            "holds a null",
+            Assert.Throws<InfluenceException>(() => new GraNd { Checkpoints = [null!] }).Message,
+            StringComparison.Ordinal
+        );
         Assert.Throws<InfluenceException>(() => new GraNd { MemoryBudget = 0 });
         Assert.Throws<InfluenceException>(() => new Donod { LearningRate = 1, MemoryBudget = -1 });
         Assert.Throws<InfluenceException>(() => new GradientSpectra { MemoryBudget = 0 });
-        Assert.Throws<InfluenceException>(() => new VarianceOfGradients { Checkpoints = _checkpoints, Logits = _ => null!, Labels = _ => null!, MemoryBudget = 0 });
+        Assert.Throws<InfluenceException>(() =>
+            new VarianceOfGradients
+            {
+                Checkpoints = _checkpoints,
+                Logits = _ => null!,
+                Labels = _ => null!,
+                MemoryBudget = 0,
+            }
+        );
         Assert.Throws<InfluenceException>(() => new LearnabilityQuality { Checkpoints = _checkpoints, MemoryBudget = 0 });
     }
 
@@ -176,13 +214,17 @@ public sealed class RunScoreStateTests : IDisposable
         IReadOnlyList<Checkpoint>? checkpoints = null,
         Examples? examples = null,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken token = default)
+        CancellationToken token = default
+    )
     {
         var run = checkpoints ?? _checkpoints;
         var train = examples ?? _c.Train with { BatchSize = 3 };
         var targets = _c.Queries with { BatchSize = 3, Ids = [100, 101, 102, 103] };
         var task = new InfluenceTask(_c.Model) { TrainingLoss = Failing(_c.Loss) };
-        var budget = call.EndsWith("by ones", StringComparison.Ordinal) ? 1 : call.EndsWith("in chunks", StringComparison.Ordinal) ? 2 * 8 * 4 * 4 : 1L << 30;
+        var budget =
+            call.EndsWith("by ones", StringComparison.Ordinal) ? 1
+            : call.EndsWith("in chunks", StringComparison.Ordinal) ? 2 * 8 * 4 * 4
+            : 1L << 30;
         switch (call)
         {
             case "norms":
@@ -190,10 +232,24 @@ public sealed class RunScoreStateTests : IDisposable
             case "norms of checkpoints":
                 return [new GraNd { Checkpoints = run }.Score(task, train, progress, token)];
             case "donod" or "donod by ones":
-                var (don, nod) = new Donod { LearningRate = 0.1, Layers = LayerSelection.All, MemoryBudget = budget }.Score(task, train, progress, token);
+                var (don, nod) = new Donod
+                {
+                    LearningRate = 0.1,
+                    Layers = LayerSelection.All,
+                    MemoryBudget = budget,
+                }.Score(task, train, progress, token);
                 return [don, nod];
             case "quality" or "quality undivided":
-                return [new LearnabilityQuality { Checkpoints = run, DivideByNorm = call == "quality" }.Score(task, train, targets, progress, token)];
+                return
+                [
+                    new LearnabilityQuality { Checkpoints = run, DivideByNorm = call == "quality" }.Score(
+                        task,
+                        train,
+                        targets,
+                        progress,
+                        token
+                    ),
+                ];
             case "spectra" or "spectra by ones":
                 var spectra = new GradientSpectra { MemoryBudget = budget }.Score(task, train, progress, token);
                 return [spectra.MeanNuclearNorm(), spectra.MeanEffectiveRank()];
@@ -211,7 +267,7 @@ public sealed class RunScoreStateTests : IDisposable
                 ];
         }
 
-        Func<ExampleBatch, Tensor> Failing(Func<ExampleBatch, Tensor> function) => batch =>
-            fail is { } id && batch.Ids.Contains(id) ? throw new InvalidOperationException("no more") : function(batch);
+        Func<ExampleBatch, Tensor> Failing(Func<ExampleBatch, Tensor> function) =>
+            batch => fail is { } id && batch.Ids.Contains(id) ? throw new InvalidOperationException("no more") : function(batch);
     }
 }

@@ -91,7 +91,10 @@ public class SelectionTests
         var model = new Composite(used.call, ("used", used), ("idle", idle));
         var task = new InfluenceTask(model) { TrainingLoss = b => model.call(b[0]).sum(1) };
         var coverage = task.Coverage(Examples.FromTensors(randn(4, 3, dtype: float64)));
-        Assert.All(coverage.Parameters.Where(p => p.Name.StartsWith("idle", StringComparison.Ordinal)), p => Assert.Contains("does not depend", p.Note, StringComparison.Ordinal));
+        Assert.All(
+            coverage.Parameters.Where(p => p.Name.StartsWith("idle", StringComparison.Ordinal)),
+            p => Assert.Contains("does not depend", p.Note, StringComparison.Ordinal)
+        );
     }
 
     private static void AssertRestricted(Classifier c, LayerSelection layers, Func<string, bool> included, string description)

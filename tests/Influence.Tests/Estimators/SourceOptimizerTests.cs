@@ -11,7 +11,8 @@ using static TorchSharp.torch;
 
 namespace Influence.Tests.Estimators;
 
-/// <summary>SOURCE, groups and LESS over checkpoints of Adam and AdamW, against dense matrices and loops of plain autograd in float64.</summary>
+/// <summary>SOURCE, groups and LESS over checkpoints of Adam and AdamW, against dense matrices and loops of plain autograd in
+/// float64.</summary>
 public sealed class SourceOptimizerTests : IDisposable
 {
     private readonly DisposeScope _scope = NewDisposeScope();
@@ -25,16 +26,29 @@ public sealed class SourceOptimizerTests : IDisposable
         _scope.Dispose();
     }
 
-    /// <summary>P 2, h 0.5, eta K 1, a query of 1 and a gradient of 3 on one example: 3.792723; a hundred steps of a hundredth give 3.803806.</summary>
+    /// <summary>P 2, h 0.5, eta K 1, a query of 1 and a gradient of 3 on one example: 3.792723; a hundred steps of a hundredth give
+    /// 3.803806.</summary>
     [Fact]
     public void AScalarByHand()
     {
         var root = Math.Sqrt(2);
-        var (values, _, _) = SymmetricFunction.Of(x => x * (2 * 0.5), tensor(new[,] { { root } }), [x => (1 - Math.Exp(-x)) / x], 9, 1e-12);
+        var (values, _, _) = SymmetricFunction.Of(
+            x => x * (2 * 0.5),
+            tensor(
+                new[,]
+                {
+                    { root },
+                }
+            ),
+            [x => (1 - Math.Exp(-x)) / x],
+            9,
+            1e-12
+        );
         Assert.Equal(3.792723, values[0].item<double>() * root * 3, 6);
     }
 
-    /// <summary>Rounding only, float64: the iteration is exact once it spans the whole space, and before that to 1e-11 of a change.</summary>
+    /// <summary>Rounding only, float64: the iteration is exact once it spans the whole space, and before that to 1e-11 of a
+    /// change.</summary>
     [Theory]
     [InlineData(3)]
     [InlineData(40)]
@@ -51,8 +65,8 @@ public sealed class SourceOptimizerTests : IDisposable
     }
 
     /// <summary>
-    /// The oracle knows nothing of Lanczos or of square roots of P: EK-FAC's matrix written out, matrix exponentials of -eta K (P C), and a solve.
-    /// Float64: 1e-8 leaves room for the condition of P, whose entries range over four orders here.
+    /// The oracle knows nothing of Lanczos or of square roots of P: EK-FAC's matrix written out, matrix exponentials of -eta K (P C), and a
+    /// solve. Float64: 1e-8 leaves room for the condition of P, whose entries range over four orders here.
     /// </summary>
     [Theory]
     [InlineData("Adam")]
@@ -96,8 +110,12 @@ public sealed class SourceOptimizerTests : IDisposable
         var checkpoints = Train("AdamW", 6);
         var segments = Source.Segment.Split(checkpoints, 2);
         var options = new CurvatureOptions { Fisher = Fisher.Empirical, Damping = Damping.Absolute(0.03) };
-        using var scores = new Source(segments) { Direction = TracIn.UpdateDirection.Optimizer, Propagate = Source.Propagation.Diagonal, Curvature = options }
-            .Score(_c.Task(), _c.Train, _c.Queries);
+        using var scores = new Source(segments)
+        {
+            Direction = TracIn.UpdateDirection.Optimizer,
+            Propagate = Source.Propagation.Diagonal,
+            Curvature = options,
+        }.Score(_c.Task(), _c.Train, _c.Queries);
 
         checkpoints[^1].LoadInto(_c.Model);
         var q = _c.QueryGradients();
@@ -168,7 +186,11 @@ public sealed class SourceOptimizerTests : IDisposable
         Refused(new Source([new([plain], 5)]) { Direction = TracIn.UpdateDirection.Optimizer }, "holds none");
 
         void Refused(Source source, string why) =>
-            Assert.Contains(why, Assert.Throws<InfluenceException>(() => source.Score(_c.Task(), _c.Train, _c.Queries)).Message, StringComparison.Ordinal);
+            Assert.Contains(
+                why,
+                Assert.Throws<InfluenceException>(() => source.Score(_c.Task(), _c.Train, _c.Queries)).Message,
+                StringComparison.Ordinal
+            );
     }
 
     /// <summary>Against the summed rows of single scores; rounding only.</summary>
@@ -185,7 +207,11 @@ public sealed class SourceOptimizerTests : IDisposable
             Assert.Equal(groups["b"].Sum(id => (double)single[row, (int)id]), grouped.Sum(row, 1), 1e-9);
         }
 
-        Assert.Contains("not linear", Assert.Throws<InfluenceException>(() => new GroupInfluence(tracIn with { Direction = TracIn.UpdateDirection.Less })).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "not linear",
+            Assert.Throws<InfluenceException>(() => new GroupInfluence(tracIn with { Direction = TracIn.UpdateDirection.Less })).Message,
+            StringComparison.Ordinal
+        );
     }
 
     /// <summary>A loop of plain autograd with moments from the optimizer's own state; rounding only.</summary>
@@ -196,24 +222,39 @@ public sealed class SourceOptimizerTests : IDisposable
     public void LessIsThatOfALoop(TracIn.UpdateDirection direction, TracIn.GradientSimilarity similarity)
     {
         var expected = zeros([4, 11], dtype: float64);
-        var checkpoints = Train("AdamW", 2, states =>
-        {
-            var (f, g) = (_c.QueryGradients(), _c.TrainGradients());
-            var (m, v, t) = (Flat(states, s => s.exp_avg), Flat(states, s => s.exp_avg_sq), states[0].step + 1);
-            var step = direction == TracIn.UpdateDirection.LessCode
-                ? ((m * 0.9) + (g * 0.1)) / ((v * 0.999) + (g * g * 0.001) + 1e-8).sqrt()
-                : ((m * 0.8) + (g * 0.2)) / (1 - Math.Pow(0.8, t)) / ((((v * 0.95) + (g * g * 0.05)) / (1 - Math.Pow(0.95, t))).sqrt() + 1e-6);
-            if (similarity == TracIn.GradientSimilarity.Cosine)
+        var checkpoints = Train(
+            "AdamW",
+            2,
+            states =>
             {
-                (f, step) = (f / f.norm(1, keepdim: true), step / step.norm(1, keepdim: true));
-            }
+                var (f, g) = (_c.QueryGradients(), _c.TrainGradients());
+                var (m, v, t) = (Flat(states, s => s.exp_avg), Flat(states, s => s.exp_avg_sq), states[0].step + 1);
+                var step =
+                    direction == TracIn.UpdateDirection.LessCode
+                        ? ((m * 0.9) + (g * 0.1)) / ((v * 0.999) + (g * g * 0.001) + 1e-8).sqrt()
+                        : ((m * 0.8) + (g * 0.2))
+                            / (1 - Math.Pow(0.8, t))
+                            / ((((v * 0.95) + (g * g * 0.05)) / (1 - Math.Pow(0.95, t))).sqrt() + 1e-6);
+                if (similarity == TracIn.GradientSimilarity.Cosine)
+                {
+                    (f, step) = (f / f.norm(1, keepdim: true), step / step.norm(1, keepdim: true));
+                }
 
-            expected.add_(f.mm(step.t()), direction == TracIn.UpdateDirection.LessCode ? 0.5 : 0.02);
-        });
-        var tracIn = new TracIn { Checkpoints = checkpoints, Direction = direction, Similarity = similarity };
+                expected.add_(f.mm(step.t()), direction == TracIn.UpdateDirection.LessCode ? 0.5 : 0.02);
+            }
+        );
+        var tracIn = new TracIn
+        {
+            Checkpoints = checkpoints,
+            Direction = direction,
+            Similarity = similarity,
+        };
         using var scores = tracIn.Score(_c.Task(), _c.Train with { BatchSize = 4 }, _c.Queries with { BatchSize = 3 });
         AssertEqual(expected, scores.Values, 1e-10);
-        Assert.Equal(similarity == TracIn.GradientSimilarity.Cosine, scores.Metadata.Estimator.StartsWith("LESS", StringComparison.Ordinal));
+        Assert.Equal(
+            similarity == TracIn.GradientSimilarity.Cosine,
+            scores.Metadata.Estimator.StartsWith("LESS", StringComparison.Ordinal)
+        );
         Assert.Throws<InfluenceException>(() => tracIn.SelfInfluence(_c.Task(), _c.Train));
     }
 
@@ -226,11 +267,15 @@ public sealed class SourceOptimizerTests : IDisposable
         static double Code(double v, double g) => ((0.9 * 0.1) + (0.1 * g)) / Math.Sqrt((0.999 * v) + (0.001 * g * g) + 1e-8);
 
         // The formulas of the loop above, on the published numbers.
-        Assert.Equal((0.143133, -0.141792, 0.938801, -0.930002), (Round(Less(0.04, 1)), Round(Less(0.01, -2)), Round(Code(0.04, 1)), Round(Code(0.01, -2))));
+        Assert.Equal(
+            (0.143133, -0.141792, 0.938801, -0.930002),
+            (Round(Less(0.04, 1)), Round(Less(0.01, -2)), Round(Code(0.04, 1)), Round(Code(0.01, -2)))
+        );
         static double Round(double x) => Math.Round(x, 6);
     }
 
-    private static Tensor Flat(IReadOnlyList<AdamW.State> states, Func<AdamW.State, Tensor> of) => cat([.. states.Select(s => of(s).reshape(-1))]);
+    private static Tensor Flat(IReadOnlyList<AdamW.State> states, Func<AdamW.State, Tensor> of) =>
+        cat([.. states.Select(s => of(s).reshape(-1))]);
 
     /// <summary>A few steps on all examples, a checkpoint after each second one.</summary>
     private IReadOnlyList<Checkpoint> Train(string kind, int steps, Action<IReadOnlyList<AdamW.State>>? each = null)
@@ -261,27 +306,44 @@ public sealed class SourceOptimizerTests : IDisposable
     private Tensor Scale(IReadOnlyList<Checkpoint> checkpoints)
     {
         string[] names = ["hidden.weight", "hidden.bias", "head.weight", "head.bias"];
-        var v = stack([.. checkpoints.Select(c =>
-        {
-            using var file = Influence.Formats.SafetensorsFile.Open(c.FilePath);
-            return cat([.. names.Select(name => file.Read($"influence.exp_avg_sq:{name}").reshape(-1) / (1 - Math.Pow(0.95, c.Step)))]);
-        })]).mean([0L]);
+        var v = stack([
+                .. checkpoints.Select(c =>
+                {
+                    using var file = Influence.Formats.SafetensorsFile.Open(c.FilePath);
+                    return cat([
+                        .. names.Select(name => file.Read($"influence.exp_avg_sq:{name}").reshape(-1) / (1 - Math.Pow(0.95, c.Step))),
+                    ]);
+                }),
+            ])
+            .mean([0L]);
         return 1 / (v.sqrt() + 1e-6);
     }
 
-    private Tensor MeanGradients(IReadOnlyList<Checkpoint> checkpoints) => stack([.. checkpoints.Select(c =>
-    {
-        c.LoadInto(_c.Model);
-        return _c.TrainGradients();
-    })]).mean([0L]);
+    private Tensor MeanGradients(IReadOnlyList<Checkpoint> checkpoints) =>
+        stack([
+                .. checkpoints.Select(c =>
+                {
+                    c.LoadInto(_c.Model);
+                    return _c.TrainGradients();
+                }),
+            ])
+            .mean([0L]);
 
-    /// <summary>EK-FAC of several checkpoints as one matrix, by the textbook: factors averaged over both, eigenvalues along their eigenvectors.</summary>
+    /// <summary>EK-FAC of several checkpoints as one matrix, by the textbook: factors averaged over both, eigenvalues along their
+    /// eigenvectors.</summary>
     private Tensor Ekfacs(IReadOnlyList<Checkpoint> checkpoints, CurvatureOptions options)
     {
         using var session = GradientSession.Open(_c.Task(), _c.Train, null);
         checkpoints[0].LoadInto(_c.Model);
         var blocks = LayerwiseFit.Run(
-            session, _c.Train, options, CurvatureKind.Ekfac, new ProgressReporter(null, "test", 1, 11, CancellationToken.None), checkpoints.Count, c => checkpoints[c].LoadInto(_c.Model));
+            session,
+            _c.Train,
+            options,
+            CurvatureKind.Ekfac,
+            new ProgressReporter(null, "test", 1, 11, CancellationToken.None),
+            checkpoints.Count,
+            c => checkpoints[c].LoadInto(_c.Model)
+        );
         var size = session.Parts.Sum(parts => parts.Sum(p => p.Count));
         var h = zeros([size, size], dtype: float64);
         var start = 0L;
@@ -291,7 +353,9 @@ public sealed class SourceOptimizerTests : IDisposable
             var units = torch.eye(block.Size, dtype: float64);
             var at = 0L;
             var cut = parts.Select(p => units.narrow(1, (at += p.Count) - p.Count, p.Count)).ToArray();
-            h.narrow(0, start, block.Size).narrow(1, start, block.Size).copy_(cat(same.Dense(new DenseGradients(block.Size, () => [.. cut.Select(c => c.clone())])), 1));
+            h.narrow(0, start, block.Size)
+                .narrow(1, start, block.Size)
+                .copy_(cat(same.Dense(new DenseGradients(block.Size, () => [.. cut.Select(c => c.clone())])), 1));
             start += block.Size;
             block.Dispose();
         }

@@ -41,16 +41,42 @@ public sealed class SourceTests : IDisposable
         using var layer = nn.Linear(1, 1, hasBias: false, dtype: ScalarType.Float64);
         using var model = new Composite(layer.call, ("layer", layer));
         model.eval();
-        double[] x = [1, -2, 0.5], y = [0.3, 1, -1], w = [0.9, 0.4, 0.2];
+        double[] x = [1, -2, 0.5],
+            y = [0.3, 1, -1],
+            w = [0.9, 0.4, 0.2];
         var train = Examples.FromTensors(("x", tensor(x).unsqueeze(1)), ("y", tensor(y).unsqueeze(1)));
-        var query = Examples.FromTensors(("x", tensor(new[,] { { 1.5 } })), ("y", tensor(new[,] { { 0.1 } })));
+        var query = Examples.FromTensors(
+            (
+                "x",
+                tensor(
+                    new[,]
+                    {
+                        { 1.5 },
+                    }
+                )
+            ),
+            (
+                "y",
+                tensor(
+                    new[,]
+                    {
+                        { 0.1 },
+                    }
+                )
+            )
+        );
         var task = new InfluenceTask(model) { TrainingLoss = b => (model.call(b["x"]) - b["y"]).Squared().sum(1) * 0.5 };
-        Checkpoint[] checkpoints = [.. w.Select((value, k) =>
-        {
-            using var noGrad = no_grad();
-            layer.weight!.fill_(value);
-            return Checkpoint.Save(_folder.Path($"{k}.safetensors"), model, 0.1, k + 1);
-        })];
+        Checkpoint[] checkpoints =
+        [
+            .. w.Select(
+                (value, k) =>
+                {
+                    using var noGrad = no_grad();
+                    layer.weight!.fill_(value);
+                    return Checkpoint.Save(_folder.Path($"{k}.safetensors"), model, 0.1, k + 1);
+                }
+            ),
+        ];
         var source = new Source([new([checkpoints[0]], 7, 0.2), new([checkpoints[1], checkpoints[2]], 5, 0.1)])
         {
             Momentum = 0.5,
@@ -83,8 +109,16 @@ public sealed class SourceTests : IDisposable
 
         using var one = new Source([Segment(here, 60, 0.1)]).Score(c.Task(), c.Train, c.Queries);
         using var two = new Source([Segment(here, 40, 0.1), Segment(here, 20, 0.1)]).Score(c.Task(), c.Train, c.Queries);
-        using var twice = new Source([new([here, here], 60, 0.1)]) { Curvature = new() { Fisher = Fisher.Empirical } }.Score(c.Task(), c.Train, c.Queries);
-        using var once = new Source([new([here], 60, 0.1)]) { Curvature = new() { Fisher = Fisher.Empirical } }.Score(c.Task(), c.Train, c.Queries);
+        using var twice = new Source([new([here, here], 60, 0.1)]) { Curvature = new() { Fisher = Fisher.Empirical } }.Score(
+            c.Task(),
+            c.Train,
+            c.Queries
+        );
+        using var once = new Source([new([here], 60, 0.1)]) { Curvature = new() { Fisher = Fisher.Empirical } }.Score(
+            c.Task(),
+            c.Train,
+            c.Queries
+        );
 
         // Float64 throughout: rounding only.
         AssertEqual(one.Values, two.Values, 1e-9);
@@ -108,7 +142,11 @@ public sealed class SourceTests : IDisposable
         using var scope = NewDisposeScope();
         using var c = new Classifier();
         using var ekfac = Ekfac.Fit(c.Task(), c.Train);
-        using var expected = new InfluenceFunction(ekfac) { Damping = Damping.Absolute(0.1), Tolerance = 0 }.Score(c.Task(), c.Train, c.Queries);
+        using var expected = new InfluenceFunction(ekfac) { Damping = Damping.Absolute(0.1), Tolerance = 0 }.Score(
+            c.Task(),
+            c.Train,
+            c.Queries
+        );
 
         // exp(-0.1 * 1000) = 4e-44 of the queries is left.
         using var source = new Source([Segment(Here(c), 10_000, 0.1)]) { WeightDecay = 0.1 }.Score(c.Task(), c.Train, c.Queries);
@@ -157,8 +195,15 @@ public sealed class SourceTests : IDisposable
 
         using var cancellation = new CancellationTokenSource();
         var live = LiveTensors.OnThisThread;
-        Assert.Throws<OperationCanceledException>(() => new Source([Segment(here, 10, 0.1)])
-            .Score(c.Task(), c.Train, c.Queries, new Reports(_ => cancellation.Cancel()), cancellation.Token));
+        Assert.Throws<OperationCanceledException>(() =>
+            new Source([Segment(here, 10, 0.1)]).Score(
+                c.Task(),
+                c.Train,
+                c.Queries,
+                new Reports(_ => cancellation.Cancel()),
+                cancellation.Token
+            )
+        );
         Assert.Equal(live, LiveTensors.OnThisThread);
         state.AssertUnchanged(c.Model, c.X);
     }
@@ -167,12 +212,23 @@ public sealed class SourceTests : IDisposable
     public void SegmentsOfARun()
     {
         using var c = new Classifier();
-        Checkpoint[] run = [.. new[] { 10, 30, 40, 70, 90 }.Select(step => Checkpoint.Save(_folder.Path($"{step}.safetensors"), c.Model, step / 100.0, step))];
+        Checkpoint[] run =
+        [
+            .. new[] { 10, 30, 40, 70, 90 }.Select(step =>
+                Checkpoint.Save(_folder.Path($"{step}.safetensors"), c.Model, step / 100.0, step)
+            ),
+        ];
 
         var segments = Source.Segment.Split(run, 2);
 
         Assert.Equal([30, 60], segments.Select(s => s.Steps));
-        Assert.Equal([[10, 30], [40, 70, 90]], segments.Select(s => s.Checkpoints.Select(k => k.Step)));
+        Assert.Equal(
+            [
+                [10, 30],
+                [40, 70, 90],
+            ],
+            segments.Select(s => s.Checkpoints.Select(k => k.Step))
+        );
         Assert.Equal(0.2, segments[0].LearningRate, 12);
         Assert.Throws<InfluenceException>(() => Source.Segment.Split(run, 6));
         Assert.Throws<InfluenceException>(() => Source.Segment.Split([run[1], run[0]], 1));

@@ -33,9 +33,22 @@ public sealed class StateTests : IDisposable
         }
     }
 
-    public static TheoryData<string> Calls => ["score", "cosine", "self", "checkpoints", "checkpoints self", "coverage", "last", "single examples", "small budget", "small budget self"];
+    public static TheoryData<string> Calls =>
+        [
+            "score",
+            "cosine",
+            "self",
+            "checkpoints",
+            "checkpoints self",
+            "coverage",
+            "last",
+            "single examples",
+            "small budget",
+            "small budget self",
+        ];
 
-    public static TheoryData<string> LongCalls => ["score", "cosine", "self", "checkpoints", "checkpoints self", "last", "single examples", "small budget", "small budget self"];
+    public static TheoryData<string> LongCalls =>
+        ["score", "cosine", "self", "checkpoints", "checkpoints self", "last", "single examples", "small budget", "small budget self"];
 
     private IReadOnlyList<Checkpoint> Checkpoints { get; }
 
@@ -51,48 +64,57 @@ public sealed class StateTests : IDisposable
 
     [Theory]
     [MemberData(nameof(LongCalls))]
-    public void AfterAnExceptionInTheLoss(string call) => AssertUnchanged(() =>
-    {
-        var thrown = Assert.Throws<InfluenceException>(() => Run(call, FailAt(9)));
-        Assert.IsType<InvalidOperationException>(thrown.InnerException);
-        Assert.Contains("no more", thrown.Message, StringComparison.Ordinal);
+    public void AfterAnExceptionInTheLoss(string call) =>
+        AssertUnchanged(() =>
+        {
+            var thrown = Assert.Throws<InfluenceException>(() => Run(call, FailAt(9)));
+            Assert.IsType<InvalidOperationException>(thrown.InnerException);
+            Assert.Contains("no more", thrown.Message, StringComparison.Ordinal);
 
-        Assert.Equal([9], thrown.ExampleIds);
-    });
+            Assert.Equal([9], thrown.ExampleIds);
+        });
 
     /// <summary>The first examples are used for checks: they fail before anything is scored.</summary>
     [Theory]
     [MemberData(nameof(Calls))]
-    public void AfterAnExceptionInTheFirstBatch(string call) => AssertUnchanged(() =>
-        Assert.Throws<InfluenceException>(() => Run(call, FailAt(0))));
+    public void AfterAnExceptionInTheFirstBatch(string call) =>
+        AssertUnchanged(() => Assert.Throws<InfluenceException>(() => Run(call, FailAt(0))));
 
     [Theory]
     [MemberData(nameof(LongCalls))]
-    public void AfterCancellation(string call) => AssertUnchanged(() =>
-    {
-        using var source = new CancellationTokenSource();
-        var reports = new Reports(_ => source.Cancel());
-        Assert.ThrowsAny<OperationCanceledException>(() => Run(call, _c.Loss, reports, source.Token));
-        Assert.Single(reports.All);
-    });
+    public void AfterCancellation(string call) =>
+        AssertUnchanged(() =>
+        {
+            using var source = new CancellationTokenSource();
+            var reports = new Reports(_ => source.Cancel());
+            Assert.ThrowsAny<OperationCanceledException>(() => Run(call, _c.Loss, reports, source.Token));
+            Assert.Single(reports.All);
+        });
 
     [Theory]
     [MemberData(nameof(LongCalls))]
-    public void AfterCancellationBeforeTheStart(string call) => AssertUnchanged(() =>
-        Assert.ThrowsAny<OperationCanceledException>(() => Run(call, _c.Loss, null, new CancellationToken(canceled: true))));
+    public void AfterCancellationBeforeTheStart(string call) =>
+        AssertUnchanged(() =>
+            Assert.ThrowsAny<OperationCanceledException>(() => Run(call, _c.Loss, null, new CancellationToken(canceled: true)))
+        );
 
     [Theory]
     [MemberData(nameof(LongCalls))]
-    public void AfterAnExceptionInProgress(string call) => AssertUnchanged(() =>
-        Assert.Throws<InvalidTimeZoneException>(() => Run(call, _c.Loss, new Reports(_ => throw new InvalidTimeZoneException()))));
+    public void AfterAnExceptionInProgress(string call) =>
+        AssertUnchanged(() =>
+            Assert.Throws<InvalidTimeZoneException>(() => Run(call, _c.Loss, new Reports(_ => throw new InvalidTimeZoneException())))
+        );
 
     [Fact]
     public void AfterACheckpointThatDoesNotFit()
     {
         using var other = nn.Linear(2, 2);
         var misfit = Checkpoint.Save(_folder.Path("misfit"), other, 1);
-        AssertUnchanged(() => Assert.Throws<InfluenceException>(() =>
-            new TracIn { Checkpoints = [Checkpoints[1], misfit] }.SelfInfluence(_c.Task(), _c.Train)));
+        AssertUnchanged(() =>
+            Assert.Throws<InfluenceException>(() =>
+                new TracIn { Checkpoints = [Checkpoints[1], misfit] }.SelfInfluence(_c.Task(), _c.Train)
+            )
+        );
     }
 
     /// <summary>A hook that stayed would keep its layer's record alive for as long as the model.</summary>
@@ -145,14 +167,21 @@ public sealed class StateTests : IDisposable
         state.AssertUnchanged(_c.Model, _c.QueryX);
     }
 
-    private Func<ExampleBatch, Tensor> FailAt(long id) => batch =>
-        batch.Ids.Contains(id) ? throw new InvalidOperationException("no more") : _c.Loss(batch);
+    private Func<ExampleBatch, Tensor> FailAt(long id) =>
+        batch => batch.Ids.Contains(id) ? throw new InvalidOperationException("no more") : _c.Loss(batch);
 
     private void Run(
-        string call, Func<ExampleBatch, Tensor> loss, IProgress<InfluenceProgress>? progress = null, CancellationToken token = default)
+        string call,
+        Func<ExampleBatch, Tensor> loss,
+        IProgress<InfluenceProgress>? progress = null,
+        CancellationToken token = default
+    )
     {
         // Query ids lie beyond those of the training examples, which is where a loss is made to fail.
-        var train = _c.Train with { BatchSize = 3 };
+        var train = _c.Train with
+        {
+            BatchSize = 3,
+        };
         var queries = _c.Queries with { BatchSize = 3, Ids = [100, 101, 102, 103] };
         var task = new InfluenceTask(_c.Model)
         {
@@ -179,7 +208,9 @@ public sealed class StateTests : IDisposable
                     MemoryBudget = call == "small budget" ? 1 : 1L << 30,
                     Checkpoints = call == "checkpoints" ? Checkpoints : null,
                     Similarity = call == "cosine" ? TracIn.GradientSimilarity.Cosine : TracIn.GradientSimilarity.Dot,
-                }.Score(task, train, queries, progress, token).Dispose();
+                }
+                    .Score(task, train, queries, progress, token)
+                    .Dispose();
                 break;
         }
     }

@@ -60,11 +60,17 @@ public sealed class StrongestTests : IDisposable
         var base_ = arange(0, 100 * block, 1, ScalarType.Float32).mul_(0.7f).sin_().reshape(100, block);
         var live = LiveTensors.OnThisThread;
         var most = 0L;
-        var estimator = new MadeUp(block, first =>
+        var estimator = new MadeUp(
+            block,
+            first =>
+            {
+                most = Math.Max(most, LiveTensors.OnThisThread - live);
+                return base_ + (first * 1e-6f);
+            }
+        )
         {
-            most = Math.Max(most, LiveTensors.OnThisThread - live);
-            return base_ + (first * 1e-6f);
-        }) { Wide = true };
+            Wide = true,
+        };
         var memory = GC.GetTotalMemory(forceFullCollection: true);
         var strongest = estimator.Strongest(10, Task(), Data(n), Data(100));
 
@@ -85,20 +91,26 @@ public sealed class StrongestTests : IDisposable
         Fails("begun already", sink => sink.Begin([0], [0], ScalarType.Float32));
         Fails("may not repeat", sink => sink.Begin([0, 0], [0], ScalarType.Float32), begin: false);
         Fails("found Int64", sink => sink.Begin([0], [0], ScalarType.Int64), begin: false);
-        Fails("position 4 on", sink =>
-        {
-            sink.Add(0, 0, zeros(2, 4));
-            sink.Add(0, 5, zeros(2, 5));
-        });
+        Fails(
+            "position 4 on",
+            sink =>
+            {
+                sink.Add(0, 0, zeros(2, 4));
+                sink.Add(0, 5, zeros(2, 5));
+            }
+        );
         Fails("lies outside", sink => sink.Add(1, 0, zeros(2, 10)));
         Fails("[queries, training examples]", sink => sink.Add(0, 0, zeros(20)));
-        var thrown = Fails("103, 105", sink =>
-        {
-            var bad = zeros(2, 6);
-            bad[1].narrow(0, 3, 1).fill_(float.NaN);
-            bad[1].narrow(0, 5, 1).fill_(float.PositiveInfinity);
-            sink.Add(0, 0, bad);
-        });
+        var thrown = Fails(
+            "103, 105",
+            sink =>
+            {
+                var bad = zeros(2, 6);
+                bad[1].narrow(0, 3, 1).fill_(float.NaN);
+                bad[1].narrow(0, 5, 1).fill_(float.PositiveInfinity);
+                sink.Add(0, 0, bad);
+            }
+        );
         Assert.Contains("queries with ids 1 ", thrown.Message, StringComparison.Ordinal);
         Assert.Equal([103L, 105], thrown.ExampleIds);
         Assert.Empty(_folder.Files);
@@ -114,7 +126,9 @@ public sealed class StrongestTests : IDisposable
 
                 give(sink);
             });
-            var found = Assert.Throws<InfluenceException>(() => estimator.ScoreToFile(_folder.Path("f.safetensors"), Task(), train, queries));
+            var found = Assert.Throws<InfluenceException>(() =>
+                estimator.ScoreToFile(_folder.Path("f.safetensors"), Task(), train, queries)
+            );
             Assert.Contains(expected, found.Message, StringComparison.Ordinal);
             return found;
         }
@@ -127,11 +141,17 @@ public sealed class StrongestTests : IDisposable
         using var scope = NewDisposeScope();
         File.WriteAllText(_folder.Path("f.safetensors"), "old");
         var made = false;
-        var thrown = Assert.Throws<InfluenceException>(() => new Anything(sink =>
-        {
-            sink.Begin([.. Enumerable.Range(0, 3_000_000).Select(i => (long)i)], [.. Enumerable.Range(0, 3_000_000).Select(i => (long)i)], ScalarType.Float64);
-            made = true;
-        }).ScoreToFile(_folder.Path("f.safetensors"), Task(), Data(10), Data(2)));
+        var thrown = Assert.Throws<InfluenceException>(() =>
+            new Anything(sink =>
+            {
+                sink.Begin(
+                    [.. Enumerable.Range(0, 3_000_000).Select(i => (long)i)],
+                    [.. Enumerable.Range(0, 3_000_000).Select(i => (long)i)],
+                    ScalarType.Float64
+                );
+                made = true;
+            }).ScoreToFile(_folder.Path("f.safetensors"), Task(), Data(10), Data(2))
+        );
 
         Assert.False(made);
         Assert.Contains("are free there", thrown.Message, StringComparison.Ordinal);
@@ -144,8 +164,14 @@ public sealed class StrongestTests : IDisposable
     public void AnErrorOfTheEstimatorIsNotTheFiles()
     {
         using var scope = NewDisposeScope();
-        Assert.Throws<FileNotFoundException>(() => new Anything(_ => throw new FileNotFoundException("the data")).ScoreToFile(
-            _folder.Path("f.safetensors"), Task(), Data(10), Data(2)));
+        Assert.Throws<FileNotFoundException>(() =>
+            new Anything(_ => throw new FileNotFoundException("the data")).ScoreToFile(
+                _folder.Path("f.safetensors"),
+                Task(),
+                Data(10),
+                Data(2)
+            )
+        );
         Assert.Empty(_folder.Files);
     }
 
@@ -165,9 +191,17 @@ public sealed class StrongestTests : IDisposable
         Assert.True(values[1].eq(row.Values[0]).all().item<bool>());
         Assert.Equal([9.0, 0, 19, 10], [columns[0, 0], columns[0, 1], columns[1, 0], columns[1, 1]]);
         Assert.True(values.eq(again.Values).all().item<bool>());
-        Assert.Contains("17", Assert.Throws<InfluenceException>(() => InfluenceScores.LoadPart(path, [17])).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "17",
+            Assert.Throws<InfluenceException>(() => InfluenceScores.LoadPart(path, [17])).Message,
+            StringComparison.Ordinal
+        );
         File.WriteAllBytes(_folder.Path("cut.safetensors"), File.ReadAllBytes(path)[..^20]);
-        Assert.Contains("truncated", Assert.Throws<InfluenceException>(() => InfluenceScores.LoadPart(_folder.Path("cut.safetensors"))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "truncated",
+            Assert.Throws<InfluenceException>(() => InfluenceScores.LoadPart(_folder.Path("cut.safetensors"))).Message,
+            StringComparison.Ordinal
+        );
     }
 
     private static Examples Data(int count) => Examples.FromTensors(("x", zeros(count, 1)));
@@ -181,7 +215,13 @@ public sealed class StrongestTests : IDisposable
         public bool Wide { get; init; }
 
         public ScoreMetadata ScoreInto(
-            ScoreSink sink, InfluenceTask task, Examples train, Examples queries, IProgress<InfluenceProgress>? progress = null, CancellationToken cancellationToken = default)
+            ScoreSink sink,
+            InfluenceTask task,
+            Examples train,
+            Examples queries,
+            IProgress<InfluenceProgress>? progress = null,
+            CancellationToken cancellationToken = default
+        )
         {
             sink.Begin(queries.Ids, train.Ids, ScalarType.Float32);
             for (var first = 0; first < train.Count; first += block)
@@ -198,7 +238,13 @@ public sealed class StrongestTests : IDisposable
     private sealed class Anything(Action<ScoreSink> give) : IPairEstimator
     {
         public ScoreMetadata ScoreInto(
-            ScoreSink sink, InfluenceTask task, Examples train, Examples queries, IProgress<InfluenceProgress>? progress = null, CancellationToken cancellationToken = default)
+            ScoreSink sink,
+            InfluenceTask task,
+            Examples train,
+            Examples queries,
+            IProgress<InfluenceProgress>? progress = null,
+            CancellationToken cancellationToken = default
+        )
         {
             give(sink);
             return new ScoreMetadata { Estimator = "anything", Unit = "none" };

@@ -34,7 +34,12 @@ public sealed class ConvexTruthTests : IDisposable
         var (rule, noise) = (Random(Features, Classes, 2), Random(Train + Queries, Classes, 3));
         for (var i = 0; i < _y.Length; i++)
         {
-            double[] logits = [.. Enumerable.Range(0, Classes).Select(k => (0.8 * noise[i, k]) + Enumerable.Range(0, Features).Sum(d => 3 * _x[i, d] * rule[d, k]))];
+            double[] logits =
+            [
+                .. Enumerable
+                    .Range(0, Classes)
+                    .Select(k => (0.8 * noise[i, k]) + Enumerable.Range(0, Features).Sum(d => 3 * _x[i, d] * rule[d, k])),
+            ];
             _y[i] = Array.IndexOf(logits, logits.Max());
         }
     }
@@ -63,7 +68,11 @@ public sealed class ConvexTruthTests : IDisposable
         using var influence = new InfluenceFunction(curvature).Score(task, train, queries);
         using var gradients = new TracIn().Score(task, train, queries);
 
-        var halves = new Retraining(_folder.Path("halves")) { Settings = "softmax regression" }.Run(Subsets.Half(all, 40, seed: 1), queries.Ids, Measure);
+        var halves = new Retraining(_folder.Path("halves")) { Settings = "softmax regression" }.Run(
+            Subsets.Half(all, 40, seed: 1),
+            queries.Ids,
+            Measure
+        );
         var comparison = new ScoreComparison { Bootstrap = Quick }.Evaluate(halves, ("influence", influence), ("gradients", gradients));
         var without = new Retraining(_folder.Path("without")).Run(Subsets.LeaveOneOut(all), queries.Ids, Measure);
         var leaveOneOut = new LeaveOneOutCorrelation { Bootstrap = Quick }.Evaluate(influence, without);

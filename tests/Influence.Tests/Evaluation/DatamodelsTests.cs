@@ -31,12 +31,24 @@ public class DatamodelsTests
 
         Assert.Equal(s_subsets.TrainIds, fit.Scores.TrainIds);
         Assert.True(double.IsNaN(fit.HeldBack.Value));
-        Assert.Equal(1, new Lds { Bootstrap = Quick }.Evaluate(fit.Scores, Additive(weights, s_subsets)).Mean.Value, 6);
+        Assert.Equal(
+            1,
+            new Lds { Bootstrap = Quick }
+                .Evaluate(fit.Scores, Additive(weights, s_subsets))
+                .Mean.Value,
+            6
+        );
 
         // As a truth: the weights themselves are ordered as the datamodel's.
         using var scope = NewDisposeScope();
         using var truth = Scores(weights, trainIds: s_subsets.TrainIds);
-        Assert.Equal(1, new RankAgreement { Bootstrap = Quick }.Evaluate(truth, fit.Scores).Mean.Value, 12);
+        Assert.Equal(
+            1,
+            new RankAgreement { Bootstrap = Quick }
+                .Evaluate(truth, fit.Scores)
+                .Mean.Value,
+            12
+        );
     }
 
     [Fact]
@@ -72,7 +84,14 @@ public class DatamodelsTests
         using var fit = new Datamodels { Penalties = [0.3] }.Fit(runs);
         var m = subsets.Count;
         double[] rewards = [.. Enumerable.Range(0, m).Select(j => -runs[j, 0])];
-        double[] residuals = [.. Enumerable.Range(0, m).Select(j => rewards[j] - fit.Intercepts[0] - Enumerable.Range(0, Train).Where(subsets[j].Contains).Sum(i => fit.Scores[0, i]))];
+        double[] residuals =
+        [
+            .. Enumerable
+                .Range(0, m)
+                .Select(j =>
+                    rewards[j] - fit.Intercepts[0] - Enumerable.Range(0, Train).Where(subsets[j].Contains).Sum(i => fit.Scores[0, i])
+                ),
+        ];
         var penalty = 0.3 * Enumerable.Range(0, Train).Max(i => Math.Abs(Correlation(i, [.. rewards.Select(y => y - rewards.Average())])));
         Assert.Equal(0, residuals.Sum(), 9);
         Assert.Contains(fit.Scores.ForQuery(0).Values, w => w == 0);
@@ -106,8 +125,9 @@ public class DatamodelsTests
         var centred = masks - (Matrix<double>.Build.Dense(m, 1, 1) * (masks.ColumnSums() / m).ToRowMatrix());
         var y = Vector<double>.Build.Dense(m, j => -runs[j, 1]);
         var penalty = 0.5 * (centred * centred.Transpose()).Trace() / m / m;
-        var expected = ((centred.TransposeThisAndMultiply(centred) / m) + (penalty * Matrix<double>.Build.DenseIdentity(Train)))
-            .Solve(centred.TransposeThisAndMultiply(y - y.Average()) / m);
+        var expected = ((centred.TransposeThisAndMultiply(centred) / m) + (penalty * Matrix<double>.Build.DenseIdentity(Train))).Solve(
+            centred.TransposeThisAndMultiply(y - y.Average()) / m
+        );
 
         Assert.All(Enumerable.Range(0, Train), i => Assert.Equal(expected[i], fit.Scores[1, i], 9));
     }
@@ -137,13 +157,16 @@ public class DatamodelsTests
         Assert.True(chosen.HeldBack.Value > 0.2, chosen.HeldBack.ToString());
         Assert.Contains("rank correlation", chosen.ToString(), StringComparison.Ordinal);
 
-        double Error(Datamodels.Result fit) => Enumerable.Range(0, 4).Sum(q => Enumerable.Range(0, Train).Sum(i => Math.Pow(fit.Scores[q, i] - weights[q, i], 2)));
+        double Error(Datamodels.Result fit) =>
+            Enumerable.Range(0, 4).Sum(q => Enumerable.Range(0, Train).Sum(i => Math.Pow(fit.Scores[q, i] - weights[q, i], 2)));
     }
 
     [Fact]
     public void TooFewSubsetsAreRefused()
     {
-        var thrown = Assert.Throws<InfluenceException>(() => new Datamodels().Fit(Additive(Random(1, Train, 1), Subsets.Half(Ids(Train), 9, seed: 1))));
+        var thrown = Assert.Throws<InfluenceException>(() =>
+            new Datamodels().Fit(Additive(Random(1, Train, 1), Subsets.Half(Ids(Train), 9, seed: 1)))
+        );
         Assert.Contains("at least ten subsets, better hundreds; found 9", thrown.Message, StringComparison.Ordinal);
     }
 

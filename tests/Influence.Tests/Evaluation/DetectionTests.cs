@@ -61,7 +61,11 @@ public class DetectionTests
         var thrown = Assert.Throws<InfluenceException>(() => s_detection.Evaluate(ExampleScores.Of([1, 2], [double.NaN, 1]), [2, 3]));
         Assert.Contains("have no score: ids 3", thrown.Message, StringComparison.Ordinal);
         Assert.Contains("no number for a score: ids 1", thrown.Message, StringComparison.Ordinal);
-        Assert.Contains("found 0 wrong ones of 2", Assert.Throws<InfluenceException>(() => s_detection.Evaluate(ExampleScores.Of([1, 2], [0, 1]), [])).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "found 0 wrong ones of 2",
+            Assert.Throws<InfluenceException>(() => s_detection.Evaluate(ExampleScores.Of([1, 2], [0, 1]), [])).Message,
+            StringComparison.Ordinal
+        );
     }
 
     [Fact]
@@ -70,8 +74,23 @@ public class DetectionTests
         using var scope = NewDisposeScope();
 
         // Query 0: relevant at ranks 2 and 4. Query 1: one example above a tie of four, two of them relevant. Query 2: nothing.
-        using var scores = Scores(new[,] { { 9.0, 8, 7, 6, 5 }, { 2, 2, 5, 2, 2 }, { 1, 2, 3, 4, 5 } }, [0, 1, 2], [10, 11, 12, 13, 14]);
-        bool IsRelevant(long query, long train) => query switch { 0 => train is 11 or 13, 1 => train is 10 or 14, _ => false };
+        using var scores = Scores(
+            new[,]
+            {
+                { 9.0, 8, 7, 6, 5 },
+                { 2, 2, 5, 2, 2 },
+                { 1, 2, 3, 4, 5 },
+            },
+            [0, 1, 2],
+            [10, 11, 12, 13, 14]
+        );
+        bool IsRelevant(long query, long train) =>
+            query switch
+            {
+                0 => train is 11 or 13,
+                1 => train is 10 or 14,
+                _ => false,
+            };
         var result = new RetrievalTest { Bootstrap = Quick, Ks = [1, 2, 100] }.Evaluate(scores, IsRelevant);
 
         // The first relevant one of the tie is at 1, 2 or 3 of it with probability 1/2, 1/3 and 1/6.
@@ -98,7 +117,12 @@ public class DetectionTests
         using var random = Scores(Random(30, 40, 2));
 
         // The same scores with rows and columns in another order: joined by id.
-        using var turned = new InfluenceScores(trained.Values.flip(0, 1), [.. trained.QueryIds.Reverse()], [.. trained.TrainIds.Reverse()], trained.Metadata);
+        using var turned = new InfluenceScores(
+            trained.Values.flip(0, 1),
+            [.. trained.QueryIds.Reverse()],
+            [.. trained.TrainIds.Reverse()],
+            trained.Metadata
+        );
         var check = new ModelRandomizationCheck { Bootstrap = Quick };
 
         Assert.Equal(1, check.Evaluate(trained, turned).Mean.Value, 12);
@@ -112,18 +136,47 @@ public class DetectionTests
     public void ConfidentLearningByHand()
     {
         using var scope = NewDisposeScope();
-        var p = tensor(new[,] { { 0.9, 0.1 }, { 0.8, 0.2 }, { 0.3, 0.7 }, { 0.2, 0.8 }, { 0.1, 0.9 }, { 0.6, 0.4 } });
+        var p = tensor(
+            new[,]
+            {
+                { 0.9, 0.1 },
+                { 0.8, 0.2 },
+                { 0.3, 0.7 },
+                { 0.2, 0.8 },
+                { 0.1, 0.9 },
+                { 0.6, 0.4 },
+            }
+        );
         var found = new ConfidentLearning().Find(p, [0, 0, 0, 1, 1, 1]);
 
         Assert.Equal(2 / 3.0, found.Thresholds[0], 12);
         Assert.Equal(0.7, found.Thresholds[1], 12);
 
         // The third reaches class 1's threshold, the last reaches none.
-        Assert.Equal(new[,] { { 2, 1 }, { 0, 2 } }, found.ConfidentJoint);
-        Assert.Equal(new[,] { { 2 / 6.0, 1 / 6.0 }, { 0, 3 / 6.0 } }, found.Joint);
+        Assert.Equal(
+            new[,]
+            {
+                { 2, 1 },
+                { 0, 2 },
+            },
+            found.ConfidentJoint
+        );
+        Assert.Equal(
+            new[,]
+            {
+                { 2 / 6.0, 1 / 6.0 },
+                { 0, 3 / 6.0 },
+            },
+            found.Joint
+        );
         foreach (var filter in Enum.GetValues<ConfidentLearning.LabelIssueFilter>())
         {
-            Assert.Equal([2], new ConfidentLearning { Filter = filter }.Find(p, [0, 0, 0, 1, 1, 1]).Ids);
+            Assert.Equal(
+                [2],
+                new ConfidentLearning { Filter = filter }
+                    .Find(p, [0, 0, 0, 1, 1, 1])
+                    .Ids
+            );
         }
 
         Assert.Equal([0.1, 0.2, 0.7, 0.2, 0.1, 0.6], found.SelfConfidence.Values.Select(v => Math.Round(v, 12)));
@@ -159,7 +212,18 @@ public class DetectionTests
     public void LogitsAreRefused()
     {
         using var scope = NewDisposeScope();
-        var thrown = Assert.Throws<InfluenceException>(() => new ConfidentLearning().Find(tensor(new[,] { { 0.5, 0.5 }, { 2.0, -1 } }), [0, 2]));
+        var thrown = Assert.Throws<InfluenceException>(() =>
+            new ConfidentLearning().Find(
+                tensor(
+                    new[,]
+                    {
+                        { 0.5, 0.5 },
+                        { 2.0, -1 },
+                    }
+                ),
+                [0, 2]
+            )
+        );
         Assert.Contains("Labels are 0 to 1; those of these examples are not: ids 1", thrown.Message, StringComparison.Ordinal);
         Assert.Contains("logits want softmax(-1)", thrown.Message, StringComparison.Ordinal);
     }

@@ -10,11 +10,23 @@ internal static class EvaluationCases
 
     public static long[] Ids(int count, long first = 0) => [.. Enumerable.Range(0, count).Select(i => first + i)];
 
-    public static InfluenceScores Scores(double[,] values, IReadOnlyList<long>? queryIds = null, IReadOnlyList<long>? trainIds = null, double? leaveOneOutFactor = null) => new(
-        tensor(values),
-        queryIds ?? Ids(values.GetLength(0)),
-        trainIds ?? Ids(values.GetLength(1)),
-        new ScoreMetadata { Estimator = "test", Unit = "u", LeaveOneOutFactor = leaveOneOutFactor });
+    public static InfluenceScores Scores(
+        double[,] values,
+        IReadOnlyList<long>? queryIds = null,
+        IReadOnlyList<long>? trainIds = null,
+        double? leaveOneOutFactor = null
+    ) =>
+        new(
+            tensor(values),
+            queryIds ?? Ids(values.GetLength(0)),
+            trainIds ?? Ids(values.GetLength(1)),
+            new ScoreMetadata
+            {
+                Estimator = "test",
+                Unit = "u",
+                LeaveOneOutFactor = leaveOneOutFactor,
+            }
+        );
 
     /// <summary>Numbers without ties, from a seed.</summary>
     public static double[,] Random(int rows, int columns, int seed)

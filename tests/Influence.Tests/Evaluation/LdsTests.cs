@@ -29,7 +29,8 @@ public class LdsTests
         Assert.All(lds.Evaluate(wrong, runs).Queries, q => Assert.Equal(-1, q.Estimate.Value, 12));
     }
 
-    /// <summary>On subsets that each lack one piece of the data: sums over what was trained on rank as those over the piece, reversed.</summary>
+    /// <summary>On subsets that each lack one piece of the data: sums over what was trained on rank as those over the piece,
+    /// reversed.</summary>
     [Fact]
     public void AnAdditiveModelScoresOneOnDisjointChunks()
     {
@@ -42,12 +43,15 @@ public class LdsTests
         var lds = new Lds { Bootstrap = Quick };
 
         Assert.All(lds.Evaluate(right, runs).Queries, q => Assert.Equal(1, q.Estimate.Value, 12));
-        Assert.All(lds.Evaluate(random, runs).Queries, q =>
-        {
-            double[] rises = [.. Enumerable.Range(0, 8).Select(j => runs[j, (int)q.QueryId])];
-            double[] lost = [.. chunks.Select(s => s.RemovedIds.Sum(id => random[(int)q.QueryId, (int)id]))];
-            Assert.Equal(Spearman.Of(lost, rises), q.Estimate.Value, 12);
-        });
+        Assert.All(
+            lds.Evaluate(random, runs).Queries,
+            q =>
+            {
+                double[] rises = [.. Enumerable.Range(0, 8).Select(j => runs[j, (int)q.QueryId])];
+                double[] lost = [.. chunks.Select(s => s.RemovedIds.Sum(id => random[(int)q.QueryId, (int)id]))];
+                Assert.Equal(Spearman.Of(lost, rises), q.Estimate.Value, 12);
+            }
+        );
     }
 
     [Fact]
@@ -73,8 +77,24 @@ public class LdsTests
 
         // Subsets {0}, {1}, {0, 1}, {2}: predictions 1, 2, 3, 2; rewards 1, 3, 2, 2 (losses their negatives).
         var subsets = Subsets.Of([0, 1, 2], ("a", [0]), ("b", [1]), ("c", [0, 1]), ("d", [2]));
-        var runs = RetrainingRuns.Of(subsets, [7], new[,] { { -1.0 }, { -3 }, { -2 }, { -2 } });
-        using var scores = Scores(new[,] { { 1.0, 2, 2 } }, queryIds: [7]);
+        var runs = RetrainingRuns.Of(
+            subsets,
+            [7],
+            new[,]
+            {
+                { -1.0 },
+                { -3 },
+                { -2 },
+                { -2 },
+            }
+        );
+        using var scores = Scores(
+            new[,]
+            {
+                { 1.0, 2, 2 },
+            },
+            queryIds: [7]
+        );
 
         var result = new Lds { Bootstrap = new() { Resamples = 0 } }.Evaluate(scores, runs);
 
@@ -131,7 +151,8 @@ public class LdsTests
         Assert.Equal(1, result.Mean.Value, 12);
         Assert.Equal(
             [new(1, "every run measured the same"), new(2, "its scores sum to the same for every subset"), new(3, "a score is not finite")],
-            result.Dropped);
+            result.Dropped
+        );
         Assert.Contains("1 queries, 3 dropped (query 1: every run measured the same; ...)", result.ToString(), StringComparison.Ordinal);
     }
 
@@ -147,7 +168,12 @@ public class LdsTests
 
         Assert.Equal([(2, 11L)], runs.NotFinite);
         Assert.Contains("1 measurements are not finite, the first of query 11 in run 2", runs.ToString(), StringComparison.Ordinal);
-        Assert.Equal([new DroppedQuery(11, "a run's measurement is not finite")], new Lds { Bootstrap = Quick }.Evaluate(scores, runs).Dropped);
+        Assert.Equal(
+            [new DroppedQuery(11, "a run's measurement is not finite")],
+            new Lds { Bootstrap = Quick }
+                .Evaluate(scores, runs)
+                .Dropped
+        );
     }
 
     [Fact]
@@ -183,7 +209,10 @@ public class LdsTests
         Assert.NotEqual(a.Lower, c.Lower);
         Assert.True(a.Lower < a.Value && a.Value < a.Upper);
 
-        Estimate Mean(long seed) => new Lds { Bootstrap = Quick with { Seed = seed } }.Evaluate(scores, runs).Mean;
+        Estimate Mean(long seed) =>
+            new Lds { Bootstrap = Quick with { Seed = seed } }
+                .Evaluate(scores, runs)
+                .Mean;
     }
 
     [Fact]
@@ -203,11 +232,16 @@ public class LdsTests
     [Fact]
     public void ResampledRanksAreThoseOfRowsWrittenOut()
     {
-        double[] x = [3, 1, 1, 2, 5, 2], y = [1, 4, 2, 2, 9, 7];
+        double[] x = [3, 1, 1, 2, 5, 2],
+            y = [1, 4, 2, 2, 9, 7];
         int[] counts = [2, 0, 3, 1, 0, 2];
         var rows = counts.SelectMany((count, i) => Enumerable.Repeat(i, count)).ToArray();
 
-        Assert.Equal(Spearman.Of([.. rows.Select(i => x[i])], [.. rows.Select(i => y[i])]), new PairedColumn(x, y).Of(Agreement.Spearman, counts), 12);
+        Assert.Equal(
+            Spearman.Of([.. rows.Select(i => x[i])], [.. rows.Select(i => y[i])]),
+            new PairedColumn(x, y).Of(Agreement.Spearman, counts),
+            12
+        );
         Assert.Equal(Spearman.Of(x, y), new PairedColumn(x, y).Of(Agreement.Spearman), 12);
         Assert.Equal(MathNet.Numerics.Statistics.Correlation.Pearson(x, y), new PairedColumn(x, y).Of(Agreement.Pearson), 12);
         Assert.Equal(2, new PairedColumn([1, 2, 4], [3, 5, 9]).Of(Agreement.Slope), 12);
@@ -226,14 +260,20 @@ public class LdsTests
 
         var result = comparison.Evaluate(runs, ("truth", truth), ("half", half), ("the same", truth));
 
-        Assert.Equal(new Lds { Bootstrap = Quick }.Evaluate(half, runs).Mean, result.Scores[1].Lds);
+        Assert.Equal(
+            new Lds { Bootstrap = Quick }
+                .Evaluate(half, runs)
+                .Mean,
+            result.Scores[1].Lds
+        );
         Assert.True(result.Scores[1].Difference.Upper < 0, result.ToString());
         Assert.Equal(0, result.Scores[1].ShareBetter);
         Assert.Equal(new Estimate(0, 0, 0), result.Scores[2].Difference);
         Assert.Equal(20, result.QueryCount);
 
         // Paired, the difference is known better than either score.
-        var unpaired = (result.Scores[0].Lds.Upper - result.Scores[0].Lds.Lower) + (result.Scores[1].Lds.Upper - result.Scores[1].Lds.Lower);
+        var unpaired =
+            (result.Scores[0].Lds.Upper - result.Scores[0].Lds.Lower) + (result.Scores[1].Lds.Upper - result.Scores[1].Lds.Lower);
         Assert.True(result.Scores[1].Difference.Upper - result.Scores[1].Difference.Lower < unpaired);
     }
 
@@ -251,6 +291,12 @@ public class LdsTests
         }
 
         using var read = InfluenceScores.Load(folder.Path(name));
-        Assert.Equal(1, new Lds { Bootstrap = Quick }.Evaluate(read, Additive(weights, s_halves)).Mean.Value, 12);
+        Assert.Equal(
+            1,
+            new Lds { Bootstrap = Quick }
+                .Evaluate(read, Additive(weights, s_halves))
+                .Mean.Value,
+            12
+        );
     }
 }

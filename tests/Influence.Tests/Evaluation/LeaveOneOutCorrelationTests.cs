@@ -18,8 +18,24 @@ public class LeaveOneOutCorrelationTests
     public void LeastSquaresByHand()
     {
         using var scope = NewDisposeScope();
-        var runs = RetrainingRuns.Of(Subsets.LeaveOneOut([0, 1, 2]), [0], new[,] { { 0.5 }, { 2 }, { 0 }, { 0.5 } });
-        using var scores = Scores(new[,] { { 1.0, -1, 0 } }, leaveOneOutFactor: 1 / 3.0);
+        var runs = RetrainingRuns.Of(
+            Subsets.LeaveOneOut([0, 1, 2]),
+            [0],
+            new[,]
+            {
+                { 0.5 },
+                { 2 },
+                { 0 },
+                { 0.5 },
+            }
+        );
+        using var scores = Scores(
+            new[,]
+            {
+                { 1.0, -1, 0 },
+            },
+            leaveOneOutFactor: 1 / 3.0
+        );
 
         var result = new LeaveOneOutCorrelation { Bootstrap = Quick }.Evaluate(scores, runs);
 
@@ -65,7 +81,11 @@ public class LeaveOneOutCorrelationTests
         var part = Subsets.Of(Ids(6), [.. all.Skip(1).Select(s => (s.Name, (IEnumerable<long>)s.Ids))]);
         var metric = new LeaveOneOutCorrelation { Bootstrap = Quick };
 
-        Assert.Equal(metric.Evaluate(scores, Additive(weights, all)).Pearson.Value, metric.Evaluate(scores, Additive(weights, part)).Pearson.Value, 12);
+        Assert.Equal(
+            metric.Evaluate(scores, Additive(weights, all)).Pearson.Value,
+            metric.Evaluate(scores, Additive(weights, part)).Pearson.Value,
+            12
+        );
     }
 
     [Fact]
@@ -75,8 +95,9 @@ public class LeaveOneOutCorrelationTests
         var weights = Random(1, 4, 1);
         using var scores = Scores(weights);
 
-        var thrown = Assert.Throws<InfluenceException>(
-            () => new LeaveOneOutCorrelation().Evaluate(scores, Additive(weights, Subsets.LeaveOneOut(Ids(4), [1, 2]))));
+        var thrown = Assert.Throws<InfluenceException>(() =>
+            new LeaveOneOutCorrelation().Evaluate(scores, Additive(weights, Subsets.LeaveOneOut(Ids(4), [1, 2])))
+        );
 
         Assert.Contains("at least three; the runs have 2", thrown.Message, StringComparison.Ordinal);
     }

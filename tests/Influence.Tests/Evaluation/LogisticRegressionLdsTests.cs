@@ -72,9 +72,18 @@ public sealed class LogisticRegressionLdsTests : IDisposable
         using var factored = new InfluenceFunction(ekfac).Score(task, train, queries);
         using var gradients = new TracIn().Score(task, train, queries);
 
-        var runs = new Retraining(_folder.Path("halves")) { Seeds = [0, 1] }.Run(Subsets.Half(train.Ids, 16, seed: 1), queries.Ids, Measure);
+        var runs = new Retraining(_folder.Path("halves")) { Seeds = [0, 1] }.Run(
+            Subsets.Half(train.Ids, 16, seed: 1),
+            queries.Ids,
+            Measure
+        );
         var compared = new ScoreComparison { Bootstrap = Quick }.Evaluate(
-            runs, ("explicit", exact), ("conjugate gradient", solved), ("EK-FAC", factored), ("TracIn", gradients));
+            runs,
+            ("explicit", exact),
+            ("conjugate gradient", solved),
+            ("EK-FAC", factored),
+            ("TracIn", gradients)
+        );
         _output.WriteLine(compared.ToString());
         double[] lds = [.. compared.Scores.Select(s => s.Lds.Value)];
 
@@ -107,8 +116,8 @@ public sealed class LogisticRegressionLdsTests : IDisposable
         Assert.True(found.Auc.Value > 0.92, found.ToString());
     }
 
-    private Examples Some(int first, int count, long[] labels) => Examples.FromTensors(
-        ("x", tensor(_x).reshape(-1, Pixels).narrow(0, first, count)), ("y", tensor(labels).narrow(0, first, count)));
+    private Examples Some(int first, int count, long[] labels) =>
+        Examples.FromTensors(("x", tensor(_x).reshape(-1, Pixels).narrow(0, first, count)), ("y", tensor(labels).narrow(0, first, count)));
 
     private IReadOnlyList<double> Measure(Retraining.Job run)
     {
@@ -139,7 +148,7 @@ public sealed class LogisticRegressionLdsTests : IDisposable
             foreach (var batch in order.Chunk(Batch))
             {
                 using var scope = NewDisposeScope();
-                var rows = tensor(batch);                                               // [B]
+                var rows = tensor(batch); // [B]
                 optimizer.zero_grad();
                 F.cross_entropy(model.call(x.index_select(0, rows)), y.index_select(0, rows)).backward();
                 optimizer.step();

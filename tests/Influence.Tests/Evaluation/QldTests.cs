@@ -14,9 +14,18 @@ public class QldTests
     public void ByHand()
     {
         using var scope = NewDisposeScope();
-        var weights = new double[,] { { 4, -3, 2, 1, 0, -1, -2, 3, 5, -4 }, { 1, 1, 1, 1, 1, 1, 1, 1, 1, 9 } };
+        var weights = new double[,]
+        {
+            { 4, -3, 2, 1, 0, -1, -2, 3, 5, -4 },
+            { 1, 1, 1, 1, 1, 1, 1, 1, 1, 9 },
+        };
         using var scores = Scores(weights);
-        var qld = new Qld { Share = 0.2, RandomRepeats = 4, Bootstrap = Quick };
+        var qld = new Qld
+        {
+            Share = 0.2,
+            RandomRepeats = 4,
+            Bootstrap = Quick,
+        };
         var plan = qld.Plan(scores);
         Assert.Equal((2, 1 + 2 + 4), (plan.Count, plan.Subsets.Count));
         Assert.Equal([0L, 8], plan.Subsets[1].RemovedIds);
@@ -26,7 +35,10 @@ public class QldTests
         var result = qld.Evaluate(plan, Additive(weights, plan.Subsets));
         Assert.Equal([9, 10], result.Queries.Select(c => Math.Round(c.Removed, 10)));
         Assert.Equal(9.5, result.Mean.Value, 10);
-        double[] random = [.. Enumerable.Range(0, 2).Select(q => plan.Subsets.Skip(3).Average(s => s.RemovedIds.Sum(id => weights[q, id])))];
+        double[] random =
+        [
+            .. Enumerable.Range(0, 2).Select(q => plan.Subsets.Skip(3).Average(s => s.RemovedIds.Sum(id => weights[q, id]))),
+        ];
         Assert.Equal(random, result.Queries.Select(c => Math.Round(c.AtRandom, 10)));
         Assert.Equal(random.Average(), result.MeanAtRandom.Value, 10);
         Assert.Equal(9.5 - random.Average(), result.Gap.Value, 10);
@@ -59,7 +71,12 @@ public class QldTests
 
         using var scores = Scores(values);
         using var reversed = Scores(Negated(values));
-        var qld = new Qld { Share = 0.1, RandomRepeats = 5, Bootstrap = Quick };
+        var qld = new Qld
+        {
+            Share = 0.1,
+            RandomRepeats = 5,
+            Bootstrap = Quick,
+        };
         var (right, wrong) = (Run(qld, scores, "right"), Run(qld, reversed, "wrong"));
         var removed = qld.Plan(scores).Subsets;
         for (var q = 0; q < 3; q++)
@@ -75,7 +92,10 @@ public class QldTests
         {
             var plan = method.Plan(by);
             var runs = new Retraining(folder.Path(name)) { Seeds = [0, 1], Settings = "mean" }.Run(
-                plan.Subsets, by.QueryIds, job => [.. Enumerable.Range(0, 3).Select(q => Loss(job.Ids, job.Seed, q))]);
+                plan.Subsets,
+                by.QueryIds,
+                job => [.. Enumerable.Range(0, 3).Select(q => Loss(job.Ids, job.Seed, q))]
+            );
             return method.Evaluate(plan, runs);
         }
     }
@@ -88,10 +108,28 @@ public class QldTests
         using var scores = Scores(weights);
         var qld = new Qld { Bootstrap = Quick };
         var plan = qld.Plan(scores);
-        Assert.Contains("plan.Subsets", Message(() => qld.Evaluate(plan, Additive(weights, new Qld { Share = 0.3 }.Plan(scores).Subsets))), StringComparison.Ordinal);
+        Assert.Contains(
+            "plan.Subsets",
+            Message(() =>
+                qld.Evaluate(
+                    plan,
+                    Additive(
+                        weights,
+                        new Qld { Share = 0.3 }
+                            .Plan(scores)
+                            .Subsets
+                    )
+                )
+            ),
+            StringComparison.Ordinal
+        );
         Assert.Contains("is all of them", Message(() => new Qld { Share = 0.99 }.Plan(scores)), StringComparison.Ordinal);
         Assert.Contains("Share is between 0 and 1", Message(() => new Qld { Share = 1 }), StringComparison.Ordinal);
-        Assert.Contains("did not measure query 1", Message(() => qld.Evaluate(plan, Additive(Random(1, 10, 1), plan.Subsets))), StringComparison.Ordinal);
+        Assert.Contains(
+            "did not measure query 1",
+            Message(() => qld.Evaluate(plan, Additive(Random(1, 10, 1), plan.Subsets))),
+            StringComparison.Ordinal
+        );
 
         weights[1, 4] = double.NaN;
         var result = qld.Evaluate(plan, Additive(weights, plan.Subsets));

@@ -13,9 +13,18 @@ public class RemovalTests
     public void RemovalCurvesByHand()
     {
         using var scope = NewDisposeScope();
-        var weights = new double[,] { { 4, -3, 2, 1, 0, -1, -2, 3, 5, -4 } };
+        var weights = new double[,]
+        {
+            { 4, -3, 2, 1, 0, -1, -2, 3, 5, -4 },
+        };
         using var scores = Scores(weights);
-        var curve = new RemovalCurve { Shares = [0.1, 0.2, 0.4], RandomRepeats = 2, Keep = true, Bootstrap = Quick };
+        var curve = new RemovalCurve
+        {
+            Shares = [0.1, 0.2, 0.4],
+            RandomRepeats = 2,
+            Keep = true,
+            Bootstrap = Quick,
+        };
         var plan = curve.Plan(("truth", scores));
         var result = curve.Evaluate(plan, Additive(weights, plan.Subsets));
 
@@ -34,7 +43,8 @@ public class RemovalTests
         Assert.All(result.Areas, a => Assert.True(a.Area.Value > 0, a.ToString()));
         Assert.Equal(4, result.Areas.Count);
 
-        double[] Rises(string method, RemovalCurve.Kind kind) => [.. result.Points.Where(p => p.Method == method && p.Kind == kind).Select(p => Math.Round(p.Rise.Value, 10))];
+        double[] Rises(string method, RemovalCurve.Kind kind) =>
+            [.. result.Points.Where(p => p.Method == method && p.Kind == kind).Select(p => Math.Round(p.Rise.Value, 10))];
     }
 
     [Fact]
@@ -63,8 +73,16 @@ public class RemovalTests
         var curve = new RemovalCurve { Shares = [0.2] };
         var plan = curve.Plan(("a", scores));
         var runs = Additive(weights, (curve with { Seed = 1 }).Plan(("a", scores)).Subsets);
-        Assert.Contains("plan.Subsets", Assert.Throws<InfluenceException>(() => curve.Evaluate(plan, runs)).Message, StringComparison.Ordinal);
-        Assert.Contains("0.01 of 10 examples", Assert.Throws<InfluenceException>(() => new RemovalCurve { Shares = [0.01] }.Plan(("a", scores))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "plan.Subsets",
+            Assert.Throws<InfluenceException>(() => curve.Evaluate(plan, runs)).Message,
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            "0.01 of 10 examples",
+            Assert.Throws<InfluenceException>(() => new RemovalCurve { Shares = [0.01] }.Plan(("a", scores))).Message,
+            StringComparison.Ordinal
+        );
     }
 
     [Fact]
@@ -82,7 +100,12 @@ public class RemovalTests
             { 1, 0, 0, 0, 0, 0, 0, 0, 0, -9 },
         };
         using var scores = Scores(weights);
-        var test = new BrittlenessTest { Counts = [1, 2, 4], RandomRepeats = 4, Bootstrap = Quick };
+        var test = new BrittlenessTest
+        {
+            Counts = [1, 2, 4],
+            RandomRepeats = 4,
+            Bootstrap = Quick,
+        };
         var plan = test.Plan(scores);
         var result = test.Evaluate(plan, Additive(weights, plan.Subsets));
 

@@ -57,7 +57,12 @@ public sealed class SeedNoiseTests
     private static InfluenceScores Scores()
     {
         random.manual_seed(1);
-        return new InfluenceScores(Truth(), [.. Enumerable.Range(0, Queries).Select(q => (long)q)], s_ids, new ScoreMetadata { Estimator = "truth", Unit = "loss" });
+        return new InfluenceScores(
+            Truth(),
+            [.. Enumerable.Range(0, Queries).Select(q => (long)q)],
+            s_ids,
+            new ScoreMetadata { Estimator = "truth", Unit = "loss" }
+        );
     }
 
     private static Tensor Truth()
@@ -81,6 +86,11 @@ public sealed class SeedNoiseTests
             }
         }
 
-        return RetrainingRuns.Of(subsets, [.. Enumerable.Range(0, Queries).Select(q => (long)q)], losses, [.. Enumerable.Range(0, seeds).Select(s => (long)s)]);
+        return RetrainingRuns.Of(
+            subsets,
+            [.. Enumerable.Range(0, Queries).Select(q => (long)q)],
+            losses,
+            [.. Enumerable.Range(0, seeds).Select(s => (long)s)]
+        );
     }
 }

@@ -16,7 +16,7 @@ public class TailPatchTests
     {
         using var scope = NewDisposeScope();
         using var c = new Classifier(train: 5);
-        var gradients = c.TrainGradients();                                             // [N, P]
+        var gradients = c.TrainGradients(); // [N, P]
         using var scores = EvaluationCases.Scores(Identity(5));
         var state = ModelState.Of(c.Model, c.X);
         var progress = new Reports();
@@ -38,7 +38,8 @@ public class TailPatchTests
         state.AssertUnchanged(c.Model, c.X);
     }
 
-    /// <summary>The measurement is of a layer that the training loss does not reach: gradients that are there already and weight decay do not move it.</summary>
+    /// <summary>The measurement is of a layer that the training loss does not reach: gradients that are there already and weight decay do
+    /// not move it.</summary>
     [Fact]
     public void WhatTheLossDoesNotReachIsNotSteppedOn()
     {
@@ -57,8 +58,11 @@ public class TailPatchTests
 
         Assert.All(result.Queries, query => Assert.Equal(0, query.Fall));
         using var running = optim.SGD(model.parameters(), 0.1);
-        Assert.Contains("the same object twice", Assert.Throws<InfluenceException>(
-            () => new TailPatch().Evaluate(task, examples, examples, scores, _ => running)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "the same object twice",
+            Assert.Throws<InfluenceException>(() => new TailPatch().Evaluate(task, examples, examples, scores, _ => running)).Message,
+            StringComparison.Ordinal
+        );
     }
 
     [Fact]
@@ -86,12 +90,28 @@ public class TailPatchTests
         using var scope = NewDisposeScope();
         using var c = new Classifier(train: 4);
         using var scores = EvaluationCases.Scores(Identity(5));
-        Assert.Contains("training examples that are not there: ids 4", Assert.Throws<InfluenceException>(() => Patch(c, scores)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "training examples that are not there: ids 4",
+            Assert.Throws<InfluenceException>(() => Patch(c, scores)).Message,
+            StringComparison.Ordinal
+        );
     }
 
-    private static TailPatch.Result Patch(Classifier c, InfluenceScores scores, IProgress<InfluenceProgress>? progress = null, CancellationToken token = default) =>
+    private static TailPatch.Result Patch(
+        Classifier c,
+        InfluenceScores scores,
+        IProgress<InfluenceProgress>? progress = null,
+        CancellationToken token = default
+    ) =>
         new TailPatch { Proponents = 1, Bootstrap = EvaluationCases.Quick }.Evaluate(
-            c.Task(), c.Train, c.Train, scores, model => optim.SGD(model.parameters(), Rate), progress, token);
+            c.Task(),
+            c.Train,
+            c.Train,
+            scores,
+            model => optim.SGD(model.parameters(), Rate),
+            progress,
+            token
+        );
 
     private static double[,] Identity(int n)
     {

@@ -22,12 +22,15 @@ public sealed class AtomicFileTests : IDisposable
     public void AnOlderFileStaysUntilTheNewOneIsComplete()
     {
         File.WriteAllText(_folder.Path("f"), "old");
-        AtomicFile.Write(_folder.Path("f"), stream =>
-        {
-            stream.Write("new"u8);
-            stream.Flush();
-            Assert.Equal("old", File.ReadAllText(_folder.Path("f")));
-        });
+        AtomicFile.Write(
+            _folder.Path("f"),
+            stream =>
+            {
+                stream.Write("new"u8);
+                stream.Flush();
+                Assert.Equal("old", File.ReadAllText(_folder.Path("f")));
+            }
+        );
         Assert.Equal("new", File.ReadAllText(_folder.Path("f")));
         Assert.Equal(["f"], _folder.Files);
     }
@@ -36,11 +39,16 @@ public sealed class AtomicFileTests : IDisposable
     public void AnErrorHalfWayLeavesTheOlderFile()
     {
         File.WriteAllText(_folder.Path("f"), "old");
-        Assert.Throws<InvalidTimeZoneException>(() => AtomicFile.Write(_folder.Path("f"), stream =>
-        {
-            stream.Write("ne"u8);
-            throw new InvalidTimeZoneException();
-        }));
+        Assert.Throws<InvalidTimeZoneException>(() =>
+            AtomicFile.Write(
+                _folder.Path("f"),
+                stream =>
+                {
+                    stream.Write("ne"u8);
+                    throw new InvalidTimeZoneException();
+                }
+            )
+        );
         Assert.Equal("old", File.ReadAllText(_folder.Path("f")));
         Assert.Equal(["f"], _folder.Files);
     }
@@ -50,11 +58,16 @@ public sealed class AtomicFileTests : IDisposable
     {
         File.WriteAllText(_folder.Path("f"), "old");
 
-        var thrown = Assert.Throws<InfluenceException>(() => AtomicFile.Write(_folder.Path("f"), stream =>
-        {
-            stream.Write(new byte[100]);
-            throw new IOException("No space left on device.");
-        }));
+        var thrown = Assert.Throws<InfluenceException>(() =>
+            AtomicFile.Write(
+                _folder.Path("f"),
+                stream =>
+                {
+                    stream.Write(new byte[100]);
+                    throw new IOException("No space left on device.");
+                }
+            )
+        );
 
         Assert.IsAssignableFrom<IOException>(thrown.InnerException);
         Assert.Contains(_folder.Path("f"), thrown.Message, StringComparison.Ordinal);
@@ -63,7 +76,8 @@ public sealed class AtomicFileTests : IDisposable
         Assert.Equal(["f"], _folder.Files);
     }
 
-    /// <summary>While it is written it has a random name, so that nobody can plant a link there, and rights that are not wider than the older file's.</summary>
+    /// <summary>While it is written it has a random name, so that nobody can plant a link there, and rights that are not wider than the
+    /// older file's.</summary>
     [Fact]
     [UnsupportedOSPlatform("windows")]
     public void RightsOfAnOlderFileAreKept()
@@ -76,16 +90,20 @@ public sealed class AtomicFileTests : IDisposable
         const UnixFileMode Secret = UnixFileMode.UserRead | UnixFileMode.UserWrite;
         File.WriteAllText(_folder.Path("f"), "old");
         File.SetUnixFileMode(_folder.Path("f"), Secret);
-        AtomicFile.Write(_folder.Path("f"), stream =>
-        {
-            var partial = Assert.Single(Directory.EnumerateFiles(_folder.FullName, "*.partial"));
-            Assert.Matches("^influence-[0-9a-f]{32}[.]partial$", Path.GetFileName(partial));
-            Assert.Equal(Secret, File.GetUnixFileMode(partial));
-            stream.WriteByte(1);
-        });
+        AtomicFile.Write(
+            _folder.Path("f"),
+            stream =>
+            {
+                var partial = Assert.Single(Directory.EnumerateFiles(_folder.FullName, "*.partial"));
+                Assert.Matches("^influence-[0-9a-f]{32}[.]partial$", Path.GetFileName(partial));
+                Assert.Equal(Secret, File.GetUnixFileMode(partial));
+                stream.WriteByte(1);
+            }
+        );
         Assert.Equal(Secret, File.GetUnixFileMode(_folder.Path("f")));
 
-        const UnixFileMode Wide = Secret | UnixFileMode.GroupRead | UnixFileMode.GroupWrite | UnixFileMode.OtherRead | UnixFileMode.UserExecute;
+        const UnixFileMode Wide =
+            Secret | UnixFileMode.GroupRead | UnixFileMode.GroupWrite | UnixFileMode.OtherRead | UnixFileMode.UserExecute;
         File.SetUnixFileMode(_folder.Path("f"), Wide);
         AtomicFile.Write(_folder.Path("f"), stream => stream.WriteByte(2));
         Assert.Equal(Wide, File.GetUnixFileMode(_folder.Path("f")));
@@ -116,7 +134,11 @@ public sealed class AtomicFileTests : IDisposable
         File.CreateSymbolicLink(_folder.Path("loop"), "loop");
         Assert.Throws<InfluenceException>(() => AtomicFile.Write(_folder.Path("loop"), stream => stream.WriteByte(1)));
         File.CreateSymbolicLink(_folder.Path("device"), "/dev/null");
-        Assert.Contains("device", Assert.Throws<InfluenceException>(() => AtomicFile.Write(_folder.Path("device"), stream => stream.WriteByte(1))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "device",
+            Assert.Throws<InfluenceException>(() => AtomicFile.Write(_folder.Path("device"), stream => stream.WriteByte(1))).Message,
+            StringComparison.Ordinal
+        );
     }
 
     [Theory]
@@ -153,8 +175,20 @@ public sealed class AtomicFileTests : IDisposable
         File.WriteAllText(_folder.Path("f.4711.partial"), "half, of an earlier version");
         File.WriteAllText(_folder.Path("g.4711.partial"), "another program's");
         File.WriteAllText(_folder.Path("influence-notes.partial"), "somebody's notes");
-        AtomicFile.Write(_folder.Path("f"), _ => AtomicFile.Write(_folder.Path("other"), _ =>
-            Assert.Equal(2, Directory.GetFiles(_folder.FullName, "influence-*.partial").Count(path => Path.GetFileName(path).Length == dead.Length))));
+        AtomicFile.Write(
+            _folder.Path("f"),
+            _ =>
+                AtomicFile.Write(
+                    _folder.Path("other"),
+                    _ =>
+                        Assert.Equal(
+                            2,
+                            Directory
+                                .GetFiles(_folder.FullName, "influence-*.partial")
+                                .Count(path => Path.GetFileName(path).Length == dead.Length)
+                        )
+                )
+        );
         Assert.Equal(["f", "g.4711.partial", "influence-notes.partial", "other"], _folder.Files);
 
         File.WriteAllText(_folder.Path(dead), "half");
@@ -173,7 +207,8 @@ public sealed class AtomicFileTests : IDisposable
 
     /// <summary>
     /// The name is taken when the file is to be placed and free a moment later, as with a claim whose run ends meanwhile. Looking
-    /// whether it is there, in place of at the error, ended about one of a thousand such calls with "Could not find file"; and a rename after a look lets two have one name.
+    /// whether it is there, in place of at the error, ended about one of a thousand such calls with "Could not find file"; and a rename
+    /// after a look lets two have one name.
     /// </summary>
     [Fact]
     public void ANameThatIsFreedWhileAnotherWantsIt()
@@ -181,26 +216,29 @@ public sealed class AtomicFileTests : IDisposable
         var path = _folder.Path("claim");
         var errors = new System.Collections.Concurrent.ConcurrentQueue<Exception>();
         var (placed, holders) = (0, 0);
-        var workers = Enumerable.Range(0, 4).Select(_ => new Thread(() =>
-        {
-            try
+        var workers = Enumerable
+            .Range(0, 4)
+            .Select(_ => new Thread(() =>
             {
-                for (var i = 0; i < 500; i++)
+                try
                 {
-                    if (AtomicFile.TryCreate(path, stream => stream.WriteByte(1)))
+                    for (var i = 0; i < 500; i++)
                     {
-                        Interlocked.Increment(ref placed);
-                        Assert.Equal(1, Interlocked.Increment(ref holders));
-                        Interlocked.Decrement(ref holders);
-                        File.Delete(path);
+                        if (AtomicFile.TryCreate(path, stream => stream.WriteByte(1)))
+                        {
+                            Interlocked.Increment(ref placed);
+                            Assert.Equal(1, Interlocked.Increment(ref holders));
+                            Interlocked.Decrement(ref holders);
+                            File.Delete(path);
+                        }
                     }
                 }
-            }
-            catch (Exception exception)
-            {
-                errors.Enqueue(exception);
-            }
-        })).ToArray();
+                catch (Exception exception)
+                {
+                    errors.Enqueue(exception);
+                }
+            }))
+            .ToArray();
         Array.ForEach(workers, worker => worker.Start());
         Array.ForEach(workers, worker => worker.Join());
         Assert.Empty(errors);

@@ -13,12 +13,26 @@ public sealed class CsvTests
         using var scope = NewDisposeScope();
         using var folder = new TempFolder();
         using var scores = new InfluenceScores(
-            tensor(new[,] { { 0.1, -2 }, { 1e-300, 1.0 / 3 } }), [7, 8], [10, 11], new ScoreMetadata { Estimator = "TracIn", Unit = "u" });
+            tensor(
+                new[,]
+                {
+                    { 0.1, -2 },
+                    { 1e-300, 1.0 / 3 },
+                }
+            ),
+            [7, 8],
+            [10, 11],
+            new ScoreMetadata { Estimator = "TracIn", Unit = "u" }
+        );
         var path = folder.Path("scores.csv");
         scores.SaveCsv(path);
         Assert.Equal("query_id,train_id,score\n7,10,0.1\n7,11,-2\n8,10,1E-300\n8,11,0.3333333333333333\n", File.ReadAllText(path));
         scores.SaveCsv(path, id => id == 10 ? "a, \"b\"\nc" : null);
-        Assert.StartsWith("query_id,train_id,score,example\n7,10,0.1,\"a, \"\"b\"\"\nc\"\n7,11,-2,\n", File.ReadAllText(path), StringComparison.Ordinal);
+        Assert.StartsWith(
+            "query_id,train_id,score,example\n7,10,0.1,\"a, \"\"b\"\"\nc\"\n7,11,-2,\n",
+            File.ReadAllText(path),
+            StringComparison.Ordinal
+        );
     }
 
     [Fact]
@@ -39,7 +53,17 @@ public sealed class CsvTests
     public void ScoresByIds()
     {
         using var scope = NewDisposeScope();
-        using var scores = new InfluenceScores(tensor(new[,] { { 0.5, -1 } }), [7], [10, 11], new ScoreMetadata { Estimator = "TracIn", Unit = "u" });
+        using var scores = new InfluenceScores(
+            tensor(
+                new[,]
+                {
+                    { 0.5, -1 },
+                }
+            ),
+            [7],
+            [10, 11],
+            new ScoreMetadata { Estimator = "TracIn", Unit = "u" }
+        );
         Assert.Equal(-1, scores.Of(queryId: 7, trainId: 11));
         Assert.Equal(1, scores.ColumnOf(11));
         Assert.Contains("12", Assert.Throws<InfluenceException>(() => scores.ColumnOf(12)).Message, StringComparison.Ordinal);

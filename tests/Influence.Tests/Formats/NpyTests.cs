@@ -44,13 +44,43 @@ public sealed class NpyTests : IDisposable
     [Fact]
     public void TheBytesOfATinyFile()
     {
-        Npy.Save(_folder.Path("a.npy"), tensor(new[,] { { 1.0, -2.0 } }).t());
+        Npy.Save(
+            _folder.Path("a.npy"),
+            tensor(
+                    new[,]
+                    {
+                        { 1.0, -2.0 },
+                    }
+                )
+                .t()
+        );
 
         var header = "{'descr': '<f8', 'fortran_order': False, 'shape': (2, 1), }".PadRight(128 - 10 - 1) + "\n";
         byte[] expected =
         [
-            0x93, .. "NUMPY"u8, 1, 0, (byte)header.Length, 0, .. Encoding.ASCII.GetBytes(header),
-            0, 0, 0, 0, 0, 0, 0xf0, 0x3f, 0, 0, 0, 0, 0, 0, 0, 0xc0,
+            0x93,
+            .. "NUMPY"u8,
+            1,
+            0,
+            (byte)header.Length,
+            0,
+            .. Encoding.ASCII.GetBytes(header),
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0xf0,
+            0x3f,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0xc0,
         ];
         Assert.Equal(expected, File.ReadAllBytes(_folder.Path("a.npy")));
     }
@@ -77,7 +107,8 @@ public sealed class NpyTests : IDisposable
         }
     }
 
-    /// <summary>Headers that Python writes and reads: any order of keys, either quotes, with and without spaces, a long integer of Python 2.</summary>
+    /// <summary>Headers that Python writes and reads: any order of keys, either quotes, with and without spaces, a long integer of Python
+    /// 2.</summary>
     [Theory]
     [InlineData(1, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }\n")]
     [InlineData(2, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }\n")]
@@ -112,7 +143,10 @@ public sealed class NpyTests : IDisposable
     public void HalfPrecisionReads()
     {
         var header = "{'descr': '<f2', 'fortran_order': False, 'shape': (2,), }";
-        File.WriteAllBytes(_folder.Path("a.npy"), [0x93, .. "NUMPY"u8, 1, 0, (byte)header.Length, 0, .. Encoding.ASCII.GetBytes(header), 0, 0x3c, 0, 0xc0]);
+        File.WriteAllBytes(
+            _folder.Path("a.npy"),
+            [0x93, .. "NUMPY"u8, 1, 0, (byte)header.Length, 0, .. Encoding.ASCII.GetBytes(header), 0, 0x3c, 0, 0xc0]
+        );
         Assert.Equal([1f, -2f], Npy.Load(_folder.Path("a.npy")).to_type(ScalarType.Float32).data<float>().ToArray());
     }
 
@@ -130,9 +164,17 @@ public sealed class NpyTests : IDisposable
         }
 
         Write(4, "{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }", [1]);
-        Assert.Contains("version 4", Assert.Throws<InfluenceException>(() => Npy.Load(_folder.Path("a.npy"))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "version 4",
+            Assert.Throws<InfluenceException>(() => Npy.Load(_folder.Path("a.npy"))).Message,
+            StringComparison.Ordinal
+        );
         Write(1, "{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }", [1, 2]);
-        Assert.Contains("4 bytes more", Assert.Throws<InfluenceException>(() => Npy.Load(_folder.Path("a.npy"))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "4 bytes more",
+            Assert.Throws<InfluenceException>(() => Npy.Load(_folder.Path("a.npy"))).Message,
+            StringComparison.Ordinal
+        );
     }
 
     [Fact]
@@ -170,8 +212,14 @@ public sealed class NpyTests : IDisposable
     public void AnArrayOfAnotherKindIsRefused(string header)
     {
         File.WriteAllBytes(
-            _folder.Path("a.npy"), [0x93, .. "NUMPY"u8, 1, 0, (byte)header.Length, 0, .. Encoding.ASCII.GetBytes(header), .. new byte[8]]);
-        Assert.Contains("a.npy", Assert.Throws<InfluenceException>(() => Npy.Load(_folder.Path("a.npy"))).Message, StringComparison.Ordinal);
+            _folder.Path("a.npy"),
+            [0x93, .. "NUMPY"u8, 1, 0, (byte)header.Length, 0, .. Encoding.ASCII.GetBytes(header), .. new byte[8]]
+        );
+        Assert.Contains(
+            "a.npy",
+            Assert.Throws<InfluenceException>(() => Npy.Load(_folder.Path("a.npy"))).Message,
+            StringComparison.Ordinal
+        );
     }
 
     private void Write(byte version, string header, float[] values)
@@ -179,6 +227,7 @@ public sealed class NpyTests : IDisposable
         byte[] length = version == 1 ? [(byte)header.Length, 0] : [(byte)header.Length, 0, 0, 0];
         File.WriteAllBytes(
             _folder.Path("a.npy"),
-            [0x93, .. "NUMPY"u8, version, 0, .. length, .. Encoding.ASCII.GetBytes(header), .. values.SelectMany(BitConverter.GetBytes)]);
+            [0x93, .. "NUMPY"u8, version, 0, .. length, .. Encoding.ASCII.GetBytes(header), .. values.SelectMany(BitConverter.GetBytes)]
+        );
     }
 }

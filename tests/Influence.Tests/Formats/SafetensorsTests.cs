@@ -59,10 +59,41 @@ public sealed class SafetensorsTests : IDisposable
         // The hashes as sha256sum gives them: of the data, and of the list of lengths and texts that stands for the header.
         byte[] data = [0, 0, 0x80, 0x3f, 0, 0, 0, 0xc0];
         var digest = SHA256.HashData(data);
-        byte[] content = [1, 0, 0, 0, 1, (byte)'a', 1, (byte)'b', 1, (byte)'w', 3, .. "F32"u8, 1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, .. digest];
+        byte[] content =
+        [
+            1,
+            0,
+            0,
+            0,
+            1,
+            (byte)'a',
+            1,
+            (byte)'b',
+            1,
+            (byte)'w',
+            3,
+            .. "F32"u8,
+            1,
+            0,
+            0,
+            0,
+            2,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            .. digest,
+        ];
         var (tensors, whole) = (Convert.ToHexStringLower(digest), Convert.ToHexStringLower(SHA256.HashData(content)));
-        var header = "{\"__metadata__\":{\"a\":\"b\",\"influence.sha256.tensors\":\"" + tensors + "\",\"influence.sha256\":\"" + whole +
-            "\"},\"w\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}";
+        var header =
+            "{\"__metadata__\":{\"a\":\"b\",\"influence.sha256.tensors\":\""
+            + tensors
+            + "\",\"influence.sha256\":\""
+            + whole
+            + "\"},\"w\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}";
         var padded = header.PadRight((header.Length + 7) / 8 * 8);
         var length = new byte[8];
         BinaryPrimitives.WriteInt64LittleEndian(length, padded.Length);
@@ -117,7 +148,11 @@ public sealed class SafetensorsTests : IDisposable
     public void EveryTruncationIsNoticed()
     {
         var path = _folder.Path("t");
-        Safetensors.Save(path, [("w", tensor(new[] { 1f, -2f })), ("b", tensor(new[] { 3.0 }))], new Dictionary<string, string> { ["a"] = "b" });
+        Safetensors.Save(
+            path,
+            [("w", tensor(new[] { 1f, -2f })), ("b", tensor(new[] { 3.0 }))],
+            new Dictionary<string, string> { ["a"] = "b" }
+        );
         var whole = File.ReadAllBytes(path);
         for (var length = 0; length < whole.Length; length++)
         {
@@ -179,7 +214,11 @@ public sealed class SafetensorsTests : IDisposable
     public void OtherTypesBesideGoodTensors(string type, int numbers)
     {
         var path = _folder.Path("t");
-        Write(path, $"{{\"odd\":{{\"dtype\":\"{type}\",\"shape\":[{numbers}],\"data_offsets\":[0,8]}},\"w\":{{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[8,16]}}}}", [.. new byte[8], 0, 0, 0x80, 0x3f, 0, 0, 0, 0xc0]);
+        Write(
+            path,
+            $"{{\"odd\":{{\"dtype\":\"{type}\",\"shape\":[{numbers}],\"data_offsets\":[0,8]}},\"w\":{{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[8,16]}}}}",
+            [.. new byte[8], 0, 0, 0x80, 0x3f, 0, 0, 0, 0xc0]
+        );
         using var file = SafetensorsFile.Open(path);
 
         Assert.Equal([1f, -2f], file.Read("w").data<float>().ToArray());
@@ -195,10 +234,17 @@ public sealed class SafetensorsTests : IDisposable
     public void OverlappingBytesAreRefusedBeforeAnythingIsAllocated()
     {
         var path = _folder.Path("t");
-        var entries = string.Join(',', Enumerable.Range(0, 100).Select(k => $"\"t{k}\":{{\"dtype\":\"U8\",\"shape\":[1048576],\"data_offsets\":[0,1048576]}}"));
+        var entries = string.Join(
+            ',',
+            Enumerable.Range(0, 100).Select(k => $"\"t{k}\":{{\"dtype\":\"U8\",\"shape\":[1048576],\"data_offsets\":[0,1048576]}}")
+        );
         Write(path, $"{{{entries}}}", new byte[1 << 20]);
         var before = LiveTensors.OnThisThread;
-        Assert.Contains("not a safetensors file", Assert.Throws<InfluenceException>(() => Safetensors.Load(path)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "not a safetensors file",
+            Assert.Throws<InfluenceException>(() => Safetensors.Load(path)).Message,
+            StringComparison.Ordinal
+        );
         Assert.Equal(before, LiveTensors.OnThisThread);
     }
 
@@ -242,13 +288,18 @@ public sealed class SafetensorsTests : IDisposable
     public void ACopyInAnotherOrderIsStillVerified()
     {
         var path = _folder.Path("t");
-        Safetensors.Save(path, [("w", tensor(new[] { 1f })), ("b", tensor(new[] { 2f }))], new Dictionary<string, string> { ["x"] = "1", ["a"] = "2" });
+        Safetensors.Save(
+            path,
+            [("w", tensor(new[] { 1f })), ("b", tensor(new[] { 2f }))],
+            new Dictionary<string, string> { ["x"] = "1", ["a"] = "2" }
+        );
         var text = Encoding.UTF8.GetString(File.ReadAllBytes(path).AsSpan(8..^8)).TrimEnd();
         var sums = text[text.IndexOf("\"influence.sha256.tensors", StringComparison.Ordinal)..text.IndexOf('}', StringComparison.Ordinal)];
         Write(
             path,
             $"{{\"b\":{{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}},\"w\":{{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}},\"__metadata__\":{{\"a\":\"2\",{sums},\"x\":\"1\"}}}}",
-            [0, 0, 0, 0x40, 0, 0, 0x80, 0x3f]);
+            [0, 0, 0, 0x40, 0, 0, 0x80, 0x3f]
+        );
         using var file = SafetensorsFile.Open(path);
         Assert.Empty(file.Integrity);
         Assert.Equal(1f, file.Read("w").item<float>());
@@ -268,31 +319,47 @@ public sealed class SafetensorsTests : IDisposable
     public void AFileOfAnotherFormat()
     {
         var path = _folder.Path("t");
-        foreach (var bytes in new byte[][]
-        {
-            [.. "PK\u0003\u0004 and so on, as a zip file begins"u8],
-            [.. new byte[64]],
-            [.. Enumerable.Repeat((byte)0xff, 64)],
-            [3, 0, 0, 0, 0, 0, 0, 0, 0x7b, 0xff, 0x7d],
-        })
+        foreach (
+            var bytes in new byte[][]
+            {
+                [.. "PK\u0003\u0004 and so on, as a zip file begins"u8],
+                [.. new byte[64]],
+                [.. Enumerable.Repeat((byte)0xff, 64)],
+                [3, 0, 0, 0, 0, 0, 0, 0, 0x7b, 0xff, 0x7d],
+            }
+        )
         {
             File.WriteAllBytes(path, bytes);
-            Assert.Contains("not a safetensors file", Assert.Throws<InfluenceException>(() => Safetensors.Load(path)).Message, StringComparison.Ordinal);
+            Assert.Contains(
+                "not a safetensors file",
+                Assert.Throws<InfluenceException>(() => Safetensors.Load(path)).Message,
+                StringComparison.Ordinal
+            );
         }
     }
 
     [Fact]
     public void AFileThatIsNotThere()
     {
-        Assert.Contains("Cannot read", Assert.Throws<InfluenceException>(() => Safetensors.Load(_folder.Path("none"))).Message, StringComparison.Ordinal);
-        Assert.Contains("Cannot read", Assert.Throws<InfluenceException>(() => Safetensors.Load(_folder.FullName)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "Cannot read",
+            Assert.Throws<InfluenceException>(() => Safetensors.Load(_folder.Path("none"))).Message,
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            "Cannot read",
+            Assert.Throws<InfluenceException>(() => Safetensors.Load(_folder.FullName)).Message,
+            StringComparison.Ordinal
+        );
     }
 
     [Fact]
     public void ADtypeThatTheFormatDoesNotHave()
     {
         var path = _folder.Path("t");
-        var thrown = Assert.Throws<InfluenceException>(() => Safetensors.Save(path, [("z", zeros([2], ScalarType.ComplexFloat64))], s_none));
+        var thrown = Assert.Throws<InfluenceException>(() =>
+            Safetensors.Save(path, [("z", zeros([2], ScalarType.ComplexFloat64))], s_none)
+        );
         Assert.Contains("ComplexFloat64", thrown.Message, StringComparison.Ordinal);
         Assert.Empty(_folder.Files);
     }

@@ -43,7 +43,10 @@ public sealed class ShardTests : IDisposable
         var map = index.RootElement.GetProperty("weight_map").EnumerateObject().ToDictionary(p => p.Name, p => p.Value.GetString());
         Assert.DoesNotContain("lm_head.weight", map.Keys);
         Assert.Contains("transformer.wte.weight", map.Keys);
-        Assert.Equal(saved.parameters().DistinctBy(p => p.storage<double>().data_ptr()).Sum(p => p.numel()) * 8, index.RootElement.GetProperty("metadata").GetProperty("total_size").GetInt64());
+        Assert.Equal(
+            saved.parameters().DistinctBy(p => p.storage<double>().data_ptr()).Sum(p => p.numel()) * 8,
+            index.RootElement.GetProperty("metadata").GetProperty("total_size").GetInt64()
+        );
         Assert.Equal(["lm_head.weight is tied to transformer.wte.weight, which the file has once"], notes);
     }
 
@@ -67,23 +70,45 @@ public sealed class ShardTests : IDisposable
     public void NamesByATable()
     {
         var (saved, other) = (new TinyGpt2(), new TinyGpt2());
-        var state = saved.state_dict().Where(p => p.Key != "lm_head.weight").ToDictionary(p => p.Key["transformer.".Length..], p => p.Value);
+        var state = saved
+            .state_dict()
+            .Where(p => p.Key != "lm_head.weight")
+            .ToDictionary(p => p.Key["transformer.".Length..], p => p.Value);
         state["h.0.attn.bias"] = ones(1, 1, 6, 6).tril();
         state["h.1.attn.masked_bias"] = tensor(-1e4);
         WriteForeign(state, name => name.StartsWith('w') ? "m-00001-of-00002.safetensors" : "m-00002-of-00002.safetensors");
-        var names = new CheckpointMatching { Rename = CheckpointMatching.Table((@"^(wte|wpe|h|ln_f)\.", "transformer.$1."), (@"\.attn\.(masked_)?bias$", null)) };
+        var names = new CheckpointMatching
+        {
+            Rename = CheckpointMatching.Table((@"^(wte|wpe|h|ln_f)\.", "transformer.$1."), (@"\.attn\.(masked_)?bias$", null)),
+        };
         var notes = Checkpoint.FromFile(_folder.Path(Index), 0.1, names).LoadInto(other);
 
         AssertSame(saved, other);
-        Assert.Contains(notes, note => note.Contains("h.0.attn.bias", StringComparison.Ordinal) && note.Contains("h.1.attn.masked_bias", StringComparison.Ordinal));
+        Assert.Contains(
+            notes,
+            note =>
+                note.Contains("h.0.attn.bias", StringComparison.Ordinal) && note.Contains("h.1.attn.masked_bias", StringComparison.Ordinal)
+        );
 
-        // Strictly and without the table every name is missing and every other unexpected; leniently a trainable weight still may not be missing.
+        // Strictly and without the table every name is missing and every other unexpected; leniently a trainable weight still may not be
+        // missing.
         var strict = Fails(() => Checkpoint.FromFile(_folder.Path(Index), 0.1).LoadInto(other));
         Assert.Contains("the checkpoint lacks transformer.", strict, StringComparison.Ordinal);
         Assert.Contains("the model lacks", strict, StringComparison.Ordinal);
-        Assert.Contains("lacks", Fails(() => Checkpoint.FromFile(_folder.Path(Index), 0.1, new CheckpointMatching { Lenient = true }).LoadInto(other)), StringComparison.Ordinal);
-        var lenient = new CheckpointMatching { Rename = CheckpointMatching.Table((@"^(wte|wpe|h|ln_f)\.", "transformer.$1.")), Lenient = true };
-        Assert.Contains(Checkpoint.FromFile(_folder.Path(Index), 0.1, lenient).LoadInto(other), note => note.StartsWith("not in the model, left out:", StringComparison.Ordinal));
+        Assert.Contains(
+            "lacks",
+            Fails(() => Checkpoint.FromFile(_folder.Path(Index), 0.1, new CheckpointMatching { Lenient = true }).LoadInto(other)),
+            StringComparison.Ordinal
+        );
+        var lenient = new CheckpointMatching
+        {
+            Rename = CheckpointMatching.Table((@"^(wte|wpe|h|ln_f)\.", "transformer.$1.")),
+            Lenient = true,
+        };
+        Assert.Contains(
+            Checkpoint.FromFile(_folder.Path(Index), 0.1, lenient).LoadInto(other),
+            note => note.StartsWith("not in the model, left out:", StringComparison.Ordinal)
+        );
     }
 
     [Fact]
@@ -119,15 +144,17 @@ public sealed class ShardTests : IDisposable
         File.Delete(_folder.Path(shard));
         Assert.Contains(shard, Refused(), StringComparison.Ordinal);
 
-        foreach (var (index, told) in new[]
-        {
-            ("{", "weight_map"),
-            ("{\"weight_map\": {}}", "empty"),
-            ("{\"weight_map\": {\"a\": 3}}", "weight_map"),
-            ("{\"weight_map\": {\"a\": \"../x.safetensors\"}}", "no file of its own folder"),
-            ("{\"weight_map\": {\"a\": \"\"}}", "no file of its own folder"),
-            ("[]", "weight_map"),
-        })
+        foreach (
+            var (index, told) in new[]
+            {
+                ("{", "weight_map"),
+                ("{\"weight_map\": {}}", "empty"),
+                ("{\"weight_map\": {\"a\": 3}}", "weight_map"),
+                ("{\"weight_map\": {\"a\": \"../x.safetensors\"}}", "no file of its own folder"),
+                ("{\"weight_map\": {\"a\": \"\"}}", "no file of its own folder"),
+                ("[]", "weight_map"),
+            }
+        )
         {
             File.WriteAllText(_folder.Path(Index), index);
             Assert.Contains(told, Refused(), StringComparison.Ordinal);
@@ -153,9 +180,21 @@ public sealed class ShardTests : IDisposable
     public void BadSettings()
     {
         var model = nn.Linear(2, 2);
-        Assert.Contains("model.safetensors.index.json", Fails(() => Checkpoint.SaveSharded(_folder.Path("m.safetensors"), model, 0.1)), StringComparison.Ordinal);
-        Assert.Contains("shardBytes", Fails(() => Checkpoint.SaveSharded(_folder.Path(Index), model, 0.1, shardBytes: 0)), StringComparison.Ordinal);
-        Assert.Contains("learning rate", Fails(() => Checkpoint.SaveSharded(_folder.Path(Index), model, double.NaN)), StringComparison.Ordinal);
+        Assert.Contains(
+            "model.safetensors.index.json",
+            Fails(() => Checkpoint.SaveSharded(_folder.Path("m.safetensors"), model, 0.1)),
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            "shardBytes",
+            Fails(() => Checkpoint.SaveSharded(_folder.Path(Index), model, 0.1, shardBytes: 0)),
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            "learning rate",
+            Fails(() => Checkpoint.SaveSharded(_folder.Path(Index), model, double.NaN)),
+            StringComparison.Ordinal
+        );
         Assert.Contains("Cannot read", Fails(() => Checkpoint.FromFile(_folder.Path(Index), 0.1)), StringComparison.Ordinal);
         Assert.Empty(_folder.Files);
     }
@@ -180,10 +219,11 @@ public sealed class ShardTests : IDisposable
             Unverified.Strip(path);
         }
 
-        File.WriteAllText(_folder.Path(Index), JsonSerializer.Serialize(new
-        {
-            metadata = new { total_size = 1234 },
-            weight_map = state.Keys.ToDictionary(name => name, fileOf),
-        }));
+        File.WriteAllText(
+            _folder.Path(Index),
+            JsonSerializer.Serialize(
+                new { metadata = new { total_size = 1234 }, weight_map = state.Keys.ToDictionary(name => name, fileOf) }
+            )
+        );
     }
 }

@@ -20,55 +20,68 @@ public class W0Tests(ITestOutputHelper output)
     [Theory]
     [InlineData(CurvatureMatrix.Hessian)]
     [InlineData(CurvatureMatrix.GaussNewton)]
-    public void ExactInfluence(CurvatureMatrix matrix) => WithData(w0 =>
-    {
-        // The examples' own losses leave the weight decay out: it is a damping. A linear model's Gauss-Newton matrix is its Hessian.
-        using var dense = DenseCurvature.Fit(w0.Task, w0.Train, new DenseCurvature.Options { Matrix = matrix, Damping = Damping.Absolute(WeightDecay) });
-        using var scores = new InfluenceFunction(dense).Score(w0.Task, w0.Train, w0.Queries);
-        var error = SingleExampleLoop.RelativeError(scores.Values, w0.Folder.Read("influence_exact"));
-        var pearson = Pearson(scores.Values * scores.Metadata.LeaveOneOutFactor!.Value, w0.Folder.Read("loo_delta"));
-        output.WriteLine($"influence {error:E1}, leave-one-out {pearson:F5}");
-        Assert.True(error < 1e-9);
-        Assert.True(pearson > 0.999);
-    });
+    public void ExactInfluence(CurvatureMatrix matrix) =>
+        WithData(w0 =>
+        {
+            // The examples' own losses leave the weight decay out: it is a damping. A linear model's Gauss-Newton matrix is its Hessian.
+            using var dense = DenseCurvature.Fit(
+                w0.Task,
+                w0.Train,
+                new DenseCurvature.Options { Matrix = matrix, Damping = Damping.Absolute(WeightDecay) }
+            );
+            using var scores = new InfluenceFunction(dense).Score(w0.Task, w0.Train, w0.Queries);
+            var error = SingleExampleLoop.RelativeError(scores.Values, w0.Folder.Read("influence_exact"));
+            var pearson = Pearson(scores.Values * scores.Metadata.LeaveOneOutFactor!.Value, w0.Folder.Read("loo_delta"));
+            output.WriteLine($"influence {error:E1}, leave-one-out {pearson:F5}");
+            Assert.True(error < 1e-9);
+            Assert.True(pearson > 0.999);
+        });
 
     /// <summary>The term in the loss delegate gives the same Hessian, though not the same gradients.</summary>
     [Fact]
-    public void WeightDecayInTheLossIsPartOfTheHessian() => WithData(w0 =>
-    {
-        using var dense = DenseCurvature.Fit(w0.DecayedTask, w0.Train, new DenseCurvature.Options { Matrix = CurvatureMatrix.Hessian });
-        Assert.True(SingleExampleLoop.RelativeError(dense.Matrix.trace(), w0.Folder.Read("hessian").trace()) < 1e-12);
-        Assert.True(SingleExampleLoop.RelativeError(tensor(dense.Eigenvalues.ToArray()), linalg.eigvalsh(w0.Folder.Read("hessian"))) < 1e-12);
-        var refused = Assert.Throws<InfluenceException>(() => DenseCurvature.Fit(w0.DecayedTask, w0.Train));
-        Assert.Contains("weight-decay", refused.Message, StringComparison.Ordinal);
-    });
+    public void WeightDecayInTheLossIsPartOfTheHessian() =>
+        WithData(w0 =>
+        {
+            using var dense = DenseCurvature.Fit(w0.DecayedTask, w0.Train, new DenseCurvature.Options { Matrix = CurvatureMatrix.Hessian });
+            Assert.True(SingleExampleLoop.RelativeError(dense.Matrix.trace(), w0.Folder.Read("hessian").trace()) < 1e-12);
+            Assert.True(
+                SingleExampleLoop.RelativeError(tensor(dense.Eigenvalues.ToArray()), linalg.eigvalsh(w0.Folder.Read("hessian"))) < 1e-12
+            );
+            var refused = Assert.Throws<InfluenceException>(() => DenseCurvature.Fit(w0.DecayedTask, w0.Train));
+            Assert.Contains("weight-decay", refused.Message, StringComparison.Ordinal);
+        });
 
     [Fact]
-    public void ConjugateGradients() => WithData(w0 =>
-    {
-        using var cg = ConjugateGradient.Fit(w0.Task, w0.Train, new() { Damping = Damping.Absolute(WeightDecay), Tolerance = 1e-10 });
-        using var scores = new InfluenceFunction(cg).Score(w0.Task, w0.Train, w0.Take(3));
-        var error = SingleExampleLoop.RelativeError(scores.Values, w0.Folder.Read("influence_exact").narrow(0, 0, 3));
-        output.WriteLine($"{error:E1}; {scores.Metadata.Curvature}");
+    public void ConjugateGradients() =>
+        WithData(w0 =>
+        {
+            using var cg = ConjugateGradient.Fit(w0.Task, w0.Train, new() { Damping = Damping.Absolute(WeightDecay), Tolerance = 1e-10 });
+            using var scores = new InfluenceFunction(cg).Score(w0.Task, w0.Train, w0.Take(3));
+            var error = SingleExampleLoop.RelativeError(scores.Values, w0.Folder.Read("influence_exact").narrow(0, 0, 3));
+            output.WriteLine($"{error:E1}; {scores.Metadata.Curvature}");
 
-        // The residual times the square root of the condition number, which is some hundreds.
-        Assert.True(error < 1e-8);
-    });
+            // The residual times the square root of the condition number, which is some hundreds.
+            Assert.True(error < 1e-8);
+        });
 
     /// <summary>Mini-batches of 256 over EK-FAC: two hundred steps bring the scores much nearer to the exact ones.</summary>
     [Fact]
-    public void AstraRefinesEkfac() => WithData(w0 =>
-    {
-        var damping = Damping.Absolute(WeightDecay);
-        using var ekfac = Ekfac.Fit(w0.Task, w0.Train, new() { Damping = damping });
-        using var astra = Astra.Fit(w0.Task, w0.Train, ekfac, new() { Damping = damping });
-        var expected = w0.Folder.Read("influence_exact").narrow(0, 0, 3);
-        using var before = new InfluenceFunction(ekfac) { Tolerance = 0 }.Score(w0.Task, w0.Train, w0.Take(3));
-        using var after = new InfluenceFunction(astra).Score(w0.Task, w0.Train, w0.Take(3));
-        var errors = (SingleExampleLoop.RelativeError(before.Values, expected), SingleExampleLoop.RelativeError(after.Values, expected));
-        output.WriteLine($"{errors.Item1:E1} to {errors.Item2:E1}; {after.Metadata.Curvature}");
-        Assert.True(errors.Item2 < errors.Item1 / 3);
-    });
+    public void AstraRefinesEkfac() =>
+        WithData(w0 =>
+        {
+            var damping = Damping.Absolute(WeightDecay);
+            using var ekfac = Ekfac.Fit(w0.Task, w0.Train, new() { Damping = damping });
+            using var astra = Astra.Fit(w0.Task, w0.Train, ekfac, new() { Damping = damping });
+            var expected = w0.Folder.Read("influence_exact").narrow(0, 0, 3);
+            using var before = new InfluenceFunction(ekfac) { Tolerance = 0 }.Score(w0.Task, w0.Train, w0.Take(3));
+            using var after = new InfluenceFunction(astra).Score(w0.Task, w0.Train, w0.Take(3));
+            var errors = (
+                SingleExampleLoop.RelativeError(before.Values, expected),
+                SingleExampleLoop.RelativeError(after.Values, expected)
+            );
+            output.WriteLine($"{errors.Item1:E1} to {errors.Item2:E1}; {after.Metadata.Curvature}");
+            Assert.True(errors.Item2 < errors.Item1 / 3);
+        });
 
     private static double Pearson(Tensor a, Tensor b)
     {
@@ -100,7 +113,7 @@ public class W0Tests(ITestOutputHelper output)
             layer.eval();
             using (no_grad())
             {
-                var theta = folder.Read("theta");                                       // [10, 65]
+                var theta = folder.Read("theta"); // [10, 65]
                 layer.weight.copy_(theta[.., ..64]);
                 layer.bias!.copy_(theta[.., 64]);
             }
@@ -108,7 +121,9 @@ public class W0Tests(ITestOutputHelper output)
             Task = new InfluenceTask(layer) { TrainingLoss = b => Losses.CrossEntropy(layer.call(b["x"]), b["y"]) };
             DecayedTask = new InfluenceTask(layer)
             {
-                TrainingLoss = b => Losses.CrossEntropy(layer.call(b["x"]), b["y"]) + (WeightDecay / 2 * (layer.weight.Squared().sum() + layer.bias!.Squared().sum())),
+                TrainingLoss = b =>
+                    Losses.CrossEntropy(layer.call(b["x"]), b["y"])
+                    + (WeightDecay / 2 * (layer.weight.Squared().sum() + layer.bias!.Squared().sum())),
             };
             Train = Examples.FromTensors(("x", folder.Read("train_x")), ("y", folder.Read("train_y"))) with { BatchSize = 2000 };
             (_x, _y) = (folder.Read("query_x"), folder.Read("query_y"));

@@ -22,54 +22,78 @@ public class W1Tests(ITestOutputHelper output)
     private const double Float32 = 1e-5;
 
     [Fact]
-    public void LogitsAgree() => WithData(ScalarType.Float32, w1 =>
-    {
-        using var noGrad = no_grad();
-        Assert.True(RelativeError(w1.Model.call(w1.Inputs("query_x")), w1.Folder.Read("query_logits")) < 1e-6);
-    });
+    public void LogitsAgree() =>
+        WithData(
+            ScalarType.Float32,
+            w1 =>
+            {
+                using var noGrad = no_grad();
+                Assert.True(RelativeError(w1.Model.call(w1.Inputs("query_x")), w1.Folder.Read("query_logits")) < 1e-6);
+            }
+        );
 
     [Fact]
-    public void DotProducts() => WithData(ScalarType.Float32, w1 =>
-    {
-        using var scores = new TracIn().Score(w1.Task, w1.Train, w1.Queries);
-        Agree(scores.Values, w1.Folder.Read("ref_tracin_dot"), Float32);
-    });
+    public void DotProducts() =>
+        WithData(
+            ScalarType.Float32,
+            w1 =>
+            {
+                using var scores = new TracIn().Score(w1.Task, w1.Train, w1.Queries);
+                Agree(scores.Values, w1.Folder.Read("ref_tracin_dot"), Float32);
+            }
+        );
 
     [Fact]
-    public void Cosines() => WithData(ScalarType.Float32, w1 =>
-    {
-        using var scores = new TracIn { Similarity = TracIn.GradientSimilarity.Cosine }.Score(w1.Task, w1.Train, w1.Queries);
-        Agree(scores.Values, w1.Folder.Read("ref_cosine"), Float32);
-    });
+    public void Cosines() =>
+        WithData(
+            ScalarType.Float32,
+            w1 =>
+            {
+                using var scores = new TracIn { Similarity = TracIn.GradientSimilarity.Cosine }.Score(w1.Task, w1.Train, w1.Queries);
+                Agree(scores.Values, w1.Folder.Read("ref_cosine"), Float32);
+            }
+        );
 
     [Fact]
-    public void FourCheckpoints() => WithData(ScalarType.Float32, w1 =>
-    {
-        using var scores = new TracIn { Checkpoints = w1.Checkpoints() }.Score(w1.Task, w1.Train, w1.Queries);
-        Agree(scores.Values, w1.Folder.Read("ref_tracin_4ckpt_lr"), Float32);
-    });
+    public void FourCheckpoints() =>
+        WithData(
+            ScalarType.Float32,
+            w1 =>
+            {
+                using var scores = new TracIn { Checkpoints = w1.Checkpoints() }.Score(w1.Task, w1.Train, w1.Queries);
+                Agree(scores.Values, w1.Folder.Read("ref_tracin_4ckpt_lr"), Float32);
+            }
+        );
 
     [Fact]
-    public void SelfInfluence() => WithData(ScalarType.Float32, w1 =>
-    {
-        var self = new TracIn().SelfInfluence(w1.Task, w1.Train);
-        Agree(tensor(self.Values.ToArray()).unsqueeze(0), w1.Folder.Read("ref_self_dot_train").unsqueeze(0), Float32);
-    });
+    public void SelfInfluence() =>
+        WithData(
+            ScalarType.Float32,
+            w1 =>
+            {
+                var self = new TracIn().SelfInfluence(w1.Task, w1.Train);
+                Agree(tensor(self.Values.ToArray()).unsqueeze(0), w1.Folder.Read("ref_self_dot_train").unsqueeze(0), Float32);
+            }
+        );
 
     /// <summary>
     /// In float64 what is left is rounding, 1e-16 of each term, and the reference's softmax cross-entropy, whose p_y - 1 is off by
     /// as much of 1: together 2e-15 of the matrix. A tenth of a float32 digit anywhere would show as 1e-9.
     /// </summary>
     [Fact]
-    public void InFloat64() => WithData(ScalarType.Float64, w1 =>
-    {
-        using var scores = new TracIn().Score(w1.Task, w1.Train, w1.Queries);
-        Agree(scores.Values, w1.Folder.Read("ref_tracin_dot"), 1e-12);
-        using var summed = new TracIn { Checkpoints = w1.Checkpoints() }.Score(w1.Task, w1.Train, w1.Queries);
-        Agree(summed.Values, w1.Folder.Read("ref_tracin_4ckpt_lr"), 1e-12);
-        var self = new TracIn().SelfInfluence(w1.Task, w1.Train);
-        Agree(tensor(self.Values.ToArray()).unsqueeze(0), w1.Folder.Read("ref_self_dot_train").unsqueeze(0), 1e-12);
-    });
+    public void InFloat64() =>
+        WithData(
+            ScalarType.Float64,
+            w1 =>
+            {
+                using var scores = new TracIn().Score(w1.Task, w1.Train, w1.Queries);
+                Agree(scores.Values, w1.Folder.Read("ref_tracin_dot"), 1e-12);
+                using var summed = new TracIn { Checkpoints = w1.Checkpoints() }.Score(w1.Task, w1.Train, w1.Queries);
+                Agree(summed.Values, w1.Folder.Read("ref_tracin_4ckpt_lr"), 1e-12);
+                var self = new TracIn().SelfInfluence(w1.Task, w1.Train);
+                Agree(tensor(self.Values.ToArray()).unsqueeze(0), w1.Folder.Read("ref_self_dot_train").unsqueeze(0), 1e-12);
+            }
+        );
 
     [Theory]
     [InlineData("ekfac", "heur")]
@@ -78,37 +102,51 @@ public class W1Tests(ITestOutputHelper output)
     [InlineData("kfac", "1e-3")]
     [InlineData("diag", "heur")]
     [InlineData("diag", "1e-3")]
-    public void InfluenceFunctions(string method, string damping) => WithData(ScalarType.Float32, w1 =>
-    {
-        var options = new CurvatureOptions { Fisher = Fisher.Empirical, Damping = damping == "heur" ? Damping.Default : Damping.Absolute(1e-3) };
-        using Preconditioner fit = method switch
-        {
-            "ekfac" => Ekfac.Fit(w1.Task, w1.Train, options),
-            "kfac" => Kfac.Fit(w1.Task, w1.Train, options),
-            _ => DiagonalFisher.Fit(w1.Task, w1.Train, options),
-        };
-        var expected = w1.Folder.Read($"ref_{method}_emp_damp_{damping}");
-        using var exact = new InfluenceFunction(fit) { Tolerance = 0 }.Score(w1.Task, w1.Train, w1.Queries);
-        // In float64 both sides agree to 2e-12. The heuristic damping of a model that is fitted this well is so small that directions with
-        // eigenvalues near float32's rounding count: 5e-5 of the matrix, and queries whose scores are all small exchange a few neighbours.
-        Agree(exact.Values.narrow(0, 0, expected.shape[0]), expected, 1e-4, 0.9995);
-        using var scores = new InfluenceFunction(fit).Score(w1.Task, w1.Train, w1.Queries);
-        Agree(scores.Values.narrow(0, 0, expected.shape[0]), expected, 1e-3, 0.999);
-    });
+    public void InfluenceFunctions(string method, string damping) =>
+        WithData(
+            ScalarType.Float32,
+            w1 =>
+            {
+                var options = new CurvatureOptions
+                {
+                    Fisher = Fisher.Empirical,
+                    Damping = damping == "heur" ? Damping.Default : Damping.Absolute(1e-3),
+                };
+                using Preconditioner fit = method switch
+                {
+                    "ekfac" => Ekfac.Fit(w1.Task, w1.Train, options),
+                    "kfac" => Kfac.Fit(w1.Task, w1.Train, options),
+                    _ => DiagonalFisher.Fit(w1.Task, w1.Train, options),
+                };
+                var expected = w1.Folder.Read($"ref_{method}_emp_damp_{damping}");
+                using var exact = new InfluenceFunction(fit) { Tolerance = 0 }.Score(w1.Task, w1.Train, w1.Queries);
+                // In float64 both sides agree to 2e-12. The heuristic damping of a model that is fitted this well is so small that
+                // directions with eigenvalues near float32's rounding count: 5e-5 of the matrix, and queries whose scores are all small
+                // exchange a few neighbours.
+                Agree(exact.Values.narrow(0, 0, expected.shape[0]), expected, 1e-4, 0.9995);
+                using var scores = new InfluenceFunction(fit).Score(w1.Task, w1.Train, w1.Queries);
+                Agree(scores.Values.narrow(0, 0, expected.shape[0]), expected, 1e-3, 0.999);
+            }
+        );
 
-    /// <summary>Why <see cref="Losses.CrossEntropy"/> is there: the usual one cancels, and the order of well-fitted examples is noise.</summary>
+    /// <summary>Why <see cref="Losses.CrossEntropy"/> is there: the usual one cancels, and the order of well-fitted examples is
+    /// noise.</summary>
     [Fact]
-    public void TheUsualCrossEntropyRanksWorse() => WithData(ScalarType.Float32, w1 =>
-    {
-        var task = new InfluenceTask(w1.Model)
-        {
-            TrainingLoss = b => nn.functional.cross_entropy(w1.Model.call(b["x"]), b["y"], reduction: nn.Reduction.None),
-        };
-        using var scores = new TracIn().Score(task, w1.Train, w1.Queries);
-        var worst = Spearman.WorstRow(scores.Values, w1.Folder.Read("ref_tracin_dot"));
-        output.WriteLine($"worst Spearman of functional.cross_entropy: {worst:F4}");
-        Assert.True(worst < 0.99, $"worst Spearman {worst:F4}");
-    });
+    public void TheUsualCrossEntropyRanksWorse() =>
+        WithData(
+            ScalarType.Float32,
+            w1 =>
+            {
+                var task = new InfluenceTask(w1.Model)
+                {
+                    TrainingLoss = b => nn.functional.cross_entropy(w1.Model.call(b["x"]), b["y"], reduction: nn.Reduction.None),
+                };
+                using var scores = new TracIn().Score(task, w1.Train, w1.Queries);
+                var worst = Spearman.WorstRow(scores.Values, w1.Folder.Read("ref_tracin_dot"));
+                output.WriteLine($"worst Spearman of functional.cross_entropy: {worst:F4}");
+                Assert.True(worst < 0.99, $"worst Spearman {worst:F4}");
+            }
+        );
 
     private void Agree(Tensor actual, Tensor expected, double tolerance, double rank = 0.9999)
     {
@@ -146,13 +184,19 @@ public class W1Tests(ITestOutputHelper output)
             (Folder, _dtype) = (folder, dtype);
             var (fc1, fc2, fc3) = (nn.Linear(784, 256, dtype: dtype), nn.Linear(256, 128, dtype: dtype), nn.Linear(128, 10, dtype: dtype));
             Model = new Composite(
-                x => fc3.call(nn.functional.relu(fc2.call(nn.functional.relu(fc1.call(x))))), ("fc1", fc1), ("fc2", fc2), ("fc3", fc3));
+                x => fc3.call(nn.functional.relu(fc2.call(nn.functional.relu(fc1.call(x))))),
+                ("fc1", fc1),
+                ("fc2", fc2),
+                ("fc3", fc3)
+            );
             Model.eval();
             Checkpoint.FromFile(folder.Path("weights.safetensors"), learningRate: 1).LoadInto(Model);
             Task = new InfluenceTask(Model) { TrainingLoss = b => Losses.CrossEntropy(Model.call(b["x"]), b["y"]) };
             Train = Examples.FromTensors(("x", Inputs("train_x")), ("y", folder.Read("train_y")));
             Queries = Examples.FromTensors(
-                ("x", Inputs("query_x").narrow(0, 0, W1Tests.Queries)), ("y", folder.Read("query_y").narrow(0, 0, W1Tests.Queries)));
+                ("x", Inputs("query_x").narrow(0, 0, W1Tests.Queries)),
+                ("y", folder.Read("query_y").narrow(0, 0, W1Tests.Queries))
+            );
         }
 
         public GoldenFolder Folder { get; }
@@ -169,9 +213,16 @@ public class W1Tests(ITestOutputHelper output)
         public Tensor Inputs(string name) => (((Folder.Read(name).to_type(ScalarType.Float32) / 255) - 0.2860f) / 0.3530f).to_type(_dtype);
 
         public IReadOnlyList<Checkpoint> Checkpoints() =>
-        [
-            .. JsonSerializer.Deserialize<JsonElement>(File.ReadAllText(Folder.Path("checkpoints.json"))).EnumerateArray().Select(c =>
-                Checkpoint.FromFile(Folder.Path($"ckpt_e{c.GetProperty("epoch").GetInt32():D2}.safetensors"), c.GetProperty("lr").GetDouble())),
-        ];
+            [
+                .. JsonSerializer
+                    .Deserialize<JsonElement>(File.ReadAllText(Folder.Path("checkpoints.json")))
+                    .EnumerateArray()
+                    .Select(c =>
+                        Checkpoint.FromFile(
+                            Folder.Path($"ckpt_e{c.GetProperty("epoch").GetInt32():D2}.safetensors"),
+                            c.GetProperty("lr").GetDouble()
+                        )
+                    ),
+            ];
     }
 }

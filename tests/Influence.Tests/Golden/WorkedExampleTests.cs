@@ -53,7 +53,18 @@ public class WorkedExampleTests
         double QueryLoss()
         {
             using var noGrad = no_grad();
-            return (layer.call(tensor(new[,] { { 1.0, -1.0 } })).Squared() / 2).item<double>();
+            return (
+                layer
+                    .call(
+                        tensor(
+                            new[,]
+                            {
+                                { 1.0, -1.0 },
+                            }
+                        )
+                    )
+                    .Squared() / 2
+            ).item<double>();
         }
     }
 
@@ -78,7 +89,11 @@ public class WorkedExampleTests
         using var session = GradientSession.Open(task, examples, null);
         using var noGrad = no_grad();
         using var queries = new QueryGradients(
-            [Enum.Parse<Contraction>(contraction)], new ContractionPlanner(1 << 20, 8), 2, NewDisposeScope());
+            [Enum.Parse<Contraction>(contraction)],
+            new ContractionPlanner(1 << 20, 8),
+            2,
+            NewDisposeScope()
+        );
         foreach (var batch in examples.Batches())
         {
             using var captured = session.Capture(batch, LossKind.Training);
@@ -98,8 +113,32 @@ public class WorkedExampleTests
         var task = Softmax(bias);
 
         using var scores = new TracIn().Score(
-            task, Examples.FromTensors(("x", tensor(new[,] { { 2.0, 1.0 } })), ("y", tensor(new[] { 2L }))),
-            Examples.FromTensors(("x", tensor(new[,] { { 1.0, 2.0 } })), ("y", tensor(new[] { 0L }))));
+            task,
+            Examples.FromTensors(
+                (
+                    "x",
+                    tensor(
+                        new[,]
+                        {
+                            { 2.0, 1.0 },
+                        }
+                    )
+                ),
+                ("y", tensor(new[] { 2L }))
+            ),
+            Examples.FromTensors(
+                (
+                    "x",
+                    tensor(
+                        new[,]
+                        {
+                            { 1.0, 2.0 },
+                        }
+                    )
+                ),
+                ("y", tensor(new[] { 0L }))
+            )
+        );
 
         Assert.Equal(expected, scores[0, 0], Digits);
     }
@@ -110,16 +149,54 @@ public class WorkedExampleTests
     {
         using var scope = NewDisposeScope();
         var self = new TracIn().SelfInfluence(
-            Softmax(bias: false), Examples.FromTensors(("x", tensor(new[,] { { 1.0, 2.0 } })), ("y", tensor(new[] { 0L }))));
+            Softmax(bias: false),
+            Examples.FromTensors(
+                (
+                    "x",
+                    tensor(
+                        new[,]
+                        {
+                            { 1.0, 2.0 },
+                        }
+                    )
+                ),
+                ("y", tensor(new[] { 0L }))
+            )
+        );
 
         Assert.Equal(0.374166, Math.Sqrt(self[0] / 5), 6);
         Assert.Equal(0.14 * 5, self[0], Digits);
     }
 
-    private static Examples Rows => Examples.FromTensors(
-        ("x", tensor(new[,] { { 1.0, 0.0 }, { 0.0, 1.0 }, { 1.0, 1.0 } })), ("y", tensor(new[] { 1.0, 2.0, 2.0 })));
+    private static Examples Rows =>
+        Examples.FromTensors(
+            (
+                "x",
+                tensor(
+                    new[,]
+                    {
+                        { 1.0, 0.0 },
+                        { 0.0, 1.0 },
+                        { 1.0, 1.0 },
+                    }
+                )
+            ),
+            ("y", tensor(new[] { 1.0, 2.0, 2.0 }))
+        );
 
-    private static Examples Query => Examples.FromTensors(("x", tensor(new[,] { { 1.0, -1.0 } })), ("y", tensor(new[] { 0.0 })));
+    private static Examples Query =>
+        Examples.FromTensors(
+            (
+                "x",
+                tensor(
+                    new[,]
+                    {
+                        { 1.0, -1.0 },
+                    }
+                )
+            ),
+            ("y", tensor(new[] { 0.0 }))
+        );
 
     private static (TorchSharp.Modules.Linear Layer, InfluenceTask Task) LeastSquares()
     {
@@ -149,7 +226,11 @@ public class WorkedExampleTests
             layer.bias?.zero_();
         }
 
-        return new InfluenceTask(layer) { TrainingLoss = b => Losses.CrossEntropy(layer.call(b["x"]), b["y"]), Layers = LayerSelection.Last };
+        return new InfluenceTask(layer)
+        {
+            TrainingLoss = b => Losses.CrossEntropy(layer.call(b["x"]), b["y"]),
+            Layers = LayerSelection.Last,
+        };
     }
 
     private static void Set(TorchSharp.Modules.Linear layer, double[] weights)

@@ -26,11 +26,23 @@ public class AuditTests
     {
         using var scope = NewDisposeScope();
         torch.random.manual_seed(2);
-        var (input, positions, head) = (nn.Linear(5, 3, dtype: float64), nn.Embedding(4, 3, dtype: float64), nn.Linear(3, 2, dtype: float64));
+        var (input, positions, head) = (
+            nn.Linear(5, 3, dtype: float64),
+            nn.Embedding(4, 3, dtype: float64),
+            nn.Linear(3, 2, dtype: float64)
+        );
         var model = new Composite(
             x => head.call((input.call(x) + positions.call(arange(4)).unsqueeze(0).expand(x.shape[0], 4, 3)).tanh()),
-            ("input", input), ("positions", positions), ("head", head));
-        AssertExact(model, t => ModelCase.SquaredNorm(model.call(t[0]), t[1]), randn(6, 4, 5, dtype: float64), randn(6, 4, 2, dtype: float64));
+            ("input", input),
+            ("positions", positions),
+            ("head", head)
+        );
+        AssertExact(
+            model,
+            t => ModelCase.SquaredNorm(model.call(t[0]), t[1]),
+            randn(6, 4, 5, dtype: float64),
+            randn(6, 4, 2, dtype: float64)
+        );
     }
 
     /// <summary>The measurement goes another way through the model than the training loss.</summary>
@@ -68,11 +80,13 @@ public class AuditTests
         InfluenceTask Task(Func<ExampleBatch, Tensor> measurement) =>
             new(model) { TrainingLoss = b => Losses.CrossEntropy(model.call(b[0]), b[1]), Measurement = measurement };
 
-        var thrown = Assert.Throws<InfluenceException>(() => new TracIn().Score(
-            Task(b => Losses.CrossEntropy(head.forward(body.call(b[0]).tanh()), b[1])), examples, examples));
+        var thrown = Assert.Throws<InfluenceException>(() =>
+            new TracIn().Score(Task(b => Losses.CrossEntropy(head.forward(body.call(b[0]).tanh()), b[1])), examples, examples)
+        );
         Assert.Contains("forward", thrown.Message, StringComparison.Ordinal);
-        thrown = Assert.Throws<InfluenceException>(() => new TracIn().Score(
-            Task(b => Losses.CrossEntropy(model.call(b[0] - b[0].mean([0], keepdim: true)), b[1])), examples, examples));
+        thrown = Assert.Throws<InfluenceException>(() =>
+            new TracIn().Score(Task(b => Losses.CrossEntropy(model.call(b[0] - b[0].mean([0], keepdim: true)), b[1])), examples, examples)
+        );
         Assert.Contains("mixes", thrown.Message, StringComparison.Ordinal);
     }
 

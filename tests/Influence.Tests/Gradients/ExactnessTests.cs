@@ -17,7 +17,10 @@ public class ExactnessTests
         using var scope = NewDisposeScope();
         var made = Cases.Make(name);
         var (train, queries) = (made.Inputs(9), made.Inputs(4));
-        var (g, q) = (SingleExampleLoop.Gradients(made.Model, made.Loss, train), SingleExampleLoop.Gradients(made.Model, made.Loss, queries));
+        var (g, q) = (
+            SingleExampleLoop.Gradients(made.Model, made.Loss, train),
+            SingleExampleLoop.Gradients(made.Model, made.Loss, queries)
+        );
 
         using var scores = new TracIn().Score(made.Task(), Examples.FromTensors(train), Examples.FromTensors(queries));
         var self = new TracIn().SelfInfluence(made.Task(), Examples.FromTensors(train));
@@ -34,7 +37,10 @@ public class ExactnessTests
         using var scope = NewDisposeScope();
         var made = Cases.Make(name);
         var (train, queries) = (made.Inputs(9), made.Inputs(4));
-        var (g, q) = (SingleExampleLoop.Gradients(made.Model, made.Loss, train), SingleExampleLoop.Gradients(made.Model, made.Loss, queries));
+        var (g, q) = (
+            SingleExampleLoop.Gradients(made.Model, made.Loss, train),
+            SingleExampleLoop.Gradients(made.Model, made.Loss, queries)
+        );
         if (name is "recurrent" or "raw parameter" or "tied linear twice" or "tied embedding and head")
         {
             // Their forward passes make float64 tensors of their own, or the conversion unties their weights.
@@ -56,7 +62,9 @@ public class ExactnessTests
         using var scope = NewDisposeScope();
         var made = Cases.Make(name);
         var (train, queries) = (made.Inputs(7), made.Inputs(5));
-        var expected = SingleExampleLoop.Gradients(made.Model, made.Loss, queries).mm(SingleExampleLoop.Gradients(made.Model, made.Loss, train).t());
+        var expected = SingleExampleLoop
+            .Gradients(made.Model, made.Loss, queries)
+            .mm(SingleExampleLoop.Gradients(made.Model, made.Loss, train).t());
         var (trainExamples, queryExamples) = (Examples.FromTensors(train), Examples.FromTensors(queries));
         using var session = GradientSession.Open(made.Task(), trainExamples, queryExamples);
         foreach (var contraction in new[] { Contraction.Ghost, Contraction.Dense, Contraction.Factored })
@@ -67,12 +75,17 @@ public class ExactnessTests
             foreach (var batch in queryExamples.Batches())
             {
                 using var gradients = session.Capture(batch, LossKind.Measurement);
-                Contraction[] plan = [.. gradients.Blocks.Select(block => block switch
-                {
-                    TokenGradients => Contraction.Rows,
-                    FactoredGradients { Weight: true } => contraction,
-                    _ => Contraction.Dense,
-                })];
+                Contraction[] plan =
+                [
+                    .. gradients.Blocks.Select(block =>
+                        block switch
+                        {
+                            TokenGradients => Contraction.Rows,
+                            FactoredGradients { Weight: true } => contraction,
+                            _ => Contraction.Dense,
+                        }
+                    ),
+                ];
                 held ??= new QueryGradients(plan, new ContractionPlanner(4096, 8), queryExamples.Count, kept);
                 held.Add(gradients, withNorms: false);
             }
@@ -93,10 +106,16 @@ public class ExactnessTests
         using var scope = NewDisposeScope();
         var made = Cases.Make(name);
         var (train, queries) = (made.Inputs(5), made.Inputs(3));
-        var (g, q) = (SingleExampleLoop.Gradients(made.Model, made.Loss, train), SingleExampleLoop.Gradients(made.Model, made.Loss, queries));
+        var (g, q) = (
+            SingleExampleLoop.Gradients(made.Model, made.Loss, train),
+            SingleExampleLoop.Gradients(made.Model, made.Loss, queries)
+        );
 
-        using var scores = new TracIn { Similarity = TracIn.GradientSimilarity.Cosine }
-            .Score(made.Task(), Examples.FromTensors(train), Examples.FromTensors(queries));
+        using var scores = new TracIn { Similarity = TracIn.GradientSimilarity.Cosine }.Score(
+            made.Task(),
+            Examples.FromTensors(train),
+            Examples.FromTensors(queries)
+        );
 
         var norms = q.Squared().sum(1).sqrt().unsqueeze(1) * g.Squared().sum(1).sqrt().unsqueeze(0);
         Assert.True(SingleExampleLoop.RelativeError(scores.Values, q.mm(g.t()) / norms) < 1e-10);

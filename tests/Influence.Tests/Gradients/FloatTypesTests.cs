@@ -6,7 +6,8 @@ using static TorchSharp.torch;
 
 namespace Influence.Tests.Gradients;
 
-/// <summary>Tensors and parameters of other float types than the part that is scored: the delegate's and the model's own business.</summary>
+/// <summary>Tensors and parameters of other float types than the part that is scored: the delegate's and the model's own
+/// business.</summary>
 public sealed class FloatTypesTests : IDisposable
 {
     private readonly DisposeScope _scope = NewDisposeScope();
@@ -31,18 +32,23 @@ public sealed class FloatTypesTests : IDisposable
     {
         var model = nn.Sequential(("hidden", nn.Linear(4, 5)), ("act", nn.Tanh()), ("head", nn.Linear(5, 1)));
         var other = (use == "a weight of each example" ? rand(12) : _x).to_type(type);
-        Tensor Loss(Tensor x, Tensor w) => use switch
-        {
-            "a weight of each example" => model.call(x).Squared().sum(1) * w,
-            "inputs that the loss converts" => model.call(w.to_type(float32)).Squared().sum(1),
-            _ => model.call(x).Squared().sum(1),
-        };
+        Tensor Loss(Tensor x, Tensor w) =>
+            use switch
+            {
+                "a weight of each example" => model.call(x).Squared().sum(1) * w,
+                "inputs that the loss converts" => model.call(w.to_type(float32)).Squared().sum(1),
+                _ => model.call(x).Squared().sum(1),
+            };
 
         var task = new InfluenceTask(model) { TrainingLoss = b => Loss(b["x"], b["w"]) };
         var train = Examples.FromTensors(("x", _x), ("w", other));
         using var scores = new TracIn().Score(task, train, train);
 
-        var rows = PlainRows(model.named_parameters().Select(p => (Tensor)p.parameter), 12, i => Loss(_x.narrow(0, i, 1), other.narrow(0, i, 1)));
+        var rows = PlainRows(
+            model.named_parameters().Select(p => (Tensor)p.parameter),
+            12,
+            i => Loss(_x.narrow(0, i, 1), other.narrow(0, i, 1))
+        );
         AssertEqual(scores.Values, rows.mm(rows.t()), 1e-5);
     }
 
@@ -109,7 +115,9 @@ public sealed class FloatTypesTests : IDisposable
     {
         var model = nn.Linear(4, 1);
         var task = new InfluenceTask(model) { TrainingLoss = b => model.call(b["x"]).Squared().sum(1) };
-        var data = Assert.Throws<InfluenceException>(() => new TracIn().Score(task, Examples.FromTensors(("x", _x.to(META))), Examples.FromTensors(("x", _x))));
+        var data = Assert.Throws<InfluenceException>(() =>
+            new TracIn().Score(task, Examples.FromTensors(("x", _x.to(META))), Examples.FromTensors(("x", _x)))
+        );
         Assert.Contains("meta", data.Message, StringComparison.Ordinal);
         var empty = nn.Linear(4, 1, device: META);
         var without = new InfluenceTask(empty) { TrainingLoss = b => empty.call(b["x"]).Squared().sum(1) };
@@ -121,8 +129,13 @@ public sealed class FloatTypesTests : IDisposable
     private static Tensor PlainRows(IEnumerable<Tensor> parameters, int count, Func<int, Tensor> loss)
     {
         Tensor[] all = [.. parameters];
-        return stack([.. Enumerable.Range(0, count).Select(i => cat(
-            [.. autograd.grad([loss(i).sum()], all).Select((g, k) => (g ?? zeros_like(all[k])).flatten().to_type(float64))]))]);
+        return stack([
+            .. Enumerable
+                .Range(0, count)
+                .Select(i =>
+                    cat([.. autograd.grad([loss(i).sum()], all).Select((g, k) => (g ?? zeros_like(all[k])).flatten().to_type(float64))])
+                ),
+        ]);
     }
 
     private static void AssertEqual(Tensor actual, Tensor expected, double tolerance)

@@ -29,11 +29,19 @@ public class LayerRolesTests
         random.manual_seed(2);
         var (model, data) = (new TinyGpt2(), TinyGpt2.Sequences(6));
         string[] blocks = ["transformer.h.0.", "transformer.h.1."];
-        AssertTaken(model.Task(), data, LayerSelection.Attention, Both([.. blocks.SelectMany(b => new[] { b + "attn.c_attn", b + "attn.c_proj" })]));
+        AssertTaken(
+            model.Task(),
+            data,
+            LayerSelection.Attention,
+            Both([.. blocks.SelectMany(b => new[] { b + "attn.c_attn", b + "attn.c_proj" })])
+        );
         AssertTaken(model.Task(), data, LayerSelection.Mlp, Both([.. blocks.SelectMany(b => new[] { b + "mlp.c_fc", b + "mlp.c_proj" })]));
 
         // The head is the tokens' table, so that it goes with it; without tying it stays.
-        var all = blocks.SelectMany(b => new[] { "ln_1", "attn.c_attn", "attn.c_proj", "ln_2", "mlp.c_fc", "mlp.c_proj" }.Select(l => b + l)).Append("transformer.ln_f").ToArray();
+        var all = blocks
+            .SelectMany(b => new[] { "ln_1", "attn.c_attn", "attn.c_proj", "ln_2", "mlp.c_fc", "mlp.c_proj" }.Select(l => b + l))
+            .Append("transformer.ln_f")
+            .ToArray();
         AssertTaken(model.Task(), data, LayerSelection.NotEmbeddings, Both(all));
         AssertTaken(new TinyGpt2(tied: false).Task(), data, LayerSelection.NotEmbeddings, [.. Both(all), "lm_head.weight"]);
     }
@@ -51,7 +59,8 @@ public class LayerRolesTests
         Assert.Contains("finds no MLP", Fails(made.Task(LayerSelection.Mlp), data), StringComparison.Ordinal);
     }
 
-    /// <summary>Norms after the sums, attention both ways with padding, a gated MLP, LoRA on two projections, and a classifier of two layers over the first token.</summary>
+    /// <summary>Norms after the sums, attention both ways with padding, a gated MLP, LoRA on two projections, and a classifier of two
+    /// layers over the first token.</summary>
     [Fact]
     public void AnEncoderWithLora()
     {
@@ -60,12 +69,27 @@ public class LayerRolesTests
         const long D = 8;
         var tokens = nn.Embedding(9, D, dtype: float64);
         var layers = new[] { "a", "b", "c", "d", "gate", "up", "down", "pooler", "classifier", "a1", "d1" }.ToDictionary(
-            n => n, n => nn.Linear(n == "down" ? 12 : D, n is "gate" or "up" ? 12 : n == "classifier" ? 3 : n is "a1" or "d1" ? 2 : D, dtype: float64));
+            n => n,
+            n =>
+                nn.Linear(
+                    n == "down" ? 12 : D,
+                    n is "gate" or "up" ? 12
+                        : n == "classifier" ? 3
+                        : n is "a1" or "d1" ? 2
+                        : D,
+                    dtype: float64
+                )
+        );
         var (a2, d2) = (nn.Linear(2, D, dtype: float64), nn.Linear(2, D, dtype: float64));
         var norms = new[] { nn.LayerNorm(D, dtype: float64), nn.LayerNorm(D, dtype: float64) };
         (string, nn.Module)[] parts =
         [
-            ("tokens", tokens), .. layers.Select(l => (l.Key, (nn.Module)l.Value)), ("a2", a2), ("d2", d2), ("n0", norms[0]), ("n1", norms[1]),
+            ("tokens", tokens),
+            .. layers.Select(l => (l.Key, (nn.Module)l.Value)),
+            ("a2", a2),
+            ("d2", d2),
+            ("n0", norms[0]),
+            ("n1", norms[1]),
         ];
         var model = new Composite(
             ids =>
@@ -78,7 +102,8 @@ public class LayerRolesTests
                 x = norms[1].call(x + layers["down"].call(F.silu(layers["gate"].call(x)) * layers["up"].call(x)));
                 return layers["classifier"].call(layers["pooler"].call(x.select(1, 0)).tanh());
             },
-            parts);
+            parts
+        );
         model.eval();
         foreach (var frozen in new[] { "a", "d" })
         {
@@ -108,16 +133,36 @@ public class LayerRolesTests
                 var y = encoder.call(input.call(x).transpose(0, 1), null!, null!);
                 return head.call((y + attention.call(y, y, y, null, false, null).Item1).mean([0]));
             },
-            ("input", input), ("encoder", encoder), ("attention", attention), ("head", head));
+            ("input", input),
+            ("encoder", encoder),
+            ("attention", attention),
+            ("head", head)
+        );
         model.eval();
         var task = new InfluenceTask(model) { TrainingLoss = b => Losses.CrossEntropy(model.call(b["x"]), b["y"]) };
         var data = Examples.FromTensors(("x", randn(6, 4, 5)), ("y", randint(0, 2, [6])));
 
-        AssertTaken(task, data, LayerSelection.Attention, [.. model.named_parameters().Select(p => p.name).Where(n => n.Contains("self_attn", StringComparison.Ordinal) || n.StartsWith("attention.", StringComparison.Ordinal))]);
-        AssertTaken(task, data, LayerSelection.Mlp, [.. model.named_parameters().Select(p => p.name).Where(n => n.Contains(".linear", StringComparison.Ordinal))]);
+        AssertTaken(
+            task,
+            data,
+            LayerSelection.Attention,
+            [
+                .. model
+                    .named_parameters()
+                    .Select(p => p.name)
+                    .Where(n => n.Contains("self_attn", StringComparison.Ordinal) || n.StartsWith("attention.", StringComparison.Ordinal)),
+            ]
+        );
+        AssertTaken(
+            task,
+            data,
+            LayerSelection.Mlp,
+            [.. model.named_parameters().Select(p => p.name).Where(n => n.Contains(".linear", StringComparison.Ordinal))]
+        );
     }
 
-    /// <summary>Positions that a recurrence, a convolution or a mean mixes are no attention; and without attention the last layer is one of the MLP.</summary>
+    /// <summary>Positions that a recurrence, a convolution or a mean mixes are no attention; and without attention the last layer is one of
+    /// the MLP.</summary>
     [Theory]
     [InlineData("mlp")]
     [InlineData("recurrence")]
@@ -127,16 +172,26 @@ public class LayerRolesTests
     {
         using var scope = NewDisposeScope();
         random.manual_seed(5);
-        var (first, second, lstm, conv) = (nn.Linear(4, 6), nn.Linear(6, 2), nn.LSTM(6, 6, batchFirst: true), nn.Conv1d(6, 6, 3, padding: 1));
+        var (first, second, lstm, conv) = (
+            nn.Linear(4, 6),
+            nn.Linear(6, 2),
+            nn.LSTM(6, 6, batchFirst: true),
+            nn.Conv1d(6, 6, 3, padding: 1)
+        );
         var model = new Composite(
-            x => what switch
-            {
-                "mlp" => second.call(first.call(x).relu()),
-                "recurrence" => second.call(lstm.call(first.call(x)).Item1),
-                "convolution" => second.call(conv.call(first.call(x).transpose(1, 2)).transpose(1, 2)),
-                _ => second.call(first.call(x).tanh().mean([1])),
-            },
-            ("first", first), ("second", second), ("lstm", lstm), ("conv", conv));
+            x =>
+                what switch
+                {
+                    "mlp" => second.call(first.call(x).relu()),
+                    "recurrence" => second.call(lstm.call(first.call(x)).Item1),
+                    "convolution" => second.call(conv.call(first.call(x).transpose(1, 2)).transpose(1, 2)),
+                    _ => second.call(first.call(x).tanh().mean([1])),
+                },
+            ("first", first),
+            ("second", second),
+            ("lstm", lstm),
+            ("conv", conv)
+        );
         model.eval();
         var task = new InfluenceTask(model) { TrainingLoss = b => model.call(b["x"]).Squared().flatten(1).sum(1) };
         var data = Examples.FromTensors(("x", randn(6, 5, 4)));
@@ -164,14 +219,24 @@ public class LayerRolesTests
         bool IsAttention(string name) => name.Contains(".attn.", StringComparison.Ordinal);
         using var byRole = new TracIn().Score(model.Task(LayerSelection.Attention), data, data);
         using var byName = new TracIn().Score(model.Task(LayerSelection.Where(IsAttention)), data, data);
-        using var single = new TracIn().Score(model.Task(LayerSelection.Attention) with { SingleExamples = LayerSelection.Attention }, data, data);
+        using var single = new TracIn().Score(
+            model.Task(LayerSelection.Attention) with
+            {
+                SingleExamples = LayerSelection.Attention,
+            },
+            data,
+            data
+        );
 
         Assert.Equal(byName.Values.data<double>().ToArray(), byRole.Values.data<double>().ToArray());
         Assert.Equal("attention", byRole.Metadata.Layers);
         Assert.True(SingleExampleLoop.RelativeError(single.Values, byName.Values) < 1e-10);
         Assert.All(
-            (model.Task(LayerSelection.Attention) with { SingleExamples = LayerSelection.Attention }).Coverage(data).Parameters.Where(p => IsAttention(p.Name)),
-            p => Assert.Equal("single examples", p.Method));
+            (model.Task(LayerSelection.Attention) with { SingleExamples = LayerSelection.Attention })
+                .Coverage(data)
+                .Parameters.Where(p => IsAttention(p.Name)),
+            p => Assert.Equal("single examples", p.Method)
+        );
     }
 
     [Fact]
@@ -179,7 +244,9 @@ public class LayerRolesTests
     {
         using var scope = NewDisposeScope();
         var (model, data) = (new TinyDecoder(), TinyDecoder.Sequences(4));
-        var thrown = Assert.Throws<InfluenceException>(() => new ActivationSimilarity().Score(model.Task(LayerSelection.Attention), data, data));
+        var thrown = Assert.Throws<InfluenceException>(() =>
+            new ActivationSimilarity().Score(model.Task(LayerSelection.Attention), data, data)
+        );
         Assert.Contains("LayerSelection.Where", thrown.Message, StringComparison.Ordinal);
     }
 

@@ -7,7 +7,8 @@ using F = TorchSharp.torch.nn.functional;
 
 namespace Influence.Tests.Gradients;
 
-/// <summary>What the first examples do not show: in-place writes, uses of a weight past its layer, examples that are mixed; from example 40 of 48 on.</summary>
+/// <summary>What the first examples do not show: in-place writes, uses of a weight past its layer, examples that are mixed; from example 40
+/// of 48 on.</summary>
 public sealed class RarePathTests : IDisposable
 {
     private const int From = 40;
@@ -25,7 +26,12 @@ public sealed class RarePathTests : IDisposable
     {
         random.manual_seed(3);
         (_table, _hidden, _head) = (nn.Embedding(9, 4, dtype: float64), nn.Linear(4, 4, dtype: float64), nn.Linear(4, 1, dtype: float64));
-        _model = new Composite(x => _head.call(_hidden.call(_table.call(x)).tanh()), ("table", _table), ("hidden", _hidden), ("head", _head));
+        _model = new Composite(
+            x => _head.call(_hidden.call(_table.call(x)).tanh()),
+            ("table", _table),
+            ("hidden", _hidden),
+            ("head", _head)
+        );
         _tokens = randint(1, 9, [48, 3]);
         _tokens.narrow(0, From, 8).narrow(1, 2, 1).zero_();
         _flag = zeros(48, ScalarType.Bool);
@@ -36,7 +42,8 @@ public sealed class RarePathTests : IDisposable
 
     public void Dispose() => _scope.Dispose();
 
-    /// <summary>Written to the output of a layer or of the first layer, only where there is padding, token 0. (What a layer was given may not be written to in training either.)</summary>
+    /// <summary>Written to the output of a layer or of the first layer, only where there is padding, token 0. (What a layer was given may
+    /// not be written to in training either.)</summary>
     [Theory]
     [InlineData("masked_fill_ on an output")]
     [InlineData("masked_fill_ on the first output")]
@@ -49,7 +56,7 @@ public sealed class RarePathTests : IDisposable
         {
             var pad = b["x"].eq(0).unsqueeze(2);
             var any = pad.any().item<bool>();
-            var table = _table.call(b["x"]);                                            // [B, 3, 4]
+            var table = _table.call(b["x"]); // [B, 3, 4]
             table = any && how == "masked_fill_ on the first output" ? table.masked_fill_(pad, 0.5) : table;
             var hidden = _hidden.call(table);
             if (any)
@@ -95,7 +102,7 @@ public sealed class RarePathTests : IDisposable
                 return losses;
             }
 
-            var z = F.one_hot(b["x"].select(1, 0), 9).to_type(float64).narrow(1, 0, 4);   // [B, 4]
+            var z = F.one_hot(b["x"].select(1, 0), 9).to_type(float64).narrow(1, 0, 4); // [B, 4]
             var other = how switch
             {
                 "another task by the weight" => F.linear(z, _hidden.weight!).Squared().sum(1),
@@ -132,7 +139,8 @@ public sealed class RarePathTests : IDisposable
         Assert.Contains("mixes the examples", thrown.Message, StringComparison.Ordinal);
     }
 
-    /// <summary>An encoder's weight again as the decoder's parameter over the same memory: two for autograd, and for an optimizer.</summary>
+    /// <summary>An encoder's weight again as the decoder's parameter over the same memory: two for autograd, and for an
+    /// optimizer.</summary>
     [Theory]
     [InlineData("transposed")]
     [InlineData("same shape")]
@@ -156,10 +164,13 @@ public sealed class RarePathTests : IDisposable
         }
 
         var model = new Composite(
-            x => how == "as a convolution"
-                ? decoder.call(encoder.call(x).tanh().unsqueeze(2).unsqueeze(3)).flatten(1)
-                : decoder.call(encoder.call(x).tanh()),
-            ("encoder", encoder), ("decoder", decoder));
+            x =>
+                how == "as a convolution"
+                    ? decoder.call(encoder.call(x).tanh().unsqueeze(2).unsqueeze(3)).flatten(1)
+                    : decoder.call(encoder.call(x).tanh()),
+            ("encoder", encoder),
+            ("decoder", decoder)
+        );
         Tensor Loss(ExampleBatch b) => (model.call(b["x"]) - b["x"]).Squared().sum(1);
         var x = randn(7, 4, dtype: float64);
 
@@ -187,9 +198,7 @@ public sealed class RarePathTests : IDisposable
     {
         public override long Count => tokens.shape[0];
 
-        public override Dictionary<string, Tensor> GetTensor(long index) => new()
-        {
-            ["x"] = random ? tokens[index].roll(randint(0, 3, [1]).item<long>()) : tokens[index].clone(),
-        };
+        public override Dictionary<string, Tensor> GetTensor(long index) =>
+            new() { ["x"] = random ? tokens[index].roll(randint(0, 3, [1]).item<long>()) : tokens[index].clone() };
     }
 }

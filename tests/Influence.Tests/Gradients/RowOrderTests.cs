@@ -60,11 +60,13 @@ public sealed class RowOrderTests : IDisposable
     {
         var flag = zeros(24, ScalarType.Bool);
         flag.narrow(0, 16, 8).fill_(true);
-        Tensor Loss(ExampleBatch b) => (b["flag"].any().item<bool>() ? _model.call(b["x"].flip(0)).flip(0) : _model.call(b["x"])).Squared().sum(1);
+        Tensor Loss(ExampleBatch b) =>
+            (b["flag"].any().item<bool>() ? _model.call(b["x"].flip(0)).flip(0) : _model.call(b["x"])).Squared().sum(1);
         AssertExact(8, Loss, ("x", randn(24, 4, dtype: float64)), ("flag", flag));
     }
 
-    /// <summary>A mixture of experts: each expert sees the rows that are sent to it, here sometimes as many as there are examples.</summary>
+    /// <summary>A mixture of experts: each expert sees the rows that are sent to it, here sometimes as many as there are
+    /// examples.</summary>
     [Theory]
     [InlineData(0.0)]
     [InlineData(-9.0)]
@@ -78,21 +80,30 @@ public sealed class RowOrderTests : IDisposable
             var order = x.select(1, 0).argsort();
             var sorted = x.index_select(0, order);
             var right = sorted.select(1, 0).gt(threshold).sum().item<long>();
-            Tensor[] parts = [.. new[] { (Expert: other, Rows: sorted.narrow(0, 0, x.shape[0] - right)), (Expert: _body, Rows: sorted.narrow(0, x.shape[0] - right, right)) }
-                .Where(p => p.Rows.shape[0] > 0).Select(p => p.Expert.call(p.Rows))];
+            Tensor[] parts =
+            [
+                .. new[]
+                {
+                    (Expert: other, Rows: sorted.narrow(0, 0, x.shape[0] - right)),
+                    (Expert: _body, Rows: sorted.narrow(0, x.shape[0] - right, right)),
+                }
+                    .Where(p => p.Rows.shape[0] > 0)
+                    .Select(p => p.Expert.call(p.Rows)),
+            ];
             return _head.call(cat(parts, 0).index_select(0, order.argsort()).tanh()).Squared().sum(1);
         }
 
         AssertExact(5, Loss, ("x", randn(15, 4, dtype: float64)));
     }
 
-    /// <summary>Padding-free rows: the real positions of all examples one after another, in the second case twice as many as examples by chance.</summary>
+    /// <summary>Padding-free rows: the real positions of all examples one after another, in the second case twice as many as examples by
+    /// chance.</summary>
     [Theory]
     [InlineData(new long[] { 3, 1, 2, 2, 4, 1 }, 3)]
     [InlineData(new long[] { 1, 3, 3, 1, 2, 2 }, 6)]
     public void RowsWithoutPadding(long[] lengths, int batchSize)
     {
-        var real = arange(4).unsqueeze(0).lt(tensor(lengths).unsqueeze(1));             // [N, 4]
+        var real = arange(4).unsqueeze(0).lt(tensor(lengths).unsqueeze(1)); // [N, 4]
         Tensor Loss(ExampleBatch b)
         {
             var mask = b["real"];
@@ -111,7 +122,13 @@ public sealed class RowOrderTests : IDisposable
         var (lstm, head) = (nn.LSTM(4, 5, batchFirst: true, dtype: float64), nn.Linear(5, 2, dtype: float64));
         var model = new Packed(lstm, head);
         var lengths = tensor(Enumerable.Range(0, 12).Select(i => 1L + (i * 5 % 6)).ToArray());
-        AssertExact(model, 12, b => model.call(b["x"], b["length"]).Squared().sum(1), ("x", randn(12, 6, 4, dtype: float64)), ("length", lengths));
+        AssertExact(
+            model,
+            12,
+            b => model.call(b["x"], b["length"]).Squared().sum(1),
+            ("x", randn(12, 6, 4, dtype: float64)),
+            ("length", lengths)
+        );
     }
 
     /// <summary>A forward pass in chunks, and rows whose batches are cut in two by a flag.</summary>
@@ -143,23 +160,27 @@ public sealed class RowOrderTests : IDisposable
         Assert.True(SingleExampleLoop.RelativeError(scores.Values, g.mm(g.t())) < 1e-10);
     }
 
-    private static Tensor OrderOf(string how, ExampleBatch b) => how switch
-    {
-        "grouped by class" => (b["y"] + (b["x"].select(1, 1).sigmoid() / 2)).argsort(),
-        "flipped" or "head only" => arange(b.Count - 1, -1, -1),
-        _ => b["x"].select(1, 0).argsort(),
-    };
+    private static Tensor OrderOf(string how, ExampleBatch b) =>
+        how switch
+        {
+            "grouped by class" => (b["y"] + (b["x"].select(1, 1).sigmoid() / 2)).argsort(),
+            "flipped" or "head only" => arange(b.Count - 1, -1, -1),
+            _ => b["x"].select(1, 0).argsort(),
+        };
 
-    private Func<ExampleBatch, Tensor> Permuted(string how) => b =>
-    {
-        var order = OrderOf(how, b);
-        var output = how == "head only"
-            ? _head.call(_body.call(b["x"]).tanh().index_select(0, order)).index_select(0, order.argsort())
-            : _model.call(b["x"].index_select(0, order)).index_select(0, order.argsort());
-        return output.Squared().sum(1) * (b["y"] + 1);
-    };
+    private Func<ExampleBatch, Tensor> Permuted(string how) =>
+        b =>
+        {
+            var order = OrderOf(how, b);
+            var output =
+                how == "head only"
+                    ? _head.call(_body.call(b["x"]).tanh().index_select(0, order)).index_select(0, order.argsort())
+                    : _model.call(b["x"].index_select(0, order)).index_select(0, order.argsort());
+            return output.Squared().sum(1) * (b["y"] + 1);
+        };
 
-    private void AssertExact(int batchSize, Func<ExampleBatch, Tensor> loss, params (string, Tensor)[] data) => AssertExact(_model, batchSize, loss, data);
+    private void AssertExact(int batchSize, Func<ExampleBatch, Tensor> loss, params (string, Tensor)[] data) =>
+        AssertExact(_model, batchSize, loss, data);
 
     private static void AssertExact(nn.Module model, int batchSize, Func<ExampleBatch, Tensor> loss, params (string, Tensor)[] data)
     {
@@ -172,7 +193,8 @@ public sealed class RowOrderTests : IDisposable
         private readonly TorchSharp.Modules.LSTM _lstm;
         private readonly TorchSharp.Modules.Linear _head;
 
-        public Packed(TorchSharp.Modules.LSTM lstm, TorchSharp.Modules.Linear head) : base("Packed")
+        public Packed(TorchSharp.Modules.LSTM lstm, TorchSharp.Modules.Linear head)
+            : base("Packed")
         {
             (_lstm, _head) = (lstm, head);
             register_module("lstm", lstm);

@@ -13,7 +13,9 @@ namespace Influence.Tests.Gradients;
 public sealed class TorchScriptTests : IDisposable
 {
     private readonly DisposeScope _scope = NewDisposeScope();
-    private readonly jit.ScriptModule<Tensor, Tensor> _script = jit.load<Tensor, Tensor>(Path.Combine(AppContext.BaseDirectory, "Gradients", "Data", "scripted.pt"));
+    private readonly jit.ScriptModule<Tensor, Tensor> _script = jit.load<Tensor, Tensor>(
+        Path.Combine(AppContext.BaseDirectory, "Gradients", "Data", "scripted.pt")
+    );
     private readonly Tensor _x;
 
     public TorchScriptTests()
@@ -54,8 +56,11 @@ public sealed class TorchScriptTests : IDisposable
         using var scores = new TracIn().Score(task, train, train);
 
         Tensor[] all = [.. model.parameters()];
-        var rows = stack([.. Enumerable.Range(0, 7).Select(i => cat(
-            [.. autograd.grad([call(_x.narrow(0, i, 1)).Squared().sum()], all).Select(g => g.flatten())]))]);                 // [7, P]
+        var rows = stack([
+            .. Enumerable
+                .Range(0, 7)
+                .Select(i => cat([.. autograd.grad([call(_x.narrow(0, i, 1)).Squared().sum()], all).Select(g => g.flatten())])),
+        ]); // [7, P]
         var expected = rows.mm(rows.t());
         Assert.True(((scores.Values - expected).abs().max() / expected.abs().max()).item<float>() < 1e-5);
         Assert.Equal(1, scores.Metadata.Coverage);

@@ -22,14 +22,23 @@ public sealed class UnusualModelTests : IDisposable
     [InlineData(6, 2)]
     public void SequencesOfTwoLengths(long queryLength, long trainLength)
     {
-        var (table, mix, head) = (nn.Embedding(9, 4, dtype: float64), nn.Conv1d(4, 4, 3, padding: 1, dtype: float64), nn.Linear(4, 9, dtype: float64));
+        var (table, mix, head) = (
+            nn.Embedding(9, 4, dtype: float64),
+            nn.Conv1d(4, 4, 3, padding: 1, dtype: float64),
+            nn.Linear(4, 9, dtype: float64)
+        );
         var model = new Composite(
-            x => head.call(mix.call(table.call(x).transpose(1, 2)).tanh().transpose(1, 2)), ("table", table), ("mix", mix), ("head", head));
+            x => head.call(mix.call(table.call(x).transpose(1, 2)).tanh().transpose(1, 2)),
+            ("table", table),
+            ("mix", mix),
+            ("head", head)
+        );
         AssertExact(
             model,
             t => Losses.CrossEntropy(model.call(t[0]), t[1]),
             [randint(0, 9, [6, trainLength]), randint(0, 9, [6, trainLength])],
-            [randint(0, 9, [4, queryLength]), randint(0, 9, [4, queryLength])]);
+            [randint(0, 9, [4, queryLength]), randint(0, 9, [4, queryLength])]
+        );
     }
 
     [Theory]
@@ -39,7 +48,12 @@ public sealed class UnusualModelTests : IDisposable
     public void ConvolutionsWithOtherPadding(PaddingModes mode)
     {
         var conv = nn.Conv2d(2, 3, 3, padding: 1, padding_mode: mode, dtype: float64);
-        AssertExact(conv, t => conv.call(t[0]).sin().sum([1, 2, 3]), [randn(5, 2, 6, 6, dtype: float64)], [randn(3, 2, 6, 6, dtype: float64)]);
+        AssertExact(
+            conv,
+            t => conv.call(t[0]).sin().sum([1, 2, 3]),
+            [randn(5, 2, 6, 6, dtype: float64)],
+            [randn(3, 2, 6, 6, dtype: float64)]
+        );
     }
 
     [Fact]
@@ -63,10 +77,15 @@ public sealed class UnusualModelTests : IDisposable
                 var weights = parts[0].matmul(parts[1].transpose(-1, -2)).softmax(-1);
                 return head.call(weights.matmul(parts[2]).transpose(1, 2).reshape(b, t, 6));
             },
-            ("project", project), ("head", head));
+            ("project", project),
+            ("head", head)
+        );
         AssertExact(
-            model, t => Losses.CrossEntropy(model.call(t[0]), t[1]),
-            [randn(7, 4, 6, dtype: float64), randint(0, 3, [7, 4])], [randn(2, 4, 6, dtype: float64), randint(0, 3, [2, 4])]);
+            model,
+            t => Losses.CrossEntropy(model.call(t[0]), t[1]),
+            [randn(7, 4, 6, dtype: float64), randint(0, 3, [7, 4])],
+            [randn(2, 4, 6, dtype: float64), randint(0, 3, [2, 4])]
+        );
     }
 
     /// <summary>The number of examples equals the number of positions: sizes alone do not tell which axis is which.</summary>
@@ -98,12 +117,18 @@ public sealed class UnusualModelTests : IDisposable
     [Fact]
     public void BatchNormWithoutRunningStatisticsIsRefused()
     {
-        var model = nn.Sequential(("norm", nn.BatchNorm1d(4, track_running_stats: false, dtype: float64)), ("head", nn.Linear(3, 2, dtype: float64)));
+        var model = nn.Sequential(
+            ("norm", nn.BatchNorm1d(4, track_running_stats: false, dtype: float64)),
+            ("head", nn.Linear(3, 2, dtype: float64))
+        );
         model.eval();
         var task = new InfluenceTask(model) { TrainingLoss = b => model.call(b[0]).Squared().sum([1, 2]) };
         var examples = Examples.FromTensors(randn(5, 4, 3, dtype: float64));
         Assert.Contains(
-            "mixes the examples", Assert.Throws<InfluenceException>(() => new TracIn().Score(task, examples, examples)).Message, StringComparison.Ordinal);
+            "mixes the examples",
+            Assert.Throws<InfluenceException>(() => new TracIn().Score(task, examples, examples)).Message,
+            StringComparison.Ordinal
+        );
     }
 
     /// <summary>A mixture of experts: each layer is given the examples that are routed to it and no others.</summary>
@@ -127,7 +152,9 @@ public sealed class UnusualModelTests : IDisposable
                     .index_add(0, l, left.call(x.index_select(0, l)), 1)
                     .index_add(0, r, right.call(x.index_select(0, r)), 1);
             },
-            ("left", left), ("right", right));
+            ("left", left),
+            ("right", right)
+        );
         AssertExactOrRefused(model, t => model.call(t[0]).Squared().sum(1), [randn(9, 4, dtype: float64)], [randn(4, 4, dtype: float64)]);
     }
 
@@ -138,7 +165,9 @@ public sealed class UnusualModelTests : IDisposable
         var (always, sometimes) = (nn.Linear(4, 2, dtype: float64), nn.Linear(2, 2, dtype: float64));
         var model = new Composite(
             x => x.select(1, 0).gt(0).any().item<bool>() ? sometimes.call(always.call(x)) * x.narrow(1, 0, 1).gt(0) : always.call(x) * 0,
-            ("always", always), ("sometimes", sometimes));
+            ("always", always),
+            ("sometimes", sometimes)
+        );
         var x = randn(8, 4, dtype: float64);
         x.narrow(1, 0, 1).copy_(tensor(new[] { -1.0, -1, -1, -1, 1, 1, 1, 1 }).unsqueeze(1));
         AssertExactOrRefused(model, t => model.call(t[0]).Squared().sum(1), [x], [x.flip(0)], batchSize: 4);
@@ -160,7 +189,12 @@ public sealed class UnusualModelTests : IDisposable
 
     /// <summary>Never a wrong score.</summary>
     private static void AssertExactOrRefused(
-        nn.Module<Tensor, Tensor> model, Func<Tensor[], Tensor> loss, Tensor[] train, Tensor[] queries, int batchSize = 128)
+        nn.Module<Tensor, Tensor> model,
+        Func<Tensor[], Tensor> loss,
+        Tensor[] train,
+        Tensor[] queries,
+        int batchSize = 128
+    )
     {
         model.eval();
         var (g, q) = (SingleExampleLoop.Gradients(model, loss, train), SingleExampleLoop.Gradients(model, loss, queries));
@@ -168,7 +202,16 @@ public sealed class UnusualModelTests : IDisposable
         try
         {
             using var scores = new TracIn().Score(
-                task, Examples.FromTensors(train) with { BatchSize = batchSize }, Examples.FromTensors(queries) with { BatchSize = batchSize });
+                task,
+                Examples.FromTensors(train) with
+                {
+                    BatchSize = batchSize,
+                },
+                Examples.FromTensors(queries) with
+                {
+                    BatchSize = batchSize,
+                }
+            );
             Assert.True(SingleExampleLoop.RelativeError(scores.Values, q.mm(g.t())) < 1e-12);
         }
         catch (InfluenceException exception)

@@ -40,14 +40,22 @@ public sealed class EffectBadInputTests : IDisposable
     [InlineData(double.PositiveInfinity)]
     public void AWeight(double weight)
     {
-        var thrown = Assert.Throws<InfluenceException>(() => new GroupEffect(_dense).Predict(_c.Task(), _c.Train, _groups, _c.Queries, weight: weight));
-        Assert.Contains("The weight is what an example of the group counts afterwards, 0 (removed) or more", thrown.Message, StringComparison.Ordinal);
+        var thrown = Assert.Throws<InfluenceException>(() =>
+            new GroupEffect(_dense).Predict(_c.Task(), _c.Train, _groups, _c.Queries, weight: weight)
+        );
+        Assert.Contains(
+            "The weight is what an example of the group counts afterwards, 0 (removed) or more",
+            thrown.Message,
+            StringComparison.Ordinal
+        );
     }
 
     [Fact]
     public void IdsThatNoExampleHas()
     {
-        var thrown = Assert.Throws<InfluenceException>(() => new GroupEffect(_dense).Predict(_c.Task(), _c.Train, ExampleGroups.FromMembers(("a", [99])), _c.Queries));
+        var thrown = Assert.Throws<InfluenceException>(() =>
+            new GroupEffect(_dense).Predict(_c.Task(), _c.Train, ExampleGroups.FromMembers(("a", [99])), _c.Queries)
+        );
         Assert.Contains("none of the training examples has: 99", thrown.Message, StringComparison.Ordinal);
     }
 
@@ -55,12 +63,22 @@ public sealed class EffectBadInputTests : IDisposable
     public void NewtonWithoutAMatrix()
     {
         using var ekfac = Ekfac.Fit(_c.Task(), _c.Train);
-        var thrown = Assert.Throws<InfluenceException>(() => new GroupEffect(ekfac) { Order = GroupEffect.EffectOrder.Newton }.Predict(_c.Task(), _c.Train, _groups, _c.Queries));
-        Assert.Contains("needs the curvature as a matrix, DenseCurvature.Fit(task, train); found EK-FAC", thrown.Message, StringComparison.Ordinal);
+        var thrown = Assert.Throws<InfluenceException>(() =>
+            new GroupEffect(ekfac) { Order = GroupEffect.EffectOrder.Newton }.Predict(_c.Task(), _c.Train, _groups, _c.Queries)
+        );
+        Assert.Contains(
+            "needs the curvature as a matrix, DenseCurvature.Fit(task, train); found EK-FAC",
+            thrown.Message,
+            StringComparison.Ordinal
+        );
 
         var effects = new GroupEffect(ekfac).Predict(_c.Task(), _c.Train, _groups, _c.Queries);
         Assert.Equal("groups overlap: each is re-weighted on its own", effects.Metadata.Notes);
-        Assert.Contains("The order Newton was not computed", Assert.Throws<InfluenceException>(() => effects.Linear(0, 0, GroupEffect.EffectOrder.Newton)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "The order Newton was not computed",
+            Assert.Throws<InfluenceException>(() => effects.Linear(0, 0, GroupEffect.EffectOrder.Newton)).Message,
+            StringComparison.Ordinal
+        );
         Assert.Contains("rise of the measurement when the group counts 0 times", effects.ToString(), StringComparison.Ordinal);
     }
 
@@ -69,11 +87,23 @@ public sealed class EffectBadInputTests : IDisposable
     {
         using var scope = NewDisposeScope();
         var fewer = _c.Train.Only([0, 1, 2, 3, 4, 5]);
-        var thrown = Assert.Throws<InfluenceException>(() => new GroupEffect(_dense) { Order = GroupEffect.EffectOrder.Newton }.Predict(_c.Task(), fewer, _groups, _c.Queries));
-        Assert.Contains("fit the DenseCurvature on the 6 training examples given here; it saw 11", thrown.Message, StringComparison.Ordinal);
+        var thrown = Assert.Throws<InfluenceException>(() =>
+            new GroupEffect(_dense) { Order = GroupEffect.EffectOrder.Newton }.Predict(_c.Task(), fewer, _groups, _c.Queries)
+        );
+        Assert.Contains(
+            "fit the DenseCurvature on the 6 training examples given here; it saw 11",
+            thrown.Message,
+            StringComparison.Ordinal
+        );
 
-        thrown = Assert.Throws<InfluenceException>(() => new GroupEffect(_dense) { Order = GroupEffect.EffectOrder.Newton, Matrix = CurvatureMatrix.Hessian }.Predict(
-            _c.Task(), _c.Train, _groups, _c.Queries));
+        thrown = Assert.Throws<InfluenceException>(() =>
+            new GroupEffect(_dense) { Order = GroupEffect.EffectOrder.Newton, Matrix = CurvatureMatrix.Hessian }.Predict(
+                _c.Task(),
+                _c.Train,
+                _groups,
+                _c.Queries
+            )
+        );
         Assert.Contains("leave Matrix at null", thrown.Message, StringComparison.Ordinal);
     }
 
@@ -87,7 +117,10 @@ public sealed class EffectBadInputTests : IDisposable
         var bias = new InfluenceTask(_c.Model) { TrainingLoss = _c.Loss, Measurement = b => (_c.Loss(b) * 0) + _c.Head.bias![0] };
         var each = effect.Predict(bias, _c.Train, ExampleGroups.Of(_c.Train.Ids, id => $"{id}"), _c.Queries);
         var ordered = _c.Train.Ids.OrderBy(id => each.Linear(0, (int)id, GroupEffect.EffectOrder.First)).ToArray();
-        Assert.True(each.Linear(0, (int)ordered[0], GroupEffect.EffectOrder.First) < 0 && each.Linear(0, (int)ordered[^1], GroupEffect.EffectOrder.First) > 0);
+        Assert.True(
+            each.Linear(0, (int)ordered[0], GroupEffect.EffectOrder.First) < 0
+                && each.Linear(0, (int)ordered[^1], GroupEffect.EffectOrder.First) > 0
+        );
 
         Tensor Above() => _c.Head.bias![0] - start[0] + (_c.Head.bias![0] - start[0]).abs();
         var task = new InfluenceTask(_c.Model) { TrainingLoss = _c.Loss, Measurement = b => _c.Loss(b) * (Above() * 1e300).exp() };
@@ -104,7 +137,11 @@ public sealed class EffectBadInputTests : IDisposable
         using var scope = NewDisposeScope();
         var task = new InfluenceTask(_c.Model) { TrainingLoss = _c.Loss, Measurement = b => _c.Loss(b) + Steep(b, 2) };
         var thrown = Assert.Throws<InfluenceException>(() => new GroupEffect(_dense).Predict(task, _c.Train, _groups, _c.Queries));
-        Assert.Contains("summed measurement gradient of the query group \"query 2\" is NaN or too large", thrown.Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "summed measurement gradient of the query group \"query 2\" is NaN or too large",
+            thrown.Message,
+            StringComparison.Ordinal
+        );
         Assert.Equal([2L], thrown.ExampleIds);
     }
 
@@ -162,7 +199,9 @@ public sealed class EffectBadInputTests : IDisposable
                     Assert.Throws<InfluenceException>(() => effect.Predict(task, _c.Train, _groups, _c.Queries));
                     break;
                 default:
-                    Assert.ThrowsAny<OperationCanceledException>(() => effect.Predict(task, _c.Train, _groups, _c.Queries, progress: reports, cancellationToken: source.Token));
+                    Assert.ThrowsAny<OperationCanceledException>(() =>
+                        effect.Predict(task, _c.Train, _groups, _c.Queries, progress: reports, cancellationToken: source.Token)
+                    );
                     break;
             }
         }

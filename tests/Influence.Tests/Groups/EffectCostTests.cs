@@ -36,7 +36,16 @@ public sealed class EffectCostTests : IDisposable
         using var scope = NewDisposeScope();
         var reports = new Reports();
         var groups = ExampleGroups.FromMembers(("a", [0, 5, 10, 15, 20, 25, 30, 35]), ("b", [5, 6, 7, 8]));
-        new GroupEffect(_dense) { Order = order, MemoryBudget = memoryBudget }.Predict(_c.Task(), _c.Train with { BatchSize = 8 }, groups, _c.Queries, progress: reports);
+        new GroupEffect(_dense) { Order = order, MemoryBudget = memoryBudget }.Predict(
+            _c.Task(),
+            _c.Train with
+            {
+                BatchSize = 8,
+            },
+            groups,
+            _c.Queries,
+            progress: reports
+        );
         Assert.All(reports.All, report => Assert.Equal(total, report.Total));
         Assert.Equal(total, reports.All[^1].Done);
     }
@@ -61,7 +70,15 @@ public sealed class EffectCostTests : IDisposable
         int Evaluations(Func<long, string> name)
         {
             evaluations = 0;
-            new GroupEffect(_dense) { Order = order }.Predict(task, _c.Train with { BatchSize = 8 }, ExampleGroups.Of(_c.Train.Ids, name), _c.Queries);
+            new GroupEffect(_dense) { Order = order }.Predict(
+                task,
+                _c.Train with
+                {
+                    BatchSize = 8,
+                },
+                ExampleGroups.Of(_c.Train.Ids, name),
+                _c.Queries
+            );
             return evaluations;
         }
 
@@ -78,7 +95,12 @@ public sealed class EffectCostTests : IDisposable
         (GroupEffects Effects, int Reads) Run(int count)
         {
             counted.Reads = 0;
-            var effects = new GroupEffect(_dense).Predict(_c.Task(), Examples.FromLoader(loader), ExampleGroups.Of(_c.Train.Ids, id => $"{id % count}"), _c.Queries);
+            var effects = new GroupEffect(_dense).Predict(
+                _c.Task(),
+                Examples.FromLoader(loader),
+                ExampleGroups.Of(_c.Train.Ids, id => $"{id % count}"),
+                _c.Queries
+            );
             return (effects, counted.Reads);
         }
 
@@ -90,7 +112,11 @@ public sealed class EffectCostTests : IDisposable
         for (var g = 0; g < 8; g++)
         {
             // float64 sums in another order.
-            Assert.Equal(expected.Linear(1, g, GroupEffect.EffectOrder.Second), eight.Effects.Linear(1, g, GroupEffect.EffectOrder.Second), 1e-12);
+            Assert.Equal(
+                expected.Linear(1, g, GroupEffect.EffectOrder.Second),
+                eight.Effects.Linear(1, g, GroupEffect.EffectOrder.Second),
+                1e-12
+            );
         }
     }
 

@@ -11,8 +11,8 @@ namespace Influence.Tests.Groups;
 public class EffectFixtureTests
 {
     /// <summary>
-    /// l_i = h_i / 2 (w - a_i)^2 with h = (1, 1, 2) and a = (0, 1, 3), at its optimum 1.75. Without the last example it moves by -1.25; over N
-    /// -0.625, first order -0.9375, second -1.171875, Newton exactly. The measurement is w itself.
+    /// l_i = h_i / 2 (w - a_i)^2 with h = (1, 1, 2) and a = (0, 1, 3), at its optimum 1.75. Without the last example it moves by -1.25;
+    /// over N -0.625, first order -0.9375, second -1.171875, Newton exactly. The measurement is w itself.
     /// </summary>
     [Fact]
     public void AScalar()
@@ -34,14 +34,20 @@ public class EffectFixtureTests
         // Halved: (0 + 1 + 3) / 3 - 7/4. Doubled: (0 + 1 + 12) / 6 - 7/4. Unchanged: nothing moves.
         foreach (var (weight, exact) in new[] { (0.5, (4 / 3.0) - 1.75), (2, (13 / 6.0) - 1.75), (1.0, 0.0) })
         {
-            effects = new GroupEffect(dense) { Order = GroupEffect.EffectOrder.Newton }.Predict(task, train, groups, queries, weight: weight);
+            effects = new GroupEffect(dense) { Order = GroupEffect.EffectOrder.Newton }.Predict(
+                task,
+                train,
+                groups,
+                queries,
+                weight: weight
+            );
             Assert.Equal(exact, effects.Predicted(0, 0), 1e-12);
         }
     }
 
     /// <summary>
-    /// Least squares with 30 examples, of which six are removed, halved, doubled or counted threefold: Newton is exact, the second order closer than the
-    /// first, and the first closer than the sum of scores over N.
+    /// Least squares with 30 examples, of which six are removed, halved, doubled or counted threefold: Newton is exact, the second order
+    /// closer than the first, and the first closer than the sum of scores over N.
     /// </summary>
     [Theory]
     [InlineData(0)]
@@ -72,7 +78,11 @@ public class EffectFixtureTests
             foreach (var matrix in Enum.GetValues<CurvatureMatrix>())
             {
                 using var dense = DenseCurvature.Fit(task, train, new() { Matrix = matrix, Damping = Damping.Absolute(0) });
-                var effects = new GroupEffect(dense) { Order = GroupEffect.EffectOrder.Newton, MemoryBudget = seed == 1 ? 1 : 1L << 30 }.Predict(task, train, groups, queries, weight: weight);
+                var effects = new GroupEffect(dense)
+                {
+                    Order = GroupEffect.EffectOrder.Newton,
+                    MemoryBudget = seed == 1 ? 1 : 1L << 30,
+                }.Predict(task, train, groups, queries, weight: weight);
                 weights.fill_(1);
                 foreach (var id in groups["six"])
                 {
@@ -87,7 +97,9 @@ public class EffectFixtureTests
                 }
 
                 var overAll = (30 + ((weight - 1) * 6)) / 30;
-                naive += Math.Sqrt(Enumerable.Range(0, 3).Sum(q => Math.Pow((effects.Linear(q, 0, GroupEffect.EffectOrder.First) * overAll) - truth[q], 2)));
+                naive += Math.Sqrt(
+                    Enumerable.Range(0, 3).Sum(q => Math.Pow((effects.Linear(q, 0, GroupEffect.EffectOrder.First) * overAll) - truth[q], 2))
+                );
                 foreach (var order in Enum.GetValues<GroupEffect.EffectOrder>())
                 {
                     var error = Math.Sqrt(Enumerable.Range(0, 3).Sum(q => Math.Pow(effects.Linear(q, 0, order) - truth[q], 2)));
@@ -111,8 +123,20 @@ public class EffectFixtureTests
         var groups = ExampleGroups.FromMembers(("last", [2]), ("first", [0, 1]));
         var damping = Damping.Absolute(0.3);
         using var dense = DenseCurvature.Fit(task, train, new() { Matrix = CurvatureMatrix.Hessian, Damping = damping });
-        using var solver = ConjugateGradient.Fit(task, train, new() { Matrix = CurvatureMatrix.Hessian, Damping = damping, Tolerance = 1e-12 });
-        var (expected, found) = (new GroupEffect(dense).Predict(task, train, groups, queries), new GroupEffect(solver).Predict(task, train, groups, queries));
+        using var solver = ConjugateGradient.Fit(
+            task,
+            train,
+            new()
+            {
+                Matrix = CurvatureMatrix.Hessian,
+                Damping = damping,
+                Tolerance = 1e-12,
+            }
+        );
+        var (expected, found) = (
+            new GroupEffect(dense).Predict(task, train, groups, queries),
+            new GroupEffect(solver).Predict(task, train, groups, queries)
+        );
         Assert.Equal([GroupEffect.EffectOrder.First, GroupEffect.EffectOrder.Second], found.Orders);
         foreach (var order in found.Orders)
         {

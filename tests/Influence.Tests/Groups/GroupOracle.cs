@@ -13,7 +13,16 @@ internal static class GroupOracle
 
     /// <summary>Three uneven groups by turns, so that every batch holds all of them; the last id is in none.</summary>
     public static ExampleGroups Mixed(Examples examples) =>
-        ExampleGroups.Of([.. examples.Ids.SkipLast(1)], id => (id % 4) switch { 0 => "a", 1 => "b", _ => "c" });
+        ExampleGroups.Of(
+            [.. examples.Ids.SkipLast(1)],
+            id =>
+                (id % 4) switch
+                {
+                    0 => "a",
+                    1 => "b",
+                    _ => "c",
+                }
+        );
 
     /// <summary>Two groups of queries.</summary>
     public static ExampleGroups Halves(Examples queries) => ExampleGroups.Of(queries.Ids, id => id % 3 == 0 ? "first" : "second");
@@ -27,7 +36,10 @@ internal static class GroupOracle
             var rows = queryGroups[queryGroups.Names[q]];
             for (var g = 0; g < groups.Names.Count; g++)
             {
-                sums[q, g] = rows.Average(row => groups[groups.Names[g]].Sum(id => values[(Position(scores.QueryIds, row) * scores.TrainIds.Count) + Position(scores.TrainIds, id)]));
+                sums[q, g] = rows.Average(row =>
+                    groups[groups.Names[g]]
+                        .Sum(id => values[(Position(scores.QueryIds, row) * scores.TrainIds.Count) + Position(scores.TrainIds, id)])
+                );
             }
         }
 
@@ -45,7 +57,8 @@ internal static class GroupOracle
             {
                 Assert.True(
                     Math.Abs(expected[q, g] - actual.Sum(q, g)) <= tolerance * scale,
-                    $"{actual.QueryGroups[q]}, {actual.TrainGroups[g].Name}: expected {expected[q, g]:R}, found {actual.Sum(q, g):R}");
+                    $"{actual.QueryGroups[q]}, {actual.TrainGroups[g].Name}: expected {expected[q, g]:R}, found {actual.Sum(q, g):R}"
+                );
             }
         }
     }

@@ -8,7 +8,8 @@ using static TorchSharp.torch;
 
 namespace Influence.Tests.Groups;
 
-/// <summary>A call leaves the model as it found it, a gradient of the caller's included, and no tensor behind, also when it is stopped half-way.</summary>
+/// <summary>A call leaves the model as it found it, a gradient of the caller's included, and no tensor behind, also when it is stopped
+/// half-way.</summary>
 public sealed class GroupStateTests : IDisposable
 {
     private readonly Classifier _c = new(train: 14);
@@ -48,22 +49,25 @@ public sealed class GroupStateTests : IDisposable
 
     [Theory]
     [MemberData(nameof(Calls))]
-    public void AfterAnExceptionInTheLoss(string call) => AssertUnchanged(() =>
-    {
-        var thrown = Assert.Throws<InfluenceException>(() => Run(call, batch =>
-            batch.Ids.Contains(9) ? throw new InvalidOperationException("no more") : _c.Loss(batch)));
-        Assert.IsType<InvalidOperationException>(thrown.InnerException);
-    });
+    public void AfterAnExceptionInTheLoss(string call) =>
+        AssertUnchanged(() =>
+        {
+            var thrown = Assert.Throws<InfluenceException>(() =>
+                Run(call, batch => batch.Ids.Contains(9) ? throw new InvalidOperationException("no more") : _c.Loss(batch))
+            );
+            Assert.IsType<InvalidOperationException>(thrown.InnerException);
+        });
 
     [Theory]
     [MemberData(nameof(Calls))]
-    public void AfterCancellation(string call) => AssertUnchanged(() =>
-    {
-        using var source = new CancellationTokenSource();
-        var reports = new Reports(_ => source.Cancel());
-        Assert.ThrowsAny<OperationCanceledException>(() => Run(call, _c.Loss, reports, source.Token));
-        Assert.Single(reports.All);
-    });
+    public void AfterCancellation(string call) =>
+        AssertUnchanged(() =>
+        {
+            using var source = new CancellationTokenSource();
+            var reports = new Reports(_ => source.Cancel());
+            Assert.ThrowsAny<OperationCanceledException>(() => Run(call, _c.Loss, reports, source.Token));
+            Assert.Single(reports.All);
+        });
 
     [Fact]
     public void ProgressCountsGradients()
@@ -91,20 +95,50 @@ public sealed class GroupStateTests : IDisposable
         state.AssertUnchanged(_c.Model, _c.QueryX);
     }
 
-    private void Run(string call, Func<ExampleBatch, Tensor> loss, IProgress<InfluenceProgress>? progress = null, CancellationToken token = default)
+    private void Run(
+        string call,
+        Func<ExampleBatch, Tensor> loss,
+        IProgress<InfluenceProgress>? progress = null,
+        CancellationToken token = default
+    )
     {
         var queries = _c.Queries with { Ids = [100, 101, 102, 103] };
         var groups = ExampleGroups.Of(_c.Train.Ids, id => id % 2 == 0 ? "even" : "odd");
         if (call == "loader")
         {
             using var loader = utils.data.DataLoader(new DictionaryDataset(("x", _c.X), ("y", _c.Y)), 4);
-            new GroupInfluence(new TracIn()) { Blocks = 2 }.Score(new InfluenceTask(_c.Model) { TrainingLoss = loss }, loader, groups, queries, null, progress, token);
+            new GroupInfluence(new TracIn()) { Blocks = 2 }.Score(
+                new InfluenceTask(_c.Model) { TrainingLoss = loss },
+                loader,
+                groups,
+                queries,
+                null,
+                progress,
+                token
+            );
             return;
         }
 
         var influence = call is "influence" or "tokens"
             ? new GroupInfluence(new InfluenceFunction(_kfac)) { Tokens = call == "tokens" ? b => b["x"].abs().sum(1) : null }
-            : new GroupInfluence(new TracIn { Checkpoints = call == "checkpoints" ? [_checkpoint, _checkpoint] : null, MemoryBudget = call == "small budget" ? 1 : 1L << 30 });
-        influence.Score(new InfluenceTask(_c.Model) { TrainingLoss = loss }, _c.Train with { BatchSize = 3 }, groups, queries, null, progress, token);
+            : new GroupInfluence(
+                new TracIn
+                {
+                    Checkpoints = call == "checkpoints" ? [_checkpoint, _checkpoint] : null,
+                    MemoryBudget = call == "small budget" ? 1 : 1L << 30,
+                }
+            );
+        influence.Score(
+            new InfluenceTask(_c.Model) { TrainingLoss = loss },
+            _c.Train with
+            {
+                BatchSize = 3,
+            },
+            groups,
+            queries,
+            null,
+            progress,
+            token
+        );
     }
 }

@@ -43,7 +43,19 @@ public class IntervalTests
 
         // A token is an example here; three tokens each make the mean of a token a third.
         Assert.Equal(whole.PerExampleInterval(0, 0, 0.9), whole.PerTokenInterval(0, 0, 0.9));
-        var three = new GroupScores(new double[,] { { whole.Sum(0, 0) } }, ["q"], [new GroupScores.GroupSize("g", 30, 90) { Blocks = 30 }], whole.Metadata, new double[,] { { whole.StandardError(0, 0) } });
+        var three = new GroupScores(
+            new double[,]
+            {
+                { whole.Sum(0, 0) },
+            },
+            ["q"],
+            [new GroupScores.GroupSize("g", 30, 90) { Blocks = 30 }],
+            whole.Metadata,
+            new double[,]
+            {
+                { whole.StandardError(0, 0) },
+            }
+        );
         Assert.Equal(whole.Interval(0, 0, 0.9).Lower / 90, three.PerTokenInterval(0, 0, 0.9).Lower, 1e-12);
         Assert.Equal(whole.Interval(0, 0, 0.9).Upper / 90, three.PerTokenInterval(0, 0, 0.9).Upper, 1e-12);
 
@@ -65,7 +77,9 @@ public class IntervalTests
         using var scope = NewDisposeScope();
         var draws = Linear.Many(400, size);
         var found = draws.Score(blocks, maximum);
-        var held = Enumerable.Range(0, 400).Count(g => found.PerExampleInterval(0, g, 0.9) is var (lower, upper) && lower <= Linear.Truth && Linear.Truth <= upper);
+        var held = Enumerable
+            .Range(0, 400)
+            .Count(g => found.PerExampleInterval(0, g, 0.9) is var (lower, upper) && lower <= Linear.Truth && Linear.Truth <= upper);
         Assert.InRange(held / 400.0, 0.84, 0.96);
     }
 
@@ -92,13 +106,17 @@ public class IntervalTests
         using var scope = NewDisposeScope();
         var groups = Linear.Many(300, 40);
         var (whole, sampled) = (groups.Score(20), groups.Score(10, 20));
-        var ratios = Enumerable.Range(0, 300).Select(g => Math.Pow((sampled.Sum(0, g) - whole.Sum(0, g)) / sampled.SamplingError(0, g), 2)).ToArray();
+        var ratios = Enumerable
+            .Range(0, 300)
+            .Select(g => Math.Pow((sampled.Sum(0, g) - whole.Sum(0, g)) / sampled.SamplingError(0, g), 2))
+            .ToArray();
 
         // The mean of a squared t with 9 degrees of freedom is 9/7; its mean over 300 draws has a standard deviation of 0.13.
         Assert.InRange(ratios.Average(), (9 / 7.0) - 0.5, (9 / 7.0) + 0.5);
     }
 
-    /// <summary>One weight at zero and the loss 1/2 (x w - y)^2, so that a score with the query x = 1, y = -1 is -x y: a product of normal numbers.</summary>
+    /// <summary>One weight at zero and the loss 1/2 (x w - y)^2, so that a score with the query x = 1, y = -1 is -x y: a product of normal
+    /// numbers.</summary>
     private sealed class Linear
     {
         public const double Truth = -0.6;
@@ -132,6 +150,11 @@ public class IntervalTests
         public static Linear Many(int groups, int size) => new(groups * size, seed: 8, groups);
 
         public GroupScores Score(int? blocks, int maximum = int.MaxValue) =>
-            new GroupInfluence(new TracIn()) { Blocks = blocks, MaximumExamples = maximum, Seed = 5 }.Score(Task, Train, _groups, Queries);
+            new GroupInfluence(new TracIn())
+            {
+                Blocks = blocks,
+                MaximumExamples = maximum,
+                Seed = 5,
+            }.Score(Task, Train, _groups, Queries);
     }
 }

@@ -20,7 +20,7 @@ internal static class NewtonTrainer
             using var scope = NewDisposeScope();
             Parameter[] parameters = [.. model.parameters()];
             var value = loss();
-            var gradient = Flat(autograd.grad([value], parameters, retain_graph: true, create_graph: true, allow_unused: true));   // [P]
+            var gradient = Flat(autograd.grad([value], parameters, retain_graph: true, create_graph: true, allow_unused: true)); // [P]
             var rows = new List<Tensor>();
             for (long i = 0; i < gradient.shape[0]; i++)
             {

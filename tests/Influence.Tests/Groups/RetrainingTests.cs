@@ -16,8 +16,8 @@ public class RetrainingTests(ITestOutputHelper output)
     private const int Count = 120;
 
     /// <summary>
-    /// Logistic regression with weight decay; the groups are clusters, of which the largest is two fifths of the data. Errors are over all pairs of
-    /// clusters, relative to the true changes.
+    /// Logistic regression with weight decay; the groups are clusters, of which the largest is two fifths of the data. Errors are over all
+    /// pairs of clusters, relative to the true changes.
     /// </summary>
     [Theory]
     [InlineData(0, 0.35)]
@@ -39,8 +39,8 @@ public class RetrainingTests(ITestOutputHelper output)
     }
 
     /// <summary>
-    /// A network, trained on from its optimum. Newton's matrix is not positive there without damping, and with a group of two fifths removed it
-    /// takes more than is good: the second order needs none.
+    /// A network, trained on from its optimum. Newton's matrix is not positive there without damping, and with a group of two fifths
+    /// removed it takes more than is good: the second order needs none.
     /// </summary>
     [Theory]
     [InlineData(0, GroupEffect.EffectOrder.Second, 0)]
@@ -58,15 +58,24 @@ public class RetrainingTests(ITestOutputHelper output)
         var errors = Compare(model, weight, highest, damping);
 
         Assert.True(errors[(GroupEffect.EffectOrder.Second, true)] < 0.95 * errors[(GroupEffect.EffectOrder.First, true)]);
-        Assert.True(highest == GroupEffect.EffectOrder.Second || errors[(GroupEffect.EffectOrder.Newton, true)] < errors[(GroupEffect.EffectOrder.Second, true)]);
+        Assert.True(
+            highest == GroupEffect.EffectOrder.Second
+                || errors[(GroupEffect.EffectOrder.Newton, true)] < errors[(GroupEffect.EffectOrder.Second, true)]
+        );
         Assert.All(errors.Keys, key => Assert.True(errors[(key.Item1, true)] <= errors[(key.Item1, false)]));
     }
 
-    private Dictionary<(GroupEffect.EffectOrder, bool), double> Compare(nn.Module<Tensor, Tensor> model, double weight, GroupEffect.EffectOrder highest, double damping = 0)
+    private Dictionary<(GroupEffect.EffectOrder, bool), double> Compare(
+        nn.Module<Tensor, Tensor> model,
+        double weight,
+        GroupEffect.EffectOrder highest,
+        double damping = 0
+    )
     {
         var (x, y, cluster) = Clusters(Count, 5);
         var (queryX, queryY, queryCluster) = Clusters(60, 6);
-        Tensor Loss(Tensor inputs, Tensor targets) => nn.functional.binary_cross_entropy_with_logits(model.call(inputs).squeeze(1), targets, reduction: nn.Reduction.None);
+        Tensor Loss(Tensor inputs, Tensor targets) =>
+            nn.functional.binary_cross_entropy_with_logits(model.call(inputs).squeeze(1), targets, reduction: nn.Reduction.None);
         Tensor Decay() => WeightDecay / 2 * model.parameters().Select(p => p.Squared().sum()).Aggregate((a, b) => a + b);
         var weights = ones([Count], dtype: float64);
         Tensor Objective() => ((Loss(x, y) * weights).sum() / weights.sum()) + Decay();
@@ -112,12 +121,24 @@ public class RetrainingTests(ITestOutputHelper output)
         {
             foreach (var moved in new[] { false, true })
             {
-                double[] found = [.. Enumerable.Range(0, now.Length).SelectMany(q => Enumerable.Range(0, groups.Names.Count).Select(g => moved ? effects.Moved(q, g, order) : effects.Linear(q, g, order)))];
+                double[] found =
+                [
+                    .. Enumerable
+                        .Range(0, now.Length)
+                        .SelectMany(q =>
+                            Enumerable
+                                .Range(0, groups.Names.Count)
+                                .Select(g => moved ? effects.Moved(q, g, order) : effects.Linear(q, g, order))
+                        ),
+                ];
                 var error = Math.Sqrt(found.Zip(exact, (f, e) => (f - e) * (f - e)).Sum() / exact.Sum(e => e * e));
                 var slope = found.Zip(exact, (f, e) => f * e).Sum() / exact.Sum(e => e * e);
                 errors[(order, moved)] = error;
                 Assert.True(Spearman.Of(found, exact) > 0.95);
-                output.WriteLine($"{order} {(moved ? "moved" : "linear")}: relative error {error:F4}, slope {slope:F3}, rank correlation {Spearman.Of(found, exact):F3}");
+                output.WriteLine(
+                    $"{order} {(moved ? "moved" : "linear")}: relative error {error:F4}, slope {slope:F3}, rank correlation "
+                        + $"{Spearman.Of(found, exact):F3}"
+                );
             }
         }
 
@@ -135,7 +156,20 @@ public class RetrainingTests(ITestOutputHelper output)
     private static (Tensor X, Tensor Y, int[] Cluster) Clusters(int count, long seed)
     {
         random.manual_seed(seed);
-        int[] cluster = [.. Enumerable.Range(0, count).Select(i => (i % 10) switch { < 4 => 0, < 7 => 1, < 9 => 2, _ => 3 })];
+        int[] cluster =
+        [
+            .. Enumerable
+                .Range(0, count)
+                .Select(i =>
+                    (i % 10) switch
+                    {
+                        < 4 => 0,
+                        < 7 => 1,
+                        < 9 => 2,
+                        _ => 3,
+                    }
+                ),
+        ];
         var centres = tensor(new double[] { -1.2, 0.3, 1.2, 0.5, -0.5, 1.5, 0.8, -1.5 }).reshape(4, 2);
         var index = tensor(cluster.Select(c => (long)c).ToArray());
         var y = index.remainder(2).to_type(ScalarType.Float64);

@@ -19,7 +19,19 @@ public class SumOfMembersTests
             var data = new TheoryData<string, string>();
             foreach (var method in LayerwiseMethods.All)
             {
-                foreach (var model in new[] { "mlp", "cnn with batch norm", "conv2d strided", "attention causal", "attention grouped-query rotary padded", "tied embedding and head", "embedding with padding index", "layer norm" })
+                foreach (
+                    var model in new[]
+                    {
+                        "mlp",
+                        "cnn with batch norm",
+                        "conv2d strided",
+                        "attention causal",
+                        "attention grouped-query " + "rotary padded",
+                        "tied embedding and head",
+                        "embedding with padding index",
+                        "layer norm",
+                    }
+                )
                 {
                     data.Add(method, model);
                 }
@@ -61,7 +73,16 @@ public class SumOfMembersTests
         AssertSums(made.Task(), train, queries, new InfluenceFunction(dense) { Tolerance = 0 });
 
         // Both sides solve to this residual, each for right-hand sides of its own.
-        using var solver = ConjugateGradient.Fit(made.Task(), train, new() { Damping = Damping.Absolute(0.1), Tolerance = 1e-13, MaximumIterations = 1000 });
+        using var solver = ConjugateGradient.Fit(
+            made.Task(),
+            train,
+            new()
+            {
+                Damping = Damping.Absolute(0.1),
+                Tolerance = 1e-13,
+                MaximumIterations = 1000,
+            }
+        );
         AssertSums(made.Task(), train, queries, new InfluenceFunction(solver) { Tolerance = 0 });
     }
 
@@ -102,8 +123,8 @@ public class SumOfMembersTests
         var (table, head) = (nn.Embedding(7, 4, dtype: float64), nn.Linear(4, 3, dtype: float64));
         var model = new Composite(x => head.call(table.call(x)), ("table", table), ("head", head));
         model.eval();
-        Examples Make(long n) => Examples.FromTensors(
-            ("x", randint(0, 7, [n, 5])), ("y", randint(0, 3, [n, 5])), ("mask", randint(1, 6, [n, 1]).gt(arange(5))));
+        Examples Make(long n) =>
+            Examples.FromTensors(("x", randint(0, 7, [n, 5])), ("y", randint(0, 3, [n, 5])), ("mask", randint(1, 6, [n, 1]).gt(arange(5))));
         var task = new InfluenceTask(model)
         {
             TrainingLoss = b => Losses.CrossEntropy(model.call(b["x"]), b["y"]),
@@ -151,17 +172,31 @@ public class SumOfMembersTests
     {
         using var scope = NewDisposeScope();
         using var c = new Classifier(train: 40);
-        var influence = new GroupInfluence(new TracIn()) { MaximumExamples = 8, Blocks = 5, Seed = 3 };
+        var influence = new GroupInfluence(new TracIn())
+        {
+            MaximumExamples = 8,
+            Blocks = 5,
+            Seed = 3,
+        };
         var groups = GroupOracle.Mixed(c.Train);
         var expected = influence.Score(c.Task(), c.Train, groups, c.Queries);
         var order = randperm(40);
         var ids = order.data<long>().ToArray();
-        var permuted = Examples.FromTensors(("x", c.X.index_select(0, order)), ("y", c.Y.index_select(0, order))) with { Ids = ids, BatchSize = 3 };
+        var permuted = Examples.FromTensors(("x", c.X.index_select(0, order)), ("y", c.Y.index_select(0, order))) with
+        {
+            Ids = ids,
+            BatchSize = 3,
+        };
         AssertSame(expected, influence.Score(c.Task(), permuted, groups, c.Queries with { BatchSize = 1 }));
         Assert.True(expected.TrainGroups[0].Sampled);
         Assert.NotEqual(0, expected.SamplingError(0, 0));
 
-        var other = new GroupInfluence(new TracIn()) { MaximumExamples = 8, Blocks = 5, Seed = 4 }.Score(c.Task(), c.Train, groups, c.Queries);
+        var other = new GroupInfluence(new TracIn())
+        {
+            MaximumExamples = 8,
+            Blocks = 5,
+            Seed = 4,
+        }.Score(c.Task(), c.Train, groups, c.Queries);
         Assert.NotEqual(expected.Sum(0, 0), other.Sum(0, 0));
     }
 
@@ -182,14 +217,20 @@ public class SumOfMembersTests
     {
         using var scores = tracIn.Score(task, train, queries);
         var (groups, queryGroups) = (GroupOracle.Mixed(train), GroupOracle.Halves(queries));
-        GroupOracle.AssertEqual(GroupOracle.Sums(scores, groups, queryGroups), new GroupInfluence(tracIn).Score(task, train, groups, queries, queryGroups));
+        GroupOracle.AssertEqual(
+            GroupOracle.Sums(scores, groups, queryGroups),
+            new GroupInfluence(tracIn).Score(task, train, groups, queries, queryGroups)
+        );
     }
 
     private static void AssertSums(InfluenceTask task, Examples train, Examples queries, InfluenceFunction function)
     {
         using var scores = function.Score(task, train, queries);
         var (groups, queryGroups) = (GroupOracle.Mixed(train), GroupOracle.Halves(queries));
-        GroupOracle.AssertEqual(GroupOracle.Sums(scores, groups, queryGroups), new GroupInfluence(function).Score(task, train, groups, queries, queryGroups));
+        GroupOracle.AssertEqual(
+            GroupOracle.Sums(scores, groups, queryGroups),
+            new GroupInfluence(function).Score(task, train, groups, queries, queryGroups)
+        );
     }
 
     private static void AssertSame(GroupScores expected, GroupScores found)
@@ -212,7 +253,11 @@ public class SumOfMembersTests
         public override Dictionary<string, Tensor> GetTensor(long index)
         {
             var length = 3 + (index % 3);
-            return new() { ["x"] = (arange(length) + index) % TinyDecoder.Vocabulary, ["y"] = (arange(length) * index) % TinyDecoder.Vocabulary };
+            return new()
+            {
+                ["x"] = (arange(length) + index) % TinyDecoder.Vocabulary,
+                ["y"] = (arange(length) * index) % TinyDecoder.Vocabulary,
+            };
         }
     }
 }

@@ -7,8 +7,9 @@ using static TorchSharp.torch;
 namespace Influence.Tests.Interchange;
 
 /// <summary>
-/// Files as the tools write them: NumPy 1.24 made the memory maps (numpy.lib.format.open_memmap, a structured numpy.memmap), torch 1.13 the tensors. All
-/// hold the scores of two queries and three training examples that <see cref="s_scores"/> has, which all these types can hold exactly.
+/// Files as the tools write them: NumPy 1.24 made the memory maps (numpy.lib.format.open_memmap, a structured numpy.memmap), torch 1.13 the
+/// tensors. All hold the scores of two queries and three training examples that <see cref="s_scores"/> has, which all these types can hold
+/// exactly.
 /// </summary>
 public sealed class ForeignScoresTests : IDisposable
 {
@@ -23,10 +24,12 @@ public sealed class ForeignScoresTests : IDisposable
     private const string KronfluenceModules =
         "iAAAAAAAAAB7ImZjMSI6IHsiZHR5cGUiOiAiRjMyIiwgInNoYXBlIjogWzIsIDNdLCAiZGF0YV9vZmZzZXRzIjogWzAsIDI0XX0sICJmYzIiOiB7ImR0eXBlIjogIkYzMiIsICJzaGFwZSI6IFsyLCAzXSwgImRhdGFfb2Zmc2V0cyI6IFsyNCwgNDhdfX0gAAAAvwAAEMAAAABAAACAPwAAYL8AAADBAACAPwAAgD8AAIA/AACAPwAAgD8AAIA/";
 
-    private const string KronfluenceSelf = "SAAAAAAAAAB7ImFsbF9tb2R1bGVzIjogeyJkdHlwZSI6ICJGMzIiLCAic2hhcGUiOiBbM10sICJkYXRhX29mZnNldHMiOiBbMCwgMTJdfX0AAAA/AACgvwAAQEA=";
+    private const string KronfluenceSelf =
+        "SAAAAAAAAAB7ImFsbF9tb2R1bGVzIjogeyJkdHlwZSI6ICJGMzIiLCAic2hhcGUiOiBbM10sICJkYXRhX29mZnNldHMiOiBbMCwgMTJdfX0AAAA/AACgvwAAQEA=";
 
     /// <summary>bfloat16, training examples first, as dattri returns them.</summary>
-    private const string Dattri = "UAAAAAAAAAB7ImF0dHJpYnV0aW9uIjogeyJkdHlwZSI6ICJCRjE2IiwgInNoYXBlIjogWzMsIDJdLCAiZGF0YV9vZmZzZXRzIjogWzAsIDEyXX19ICAgIAA/AECgvwA+QEDgwA==";
+    private const string Dattri =
+        "UAAAAAAAAAB7ImF0dHJpYnV0aW9uIjogeyJkdHlwZSI6ICJCRjE2IiwgInNoYXBlIjogWzMsIDJdLCAiZGF0YV9vZmZzZXRzIjogWzAsIDEyXX19ICAgIAA/AECgvwA+QEDgwA==";
 
     private const string Bergson = "AAAAPwEAAAAAAABAAQAAAAAAoL8BAAAAAAAAPgEAAAAAAEBAAQAAAAAA4MABAAAA";
 
@@ -105,10 +108,28 @@ public sealed class ForeignScoresTests : IDisposable
     [Fact]
     public void WhatDoesNotFitIsRefused()
     {
-        Refused(() => ForeignScores.FromBergson(Folder(Bergson, BergsonInfo.Replace("\"num_items\": 3", "\"num_items\": 4", StringComparison.Ordinal))), "4 records of 16 bytes");
-        Refused(() => ForeignScores.FromBergson(Folder(Bergson, BergsonInfo.Replace("[0, 4, 8, 12]", "[0, 4, 13, 12]", StringComparison.Ordinal))), "not laid out as expected");
-        Refused(() => ForeignScores.FromBergson(Folder(Bergson, BergsonInfo.Replace("score_1", "score_2", StringComparison.Ordinal))), "not laid out as expected");
-        Refused(() => ForeignScores.FromBergson(Folder(Bergson, BergsonInfo.Replace("float32", "int32", StringComparison.Ordinal))), "not laid out as expected");
+        Refused(
+            () =>
+                ForeignScores.FromBergson(
+                    Folder(Bergson, BergsonInfo.Replace("\"num_items\": 3", "\"num_items\": 4", StringComparison.Ordinal))
+                ),
+            "4 records of 16 bytes"
+        );
+        Refused(
+            () =>
+                ForeignScores.FromBergson(
+                    Folder(Bergson, BergsonInfo.Replace("[0, 4, 8, 12]", "[0, 4, 13, 12]", StringComparison.Ordinal))
+                ),
+            "not laid out as expected"
+        );
+        Refused(
+            () => ForeignScores.FromBergson(Folder(Bergson, BergsonInfo.Replace("score_1", "score_2", StringComparison.Ordinal))),
+            "not laid out as expected"
+        );
+        Refused(
+            () => ForeignScores.FromBergson(Folder(Bergson, BergsonInfo.Replace("float32", "int32", StringComparison.Ordinal))),
+            "not laid out as expected"
+        );
         Refused(() => ForeignScores.FromBergson(Folder(Bergson, """{"attribute_tokens": true}""")), "single tokens");
         Refused(() => ForeignScores.FromBergson(Folder(Bergson, "[]")), "not laid out as expected");
         Refused(() => ForeignScores.FromBergson(Folder(Bergson, "{")), "Cannot read");

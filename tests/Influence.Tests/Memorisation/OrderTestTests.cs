@@ -19,18 +19,22 @@ public class OrderTestTests
         Assert.Equal(1, new OrderTest().Test([1, 2, 3, 4], [5, 4, 3, 2], [8, 6, 4, 2]).Correlation, 1e-12);
     }
 
-    /// <summary>With random orders, losses that fall strictly have the smallest p-value there is; losses without an order have p-values like any other number from 0 to 1.</summary>
+    /// <summary>With random orders, losses that fall strictly have the smallest p-value there is; losses without an order have p-values
+    /// like any other number from 0 to 1.</summary>
     [Fact]
     public void PValuesAreUniformWithoutAnOrder()
     {
         long[] positions = [.. Enumerable.Range(0, 40).Select(i => (long)i)];
         var test = new OrderTest { Permutations = 199 };
         Assert.Equal(1 / 200.0, test.Test(positions, [.. positions.Select(p => 1.0 / (1 + p))]).PValue, 1e-12);
-        var values = Enumerable.Range(0, 300).Select(seed =>
-        {
-            var random = new Random(seed);
-            return (test with { Seed = seed }).Test(positions, [.. positions.Select(_ => random.NextDouble())]).PValue;
-        }).ToList();
+        var values = Enumerable
+            .Range(0, 300)
+            .Select(seed =>
+            {
+                var random = new Random(seed);
+                return (test with { Seed = seed }).Test(positions, [.. positions.Select(_ => random.NextDouble())]).PValue;
+            })
+            .ToList();
 
         // The mean of 300 uniform numbers has a deviation of 0.0167, the count below 0.1 one of 5.2: four of each.
         Assert.InRange(values.Average(), 0.5 - 0.067, 0.5 + 0.067);

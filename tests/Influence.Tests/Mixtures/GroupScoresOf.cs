@@ -5,11 +5,13 @@ namespace Influence.Tests.Mixtures;
 /// <summary>Group scores from plain numbers: per-token means of groups named a, b, ... on targets t0, t1, ...</summary>
 internal static class GroupScoresOf
 {
-    public static GroupScores Means(double[,] perToken, double[]? tokens = null) => Named(
-        perToken,
-        [.. Enumerable.Range(0, perToken.GetLength(0)).Select(i => $"t{i}")],
-        [.. Enumerable.Range(0, perToken.GetLength(1)).Select(j => ((char)('a' + j)).ToString())],
-        tokens);
+    public static GroupScores Means(double[,] perToken, double[]? tokens = null) =>
+        Named(
+            perToken,
+            [.. Enumerable.Range(0, perToken.GetLength(0)).Select(i => $"t{i}")],
+            [.. Enumerable.Range(0, perToken.GetLength(1)).Select(j => ((char)('a' + j)).ToString())],
+            tokens
+        );
 
     public static GroupScores Named(double[,] perToken, string[] targets, string[] groups, double[]? tokens = null)
     {
@@ -23,7 +25,12 @@ internal static class GroupScoresOf
             }
         }
 
-        return new(sums, targets, [.. groups.Select((name, j) => new GroupScores.GroupSize(name, 1, tokens[j]))], new ScoreMetadata { Estimator = "test", Unit = "loss per token" });
+        return new(
+            sums,
+            targets,
+            [.. groups.Select((name, j) => new GroupScores.GroupSize(name, 1, tokens[j]))],
+            new ScoreMetadata { Estimator = "test", Unit = "loss per token" }
+        );
     }
 
     public static double[,] Random(Random random, int targets, int groups)

@@ -1,7 +1,6 @@
 using Influence.Groups;
 using Influence.Mixtures;
 
-
 namespace Influence.Tests.Mixtures;
 
 /// <summary>The objective and constraints of TikmixD written out anew, and their minimum over a grid of two or three weights.</summary>
@@ -14,7 +13,8 @@ internal sealed class MixtureGrid(TikmixD settings, GroupScores scores, double[]
     {
         var p = Enumerable.Range(0, _targets).Select(i => Phat(i, w)).ToList();
         var mean = p.Average();
-        return (settings.Alpha * Math.Sqrt(p.Average(x => (x - mean) * (x - mean)))) - (settings.Beta * p.Sum())
+        return (settings.Alpha * Math.Sqrt(p.Average(x => (x - mean) * (x - mean))))
+            - (settings.Beta * p.Sum())
             + (settings.Gamma * w.Sum(x => x > 0 ? x * Math.Log(x) : 0));
     }
 
@@ -42,8 +42,8 @@ internal sealed class MixtureGrid(TikmixD settings, GroupScores scores, double[]
 
         return Within("a", 0) && Within("b", 1);
 
-        bool Within(string group, int j) => !settings.Bounds.Groups.Contains(group)
-            || (group == "a" ? w[j] <= 0.3 : w[j] is >= 0.2 and <= 0.9);
+        bool Within(string group, int j) =>
+            !settings.Bounds.Groups.Contains(group) || (group == "a" ? w[j] <= 0.3 : w[j] is >= 0.2 and <= 0.9);
     }
 
     private IEnumerable<double[]> Points(double[] centre, double reach, double step)
@@ -56,7 +56,11 @@ internal sealed class MixtureGrid(TikmixD settings, GroupScores scores, double[]
                 continue;
             }
 
-            for (var b = Math.Max(0, Math.Round((centre[1] - reach) / step) * step); b <= Math.Min(1 - a, centre[1] + reach) + 1e-12; b += step)
+            for (
+                var b = Math.Max(0, Math.Round((centre[1] - reach) / step) * step);
+                b <= Math.Min(1 - a, centre[1] + reach) + 1e-12;
+                b += step
+            )
             {
                 yield return [a, b, Math.Max(0, 1 - a - b)];
             }

@@ -7,12 +7,26 @@ namespace Influence.Tests.Mixtures;
 public class MixtureMethodsTests
 {
     private static readonly string[] s_names = ["a", "b", "c", "d"];
-    private static readonly double[,] s_means = { { 1, 0.2, -0.3, 0.6 }, { -0.1, 1, 0.4, 0.5 } };
+    private static readonly double[,] s_means =
+    {
+        { 1, 0.2, -0.3, 0.6 },
+        { -0.1, 1, 0.4, 0.5 },
+    };
 
     [Fact]
     public void SkillItFollowsTheLosses()
     {
-        var skillIt = new SkillIt(Mixture.Uniform("a", "b"), new double[,] { { 1, 0 }, { 0, 1 } }) { LearningRate = 0.2 };
+        var skillIt = new SkillIt(
+            Mixture.Uniform("a", "b"),
+            new double[,]
+            {
+                { 1, 0 },
+                { 0, 1 },
+            }
+        )
+        {
+            LearningRate = 0.2,
+        };
 
         Assert.Equal([0.450166, 0.549834], skillIt.Update([1, 2]).Weights, (a, b) => Math.Abs(a - b) < 1e-6);
 
@@ -26,31 +40,106 @@ public class MixtureMethodsTests
     [Fact]
     public void SkillItFromInfluenceAndRelativeLosses()
     {
-        var scores = GroupScoresOf.Named(new[,] { { -1, 2 }, { 4, 1.0 } }, ["x", "y"], ["a", "b"]);
+        var scores = GroupScoresOf.Named(
+            new[,]
+            {
+                { -1, 2 },
+                { 4, 1.0 },
+            },
+            ["x", "y"],
+            ["a", "b"]
+        );
         var skillIt = SkillIt.FromInfluence(scores, new(["b", "a"], [0.5, 0.5]), learningRate: 0.3);
 
         // A over its largest entry, 4: a teaches y by 1, b teaches x by 0.5 and y by 0.25; a's -1 counts as 0.
         Assert.Equal(1 / (1 + Math.Exp(0.3 * ((0.5 * 1) + (0.25 * 2) - (1 * 2)))), skillIt.Update([1, 2])["a"], 1e-12);
 
-        var relative = new SkillIt(Mixture.Uniform("a", "b"), new double[,] { { 1, 0 }, { 0, 1 } }) { LearningRate = 1, RelativeToFirst = true, Window = 1 };
+        var relative = new SkillIt(
+            Mixture.Uniform("a", "b"),
+            new double[,]
+            {
+                { 1, 0 },
+                { 0, 1 },
+            }
+        )
+        {
+            LearningRate = 1,
+            RelativeToFirst = true,
+            Window = 1,
+        };
         Assert.Equal(0.5, relative.Update([10, 0.1])["a"], 1e-12);
         Assert.Equal(1 / (1 + Math.Exp(0.5)), relative.Update([5, 0.1])["a"], 1e-12);
 
-        var both = SkillIt.FromInfluence(GroupScoresOf.Named(new double[,] { { 1, 0 }, { 0, 1 } }, ["x", "y"], ["a", "b"]), Mixture.Uniform("a", "b"), 1, 1, relativeToFirst: true);
+        var both = SkillIt.FromInfluence(
+            GroupScoresOf.Named(
+                new double[,]
+                {
+                    { 1, 0 },
+                    { 0, 1 },
+                },
+                ["x", "y"],
+                ["a", "b"]
+            ),
+            Mixture.Uniform("a", "b"),
+            1,
+            1,
+            relativeToFirst: true
+        );
         Assert.Equal(0.5, both.Update([10, 0.1])["a"], 1e-12);
         Assert.Equal(1 / (1 + Math.Exp(0.5)), both.Update([5, 0.1])["a"], 1e-12);
 
-        Says(() => SkillIt.FromInfluence(GroupScoresOf.Means(new double[,] { { -1, -2 } }), Mixture.Uniform("a", "b")), "No group helps");
+        Says(
+            () =>
+                SkillIt.FromInfluence(
+                    GroupScoresOf.Means(
+                        new double[,]
+                        {
+                            { -1, -2 },
+                        }
+                    ),
+                    Mixture.Uniform("a", "b")
+                ),
+            "No group helps"
+        );
         Says(() => skillIt.Update([1]), "2 finite losses", "[1]");
         Says(() => skillIt.Update([1, double.NaN]), "NaN");
-        Says(() => new SkillIt(Mixture.Uniform("a"), new double[,] { { 1 }, { 2 } }), "1 groups", "[2, 1]");
-        Says(() => new SkillIt(Mixture.Uniform("a"), new[,] { { double.NaN } }), "not finite");
+        Says(
+            () =>
+                new SkillIt(
+                    Mixture.Uniform("a"),
+                    new double[,]
+                    {
+                        { 1 },
+                        { 2 },
+                    }
+                ),
+            "1 groups",
+            "[2, 1]"
+        );
+        Says(
+            () =>
+                new SkillIt(
+                    Mixture.Uniform("a"),
+                    new[,]
+                    {
+                        { double.NaN },
+                    }
+                ),
+            "not finite"
+        );
     }
 
     [Fact]
     public void DogeFollowsTheGradients()
     {
-        var scores = GroupScoresOf.Means(new[,] { { 1, 0, -0.5 }, { 1, 2, -1.5 } }, [1, 100, 7]);
+        var scores = GroupScoresOf.Means(
+            new[,]
+            {
+                { 1, 0, -0.5 },
+                { 1, 2, -1.5 },
+            },
+            [1, 100, 7]
+        );
         double[] pull = [2, 2, -2];
 
         double[] e = [0.2 * Math.Exp(0.5 * pull[0]), 0.3 * Math.Exp(0.5 * pull[1]), 0.5 * Math.Exp(0.5 * pull[2])];
@@ -58,9 +147,28 @@ public class MixtureMethodsTests
         Assert.Equal(e.Select(x => x / e.Sum()), plain.Weights, (a, b) => Math.Abs(a - b) < 1e-12);
 
         // Normalised, the unit of the gradients does not matter.
-        var small = GroupScoresOf.Means(new[,] { { 1e-9, 0, -0.5e-9 }, { 1e-9, 2e-9, -1.5e-9 } });
+        var small = GroupScoresOf.Means(
+            new[,]
+            {
+                { 1e-9, 0, -0.5e-9 },
+                { 1e-9, 2e-9, -1.5e-9 },
+            }
+        );
         Assert.Equal(new Doge().Update(scores).Weights, new Doge().Update(small).Weights, (a, b) => Math.Abs(a - b) < 1e-9);
-        Assert.Equal([1.0 / 3, 1.0 / 3, 1.0 / 3], new Doge().Update(GroupScoresOf.Means(new double[,] { { 0, 0, 0 } })).Weights, (a, b) => Math.Abs(a - b) < 1e-15);
+        Assert.Equal(
+            [1.0 / 3, 1.0 / 3, 1.0 / 3],
+            new Doge()
+                .Update(
+                    GroupScoresOf.Means(
+                        new double[,]
+                        {
+                            { 0, 0, 0 },
+                        }
+                    )
+                )
+                .Weights,
+            (a, b) => Math.Abs(a - b) < 1e-15
+        );
         Says(() => new Doge { LearningRate = double.NaN }.Update(scores), "LearningRate", "NaN");
         Says(() => new Doge().Update(scores, Mixture.Uniform("x")), "lacks");
     }
@@ -77,8 +185,18 @@ public class MixtureMethodsTests
 
         Assert.True(Value(found) > 2.9, found.ToString());
         Assert.True(within["b"] <= 0.6 && Value(within) > 2.4, within.ToString());
-        Assert.Equal(found.Weights, new DirichletSearch { Seed = 1 }.Maximize(start, Value).Weights);
-        Assert.Equal(start.Weights, new DirichletSearch { Seed = 1 }.Maximize(start, _ => 1).Weights);
+        Assert.Equal(
+            found.Weights,
+            new DirichletSearch { Seed = 1 }
+                .Maximize(start, Value)
+                .Weights
+        );
+        Assert.Equal(
+            start.Weights,
+            new DirichletSearch { Seed = 1 }
+                .Maximize(start, _ => 1)
+                .Weights
+        );
         Says(() => new DirichletSearch { MinimumConcentration = 100, MaximumConcentration = 10 }.Maximize(start, Value), "from small");
         Says(() => new DirichletSearch { Top = 0 }.Maximize(start, Value), "Top", "0");
         Says(() => new DirichletSearch().Maximize(start, _ => double.NaN), "not a number");
@@ -99,7 +217,12 @@ public class MixtureMethodsTests
         Assert.Equal(Total(result.Mixture), result.Predicted, 1e-6);
         Assert.Equal(1, result.Regression.HeldOutRankCorrelation, 1e-9);
         Assert.All(s_names, n => Assert.InRange(result.Mixture[n], (centre[n] / 2) - 0.02, (centre[n] * 2) + 0.02));
-        Assert.Equal(result.Mixture.Weights, new TikmixM { Seed = 3 }.Optimize(scores, centre, prior).Mixture.Weights);
+        Assert.Equal(
+            result.Mixture.Weights,
+            new TikmixM { Seed = 3 }
+                .Optimize(scores, centre, prior)
+                .Mixture.Weights
+        );
         Assert.Contains("Linear 1.000 (used)", result.ToString(), StringComparison.Ordinal);
         for (var i = 0; i < 2; i++)
         {
@@ -112,7 +235,12 @@ public class MixtureMethodsTests
     [Fact]
     public void TikmixMLearnsWhatSumsMiss()
     {
-        var scores = GroupScoresOf.Means(new double[,] { { 1, 1, 1, 1 } });
+        var scores = GroupScoresOf.Means(
+            new double[,]
+            {
+                { 1, 1, 1, 1 },
+            }
+        );
         var centre = Mixture.Uniform(s_names);
         var result = new TikmixM().Optimize(scores, centre, measure: m => [1 + (8 * m["a"] * m["b"])]);
 
@@ -133,7 +261,9 @@ public class MixtureMethodsTests
         Says(() => new TikmixM().Optimize(scores, centre, measure: _ => [1, double.NaN]), "NaN");
         Says(() => new TikmixM { Candidates = 2 }.Optimize(scores, centre), "Candidates", "not 2");
         using var cancelled = new CancellationTokenSource();
-        Assert.Throws<OperationCanceledException>(() => new TikmixM().Optimize(scores, centre, measure: _ => Cancel(), cancellationToken: cancelled.Token));
+        Assert.Throws<OperationCanceledException>(() =>
+            new TikmixM().Optimize(scores, centre, measure: _ => Cancel(), cancellationToken: cancelled.Token)
+        );
 
         double[] Cancel()
         {
@@ -153,22 +283,42 @@ public class MixtureMethodsTests
         Assert.Contains(proposals, m => m.Weights.Contains(0));
 
         // Tempered by 0.5 small groups get more than their share: sqrt(0.01) of 1.4724. Four standard errors of the mean, 0.006.
-        Assert.Equal(0.1 / 1.4724, new RegMix { Mixtures = 1000, MaximumRatio = 1000 }.Propose(prior).Average(m => m["d"]), 0.025);
-        Assert.Equal(proposals.Select(m => m.Weights), new RegMix { Mixtures = 150, Seed = 2 }.Propose(prior).Select(m => m.Weights));
+        Assert.Equal(
+            0.1 / 1.4724,
+            new RegMix { Mixtures = 1000, MaximumRatio = 1000 }
+                .Propose(prior)
+                .Average(m => m["d"]),
+            0.025
+        );
+        Assert.Equal(
+            proposals.Select(m => m.Weights),
+            new RegMix { Mixtures = 150, Seed = 2 }
+                .Propose(prior)
+                .Select(m => m.Weights)
+        );
     }
 
     [Fact]
     public void RegMixFindsTheBetterMixture()
     {
         static double Loss(Mixture m) => 3 - m["b"] - (0.5 * m["c"]) + (1.5 * m["b"] * m["b"]);
-        var regMix = new RegMix { Mixtures = 60, Simulations = 20_000, Seed = 4 };
+        var regMix = new RegMix
+        {
+            Mixtures = 60,
+            Simulations = 20_000,
+            Seed = 4,
+        };
         var prior = Mixture.Uniform(s_names);
         var result = regMix.Optimize(prior, Loss);
 
         Assert.True(Loss(result.Mixture) < Loss(prior) - 0.15, result.ToString());
         Assert.Equal(Loss(result.Mixture), result.Predicted, 1e-3);
         Assert.Equal(result.Mixture.Weights, regMix.Optimize(prior, Loss).Mixture.Weights);
-        Assert.Equal(result.Mixture.Weights, (regMix with { HigherIsBetter = true }).Optimize(prior, m => -Loss(m)).Mixture.Weights, (a, b) => Math.Abs(a - b) < 1e-6);
+        Assert.Equal(
+            result.Mixture.Weights,
+            (regMix with { HigherIsBetter = true }).Optimize(prior, m => -Loss(m)).Mixture.Weights,
+            (a, b) => Math.Abs(a - b) < 1e-6
+        );
 
         // A predictor of the caller's own.
         var own = regMix.Optimize(prior, Loss, _ => m => m["a"]);
@@ -178,7 +328,8 @@ public class MixtureMethodsTests
         Says(() => (regMix with { Mixtures = 1 }).Propose(prior), "Mixtures", "at least 5");
     }
 
-    /// <summary>At the least number of mixtures that they take, the searches end with an answer and do not fail after the last evaluation.</summary>
+    /// <summary>At the least number of mixtures that they take, the searches end with an answer and do not fail after the last
+    /// evaluation.</summary>
     [Fact]
     public void TheLeastNumberOfMixturesIsEnough()
     {
@@ -195,14 +346,24 @@ public class MixtureMethodsTests
         Assert.Equal(0, evaluated);
     }
 
-    /// <summary>Draws of weak strengths are nearly groups alone, and mostly rejected; still each strength has its share of proposals.</summary>
+    /// <summary>Draws of weak strengths are nearly groups alone, and mostly rejected; still each strength has its share of
+    /// proposals.</summary>
     [Fact]
     public void RegMixProposesAsManyOfEachStrength()
     {
         string[] names = [.. Enumerable.Range(0, 11).Select(j => $"g{j}")];
         var prior = Mixture.Normalized(names, [.. names.Select((_, j) => j == 0 ? 0.5 : 0.05)]);
-        double Alone(double from, double to, int strengths) => new RegMix { Mixtures = 1000, MinimumStrength = from, MaximumStrength = to, Strengths = strengths, Temperature = 1 }
-            .Propose(prior).Average(m => m["g0"] > 0.98 ? 1.0 : 0);
+        double Alone(double from, double to, int strengths) =>
+            new RegMix
+            {
+                Mixtures = 1000,
+                MinimumStrength = from,
+                MaximumStrength = to,
+                Strengths = strengths,
+                Temperature = 1,
+            }
+                .Propose(prior)
+                .Average(m => m["g0"] > 0.98 ? 1.0 : 0);
         var (weak, strong) = (Alone(0.1, 0.1, 1), Alone(5, 5, 1));
         Assert.True(weak > strong + 0.5, $"{weak}, {strong}");
 
@@ -216,11 +377,26 @@ public class MixtureMethodsTests
     {
         // With 64 even groups a weight is at most 15/64, and a draw of strength 0.1 has one group alone.
         var prior = Mixture.Uniform([.. Enumerable.Range(0, 64).Select(j => $"g{j}")]);
-        Assert.Equal(30, new RegMix { Mixtures = 30 }.Propose(prior).Count);
-        Says(() => new RegMix { Mixtures = 30, MinimumStrength = 0.01, MaximumStrength = 0.01 }.Propose(prior), "Only 0 of 30");
+        Assert.Equal(
+            30,
+            new RegMix { Mixtures = 30 }
+                .Propose(prior)
+                .Count
+        );
+        Says(
+            () =>
+                new RegMix
+                {
+                    Mixtures = 30,
+                    MinimumStrength = 0.01,
+                    MaximumStrength = 0.01,
+                }.Propose(prior),
+            "Only 0 of 30"
+        );
     }
 
-    /// <summary>A centre that is worse than the prior for a target: the answer is still inside the box, keeps the targets, and is no worse than what was measured.</summary>
+    /// <summary>A centre that is worse than the prior for a target: the answer is still inside the box, keeps the targets, and is no worse
+    /// than what was measured.</summary>
     [Fact]
     public void TikmixMStartsInsideItsBox()
     {
@@ -246,12 +422,18 @@ public class MixtureMethodsTests
                 tried++;
                 Assert.All(s_names, n => Assert.InRange(result.Mixture[n], (centre[n] / 2) - 0.02 - 1e-12, (centre[n] * 2) + 0.02 + 1e-12));
                 Assert.True(Keeps(result.Mixture));
-                Assert.True(result.Predicted >= result.Observed.Where(o => Keeps(o.Mixture)).Max(o => result.Regression.Predict(o.Mixture)) - 1e-6);
+                Assert.True(
+                    result.Predicted >= result.Observed.Where(o => Keeps(o.Mixture)).Max(o => result.Regression.Predict(o.Mixture)) - 1e-6
+                );
             }
             catch (InfluenceException)
             {
                 // No candidate keeps the targets: said before anything is measured.
-                Says(() => new TikmixM { Candidates = 32, Seed = seed }.Optimize(scores, centre, prior, _ => [measured++, 0]), "The centre is worse than the prior for \"t", "KeepTargets = false");
+                Says(
+                    () => new TikmixM { Candidates = 32, Seed = seed }.Optimize(scores, centre, prior, _ => [measured++, 0]),
+                    "The centre is worse " + "than the prior for \"t",
+                    "KeepTargets = false"
+                );
                 Assert.Equal(0, measured);
             }
         }
@@ -267,11 +449,14 @@ public class MixtureMethodsTests
         double Loss(Mixture m) => 1 + m.Weights.Zip(best, (w, b) => (w - b) * (w - b)).Sum();
         var evaluated = 0;
         var search = new MixtureSearch { Seed = 5 };
-        var result = search.Optimize(Mixture.Uniform(s_names), m =>
-        {
-            evaluated++;
-            return Loss(m);
-        });
+        var result = search.Optimize(
+            Mixture.Uniform(s_names),
+            m =>
+            {
+                evaluated++;
+                return Loss(m);
+            }
+        );
 
         Assert.Equal(64 + 32 + 16, evaluated);
         Assert.Equal(3, result.HeldOutRankCorrelations.Count);

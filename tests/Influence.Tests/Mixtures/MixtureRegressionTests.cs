@@ -73,7 +73,10 @@ public class MixtureRegressionTests
         var random = new Random(seed);
         string[] names = [.. Enumerable.Range(0, 12).Select(j => $"g{j}")];
         Mixture Draw() => Mixture.Normalized(names, [.. names.Select(_ => -Math.Log(1 - random.NextDouble()))]);
-        var observed = Enumerable.Range(0, 64).Select(_ => new Mixture.Evaluated(Draw(), Math.Sqrt(12) * (random.NextDouble() - 0.5))).ToList();
+        var observed = Enumerable
+            .Range(0, 64)
+            .Select(_ => new Mixture.Evaluated(Draw(), Math.Sqrt(12) * (random.NextDouble() - 0.5)))
+            .ToList();
         var regression = MixtureRegression.Fit(observed, MixtureFeatures.Quadratic, seed);
         var spread = Math.Sqrt(Enumerable.Range(0, 500).Average(_ => Math.Pow(regression.Predict(Draw()), 2)));
 
@@ -89,7 +92,11 @@ public class MixtureRegressionTests
         string[] names = [.. Enumerable.Range(0, 30).Select(j => $"g{j}")];
         var random = new Random(1);
         Mixture Draw() => Mixture.Normalized(names, [.. names.Select(_ => -Math.Log(1 - random.NextDouble()))]);
-        var observed = Enumerable.Range(0, 20).Select(_ => Draw()).Select(m => new Mixture.Evaluated(m, (5 * m["g0"]) - (5 * m["g1"]))).ToList();
+        var observed = Enumerable
+            .Range(0, 20)
+            .Select(_ => Draw())
+            .Select(m => new Mixture.Evaluated(m, (5 * m["g0"]) - (5 * m["g1"])))
+            .ToList();
         var regression = MixtureRegression.Fit(observed);
         var fresh = Enumerable.Range(0, 200).Select(_ => Draw()).ToList();
 
@@ -97,7 +104,8 @@ public class MixtureRegressionTests
         Assert.InRange(Spearman.Of([.. fresh.Select(m => m["g0"] - m["g1"])], [.. fresh.Select(regression.Predict)]), 0.5, 1);
     }
 
-    /// <summary>The closed form of the chosen penalty's leave-one-out error is what leaving out gives: it predicts held-out points as ridge does.</summary>
+    /// <summary>The closed form of the chosen penalty's leave-one-out error is what leaving out gives: it predicts held-out points as ridge
+    /// does.</summary>
     [Fact]
     public void NoisyLinearLossIsRankedWell()
     {
@@ -147,7 +155,10 @@ public class MixtureRegressionTests
     private static IEnumerable<Mixture> Mixtures(int count, int seed)
     {
         var random = new Random(seed);
-        return Enumerable.Range(0, count).Select(_ => Mixture.Normalized(s_names, [.. s_names.Select(_ => -Math.Log(1 - random.NextDouble()))])).ToList();
+        return Enumerable
+            .Range(0, count)
+            .Select(_ => Mixture.Normalized(s_names, [.. s_names.Select(_ => -Math.Log(1 - random.NextDouble()))]))
+            .ToList();
     }
 
     private static void Says(Func<object> act, params string[] parts)

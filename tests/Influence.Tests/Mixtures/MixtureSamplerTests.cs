@@ -8,14 +8,22 @@ namespace Influence.Tests.Mixtures;
 
 public class MixtureSamplerTests
 {
-    private static readonly ExampleGroups s_groups = ExampleGroups.FromMembers(("a", [0, 1, 2, 3, 4, 5, 6, 7]), ("b", [10, 11, 12]), ("c", [20]));
+    private static readonly ExampleGroups s_groups = ExampleGroups.FromMembers(
+        ("a", [0, 1, 2, 3, 4, 5, 6, 7]),
+        ("b", [10, 11, 12]),
+        ("c", [20])
+    );
 
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
     public void SharesFollowTheMixture(bool balanced)
     {
-        var sampler = new MixtureSampler(s_groups, new(["a", "b", "c"], [0.2, 0.7, 0.1]), seed: 3) { EpochLength = 10_000, Balanced = balanced };
+        var sampler = new MixtureSampler(s_groups, new(["a", "b", "c"], [0.2, 0.7, 0.1]), seed: 3)
+        {
+            EpochLength = 10_000,
+            Balanced = balanced,
+        };
         var counts = sampler.CountBy(id => id / 10).ToDictionary(pair => pair.Key, pair => (double)pair.Value);
 
         // Independent draws: four standard deviations of a share, sqrt(0.25 / 10,000) * 4. In turn: one example.
@@ -101,9 +109,20 @@ public class MixtureSamplerTests
         var sampler = new MixtureSampler(s_groups, Mixture.Uniform("a", "b", "c"));
         var measured = 0;
         var remeasured = new RemeasuredMixture(
-            sampler, 3,
-            () => GroupScoresOf.Means(new double[,] { { 0, 0, ++measured } }),
-            (scores, now) => new TikmixD { KeepTargets = false }.Optimize(scores, now).Mixture);
+            sampler,
+            3,
+            () =>
+                GroupScoresOf.Means(
+                    new double[,]
+                    {
+                        { 0, 0, ++measured },
+                    }
+                ),
+            (scores, now) =>
+                new TikmixD { KeepTargets = false }
+                    .Optimize(scores, now)
+                    .Mixture
+        );
 
         Assert.Equal([false, false, true, false, false, true, false], Enumerable.Range(0, 7).Select(_ => remeasured.Step()));
         Assert.Equal([3, 6], remeasured.History.Select(h => h.Step));
@@ -124,11 +143,23 @@ public class MixtureSamplerTests
         var sampler = new MixtureSampler(s_groups, present.ToExampleShares(sizes));
         var seen = new List<Mixture>();
         var next = new Mixture(["a", "b", "c"], [0.8, 0.1, 0.1]);
-        var remeasured = new RemeasuredMixture(sampler, 1, () => GroupScoresOf.Means(new double[,] { { 1, 2, 3 } }), (_, now) =>
-        {
-            seen.Add(now);
-            return next;
-        }, sizes);
+        var remeasured = new RemeasuredMixture(
+            sampler,
+            1,
+            () =>
+                GroupScoresOf.Means(
+                    new double[,]
+                    {
+                        { 1, 2, 3 },
+                    }
+                ),
+            (_, now) =>
+            {
+                seen.Add(now);
+                return next;
+            },
+            sizes
+        );
 
         Assert.Equal(0, remeasured.Mixture.Distance(present), 1e-12);
         remeasured.Step();

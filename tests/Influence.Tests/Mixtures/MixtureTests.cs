@@ -27,27 +27,48 @@ public class MixtureTests
     {
         Assert.Equal([0.5, 0.5], Mixture.Uniform("a", "b").Weights);
         Assert.Equal([0.75, 0.25], Mixture.Proportional(ExampleGroups.FromMembers(("a", [0, 1, 2]), ("b", [3]))).Weights);
-        Assert.Equal([0.2, 0.8], Mixture.Proportional([new GroupScores.GroupSize("a", 5, 20), new GroupScores.GroupSize("b", 5, 80)]).Weights);
+        Assert.Equal(
+            [0.2, 0.8],
+            Mixture.Proportional([new GroupScores.GroupSize("a", 5, 20), new GroupScores.GroupSize("b", 5, 80)]).Weights
+        );
         Assert.Equal([0.25, 0.75], Mixture.Normalized(["a", "b"], [2, 6]).Weights);
     }
 
     /// <summary>Half the tokens from a group whose examples are three times as long takes a quarter of the examples.</summary>
     [Fact]
     public void TokenSharesBecomeExampleShares() =>
-        Assert.Equal([0.25, 0.75], Mixture.Uniform("long", "short").ToExampleShares([new GroupScores.GroupSize("long", 10, 30), new GroupScores.GroupSize("short", 40, 40)]).Weights);
+        Assert.Equal(
+            [0.25, 0.75],
+            Mixture
+                .Uniform("long", "short")
+                .ToExampleShares([new GroupScores.GroupSize("long", 10, 30), new GroupScores.GroupSize("short", 40, 40)])
+                .Weights
+        );
 
     [Fact]
     public void ExampleSharesBecomeTokenShares()
     {
         GroupScores.GroupSize[] sizes = [new("long", 10, 30), new("short", 40, 40)];
 
-        Assert.Equal([0.5, 0.5], new Mixture(["long", "short"], [0.25, 0.75]).ToTokenShares(sizes).Weights, (a, b) => Math.Abs(a - b) < 1e-15);
-        Assert.Contains("lacks", Assert.Throws<InfluenceException>(() => Mixture.Uniform("x").ToTokenShares(sizes)).Message, StringComparison.Ordinal);
+        Assert.Equal(
+            [0.5, 0.5],
+            new Mixture(["long", "short"], [0.25, 0.75]).ToTokenShares(sizes).Weights,
+            (a, b) => Math.Abs(a - b) < 1e-15
+        );
+        Assert.Contains(
+            "lacks",
+            Assert.Throws<InfluenceException>(() => Mixture.Uniform("x").ToTokenShares(sizes)).Message,
+            StringComparison.Ordinal
+        );
     }
 
     [Fact]
     public void GroupsWithoutAListAreRefused() =>
-        Assert.Contains("\"a\" has null", Assert.Throws<InfluenceException>(() => ExampleGroups.FromMembers(("a", null!))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "\"a\" has null",
+            Assert.Throws<InfluenceException>(() => ExampleGroups.FromMembers(("a", null!))).Message,
+            StringComparison.Ordinal
+        );
 
     [Fact]
     public void ASavedMixtureComesBackExactly()
@@ -72,7 +93,11 @@ public class MixtureTests
         using var folder = new TempFolder();
         File.WriteAllText(folder.Path("m.json"), content, Encoding.UTF8);
 
-        Assert.Contains("m.json", Assert.Throws<InfluenceException>(() => Mixture.Load(folder.Path("m.json"))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "m.json",
+            Assert.Throws<InfluenceException>(() => Mixture.Load(folder.Path("m.json"))).Message,
+            StringComparison.Ordinal
+        );
         Assert.Throws<InfluenceException>(() => Mixture.Load(folder.Path("none.json")));
     }
 
@@ -94,9 +119,25 @@ public class MixtureTests
         Assert.Throws<InfluenceException>(() => new Mixture(["a"], [0.5, 0.5]));
         Assert.Throws<InfluenceException>(() => new Mixture([], []));
         Assert.Throws<InfluenceException>(() => Mixture.Uniform());
-        Assert.Contains("NaN", Assert.Throws<InfluenceException>(() => Mixture.Normalized(["a", "b"], [double.NaN, 1])).Message, StringComparison.Ordinal);
-        Assert.Contains("-1", Assert.Throws<InfluenceException>(() => Mixture.Normalized(["a", "b"], [-1, 3])).Message, StringComparison.Ordinal);
-        Assert.Contains("\"b\" is -1", Assert.Throws<InfluenceException>(() => Mixture.Normalized(["a", "b"], [1, -1])).Message, StringComparison.Ordinal);
-        Assert.Contains("all 0", Assert.Throws<InfluenceException>(() => Mixture.Normalized(["a", "b"], [0, 0])).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "NaN",
+            Assert.Throws<InfluenceException>(() => Mixture.Normalized(["a", "b"], [double.NaN, 1])).Message,
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            "-1",
+            Assert.Throws<InfluenceException>(() => Mixture.Normalized(["a", "b"], [-1, 3])).Message,
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            "\"b\" is -1",
+            Assert.Throws<InfluenceException>(() => Mixture.Normalized(["a", "b"], [1, -1])).Message,
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            "all 0",
+            Assert.Throws<InfluenceException>(() => Mixture.Normalized(["a", "b"], [0, 0])).Message,
+            StringComparison.Ordinal
+        );
     }
 }

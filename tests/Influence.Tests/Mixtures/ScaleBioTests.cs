@@ -54,7 +54,8 @@ public class ScaleBioTests
         Assert.Equal(0.5 * (w - 1) * (w - 1), step.ValidationLoss, 1e-12);
     }
 
-    /// <summary>The validation minimum 1 lies nearer to source a's, 0, than the sources' own minimum: a gains until w = 1 suits both.</summary>
+    /// <summary>The validation minimum 1 lies nearer to source a's, 0, than the sources' own minimum: a gains until w = 1 suits
+    /// both.</summary>
     [Fact]
     public void WeightsSettleWhereTheSourcesMinimumIsTheValidationMinimum()
     {
@@ -97,10 +98,20 @@ public class ScaleBioTests
         Says(() => scaleBio.Step(Sources, m => Validation(m).expand(3)), "validation loss", "[3]", ".mean()");
         Says(() => scaleBio.Step(Sources, m => Validation(m).detach()), "validation loss has no gradient");
         Says(() => scaleBio.Alpha = 0, "Alpha is above 0");
-        Says(() => new ScaleBio<Scalar>(pair.Model, pair.ModelOptimizer, pair.Model, pair.ModelOptimizer, Mixture.Uniform("a")), "the same object");
-        Says(() => new ScaleBio<Scalar>(pair.Model, pair.ModelOptimizer, pair.Proxy, pair.ProxyOptimizer, new(["a", "b"], [0, 1])), "\"a\" starts with weight 0");
+        Says(
+            () => new ScaleBio<Scalar>(pair.Model, pair.ModelOptimizer, pair.Model, pair.ModelOptimizer, Mixture.Uniform("a")),
+            "the same object"
+        );
+        Says(
+            () => new ScaleBio<Scalar>(pair.Model, pair.ModelOptimizer, pair.Proxy, pair.ProxyOptimizer, new(["a", "b"], [0, 1])),
+            "\"a\" starts with weight 0"
+        );
         using var other = new Scalar(2);
-        Says(() => new ScaleBio<Scalar>(pair.Model, pair.ModelOptimizer, other, pair.ProxyOptimizer, Mixture.Uniform("a")), "w [1]", "w [2]");
+        Says(
+            () => new ScaleBio<Scalar>(pair.Model, pair.ModelOptimizer, other, pair.ProxyOptimizer, Mixture.Uniform("a")),
+            "w [1]",
+            "w [2]"
+        );
         Assert.Equal(value, pair.Model.Value);
     }
 
@@ -116,7 +127,8 @@ public class ScaleBioTests
 
     private sealed class Scalar : nn.Module<Tensor, Tensor>
     {
-        public Scalar(long size = 1) : base("scalar")
+        public Scalar(long size = 1)
+            : base("scalar")
         {
             W = nn.Parameter(full(size, 0.3, dtype: ScalarType.Float64));
             register_parameter("w", W);

@@ -11,7 +11,14 @@ public class TikmixDTests
     [Fact]
     public void OneTargetIsASoftmax()
     {
-        var result = new TikmixD { Alpha = 0, KeepTargets = false }.Optimize(GroupScoresOf.Means(new double[,] { { 1, 2, 4 } }));
+        var result = new TikmixD { Alpha = 0, KeepTargets = false }.Optimize(
+            GroupScoresOf.Means(
+                new double[,]
+                {
+                    { 1, 2, 4 },
+                }
+            )
+        );
 
         Assert.Equal([0.227220, 0.291756, 0.481024], result.Mixture.Weights, (a, b) => Math.Abs(a - b) < 1e-6);
         Assert.True(result.Converged, $"gap {result.Gap}, violation {result.Violation}");
@@ -24,8 +31,20 @@ public class TikmixDTests
     public void TheSoftmaxHasATemperature(double beta, double gamma)
     {
         double[] s = [0.3, -0.2, 0.7, 0.1];
-        var result = new TikmixD { Alpha = 0, Beta = beta, Gamma = gamma, KeepTargets = false }
-            .Optimize(GroupScoresOf.Means(new double[,] { { s[0], s[1], s[2], s[3] } }));
+        var result = new TikmixD
+        {
+            Alpha = 0,
+            Beta = beta,
+            Gamma = gamma,
+            KeepTargets = false,
+        }.Optimize(
+            GroupScoresOf.Means(
+                new double[,]
+                {
+                    { s[0], s[1], s[2], s[3] },
+                }
+            )
+        );
 
         var e = s.Select(x => Math.Exp(beta / gamma * x / 0.7)).ToArray();
         Assert.Equal(e.Select(x => x / e.Sum()), result.Mixture.Weights, (a, b) => Math.Abs(a - b) < 1e-6);
@@ -34,7 +53,20 @@ public class TikmixDTests
     [Fact]
     public void WithoutInfluenceItIsUniform()
     {
-        var result = new TikmixD { Alpha = 0, Beta = 0, KeepTargets = false }.Optimize(GroupScoresOf.Means(new double[,] { { 1, 2, 4 }, { 3, -1, 2 } }));
+        var result = new TikmixD
+        {
+            Alpha = 0,
+            Beta = 0,
+            KeepTargets = false,
+        }.Optimize(
+            GroupScoresOf.Means(
+                new double[,]
+                {
+                    { 1, 2, 4 },
+                    { 3, -1, 2 },
+                }
+            )
+        );
 
         Assert.Equal([1.0 / 3, 1.0 / 3, 1.0 / 3], result.Mixture.Weights, (a, b) => Math.Abs(a - b) < 1e-7);
     }
@@ -43,7 +75,19 @@ public class TikmixDTests
     [Fact]
     public void WithoutEntropyItIsAVertex()
     {
-        var result = new TikmixD { Alpha = 0, Gamma = 0, KeepTargets = false }.Optimize(GroupScoresOf.Means(new double[,] { { 1, 2, 4 } }));
+        var result = new TikmixD
+        {
+            Alpha = 0,
+            Gamma = 0,
+            KeepTargets = false,
+        }.Optimize(
+            GroupScoresOf.Means(
+                new double[,]
+                {
+                    { 1, 2, 4 },
+                }
+            )
+        );
 
         Assert.Equal([0, 0, 1], result.Mixture.Weights, (a, b) => Math.Abs(a - b) < 1e-7);
     }
@@ -52,8 +96,22 @@ public class TikmixDTests
     [Fact]
     public void TheKinkOfStandardDeviationIsReached()
     {
-        var result = new TikmixD { Alpha = 50, Beta = 1, Gamma = 1, KeepTargets = false }
-            .Optimize(GroupScoresOf.Means(new double[,] { { 1, 0.2, 0.4 }, { 0.1, 1, 0.9 }, { 0.3, 0.5, 1 } }));
+        var result = new TikmixD
+        {
+            Alpha = 50,
+            Beta = 1,
+            Gamma = 1,
+            KeepTargets = false,
+        }.Optimize(
+            GroupScoresOf.Means(
+                new double[,]
+                {
+                    { 1, 0.2, 0.4 },
+                    { 0.1, 1, 0.9 },
+                    { 0.3, 0.5, 1 },
+                }
+            )
+        );
 
         Assert.True(result.Converged, $"gap {result.Gap}, violation {result.Violation}");
         var spread = result.Targets.Max(t => t.Influence) - result.Targets.Min(t => t.Influence);
@@ -70,7 +128,12 @@ public class TikmixDTests
         {
             var random = new Random(seed);
             var scores = GroupScoresOf.Means(GroupScoresOf.Random(random, 1 + random.Next(4), groups));
-            var tikmix = new TikmixD { Alpha = random.NextDouble() * 2, Beta = random.NextDouble() * 2, Gamma = 0.2 + random.NextDouble() };
+            var tikmix = new TikmixD
+            {
+                Alpha = random.NextDouble() * 2,
+                Beta = random.NextDouble() * 2,
+                Gamma = 0.2 + random.NextDouble(),
+            };
             if (seed % 4 == 3)
             {
                 tikmix = tikmix with { Bounds = MixtureBounds.Of("a", 0, 0.3).And(MixtureBounds.Of("b", 0.2, 0.9)) };
@@ -87,7 +150,10 @@ public class TikmixDTests
 
             // The grid's points are 2e-5 apart near the answer, and a wedge of two constraints may hold none of the nearest.
             Assert.True(objective <= result.Objective + 3e-3, $"seed {seed}: {result.Objective}, the grid found {objective}");
-            Assert.True(best.Zip(result.Mixture.Weights, (a, b) => Math.Abs(a - b)).Max() < 0.05, $"seed {seed}: {string.Join(" ", best)}; {result}");
+            Assert.True(
+                best.Zip(result.Mixture.Weights, (a, b) => Math.Abs(a - b)).Max() < 0.05,
+                $"seed {seed}: {string.Join(" ", best)}; {result}"
+            );
             (binding, free) = result.Targets.Any(t => t.ShadowPrice > 0) ? (binding + 1, free) : (binding, free + 1);
         }
 
@@ -99,13 +165,22 @@ public class TikmixDTests
     public void ShadowPricesAreDerivatives()
     {
         // Only b helps the second target and the prior has much of it, while the first and entropy pull away from it.
-        var scores = GroupScoresOf.Means(new[,] { { 1, 0.2, 1 }, { -1, 1, 0.2 } });
+        var scores = GroupScoresOf.Means(
+            new[,]
+            {
+                { 1, 0.2, 1 },
+                { -1, 1, 0.2 },
+            }
+        );
         var tikmix = new TikmixD { Alpha = 0 };
         TikmixD.Result At(double b) => tikmix.Optimize(scores, new Mixture(["a", "b", "c"], [0.1 - b, 0.8 + b, 0.1]));
 
         var middle = At(0);
         var (below, above) = (At(-1e-3), At(1e-3));
-        var (price, rise) = (middle.Targets[1].ShadowPrice, (above.Objective - below.Objective) / (above.Targets[1].PriorInfluence - below.Targets[1].PriorInfluence));
+        var (price, rise) = (
+            middle.Targets[1].ShadowPrice,
+            (above.Objective - below.Objective) / (above.Targets[1].PriorInfluence - below.Targets[1].PriorInfluence)
+        );
 
         Assert.True(price > 0.01, middle.ToString());
         Assert.Equal(0, middle.Targets[0].ShadowPrice);
@@ -135,10 +210,24 @@ public class TikmixDTests
                 }
             }
 
-            double Setting() => random.Next(3) switch { 0 => 0, 1 => 1, _ => random.NextDouble() * 5 };
+            double Setting() =>
+                random.Next(3) switch
+                {
+                    0 => 0,
+                    1 => 1,
+                    _ => random.NextDouble() * 5,
+                };
             var scores = GroupScoresOf.Means(means);
-            var prior = Mixture.Normalized([.. scores.TrainGroups.Select(g => g.Name)], [.. Enumerable.Range(0, groups).Select(j => j > 0 && random.Next(4) == 0 ? 0 : 0.1 + random.NextDouble())]);
-            var result = new TikmixD { Alpha = Setting(), Beta = Setting(), Gamma = Setting() }.Optimize(scores, prior);
+            var prior = Mixture.Normalized(
+                [.. scores.TrainGroups.Select(g => g.Name)],
+                [.. Enumerable.Range(0, groups).Select(j => j > 0 && random.Next(4) == 0 ? 0 : 0.1 + random.NextDouble())]
+            );
+            var result = new TikmixD
+            {
+                Alpha = Setting(),
+                Beta = Setting(),
+                Gamma = Setting(),
+            }.Optimize(scores, prior);
 
             Assert.True(result.Converged, $"seed {seed}: gap {result.Gap}, violation {result.Violation}, {result.Iterations} iterations");
             Assert.All(result.Targets, t => Assert.True(t.Influence >= t.PriorInfluence - 1e-6));
@@ -150,7 +239,16 @@ public class TikmixDTests
     [Fact]
     public void ConflictLeavesThePrior()
     {
-        var result = new TikmixD().Optimize(GroupScoresOf.Means(new double[,] { { 1, -1 }, { -1, 1 } }), new Mixture(["a", "b"], [0.3, 0.7]));
+        var result = new TikmixD().Optimize(
+            GroupScoresOf.Means(
+                new double[,]
+                {
+                    { 1, -1 },
+                    { -1, 1 },
+                }
+            ),
+            new Mixture(["a", "b"], [0.3, 0.7])
+        );
 
         Assert.Equal([0.3, 0.7], result.Mixture.Weights, (a, b) => Math.Abs(a - b) < 1e-6);
         Assert.True(result.Violation <= 1e-6);
@@ -191,7 +289,11 @@ public class TikmixDTests
                 scaled[1, j] *= factor;
             }
 
-            Assert.Equal(plain.Weights, new TikmixD().Optimize(GroupScoresOf.Means(scaled)).Mixture.Weights, (a, b) => Math.Abs(a - b) < WeightTolerance);
+            Assert.Equal(
+                plain.Weights,
+                new TikmixD().Optimize(GroupScoresOf.Means(scaled)).Mixture.Weights,
+                (a, b) => Math.Abs(a - b) < WeightTolerance
+            );
         }
     }
 
@@ -204,14 +306,24 @@ public class TikmixDTests
 
         Assert.Equal(
             new TikmixD().Optimize(GroupScoresOf.Means(means), prior).Mixture.Weights,
-            new TikmixD().Optimize(GroupScoresOf.Means(means, [1, 1000, 30]), prior).Mixture.Weights, (a, b) => Math.Abs(a - b) < WeightTolerance);
+            new TikmixD().Optimize(GroupScoresOf.Means(means, [1, 1000, 30]), prior).Mixture.Weights,
+            (a, b) => Math.Abs(a - b) < WeightTolerance
+        );
     }
 
     /// <summary>A target that no group helps keeps its sign: it pulls towards what harms it least, and is marked.</summary>
     [Fact]
     public void ATargetThatNothingHelpsIsHarmedLess()
     {
-        var result = new TikmixD { Alpha = 0 }.Optimize(GroupScoresOf.Means(new double[,] { { -1, -4, -2 } }), Mixture.Uniform("a", "b", "c"));
+        var result = new TikmixD { Alpha = 0 }.Optimize(
+            GroupScoresOf.Means(
+                new double[,]
+                {
+                    { -1, -4, -2 },
+                }
+            ),
+            Mixture.Uniform("a", "b", "c")
+        );
 
         var target = Assert.Single(result.Targets);
         Assert.True(target.NothingHelps);
@@ -225,14 +337,30 @@ public class TikmixDTests
     [Fact]
     public void ATargetThatNothingMovesChangesNothing()
     {
-        var with = new TikmixD { Alpha = 0 }.Optimize(GroupScoresOf.Means(new double[,] { { 1, 2, 4 }, { 0, 0, 0 } }));
-        var without = new TikmixD { Alpha = 0 }.Optimize(GroupScoresOf.Means(new double[,] { { 1, 2, 4 } }));
+        var with = new TikmixD { Alpha = 0 }.Optimize(
+            GroupScoresOf.Means(
+                new double[,]
+                {
+                    { 1, 2, 4 },
+                    { 0, 0, 0 },
+                }
+            )
+        );
+        var without = new TikmixD { Alpha = 0 }.Optimize(
+            GroupScoresOf.Means(
+                new double[,]
+                {
+                    { 1, 2, 4 },
+                }
+            )
+        );
 
         Assert.True(with.Targets[1].NothingHelps);
         Assert.Equal(without.Mixture.Weights, with.Mixture.Weights, (a, b) => Math.Abs(a - b) < WeightTolerance);
     }
 
-    /// <summary>A target that every group serves alike holds nothing back: its constraint has no price, whatever the solver's slack.</summary>
+    /// <summary>A target that every group serves alike holds nothing back: its constraint has no price, whatever the solver's
+    /// slack.</summary>
     [Theory]
     [InlineData(0, 0, 0)]
     [InlineData(3, 3, 3)]
@@ -242,7 +370,15 @@ public class TikmixDTests
     {
         foreach (var alpha in new[] { 0, 1 })
         {
-            var result = new TikmixD { Alpha = alpha }.Optimize(GroupScoresOf.Means(new[,] { { 1, 2, 4 }, { a, b, c } }));
+            var result = new TikmixD { Alpha = alpha }.Optimize(
+                GroupScoresOf.Means(
+                    new[,]
+                    {
+                        { 1, 2, 4 },
+                        { a, b, c },
+                    }
+                )
+            );
 
             Assert.Equal((0, 0), (result.Targets[1].ShadowPrice, result.Targets[1].Cost));
             Assert.True(result.Converged, $"gap {result.Gap}, violation {result.Violation}");
@@ -252,7 +388,15 @@ public class TikmixDTests
     [Fact]
     public void OneGroupHasNoPrices()
     {
-        var result = new TikmixD().Optimize(GroupScoresOf.Means(new double[,] { { -1 }, { 2 } }));
+        var result = new TikmixD().Optimize(
+            GroupScoresOf.Means(
+                new double[,]
+                {
+                    { -1 },
+                    { 2 },
+                }
+            )
+        );
 
         Assert.All(result.Targets, t => Assert.Equal((0, 0), (t.ShadowPrice, t.Cost)));
         Assert.Equal(1, result.Mixture["a"]);
@@ -283,8 +427,16 @@ public class TikmixDTests
             }
 
             var scores = GroupScoresOf.Means(means);
-            var prior = Mixture.Normalized([.. scores.TrainGroups.Select(g => g.Name)], [.. Enumerable.Range(0, groups).Select(_ => -Math.Log(1 - random.NextDouble()))]);
-            var result = new TikmixD { Alpha = alpha, Beta = beta, Gamma = gamma }.Optimize(scores, prior);
+            var prior = Mixture.Normalized(
+                [.. scores.TrainGroups.Select(g => g.Name)],
+                [.. Enumerable.Range(0, groups).Select(_ => -Math.Log(1 - random.NextDouble()))]
+            );
+            var result = new TikmixD
+            {
+                Alpha = alpha,
+                Beta = beta,
+                Gamma = gamma,
+            }.Optimize(scores, prior);
 
             Assert.All(result.Targets, t => Assert.True(t.Influence >= t.PriorInfluence - 1e-6, $"seed {seed}: {t}"));
             Assert.InRange(result.Violation, 0, 1e-6);
@@ -299,12 +451,23 @@ public class TikmixDTests
     [Fact]
     public void AMultipleOfTheObjectiveHasTheSameAnswer()
     {
-        var scores = GroupScoresOf.Means(new[,] { { 1, 0.2, 1 }, { -1, 1, 0.2 } });
+        var scores = GroupScoresOf.Means(
+            new[,]
+            {
+                { 1, 0.2, 1 },
+                { -1, 1, 0.2 },
+            }
+        );
         var prior = new Mixture(["a", "b", "c"], [0.1, 0.8, 0.1]);
         var plain = new TikmixD().Optimize(scores, prior);
         foreach (var factor in new[] { 1e-5, 1e5 })
         {
-            var other = new TikmixD { Alpha = factor, Beta = factor, Gamma = factor }.Optimize(scores, prior);
+            var other = new TikmixD
+            {
+                Alpha = factor,
+                Beta = factor,
+                Gamma = factor,
+            }.Optimize(scores, prior);
             Assert.Equal(plain.Mixture.Weights, other.Mixture.Weights, (x, y) => Math.Abs(x - y) < WeightTolerance);
 
             // The solver's multipliers are right to about 1e-5 of the price.
@@ -316,7 +479,15 @@ public class TikmixDTests
     [Fact]
     public void APriorsRoundingIsNoConstraint()
     {
-        var result = new TikmixD().Optimize(GroupScoresOf.Means(new double[,] { { 1, 2, 4 } }), new Mixture(["a", "b", "c"], [0, 0, 1.0000005]));
+        var result = new TikmixD().Optimize(
+            GroupScoresOf.Means(
+                new double[,]
+                {
+                    { 1, 2, 4 },
+                }
+            ),
+            new Mixture(["a", "b", "c"], [0, 0, 1.0000005])
+        );
 
         Assert.Equal(1, result.Mixture["c"], 1e-6);
         Assert.True(result.Violation <= 1e-6);
@@ -326,7 +497,14 @@ public class TikmixDTests
     [Fact]
     public void ATinyBestGroupIsNotTheScale()
     {
-        var result = new TikmixD { Alpha = 0 }.Optimize(GroupScoresOf.Means(new[,] { { 1e-9, -1, -2 } }));
+        var result = new TikmixD { Alpha = 0 }.Optimize(
+            GroupScoresOf.Means(
+                new[,]
+                {
+                    { 1e-9, -1, -2 },
+                }
+            )
+        );
 
         Assert.Equal(2, Assert.Single(result.Targets).Scale);
         Assert.False(result.Targets[0].NothingHelps);
@@ -335,8 +513,19 @@ public class TikmixDTests
     [Fact]
     public void EpochsCapAGroup()
     {
-        var scores = GroupScoresOf.Means(new double[,] { { 1, 1, 5 } }, [1000, 1000, 100]);
-        var tikmix = new TikmixD { KeepTargets = false, Gamma = 0.1, Bounds = MixtureBounds.Epochs(scores.TrainGroups, tokenBudget: 2000, epochs: 4) };
+        var scores = GroupScoresOf.Means(
+            new double[,]
+            {
+                { 1, 1, 5 },
+            },
+            [1000, 1000, 100]
+        );
+        var tikmix = new TikmixD
+        {
+            KeepTargets = false,
+            Gamma = 0.1,
+            Bounds = MixtureBounds.Epochs(scores.TrainGroups, tokenBudget: 2000, epochs: 4),
+        };
         var result = tikmix.Optimize(scores);
 
         Assert.Equal(0.2, result.Mixture["c"], 1e-9);
@@ -349,7 +538,15 @@ public class TikmixDTests
     public void BoundsMayLeaveOneMixtureOnly()
     {
         var bounds = MixtureBounds.Of("a", 0.2, 0.2).And(MixtureBounds.Of("b", 0.5, 0.5)).And(MixtureBounds.Of("c", 0.3, 0.3));
-        var result = new TikmixD { KeepTargets = false, Bounds = bounds }.Optimize(GroupScoresOf.Means(new double[,] { { 1, 2, 4 }, { 2, 1, 0 } }));
+        var result = new TikmixD { KeepTargets = false, Bounds = bounds }.Optimize(
+            GroupScoresOf.Means(
+                new double[,]
+                {
+                    { 1, 2, 4 },
+                    { 2, 1, 0 },
+                }
+            )
+        );
 
         Assert.Equal([0.2, 0.5, 0.3], result.Mixture.Weights, (a, b) => Math.Abs(a - b) < 1e-9);
     }
@@ -358,7 +555,15 @@ public class TikmixDTests
     public void APriorOutsideTheBoundsIsFineWhereSomeMixtureIsAsGood()
     {
         var tikmix = new TikmixD { Bounds = MixtureBounds.Of("a", 0.1, 0.5) };
-        var result = tikmix.Optimize(GroupScoresOf.Means(new double[,] { { 1, 2, 4 } }), new Mixture(["a", "b", "c"], [1, 0, 0]));
+        var result = tikmix.Optimize(
+            GroupScoresOf.Means(
+                new double[,]
+                {
+                    { 1, 2, 4 },
+                }
+            ),
+            new Mixture(["a", "b", "c"], [1, 0, 0])
+        );
 
         Assert.True(result.Converged, $"gap {result.Gap}, violation {result.Violation}");
         Assert.InRange(result.Mixture["a"], 0.1, 0.5);
@@ -367,10 +572,26 @@ public class TikmixDTests
     [Fact]
     public void InfeasibleConstraintsAreNamed()
     {
-        var scores = GroupScoresOf.Means(new double[,] { { 1, 2, 4 }, { 2, 1, 0 } });
+        var scores = GroupScoresOf.Means(
+            new double[,]
+            {
+                { 1, 2, 4 },
+                { 2, 1, 0 },
+            }
+        );
 
-        Says(() => new TikmixD { Bounds = MixtureBounds.Of("c", 0, 0.3) }.Optimize(scores, new Mixture(["a", "b", "c"], [0, 0, 1])), "\"t0\"", "0 <= \"c\" <= 0.3", "KeepTargets = false");
-        Says(() => new TikmixD { Bounds = MixtureBounds.Of("a", 0.7).And(MixtureBounds.Of("b", 0.6)) }.Optimize(scores), "\"a\" 0.7", "\"b\" 0.6", "1.3");
+        Says(
+            () => new TikmixD { Bounds = MixtureBounds.Of("c", 0, 0.3) }.Optimize(scores, new Mixture(["a", "b", "c"], [0, 0, 1])),
+            "\"t0\"",
+            "0 <= \"c\" <= 0.3",
+            "KeepTargets = false"
+        );
+        Says(
+            () => new TikmixD { Bounds = MixtureBounds.Of("a", 0.7).And(MixtureBounds.Of("b", 0.6)) }.Optimize(scores),
+            "\"a\" 0.7",
+            "\"b\" 0.6",
+            "1.3"
+        );
         Says(() => new TikmixD { Bounds = MixtureBounds.Epochs(scores.TrainGroups, 30, 1) }.Optimize(scores), "sum to 0.1", "less than 1");
         Says(() => new TikmixD { Bounds = MixtureBounds.Of("z", 0.7) }.Optimize(scores), "\"z\"", "no training group");
         Says(() => MixtureBounds.Of("a", 0.5).And(MixtureBounds.Of("a", 0, 0.4)), "at least 0.5", "at most 0.4");
@@ -383,7 +604,12 @@ public class TikmixDTests
     [Fact]
     public void BadSettingsAndGroupsAreRefused()
     {
-        var scores = GroupScoresOf.Means(new double[,] { { 1, 2, 4 } });
+        var scores = GroupScoresOf.Means(
+            new double[,]
+            {
+                { 1, 2, 4 },
+            }
+        );
 
         Says(() => _ = new TikmixD { Alpha = -1 }, "Alpha is at least 0", "-1");
         Says(() => _ = new TikmixD { Gamma = double.NaN }, "Gamma is at least 0", "NaN");

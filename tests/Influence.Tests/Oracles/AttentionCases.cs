@@ -14,7 +14,8 @@ internal static class AttentionCases
     public static TracedModel Causal() => Make("attention causal", width: 4, heads: 2, keyHeads: 2, rotary: false, padded: false);
 
     /// <summary>Query heads share keys and values in pairs, positions enter by rotation, and padding keys are masked out.</summary>
-    public static TracedModel GroupedQuery() => Make("attention grouped-query rotary padded", width: 8, heads: 4, keyHeads: 2, rotary: true, padded: true);
+    public static TracedModel GroupedQuery() =>
+        Make("attention grouped-query rotary padded", width: 8, heads: 4, keyHeads: 2, rotary: true, padded: true);
 
     /// <summary>The layers that are traced.</summary>
     public static bool IsTraced(string parameter) => parameter.Split('.')[0] is "q" or "k" or "v" or "o" or "head";
@@ -27,13 +28,12 @@ internal static class AttentionCases
         var (q, o) = (nn.Linear(width, width, dtype: float64), nn.Linear(width, width, dtype: float64));
         var (k, v) = (nn.Linear(width, keyHeads * d, dtype: float64), nn.Linear(width, keyHeads * d, dtype: float64));
         var head = nn.Linear(width, Vocabulary, hasBias: false, dtype: float64);
-        var model = new Composite(
-            Forward, ("tokens", tokens), ("norm", norm), ("q", q), ("k", k), ("v", v), ("o", o), ("head", head));
+        var model = new Composite(Forward, ("tokens", tokens), ("norm", norm), ("q", q), ("k", k), ("v", v), ("o", o), ("head", head));
         return new TracedModel(name, trace, model, Loss, Inputs);
 
         Tensor Forward(Tensor ids)
         {
-            var x = tokens.call(ids);                                                   // [B, T, D]
+            var x = tokens.call(ids); // [B, T, D]
             return trace.Call("head", head, x + Attention(norm.call(x), ids));
         }
 
@@ -57,7 +57,7 @@ internal static class AttentionCases
             var weights = ((queries.matmul(keys.transpose(2, 3)) / Math.Sqrt(d)) + mask).softmax(-1);
             return trace.Call("o", o, weights.matmul(values).transpose(1, 2).reshape(b, t, width));
 
-            Tensor Split(Tensor y) => y.reshape(b, t, -1, d).transpose(1, 2);           // [B, H, T, d]
+            Tensor Split(Tensor y) => y.reshape(b, t, -1, d).transpose(1, 2); // [B, H, T, d]
         }
 
         // Each key and value head serves heads / keyHeads query heads that follow each other.
@@ -84,7 +84,7 @@ internal static class AttentionCases
     {
         var (t, half) = (x.shape[2], x.shape[3] / 2);
         var frequencies = tensor(Enumerable.Range(0, (int)half).Select(k => Math.Pow(10, -k)).ToArray(), dtype: x.dtype);
-        var angles = arange(t, dtype: x.dtype).outer(frequencies);                      // [T, d/2]
+        var angles = arange(t, dtype: x.dtype).outer(frequencies); // [T, d/2]
         var (first, second) = (x.narrow(3, 0, half), x.narrow(3, half, half));
         return cat([(first * angles.cos()) - (second * angles.sin()), (first * angles.sin()) + (second * angles.cos())], 3);
     }

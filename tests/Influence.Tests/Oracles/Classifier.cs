@@ -50,10 +50,10 @@ internal sealed class Classifier : IDisposable
     public Tensor TrainGradients(Func<string, bool>? include = null) => SingleExampleLoop.Gradients(Model, PlainLoss, [X, Y], include);
 
     /// <summary>Gradients of the queries by the loop, <c>[Q, P]</c>.</summary>
-    public Tensor QueryGradients(Func<string, bool>? include = null) => SingleExampleLoop.Gradients(Model, PlainLoss, [QueryX, QueryY], include);
+    public Tensor QueryGradients(Func<string, bool>? include = null) =>
+        SingleExampleLoop.Gradients(Model, PlainLoss, [QueryX, QueryY], include);
 
-    public Tensor PlainLoss(Tensor[] inputs) =>
-        nn.functional.cross_entropy(Model.call(inputs[0]), inputs[1], reduction: nn.Reduction.None);
+    public Tensor PlainLoss(Tensor[] inputs) => nn.functional.cross_entropy(Model.call(inputs[0]), inputs[1], reduction: nn.Reduction.None);
 
     public void Dispose()
     {

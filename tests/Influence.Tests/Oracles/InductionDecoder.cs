@@ -41,7 +41,9 @@ internal sealed class InductionDecoder : IDisposable
         for (var layer = 0; layer < 2; layer++)
         {
             _linears[layer] = new[] { "q", "k", "v", "o" }.ToDictionary(
-                name => name, name => nn.Linear(Width, name is "k" or "v" ? keyHeads * Size : Width, dtype: float64));
+                name => name,
+                name => nn.Linear(Width, name is "k" or "v" ? keyHeads * Size : Width, dtype: float64)
+            );
             if (random)
             {
                 Sharpen(layer);
@@ -76,26 +78,36 @@ internal sealed class InductionDecoder : IDisposable
         [.. Enumerable.Range(0, 2).Select(layer => new AttentionInfluence.Projections($"q{layer}.weight", $"k{layer}.weight", keyHeads))];
 
     /// <summary>
-    /// The key-value task that the model can do: keys of one token, no separators, and a token before all, as the first position sees itself for
-    /// its predecessor.
+    /// The key-value task that the model can do: keys of one token, no separators, and a token before all, as the first position sees
+    /// itself for its predecessor.
     /// </summary>
-    public static AttentionInfluence.KeyValueProbes Probes { get; } = new(Enumerable.Range(0, Start).Select(i => (long)i)) { Count = 40, Pairs = 4, Shots = 1, Opening = [Start] };
+    public static AttentionInfluence.KeyValueProbes Probes { get; } =
+        new(Enumerable.Range(0, Start).Select(i => (long)i))
+        {
+            Count = 40,
+            Pairs = 4,
+            Shots = 1,
+            Opening = [Start],
+        };
 
-    public InfluenceTask Task => new(Model)
-    {
-        TrainingLoss = b => Losses.CrossEntropy(Model.call(b["x"]).narrow(1, 0, Length - 1), b["x"].narrow(1, 1, Length - 1), meanOverPositions: true),
+    public InfluenceTask Task =>
+        new(Model)
+        {
+            TrainingLoss = b =>
+                Losses.CrossEntropy(Model.call(b["x"]).narrow(1, 0, Length - 1), b["x"].narrow(1, 1, Length - 1), meanOverPositions: true),
 
-        // One head of twice the size would give the same as two of which one is inert.
-        Attention = new AttentionSettings { Heads = Heads },
-    };
+            // One head of twice the size would give the same as two of which one is inert.
+            Attention = new AttentionSettings { Heads = Heads },
+        };
 
-    public AttentionInfluence Method(RetrievalHeads.MeasureKind measure = RetrievalHeads.MeasureKind.Attention, bool native = false) => new()
-    {
-        Logits = Model.call,
-        Probes = Probes,
-        Layers = native ? [] : Projections(_keyHeads),
-        Retrieval = measure,
-    };
+    public AttentionInfluence Method(RetrievalHeads.MeasureKind measure = RetrievalHeads.MeasureKind.Attention, bool native = false) =>
+        new()
+        {
+            Logits = Model.call,
+            Probes = Probes,
+            Layers = native ? [] : Projections(_keyHeads),
+            Retrieval = measure,
+        };
 
     public void Dispose()
     {
@@ -115,8 +127,10 @@ internal sealed class InductionDecoder : IDisposable
                 eye(Length, dtype: ScalarType.Float64).narrow(0, 0, length).unsqueeze(0).expand(tokens.shape[0], length, Length),
                 zeros([tokens.shape[0], length, 2 * Vocabulary], ScalarType.Float64),
             ],
-            2);                                                                         // [B, T, D]
-        var causal = zeros([length, length], ScalarType.Float64).masked_fill(ones([length, length], ScalarType.Bool).triu(1), double.NegativeInfinity);
+            2
+        ); // [B, T, D]
+        var causal = zeros([length, length], ScalarType.Float64)
+            .masked_fill(ones([length, length], ScalarType.Bool).triu(1), double.NegativeInfinity);
         for (var layer = 0; layer < 2; layer++)
         {
             if (_natives.Length > 0)
@@ -137,7 +151,7 @@ internal sealed class InductionDecoder : IDisposable
     {
         var (b, t) = (x.shape[0], x.shape[1]);
         var logits = Moved(Split("q")).matmul(Turned(Shared("k")).transpose(2, 3)) / Math.Sqrt(Size);
-        var weights = F.softmax(logits + causal, -1);                                   // [B, H, T, T]
+        var weights = F.softmax(logits + causal, -1); // [B, H, T, T]
         foreach (var (_, head) in Uniform.Where(u => u.Layer == layer))
         {
             var visible = causal.eq(0).to_type(ScalarType.Float64);
@@ -148,9 +162,15 @@ internal sealed class InductionDecoder : IDisposable
 
         Tensor Split(string name) => Projected(name).reshape(b, t, -1, Size).transpose(1, 2);
 
-        Tensor Projected(string name) => _variant == InductionVariant.SequenceFirst ? _linears[layer][name].call(x.transpose(0, 1)).transpose(0, 1) : _linears[layer][name].call(x);
+        Tensor Projected(string name) =>
+            _variant == InductionVariant.SequenceFirst
+                ? _linears[layer][name].call(x.transpose(0, 1)).transpose(0, 1)
+                : _linears[layer][name].call(x);
 
-        Tensor Moved(Tensor queries) => _variant == InductionVariant.Shifted ? cat([queries.narrow(3, Size - 1, 1), queries.narrow(3, 0, Size - 1)], 3) : Turned(queries);
+        Tensor Moved(Tensor queries) =>
+            _variant == InductionVariant.Shifted
+                ? cat([queries.narrow(3, Size - 1, 1), queries.narrow(3, 0, Size - 1)], 3)
+                : Turned(queries);
 
         Tensor Shared(string name) => _keyHeads == Heads ? Split(name) : Split(name).repeat_interleave(Heads / _keyHeads, 1);
     }
@@ -163,10 +183,17 @@ internal sealed class InductionDecoder : IDisposable
             return x;
         }
 
-        var angles = arange(x.shape[2], ScalarType.Int64).to_type(ScalarType.Float64) * Turn;                                           // [T]
-        var (a, c) = (x.select(3, Size - 2), x.select(3, Size - 1));                    // [B, H, T]
+        // [T]
+        var angles = arange(x.shape[2], ScalarType.Int64).to_type(ScalarType.Float64) * Turn;
+        var (a, c) = (x.select(3, Size - 2), x.select(3, Size - 1)); // [B, H, T]
         return cat(
-            [x.narrow(3, 0, Size - 2), ((a * angles.cos()) - (c * angles.sin())).unsqueeze(3), ((a * angles.sin()) + (c * angles.cos())).unsqueeze(3)], 3);
+            [
+                x.narrow(3, 0, Size - 2),
+                ((a * angles.cos()) - (c * angles.sin())).unsqueeze(3),
+                ((a * angles.sin()) + (c * angles.cos())).unsqueeze(3),
+            ],
+            3
+        );
     }
 
     /// <summary>Initial weights give attention that is nearly uniform: these do not.</summary>
@@ -186,7 +213,12 @@ internal sealed class InductionDecoder : IDisposable
             parameter.zero_();
         }
 
-        var (q, k, v, o) = (_linears[layer]["q"].weight, _linears[layer]["k"].weight, _linears[layer]["v"].weight, _linears[layer]["o"].weight);
+        var (q, k, v, o) = (
+            _linears[layer]["q"].weight,
+            _linears[layer]["k"].weight,
+            _linears[layer]["v"].weight,
+            _linears[layer]["o"].weight
+        );
         const double Sharp = 300;
         if (layer == 0 && _variant == InductionVariant.Rotary)
         {
@@ -218,7 +250,8 @@ internal sealed class InductionDecoder : IDisposable
         }
     }
 
-    /// <summary>Queries that are right after the shift only; and a head that adds nothing looks anywhere, by chance at what is copied too.</summary>
+    /// <summary>Queries that are right after the shift only; and a head that adds nothing looks anywhere, by chance at what is copied
+    /// too.</summary>
     private static void Shift(Tensor q, Tensor k, int inert)
     {
         foreach (var weight in new[] { q, k })

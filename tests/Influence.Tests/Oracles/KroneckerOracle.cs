@@ -9,7 +9,8 @@ internal sealed class LayerTrace
 {
     private List<(string Layer, Tensor Input, Tensor Output)>? _seen;
 
-    /// <summary>Calls a layer and, while a trace is taken, notes its input with a column of ones, <c>[B, T, I']</c>, and its output.</summary>
+    /// <summary>Calls a layer and, while a trace is taken, notes its input with a column of ones, <c>[B, T, I']</c>, and its
+    /// output.</summary>
     public Tensor Call(string name, nn.Module<Tensor, Tensor> layer, Tensor input)
     {
         var output = layer.call(input);
@@ -25,10 +26,18 @@ internal sealed class LayerTrace
         {
             var total = loss().sum();
             var gradients = autograd.grad([total], [.. _seen.Select(s => s.Output)], allow_unused: true);
-            return [.. _seen.Zip(gradients, (s, g) => (
-                s.Layer,
-                s.Input.detach().flatten(0, 1),
-                g.IsInvalid ? zeros([s.Input.shape[1], s.Output.shape[1]], float64) : Rows(g, s.Input.shape[1])))];
+            return
+            [
+                .. _seen.Zip(
+                    gradients,
+                    (s, g) =>
+                        (
+                            s.Layer,
+                            s.Input.detach().flatten(0, 1),
+                            g.IsInvalid ? zeros([s.Input.shape[1], s.Output.shape[1]], float64) : Rows(g, s.Input.shape[1])
+                        )
+                ),
+            ];
         }
         finally
         {
@@ -36,24 +45,27 @@ internal sealed class LayerTrace
         }
     }
 
-    private static bool HasBias(nn.Module layer) => layer switch
-    {
-        TorchSharp.Modules.Linear linear => linear.bias is not null,
-        TorchSharp.Modules.Conv2d convolution => convolution.bias is not null,
-        _ => throw new NotSupportedException(layer.GetName()),
-    };
+    private static bool HasBias(nn.Module layer) =>
+        layer switch
+        {
+            TorchSharp.Modules.Linear linear => linear.bias is not null,
+            TorchSharp.Modules.Conv2d convolution => convolution.bias is not null,
+            _ => throw new NotSupportedException(layer.GetName()),
+        };
 
     /// <summary>A convolution is a linear layer over its patches.</summary>
-    private static Tensor Positions(nn.Module layer, Tensor input) => layer is TorchSharp.Modules.Conv2d c
-        ? F.unfold(input, (c.kernel_size[0], c.kernel_size[1]), padding: (1, 1), stride: (c.stride[0], c.stride[1])).transpose(1, 2)
-        : input.reshape(input.shape[0], -1, input.shape[^1]);
+    private static Tensor Positions(nn.Module layer, Tensor input) =>
+        layer is TorchSharp.Modules.Conv2d c
+            ? F.unfold(input, (c.kernel_size[0], c.kernel_size[1]), padding: (1, 1), stride: (c.stride[0], c.stride[1])).transpose(1, 2)
+            : input.reshape(input.shape[0], -1, input.shape[^1]);
 
     private static Tensor WithOnes(Tensor rows, bool bias) =>
         bias ? cat([rows, ones([rows.shape[0], rows.shape[1], 1], rows.dtype)], 2) : rows;
 
-    private static Tensor Rows(Tensor gradient, long positions) => gradient.dim() == 4
-        ? gradient.flatten(2).squeeze(0).t()                                            // [O, L] to [L, O]
-        : gradient.reshape(positions, -1);
+    private static Tensor Rows(Tensor gradient, long positions) =>
+        gradient.dim() == 4
+            ? gradient.flatten(2).squeeze(0).t() // [O, L] to [L, O]
+            : gradient.reshape(positions, -1);
 }
 
 /// <summary>
@@ -75,7 +87,12 @@ internal sealed class KroneckerOracle
     /// <param name="examples">One batch of one for each example; lengths may differ.</param>
     /// <param name="blocks">Optional sizes of the diagonal blocks of A and S that are kept, by layer.</param>
     public KroneckerOracle(
-        LayerTrace trace, nn.Module model, Func<Tensor[], Tensor> loss, IReadOnlyList<Tensor[]> examples, Func<string, (long[]? A, long[]? S)>? blocks = null)
+        LayerTrace trace,
+        nn.Module model,
+        Func<Tensor[], Tensor> loss,
+        IReadOnlyList<Tensor[]> examples,
+        Func<string, (long[]? A, long[]? S)>? blocks = null
+    )
     {
         var inputs = new Dictionary<string, List<Tensor>>();
         var outputs = new Dictionary<string, List<Tensor>>();
@@ -91,11 +108,17 @@ internal sealed class KroneckerOracle
         foreach (var name in inputs.Keys)
         {
             var (blocksA, blocksS) = blocks?.Invoke(name) ?? (null, null);
-            _layers.Add(new Layer(
-                name, Kept(Moments(cat([.. inputs[name]], 0)), blocksA), Kept(Moments(cat([.. outputs[name]], 0)), blocksS), Gradients(model, loss, examples, name)));
+            _layers.Add(
+                new Layer(
+                    name,
+                    Kept(Moments(cat([.. inputs[name]], 0)), blocksA),
+                    Kept(Moments(cat([.. outputs[name]], 0)), blocksS),
+                    Gradients(model, loss, examples, name)
+                )
+            );
         }
 
-        static Tensor Moments(Tensor rows) => rows.t().mm(rows) / rows.shape[0];        // [n, n]
+        static Tensor Moments(Tensor rows) => rows.t().mm(rows) / rows.shape[0]; // [n, n]
     }
 
     public IEnumerable<string> Layers => _layers.Select(l => l.Name);
@@ -106,24 +129,27 @@ internal sealed class KroneckerOracle
         var (_, a, s, g) = _layers.Single(l => l.Name == layer);
         var (la, qa) = linalg.eigh(a);
         var (ls, qs) = linalg.eigh(s);
-        var q = qs.kron(qa);                                                            // [O I', O I']
-        var values = measured
-            ? g.flatten(1).mm(q).Squared().mean([0])
-            : ls.kron(la);                                                              // [O I']
+        var q = qs.kron(qa); // [O I', O I']
+        var values = measured ? g.flatten(1).mm(q).Squared().mean([0]) : ls.kron(la); // [O I']
         return q.mm(diag(values)).mm(q.t());
     }
 
     /// <summary>Scores of every query with every training example, summed over layers, <c>[Q, N]</c>.</summary>
-    public Tensor Scores(bool measured, Func<double, double> damping, nn.Module model, Func<Tensor[], Tensor> loss, IReadOnlyList<Tensor[]> queries)
+    public Tensor Scores(
+        bool measured,
+        Func<double, double> damping,
+        nn.Module model,
+        Func<Tensor[], Tensor> loss,
+        IReadOnlyList<Tensor[]> queries
+    )
     {
         var total = zeros([queries.Count, _layers[0].Gradients.shape[0]], float64);
         foreach (var layer in _layers)
         {
             var e = Matrix(layer.Name, measured);
             var lambda = damping(e.trace().item<double>() / layer.Size);
-            var inverse = lambda == 0
-                ? linalg.pinv(e, rtol: 1e-12, hermitian: true)
-                : linalg.inv(e + (lambda * eye(layer.Size, dtype: float64)));
+            var inverse =
+                lambda == 0 ? linalg.pinv(e, rtol: 1e-12, hermitian: true) : linalg.inv(e + (lambda * eye(layer.Size, dtype: float64)));
             var q = Gradients(model, loss, queries, layer.Name).flatten(1);
             total += q.mm(inverse).mm(layer.Gradients.flatten(1).t());
         }
@@ -134,19 +160,16 @@ internal sealed class KroneckerOracle
     /// <summary>Gradients of one layer by plain backward, the bias as one more input, <c>[N, O, I']</c>.</summary>
     private static Tensor Gradients(nn.Module model, Func<Tensor[], Tensor> loss, IReadOnlyList<Tensor[]> examples, string layer)
     {
-        var weight = All("weight");                                                     // [N, O I]
+        var weight = All("weight"); // [N, O I]
         var outputs = model.get_parameter(layer + ".weight")!.shape[0];
         var rows = weight.reshape(examples.Count, outputs, -1);
-        return model.named_parameters().Any(p => p.name == layer + ".bias")
-            ? cat([rows, All("bias").unsqueeze(2)], 2)
-            : rows;
+        return model.named_parameters().Any(p => p.name == layer + ".bias") ? cat([rows, All("bias").unsqueeze(2)], 2) : rows;
 
         Tensor All(string parameter) =>
             cat([.. examples.Select(e => SingleExampleLoop.Gradients(model, loss, e, n => n == $"{layer}.{parameter}"))], 0);
     }
 
     /// <summary>Zero outside of the diagonal blocks.</summary>
-    private static Tensor Kept(Tensor matrix, long[]? blocks) => blocks is null
-        ? matrix
-        : matrix * block_diag([.. blocks.Select(n => ones([n, n], float64))]);
+    private static Tensor Kept(Tensor matrix, long[]? blocks) =>
+        blocks is null ? matrix : matrix * block_diag([.. blocks.Select(n => ones([n, n], float64))]);
 }

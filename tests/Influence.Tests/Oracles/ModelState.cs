@@ -17,9 +17,9 @@ internal sealed class ModelState
         using var scope = NewDisposeScope();
         _training = model.named_modules().ToDictionary(m => m.name, m => m.module.training);
         _training[string.Empty] = model.training;
-        _parameters = model.named_parameters().ToDictionary(
-            p => p.name,
-            p => (p.parameter.requires_grad, p.parameter.grad is { } grad ? Values(grad) : null));
+        _parameters = model
+            .named_parameters()
+            .ToDictionary(p => p.name, p => (p.parameter.requires_grad, p.parameter.grad is { } grad ? Values(grad) : null));
         _values = model.state_dict().ToDictionary(pair => pair.Key, pair => Values(pair.Value));
         using var noGrad = no_grad();
         _output = Values(model.call(probe));

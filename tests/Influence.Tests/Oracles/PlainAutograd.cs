@@ -12,7 +12,12 @@ internal static class PlainAutograd
     private const double Rounding = 1e-9;
 
     /// <summary>Every example's gradient, <c>[N, P]</c>, of all parameters as autograd and an optimizer see them.</summary>
-    public static Tensor Gradients(nn.Module model, Func<ExampleBatch, Tensor> loss, (string Name, Tensor Tensor)[] data, Func<string, bool>? include = null)
+    public static Tensor Gradients(
+        nn.Module model,
+        Func<ExampleBatch, Tensor> loss,
+        (string Name, Tensor Tensor)[] data,
+        Func<string, bool>? include = null
+    )
     {
         using var scope = NewDisposeScope();
         List<Tensor> rows = [];
@@ -27,7 +32,12 @@ internal static class PlainAutograd
     }
 
     /// <summary>TracIn's scores of every pair and every example with itself are the products of the gradients.</summary>
-    public static void AssertScores(nn.Module model, Func<ExampleBatch, Tensor> loss, int batchSize, params (string Name, Tensor Tensor)[] data)
+    public static void AssertScores(
+        nn.Module model,
+        Func<ExampleBatch, Tensor> loss,
+        int batchSize,
+        params (string Name, Tensor Tensor)[] data
+    )
     {
         model.eval();
         var g = Gradients(model, loss, data);
@@ -45,7 +55,12 @@ internal static class PlainAutograd
     /// A step on all the examples leaves the .grad that a plain backward pass leaves, weighted or not, and norms are those of the
     /// parameters that the loop says have a layer rule. It is opened on the first few examples, which show nothing.
     /// </summary>
-    public static void AssertTrains(nn.Module model, Func<ExampleBatch, Tensor> loss, int opened, params (string Name, Tensor Tensor)[] data)
+    public static void AssertTrains(
+        nn.Module model,
+        Func<ExampleBatch, Tensor> loss,
+        int opened,
+        params (string Name, Tensor Tensor)[] data
+    )
     {
         model.eval();
         var count = data[0].Tensor.shape[0];
@@ -60,7 +75,10 @@ internal static class PlainAutograd
         {
             step.Accumulate();
             Assert.True(PlainBackward.RelativeError(PlainBackward.Take(model), mean) < Rounding, ".grad");
-            var rules = loop.Coverage.Parameters.Where(p => p.Method is not ("single examples" or "left out")).SelectMany(p => p.Name.Split(" = ")).ToHashSet();
+            var rules = loop
+                .Coverage.Parameters.Where(p => p.Method is not ("single examples" or "left out"))
+                .SelectMany(p => p.Name.Split(" = "))
+                .ToHashSet();
             if (rules.Count > 0)
             {
                 var g = Gradients(model, loss, data, rules.Contains);
@@ -75,6 +93,9 @@ internal static class PlainAutograd
         }
     }
 
-    private static ExampleBatch Batch((string Name, Tensor Tensor)[] data, long first, long count) => ExampleBatch.Of(
-        [.. Enumerable.Range((int)first, (int)count).Select(i => (long)i)], [.. data.Select(d => (d.Name, d.Tensor.narrow(0, first, count)))]);
+    private static ExampleBatch Batch((string Name, Tensor Tensor)[] data, long first, long count) =>
+        ExampleBatch.Of(
+            [.. Enumerable.Range((int)first, (int)count).Select(i => (long)i)],
+            [.. data.Select(d => (d.Name, d.Tensor.narrow(0, first, count)))]
+        );
 }

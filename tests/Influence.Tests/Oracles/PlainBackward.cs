@@ -17,9 +17,12 @@ internal static class PlainBackward
     /// <summary>Copies of every grad by name, zeros where there is none; the model's grads are then cleared.</summary>
     public static Dictionary<string, Tensor> Take(nn.Module model)
     {
-        var found = model.named_parameters().ToDictionary(
-            p => p.name,
-            p => p.parameter.grad is { } grad ? (grad.is_sparse ? grad.to_dense() : grad).clone() : zeros_like(p.parameter).detach());
+        var found = model
+            .named_parameters()
+            .ToDictionary(
+                p => p.name,
+                p => p.parameter.grad is { } grad ? (grad.is_sparse ? grad.to_dense() : grad).clone() : zeros_like(p.parameter).detach()
+            );
         model.zero_grad();
         return found;
     }

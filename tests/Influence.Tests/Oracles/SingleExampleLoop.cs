@@ -23,8 +23,11 @@ internal static class SingleExampleLoop
             var seen = new HashSet<nint>();
             foreach (var (name, parameter) in model.named_parameters())
             {
-                if (!parameter.requires_grad || (include is not null && !include(name))
-                    || !seen.Add(parameter.storage<double>().data_ptr()))
+                if (
+                    !parameter.requires_grad
+                    || (include is not null && !include(name))
+                    || !seen.Add(parameter.storage<double>().data_ptr())
+                )
                 {
                     continue;
                 }
@@ -72,7 +75,10 @@ internal static class SingleExampleLoop
     private static Tensor Row(Tensor parameter)
     {
         var gradient = parameter.grad;
-        return (gradient is null ? zeros_like(parameter) : gradient.is_sparse ? gradient.to_dense() : gradient)
-            .detach().reshape(-1).to_type(ScalarType.Float64);
+        return (
+            gradient is null ? zeros_like(parameter)
+            : gradient.is_sparse ? gradient.to_dense()
+            : gradient
+        ).detach().reshape(-1).to_type(ScalarType.Float64);
     }
 }

@@ -27,7 +27,7 @@ internal static class Spearman
     {
         var order = Enumerable.Range(0, values.Count).OrderBy(i => values[i]).ToArray();
         var ranks = new double[values.Count];
-        for (var start = 0; start < order.Length;)
+        for (var start = 0; start < order.Length; )
         {
             var end = start;
             while (end < order.Length && values[order[end]] == values[order[start]])
@@ -46,5 +46,6 @@ internal static class Spearman
         return ranks;
     }
 
-    private static double[] Row(Tensor matrix, int row) => matrix.select(0, row).to_type(ScalarType.Float64).contiguous().data<double>().ToArray();
+    private static double[] Row(Tensor matrix, int row) =>
+        matrix.select(0, row).to_type(ScalarType.Float64).contiguous().data<double>().ToArray();
 }

@@ -34,11 +34,8 @@ public sealed class TinyDecoder : nn.Module<Tensor, Tensor>
 
     public static InfluenceFunction.AttentionHeads Heads { get; } = new("q.weight", "k.weight", "v.weight", "o.weight", HeadCount);
 
-    public InfluenceTask Task(LayerSelection? layers = null) => new(this)
-    {
-        TrainingLoss = b => Losses.CrossEntropy(call(b["x"]), b["y"], b["mask"]),
-        Layers = layers ?? LayerSelection.All,
-    };
+    public InfluenceTask Task(LayerSelection? layers = null) =>
+        new(this) { TrainingLoss = b => Losses.CrossEntropy(call(b["x"]), b["y"], b["mask"]), Layers = layers ?? LayerSelection.All };
 
     /// <summary>Random sequences; the mask leaves out the first predictions, as for a prompt.</summary>
     public static Examples Sequences(int count)
@@ -51,7 +48,7 @@ public sealed class TinyDecoder : nn.Module<Tensor, Tensor>
 
     public override Tensor forward(Tensor input)
     {
-        var x = tokens.call(input) + positions.call(arange(input.shape[1]));            // [B, T, D]
+        var x = tokens.call(input) + positions.call(arange(input.shape[1])); // [B, T, D]
         x = x + Attention(norm1.call(x));
         x = x + down.call(F.gelu(up.call(norm2.call(x))));
         return head.call(x);

@@ -6,7 +6,8 @@ using F = TorchSharp.torch.nn.functional;
 
 namespace Influence.Tests.Oracles;
 
-/// <summary>GPT-2's architecture with Hugging Face's names in float64: transposed weights, packed projections, a head that is tied to the tokens' table.</summary>
+/// <summary>GPT-2's architecture with Hugging Face's names in float64: transposed weights, packed projections, a head that is tied to the
+/// tokens' table.</summary>
 public sealed class TinyGpt2 : nn.Module<Tensor, Tensor>
 {
     public const int Vocabulary = 11;
@@ -35,11 +36,8 @@ public sealed class TinyGpt2 : nn.Module<Tensor, Tensor>
         eval();
     }
 
-    public InfluenceTask Task(LayerSelection? layers = null) => new(this)
-    {
-        TrainingLoss = b => Losses.CrossEntropy(call(b["x"]), b["y"]),
-        Layers = layers ?? LayerSelection.All,
-    };
+    public InfluenceTask Task(LayerSelection? layers = null) =>
+        new(this) { TrainingLoss = b => Losses.CrossEntropy(call(b["x"]), b["y"]), Layers = layers ?? LayerSelection.All };
 
     public static Examples Sequences(int count)
     {

@@ -21,11 +21,12 @@ internal sealed record TracedModel(string Name, LayerTrace Trace, Composite Mode
         return made;
     }
 
-    public InfluenceTask Task(LayerSelection? layers = null) => new(Model)
-    {
-        TrainingLoss = b => Loss([.. Enumerable.Range(0, b.Names.Count).Select(i => b[i])]),
-        Layers = layers ?? LayerSelection.All,
-    };
+    public InfluenceTask Task(LayerSelection? layers = null) =>
+        new(Model)
+        {
+            TrainingLoss = b => Loss([.. Enumerable.Range(0, b.Names.Count).Select(i => b[i])]),
+            Layers = layers ?? LayerSelection.All,
+        };
 
     public ModelCase Case() => new(Name, Model, Loss, Inputs);
 
@@ -40,9 +41,18 @@ internal sealed record TracedModel(string Name, LayerTrace Trace, Composite Mode
     {
         var trace = new LayerTrace();
         var (first, second) = (nn.Linear(5, 6, dtype: float64), nn.Linear(6, 3, dtype: float64));
-        var model = new Composite(x => trace.Call("second", second, trace.Call("first", first, x).tanh()), ("first", first), ("second", second));
+        var model = new Composite(
+            x => trace.Call("second", second, trace.Call("first", first, x).tanh()),
+            ("first", first),
+            ("second", second)
+        );
         return new TracedModel(
-            "mlp", trace, model, t => Losses.CrossEntropy(model.call(t[0]), t[1]), n => [randn([n, 5], dtype: float64), randint(0, 3, [n])]);
+            "mlp",
+            trace,
+            model,
+            t => Losses.CrossEntropy(model.call(t[0]), t[1]),
+            n => [randn([n, 5], dtype: float64), randint(0, 3, [n])]
+        );
     }
 
     private static TracedModel Convolutions()
@@ -53,9 +63,17 @@ internal sealed record TracedModel(string Name, LayerTrace Trace, Composite Mode
         var head = nn.Linear(18, 3, dtype: float64);
         var model = new Composite(
             x => trace.Call("head", head, trace.Call("second", second, trace.Call("first", first, x).tanh()).tanh().flatten(1)),
-            ("first", first), ("second", second), ("head", head));
+            ("first", first),
+            ("second", second),
+            ("head", head)
+        );
         return new TracedModel(
-            "convolutions", trace, model, t => Losses.CrossEntropy(model.call(t[0]), t[1]), n => [randn([n, 1, 6, 6], dtype: float64), randint(0, 3, [n])]);
+            "convolutions",
+            trace,
+            model,
+            t => Losses.CrossEntropy(model.call(t[0]), t[1]),
+            n => [randn([n, 1, 6, 6], dtype: float64), randint(0, 3, [n])]
+        );
     }
 
     /// <summary>One attention layer of width 4 with two heads, over three positions, with a residual connection and a head.</summary>
@@ -68,15 +86,25 @@ internal sealed record TracedModel(string Name, LayerTrace Trace, Composite Mode
             x =>
             {
                 var (b, t) = (x.shape[0], x.shape[1]);
-                Tensor Heads(Tensor y) => y.reshape(b, t, 2, 2).transpose(1, 2);        // [B, H, T, d]
+                Tensor Heads(Tensor y) => y.reshape(b, t, 2, 2).transpose(1, 2); // [B, H, T, d]
                 var (queries, keys, values) = (Heads(trace.Call("q", q, x)), Heads(trace.Call("k", k, x)), Heads(trace.Call("v", v, x)));
                 var weights = (queries.matmul(keys.transpose(2, 3)) / Math.Sqrt(2)).softmax(-1);
                 var mixed = weights.matmul(values).transpose(1, 2).reshape(b, t, 4);
                 return trace.Call("head", head, x + trace.Call("o", o, mixed));
             },
-            ("q", q), ("k", k), ("v", v), ("o", o), ("head", head));
+            ("q", q),
+            ("k", k),
+            ("v", v),
+            ("o", o),
+            ("head", head)
+        );
         return new TracedModel(
-            "attention", trace, model, t => Losses.CrossEntropy(model.call(t[0]), t[1]), n => [randn([n, 3, 4], dtype: float64), randint(0, 3, [n, 3])]);
+            "attention",
+            trace,
+            model,
+            t => Losses.CrossEntropy(model.call(t[0]), t[1]),
+            n => [randn([n, 3, 4], dtype: float64), randint(0, 3, [n, 3])]
+        );
 
         static TorchSharp.Modules.Linear Projection() => nn.Linear(4, 4, dtype: float64);
     }

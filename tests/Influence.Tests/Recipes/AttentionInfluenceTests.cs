@@ -22,7 +22,8 @@ public class AttentionInfluenceTests
         using var decoder = new InductionDecoder(native);
         var heads = decoder.Method(measure, native).FindHeads(decoder.Task);
         Assert.Equal(4, heads.Count);
-        RetrievalHeads.Head predecessor = new(native ? "attention0" : "q0.weight", 0), copying = new(native ? "attention1" : "q1.weight", 1);
+        RetrievalHeads.Head predecessor = new(native ? "attention0" : "q0.weight", 0),
+            copying = new(native ? "attention1" : "q1.weight", 1);
         if (measure == RetrievalHeads.MeasureKind.Attention)
         {
             Assert.Equal(copying, heads[0].Head);
@@ -58,7 +59,11 @@ public class AttentionInfluenceTests
         string Layer(int layer) => native ? $"attention{layer}" : $"q{layer}.weight";
         foreach (var heads in new (int Layer, int Head)[][] { [(0, 0)], [(0, 1)], [(1, 0)], [(1, 1)], [(0, 1), (1, 0), (1, 1)] })
         {
-            var scores = method.ScoreMasked(decoder.Task, documents, [.. heads.Select(h => new RetrievalHeads.Head(Layer(h.Layer), h.Head))]);
+            var scores = method.ScoreMasked(
+                decoder.Task,
+                documents,
+                [.. heads.Select(h => new RetrievalHeads.Head(Layer(h.Layer), h.Head))]
+            );
             byHand.Uniform.Clear();
             var before = new ExampleLosses().Score(byHand.Task, documents);
             byHand.Uniform.UnionWith(heads);
@@ -90,7 +95,16 @@ public class AttentionInfluenceTests
         using var decoder = new InductionDecoder(random: true);
         RetrievalHeads.Head[] heads = [new("q1.weight", 0)];
         var mean = decoder.Method().ScoreMasked(decoder.Task, Documents(), heads);
-        var sum = decoder.Method().ScoreMasked(new InfluenceTask(decoder.Model) { TrainingLoss = b => decoder.Task.TrainingLoss(b) * 17 }, Documents() with { BatchSize = 3 }, heads);
+        var sum = decoder
+            .Method()
+            .ScoreMasked(
+                new InfluenceTask(decoder.Model) { TrainingLoss = b => decoder.Task.TrainingLoss(b) * 17 },
+                Documents() with
+                {
+                    BatchSize = 3,
+                },
+                heads
+            );
         Assert.All(mean.Values.Zip(sum.Values), pair => Assert.Equal(pair.First, pair.Second, 1e-12));
     }
 
@@ -107,7 +121,10 @@ public class AttentionInfluenceTests
         var result = decoder.Method(native: native).Score(decoder.Task, documents, groups);
 
         Assert.Equal(1, Assert.Single(result.Masked).Index);
-        Assert.All(documents.Ids, id => Assert.True(id % 2 == 0 ? result.Scores[(int)id] > 0.5 : result.Scores[(int)id] < 0.1, $"{id}: {result.Scores[(int)id]}"));
+        Assert.All(
+            documents.Ids,
+            id => Assert.True(id % 2 == 0 ? result.Scores[(int)id] > 0.5 : result.Scores[(int)id] < 0.1, $"{id}: {result.Scores[(int)id]}")
+        );
 
         // Within groups of four and eight: the places of the repeating ones are the upper halves. All tokens are different and
         // treated alike, so documents of a kind differ by rounding at most.
@@ -124,12 +141,22 @@ public class AttentionInfluenceTests
     {
         using var scope = NewDisposeScope();
         using var decoder = new InductionDecoder(random: true);
-        var task = new InfluenceTask(decoder.Model) { TrainingLoss = b => decoder.Task.TrainingLoss(b) * tensor(b.Ids.Select(id => id == 2 ? 0.0 : 1).ToArray()) };
+        var task = new InfluenceTask(decoder.Model)
+        {
+            TrainingLoss = b => decoder.Task.TrainingLoss(b) * tensor(b.Ids.Select(id => id == 2 ? 0.0 : 1).ToArray()),
+        };
         var scores = decoder.Method().ScoreMasked(task, Documents(), [new("q0.weight", 0)]);
         Assert.Equal(0, scores[2]);
         Assert.Contains("ids 2", scores.Metadata.Notes, StringComparison.Ordinal);
-        Assert.Contains("not negative", Fails(() => decoder.Method().ScoreMasked(
-            new InfluenceTask(decoder.Model) { TrainingLoss = b => -decoder.Task.TrainingLoss(b) }, Documents(), [])), StringComparison.Ordinal);
+        Assert.Contains(
+            "not negative",
+            Fails(() =>
+                decoder
+                    .Method()
+                    .ScoreMasked(new InfluenceTask(decoder.Model) { TrainingLoss = b => -decoder.Task.TrainingLoss(b) }, Documents(), [])
+            ),
+            StringComparison.Ordinal
+        );
     }
 
     [Theory]
@@ -151,8 +178,8 @@ public class AttentionInfluenceTests
             Assert.Equal(before, LiveTensors.OnThisThread);
             state.AssertUnchanged(decoder.Model, probe);
 
-            // In the first part of the probes, and in the second batch of documents: three parts a pass over the probes, one or five passes to
-            // find the heads and two to put them to the proof.
+            // In the first part of the probes, and in the second batch of documents: three parts a pass over the probes, one or five passes
+            // to find the heads and two to put them to the proof.
             foreach (var stop in new[] { 1, measure == RetrievalHeads.MeasureKind.Attention ? 11 : 23 })
             {
                 using var source = new CancellationTokenSource();
@@ -169,10 +196,16 @@ public class AttentionInfluenceTests
             }
 
             var calls = 0;
-            var fails = method with { Logits = tokens => ++calls == 2 ? throw new InvalidOperationException("no") : decoder.Model.call(tokens) };
+            var fails = method with
+            {
+                Logits = tokens => ++calls == 2 ? throw new InvalidOperationException("no") : decoder.Model.call(tokens),
+            };
             Assert.Contains("Logits failed", Fails(() => fails.FindHeads(decoder.Task)), StringComparison.Ordinal);
             calls = 0;
-            var task = new InfluenceTask(decoder.Model) { TrainingLoss = b => ++calls == 2 ? throw new InvalidOperationException("no") : decoder.Task.TrainingLoss(b) };
+            var task = new InfluenceTask(decoder.Model)
+            {
+                TrainingLoss = b => ++calls == 2 ? throw new InvalidOperationException("no") : decoder.Task.TrainingLoss(b),
+            };
             Assert.Throws<InfluenceException>(() => method.Score(task, documents));
             Assert.Equal(before, LiveTensors.OnThisThread);
             state.AssertUnchanged(decoder.Model, probe);
@@ -190,16 +223,21 @@ public class AttentionInfluenceTests
         Assert.True(heads[1].Score > 1, $"{heads[1]}");
         Assert.Equal(["q0.weight, head 0", "q1.weight, head 1"], heads.Take(2).Select(h => h.Head.ToString()).Order());
         Assert.All(heads.Skip(2), head => Assert.Equal(0, head.Score, 1e-9));
-        Assert.Contains("the loss on copied tokens rises from", method.Score(decoder.Task, Documents()).Scores.Metadata.Notes, StringComparison.Ordinal);
+        Assert.Contains(
+            "the loss on copied tokens rises from",
+            method.Score(decoder.Task, Documents()).Scores.Metadata.Notes,
+            StringComparison.Ordinal
+        );
 
-        // Which of the two is the strongest is a matter of chance; without the predecessors the copying head copies anything, in every document.
+        // Which of the two is the strongest is a matter of chance; without the predecessors the copying head copies anything, in every
+        // document.
         var scores = method.ScoreMasked(decoder.Task, Documents(), [new("q1.weight", 1)]);
         Assert.All(scores.Ids, id => Assert.True(id % 2 == 0 ? scores[(int)id] > 0.5 : scores[(int)id] < 0.1, $"{id}: {scores[(int)id]}"));
     }
 
     /// <summary>
-    /// Where hooks do not see what the attention sees, heads that add nothing point to copied tokens by chance and the others never: refused as
-    /// no better than chance, and else as the copying does not suffer without them.
+    /// Where hooks do not see what the attention sees, heads that add nothing point to copied tokens by chance and the others never:
+    /// refused as no better than chance, and else as the copying does not suffer without them.
     /// </summary>
     [Fact]
     public void HeadsThatOnlySeemToCopyAreRefused()
@@ -211,7 +249,11 @@ public class AttentionInfluenceTests
         var heads = method.FindHeads(decoder.Task);
         Assert.True(heads[0].Score is > 0 and < 0.15, $"{heads[0]}");
         Assert.Contains("None of the 4 heads copies", Fails(() => method.Score(decoder.Task, Documents())), StringComparison.Ordinal);
-        Assert.Contains("heads that seem to copy do not", Fails(() => (method with { TimesChance = 0 }).Score(decoder.Task, Documents())), StringComparison.Ordinal);
+        Assert.Contains(
+            "heads that seem to copy do not",
+            Fails(() => (method with { TimesChance = 0 }).Score(decoder.Task, Documents())),
+            StringComparison.Ordinal
+        );
         var result = decoder.Method(RetrievalHeads.MeasureKind.MaskedLoss).Score(decoder.Task, Documents());
         Assert.Contains(Assert.Single(result.Masked).ToString(), new[] { "q0.weight, head 0", "q1.weight, head 1" });
     }
@@ -233,7 +275,8 @@ public class AttentionInfluenceTests
         using var decoder = new InductionDecoder(variant: InductionVariant.SequenceFirst);
         var (expected, found) = (plain.Method().Score(plain.Task, Documents()), decoder.Method().Score(decoder.Task, Documents()));
         Assert.Equal(expected.Heads, found.Heads);
-        Assert.All(expected.Scores.Values.Zip(found.Scores.Values), pair => Assert.Equal(pair.First, pair.Second, 1e-12)); // sums in another order
+        // sums in another order
+        Assert.All(expected.Scores.Values.Zip(found.Scores.Values), pair => Assert.Equal(pair.First, pair.Second, 1e-12));
     }
 
     /// <summary>A head of a native encoder is masked as if its rows of the query projection were zero.</summary>
@@ -252,7 +295,11 @@ public class AttentionInfluenceTests
         {
             var scores = method.ScoreMasked(task, documents, [head]);
             var (layer, rows) = (head.Layer["encoder.".Length..], head.Index * 4);
-            Tensor[] parts = [encoder.get_parameter($"{layer}.in_proj_weight")!.detach().narrow(0, rows, 4), encoder.get_parameter($"{layer}.in_proj_bias")!.detach().narrow(0, rows, 4)];
+            Tensor[] parts =
+            [
+                encoder.get_parameter($"{layer}.in_proj_weight")!.detach().narrow(0, rows, 4),
+                encoder.get_parameter($"{layer}.in_proj_bias")!.detach().narrow(0, rows, 4),
+            ];
             Tensor[] kept = [.. parts.Select(p => p.clone())];
             foreach (var part in parts)
             {
@@ -280,8 +327,19 @@ public class AttentionInfluenceTests
         using var scope = NewDisposeScope();
         var (embedding, head) = (nn.Embedding(InductionDecoder.Vocabulary, 8), nn.Linear(8, InductionDecoder.Vocabulary));
         var (seen, unseen) = (nn.MultiheadAttention(8, 2), nn.MultiheadAttention(8, 2, add_bias_kv: true));
-        var alone = new Composite(t => head.call(Run(unseen, embedding.call(t))), ("embedding", embedding), ("unseen", unseen), ("head", head));
-        var both = new Composite(t => head.call(Run(unseen, Run(seen, embedding.call(t)))), ("embedding", embedding), ("seen", seen), ("unseen", unseen), ("head", head));
+        var alone = new Composite(
+            t => head.call(Run(unseen, embedding.call(t))),
+            ("embedding", embedding),
+            ("unseen", unseen),
+            ("head", head)
+        );
+        var both = new Composite(
+            t => head.call(Run(unseen, Run(seen, embedding.call(t)))),
+            ("embedding", embedding),
+            ("seen", seen),
+            ("unseen", unseen),
+            ("head", head)
+        );
         alone.eval();
         both.eval();
         AttentionInfluence Method(Composite model) => new() { Logits = model.call, Probes = InductionDecoder.Probes };
@@ -307,12 +365,22 @@ public class AttentionInfluenceTests
         var model = new Composite(
             t =>
             {
-                var x = embedding.call(t);                                              // [B, T, D]
+                var x = embedding.call(t); // [B, T, D]
                 return head.call(q.call(x).matmul(k.call(x).transpose(1, 2)).softmax(-1).matmul(x) * 2);
             },
-            ("embedding", embedding), ("q", q), ("k", k), ("head", head));
+            ("embedding", embedding),
+            ("q", q),
+            ("k", k),
+            ("head", head)
+        );
         model.eval();
-        var method = new AttentionInfluence { Logits = model.call, Probes = InductionDecoder.Probes, Layers = [new("q", "k", 1)], Causal = false };
+        var method = new AttentionInfluence
+        {
+            Logits = model.call,
+            Probes = InductionDecoder.Probes,
+            Layers = [new("q", "k", 1)],
+            Causal = false,
+        };
         RetrievalHeads.Head[] heads = [new("q", 0)];
         var expected = method.ScoreMasked(Task(model), Documents(), heads);
         model.to(bfloat16);
@@ -348,17 +416,65 @@ public class AttentionInfluenceTests
         using var decoder = new InductionDecoder();
         using var random = new InductionDecoder(random: true);
         var (method, documents) = (decoder.Method(), Documents());
-        Assert.Contains("no projections were named", Fails(() => (method with { Layers = [] }).FindHeads(decoder.Task)), StringComparison.Ordinal);
-        Assert.Contains("q9", Fails(() => (method with { Layers = [new("q9.weight", "k0.weight", 2)] }).FindHeads(decoder.Task)), StringComparison.Ordinal);
-        Assert.Contains("7 key heads", Fails(() => (method with { Layers = [new("q0.weight", "k0.weight", 7)] }).FindHeads(decoder.Task)), StringComparison.Ordinal);
-        Assert.Contains("2 heads, 0 to 1; found 5", Fails(() => method.ScoreMasked(decoder.Task, documents, [new("q0.weight", 5)])), StringComparison.Ordinal);
-        Assert.Contains("no attention layer elsewhere", Fails(() => method.ScoreMasked(decoder.Task, documents, [new("elsewhere", 0)])), StringComparison.Ordinal);
-        Assert.Contains("[B, T, V]", Fails(() => (method with { Retrieval = RetrievalHeads.MeasureKind.MaskedLoss, Logits = t => decoder.Model.call(t).sum(2) }).FindHeads(decoder.Task)), StringComparison.Ordinal);
-        Assert.Contains("in none: ids 5", Fails(() => method.Score(decoder.Task, documents, ExampleGroups.Of([.. documents.Ids.Where(id => id != 5)], _ => "a"))), StringComparison.Ordinal);
-        Assert.Contains("in several: ids 3", Fails(() => method.Score(decoder.Task, documents, ExampleGroups.FromMembers(("a", documents.Ids), ("b", [3])))), StringComparison.Ordinal);
-        Assert.Contains("were not both called", Fails(() => (method with { Logits = t => t.unsqueeze(2) }).FindHeads(decoder.Task)), StringComparison.Ordinal);
-        Assert.Contains("found twice: q0", Fails(() => (method with { Layers = [new("q0.weight", "k0.weight", 2), new("q0", "k1", 2)] }).FindHeads(decoder.Task)), StringComparison.Ordinal);
-        Assert.Contains("does not copy", Fails(() => (random.Method() with { TimesChance = 0, MaskedShare = 1 }).Score(random.Task, documents)), StringComparison.Ordinal);
+        Assert.Contains(
+            "no projections were named",
+            Fails(() => (method with { Layers = [] }).FindHeads(decoder.Task)),
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            "q9",
+            Fails(() => (method with { Layers = [new("q9.weight", "k0.weight", 2)] }).FindHeads(decoder.Task)),
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            "7 key heads",
+            Fails(() => (method with { Layers = [new("q0.weight", "k0.weight", 7)] }).FindHeads(decoder.Task)),
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            "2 heads, 0 to 1; found 5",
+            Fails(() => method.ScoreMasked(decoder.Task, documents, [new("q0.weight", 5)])),
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            "no attention layer elsewhere",
+            Fails(() => method.ScoreMasked(decoder.Task, documents, [new("elsewhere", 0)])),
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            "[B, T, V]",
+            Fails(() =>
+                (method with { Retrieval = RetrievalHeads.MeasureKind.MaskedLoss, Logits = t => decoder.Model.call(t).sum(2) }).FindHeads(
+                    decoder.Task
+                )
+            ),
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            "in none: ids 5",
+            Fails(() => method.Score(decoder.Task, documents, ExampleGroups.Of([.. documents.Ids.Where(id => id != 5)], _ => "a"))),
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            "in several: ids 3",
+            Fails(() => method.Score(decoder.Task, documents, ExampleGroups.FromMembers(("a", documents.Ids), ("b", [3])))),
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            "were not both called",
+            Fails(() => (method with { Logits = t => t.unsqueeze(2) }).FindHeads(decoder.Task)),
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            "found twice: q0",
+            Fails(() => (method with { Layers = [new("q0.weight", "k0.weight", 2), new("q0", "k1", 2)] }).FindHeads(decoder.Task)),
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            "does not copy",
+            Fails(() => (random.Method() with { TimesChance = 0, MaskedShare = 1 }).Score(random.Task, documents)),
+            StringComparison.Ordinal
+        );
         Assert.Throws<InfluenceException>(() => new AttentionInfluence.Projections("q", "k", 0));
         Assert.Throws<InfluenceException>(() => method with { TimesChance = double.NaN });
         Assert.Throws<InfluenceException>(() => method with { LeastCopyRise = -1 });
@@ -374,7 +490,11 @@ public class AttentionInfluenceTests
             }
         }
 
-        Assert.Contains("None of the 4 heads copies", Fails(() => random.Method(RetrievalHeads.MeasureKind.MaskedLoss).Score(random.Task, documents)), StringComparison.Ordinal);
+        Assert.Contains(
+            "None of the 4 heads copies",
+            Fails(() => random.Method(RetrievalHeads.MeasureKind.MaskedLoss).Score(random.Task, documents)),
+            StringComparison.Ordinal
+        );
     }
 
     private static (Composite Model, TransformerEncoder Encoder) EncoderModel()
@@ -382,7 +502,10 @@ public class AttentionInfluenceTests
         torch.random.manual_seed(5);
         using var layer = nn.TransformerEncoderLayer(8, 2, 16);
         var encoder = nn.TransformerEncoder(layer, 2).to(float64);
-        var (embedding, head) = (nn.Embedding(InductionDecoder.Vocabulary, 8, dtype: float64), nn.Linear(8, InductionDecoder.Vocabulary, dtype: float64));
+        var (embedding, head) = (
+            nn.Embedding(InductionDecoder.Vocabulary, 8, dtype: float64),
+            nn.Linear(8, InductionDecoder.Vocabulary, dtype: float64)
+        );
         using (no_grad())
         {
             foreach (var parameter in encoder.parameters())
@@ -394,20 +517,29 @@ public class AttentionInfluenceTests
         var model = new Composite(
             t =>
             {
-                var causal = zeros([t.shape[1], t.shape[1]], ScalarType.Float64).masked_fill(ones([t.shape[1], t.shape[1]], ScalarType.Bool).triu(1), double.NegativeInfinity);
+                var causal = zeros([t.shape[1], t.shape[1]], ScalarType.Float64)
+                    .masked_fill(ones([t.shape[1], t.shape[1]], ScalarType.Bool).triu(1), double.NegativeInfinity);
                 return head.call(encoder.call(embedding.call(t).transpose(0, 1), causal).transpose(0, 1));
             },
-            ("embedding", embedding), ("encoder", encoder), ("head", head));
+            ("embedding", embedding),
+            ("encoder", encoder),
+            ("head", head)
+        );
         model.eval();
         return (model, encoder);
     }
 
-    private static InfluenceTask Task(Composite model, int? heads = null) => new(model)
-    {
-        TrainingLoss = b => Losses.CrossEntropy(
-            model.call(b["x"]).narrow(1, 0, InductionDecoder.Length - 1).to_type(ScalarType.Float64), b["x"].narrow(1, 1, InductionDecoder.Length - 1), meanOverPositions: true),
-        Attention = new AttentionSettings { Heads = heads },
-    };
+    private static InfluenceTask Task(Composite model, int? heads = null) =>
+        new(model)
+        {
+            TrainingLoss = b =>
+                Losses.CrossEntropy(
+                    model.call(b["x"]).narrow(1, 0, InductionDecoder.Length - 1).to_type(ScalarType.Float64),
+                    b["x"].narrow(1, 1, InductionDecoder.Length - 1),
+                    meanOverPositions: true
+                ),
+            Attention = new AttentionSettings { Heads = heads },
+        };
 
     private static string Fails(Action action) => Assert.Throws<InfluenceException>(action).Message;
 
@@ -415,11 +547,14 @@ public class AttentionInfluenceTests
     private static Examples Documents()
     {
         torch.random.manual_seed(8);
-        var rows = Enumerable.Range(0, 12).Select(i =>
-        {
-            var (start, order) = (tensor(new[] { (long)InductionDecoder.Start }), randperm(InductionDecoder.Start));
-            return i % 2 == 0 ? cat([start, order.narrow(0, 0, 9), order.narrow(0, 0, 9)], 0) : cat([start, order.narrow(0, 0, 18)], 0);
-        }).ToArray();
+        var rows = Enumerable
+            .Range(0, 12)
+            .Select(i =>
+            {
+                var (start, order) = (tensor(new[] { (long)InductionDecoder.Start }), randperm(InductionDecoder.Start));
+                return i % 2 == 0 ? cat([start, order.narrow(0, 0, 9), order.narrow(0, 0, 9)], 0) : cat([start, order.narrow(0, 0, 18)], 0);
+            })
+            .ToArray();
         return Examples.FromTensors(("x", stack(rows, 0).to_type(ScalarType.Int64)));
     }
 }

@@ -16,7 +16,7 @@ public class DataInfluenceModelTests
     {
         using var scope = NewDisposeScope();
         var (examples, x) = Data();
-        var target = (x.mv(tensor(new[] { 2.0, -1, 0.5, 0 })) * 1e-4) + 7;              // [N]
+        var target = (x.mv(tensor(new[] { 2.0, -1, 0.5, 0 })) * 1e-4) + 7; // [N]
         var measured = ExampleScores.Of([.. examples.Ids.Take(80)], target.data<double>().ToArray()[..80]);
 
         using var model = DataInfluenceModel.Fit(measured, examples, Features(), seed: 2);
@@ -67,12 +67,32 @@ public class DataInfluenceModelTests
         using var scope = NewDisposeScope();
         var (examples, x) = Data();
         var target = ExampleScores.Of(examples.Ids, x.select(1, 0).abs().data<double>().ToArray());
-        using var network = DataInfluenceModel.Fit(target, examples, Features(), new MlpRegression { Epochs = 60, Hidden = 24, LearningRate = 0.02 });
+        using var network = DataInfluenceModel.Fit(
+            target,
+            examples,
+            Features(),
+            new MlpRegression
+            {
+                Epochs = 60,
+                Hidden = 24,
+                LearningRate = 0.02,
+            }
+        );
         using var ridge = DataInfluenceModel.Fit(target, examples, Features());
         Assert.True(network.HeldOutCorrelation > 0.8, $"network {network.HeldOutCorrelation}");
         Assert.True(Math.Abs(ridge.HeldOutCorrelation) < 0.5, $"ridge {ridge.HeldOutCorrelation}");
 
-        using var again = DataInfluenceModel.Fit(target, examples, Features(), new MlpRegression { Epochs = 60, Hidden = 24, LearningRate = 0.02 });
+        using var again = DataInfluenceModel.Fit(
+            target,
+            examples,
+            Features(),
+            new MlpRegression
+            {
+                Epochs = 60,
+                Hidden = 24,
+                LearningRate = 0.02,
+            }
+        );
         Assert.Equal(network.Predict(examples).Values, again.Predict(examples).Values);
     }
 
@@ -89,24 +109,37 @@ public class DataInfluenceModelTests
         Assert.Equal(expected, rand(1).item<float>());
     }
 
-    /// <summary>Units and offsets of features and of the target change nothing but the predictions' unit; a constant column nothing at all.</summary>
+    /// <summary>Units and offsets of features and of the target change nothing but the predictions' unit; a constant column nothing at
+    /// all.</summary>
     [Fact]
     public void UnitsDoNotMatter()
     {
         using var scope = NewDisposeScope();
         var (examples, x) = Data();
-        var other = Examples.FromTensors(("f", cat([(x * tensor(new[] { 1e3, 1e-3, 7, 1 })) + 5, full([Count, 1], 3.3, ScalarType.Float64)], 1)));
+        var other = Examples.FromTensors(
+            ("f", cat([(x * tensor(new[] { 1e3, 1e-3, 7, 1 })) + 5, full([Count, 1], 3.3, ScalarType.Float64)], 1))
+        );
         double[] values = [.. x.select(1, 0).exp().data<double>().ToArray()];
-        using var plain = DataInfluenceModel.Fit(ExampleScores.Of(examples.Ids, values), examples, Features(), new RidgeRegression { Penalties = [0.1] });
+        using var plain = DataInfluenceModel.Fit(
+            ExampleScores.Of(examples.Ids, values),
+            examples,
+            Features(),
+            new RidgeRegression { Penalties = [0.1] }
+        );
         using var scaled = DataInfluenceModel.Fit(
-            ExampleScores.Of(examples.Ids, [.. values.Select(v => (v * 1e-6) - 4)]), other, Features(), new RidgeRegression { Penalties = [0.125] });
+            ExampleScores.Of(examples.Ids, [.. values.Select(v => (v * 1e-6) - 4)]),
+            other,
+            Features(),
+            new RidgeRegression { Penalties = [0.125] }
+        );
 
         // Five columns, one of them zero: the mean eigenvalue is 4/5 of the other's, so its penalty is 5/4 of it.
         var (a, b) = (plain.Predict(examples), scaled.Predict(other));
         Assert.All(a.Values.Zip(b.Values), pair => Assert.Equal((pair.First * 1e-6) - 4, pair.Second, 1e-12));
     }
 
-    /// <summary>A column that is constant in the fit is nothing, whatever it is elsewhere: a network's random weights never see it.</summary>
+    /// <summary>A column that is constant in the fit is nothing, whatever it is elsewhere: a network's random weights never see
+    /// it.</summary>
     [Fact]
     public void AConstantColumnDoesNotReachTheNetwork()
     {
@@ -114,7 +147,13 @@ public class DataInfluenceModelTests
         var (examples, x) = Data();
         var target = ExampleScores.Of(examples.Ids, x.select(1, 0).data<double>().ToArray());
         Examples With(double value) => Examples.FromTensors(("f", cat([x, full([Count, 1], value, ScalarType.Float64)], 1)));
-        foreach (var regression in new IInfluenceRegression[] { new RidgeRegression(), new MlpRegression { Epochs = 3 } })
+        foreach (
+            var regression in new IInfluenceRegression[]
+            {
+                new RidgeRegression(),
+                new MlpRegression { Epochs = 3 },
+            }
+        )
         {
             using var model = DataInfluenceModel.Fit(target, With(3.3), Features(), regression);
             Assert.Equal(model.Predict(With(3.3)).Values, model.Predict(With(-40)).Values);
@@ -128,9 +167,18 @@ public class DataInfluenceModelTests
         var (examples, x) = Data();
         var target = ExampleScores.Of(examples.Ids, x.select(1, 0).data<double>().ToArray());
         var same = Examples.FromTensors(("f", full([Count, 2], 3.3, ScalarType.Float64)));
-        Assert.Contains("All 2 features are the same", Assert.Throws<InfluenceException>(() => DataInfluenceModel.Fit(target, same, Features())).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "All 2 features are the same",
+            Assert.Throws<InfluenceException>(() => DataInfluenceModel.Fit(target, same, Features())).Message,
+            StringComparison.Ordinal
+        );
 
-        using var fit = new RidgeRegression().Fit(zeros([20, 3], ScalarType.Float64), randn([20], ScalarType.Float64), 0, CancellationToken.None);
+        using var fit = new RidgeRegression().Fit(
+            zeros([20, 3], ScalarType.Float64),
+            randn([20], ScalarType.Float64),
+            0,
+            CancellationToken.None
+        );
         Assert.Equal([0, 0], fit.Predict(ones([2, 3], ScalarType.Float64)).data<double>().ToArray());
     }
 
@@ -142,9 +190,21 @@ public class DataInfluenceModelTests
         var values = x.select(1, 0).data<double>().ToArray();
         var good = ExampleScores.Of(examples.Ids, values);
         Assert.Contains("At least eight", Fails(ExampleScores.Of([0, 1], [1, 2])), StringComparison.Ordinal);
-        Assert.Contains("not there: ids 999", Fails(ExampleScores.Of([.. examples.Ids.Take(20), 999], values[..21])), StringComparison.Ordinal);
-        Assert.Contains("ids 1 is not finite", Fails(ExampleScores.Of([.. examples.Ids.Take(20)], [0, double.NaN, .. values[2..20]])), StringComparison.Ordinal);
-        Assert.Contains("nothing to learn", Fails(ExampleScores.Of([.. examples.Ids.Take(20)], [.. Enumerable.Repeat(0.3, 20)])), StringComparison.Ordinal);
+        Assert.Contains(
+            "not there: ids 999",
+            Fails(ExampleScores.Of([.. examples.Ids.Take(20), 999], values[..21])),
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            "ids 1 is not finite",
+            Fails(ExampleScores.Of([.. examples.Ids.Take(20)], [0, double.NaN, .. values[2..20]])),
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            "nothing to learn",
+            Fails(ExampleScores.Of([.. examples.Ids.Take(20)], [.. Enumerable.Repeat(0.3, 20)])),
+            StringComparison.Ordinal
+        );
         Assert.Contains("[B, d]", Fails(good, InfluenceFeatures.Of(b => b["f"].select(1, 0))), StringComparison.Ordinal);
         Assert.Contains("not", Fails(good, InfluenceFeatures.Of(b => b["f"] / 0.0)), StringComparison.Ordinal);
         Assert.Throws<InfluenceException>(() => DataInfluenceModel.Fit(good, examples, Features(), heldOut: 1));
@@ -153,7 +213,11 @@ public class DataInfluenceModelTests
         Assert.Throws<InfluenceException>(() => new MlpRegression { Hidden = 0 });
         Assert.Throws<InfluenceException>(() => new MlpRegression { LearningRate = double.NaN });
         using var model = DataInfluenceModel.Fit(good, examples, Features());
-        Assert.Contains("4 features", Assert.Throws<InfluenceException>(() => model.Predict(Examples.FromTensors(("f", x.narrow(1, 0, 2))))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "4 features",
+            Assert.Throws<InfluenceException>(() => model.Predict(Examples.FromTensors(("f", x.narrow(1, 0, 2))))).Message,
+            StringComparison.Ordinal
+        );
 
         string Fails(ExampleScores scores, InfluenceFeatures? features = null) =>
             Assert.Throws<InfluenceException>(() => DataInfluenceModel.Fit(scores, examples, features ?? Features())).Message;
@@ -165,7 +229,13 @@ public class DataInfluenceModelTests
         using var scope = NewDisposeScope();
         var (examples, x) = Data();
         var good = ExampleScores.Of(examples.Ids, x.select(1, 0).data<double>().ToArray());
-        foreach (var regression in new IInfluenceRegression[] { new RidgeRegression(), new MlpRegression { Epochs = 2 } })
+        foreach (
+            var regression in new IInfluenceRegression[]
+            {
+                new RidgeRegression(),
+                new MlpRegression { Epochs = 2 },
+            }
+        )
         {
             Run(regression);
             var before = LiveTensors.OnThisThread;

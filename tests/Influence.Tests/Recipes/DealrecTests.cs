@@ -35,7 +35,12 @@ public class DealrecTests
         }
 
         Assert.Equal(small.Train.Ids, result.Scores.Ids);
-        Assert.Equal(result.Scores.Values, new Dealrec { EffortWeight = 0.3 }.Combine(result.Influence, result.Effort).Scores.Values);
+        Assert.Equal(
+            result.Scores.Values,
+            new Dealrec { EffortWeight = 0.3 }
+                .Combine(result.Influence, result.Effort)
+                .Scores.Values
+        );
         state.AssertUnchanged(small.Model, small.X);
     }
 
@@ -46,7 +51,7 @@ public class DealrecTests
         using var scope = NewDisposeScope();
         using var c = new Classifier(train: 6);
         using var identity = NoCurvature.Fit(c.Task(), c.Train);
-        var gradients = c.TrainGradients();                                             // [N, P]
+        var gradients = c.TrainGradients(); // [N, P]
         var expected = gradients.mv(gradients.mean([0L])).data<double>().ToArray();
 
         var task = new InfluenceTask(c.Model) { TrainingLoss = c.Loss, Measurement = b => c.Loss(b) * 100 };
@@ -63,7 +68,12 @@ public class DealrecTests
     {
         var influence = ExampleScores.Of([1, 2, 3], [0.0, 1, 2]);
         var effort = ExampleScores.Of([3, 1, 2], [5.0, 9, 7]);
-        Assert.Equal([1, 1, 1], new Dealrec { EffortWeight = 1 }.Combine(influence, effort).Scores.Values);
+        Assert.Equal(
+            [1, 1, 1],
+            new Dealrec { EffortWeight = 1 }
+                .Combine(influence, effort)
+                .Scores.Values
+        );
         Assert.Equal([9, 7, 5], new Dealrec().Combine(influence, effort).Effort.Values);
     }
 
@@ -78,10 +88,14 @@ public class DealrecTests
     public void BadInputIsNamed()
     {
         Assert.Throws<InfluenceException>(() => new Dealrec { EffortWeight = -1 });
-        var ids = Assert.Throws<InfluenceException>(() => new Dealrec().Combine(ExampleScores.Of([1, 2], [0, 1]), ExampleScores.Of([2, 7], [0, 1])));
+        var ids = Assert.Throws<InfluenceException>(() =>
+            new Dealrec().Combine(ExampleScores.Of([1, 2], [0, 1]), ExampleScores.Of([2, 7], [0, 1]))
+        );
         Assert.Contains("lack 1", ids.Message, StringComparison.Ordinal);
         Assert.Contains("lack 7", ids.Message, StringComparison.Ordinal);
-        var nan = Assert.Throws<InfluenceException>(() => new Dealrec().Combine(ExampleScores.Of([1, 2], [0, double.NaN]), ExampleScores.Of([1, 2], [0, 1])));
+        var nan = Assert.Throws<InfluenceException>(() =>
+            new Dealrec().Combine(ExampleScores.Of([1, 2], [0, double.NaN]), ExampleScores.Of([1, 2], [0, 1]))
+        );
         Assert.Equal([2], nan.ExampleIds);
     }
 
@@ -97,8 +111,9 @@ public class DealrecTests
         Assert.Equal(before, LiveTensors.OnThisThread);
 
         using var source = new CancellationTokenSource();
-        Assert.Throws<OperationCanceledException>(
-            () => new Dealrec().Score(c.Task(), identity, c.Train, Head(c), c.Train, new Reports(_ => source.Cancel()), source.Token));
+        Assert.Throws<OperationCanceledException>(() =>
+            new Dealrec().Score(c.Task(), identity, c.Train, Head(c), c.Train, new Reports(_ => source.Cancel()), source.Token)
+        );
         state.AssertUnchanged(c.Model, c.X);
     }
 

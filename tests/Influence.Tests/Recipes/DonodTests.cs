@@ -37,9 +37,14 @@ public class DonodTests
         var examples = Gradients(Step(0.1, 0.2), Step(-0.1, 0.1), Step(0, 0.05));
         var (don, nod) = new Donod { LearningRate = 1 }.Score(Linear(layer), examples);
         using var pool = new SelectionPool([don, nod]);
-        var selected = new Topsis { Directions = [Topsis.MetricDirection.Higher, Topsis.MetricDirection.Lower] }.Select(pool, SelectionBudget.Count(3));
+        var selected = new Topsis { Directions = [Topsis.MetricDirection.Higher, Topsis.MetricDirection.Lower] }.Select(
+            pool,
+            SelectionBudget.Count(3)
+        );
 
-        double[] expectedDon = [0.1, -0.1, 0], expectedNod = [0.2, 0.1, 0.05], closeness = [0.683569, 0.576768, 0.233715];
+        double[] expectedDon = [0.1, -0.1, 0],
+            expectedNod = [0.2, 0.1, 0.05],
+            closeness = [0.683569, 0.576768, 0.233715];
         for (var i = 0; i < 3; i++)
         {
             Assert.Equal(expectedDon[i], don[i], 12);
@@ -101,7 +106,10 @@ public class DonodTests
         var (expectedDon, expectedNod) = Steps(made, inputs, 1e-4);
         made.Model.to(float32);
 
-        var (don, nod) = new Donod { LearningRate = 1e-4 }.Score(made.Task(), Examples.FromTensors([.. inputs.Select(t => t.to_type(float32))]));
+        var (don, nod) = new Donod { LearningRate = 1e-4 }.Score(
+            made.Task(),
+            Examples.FromTensors([.. inputs.Select(t => t.to_type(float32))])
+        );
 
         // Norms are of order 1: subtracted in float32, a DON of order 1e-4 would keep three digits.
         Assert.True(SingleExampleLoop.RelativeError(tensor(don.Values.ToArray()), expectedDon) < 1e-5);
@@ -147,13 +155,18 @@ public class DonodTests
         using var scope = NewDisposeScope();
         using var c = new Classifier();
         var thrown = Assert.Throws<InfluenceException>(() =>
-            new Donod { LearningRate = 0.1, Layers = LayerSelection.Where(n => n == "head.bias") }.Score(c.Task(), c.Train));
+            new Donod { LearningRate = 0.1, Layers = LayerSelection.Where(n => n == "head.bias") }.Score(c.Task(), c.Train)
+        );
 
         Assert.Contains("head.bias", thrown.Message, StringComparison.Ordinal);
         Assert.Contains("LayerSelection.Where", thrown.Message, StringComparison.Ordinal);
         foreach (var rate in new[] { 0, -1, double.NaN, double.PositiveInfinity })
         {
-            Assert.Contains("above 0", Assert.Throws<InfluenceException>(() => new Donod { LearningRate = rate }).Message, StringComparison.Ordinal);
+            Assert.Contains(
+                "above 0",
+                Assert.Throws<InfluenceException>(() => new Donod { LearningRate = rate }).Message,
+                StringComparison.Ordinal
+            );
         }
     }
 
@@ -185,16 +198,20 @@ public class DonodTests
     {
         var layer = nn.Linear(2, 2, hasBias: false, dtype: float64);
         using var noGrad = no_grad();
-        using var weight = tensor(new double[,] { { 3, 0 }, { 0, 4 } });
+        using var weight = tensor(
+            new double[,]
+            {
+                { 3, 0 },
+                { 0, 4 },
+            }
+        );
         layer.weight.copy_(weight);
         return layer;
     }
 
     /// <summary>A loss whose gradient is what the example says: two positions, unit inputs.</summary>
-    private static InfluenceTask Linear(TorchSharp.Modules.Linear layer) => new(layer)
-    {
-        TrainingLoss = b => (layer.call(b["x"]) * b["c"]).sum([1, 2]),
-    };
+    private static InfluenceTask Linear(TorchSharp.Modules.Linear layer) =>
+        new(layer) { TrainingLoss = b => (layer.call(b["x"]) * b["c"]).sum([1, 2]) };
 
     private static Examples Gradients(params (double First, double Second)[] diagonals)
     {

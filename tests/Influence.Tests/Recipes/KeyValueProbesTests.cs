@@ -41,12 +41,18 @@ public class KeyValueProbesTests
                 Assert.Equal(tokens[sources[a]], tokens[made.Predicting[a] + 1]);
 
                 // No other place before has that token: all are different.
-                Assert.Equal([(int)sources[a]], Enumerable.Range(0, (int)made.Predicting[0] + 1).Where(i => tokens[i] == tokens[sources[a]]));
+                Assert.Equal(
+                    [(int)sources[a]],
+                    Enumerable.Range(0, (int)made.Predicting[0] + 1).Where(i => tokens[i] == tokens[sources[a]])
+                );
             }
 
             // The key and its separator stand before the source as they stand before the answer.
             var before = keyLength + (separated ? 1 : 0);
-            Assert.Equal(tokens[((int)sources[0] - before)..(int)sources[0]], tokens[((int)made.Predicting[0] + 1 - before)..((int)made.Predicting[0] + 1)]);
+            Assert.Equal(
+                tokens[((int)sources[0] - before)..(int)sources[0]],
+                tokens[((int)made.Predicting[0] + 1 - before)..((int)made.Predicting[0] + 1)]
+            );
             Assert.Equal(separated ? [1, 2] : [], tokens.Where(t => t is 1 or 2));
             Assert.Equal(separated ? (6 + shots + 1) : 0, tokens.Count(t => t == 3));
         }
@@ -68,7 +74,14 @@ public class KeyValueProbesTests
     public void ASmallVocabularyStillHasDifferentKeys()
     {
         using var scope = NewDisposeScope();
-        var probes = new AttentionInfluence.KeyValueProbes([5, 6, 7, 8]) { Count = 30, Pairs = 8, Shots = 2, KeyLength = 2, ValueLength = 1 };
+        var probes = new AttentionInfluence.KeyValueProbes([5, 6, 7, 8])
+        {
+            Count = 30,
+            Pairs = 8,
+            Shots = 2,
+            KeyLength = 2,
+            ValueLength = 1,
+        };
         var tokens = probes.Tokens();
         for (var n = 0; n < 30; n++)
         {
@@ -85,7 +98,17 @@ public class KeyValueProbesTests
         Assert.Throws<InfluenceException>(() => new AttentionInfluence.KeyValueProbes([1, -100]));
         Assert.Throws<InfluenceException>(() => new AttentionInfluence.KeyValueProbes([1, 2]) { Count = 0 });
         Assert.Throws<InfluenceException>(() => new AttentionInfluence.KeyValueProbes([1, 2]) { ValueLength = 0 });
-        Assert.Contains("more than Shots", Assert.Throws<InfluenceException>(() => new AttentionInfluence.KeyValueProbes(s_many) { Pairs = 3, Shots = 3 }.Tokens()).Message, StringComparison.Ordinal);
-        Assert.Contains("too few keys", Assert.Throws<InfluenceException>(() => new AttentionInfluence.KeyValueProbes([1, 2, 3]) { Pairs = 16 }.Tokens()).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "more than Shots",
+            Assert
+                .Throws<InfluenceException>(() => new AttentionInfluence.KeyValueProbes(s_many) { Pairs = 3, Shots = 3 }.Tokens())
+                .Message,
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            "too few keys",
+            Assert.Throws<InfluenceException>(() => new AttentionInfluence.KeyValueProbes([1, 2, 3]) { Pairs = 16 }.Tokens()).Message,
+            StringComparison.Ordinal
+        );
     }
 }

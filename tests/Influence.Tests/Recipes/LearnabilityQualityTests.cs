@@ -26,7 +26,8 @@ public sealed class LearnabilityQualityTests : IDisposable
             TrainingLoss = b => (layer.call(b["x"]) - 0.5).Squared().sum(1) / 2,
             Measurement = b => layer.call(b["x"]).Squared().sum(1) / 2,
         };
-        double[] w = [1, 0.95, 0.905, 0.8645], costates = [2.464745, 1.68305, 0.8645];
+        double[] w = [1, 0.95, 0.905, 0.8645],
+            costates = [2.464745, 1.68305, 0.8645];
         var checkpoints = w.Select((value, t) => Saved(layer, value, t, 0.1)).ToList();
         var one = Examples.FromTensors(("x", ones(1, 1, dtype: float64)));
 
@@ -53,7 +54,8 @@ public sealed class LearnabilityQualityTests : IDisposable
         for (var n = 0; n < 6; n++)
         {
             var derivative = (Train(c, 5, n, Step).Total - Train(c, 5, n, -Step).Total) / (2 * Step);
-            Assert.Equal(-derivative / Rate, scores[n], 1e-5 * Math.Abs(scores[n])); // differences with a step of 1e-4: an error of its square
+            // differences with a step of 1e-4: an error of its square
+            Assert.Equal(-derivative / Rate, scores[n], 1e-5 * Math.Abs(scores[n]));
         }
 
         var small = (estimator with { MemoryBudget = 1 }).Score(c.Task(), c.Train with { BatchSize = 2 }, c.Queries with { BatchSize = 1 });
@@ -61,8 +63,8 @@ public sealed class LearnabilityQualityTests : IDisposable
     }
 
     /// <summary>
-    /// A rate that changes at every step: the derivative is minus the sum of rate_t times the term of step t. The term of a step is the score of
-    /// the run from there less that of the run from the next.
+    /// A rate that changes at every step: the derivative is minus the sum of rate_t times the term of step t. The term of a step is the
+    /// score of the run from there less that of the run from the next.
     /// </summary>
     [Fact]
     public void EachStepHasItsOwnRate()
@@ -71,8 +73,16 @@ public sealed class LearnabilityQualityTests : IDisposable
         using var c = Regression();
         double[] rates = [0.1, 0.5, 0.2, 0.4, 0.3];
         var checkpoints = Train(c, 5, 0, 0, save: true, rates).Checkpoints;
-        double[][] from = [.. Enumerable.Range(0, 5).Select(t =>
-            new LearnabilityQuality { Checkpoints = checkpoints[t..], DivideByNorm = false }.Score(c.Task(), c.Train, c.Queries).Values.ToArray())];
+        double[][] from =
+        [
+            .. Enumerable
+                .Range(0, 5)
+                .Select(t =>
+                    new LearnabilityQuality { Checkpoints = checkpoints[t..], DivideByNorm = false }
+                        .Score(c.Task(), c.Train, c.Queries)
+                        .Values.ToArray()
+                ),
+        ];
 
         const double Step = 1e-4;
         for (var n = 0; n < 6; n++)
@@ -99,9 +109,15 @@ public sealed class LearnabilityQualityTests : IDisposable
 
         var signs = ones(4, 6, 1);
         signs[2].narrow(0, 3, 3).fill_(-1);
-        var task = new InfluenceTask(layer) { TrainingLoss = b => (layer.call(b["x"]) * b["s"] * tensor(new[] { 0.3f, 0.7f })).sum(2L).sum(1L) };
+        var task = new InfluenceTask(layer)
+        {
+            TrainingLoss = b => (layer.call(b["x"]) * b["s"] * tensor(new[] { 0.3f, 0.7f })).sum(2L).sum(1L),
+        };
         var examples = Examples.FromTensors(("x", x), ("s", signs));
-        List<Checkpoint> run = [.. Enumerable.Range(0, 2).Select(step => Checkpoint.Save(_folder.Path($"cancel-{step}"), layer, 0.1, step))];
+        List<Checkpoint> run =
+        [
+            .. Enumerable.Range(0, 2).Select(step => Checkpoint.Save(_folder.Path($"cancel-{step}"), layer, 0.1, step)),
+        ];
 
         var scores = new LearnabilityQuality { Checkpoints = run }.Score(task, examples, examples.Only([0, 1]));
 
@@ -119,7 +135,10 @@ public sealed class LearnabilityQualityTests : IDisposable
         var checkpoints = Train(c, 2, 0, 0, save: true).Checkpoints;
 
         var quality = new LearnabilityQuality { Checkpoints = checkpoints, DivideByNorm = false };
-        var (both, second) = (quality.Score(c.Task(), c.Train, c.Queries), (quality with { Checkpoints = [checkpoints[1], checkpoints[2]] }).Score(c.Task(), c.Train, c.Queries));
+        var (both, second) = (
+            quality.Score(c.Task(), c.Train, c.Queries),
+            (quality with { Checkpoints = [checkpoints[1], checkpoints[2]] }).Score(c.Task(), c.Train, c.Queries)
+        );
         var (norm1, norm2) = (Norms(checkpoints[1]), Norms(checkpoints[2]));
 
         var lqs = new LearnabilityQuality { Checkpoints = checkpoints }.Score(c.Task(), c.Train, c.Queries);
@@ -147,7 +166,7 @@ public sealed class LearnabilityQualityTests : IDisposable
         var made = Cases.Make(name);
         var (train, targets) = (made.Inputs(5), made.Inputs(3));
         var start = Checkpoint.Save(_folder.Path("start"), made.Model, 0.1, 0);
-        var g = SingleExampleLoop.Gradients(made.Model, made.Loss, train);              // [5, P]
+        var g = SingleExampleLoop.Gradients(made.Model, made.Loss, train); // [5, P]
         using (no_grad())
         {
             foreach (var (_, parameter) in made.Model.named_parameters())
@@ -159,8 +178,11 @@ public sealed class LearnabilityQualityTests : IDisposable
         var end = Checkpoint.Save(_folder.Path("end"), made.Model, 0.1, 1);
         var target = SingleExampleLoop.Gradients(made.Model, made.Loss, targets).mean([0]);
 
-        var scores = new LearnabilityQuality { Checkpoints = [start, end], DivideByNorm = false }
-            .Score(made.Task(), Examples.FromTensors(train), Examples.FromTensors(targets));
+        var scores = new LearnabilityQuality { Checkpoints = [start, end], DivideByNorm = false }.Score(
+            made.Task(),
+            Examples.FromTensors(train),
+            Examples.FromTensors(targets)
+        );
 
         Assert.True(SingleExampleLoop.RelativeError(tensor(scores.Values.ToArray()), g.mv(target)) < 1e-10); // rounding of float64
     }
@@ -176,7 +198,11 @@ public sealed class LearnabilityQualityTests : IDisposable
         var at = Enumerable.Range(0, 8).Select(step => Checkpoint.Save(_folder.Path($"rest-{step}"), c.Model, Rate, step)).ToList();
 
         ExampleScores Score(params int[] steps) =>
-            new LearnabilityQuality { Checkpoints = [.. steps.Select(s => at[s])], DivideByNorm = divide }.Score(c.Task(), c.Train, c.Queries);
+            new LearnabilityQuality { Checkpoints = [.. steps.Select(s => at[s])], DivideByNorm = divide }.Score(
+                c.Task(),
+                c.Train,
+                c.Queries
+            );
         var (dense, sparse) = (Score(0, 1, 2, 3, 4, 5, 6, 7), Score(0, 4, 7));
 
         Assert.All(dense.Values.Zip(sparse.Values), pair => Assert.Equal(pair.First, pair.Second, 1e-12)); // rounding of float64
@@ -189,10 +215,37 @@ public sealed class LearnabilityQualityTests : IDisposable
         using var scope = NewDisposeScope();
         using var layer = nn.Linear(1, 1, hasBias: false, dtype: float64);
         var task = new InfluenceTask(layer) { TrainingLoss = b => (layer.call(b["x"]) - b["y"]).Squared().sum(1) / 2 };
-        var train = Examples.FromTensors(("x", ones(2, 1, dtype: float64)), ("y", tensor(new[,] { { 1.0 }, { 3 } })));
-        var target = Examples.FromTensors(("x", ones(1, 1, dtype: float64)), ("y", tensor(new[,] { { 5.0 } })));
+        var train = Examples.FromTensors(
+            ("x", ones(2, 1, dtype: float64)),
+            (
+                "y",
+                tensor(
+                    new[,]
+                    {
+                        { 1.0 },
+                        { 3 },
+                    }
+                )
+            )
+        );
+        var target = Examples.FromTensors(
+            ("x", ones(1, 1, dtype: float64)),
+            (
+                "y",
+                tensor(
+                    new[,]
+                    {
+                        { 5.0 },
+                    }
+                )
+            )
+        );
 
-        var scores = new LearnabilityQuality { Checkpoints = [Saved(layer, 0.5, 0, 0.1), Saved(layer, 1, 1, 0.1)] }.Score(task, train, target);
+        var scores = new LearnabilityQuality { Checkpoints = [Saved(layer, 0.5, 0, 0.1), Saved(layer, 1, 1, 0.1)] }.Score(
+            task,
+            train,
+            target
+        );
 
         Assert.Equal(0, scores[0]);
         Assert.Equal(-4 * -2.5 / 2, scores[1], 12);
@@ -212,11 +265,16 @@ public sealed class LearnabilityQualityTests : IDisposable
         Assert.Contains("steps 1, 0", Message([at[1], at[0]]), StringComparison.Ordinal);
         Assert.Contains("steps 1, 1", Message([at[1], at[1]]), StringComparison.Ordinal);
         Assert.Contains(
-            "negative", Assert.Throws<InfluenceException>(() => Checkpoint.Save(_folder.Path("negative"), c.Model, -1, 2)).Message, StringComparison.Ordinal);
+            "negative",
+            Assert.Throws<InfluenceException>(() => Checkpoint.Save(_folder.Path("negative"), c.Model, -1, 2)).Message,
+            StringComparison.Ordinal
+        );
 
         // 400 steps of rate 1e6 on one Hessian.
         var far = Checkpoint.Save(_folder.Path("far"), c.Model, 1e6, 400);
-        var thrown = Assert.Throws<InfluenceException>(() => new LearnabilityQuality { Checkpoints = [at[0], far] }.Score(c.Task(), c.Train, c.Queries));
+        var thrown = Assert.Throws<InfluenceException>(() =>
+            new LearnabilityQuality { Checkpoints = [at[0], far] }.Score(c.Task(), c.Train, c.Queries)
+        );
         Assert.Contains("costate grows", thrown.Message, StringComparison.Ordinal);
     }
 
@@ -230,7 +288,14 @@ public sealed class LearnabilityQualityTests : IDisposable
     }
 
     /// <summary>Full-batch SGD from fixed weights, with extra weight on one example; the sum over steps of the mean query loss.</summary>
-    private (double Total, List<Checkpoint> Checkpoints) Train(Classifier c, int steps, long example, double extra, bool save = false, double[]? rates = null)
+    private (double Total, List<Checkpoint> Checkpoints) Train(
+        Classifier c,
+        int steps,
+        long example,
+        double extra,
+        bool save = false,
+        double[]? rates = null
+    )
     {
         using var scope = NewDisposeScope();
         random.manual_seed(23);

@@ -23,21 +23,35 @@ public class MatesTests(ITestOutputHelper output)
         using var scope = NewDisposeScope();
         using var job = new NoisyJob();
         var all = new ProbeOracle { Reference = job.Reference, Optimizer = job.Optimizer }.Score(job.Task, job.Pool);
-        foreach (var (name, mates, least) in new (string, Mates, double)[]
-        {
-            ("ridge on projected gradients", new Mates(InfluenceFeatures.Gradients(job.Task)) { Probes = 200 }, 0.9),
-            ("ridge on inputs and label", new Mates(job.Inputs) { Probes = 200 }, 0.8),
-            ("network on inputs and label", new Mates(job.Inputs) { Probes = 200, Regression = new MlpRegression { Epochs = 60 } }, 0.85),
-        })
+        foreach (
+            var (name, mates, least) in new (string, Mates, double)[]
+            {
+                ("ridge on projected gradients", new Mates(InfluenceFeatures.Gradients(job.Task)) { Probes = 200 }, 0.9),
+                ("ridge on inputs and label", new Mates(job.Inputs) { Probes = 200 }, 0.8),
+                (
+                    "network on inputs and label",
+                    new Mates(job.Inputs)
+                    {
+                        Probes = 200,
+                        Regression = new MlpRegression { Epochs = 60 },
+                    },
+                    0.85
+                ),
+            }
+        )
         {
             var scores = mates.Score(job.Task, job.Pool, job.Reference, job.Optimizer);
             var unseen = job.Pool.Ids.Except(scores.Measured.Ids).ToArray();
             var truth = Spearman.Of([.. unseen.Select(id => scores.Scores[(int)id])], [.. unseen.Select(id => all[(int)id])]);
-            output.WriteLine($"{name}: held-out {scores.HeldOutCorrelation:0.000} of {scores.HeldOutIds.Count}, on the {unseen.Length} unprobed {truth:0.000}; {scores.Description}");
+            output.WriteLine(
+                $"{name}: held-out {scores.HeldOutCorrelation:0.000} of {scores.HeldOutIds.Count}, on the {unseen.Length} "
+                    + $"unprobed {truth:0.000}; {scores.Description}"
+            );
             Assert.Equal(200, scores.Measured.Count);
             Assert.True(truth > least, $"{name}: {truth}");
 
-            // The held-out part is 40 examples: its correlation is the true one to about 0.15, two standard errors where the truth is zero 0.3.
+            // The held-out part is 40 examples: its correlation is the true one to about 0.15, two standard errors where the truth is zero
+            // 0.3.
             Assert.Equal(truth, scores.HeldOutCorrelation, 0.3);
         }
     }
@@ -47,7 +61,13 @@ public class MatesTests(ITestOutputHelper output)
     public void ScoresAreSelectedFromByGumbelTopK()
     {
         var scores = ExampleScores.Of([0, 1], [0.4, 0]);
-        var first = Enumerable.Range(0, 4000).Count(seed => new Proportional { Seed = seed, Temperature = 0.5 }.Select(scores, SelectionBudget.Count(1)).Ids[0] == 0);
+        var first = Enumerable
+            .Range(0, 4000)
+            .Count(seed =>
+                new Proportional { Seed = seed, Temperature = 0.5 }
+                    .Select(scores, SelectionBudget.Count(1))
+                    .Ids[0] == 0
+            );
 
         // 0.69 of 4,000 draws, standard deviation 0.0073; four of them.
         Assert.Equal(1 / (1 + Math.Exp(-0.8)), first / 4000.0, 0.03);
@@ -58,7 +78,17 @@ public class MatesTests(ITestOutputHelper output)
     {
         using var scope = NewDisposeScope();
         using var job = new NoisyJob();
-        var run = new Mates.Run(job.Model, 3, step => new Mates(InfluenceFeatures.Gradients(job.Task)) { Probes = 40, Seed = step }.Score(job.Task, job.Pool, job.Reference, job.Optimizer));
+        var run = new Mates.Run(
+            job.Model,
+            3,
+            step =>
+                new Mates(InfluenceFeatures.Gradients(job.Task)) { Probes = 40, Seed = step }.Score(
+                    job.Task,
+                    job.Pool,
+                    job.Reference,
+                    job.Optimizer
+                )
+        );
         Assert.Contains("run.Measure()", Assert.Throws<InfluenceException>(() => run.Latest).Message, StringComparison.Ordinal);
         var first = run.Measure();
         using var sgd = optim.SGD(job.Model.parameters(), 0.5);
@@ -92,14 +122,27 @@ public class MatesTests(ITestOutputHelper output)
             made++;
             return job.Optimizer(model);
         };
-        Assert.Contains("at least 8 examples", Assert.Throws<InfluenceException>(
-            () => new Mates(job.Inputs).Score(job.Task, job.Pool.Only([0, 1, 2]), job.Reference, counted)).Message, StringComparison.Ordinal);
-        Assert.Contains("[B, d]", Assert.Throws<InfluenceException>(
-            () => new Mates(InfluenceFeatures.Of(b => b["x"].sum(1))).Score(job.Task, job.Pool, job.Reference, counted)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "at least 8 examples",
+            Assert
+                .Throws<InfluenceException>(() => new Mates(job.Inputs).Score(job.Task, job.Pool.Only([0, 1, 2]), job.Reference, counted))
+                .Message,
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            "[B, d]",
+            Assert
+                .Throws<InfluenceException>(() =>
+                    new Mates(InfluenceFeatures.Of(b => b["x"].sum(1))).Score(job.Task, job.Pool, job.Reference, counted)
+                )
+                .Message,
+            StringComparison.Ordinal
+        );
         Assert.Equal(0, made);
     }
 
-    /// <summary>Each module has its own mode again, a frozen one too, also after a failure; while it is measured all are in evaluation mode.</summary>
+    /// <summary>Each module has its own mode again, a frozen one too, also after a failure; while it is measured all are in evaluation
+    /// mode.</summary>
     [Fact]
     public void ModesAreAsBefore()
     {
@@ -109,11 +152,15 @@ public class MatesTests(ITestOutputHelper output)
         var frozen = job.Model.named_modules().First().module;
         frozen.eval();
         var seen = new List<bool>();
-        var run = new Mates.Run(job.Model, 1, _ =>
-        {
-            seen.AddRange(job.Model.named_modules().Select(m => m.module.training).Append(job.Model.training));
-            throw new InvalidOperationException("no");
-        });
+        var run = new Mates.Run(
+            job.Model,
+            1,
+            _ =>
+            {
+                seen.AddRange(job.Model.named_modules().Select(m => m.module.training).Append(job.Model.training));
+                throw new InvalidOperationException("no");
+            }
+        );
         Assert.Throws<InvalidOperationException>(() => run.Step());
         Assert.DoesNotContain(true, seen);
         Assert.True(job.Model.training);
@@ -129,13 +176,21 @@ public class MatesTests(ITestOutputHelper output)
         using var job = new NoisyJob();
         job.Model.parameters().First().requires_grad_(false);
         var measured = ExampleScores.Of([.. job.Pool.Ids.Take(12)], [.. Enumerable.Range(0, 12).Select(i => (double)i)]);
-        using var model = DataInfluenceModel.Fit(measured, job.Pool, InfluenceFeatures.Gradients(job.Task, new ProjectedGradients { Dimension = 4 }));
+        using var model = DataInfluenceModel.Fit(
+            measured,
+            job.Pool,
+            InfluenceFeatures.Gradients(job.Task, new ProjectedGradients { Dimension = 4 })
+        );
         using (no_grad())
         {
             job.Model.parameters().First().mul_(1.01);
         }
 
-        Assert.Contains("other weights", Assert.Throws<InfluenceException>(() => model.Predict(job.Pool)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "other weights",
+            Assert.Throws<InfluenceException>(() => model.Predict(job.Pool)).Message,
+            StringComparison.Ordinal
+        );
     }
 
     [Fact]
@@ -143,14 +198,21 @@ public class MatesTests(ITestOutputHelper output)
     {
         using var scope = NewDisposeScope();
         using var job = new NoisyJob();
-        var measured = new ProbeOracle { Reference = job.Reference, Optimizer = job.Optimizer }.Score(job.Task, job.Pool.Only([.. Enumerable.Range(0, 20).Select(i => (long)i)]));
+        var measured = new ProbeOracle { Reference = job.Reference, Optimizer = job.Optimizer }.Score(
+            job.Task,
+            job.Pool.Only([.. Enumerable.Range(0, 20).Select(i => (long)i)])
+        );
         using var model = DataInfluenceModel.Fit(measured, job.Pool, InfluenceFeatures.Gradients(job.Task));
         using (no_grad())
         {
             job.Model.parameters().First().mul_(1.01);
         }
 
-        Assert.Contains("other weights", Assert.Throws<InfluenceException>(() => model.Predict(job.Pool)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "other weights",
+            Assert.Throws<InfluenceException>(() => model.Predict(job.Pool)).Message,
+            StringComparison.Ordinal
+        );
     }
 
     [Fact]
@@ -174,7 +236,9 @@ public class MatesTests(ITestOutputHelper output)
                     source.Cancel();
                 }
             });
-            Assert.Throws<OperationCanceledException>(() => mates.Score(job.Task, job.Pool, job.Reference, job.Optimizer, progress, source.Token));
+            Assert.Throws<OperationCanceledException>(() =>
+                mates.Score(job.Task, job.Pool, job.Reference, job.Optimizer, progress, source.Token)
+            );
         }
 
         Assert.Equal(before, LiveTensors.OnThisThread);
@@ -201,7 +265,10 @@ public class MatesTests(ITestOutputHelper output)
             var given = (labels + (wrong * randint(1, 3, [Count]))).remainder(3);
             Pool = Examples.FromTensors(("x", X), ("y", given));
             var referenceLabels = randint(0, 3, [60]);
-            Reference = Examples.FromTensors(("x", centres.index_select(0, referenceLabels) + randn([60, 6], ScalarType.Float64)), ("y", referenceLabels));
+            Reference = Examples.FromTensors(
+                ("x", centres.index_select(0, referenceLabels) + randn([60, 6], ScalarType.Float64)),
+                ("y", referenceLabels)
+            );
             Task = new InfluenceTask(Model) { TrainingLoss = b => Losses.CrossEntropy(Model.call(b["x"]), b["y"]) };
             using var sgd = optim.SGD(Model.parameters(), 0.2);
             for (var step = 0; step < 30; step++)
@@ -228,11 +295,12 @@ public class MatesTests(ITestOutputHelper output)
         public Func<nn.Module, optim.Optimizer> Optimizer => model => optim.SGD(model.parameters(), 0.05);
 
         /// <summary>The inputs, and the inputs in the columns of the label.</summary>
-        public InfluenceFeatures Inputs { get; } = InfluenceFeatures.Of(b =>
-        {
-            var label = nn.functional.one_hot(b["y"], 3).to_type(ScalarType.Float64);   // [B, 3]
-            return cat([b["x"], label, (label.unsqueeze(2) * b["x"].unsqueeze(1)).reshape(b.Count, -1)], 1);
-        });
+        public InfluenceFeatures Inputs { get; } =
+            InfluenceFeatures.Of(b =>
+            {
+                var label = nn.functional.one_hot(b["y"], 3).to_type(ScalarType.Float64); // [B, 3]
+                return cat([b["x"], label, (label.unsqueeze(2) * b["x"].unsqueeze(1)).reshape(b.Count, -1)], 1);
+            });
 
         public void Backward()
         {

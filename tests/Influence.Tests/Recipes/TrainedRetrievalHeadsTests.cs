@@ -9,7 +9,8 @@ using F = TorchSharp.torch.nn.functional;
 
 namespace Influence.Tests.Recipes;
 
-/// <summary>A small decoder that learns to copy by itself: most of its texts repeat themselves, the others follow a chain of tokens.</summary>
+/// <summary>A small decoder that learns to copy by itself: most of its texts repeat themselves, the others follow a chain of
+/// tokens.</summary>
 public class TrainedRetrievalHeadsTests(ITestOutputHelper output)
 {
     private const int Vocabulary = 20;
@@ -30,13 +31,24 @@ public class TrainedRetrievalHeadsTests(ITestOutputHelper output)
         var documents = Examples.FromTensors(("x", cat([Repeating(40), Chained(40)], 0)));
         var task = new InfluenceTask(decoder)
         {
-            TrainingLoss = b => Losses.CrossEntropy(decoder.call(b["x"]).narrow(1, 0, Length - 1), b["x"].narrow(1, 1, Length - 1), meanOverPositions: true),
+            TrainingLoss = b =>
+                Losses.CrossEntropy(
+                    decoder.call(b["x"]).narrow(1, 0, Length - 1),
+                    b["x"].narrow(1, 1, Length - 1),
+                    meanOverPositions: true
+                ),
         };
         var method = new AttentionInfluence
         {
             Logits = decoder.call,
             Layers = [.. Enumerable.Range(0, 2).Select(i => new AttentionInfluence.Projections($"q{i}.weight", $"k{i}.weight", HeadCount))],
-            Probes = new AttentionInfluence.KeyValueProbes(Enumerable.Range(1, Vocabulary - 1).Select(i => (long)i)) { Count = 100, Pairs = 4, Shots = 1, Opening = [0] },
+            Probes = new AttentionInfluence.KeyValueProbes(Enumerable.Range(1, Vocabulary - 1).Select(i => (long)i))
+            {
+                Count = 100,
+                Pairs = 4,
+                Shots = 1,
+                Opening = [0],
+            },
         };
         var result = method.Score(task, documents);
         var (repeating, chained) = (result.Scores.Values.Take(40).ToArray(), result.Scores.Values.Skip(40).ToArray());
@@ -61,14 +73,16 @@ public class TrainedRetrievalHeadsTests(ITestOutputHelper output)
         for (var step = 0; step < steps; step++)
         {
             using var scope = NewDisposeScope();
-            var x = cat([Repeating(24), Chained(8)], 0);                                // [B, T]
+            var x = cat([Repeating(24), Chained(8)], 0); // [B, T]
             adam.zero_grad();
-            F.cross_entropy(decoder.call(x.narrow(1, 0, Length - 1)).reshape(-1, Vocabulary), x.narrow(1, 1, Length - 1).reshape(-1)).backward();
+            F.cross_entropy(decoder.call(x.narrow(1, 0, Length - 1)).reshape(-1, Vocabulary), x.narrow(1, 1, Length - 1).reshape(-1))
+                .backward();
             adam.step();
         }
     }
 
-    /// <summary>A start token, and a run of three to ten random tokens again and again: where to copy from is not a matter of places.</summary>
+    /// <summary>A start token, and a run of three to ten random tokens again and again: where to copy from is not a matter of
+    /// places.</summary>
     private static Tensor Repeating(int count)
     {
         var tokens = randint(1, Vocabulary, [count * Length]).data<long>().ToArray();
@@ -76,7 +90,10 @@ public class TrainedRetrievalHeadsTests(ITestOutputHelper output)
         for (var i = 0; i < tokens.Length; i++)
         {
             var (place, period) = (i % Length, (int)periods[i / Length]);
-            tokens[i] = place == 0 ? 0 : place <= period ? tokens[i] : tokens[i - period];
+            tokens[i] =
+                place == 0 ? 0
+                : place <= period ? tokens[i]
+                : tokens[i - period];
         }
 
         return tensor(tokens).reshape(count, Length);
@@ -86,10 +103,16 @@ public class TrainedRetrievalHeadsTests(ITestOutputHelper output)
     private static Tensor Chained(int count)
     {
         var tokens = new long[count * Length];
-        var (jumps, coins) = (randint(1, Vocabulary, [count * Length]).data<long>().ToArray(), rand([count * Length]).data<float>().ToArray());
+        var (jumps, coins) = (
+            randint(1, Vocabulary, [count * Length]).data<long>().ToArray(),
+            rand([count * Length]).data<float>().ToArray()
+        );
         for (var i = 0; i < tokens.Length; i++)
         {
-            tokens[i] = i % Length == 0 ? 0 : i % Length == 1 || coins[i] < 0.25 ? jumps[i] : 1 + ((7 * tokens[i - 1]) % (Vocabulary - 1));
+            tokens[i] =
+                i % Length == 0 ? 0
+                : i % Length == 1 || coins[i] < 0.25 ? jumps[i]
+                : 1 + ((7 * tokens[i - 1]) % (Vocabulary - 1));
         }
 
         return tensor(tokens).reshape(count, Length);
@@ -101,7 +124,9 @@ public class TrainedRetrievalHeadsTests(ITestOutputHelper output)
         private readonly Embedding positions = nn.Embedding(Length, Width);
         private readonly LayerNorm[] norms = [nn.LayerNorm(Width), nn.LayerNorm(Width), nn.LayerNorm(Width)];
         private readonly Dictionary<string, Linear>[] projections =
-            [.. Enumerable.Range(0, 2).Select(_ => new[] { "q", "k", "v", "o" }.ToDictionary(name => name, _ => nn.Linear(Width, Width)))];
+        [
+            .. Enumerable.Range(0, 2).Select(_ => new[] { "q", "k", "v", "o" }.ToDictionary(name => name, _ => nn.Linear(Width, Width))),
+        ];
         private readonly Linear head = nn.Linear(Width, Vocabulary);
 
         public Decoder()
@@ -124,7 +149,7 @@ public class TrainedRetrievalHeadsTests(ITestOutputHelper output)
 
         public override Tensor forward(Tensor input)
         {
-            var x = tokens.call(input) + positions.call(arange(input.shape[1]));        // [B, T, D]
+            var x = tokens.call(input) + positions.call(arange(input.shape[1])); // [B, T, D]
             for (var i = 0; i < 2; i++)
             {
                 x = x + Attention(projections[i], norms[i].call(x));

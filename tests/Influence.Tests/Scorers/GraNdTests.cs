@@ -70,7 +70,13 @@ public sealed class GraNdTests : IDisposable
         var expected = (norms[0] + norms[1] + norms[2]) / 3;
         foreach (var size in new[] { 1, 4, 128 })
         {
-            var scores = new GraNd { Checkpoints = checkpoints, MemoryBudget = size == 4 ? 1 : 1 << 20 }.Score(c.Task(), c.Train with { BatchSize = size });
+            var scores = new GraNd { Checkpoints = checkpoints, MemoryBudget = size == 4 ? 1 : 1 << 20 }.Score(
+                c.Task(),
+                c.Train with
+                {
+                    BatchSize = size,
+                }
+            );
             Assert.Equal(c.Train.Ids, scores.Ids);
             Assert.True(SingleExampleLoop.RelativeError(tensor(scores.Values.ToArray()), expected) < 1e-12);
         }

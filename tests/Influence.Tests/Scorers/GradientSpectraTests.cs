@@ -22,7 +22,12 @@ public class GradientSpectraTests
         var task = new InfluenceTask(model) { TrainingLoss = b => (model.call(b["x"]) * b["c"]).sum([1, 2]) };
         var x = zeros(3, 2, inputs, dtype: float64);
         var c = zeros(3, 2, outputs, dtype: float64);
-        double[,] sigma = { { 2, 2 }, { 3, 1 }, { 0, 0 } };
+        double[,] sigma =
+        {
+            { 2, 2 },
+            { 3, 1 },
+            { 0, 0 },
+        };
         for (var i = 0; i < 3; i++)
         {
             for (var t = 0; t < 2; t++)
@@ -34,7 +39,8 @@ public class GradientSpectraTests
 
         var spectra = new GradientSpectra().Score(task, Examples.FromTensors(("x", x), ("c", c)));
 
-        double[] nuclear = [4, 4, 0], ranks = [2, 1.754765, 0];
+        double[] nuclear = [4, 4, 0],
+            ranks = [2, 1.754765, 0];
         for (var i = 0; i < 3; i++)
         {
             Assert.Equal(nuclear[i], spectra.NuclearNorms[i][0], 12);
@@ -98,7 +104,8 @@ public class GradientSpectraTests
         Assert.Equal([("q", "k"), ("q", "v"), ("k", "v")], spectra.Pairs);
         Assert.Equal(3, spectra.Cosines[0].Count);
         var inputs = examples.Batches().Select(b => b.Tensors.Select(t => t.clone()).ToArray()).Single();
-        Tensor Gradient(string layer) => SingleExampleLoop.Gradients(model, t => Losses.CrossEntropy(model.call(t[0]), t[1], t[2]), inputs, n => n == layer + ".weight");
+        Tensor Gradient(string layer) =>
+            SingleExampleLoop.Gradients(model, t => Losses.CrossEntropy(model.call(t[0]), t[1], t[2]), inputs, n => n == layer + ".weight");
         foreach (var (l, layer) in spectra.Layers.Index())
         {
             AssertEqual(Gradient(layer).reshape(4, model.get_parameter(layer + ".weight")!.shape[0], -1), spectra, l);
@@ -125,8 +132,19 @@ public class GradientSpectraTests
 
         Assert.Equal(
             [(0, 1), (0, 3), (1, 4), (2, 5), (3, 4)],
-            Found(("h.0.q_proj", 4, 4), ("h.0.k_proj", 4, 4), ("h.0.up", 8, 4), ("h.1.q_proj", 4, 4), ("h.1.k_proj", 4, 4), ("h.1.up", 8, 4)));
-        Assert.Equal([(0, 1), (0, 2), (1, 2)], Found(("a.in_proj_weight[q]", 4, 4), ("a.in_proj_weight[k]", 4, 4), ("a.in_proj_weight[v]", 4, 4), ("a.out_proj", 4, 4)));
+            Found(
+                ("h.0.q_proj", 4, 4),
+                ("h.0.k_proj", 4, 4),
+                ("h.0.up", 8, 4),
+                ("h.1.q_proj", 4, 4),
+                ("h.1.k_proj", 4, 4),
+                ("h.1.up", 8, 4)
+            )
+        );
+        Assert.Equal(
+            [(0, 1), (0, 2), (1, 2)],
+            Found(("a.in_proj_weight[q]", 4, 4), ("a.in_proj_weight[k]", 4, 4), ("a.in_proj_weight[v]", 4, 4), ("a.out_proj", 4, 4))
+        );
         Assert.Equal([(0, 1), (1, 3)], Found(("fc1", 4, 4), ("fc2", 4, 4), ("fc3", 2, 4), ("fc4", 4, 4)));
         Assert.Empty(Found(("wq", 4, 4), ("wk", 2, 4), ("head", 4, 4)));
         Assert.Equal([(0, 1)], Found(("b.wq", 4, 4), ("b.wk", 4, 4), ("b.query", 4, 4), ("c.wv", 4, 4)));
@@ -155,14 +173,21 @@ public class GradientSpectraTests
     {
         using var scope = NewDisposeScope();
         var convolution = Cases.Make("conv2d");
-        var thrown = Assert.Throws<InfluenceException>(() => new GradientSpectra().Score(convolution.Task(), Examples.FromTensors(convolution.Inputs(2))));
+        var thrown = Assert.Throws<InfluenceException>(() =>
+            new GradientSpectra().Score(convolution.Task(), Examples.FromTensors(convolution.Inputs(2)))
+        );
         Assert.Contains("there is none", thrown.Message, StringComparison.Ordinal);
 
         using var table = nn.Embedding(9, 4, dtype: float64);
         using var hidden = nn.Linear(4, 4, dtype: float64);
         using var head = nn.Linear(4, 9, dtype: float64);
         head.weight = table.weight!;
-        using var model = new Composite(x => head.call(hidden.call(table.call(x)).tanh()), ("table", table), ("hidden", hidden), ("head", head));
+        using var model = new Composite(
+            x => head.call(hidden.call(table.call(x)).tanh()),
+            ("table", table),
+            ("hidden", hidden),
+            ("head", head)
+        );
         var task = new InfluenceTask(model) { TrainingLoss = b => Losses.CrossEntropy(model.call(b[0]), b[1]) };
         var spectra = new GradientSpectra().Score(task, Examples.FromTensors(randint(0, 9, [3, 5]), randint(0, 9, [3, 5])));
         Assert.Equal(["hidden"], spectra.Layers);
@@ -174,10 +199,15 @@ public class GradientSpectraTests
     {
         // A projection of a packed weight: its third of the rows.
         var packed = layer.IndexOf('[', StringComparison.Ordinal);
-        var name = packed >= 0 ? layer[..packed] : layer is "weight" ? layer : layer + ".weight";
+        var name =
+            packed >= 0 ? layer[..packed]
+            : layer is "weight" ? layer
+            : layer + ".weight";
         var shape = made.Model.get_parameter(name)!.shape;
         var whole = SingleExampleLoop.Gradients(made.Model, made.Loss, inputs, n => n == name).reshape(-1, shape[0], shape[1]);
-        return packed < 0 ? whole : whole.narrow(1, "qkv".IndexOf(layer[packed + 1], StringComparison.Ordinal) * shape[0] / 3, shape[0] / 3);
+        return packed < 0
+            ? whole
+            : whole.narrow(1, "qkv".IndexOf(layer[packed + 1], StringComparison.Ordinal) * shape[0] / 3, shape[0] / 3);
     }
 
     private static void AssertEqual(Tensor gradients, LayerSpectra spectra, int layer)

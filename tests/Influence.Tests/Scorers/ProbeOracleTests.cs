@@ -59,7 +59,10 @@ public class ProbeOracleTests
         }
 
         // A fresh Adam divides by another second moment: the state does count.
-        var fresh = new ProbeOracle { Reference = c.Queries, Optimizer = model => optim.Adam(model.parameters(), 0.01) }.Score(c.Task(), c.Train);
+        var fresh = new ProbeOracle { Reference = c.Queries, Optimizer = model => optim.Adam(model.parameters(), 0.01) }.Score(
+            c.Task(),
+            c.Train
+        );
         Assert.True(Math.Abs(fresh[0] - measured[0]) > 1e-4);
     }
 
@@ -74,7 +77,13 @@ public class ProbeOracleTests
         var state = ModelState.Of(c.Model, c.X);
         foreach (var id in new long[] { 4, 0, 2 })
         {
-            var alone = new ProbeOracle { Reference = c.Queries with { BatchSize = 2 }, Optimizer = Sgd(0.5) }.Score(c.Task(), c.Train.Only([id]) with { BatchSize = 1 });
+            var alone = new ProbeOracle { Reference = c.Queries with { BatchSize = 2 }, Optimizer = Sgd(0.5) }.Score(
+                c.Task(),
+                c.Train.Only([id]) with
+                {
+                    BatchSize = 1,
+                }
+            );
 
             // The reference loss is summed in another order.
             Assert.Equal(together[(int)id], alone[0], 1e-14);
@@ -92,12 +101,23 @@ public class ProbeOracleTests
         var state = ModelState.Of(c.Model, c.X);
 
         using var source = new CancellationTokenSource();
-        Assert.Throws<OperationCanceledException>(
-            () => new ProbeOracle { Reference = c.Queries, Optimizer = Sgd(0.5) }.Score(c.Task(), c.Train, new Reports(_ => source.Cancel()), source.Token));
+        Assert.Throws<OperationCanceledException>(() =>
+            new ProbeOracle { Reference = c.Queries, Optimizer = Sgd(0.5) }.Score(
+                c.Task(),
+                c.Train,
+                new Reports(_ => source.Cancel()),
+                source.Token
+            )
+        );
         state.AssertUnchanged(c.Model, c.X);
 
         var calls = 0;
-        Assert.Throws<InfluenceException>(() => new ProbeOracle { Reference = c.Queries, Optimizer = Sgd(0.5) }.Score(c.Task(b => ++calls == 4 ? throw new InvalidOperationException("no") : c.Loss(b)), c.Train));
+        Assert.Throws<InfluenceException>(() =>
+            new ProbeOracle { Reference = c.Queries, Optimizer = Sgd(0.5) }.Score(
+                c.Task(b => ++calls == 4 ? throw new InvalidOperationException("no") : c.Loss(b)),
+                c.Train
+            )
+        );
         state.AssertUnchanged(c.Model, c.X);
     }
 
@@ -117,16 +137,32 @@ public class ProbeOracleTests
         using var scope = NewDisposeScope();
         using var c = new Classifier(train: 4, queries: 3);
         var state = ModelState.Of(c.Model, c.X);
-        var tooLarge = Assert.Throws<InfluenceException>(() => new ProbeOracle { Reference = c.Queries, Optimizer = Sgd(1e300) }.Score(c.Task(b => c.Loss(b) * 1e10), c.Train));
+        var tooLarge = Assert.Throws<InfluenceException>(() =>
+            new ProbeOracle { Reference = c.Queries, Optimizer = Sgd(1e300) }.Score(c.Task(b => c.Loss(b) * 1e10), c.Train)
+        );
         Assert.Equal([0], tooLarge.ExampleIds);
         Assert.Throws<InfluenceException>(() => new ProbeOracle { Reference = c.Queries, Optimizer = _ => null! }.Score(c.Task(), c.Train));
-        Assert.Throws<InfluenceException>(() => new ProbeOracle { Reference = c.Queries, Optimizer = Sgd(0.1) }.Score(c.Task(b => c.Loss(b).detach()), c.Train));
-        Assert.Throws<InfluenceException>(() => new ProbeOracle { Reference = c.Queries, Optimizer = Sgd(0.1) }.Score(c.Task(b => c.Loss(b).sum()), c.Train));
+        Assert.Throws<InfluenceException>(() =>
+            new ProbeOracle { Reference = c.Queries, Optimizer = Sgd(0.1) }.Score(c.Task(b => c.Loss(b).detach()), c.Train)
+        );
+        Assert.Throws<InfluenceException>(() =>
+            new ProbeOracle { Reference = c.Queries, Optimizer = Sgd(0.1) }.Score(c.Task(b => c.Loss(b).sum()), c.Train)
+        );
         state.AssertUnchanged(c.Model, c.X);
         c.Model.train();
         using var dropout = new Composite(x => x, ("dropout", nn.Dropout()), ("layer", nn.Linear(2, 2)));
-        Assert.Contains("model.eval()", Assert.Throws<InfluenceException>(
-            () => new ProbeOracle { Reference = c.Queries, Optimizer = Sgd(0.1) }.Score(new InfluenceTask(dropout) { TrainingLoss = c.Loss }, c.Train)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "model.eval()",
+            Assert
+                .Throws<InfluenceException>(() =>
+                    new ProbeOracle { Reference = c.Queries, Optimizer = Sgd(0.1) }.Score(
+                        new InfluenceTask(dropout) { TrainingLoss = c.Loss },
+                        c.Train
+                    )
+                )
+                .Message,
+            StringComparison.Ordinal
+        );
     }
 
     /// <summary>The running optimizer itself is not stepped: it is refused before the first probe, and goes on as it was.</summary>
@@ -139,8 +175,13 @@ public class ProbeOracleTests
         Backward(c, c.Train);
         adam.step();
         var (state, saved) = (ModelState.Of(c.Model, c.X), Bytes(adam));
-        Assert.Contains("the same object twice", Assert.Throws<InfluenceException>(
-            () => new ProbeOracle { Reference = c.Queries, Optimizer = _ => adam }.Score(c.Task(), c.Train)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "the same object twice",
+            Assert
+                .Throws<InfluenceException>(() => new ProbeOracle { Reference = c.Queries, Optimizer = _ => adam }.Score(c.Task(), c.Train))
+                .Message,
+            StringComparison.Ordinal
+        );
         Assert.Equal(saved, Bytes(adam));
         state.AssertUnchanged(c.Model, c.X);
         adam.step();
@@ -156,26 +197,53 @@ public class ProbeOracleTests
         using var adam = optim.Adam(c.Model.parameters().Where(p => p.requires_grad), 0.01);
         Backward(c, c.Train);
         adam.step();
-        Assert.Contains("Where(p => p.requires_grad)", Assert.Throws<InfluenceException>(
-            () => new ProbeOracle { Reference = c.Queries, Optimizer = Like(adam) }.Score(c.Task(), c.Train)).Message, StringComparison.Ordinal);
-        Assert.Equal(4, new ProbeOracle { Reference = c.Queries, Optimizer = model =>
-        {
-            var probe = optim.Adam(model.parameters().Where(p => p.requires_grad));
-            probe.load_state_dict(adam.state_dict());
-            return probe;
-        } }.Score(c.Task(), c.Train).Count);
-        Assert.Contains("optimizer failed: no", Assert.Throws<InfluenceException>(
-            () => new ProbeOracle { Reference = c.Queries, Optimizer = _ => throw new InvalidOperationException("no") }.Score(c.Task(), c.Train)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "Where(p => p.requires_grad)",
+            Assert
+                .Throws<InfluenceException>(() =>
+                    new ProbeOracle { Reference = c.Queries, Optimizer = Like(adam) }.Score(c.Task(), c.Train)
+                )
+                .Message,
+            StringComparison.Ordinal
+        );
+        Assert.Equal(
+            4,
+            new ProbeOracle
+            {
+                Reference = c.Queries,
+                Optimizer = model =>
+                {
+                    var probe = optim.Adam(model.parameters().Where(p => p.requires_grad));
+                    probe.load_state_dict(adam.state_dict());
+                    return probe;
+                },
+            }
+                .Score(c.Task(), c.Train)
+                .Count
+        );
+        Assert.Contains(
+            "optimizer failed: no",
+            Assert
+                .Throws<InfluenceException>(() =>
+                    new ProbeOracle { Reference = c.Queries, Optimizer = _ => throw new InvalidOperationException("no") }.Score(
+                        c.Task(),
+                        c.Train
+                    )
+                )
+                .Message,
+            StringComparison.Ordinal
+        );
     }
 
     private static Func<nn.Module, optim.Optimizer> Sgd(double rate) => model => optim.SGD(model.parameters(), rate);
 
-    private static Func<nn.Module, optim.Optimizer> Like(TorchSharp.Modules.Adam adam) => model =>
-    {
-        var probe = optim.Adam(model.parameters());
-        probe.load_state_dict(adam.state_dict());
-        return probe;
-    };
+    private static Func<nn.Module, optim.Optimizer> Like(TorchSharp.Modules.Adam adam) =>
+        model =>
+        {
+            var probe = optim.Adam(model.parameters());
+            probe.load_state_dict(adam.state_dict());
+            return probe;
+        };
 
     private static double ByHand(Classifier c, TorchSharp.Modules.Adam adam, int i)
     {

@@ -23,11 +23,26 @@ public sealed class VarianceOfGradientsTests : IDisposable
         for (var k = 1; k <= 3; k++)
         {
             using var noGrad = no_grad();
-            layer.weight.copy_(tensor(new[,] { { k, 0.0 }, { 5, 7 }, { 1, 1 } }));
+            layer.weight.copy_(
+                tensor(
+                    new[,]
+                    {
+                        { k, 0.0 },
+                        { 5, 7 },
+                        { 1, 1 },
+                    }
+                )
+            );
             checkpoints.Add(Checkpoint.Save(_folder.Path($"{k}"), layer, 0.1, k));
         }
 
-        var vog = new VarianceOfGradients { Checkpoints = checkpoints, Logits = b => layer.call(b["x"]), Labels = b => b["y"], WithinClass = false };
+        var vog = new VarianceOfGradients
+        {
+            Checkpoints = checkpoints,
+            Logits = b => layer.call(b["x"]),
+            Labels = b => b["y"],
+            WithinClass = false,
+        };
         var scores = vog.Score(Task(layer), Examples.FromTensors(("x", randn(2, 2, dtype: float64)), ("y", tensor(new[] { 0L, 1 }))));
 
         Assert.Equal(0.408248, scores[0], 6);
@@ -39,7 +54,10 @@ public sealed class VarianceOfGradientsTests : IDisposable
             parameter.requires_grad = false;
         }
 
-        Assert.Equal(scores.Values, vog.Score(Task(layer), Examples.FromTensors(("x", randn(2, 2, dtype: float64)), ("y", tensor(new[] { 0L, 1 })))).Values);
+        Assert.Equal(
+            scores.Values,
+            vog.Score(Task(layer), Examples.FromTensors(("x", randn(2, 2, dtype: float64)), ("y", tensor(new[] { 0L, 1 })))).Values
+        );
         Assert.All(layer.parameters(), p => Assert.False(p.requires_grad));
     }
 
@@ -50,15 +68,21 @@ public sealed class VarianceOfGradientsTests : IDisposable
         random.manual_seed(2);
         using var convolution = nn.Conv2d(2, 3, 3, dtype: float64);
         using var head = nn.Linear(12, 3, dtype: float64);
-        using var model = new Composite(x => head.call(convolution.call(x).tanh().flatten(1)), ("convolution", convolution), ("head", head));
+        using var model = new Composite(
+            x => head.call(convolution.call(x).tanh().flatten(1)),
+            ("convolution", convolution),
+            ("head", head)
+        );
         var (x, y) = (randn(5, 2, 4, 4, dtype: float64), tensor(new[] { 0L, 1, 0, 1, 1 }));
         var checkpoints = Wander(model, 3);
 
-        var maps = checkpoints.Select(c =>
-        {
-            c.LoadInto(model);
-            return Differences(x, moved => model.call(moved).gather(1, y.unsqueeze(1)).squeeze(1)).mean([1]);
-        }).ToArray();                                                                   // [5, 4, 4] each
+        var maps = checkpoints
+            .Select(c =>
+            {
+                c.LoadInto(model);
+                return Differences(x, moved => model.call(moved).gather(1, y.unsqueeze(1)).squeeze(1)).mean([1]);
+            })
+            .ToArray(); // [5, 4, 4] each
         var expected = stack(maps, 0).std(0, unbiased: false).flatten(1).mean([1]);
 
         var vog = Vog(model, checkpoints) with { WithinClass = false };
@@ -88,20 +112,36 @@ public sealed class VarianceOfGradientsTests : IDisposable
         Tensor Rest(Tensor embedded, Tensor x) =>
             head.call((embedded.sin() * x.ne(0).unsqueeze(2) * (arange(1, 6, dtype: float64) / 3).reshape(1, 5, 1)).sum(1L));
         using var model = new Composite(x => Rest(table.call(x), x), ("table", table), ("head", head));
-        var (x, y) = (tensor(new long[,] { { 3, 1, 4, 1, 5 }, { 2, 6, 0, 0, 0 }, { 8, 8, 7, 0, 0 } }), tensor(new[] { 0L, 1, 1 }));
+        var (x, y) = (
+            tensor(
+                new long[,]
+                {
+                    { 3, 1, 4, 1, 5 },
+                    { 2, 6, 0, 0, 0 },
+                    { 8, 8, 7, 0, 0 },
+                }
+            ),
+            tensor(new[] { 0L, 1, 1 })
+        );
         var checkpoints = Wander(model, 4);
 
-        var norms = checkpoints.Select(c =>
-        {
-            c.LoadInto(model);
-            using var noGrad = no_grad();
-            return Differences(table.call(x), moved => Rest(moved, x).gather(1, y.unsqueeze(1)).squeeze(1)).Squared().sum(2L).sqrt();
-        }).ToArray();                                                                   // [3, 5] each
+        var norms = checkpoints
+            .Select(c =>
+            {
+                c.LoadInto(model);
+                using var noGrad = no_grad();
+                return Differences(table.call(x), moved => Rest(moved, x).gather(1, y.unsqueeze(1)).squeeze(1)).Squared().sum(2L).sqrt();
+            })
+            .ToArray(); // [3, 5] each
         var counts = x.ne(0).to_type(float64);
         var expected = (stack(norms, 0).std(0, unbiased: false) * counts).sum(1) / counts.sum(1);
 
         var vog = Vog(model, checkpoints) with { Embedding = table, WithinClass = false };
-        var task = new InfluenceTask(model) { TrainingLoss = _ => throw new InvalidOperationException("not used"), PositionMask = b => b["x"].ne(0) };
+        var task = new InfluenceTask(model)
+        {
+            TrainingLoss = _ => throw new InvalidOperationException("not used"),
+            PositionMask = b => b["x"].ne(0),
+        };
         var state = ModelState.Of(model, x);
         foreach (var size in new[] { 1, 2, 128 })
         {
@@ -110,7 +150,9 @@ public sealed class VarianceOfGradientsTests : IDisposable
         }
 
         // The hook is gone too, also after a call that failed.
-        Assert.Throws<InfluenceException>(() => (vog with { Labels = b => b["y"] + 7 }).Score(task, Examples.FromTensors(("x", x), ("y", y))));
+        Assert.Throws<InfluenceException>(() =>
+            (vog with { Labels = b => b["y"] + 7 }).Score(task, Examples.FromTensors(("x", x), ("y", y)))
+        );
         state.AssertUnchanged(model, x);
     }
 
@@ -144,15 +186,22 @@ public sealed class VarianceOfGradientsTests : IDisposable
         using var model = new Composite(x => layer.call(x.sin()).sum(1L), ("layer", layer));
         var (x, y, mask) = (randn(4, 5, 3, dtype: float64), tensor(new[] { 0L, 1, 0, 1 }), arange(5).lt(3).unsqueeze(0).expand(4, 5));
         var vog = Vog(model, Wander(model, 3)) with { WithinClass = false };
-        var task = new InfluenceTask(model) { TrainingLoss = _ => throw new InvalidOperationException("not used"), PositionMask = _ => mask.narrow(0, 0, 1).expand(1, 5) };
+        var task = new InfluenceTask(model)
+        {
+            TrainingLoss = _ => throw new InvalidOperationException("not used"),
+            PositionMask = _ => mask.narrow(0, 0, 1).expand(1, 5),
+        };
 
         var expected = vog.Score(Task(model), Examples.FromTensors(("x", x.narrow(1, 0, 3)), ("y", y)));
         var masked = vog.Score(task, Examples.FromTensors(("x", x), ("y", y)) with { BatchSize = 1 });
 
         Assert.All(expected.Values.Zip(masked.Values), pair => Assert.Equal(pair.First, pair.Second, 1e-12)); // sums in another order
         var flat = new InfluenceTask(model) { TrainingLoss = task.TrainingLoss, PositionMask = b => b["x"].select(1, 0) };
-        Assert.Contains("PositionMask returns [1, 5]", Assert.Throws<InfluenceException>(
-            () => vog.Score(flat, Examples.FromTensors(("x", x), ("y", y)))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "PositionMask returns [1, 5]",
+            Assert.Throws<InfluenceException>(() => vog.Score(flat, Examples.FromTensors(("x", x), ("y", y)))).Message,
+            StringComparison.Ordinal
+        );
     }
 
     [Fact]
@@ -208,7 +257,11 @@ public sealed class VarianceOfGradientsTests : IDisposable
         Refused(vog with { Embedding = c.Hidden }, "[1, 6]");
         Refused(vog with { ChannelAxis = 2 }, "ChannelAxis is 2");
         Assert.Throws<InfluenceException>(() => vog with { ChannelAxis = -1 });
-        Assert.Contains("2 checkpoints", Assert.Throws<InfluenceException>(() => Vog(c.Model, [checkpoints[0]])).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "2 checkpoints",
+            Assert.Throws<InfluenceException>(() => Vog(c.Model, [checkpoints[0]])).Message,
+            StringComparison.Ordinal
+        );
 
         void Refused(VarianceOfGradients estimator, string first, string? second = null, bool ignoreCase = false)
         {
@@ -233,14 +286,16 @@ public sealed class VarianceOfGradientsTests : IDisposable
         }
     }
 
-    private static VarianceOfGradients Vog(nn.Module<Tensor, Tensor> model, IReadOnlyList<Checkpoint> checkpoints) => new()
-    {
-        Checkpoints = checkpoints,
-        Logits = b => model.call(b["x"]),
-        Labels = b => b["y"],
-    };
+    private static VarianceOfGradients Vog(nn.Module<Tensor, Tensor> model, IReadOnlyList<Checkpoint> checkpoints) =>
+        new()
+        {
+            Checkpoints = checkpoints,
+            Logits = b => model.call(b["x"]),
+            Labels = b => b["y"],
+        };
 
-    private static InfluenceTask Task(nn.Module model) => new(model) { TrainingLoss = _ => throw new InvalidOperationException("not used") };
+    private static InfluenceTask Task(nn.Module model) =>
+        new(model) { TrainingLoss = _ => throw new InvalidOperationException("not used") };
 
     /// <summary>Checkpoints of a walk at random.</summary>
     private List<Checkpoint> Wander(nn.Module model, int count)

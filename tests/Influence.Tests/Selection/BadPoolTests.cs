@@ -16,22 +16,56 @@ public sealed class BadPoolTests
     {
         using var scope = NewDisposeScope();
         using var scores = new InfluenceScores(
-            tensor(new float[,] { { 1, float.NaN, 3, 4 }, { 1, 2, 3, float.NegativeInfinity } }), [0, 1], [40, 30, 20, 10], s_made);
+            tensor(
+                new float[,]
+                {
+                    { 1, float.NaN, 3, 4 },
+                    { 1, 2, 3, float.NegativeInfinity },
+                }
+            ),
+            [0, 1],
+            [40, 30, 20, 10],
+            s_made
+        );
         var thrown = Assert.Throws<InfluenceException>(() => new SelectionPool(scores));
         Assert.Equal([10L, 30], thrown.ExampleIds);
         Assert.Contains("10, 30", thrown.Message, StringComparison.Ordinal);
-        Assert.Equal([5L], Assert.Throws<InfluenceException>(() => new TopK().Select(ExampleScores.Of([5, 6], [double.NaN, 1]), SelectionBudget.Count(1))).ExampleIds);
-        Assert.Equal([6L], Assert.Throws<InfluenceException>(
-            () => new SelectionPool([ExampleScores.Of([5, 6], [0, 1]), ExampleScores.Of([6, 5], [double.PositiveInfinity, 1])])).ExampleIds);
+        Assert.Equal(
+            [5L],
+            Assert
+                .Throws<InfluenceException>(() => new TopK().Select(ExampleScores.Of([5, 6], [double.NaN, 1]), SelectionBudget.Count(1)))
+                .ExampleIds
+        );
+        Assert.Equal(
+            [6L],
+            Assert
+                .Throws<InfluenceException>(() =>
+                    new SelectionPool([ExampleScores.Of([5, 6], [0, 1]), ExampleScores.Of([6, 5], [double.PositiveInfinity, 1])])
+                )
+                .ExampleIds
+        );
     }
 
     [Fact]
     public void FeaturesAreChecked()
     {
         using var scope = NewDisposeScope();
-        InfluenceException Thrown(Tensor features) => Assert.Throws<InfluenceException>(() => new SelectionPool([30, 10, 20]) { Features = features });
+        InfluenceException Thrown(Tensor features) =>
+            Assert.Throws<InfluenceException>(() => new SelectionPool([30, 10, 20]) { Features = features });
 
-        Assert.Equal([10L, 30], Thrown(tensor(new float[,] { { float.NaN, 0 }, { 0, float.PositiveInfinity }, { 1, 1 } })).ExampleIds);
+        Assert.Equal(
+            [10L, 30],
+            Thrown(
+                tensor(
+                    new float[,]
+                    {
+                        { float.NaN, 0 },
+                        { 0, float.PositiveInfinity },
+                        { 1, 1 },
+                    }
+                )
+            ).ExampleIds
+        );
         Assert.Contains("[3, d]; found [2, 2]", Thrown(zeros(2, 2)).Message, StringComparison.Ordinal);
         Assert.Contains("found [3]", Thrown(zeros(3)).Message, StringComparison.Ordinal);
         Assert.Contains("found [3, 0]", Thrown(zeros(3, 0)).Message, StringComparison.Ordinal);
@@ -41,7 +75,11 @@ public sealed class BadPoolTests
     [Fact]
     public void IdsAreChecked()
     {
-        Assert.Contains("empty", Assert.Throws<InfluenceException>(() => new SelectionPool(Array.Empty<long>())).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "empty",
+            Assert.Throws<InfluenceException>(() => new SelectionPool(Array.Empty<long>())).Message,
+            StringComparison.Ordinal
+        );
         Assert.Equal([7L], Assert.Throws<InfluenceException>(() => new SelectionPool([7, 8, 7])).ExampleIds);
         using var pool = new SelectionPool([7, 8]);
         Assert.Equal([9L], Assert.Throws<InfluenceException>(() => pool.PositionOf(9)).ExampleIds);
@@ -50,14 +88,24 @@ public sealed class BadPoolTests
     [Fact]
     public void LengthsAreChecked()
     {
-        Assert.Contains("found 1", Assert.Throws<InfluenceException>(() => new SelectionPool([7, 8]) { Lengths = [3] }).Message, StringComparison.Ordinal);
-        Assert.Contains("found 0", Assert.Throws<InfluenceException>(() => new SelectionPool([7, 8]) { Lengths = [3, 0] }).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "found 1",
+            Assert.Throws<InfluenceException>(() => new SelectionPool([7, 8]) { Lengths = [3] }).Message,
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            "found 0",
+            Assert.Throws<InfluenceException>(() => new SelectionPool([7, 8]) { Lengths = [3, 0] }).Message,
+            StringComparison.Ordinal
+        );
     }
 
     [Fact]
     public void MetricsScoreTheSameCandidates()
     {
-        var thrown = Assert.Throws<InfluenceException>(() => new SelectionPool([ExampleScores.Of([1, 2, 3], [0, 0, 0]), ExampleScores.Of([4, 3, 2], [0, 0, 0])]));
+        var thrown = Assert.Throws<InfluenceException>(() =>
+            new SelectionPool([ExampleScores.Of([1, 2, 3], [0, 0, 0]), ExampleScores.Of([4, 3, 2], [0, 0, 0])])
+        );
         Assert.Equal([1L, 4], thrown.ExampleIds);
         Assert.Throws<InfluenceException>(() => new SelectionPool(Array.Empty<ExampleScores>()));
     }
@@ -77,7 +125,9 @@ public sealed class BadPoolTests
     {
         using var scope = NewDisposeScope();
         using var scores = new InfluenceScores(zeros(3, 2), [5, 6, 7], [1, 2], s_made);
-        var thrown = Assert.Throws<InfluenceException>(() => new SelectionPool(scores) { Tasks = ExampleGroups.FromMembers(("a", [5, 9])) });
+        var thrown = Assert.Throws<InfluenceException>(() =>
+            new SelectionPool(scores) { Tasks = ExampleGroups.FromMembers(("a", [5, 9])) }
+        );
         Assert.Contains("in no task: 6, 7", thrown.Message, StringComparison.Ordinal);
         // Tasks may hold more queries than were scored, and then even a task of which none was.
         using var pool = new SelectionPool(scores) { Tasks = ExampleGroups.FromMembers(("a", [5, 6, 7]), ("b", [8])) };
@@ -106,7 +156,8 @@ public sealed class BadPoolTests
     {
         using var pool = new SelectionPool(ExampleScores.Of([1, 2, 3], [1, 2, 3])) { Lengths = [5, 6, 7] };
         using var bare = new SelectionPool(ExampleScores.Of([1, 2, 3], [1, 2, 3]));
-        string Message(SelectionPool from, SelectionBudget budget) => Assert.Throws<InfluenceException>(() => new TopK().Select(from, budget)).Message;
+        string Message(SelectionPool from, SelectionBudget budget) =>
+            Assert.Throws<InfluenceException>(() => new TopK().Select(from, budget)).Message;
 
         Assert.Contains("4 examples, but the pool has 3", Message(pool, SelectionBudget.Count(4)), StringComparison.Ordinal);
         Assert.Contains("the pool has 3", Message(pool, SelectionBudget.Count(long.MaxValue)), StringComparison.Ordinal);
@@ -135,8 +186,29 @@ public sealed class BadPoolTests
     public void APartKeepsEverythingInStep()
     {
         using var scope = NewDisposeScope();
-        using var scores = new InfluenceScores(tensor(new float[,] { { 3, 1, 2 } }), [0], [30, 10, 20], s_made);
-        using var pool = new SelectionPool(scores) { Features = tensor(new float[,] { { 3, 3 }, { 1, 1 }, { 2, 2 } }), Lengths = [3, 1, 2] };
+        using var scores = new InfluenceScores(
+            tensor(
+                new float[,]
+                {
+                    { 3, 1, 2 },
+                }
+            ),
+            [0],
+            [30, 10, 20],
+            s_made
+        );
+        using var pool = new SelectionPool(scores)
+        {
+            Features = tensor(
+                new float[,]
+                {
+                    { 3, 3 },
+                    { 1, 1 },
+                    { 2, 2 },
+                }
+            ),
+            Lengths = [3, 1, 2],
+        };
         using var part = pool.At([2, 0]);
         Assert.Equal([10, 30], part.Ids);
         Assert.Equal([1, 3], part.Lengths!);
@@ -157,7 +229,9 @@ public sealed class BadPoolTests
         Assert.Throws<InfluenceException>(() => new SelectionPool(scores) { Features = infinite });
         Assert.Throws<InfluenceException>(() => new SelectionPool(scores) { Features = features, Lengths = [1, 2] });
         Assert.Throws<InfluenceException>(() => new SelectionPool(scores) { Features = features, Lengths = [1, 2, 0] });
-        Assert.Throws<InfluenceException>(() => new SelectionPool(scores) { Features = features, Tasks = ExampleGroups.FromMembers(("a", [0])) });
+        Assert.Throws<InfluenceException>(() =>
+            new SelectionPool(scores) { Features = features, Tasks = ExampleGroups.FromMembers(("a", [0])) }
+        );
         Assert.Equal(before, LiveTensors.OnThisThread);
     }
 
@@ -165,8 +239,18 @@ public sealed class BadPoolTests
     public void FeaturesAreFoundByTheirIds()
     {
         using var scope = NewDisposeScope();
-        var features = tensor(new float[,] { { 2, 2 }, { 3, 3 }, { 1, 1 } });
-        using var pool = new SelectionPool(ExampleScores.Of([30, 10, 20], [3, 1, 2])) { Lengths = [3, 1, 2] }.WithFeatures([20, 30, 10], features);
+        var features = tensor(
+            new float[,]
+            {
+                { 2, 2 },
+                { 3, 3 },
+                { 1, 1 },
+            }
+        );
+        using var pool = new SelectionPool(ExampleScores.Of([30, 10, 20], [3, 1, 2])) { Lengths = [3, 1, 2] }.WithFeatures(
+            [20, 30, 10],
+            features
+        );
         Assert.Equal([1f, 1, 2, 2, 3, 3], pool.Features!.data<float>().ToArray());
         using var ascending = new SelectionPool(ExampleScores.Of([30, 10, 20], [3, 1, 2])).WithFeatures([10, 20, 30], features);
         Assert.Equal([2f, 2, 3, 3, 1, 1], ascending.Features!.data<float>().ToArray());
@@ -178,8 +262,16 @@ public sealed class BadPoolTests
         using var scope = NewDisposeScope();
         using var scores = new InfluenceScores(zeros(2, 3), [0, 1], [30, 10, 20], s_made);
         var three = zeros(3, 2);
-        var bad = tensor(new float[,] { { float.NaN, 0 }, { 0, 0 }, { 1, float.PositiveInfinity } });
-        InfluenceException Thrown(Tensor features, params long[] ids) => Assert.Throws<InfluenceException>(() => new SelectionPool(scores).WithFeatures(ids, features));
+        var bad = tensor(
+            new float[,]
+            {
+                { float.NaN, 0 },
+                { 0, 0 },
+                { 1, float.PositiveInfinity },
+            }
+        );
+        InfluenceException Thrown(Tensor features, params long[] ids) =>
+            Assert.Throws<InfluenceException>(() => new SelectionPool(scores).WithFeatures(ids, features));
 
         var both = Thrown(three, 20, 40, 10);
         Assert.Contains("no features: 30; these ids have features, but are no candidates: 40", both.Message, StringComparison.Ordinal);
@@ -189,6 +281,12 @@ public sealed class BadPoolTests
         Assert.Equal([20L], Thrown(three, 20, 20, 10, 30).ExampleIds);
         Assert.Contains("[3, d]; found [2, 2]", Thrown(three.narrow(0, 0, 2), 10, 20, 30).Message, StringComparison.Ordinal);
         Assert.Equal([20L, 30], Thrown(bad, 30, 10, 20).ExampleIds);
-        Assert.Contains("once", Assert.Throws<InfluenceException>(() => new SelectionPool(scores) { Features = three }.WithFeatures([10, 20, 30], three)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "once",
+            Assert
+                .Throws<InfluenceException>(() => new SelectionPool(scores) { Features = three }.WithFeatures([10, 20, 30], three))
+                .Message,
+            StringComparison.Ordinal
+        );
     }
 }

@@ -23,7 +23,10 @@ public sealed class SelectedExamplesTests
         Assert.Equal([0.1, 1.0 / 3], loaded.Weights);
         Assert.Equal([double.PositiveInfinity, Math.BitDecrement(1)], loaded.Utilities); // to the last bit
         Assert.Equal(["One remark."], loaded.Notes);
-        Assert.Equal((selected.Strategy, selected.Settings, -5, "67% of the pool", 3), (loaded.Strategy, loaded.Settings, loaded.Seed, loaded.Budget, loaded.PoolCount));
+        Assert.Equal(
+            (selected.Strategy, selected.Settings, -5, "67% of the pool", 3),
+            (loaded.Strategy, loaded.Settings, loaded.Seed, loaded.Budget, loaded.PoolCount)
+        );
         Assert.Contains("Depth = 4", loaded.Settings, StringComparison.Ordinal);
         Assert.Equal(selected.ToString(), loaded.ToString());
     }
@@ -34,9 +37,15 @@ public sealed class SelectedExamplesTests
     [InlineData("[]")]
     [InlineData("null")]
     [InlineData("""{"Ids":[1,2]}""")]
-    [InlineData("""{"Ids":[1,2],"Weights":[1],"Utilities":[1,1],"Strategy":"x","Settings":"x","Seed":0,"Budget":"x","PoolCount":2,"Notes":[]}""")]
-    [InlineData("""{"Ids":[1,1],"Weights":[1,1],"Utilities":[1,1],"Strategy":"x","Settings":"x","Seed":0,"Budget":"x","PoolCount":2,"Notes":[]}""")]
-    [InlineData("""{"Ids":[1,2],"Weights":[1,-1],"Utilities":[1,1],"Strategy":"x","Settings":"x","Seed":0,"Budget":"x","PoolCount":2,"Notes":[]}""")]
+    [InlineData(
+        """{"Ids":[1,2],"Weights":[1],"Utilities":[1,1],"Strategy":"x","Settings":"x","Seed":0,"Budget":"x","PoolCount":2,"Notes":[]}"""
+    )]
+    [InlineData(
+        """{"Ids":[1,1],"Weights":[1,1],"Utilities":[1,1],"Strategy":"x","Settings":"x","Seed":0,"Budget":"x","PoolCount":2,"Notes":[]}"""
+    )]
+    [InlineData(
+        """{"Ids":[1,2],"Weights":[1,-1],"Utilities":[1,1],"Strategy":"x","Settings":"x","Seed":0,"Budget":"x","PoolCount":2,"Notes":[]}"""
+    )]
     [InlineData("""{"Ids":[1,2],"Weights":[1,1],"Utilities":[1,1],"Seed":0,"PoolCount":2,"Notes":[]}""")]
     public void AFileOfSomethingElseIsRefused(string text)
     {

@@ -20,9 +20,22 @@ public sealed class GradientStoreTests : IDisposable
         _folder.Dispose();
     }
 
-    private static GradientProjection Whole(ScalarType dtype = ScalarType.Float64) => new() { Dimension = 1000, Dtype = dtype, ExamplesPerShard = 4 };
+    private static GradientProjection Whole(ScalarType dtype = ScalarType.Float64) =>
+        new()
+        {
+            Dimension = 1000,
+            Dtype = dtype,
+            ExamplesPerShard = 4,
+        };
 
-    private static GradientProjection Small(long seed = 0) => new() { Dimension = 3, Dtype = ScalarType.Float64, ExamplesPerShard = 4, Seed = seed };
+    private static GradientProjection Small(long seed = 0) =>
+        new()
+        {
+            Dimension = 3,
+            Dtype = ScalarType.Float64,
+            ExamplesPerShard = 4,
+            Seed = seed,
+        };
 
     [Theory]
     [InlineData(TracIn.GradientSimilarity.Dot)]
@@ -33,7 +46,10 @@ public sealed class GradientStoreTests : IDisposable
         var state = ModelState.Of(_c.Model, _c.X);
         using var expected = new TracIn { Similarity = similarity }.Score(_c.Task(), _c.Train, _c.Queries);
         GradientStore.Write(_c.Task(), _c.Train with { BatchSize = 3 }, Whole(), _folder.Path("s"));
-        using var scores = new StoredGradients(GradientStore.Open(_folder.Path("s"))) { Similarity = similarity }.Score(_c.Task(), _c.Queries);
+        using var scores = new StoredGradients(GradientStore.Open(_folder.Path("s"))) { Similarity = similarity }.Score(
+            _c.Task(),
+            _c.Queries
+        );
         Assert.True(SingleExampleLoop.RelativeError(scores.Values, expected.Values) < 1e-12);
         Assert.Equal(expected.TrainIds, scores.TrainIds);
         state.AssertUnchanged(_c.Model, _c.X);
@@ -69,7 +85,9 @@ public sealed class GradientStoreTests : IDisposable
         var made = Cases.Make(name);
         var (train, queries) = (Examples.FromTensors(made.Inputs(5)), Examples.FromTensors(made.Inputs(2)));
         using var expected = new TracIn().Score(made.Task(), train, queries);
-        using var scores = new StoredGradients(GradientStore.Write(made.Task(), train, Whole() with { ExamplesPerShard = 5 }, _folder.Path("s"))).Score(made.Task(), queries);
+        using var scores = new StoredGradients(
+            GradientStore.Write(made.Task(), train, Whole() with { ExamplesPerShard = 5 }, _folder.Path("s"))
+        ).Score(made.Task(), queries);
         Assert.True(SingleExampleLoop.RelativeError(scores.Values, expected.Values) < 1e-10);
 
         // The projection by factors is that of the gradient written out.
@@ -105,16 +123,35 @@ public sealed class GradientStoreTests : IDisposable
     public void BatchesAndOrderDoNotMatter()
     {
         using var scope = NewDisposeScope();
-        using var expected = new StoredGradients(GradientStore.Write(_c.Task(), _c.Train, Small(), _folder.Path("a"))).Score(_c.Task(), _c.Queries);
+        using var expected = new StoredGradients(GradientStore.Write(_c.Task(), _c.Train, Small(), _folder.Path("a"))).Score(
+            _c.Task(),
+            _c.Queries
+        );
         using var single = new StoredGradients(
-            GradientStore.Write(_c.Task(), _c.Train with { BatchSize = 1 }, Small() with { ExamplesPerShard = 5, MemoryBudget = 1 }, _folder.Path("b"))).Score(_c.Task(), _c.Queries);
+            GradientStore.Write(
+                _c.Task(),
+                _c.Train with
+                {
+                    BatchSize = 1,
+                },
+                Small() with
+                {
+                    ExamplesPerShard = 5,
+                    MemoryBudget = 1,
+                },
+                _folder.Path("b")
+            )
+        ).Score(_c.Task(), _c.Queries);
         var reversed = Examples.FromTensors(("x", _c.X.flip(0)), ("y", _c.Y.flip(0)));
-        using var turned = new StoredGradients(GradientStore.Write(_c.Task(), reversed with { BatchSize = 3 }, Small(), _folder.Path("c"))).Score(_c.Task(), _c.Queries);
+        using var turned = new StoredGradients(
+            GradientStore.Write(_c.Task(), reversed with { BatchSize = 3 }, Small(), _folder.Path("c"))
+        ).Score(_c.Task(), _c.Queries);
         Assert.True(SingleExampleLoop.RelativeError(single.Values, expected.Values) < 1e-12);
         Assert.True(SingleExampleLoop.RelativeError(turned.Values.flip(1), expected.Values) < 1e-12);
     }
 
-    /// <summary>Cut off after each batch in turn, and once more between a shard and the manifest: the same call ends with the same files.</summary>
+    /// <summary>Cut off after each batch in turn, and once more between a shard and the manifest: the same call ends with the same
+    /// files.</summary>
     [Theory]
     [InlineData(3)]
     [InlineData(11)]
@@ -142,11 +179,18 @@ public sealed class GradientStoreTests : IDisposable
             }
             catch (OperationCanceledException)
             {
-                Assert.Contains("is not complete", Assert.Throws<InfluenceException>(() => GradientStore.Open(_folder.Path(folder))).Message);
+                Assert.Contains(
+                    "is not complete",
+                    Assert.Throws<InfluenceException>(() => GradientStore.Open(_folder.Path(folder))).Message
+                );
             }
 
             // A shard that was renamed when the process died, and is in no manifest yet.
-            File.Copy(Path.Combine(_folder.Path("whole"), "shard-000002.bin"), Path.Combine(_folder.Path(folder), "shard-000002.bin"), overwrite: true);
+            File.Copy(
+                Path.Combine(_folder.Path("whole"), "shard-000002.bin"),
+                Path.Combine(_folder.Path(folder), "shard-000002.bin"),
+                overwrite: true
+            );
             GradientStore.Write(_c.Task(), train, Small(), _folder.Path(folder));
             Assert.Equal(expected, Contents(folder));
         }
@@ -163,14 +207,35 @@ public sealed class GradientStoreTests : IDisposable
         var folder = _folder.Path("s");
         var store = GradientStore.Write(_c.Task(), _c.Train, Small(), folder);
         Refused("Seed (the store's: 0; now: 1)", () => GradientStore.Write(_c.Task(), _c.Train, Small(1), folder));
-        Refused("Dimension (the store's: 3; now: 2)", () => GradientStore.Write(_c.Task(), _c.Train, Small() with { Dimension = 2 }, folder));
+        Refused(
+            "Dimension (the store's: 3; now: 2)",
+            () => GradientStore.Write(_c.Task(), _c.Train, Small() with { Dimension = 2 }, folder)
+        );
         Refused("number of examples (the store's: 11; now: 4)", () => GradientStore.Write(_c.Task(), _c.Queries, Small(), folder));
         Refused("Dtype", () => GradientStore.Write(_c.Task(), _c.Train, Small() with { Dtype = ScalarType.Float32 }, folder));
         Refused("manifest.json", () => GradientStore.Open(_folder.Path("none")));
-        Refused("is not in", () => new StoredGradients(store).Score(_c.Task(), Examples.FromTensors(("x", cat([_c.X, _c.X], 0)), ("y", cat([_c.Y, _c.Y], 0))), _c.Queries));
+        Refused(
+            "is not in",
+            () =>
+                new StoredGradients(store).Score(
+                    _c.Task(),
+                    Examples.FromTensors(("x", cat([_c.X, _c.X], 0)), ("y", cat([_c.Y, _c.Y], 0))),
+                    _c.Queries
+                )
+        );
         Refused("Damping", () => new StoredGradients(store) { Damping = Damping.Absolute(0) });
-        Refused("other layers", () => new StoredGradients(store).Score(
-            new InfluenceTask(_c.Model) { TrainingLoss = _c.Loss, Layers = LayerSelection.Where(n => n.StartsWith("head", StringComparison.Ordinal)) }, _c.Queries));
+        Refused(
+            "other layers",
+            () =>
+                new StoredGradients(store).Score(
+                    new InfluenceTask(_c.Model)
+                    {
+                        TrainingLoss = _c.Loss,
+                        Layers = LayerSelection.Where(n => n.StartsWith("head", StringComparison.Ordinal)),
+                    },
+                    _c.Queries
+                )
+        );
 
         // The same ids, and other data.
         var turned = Examples.FromTensors(("x", _c.X.flip(0)), ("y", _c.Y.flip(0)));
@@ -205,12 +270,27 @@ public sealed class GradientStoreTests : IDisposable
         var (train, queries) = (_c.Train.Only([0]), _c.Queries.Only([0]));
         using var exact = new TracIn().Score(_c.Task(), train, queries);
         const int Seeds = 60;
-        double[] products = [.. Enumerable.Range(0, Seeds).Select(seed =>
-        {
-            var store = GradientStore.Write(_c.Task(), train, new GradientProjection { Dimension = 2, Seed = seed, Dtype = ScalarType.Float64 }, _folder.Path($"{seed}"));
-            using var scores = new StoredGradients(store).Score(_c.Task(), queries);
-            return scores.Values.item<double>();
-        })];
+        double[] products =
+        [
+            .. Enumerable
+                .Range(0, Seeds)
+                .Select(seed =>
+                {
+                    var store = GradientStore.Write(
+                        _c.Task(),
+                        train,
+                        new GradientProjection
+                        {
+                            Dimension = 2,
+                            Seed = seed,
+                            Dtype = ScalarType.Float64,
+                        },
+                        _folder.Path($"{seed}")
+                    );
+                    using var scores = new StoredGradients(store).Score(_c.Task(), queries);
+                    return scores.Values.item<double>();
+                }),
+        ];
         var mean = products.Average();
         var error = Math.Sqrt(products.Sum(p => (p - mean) * (p - mean)) / (Seeds - 1) / Seeds);
         Assert.True(error > 0);
@@ -237,7 +317,14 @@ public sealed class GradientStoreTests : IDisposable
         using var scores = new StoredGradients(store) { Damping = Damping.Default, MemoryBudget = budget }.Score(_c.Task(), _c.Queries);
         Assert.True(SingleExampleLoop.RelativeError(scores.Values, expected) < 1e-10);
         Assert.Equal(1.0 / 11, scores.Metadata.LeaveOneOutFactor);
-        Refused("cosine", () => new StoredGradients(store) { Damping = Damping.Default, Similarity = TracIn.GradientSimilarity.Cosine }.Score(_c.Task(), _c.Queries));
+        Refused(
+            "cosine",
+            () =>
+                new StoredGradients(store) { Damping = Damping.Default, Similarity = TracIn.GradientSimilarity.Cosine }.Score(
+                    _c.Task(),
+                    _c.Queries
+                )
+        );
     }
 
     [Fact]
@@ -254,22 +341,31 @@ public sealed class GradientStoreTests : IDisposable
         }
 
         using var some = estimator.Score(_c.Task(), _c.Train.Only([1, 5, 6, 10]), _c.Queries);
-        Assert.True(SingleExampleLoop.RelativeError(some.Values, scores.Values.index_select(1, tensor(new long[] { 1, 5, 6, 10 }))) < 1e-12);
+        Assert.True(
+            SingleExampleLoop.RelativeError(some.Values, scores.Values.index_select(1, tensor(new long[] { 1, 5, 6, 10 }))) < 1e-12
+        );
     }
 
     [Fact]
     public void NothingStaysAlive()
     {
         GradientStore.Write(_c.Task(), _c.Train, Small(), _folder.Path("a"));
-        new StoredGradients(GradientStore.Open(_folder.Path("a"))) { Damping = Damping.Default }.Score(_c.Task(), _c.Queries).Dispose();
+        new StoredGradients(GradientStore.Open(_folder.Path("a"))) { Damping = Damping.Default }
+            .Score(_c.Task(), _c.Queries)
+            .Dispose();
         var before = LiveTensors.OnThisThread;
         var store = GradientStore.Write(_c.Task(), _c.Train with { BatchSize = 3 }, Small(), _folder.Path("b"));
-        new StoredGradients(store) { Damping = Damping.Default }.Score(_c.Task(), _c.Queries).Dispose();
+        new StoredGradients(store) { Damping = Damping.Default }
+            .Score(_c.Task(), _c.Queries)
+            .Dispose();
         Assert.Equal(before, LiveTensors.OnThisThread);
     }
 
-    private static void Refused(string expected, Func<object> call) => Assert.Contains(expected, Assert.Throws<InfluenceException>(call).Message);
+    private static void Refused(string expected, Func<object> call) =>
+        Assert.Contains(expected, Assert.Throws<InfluenceException>(call).Message);
 
     private Dictionary<string, string> Contents(string folder) =>
-        Directory.EnumerateFiles(_folder.Path(folder)).ToDictionary(f => Path.GetFileName(f)!, f => Convert.ToHexString(File.ReadAllBytes(f)));
+        Directory
+            .EnumerateFiles(_folder.Path(folder))
+            .ToDictionary(f => Path.GetFileName(f)!, f => Convert.ToHexString(File.ReadAllBytes(f)));
 }

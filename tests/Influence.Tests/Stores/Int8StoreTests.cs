@@ -19,9 +19,16 @@ public sealed class Int8StoreTests : IDisposable
         _folder.Dispose();
     }
 
-    private static GradientProjection Int8 => new() { Dimension = 1000, Dtype = ScalarType.Int8, ExamplesPerShard = 4 };
+    private static GradientProjection Int8 =>
+        new()
+        {
+            Dimension = 1000,
+            Dtype = ScalarType.Int8,
+            ExamplesPerShard = 4,
+        };
 
-    /// <summary>Every number and every product, against the bounds that the docs state; layers that no multiple of 128 ends, zeros, and outliers.</summary>
+    /// <summary>Every number and every product, against the bounds that the docs state; layers that no multiple of 128 ends, zeros, and
+    /// outliers.</summary>
     [Fact]
     public void TheErrorKeepsToTheStatedBound()
     {
@@ -62,7 +69,8 @@ public sealed class Int8StoreTests : IDisposable
         }
     }
 
-    /// <summary>Of normal numbers: a row's relative error, and a product's standard deviation over 400 rows, as the docs state them.</summary>
+    /// <summary>Of normal numbers: a row's relative error, and a product's standard deviation over 400 rows, as the docs state
+    /// them.</summary>
     [Fact]
     public void TheErrorOfNormalNumbersIsAsStated()
     {
@@ -75,8 +83,8 @@ public sealed class Int8StoreTests : IDisposable
         var error = Int8Blocks.Unpack(numbers, scales, layers).to_type(ScalarType.Float64) - rows;
         Assert.InRange((error.norm() / rows.norm()).item<double>(), 0.005, 0.007);
         var changes = error.mv(query);
-        var expected = (scales.to_type(ScalarType.Float64).pow(2) * query.pow(2).reshape(32, 128).sum(1) / 12).sum(1).sqrt();      // [400]
-        Assert.Equal(1, (changes / expected).pow(2).mean().sqrt().item<double>(), 0.15);        // four standard errors, 4 / sqrt(2 * 400)
+        var expected = (scales.to_type(ScalarType.Float64).pow(2) * query.pow(2).reshape(32, 128).sum(1) / 12).sum(1).sqrt(); // [400]
+        Assert.Equal(1, (changes / expected).pow(2).mean().sqrt().item<double>(), 0.15); // four standard errors, 4 / sqrt(2 * 400)
         Assert.InRange((changes / (query.norm() * rows.pow(2).sum(1).sqrt())).pow(2).mean().sqrt().item<double>(), 0.7e-4, 1.3e-4);
     }
 
@@ -90,18 +98,28 @@ public sealed class Int8StoreTests : IDisposable
         var store = GradientStore.Open(_folder.Path("s"));
         Assert.Equal(ScalarType.Int8, store.Projection.Dtype);
         Assert.Equal(gradients.pow(2).sum(1).sqrt().data<double>().ToArray(), Norms(store), (a, b) => Math.Abs(a - b) < 1e-6);
-        using var exact = new StoredGradients(GradientStore.Write(_c.Task(), _c.Train, Int8 with { Dtype = ScalarType.Float64 }, _folder.Path("e"))).Score(_c.Task(), _c.Queries);
+        using var exact = new StoredGradients(
+            GradientStore.Write(_c.Task(), _c.Train, Int8 with { Dtype = ScalarType.Float64 }, _folder.Path("e"))
+        ).Score(_c.Task(), _c.Queries);
         using var scores = new StoredGradients(store).Score(_c.Task(), _c.Queries);
         Assert.Equal(ScalarType.Float32, scores.Values.dtype);
         Assert.InRange(SingleExampleLoop.RelativeError(scores.Values.to_type(ScalarType.Float64), exact.Values), 1e-6, 0.01);
 
         // 11 examples of 45 numbers in 4 layers: the norm, the loss, 4 scales and a byte a number; a hash in each of 3 files.
-        Assert.Equal((11 * (16 + (4 * 4) + store.Width)) + (3 * 32), Directory.GetFiles(store.Folder, "shard-*").Sum(f => new FileInfo(f).Length));
+        Assert.Equal(
+            (11 * (16 + (4 * 4) + store.Width)) + (3 * 32),
+            Directory.GetFiles(store.Folder, "shard-*").Sum(f => new FileInfo(f).Length)
+        );
         Assert.Contains("Int8", scores.Metadata.Notes, StringComparison.Ordinal);
         Assert.Contains(
             "Dtype (the store's: int8; now: float32)",
-            Assert.Throws<InfluenceException>(() => GradientStore.Write(_c.Task(), _c.Train, Int8 with { Dtype = ScalarType.Float32 }, store.Folder)).Message,
-            StringComparison.Ordinal);
+            Assert
+                .Throws<InfluenceException>(() =>
+                    GradientStore.Write(_c.Task(), _c.Train, Int8 with { Dtype = ScalarType.Float32 }, store.Folder)
+                )
+                .Message,
+            StringComparison.Ordinal
+        );
     }
 
     [Fact]
@@ -114,8 +132,16 @@ public sealed class Int8StoreTests : IDisposable
         {
             using var source = new CancellationTokenSource();
             var reports = 0;
-            Assert.Throws<OperationCanceledException>(() => GradientStore.Write(
-                _c.Task(), train, Int8, _folder.Path($"cut{stop}"), new Reports(_ => Cancel(++reports, source)), source.Token));
+            Assert.Throws<OperationCanceledException>(() =>
+                GradientStore.Write(
+                    _c.Task(),
+                    train,
+                    Int8,
+                    _folder.Path($"cut{stop}"),
+                    new Reports(_ => Cancel(++reports, source)),
+                    source.Token
+                )
+            );
             GradientStore.Write(_c.Task(), train, Int8, _folder.Path($"cut{stop}"));
             Assert.Equal(expected, Contents($"cut{stop}"));
 
@@ -157,7 +183,8 @@ public sealed class Int8StoreTests : IDisposable
         GradientStore.Write(_c.Task(), _c.Train, Int8, store.Folder);
         Assert.Equal(expected, Contents("s"));
 
-        static void Refused(Func<object> call) => Assert.Contains("shard-000001.bin is damaged", Assert.Throws<InfluenceException>(call).Message, StringComparison.Ordinal);
+        static void Refused(Func<object> call) =>
+            Assert.Contains("shard-000001.bin is damaged", Assert.Throws<InfluenceException>(call).Message, StringComparison.Ordinal);
     }
 
     private static StoredLayer Layer(string name, long size) => new(name, size, 1, size, 1);
@@ -184,5 +211,7 @@ public sealed class Int8StoreTests : IDisposable
     }
 
     private Dictionary<string, string> Contents(string folder) =>
-        Directory.EnumerateFiles(_folder.Path(folder)).ToDictionary(f => Path.GetFileName(f)!, f => Convert.ToHexString(File.ReadAllBytes(f)));
+        Directory
+            .EnumerateFiles(_folder.Path(folder))
+            .ToDictionary(f => Path.GetFileName(f)!, f => Convert.ToHexString(File.ReadAllBytes(f)));
 }

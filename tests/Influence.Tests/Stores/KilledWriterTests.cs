@@ -19,7 +19,8 @@ public sealed class KilledWriterTests : IDisposable
 
     public void Dispose() => _folder.Dispose();
 
-    /// <summary>Killed at ten random instants, resumed by another process: the folder is that of a call that nothing cut off, byte for byte.</summary>
+    /// <summary>Killed at ten random instants, resumed by another process: the folder is that of a call that nothing cut off, byte for
+    /// byte.</summary>
     [Fact]
     public async Task WhatWasKilledEndsTheSame()
     {
@@ -40,8 +41,7 @@ public sealed class KilledWriterTests : IDisposable
                 do
                 {
                     line = await process.StandardOutput.ReadLineAsync();
-                }
-                while (line is not null && !(int.TryParse(line, out var done) && done >= examples));
+                } while (line is not null && !(int.TryParse(line, out var done) && done >= examples));
                 var watch = Stopwatch.StartNew();
                 while (watch.Elapsed < more)
                 {
@@ -69,12 +69,23 @@ public sealed class KilledWriterTests : IDisposable
         using var classifier = new Classifier(Examples);
         GradientStore.Write(
             classifier.Task(),
-            classifier.Train with { BatchSize = 10 },
-            new GradientProjection { Dimension = 3, Dtype = ScalarType.Float64, ExamplesPerShard = 2 },
+            classifier.Train with
+            {
+                BatchSize = 10,
+            },
+            new GradientProjection
+            {
+                Dimension = 3,
+                Dtype = ScalarType.Float64,
+                ExamplesPerShard = 2,
+            },
             folder,
-            progress);
+            progress
+        );
     }
 
     private Dictionary<string, string> Contents(string folder) =>
-        Directory.EnumerateFiles(_folder.Path(folder)).ToDictionary(f => Path.GetFileName(f)!, f => Convert.ToHexString(File.ReadAllBytes(f)));
+        Directory
+            .EnumerateFiles(_folder.Path(folder))
+            .ToDictionary(f => Path.GetFileName(f)!, f => Convert.ToHexString(File.ReadAllBytes(f)));
 }

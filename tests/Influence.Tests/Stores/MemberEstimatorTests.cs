@@ -20,9 +20,20 @@ public sealed class MemberEstimatorTests : IDisposable
         _folder.Dispose();
     }
 
-    private static GradientProjection Whole => new() { Dimension = 1000, Dtype = ScalarType.Float64, ExamplesPerShard = 4 };
+    private static GradientProjection Whole =>
+        new()
+        {
+            Dimension = 1000,
+            Dtype = ScalarType.Float64,
+            ExamplesPerShard = 4,
+        };
 
-    private static GradientProjection Dense(int dimension) => Whole with { Form = GradientProjection.ProjectionForm.Dense, Dimension = dimension };
+    private static GradientProjection Dense(int dimension) =>
+        Whole with
+        {
+            Form = GradientProjection.ProjectionForm.Dense,
+            Dimension = dimension,
+        };
 
     /// <summary>A linear logistic model whose scores were worked out by hand; without a projection TRAK is its closed form.</summary>
     [Fact]
@@ -35,8 +46,14 @@ public sealed class MemberEstimatorTests : IDisposable
             linear.weight.copy_(tensor(new[] { 0.5, -0.25 }).reshape(1, 2));
         }
 
-        var task = new InfluenceTask(linear) { TrainingLoss = b => nn.functional.softplus(b["y"] * linear.call(b["x"]).squeeze(1) * tensor(-1.0)) };
-        var train = Examples.FromTensors(("x", tensor(new double[] { 1, 0, 0, 1, 1, 1, 2, -1 }).reshape(4, 2)), ("y", tensor(new double[] { 1, -1, 1, 1 })));
+        var task = new InfluenceTask(linear)
+        {
+            TrainingLoss = b => nn.functional.softplus(b["y"] * linear.call(b["x"]).squeeze(1) * tensor(-1.0)),
+        };
+        var train = Examples.FromTensors(
+            ("x", tensor(new double[] { 1, 0, 0, 1, 1, 1, 2, -1 }).reshape(4, 2)),
+            ("y", tensor(new double[] { 1, -1, 1, 1 }))
+        );
         var query = Examples.FromTensors(("x", tensor(new double[] { 1, -1 }).reshape(1, 2)), ("y", tensor(new double[] { 1 })));
         var store = GradientStore.Write(task, train, Dense(100), _folder.Path("s"));
         using var scores = new Trak(store).Score(task, train, query);
@@ -52,8 +69,22 @@ public sealed class MemberEstimatorTests : IDisposable
         var (x, y) = (randn([24, 2], ScalarType.Float64), randint(0, 2, [24]).to_type(ScalarType.Float64) * 2 - 1);
         var (qx, qy) = (randn([3, 2], ScalarType.Float64), ones([3], ScalarType.Float64));
         var (train, queries) = (Examples.FromTensors(("x", x), ("y", y)), Examples.FromTensors(("x", qx), ("y", qy)));
-        var models = Enumerable.Range(0, 2).Select(_ => nn.Sequential(("a", nn.Linear(2, 2, dtype: ScalarType.Float64)), ("t", nn.Tanh()), ("b", nn.Linear(2, 1, dtype: ScalarType.Float64)))).ToList();
-        var tasks = models.Select(m => new InfluenceTask(m) { TrainingLoss = b => nn.functional.softplus(b["y"] * m.call(b["x"]).squeeze(1) * tensor(-1.0)) }).ToList();
+        var models = Enumerable
+            .Range(0, 2)
+            .Select(_ =>
+                nn.Sequential(
+                    ("a", nn.Linear(2, 2, dtype: ScalarType.Float64)),
+                    ("t", nn.Tanh()),
+                    ("b", nn.Linear(2, 1, dtype: ScalarType.Float64))
+                )
+            )
+            .ToList();
+        var tasks = models
+            .Select(m => new InfluenceTask(m)
+            {
+                TrainingLoss = b => nn.functional.softplus(b["y"] * m.call(b["x"]).squeeze(1) * tensor(-1.0)),
+            })
+            .ToList();
         var members = GradientStore.WriteMembers(tasks, train, Dense(100), _folder.Path("m"));
         Assert.Equal(2, GradientStore.OpenMembers(_folder.Path("m")).Count);
         var (kernel, missing) = (zeros([3, 24], ScalarType.Float64), zeros([24], ScalarType.Float64));
@@ -77,10 +108,16 @@ public sealed class MemberEstimatorTests : IDisposable
     public void WhatTrakCannotSayIsRefused()
     {
         using var scope = NewDisposeScope();
-        Refused("singular", () => new Trak(GradientStore.Write(_c.Task(), _c.Train, Dense(12), _folder.Path("w"))).Score(_c.Task(), _c.Train, _c.Queries));
+        Refused(
+            "singular",
+            () => new Trak(GradientStore.Write(_c.Task(), _c.Train, Dense(12), _folder.Path("w"))).Score(_c.Task(), _c.Train, _c.Queries)
+        );
 
         // A parameter without a say: its column is zero.
-        using var idle = nn.Sequential(("a", nn.Linear(1, 1, dtype: ScalarType.Float64)), ("z", nn.Linear(1, 1, hasBias: false, dtype: ScalarType.Float64)));
+        using var idle = nn.Sequential(
+            ("a", nn.Linear(1, 1, dtype: ScalarType.Float64)),
+            ("z", nn.Linear(1, 1, hasBias: false, dtype: ScalarType.Float64))
+        );
         using (no_grad())
         {
             ((TorchSharp.Modules.Linear)idle[1]).weight.copy_(tensor(new[] { 0.0 }).reshape(1, 1));
@@ -98,7 +135,10 @@ public sealed class MemberEstimatorTests : IDisposable
         var doubtful = GradientStore.Write(sure, _c.Train, Dense(3), _folder.Path("z"));
         Assert.NotEmpty(Assert.Throws<InfluenceException>(() => new Trak(doubtful).Score(sure, _c.Train, _c.Queries)).ExampleIds);
         var negative = _c.Task(b => _c.Loss(b) - 5);
-        Refused("negative", () => new Trak(GradientStore.Write(negative, _c.Train, Dense(3), _folder.Path("n"))).Score(negative, _c.Train, _c.Queries));
+        Refused(
+            "negative",
+            () => new Trak(GradientStore.Write(negative, _c.Train, Dense(3), _folder.Path("n"))).Score(negative, _c.Train, _c.Queries)
+        );
     }
 
     [Theory]
@@ -110,7 +150,9 @@ public sealed class MemberEstimatorTests : IDisposable
         using var scope = NewDisposeScope();
         const int Components = 5;
         string[] names = ["hidden.weight", "hidden.bias", "head.weight", "head.bias"];
-        var moments = names.Select(name => (Train: Moments(_c.TrainGradients(n => n == name), 11), Query: Moments(_c.QueryGradients(n => n == name), 4))).ToList();
+        var moments = names
+            .Select(name => (Train: Moments(_c.TrainGradients(n => n == name), 11), Query: Moments(_c.QueryGradients(n => n == name), 4)))
+            .ToList();
         var (train, query) = (Pooled(moments.Select(m => m.Train)), Pooled(moments.Select(m => m.Query)));
         var c = mixing ?? (train / (query + train));
         var (z, q) = (new List<Tensor>(), new List<Tensor>());
@@ -132,12 +174,14 @@ public sealed class MemberEstimatorTests : IDisposable
 
         static Tensor Moments(Tensor g, int count) => g.t().mm(g) / count;
 
-        static double Pooled(IEnumerable<Tensor> all) => all.SelectMany(m => linalg.eigvalsh(m).data<double>().ToArray()).OrderDescending().ElementAt(Components - 1);
+        static double Pooled(IEnumerable<Tensor> all) =>
+            all.SelectMany(m => linalg.eigvalsh(m).data<double>().ToArray()).OrderDescending().ElementAt(Components - 1);
 
         static Tensor Unit(Tensor rows) => rows / rows.norm(1, keepdim: true, p: 2);
     }
 
-    /// <summary>Sums over checkpoints: dot products times rates as TracIn has them, and cosines of Adam's updates times the rates' shares, LESS.</summary>
+    /// <summary>Sums over checkpoints: dot products times rates as TracIn has them, and cosines of Adam's updates times the rates' shares,
+    /// LESS.</summary>
     [Theory]
     [InlineData(TracIn.GradientSimilarity.Dot, GradientProjection.GradientDirection.Gradient)]
     [InlineData(TracIn.GradientSimilarity.Cosine, GradientProjection.GradientDirection.AdamUpdate)]
@@ -161,7 +205,11 @@ public sealed class MemberEstimatorTests : IDisposable
         optimizer.zero_grad();
         var state = ModelState.Of(_c.Model, _c.X);
         var members = GradientStore.WriteMembers(_c.Task(), checkpoints, _c.Train, Whole with { Direction = direction }, _folder.Path("m"));
-        using var scores = new StoredGradients(members) { Checkpoints = checkpoints, Similarity = similarity }.Score(_c.Task(), _c.Train, _c.Queries);
+        using var scores = new StoredGradients(members) { Checkpoints = checkpoints, Similarity = similarity }.Score(
+            _c.Task(),
+            _c.Train,
+            _c.Queries
+        );
         state.AssertUnchanged(_c.Model, _c.X);
         if (similarity == TracIn.GradientSimilarity.Dot)
         {
@@ -226,12 +274,34 @@ public sealed class MemberEstimatorTests : IDisposable
         var mask = tensor(new long[] { 0, 0, 1, 1, 1, 0 }).expand(5, 6);
         var task = _c.Task();
         using var plain = new RdsPlus(b => b["h"]).Score(task, Examples.FromTensors(("h", h)), Examples.FromTensors(("h", h)));
-        using var masked = new RdsPlus(b => b["h"]).Score(task with { PositionMask = b => b["m"] }, Examples.FromTensors(("h", padded), ("m", mask)), Examples.FromTensors(("h", padded), ("m", mask)));
+        using var masked = new RdsPlus(b => b["h"]).Score(
+            task with
+            {
+                PositionMask = b => b["m"],
+            },
+            Examples.FromTensors(("h", padded), ("m", mask)),
+            Examples.FromTensors(("h", padded), ("m", mask))
+        );
         Assert.True(SingleExampleLoop.RelativeError(plain.Values, unit.mm(unit.t())) < 1e-12);
         Assert.True(SingleExampleLoop.RelativeError(masked.Values, plain.Values) < 1e-12);
-        Refused("No position is valid", () => new RdsPlus(b => b["h"]).Score(task with { PositionMask = b => b["m"] * tensor(0L) }, Examples.FromTensors(("h", padded), ("m", mask)), Examples.FromTensors(("h", padded), ("m", mask))));
-        Refused("[B, T, d]", () => new RdsPlus(b => b["h"].select(1, 0)).Score(task, Examples.FromTensors(("h", h)), Examples.FromTensors(("h", h))));
+        Refused(
+            "No position is valid",
+            () =>
+                new RdsPlus(b => b["h"]).Score(
+                    task with
+                    {
+                        PositionMask = b => b["m"] * tensor(0L),
+                    },
+                    Examples.FromTensors(("h", padded), ("m", mask)),
+                    Examples.FromTensors(("h", padded), ("m", mask))
+                )
+        );
+        Refused(
+            "[B, T, d]",
+            () => new RdsPlus(b => b["h"].select(1, 0)).Score(task, Examples.FromTensors(("h", h)), Examples.FromTensors(("h", h)))
+        );
     }
 
-    private static void Refused(string expected, Func<object> call) => Assert.Contains(expected, Assert.Throws<InfluenceException>(call).Message, StringComparison.Ordinal);
+    private static void Refused(string expected, Func<object> call) =>
+        Assert.Contains(expected, Assert.Throws<InfluenceException>(call).Message, StringComparison.Ordinal);
 }

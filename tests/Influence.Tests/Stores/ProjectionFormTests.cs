@@ -21,7 +21,13 @@ public sealed class ProjectionFormTests : IDisposable
     }
 
     private static GradientProjection Of(GradientProjection.ProjectionForm form, int dimension) =>
-        new() { Form = form, Dimension = dimension, Dtype = ScalarType.Float64, ExamplesPerShard = 4 };
+        new()
+        {
+            Form = form,
+            Dimension = dimension,
+            Dtype = ScalarType.Float64,
+            ExamplesPerShard = 4,
+        };
 
     /// <summary>R' g with the signs of each part by its name, drawn once more here.</summary>
     [Theory]
@@ -35,7 +41,9 @@ public sealed class ProjectionFormTests : IDisposable
         var expected = zeros([11, dimension], ScalarType.Float64);
         foreach (var (name, g) in Parts())
         {
-            var signs = tensor(SignMatrix.Signs(0, name, "whole", g.shape[1], dimension)).reshape(g.shape[1], dimension).to_type(ScalarType.Float64);
+            var signs = tensor(SignMatrix.Signs(0, name, "whole", g.shape[1], dimension))
+                .reshape(g.shape[1], dimension)
+                .to_type(ScalarType.Float64);
             expected += g.mm(signs) / Math.Sqrt(dimension);
         }
 
@@ -47,7 +55,12 @@ public sealed class ProjectionFormTests : IDisposable
     {
         using var scope = NewDisposeScope();
         const int Dimension = 9;
-        var store = GradientStore.Write(_c.Task(), _c.Train, Of(GradientProjection.ProjectionForm.CountSketch, Dimension), _folder.Path("s"));
+        var store = GradientStore.Write(
+            _c.Task(),
+            _c.Train,
+            Of(GradientProjection.ProjectionForm.CountSketch, Dimension),
+            _folder.Path("s")
+        );
         var expected = zeros([11, Dimension], ScalarType.Float64);
         foreach (var (name, g) in Parts())
         {
@@ -106,7 +119,10 @@ public sealed class ProjectionFormTests : IDisposable
 
         double Error(GradientProjection.ProjectionForm form)
         {
-            using var scores = new StoredGradients(GradientStore.Write(_c.Task(), _c.Train, Of(form, 3), _folder.Path($"{form}"))).Score(_c.Task(), _c.Queries);
+            using var scores = new StoredGradients(GradientStore.Write(_c.Task(), _c.Train, Of(form, 3), _folder.Path($"{form}"))).Score(
+                _c.Task(),
+                _c.Queries
+            );
             return SingleExampleLoop.RelativeError(scores.Values, exact.Values);
         }
     }
@@ -126,7 +142,10 @@ public sealed class ProjectionFormTests : IDisposable
         Assert.True(SingleExampleLoop.RelativeError(turned.Values.flip(1), expected.Values) < 1e-9);
 
         InfluenceScores Score(Examples train, string folder) =>
-            new StoredGradients(GradientStore.Write(_c.Task(), train, Of(form, dimension), _folder.Path(folder))).Score(_c.Task(), _c.Queries);
+            new StoredGradients(GradientStore.Write(_c.Task(), train, Of(form, dimension), _folder.Path(folder))).Score(
+                _c.Task(),
+                _c.Queries
+            );
     }
 
     /// <summary>A smaller store is, up to its scale, the beginning of a larger one.</summary>
@@ -146,7 +165,10 @@ public sealed class ProjectionFormTests : IDisposable
     {
         using var scope = NewDisposeScope();
         using var expected = new TracIn().Score(_c.Task(), _c.Train, _c.Queries);
-        using var scores = new StoredGradients(GradientStore.Write(_c.Task(), _c.Train, Of(form, 1000), _folder.Path("s"))).Score(_c.Task(), _c.Queries);
+        using var scores = new StoredGradients(GradientStore.Write(_c.Task(), _c.Train, Of(form, 1000), _folder.Path("s"))).Score(
+            _c.Task(),
+            _c.Queries
+        );
         Assert.True(SingleExampleLoop.RelativeError(scores.Values, expected.Values) < 1e-12);
     }
 
@@ -156,12 +178,18 @@ public sealed class ProjectionFormTests : IDisposable
         GradientStore.Write(_c.Task(), _c.Train, Of(GradientProjection.ProjectionForm.Dense, 12), _folder.Path("s"));
         Assert.Contains(
             "Form (the store's: dense; now: count sketch)",
-            Assert.Throws<InfluenceException>(() => GradientStore.Write(_c.Task(), _c.Train, Of(GradientProjection.ProjectionForm.CountSketch, 12), _folder.Path("s"))).Message,
-            StringComparison.Ordinal);
+            Assert
+                .Throws<InfluenceException>(() =>
+                    GradientStore.Write(_c.Task(), _c.Train, Of(GradientProjection.ProjectionForm.CountSketch, 12), _folder.Path("s"))
+                )
+                .Message,
+            StringComparison.Ordinal
+        );
         Assert.Throws<InfluenceException>(() => new GradientProjection { Form = (GradientProjection.ProjectionForm)9 });
     }
 
-    /// <summary>Adam's update of each gradient, entry by entry, from the optimizer's own state; queries keep theirs, or are divided alike.</summary>
+    /// <summary>Adam's update of each gradient, entry by entry, from the optimizer's own state; queries keep theirs, or are divided
+    /// alike.</summary>
     [Theory]
     [InlineData(GradientProjection.GradientDirection.AdamUpdate)]
     [InlineData(GradientProjection.GradientDirection.AdamScaled)]
@@ -188,13 +216,22 @@ public sealed class ProjectionFormTests : IDisposable
             var (m, v) = (state.exp_avg.reshape(1, -1), state.exp_avg_sq.reshape(1, -1));
             var (g, q) = (_c.TrainGradients(n => n == name), _c.QueryGradients(n => n == name));
             var scale = (v / (1 - Math.Pow(0.95, 3))).sqrt() + 1e-6;
-            var update = (((0.8 * m) + (0.2 * g)) / (1 - Math.Pow(0.8, 4))) / ((((0.95 * v) + (0.05 * g * g)) / (1 - Math.Pow(0.95, 4))).sqrt() + 1e-6);
+            var update =
+                (((0.8 * m) + (0.2 * g)) / (1 - Math.Pow(0.8, 4)))
+                / ((((0.95 * v) + (0.05 * g * g)) / (1 - Math.Pow(0.95, 4))).sqrt() + 1e-6);
             expected += direction == GradientProjection.GradientDirection.AdamUpdate ? q.mm(update.t()) : (q / scale).mm((g / scale).t());
         }
 
         Assert.True(SingleExampleLoop.RelativeError(scores.Values, expected) < 1e-10);
-        Assert.Contains("Moments", Assert.Throws<InfluenceException>(
-            () => GradientStore.Write(_c.Task(), _c.Train, projection with { Moments = null }, _folder.Path("n"))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "Moments",
+            Assert
+                .Throws<InfluenceException>(() =>
+                    GradientStore.Write(_c.Task(), _c.Train, projection with { Moments = null }, _folder.Path("n"))
+                )
+                .Message,
+            StringComparison.Ordinal
+        );
     }
 
     private IEnumerable<(string Name, Tensor Gradients)> Parts() =>

@@ -21,8 +21,20 @@ public sealed class RerankTests : IDisposable
     }
 
     /// <summary>A coarse store, whose own order is another.</summary>
-    private StoredGradients Coarse() => new(GradientStore.Write(
-        _c.Task(), _c.Train, new GradientProjection { Dimension = 1, Dtype = ScalarType.Int8, ExamplesPerShard = 4 }, _folder.Path("s")));
+    private StoredGradients Coarse() =>
+        new(
+            GradientStore.Write(
+                _c.Task(),
+                _c.Train,
+                new GradientProjection
+                {
+                    Dimension = 1,
+                    Dtype = ScalarType.Int8,
+                    ExamplesPerShard = 4,
+                },
+                _folder.Path("s")
+            )
+        );
 
     [Theory]
     [InlineData(1)]
@@ -45,14 +57,26 @@ public sealed class RerankTests : IDisposable
         Assert.Contains("only the 11 highest", found.Metadata.Notes, StringComparison.Ordinal);
     }
 
-    /// <summary>Each query's own candidates, in the order and with the scores of the exact estimator, whatever the other queries put forward.</summary>
+    /// <summary>Each query's own candidates, in the order and with the scores of the exact estimator, whatever the other queries put
+    /// forward.</summary>
     [Fact]
     public void CandidatesAreRankedByTheExactScores()
     {
         using var scope = NewDisposeScope();
         var train = _c.Train with { Ids = [.. Enumerable.Range(0, 11).Select(i => 100L - (7 * i))] };
-        var store = new StoredGradients(GradientStore.Write(
-            _c.Task(), train, new GradientProjection { Dimension = 1, Dtype = ScalarType.Int8, ExamplesPerShard = 4 }, _folder.Path("s")));
+        var store = new StoredGradients(
+            GradientStore.Write(
+                _c.Task(),
+                train,
+                new GradientProjection
+                {
+                    Dimension = 1,
+                    Dtype = ScalarType.Int8,
+                    ExamplesPerShard = 4,
+                },
+                _folder.Path("s")
+            )
+        );
         using var fitted = Ekfac.Fit(_c.Task(), train, new CurvatureOptions { Fisher = Fisher.Empirical });
         var exact = new InfluenceFunction(fitted);
         using var scores = exact.Score(_c.Task(), train, _c.Queries);
@@ -64,7 +88,11 @@ public sealed class RerankTests : IDisposable
         {
             var candidates = coarse.Proponents(q, 3).Concat(coarse.Opponents(q, 3)).Select(e => e.Id).ToHashSet();
             Assert.Equal(6, candidates.Count);
-            var ranked = train.Ids.Select((id, i) => (Id: id, Score: values[(11 * q) + i])).Where(e => candidates.Contains(e.Id)).OrderByDescending(e => e.Score).ToList();
+            var ranked = train
+                .Ids.Select((id, i) => (Id: id, Score: values[(11 * q) + i]))
+                .Where(e => candidates.Contains(e.Id))
+                .OrderByDescending(e => e.Score)
+                .ToList();
             Check(ranked.Take(2), found.Proponents(q));
             Check(Enumerable.Reverse(ranked).Take(2), found.Opponents(q));
             reordered += coarse.Proponents(q, 2).Select(e => e.Id).SequenceEqual(found.Proponents(q).Select(e => e.Id)) ? 0 : 1;
@@ -75,7 +103,10 @@ public sealed class RerankTests : IDisposable
         static void Check(IEnumerable<(long Id, double Score)> expected, RankedExamples ranking)
         {
             Assert.Equal(expected.Select(e => e.Id), ranking.Select(e => e.Id));
-            Assert.All(expected.Zip(ranking), pair => Assert.Equal(pair.First.Score, pair.Second.Score, 1e-9 * Math.Max(1, Math.Abs(pair.First.Score))));
+            Assert.All(
+                expected.Zip(ranking),
+                pair => Assert.Equal(pair.First.Score, pair.Second.Score, 1e-9 * Math.Max(1, Math.Abs(pair.First.Score)))
+            );
         }
     }
 
@@ -88,7 +119,8 @@ public sealed class RerankTests : IDisposable
             Assert.Contains(
                 $"found k = {k} and candidates = {candidates}",
                 Assert.Throws<InfluenceException>(() => store.Rerank(k, candidates, new TracIn(), _c.Task(), _c.Train, _c.Queries)).Message,
-                StringComparison.Ordinal);
+                StringComparison.Ordinal
+            );
         }
 
         var before = LiveTensors.OnThisThread;

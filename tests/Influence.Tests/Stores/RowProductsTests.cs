@@ -19,7 +19,8 @@ public sealed class RowProductsTests : IDisposable
         _folder.Dispose();
     }
 
-    /// <summary>Of one to four queries rows are read as they lie, of more they are written out; widths that no vector's length divides. Float32 sums in another order; int8 takes queries of 16 bits.</summary>
+    /// <summary>Of one to four queries rows are read as they lie, of more they are written out; widths that no vector's length divides.
+    /// Float32 sums in another order; int8 takes queries of 16 bits.</summary>
     [Theory]
     [InlineData(ScalarType.Float32, 1, 1e-5)]
     [InlineData(ScalarType.Float32, 3, 1e-5)]
@@ -31,21 +32,37 @@ public sealed class RowProductsTests : IDisposable
     {
         using var scope = NewDisposeScope();
         using var generator = new Generator(3);
-        var store = GradientStore.Write(_c.Task(), _c.Train, new GradientProjection { Dimension = 1000, Dtype = type, ExamplesPerShard = 10 }, _folder.Path("s"));
+        var store = GradientStore.Write(
+            _c.Task(),
+            _c.Train,
+            new GradientProjection
+            {
+                Dimension = 1000,
+                Dtype = type,
+                ExamplesPerShard = 10,
+            },
+            _folder.Path("s")
+        );
         var q = randn([queries, store.Width], generator: generator);
         var (expected, found) = (new List<Tensor>(), new List<Tensor>());
         store.Read((_, rows, _) => expected.Add(q.mm(rows.t()).MoveToOuterDisposeScope()), default);
         store.Scan(q, (_, products, _) => found.Add(products.clone().DetachFromDisposeScope()), _ => true, default);
         var more = cat([q, q, q, q, q], 0);
         var written = new List<Tensor>();
-        store.Scan(more, (_, products, _) => written.Add(products.narrow(0, 0, queries).clone().DetachFromDisposeScope()), _ => true, default);
+        store.Scan(
+            more,
+            (_, products, _) => written.Add(products.narrow(0, 0, queries).clone().DetachFromDisposeScope()),
+            _ => true,
+            default
+        );
         Assert.True(SingleExampleLoop.RelativeError(Joined(found), Joined(expected)) < tolerance);
         Assert.True(SingleExampleLoop.RelativeError(Joined(written), Joined(expected)) < 1e-5);
 
         static Tensor Joined(List<Tensor> parts) => cat(parts, 1).to_type(ScalarType.Float64);
     }
 
-    /// <summary>Every rounding to float16 is that of .NET: random numbers over the whole range, ties, subnormal numbers and zeros.</summary>
+    /// <summary>Every rounding to float16 is that of .NET: random numbers over the whole range, ties, subnormal numbers and
+    /// zeros.</summary>
     [Fact]
     public unsafe void HalvesAreRoundedToNearest()
     {
@@ -54,7 +71,10 @@ public sealed class RowProductsTests : IDisposable
         (values[0], values[1], values[2], values[3]) = (RowPacking.LargestHalf, 0, -0f, 1 + MathF.Pow(2, -11));
         (values[4], values[5]) = (1 + (3 * MathF.Pow(2, -11)), MathF.Pow(2, -25));
         var (packed, back) = (new ushort[values.Length], new float[values.Length]);
-        fixed (float* from = values, to = back)
+        fixed (
+            float* from = values,
+                to = back
+        )
         fixed (ushort* half = packed)
         {
             Assert.Equal(1, RowPacking.ToHalf(from, half, values.Length));
@@ -77,7 +97,10 @@ public sealed class RowProductsTests : IDisposable
     {
         var values = Enumerable.Range(0, 19).Select(i => largest * ((i - 9) / 9f)).ToArray();
         var (packed, back) = (new ushort[values.Length], new float[values.Length]);
-        fixed (float* from = values, to = back)
+        fixed (
+            float* from = values,
+                to = back
+        )
         fixed (ushort* half = packed)
         {
             RowPacking.FromHalf(half, RowPacking.ToHalf(from, half, values.Length), to, values.Length);
@@ -94,9 +117,22 @@ public sealed class RowProductsTests : IDisposable
     public void ScoresOfOneQuery()
     {
         using var scope = NewDisposeScope();
-        var projection = new GradientProjection { Dimension = 1000, Dtype = ScalarType.Float64, ExamplesPerShard = 10 };
-        var exact = new StoredGradients(GradientStore.Write(_c.Task(), _c.Train, projection, _folder.Path("e"))) { Similarity = TracIn.GradientSimilarity.Cosine };
-        var small = new StoredGradients(GradientStore.Write(_c.Task(), _c.Train, projection with { Dtype = ScalarType.Int8 }, _folder.Path("i"))) { Similarity = TracIn.GradientSimilarity.Cosine };
+        var projection = new GradientProjection
+        {
+            Dimension = 1000,
+            Dtype = ScalarType.Float64,
+            ExamplesPerShard = 10,
+        };
+        var exact = new StoredGradients(GradientStore.Write(_c.Task(), _c.Train, projection, _folder.Path("e")))
+        {
+            Similarity = TracIn.GradientSimilarity.Cosine,
+        };
+        var small = new StoredGradients(
+            GradientStore.Write(_c.Task(), _c.Train, projection with { Dtype = ScalarType.Int8 }, _folder.Path("i"))
+        )
+        {
+            Similarity = TracIn.GradientSimilarity.Cosine,
+        };
         var query = _c.Queries.Only([3]);
         var some = _c.Train.Only([0, 1, 25, 36]);
         using var expected = exact.Score(_c.Task(), some, query);

@@ -13,11 +13,23 @@ public sealed class StoredGradientsContract : PairEstimatorContract
     private readonly TempFolder _store = new();
     private GradientStore? _written;
 
-    internal override IPairEstimator Estimator() => new StoredGradients(_written ??= GradientStore.Write(
-        C.Task(), C.Train, new GradientProjection { Dimension = 3, Dtype = torch.ScalarType.Float64, ExamplesPerShard = 4 }, _store.FullName))
-    {
-        Damping = Damping.Default,
-    };
+    internal override IPairEstimator Estimator() =>
+        new StoredGradients(
+            _written ??= GradientStore.Write(
+                C.Task(),
+                C.Train,
+                new GradientProjection
+                {
+                    Dimension = 3,
+                    Dtype = torch.ScalarType.Float64,
+                    ExamplesPerShard = 4,
+                },
+                _store.FullName
+            )
+        )
+        {
+            Damping = Damping.Default,
+        };
 
     protected override void Dispose(bool disposing)
     {

@@ -202,7 +202,11 @@ public sealed class CheckpointRecorderTests : IDisposable
 
             // One that no lock keeps away, as of another machine.
             Checkpoint.Save(_folder.Path("step-000000002.safetensors"), _c.Model, 0.5, 2);
-            Assert.Contains("another recorder", Assert.Throws<InfluenceException>(() => first.Step(_c.Model, optimizer)).Message, StringComparison.Ordinal);
+            Assert.Contains(
+                "another recorder",
+                Assert.Throws<InfluenceException>(() => first.Step(_c.Model, optimizer)).Message,
+                StringComparison.Ordinal
+            );
             Assert.Equal(0.5, Checkpoint.FromFile(_folder.Path("step-000000002.safetensors")).LearningRate);
         }
 

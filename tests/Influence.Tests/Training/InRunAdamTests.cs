@@ -10,7 +10,8 @@ namespace Influence.Tests.Training;
 /// <summary>In-run values under Adam against the step that it really takes.</summary>
 public class InRunAdamTests
 {
-    /// <summary>Without momentum the values sum to g_val . (weights before - weights after), whatever rows are seen for the first time.</summary>
+    /// <summary>Without momentum the values sum to g_val . (weights before - weights after), whatever rows are seen for the first
+    /// time.</summary>
     [Theory]
     [InlineData("adam", 0)]
     [InlineData("adam", 0.1)]
@@ -23,9 +24,10 @@ public class InRunAdamTests
         var model = new Composite(x => head.call(table.call(x).mean([1])), ("table", table), ("head", head));
         Tensor Loss(Tensor[] t) => nn.functional.cross_entropy(model.call(t[0]), t[1], reduction: nn.Reduction.None);
         var task = new InfluenceTask(model) { TrainingLoss = b => Loss([b["x"], b["y"]]) };
-        using optim.Optimizer optimizer = name == "adam"
-            ? optim.Adam(model.parameters(), 0.01, beta1: 0, weight_decay: decay)
-            : optim.AdamW(model.parameters(), 0.01, beta1: 0, weight_decay: decay, amsgrad: true);
+        using optim.Optimizer optimizer =
+            name == "adam"
+                ? optim.Adam(model.parameters(), 0.01, beta1: 0, weight_decay: decay)
+                : optim.AdamW(model.parameters(), 0.01, beta1: 0, weight_decay: decay, amsgrad: true);
         var validation = Tokens(0, 9);
         using var loop = TrainingGradients.Open(task, Tokens(0, 3), validation);
 
@@ -61,9 +63,10 @@ public class InRunAdamTests
     private static ExampleBatch Tokens(int from, int to)
     {
         long[] ids = [.. Enumerable.Range(from, to - from).Select(i => (long)i)];
-        var tokens = tensor(ids).unsqueeze(1).repeat(1, 2);                             // [B, 2]
+        var tokens = tensor(ids).unsqueeze(1).repeat(1, 2); // [B, 2]
         return ExampleBatch.Of(ids, ("x", tokens), ("y", tensor(ids.Select(id => id % 3).ToArray())));
     }
 
-    private static double[] Flat(nn.Module model, Func<Parameter, Tensor> of) => [.. model.parameters().SelectMany(p => of(p).data<double>().ToArray())];
+    private static double[] Flat(nn.Module model, Func<Parameter, Tensor> of) =>
+        [.. model.parameters().SelectMany(p => of(p).data<double>().ToArray())];
 }

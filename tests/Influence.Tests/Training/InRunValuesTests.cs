@@ -27,19 +27,18 @@ public class InRunValuesTests
             _weights.weight.copy_(tensor(at ?? [0, 0]).reshape(1, 2));
         }
 
-        public InfluenceTask Task => new(_weights)
-        {
-            TrainingLoss = b => (Weights(b["x"]) * b["g"]).sum(1),
-            Measurement = b => Validation(Weights(b["x"])),
-        };
+        public InfluenceTask Task =>
+            new(_weights) { TrainingLoss = b => (Weights(b["x"]) * b["g"]).sum(1), Measurement = b => Validation(Weights(b["x"])) };
 
         public double ValidationAt(double[] weights) => Validation(tensor(weights).unsqueeze(0)).item<double>();
 
         /// <summary>Examples with these gradients; one row of the identity for each weight makes the weights the outputs.</summary>
-        public static ExampleBatch Batch(double[][] gradients) => ExampleBatch.Of(
-            [.. gradients.Select((_, i) => (long)i)],
-            ("x", eye(2, dtype: float64).unsqueeze(0).repeat(gradients.Length, 1, 1)),
-            ("g", stack([.. gradients.Select(g => tensor(g))], 0)));
+        public static ExampleBatch Batch(double[][] gradients) =>
+            ExampleBatch.Of(
+                [.. gradients.Select((_, i) => (long)i)],
+                ("x", eye(2, dtype: float64).unsqueeze(0).repeat(gradients.Length, 1, 1)),
+                ("g", stack([.. gradients.Select(g => tensor(g))], 0))
+            );
 
         private Tensor Weights(Tensor x) => _weights.call(x).squeeze(-1);
 
@@ -53,7 +52,11 @@ public class InRunValuesTests
     {
         using var scope = NewDisposeScope();
         var plane = new Plane([1, -0.5], [2, 1]);
-        var batch = Plane.Batch([[1, 0], [0, 1], [1, 1]]);
+        var batch = Plane.Batch([
+            [1, 0],
+            [0, 1],
+            [1, 1],
+        ]);
         using var loop = TrainingGradients.Open(plane.Task, batch, batch);
         using var step = loop.Step(batch, batch);
         step.Accumulate(ones(3, dtype: float64));
@@ -79,11 +82,21 @@ public class InRunValuesTests
         double[] Pair() => [(2 * draws.NextDouble()) - 1, (2 * draws.NextDouble()) - 1];
         for (var trial = 0; trial < 5; trial++)
         {
-            var (at, gradients, weights) = (Pair(), Enumerable.Range(0, 4).Select(_ => Pair()).ToArray(), Enumerable.Range(0, 4).Select(_ => draws.NextDouble()).ToArray());
+            var (at, gradients, weights) = (
+                Pair(),
+                Enumerable.Range(0, 4).Select(_ => Pair()).ToArray(),
+                Enumerable.Range(0, 4).Select(_ => draws.NextDouble()).ToArray()
+            );
             var plane = new Plane(Pair(), [draws.NextDouble(), -draws.NextDouble()], at);
             var batch = Plane.Batch(gradients);
             using var loop = TrainingGradients.Open(plane.Task, batch, batch);
-            using var step = loop.Step(batch, Plane.Batch([[0, 0], [1, 1]]));
+            using var step = loop.Step(
+                batch,
+                Plane.Batch([
+                    [0, 0],
+                    [1, 1],
+                ])
+            );
             step.Accumulate(tensor(weights));
             var values = new InRunValues { Order = InRunValues.Expansion.Second };
             values.Add(step, 0.3);
@@ -104,9 +117,10 @@ public class InRunValuesTests
         }
     }
 
-    private static IEnumerable<int[]> Permutations(int[] items) => items.Length == 1
-        ? [items]
-        : items.SelectMany(first => Permutations([.. items.Where(i => i != first)]).Select(rest => (int[])[first, .. rest]));
+    private static IEnumerable<int[]> Permutations(int[] items) =>
+        items.Length == 1
+            ? [items]
+            : items.SelectMany(first => Permutations([.. items.Where(i => i != first)]).Select(rest => (int[])[first, .. rest]));
 
     [Theory]
     [InlineData("sgd")]
@@ -123,7 +137,10 @@ public class InRunValuesTests
         {
             "sgd" => optim.SGD(model.parameters(), 0.1),
             "momentum" => optim.SGD(model.parameters(), 0.1, momentum: 0.8, dampening: 0.5),
-            "two rates" => optim.SGD([new SGD.ParamGroup(model.parameters().Take(2), 0.1), new SGD.ParamGroup(model.parameters().Skip(2), 0.02)], 0.5),
+            "two rates" => optim.SGD(
+                [new SGD.ParamGroup(model.parameters().Take(2), 0.1), new SGD.ParamGroup(model.parameters().Skip(2), 0.02)],
+                0.5
+            ),
             "adam" => optim.Adam(model.parameters(), 0.01, eps: 1e-3),
             _ => optim.AdamW(model.parameters(), 0.01, eps: 1e-3, amsgrad: true),
         };
@@ -204,7 +221,8 @@ public class InRunValuesTests
         var batch = ExampleBatch.Of([0, 1, 2, 3, 4], [.. inputs.Select((t, i) => ($"{i}", t))]);
         var validation = ExampleBatch.Of([0, 1, 2], [.. validationInputs.Select((t, i) => ($"{i}", t))]);
         using var loop = TrainingGradients.Open(made.Task(), batch, validation);
-        Tensor first, second;
+        Tensor first,
+            second;
         using (var step = loop.Step(batch, validation))
         {
             step.Accumulate();
@@ -300,7 +318,11 @@ public class InRunValuesTests
     {
         using var scope = NewDisposeScope();
         var plane = new Plane([1, -0.5], [2, 1]);
-        var batch = Plane.Batch([[1, 0], [0, 1], [1, 1]]);
+        var batch = Plane.Batch([
+            [1, 0],
+            [0, 1],
+            [1, 1],
+        ]);
         var twice = ExampleBatch.Of([7, 7, 8], ("x", batch["x"]), ("g", batch["g"]));
         using var loop = TrainingGradients.Open(plane.Task, twice, batch);
         using var step = loop.Step(twice, batch);
@@ -321,7 +343,10 @@ public class InRunValuesTests
         var path = folder.Path("values.safetensors");
         var (model, batch, validation) = Small();
         using var loop = TrainingGradients.Open(Task(model), batch, validation);
-        var (through, first) = (new InRunValues { Order = InRunValues.Expansion.Second }, new InRunValues { Order = InRunValues.Expansion.Second });
+        var (through, first) = (
+            new InRunValues { Order = InRunValues.Expansion.Second },
+            new InRunValues { Order = InRunValues.Expansion.Second }
+        );
         Add(through, 0.1);
         Add(through, 0.2);
         Add(first, 0.1);
@@ -335,15 +360,27 @@ public class InRunValuesTests
         Assert.Equal(through.Scores().Metadata.Coverage, second.Scores().Metadata.Coverage);
 
         // The file is of one step; another run may not write over it, this one may.
-        Assert.Contains("holds the values of 1 steps", Assert.Throws<InfluenceException>(() => InRunValues.Load(path, 0)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "holds the values of 1 steps",
+            Assert.Throws<InfluenceException>(() => InRunValues.Load(path, 0)).Message,
+            StringComparison.Ordinal
+        );
         Assert.Equal(1, InRunValues.Load(path, 1).Steps);
-        Assert.Contains("InRunValues.Load(path)", Assert.Throws<InfluenceException>(() => through.Save(path)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "InRunValues.Load(path)",
+            Assert.Throws<InfluenceException>(() => through.Save(path)).Message,
+            StringComparison.Ordinal
+        );
         second.Save(path);
         Assert.Equal(2, InRunValues.Load(path, 2).Steps);
         second.Clear();
         Assert.Equal((0, 0), (second.Count, second.Steps));
         ExampleScores.Of([1], [2]).Save(path);
-        Assert.Contains("no in-run values", Assert.Throws<InfluenceException>(() => InRunValues.Load(path)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "no in-run values",
+            Assert.Throws<InfluenceException>(() => InRunValues.Load(path)).Message,
+            StringComparison.Ordinal
+        );
 
         void Add(InRunValues values, double rate)
         {
@@ -384,7 +421,11 @@ public class InRunValuesTests
         return (model, Batch(8), Batch(3));
 
         static ExampleBatch Batch(int count) =>
-            ExampleBatch.Of([.. Enumerable.Range(0, count).Select(i => (long)i)], ("x", randn([count, 5], dtype: float64)), ("y", randint(0, 3, [count])));
+            ExampleBatch.Of(
+                [.. Enumerable.Range(0, count).Select(i => (long)i)],
+                ("x", randn([count, 5], dtype: float64)),
+                ("y", randint(0, 3, [count]))
+            );
     }
 
     private static InfluenceTask Task(nn.Module<Tensor, Tensor> model) => new(model) { TrainingLoss = b => Loss(model)([b["x"], b["y"]]) };
@@ -392,6 +433,6 @@ public class InRunValuesTests
     private static Func<Tensor[], Tensor> Loss(nn.Module<Tensor, Tensor> model) =>
         t => nn.functional.cross_entropy(model.call(t[0]), t[1], reduction: nn.Reduction.None);
 
-    private static double[] Flat(nn.Module model, string what) => [.. model.parameters()
-        .SelectMany(p => (what == "grad" ? p.grad! : p.detach()).data<double>().ToArray())];
+    private static double[] Flat(nn.Module model, string what) =>
+        [.. model.parameters().SelectMany(p => (what == "grad" ? p.grad! : p.detach()).data<double>().ToArray())];
 }

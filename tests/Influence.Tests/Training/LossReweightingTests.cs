@@ -40,7 +40,13 @@ public sealed class LossReweightingTests : IDisposable
             LossReweighting.Weighting.Quadratic => 1 - (h * h / (delta * delta)),
             _ => h.abs(),
         };
-        var weights = new LossReweighting { Scheme = scheme, Delta = delta, Regularization = r, WarmUpSteps = 10 }.Weights(losses, 10);
+        var weights = new LossReweighting
+        {
+            Scheme = scheme,
+            Delta = delta,
+            Regularization = r,
+            WarmUpSteps = 10,
+        }.Weights(losses, 10);
         Assert.True((weights - (f / r).softmax(0)).abs().max().item<double>() < 1e-14);
         Assert.Equal(1, weights.sum().item<double>(), 1e-14);
     }
@@ -75,11 +81,21 @@ public sealed class LossReweightingTests : IDisposable
     public void BadLosses()
     {
         var reweighting = new LossReweighting();
-        var exception = Assert.Throws<InfluenceException>(() => reweighting.Weights(tensor([1.0, double.NaN, double.PositiveInfinity]), 5, [7, 8, 9]));
+        var exception = Assert.Throws<InfluenceException>(() =>
+            reweighting.Weights(tensor([1.0, double.NaN, double.PositiveInfinity]), 5, [7, 8, 9])
+        );
         Assert.Equal([8, 9], exception.ExampleIds);
         Assert.Contains("of examples 8, 9", exception.Message, StringComparison.Ordinal);
-        Assert.Contains("positions 1 of the batch", Assert.Throws<InfluenceException>(() => reweighting.Weights(tensor([1.0, double.NaN]), 5)).Message, StringComparison.Ordinal);
-        Assert.Contains("Reduction.None", Assert.Throws<InfluenceException>(() => reweighting.Weights(tensor(1.0), 5)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "positions 1 of the batch",
+            Assert.Throws<InfluenceException>(() => reweighting.Weights(tensor([1.0, double.NaN]), 5)).Message,
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            "Reduction.None",
+            Assert.Throws<InfluenceException>(() => reweighting.Weights(tensor(1.0), 5)).Message,
+            StringComparison.Ordinal
+        );
         Assert.Throws<InfluenceException>(() => reweighting.Weights(ones(0), 5));
         Assert.Throws<InfluenceException>(() => reweighting.Weights(tensor([1L, 2L]), 5));
         Assert.Throws<InfluenceException>(() => reweighting.Weights(ones(2), 5, [1]));

@@ -7,7 +7,8 @@ using static TorchSharp.torch;
 
 namespace Influence.Tests.Training;
 
-/// <summary>The greedy choice against one that recomputes everything, and training on what was chosen against plain training on it.</summary>
+/// <summary>The greedy choice against one that recomputes everything, and training on what was chosen against plain training on
+/// it.</summary>
 public class OnlineSelectionTests
 {
     [Fact]
@@ -17,7 +18,10 @@ public class OnlineSelectionTests
         for (var trial = 0; trial < 40; trial++)
         {
             var (count, k, redundancy) = (8, 1 + draws.Next(8), trial % 3);
-            double[][] g = [.. Enumerable.Range(0, count).Select(_ => Enumerable.Range(0, 3).Select(_ => (2 * draws.NextDouble()) - 1).ToArray())];
+            double[][] g =
+            [
+                .. Enumerable.Range(0, count).Select(_ => Enumerable.Range(0, 3).Select(_ => (2 * draws.NextDouble()) - 1).ToArray()),
+            ];
             var products = g.Select(x => x[0] - (0.5 * x[1])).ToArray();
             var gram = g.SelectMany(x => g.Select(y => Dot(x, y))).ToArray();
             var expected = new List<int>();
@@ -94,7 +98,11 @@ public class OnlineSelectionTests
         var choice = new OnlineSelection().Choose(step, 0.1);
         Assert.Throws<InfluenceException>(() => new OnlineSelection().Choose(step, -1));
         using var alone = loop.Step(batch.Pick([0, 1]));
-        Assert.Contains("validation batch", Assert.Throws<InfluenceException>(() => new OnlineSelection().Choose(alone, 0.1)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "validation batch",
+            Assert.Throws<InfluenceException>(() => new OnlineSelection().Choose(alone, 0.1)).Message,
+            StringComparison.Ordinal
+        );
         Assert.Contains("found 10", Assert.Throws<InfluenceException>(() => alone.Accumulate(choice)).Message, StringComparison.Ordinal);
     }
 
@@ -104,11 +112,13 @@ public class OnlineSelectionTests
         return (nn.Sequential(nn.Linear(5, 4, dtype: float64), nn.Tanh(), nn.Linear(4, 3, dtype: float64)), Batch(10), Batch(3));
 
         static ExampleBatch Batch(int count) =>
-            ExampleBatch.Of([.. Enumerable.Range(10, count).Select(i => (long)i)], ("x", randn([count, 5], dtype: float64)), ("y", randint(0, 3, [count])));
+            ExampleBatch.Of(
+                [.. Enumerable.Range(10, count).Select(i => (long)i)],
+                ("x", randn([count, 5], dtype: float64)),
+                ("y", randint(0, 3, [count]))
+            );
     }
 
-    private static InfluenceTask Task(nn.Module<Tensor, Tensor> model) => new(model)
-    {
-        TrainingLoss = b => nn.functional.cross_entropy(model.call(b["x"]), b["y"], reduction: nn.Reduction.None),
-    };
+    private static InfluenceTask Task(nn.Module<Tensor, Tensor> model) =>
+        new(model) { TrainingLoss = b => nn.functional.cross_entropy(model.call(b["x"]), b["y"], reduction: nn.Reduction.None) };
 }

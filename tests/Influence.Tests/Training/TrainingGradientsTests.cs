@@ -13,7 +13,10 @@ public class TrainingGradientsTests
     private const double Rounding = 1e-10;
 
     private static ExampleBatch Batch(Tensor[] inputs, long first = 0) =>
-        ExampleBatch.Of([.. Enumerable.Range(0, (int)inputs[0].shape[0]).Select(i => first + i)], [.. inputs.Select((t, i) => ($"{i}", t))]);
+        ExampleBatch.Of(
+            [.. Enumerable.Range(0, (int)inputs[0].shape[0]).Select(i => first + i)],
+            [.. inputs.Select((t, i) => ($"{i}", t))]
+        );
 
     [Theory]
     [MemberData(nameof(Cases.All), MemberType = typeof(Cases))]
@@ -48,7 +51,14 @@ public class TrainingGradientsTests
         var made = Cases.Make(name);
         var inputs = made.Inputs(6);
         using var loop = TrainingGradients.Open(made.Task(), Batch(inputs));
-        foreach (var (weights, training) in new (double[], bool)[] { ([0.3, 0, 0, -0.2, 0, 0.5], false), ([1, 2, 3, 4, 5, 6], false), ([0.3, 0, 0, -0.2, 0, 0.5], true) })
+        foreach (
+            var (weights, training) in new (double[], bool)[]
+            {
+                ([0.3, 0, 0, -0.2, 0, 0.5], false),
+                ([1, 2, 3, 4, 5, 6], false),
+                ([0.3, 0, 0, -0.2, 0, 0.5], true),
+            }
+        )
         {
             made.Model.train(training);
             random.manual_seed(5);
@@ -73,12 +83,23 @@ public class TrainingGradientsTests
         var made = Cases.Make(name);
         var (inputs, validation) = (made.Inputs(6), made.Inputs(3));
         using var loop = TrainingGradients.Open(made.Task(), Batch(inputs), Batch(validation));
-        var byRule = loop.Coverage.Parameters.Where(p => p.Method is not ("single examples" or "left out")).SelectMany(p => p.Name.Split(" = ")).ToHashSet();
+        var byRule = loop
+            .Coverage.Parameters.Where(p => p.Method is not ("single examples" or "left out"))
+            .SelectMany(p => p.Name.Split(" = "))
+            .ToHashSet();
         if (byRule.Count == 0)
         {
             using var none = loop.Step(Batch(inputs), Batch(validation, 100));
             none.Accumulate();
-            foreach (var ask in new Action[] { () => none.GradientNorms(), () => none.ValidationProducts(), () => none.Gram(), () => new InRunValues().Add(none, 0.1) })
+            foreach (
+                var ask in new Action[]
+                {
+                    () => none.GradientNorms(),
+                    () => none.ValidationProducts(),
+                    () => none.Gram(),
+                    () => new InRunValues().Add(none, 0.1),
+                }
+            )
             {
                 Assert.Contains("Coverage says why", Assert.Throws<InfluenceException>(ask).Message, StringComparison.Ordinal);
             }

@@ -19,7 +19,12 @@ public class TrainingLoopTests
     {
         List<nn.Module<Tensor, Tensor>> layers =
         [
-            nn.Conv2d(1, 3, 3, padding: 1, dtype: float64), nn.BatchNorm2d(3, dtype: float64), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(27, 3, dtype: float64),
+            nn.Conv2d(1, 3, 3, padding: 1, dtype: float64),
+            nn.BatchNorm2d(3, dtype: float64),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Linear(27, 3, dtype: float64),
         ];
         if (dropout)
         {
@@ -29,23 +34,30 @@ public class TrainingLoopTests
         return nn.Sequential([.. layers]);
     }
 
-    private static Sequential WithDropout() => nn.Sequential(nn.Linear(5, 8, dtype: float64), nn.Dropout(0.5), nn.Linear(8, 3, dtype: float64));
+    private static Sequential WithDropout() =>
+        nn.Sequential(nn.Linear(5, 8, dtype: float64), nn.Dropout(0.5), nn.Linear(8, 3, dtype: float64));
 
-    private static InfluenceTask Task(nn.Module<Tensor, Tensor> model) => new(model)
-    {
-        TrainingLoss = b => nn.functional.cross_entropy(model.call(b["x"]), b["y"], reduction: None),
-    };
+    private static InfluenceTask Task(nn.Module<Tensor, Tensor> model) =>
+        new(model) { TrainingLoss = b => nn.functional.cross_entropy(model.call(b["x"]), b["y"], reduction: None) };
 
     private static ExampleBatch Images(int count, int seed)
     {
         random.manual_seed(seed);
-        return ExampleBatch.Of([.. Enumerable.Range(0, count).Select(i => (long)i)], ("x", randn([count, 1, 6, 6], dtype: float64)), ("y", randint(0, 3, [count])));
+        return ExampleBatch.Of(
+            [.. Enumerable.Range(0, count).Select(i => (long)i)],
+            ("x", randn([count, 1, 6, 6], dtype: float64)),
+            ("y", randint(0, 3, [count]))
+        );
     }
 
     private static ExampleBatch Rows(int count, int seed, ScalarType dtype = ScalarType.Float64)
     {
         random.manual_seed(seed);
-        return ExampleBatch.Of([.. Enumerable.Range(0, count).Select(i => (long)i)], ("x", randn([count, 5], dtype: dtype)), ("y", randint(0, 3, [count])));
+        return ExampleBatch.Of(
+            [.. Enumerable.Range(0, count).Select(i => (long)i)],
+            ("x", randn([count, 5], dtype: dtype)),
+            ("y", randint(0, 3, [count]))
+        );
     }
 
     private static double[] Values(nn.Module model) =>
@@ -135,9 +147,13 @@ public class TrainingLoopTests
             Assert.All(model.parameters(), p => Assert.Null(p.grad));
         }
 
-        Assert.True(PlainBackward.RelativeError(PlainBackward.Of(model, () => Task(model).TrainingLoss(batch).mean()), expected) < Rounding);
+        Assert.True(
+            PlainBackward.RelativeError(PlainBackward.Of(model, () => Task(model).TrainingLoss(batch).mean()), expected) < Rounding
+        );
         loop.Dispose();
-        Assert.True(PlainBackward.RelativeError(PlainBackward.Of(model, () => Task(model).TrainingLoss(batch).mean()), expected) < Rounding);
+        Assert.True(
+            PlainBackward.RelativeError(PlainBackward.Of(model, () => Task(model).TrainingLoss(batch).mean()), expected) < Rounding
+        );
     }
 
     [Fact]
@@ -157,7 +173,9 @@ public class TrainingLoopTests
         for (var i = 0; i < 6; i++)
         {
             random.manual_seed(9);
-            rows.Add(cat([.. PlainBackward.Of(model, () => Task(model).TrainingLoss(batch).select(0, i)).Values.Select(g => g.reshape(-1))], 0));
+            rows.Add(
+                cat([.. PlainBackward.Of(model, () => Task(model).TrainingLoss(batch).select(0, i)).Values.Select(g => g.reshape(-1))], 0)
+            );
         }
 
         var g = stack([.. rows], 0);
@@ -220,7 +238,9 @@ public class TrainingLoopTests
         var joined = Values(model.Task());
 
         // A measurement of its own, which is the same.
-        var apart = Values(new InfluenceTask(model) { TrainingLoss = model.Task().TrainingLoss, Measurement = b => model.Task().TrainingLoss(b) });
+        var apart = Values(
+            new InfluenceTask(model) { TrainingLoss = model.Task().TrainingLoss, Measurement = b => model.Task().TrainingLoss(b) }
+        );
         Assert.True(SingleExampleLoop.RelativeError(joined.Products, apart.Products) < Rounding);
         Assert.True(SingleExampleLoop.RelativeError(joined.Losses, apart.Losses) < Rounding);
 
@@ -234,7 +254,11 @@ public class TrainingLoopTests
         static ExampleBatch Sequences(int count, int seed)
         {
             random.manual_seed(seed);
-            return TinyDecoder.Sequences(count).Batches().Select(b => ExampleBatch.Of(b.Ids, [.. b.Names.Select(n => (n, b[n].clone()))])).Single();
+            return TinyDecoder
+                .Sequences(count)
+                .Batches()
+                .Select(b => ExampleBatch.Of(b.Ids, [.. b.Names.Select(n => (n, b[n].clone()))]))
+                .Single();
         }
     }
 
@@ -244,7 +268,11 @@ public class TrainingLoopTests
         using var scope = NewDisposeScope();
         var (first, second) = (nn.Linear(5, 8, dtype: float64), nn.Linear(8, 3, dtype: float64));
         Composite? model = null;
-        model = new Composite(x => second.call(nn.functional.dropout(first.call(x), 0.5, model!.training)), ("first", first), ("second", second));
+        model = new Composite(
+            x => second.call(nn.functional.dropout(first.call(x), 0.5, model!.training)),
+            ("first", first),
+            ("second", second)
+        );
         model.train();
         var (batch, validation) = (Rows(6, 1), Rows(3, 2));
         random.manual_seed(4);
@@ -267,15 +295,28 @@ public class TrainingLoopTests
     {
         using var scope = NewDisposeScope();
         random.manual_seed(6);
-        var (places, norm, head) = (nn.Parameter(randn(3, 5, dtype: float64)), nn.LayerNorm(5, dtype: float64), nn.Linear(5, 5, dtype: float64));
-        var model = new Composite(x => head.call((x.unsqueeze(1) + norm.call(places)).tanh()).mean([1]), ("norm", norm), ("head", head)).With("places", places);
+        var (places, norm, head) = (
+            nn.Parameter(randn(3, 5, dtype: float64)),
+            nn.LayerNorm(5, dtype: float64),
+            nn.Linear(5, 5, dtype: float64)
+        );
+        var model = new Composite(
+            x => head.call((x.unsqueeze(1) + norm.call(places)).tanh()).mean([1]),
+            ("norm", norm),
+            ("head", head)
+        ).With("places", places);
         var batch = Rows(examples, 1);
         var expected = PlainBackward.Of(model, () => Task(model).TrainingLoss(batch).mean());
         using var loop = TrainingGradients.Open(Task(model), Rows(4, 2));
         using var step = loop.Step(batch);
         step.Accumulate();
         Assert.True(PlainBackward.RelativeError(PlainBackward.Take(model), expected) < Rounding);
-        var g = SingleExampleLoop.Gradients(model, t => nn.functional.cross_entropy(model.call(t[0]), t[1], reduction: None), [batch["x"], batch["y"]], n => n != "places");
+        var g = SingleExampleLoop.Gradients(
+            model,
+            t => nn.functional.cross_entropy(model.call(t[0]), t[1], reduction: None),
+            [batch["x"], batch["y"]],
+            n => n != "places"
+        );
         Assert.True(SingleExampleLoop.RelativeError(step.GradientNorms(), g.Squared().sum(1).sqrt()) < Rounding);
         Assert.Contains("places", loop.Exactness.Modules.Single(m => !m.PerExample).Note, StringComparison.Ordinal);
     }
@@ -325,15 +366,37 @@ public class TrainingLoopTests
         var loop = TrainingGradients.Open(Task(model), batch);
         var broken = batch["x"].clone();
         broken[2, 0] = double.NaN;
-        Assert.Equal([2L], Assert.Throws<InfluenceException>(() => loop.Step(ExampleBatch.Of(batch.Ids, ("x", broken), ("y", batch["y"])))).ExampleIds);
+        Assert.Equal(
+            [2L],
+            Assert.Throws<InfluenceException>(() => loop.Step(ExampleBatch.Of(batch.Ids, ("x", broken), ("y", batch["y"])))).ExampleIds
+        );
         Assert.All(model.parameters(), p => Assert.True(p.requires_grad));
-        Assert.Contains("at least one id", Assert.Throws<InfluenceException>(() => ExampleBatch.Of([], ("x", broken))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "at least one id",
+            Assert.Throws<InfluenceException>(() => ExampleBatch.Of([], ("x", broken))).Message,
+            StringComparison.Ordinal
+        );
 
         var step = loop.Step(batch);
-        Assert.Contains("no validation batch", Assert.Throws<InfluenceException>(() => step.ValidationProducts()).Message, StringComparison.Ordinal);
-        Assert.Contains("found 5", Assert.Throws<InfluenceException>(() => step.Accumulate(ones(5, dtype: float64))).Message, StringComparison.Ordinal);
-        Assert.Contains("Int64", Assert.Throws<InfluenceException>(() => step.Accumulate(ones(6, dtype: int64))).Message, StringComparison.Ordinal);
-        Assert.Equal([1L], Assert.Throws<InfluenceException>(() => step.Accumulate(tensor(new[] { 1, double.NaN, 0, 0, 0, 0 }))).ExampleIds);
+        Assert.Contains(
+            "no validation batch",
+            Assert.Throws<InfluenceException>(() => step.ValidationProducts()).Message,
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            "found 5",
+            Assert.Throws<InfluenceException>(() => step.Accumulate(ones(5, dtype: float64))).Message,
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            "Int64",
+            Assert.Throws<InfluenceException>(() => step.Accumulate(ones(6, dtype: int64))).Message,
+            StringComparison.Ordinal
+        );
+        Assert.Equal(
+            [1L],
+            Assert.Throws<InfluenceException>(() => step.Accumulate(tensor(new[] { 1, double.NaN, 0, 0, 0, 0 }))).ExampleIds
+        );
         Assert.Throws<InfluenceException>(() => step.Accumulate(double.PositiveInfinity));
         Assert.All(model.parameters(), p => Assert.Null(p.grad));
         step.Dispose();
@@ -344,7 +407,11 @@ public class TrainingLoopTests
         Assert.Contains("frozen now", Assert.Throws<InfluenceException>(() => loop.Step(batch)).Message, StringComparison.Ordinal);
         model.parameters().First().requires_grad = true;
         model.to(float32);
-        Assert.Contains("Move the model first", Assert.Throws<InfluenceException>(() => loop.Step(batch)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "Move the model first",
+            Assert.Throws<InfluenceException>(() => loop.Step(batch)).Message,
+            StringComparison.Ordinal
+        );
         model.to(float64);
         var open = loop.Step(batch);
         loop.Dispose();
@@ -352,8 +419,18 @@ public class TrainingLoopTests
         Assert.Contains("disposed", Assert.Throws<InfluenceException>(() => open.Accumulate()).Message, StringComparison.Ordinal);
         open.Dispose();
 
-        Assert.Contains("PositionMask", Assert.Throws<InfluenceException>(() => TrainingGradients.Open(
-            new InfluenceTask(model) { TrainingLoss = Task(model).TrainingLoss, PositionMask = _ => ones([6, 1]) }, batch)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "PositionMask",
+            Assert
+                .Throws<InfluenceException>(() =>
+                    TrainingGradients.Open(
+                        new InfluenceTask(model) { TrainingLoss = Task(model).TrainingLoss, PositionMask = _ => ones([6, 1]) },
+                        batch
+                    )
+                )
+                .Message,
+            StringComparison.Ordinal
+        );
     }
 
     [Fact]
@@ -363,6 +440,12 @@ public class TrainingLoopTests
         var batch = ExampleBatch.Of(new Dictionary<string, Tensor> { ["x"] = zeros([2, 5]), ["id"] = tensor(new long[] { 7, 3 }) }, "id");
         Assert.Equal([7L, 3], batch.Ids);
         Assert.Equal(["x"], batch.Names);
-        Assert.Contains("\"id\"", Assert.Throws<InfluenceException>(() => ExampleBatch.Of(new Dictionary<string, Tensor> { ["x"] = zeros([2, 5]) }, "id")).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "\"id\"",
+            Assert
+                .Throws<InfluenceException>(() => ExampleBatch.Of(new Dictionary<string, Tensor> { ["x"] = zeros([2, 5]) }, "id"))
+                .Message,
+            StringComparison.Ordinal
+        );
     }
 }

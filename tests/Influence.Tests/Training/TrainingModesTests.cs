@@ -7,21 +7,24 @@ using static TorchSharp.torch;
 
 namespace Influence.Tests.Training;
 
-/// <summary>What a model does in training mode only: writes in place, batch statistics, schedules; and parameters that change hands.</summary>
+/// <summary>What a model does in training mode only: writes in place, batch statistics, schedules; and parameters that change
+/// hands.</summary>
 public class TrainingModesTests
 {
     // Sums in another order: a few hundred float64 roundings.
     private const double Rounding = 1e-10;
 
-    private static InfluenceTask Task(nn.Module<Tensor, Tensor> model) => new(model)
-    {
-        TrainingLoss = b => nn.functional.cross_entropy(model.call(b["x"]), b["y"], reduction: nn.Reduction.None),
-    };
+    private static InfluenceTask Task(nn.Module<Tensor, Tensor> model) =>
+        new(model) { TrainingLoss = b => nn.functional.cross_entropy(model.call(b["x"]), b["y"], reduction: nn.Reduction.None) };
 
     private static ExampleBatch Rows(int count, int seed, ScalarType dtype = ScalarType.Float64)
     {
         random.manual_seed(seed);
-        return ExampleBatch.Of([.. Enumerable.Range(0, count).Select(i => (long)i)], ("x", randn([count, 5], dtype: dtype)), ("y", randint(0, 3, [count])));
+        return ExampleBatch.Of(
+            [.. Enumerable.Range(0, count).Select(i => (long)i)],
+            ("x", randn([count, 5], dtype: dtype)),
+            ("y", randint(0, 3, [count]))
+        );
     }
 
     /// <summary>Two linear layers with something between them that knows whether the model trains.</summary>
@@ -43,7 +46,12 @@ public class TrainingModesTests
         using var scope = NewDisposeScope();
         random.manual_seed(1);
         var model = nn.Sequential(
-            nn.Linear(5, 8, dtype: float64), nn.Tanh(), nn.Linear(8, 8, dtype: float64), nn.Dropout(0.5, inplace: true), nn.Linear(8, 3, dtype: float64));
+            nn.Linear(5, 8, dtype: float64),
+            nn.Tanh(),
+            nn.Linear(8, 8, dtype: float64),
+            nn.Dropout(0.5, inplace: true),
+            nn.Linear(8, 3, dtype: float64)
+        );
         model.train();
         var batch = Rows(6, 1);
         using var loop = TrainingGradients.Open(Task(model), batch);
@@ -51,11 +59,18 @@ public class TrainingModesTests
         using var step = loop.Step(batch);
         step.Accumulate();
         var actual = Flat(PlainBackward.Take(model));
-        var g = stack([.. Enumerable.Range(0, 6).Select(i =>
-        {
-            random.manual_seed(9);
-            return Flat(PlainBackward.Of(model, () => Task(model).TrainingLoss(batch).select(0, i)));
-        })], 0);
+        var g = stack(
+            [
+                .. Enumerable
+                    .Range(0, 6)
+                    .Select(i =>
+                    {
+                        random.manual_seed(9);
+                        return Flat(PlainBackward.Of(model, () => Task(model).TrainingLoss(batch).select(0, i)));
+                    }),
+            ],
+            0
+        );
 
         Assert.True(SingleExampleLoop.RelativeError(actual, g.mean([0])) < Rounding);
         Assert.True(SingleExampleLoop.RelativeError(step.GradientNorms(), g.Squared().sum(1).sqrt()) < Rounding);
@@ -66,7 +81,12 @@ public class TrainingModesTests
     {
         using var scope = NewDisposeScope();
         random.manual_seed(1);
-        var model = nn.Sequential(nn.Linear(5, 8, dtype: float64), nn.BatchNorm1d(8, dtype: float64), nn.ReLU(), nn.Linear(8, 3, dtype: float64));
+        var model = nn.Sequential(
+            nn.Linear(5, 8, dtype: float64),
+            nn.BatchNorm1d(8, dtype: float64),
+            nn.ReLU(),
+            nn.Linear(8, 3, dtype: float64)
+        );
         model.train();
         var (batch, validation) = (Rows(8, 1), Rows(3, 2));
         using var loop = TrainingGradients.Open(Task(model), batch, validation);
@@ -79,7 +99,9 @@ public class TrainingModesTests
         step.Accumulate(tensor(choice.Weights.ToArray()));
         Assert.Contains("mixed", values.Scores().Metadata.Notes, StringComparison.Ordinal);
         var expected = PlainBackward.Of(
-            model, () => (Task(model).TrainingLoss(batch) * ((tensor(choice.Weights.ToArray()) * 2) + (0.5 / 8))).sum());
+            model,
+            () => (Task(model).TrainingLoss(batch) * ((tensor(choice.Weights.ToArray()) * 2) + (0.5 / 8))).sum()
+        );
 
         // PlainBackward cleared what was accumulated: once more.
         step.Accumulate(choice);
@@ -92,7 +114,11 @@ public class TrainingModesTests
             model.parameters().ElementAt(4).add_(0.1);
         }
 
-        Assert.Contains("before the optimizer's step", Assert.Throws<InfluenceException>(() => step.Accumulate(choice)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "before the optimizer's step",
+            Assert.Throws<InfluenceException>(() => step.Accumulate(choice)).Message,
+            StringComparison.Ordinal
+        );
     }
 
     [Fact]
@@ -175,17 +201,22 @@ public class TrainingModesTests
     {
         using var scope = NewDisposeScope();
         var runs = 0;
-        var model = Two((x, training) =>
-        {
-            runs += training ? 1 : 0;
-            return x;
-        });
+        var model = Two(
+            (x, training) =>
+            {
+                runs += training ? 1 : 0;
+                return x;
+            }
+        );
         var batch = Rows(6, 1);
         using var loop = TrainingGradients.Open(Task(model), batch);
         runs = 0;
         var labels = batch["y"].clone();
         labels[4] = 7;
-        Assert.Equal([4L], Assert.Throws<InfluenceException>(() => loop.Step(ExampleBatch.Of(batch.Ids, ("x", batch["x"]), ("y", labels)))).ExampleIds);
+        Assert.Equal(
+            [4L],
+            Assert.Throws<InfluenceException>(() => loop.Step(ExampleBatch.Of(batch.Ids, ("x", batch["x"]), ("y", labels)))).ExampleIds
+        );
         Assert.Equal(1, runs);
     }
 
@@ -198,7 +229,11 @@ public class TrainingModesTests
         {
             TrainingLoss = b => nn.functional.cross_entropy(head.call(model.call(b["x"])), b["y"], reduction: nn.Reduction.None),
         };
-        Assert.Contains("no parameters of task.Model", Assert.Throws<InfluenceException>(() => TrainingGradients.Open(task, Rows(4, 1))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "no parameters of task.Model",
+            Assert.Throws<InfluenceException>(() => TrainingGradients.Open(task, Rows(4, 1))).Message,
+            StringComparison.Ordinal
+        );
         Assert.All(model.parameters(), p => Assert.True(p.requires_grad));
         foreach (var parameter in head.parameters())
         {
@@ -245,7 +280,11 @@ public class TrainingModesTests
             var values = new InRunValues { Order = InRunValues.Expansion.Second };
             if (now)
             {
-                Assert.Contains("cannot be differentiated twice", Assert.Throws<InfluenceException>(() => values.Add(step, 0.1)).Message, StringComparison.Ordinal);
+                Assert.Contains(
+                    "cannot be differentiated twice",
+                    Assert.Throws<InfluenceException>(() => values.Add(step, 0.1)).Message,
+                    StringComparison.Ordinal
+                );
                 Assert.Equal(0, values.Count);
             }
             else
@@ -276,6 +315,8 @@ public class TrainingModesTests
         var actual = PlainBackward.Take(model);
 
         // Float32 sums of a few products.
-        Assert.True(PlainBackward.RelativeError(actual, PlainBackward.Of(model, () => (task.TrainingLoss(batch) * tensor(weights)).sum())) < 1e-5);
+        Assert.True(
+            PlainBackward.RelativeError(actual, PlainBackward.Of(model, () => (task.TrainingLoss(batch) * tensor(weights)).sum())) < 1e-5
+        );
     }
 }

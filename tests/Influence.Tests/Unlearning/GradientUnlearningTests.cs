@@ -11,7 +11,8 @@ public class GradientUnlearningTests
 {
     private static readonly long[] s_forget = [0, 4, 9];
 
-    /// <summary>One step over whole sets is the rate times the mean gradients, with the objective's signs; rounding of sums in float64.</summary>
+    /// <summary>One step over whole sets is the rate times the mean gradients, with the objective's signs; rounding of sums in
+    /// float64.</summary>
     [Fact]
     public void OneStepIsTheGradients()
     {
@@ -36,7 +37,8 @@ public class GradientUnlearningTests
         }
     }
 
-    /// <summary>With g_K = 0 (at the optimum of what is kept) and a curvature like the identity, IAU's direction is that of the influence step.</summary>
+    /// <summary>With g_K = 0 (at the optimum of what is kept) and a curvature like the identity, IAU's direction is that of the influence
+    /// step.</summary>
     [Fact]
     public void IauGoesAlongTheForgottenGradientAtAnOptimum()
     {
@@ -66,7 +68,8 @@ public class GradientUnlearningTests
         Assert.Throws<InfluenceException>(() => WeightSaliency.Wagle(1.1));
     }
 
-    /// <summary>What the mask holds stays to the last bit, under momentum and weight decay too; the mask is that of the loop's gradients.</summary>
+    /// <summary>What the mask holds stays to the last bit, under momentum and weight decay too; the mask is that of the loop's
+    /// gradients.</summary>
     [Theory]
     [InlineData(true)]
     [InlineData(false)]
@@ -74,14 +77,16 @@ public class GradientUnlearningTests
     {
         using var scope = NewDisposeScope();
         using var c = new Classifier(train: 20);
-        var gradients = c.TrainGradients();                                             // [N, P]
+        var gradients = c.TrainGradients(); // [N, P]
         long[] keep = [.. c.Train.Ids.Except(s_forget)];
         var (f, k) = (gradients.index_select(0, tensor(s_forget)).mean([0]), gradients.index_select(0, tensor(keep)).mean([0]));
         var before = cat([.. c.Model.parameters().Select(p => p.detach().reshape(-1).clone())], 0);
         var importance = (salun ? f : (before * f) - (k * f / 0.5)).abs().data<double>().ToArray();
         var count = (int)(0.25 * importance.Length);
         var open = importance.Index().OrderByDescending(pair => pair.Item).Take(count).Select(pair => pair.Index).ToHashSet();
-        var method = GradientUnlearning.Relabelling(b => Losses.CrossEntropy(c.Model.call(b["x"]), GradientUnlearning.OtherLabels(b, "y", Classifier.Classes))) with
+        var method = GradientUnlearning.Relabelling(b =>
+            Losses.CrossEntropy(c.Model.call(b["x"]), GradientUnlearning.OtherLabels(b, "y", Classifier.Classes))
+        ) with
         {
             Steps = 5,
             Optimizer = model => optim.SGD(model.parameters(), 0.1, momentum: 0.9, weight_decay: 0.1),
@@ -116,7 +121,11 @@ public class GradientUnlearningTests
     public void AscentEndsAtItsLimit()
     {
         using var c = new Classifier(train: 20);
-        using var limited = (GradientUnlearning.Ascent with { Steps = 10_000, LearningRate = 0.05, ForgetLossLimit = 2 }).Unlearn(c.Task(), c.Train, s_forget);
+        using var limited = (GradientUnlearning.Ascent with { Steps = 10_000, LearningRate = 0.05, ForgetLossLimit = 2 }).Unlearn(
+            c.Task(),
+            c.Train,
+            s_forget
+        );
         Assert.InRange(limited.ForgetLoss.After, 2, 2.5);
         Assert.Contains("at the limit", Assert.Single(limited.Notes), StringComparison.Ordinal);
     }
@@ -128,11 +137,18 @@ public class GradientUnlearningTests
         using var scope = NewDisposeScope();
         using var c = new Classifier(train: 20);
         var task = c.Task() with { Layers = LayerSelection.Where(name => name.StartsWith("head", StringComparison.Ordinal)) };
-        using var tuned = (GradientUnlearning.FineTuning with { Steps = 30, LearningRate = 0.1, BatchSize = 5 }).Unlearn(task, c.Train, s_forget);
+        using var tuned = (GradientUnlearning.FineTuning with { Steps = 30, LearningRate = 0.1, BatchSize = 5 }).Unlearn(
+            task,
+            c.Train,
+            s_forget
+        );
         Assert.True(tuned.KeepLoss.After < tuned.KeepLoss.Before);
         foreach (var (name, parameter) in c.Model.named_parameters())
         {
-            Assert.Equal(name.StartsWith("hidden", StringComparison.Ordinal), parameter.detach().eq(tuned.Tensors[name]).all().item<bool>());
+            Assert.Equal(
+                name.StartsWith("hidden", StringComparison.Ordinal),
+                parameter.detach().eq(tuned.Tensors[name]).all().item<bool>()
+            );
         }
     }
 }

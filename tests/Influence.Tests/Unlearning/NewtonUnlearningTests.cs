@@ -19,9 +19,17 @@ public class NewtonUnlearningTests
         using var scope = NewDisposeScope();
         using var problem = new LeastSquares();
         long[] forget = [1, 2, 5, 11, 20, 29];
-        using var dense = DenseCurvature.Fit(problem.Task, problem.Train, new() { Matrix = CurvatureMatrix.Hessian, Damping = Damping.Absolute(0) });
+        using var dense = DenseCurvature.Fit(
+            problem.Task,
+            problem.Train,
+            new() { Matrix = CurvatureMatrix.Hessian, Damping = Damping.Absolute(0) }
+        );
         var before = problem.Weights;
-        using var unlearned = new NewtonUnlearning(dense) { Order = GroupEffect.EffectOrder.Newton }.Unlearn(problem.Task, problem.Train, forget);
+        using var unlearned = new NewtonUnlearning(dense) { Order = GroupEffect.EffectOrder.Newton }.Unlearn(
+            problem.Task,
+            problem.Train,
+            forget
+        );
 
         var retrained = problem.Solution(problem.Train.Ids.Except(forget));
         var found = unlearned.Tensors["weight"].reshape(-1).data<double>().ToArray();
@@ -43,16 +51,45 @@ public class NewtonUnlearningTests
         }
 
         model.eval();
-        var train = Examples.FromTensors(("x", tensor(new double[,] { { 1, 0 }, { 0, 1 }, { 1, 1 } })), ("y", tensor(new double[,] { { 1 }, { 2 }, { 2 } })));
+        var train = Examples.FromTensors(
+            (
+                "x",
+                tensor(
+                    new double[,]
+                    {
+                        { 1, 0 },
+                        { 0, 1 },
+                        { 1, 1 },
+                    }
+                )
+            ),
+            (
+                "y",
+                tensor(
+                    new double[,]
+                    {
+                        { 1 },
+                        { 2 },
+                        { 2 },
+                    }
+                )
+            )
+        );
         var task = new InfluenceTask(model) { TrainingLoss = b => 0.5 * Losses.SquaredError(model.call(b["x"]), b["y"]) };
         using var dense = DenseCurvature.Fit(task, train, new() { Matrix = CurvatureMatrix.Hessian, Damping = Damping.Absolute(0) });
 
         using var newton = new NewtonUnlearning(dense) { Order = GroupEffect.EffectOrder.Newton }.Unlearn(task, train, [2]);
-        Assert.All(newton.Tensors["weight"].reshape(-1).data<double>().ToArray().Zip([1.0, 2.0]), pair => Assert.Equal(pair.Second, pair.First, 1e-12));
+        Assert.All(
+            newton.Tensors["weight"].reshape(-1).data<double>().ToArray().Zip([1.0, 2.0]),
+            pair => Assert.Equal(pair.Second, pair.First, 1e-12)
+        );
 
         // Over the two that are kept: 1/2 H^-1 g with H of all three is 1.5 times the influence estimate of 1/9.
         using var first = new NewtonUnlearning(dense).Unlearn(task, train, [2]);
-        Assert.All(first.Tensors["weight"].reshape(-1).data<double>().ToArray().Zip([2 / 3.0, 5 / 3.0]), pair => Assert.Equal(pair.Second + (1 / 6.0), pair.First, 1e-12));
+        Assert.All(
+            first.Tensors["weight"].reshape(-1).data<double>().ToArray().Zip([2 / 3.0, 5 / 3.0]),
+            pair => Assert.Equal(pair.Second + (1 / 6.0), pair.First, 1e-12)
+        );
     }
 
     /// <summary>
@@ -68,7 +105,8 @@ public class NewtonUnlearningTests
         using var model = nn.Linear(4, 1, dtype: float64);
         model.eval();
         Tensor Each(Tensor a, Tensor b) =>
-            Losses.BinaryCrossEntropy(model.call(a).squeeze(1), b) + (0.05 * (model.weight!.Squared0().sum() + model.bias!.Squared0().sum()));
+            Losses.BinaryCrossEntropy(model.call(a).squeeze(1), b)
+            + (0.05 * (model.weight!.Squared0().sum() + model.bias!.Squared0().sum()));
         NewtonTrainer.Train(model, () => Each(x, y).mean());
         var task = new InfluenceTask(model) { TrainingLoss = b => Each(b["x"], b["y"]) };
         var train = Examples.FromTensors(("x", x), ("y", y));
@@ -86,10 +124,12 @@ public class NewtonUnlearningTests
         Assert.True(Distance(newton) < 0.1 * distance, $"Newton is {Distance(newton) / distance} of the way off");
         Assert.True(Distance(first) < 0.5 * distance, $"first order is {Distance(first) / distance} of the way off");
 
-        double Distance(UnlearnedWeights weights) => (cat([weights.Tensors["weight"].reshape(-1), weights.Tensors["bias"]], 0) - truth).norm().item<double>();
+        double Distance(UnlearnedWeights weights) =>
+            (cat([weights.Tensors["weight"].reshape(-1), weights.Tensors["bias"]], 0) - truth).norm().item<double>();
     }
 
-    /// <summary>EK-FAC's step is that of its inverse on the summed gradient; the trust region shortens it and keeps its direction.</summary>
+    /// <summary>EK-FAC's step is that of its inverse on the summed gradient; the trust region shortens it and keeps its
+    /// direction.</summary>
     [Fact]
     public void ATrustRegionShortensTheStep()
     {
@@ -132,9 +172,20 @@ public class NewtonUnlearningTests
         using var scope = NewDisposeScope();
         using var c = new Classifier(train: 20);
         using var ekfac = Ekfac.Fit(c.Task(), c.Train);
-        Assert.Contains("fitted on 20", Assert.Throws<InfluenceException>(() => new NewtonUnlearning(ekfac).Unlearn(c.Task(), c.Train, [0], [1, 2])).Message, StringComparison.Ordinal);
-        Assert.Contains("as a matrix", Assert.Throws<InfluenceException>(
-            () => new NewtonUnlearning(ekfac) { Order = GroupEffect.EffectOrder.Newton }.Unlearn(c.Task(), c.Train, [0])).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "fitted on 20",
+            Assert.Throws<InfluenceException>(() => new NewtonUnlearning(ekfac).Unlearn(c.Task(), c.Train, [0], [1, 2])).Message,
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            "as a matrix",
+            Assert
+                .Throws<InfluenceException>(() =>
+                    new NewtonUnlearning(ekfac) { Order = GroupEffect.EffectOrder.Newton }.Unlearn(c.Task(), c.Train, [0])
+                )
+                .Message,
+            StringComparison.Ordinal
+        );
         Assert.Throws<InfluenceException>(() => new NewtonUnlearning(ekfac) { MaximumStep = 0 });
     }
 }

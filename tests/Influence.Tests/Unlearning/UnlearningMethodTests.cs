@@ -24,7 +24,11 @@ public class UnlearningMethodTests
         Refused("All 6 training examples are to be forgotten", c.Train.Ids);
 
         void Refused(string part, IReadOnlyList<long> forget, IReadOnlyList<long>? keep = null) =>
-            Assert.Contains(part, Assert.Throws<InfluenceException>(() => s_method.Unlearn(task, c.Train, forget, keep)).Message, StringComparison.Ordinal);
+            Assert.Contains(
+                part,
+                Assert.Throws<InfluenceException>(() => s_method.Unlearn(task, c.Train, forget, keep)).Message,
+                StringComparison.Ordinal
+            );
     }
 
     [Fact]
@@ -33,9 +37,24 @@ public class UnlearningMethodTests
         using var c = new Classifier(train: 12);
         var state = ModelState.Of(c.Model, c.X);
         var broken = GradientUnlearning.Difference with { Steps = 60, LearningRate = 1e300 };
-        Assert.Contains("NaN or", Assert.Throws<InfluenceException>(() => broken.Unlearn(c.Task(), c.Train, [0, 1])).Message, StringComparison.Ordinal);
-        Assert.Contains("NaN or", Assert.Throws<InfluenceException>(
-            () => (GradientUnlearning.Ascent with { Steps = 1, LearningRate = 1e308, BatchSize = 2 }).Unlearn(c.Task(l => 1e10 * c.Loss(l)), c.Train, [0, 1])).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "NaN or",
+            Assert.Throws<InfluenceException>(() => broken.Unlearn(c.Task(), c.Train, [0, 1])).Message,
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            "NaN or",
+            Assert
+                .Throws<InfluenceException>(() =>
+                    (GradientUnlearning.Ascent with { Steps = 1, LearningRate = 1e308, BatchSize = 2 }).Unlearn(
+                        c.Task(l => 1e10 * c.Loss(l)),
+                        c.Train,
+                        [0, 1]
+                    )
+                )
+                .Message,
+            StringComparison.Ordinal
+        );
         state.AssertUnchanged(c.Model, c.X);
     }
 
@@ -47,8 +66,21 @@ public class UnlearningMethodTests
         var state = ModelState.Of(c.Model, c.X);
         using var source = new CancellationTokenSource();
         var reports = 0;
-        Assert.Throws<OperationCanceledException>(
-            () => s_method.Unlearn(c.Task(), c.Train, [0, 1], progress: new Reports(_ => { if (++reports == 3) { source.Cancel(); } }), cancellationToken: source.Token));
+        Assert.Throws<OperationCanceledException>(() =>
+            s_method.Unlearn(
+                c.Task(),
+                c.Train,
+                [0, 1],
+                progress: new Reports(_ =>
+                {
+                    if (++reports == 3)
+                    {
+                        source.Cancel();
+                    }
+                }),
+                cancellationToken: source.Token
+            )
+        );
         state.AssertUnchanged(c.Model, c.X);
         s_method.Unlearn(c.Task(), c.Train, [0, 1]).Dispose();
         state.AssertUnchanged(c.Model, c.X);
@@ -58,14 +90,10 @@ public class UnlearningMethodTests
     public void NothingStaysAlive()
     {
         using var c = new Classifier(train: 12);
-        using (s_method.Unlearn(c.Task(), c.Train, [0, 1]))
-        {
-        }
+        using (s_method.Unlearn(c.Task(), c.Train, [0, 1])) { }
 
         var live = LiveTensors.OnThisThread;
-        using (s_method.Unlearn(c.Task(), c.Train, [0, 1]))
-        {
-        }
+        using (s_method.Unlearn(c.Task(), c.Train, [0, 1])) { }
 
         Assert.Equal(live, LiveTensors.OnThisThread);
     }
@@ -90,7 +118,11 @@ public class UnlearningMethodTests
         Assert.Contains("gradient difference", weights.ToString(), StringComparison.Ordinal);
 
         using var linear = nn.Linear(2, 1);
-        Assert.Contains("of another model", Assert.Throws<InfluenceException>(() => weights.LoadInto(linear)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "of another model",
+            Assert.Throws<InfluenceException>(() => weights.LoadInto(linear)).Message,
+            StringComparison.Ordinal
+        );
         Assert.Throws<InfluenceException>(() => weights.Save(folder.Path("weights.pt")));
     }
 }

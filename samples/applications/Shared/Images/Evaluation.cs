@@ -9,8 +9,7 @@ internal static class Evaluation
     private const int BatchSize = 500;
 
     /// <summary>The class of each image with the highest logit.</summary>
-    public static long[] Predictions(
-        nn.Module<Tensor, Tensor> model, Tensor images, CancellationToken cancellationToken)
+    public static long[] Predictions(nn.Module<Tensor, Tensor> model, Tensor images, CancellationToken cancellationToken)
     {
         using var _ = no_grad();
         var values = new List<long>((int)images.shape[0]);

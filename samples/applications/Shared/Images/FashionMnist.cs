@@ -21,18 +21,19 @@ internal static class FashionMnist
         if (missing.Count > 0)
         {
             throw new SampleException(
-                $"There is no {string.Join(" and no ", missing)}. Install Debian's package dataset-fashion-mnist " +
-                "(apt-get install dataset-fashion-mnist), or name the folder that holds Fashion-MNIST's four files: " +
-                "--data FOLDER.");
+                $"There is no {string.Join(" and no ", missing)}. Install Debian's package dataset-fashion-mnist "
+                    + "(apt-get install dataset-fashion-mnist), or name the folder that holds Fashion-MNIST's four files: "
+                    + "--data FOLDER."
+            );
         }
 
         var result = new LabelledImages(
             ReadValues(images, ImagesMagic, [LabelledImages.Side, LabelledImages.Side], count),
-            ReadValues(labels, LabelsMagic, [], count));
+            ReadValues(labels, LabelsMagic, [], count)
+        );
         if (result.Labels.Any(label => label >= LabelledImages.ClassCount))
         {
-            throw new SampleException(
-                $"{labels} holds labels above {LabelledImages.ClassCount - 1}; it is not Fashion-MNIST's.");
+            throw new SampleException($"{labels} holds labels above {LabelledImages.ClassCount - 1}; it is not Fashion-MNIST's.");
         }
 
         return result;

@@ -13,7 +13,18 @@ internal sealed class LabelledImages(byte[] pixels, byte[] labels)
     private const double StandardDeviation = 0.3530;
 
     private static readonly string[] Classes =
-        ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"];
+    [
+        "T-shirt/top",
+        "Trouser",
+        "Pullover",
+        "Dress",
+        "Coat",
+        "Sandal",
+        "Shirt",
+        "Sneaker",
+        "Bag",
+        "Ankle boot",
+    ];
 
     public static int ClassCount => Classes.Length;
 
@@ -26,8 +37,8 @@ internal sealed class LabelledImages(byte[] pixels, byte[] labels)
     public ReadOnlySpan<byte> Picture(int index) => pixels.AsSpan(index * Side * Side, Side * Side);
 
     /// <summary>Some of the pictures, in the order asked for.</summary>
-    public LabelledImages At(IReadOnlyList<int> indexes) => new(
-        [.. indexes.SelectMany(i => Picture(i).ToArray())], [.. indexes.Select(i => labels[i])]);
+    public LabelledImages At(IReadOnlyList<int> indexes) =>
+        new([.. indexes.SelectMany(i => Picture(i).ToArray())], [.. indexes.Select(i => labels[i])]);
 
     /// <summary>The pictures as a network reads them: <c>[N, 1, 28, 28]</c>, float32, standardised.</summary>
     public Tensor ToTensor()

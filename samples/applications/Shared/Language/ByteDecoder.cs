@@ -44,15 +44,16 @@ internal sealed class ByteDecoder : nn.Module<Tensor, Tensor>
         parameter.StartsWith($"{nameof(blocks)}.", StringComparison.Ordinal) && !parameter.Contains("Norm.", StringComparison.Ordinal);
 
     /// <summary>The projections of attention alone, by parameter name: queries, keys, values and output.</summary>
-    public static bool IsAttention(string parameter) => IsAttentionOrMlp(parameter) && parameter.Split('.')[^2] is ("q" or "k" or "v" or "o");
+    public static bool IsAttention(string parameter) =>
+        IsAttentionOrMlp(parameter) && parameter.Split('.')[^2] is ("q" or "k" or "v" or "o");
 
     /// <param name="input">Bytes, <c>[B, T]</c>, int64.</param>
     /// <returns>Logits of the next byte, <c>[B, T, 256]</c>.</returns>
     public override Tensor forward(Tensor input)
     {
-        var place = arange(0, input.shape[1], 1, ScalarType.Int64, input.device);       // [T]
-        var before = cat([zeros_like(input.narrow(1, 0, 1)), input.narrow(1, 0, input.shape[1] - 1)], 1);       // [B, T]
-        var x = tokens.call(input) + previous.call(before) + positions.call(place);     // [B, T, D]
+        var place = arange(0, input.shape[1], 1, ScalarType.Int64, input.device); // [T]
+        var before = cat([zeros_like(input.narrow(1, 0, 1)), input.narrow(1, 0, input.shape[1] - 1)], 1); // [B, T]
+        var x = tokens.call(input) + previous.call(before) + positions.call(place); // [B, T, D]
         foreach (var block in blocks)
         {
             x = block.call(x);

@@ -29,7 +29,8 @@ internal sealed class Corpus
         foreach (var (index, domain) in domains.Index())
         {
             // The beginning of each text, so that no text is cut in two of which one half is held out; each text once.
-            var passages = domain.Read()
+            var passages = domain
+                .Read()
                 .Select(text => Passage.FromText(index, text))
                 .Where(passage => passage.Bytes.Length >= FewestBytes)
                 .DistinctBy(passage => passage.ToString())
@@ -38,8 +39,9 @@ internal sealed class Corpus
             if (passages.Length < needed)
             {
                 throw new SampleException(
-                    $"{domain.Name} ({domain.Source}) has {passages.Length:N0} different texts of at least {FewestBytes} bytes; " +
-                    $"{needed:N0} are needed, {heldOutPerDomain} of them held out. Ask for fewer: --passages N.");
+                    $"{domain.Name} ({domain.Source}) has {passages.Length:N0} different texts of at least {FewestBytes} bytes; "
+                        + $"{needed:N0} are needed, {heldOutPerDomain} of them held out. Ask for fewer: --passages N."
+                );
             }
 
             Randomness.For(seed, $"passages of {domain.Name}").Shuffle(passages);
@@ -59,7 +61,10 @@ internal sealed class Corpus
             var train = Train.Where(passage => passage.Domain == index).ToList();
             yield return
             [
-                domain.Name, domain.Source, $"{train.Count:N0}", $"{train.Sum(passage => passage.Bytes.Length):N0}",
+                domain.Name,
+                domain.Source,
+                $"{train.Count:N0}",
+                $"{train.Sum(passage => passage.Bytes.Length):N0}",
                 $"{HeldOut.Count(passage => passage.Domain == index):N0}",
             ];
         }

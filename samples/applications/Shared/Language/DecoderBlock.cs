@@ -36,16 +36,16 @@ internal sealed class DecoderBlock : nn.Module<Tensor, Tensor>
 
     public override Tensor forward(Tensor input)
     {
-        var x = input + Attention(attentionNorm.call(input));                           // [B, T, D]
-        return x + down.call(F.gelu(up.call(mlpNorm.call(x))));                         // [B, T, D]
+        var x = input + Attention(attentionNorm.call(input)); // [B, T, D]
+        return x + down.call(F.gelu(up.call(mlpNorm.call(x)))); // [B, T, D]
     }
 
     private Tensor Attention(Tensor x)
     {
         var (b, t, d) = (x.shape[0], x.shape[1], x.shape[2]);
-        var future = ones(t, t, dtype: ScalarType.Bool, device: x.device).triu(1);      // [T, T]
-        var similarity = (Heads(q) / Math.Sqrt((double)d / _heads)).matmul(Heads(k).transpose(2, 3));           // [B, H, T, T]
-        var mixed = similarity.masked_fill(future, double.NegativeInfinity).softmax(-1).matmul(Heads(v));       // [B, H, T, D/H]
+        var future = ones(t, t, dtype: ScalarType.Bool, device: x.device).triu(1); // [T, T]
+        var similarity = (Heads(q) / Math.Sqrt((double)d / _heads)).matmul(Heads(k).transpose(2, 3)); // [B, H, T, T]
+        var mixed = similarity.masked_fill(future, double.NegativeInfinity).softmax(-1).matmul(Heads(v)); // [B, H, T, D/H]
         return o.call(mixed.transpose(1, 2).reshape(b, t, d));
 
         Tensor Heads(nn.Module<Tensor, Tensor> layer) => layer.call(x).reshape(b, t, _heads, -1).transpose(1, 2);

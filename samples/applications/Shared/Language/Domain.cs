@@ -22,7 +22,14 @@ internal sealed record Domain(string Name, string Source, Func<IEnumerable<strin
 
         var files = Directory.GetFiles(folder, "*.txt").Order(StringComparer.Ordinal).ToArray();
         return files.Length >= 2
-            ? [.. files.Select(file => new Domain(Path.GetFileNameWithoutExtension(file), Path.GetFileName(file), () => FortuneFile.Read(file)))]
+            ?
+            [
+                .. files.Select(file => new Domain(
+                    Path.GetFileNameWithoutExtension(file),
+                    Path.GetFileName(file),
+                    () => FortuneFile.Read(file)
+                )),
+            ]
             : throw new SampleException($"{folder} holds {files.Length} .txt files; at least two domains are needed, each a .txt file.");
     }
 }

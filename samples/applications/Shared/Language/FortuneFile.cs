@@ -4,6 +4,7 @@ namespace Samples.Language;
 internal static class FortuneFile
 {
     public static IEnumerable<string> Read(string path, string? package = null) =>
-        SourceFile.ReadBlocks(path, package, isSeparator: line => line.Length > 0 && line.All(c => c == '%'))
+        SourceFile
+            .ReadBlocks(path, package, isSeparator: line => line.Length > 0 && line.All(c => c == '%'))
             .Select(lines => string.Join(' ', lines));
 }

@@ -21,7 +21,7 @@ internal sealed record Passage(int Domain, byte[] Bytes)
     /// <summary>The bytes, joined to the characters that they make.</summary>
     public IEnumerable<Character> Characters()
     {
-        for (var start = 0; start < Bytes.Length;)
+        for (var start = 0; start < Bytes.Length; )
         {
             // A model may well write bytes that are no UTF-8: such a byte stands for itself.
             var valid = Rune.DecodeFromUtf8(Bytes.AsSpan(start), out var rune, out var length) == OperationStatus.Done;
@@ -65,7 +65,8 @@ internal sealed record Passage(int Domain, byte[] Bytes)
         return new Passage(domain, Encoding.UTF8.GetBytes(normalized)[..length]);
     }
 
-    /// <summary>Texts one after the other, each once, cut into windows of 128 bytes; a window may hold the end of one and the beginning of the next, as language models are trained.</summary>
+    /// <summary>Texts one after the other, each once, cut into windows of 128 bytes; a window may hold the end of one and the beginning of
+    /// the next, as language models are trained.</summary>
     public static IEnumerable<Passage> WindowsOf(int domain, IEnumerable<string> texts)
     {
         var bytes = Encoding.UTF8.GetBytes(string.Join('\n', texts.Select(Normalize).Where(text => text.Length > 0).Distinct()));

@@ -29,9 +29,9 @@ internal sealed class PassageTensors : IDisposable
             }
         }
 
-        Input = tensor(input);                                                          // [N, T]
-        Target = tensor(target);                                                        // [N, T]
-        Predicted = tensor(predicted);                                                  // [N, T]
+        Input = tensor(input); // [N, T]
+        Target = tensor(target); // [N, T]
+        Predicted = tensor(predicted); // [N, T]
     }
 
     /// <summary>Bytes, <c>[N, T]</c>, int64; zeros after the end.</summary>
@@ -44,7 +44,10 @@ internal sealed class PassageTensors : IDisposable
     public Tensor Predicted { get; }
 
     public Examples ToExamples(int batchSize) =>
-        Examples.FromTensors(("input", Input), ("target", Target), ("predicted", Predicted)) with { BatchSize = batchSize };
+        Examples.FromTensors(("input", Input), ("target", Target), ("predicted", Predicted)) with
+        {
+            BatchSize = batchSize,
+        };
 
     public void Dispose()
     {

@@ -4,6 +4,5 @@ namespace Samples.Language;
 internal static class SourceCode
 {
     public static IEnumerable<string> ReadBlocks(string path, string? package = null) =>
-        SourceFile.ReadBlocks(path, package, isSeparator: string.IsNullOrWhiteSpace)
-            .Select(lines => string.Join('\n', lines));
+        SourceFile.ReadBlocks(path, package, isSeparator: string.IsNullOrWhiteSpace).Select(lines => string.Join('\n', lines));
 }

@@ -50,14 +50,16 @@ internal static class SourceFile
         {
             throw Missing(path, package!);
         }
-        catch (Exception exception) when (
-            exception is IOException or UnauthorizedAccessException or DecoderFallbackException or InvalidDataException)
+        catch (Exception exception)
+            when (exception is IOException or UnauthorizedAccessException or DecoderFallbackException or InvalidDataException)
         {
             throw new SampleException($"{path} cannot be read as UTF-8 text: {exception.Message}");
         }
     }
 
-    public static SampleException Missing(string what, string package) => new(
-        $"There is no {what}. Install Debian's package {package} (apt-get install {package}), or name a folder with texts of " +
-        "your own, a .txt file for each domain: --corpus FOLDER.");
+    public static SampleException Missing(string what, string package) =>
+        new(
+            $"There is no {what}. Install Debian's package {package} (apt-get install {package}), or name a folder with texts of "
+                + "your own, a .txt file for each domain: --corpus FOLDER."
+        );
 }

@@ -10,7 +10,9 @@ internal static class TextTable
         foreach (var row in all)
         {
             // Numbers, and the names above them, stand at the right.
-            var cells = row.Select((cell, column) => IsNumber(all[^1][column]) ? cell.PadLeft(widths[column]) : cell.PadRight(widths[column]));
+            var cells = row.Select(
+                (cell, column) => IsNumber(all[^1][column]) ? cell.PadLeft(widths[column]) : cell.PadRight(widths[column])
+            );
             writer.WriteLine(string.Join("  ", cells).TrimEnd());
         }
     }

@@ -7,7 +7,10 @@ namespace Samples.Pretrained;
 /// <summary>What each stage took, beside a plain epoch of training and beside what the library said beforehand.</summary>
 internal sealed class Costs
 {
-    private readonly List<IReadOnlyList<string>> _rows = [["stage", "seconds", "of the processor", "plain epochs", "estimated", "measured / estimated", "peak MiB beside what was there"]];
+    private readonly List<IReadOnlyList<string>> _rows =
+    [
+        ["stage", "seconds", "of the processor", "plain epochs", "estimated", "measured / estimated", "peak MiB beside what was there"],
+    ];
 
     /// <summary>The processor's seconds of a plain epoch.</summary>
     public double Epoch { get; private set; } = double.NaN;
@@ -21,11 +24,14 @@ internal sealed class Costs
     public void MeasureTraining(string stage, int epochs, Action train)
     {
         var before = Processor();
-        Measure(stage, () =>
-        {
-            train();
-            return Epoch = (Processor() - before) / epochs;
-        });
+        Measure(
+            stage,
+            () =>
+            {
+                train();
+                return Epoch = (Processor() - before) / epochs;
+            }
+        );
     }
 
     /// <summary>Runs a stage.</summary>
@@ -39,19 +45,36 @@ internal sealed class Costs
         var result = work();
         var (seconds, used) = (watch.Elapsed.TotalSeconds, Processor() - processor);
         var peak = (Memory.Peak() - before) / (1 << 20);
-        _rows.Add(
-        [
-            stage, Number(seconds, "0.0"), Number(used, "0.0"), Number(used / Epoch, "0.0"),
-            estimate is null ? string.Empty : string.Create(CultureInfo.InvariantCulture, $"{estimate.Time.TotalSeconds:0.0} s, {estimate.PeakBytes / (1 << 20):N0} MiB"),
+        _rows.Add([
+            stage,
+            Number(seconds, "0.0"),
+            Number(used, "0.0"),
+            Number(used / Epoch, "0.0"),
+            estimate is null
+                ? string.Empty
+                : string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"{estimate.Time.TotalSeconds:0.0} s, " + $"{estimate.PeakBytes / (1 << 20):N0} MiB"
+                ),
             estimate is null ? string.Empty : Number(seconds / estimate.Time.TotalSeconds, "0.00"),
             peak.ToString("N0", CultureInfo.InvariantCulture),
         ]);
-        Console.WriteLine(string.Join("  ", _rows[0].Zip(_rows[^1]).Where(cell => cell.Second.Length > 0).Select(cell => cell.First == "stage" ? cell.Second : $"{cell.First}: {cell.Second}")));
+        Console.WriteLine(
+            string.Join(
+                "  ",
+                _rows[0]
+                    .Zip(_rows[^1])
+                    .Where(cell => cell.Second.Length > 0)
+                    .Select(cell => cell.First == "stage" ? cell.Second : $"{cell.First}: {cell.Second}")
+            )
+        );
         return result;
     }
 
-    /// <summary>Seconds that the process had a processor for, all threads together: where others share the machine, these tell more than the clock.</summary>
+    /// <summary>Seconds that the process had a processor for, all threads together: where others share the machine, these tell more than
+    /// the clock.</summary>
     private static double Processor() => Process.GetCurrentProcess().TotalProcessorTime.TotalSeconds;
 
-    private static string Number(double value, string format) => double.IsFinite(value) ? value.ToString(format, CultureInfo.InvariantCulture) : string.Empty;
+    private static string Number(double value, string format) =>
+        double.IsFinite(value) ? value.ToString(format, CultureInfo.InvariantCulture) : string.Empty;
 }

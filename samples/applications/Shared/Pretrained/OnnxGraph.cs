@@ -13,7 +13,8 @@ internal sealed class OnnxGraph
     private const int GraphNode = 1;
     private const int GraphInitializer = 5;
 
-    private OnnxGraph(IReadOnlyList<OnnxNode> nodes, IReadOnlyDictionary<string, OnnxTensor> tensors) => (Nodes, Tensors) = (nodes, tensors);
+    private OnnxGraph(IReadOnlyList<OnnxNode> nodes, IReadOnlyDictionary<string, OnnxTensor> tensors) =>
+        (Nodes, Tensors) = (nodes, tensors);
 
     public IReadOnlyList<OnnxNode> Nodes { get; }
 
@@ -26,16 +27,19 @@ internal sealed class OnnxGraph
         var (nodes, tensors) = (new List<OnnxNode>(), new Dictionary<string, OnnxTensor>());
         try
         {
-            Fields(new CodedInputStream(file), (field, model) =>
-            {
-                if (field == ModelGraph)
+            Fields(
+                new CodedInputStream(file),
+                (field, model) =>
                 {
-                    Fields(model.ReadBytes().CreateCodedInput(), ReadGraph);
-                    return true;
-                }
+                    if (field == ModelGraph)
+                    {
+                        Fields(model.ReadBytes().CreateCodedInput(), ReadGraph);
+                        return true;
+                    }
 
-                return false;
-            });
+                    return false;
+                }
+            );
         }
         catch (InvalidProtocolBufferException exception)
         {

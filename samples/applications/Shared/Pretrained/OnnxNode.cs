@@ -17,26 +17,29 @@ internal sealed record OnnxNode(string Name, string Operator, IReadOnlyList<stri
     public static OnnxNode Read(ByteString message)
     {
         var (name, kind, inputs, outputs) = (string.Empty, string.Empty, new List<string>(), new List<string>());
-        OnnxGraph.Fields(message.CreateCodedInput(), (field, node) =>
-        {
-            switch (field)
+        OnnxGraph.Fields(
+            message.CreateCodedInput(),
+            (field, node) =>
             {
-                case InputField:
-                    inputs.Add(node.ReadString());
-                    return true;
-                case OutputField:
-                    outputs.Add(node.ReadString());
-                    return true;
-                case NameField:
-                    name = node.ReadString();
-                    return true;
-                case OperatorField:
-                    kind = node.ReadString();
-                    return true;
-                default:
-                    return false;
+                switch (field)
+                {
+                    case InputField:
+                        inputs.Add(node.ReadString());
+                        return true;
+                    case OutputField:
+                        outputs.Add(node.ReadString());
+                        return true;
+                    case NameField:
+                        name = node.ReadString();
+                        return true;
+                    case OperatorField:
+                        kind = node.ReadString();
+                        return true;
+                    default:
+                        return false;
+                }
             }
-        });
+        );
         return new OnnxNode(name, kind, inputs, outputs);
     }
 }

@@ -21,28 +21,31 @@ internal sealed record OnnxTensor(string Name, long[] Shape, float[] Values)
     public static OnnxTensor Read(ByteString message)
     {
         var (name, type, shape, values) = (string.Empty, 0, new List<long>(), Array.Empty<float>());
-        OnnxGraph.Fields(message.CreateCodedInput(), (field, tensor) =>
-        {
-            switch (field)
+        OnnxGraph.Fields(
+            message.CreateCodedInput(),
+            (field, tensor) =>
             {
-                case DimensionField:
-                    shape.Add(tensor.ReadInt64());
-                    return true;
-                case TypeField:
-                    type = tensor.ReadInt32();
-                    return true;
-                case NameField:
-                    name = tensor.ReadString();
-                    return true;
-                case FloatsField or RawField:
-                    // Both are little-endian 32-bit numbers, one after the other, where the type is a float's.
-                    var bytes = tensor.ReadBytes();
-                    values = type == FloatType ? MemoryMarshal.Cast<byte, float>(bytes.Span).ToArray() : [];
-                    return true;
-                default:
-                    return false;
+                switch (field)
+                {
+                    case DimensionField:
+                        shape.Add(tensor.ReadInt64());
+                        return true;
+                    case TypeField:
+                        type = tensor.ReadInt32();
+                        return true;
+                    case NameField:
+                        name = tensor.ReadString();
+                        return true;
+                    case FloatsField or RawField:
+                        // Both are little-endian 32-bit numbers, one after the other, where the type is a float's.
+                        var bytes = tensor.ReadBytes();
+                        values = type == FloatType ? MemoryMarshal.Cast<byte, float>(bytes.Span).ToArray() : [];
+                        return true;
+                    default:
+                        return false;
+                }
             }
-        });
+        );
         return new OnnxTensor(name, [.. shape], values);
     }
 

@@ -24,11 +24,13 @@ internal abstract class BlockCurvature : IDisposable
     /// <summary>Q w(eigenvalues) Q' of this block, for weights w of the eigenvalues, in their shape, in the current scope.</summary>
     public abstract BlockInverse Map(Func<Tensor, Tensor> weights);
 
-    /// <summary>The curvature's own diagonal in the parameters' coordinates, one part a parameter, <c>[P_k]</c>, in the current scope.</summary>
+    /// <summary>The curvature's own diagonal in the parameters' coordinates, one part a parameter, <c>[P_k]</c>, in the current
+    /// scope.</summary>
     /// <param name="bias">Whether the last column is the bias, a part of its own.</param>
     public abstract Tensor[] Diagonal(bool bias);
 
-    /// <summary>Whether every eigenvalue is a number in the type of the gradients: the inverse of one that is too large would be zero.</summary>
+    /// <summary>Whether every eigenvalue is a number in the type of the gradients: the inverse of one that is too large would be
+    /// zero.</summary>
     public bool IsFinite()
     {
         using var scope = NewDisposeScope();

@@ -33,14 +33,10 @@ internal abstract class BlockFit : IDisposable
     public virtual bool IsFinite => true;
 
     /// <summary>Between the passes: decomposes the covariances.</summary>
-    public virtual void Decompose()
-    {
-    }
+    public virtual void Decompose() { }
 
     /// <summary>Second pass: one batch.</summary>
-    public virtual void AddEigenvalues(BlockGradients gradients)
-    {
-    }
+    public virtual void AddEigenvalues(BlockGradients gradients) { }
 
     /// <summary>The fitted curvature; owns the tensors from here.</summary>
     /// <param name="name">The names of the block's parameters.</param>
@@ -55,16 +51,29 @@ internal abstract class BlockFit : IDisposable
     /// <param name="outputs">The sizes of the diagonal blocks of the outputs' covariance; null for the layer's own.</param>
     /// <param name="maximumFactor">The largest diagonal block.</param>
     /// <param name="inputs">Covariances of inputs that layers share.</param>
-    public static BlockFit For(BlockGradients sample, CurvatureKind kind, IReadOnlyList<long>? outputs, int maximumFactor, SharedInputs inputs) => (sample, kind) switch
-    {
-        // Its factors have changed places: what splits belong to are the outputs of the layer.
-        (FactoredGradients { Weight: true, IsTransposed: true } f, not CurvatureKind.Diagonal) => new KroneckerFit(
-            inputs.For(f, maximumFactor, outputs), new Covariance(FactorLayout.Sizes(f.Outputs, maximumFactor)), measured: kind == CurvatureKind.Ekfac),
-        (FactoredGradients { Weight: true } f, not CurvatureKind.Diagonal) => new KroneckerFit(
-            inputs.For(f, maximumFactor), new Covariance(FactorLayout.Sizes(outputs ?? [f.Outputs], maximumFactor)), measured: kind == CurvatureKind.Ekfac),
-        (GroupedGradients, not CurvatureKind.Diagonal) => new GroupedFit(measured: kind == CurvatureKind.Ekfac),
-        (TiedGradients t, CurvatureKind.Ekfac) when TiedFit.Covers(t) => new TiedFit(t, maximumFactor),
-        (TokenGradients t, _) => new TokenFit(t, kind, maximumFactor),
-        _ => new DiagonalFit(),
-    };
+    public static BlockFit For(
+        BlockGradients sample,
+        CurvatureKind kind,
+        IReadOnlyList<long>? outputs,
+        int maximumFactor,
+        SharedInputs inputs
+    ) =>
+        (sample, kind) switch
+        {
+            // Its factors have changed places: what splits belong to are the outputs of the layer.
+            (FactoredGradients { Weight: true, IsTransposed: true } f, not CurvatureKind.Diagonal) => new KroneckerFit(
+                inputs.For(f, maximumFactor, outputs),
+                new Covariance(FactorLayout.Sizes(f.Outputs, maximumFactor)),
+                measured: kind == CurvatureKind.Ekfac
+            ),
+            (FactoredGradients { Weight: true } f, not CurvatureKind.Diagonal) => new KroneckerFit(
+                inputs.For(f, maximumFactor),
+                new Covariance(FactorLayout.Sizes(outputs ?? [f.Outputs], maximumFactor)),
+                measured: kind == CurvatureKind.Ekfac
+            ),
+            (GroupedGradients, not CurvatureKind.Diagonal) => new GroupedFit(measured: kind == CurvatureKind.Ekfac),
+            (TiedGradients t, CurvatureKind.Ekfac) when TiedFit.Covers(t) => new TiedFit(t, maximumFactor),
+            (TokenGradients t, _) => new TokenFit(t, kind, maximumFactor),
+            _ => new DiagonalFit(),
+        };
 }

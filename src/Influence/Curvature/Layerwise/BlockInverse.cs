@@ -14,9 +14,7 @@ internal abstract class BlockInverse : IDisposable
     /// <param name="sample">Gradients of a few queries, as captured.</param>
     /// <param name="plan">What is known of the run.</param>
     /// <param name="tolerance">The relative error that an approximation may make; 0 for none.</param>
-    public virtual void Plan(BlockGradients sample, ScorePlan plan, double tolerance)
-    {
-    }
+    public virtual void Plan(BlockGradients sample, ScorePlan plan, double tolerance) { }
 
     /// <summary>The query's side, in the current scope.</summary>
     public abstract BlockGradients Apply(BlockGradients gradients);

@@ -27,7 +27,7 @@ internal sealed class Covariance(long[] sizes) : IDisposable
         for (var k = 0; k < sizes.Length; k++)
         {
             var part = sizes.Length == 1 ? x : x.narrow(1, start, sizes[k]);
-            var product = part.t().mm(part).to_type(ScalarType.Float64);                // [n, n]
+            var product = part.t().mm(part).to_type(ScalarType.Float64); // [n, n]
             if (_sums[k] is { } sum)
             {
                 sum.add_(product);

@@ -33,7 +33,7 @@ internal sealed class CrossApproximation : IDisposable
             return null;
         }
 
-        var rest = wide.clone();                                                        // [O, I]
+        var rest = wide.clone(); // [O, I]
         var (left, right) = (new List<Tensor>(), new List<Tensor>());
         var columns = rest.shape[1];
         while (left.Count <= maximumRank)
@@ -61,7 +61,7 @@ internal sealed class CrossApproximation : IDisposable
         double Rounding()
         {
             var epsilon = weights.dtype == ScalarType.Float64 ? 2.2e-16 : 1.2e-7;
-            var terms = stack([.. left], 1).abs().mm(stack([.. right], 0).abs());       // [O, I]
+            var terms = stack([.. left], 1).abs().mm(stack([.. right], 0).abs()); // [O, I]
             return (terms / wide).max().item<double>() * epsilon;
         }
 

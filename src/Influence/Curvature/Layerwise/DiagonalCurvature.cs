@@ -19,7 +19,8 @@ internal sealed class DiagonalCurvature(Tensor[] values) : BlockCurvature
         }
     }
 
-    public override BlockInverse Map(Func<Tensor, Tensor> weights) => new DiagonalInverse([.. values.Select(v => weights(v).DetachFromDisposeScope())]);
+    public override BlockInverse Map(Func<Tensor, Tensor> weights) =>
+        new DiagonalInverse([.. values.Select(v => weights(v).DetachFromDisposeScope())]);
 
     public override Tensor[] Diagonal(bool bias) => [.. values.Select(v => v.alias())];
 

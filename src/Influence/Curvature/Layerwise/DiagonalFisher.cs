@@ -16,9 +16,7 @@ public sealed class DiagonalFisher : LayerwisePreconditioner
     private const string Method = "diagonal Fisher";
 
     private DiagonalFisher(CurvatureInfo info, BlockCurvature?[] blocks)
-        : base(info, blocks)
-    {
-    }
+        : base(info, blocks) { }
 
     /// <summary>Fits the diagonal Fisher at the model's current weights.</summary>
     /// <param name="task">The model and its loss. The model is left as it was found.</param>
@@ -27,14 +25,16 @@ public sealed class DiagonalFisher : LayerwisePreconditioner
     /// <param name="progress">Told after each batch.</param>
     /// <param name="cancellationToken">Checked between batches.</param>
     /// <returns>The fit; the caller disposes it.</returns>
-    /// <exception cref="InfluenceException">Bad input, NaN gradients, labels that cannot be sampled, or a fit that would not fit <see cref="CurvatureOptions.MemoryBudget"/>.</exception>
+    /// <exception cref="InfluenceException">Bad input, NaN gradients, labels that cannot be sampled, or a fit that would not fit
+    /// <see cref="CurvatureOptions.MemoryBudget"/>.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
     public static DiagonalFisher Fit(
         InfluenceTask task,
         Examples train,
         CurvatureOptions? options = null,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         var (info, blocks) = FitBlocks(Method, CurvatureKind.Diagonal, task, train, options, progress, cancellationToken);
         return new DiagonalFisher(info, blocks);

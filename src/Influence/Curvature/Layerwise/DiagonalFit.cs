@@ -35,7 +35,10 @@ internal sealed class DiagonalFit : BlockFit
     public override BlockCurvature Finish(string name, long examples)
     {
         using var scope = NewDisposeScope();
-        return new DiagonalCurvature([.. _sums!.Select(s => (s / Kept(examples)).to_type(_dtype).DetachFromDisposeScope())]) { Name = name };
+        return new DiagonalCurvature([.. _sums!.Select(s => (s / Kept(examples)).to_type(_dtype).DetachFromDisposeScope())])
+        {
+            Name = name,
+        };
     }
 
     public override void Dispose()

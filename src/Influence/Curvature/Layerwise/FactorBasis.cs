@@ -80,7 +80,7 @@ internal sealed class FactorBasis : IDisposable
         }
 
         var shape = x.shape;
-        var rows = x.reshape(-1, Size);                                                 // [B*T, n]
+        var rows = x.reshape(-1, Size); // [B*T, n]
         if (_vectors.Length == 1)
         {
             return rows.mm(Side(_vectors[0])).reshape(shape);

@@ -21,7 +21,8 @@ internal sealed class GroupedCurvature(Tensor input, Tensor output, Tensor eigen
         }
     }
 
-    public override BlockInverse Map(Func<Tensor, Tensor> weights) => new GroupedInverse(input, output, weights(eigenvalues).DetachFromDisposeScope());
+    public override BlockInverse Map(Func<Tensor, Tensor> weights) =>
+        new GroupedInverse(input, output, weights(eigenvalues).DetachFromDisposeScope());
 
     public override Tensor[] Diagonal(bool bias)
     {
@@ -39,7 +40,7 @@ internal sealed class GroupedCurvature(Tensor input, Tensor output, Tensor eigen
         if (block is not GroupedGradients gradients)
         {
             var parts = block.Dense();
-            var weight = parts[0].reshape(block.Examples, output.shape[0], output.shape[1], -1);  // [B, g, O/g, I]
+            var weight = parts[0].reshape(block.Examples, output.shape[0], output.shape[1], -1); // [B, g, O/g, I]
             var whole = parts.Length == 1 ? weight : cat([weight, parts[1].reshape([.. weight.shape[..3], 1])], 3);
             return einsum("gop,bgoi,gij->bgpj", output, whole, input).MoveToOuterDisposeScope();
         }
@@ -63,8 +64,8 @@ internal sealed class GroupedCurvature(Tensor input, Tensor output, Tensor eigen
         public override Tensor[] Dense(BlockGradients gradients)
         {
             using var scope = NewDisposeScope();
-            var spectrum = Spectrum(gradients, input, output).mul_(weights);              // [B, g, O/g, I']
-            var back = einsum("gpo,bgoi,gji->bgpj", output, spectrum, input);           // [B, g, O/g, I]
+            var spectrum = Spectrum(gradients, input, output).mul_(weights); // [B, g, O/g, I']
+            var back = einsum("gpo,bgoi,gji->bgpj", output, spectrum, input); // [B, g, O/g, I]
             var bias = gradients.HasBias;
             var inputs = back.shape[3] - (bias ? 1 : 0);
             var parts = new List<Tensor> { back.narrow(3, 0, inputs).reshape(gradients.Examples, -1).MoveToOuterDisposeScope() };

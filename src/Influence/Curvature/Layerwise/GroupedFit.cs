@@ -22,13 +22,13 @@ internal sealed class GroupedFit(bool measured) : BlockFit
     public override void Add(BlockGradients gradients)
     {
         using var scope = NewDisposeScope();
-        var (a, d) = ((GroupedGradients)gradients).Factors();                           // [B, g, T, n]
+        var (a, d) = ((GroupedGradients)gradients).Factors(); // [B, g, T, n]
         _dtype = d.dtype;
         _rows += (double)d.shape[0] * d.shape[2];
         Accumulate(ref _a, Moments(a));
         Accumulate(ref _g, Moments(d));
 
-        static Tensor Moments(Tensor x) => einsum("bgti,bgtj->gij", x, x);               // [g, n, n]
+        static Tensor Moments(Tensor x) => einsum("bgti,bgtj->gij", x, x); // [g, n, n]
     }
 
     public override bool IsFinite => new[] { _a, _g }.All(sum => sum is null || sum.isfinite().all().item<bool>());
@@ -42,14 +42,18 @@ internal sealed class GroupedFit(bool measured) : BlockFit
         _outputVectors = outputVectors.to_type(_dtype).contiguous().DetachFromDisposeScope();
         if (!measured)
         {
-            _eigenvalues = (g.clamp_min(Kept(0)).unsqueeze(2) * a.clamp_min(Kept(0)).unsqueeze(1)).DetachFromDisposeScope();   // [g, O/g, I']
+            // [g, O/g, I']
+            _eigenvalues = (g.clamp_min(Kept(0)).unsqueeze(2) * a.clamp_min(Kept(0)).unsqueeze(1)).DetachFromDisposeScope();
         }
     }
 
     public override void AddEigenvalues(BlockGradients gradients)
     {
         using var scope = NewDisposeScope();
-        Accumulate(ref _eigenvalues, GroupedCurvature.Spectrum((GroupedGradients)gradients, _inputVectors!, _outputVectors!).Squared().sum(0L));
+        Accumulate(
+            ref _eigenvalues,
+            GroupedCurvature.Spectrum((GroupedGradients)gradients, _inputVectors!, _outputVectors!).Squared().sum(0L)
+        );
     }
 
     public override BlockCurvature Finish(string name, long examples)
@@ -57,7 +61,10 @@ internal sealed class GroupedFit(bool measured) : BlockFit
         using var scope = NewDisposeScope();
         var eigenvalues = measured ? _eigenvalues! / Kept(examples) : _eigenvalues!;
         _finished = true;
-        return new GroupedCurvature(_inputVectors!, _outputVectors!, eigenvalues.to_type(_dtype).clone().DetachFromDisposeScope()) { Name = name };
+        return new GroupedCurvature(_inputVectors!, _outputVectors!, eigenvalues.to_type(_dtype).clone().DetachFromDisposeScope())
+        {
+            Name = name,
+        };
     }
 
     public override void Dispose()

@@ -14,8 +14,8 @@ namespace Influence.Curvature;
 /// than EK-FAC's, which count an example whole, by a factor of about T; a relative damping scales along.
 /// </para>
 /// <para>
-/// A table that is embedding and head at once keeps its diagonal, in which the cross terms of the two uses count: their Fisher is no Kronecker
-/// product, and a product of covariances would leave the cross terms out. <see cref="Ekfac"/> measures its eigenvalues.
+/// A table that is embedding and head at once keeps its diagonal, in which the cross terms of the two uses count: their Fisher is no
+/// Kronecker product, and a product of covariances would leave the cross terms out. <see cref="Ekfac"/> measures its eigenvalues.
 /// </para>
 /// <para>Reference: Martens, Grosse, "Optimizing Neural Networks with Kronecker-factored Approximate Curvature", ICML 2015.</para>
 /// </remarks>
@@ -25,9 +25,7 @@ public sealed class Kfac : LayerwisePreconditioner
     private const string Method = "K-FAC";
 
     private Kfac(CurvatureInfo info, BlockCurvature?[] blocks)
-        : base(info, blocks)
-    {
-    }
+        : base(info, blocks) { }
 
     /// <summary>Fits K-FAC at the model's current weights.</summary>
     /// <param name="task">The model and its loss. The model is left as it was found.</param>
@@ -36,14 +34,16 @@ public sealed class Kfac : LayerwisePreconditioner
     /// <param name="progress">Told after each batch.</param>
     /// <param name="cancellationToken">Checked between batches.</param>
     /// <returns>The fit; the caller disposes it.</returns>
-    /// <exception cref="InfluenceException">Bad input, NaN gradients, labels that cannot be sampled, or a fit that would not fit <see cref="CurvatureOptions.MemoryBudget"/>.</exception>
+    /// <exception cref="InfluenceException">Bad input, NaN gradients, labels that cannot be sampled, or a fit that would not fit
+    /// <see cref="CurvatureOptions.MemoryBudget"/>.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
     public static Kfac Fit(
         InfluenceTask task,
         Examples train,
         CurvatureOptions? options = null,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         var (info, blocks) = FitBlocks(Method, CurvatureKind.Kfac, task, train, options, progress, cancellationToken);
         return new Kfac(info, blocks);

@@ -33,7 +33,13 @@ internal sealed class KroneckerCurvature(FactorBasis input, FactorBasis output, 
     public override BlockInverse Invert(double damping)
     {
         using var scope = NewDisposeScope();
-        return new KroneckerInverse(input, output, Reciprocal(Eigenvalues(), damping).DetachFromDisposeScope(), damping, separable: eigenvalues is null);
+        return new KroneckerInverse(
+            input,
+            output,
+            Reciprocal(Eigenvalues(), damping).DetachFromDisposeScope(),
+            damping,
+            separable: eigenvalues is null
+        );
     }
 
     /// <summary>Without a damping to bound errors by, products are exact.</summary>
@@ -45,7 +51,7 @@ internal sealed class KroneckerCurvature(FactorBasis input, FactorBasis output, 
 
     public override Tensor[] Diagonal(bool bias)
     {
-        var right = input.SquaredRotateBack(Eigenvalues());                             // [O, I']
+        var right = input.SquaredRotateBack(Eigenvalues()); // [O, I']
         return Parts(output.SquaredRotateBack(right.t()).t(), bias);
     }
 
@@ -69,7 +75,6 @@ internal sealed class KroneckerCurvature(FactorBasis input, FactorBasis output, 
     private Tensor Eigenvalues()
     {
         var vectors = output.Vectors[0];
-        return eigenvalues
-            ?? output.Values.outer(input.Values).to_type(vectors.dtype).to(vectors.device);       // [O, I']
+        return eigenvalues ?? output.Values.outer(input.Values).to_type(vectors.dtype).to(vectors.device); // [O, I']
     }
 }

@@ -29,7 +29,9 @@ internal sealed class KroneckerFit(InputCovariance input, Covariance output, boo
         if (!input.TryAdd(factors))
         {
             throw new InfluenceException(
-                "Layers that saw the same input in the first batch see different ones now. Fit them in calls of their own, by Layers = LayerSelection.Where(...).");
+                "Layers that saw the same input in the first batch see different ones now. Fit them in calls of their own, by Layers = "
+                    + "LayerSelection.Where(...)."
+            );
         }
 
         output.Add(factors.OutputGradient.reshape(-1, factors.Outputs), factors.CountedPositions());
@@ -48,18 +50,23 @@ internal sealed class KroneckerFit(InputCovariance input, Covariance output, boo
     {
         using var scope = NewDisposeScope();
         var factors = (FactoredGradients)gradients;
-        Tensor squares;                                                                 // [O, I']
+        Tensor squares; // [O, I']
         if (factors.Positions == 1)
         {
             var a = factors.Bias ? factors.ActivationWithBias() : factors.Activation;
-            var d = _outputBasis!.Rotate(factors.OutputGradient.squeeze(1)).Squared();   // [B, O]
+            var d = _outputBasis!.Rotate(factors.OutputGradient.squeeze(1)).Squared(); // [B, O]
             squares = d.t().mm(_inputBasis!.Rotate(a.squeeze(1)).Squared());
         }
         else
         {
             squares = zeros([_outputBasis!.Size, _inputBasis!.Size], _dtype, factors.OutputGradient.device);
             KroneckerSpectrum.Visit(
-                factors, _inputBasis, _outputBasis, NumbersAtOnce, (_, spectrum) => squares.add_(spectrum.mul_(spectrum).sum(0L)));
+                factors,
+                _inputBasis,
+                _outputBasis,
+                NumbersAtOnce,
+                (_, spectrum) => squares.add_(spectrum.mul_(spectrum).sum(0L))
+            );
         }
 
         var wide = squares.to_type(ScalarType.Float64);

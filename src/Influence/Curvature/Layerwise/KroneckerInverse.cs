@@ -34,8 +34,14 @@ internal sealed class KroneckerInverse(FactorBasis input, FactorBasis output, Te
         if (factors.Positions == 1)
         {
             approximate &= (double)plan.Queries * input.Size * output.Size > LeastWork;
-            _lowRank = separable && approximate ? CrossApproximation.Of(weights, tolerance, (input.Size * output.Size) / (input.Size + output.Size)) : null;
-            _spectral = _lowRank is not null ? null : approximate ? Banded(tolerance) : SpectralWeights.Exact(weights);
+            _lowRank =
+                separable && approximate
+                    ? CrossApproximation.Of(weights, tolerance, (input.Size * output.Size) / (input.Size + output.Size))
+                    : null;
+            _spectral =
+                _lowRank is not null ? null
+                : approximate ? Banded(tolerance)
+                : SpectralWeights.Exact(weights);
         }
         else if (approximate && plan.Passes > 1)
         {
@@ -51,13 +57,12 @@ internal sealed class KroneckerInverse(FactorBasis input, FactorBasis output, Te
             : new DenseGradients(gradients.Examples, () => Dense(gradients));
     }
 
-    public override BlockGradients Meet(BlockGradients gradients) =>
-        _lowRank is null && _spectral is null ? gradients : Rotated(gradients);
+    public override BlockGradients Meet(BlockGradients gradients) => _lowRank is null && _spectral is null ? gradients : Rotated(gradients);
 
     public override Tensor[] Dense(BlockGradients gradients)
     {
         using var scope = NewDisposeScope();
-        var back = RotateBack(WeightedSpectrum(gradients));                             // [B, O, I']
+        var back = RotateBack(WeightedSpectrum(gradients)); // [B, O, I']
         var bias = gradients.HasBias;
         var inputs = input.Size - (bias ? 1 : 0);
         var parts = new List<Tensor> { back.narrow(2, 0, inputs).reshape(gradients.Examples, -1).MoveToOuterDisposeScope() };
@@ -97,8 +102,8 @@ internal sealed class KroneckerInverse(FactorBasis input, FactorBasis output, Te
         if (gradients.Shape is { Positions: 1 })
         {
             var rotated = Rotated(gradients);
-            var a = rotated.Activation.squeeze(1).Squared();                             // [B, I']
-            var d = rotated.OutputGradient.squeeze(1).Squared();                         // [B, O]
+            var a = rotated.Activation.squeeze(1).Squared(); // [B, I']
+            var d = rotated.OutputGradient.squeeze(1).Squared(); // [B, O]
             return d.mm(terms).mul_(a).sum(1).MoveToOuterDisposeScope();
         }
 
@@ -108,8 +113,13 @@ internal sealed class KroneckerInverse(FactorBasis input, FactorBasis output, Te
         }
 
         var sums = zeros([gradients.Examples], terms.dtype, terms.device);
-        KroneckerSpectrum.Visit(whole, input, output, KroneckerFit.NumbersAtOnce, (start, spectrum) =>
-            sums.narrow(0, start, spectrum.shape[0]).copy_(spectrum.mul_(spectrum).mul_(terms).sum(1, 2)));
+        KroneckerSpectrum.Visit(
+            whole,
+            input,
+            output,
+            KroneckerFit.NumbersAtOnce,
+            (start, spectrum) => sums.narrow(0, start, spectrum.shape[0]).copy_(spectrum.mul_(spectrum).mul_(terms).sum(1, 2))
+        );
         return sums.MoveToOuterDisposeScope();
     }
 
@@ -147,8 +157,8 @@ internal sealed class KroneckerInverse(FactorBasis input, FactorBasis output, Te
         // A position for each term of each position: (d_t * u_r)(a_t * v_r)'. A later batch may have more than the planned one.
         using var scope = NewDisposeScope();
         var rotated = Rotated(gradients);
-        var a = (rotated.Activation.unsqueeze(2) * _lowRank!.Right).flatten(1, 2);      // [B, T*R, I']
-        var d = (rotated.OutputGradient.unsqueeze(2) * _lowRank.Left).flatten(1, 2);    // [B, T*R, O]
+        var a = (rotated.Activation.unsqueeze(2) * _lowRank!.Right).flatten(1, 2); // [B, T*R, I']
+        var d = (rotated.OutputGradient.unsqueeze(2) * _lowRank.Left).flatten(1, 2); // [B, T*R, O]
         a.MoveToOuterDisposeScope();
         return new FactoredGradients(a.alias, d.MoveToOuterDisposeScope(), a.shape[2], weight: true, bias: false);
     }
@@ -157,7 +167,7 @@ internal sealed class KroneckerInverse(FactorBasis input, FactorBasis output, Te
     private FactoredGradients Rotated(BlockGradients gradients)
     {
         var factors = (FactoredGradients)gradients;
-        var d = output.Rotate(factors.OutputGradient);                                  // [B, T, O]
+        var d = output.Rotate(factors.OutputGradient); // [B, T, O]
         return new FactoredGradients(() => RotatedActivation(factors), d, input.Size, weight: true, bias: false);
     }
 
@@ -169,13 +179,14 @@ internal sealed class KroneckerInverse(FactorBasis input, FactorBasis output, Te
 
     private Tensor WeightedSpectrum(BlockGradients gradients) => Spectrum(gradients).mul_(weights);
 
-    private Tensor Spectrum(BlockGradients gradients) => gradients is FactoredGradients factors
-        ? KroneckerSpectrum.Of(factors, input, output)
-        : KroneckerSpectrum.Of(gradients.Dense(), input, output);
+    private Tensor Spectrum(BlockGradients gradients) =>
+        gradients is FactoredGradients factors
+            ? KroneckerSpectrum.Of(factors, input, output)
+            : KroneckerSpectrum.Of(gradients.Dense(), input, output);
 
     private Tensor RotateBack(Tensor spectrum)
     {
-        var right = input.RotateBack(spectrum);                                         // [B, O, I']
+        var right = input.RotateBack(spectrum); // [B, O, I']
         return output.RotateBack(right.transpose(1, 2)).transpose(1, 2);
     }
 }

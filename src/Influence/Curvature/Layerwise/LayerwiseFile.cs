@@ -70,9 +70,14 @@ internal static class LayerwiseFile
             throw new InfluenceException($"{path} holds a fit by {PlainText.Name(info.Method)}, not by {method}.");
         }
 
-        if (!int.TryParse(file.Metadata.GetValueOrDefault(CountKey), NumberStyles.None, CultureInfo.InvariantCulture, out var count) || count > MostBlocks)
+        if (
+            !int.TryParse(file.Metadata.GetValueOrDefault(CountKey), NumberStyles.None, CultureInfo.InvariantCulture, out var count)
+            || count > MostBlocks
+        )
         {
-            throw new InfluenceException($"{path} is not a saved preconditioner: its metadata lack a number \"{CountKey}\" of at most {MostBlocks}.");
+            throw new InfluenceException(
+                $"{path} is not a saved preconditioner: its metadata lack a number \"{CountKey}\" of at most " + $"{MostBlocks}."
+            );
         }
 
         var tensors = new FitTensors(path, file.ReadAll(), device);
@@ -95,11 +100,21 @@ internal static class LayerwiseFile
 
         public BlockCurvature?[] Read(int count)
         {
-            var there = metadata.Keys
-                .Where(key => key.StartsWith(Prefix, StringComparison.Ordinal))
-                .Select(key => int.TryParse(key.AsSpan(Prefix.Length, Math.Max(0, key.IndexOf('.', Prefix.Length) - Prefix.Length)), NumberStyles.None, CultureInfo.InvariantCulture, out var k) && k < count
-                    ? k
-                    : throw new InfluenceException($"{path} speaks of {count} blocks; its entry \"{PlainText.Name(key)}\" is of none of them."))
+            var there = metadata
+                .Keys.Where(key => key.StartsWith(Prefix, StringComparison.Ordinal))
+                .Select(key =>
+                    int.TryParse(
+                        key.AsSpan(Prefix.Length, Math.Max(0, key.IndexOf('.', Prefix.Length) - Prefix.Length)),
+                        NumberStyles.None,
+                        CultureInfo.InvariantCulture,
+                        out var k
+                    )
+                    && k < count
+                        ? k
+                        : throw new InfluenceException(
+                            $"{path} speaks of {count} blocks; its entry \"{PlainText.Name(key)}\" is of none of " + $"them."
+                        )
+                )
                 .ToHashSet();
             return [.. Enumerable.Range(0, count).Select(k => there.Contains(k) ? Block(k) : null)];
         }
@@ -115,9 +130,16 @@ internal static class LayerwiseFile
                     var (input, output) = (Input(k), Basis(k, "output"));
                     return new KroneckerCurvature(input, output, Eigenvalues(k, [output.Size, input.Size])) { Name = name };
                 case Grouped:
-                    var eigenvalues = Eigenvalues(k, [-1, -1, -1]);                     // [g, O/g, I']
+                    var eigenvalues = Eigenvalues(k, [-1, -1, -1]); // [g, O/g, I']
                     var (g, o, i) = (eigenvalues.shape[0], eigenvalues.shape[1], eigenvalues.shape[2]);
-                    return new GroupedCurvature(Vectors(k, "input.vectors", [g, i, i]), Vectors(k, "output.vectors", [g, o, o]), eigenvalues) { Name = name };
+                    return new GroupedCurvature(
+                        Vectors(k, "input.vectors", [g, i, i]),
+                        Vectors(k, "output.vectors", [g, o, o]),
+                        eigenvalues
+                    )
+                    {
+                        Name = name,
+                    };
                 case Token:
                     var basis = Basis(k, "output");
                     return new TokenCurvature(basis, Eigenvalues(k, [-1, basis.Size])) { Name = name };
@@ -125,17 +147,26 @@ internal static class LayerwiseFile
                     var values = Values(k, "output");
                     return new TokenCurvature(new FactorBasis([], values), Eigenvalues(k, [-1, values.shape[0]])) { Name = name };
                 case Diagonal:
-                    return new DiagonalCurvature([.. name.Split(", ").Select((_, n) => tensors.Take($"block.{k}.diagonal.{n}", [-1], notNegative: true))]) { Name = name };
+                    return new DiagonalCurvature([
+                        .. name.Split(", ").Select((_, n) => tensors.Take($"block.{k}.diagonal.{n}", [-1], notNegative: true)),
+                    ])
+                    {
+                        Name = name,
+                    };
                 default:
                     throw new InfluenceException($"{path} holds a block of the unknown form \"{PlainText.Name(form)}\".");
             }
         }
 
-        private FactorBasis Input(int k) => metadata.TryGetValue($"{Prefix}{k}.input", out var shared)
-            ? int.TryParse(shared, NumberStyles.None, CultureInfo.InvariantCulture, out var first) && _inputs.TryGetValue(first, out var basis)
-                ? basis
-                : throw new InfluenceException($"{path} says that block {k} has the input of block \"{PlainText.Name(shared)}\", which has none.")
-            : _inputs[k] = Basis(k, "input");
+        private FactorBasis Input(int k) =>
+            metadata.TryGetValue($"{Prefix}{k}.input", out var shared)
+                ? int.TryParse(shared, NumberStyles.None, CultureInfo.InvariantCulture, out var first)
+                && _inputs.TryGetValue(first, out var basis)
+                    ? basis
+                    : throw new InfluenceException(
+                        $"{path} says that block {k} has the input of block \"{PlainText.Name(shared)}\", which " + $"has none."
+                    )
+                : _inputs[k] = Basis(k, "input");
 
         /// <summary>As many diagonal blocks as the eigenvalues are for.</summary>
         private FactorBasis Basis(int k, string name)
@@ -152,7 +183,10 @@ internal static class LayerwiseFile
 
             return columns == values.shape[0]
                 ? new FactorBasis([.. vectors], values)
-                : throw new InfluenceException($"{path} is no fit that can be used: block {k} has {values.shape[0]} eigenvalues of the {name} and {columns} eigenvectors.");
+                : throw new InfluenceException(
+                    $"{path} is no fit that can be used: block {k} has {values.shape[0]} eigenvalues of the "
+                        + $"{name} and {columns} eigenvectors."
+                );
         }
 
         private Tensor Values(int k, string name) => tensors.Take($"block.{k}.{name}.values", [-1], statistics: true, notNegative: true);
@@ -160,10 +194,12 @@ internal static class LayerwiseFile
         private Tensor Eigenvalues(int k, long[] shape) => tensors.Take($"block.{k}.eigenvalues", shape, notNegative: true);
 
         /// <summary>Eigenvectors stand in columns.</summary>
-        private Tensor Vectors(int k, string name, long[] shape) => tensors.TakeVectors($"block.{k}.{name}", shape, along: shape.Length - 2);
+        private Tensor Vectors(int k, string name, long[] shape) =>
+            tensors.TakeVectors($"block.{k}.{name}", shape, along: shape.Length - 2);
 
-        private string Entry(string key) => metadata.TryGetValue(key, out var value)
-            ? PlainText.Lines(value)
-            : throw new InfluenceException($"{path} lacks the entry \"{key}\" in its metadata.");
+        private string Entry(string key) =>
+            metadata.TryGetValue(key, out var value)
+                ? PlainText.Lines(value)
+                : throw new InfluenceException($"{path} lacks the entry \"{key}\" in its metadata.");
     }
 }

@@ -22,9 +22,24 @@ internal sealed class LayerwiseFit : IDisposable
     private readonly Action<int>? _load;
 
     private LayerwiseFit(
-        GradientSession session, Examples train, CurvatureOptions options, CurvatureKind kind, ProgressReporter progress, int checkpoints, Action<int>? load)
+        GradientSession session,
+        Examples train,
+        CurvatureOptions options,
+        CurvatureKind kind,
+        ProgressReporter progress,
+        int checkpoints,
+        Action<int>? load
+    )
     {
-        (_session, _train, _options, _kind, _progress, _passes, _load) = (session, train, options, kind, progress, checkpoints * options.LabelDraws, load);
+        (_session, _train, _options, _kind, _progress, _passes, _load) = (
+            session,
+            train,
+            options,
+            kind,
+            progress,
+            checkpoints * options.LabelDraws,
+            load
+        );
         _labels = options.Fisher == Fisher.Sampled ? LossKind.Sampled : LossKind.Training;
         _fits = new BlockFit?[session.Parts.Count];
     }
@@ -47,7 +62,8 @@ internal sealed class LayerwiseFit : IDisposable
         CurvatureKind kind,
         ProgressReporter progress,
         int checkpoints = 1,
-        Action<int>? load = null)
+        Action<int>? load = null
+    )
     {
         using var noGrad = no_grad();
         session.Losses.Seed = options.Seed;
@@ -119,7 +135,8 @@ internal sealed class LayerwiseFit : IDisposable
     }
 
     /// <summary>
-    /// Names the examples whose gradients are too large to be squared: those for which a block's squares are no numbers, else the one with the largest.
+    /// Names the examples whose gradients are too large to be squared: those for which a block's squares are no numbers, else the one with
+    /// the largest.
     /// </summary>
     private void ThrowTooLarge(int k)
     {
@@ -134,9 +151,14 @@ internal sealed class LayerwiseFit : IDisposable
                 continue;
             }
 
-            var squares = block.SquaredNorms();                                         // [B]
-            var sizes = (block is FactoredGradients f ? squares + f.Activation.Squared().sum(1, 2) + f.OutputGradient.Squared().sum(1, 2) : squares)
-                .cpu().to_type(ScalarType.Float64).data<double>().ToArray();
+            var squares = block.SquaredNorms(); // [B]
+            var sizes = (
+                block is FactoredGradients f ? squares + f.Activation.Squared().sum(1, 2) + f.OutputGradient.Squared().sum(1, 2) : squares
+            )
+                .cpu()
+                .to_type(ScalarType.Float64)
+                .data<double>()
+                .ToArray();
             for (var i = 0; i < sizes.Length; i++)
             {
                 if (!double.IsFinite(sizes[i]))
@@ -152,8 +174,10 @@ internal sealed class LayerwiseFit : IDisposable
 
         long[] found = bad.Count > 0 ? [.. bad.Distinct()] : [largest.Id];
         throw new InfluenceException(
-            $"The gradients of the training examples with ids {InfluenceException.List(found)} are too large for {_session.Dtype}: their squares, which curvature is made of, overflow in " +
-            $"{_session.BlockNames[k]}. Look at their inputs, scale them or leave them out, or use a float64 model.")
+            $"The gradients of the training examples with ids {InfluenceException.List(found)} are too large for {_session.Dtype}: their "
+                + "squares, which curvature is made of, overflow in "
+                + $"{_session.BlockNames[k]}. Look at their inputs, scale them or leave them out, or use a float64 model."
+        )
         {
             ExampleIds = found,
         };
@@ -259,7 +283,9 @@ internal sealed class LayerwiseFit : IDisposable
         return outputs == parts.Sum() && parts.All(p => p > 0)
             ? parts
             : throw new InfluenceException(
-                $"OutputSplits[\"{name}\"] = [{string.Join(", ", parts)}] sums to {parts.Sum()}, but the layer has {outputs?.ToString() ?? "no linear"} outputs.");
+                $"OutputSplits[\"{name}\"] = [{string.Join(", ", parts)}] sums to {parts.Sum()}, but the layer has "
+                    + $"{outputs?.ToString() ?? "no linear"} outputs."
+            );
     }
 
     private void CheckSplits()
@@ -269,20 +295,30 @@ internal sealed class LayerwiseFit : IDisposable
         if (unknown.Count > 0)
         {
             throw new InfluenceException(
-                $"OutputSplits names {InfluenceException.List(unknown)}, which is no weight that takes part. Their names: {InfluenceException.List(names)}.");
+                $"OutputSplits names {InfluenceException.List(unknown)}, which is no weight that takes part. Their names: "
+                    + $"{InfluenceException.List(names)}."
+            );
         }
     }
 
     /// <summary>Gradients of single examples have no inputs and output gradients to take covariances of.</summary>
     private void CheckFactors(BatchGradients batch)
     {
-        List<string> names = [.. batch.Blocks.Select((block, k) => (Block: block, Name: _session.BlockNames[k]))
-            .Where(b => _kind != CurvatureKind.Diagonal && b.Block is { IsSubstitute: true } and not DenseGradients).Select(b => b.Name)];
+        List<string> names =
+        [
+            .. batch
+                .Blocks.Select((block, k) => (Block: block, Name: _session.BlockNames[k]))
+                .Where(b => _kind != CurvatureKind.Diagonal && b.Block is { IsSubstitute: true } and not DenseGradients)
+                .Select(b => b.Name),
+        ];
         if (names.Count > 0)
         {
             throw new InfluenceException(
-                $"In the batch that begins with the example of id {batch.Ids[0]} what these layers saw does not give their gradients: {InfluenceException.List(names)}. Their rows are in another order, " +
-                "or a weight is used outside its layer, so they have no Kronecker factors. Write SingleExamples = LayerSelection.Where(...) on the task, which gives them a diagonal, or leave them out by Layers.");
+                $"In the batch that begins with the example of id {batch.Ids[0]} what these layers saw does not give their gradients: "
+                    + $"{InfluenceException.List(names)}. Their rows are in another order, "
+                    + "or a weight is used outside its layer, so they have no Kronecker factors. Write SingleExamples = "
+                    + "LayerSelection.Where(...) on the task, which gives them a diagonal, or leave them out by Layers."
+            );
         }
     }
 
@@ -298,11 +334,12 @@ internal sealed class LayerwiseFit : IDisposable
             }
 
             using var scope = NewDisposeScope();
-            var flags = notFinite.to_type(ScalarType.Int64).cpu().data<long>().ToArray();           // [B]
+            var flags = notFinite.to_type(ScalarType.Int64).cpu().data<long>().ToArray(); // [B]
             var bad = batch.Ids.Where((_, i) => flags[i] != 0).ToArray();
             throw new InfluenceException(
-                $"The gradients of the training examples with ids {InfluenceException.List(bad)} are NaN or too large for {batch.Dtype}, though the losses are finite. " +
-                "Look at their inputs, leave them out, or use a float64 model.")
+                $"The gradients of the training examples with ids {InfluenceException.List(bad)} are NaN or too large for "
+                    + $"{batch.Dtype}, though the losses are finite. Look at their inputs, leave them out, or use a float64 model."
+            )
             {
                 ExampleIds = bad,
             };

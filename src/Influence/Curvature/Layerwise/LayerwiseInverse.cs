@@ -17,15 +17,23 @@ internal sealed class LayerwiseInverse : Inverse
         if (blocks.Count != names.Count || blocks.Where((b, k) => b is not null && b.Name != names[k]).Any())
         {
             throw new InfluenceException(
-                $"The preconditioner was fitted for {InfluenceException.List([.. blocks.OfType<BlockCurvature>().Select(b => b.Name)])}; the task has {InfluenceException.List(names)}.");
+                $"The preconditioner was fitted for {InfluenceException.List([.. blocks.OfType<BlockCurvature>().Select(b => b.Name)])}; "
+                    + $"the task has {InfluenceException.List(names)}."
+            );
         }
 
         var sizes = session.Parts.Select(parts => parts.Sum(p => p.Count)).ToArray();
-        var other = blocks.Select((b, k) => (Block: b, Size: sizes[k])).Where(b => b.Block is not null && b.Block.Size != b.Size)
-            .Select(b => $"{b.Block!.Name} ({b.Block.Size:N0} against {b.Size:N0})").ToList();
+        var other = blocks
+            .Select((b, k) => (Block: b, Size: sizes[k]))
+            .Where(b => b.Block is not null && b.Block.Size != b.Size)
+            .Select(b => $"{b.Block!.Name} ({b.Block.Size:N0} against {b.Size:N0})")
+            .ToList();
         if (other.Count > 0)
         {
-            throw new InfluenceException($"The preconditioner was fitted for other sizes than the task has (elements of the fit against the task's): {InfluenceException.List(other)}.");
+            throw new InfluenceException(
+                "The preconditioner was fitted for other sizes than the task has (elements of the fit against "
+                    + $"the task's): {InfluenceException.List(other)}."
+            );
         }
 
         _tolerance = tolerance;
@@ -35,7 +43,11 @@ internal sealed class LayerwiseInverse : Inverse
         {
             // A block without curvature (a dead layer) has no scale of its own: under a relative damping it adds nothing, and the
             // fit has said so. Under an absolute one other examples may reach it, and count by the damping alone.
-            if (blocks[k] is { } block && block.MeanEigenvalue is var mean && (mean > least || damping is { IsRelative: false, Value: > 0 } or { Decay: not null }))
+            if (
+                blocks[k] is { } block
+                && block.MeanEigenvalue is var mean
+                && (mean > least || damping is { IsRelative: false, Value: > 0 } or { Decay: not null })
+            )
             {
                 var own = damping.For(mean, session.Parts[k]);
                 _blocks[k] = block.Invert(own);

@@ -63,7 +63,8 @@ public abstract class LayerwisePreconditioner : Preconditioner, IDisplay
         Examples train,
         CurvatureOptions? options,
         IProgress<InfluenceProgress>? progress,
-        CancellationToken token)
+        CancellationToken token
+    )
     {
         ArgumentNullException.ThrowIfNull(task);
         ArgumentNullException.ThrowIfNull(train);
@@ -77,20 +78,27 @@ public abstract class LayerwisePreconditioner : Preconditioner, IDisplay
         var blocks = LayerwiseFit.Run(session, train, options, kind, reporter);
         Log.Fitted(task.Logger, method, train.Count, reporter.Elapsed.TotalSeconds);
         var least = LayerwiseInverse.LeastCurvature(blocks, session.Dtype);
-        foreach (var (name, k) in session.BlockNames.Select((name, k) => (name, k)).Where(b => blocks[b.k] is null || blocks[b.k]!.MeanEigenvalue <= least))
+        foreach (
+            var (name, k) in session
+                .BlockNames.Select((name, k) => (name, k))
+                .Where(b => blocks[b.k] is null || blocks[b.k]!.MeanEigenvalue <= least)
+        )
         {
             Log.NoCurvature(task.Logger, name);
         }
 
-        return (new CurvatureInfo
-        {
-            Method = method,
-            Matrix = options.Matrix,
-            Damping = options.Damping,
-            Examples = train.Count,
-            Seed = options.Seed,
-            Weights = session.WeightsFingerprint(),
-        }, blocks);
+        return (
+            new CurvatureInfo
+            {
+                Method = method,
+                Matrix = options.Matrix,
+                Damping = options.Damping,
+                Examples = train.Count,
+                Seed = options.Seed,
+                Weights = session.WeightsFingerprint(),
+            },
+            blocks
+        );
     }
 
     private protected static CurvatureCost EstimateBlocks(CurvatureKind kind, InfluenceTask task, Examples train, CurvatureOptions? options)
@@ -108,8 +116,10 @@ public abstract class LayerwisePreconditioner : Preconditioner, IDisplay
         return cost with { Time = cost.Time + opening };
     }
 
-    private Table ToTable() => new(
-        $"{Info.Method}: {Info.Matrix}, {Info.Examples:N0} examples, damping {Info.Damping}",
-        ["parameters", "mean eigenvalue", "default damping"],
-        [.. MeanEigenvalues.Select(b => (IReadOnlyList<object>)[b.Parameters, b.MeanEigenvalue, Info.Damping.For(b.MeanEigenvalue)])]);
+    private Table ToTable() =>
+        new(
+            $"{Info.Method}: {Info.Matrix}, {Info.Examples:N0} examples, damping {Info.Damping}",
+            ["parameters", "mean eigenvalue", "default damping"],
+            [.. MeanEigenvalues.Select(b => (IReadOnlyList<object>)[b.Parameters, b.MeanEigenvalue, Info.Damping.For(b.MeanEigenvalue)])]
+        );
 }

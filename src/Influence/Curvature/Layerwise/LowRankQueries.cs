@@ -25,16 +25,16 @@ internal static class LowRankQueries
         using var scope = NewDisposeScope();
         var (o, i) = (spectrum.shape[1], spectrum.shape[2]);
         var inverse = weights.reciprocal();
-        var allowed = (spectrum.Squared() * inverse).sum(1, 2) * Kept(tolerance * tolerance);          // [Q]
+        var allowed = (spectrum.Squared() * inverse).sum(1, 2) * Kept(tolerance * tolerance); // [Q]
         using var generator = new Generator(1);
         for (var rank = FirstRank; rank * (o + i) <= o * i / 2; rank *= 2)
         {
             using var step = NewDisposeScope();
             var test = randn([i, rank], dtype: spectrum.dtype, generator: generator).to(spectrum.device);
-            var range = linalg.qr(einsum("qoi,ir->qor", spectrum, test)).Q;                       // [Q, O, R]
+            var range = linalg.qr(einsum("qoi,ir->qor", spectrum, test)).Q; // [Q, O, R]
             range = linalg.qr(spectrum.bmm(spectrum.transpose(1, 2).bmm(range))).Q;
-            var v = range.transpose(1, 2).bmm(spectrum);                                          // [Q, R, I]
-            var error = ((spectrum - range.bmm(v)).Squared() * inverse).sum(1, 2);              // [Q]
+            var v = range.transpose(1, 2).bmm(spectrum); // [Q, R, I]
+            var error = ((spectrum - range.bmm(v)).Squared() * inverse).sum(1, 2); // [Q]
             if (error.le(allowed).all().item<bool>())
             {
                 return (range.MoveToOuterDisposeScope().MoveToOuterDisposeScope(), v.MoveToOuterDisposeScope().MoveToOuterDisposeScope());

@@ -21,7 +21,11 @@ internal sealed class SharedInputs : IDisposable
         var found = key is null ? null : _all.Find(c => c.Key == key && c.Bias == sample.Bias);
         if (found is null)
         {
-            found = new InputCovariance(key, sample.Bias, new Covariance(FactorLayout.Sizes(splits ?? [sample.Inputs + (sample.Bias ? 1 : 0)], maximumFactor)));
+            found = new InputCovariance(
+                key,
+                sample.Bias,
+                new Covariance(FactorLayout.Sizes(splits ?? [sample.Inputs + (sample.Bias ? 1 : 0)], maximumFactor))
+            );
             _all.Add(found);
         }
 
@@ -71,7 +75,7 @@ internal sealed class InputCovariance(string? key, bool bias, Covariance sums) :
 
         (_seen, _batch) = (true, gradients.InputKey);
         using var scope = torch.NewDisposeScope();
-        sums.Add(gradients.CountedActivation(), gradients.CountedPositions());          // [R, I']
+        sums.Add(gradients.CountedActivation(), gradients.CountedPositions()); // [R, I']
         return true;
     }
 

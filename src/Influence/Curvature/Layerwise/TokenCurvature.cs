@@ -24,7 +24,8 @@ internal sealed class TokenCurvature(FactorBasis output, Tensor eigenvalues) : B
         }
     }
 
-    public override BlockInverse Map(Func<Tensor, Tensor> weights) => new TokenInverse(output, weights(eigenvalues).DetachFromDisposeScope());
+    public override BlockInverse Map(Func<Tensor, Tensor> weights) =>
+        new TokenInverse(output, weights(eigenvalues).DetachFromDisposeScope());
 
     public override Tensor[] Diagonal(bool bias) => [output.SquaredRotateBack(eigenvalues).reshape(-1)];
 
@@ -51,7 +52,7 @@ internal sealed class TokenCurvature(FactorBasis output, Tensor eigenvalues) : B
 
             using var scope = NewDisposeScope();
             // Not in place: without a basis, and between tables whose outputs are added, this is the captured gradient itself.
-            var d = output.Rotate(tokens.OutputGradient);                               // [B, T, D]
+            var d = output.Rotate(tokens.OutputGradient); // [B, T, D]
             var scaled = d * weights.index_select(0, tokens.Tokens.reshape(-1)).reshape(d.shape);
             return new TokenGradients(tokens.Tokens, output.RotateBack(scaled).MoveToOuterDisposeScope(), tokens.Vocabulary);
         }
@@ -66,7 +67,7 @@ internal sealed class TokenCurvature(FactorBasis output, Tensor eigenvalues) : B
             // The block keeps what it writes out: that is made outside of this scope.
             var written = gradients.Dense()[0];
             using var scope = NewDisposeScope();
-            var table = written.reshape(gradients.Examples, -1, output.Size);           // [B, V, D]
+            var table = written.reshape(gradients.Examples, -1, output.Size); // [B, V, D]
             return [output.RotateBack(output.Rotate(table) * weights).reshape(gradients.Examples, -1).MoveToOuterDisposeScope()];
         }
 
@@ -90,7 +91,7 @@ internal sealed class TokenCurvature(FactorBasis output, Tensor eigenvalues) : B
                 return (table.Squared() * factors).sum(1, 2).MoveToOuterDisposeScope();
             }
 
-            var (example, token, sums) = gradients.Pairs();                             // [U], [U], [U, D]
+            var (example, token, sums) = gradients.Pairs(); // [U], [U], [U, D]
             var terms = output.Rotate(sums).Squared().mul_(factors.index_select(0, token)).sum(1);
             var total = zeros([gradients.Examples], sums.dtype, sums.device);
             return total.index_add_(0, example, terms, Kept(1)).MoveToOuterDisposeScope();

@@ -24,8 +24,10 @@ internal sealed class TokenFit : BlockFit
         _dtype = sample.OutputGradient.dtype;
         _output = new Covariance(FactorLayout.Sizes(sample.Width, maximumFactor));
         _frequencies = zeros([sample.Vocabulary], ScalarType.Float64, device).DetachFromDisposeScope();
-        _sums = zeros(kind == CurvatureKind.Kfac ? [0] : [sample.Vocabulary, sample.Width], ScalarType.Float64, device).DetachFromDisposeScope();
-        _basis = kind == CurvatureKind.Diagonal ? new FactorBasis([], zeros([sample.Width], ScalarType.Float64).DetachFromDisposeScope()) : null;
+        _sums = zeros(kind == CurvatureKind.Kfac ? [0] : [sample.Vocabulary, sample.Width], ScalarType.Float64, device)
+            .DetachFromDisposeScope();
+        _basis =
+            kind == CurvatureKind.Diagonal ? new FactorBasis([], zeros([sample.Width], ScalarType.Float64).DetachFromDisposeScope()) : null;
     }
 
     public override bool NeedsSecondPass => _kind == CurvatureKind.Ekfac;
@@ -40,8 +42,10 @@ internal sealed class TokenFit : BlockFit
         }
 
         using var scope = NewDisposeScope();
-        var place = tokens.Tokens.reshape(-1);                                          // [B*T]
-        var counted = tokens.Mask is null ? ones([place.shape[0]], ScalarType.Float64, place.device) : tokens.Mask.reshape(-1).to_type(ScalarType.Float64);
+        var place = tokens.Tokens.reshape(-1); // [B*T]
+        var counted = tokens.Mask is null
+            ? ones([place.shape[0]], ScalarType.Float64, place.device)
+            : tokens.Mask.reshape(-1).to_type(ScalarType.Float64);
         _frequencies.index_add_(0, place, counted, Kept(1));
         _output.Add(tokens.OutputGradient.reshape(-1, tokens.Width), counted.sum().item<double>());
     }
@@ -55,9 +59,10 @@ internal sealed class TokenFit : BlockFit
     public override BlockCurvature Finish(string name, long examples)
     {
         using var scope = NewDisposeScope();
-        var eigenvalues = _kind == CurvatureKind.Kfac
-            ? (_frequencies / Kept(Math.Max(_output.Rows, 1))).outer(_basis!.Values.to(_frequencies.device))
-            : _sums / Kept(examples);                                                         // [V, D]
+        var eigenvalues =
+            _kind == CurvatureKind.Kfac
+                ? (_frequencies / Kept(Math.Max(_output.Rows, 1))).outer(_basis!.Values.to(_frequencies.device))
+                : _sums / Kept(examples); // [V, D]
         _finished = true;
         return new TokenCurvature(_basis!, eigenvalues.to_type(_dtype).DetachFromDisposeScope()) { Name = name };
     }
@@ -76,7 +81,7 @@ internal sealed class TokenFit : BlockFit
     private void AddSquares(TokenGradients tokens)
     {
         using var scope = NewDisposeScope();
-        var (_, token, sums) = tokens.Pairs();                                          // [U], [U, D]
+        var (_, token, sums) = tokens.Pairs(); // [U], [U, D]
         _sums.index_add_(0, token, _basis!.Rotate(sums).Squared().to_type(ScalarType.Float64), Kept(1));
     }
 }

@@ -36,7 +36,7 @@ internal abstract class CurvatureProduct(GradientSession session, ParameterVecto
     /// <returns><c>[K, P]</c>, in the current scope.</returns>
     public Tensor Over(Examples train, Tensor vectors, CancellationToken token, Action<int>? progress = null)
     {
-        var sum = zeros_like(vectors);                                                  // [K, P]
+        var sum = zeros_like(vectors); // [K, P]
         foreach (var batch in train.Batches())
         {
             Add(batch, vectors, sum, token);
@@ -49,7 +49,7 @@ internal abstract class CurvatureProduct(GradientSession session, ParameterVecto
     /// <summary>The product with the mean over one batch.</summary>
     public Tensor Over(ExampleBatch batch, Tensor vectors, CancellationToken token)
     {
-        var sum = zeros_like(vectors);                                                  // [K, P]
+        var sum = zeros_like(vectors); // [K, P]
         Add(batch, vectors, sum, token);
         return sum.div_(Kept(batch.Count));
     }
@@ -76,7 +76,7 @@ internal abstract class CurvatureProduct(GradientSession session, ParameterVecto
         {
             token.ThrowIfCancellationRequested();
             using var one = NewDisposeScope();
-            var product = multiply(vectors.select(0, k));                               // [P]
+            var product = multiply(vectors.select(0, k)); // [P]
             if (!(product * Kept(0)).sum().eq(Kept(0)).item<bool>())
             {
                 ThrowNotFinite(batch, values, vectors.select(0, k));
@@ -94,7 +94,9 @@ internal abstract class CurvatureProduct(GradientSession session, ParameterVecto
         if (session.Task.PositionMask is not null)
         {
             throw new InfluenceException(
-                $"Products with the {Name} follow the loss as it is, which knows no PositionMask. Mask inside the model or the loss, and leave PositionMask out.");
+                $"Products with the {Name} follow the loss as it is, which knows no PositionMask. Mask inside the model or the loss, and "
+                    + "leave PositionMask out."
+            );
         }
 
         foreach (var batch in train.Batches().Take(1))
@@ -122,7 +124,13 @@ internal abstract class CurvatureProduct(GradientSession session, ParameterVecto
             : null;
         if (first is { requires_grad: true })
         {
-            TwiceDifferentiable.Gradients(first.sum(), values, one.Ids, $"products with the {Name} need", "use EK-FAC, which needs first derivatives only");
+            TwiceDifferentiable.Gradients(
+                first.sum(),
+                values,
+                one.Ids,
+                $"products with the {Name} need",
+                "use EK-FAC, which needs first " + "derivatives only"
+            );
         }
 
         Linearize(one, values)?.Invoke(vector);
@@ -141,8 +149,10 @@ internal abstract class CurvatureProduct(GradientSession session, ParameterVecto
         }
 
         throw new InfluenceException(
-            $"The {Name} of the training examples with ids {InfluenceException.List(bad.Count > 0 ? bad : batch.Ids)} is NaN or too large for {layout.Dtype}, " +
-            "though their losses are finite. Look at their inputs, leave them out, or use a float64 model.")
+            $"The {Name} of the training examples with ids {InfluenceException.List(bad.Count > 0 ? bad : batch.Ids)} is NaN or too "
+                + $"large for {layout.Dtype}, though their losses are finite. Look at their inputs, leave them out, or use a float64 "
+                + "model."
+        )
         {
             ExampleIds = bad.Count > 0 ? bad : batch.Ids,
         };

@@ -17,7 +17,7 @@ internal sealed class GaussNewtonProduct(GradientSession session, ParameterVecto
     protected override Func<Tensor, Tensor>? Linearize(ExampleBatch batch, Parameter[] values)
     {
         using var trace = new LossTrace(null);
-        var each = Session.Losses.Evaluate(batch, LossKind.Training);                   // [B]
+        var each = Session.Losses.Evaluate(batch, LossKind.Training); // [B]
         Check(trace.Losses);
         var used = Used(trace);
         if (used.Count == 0)
@@ -29,8 +29,9 @@ internal sealed class GaussNewtonProduct(GradientSession session, ParameterVecto
         var outputs = used.Select(loss => loss.Outputs).ToList();
         var errors = used.Zip(weights, ErrorOf).ToList();
         var dummies = outputs.Select(z => zeros_like(z).requires_grad_(true)).ToList();
-        var pulled = Layout.Gather(                                                     // [P], J' u
-            GuardedBackward.Gradients(outputs, values, GraphAfter.Extended, dummies, batch.Ids));
+        var pulled = Layout.Gather( // [P], J' u
+            GuardedBackward.Gradients(outputs, values, GraphAfter.Extended, dummies, batch.Ids)
+        );
         return pulled.requires_grad ? Multiply : null;
 
         Tensor Multiply(Tensor v)
@@ -58,22 +59,27 @@ internal sealed class GaussNewtonProduct(GradientSession session, ParameterVecto
         }
     }
 
-    private static List<TracedLoss> Used(LossTrace trace) => [.. trace.Losses.Where(loss => loss.Outputs.requires_grad && loss.Value.requires_grad)];
+    private static List<TracedLoss> Used(LossTrace trace) =>
+        [.. trace.Losses.Where(loss => loss.Outputs.requires_grad && loss.Value.requires_grad)];
 
     /// <summary>The factors that the delegate puts on the values of its losses, in the values' shape.</summary>
     private static List<Tensor> Weights(Tensor each, List<TracedLoss> used)
     {
-        var weights = GuardedBackward.Gradients([each.sum()], used.Select(loss => loss.Value), GraphAfter.Kept)
+        var weights = GuardedBackward
+            .Gradients([each.sum()], used.Select(loss => loss.Value), GraphAfter.Kept)
             .Zip(used, (weight, loss) => weight ?? zeros_like(loss.Value.detach()))
             .ToList();
         var total = each.detach().to_type(ScalarType.Float64).sum().item<double>();
-        var made = used.Zip(weights, (loss, weight) => (loss.Value.detach() * weight).to_type(ScalarType.Float64).sum().item<double>()).Sum();
+        var made = used.Zip(weights, (loss, weight) => (loss.Value.detach() * weight).to_type(ScalarType.Float64).sum().item<double>())
+            .Sum();
         var room = each.dtype == ScalarType.Float64 ? 1e-8 : 1e-4;
         if (Math.Abs(total - made) > room * (1e-3 + Math.Abs(total) + Math.Abs(made)))
         {
             throw new InfluenceException(
-                $"TrainingLoss is more than a weighted sum of Losses.*: they make up {made:G5} of {total:G5} on a batch, and the Gauss-Newton matrix knows nothing of the rest. " +
-                "Leave a weight-decay term out of the delegate and add its factor to the damping, or ask for CurvatureMatrix.Hessian.");
+                $"TrainingLoss is more than a weighted sum of Losses.*: they make up {made:G5} of {total:G5} on a batch, and the "
+                    + "Gauss-Newton matrix knows nothing of the rest. "
+                    + "Leave a weight-decay term out of the delegate and add its factor to the damping, or ask for CurvatureMatrix.Hessian."
+            );
         }
 
         return weights;
@@ -82,7 +88,7 @@ internal sealed class GaussNewtonProduct(GradientSession session, ParameterVecto
     /// <summary>The loss's gradient in the outputs, with a graph back to them, apart from the model.</summary>
     private static (Tensor At, Tensor Error) ErrorOf(TracedLoss loss, Tensor weight)
     {
-        var at = loss.Outputs.detach().requires_grad_(true);                            // like z
+        var at = loss.Outputs.detach().requires_grad_(true); // like z
         var total = (loss.Loss(at) * weight).sum();
         return (at, GuardedBackward.Gradients([total], [at], GraphAfter.Extended)[0] ?? zeros_like(at));
     }
@@ -92,14 +98,18 @@ internal sealed class GaussNewtonProduct(GradientSession session, ParameterVecto
         if (losses.Count == 0)
         {
             throw new InfluenceException(
-                "The Gauss-Newton matrix needs to know the model's outputs, but TrainingLoss calls none of Losses.CrossEntropy, BinaryCrossEntropy and SquaredError, " +
-                "which tell. Write the loss with one of these, or ask for CurvatureMatrix.Hessian.");
+                "The Gauss-Newton matrix needs to know the model's outputs, but TrainingLoss calls none of Losses.CrossEntropy, "
+                    + "BinaryCrossEntropy and SquaredError, which tell. Write the loss with one of these, or ask for "
+                    + "CurvatureMatrix.Hessian."
+            );
         }
 
         if (losses.Any(loss => loss.Outputs.IsInvalid || loss.Value.IsInvalid))
         {
             throw new InfluenceException(
-                "TrainingLoss disposes the model's outputs, which the Gauss-Newton matrix is taken of. Leave dispose scopes out of the delegate: the library disposes what it makes.");
+                "TrainingLoss disposes the model's outputs, which the Gauss-Newton matrix is taken of. Leave dispose scopes out of the "
+                    + "delegate: the library disposes what it makes."
+            );
         }
     }
 }

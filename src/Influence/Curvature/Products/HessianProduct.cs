@@ -4,7 +4,8 @@ using static TorchSharp.torch;
 
 namespace Influence.Curvature;
 
-/// <summary>H v by double backward: the gradient of (gradient . v). Pearlmutter, "Fast Exact Multiplication by the Hessian", 1994.</summary>
+/// <summary>H v by double backward: the gradient of (gradient . v). Pearlmutter, "Fast Exact Multiplication by the Hessian",
+/// 1994.</summary>
 internal sealed class HessianProduct(GradientSession session, ParameterVector layout) : CurvatureProduct(session, layout)
 {
     public override string Name => "Hessian";

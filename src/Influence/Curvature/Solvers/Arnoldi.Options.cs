@@ -33,7 +33,8 @@ public sealed partial class Arnoldi
             init => field = Check.AtLeastOne(value);
         } = 100;
 
-        /// <summary>Stops where what is new in a product is at most this times the largest eigenvalue: the Krylov space is complete.</summary>
+        /// <summary>Stops where what is new in a product is at most this times the largest eigenvalue: the Krylov space is
+        /// complete.</summary>
         /// <value>1e-7.</value>
         public double Tolerance
         {

@@ -40,26 +40,41 @@ public sealed partial class Arnoldi : Preconditioner
     /// <param name="progress">Told after each batch.</param>
     /// <param name="cancellationToken">Checked between batches.</param>
     /// <returns>The preconditioner; dispose it.</returns>
-    /// <exception cref="InfluenceException">Bad input, a loss whose outputs are unknown (Gauss-Newton), a model that cannot be differentiated twice.</exception>
+    /// <exception cref="InfluenceException">Bad input, a loss whose outputs are unknown (Gauss-Newton), a model that cannot be
+    /// differentiated twice.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
     public static Arnoldi Fit(
         InfluenceTask task,
         Examples train,
         Options? options = null,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         options ??= new Options();
         var (info, fit) = LowRankFit.Run(
-            Method, task, train, options.Matrix, options.Damping, options.Seed, options.Iterations,
+            Method,
+            task,
+            train,
+            options.Matrix,
+            options.Damping,
+            options.Seed,
+            options.Iterations,
             (layout, multiply) =>
             {
                 var (values, vectors, residual, products) = KrylovSpace.Largest(multiply, layout, options);
-                return (values, vectors, string.Create(
-                    CultureInfo.InvariantCulture, $"{products} iterations, {values.Length} eigenvalues kept, largest |H v - l v| {residual:G3}"));
+                return (
+                    values,
+                    vectors,
+                    string.Create(
+                        CultureInfo.InvariantCulture,
+                        $"{products} iterations, {values.Length} eigenvalues kept, largest |H v - l v| " + $"{residual:G3}"
+                    )
+                );
             },
             progress,
-            cancellationToken);
+            cancellationToken
+        );
         return new Arnoldi(info, fit);
     }
 

@@ -13,7 +13,8 @@ public sealed partial class Astra
             init => field = Check.Defined(value);
         } = Iteration.Momentum;
 
-        /// <summary>The damping of the system where a call gives none; a relative one is relative to the mean eigenvalue that the inner fit has of each layer.</summary>
+        /// <summary>The damping of the system where a call gives none; a relative one is relative to the mean eigenvalue that the inner fit
+        /// has of each layer.</summary>
         /// <value><see cref="Damping.Default"/>.</value>
         public Damping Damping { get; init; } = Damping.Default;
 
@@ -29,7 +30,8 @@ public sealed partial class Astra
             init => field = Check.AtLeastOne(value);
         } = 200;
 
-        /// <summary>Examples per step of <see cref="Astra.Iteration.Momentum"/>, drawn anew in each pass. A data loader gives its own batches in its own order.</summary>
+        /// <summary>Examples per step of <see cref="Astra.Iteration.Momentum"/>, drawn anew in each pass. A data loader gives its own
+        /// batches in its own order.</summary>
         /// <value>256.</value>
         public int BatchSize
         {
@@ -38,7 +40,8 @@ public sealed partial class Astra
         } = 256;
 
         /// <summary>The first step size of <see cref="Astra.Iteration.Momentum"/>.</summary>
-        /// <value>Null: 1 over the largest eigenvalue of the preconditioned system on any of eight mini-batches, by power iteration.</value>
+        /// <value>Null: 1 over the largest eigenvalue of the preconditioned system on any of eight mini-batches, by power
+        /// iteration.</value>
         public double? StepSize
         {
             get;
@@ -61,7 +64,8 @@ public sealed partial class Astra
             init => field = Check.AtLeastOne(value);
         } = 50;
 
-        /// <summary>The relative residual |b - A x| / |b| where conjugate gradients stop, and above which a result is reported as short of its aim.</summary>
+        /// <summary>The relative residual |b - A x| / |b| where conjugate gradients stop, and above which a result is reported as short of
+        /// its aim.</summary>
         /// <value>0.01.</value>
         public double Tolerance
         {
@@ -80,7 +84,8 @@ public sealed partial class Astra
         /// <summary>Stochastic gradient descent with momentum on mini-batches, as it is published.</summary>
         Momentum,
 
-        /// <summary>Conjugate gradients with the approximate inverse as preconditioner, on all examples: fewer, dearer steps, and a tolerance that is reached.</summary>
+        /// <summary>Conjugate gradients with the approximate inverse as preconditioner, on all examples: fewer, dearer steps, and a
+        /// tolerance that is reached.</summary>
         ConjugateGradient,
     }
 }

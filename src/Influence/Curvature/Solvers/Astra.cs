@@ -18,11 +18,12 @@ namespace Influence.Curvature;
 /// </para>
 /// <para>
 /// Cost: one product over a mini-batch (or over all examples) for each step and query, power iterations of up to 30 products over
-/// each of eight mini-batches at the first use, and one pass for the residual, which is reported. Memory: four vectors of the parameters' size for each
-/// query of a batch. Reference: Wang, Nguyen, Yang, Bae, McIlraith, Grosse, "Better Training Data Attribution via Better Inverse
-/// Hessian-Vector Products", NeurIPS 2025.
+/// each of eight mini-batches at the first use, and one pass for the residual, which is reported. Memory: four vectors of the parameters'
+/// size for each query of a batch. Reference: Wang, Nguyen, Yang, Bae, McIlraith, Grosse, "Better Training Data Attribution via Better
+/// Inverse Hessian-Vector Products", NeurIPS 2025.
 /// </para>
-/// <para>It keeps references to the training examples and to the inner preconditioner, which stay the caller's: keep them until the last use.</para>
+/// <para>It keeps references to the training examples and to the inner preconditioner, which stay the caller's: keep them until the last
+/// use.</para>
 /// </remarks>
 public sealed partial class Astra : CurvatureSolver
 {
@@ -51,16 +52,27 @@ public sealed partial class Astra : CurvatureSolver
         Preconditioner inner,
         Options? options = null,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         ArgumentNullException.ThrowIfNull(inner);
         options ??= new Options();
         using var scope = NewDisposeScope();
-        var info = CheckedInfo($"ASTRA over {inner.Info.Method}", task, train, CurvatureMatrix.GaussNewton, options.Damping, options.Seed, cancellationToken);
+        var info = CheckedInfo(
+            $"ASTRA over {inner.Info.Method}",
+            task,
+            train,
+            CurvatureMatrix.GaussNewton,
+            options.Damping,
+            options.Seed,
+            cancellationToken
+        );
         if (info.Weights != inner.Info.Weights)
         {
             throw new InfluenceException(
-                $"The inner {inner.Info.Method} was fitted at other weights, or on other parameters, than the model has now. Fit it again with this task.");
+                $"The inner {inner.Info.Method} was fitted at other weights, or on other parameters, than the model has now. Fit it again "
+                    + "with this task."
+            );
         }
 
         progress?.Report(new InfluenceProgress("ASTRA fit", train.Count, train.Count, TimeSpan.Zero));
@@ -119,8 +131,8 @@ public sealed partial class Astra : CurvatureSolver
         InnerInverse inner,
         double stepSize,
         Options options,
-        InfluenceTask task)
-        : VectorInverse(system.Product.Layout)
+        InfluenceTask task
+    ) : VectorInverse(system.Product.Layout)
     {
         private readonly SolverReport _report = new(options.Tolerance);
         private double _before;
@@ -128,13 +140,14 @@ public sealed partial class Astra : CurvatureSolver
         public override IReadOnlyList<(string Block, double Damping)> Dampings =>
             [.. named, .. inverse.Dampings.Select(d => ($"inner {d.Block}", d.Damping))];
 
-        public override string? Report => _report.ToString() is { } report
-            ? string.Create(CultureInfo.InvariantCulture, $"{report}, {_before:G3} before the refinement")
-            : null;
+        public override string? Report =>
+            _report.ToString() is { } report
+                ? string.Create(CultureInfo.InvariantCulture, $"{report}, {_before:G3} before the refinement")
+                : null;
 
         public override Tensor Solve(Tensor gradients)
         {
-            var start = inner.Apply(gradients);                                         // [K, P]
+            var start = inner.Apply(gradients); // [K, P]
             var before = system.Residuals(start, gradients);
             _before = Math.Max(_before, before.DefaultIfEmpty(0).Max());
             Tensor x;
@@ -148,7 +161,12 @@ public sealed partial class Astra : CurvatureSolver
             else
             {
                 // Conjugate gradients pass through x = P^-1 g by themselves: their first direction is that.
-                (x, var iterations, var residuals) = new ConjugateGradientIteration(system.Multiply, inner.Apply, options.Tolerance, options.Iterations).Solve(gradients);
+                (x, var iterations, var residuals) = new ConjugateGradientIteration(
+                    system.Multiply,
+                    inner.Apply,
+                    options.Tolerance,
+                    options.Iterations
+                ).Solve(gradients);
                 _report.Add(iterations, residuals);
             }
 
@@ -170,8 +188,8 @@ public sealed partial class Astra : CurvatureSolver
         private Tensor Descend(Tensor start, Tensor g)
         {
             using var scope = NewDisposeScope();
-            var x = start.clone();                                                      // [K, P]
-            var m = zeros_like(x);                                                      // [K, P]
+            var x = start.clone(); // [K, P]
+            var m = zeros_like(x); // [K, P]
             var step = 0;
             foreach (var batch in system.Train.EndlessBatches(options.Seed, options.BatchSize).Take(options.Iterations))
             {
@@ -187,10 +205,14 @@ public sealed partial class Astra : CurvatureSolver
         {
             if (after.Zip(before).Any(r => !(r.First <= 10 * Math.Max(1, r.Second))))
             {
-                throw new InfluenceException(string.Create(
-                    CultureInfo.InvariantCulture,
-                    $"ASTRA diverges: the relative residual went from {before.Max():G3} to {after.Max():G3} with steps of {stepSize:G3}. " +
-                    $"Write a smaller StepSize, a larger BatchSize or more damping, or Iteration.ConjugateGradient."));
+                throw new InfluenceException(
+                    string.Create(
+                        CultureInfo.InvariantCulture,
+                        $"ASTRA diverges: the relative residual went from {before.Max():G3} to {after.Max():G3} with steps of "
+                            + $"{stepSize:G3}. Write a smaller StepSize, a larger BatchSize or more damping, or "
+                            + $"Iteration.ConjugateGradient."
+                    )
+                );
             }
         }
     }

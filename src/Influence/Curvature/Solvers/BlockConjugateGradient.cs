@@ -8,27 +8,29 @@ using static TorchSharp.torch;
 namespace Influence.Curvature;
 
 /// <summary>
-/// (G + damping)^-1 g with the Gauss-Newton matrix G itself, by block conjugate gradients over all queries of a batch, with another preconditioner,
-/// EK-FAC say, as the start and in every step, and G over one fixed, large draw of training examples.
+/// (G + damping)^-1 g with the Gauss-Newton matrix G itself, by block conjugate gradients over all queries of a batch, with another
+/// preconditioner, EK-FAC say, as the start and in every step, and G over one fixed, large draw of training examples.
 /// </summary>
 /// <remarks>
 /// <para>
 /// It is what <see cref="Astra"/> aims at, without step sizes: the queries search in each other's directions, so that few iterations
-/// do, and one draw of examples makes the matrix the same in all of them. The damping is the inner fit's, layer by layer: EK-FAC at the same setting is the
-/// same estimator with another curvature. Choose the damping among 0.1, 1 and 10 times the mean eigenvalue on held-out queries (<c>DampingSearch</c>): where
-/// little of it is left the solve amplifies flat directions, and its scores are worse than EK-FAC's however well the system is solved. So are they on a model
-/// that fits its training examples almost perfectly: see <see cref="Options.Shrinkage"/>.
+/// do, and one draw of examples makes the matrix the same in all of them. The damping is the inner fit's, layer by layer: EK-FAC at the
+/// same setting is the same estimator with another curvature. Choose the damping among 0.1, 1 and 10 times the mean eigenvalue on held-out
+/// queries (<c>DampingSearch</c>): where little of it is left the solve amplifies flat directions, and its scores are worse than EK-FAC's
+/// however well the system is solved. So are they on a model that fits its training examples almost perfectly: see
+/// <see cref="Options.Shrinkage"/>.
 /// </para>
 /// <para>
-/// Cost: for each iteration one product over the drawn examples a query, some three forward and backward passes, at most 21 of them; one inner inverse a query.
-/// Memory: seven vectors of the parameters' size for each query of a batch: give the queries a <c>BatchSize</c> as large as memory allows. The residual is
-/// computed anew at the end, over the drawn examples, and reported in the scores' metadata.
+/// Cost: for each iteration one product over the drawn examples a query, some three forward and backward passes, at most 21 of them; one
+/// inner inverse a query. Memory: seven vectors of the parameters' size for each query of a batch: give the queries a <c>BatchSize</c> as
+/// large as memory allows. The residual is computed anew at the end, over the drawn examples, and reported in the scores' metadata.
 /// </para>
 /// <para>
-/// References: Wang, Nguyen, Yang, Bae, McIlraith, Grosse, "Better Training Data Attribution via Better Inverse Hessian-Vector Products", NeurIPS 2025, for
-/// EK-FAC as preconditioner; O'Leary, "The Block Conjugate Gradient Algorithm and Related Methods", 1980.
+/// References: Wang, Nguyen, Yang, Bae, McIlraith, Grosse, "Better Training Data Attribution via Better Inverse Hessian-Vector Products",
+/// NeurIPS 2025, for EK-FAC as preconditioner; O'Leary, "The Block Conjugate Gradient Algorithm and Related Methods", 1980.
 /// </para>
-/// <para>It keeps references to the training examples and to the inner preconditioner, which stay the caller's: keep them until the last use.</para>
+/// <para>It keeps references to the training examples and to the inner preconditioner, which stay the caller's: keep them until the last
+/// use.</para>
 /// </remarks>
 /// <example>
 /// <code>
@@ -63,16 +65,27 @@ public sealed partial class BlockConjugateGradient : CurvatureSolver
         Preconditioner inner,
         Options? options = null,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         ArgumentNullException.ThrowIfNull(inner);
         options ??= new Options();
         using var scope = NewDisposeScope();
-        var info = CheckedInfo($"block conjugate gradient over {inner.Info.Method}", task, train, CurvatureMatrix.GaussNewton, options.Damping, options.Seed, cancellationToken);
+        var info = CheckedInfo(
+            $"block conjugate gradient over {inner.Info.Method}",
+            task,
+            train,
+            CurvatureMatrix.GaussNewton,
+            options.Damping,
+            options.Seed,
+            cancellationToken
+        );
         if (info.Weights != inner.Info.Weights)
         {
             throw new InfluenceException(
-                $"The inner {inner.Info.Method} was fitted at other weights, or on other parameters, than the model has now. Fit it again with this task.");
+                $"The inner {inner.Info.Method} was fitted at other weights, or on other parameters, than the model has now. Fit it again "
+                    + "with this task."
+            );
         }
 
         var drawn = train;
@@ -85,9 +98,19 @@ public sealed partial class BlockConjugateGradient : CurvatureSolver
 
         if (options.Shrinkage > 0)
         {
-            info = inner is LayerwisePreconditioner
-                ? info with { Matrix = string.Create(CultureInfo.InvariantCulture, $"{info.Matrix}, {options.Shrinkage:P0} {inner.Info.Method}") }
-                : throw new InfluenceException($"Shrinkage mixes in the curvature of Ekfac, Kfac or DiagonalFisher; the inner preconditioner is {inner.Info.Method}. Leave Shrinkage at 0.");
+            info =
+                inner is LayerwisePreconditioner
+                    ? info with
+                    {
+                        Matrix = string.Create(
+                            CultureInfo.InvariantCulture,
+                            $"{info.Matrix}, {options.Shrinkage:P0} " + $"{inner.Info.Method}"
+                        ),
+                    }
+                    : throw new InfluenceException(
+                        $"Shrinkage mixes in the curvature of Ekfac, Kfac or DiagonalFisher; the inner "
+                            + $"preconditioner is {inner.Info.Method}. Leave Shrinkage at 0."
+                    );
         }
 
         progress?.Report(new InfluenceProgress("block conjugate gradient fit", train.Count, train.Count, TimeSpan.Zero));
@@ -123,19 +146,22 @@ public sealed partial class BlockConjugateGradient : CurvatureSolver
         BlockInverse?[] blocks,
         Options options,
         InfluenceTask task,
-        CancellationToken token)
-        : VectorInverse(product.Layout)
+        CancellationToken token
+    ) : VectorInverse(product.Layout)
     {
         private readonly SolverReport _report = new(options.Tolerance);
         private readonly InnerInverse _inner = new(inverse, product.Layout, named.Min(n => n.Damping));
 
-        public override IReadOnlyList<(string Block, double Damping)> Dampings => [.. named, .. inverse.Dampings.Select(d => ($"inner {d.Block}", d.Damping))];
+        public override IReadOnlyList<(string Block, double Damping)> Dampings =>
+            [.. named, .. inverse.Dampings.Select(d => ($"inner {d.Block}", d.Damping))];
 
         public override string? Report => _report.ToString();
 
         public override Tensor Solve(Tensor gradients)
         {
-            var (x, iterations, residuals) = new BlockIteration(Multiply, _inner.Apply, options.Tolerance, options.MaximumIterations).Solve(gradients);
+            var (x, iterations, residuals) = new BlockIteration(Multiply, _inner.Apply, options.Tolerance, options.MaximumIterations).Solve(
+                gradients
+            );
             _report.Add(iterations, residuals);
             if (_report.FellShort > 0)
             {
@@ -165,7 +191,8 @@ public sealed partial class BlockConjugateGradient : CurvatureSolver
                     var at = start;
                     var sizes = product.Layout.PartSizes(start, count);
                     Tensor[] parts = [.. sizes.Select(size => vectors.narrow(1, (at += size) - size, size).clone())];
-                    sum.narrow(1, start, count).add_(cat(block.Dense(new DenseGradients(vectors.shape[0], () => parts)), 1), Kept(options.Shrinkage));
+                    sum.narrow(1, start, count)
+                        .add_(cat(block.Dense(new DenseGradients(vectors.shape[0], () => parts)), 1), Kept(options.Shrinkage));
                 }
             }
 

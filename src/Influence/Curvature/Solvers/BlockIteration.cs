@@ -14,7 +14,12 @@ namespace Influence.Curvature;
 /// <param name="precondition">M times rows <c>[K, P]</c>.</param>
 /// <param name="tolerance">Stops where |b - A x| is at most this times |b| for every row.</param>
 /// <param name="maximumIterations">Stops after so many.</param>
-internal sealed class BlockIteration(Func<Tensor, Tensor> multiply, Func<Tensor, Tensor> precondition, double tolerance, int maximumIterations)
+internal sealed class BlockIteration(
+    Func<Tensor, Tensor> multiply,
+    Func<Tensor, Tensor> precondition,
+    double tolerance,
+    int maximumIterations
+)
 {
     /// <summary>Solves A x = b for each row.</summary>
     /// <param name="b"><c>[K, P]</c>.</param>
@@ -24,7 +29,7 @@ internal sealed class BlockIteration(Func<Tensor, Tensor> multiply, Func<Tensor,
         using var scope = NewDisposeScope();
         var lengths = Rows.Norms(b);
         int[] open = [.. Enumerable.Range(0, lengths.Length).Where(k => lengths[k] > 0)];
-        var x = zeros_like(b);                                                          // [K, P]
+        var x = zeros_like(b); // [K, P]
         if (open.Length == 0)
         {
             return (x.MoveToOuterDisposeScope(), 0, lengths);
@@ -32,7 +37,7 @@ internal sealed class BlockIteration(Func<Tensor, Tensor> multiply, Func<Tensor,
 
         // Of length one: queries with small gradients have a say in the directions, too.
         var column = Rows.Column([.. open.Select(k => lengths[k])], b);
-        var right = Rows.Pick(b, open) / column;                                        // [A, P]
+        var right = Rows.Pick(b, open) / column; // [A, P]
         var (solved, iterations) = Run(right);
         var residuals = new double[lengths.Length];
         foreach (var (k, norm) in open.Zip(Rows.Norms(right - multiply(solved))))
@@ -47,17 +52,17 @@ internal sealed class BlockIteration(Func<Tensor, Tensor> multiply, Func<Tensor,
     private (Tensor X, int Iterations) Run(Tensor right)
     {
         using var scope = NewDisposeScope();
-        var x = zeros_like(right);                                                      // [A, P]
-        var r = right.clone();                                                          // [A, P]
-        var p = Orthonormal(precondition(r));                                           // [s, P]
+        var x = zeros_like(right); // [A, P]
+        var r = right.clone(); // [A, P]
+        var p = Orthonormal(precondition(r)); // [s, P]
         for (var iteration = 1; ; iteration++)
         {
             using var step = NewDisposeScope();
-            var ap = multiply(p);                                                       // [s, P]
-            var inner = Small(p, ap);                                                   // [s, s]
+            var ap = multiply(p); // [s, P]
+            var inner = Small(p, ap); // [s, s]
             inner = (inner + inner.t()) * Kept(0.5);
             CheckPositive(inner, iteration);
-            var alpha = Back(linalg.solve(inner, Small(p, r)), r);                      // [s, A]
+            var alpha = Back(linalg.solve(inner, Small(p, r)), r); // [s, A]
             x.add_(alpha.t().mm(p));
             r.sub_(alpha.t().mm(ap));
             if (iteration >= maximumIterations || Rows.Norms(r).All(norm => norm <= tolerance))
@@ -65,8 +70,8 @@ internal sealed class BlockIteration(Func<Tensor, Tensor> multiply, Func<Tensor,
                 return (x.MoveToOuterDisposeScope().MoveToOuterDisposeScope(), iteration);
             }
 
-            var z = precondition(r);                                                    // [A, P]
-            var beta = Back(linalg.solve(inner, Small(ap, z)), r);                      // [s, A]
+            var z = precondition(r); // [A, P]
+            var beta = Back(linalg.solve(inner, Small(ap, z)), r); // [s, A]
             var next = Orthonormal(z - beta.t().mm(p));
             if (next.shape[0] == 0)
             {
@@ -90,11 +95,11 @@ internal sealed class BlockIteration(Func<Tensor, Tensor> multiply, Func<Tensor,
         }
 
         var unit = Rows.Pick(z, some) / Rows.Column([.. some.Select(k => norms[k])], z);
-        var (values, vectors) = linalg.eigh(Small(unit, unit));                         // ascending
+        var (values, vectors) = linalg.eigh(Small(unit, unit)); // ascending
         var numbers = values.data<double>().ToArray();
         var least = numbers[^1] * (z.dtype == ScalarType.Float64 ? 1e-11 : 1e-5);
         int[] kept = [.. Enumerable.Range(0, numbers.Length).Where(k => numbers[k] > least)];
-        var turn = Rows.Pick(vectors.t(), kept) * tensor(kept.Select(k => 1 / Math.Sqrt(numbers[k])).ToArray()).unsqueeze(1);  // [s, A]
+        var turn = Rows.Pick(vectors.t(), kept) * tensor(kept.Select(k => 1 / Math.Sqrt(numbers[k])).ToArray()).unsqueeze(1); // [s, A]
         return Back(turn, z).mm(unit).MoveToOuterDisposeScope();
     }
 
@@ -103,9 +108,13 @@ internal sealed class BlockIteration(Func<Tensor, Tensor> multiply, Func<Tensor,
         var least = linalg.eigvalsh(inner)[0].item<double>();
         if (!(least > 0))
         {
-            throw new InfluenceException(string.Create(
-                CultureInfo.InvariantCulture,
-                $"Block conjugate gradients need a positive definite matrix, but along a search direction of iteration {iteration} the damped curvature is {least:G3}. Raise the damping."));
+            throw new InfluenceException(
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"Block conjugate gradients need a positive definite matrix, but along a search direction of iteration {iteration} the "
+                        + $"damped curvature is {least:G3}. Raise the damping."
+                )
+            );
         }
     }
 

@@ -25,7 +25,8 @@ public sealed partial class ConjugateGradient
             init => field = Check.InsideUnit(value);
         } = 1e-6;
 
-        /// <summary>Stops after so many, however far it came; the result says how far. Each is one pass over the training examples.</summary>
+        /// <summary>Stops after so many, however far it came; the result says how far. Each is one pass over the training
+        /// examples.</summary>
         /// <value>500.</value>
         public int MaximumIterations
         {

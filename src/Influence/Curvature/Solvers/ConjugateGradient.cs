@@ -33,14 +33,16 @@ public sealed partial class ConjugateGradient : CurvatureSolver
     /// <param name="progress">Told when it is done.</param>
     /// <param name="cancellationToken">Checked before the trial product.</param>
     /// <returns>The preconditioner; dispose it.</returns>
-    /// <exception cref="InfluenceException">Bad input, a loss whose outputs are unknown (Gauss-Newton), a model that cannot be differentiated twice.</exception>
+    /// <exception cref="InfluenceException">Bad input, a loss whose outputs are unknown (Gauss-Newton), a model that cannot be
+    /// differentiated twice.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
     public static ConjugateGradient Fit(
         InfluenceTask task,
         Examples train,
         Options? options = null,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         options ??= new Options();
         using var scope = NewDisposeScope();
@@ -62,7 +64,12 @@ public sealed partial class ConjugateGradient : CurvatureSolver
 
         public override Tensor Solve(Tensor gradients)
         {
-            var (x, iterations, residuals) = new ConjugateGradientIteration(system.Multiply, null, options.Tolerance, options.MaximumIterations).Solve(gradients);
+            var (x, iterations, residuals) = new ConjugateGradientIteration(
+                system.Multiply,
+                null,
+                options.Tolerance,
+                options.MaximumIterations
+            ).Solve(gradients);
             _report.Add(iterations, residuals);
             if (_report.FellShort > 0)
             {

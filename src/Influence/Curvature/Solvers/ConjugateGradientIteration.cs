@@ -13,7 +13,12 @@ namespace Influence.Curvature;
 /// The recursion's residual drifts from the true one by rounding. When it says converged, the residual is computed anew
 /// from x; what has not converged starts again from there, for as long as that still halves it.
 /// </remarks>
-internal sealed class ConjugateGradientIteration(Func<Tensor, Tensor> multiply, Func<Tensor, Tensor>? precondition, double tolerance, int maximumIterations)
+internal sealed class ConjugateGradientIteration(
+    Func<Tensor, Tensor> multiply,
+    Func<Tensor, Tensor>? precondition,
+    double tolerance,
+    int maximumIterations
+)
 {
     private readonly Func<Tensor, Tensor> _precondition = precondition ?? (r => r.clone());
     private int _iterations;
@@ -25,8 +30,8 @@ internal sealed class ConjugateGradientIteration(Func<Tensor, Tensor> multiply, 
     {
         using var scope = NewDisposeScope();
         var lengths = Rows.Norms(b);
-        var x = zeros_like(b);                                                          // [K, P]
-        var residual = b;                                                               // [K, P]
+        var x = zeros_like(b); // [K, P]
+        var residual = b; // [K, P]
         var relative = Rows.Ratio(lengths, lengths);
         for (var best = double.PositiveInfinity; ; best = relative.Max())
         {
@@ -46,7 +51,7 @@ internal sealed class ConjugateGradientIteration(Func<Tensor, Tensor> multiply, 
     private void Run(Tensor x, Tensor start, int[] open, double[] lengths)
     {
         using var scope = NewDisposeScope();
-        var r = start;                                                                  // [A, P], A open rows
+        var r = start; // [A, P], A open rows
         var z = _precondition(r);
         var p = z.clone();
         var rz = Rows.Dot(r, z);
@@ -54,11 +59,11 @@ internal sealed class ConjugateGradientIteration(Func<Tensor, Tensor> multiply, 
         {
             using var step = NewDisposeScope();
             var last = (r, p);
-            var ap = multiply(p);                                                       // [A, P]
+            var ap = multiply(p); // [A, P]
             _iterations++;
             var curvature = Rows.Dot(p, ap);
             CheckPositive(curvature, p);
-            var alpha = Rows.Column(Rows.Ratio(rz, curvature), p);                      // [A, 1]
+            var alpha = Rows.Column(Rows.Ratio(rz, curvature), p); // [A, 1]
             x.index_add_(0, Rows.Index(open, x), alpha * p, Kept(1));
             r = r - (alpha * ap);
             var relative = Rows.Ratio(Rows.Norms(r), [.. open.Select(k => lengths[k])]);
@@ -91,12 +96,17 @@ internal sealed class ConjugateGradientIteration(Func<Tensor, Tensor> multiply, 
         var rayleigh = Rows.Ratio(curvature, squares).Where((_, k) => squares[k] > 0).DefaultIfEmpty(1).Min();
         if (!(rayleigh > 0))
         {
-            throw new InfluenceException(string.Create(
-                CultureInfo.InvariantCulture,
-                $"Conjugate gradients need a positive definite matrix, but along a search direction of iteration {_iterations} the damped curvature is {rayleigh:G3}. " +
-                $"Ask for CurvatureMatrix.GaussNewton, which is never negative, or raise the damping by more than {Math.Abs(rayleigh):G3}."));
+            throw new InfluenceException(
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"Conjugate gradients need a positive definite matrix, but along a search direction of iteration {_iterations} "
+                        + $"the damped curvature is {rayleigh:G3}. Ask for CurvatureMatrix.GaussNewton, which is never negative, or raise "
+                        + $"the damping by more than {Math.Abs(rayleigh):G3}."
+                )
+            );
         }
     }
 
-    private static int[] Positions(double[] values, Func<double, bool> which) => [.. Enumerable.Range(0, values.Length).Where(k => which(values[k]))];
+    private static int[] Positions(double[] values, Func<double, bool> which) =>
+        [.. Enumerable.Range(0, values.Length).Where(k => which(values[k]))];
 }

@@ -22,9 +22,7 @@ public abstract class CurvatureSolver : Preconditioner
     private protected Examples Train { get; }
 
     /// <inheritdoc/>
-    protected override void Dispose(bool disposing)
-    {
-    }
+    protected override void Dispose(bool disposing) { }
 
     /// <summary>The largest eigenvalue in magnitude, found at the first use.</summary>
     private protected double LargestEigenvalue(DampedCurvature system) =>
@@ -46,7 +44,14 @@ public abstract class CurvatureSolver : Preconditioner
 
     /// <summary>Checks the input, and that one product can be formed.</summary>
     private protected static CurvatureInfo CheckedInfo(
-        string method, InfluenceTask task, Examples train, CurvatureMatrix matrix, Damping damping, long seed, CancellationToken token)
+        string method,
+        InfluenceTask task,
+        Examples train,
+        CurvatureMatrix matrix,
+        Damping damping,
+        long seed,
+        CancellationToken token
+    )
     {
         using var session = Open(task, train);
         token.ThrowIfCancellationRequested();
@@ -57,7 +62,10 @@ public abstract class CurvatureSolver : Preconditioner
 
     /// <summary>Which matrix a fit stands for; null for a Fisher matrix, or none.</summary>
     internal static CurvatureMatrix? MatrixOf(CurvatureInfo info) =>
-        Enum.GetValues<CurvatureMatrix>().Where(matrix => Describe(matrix) == info.Matrix).Select(matrix => (CurvatureMatrix?)matrix).FirstOrDefault();
+        Enum.GetValues<CurvatureMatrix>()
+            .Where(matrix => Describe(matrix) == info.Matrix)
+            .Select(matrix => (CurvatureMatrix?)matrix)
+            .FirstOrDefault();
 
     private static string Describe(CurvatureMatrix matrix) =>
         matrix == CurvatureMatrix.Hessian ? "Hessian of the mean training loss" : "Gauss-Newton matrix";
@@ -71,7 +79,14 @@ public abstract class CurvatureSolver : Preconditioner
     }
 
     internal static CurvatureInfo Describe(
-        string method, GradientSession session, Examples train, CurvatureMatrix matrix, Damping damping, long seed) => new()
+        string method,
+        GradientSession session,
+        Examples train,
+        CurvatureMatrix matrix,
+        Damping damping,
+        long seed
+    ) =>
+        new()
         {
             Method = method,
             Matrix = Describe(matrix),

@@ -5,8 +5,8 @@ using static TorchSharp.torch;
 namespace Influence.Curvature;
 
 /// <summary>
-/// The damping of every weight for a solver around a layer-wise fit: a relative one is relative to the mean eigenvalue that the fit has of each layer, so
-/// that both solve for the same. One over all layers would be far too little for the layers that curve the loss most.
+/// The damping of every weight for a solver around a layer-wise fit: a relative one is relative to the mean eigenvalue that the fit has of
+/// each layer, so that both solve for the same. One over all layers would be far too little for the layers that curve the loss most.
 /// </summary>
 internal static class LayerDampings
 {
@@ -17,7 +17,11 @@ internal static class LayerDampings
     /// <param name="mean">The mean eigenvalue of the whole matrix, called where it is needed.</param>
     /// <exception cref="InfluenceException">Some weights have none.</exception>
     public static (Tensor Each, IReadOnlyList<(string Block, double Damping)> Named) Of(
-        GradientSession session, Preconditioner inner, Damping damping, Func<double> mean)
+        GradientSession session,
+        Preconditioner inner,
+        Damping damping,
+        Func<double> mean
+    )
     {
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
@@ -36,11 +40,19 @@ internal static class LayerDampings
         // A block that the fit has no curvature of is damped as the least damped one: nothing may be singular.
         var least = blocks.Where(d => d > 0).DefaultIfEmpty(0).Min();
         blocks = [.. blocks.Select(d => d > 0 ? d : least)];
-        var each = cat([.. session.Parts.SelectMany((block, k) => block.Select(part =>
-        {
-            var own = full([part.Count], Kept(blocks[k]), ScalarType.Float64);
-            return damping.Decay is { } decay ? own.add_(decay.Of(part)) : own;
-        }))], 0);                                                                       // [P]
+        var each = cat(
+            [
+                .. session.Parts.SelectMany(
+                    (block, k) =>
+                        block.Select(part =>
+                        {
+                            var own = full([part.Count], Kept(blocks[k]), ScalarType.Float64);
+                            return damping.Decay is { } decay ? own.add_(decay.Of(part)) : own;
+                        })
+                ),
+            ],
+            0
+        ); // [P]
         var at = 0L;
         List<(string, double)> named = [];
         foreach (var (name, block) in session.BlockNames.Zip(session.Parts))
@@ -53,6 +65,8 @@ internal static class LayerDampings
         return each.min().item<double>() > 0 || !damping.IsRelative
             ? (each.to(session.Dtype).to(session.Device).DetachFromDisposeScope(), named)
             : throw new InfluenceException(
-                "Some weights have no damping, and the Gauss-Newton matrix of fewer examples than weights is singular there. Write Damping.RelativeToMeanEigenvalue(0.1), or Damping.OfOptimizer(checkpoint, 0.1).");
+                "Some weights have no damping, and the Gauss-Newton matrix of fewer examples than weights is singular there. Write "
+                    + "Damping.RelativeToMeanEigenvalue(0.1), or Damping.OfOptimizer(checkpoint, 0.1)."
+            );
     }
 }

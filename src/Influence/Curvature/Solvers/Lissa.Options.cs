@@ -34,7 +34,8 @@ public sealed partial class Lissa
         } = 1;
 
         /// <summary>
-        /// Examples per step, drawn anew in each pass; at least as many as there are means all, and no noise. A data loader gives its own batches in its own order.
+        /// Examples per step, drawn anew in each pass; at least as many as there are means all, and no noise. A data loader gives its own
+        /// batches in its own order.
         /// </summary>
         /// <value>128.</value>
         public int BatchSize
@@ -52,7 +53,8 @@ public sealed partial class Lissa
         }
 
         /// <summary>
-        /// The relative residual |b - A x| / |b| above which the result is reported as short of its aim. With all examples in each step it also ends the run.
+        /// The relative residual |b - A x| / |b| above which the result is reported as short of its aim. With all examples in each step it
+        /// also ends the run.
         /// </summary>
         /// <value>0.01.</value>
         public double Tolerance

@@ -40,14 +40,16 @@ public sealed partial class Lissa : CurvatureSolver
     /// <param name="progress">Told when it is done.</param>
     /// <param name="cancellationToken">Checked before the trial product.</param>
     /// <returns>The preconditioner; dispose it.</returns>
-    /// <exception cref="InfluenceException">Bad input, a loss whose outputs are unknown (Gauss-Newton), a model that cannot be differentiated twice.</exception>
+    /// <exception cref="InfluenceException">Bad input, a loss whose outputs are unknown (Gauss-Newton), a model that cannot be
+    /// differentiated twice.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
     public static Lissa Fit(
         InfluenceTask task,
         Examples train,
         Options? options = null,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         options ??= new Options();
         using var scope = NewDisposeScope();
@@ -64,19 +66,19 @@ public sealed partial class Lissa : CurvatureSolver
         return new Solver(system, scale > 0 ? scale : 1, whole, _options, session.Task);
     }
 
-    private sealed class Solver(DampedCurvature system, double scale, bool whole, Options options, InfluenceTask task) : VectorInverse(system.Product.Layout)
+    private sealed class Solver(DampedCurvature system, double scale, bool whole, Options options, InfluenceTask task)
+        : VectorInverse(system.Product.Layout)
     {
         private readonly SolverReport _report = new(options.Tolerance);
 
         public override IReadOnlyList<(string Block, double Damping)> Dampings => [("all parameters", system.Damping)];
 
-        public override string? Report => _report.ToString() is { } report
-            ? string.Create(CultureInfo.InvariantCulture, $"{report}, scale {scale:G4}")
-            : null;
+        public override string? Report =>
+            _report.ToString() is { } report ? string.Create(CultureInfo.InvariantCulture, $"{report}, scale {scale:G4}") : null;
 
         public override Tensor Solve(Tensor gradients)
         {
-            var sum = zeros_like(gradients);                                            // [K, P]
+            var sum = zeros_like(gradients); // [K, P]
             var steps = 0;
             for (var repeat = 0; repeat < options.Repeats; repeat++)
             {
@@ -98,12 +100,13 @@ public sealed partial class Lissa : CurvatureSolver
         {
             using var scope = NewDisposeScope();
             var lengths = Rows.Norms(g);
-            var h = g.clone();                                                          // [K, P]
+            var h = g.clone(); // [K, P]
             var step = 0;
             foreach (var batch in system.Train.EndlessBatches(seed, options.BatchSize).Take(options.Depth))
             {
                 using var one = NewDisposeScope();
-                var change = g - (system.MultiplyOn(batch, h) / Kept(scale));                 // [K, P]: the residual of h / scale on this batch
+                // [K, P]: the residual of h / scale on this batch
+                var change = g - (system.MultiplyOn(batch, h) / Kept(scale));
                 h.add_(change);
                 step++;
                 CheckGrowth(Rows.Ratio(Rows.Norms(h), lengths), step);
@@ -122,10 +125,14 @@ public sealed partial class Lissa : CurvatureSolver
         {
             if (growth.Any(r => !(r <= 10.0 * (step + 1))))
             {
-                throw new InfluenceException(string.Create(
-                    CultureInfo.InvariantCulture,
-                    $"LiSSA diverges: after {step} steps the iterate is {growth.Max():G3} times as long as the gradient. With the scale of {scale:G4} a batch has an eigenvalue beyond " +
-                    $"twice that, or a negative one. Write a larger Scale or BatchSize, more damping, or CurvatureMatrix.GaussNewton."));
+                throw new InfluenceException(
+                    string.Create(
+                        CultureInfo.InvariantCulture,
+                        $"LiSSA diverges: after {step} steps the iterate is {growth.Max():G3} times as long as the gradient. With "
+                            + $"the scale of {scale:G4} a batch has an eigenvalue beyond twice that, or a negative one. Write a larger "
+                            + $"Scale or BatchSize, more damping, or CurvatureMatrix.GaussNewton."
+                    )
+                );
             }
         }
     }

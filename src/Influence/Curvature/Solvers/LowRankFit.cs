@@ -10,7 +10,8 @@ namespace Influence.Curvature;
 /// <param name="MeanEigenvalue">An estimate of the whole trace over P.</param>
 /// <param name="Parameters">What the columns are.</param>
 /// <param name="Report">How the fit went.</param>
-internal sealed record LowRankFit(double[] Values, Tensor Vectors, double MeanEigenvalue, IReadOnlyList<string> Parameters, string Report) : IDisposable
+internal sealed record LowRankFit(double[] Values, Tensor Vectors, double MeanEigenvalue, IReadOnlyList<string> Parameters, string Report)
+    : IDisposable
 {
     /// <summary>
     /// Opens a session, estimates the trace, and finds eigenpairs: from the layout and a product with rows <c>[K, P]</c> over
@@ -26,7 +27,8 @@ internal sealed record LowRankFit(double[] Values, Tensor Vectors, double MeanEi
         int expectedPasses,
         Func<ParameterVector, Func<Tensor, Tensor>, (double[] Values, Tensor Vectors, string Report)> find,
         IProgress<InfluenceProgress>? progress,
-        CancellationToken token)
+        CancellationToken token
+    )
     {
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
@@ -47,7 +49,14 @@ internal sealed record LowRankFit(double[] Values, Tensor Vectors, double MeanEi
     {
         using var scope = NewDisposeScope();
         EigenFile.Save(
-            path, info, Parameters, Report, ("eigenvalues", tensor(Values)), ("eigenvectors", Vectors), ("mean_eigenvalue", tensor(new[] { MeanEigenvalue })));
+            path,
+            info,
+            Parameters,
+            Report,
+            ("eigenvalues", tensor(Values)),
+            ("eigenvectors", Vectors),
+            ("mean_eigenvalue", tensor(new[] { MeanEigenvalue }))
+        );
     }
 
     /// <param name="path">The file.</param>
@@ -58,11 +67,14 @@ internal sealed record LowRankFit(double[] Values, Tensor Vectors, double MeanEi
     {
         using var scope = NewDisposeScope();
         var (info, parameters, report, tensors) = EigenFile.Load(path, method, device);
-        var vectors = tensors.TakeVectors("eigenvectors", [-1, -1], along: 1);            // [K, P]
+        var vectors = tensors.TakeVectors("eigenvectors", [-1, -1], along: 1); // [K, P]
         var values = tensors.Take("eigenvalues", [vectors.shape[0]], statistics: true, notNegative);
         var mean = tensors.Take("mean_eigenvalue", [1], statistics: true);
         tensors.CheckAllTaken();
-        return (info, new LowRankFit(values.data<double>().ToArray(), vectors.DetachFromDisposeScope(), mean.item<double>(), parameters, report));
+        return (
+            info,
+            new LowRankFit(values.data<double>().ToArray(), vectors.DetachFromDisposeScope(), mean.item<double>(), parameters, report)
+        );
     }
 
     public void Dispose() => Vectors.Dispose();

@@ -11,7 +11,14 @@ namespace Influence.Curvature;
 /// <param name="elsewhere">c.</param>
 /// <param name="damping">As it was asked for.</param>
 /// <param name="report">For the metadata.</param>
-internal sealed class LowRankInverse(ParameterVector layout, Tensor vectors, double[] weights, double elsewhere, double damping, string report) : VectorInverse(layout)
+internal sealed class LowRankInverse(
+    ParameterVector layout,
+    Tensor vectors,
+    double[] weights,
+    double elsewhere,
+    double damping,
+    string report
+) : VectorInverse(layout)
 {
     public override IReadOnlyList<(string Block, double Damping)> Dampings => [("all parameters", damping)];
 
@@ -20,7 +27,7 @@ internal sealed class LowRankInverse(ParameterVector layout, Tensor vectors, dou
     public override Tensor Solve(Tensor gradients)
     {
         var factors = tensor(weights.Select(w => w - elsewhere).ToArray(), dtype: vectors.dtype, device: vectors.device);
-        var solved = (gradients.mm(vectors.t()) * factors).mm(vectors);                 // [B, K] to [B, P]
+        var solved = (gradients.mm(vectors.t()) * factors).mm(vectors); // [B, K] to [B, P]
         return elsewhere == 0 ? solved : solved.add_(gradients, Kept(elsewhere));
     }
 }

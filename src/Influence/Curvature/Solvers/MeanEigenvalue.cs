@@ -26,9 +26,14 @@ internal static class MeanEigenvalue
     }
 
     /// <summary>The absolute damping where the mean eigenvalue is an estimate; refuses a relative one where that is not positive.</summary>
-    public static double Damp(Damping damping, double mean, string matrix) => !damping.IsRelative || mean > 0
-        ? damping.For(mean)
-        : throw new InfluenceException(string.Create(
-            CultureInfo.InvariantCulture,
-            $"The mean eigenvalue of the {matrix} is about {mean:G3}, so a damping cannot be relative to it. Write Damping.Absolute(...), or ask for CurvatureMatrix.GaussNewton."));
+    public static double Damp(Damping damping, double mean, string matrix) =>
+        !damping.IsRelative || mean > 0
+            ? damping.For(mean)
+            : throw new InfluenceException(
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"The mean eigenvalue of the {matrix} is about {mean:G3}, so a damping cannot be relative to it. Write "
+                        + $"Damping.Absolute(...), or ask for CurvatureMatrix.GaussNewton."
+                )
+            );
 }

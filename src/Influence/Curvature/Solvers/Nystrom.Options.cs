@@ -9,7 +9,8 @@ public sealed partial class Nystrom
         /// <value><see cref="Damping.Default"/>.</value>
         public Damping Damping { get; init; } = Damping.Default;
 
-        /// <summary>The number of random test vectors K: as many products over the training examples, and vectors in memory three times.</summary>
+        /// <summary>The number of random test vectors K: as many products over the training examples, and vectors in memory three
+        /// times.</summary>
         /// <value>100.</value>
         public int Rank
         {

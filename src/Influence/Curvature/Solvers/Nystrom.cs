@@ -42,21 +42,30 @@ public sealed partial class Nystrom : Preconditioner
     /// <param name="progress">Told after each batch.</param>
     /// <param name="cancellationToken">Checked between batches and vectors.</param>
     /// <returns>The preconditioner; dispose it.</returns>
-    /// <exception cref="InfluenceException">Bad input, a loss whose outputs are unknown, a model that cannot be differentiated twice.</exception>
+    /// <exception cref="InfluenceException">Bad input, a loss whose outputs are unknown, a model that cannot be differentiated
+    /// twice.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
     public static Nystrom Fit(
         InfluenceTask task,
         Examples train,
         Options? options = null,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         options ??= new Options();
         var (info, fit) = LowRankFit.Run(
-            Method, task, train, CurvatureMatrix.GaussNewton, options.Damping, options.Seed, 1,
+            Method,
+            task,
+            train,
+            CurvatureMatrix.GaussNewton,
+            options.Damping,
+            options.Seed,
+            1,
             (layout, multiply) => Sketch(layout, multiply, options),
             progress,
-            cancellationToken);
+            cancellationToken
+        );
         return new Nystrom(info, fit);
     }
 
@@ -85,7 +94,9 @@ public sealed partial class Nystrom : Preconditioner
         if (absolute == 0 && Eigenvalues.Count < layout.Length)
         {
             throw new InfluenceException(
-                $"Nystrom found {Eigenvalues.Count} eigenvalues of {layout.Length}: what is left would be divided by a damping of zero. Write Damping = Damping.RelativeToMeanEigenvalue(0.1).");
+                $"Nystrom found {Eigenvalues.Count} eigenvalues of {layout.Length}: what is left would be divided by a damping of zero. "
+                    + "Write Damping = Damping.RelativeToMeanEigenvalue(0.1)."
+            );
         }
 
         double[] weights = [.. Eigenvalues.Select(l => 1 / (l + absolute))];
@@ -95,29 +106,37 @@ public sealed partial class Nystrom : Preconditioner
     /// <inheritdoc/>
     protected override void Dispose(bool disposing) => _fit.Dispose();
 
-    private static (double[] Values, Tensor Vectors, string Report) Sketch(ParameterVector layout, Func<Tensor, Tensor> multiply, Options options)
+    private static (double[] Values, Tensor Vectors, string Report) Sketch(
+        ParameterVector layout,
+        Func<Tensor, Tensor> multiply,
+        Options options
+    )
     {
         using var scope = NewDisposeScope();
         var rank = Math.Min(options.Rank, layout.Length);
         var random = SeededNumbers.Normal(options.Seed, rank, layout.Length, ScalarType.Float64, layout.Device);
-        var (test, _) = linalg.qr(random.t());                                          // [P, K], orthonormal columns
+        var (test, _) = linalg.qr(random.t()); // [P, K], orthonormal columns
         var image = multiply(test.t().to_type(layout.Dtype).contiguous()).to_type(ScalarType.Float64).t(); // [P, K], G W
 
         // A small shift keeps rounding from making the core indefinite; it is taken off again below.
         var rounding = layout.Dtype == ScalarType.Float64 ? 2.2e-16 : 1.2e-7;
         var shift = Math.Sqrt(layout.Length) * rounding * image.norm().item<double>();
         var shifted = image + (Kept(shift) * test);
-        var core = test.t().mm(shifted);                                                // [K, K]
+        var core = test.t().mm(shifted); // [K, K]
         var (values, vectors) = linalg.eigh((core + core.t()) * Kept(0.5));
         var floor = values[^1].item<double>() * rank * rounding;
-        var root = where(values.gt(Kept(floor)), values.rsqrt(), zeros_like(values));         // the pseudo-inverse's square root
-        var (u, s, _) = linalg.svd(shifted.mm(vectors * root), fullMatrices: false);    // [P, K], [K]
+        var root = where(values.gt(Kept(floor)), values.rsqrt(), zeros_like(values)); // the pseudo-inverse's square root
+        var (u, s, _) = linalg.svd(shifted.mm(vectors * root), fullMatrices: false); // [P, K], [K]
         double[] found = [.. s.Squared().data<double>().ToArray().Select(l => l - shift)];
         var kept = found.Count(l => l > Math.Max(floor, shift));
         double[] eigenvalues = found[..kept];
         return (
             eigenvalues,
             u.narrow(1, 0, kept).t().to_type(layout.Dtype).contiguous().MoveToOuterDisposeScope(),
-            string.Create(CultureInfo.InvariantCulture, $"rank {kept} of {rank} vectors, smallest eigenvalue kept {eigenvalues.DefaultIfEmpty(0).Last():G3}"));
+            string.Create(
+                CultureInfo.InvariantCulture,
+                $"rank {kept} of {rank} vectors, smallest eigenvalue kept " + $"{eigenvalues.DefaultIfEmpty(0).Last():G3}"
+            )
+        );
     }
 }

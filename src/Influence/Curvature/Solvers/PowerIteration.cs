@@ -24,7 +24,7 @@ internal static class PowerIteration
         for (var i = 0; i < Products; i++)
         {
             using var step = NewDisposeScope();
-            var product = multiply(v);                                                  // [1, P]
+            var product = multiply(v); // [1, P]
             var next = Rows.Norms(product)[0];
             if (next == 0 || Math.Abs(next - value) <= Settled * next)
             {

@@ -26,8 +26,16 @@ internal sealed class SolverReport
         FellShort += residuals.Count(r => !(r <= _tolerance));
     }
 
-    public override string? ToString() => RightHandSides == 0
-        ? null
-        : string.Create(CultureInfo.InvariantCulture, $"{Iterations} iterations, largest relative residual {Residual:G3} over {RightHandSides} right-hand sides") +
-            (FellShort == 0 ? string.Empty : string.Create(CultureInfo.InvariantCulture, $"; {FellShort} above the tolerance of {_tolerance:G3}"));
+    public override string? ToString() =>
+        RightHandSides == 0
+            ? null
+            : string.Create(
+                CultureInfo.InvariantCulture,
+                $"{Iterations} iterations, largest relative residual {Residual:G3} over " + $"{RightHandSides} right-hand sides"
+            )
+                + (
+                    FellShort == 0
+                        ? string.Empty
+                        : string.Create(CultureInfo.InvariantCulture, $"; {FellShort} above the tolerance of " + $"{_tolerance:G3}")
+                );
 }

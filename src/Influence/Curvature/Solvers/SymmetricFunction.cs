@@ -7,7 +7,8 @@ namespace Influence.Curvature;
 /// f(M) b for a symmetric M that is known by its products only: Lanczos' iteration from b, with every new direction made
 /// orthogonal to all before it, and f of the small tridiagonal image. Golub, Meurant, "Matrices, Moments and Quadrature", 2010, chapter 4.
 /// </summary>
-/// <remarks>Exact once the directions span what M makes of b, at the latest after P steps. Memory: one vector of b's size for each step.</remarks>
+/// <remarks>Exact once the directions span what M makes of b, at the latest after P steps. Memory: one vector of b's size for each
+/// step.</remarks>
 internal static class SymmetricFunction
 {
     /// <summary>Several functions of one matrix, times each row, from one iteration.</summary>
@@ -18,25 +19,30 @@ internal static class SymmetricFunction
     /// <param name="tolerance">Stops where four more steps changed every result by at most this times its length.</param>
     /// <returns>One <c>[K, P]</c> a function, in the current scope; the steps; the largest relative change by the last four.</returns>
     public static (Tensor[] Values, int Steps, double Change) Of(
-        Func<Tensor, Tensor> multiply, Tensor b, IReadOnlyList<Func<double, double>> functions, int maximum, double tolerance)
+        Func<Tensor, Tensor> multiply,
+        Tensor b,
+        IReadOnlyList<Func<double, double>> functions,
+        int maximum,
+        double tolerance
+    )
     {
         using var scope = NewDisposeScope();
         var (rows, width) = (b.shape[0], b.shape[1]);
         var size = (int)Math.Min(maximum, width);
         var rounding = b.dtype == ScalarType.Float64 ? 1e-14 : 1e-6;
         var lengths = Rows.Norms(b);
-        var basis = zeros([rows, size, width], b.dtype, b.device);                      // [K, m, P]
+        var basis = zeros([rows, size, width], b.dtype, b.device); // [K, m, P]
         basis.select(1, 0).copy_(b * Rows.Column([.. lengths.Select(Inverse)], b));
-        var image = zeros([rows, size, size], ScalarType.Float64);                      // [K, m, m]
+        var image = zeros([rows, size, size], ScalarType.Float64); // [K, m, m]
         var scale = new double[rows];
-        Tensor[]? before = null;                                                        // [K, m] a function
+        Tensor[]? before = null; // [K, m] a function
         for (var n = 1; ; n++)
         {
             using var step = NewDisposeScope();
-            var v = basis.select(1, n - 1);                                             // [K, P]
+            var v = basis.select(1, n - 1); // [K, P]
             var w = multiply(v);
             var diagonal = Rows.Dot(w, v);
-            var known = basis.narrow(1, 0, n);                                          // [K, n, P]
+            var known = basis.narrow(1, 0, n); // [K, n, P]
 
             // Twice: once leaves rounding that the next products blow up.
             for (var pass = 0; pass < 2; pass++)
@@ -84,12 +90,16 @@ internal static class SymmetricFunction
 
     /// <summary>|b| f(T) e_1 of every row and function, <c>[K, n]</c>, and the largest relative change since the last.</summary>
     private static (Tensor[] Now, double Change) Coefficients(
-        Tensor image, double[] lengths, IReadOnlyList<Func<double, double>> functions, Tensor[]? before)
+        Tensor image,
+        double[] lengths,
+        IReadOnlyList<Func<double, double>> functions,
+        Tensor[]? before
+    )
     {
         var n = image.shape[1];
-        var (eigenvalues, vectors) = linalg.eigh(image);                                // [K, n], [K, n, n]
+        var (eigenvalues, vectors) = linalg.eigh(image); // [K, n], [K, n, n]
         var numbers = eigenvalues.data<double>().ToArray();
-        var first = vectors.select(1, 0);                                               // [K, n]
+        var first = vectors.select(1, 0); // [K, n]
         var column = tensor(lengths).unsqueeze(1);
         var (now, change) = (new Tensor[functions.Count], before is null ? double.PositiveInfinity : 0.0);
         for (var f = 0; f < functions.Count; f++)

@@ -6,14 +6,15 @@ using static TorchSharp.torch;
 namespace Influence.Estimators;
 
 /// <summary>
-/// BM25, the search engines' score of shared words: over the distinct words t of a query, <c>sum of idf(t) tf (k1 + 1) / (tf + k1 (1 - b + b |d| / avgdl))</c>
-/// with <c>idf = ln(1 + (N - n + 0.5) / (n + 0.5))</c>; tf counts the word in the training example d, n the examples that have it, |d| is the example's length
-/// in words and avgdl the mean length.
+/// BM25, the search engines' score of shared words: over the distinct words t of a query, <c>sum of idf(t) tf (k1 + 1) / (tf + k1 (1 - b +
+/// b |d| / avgdl))</c> with <c>idf = ln(1 + (N - n + 0.5) / (n + 0.5))</c>; tf counts the word in the training example d, n the examples
+/// that have it, |d| is the example's length in words and avgdl the mean length.
 /// </summary>
 /// <remarks>
-/// Robertson and Zaragoza, 2009; the idf is Lucene's, never negative. A baseline without a model: the task and the examples' tensors are not read, their ids are
-/// what counts. Implementations differ in words, idf and repeated query words, so that figures of other tools need not be these. Cost: the length
-/// of the texts, and for each query the number of examples that share a word; memory of all words' counts. Scores are float64, at least 0.
+/// Robertson and Zaragoza, 2009; the idf is Lucene's, never negative. A baseline without a model: the task and the examples' tensors are
+/// not read, their ids are what counts. Implementations differ in words, idf and repeated query words, so that figures of other tools need
+/// not be these. Cost: the length of the texts, and for each query the number of examples that share a word; memory of all words' counts.
+/// Scores are float64, at least 0.
 /// </remarks>
 /// <example>
 /// <code>
@@ -67,7 +68,8 @@ public sealed partial record Bm25 : IPairEstimator
         Examples train,
         Examples queries,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         ArgumentNullException.ThrowIfNull(sink);
         ExampleChecks.Run(task, (train, "training examples"), (queries, "queries"));
@@ -113,8 +115,12 @@ public sealed partial record Bm25 : IPairEstimator
     [GeneratedRegex(@"\w\w+", RegexOptions.CultureInvariant)]
     private static partial Regex Word();
 
-    private static string Text(Func<long, string> text, long id, string role) => text(id)
-        ?? throw new InfluenceException($"The {role} with id {id} has no text: the delegate gave null. An empty text is \"\".") { ExampleIds = [id] };
+    private static string Text(Func<long, string> text, long id, string role) =>
+        text(id)
+        ?? throw new InfluenceException($"The {role} with id {id} has no text: the delegate gave null. An empty text is \"\".")
+        {
+            ExampleIds = [id],
+        };
 
     /// <summary>For each word the examples that have it and how often, and every example's length.</summary>
     private (Dictionary<string, List<(int Example, int Times)>> Postings, int[] Lengths) Index(Examples train, ProgressReporter reporter)

@@ -5,12 +5,12 @@ using static TorchSharp.torch;
 namespace Influence.Estimators;
 
 /// <summary>
-/// The cosine of two examples' embeddings, <c>e_i . e_q / (|e_i| |e_q|)</c>: what a score of influence must beat. It knows nothing of the loss, so that
-/// nothing is an opponent by it: a high score means alike.
+/// The cosine of two examples' embeddings, <c>e_i . e_q / (|e_i| |e_q|)</c>: what a score of influence must beat. It knows nothing of the
+/// loss, so that nothing is an opponent by it: a high score means alike.
 /// </summary>
 /// <remarks>
-/// Embeddings are what the delegate says: for a language model usually the mean over valid positions of a hidden state. Cost: one forward pass an
-/// example and <c>O(Q N d)</c>; memory of the queries' embeddings and one block of scores. Scores are float64.
+/// Embeddings are what the delegate says: for a language model usually the mean over valid positions of a hidden state. Cost: one forward
+/// pass an example and <c>O(Q N d)</c>; memory of the queries' embeddings and one block of scores. Scores are float64.
 /// </remarks>
 /// <example>
 /// <code>
@@ -39,22 +39,28 @@ public sealed record EmbeddingSimilarity : IPairEstimator
         Examples train,
         Examples queries,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         using var reader = new FeatureReader(sink, task, train, queries, "embeddings", progress, cancellationToken);
         using var scope = NewDisposeScope();
-        var wanted = reader.All(queries, Unit, "Embeddings");                          // [Q, d]
-        reader.Read(train, (first, batch) =>
-        {
-            var own = FeatureReader.Rows(Unit, batch, "Embeddings");                   // [b, d]
-            if (own.shape[1] != wanted.shape[1])
+        var wanted = reader.All(queries, Unit, "Embeddings"); // [Q, d]
+        reader.Read(
+            train,
+            (first, batch) =>
             {
-                throw new InfluenceException(
-                    $"Embeddings of queries are [Q, {wanted.shape[1]}], those of training examples [B, {own.shape[1]}]; one width is expected.");
-            }
+                var own = FeatureReader.Rows(Unit, batch, "Embeddings"); // [b, d]
+                if (own.shape[1] != wanted.shape[1])
+                {
+                    throw new InfluenceException(
+                        $"Embeddings of queries are [Q, {wanted.shape[1]}], those of training examples [B, {own.shape[1]}]; one width is "
+                            + "expected."
+                    );
+                }
 
-            sink.Add(0, first, wanted.mm(own.t()));
-        });
+                sink.Add(0, first, wanted.mm(own.t()));
+            }
+        );
         return new ScoreMetadata
         {
             Estimator = "embedding similarity",

@@ -6,8 +6,8 @@ using static TorchSharp.torch;
 namespace Influence.Estimators;
 
 /// <summary>
-/// What baselines over features begin with: the checks, the claim on the model, no gradients, the sink begun in float64; and what their delegates return,
-/// checked and on the CPU.
+/// What baselines over features begin with: the checks, the claim on the model, no gradients, the sink begun in float64; and what their
+/// delegates return, checked and on the CPU.
 /// </summary>
 internal sealed class FeatureReader : IDisposable
 {
@@ -16,7 +16,14 @@ internal sealed class FeatureReader : IDisposable
     private readonly ProgressReporter _reporter;
 
     public FeatureReader(
-        ScoreSink sink, InfluenceTask task, Examples train, Examples queries, string stage, IProgress<InfluenceProgress>? progress, CancellationToken token)
+        ScoreSink sink,
+        InfluenceTask task,
+        Examples train,
+        Examples queries,
+        string stage,
+        IProgress<InfluenceProgress>? progress,
+        CancellationToken token
+    )
     {
         ArgumentNullException.ThrowIfNull(sink);
         ExampleChecks.Run(task, (train, "training examples"), (queries, "queries"));
@@ -62,18 +69,23 @@ internal sealed class FeatureReader : IDisposable
     public Tensor All(Examples examples, Func<ExampleBatch, Tensor> read, string what)
     {
         Tensor? all = null;
-        Read(examples, (first, batch) =>
-        {
-            var rows = Rows(read, batch, what);
-            all ??= zeros([examples.Count, rows.shape[1]], ScalarType.Float64).MoveToOuterDisposeScope();
-            if (rows.shape[1] != all.shape[1])
+        Read(
+            examples,
+            (first, batch) =>
             {
-                throw new InfluenceException(
-                    $"{what} are [B, {all.shape[1]}] in the first batch and [B, {rows.shape[1]}] in that of example {batch.Ids[0]}; one width is expected.");
-            }
+                var rows = Rows(read, batch, what);
+                all ??= zeros([examples.Count, rows.shape[1]], ScalarType.Float64).MoveToOuterDisposeScope();
+                if (rows.shape[1] != all.shape[1])
+                {
+                    throw new InfluenceException(
+                        $"{what} are [B, {all.shape[1]}] in the first batch and [B, {rows.shape[1]}] in that of example "
+                            + $"{batch.Ids[0]}; one width is expected."
+                    );
+                }
 
-            all.narrow(0, first, batch.Count).copy_(rows);
-        });
+                all.narrow(0, first, batch.Count).copy_(rows);
+            }
+        );
         return all!;
     }
 
@@ -84,7 +96,9 @@ internal sealed class FeatureReader : IDisposable
         if (rows.dim() != 2 || rows.shape[0] != batch.Count || !rows.is_floating_point())
         {
             throw new InfluenceException(
-                $"{what} are floating-point numbers [B, d], one row for each of the {batch.Count} examples of a batch; found {rows.dtype} [{string.Join(", ", rows.shape)}].");
+                $"{what} are floating-point numbers [B, d], one row for each of the {batch.Count} examples of a batch; found {rows.dtype} "
+                    + $"[{string.Join(", ", rows.shape)}]."
+            );
         }
 
         var own = rows.detach().cpu().to_type(ScalarType.Float64);
@@ -99,13 +113,15 @@ internal sealed class FeatureReader : IDisposable
         return labels.dim() == 1 && labels.shape[0] == batch.Count && !labels.is_floating_point() && !labels.is_complex()
             ? labels.cpu().to_type(ScalarType.Int64).contiguous().data<long>().ToArray()
             : throw new InfluenceException(
-                $"{what} are whole numbers [B], one for each of the {batch.Count} examples of a batch; found {labels.dtype} [{string.Join(", ", labels.shape)}].");
+                $"{what} are whole numbers [B], one for each of the {batch.Count} examples of a batch; found {labels.dtype} "
+                    + $"[{string.Join(", ", labels.shape)}]."
+            );
     }
 
     /// <summary>Rows of length 1; rows of zeros stay.</summary>
     public static Tensor Normalized(Tensor rows)
     {
-        var largest = rows.abs().amax([1L], keepdim: true);                             // [B, 1]; first, so that no square overflows
+        var largest = rows.abs().amax([1L], keepdim: true); // [B, 1]; first, so that no square overflows
         var scaled = rows / largest.masked_fill(largest.eq(Kept(0)), Kept(1));
         var length = scaled.norm(1, keepdim: true, p: 2);
         return scaled / length.masked_fill(length.eq(Kept(0)), Kept(1));
@@ -116,7 +132,9 @@ internal sealed class FeatureReader : IDisposable
     {
         var set = flags.to_type(ScalarType.Int64).data<long>().ToArray();
         long[] ids = [.. batch.Ids.Where((_, i) => set[i] != 0)];
-        return new InfluenceException($"{problem} for the examples with ids {InfluenceException.List(ids)}. Look at their inputs, or leave them out.")
+        return new InfluenceException(
+            $"{problem} for the examples with ids {InfluenceException.List(ids)}. Look at their inputs, or " + "leave them out."
+        )
         {
             ExampleIds = ids,
         };
@@ -131,7 +149,9 @@ internal sealed class FeatureReader : IDisposable
     private static Tensor Call(Func<ExampleBatch, Tensor> read, ExampleBatch batch, string what)
     {
         using var callback = ModelInUse.CallingBack($"the delegate of the {what.ToLowerInvariant()}");
-        return read(batch) ?? throw new InfluenceException(
-            $"{what} are null for the batch of example {batch.Ids[0]}; a tensor with a row for each example is expected.");
+        return read(batch)
+            ?? throw new InfluenceException(
+                $"{what} are null for the batch of example {batch.Ids[0]}; a tensor with a row for each example is expected."
+            );
     }
 }

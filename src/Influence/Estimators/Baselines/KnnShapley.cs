@@ -9,10 +9,10 @@ namespace Influence.Estimators;
 /// <c>s_N = 1[y_N = y_q] min(K, N) / (K N)</c> and <c>s_i = s_(i+1) + (1[y_i = y_q] - 1[y_(i+1) = y_q]) / K min(K, i) / i</c>.
 /// </summary>
 /// <remarks>
-/// Jia et al., VLDB 2019 ("Efficient task-specific data valuation for nearest neighbor algorithms"). The game is worth the share of the K nearest
-/// that have the query's label, missing neighbours counting as wrong; a query's values sum to what all training examples are worth. No model is trained: a
-/// baseline for scores of influence. Distances are Euclidean, in float64; equal ones by position. Cost: one forward pass an example,
-/// <c>O(Q N (d + log N))</c>, and memory of all embeddings in float64. Scores are float64.
+/// Jia et al., VLDB 2019 ("Efficient task-specific data valuation for nearest neighbor algorithms"). The game is worth the share of the K
+/// nearest that have the query's label, missing neighbours counting as wrong; a query's values sum to what all training examples are worth.
+/// No model is trained: a baseline for scores of influence. Distances are Euclidean, in float64; equal ones by position. Cost: one forward
+/// pass an example, <c>O(Q N (d + log N))</c>, and memory of all embeddings in float64. Scores are float64.
 /// </remarks>
 /// <example>
 /// <code>
@@ -52,7 +52,8 @@ public sealed record KnnShapley : IPairEstimator
         Examples train,
         Examples queries,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         using var reader = new FeatureReader(sink, task, train, queries, "nearest neighbours", progress, cancellationToken);
         using var scope = NewDisposeScope();
@@ -61,7 +62,9 @@ public sealed record KnnShapley : IPairEstimator
         if (own.shape[1] != wanted.shape[1])
         {
             throw new InfluenceException(
-                $"Embeddings of queries are [Q, {wanted.shape[1]}], those of training examples [N, {own.shape[1]}]; one width is expected.");
+                $"Embeddings of queries are [Q, {wanted.shape[1]}], those of training examples [N, {own.shape[1]}]; one width is "
+                    + "expected."
+            );
         }
 
         for (var q = 0; q < queryLabels.Length; q++)
@@ -111,15 +114,20 @@ public sealed record KnnShapley : IPairEstimator
     private (Tensor Rows, long[] Labels) Embedded(FeatureReader reader, Examples examples)
     {
         var labels = new List<long>(examples.Count);
-        var rows = reader.All(examples, batch =>
-        {
-            labels.AddRange(FeatureReader.Labels(_labels, batch, "Labels"));
-            return _embed(batch);
-        }, "Embeddings");
+        var rows = reader.All(
+            examples,
+            batch =>
+            {
+                labels.AddRange(FeatureReader.Labels(_labels, batch, "Labels"));
+                return _embed(batch);
+            },
+            "Embeddings"
+        );
         return (rows, [.. labels]);
     }
 
-    /// <summary>Squared distances by differences: equal examples then are equally far, which a product of matrices does not promise.</summary>
+    /// <summary>Squared distances by differences: equal examples then are equally far, which a product of matrices does not
+    /// promise.</summary>
     private static double[] Distances(Tensor rows, Tensor query)
     {
         var distances = new double[rows.shape[0]];

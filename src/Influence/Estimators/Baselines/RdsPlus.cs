@@ -7,12 +7,14 @@ namespace Influence.Estimators;
 /// <summary>
 /// RDS+: the cosine of two examples' hidden states, pooled with weights that grow with the position,
 /// <code>e = sum over valid positions of t h_t / sum of t,   s = e_i . e_q / (|e_i| |e_q|),   t = 1, 2, ... over the valid positions</code>
-/// since a later position of a causal model has seen more. It knows nothing of the loss: a high score means alike, and nothing is an opponent.
+/// since a later position of a causal model has seen more. It knows nothing of the loss: a high score means alike, and nothing is an
+/// opponent.
 /// </summary>
 /// <remarks>
-/// Positions are those of <see cref="InfluenceTask.PositionMask"/>, all without one; padding before and after the text therefore changes nothing. Cost: one forward pass an example and
-/// <c>O(Q N d)</c>. Scores are float64. For several tasks, the published selection takes round-robin over queries of each query's best.
-/// Reference: Ivison, Zhang, Brahman, Koh, Dasigi, "Large-Scale Data Selection for Instruction Tuning", 2025.
+/// Positions are those of <see cref="InfluenceTask.PositionMask"/>, all without one; padding before and after the text therefore changes
+/// nothing. Cost: one forward pass an example and <c>O(Q N d)</c>. Scores are float64. For several tasks, the published selection takes
+/// round-robin over queries of each query's best. Reference: Ivison, Zhang, Brahman, Koh, Dasigi, "Large-Scale Data Selection for
+/// Instruction Tuning", 2025.
 /// </remarks>
 /// <example>
 /// <code>
@@ -32,17 +34,26 @@ public sealed record RdsPlus : IPairEstimator
     }
 
     /// <inheritdoc/>
-    /// <exception cref="InfluenceException">Bad input, hidden states of another shape, that are not finite, or an example without a valid position.</exception>
+    /// <exception cref="InfluenceException">Bad input, hidden states of another shape, that are not finite, or an example without a valid
+    /// position.</exception>
     public ScoreMetadata ScoreInto(
         ScoreSink sink,
         InfluenceTask task,
         Examples train,
         Examples queries,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         ArgumentNullException.ThrowIfNull(task);
-        var metadata = new EmbeddingSimilarity(batch => Pooled(task, batch)).ScoreInto(sink, task, train, queries, progress, cancellationToken);
+        var metadata = new EmbeddingSimilarity(batch => Pooled(task, batch)).ScoreInto(
+            sink,
+            task,
+            train,
+            queries,
+            progress,
+            cancellationToken
+        );
         return metadata with { Estimator = "RDS+", Layers = "those of the hidden states" };
     }
 
@@ -52,7 +63,9 @@ public sealed record RdsPlus : IPairEstimator
         if (hidden is null || hidden.dim() != 3 || hidden.shape[0] != batch.Count || !hidden.is_floating_point())
         {
             throw new InfluenceException(
-                $"Hidden states are floating-point numbers [B, T, d] with B = {batch.Count}; found {(hidden is null ? "null" : $"{hidden.dtype} [{string.Join(", ", hidden.shape)}]")}.");
+                $"Hidden states are floating-point numbers [B, T, d] with B = {batch.Count}; found "
+                    + $"{(hidden is null ? "null" : $"{hidden.dtype} [{string.Join(", ", hidden.shape)}]")}."
+            );
         }
 
         var states = hidden.detach().to_type(ScalarType.Float64);
@@ -61,11 +74,16 @@ public sealed record RdsPlus : IPairEstimator
         {
             var mask = positions(batch);
             using Scalar zero = Kept(0);
-            valid = mask.dim() == 2 && mask.shape[0] == batch.Count && mask.shape[1] == states.shape[1] ? mask.ne(zero).to(states.device).to_type(ScalarType.Float64) : throw new InfluenceException(
-                $"PositionMask returns [B, T], one value for each of the hidden states' positions [{batch.Count}, {states.shape[1]}]; found [{string.Join(", ", mask.shape)}].");
+            valid =
+                mask.dim() == 2 && mask.shape[0] == batch.Count && mask.shape[1] == states.shape[1]
+                    ? mask.ne(zero).to(states.device).to_type(ScalarType.Float64)
+                    : throw new InfluenceException(
+                        $"PositionMask returns [B, T], one value for each of the hidden states' positions [{batch.Count}, "
+                            + $"{states.shape[1]}]; found [{string.Join(", ", mask.shape)}]."
+                    );
         }
 
-        var weights = valid.cumsum(1) * valid;                                          // [B, T]
+        var weights = valid.cumsum(1) * valid; // [B, T]
         var total = weights.sum(1, keepdim: true);
         using Scalar none = Kept(0);
         var empty = total.squeeze(1).eq(none);
@@ -74,6 +92,6 @@ public sealed record RdsPlus : IPairEstimator
             throw FeatureReader.Named(batch, empty.cpu(), "No position is valid");
         }
 
-        return (weights / total).unsqueeze(1).bmm(states.masked_fill(valid.logical_not().unsqueeze(2), none)).squeeze(1);       // [B, d]
+        return (weights / total).unsqueeze(1).bmm(states.masked_fill(valid.logical_not().unsqueeze(2), none)).squeeze(1); // [B, d]
     }
 }

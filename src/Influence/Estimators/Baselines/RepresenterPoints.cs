@@ -6,14 +6,16 @@ using static TorchSharp.torch;
 namespace Influence.Estimators;
 
 /// <summary>
-/// Representer points: what each training example adds to a query's logit. The last layer W is refitted, without a bias, to the model's own softmax outputs p by
-/// <c>min over W of (1/N) sum of CE(softmax(W a_i), p_i) + l2 |W|^2</c>; at the minimum <c>W = sum of alpha_i a_i'</c> with
-/// <c>alpha_i = (p_i - softmax(W a_i)) / (2 l2 N)</c>, and <c>s(i, q) = alpha_(i, c) (a_i . a_q)</c> for the query's class c. A query's scores sum to its refitted logit.
+/// Representer points: what each training example adds to a query's logit. The last layer W is refitted, without a bias, to the model's own
+/// softmax outputs p by <c>min over W of (1/N) sum of CE(softmax(W a_i), p_i) + l2 |W|^2</c>; at the minimum <c>W = sum of alpha_i a_i'</c>
+/// with <c>alpha_i = (p_i - softmax(W a_i)) / (2 l2 N)</c>, and <c>s(i, q) = alpha_(i, c) (a_i . a_q)</c> for the query's class c. A
+/// query's scores sum to its refitted logit.
 /// </summary>
 /// <remarks>
-/// Yeh et al., NeurIPS 2018. A baseline of one layer: positive scores raise the logit of class c, negative ones hold it down. The minimum is unique; it is
-/// found by L-BFGS in float64, from zero, until the gradient is <see cref="Tolerance"/> of its first. Cost: one forward pass an example and
-/// delegate, <c>O(N d C)</c> an iteration, <c>O(Q N d)</c> for the scores; memory of all features and outputs in float64. Scores are float64.
+/// Yeh et al., NeurIPS 2018. A baseline of one layer: positive scores raise the logit of class c, negative ones hold it down. The minimum
+/// is unique; it is found by L-BFGS in float64, from zero, until the gradient is <see cref="Tolerance"/> of its first. Cost: one forward
+/// pass an example and delegate, <c>O(N d C)</c> an iteration, <c>O(Q N d)</c> for the scores; memory of all features and outputs in
+/// float64. Scores are float64.
 /// </remarks>
 /// <example>
 /// <code>
@@ -59,7 +61,8 @@ public sealed record RepresenterPoints : IPairEstimator
         init => field = Check.AtLeastOne(value);
     } = 2000;
 
-    /// <summary>From a batch of queries to the class that is explained, whole numbers <c>[B]</c>, as <c>b => b["y"]</c> for the right one.</summary>
+    /// <summary>From a batch of queries to the class that is explained, whole numbers <c>[B]</c>, as <c>b => b["y"]</c> for the right
+    /// one.</summary>
     /// <value>Null: the class that the model predicts.</value>
     public Func<ExampleBatch, Tensor>? QueryClass { get; init; }
 
@@ -73,19 +76,25 @@ public sealed record RepresenterPoints : IPairEstimator
         Examples train,
         Examples queries,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         using var reader = new FeatureReader(sink, task, train, queries, "representer points", progress, cancellationToken);
         using var scope = NewDisposeScope();
-        Tensor? features = null, targets = null;
+        Tensor? features = null,
+            targets = null;
         reader.Read(train, (first, batch) => Keep(train.Count, first, batch, ref features, ref targets));
-        Tensor? queryFeatures = null, queryLogits = null;
+        Tensor? queryFeatures = null,
+            queryLogits = null;
         var classes = new List<long>(queries.Count);
-        reader.Read(queries, (first, batch) =>
-        {
-            Keep(queries.Count, first, batch, ref queryFeatures, ref queryLogits);
-            classes.AddRange(QueryClass is null ? [] : FeatureReader.Labels(QueryClass, batch, "Classes"));
-        });
+        reader.Read(
+            queries,
+            (first, batch) =>
+            {
+                Keep(queries.Count, first, batch, ref queryFeatures, ref queryLogits);
+                classes.AddRange(QueryClass is null ? [] : FeatureReader.Labels(QueryClass, batch, "Classes"));
+            }
+        );
         CheckWidth("Features", features!.shape[1], queryFeatures!.shape[1]);
         CheckWidth("Logits", targets!.shape[1], queryLogits!.shape[1]);
         if (QueryClass is null)
@@ -96,13 +105,16 @@ public sealed record RepresenterPoints : IPairEstimator
         var count = targets.shape[1];
         if (classes.Where(c => c < 0 || c >= count).ToList() is { Count: > 0 } strange)
         {
-            throw new InfluenceException($"Classes of queries are 0 to {count - 1}, as there are {count} logits; found {InfluenceException.List([.. strange.Distinct()])}.");
+            throw new InfluenceException(
+                $"Classes of queries are 0 to {count - 1}, as there are {count} logits; found "
+                    + $"{InfluenceException.List([.. strange.Distinct()])}."
+            );
         }
 
-        targets = nn.functional.softmax(targets, 1);                                    // [N, C]
+        targets = nn.functional.softmax(targets, 1); // [N, C]
         var (weights, iterations) = Fit(features, targets, cancellationToken);
         var alphas = (targets - nn.functional.softmax(features.mm(weights.t()), 1)) / Kept(2 * L2 * train.Count);
-        var chosen = alphas.index_select(1, tensor(classes.ToArray())).t();             // [Q, N]
+        var chosen = alphas.index_select(1, tensor(classes.ToArray())).t(); // [Q, N]
         var atOnce = sink.ExamplesAtOnce(queries.Count, train.Count);
         for (var first = 0; first < train.Count; first += atOnce)
         {
@@ -142,7 +154,8 @@ public sealed record RepresenterPoints : IPairEstimator
         }
     }
 
-    /// <summary>The refitted layer, <c>[C, d]</c>: L-BFGS with ten pairs; the objective is strongly convex, so every pair has positive curvature.</summary>
+    /// <summary>The refitted layer, <c>[C, d]</c>: L-BFGS with ten pairs; the objective is strongly convex, so every pair has positive
+    /// curvature.</summary>
     private (Tensor Weights, int Iterations) Fit(Tensor features, Tensor targets, CancellationToken token)
     {
         const int Pairs = 10;
@@ -164,10 +177,13 @@ public sealed record RepresenterPoints : IPairEstimator
             var slope = Dot(gradient, direction);
             if (iteration >= MaximumIterations || !(slope < 0) || !TryStep(direction, slope, out var next))
             {
-                throw new InfluenceException(string.Create(
-                    CultureInfo.InvariantCulture,
-                    $"The refit of the last layer did not converge: after {iteration} iterations the gradient's norm is {norm:G3}, and {goal:G3} is expected. ") +
-                    "Write a larger L2 or Tolerance, more MaximumIterations, or features of unit size.");
+                throw new InfluenceException(
+                    string.Create(
+                        CultureInfo.InvariantCulture,
+                        $"The refit of the last layer did not converge: after {iteration} iterations the gradient's norm is {norm:G3}, and "
+                            + $"{goal:G3} is expected. "
+                    ) + "Write a larger L2 or Tolerance, more MaximumIterations, or features of unit size."
+                );
             }
 
             var step = next.Point.Zip(point, (a, b) => a - b).ToArray();
@@ -188,7 +204,7 @@ public sealed record RepresenterPoints : IPairEstimator
         {
             using var scope = NewDisposeScope();
             var weights = tensor(at).reshape(shape);
-            var logs = nn.functional.log_softmax(features.mm(weights.t()), 1);      // [N, C]
+            var logs = nn.functional.log_softmax(features.mm(weights.t()), 1); // [N, C]
             var loss = (-(targets * logs).sum() / Kept(features.shape[0])).item<double>() + (L2 * Dot(at, at));
             var slope = (logs.exp() - targets).t().mm(features) / Kept(features.shape[0]);
             return (loss, (slope + (Kept(2 * L2) * weights)).reshape(-1).contiguous().data<double>().ToArray());
@@ -203,7 +219,10 @@ public sealed record RepresenterPoints : IPairEstimator
                 var (there, slopes) = Objective(at);
 
                 // Close to the minimum the values differ by rounding alone; there the slope along the step decides.
-                if (there <= value + (1e-4 * length * slope) || (there <= value + (1e-12 * (1 + Math.Abs(value))) && Math.Abs(Dot(slopes, direction)) < 0.9 * Math.Abs(slope)))
+                if (
+                    there <= value + (1e-4 * length * slope)
+                    || (there <= value + (1e-12 * (1 + Math.Abs(value))) && Math.Abs(Dot(slopes, direction)) < 0.9 * Math.Abs(slope))
+                )
                 {
                     next = (at, there, slopes);
                     return true;

@@ -6,6 +6,7 @@ public enum EnsembleMembers
     /// <summary>Trained apart, as with seeds of their own: their mean has a standard error and an interval.</summary>
     SeparateRuns,
 
-    /// <summary>Checkpoints of one run. They resemble each other, so their spread says how scores move along the run, and nothing of another run.</summary>
+    /// <summary>Checkpoints of one run. They resemble each other, so their spread says how scores move along the run, and nothing of
+    /// another run.</summary>
     OneRun,
 }

@@ -7,13 +7,13 @@ using static TorchSharp.torch;
 namespace Influence.Estimators;
 
 /// <summary>
-/// Scores of several members with what they disagree about: for each pair the mean, the standard deviation and the share of members that agree on the
-/// sign, <c>[queries, train]</c>, and for each query how far the members' strongest proponents are the same.
+/// Scores of several members with what they disagree about: for each pair the mean, the standard deviation and the share of members that
+/// agree on the sign, <c>[queries, train]</c>, and for each query how far the members' strongest proponents are the same.
 /// </summary>
 /// <remarks>
 /// One example's influence is often smaller than what another initialisation or batch order changes (Nguyen et al., NeurIPS 2023), so a
-/// single score is one draw of a random variable. For members that were trained apart the mean's interval is <c>mean +- t(M - 1) s / sqrt(M)</c>, with
-/// Student's t: it takes the members' scores of a pair for normal and independent. Owns its tensors: dispose it.
+/// single score is one draw of a random variable. For members that were trained apart the mean's interval is <c>mean +- t(M - 1) s /
+/// sqrt(M)</c>, with Student's t: it takes the members' scores of a pair for normal and independent. Owns its tensors: dispose it.
 /// </remarks>
 [TypeFormatterSource(typeof(HtmlFormatters))]
 public sealed class EnsembleScores : IDisposable, IDisplay
@@ -21,8 +21,24 @@ public sealed class EnsembleScores : IDisposable, IDisplay
     private readonly Tensor _deviations;
     private readonly Tensor _agreements;
 
-    private EnsembleScores(InfluenceScores mean, Tensor deviations, Tensor agreements, EnsembleMembers members, int count, int topK, double[] overlaps) =>
-        (Mean, _deviations, _agreements, Members, MemberCount, TopK, TopOverlaps) = (mean, deviations, agreements, members, count, topK, overlaps);
+    private EnsembleScores(
+        InfluenceScores mean,
+        Tensor deviations,
+        Tensor agreements,
+        EnsembleMembers members,
+        int count,
+        int topK,
+        double[] overlaps
+    ) =>
+        (Mean, _deviations, _agreements, Members, MemberCount, TopK, TopOverlaps) = (
+            mean,
+            deviations,
+            agreements,
+            members,
+            count,
+            topK,
+            overlaps
+        );
 
     /// <summary>The mean over members, float64; it belongs to this object.</summary>
     public InfluenceScores Mean { get; }
@@ -33,11 +49,13 @@ public sealed class EnsembleScores : IDisposable, IDisplay
     /// <summary>The number of members, M.</summary>
     public int MemberCount { get; }
 
-    /// <summary>The spread: the standard deviation over members, with M - 1, <c>[Q, N]</c> in float64 on the CPU. It belongs to this object.</summary>
+    /// <summary>The spread: the standard deviation over members, with M - 1, <c>[Q, N]</c> in float64 on the CPU. It belongs to this
+    /// object.</summary>
     /// <exception cref="ObjectDisposedException">The scores were disposed.</exception>
     public Tensor StandardDeviations => Live(_deviations);
 
-    /// <summary>The share of members whose score has the sign that most have, zeros counting for neither, <c>[Q, N]</c> in float64. It belongs to this object.</summary>
+    /// <summary>The share of members whose score has the sign that most have, zeros counting for neither, <c>[Q, N]</c> in float64. It
+    /// belongs to this object.</summary>
     /// <exception cref="ObjectDisposedException">The scores were disposed.</exception>
     public Tensor SignAgreements => Live(_agreements);
 
@@ -45,8 +63,8 @@ public sealed class EnsembleScores : IDisposable, IDisplay
     public int TopK { get; }
 
     /// <summary>
-    /// Query by query, the share of one member's <see cref="TopK"/> highest scores that are among another's, mean over all pairs of members. 1 is the same
-    /// proponents throughout; members without anything in common have TopK / N.
+    /// Query by query, the share of one member's <see cref="TopK"/> highest scores that are among another's, mean over all pairs of
+    /// members. 1 is the same proponents throughout; members without anything in common have TopK / N.
     /// </summary>
     public IReadOnlyList<double> TopOverlaps { get; }
 
@@ -55,14 +73,16 @@ public sealed class EnsembleScores : IDisposable, IDisplay
     /// Cost: <c>O(M Q N)</c>; memory 28 bytes a pair beside one member's scores, whatever M. Sums are Welford's, in float64.
     /// </remarks>
     /// <param name="members">
-    /// Two members or more, of the same queries and training examples. They stay the caller's; each is read before the next is asked for, so that a method with
-    /// <c>yield return</c> may make one at a time and dispose it after its yield.
+    /// Two members or more, of the same queries and training examples. They stay the caller's; each is read before the next is asked for,
+    /// so that a method with <c>yield return</c> may make one at a time and dispose it after its yield.
     /// </param>
     /// <param name="kind">What they are to each other.</param>
     /// <param name="topK">How many proponents of each query are compared; at most N.</param>
     /// <returns>The scores with their spread; the caller disposes them.</returns>
-    /// <exception cref="InfluenceException">Fewer than two members, other ids or another unit than the first has, or scores that are no finite numbers.</exception>
-    public static EnsembleScores Of(IEnumerable<InfluenceScores> members, EnsembleMembers kind, int topK = 10) => Of(members, kind, topK, null);
+    /// <exception cref="InfluenceException">Fewer than two members, other ids or another unit than the first has, or scores that are no
+    /// finite numbers.</exception>
+    public static EnsembleScores Of(IEnumerable<InfluenceScores> members, EnsembleMembers kind, int topK = 10) =>
+        Of(members, kind, topK, null);
 
     /// <summary>The same, with words of its own for the checkpoints.</summary>
     /// <param name="members">As above.</param>
@@ -108,10 +128,11 @@ public sealed class EnsembleScores : IDisposable, IDisplay
         return (mean - half, mean + half);
     }
 
-    /// <summary>The pairs whose interval excludes zero, the largest means first: those that another set of runs should show again.</summary>
+    /// <summary>The pairs whose interval excludes zero, the largest means first: those that another set of runs should show
+    /// again.</summary>
     /// <remarks>
-    /// Each pair has a test of its own. Of pairs without any influence the share 1 - level passes too; <see cref="StablePairs.ExpectedByChance"/>
-    /// says how many that may be. Cost: one pass over the pairs.
+    /// Each pair has a test of its own. Of pairs without any influence the share 1 - level passes too;
+    /// <see cref="StablePairs.ExpectedByChance"/> says how many that may be. Cost: one pass over the pairs.
     /// </remarks>
     /// <param name="level">Of the intervals, between 0 and 1.</param>
     /// <param name="k">The most pairs that are listed; null for all.</param>
@@ -138,8 +159,24 @@ public sealed class EnsembleScores : IDisposable, IDisplay
             }
         }
 
-        var listed = found.OrderByDescending(p => Math.Abs(p.Mean)).ThenBy(p => p.Query).ThenBy(p => p.Train).Take(k ?? int.MaxValue).Select((p, rank) => new StablePair(
-            rank + 1, Mean.QueryIds[p.Query], Mean.TrainIds[p.Train], p.Mean, p.Error, p.Mean - (quantile * p.Error), p.Mean + (quantile * p.Error), p.Agreement));
+        var listed = found
+            .OrderByDescending(p => Math.Abs(p.Mean))
+            .ThenBy(p => p.Query)
+            .ThenBy(p => p.Train)
+            .Take(k ?? int.MaxValue)
+            .Select(
+                (p, rank) =>
+                    new StablePair(
+                        rank + 1,
+                        Mean.QueryIds[p.Query],
+                        Mean.TrainIds[p.Train],
+                        p.Mean,
+                        p.Error,
+                        p.Mean - (quantile * p.Error),
+                        p.Mean + (quantile * p.Error),
+                        p.Agreement
+                    )
+            );
         return new StablePairs([.. listed], level, MemberCount, found.Count, (long)queries * train);
     }
 
@@ -164,15 +201,25 @@ public sealed class EnsembleScores : IDisposable, IDisplay
     private Table ToTable()
     {
         using var scope = NewDisposeScope();
-        var rows = Enumerable.Range(0, Math.Min(Table.MaximumRows, Mean.QueryIds.Count)).Select(q => (IReadOnlyList<object>)
-        [
-            Mean.QueryIds[q], Row(Mean.Values, q).Average(Math.Abs), Row(StandardDeviations, q).Average(), Row(SignAgreements, q).Average(), TopOverlaps[q],
-        ]);
+        var rows = Enumerable
+            .Range(0, Math.Min(Table.MaximumRows, Mean.QueryIds.Count))
+            .Select(q =>
+                (IReadOnlyList<object>)
+                    [
+                        Mean.QueryIds[q],
+                        Row(Mean.Values, q).Average(Math.Abs),
+                        Row(StandardDeviations, q).Average(),
+                        Row(SignAgreements, q).Average(),
+                        TopOverlaps[q],
+                    ]
+            );
         return new Table(
-            $"{MemberCount} members ({(Members == EnsembleMembers.OneRun ? "checkpoints of one run" : "separate runs")}), means over {Mean.TrainIds.Count:N0} training examples",
+            $"{MemberCount} members ({(Members == EnsembleMembers.OneRun ? "checkpoints of one run" : "separate runs")}), means over "
+                + $"{Mean.TrainIds.Count:N0} training examples",
             ["query", "|mean|", "spread", "same sign", $"top {TopK} shared"],
             [.. rows],
-            Mean.QueryIds.Count);
+            Mean.QueryIds.Count
+        );
     }
 
     private static double[] Row(Tensor values, int row) => values.select(0, row).contiguous().data<double>().ToArray();
@@ -190,8 +237,10 @@ public sealed class EnsembleScores : IDisposable, IDisplay
         if (Members == EnsembleMembers.OneRun)
         {
             throw new InfluenceException(
-                $"Checkpoints of one run resemble each other, so their spread gives no {what}. Read StandardDeviations and SignAgreements as a spread, " +
-                "or gather models of separate runs: InfluenceEnsemble with OtherModels, or SeparateRuns = true where the checkpoints are of such runs.");
+                $"Checkpoints of one run resemble each other, so their spread gives no {what}. Read StandardDeviations and "
+                    + "SignAgreements as a spread, or gather models of separate runs: InfluenceEnsemble with OtherModels, or "
+                    + "SeparateRuns = true where the checkpoints are of such runs."
+            );
         }
     }
 
@@ -213,7 +262,7 @@ public sealed class EnsembleScores : IDisposable, IDisplay
         {
             ArgumentNullException.ThrowIfNull(member);
             using var scope = NewDisposeScope();
-            var values = member.Values.to_type(ScalarType.Float64);                    // [Q, N]
+            var values = member.Values.to_type(ScalarType.Float64); // [Q, N]
             if (_metadata is null)
             {
                 (_queryIds, _trainIds, _metadata) = (member.QueryIds, member.TrainIds, member.Metadata);
@@ -262,9 +311,18 @@ public sealed class EnsembleScores : IDisposable, IDisplay
             var metadata = _metadata! with
             {
                 Estimator = $"mean of {_count} members: {string.Join(", ", _estimators.Distinct())}",
-                Checkpoints = described ?? (kind == EnsembleMembers.OneRun ? "mean over checkpoints of one run" : "mean over separate runs"),
+                Checkpoints =
+                    described ?? (kind == EnsembleMembers.OneRun ? "mean over checkpoints of one run" : "mean over separate runs"),
             };
-            return new EnsembleScores(new InfluenceScores(_mean!.clone(), _queryIds, _trainIds, metadata), deviations, agreements, kind, _count, k, overlaps);
+            return new EnsembleScores(
+                new InfluenceScores(_mean!.clone(), _queryIds, _trainIds, metadata),
+                deviations,
+                agreements,
+                kind,
+                _count,
+                k,
+                overlaps
+            );
         }
 
         public void Dispose()
@@ -280,7 +338,10 @@ public sealed class EnsembleScores : IDisposable, IDisplay
             var problems = new List<string>();
             if (!member.QueryIds.SequenceEqual(_queryIds) || !member.TrainIds.SequenceEqual(_trainIds))
             {
-                problems.Add($"Every member scores the same queries and training examples in the same order; member {_count + 1} has other ids than the first.");
+                problems.Add(
+                    $"Every member scores the same queries and training examples in the same order; member {_count + 1} has "
+                        + "other ids than the first."
+                );
             }
             else if (!values.isfinite().all().item<bool>())
             {
@@ -289,7 +350,10 @@ public sealed class EnsembleScores : IDisposable, IDisplay
 
             if (member.Metadata.Unit != _metadata!.Unit)
             {
-                problems.Add($"Every member's scores have one unit; member {_count + 1} measures \"{member.Metadata.Unit}\", the first \"{_metadata.Unit}\".");
+                problems.Add(
+                    $"Every member's scores have one unit; member {_count + 1} measures \"{member.Metadata.Unit}\", the first "
+                        + $"\"{_metadata.Unit}\"."
+                );
             }
 
             InfluenceException.ThrowIfAny(problems);

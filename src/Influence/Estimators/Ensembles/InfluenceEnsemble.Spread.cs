@@ -3,15 +3,15 @@ namespace Influence.Estimators;
 public sealed partial record InfluenceEnsemble
 {
     /// <summary>
-    /// Whether <see cref="Checkpoints"/> are of separate runs, as the last checkpoint of each of several seeds. Checkpoints of one run resemble each other: their
-    /// differences are a spread and give no interval.
+    /// Whether <see cref="Checkpoints"/> are of separate runs, as the last checkpoint of each of several seeds. Checkpoints of one run
+    /// resemble each other: their differences are a spread and give no interval.
     /// </summary>
     /// <value>False: two checkpoints or more are of one run.</value>
     public bool SeparateRuns { get; init; }
 
     /// <summary>
-    /// The scores of all members with their spread: mean, standard deviation, agreement of signs and of the strongest proponents, and, for members of
-    /// separate runs, intervals and the pairs whose interval excludes zero.
+    /// The scores of all members with their spread: mean, standard deviation, agreement of signs and of the strongest proponents, and, for
+    /// members of separate runs, intervals and the pairs whose interval excludes zero.
     /// </summary>
     /// <remarks>One member at a time: memory of one fit, one score matrix and 28 bytes a pair, whatever the number of members.</remarks>
     /// <param name="task">The model and its loss. The model is left as it was found, its weights too.</param>
@@ -20,7 +20,8 @@ public sealed partial record InfluenceEnsemble
     /// <param name="topK">How many proponents of each query are compared between members; at most N.</param>
     /// <param name="progress">Told after each batch, on the calling thread.</param>
     /// <param name="cancellationToken">Checked between batches.</param>
-    /// <returns>The scores with their spread; the caller disposes them. Their <see cref="EnsembleScores.Mean"/> is that of <c>Score</c>.</returns>
+    /// <returns>The scores with their spread; the caller disposes them. Their <see cref="EnsembleScores.Mean"/> is that of
+    /// <c>Score</c>.</returns>
     /// <exception cref="InfluenceException">Bad input, or fewer than two members.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
     /// <example>
@@ -35,12 +36,15 @@ public sealed partial record InfluenceEnsemble
         Examples queries,
         int topK = 10,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         ExampleChecks.Run(task, (train, "training examples"), (queries, "queries"));
         if (MemberCount < 2)
         {
-            throw new InfluenceException("A spread needs at least two members; found one. Write OtherModels = [...], or Checkpoints = [...] with two or more.");
+            throw new InfluenceException(
+                "A spread needs at least two members; found one. Write OtherModels = [...], or Checkpoints = " + "[...] with two or more."
+            );
         }
 
         var members = OwnMembers > 1 && !SeparateRuns ? EnsembleMembers.OneRun : EnsembleMembers.SeparateRuns;

@@ -13,7 +13,16 @@ namespace Influence.Estimators;
 /// <param name="Lower">The interval's lower end.</param>
 /// <param name="Upper">The interval's upper end.</param>
 /// <param name="SignAgreement">The share of members with the sign that most have.</param>
-public sealed record StablePair(int Rank, long QueryId, long TrainId, double Mean, double StandardError, double Lower, double Upper, double SignAgreement);
+public sealed record StablePair(
+    int Rank,
+    long QueryId,
+    long TrainId,
+    double Mean,
+    double StandardError,
+    double Lower,
+    double Upper,
+    double SignAgreement
+);
 
 /// <summary>Pairs whose interval excludes zero, the largest means first; prints as a table, in a notebook too.</summary>
 [TypeFormatterSource(typeof(HtmlFormatters))]
@@ -60,11 +69,19 @@ public sealed class StablePairs : IReadOnlyList<StablePair>, IDisplay
 
     Table IDisplay.ToTable() => ToTable();
 
-    private Table ToTable() => new(
-        string.Create(
-            CultureInfo.InvariantCulture,
-            $"{Found:N0} of {Tested:N0} pairs are stable over {MemberCount} members at {Level:0.##%}; {ExpectedByChance:N0} would be by chance if none had any influence"),
-        ["rank", "query", "train", "mean", "lower", "upper", "same sign"],
-        [.. _pairs.Take(Table.MaximumRows).Select(p => (IReadOnlyList<object>)[p.Rank, p.QueryId, p.TrainId, p.Mean, p.Lower, p.Upper, p.SignAgreement])],
-        _pairs.Count);
+    private Table ToTable() =>
+        new(
+            string.Create(
+                CultureInfo.InvariantCulture,
+                $"{Found:N0} of {Tested:N0} pairs are stable over {MemberCount} members at {Level:0.##%}; {ExpectedByChance:N0} "
+                    + $"would be by chance if none had any influence"
+            ),
+            ["rank", "query", "train", "mean", "lower", "upper", "same sign"],
+            [
+                .. _pairs
+                    .Take(Table.MaximumRows)
+                    .Select(p => (IReadOnlyList<object>)[p.Rank, p.QueryId, p.TrainId, p.Mean, p.Lower, p.Upper, p.SignAgreement]),
+            ],
+            _pairs.Count
+        );
 }

@@ -19,7 +19,8 @@ internal sealed class CandidateSink(int k, IReadOnlyList<HashSet<long>> candidat
             trainCount,
             [.. _scores.Select(scores => Named(scores.OrderByDescending(example => example.Score)))],
             [.. _scores.Select(scores => Named(scores.OrderBy(example => example.Score)))],
-            metadata);
+            metadata
+        );
 
         (long Id, double Score)[] Named(IOrderedEnumerable<(double Score, int Position)> ranked) =>
             [.. ranked.ThenBy(example => example.Position).Take(k).Select(example => (TrainIds[example.Position], example.Score))];
@@ -30,8 +31,9 @@ internal sealed class CandidateSink(int k, IReadOnlyList<HashSet<long>> candidat
         if (QueryIds.Count != candidates.Count)
         {
             throw new InfluenceException(
-                $"Each query has candidates of its own, so each needs scores of its own: {candidates.Count} rows are expected, and the estimator has {QueryIds.Count}. " +
-                "Rerank by an estimator that does not score queries together.");
+                $"Each query has candidates of its own, so each needs scores of its own: {candidates.Count} rows are expected, and "
+                    + $"the estimator has {QueryIds.Count}. Rerank by an estimator that does not score queries together."
+            );
         }
 
         _scores = [.. candidates.Select(own => new List<(double, int)>(own.Count))];
@@ -41,7 +43,7 @@ internal sealed class CandidateSink(int k, IReadOnlyList<HashSet<long>> candidat
     {
         using var scope = NewDisposeScope();
         var (rows, columns) = ((int)values.shape[0], (int)values.shape[1]);
-        var scores = values.to_type(ScalarType.Float64).contiguous().data<double>().ToArray();       // [q, b]
+        var scores = values.to_type(ScalarType.Float64).contiguous().data<double>().ToArray(); // [q, b]
         for (var q = 0; q < rows; q++)
         {
             for (var i = 0; i < columns; i++)

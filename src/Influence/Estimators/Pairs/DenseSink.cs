@@ -24,7 +24,7 @@ internal sealed class DenseSink : ScoreSink
     {
         if (values.shape[0] == QueryIds.Count && values.shape[1] == TrainIds.Count)
         {
-            _values = values.alias().DetachFromDisposeScope();                          // [Q, N], not copied
+            _values = values.alias().DetachFromDisposeScope(); // [Q, N], not copied
             return;
         }
 

@@ -12,7 +12,8 @@ namespace Influence.Estimators;
 /// <param name="stream">The file; it stays the caller's.</param>
 internal sealed class FileSink(Stream stream) : ScoreSink
 {
-    /// <summary>Room for what is known at the end only: a dozen texts of at most <see cref="LongestText"/> characters, six bytes each, and checksums.</summary>
+    /// <summary>Room for what is known at the end only: a dozen texts of at most <see cref="LongestText"/> characters, six bytes each, and
+    /// checksums.</summary>
     private const int HeaderBytes = 320 << 10;
     private const int LongestText = 4000;
     private const int Piece = 1 << 22;
@@ -29,7 +30,9 @@ internal sealed class FileSink(Stream stream) : ScoreSink
         WriteIds(TrainIds, _entries[2]);
         stream.Flush();
         var digests = _entries.Select(Hash).ToList();
-        var strings = metadata.ToStrings().ToDictionary(pair => pair.Key, pair => pair.Value.Length <= LongestText ? pair.Value : pair.Value[..LongestText]);
+        var strings = metadata
+            .ToStrings()
+            .ToDictionary(pair => pair.Key, pair => pair.Value.Length <= LongestText ? pair.Value : pair.Value[..LongestText]);
         stream.Position = 0;
         stream.Write(SafetensorsHeader.ToBytes(_entries, SafetensorsChecksum.AddTo(strings, _entries, digests), HeaderBytes));
     }
@@ -38,7 +41,9 @@ internal sealed class FileSink(Stream stream) : ScoreSink
     protected override void Start()
     {
         var (type, size) = SafetensorsType.Of(Dtype);
-        long scores = (long)QueryIds.Count * TrainIds.Count * size, queries = scores + (8L * QueryIds.Count), train = queries + (8L * TrainIds.Count);
+        long scores = (long)QueryIds.Count * TrainIds.Count * size,
+            queries = scores + (8L * QueryIds.Count),
+            train = queries + (8L * TrainIds.Count);
         _entries =
         [
             new("scores", type, [QueryIds.Count, TrainIds.Count], 0, scores),
@@ -48,7 +53,11 @@ internal sealed class FileSink(Stream stream) : ScoreSink
         Writing(() =>
         {
             var needed = HeaderBytes + train;
-            if (stream is FileStream file && new DriveInfo(Path.GetDirectoryName(file.Name)!).AvailableFreeSpace is var free && free < needed)
+            if (
+                stream is FileStream file
+                && new DriveInfo(Path.GetDirectoryName(file.Name)!).AvailableFreeSpace is var free
+                && free < needed
+            )
             {
                 throw new IOException($"The scores take {needed:N0} bytes, and {free:N0} are free there.");
             }
@@ -57,16 +66,17 @@ internal sealed class FileSink(Stream stream) : ScoreSink
         });
     }
 
-    protected override void Take(int query, int train, Tensor values) => Writing(() =>
-    {
-        using var scope = NewDisposeScope();
-        for (var row = 0; row < (int)values.shape[0]; row++)
+    protected override void Take(int query, int train, Tensor values) =>
+        Writing(() =>
         {
-            var bytes = values.select(0, row).clone().bytes;                            // [b]
-            stream.Position = HeaderBytes + (((((long)query + row) * TrainIds.Count) + train) * Dtype.ElementSize());
-            stream.Write(bytes);
-        }
-    });
+            using var scope = NewDisposeScope();
+            for (var row = 0; row < (int)values.shape[0]; row++)
+            {
+                var bytes = values.select(0, row).clone().bytes; // [b]
+                stream.Position = HeaderBytes + (((((long)query + row) * TrainIds.Count) + train) * Dtype.ElementSize());
+                stream.Write(bytes);
+            }
+        });
 
     private void WriteIds(IReadOnlyList<long> ids, SafetensorsEntry entry)
     {

@@ -16,7 +16,8 @@ public static class PairEstimators
     /// <param name="queries">Q queries; their measurement is explained.</param>
     /// <param name="progress">Told after each batch, on the calling thread where the implementation is synchronous.</param>
     /// <param name="cancellationToken">Checked between batches.</param>
-    /// <returns><c>[Q, N]</c>, or <c>[1, N]</c> where queries are scored together (the row's id is then -1), in the model's dtype, on the CPU; the caller disposes it.</returns>
+    /// <returns><c>[Q, N]</c>, or <c>[1, N]</c> where queries are scored together (the row's id is then -1), in the model's dtype, on the
+    /// CPU; the caller disposes it.</returns>
     /// <exception cref="InfluenceException">Bad input; told before the first batch where possible.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
     public static InfluenceScores Score(
@@ -25,7 +26,8 @@ public static class PairEstimators
         Examples train,
         Examples queries,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         ArgumentNullException.ThrowIfNull(estimator);
         using var sink = new DenseSink();
@@ -52,13 +54,17 @@ public static class PairEstimators
         Examples train,
         Examples queries,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         ArgumentNullException.ThrowIfNull(estimator);
         ArgumentNullException.ThrowIfNull(train);
         if (k < 1 || k > train.Count)
         {
-            throw new InfluenceException($"k, how many examples to keep for each query, lies between 1 and the number of training examples, {train.Count}; found {k}.");
+            throw new InfluenceException(
+                "k, how many examples to keep for each query, lies between 1 and the number of training "
+                    + $"examples, {train.Count}; found {k}."
+            );
         }
 
         using var sink = new StrongestSink(k);
@@ -67,12 +73,13 @@ public static class PairEstimators
 
     /// <summary>
     /// Scores every training example for every query, and writes the scores to a file while they are made, in the memory of one block.
-    /// It is the file that <see cref="InfluenceScores.Save"/> writes; <see cref="InfluenceScores.LoadPart"/> reads some of it. An older file of
-    /// that name stays until the new one is whole; a call that fails or is cancelled leaves nothing behind.
+    /// It is the file that <see cref="InfluenceScores.Save"/> writes; <see cref="InfluenceScores.LoadPart"/> reads some of it. An older
+    /// file of that name stays until the new one is whole; a call that fails or is cancelled leaves nothing behind.
     /// </summary>
     /// <inheritdoc cref="Score"/>
     /// <param name="estimator">How pairs are scored.</param>
-    /// <param name="path">The file, ending in <c>.safetensors</c>; missing folders are made. Its room on the disk is taken before the first batch.</param>
+    /// <param name="path">The file, ending in <c>.safetensors</c>; missing folders are made. Its room on the disk is taken before the first
+    /// batch.</param>
     /// <param name="task">The model and its loss. The model is left as it was found, its weights too.</param>
     /// <param name="train">N training examples.</param>
     /// <param name="queries">Q queries; their measurement is explained.</param>
@@ -86,7 +93,8 @@ public static class PairEstimators
         Examples train,
         Examples queries,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         ArgumentNullException.ThrowIfNull(estimator);
         ArgumentNullException.ThrowIfNull(path);
@@ -95,21 +103,24 @@ public static class PairEstimators
         ExceptionDispatchInfo? failure = null;
         try
         {
-            AtomicFile.Write(path, stream =>
-            {
-                using var sink = new FileSink(stream);
-                try
+            AtomicFile.Write(
+                path,
+                stream =>
                 {
-                    metadata = estimator.ScoreInto(sink, task, train, queries, progress, cancellationToken);
-                }
-                catch (Exception exception) when (!sink.Failed)
-                {
-                    failure = ExceptionDispatchInfo.Capture(exception);
-                    throw;
-                }
+                    using var sink = new FileSink(stream);
+                    try
+                    {
+                        metadata = estimator.ScoreInto(sink, task, train, queries, progress, cancellationToken);
+                    }
+                    catch (Exception exception) when (!sink.Failed)
+                    {
+                        failure = ExceptionDispatchInfo.Capture(exception);
+                        throw;
+                    }
 
-                sink.Finish(metadata);
-            });
+                    sink.Finish(metadata);
+                }
+            );
         }
         catch (Exception) when (failure is not null)
         {

@@ -30,7 +30,8 @@ public abstract class ScoreSink : IDisposable
     /// </summary>
     /// <param name="queries">Q.</param>
     /// <param name="train">N.</param>
-    /// <returns>Unless overridden 64 MiB of scores in float64, or eight training examples for each query where that is more; at most N.</returns>
+    /// <returns>Unless overridden 64 MiB of scores in float64, or eight training examples for each query where that is more; at most
+    /// N.</returns>
     public virtual int ExamplesAtOnce(int queries, int train) =>
         (int)Math.Min(train, Math.Max(8L * queries, (1L << 26) / 8 / Math.Max(1, queries)));
 
@@ -45,11 +46,18 @@ public abstract class ScoreSink : IDisposable
         ArgumentNullException.ThrowIfNull(trainIds);
         string[] problems =
         [
-            .. _next is null ? Array.Empty<string>() : ["A sink takes the scores of one call, and this one has begun already. Make a new one for each call."],
-            .. queryIds.Count > 0 && trainIds.Count > 0 ? Array.Empty<string>() : [$"At least one query and one training example are needed; found {queryIds.Count} and {trainIds.Count}."],
+            .. _next is null
+                ? Array.Empty<string>()
+                : ["A sink takes the scores of one call, and this one has begun already. Make a new " + "one for each call."],
+            .. queryIds.Count > 0 && trainIds.Count > 0
+                ? Array.Empty<string>()
+                : ["At least one query and one training example are " + $"needed; found {queryIds.Count} and {trainIds.Count}."],
             .. AreDistinct(queryIds) && AreDistinct(trainIds)
-                ? Array.Empty<string>() : ["Ids of queries, and ids of training examples, may not repeat."],
-            .. dtype is ScalarType.Float32 or ScalarType.Float64 ? Array.Empty<string>() : [$"Scores are float32 or float64; found {dtype}."],
+                ? Array.Empty<string>()
+                : ["Ids of queries, and ids of training examples, may not repeat."],
+            .. dtype is ScalarType.Float32 or ScalarType.Float64
+                ? Array.Empty<string>()
+                : ["Scores are float32 or float64; found " + $"{dtype}."],
         ];
         InfluenceException.ThrowIfAny(problems);
         (QueryIds, TrainIds, Dtype, _next) = (queryIds, trainIds, dtype, new int[queryIds.Count]);
@@ -57,11 +65,13 @@ public abstract class ScoreSink : IDisposable
     }
 
     /// <summary>Takes the scores of some queries that follow each other and some training examples that follow each other.</summary>
-    /// <remarks>The blocks of a query come in the order of the training data, without gaps; in which order the queries come is free.</remarks>
+    /// <remarks>The blocks of a query come in the order of the training data, without gaps; in which order the queries come is
+    /// free.</remarks>
     /// <param name="query">The first query's row.</param>
     /// <param name="train">The first training example's column.</param>
     /// <param name="values"><c>[q, b]</c>, on any device. It stays the caller's, who does not change its numbers afterwards.</param>
-    /// <exception cref="InfluenceException">Not begun, another shape or place than expected, or scores that are NaN or infinite; it names them.</exception>
+    /// <exception cref="InfluenceException">Not begun, another shape or place than expected, or scores that are NaN or infinite; it names
+    /// them.</exception>
     public void Add(int query, int train, Tensor values)
     {
         ArgumentNullException.ThrowIfNull(values);
@@ -72,7 +82,7 @@ public abstract class ScoreSink : IDisposable
 
         CheckPlace(query, train, values);
         using var scope = NewDisposeScope();
-        var own = values.detach().cpu().to_type(Dtype);                                 // [q, b]
+        var own = values.detach().cpu().to_type(Dtype); // [q, b]
         CheckFinite(query, train, own);
         Take(query, train, own);
         for (var q = 0; q < (int)values.shape[0]; q++)
@@ -89,14 +99,13 @@ public abstract class ScoreSink : IDisposable
     }
 
     /// <summary>Called once, when ids and type are known.</summary>
-    protected virtual void Start()
-    {
-    }
+    protected virtual void Start() { }
 
     /// <summary>Keeps what is wanted of a block that was checked.</summary>
     /// <param name="query">The first query's row.</param>
     /// <param name="train">The first training example's column.</param>
-    /// <param name="values"><c>[q, b]</c> on the CPU, in <see cref="Dtype"/>; it lives until the call ends, its memory as long as it is aliased.</param>
+    /// <param name="values"><c>[q, b]</c> on the CPU, in <see cref="Dtype"/>; it lives until the call ends, its memory as long as it is
+    /// aliased.</param>
     protected abstract void Take(int query, int train, Tensor values);
 
     /// <summary>Checks that every score of every query was given.</summary>
@@ -105,23 +114,25 @@ public abstract class ScoreSink : IDisposable
     {
         if (_next is null)
         {
-            throw new InfluenceException("The estimator gave no score. It writes sink.Begin(queries.Ids, train.Ids, dtype), then sink.Add for each block.");
+            throw new InfluenceException(
+                "The estimator gave no score. It writes sink.Begin(queries.Ids, train.Ids, dtype), then sink.Add " + "for each block."
+            );
         }
 
         var missing = Enumerable.Range(0, _next.Length).Where(q => _next[q] < TrainIds.Count).ToList();
         if (missing.Count > 0)
         {
             throw new InfluenceException(
-                $"The estimator gave too few scores: of the queries with ids {InfluenceException.List([.. missing.Select(q => QueryIds[q])])} " +
-                $"{_next[missing[0]]} of {TrainIds.Count} training examples are scored. Every pair is expected, once.");
+                "The estimator gave too few scores: of the queries with ids "
+                    + $"{InfluenceException.List([.. missing.Select(q => QueryIds[q])])} "
+                    + $"{_next[missing[0]]} of {TrainIds.Count} training examples are scored. Every pair is expected, once."
+            );
         }
     }
 
     /// <summary>Frees what the sink holds.</summary>
     /// <param name="disposing">Always true.</param>
-    protected virtual void Dispose(bool disposing)
-    {
-    }
+    protected virtual void Dispose(bool disposing) { }
 
     private void CheckPlace(int query, int train, Tensor values)
     {
@@ -134,7 +145,9 @@ public abstract class ScoreSink : IDisposable
         if (query < 0 || query + rows > QueryIds.Count || train < 0 || train + columns > TrainIds.Count)
         {
             throw new InfluenceException(
-                $"A block of [{rows}, {columns}] at query {query} and training example {train} lies outside of [{QueryIds.Count}, {TrainIds.Count}].");
+                $"A block of [{rows}, {columns}] at query {query} and training example {train} lies outside of [{QueryIds.Count}, "
+                    + $"{TrainIds.Count}]."
+            );
         }
 
         for (var q = query; q < query + rows; q++)
@@ -142,7 +155,9 @@ public abstract class ScoreSink : IDisposable
             if (_next![q] != train)
             {
                 throw new InfluenceException(
-                    $"Scores come in the order of the training data, each once: for the query with id {QueryIds[q]} those from position {_next[q]} on are expected next; found position {train}.");
+                    $"Scores come in the order of the training data, each once: for the query with id {QueryIds[q]} those from position "
+                        + $"{_next[q]} on are expected next; found position {train}."
+                );
             }
         }
     }
@@ -171,11 +186,13 @@ public abstract class ScoreSink : IDisposable
 
     private void ThrowNotFinite(int query, int train, Tensor values)
     {
-        var bad = values.isfinite().logical_not();                                      // [q, b]
+        var bad = values.isfinite().logical_not(); // [q, b]
         var (rows, columns) = (Named(bad.any(1), QueryIds, query), Named(bad.any(0), TrainIds, train));
         throw new InfluenceException(
-            $"The scores of the training examples with ids {InfluenceException.List(columns)} for the queries with ids {InfluenceException.List(rows)} are NaN or infinite. " +
-            "Look at their inputs, leave them out, or use a float64 model.")
+            $"The scores of the training examples with ids {InfluenceException.List(columns)} for the queries with ids "
+                + $"{InfluenceException.List(rows)} are NaN or infinite. "
+                + "Look at their inputs, leave them out, or use a float64 model."
+        )
         {
             ExampleIds = columns,
         };

@@ -18,16 +18,23 @@ public sealed class StrongestExamples : IDisplay
         int trainCount,
         IReadOnlyList<(long Id, double Score)[]> proponents,
         IReadOnlyList<(long Id, double Score)[]> opponents,
-        ScoreMetadata metadata)
+        ScoreMetadata metadata
+    )
     {
         (QueryIds, TrainCount, Metadata) = (queryIds, trainCount, metadata);
         _proponents = Ranked("Proponents", proponents);
         _opponents = Ranked("Opponents", opponents);
 
         IReadOnlyList<RankedExamples> Ranked(string what, IReadOnlyList<(long Id, double Score)[]> all) =>
-            [.. all.Select((one, q) => new RankedExamples(
-                $"{what} of {(queryIds[q] < 0 ? "the queries together" : $"query {queryIds[q]}")}",
-                [.. one.Select((example, rank) => new RankedExample(rank + 1, example.Id, example.Score))]))];
+            [
+                .. all.Select(
+                    (one, q) =>
+                        new RankedExamples(
+                            $"{what} of {(queryIds[q] < 0 ? "the queries together" : $"query {queryIds[q]}")}",
+                            [.. one.Select((example, rank) => new RankedExample(rank + 1, example.Id, example.Score))]
+                        )
+                ),
+            ];
     }
 
     /// <summary>The queries' ids, row by row.</summary>
@@ -81,17 +88,25 @@ public sealed class StrongestExamples : IDisplay
 
     Table IDisplay.ToTable() => ToTable();
 
-    private Table ToTable() => new(
-        $"{Metadata.Estimator}: the {K:N0} strongest of {TrainCount:N0} training examples for {QueryIds.Count:N0} queries, {Metadata.Sign}",
-        ["query", "strongest proponent", "score", "strongest opponent", "its score"],
-        [.. Enumerable.Range(0, Math.Min(QueryIds.Count, Table.MaximumRows)).Select(query =>
-        {
-            var (best, worst) = (_proponents[query][0], _opponents[query][0]);
-            return (IReadOnlyList<object>)[QueryIds[query], best.Id, best.Score, worst.Id, worst.Score];
-        })],
-        QueryIds.Count);
+    private Table ToTable() =>
+        new(
+            $"{Metadata.Estimator}: the {K:N0} strongest of {TrainCount:N0} training examples for {QueryIds.Count:N0} queries, "
+                + $"{Metadata.Sign}",
+            ["query", "strongest proponent", "score", "strongest opponent", "its score"],
+            [
+                .. Enumerable
+                    .Range(0, Math.Min(QueryIds.Count, Table.MaximumRows))
+                    .Select(query =>
+                    {
+                        var (best, worst) = (_proponents[query][0], _opponents[query][0]);
+                        return (IReadOnlyList<object>)[QueryIds[query], best.Id, best.Score, worst.Id, worst.Score];
+                    }),
+            ],
+            QueryIds.Count
+        );
 
-    private int Row(int query) => query >= 0 && query < QueryIds.Count
-        ? query
-        : throw new InfluenceException($"There are {QueryIds.Count} queries; there is no row {query}. For an id write RowOf(id).");
+    private int Row(int query) =>
+        query >= 0 && query < QueryIds.Count
+            ? query
+            : throw new InfluenceException($"There are {QueryIds.Count} queries; there is no row {query}. For an id write RowOf(id).");
 }

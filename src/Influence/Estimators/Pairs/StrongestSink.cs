@@ -18,7 +18,8 @@ internal sealed class StrongestSink(int k) : ScoreSink
             TrainIds.Count,
             [.. _highest.Select(kept => Named(kept, 1))],
             [.. _lowest.Select(kept => Named(kept, -1))],
-            metadata);
+            metadata
+        );
 
         (long Id, double Score)[] Named(List<(double Score, int Position)> kept, int sign) =>
             [.. kept.Select(example => (TrainIds[example.Position], sign * example.Score))];
@@ -39,14 +40,14 @@ internal sealed class StrongestSink(int k) : ScoreSink
     private void Merge(List<(double Score, int Position)>[] kept, int query, int train, Tensor values)
     {
         using var scope = NewDisposeScope();
-        var wanted = Wanted(kept, query, values);                                       // [q, b]
+        var wanted = Wanted(kept, query, values); // [q, b]
         if (!wanted.any().item<bool>())
         {
             return;
         }
 
-        var places = wanted.nonzero().data<long>().ToArray();                           // [M, 2], row by row, ascending
-        var scores = values.masked_select(wanted).to_type(ScalarType.Float64).data<double>().ToArray();     // [M]
+        var places = wanted.nonzero().data<long>().ToArray(); // [M, 2], row by row, ascending
+        var scores = values.masked_select(wanted).to_type(ScalarType.Float64).data<double>().ToArray(); // [M]
         for (var i = 0; i < scores.Length; i++)
         {
             Insert(kept[query + places[2 * i]], scores[i], train + (int)places[(2 * i) + 1]);
@@ -63,7 +64,8 @@ internal sealed class StrongestSink(int k) : ScoreSink
         }
 
         // What only equals the last one kept comes after it.
-        var last = tensor(Enumerable.Range(query, (int)rows).Select(q => kept[q][^1].Score).ToArray()).to_type(Dtype).unsqueeze(1);     // [q, 1]
+        // [q, 1]
+        var last = tensor(Enumerable.Range(query, (int)rows).Select(q => kept[q][^1].Score).ToArray()).to_type(Dtype).unsqueeze(1);
         var higher = values.gt(last);
         return higher.sum().item<long>() > 2 * k * rows ? higher.logical_and_(Highest()) : higher;
 

@@ -9,10 +9,11 @@ public sealed partial record Magic
         Exact,
 
         /// <summary>
-        /// The sum over the batch of each example's gradient times itself, c h h' with h the example's share of the step's gradient, c = B where the loss is
-        /// a mean and 1 where it is a sum: "AdamW-influence", and with plain <see cref="Sgd"/> "data value embeddings" (DVEmb). It is never negative, and costs
-        /// less where there are many queries. Scores are then near the derivatives of the run, not equal to them; those of the last step are equal.
-        /// References: Deng et al., "How Faithful Is Trajectory-Based Data Attribution?", 2026; DVEmb: arXiv 2412.09538, 2024.
+        /// The sum over the batch of each example's gradient times itself, c h h' with h the example's share of the step's gradient, c = B
+        /// where the loss is a mean and 1 where it is a sum: "AdamW-influence", and with plain <see cref="Sgd"/> "data value embeddings"
+        /// (DVEmb). It is never negative, and costs less where there are many queries. Scores are then near the derivatives of the run, not
+        /// equal to them; those of the last step are equal. References: Deng et al., "How Faithful Is Trajectory-Based Data Attribution?",
+        /// 2026; DVEmb: arXiv 2412.09538, 2024.
         /// </summary>
         EmpiricalFisher,
     }
@@ -20,12 +21,11 @@ public sealed partial record Magic
     /// <summary>The arithmetic of one step of training.</summary>
     public abstract record UpdateRule
     {
-        private protected UpdateRule()
-        {
-        }
+        private protected UpdateRule() { }
     }
 
-    /// <summary>Gradient descent as TorchSharp's <c>optim.SGD</c> does it, without dampening: <c>m = momentum m + g + decay w; w = w - rate m</c>.</summary>
+    /// <summary>Gradient descent as TorchSharp's <c>optim.SGD</c> does it, without dampening: <c>m = momentum m + g + decay w; w = w - rate
+    /// m</c>.</summary>
     public sealed record Sgd : UpdateRule
     {
         /// <summary>At least 0 and below 1.</summary>

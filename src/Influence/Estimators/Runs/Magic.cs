@@ -15,7 +15,8 @@ namespace Influence.Estimators;
 /// The model holds the weights from before training, and has them again afterwards. Parameters that a step does not reach have a gradient
 /// of zero there. Hessian products and the products with all gradients of a batch come from two ordinary passes at w ± e gamma/||gamma||
 /// (e 1e-5 in float64, 1e-3 (1 + ||w||) in float32, where about three digits are right); no operator is differentiated twice. With
-/// <see cref="Curvature"/> = <see cref="StepCurvature.EmpiricalFisher"/> they come from the gradient of each example at w, and nothing is a difference.
+/// <see cref="Curvature"/> = <see cref="StepCurvature.EmpiricalFisher"/> they come from the gradient of each example at w, and nothing is a
+/// difference.
 /// </para>
 /// <para>
 /// Unit: the first-order rise of the measurement when the example's weight goes from 1 to 0 in all its visits, the run's other steps
@@ -23,7 +24,8 @@ namespace Influence.Estimators;
 /// </para>
 /// <para>
 /// Cost: two runs, and two passes a step for each query; with the empirical Fisher matrix one of each example, for all queries.
-/// Memory: about 2 sqrt(T) states of 3 P numbers and sqrt(T) gradients of P on the processor, and 3 Q P on the device. Reference: Ilyas, Engstrom, "MAGIC: Near-Optimal Data Attribution for Deep Learning", 2025.
+/// Memory: about 2 sqrt(T) states of 3 P numbers and sqrt(T) gradients of P on the processor, and 3 Q P on the device. Reference: Ilyas,
+/// Engstrom, "MAGIC: Near-Optimal Data Attribution for Deep Learning", 2025.
 /// </para>
 /// </remarks>
 public sealed partial record Magic : IPairEstimator
@@ -36,12 +38,18 @@ public sealed partial record Magic : IPairEstimator
         init
         {
             ArgumentNullException.ThrowIfNull(value);
-            var bad = value.Select((b, i) => (b, i)).Where(p => p.b is null || p.b.Count == 0 || p.b.Distinct().Count() != p.b.Count).Select(p => p.i).ToList();
+            var bad = value
+                .Select((b, i) => (b, i))
+                .Where(p => p.b is null || p.b.Count == 0 || p.b.Distinct().Count() != p.b.Count)
+                .Select(p => p.i)
+                .ToList();
             if (value.Count == 0 || bad.Count > 0)
             {
                 throw new InfluenceException(
-                    $"Batches holds the ids of each step, at least one step and one id, no id twice in a step; found {(value.Count == 0 ? "no step" : $"other batches at steps {InfluenceException.List(bad)}")}. " +
-                    "Write Batches = [[0, 1], [2, 3]].");
+                    "Batches holds the ids of each step, at least one step and one id, no id twice in a step; found "
+                        + $"{(value.Count == 0 ? "no step" : $"other batches at steps {InfluenceException.List(bad)}")}. "
+                        + "Write Batches = [[0, 1], [2, 3]]."
+                );
             }
 
             field = [.. value.Select(b => (IReadOnlyList<long>)[.. b])];
@@ -53,7 +61,12 @@ public sealed partial record Magic : IPairEstimator
     public required IReadOnlyList<double> LearningRates
     {
         get;
-        init => field = Check.List(value, rates => rates.Count > 0 && rates.All(r => r >= 0 && double.IsFinite(r)), "holds finite rates of at least 0, one for each step or one for all: LearningRates = [0.1]");
+        init =>
+            field = Check.List(
+                value,
+                rates => rates.Count > 0 && rates.All(r => r >= 0 && double.IsFinite(r)),
+                "holds finite rates of " + "at least 0, one for each step or one for all: LearningRates = [0.1]"
+            );
     }
 
     /// <summary>The optimizer.</summary>
@@ -100,7 +113,8 @@ public sealed partial record Magic : IPairEstimator
         Examples train,
         Examples queries,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         ArgumentNullException.ThrowIfNull(sink);
         using var scope = NewDisposeScope();
@@ -122,7 +136,10 @@ public sealed partial record Magic : IPairEstimator
         {
             Estimator = $"MAGIC ({(Update is AdamW ? "AdamW" : "SGD")}, {Batches.Count} steps)",
             Checkpoints = "the whole run, replayed from the model's weights",
-            Curvature = Curvature == StepCurvature.Exact ? "Hessian of each step's loss, exact products" : "empirical Fisher matrix of each step's batch",
+            Curvature =
+                Curvature == StepCurvature.Exact
+                    ? "Hessian of each step's loss, exact products"
+                    : "empirical Fisher matrix of " + "each step's batch",
             Unit = "first-order rise of the measurement when the example is left out of all its batches",
             LeaveOneOutFactor = 1,
         };
@@ -142,32 +159,47 @@ public sealed partial record Magic : IPairEstimator
         Examples train,
         Examples queries,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         ExampleChecks.Run(task, (train, "training examples"), (queries, "queries"));
-        return OnModel(task, train, replay =>
-        {
-            var reporter = new ProgressReporter(progress, "replaying", 1, 3L * Batches.Sum(b => b.Count), cancellationToken);
-            return Backwards(replay, queries, reporter);
-        });
+        return OnModel(
+            task,
+            train,
+            replay =>
+            {
+                var reporter = new ProgressReporter(progress, "replaying", 1, 3L * Batches.Sum(b => b.Count), cancellationToken);
+                return Backwards(replay, queries, reporter);
+            }
+        );
     }
 
     /// <summary>The weights at the end of the run, flat, each example's loss weighed.</summary>
-    internal double[] FinalWeights(InfluenceTask task, Examples train, Func<long, double>? share = null, ProgressReporter? reporter = null) => OnModel(task, train, replay =>
-    {
-        using var scope = NewDisposeScope();
-        var state = replay.Start();
-        for (var t = 0; t < Batches.Count; t++)
-        {
-            using var inner = NewDisposeScope();
-            var (old, next) = (state, replay.Step(state, t, share).After);
-            state = next.MoveToOuterDisposeScope();
-            old.Dispose();
-            reporter?.AddOrCancel(Batches[t].Count);
-        }
+    internal double[] FinalWeights(
+        InfluenceTask task,
+        Examples train,
+        Func<long, double>? share = null,
+        ProgressReporter? reporter = null
+    ) =>
+        OnModel(
+            task,
+            train,
+            replay =>
+            {
+                using var scope = NewDisposeScope();
+                var state = replay.Start();
+                for (var t = 0; t < Batches.Count; t++)
+                {
+                    using var inner = NewDisposeScope();
+                    var (old, next) = (state, replay.Step(state, t, share).After);
+                    state = next.MoveToOuterDisposeScope();
+                    old.Dispose();
+                    reporter?.AddOrCancel(Batches[t].Count);
+                }
 
-        return state.Weights.cpu().to_type(ScalarType.Float64).data<double>().ToArray();
-    });
+                return state.Weights.cpu().to_type(ScalarType.Float64).data<double>().ToArray();
+            }
+        );
 
     internal double RateOf(int step) => LearningRates[LearningRates.Count == 1 ? 0 : step];
 
@@ -175,12 +207,17 @@ public sealed partial record Magic : IPairEstimator
     {
         if (LearningRates.Count != 1 && LearningRates.Count != Batches.Count)
         {
-            throw new InfluenceException($"LearningRates holds one rate for each of the {Batches.Count} steps, or one for all; found {LearningRates.Count}.");
+            throw new InfluenceException(
+                $"LearningRates holds one rate for each of the {Batches.Count} steps, or one for all; found " + $"{LearningRates.Count}."
+            );
         }
 
         if (!ReferenceEquals(task.Layers, LayerSelection.All))
         {
-            throw new InfluenceException("A run trains all trainable parameters: leave InfluenceTask.Layers out, and set requires_grad = false for those that the run left alone.");
+            throw new InfluenceException(
+                "A run trains all trainable parameters: leave InfluenceTask.Layers out, and set requires_grad = "
+                    + "false for those that the run left alone."
+            );
         }
 
         using var scope = NewDisposeScope();
@@ -216,7 +253,7 @@ public sealed partial record Magic : IPairEstimator
         }
 
         kept.Add(state.To(CPU));
-        var a = replay.QueryGradients(state.Weights, queries);                          // [Q, P]
+        var a = replay.QueryGradients(state.Weights, queries); // [Q, P]
         var (b, c) = (zeros_like(a), zeros_like(a));
         var visits = new List<Visit>();
         for (var segment = kept.Count - 2; segment >= 0; segment--)
@@ -235,8 +272,10 @@ public sealed partial record Magic : IPairEstimator
             if (!states[^1].IsSame(kept[segment + 1]))
             {
                 throw new InfluenceException(
-                    $"The run does not repeat itself: steps {first} to {last - 1}, done twice, end in other weights or moments. Is there dropout or another random number in the model or the loss delegate, " +
-                    "or an operator that is not deterministic? Write model.eval() first.");
+                    $"The run does not repeat itself: steps {first} to {last - 1}, done twice, end in other weights or moments. Is there "
+                        + "dropout or another random number in the model or the loss delegate, "
+                        + "or an operator that is not deterministic? Write model.eval() first."
+                );
             }
 
             for (var t = last - 1; t >= first; t--)
@@ -253,7 +292,15 @@ public sealed partial record Magic : IPairEstimator
 
     /// <summary>One step back; the cotangents of weights and moments, <c>[Q, P]</c>, are changed in place.</summary>
     private IEnumerable<Visit> Adjoint(
-        TrainingReplay replay, int step, RunState before, StepGradient gradient, RunState after, Tensor a, Tensor b, Tensor c)
+        TrainingReplay replay,
+        int step,
+        RunState before,
+        StepGradient gradient,
+        RunState after,
+        Tensor a,
+        Tensor b,
+        Tensor c
+    )
     {
         using var scope = NewDisposeScope();
         var (g, rate) = (gradient.Raw * Kept(gradient.Factor), RateOf(step));
@@ -289,15 +336,20 @@ public sealed partial record Magic : IPairEstimator
         var scores = ids.ToDictionary(id => id, _ => new double[a.shape[0]]);
         if (Curvature == StepCurvature.EmpiricalFisher)
         {
-            // H gamma = c sum of h (h . gamma), h the example's share of the gradient, c = B for a mean and 1 for a sum: its own gradient twice, divided once.
+            // H gamma = c sum of h (h . gamma), h the example's share of the gradient, c = B for a mean and 1 for a sum: its own gradient
+            // twice, divided once.
             var share = SumsLosses ? 1.0 : 1.0 / ids.Count;
-            replay.ForEachGradient(step, before.Weights, (id, own) =>
-            {
-                using var noGrad = no_grad();
-                var along = gammas.mv(own) * Kept(share);                                     // [Q]
-                scores[id] = [.. LayerHooks.Values(along).Select(v => -v)];
-                a.add_(outer(along, own));
-            });
+            replay.ForEachGradient(
+                step,
+                before.Weights,
+                (id, own) =>
+                {
+                    using var noGrad = no_grad();
+                    var along = gammas.mv(own) * Kept(share); // [Q]
+                    scores[id] = [.. LayerHooks.Values(along).Select(v => -v)];
+                    a.add_(outer(along, own));
+                }
+            );
             return [.. ids.Select(id => new Visit(step, id, scores[id]))];
         }
 
@@ -313,7 +365,8 @@ public sealed partial record Magic : IPairEstimator
 
             var u = gammas[q] * Kept(e / norm);
             var (above, below) = (new Dictionary<long, double>(), new Dictionary<long, double>());
-            var difference = replay.Gradient(step, before.Weights + u, null, above) - replay.Gradient(step, before.Weights - u, null, below);
+            var difference =
+                replay.Gradient(step, before.Weights + u, null, above) - replay.Gradient(step, before.Weights - u, null, below);
             a[q].add_(difference * Kept(norm / (2 * e)));
             foreach (var id in ids)
             {

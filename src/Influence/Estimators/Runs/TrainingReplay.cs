@@ -58,7 +58,10 @@ internal sealed class TrainingReplay
         var unknown = run.Batches.SelectMany(b => b).Where(id => !_positions.ContainsKey(id)).Distinct().ToList();
         if (unknown.Count > 0)
         {
-            throw new InfluenceException($"Batches name examples that are not among the training examples: ids {InfluenceException.List(unknown)}. Give every example that the run saw.");
+            throw new InfluenceException(
+                "Batches name examples that are not among the training examples: ids "
+                    + $"{InfluenceException.List(unknown)}. Give every example that the run saw."
+            );
         }
     }
 
@@ -106,7 +109,7 @@ internal sealed class TrainingReplay
         foreach (var part in Parts(ids))
         {
             using var inner = NewDisposeScope();
-            var each = _losses.Evaluate(part, LossKind.Training);                       // [B]
+            var each = _losses.Evaluate(part, LossKind.Training); // [B]
             if (losses is not null)
             {
                 foreach (var (id, value) in part.Ids.Zip(LayerHooks.Values(each)))
@@ -144,7 +147,10 @@ internal sealed class TrainingReplay
         var norm = raw.norm().to_type(ScalarType.Float64).item<double>();
         if (!double.IsFinite(norm))
         {
-            throw new InfluenceException("The replayed run diverged: a gradient is NaN or infinite. Check that LearningRates, Update and Batches are those of the run.");
+            throw new InfluenceException(
+                "The replayed run diverged: a gradient is NaN or infinite. Check that LearningRates, Update and "
+                    + "Batches are those of the run."
+            );
         }
 
         return new StepGradient(raw, _run.ClipNorm is { } most && norm > most ? most / norm : 1, norm);
@@ -161,7 +167,10 @@ internal sealed class TrainingReplay
             var second = (Kept(adam.Beta2) * before.Second) + (Kept(1 - adam.Beta2) * g * g);
             var root = (second / Kept(1 - Math.Pow(adam.Beta2, n))).sqrt() + Kept(adam.Epsilon);
             return new RunState(
-                (before.Weights * Kept(1 - (rate * adam.WeightDecay))) - (Kept(rate / (1 - Math.Pow(adam.Beta1, n))) * first / root), first, second);
+                (before.Weights * Kept(1 - (rate * adam.WeightDecay))) - (Kept(rate / (1 - Math.Pow(adam.Beta1, n))) * first / root),
+                first,
+                second
+            );
         }
 
         var sgd = (Magic.Sgd)_run.Update;
@@ -194,7 +203,10 @@ internal sealed class TrainingReplay
     {
         Tensor[] inputs = [.. _parameters.Select(p => (Tensor)p.Value)];
         var gradients = GuardedBackward.Gradients([total], inputs, ids: ids);
-        return cat([.. gradients.Select((g, i) => ((g is { is_sparse: true } ? g.to_dense() : g) ?? zeros_like(inputs[i])).detach().reshape(-1))], 0);
+        return cat(
+            [.. gradients.Select((g, i) => ((g is { is_sparse: true } ? g.to_dense() : g) ?? zeros_like(inputs[i])).detach().reshape(-1))],
+            0
+        );
     }
 
     private IEnumerable<ExampleBatch> Parts(IReadOnlyList<long> ids)

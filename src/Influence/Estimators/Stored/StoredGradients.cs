@@ -8,20 +8,21 @@ using static TorchSharp.torch;
 namespace Influence.Estimators;
 
 /// <summary>
-/// Scores from a <see cref="GradientStore"/>: the queries pass the model, the training examples are only read. With p(z) the projected gradient,
+/// Scores from a <see cref="GradientStore"/>: the queries pass the model, the training examples are only read. With p(z) the projected
+/// gradient,
 /// <code>s(z, q) = p(q) . p(z)                          dot product, or divided by both exact norms
 /// s(z, q) = sum over layers of p(q)' (H + damping I)^-1 p(z),   H = 1/N sum over z of p(z) p(z)'       LoGRA, with Damping</code>
 /// Where nothing is projected (a Dimension that no side exceeds), the dot product is that of <see cref="TracIn"/> without checkpoints.
 /// </summary>
 /// <remarks>
 /// <para>
-/// H is the empirical Fisher matrix of each layer in its k^2 dimensions, a weight and its bias apart; its inverse is applied to the queries, so the
-/// training examples are read once to fit and once to score. An exact H of that layer is not the curvature that
+/// H is the empirical Fisher matrix of each layer in its k^2 dimensions, a weight and its bias apart; its inverse is applied to the
+/// queries, so the training examples are read once to fit and once to score. An exact H of that layer is not the curvature that
 /// <see cref="InfluenceFunction"/> inverts: labels are the data's.
 /// </para>
 /// <para>
-/// Cost: one pass of the queries, and Q N K operations; with damping N k^4 + k^6 a layer more. Memory: Q K numbers, one shard, and with damping
-/// matrices of k^4 numbers, of as many layers at a time as fit <see cref="MemoryBudget"/>, the store read once for each such group.
+/// Cost: one pass of the queries, and Q N K operations; with damping N k^4 + k^6 a layer more. Memory: Q K numbers, one shard, and with
+/// damping matrices of k^4 numbers, of as many layers at a time as fit <see cref="MemoryBudget"/>, the store read once for each such group.
 /// Reference: Choe et al., "What is Your Data Worth to GPT? LLM-Scale Data Valuation with Influence Functions", 2024 (LoGRA).
 /// </para>
 /// </remarks>
@@ -33,13 +34,11 @@ public sealed partial record StoredGradients : IPairEstimator
     /// <summary>Scores from a store.</summary>
     /// <param name="store">A complete one.</param>
     public StoredGradients(GradientStore store)
-        : this([store ?? throw new ArgumentNullException(nameof(store))])
-    {
-    }
+        : this([store ?? throw new ArgumentNullException(nameof(store))]) { }
 
     /// <summary>
-    /// Sums over the members of a store: dot products times the learning rates of their checkpoints, or cosines times the rates' shares (LESS, where the members hold Adam's updates);
-    /// means where there are no checkpoints, and with damping.
+    /// Sums over the members of a store: dot products times the learning rates of their checkpoints, or cosines times the rates' shares
+    /// (LESS, where the members hold Adam's updates); means where there are no checkpoints, and with damping.
     /// </summary>
     /// <param name="members">Complete stores of the same examples, in the order of the checkpoints and models.</param>
     /// <exception cref="InfluenceException">None, or of other examples or projections.</exception>
@@ -73,15 +72,21 @@ public sealed partial record StoredGradients : IPairEstimator
         init => field = Check.Defined(value);
     } = TracIn.GradientSimilarity.Dot;
 
-    /// <summary>The damping of each layer's empirical Fisher matrix; <c>Damping.Default</c> is that of LoGRA, a tenth of the mean eigenvalue.</summary>
+    /// <summary>The damping of each layer's empirical Fisher matrix; <c>Damping.Default</c> is that of LoGRA, a tenth of the mean
+    /// eigenvalue.</summary>
     /// <value>Null: no curvature.</value>
     /// <exception cref="InfluenceException">Zero.</exception>
     public Damping? Damping
     {
         get;
-        init => field = value is null || value.Value > 0
-            ? value
-            : throw new InfluenceException("Damping is above 0, since the matrices have as many directions as were seen only; write Damping = Damping.Default, or leave it out for dot products.");
+        init =>
+            field =
+                value is null || value.Value > 0
+                    ? value
+                    : throw new InfluenceException(
+                        "Damping is above 0, since the matrices have as many directions as were seen only; write "
+                            + "Damping = Damping.Default, or leave it out for dot products."
+                    );
     }
 
     /// <summary>Bytes that written-out gradients, and matrices, may take. Cost only.</summary>
@@ -94,9 +99,14 @@ public sealed partial record StoredGradients : IPairEstimator
 
     private IReadOnlyList<long> Chosen => _only is { } only ? [.. Store.Ids.Where(only.Contains)] : Store.Ids;
 
-    private string Name => Damping is not null ? "LoGRA" : Less ? "LESS" : Cosine ? "stored gradient cosine" : "stored gradient dot product";
+    private string Name =>
+        Damping is not null ? "LoGRA"
+        : Less ? "LESS"
+        : Cosine ? "stored gradient cosine"
+        : "stored gradient dot " + "product";
 
-    /// <summary>The same of some examples of the store alone; shards without any of them are not read. Curvature stays that of all.</summary>
+    /// <summary>The same of some examples of the store alone; shards without any of them are not read. Curvature stays that of
+    /// all.</summary>
     /// <param name="ids">Their ids.</param>
     /// <returns>The estimator, narrowed.</returns>
     /// <exception cref="InfluenceException">No id, or one that the store does not have.</exception>
@@ -107,11 +117,17 @@ public sealed partial record StoredGradients : IPairEstimator
         var unknown = wanted.Except(Store.Ids).ToList();
         if (wanted.Count == 0 || unknown.Count > 0)
         {
-            throw new InfluenceException(wanted.Count == 0
-                ? "At least one id is needed; found none." : $"The store in {Store.Folder} has no example with the id {InfluenceException.List(unknown)}.");
+            throw new InfluenceException(
+                wanted.Count == 0
+                    ? "At least one id is needed; found none."
+                    : $"The store in {Store.Folder} has no example with the id " + $"{InfluenceException.List(unknown)}."
+            );
         }
 
-        return this with { _only = _only is { } only ? wanted.Where(only.Contains).ToHashSet() : wanted };
+        return this with
+        {
+            _only = _only is { } only ? wanted.Where(only.Contains).ToHashSet() : wanted,
+        };
     }
 
     /// <summary>The same of the examples of some groups alone.</summary>
@@ -132,15 +148,22 @@ public sealed partial record StoredGradients : IPairEstimator
     /// <param name="progress">Told after each shard.</param>
     /// <param name="cancellationToken">Checked between batches and shards.</param>
     /// <returns><c>[Q, N]</c>, float64 where the store is, else float32; the caller disposes it.</returns>
-    /// <exception cref="InfluenceException">Bad input, other weights or layers than the store's, or a damaged shard, which is named.</exception>
+    /// <exception cref="InfluenceException">Bad input, other weights or layers than the store's, or a damaged shard, which is
+    /// named.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
-    public InfluenceScores Score(InfluenceTask task, Examples queries, IProgress<InfluenceProgress>? progress = null, CancellationToken cancellationToken = default)
+    public InfluenceScores Score(
+        InfluenceTask task,
+        Examples queries,
+        IProgress<InfluenceProgress>? progress = null,
+        CancellationToken cancellationToken = default
+    )
     {
         using var sink = new DenseSink();
         return sink.Finish(Run(sink, task, Chosen, queries, progress, cancellationToken));
     }
 
-    /// <summary>Scores every example of the store for every query, and keeps the k proponents and the k opponents of each, in memory Q k beside one shard.</summary>
+    /// <summary>Scores every example of the store for every query, and keeps the k proponents and the k opponents of each, in memory Q k
+    /// beside one shard.</summary>
     /// <inheritdoc cref="Score"/>
     /// <param name="k">How many of each kind, 1 to N.</param>
     /// <param name="task">The model, with the weights that the store was written with. It is left as it was found.</param>
@@ -149,11 +172,19 @@ public sealed partial record StoredGradients : IPairEstimator
     /// <param name="cancellationToken">Checked between batches and shards.</param>
     /// <returns>The rankings, in plain memory.</returns>
     public StrongestExamples Strongest(
-        int k, InfluenceTask task, Examples queries, IProgress<InfluenceProgress>? progress = null, CancellationToken cancellationToken = default)
+        int k,
+        InfluenceTask task,
+        Examples queries,
+        IProgress<InfluenceProgress>? progress = null,
+        CancellationToken cancellationToken = default
+    )
     {
         if (k < 1 || k > Chosen.Count)
         {
-            throw new InfluenceException($"k, how many examples to keep for each query, lies between 1 and the number of the store's examples that are asked for, {Chosen.Count}; found {k}.");
+            throw new InfluenceException(
+                "k, how many examples to keep for each query, lies between 1 and the number of the store's "
+                    + $"examples that are asked for, {Chosen.Count}; found {k}."
+            );
         }
 
         using var sink = new StrongestSink(k);
@@ -161,38 +192,58 @@ public sealed partial record StoredGradients : IPairEstimator
     }
 
     /// <inheritdoc/>
-    /// <remarks>The training examples are the store's by their ids, all or some, in its order; of their data only the first is read, to see that it is the store's.</remarks>
+    /// <remarks>The training examples are the store's by their ids, all or some, in its order; of their data only the first is read, to see
+    /// that it is the store's.</remarks>
     public ScoreMetadata ScoreInto(
         ScoreSink sink,
         InfluenceTask task,
         Examples train,
         Examples queries,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         ArgumentNullException.ThrowIfNull(sink);
         ExampleChecks.Run(task, (train, "training examples"), (queries, "queries"));
         if (_only is { } only && train.Ids.Any(id => !only.Contains(id)))
         {
-            throw new InfluenceException("Only(...) leaves out some of the training examples that are to be scored. Leave one of the two out.");
+            throw new InfluenceException(
+                "Only(...) leaves out some of the training examples that are to be scored. Leave one of the two " + "out."
+            );
         }
 
         return Run(sink, task, train.Ids, queries, progress, cancellationToken, train);
     }
 
     private ScoreMetadata Run(
-        ScoreSink sink, InfluenceTask task, IReadOnlyList<long> trainIds, Examples queries, IProgress<InfluenceProgress>? progress, CancellationToken token, Examples? train = null)
+        ScoreSink sink,
+        InfluenceTask task,
+        IReadOnlyList<long> trainIds,
+        Examples queries,
+        IProgress<InfluenceProgress>? progress,
+        CancellationToken token,
+        Examples? train = null
+    )
     {
         ExampleChecks.Run(task, (queries, "queries"));
         if (Cosine && Damping is not null)
         {
-            throw new InfluenceException("The exact norms are without curvature, so a cosine with damping has none to divide by. Leave Damping or Similarity out, or take TrackStar.");
+            throw new InfluenceException(
+                "The exact norms are without curvature, so a cosine with damping has none to divide by. Leave "
+                    + "Damping or Similarity out, or take TrackStar."
+            );
         }
 
-        if (Damping is not null && !Store.IsByLayer && _stores.Any(store => 3.0 * sizeof(double) * store.Width * store.Width > MemoryBudget))
+        if (
+            Damping is not null
+            && !Store.IsByLayer
+            && _stores.Any(store => 3.0 * sizeof(double) * store.Width * store.Width > MemoryBudget)
+        )
         {
             throw new InfluenceException(
-                $"The store in {Store.Folder} has projected the whole gradient, so its curvature is one matrix over {Store.Width:N0} numbers, more than MemoryBudget holds. Give a larger budget, or leave Damping out.");
+                $"The store in {Store.Folder} has projected the whole gradient, so its curvature is one matrix over {Store.Width:N0} "
+                    + "numbers, more than MemoryBudget holds. Give a larger budget, or leave Damping out."
+            );
         }
 
         using var scope = NewDisposeScope();
@@ -204,48 +255,56 @@ public sealed partial record StoredGradients : IPairEstimator
         reporter.ExpectPasses((groups.Count * members.Count) + 1);
         var (scans, lengths, coverage) = (new List<StoreScan>(), new List<Tensor>(), default(ParameterCoverage));
         var shares = Shares();
-        members.ForEach(task, (store, model, m) =>
-        {
-            if (m == 0 && train is not null)
+        members.ForEach(
+            task,
+            (store, model, m) =>
             {
-                store.CheckData(model, train, wanted[0]);
-            }
+                if (m == 0 && train is not null)
+                {
+                    store.CheckData(model, train, wanted[0]);
+                }
 
-            var (rows, norms, _, own) = store.Project(model, queries, MemoryBudget, token);     // [Q, K]
-            coverage ??= own;
-            foreach (var group in groups)
-            {
-                Precondition(store, rows, group, reporter);
-            }
+                var (rows, norms, _, own) = store.Project(model, queries, MemoryBudget, token); // [Q, K]
+                coverage ??= own;
+                foreach (var group in groups)
+                {
+                    Precondition(store, rows, group, reporter);
+                }
 
-            scans.Add(new StoreScan(store, rows));
-            lengths.Add(tensor(norms).to_type(Store.Dtype).unsqueeze(1));                       // [Q, 1]
-        });
+                scans.Add(new StoreScan(store, rows));
+                lengths.Add(tensor(norms).to_type(Store.Dtype).unsqueeze(1)); // [Q, 1]
+            }
+        );
         sink.Begin(queries.Ids, trainIds, Store.Dtype);
-        members.Blocks(sink, wanted, reporter, (maps, _) =>
-        {
-            Tensor? sum = null;                                                                 // [Q, n]
-            for (var m = 0; m < maps.Count; m++)
+        members.Blocks(
+            sink,
+            wanted,
+            reporter,
+            (maps, _) =>
             {
-                var products = scans[m].Products(maps[m]);
-                if (Cosine)
+                Tensor? sum = null; // [Q, n]
+                for (var m = 0; m < maps.Count; m++)
                 {
-                    var both = lengths[m] * tensor(maps[m].Norms).to_type(Store.Dtype).unsqueeze(0);
-                    products = products.div_(both.where(both > zeros_like(both), ones_like(both)));
+                    var products = scans[m].Products(maps[m]);
+                    if (Cosine)
+                    {
+                        var both = lengths[m] * tensor(maps[m].Norms).to_type(Store.Dtype).unsqueeze(0);
+                        products = products.div_(both.where(both > zeros_like(both), ones_like(both)));
+                    }
+
+                    if (maps.Count > 1)
+                    {
+                        using Scalar share = Kept(shares[m]);
+                        products.mul_(share);
+                    }
+
+                    using Scalar one = Kept(1);
+                    sum = sum is null ? products : sum.add_(products, one);
                 }
 
-                if (maps.Count > 1)
-                {
-                    using Scalar share = Kept(shares[m]);
-                    products.mul_(share);
-                }
-
-                using Scalar one = Kept(1);
-                sum = sum is null ? products : sum.add_(products, one);
+                return sum!;
             }
-
-            return sum!;
-        });
+        );
         Log.Scored(task.Logger, Name, queries.Count, trainIds.Count, members.Count, reporter.Elapsed.TotalSeconds);
         return Metadata(task, coverage!);
     }
@@ -260,8 +319,12 @@ public sealed partial record StoredGradients : IPairEstimator
 
         double[] rates = [.. Checkpoints.Select(c => c.LearningRate)];
         var total = rates.Sum();
-        return total > 0 ? [.. rates.Select(rate => Cosine ? rate / total : rate)] : throw new InfluenceException(
-            "The learning rates of all checkpoints are zero, and they weigh the members. Give rates with Checkpoint.FromFile(path, learningRate).");
+        return total > 0
+            ? [.. rates.Select(rate => Cosine ? rate / total : rate)]
+            : throw new InfluenceException(
+                "The learning rates of all checkpoints are zero, and they weigh the members. Give rates with Checkpoint.FromFile(path, "
+                    + "learningRate)."
+            );
     }
 
     /// <summary>Layers whose matrices fit the budget together; columns from, and how many.</summary>
@@ -272,7 +335,7 @@ public sealed partial record StoredGradients : IPairEstimator
         foreach (var layer in Store.Layers)
         {
             var size = layer.Size();
-            var more = 3.0 * sizeof(double) * size * size;      // the matrix, its damped copy and its factors
+            var more = 3.0 * sizeof(double) * size * size; // the matrix, its damped copy and its factors
             if (bytes + more > MemoryBudget)
             {
                 groups.Add([]);
@@ -298,13 +361,14 @@ public sealed partial record StoredGradients : IPairEstimator
                 for (var l = 0; l < layers.Count; l++)
                 {
                     using var step = NewDisposeScope();
-                    var columns = train.narrow(1, layers[l].First, layers[l].Size).to_type(ScalarType.Float64);      // [n, k]
+                    var columns = train.narrow(1, layers[l].First, layers[l].Size).to_type(ScalarType.Float64); // [n, k]
                     fishers[l].addmm_(columns.t(), columns);
                 }
 
                 reporter.Add((int)train.shape[0]);
             },
-            reporter.Token);
+            reporter.Token
+        );
         for (var l = 0; l < layers.Count; l++)
         {
             using var step = NewDisposeScope();
@@ -320,20 +384,28 @@ public sealed partial record StoredGradients : IPairEstimator
         }
     }
 
-    private ScoreMetadata Metadata(InfluenceTask task, ParameterCoverage coverage) => new()
-    {
-        Estimator = Name,
-        Checkpoints = Checkpoints is null ? "the weights that the store was written with, weight 1" : string.Join("; ", Checkpoints),
-        Unit = Cosine ? "cosine, of the projected product and exact norms"
-            : Damping is null ? "fall of the measurement, to first order, by one SGD step on the example alone"
-            : "fall of the measurement, to first order, when the example's weight in the sum of losses grows by N",
-        Curvature = Damping is null ? string.Empty : "empirical Fisher matrix of each layer's projected gradients",
-        Damping = Damping?.ToString() ?? string.Empty,
-        LeaveOneOutFactor = Damping is null ? null : 1.0 / Store.Ids.Count,
-        Layers = task.Layers.Description,
-        Coverage = coverage.Fraction,
-        Notes = string.Join(
-            " ",
-            new[] { coverage.Notes, $"Projected: {Store.Described}", _stores.Count > 1 ? $"{_stores.Count} members." : string.Empty }.Where(note => note.Length > 0)),
-    };
+    private ScoreMetadata Metadata(InfluenceTask task, ParameterCoverage coverage) =>
+        new()
+        {
+            Estimator = Name,
+            Checkpoints = Checkpoints is null ? "the weights that the store was written with, weight 1" : string.Join("; ", Checkpoints),
+            Unit =
+                Cosine ? "cosine, of the projected product and exact norms"
+                : Damping is null ? "fall of the measurement, to first order, by one SGD step on the example alone"
+                : "fall of the measurement, to first order, when the example's weight in the sum of losses grows by N",
+            Curvature = Damping is null ? string.Empty : "empirical Fisher matrix of each layer's projected gradients",
+            Damping = Damping?.ToString() ?? string.Empty,
+            LeaveOneOutFactor = Damping is null ? null : 1.0 / Store.Ids.Count,
+            Layers = task.Layers.Description,
+            Coverage = coverage.Fraction,
+            Notes = string.Join(
+                " ",
+                new[]
+                {
+                    coverage.Notes,
+                    $"Projected: {Store.Described}",
+                    _stores.Count > 1 ? $"{_stores.Count} members." : string.Empty,
+                }.Where(note => note.Length > 0)
+            ),
+        };
 }

@@ -5,11 +5,16 @@ using static TorchSharp.torch;
 
 namespace Influence.Estimators;
 
-/// <summary>What estimators over stores share: the members with their models, the rows that are wanted, and the way through the shards of all members in step.</summary>
+/// <summary>What estimators over stores share: the members with their models, the rows that are wanted, and the way through the shards of
+/// all members in step.</summary>
 /// <param name="stores">The members, alike.</param>
 /// <param name="checkpoints">Those of the task's model; null for its current weights.</param>
 /// <param name="otherModels">Models of their own.</param>
-internal sealed class StoredMembers(IReadOnlyList<GradientStore> stores, IReadOnlyList<Checkpoint>? checkpoints, IReadOnlyList<InfluenceTask> otherModels)
+internal sealed class StoredMembers(
+    IReadOnlyList<GradientStore> stores,
+    IReadOnlyList<Checkpoint>? checkpoints,
+    IReadOnlyList<InfluenceTask> otherModels
+)
 {
     public GradientStore First => stores[0];
 
@@ -31,8 +36,9 @@ internal sealed class StoredMembers(IReadOnlyList<GradientStore> stores, IReadOn
         if (own + otherModels.Count != stores.Count)
         {
             throw new InfluenceException(
-                $"There are {stores.Count} members and {own + otherModels.Count} models for them ({own} of the task, {otherModels.Count} others). " +
-                "Give Checkpoints, or OtherModels, in the order in which the members were written.");
+                $"There are {stores.Count} members and {own + otherModels.Count} models for them ({own} of the task, "
+                    + $"{otherModels.Count} others). Give Checkpoints, or OtherModels, in the order in which the members were written."
+            );
         }
 
         using var weights = new WeightKeeper(task.Model, checkpoints ?? []);
@@ -62,8 +68,9 @@ internal sealed class StoredMembers(IReadOnlyList<GradientStore> stores, IReadOn
             if (next == First.Ids.Count)
             {
                 throw new InfluenceException(
-                    $"The training examples are the store's, all or some, in its order; the one with id {id} is not in {First.Folder}, or comes earlier there. " +
-                    "Write Score(task, queries) for all of the store's.");
+                    $"The training examples are the store's, all or some, in its order; the one with id {id} is not in "
+                        + $"{First.Folder}, or comes earlier there. Write Score(task, queries) for all of the store's."
+                );
             }
 
             positions.Add(next++);

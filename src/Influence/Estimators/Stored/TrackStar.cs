@@ -1,3 +1,4 @@
+using System.Globalization;
 using Influence.Curvature;
 using Influence.Gradients;
 using Influence.Stores;
@@ -15,12 +16,14 @@ namespace Influence.Estimators;
 /// </summary>
 /// <remarks>
 /// <para>
-/// A store with <see cref="GradientProjection.GradientDirection.AdamScaled"/> holds what is published, gradients over the roots of Adam's second moments; without moments it is the same of gradients.
-/// The norm is that of the projected, preconditioned gradient: the exact norms of a store are without the metric. Signs count as elsewhere, and every score lies between -1 and 1.
+/// A store with <see cref="GradientProjection.GradientDirection.AdamScaled"/> holds what is published, gradients over the roots of Adam's
+/// second moments; without moments it is the same of gradients. The norm is that of the projected, preconditioned gradient: the exact norms
+/// of a store are without the metric. Signs count as elsewhere, and every score lies between -1 and 1.
 /// </para>
 /// <para>
 /// Cost: an eigendecomposition of k^2 numbers a side a layer, k^6; N k^4 operations a layer; memory 2 k^4 numbers a layer in float64.
-/// Reference: Chang, Rajagopal, Bolukbasi, Dixon, Tenney, "Scalable Influence and Fact Tracing for Large Language Model Pretraining", ICLR 2025; the rule for c is that of its appendix A.1.3.
+/// Reference: Chang, Rajagopal, Bolukbasi, Dixon, Tenney, "Scalable Influence and Fact Tracing for Large Language Model Pretraining", ICLR
+/// 2025; the rule for c is that of its appendix A.1.3.
 /// </para>
 /// </remarks>
 public sealed record TrackStar : IPairEstimator
@@ -33,20 +36,28 @@ public sealed record TrackStar : IPairEstimator
     public TrackStar(GradientStore store)
     {
         ArgumentNullException.ThrowIfNull(store);
-        Store = store.IsByLayer ? store : throw new InfluenceException(
-            $"TrackStar takes each layer's second moments; the store in {store.Folder} has projected the whole gradient at once. Write one with ProjectionForm.TwoSided or ProjectionForm.Principal.");
+        Store = store.IsByLayer
+            ? store
+            : throw new InfluenceException(
+                $"TrackStar takes each layer's second moments; the store in {store.Folder} has projected the whole gradient at once. Write "
+                    + "one with ProjectionForm.TwoSided or ProjectionForm.Principal."
+            );
     }
 
     /// <summary>The store.</summary>
     public GradientStore Store { get; }
 
     /// <summary>c, the queries' share of the second moments.</summary>
-    /// <value>Null: such that the <see cref="Components"/>-th largest eigenvalues of both, all layers' taken together, weigh alike; 0.99 where there are not so many.</value>
+    /// <value>Null: such that the <see cref="Components"/>-th largest eigenvalues of both, all layers' taken together, weigh alike; 0.99
+    /// where there are not so many.</value>
     /// <exception cref="InfluenceException">Below 0 or above 1.</exception>
     public double? Mixing
     {
         get;
-        init => field = value is null or (>= 0 and <= 1) ? value : throw new InfluenceException($"Mixing is a share between 0 and 1, not {value}.");
+        init =>
+            field = value is null or (>= 0 and <= 1)
+                ? value
+                : throw new InfluenceException("Mixing is a share between 0 and 1, not " + $"{value}.");
     }
 
     /// <summary>Which eigenvalue the rule for c looks at.</summary>
@@ -71,14 +82,16 @@ public sealed record TrackStar : IPairEstimator
     public MemoryBudget MemoryBudget { get; init; } = MemoryBudget.Default;
 
     /// <inheritdoc/>
-    /// <remarks>The training examples are the store's by their ids, all or some, in its order; of their data only the first is read, to see that it is the store's.</remarks>
+    /// <remarks>The training examples are the store's by their ids, all or some, in its order; of their data only the first is read, to see
+    /// that it is the store's.</remarks>
     public ScoreMetadata ScoreInto(
         ScoreSink sink,
         InfluenceTask task,
         Examples train,
         Examples queries,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         ArgumentNullException.ThrowIfNull(sink);
         ExampleChecks.Run(task, (train, "training examples"), (queries, "queries"));
@@ -94,22 +107,33 @@ public sealed record TrackStar : IPairEstimator
         var trainMoments = TrainMoments(layers, reporter);
         List<Tensor> queryMoments = [.. layers.Select(l => Moments(rows.narrow(1, l.First, l.Size)) / Kept(queries.Count))];
         var mixing = Mixing ?? MixingBy(trainMoments, queryMoments);
-        List<Tensor> roots = [.. layers.Select((_, l) => Root((queryMoments[l] * tensor(mixing)) + (trainMoments[l] * tensor(1 - mixing))))];
+        List<Tensor> roots =
+        [
+            .. layers.Select((_, l) => Root((queryMoments[l] * tensor(mixing)) + (trainMoments[l] * tensor(1 - mixing)))),
+        ];
         var unit = Unit(rows);
         sink.Begin(queries.Ids, train.Ids, Store.Dtype);
-        members.Blocks(sink, wanted, reporter, (maps, _) =>
-        {
-            var own = empty([maps[0].Count, Store.Width], Store.Dtype);
-            maps[0].Unpack(0, maps[0].Count, own);
-            return unit.mm(Unit(own).t());
-        });
+        members.Blocks(
+            sink,
+            wanted,
+            reporter,
+            (maps, _) =>
+            {
+                var own = empty([maps[0].Count, Store.Width], Store.Dtype);
+                maps[0].Unpack(0, maps[0].Count, own);
+                return unit.mm(Unit(own).t());
+            }
+        );
         Log.Scored(task.Logger, "TrackStar", queries.Count, train.Count, 1, reporter.Elapsed.TotalSeconds);
         return new ScoreMetadata
         {
             Estimator = "TrackStar",
             Checkpoints = "the weights that the store was written with",
             Unit = "cosine of preconditioned projected gradients",
-            Curvature = FormattableString.Invariant($"second moments of each layer's projected gradients, {mixing:P0} of them the queries'"),
+            Curvature = string.Create(
+                CultureInfo.InvariantCulture,
+                $"second moments of each layer's projected gradients, {mixing:P0} of " + $"them the queries'"
+            ),
             Damping = Damping.ToString(),
             Layers = task.Layers.Description,
             Coverage = coverage.Fraction,
@@ -120,7 +144,7 @@ public sealed record TrackStar : IPairEstimator
         Tensor Unit(Tensor values)
         {
             using var step = NewDisposeScope();
-            var mapped = cat([.. layers.Select((layer, l) => values.narrow(1, layer.First, layer.Size).mm(roots[l]))], 1);       // [n, K]
+            var mapped = cat([.. layers.Select((layer, l) => values.narrow(1, layer.First, layer.Size).mm(roots[l]))], 1); // [n, K]
             var lengths = mapped.norm(1, keepdim: true, p: 2);
             return (mapped / lengths.where(lengths > zeros_like(lengths), ones_like(lengths))).MoveToOuterDisposeScope();
         }
@@ -150,7 +174,8 @@ public sealed record TrackStar : IPairEstimator
 
                 reporter.Add((int)rows.shape[0]);
             },
-            reporter.Token);
+            reporter.Token
+        );
         moments.ForEach(one => one.div_(tensor((double)Store.Ids.Count)));
         return moments;
     }
@@ -166,12 +191,20 @@ public sealed record TrackStar : IPairEstimator
     private double MixingBy(List<Tensor> train, List<Tensor> queries)
     {
         var (own, theirs) = (Eigenvalues(train), Eigenvalues(queries));
-        return Components <= own.Length && theirs[Components - 1] + own[Components - 1] is > 0 and var sum ? own[Components - 1] / sum : FallbackMixing;
+        return Components <= own.Length && theirs[Components - 1] + own[Components - 1] is > 0 and var sum
+            ? own[Components - 1] / sum
+            : FallbackMixing;
 
         static double[] Eigenvalues(List<Tensor> moments)
         {
             using var scope = NewDisposeScope();
-            return [.. moments.SelectMany(m => linalg.eigvalsh(m).data<double>().ToArray()).Select(value => Math.Max(0, value)).OrderDescending()];
+            return
+            [
+                .. moments
+                    .SelectMany(m => linalg.eigvalsh(m).data<double>().ToArray())
+                    .Select(value => Math.Max(0, value))
+                    .OrderDescending(),
+            ];
         }
     }
 

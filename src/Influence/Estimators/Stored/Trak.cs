@@ -8,20 +8,23 @@ using static TorchSharp.torch;
 namespace Influence.Estimators;
 
 /// <summary>
-/// TRAK over gradient stores: the step that leaving an example out of a logistic regression on projected gradients makes, averaged over models. With the probability p of an example's
-/// own outcome, f = log(p / (1 - p)) and phi = R' grad f,
+/// TRAK over gradient stores: the step that leaving an example out of a logistic regression on projected gradients makes, averaged over
+/// models. With the probability p of an example's own outcome, f = log(p / (1 - p)) and phi = R' grad f,
 /// <code>s(z, q) = [mean over members of (1 - p(z))]  [mean over members of phi(q)' (Phi' Phi)^-1 phi(z)]</code>
-/// The store holds gradients of the loss l = -log p, from which phi = -g / (1 - p) follows exactly, with 1 - p = -expm1(-l): one store of the training loss serves this and other estimators.
+/// The store holds gradients of the loss l = -log p, from which phi = -g / (1 - p) follows exactly, with 1 - p = -expm1(-l): one store of
+/// the training loss serves this and other estimators.
 /// </summary>
 /// <remarks>
 /// <para>
-/// The training loss must be -log p of the whole example (<see cref="Losses.CrossEntropy"/>, which stays exact where p is nearly 1, for one). The query's phi is that of its loss likewise,
-/// or, where the task has a measurement, the measurement's gradient itself. An example with p = 1 in the model's precision has no phi: it is named rather than given a zero.
+/// The training loss must be -log p of the whole example (<see cref="Losses.CrossEntropy"/>, which stays exact where p is nearly 1, for
+/// one). The query's phi is that of its loss likewise, or, where the task has a measurement, the measurement's gradient itself. An example
+/// with p = 1 in the model's precision has no phi: it is named rather than given a zero.
 /// </para>
 /// <para>
-/// One member is noisy; five to ten models, trained apart, are usual: <c>GradientStore.WriteMembers(models, ...)</c>. Dense projections with 1,000 to 20,000 numbers are the published ones; fewer examples than numbers
-/// make Phi' Phi singular, which is refused without <see cref="Damping"/>. Cost: N k^2 + k^3 operations a member, then Q N k; memory 3 k^2 numbers in float64.
-/// Reference: Park, Georgiev, Ilyas, Leclerc, Madry, "TRAK: Attributing Model Behavior at Scale", ICML 2023, without its soft threshold.
+/// One member is noisy; five to ten models, trained apart, are usual: <c>GradientStore.WriteMembers(models, ...)</c>. Dense projections
+/// with 1,000 to 20,000 numbers are the published ones; fewer examples than numbers make Phi' Phi singular, which is refused without
+/// <see cref="Damping"/>. Cost: N k^2 + k^3 operations a member, then Q N k; memory 3 k^2 numbers in float64. Reference: Park, Georgiev,
+/// Ilyas, Leclerc, Madry, "TRAK: Attributing Model Behavior at Scale", ICML 2023, without its soft threshold.
 /// </para>
 /// </remarks>
 /// <example>
@@ -38,9 +41,7 @@ public sealed record Trak : IPairEstimator
     /// <summary>Takes one member.</summary>
     /// <param name="store">A complete store of the training loss.</param>
     public Trak(GradientStore store)
-        : this([store ?? throw new ArgumentNullException(nameof(store))])
-    {
-    }
+        : this([store ?? throw new ArgumentNullException(nameof(store))]) { }
 
     /// <summary>Takes several members.</summary>
     /// <param name="members">Complete stores of the same examples, in the order of the models.</param>
@@ -50,7 +51,10 @@ public sealed record Trak : IPairEstimator
         _stores = StoredMembers.Copy(members);
         if (_stores[0].Direction != GradientProjection.GradientDirection.Gradient)
         {
-            throw new InfluenceException($"TRAK takes gradients; the store in {_stores[0].Folder} holds what Adam makes of them. Write one with Direction left out.");
+            throw new InfluenceException(
+                $"TRAK takes gradients; the store in {_stores[0].Folder} holds what Adam makes of them. Write "
+                    + "one with Direction left out."
+            );
         }
     }
 
@@ -80,14 +84,16 @@ public sealed record Trak : IPairEstimator
     public MemoryBudget MemoryBudget { get; init; } = MemoryBudget.HalfOfMemory;
 
     /// <inheritdoc/>
-    /// <remarks>The training examples are the store's by their ids, all or some, in its order; of their data only the first is read, to see that it is the store's.</remarks>
+    /// <remarks>The training examples are the store's by their ids, all or some, in its order; of their data only the first is read, to see
+    /// that it is the store's.</remarks>
     public ScoreMetadata ScoreInto(
         ScoreSink sink,
         InfluenceTask task,
         Examples train,
         Examples queries,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         ArgumentNullException.ThrowIfNull(sink);
         ExampleChecks.Run(task, (train, "training examples"), (queries, "queries"));
@@ -100,43 +106,51 @@ public sealed record Trak : IPairEstimator
         reporter.ExpectPasses(members.Count + 1);
         var (scans, missing) = (new List<StoreScan>(), new List<double[]>());
         var coverage = default(ParameterCoverage);
-        members.ForEach(task, (store, model, m) =>
-        {
-            if (m == 0)
+        members.ForEach(
+            task,
+            (store, model, m) =>
             {
-                store.CheckData(model, train, wanted[0]);
-            }
-
-            var (rows, _, losses, own) = store.Project(model, queries, MemoryBudget, cancellationToken);
-            coverage ??= own;
-            if (model.Measurement is null)
-            {
-                rows = rows / tensor(Missing(losses, queries.Ids, "queries", store)).to_type(store.Dtype).unsqueeze(1);
-            }
-
-            var (gram, left) = Gram(store, reporter);
-            missing.Add(left);
-            scans.Add(new StoreScan(store, Solve(gram, rows, store)));
-        });
-        sink.Begin(queries.Ids, train.Ids, members.First.Dtype);
-        members.Blocks(sink, wanted, reporter, (maps, first) =>
-        {
-            Tensor? kernel = null;
-            var weights = new double[maps[0].Count];
-            for (var m = 0; m < maps.Count; m++)
-            {
-                var own = missing[m].AsSpan(first, weights.Length).ToArray();
-                var products = scans[m].Products(maps[m]) / tensor(own).to_type(members.First.Dtype).unsqueeze(0);        // [Q, n]
-                using Scalar one = Kept(1);
-                kernel = kernel is null ? products : kernel.add_(products, one);
-                for (var i = 0; i < weights.Length; i++)
+                if (m == 0)
                 {
-                    weights[i] += own[i] / ((double)maps.Count * maps.Count);
+                    store.CheckData(model, train, wanted[0]);
                 }
-            }
 
-            return kernel!.mul_(tensor(weights).to_type(members.First.Dtype).unsqueeze(0));
-        });
+                var (rows, _, losses, own) = store.Project(model, queries, MemoryBudget, cancellationToken);
+                coverage ??= own;
+                if (model.Measurement is null)
+                {
+                    rows = rows / tensor(Missing(losses, queries.Ids, "queries", store)).to_type(store.Dtype).unsqueeze(1);
+                }
+
+                var (gram, left) = Gram(store, reporter);
+                missing.Add(left);
+                scans.Add(new StoreScan(store, Solve(gram, rows, store)));
+            }
+        );
+        sink.Begin(queries.Ids, train.Ids, members.First.Dtype);
+        members.Blocks(
+            sink,
+            wanted,
+            reporter,
+            (maps, first) =>
+            {
+                Tensor? kernel = null;
+                var weights = new double[maps[0].Count];
+                for (var m = 0; m < maps.Count; m++)
+                {
+                    var own = missing[m].AsSpan(first, weights.Length).ToArray();
+                    var products = scans[m].Products(maps[m]) / tensor(own).to_type(members.First.Dtype).unsqueeze(0); // [Q, n]
+                    using Scalar one = Kept(1);
+                    kernel = kernel is null ? products : kernel.add_(products, one);
+                    for (var i = 0; i < weights.Length; i++)
+                    {
+                        weights[i] += own[i] / ((double)maps.Count * maps.Count);
+                    }
+                }
+
+                return kernel!.mul_(tensor(weights).to_type(members.First.Dtype).unsqueeze(0));
+            }
+        );
         Log.Scored(task.Logger, "TRAK", queries.Count, train.Count, members.Count, reporter.Elapsed.TotalSeconds);
         return new ScoreMetadata
         {
@@ -160,15 +174,19 @@ public sealed record Trak : IPairEstimator
         if (count < width && Damping is not { Value: > 0 })
         {
             throw new InfluenceException(
-                $"TRAK inverts a matrix of {width:N0} dimensions made of {count:N0} examples, which is singular. Write a store of at most {count:N0} numbers " +
-                "(GradientProjection { Form = ProjectionForm.Dense, Dimension = ... }), or give Damping.");
+                $"TRAK inverts a matrix of {width:N0} dimensions made of {count:N0} examples, which is singular. Write a store of "
+                    + $"at most {count:N0} numbers (GradientProjection {{ Form = ProjectionForm.Dense, Dimension = ... }}), or give "
+                    + "Damping."
+            );
         }
 
         if (3.0 * sizeof(double) * width * width > MemoryBudget)
         {
             throw new InfluenceException(
-                $"TRAK inverts one matrix over all {width:N0} numbers of an example, which takes {3 * sizeof(double) * width * width:N0} bytes, more than MemoryBudget. " +
-                "Write a store with ProjectionForm.Dense and a Dimension of a few thousand.");
+                $"TRAK inverts one matrix over all {width:N0} numbers of an example, which takes "
+                    + $"{3 * sizeof(double) * width * width:N0} bytes, more than MemoryBudget. Write a store with ProjectionForm.Dense "
+                    + "and a Dimension of a few thousand."
+            );
         }
     }
 
@@ -188,7 +206,7 @@ public sealed record Trak : IPairEstimator
             own.CopyTo(missing, first);
             var rows = empty([count, store.Width], store.Dtype);
             map.Unpack(0, count, rows);
-            var phi = rows.to_type(ScalarType.Float64) / tensor(own).unsqueeze(1);      // [n, k]
+            var phi = rows.to_type(ScalarType.Float64) / tensor(own).unsqueeze(1); // [n, k]
             gram.addmm_(phi.t(), phi);
             reporter.Add(count);
         }
@@ -209,8 +227,14 @@ public sealed record Trak : IPairEstimator
 
         var negative = losses.Any(loss => loss < 0);
         throw new InfluenceException(
-            $"TRAK needs log(p / (1 - p)), and the losses of the {role} with ids {InfluenceException.List(bad)} (store in {store.Folder}) are {(negative ? "negative, so they are not -log p" : "zero: p is 1 in the model's precision")}. " +
-            (negative ? "Use a cross-entropy as TrainingLoss." : "Use Losses.CrossEntropy, which stays exact, or a float64 model, or leave these examples out."))
+            $"TRAK needs log(p / (1 - p)), and the losses of the {role} with ids {InfluenceException.List(bad)} (store in {store.Folder}) "
+                + $"are {(negative ? "negative, so they are not -log p" : "zero: p is 1 in the model's precision")}. "
+                + (
+                    negative
+                        ? "Use a cross-entropy as TrainingLoss."
+                        : "Use Losses.CrossEntropy, which stays exact, or a float64 model, or " + "leave these examples out."
+                )
+        )
         {
             ExampleIds = bad,
         };
@@ -229,8 +253,10 @@ public sealed record Trak : IPairEstimator
         if (info.item<int>() != 0 || diagonal.min().item<double>() < SmallestPivot * diagonal.max().item<double>())
         {
             throw new InfluenceException(
-                $"The second moments of the {store.Width:N0} projected numbers in {store.Folder} are singular: in some direction no example has a gradient, as where a model's outputs do not depend on some parameters, " +
-                "or all are kept of a softmax layer. Write a store of a smaller Dimension, or give Damping.");
+                $"The second moments of the {store.Width:N0} projected numbers in {store.Folder} are singular: in some direction no "
+                    + "example has a gradient, as where a model's outputs do not depend on some parameters, "
+                    + "or all are kept of a softmax layer. Write a store of a smaller Dimension, or give Damping."
+            );
         }
 
         return cholesky_solve(rows.to_type(ScalarType.Float64).t(), factor).t().to_type(store.Dtype).contiguous().MoveToOuterDisposeScope();

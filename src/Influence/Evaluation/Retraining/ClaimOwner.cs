@@ -17,7 +17,8 @@ internal sealed record ClaimOwner(string Token, string Machine, string Space, in
     private static readonly string s_space = ReadSpace();
     private static readonly string s_started = StartOf(Environment.ProcessId) ?? string.Empty;
 
-    public static ClaimOwner Draw() => new(Guid.NewGuid().ToString("N"), Environment.MachineName, s_space, Environment.ProcessId, s_started);
+    public static ClaimOwner Draw() =>
+        new(Guid.NewGuid().ToString("N"), Environment.MachineName, s_space, Environment.ProcessId, s_started);
 
     /// <summary>Whether it is certain that the process runs no more.</summary>
     public bool IsGone()
@@ -44,7 +45,8 @@ internal sealed record ClaimOwner(string Token, string Machine, string Space, in
         }
     }
 
-    /// <summary>The clock ticks from the machine's start to the process's, which no correction of the clock changes; elsewhere the time of day.</summary>
+    /// <summary>The clock ticks from the machine's start to the process's, which no correction of the clock changes; elsewhere the time of
+    /// day.</summary>
     private static string? StartOf(int process)
     {
         try
@@ -59,8 +61,16 @@ internal sealed record ClaimOwner(string Token, string Machine, string Space, in
             var line = File.ReadAllText(string.Create(CultureInfo.InvariantCulture, $"/proc/{process}/stat"));
             return line[(line.LastIndexOf(')') + 2)..].Split(' ')[19];
         }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException or ArgumentException or InvalidOperationException
-            or Win32Exception or NotSupportedException or IndexOutOfRangeException)
+        catch (Exception exception)
+            when (exception
+                    is IOException
+                        or UnauthorizedAccessException
+                        or ArgumentException
+                        or InvalidOperationException
+                        or Win32Exception
+                        or NotSupportedException
+                        or IndexOutOfRangeException
+            )
         {
             _ = exception;
             return null;

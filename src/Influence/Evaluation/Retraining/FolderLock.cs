@@ -22,7 +22,9 @@ internal sealed class FolderLock : IDisposable
             try
             {
                 Directory.CreateDirectory(folder);
-                return new FolderLock(new FileStream(Path.Combine(folder, Name), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, bufferSize: 1));
+                return new FolderLock(
+                    new FileStream(Path.Combine(folder, Name), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, bufferSize: 1)
+                );
             }
             catch (IOException) when (DateTime.UtcNow - since < s_patience && Directory.Exists(folder))
             {
@@ -30,7 +32,10 @@ internal sealed class FolderLock : IDisposable
             }
             catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
             {
-                throw new InfluenceException($"Cannot write to the folder {folder}: {exception.Message} Check its rights and the free space.", exception);
+                throw new InfluenceException(
+                    $"Cannot write to the folder {folder}: {exception.Message} Check its rights and the free " + "space.",
+                    exception
+                );
             }
         }
     }

@@ -7,10 +7,16 @@ internal static class PlannedRuns
     /// <exception cref="InfluenceException">The runs are of other subsets.</exception>
     public static double[][] Losses(Subsets plan, RetrainingRuns runs)
     {
-        if (runs.Subsets.Count != plan.Count || !runs.Subsets.TrainIds.SequenceEqual(plan.TrainIds)
-            || !runs.Subsets.Zip(plan).All(p => p.First.Name == p.Second.Name && p.First.Bits.AsSpan().SequenceEqual(p.Second.Bits)))
+        if (
+            runs.Subsets.Count != plan.Count
+            || !runs.Subsets.TrainIds.SequenceEqual(plan.TrainIds)
+            || !runs.Subsets.Zip(plan).All(p => p.First.Name == p.Second.Name && p.First.Bits.AsSpan().SequenceEqual(p.Second.Bits))
+        )
         {
-            throw new InfluenceException("The runs are not those of this plan's subsets: write retraining.Run(plan.Subsets, queryIds, train), with a plan of the same scores and settings.");
+            throw new InfluenceException(
+                "The runs are not those of this plan's subsets: write retraining.Run(plan.Subsets, queryIds, "
+                    + "train), with a plan of the same scores and settings."
+            );
         }
 
         return runs.Means();
@@ -23,7 +29,14 @@ internal static class PlannedRuns
         int[] kept = [.. Enumerable.Range(0, runs.QueryIds.Count).Where(q => losses.All(row => double.IsFinite(row[q])))];
         return kept.Length == 0
             ? throw new InfluenceException("No query was measured by all runs with a finite number.")
-            : ([.. losses.Skip(1).Select(row => kept.Select(q => row[q] - losses[0][q]).ToArray())],
-                [.. Enumerable.Range(0, runs.QueryIds.Count).Except(kept).Select(q => new DroppedQuery(runs.QueryIds[q], "a run's measurement is not finite"))]);
+            : (
+                [.. losses.Skip(1).Select(row => kept.Select(q => row[q] - losses[0][q]).ToArray())],
+                [
+                    .. Enumerable
+                        .Range(0, runs.QueryIds.Count)
+                        .Except(kept)
+                        .Select(q => new DroppedQuery(runs.QueryIds[q], "a run's measurement " + "is not finite")),
+                ]
+            );
     }
 }

@@ -34,9 +34,11 @@ public sealed partial record Retraining
     public IReadOnlyList<long> Seeds
     {
         get;
-        init => field = value is { Count: > 0 } && value.Distinct().Count() == value.Count
-            ? [.. value]
-            : throw new InfluenceException("Seeds holds at least one seed, none twice: Seeds = [0, 1, 2].");
+        init =>
+            field =
+                value is { Count: > 0 } && value.Distinct().Count() == value.Count
+                    ? [.. value]
+                    : throw new InfluenceException("Seeds holds at least one seed, none twice: Seeds = [0, 1, 2].");
     } = [0];
 
     /// <summary>
@@ -50,7 +52,8 @@ public sealed partial record Retraining
         init => field = value ?? throw new ArgumentNullException(nameof(value));
     } = string.Empty;
 
-    /// <summary>Whether the measurement is a reward (log-likelihood, margin, accuracy). It is then turned into a loss: its negative.</summary>
+    /// <summary>Whether the measurement is a reward (log-likelihood, margin, accuracy). It is then turned into a loss: its
+    /// negative.</summary>
     /// <value>False: lower is better.</value>
     public bool HigherIsBetter { get; init; }
 
@@ -94,14 +97,17 @@ public sealed partial record Retraining
         IReadOnlyList<long> queryIds,
         Func<Job, IReadOnlyList<double>> train,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken cancellationToken = default)
+        CancellationToken cancellationToken = default
+    )
     {
         ArgumentNullException.ThrowIfNull(subsets);
         ArgumentNullException.ThrowIfNull(queryIds);
         ArgumentNullException.ThrowIfNull(train);
         if (queryIds.Count == 0 || queryIds.Distinct().Count() != queryIds.Count)
         {
-            throw new InfluenceException($"Query ids are needed, no id twice; found {queryIds.Count} ids, {queryIds.Distinct().Count()} different.");
+            throw new InfluenceException(
+                $"Query ids are needed, no id twice; found {queryIds.Count} ids, {queryIds.Distinct().Count()} " + "different."
+            );
         }
 
         cancellationToken.ThrowIfCancellationRequested();
@@ -167,7 +173,10 @@ public sealed partial record Retraining
                 double[] values = [.. train(new Job(run, subsets[subset], seed, cancellationToken))];
                 if (values.Length != queryIds.Count)
                 {
-                    throw new InfluenceException($"The training function returned {values.Length} values; expected one for each of the {queryIds.Count} queries.");
+                    throw new InfluenceException(
+                        $"The training function returned {values.Length} values; expected one for each of the "
+                            + $"{queryIds.Count} queries."
+                    );
                 }
 
                 folder.Write(run, values, watch.Elapsed);
@@ -204,11 +213,17 @@ public sealed partial record Retraining
 
     private InfluenceException Failed(RetrainingManifest manifest, SortedDictionary<int, Exception> failures, int finished)
     {
-        var lines = failures.Take(10).Select(f =>
-            $"  run {f.Key} ({manifest.SubsetNames[manifest.RunOf(f.Key).Subset]}, seed {manifest.RunOf(f.Key).Seed}): {f.Value.GetType().Name}: {f.Value.Message}");
+        var lines = failures
+            .Take(10)
+            .Select(f =>
+                $"  run {f.Key} ({manifest.SubsetNames[manifest.RunOf(f.Key).Subset]}, seed {manifest.RunOf(f.Key).Seed}): "
+                + $"{f.Value.GetType().Name}: {f.Value.Message}"
+            );
         return new InfluenceException(
-            $"{failures.Count} of {manifest.RunCount} runs failed:{Environment.NewLine}{string.Join(Environment.NewLine, lines)}{Environment.NewLine}" +
-            $"{finished} runs are recorded in {Folder}; the next call tries the failed ones again.",
-            failures.Count == 1 ? failures.Values.First() : new AggregateException(failures.Values));
+            $"{failures.Count} of {manifest.RunCount} runs "
+                + $"failed:{Environment.NewLine}{string.Join(Environment.NewLine, lines)}{Environment.NewLine}"
+                + $"{finished} runs are recorded in {Folder}; the next call tries the failed ones again.",
+            failures.Count == 1 ? failures.Values.First() : new AggregateException(failures.Values)
+        );
     }
 }

@@ -50,7 +50,9 @@ internal sealed class RetrainingFolder
         return differences.Count == 0
             ? new RetrainingFolder(path, manifest)
             : throw new InfluenceException(
-                $"The folder {path} holds runs of another set-up. It differs in {string.Join("; ", differences)}. Give each set-up a folder of its own, or go on with the old one as it was.");
+                $"The folder {path} holds runs of another set-up. It differs in {string.Join("; ", differences)}. Give each set-up a "
+                    + "folder of its own, or go on with the old one as it was."
+            );
     }
 
     /// <summary>Opens a folder to read.</summary>
@@ -59,7 +61,8 @@ internal sealed class RetrainingFolder
 
     public string ClaimPath(int run) => Path.Combine(_path, Name(run) + ".claim");
 
-    /// <summary>A finished run's values as the training function gave them; null where there are none, with the reason where a file is there.</summary>
+    /// <summary>A finished run's values as the training function gave them; null where there are none, with the reason where a file is
+    /// there.</summary>
     public (double[]? Values, string? Problem) Read(int run)
     {
         var file = RunPath(run);
@@ -71,13 +74,16 @@ internal sealed class RetrainingFolder
             }
 
             var record = JsonSerializer.Deserialize<RunRecord>(SharedFile.ReadAllBytes(file), s_json);
-            return record is null || record.Format is not (RunFormat or EarlierRunFormat) || record.Run != run || record.SetUp != _fingerprint
-                ? (null, $"{file} is not run {run} of this set-up")
+            return record is null
+                || record.Format is not (RunFormat or EarlierRunFormat)
+                || record.Run != run
+                || record.SetUp != _fingerprint
+                    ? (null, $"{file} is not run {run} of this set-up")
                 : record.Values is null || record.Values.Length != Manifest.QueryIds.Length
                     ? (null, $"{file} holds {record.Values?.Length ?? 0} values for {Manifest.QueryIds.Length} queries")
-                    : (record.Format == RunFormat || record.Sha256 is not null) && record.Sha256 != Hash(run, record.Values)
-                        ? (null, $"{file} is damaged: its values are not those of its checksum")
-                        : (record.Values, null);
+                : (record.Format == RunFormat || record.Sha256 is not null) && record.Sha256 != Hash(run, record.Values)
+                    ? (null, $"{file} is damaged: its values are not those of its checksum")
+                : (record.Values, null);
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException or JsonException or NotSupportedException)
         {
@@ -86,9 +92,16 @@ internal sealed class RetrainingFolder
     }
 
     /// <summary>Records a finished run.</summary>
-    public void Write(int run, double[] values, TimeSpan elapsed) => AtomicFile.Write(
-        RunPath(run),
-        stream => JsonSerializer.Serialize(stream, new RunRecord(RunFormat, _fingerprint, run, values, elapsed.TotalSeconds, Hash(run, values)), s_json));
+    public void Write(int run, double[] values, TimeSpan elapsed) =>
+        AtomicFile.Write(
+            RunPath(run),
+            stream =>
+                JsonSerializer.Serialize(
+                    stream,
+                    new RunRecord(RunFormat, _fingerprint, run, values, elapsed.TotalSeconds, Hash(run, values)),
+                    s_json
+                )
+        );
 
     /// <summary>SHA-256 of the set-up, the run and the values' bits.</summary>
     private string Hash(int run, double[] values)

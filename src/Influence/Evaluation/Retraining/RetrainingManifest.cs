@@ -30,17 +30,24 @@ internal sealed record RetrainingManifest
 
     public int RunCount => SubsetNames.Length * Seeds.Length;
 
-    public static RetrainingManifest Of(Subsets subsets, IReadOnlyList<long> queryIds, IReadOnlyList<long> seeds, string settings, bool higherIsBetter) => new()
-    {
-        Format = FormatName,
-        Settings = settings,
-        HigherIsBetter = higherIsBetter,
-        Seeds = [.. seeds],
-        QueryIds = [.. queryIds],
-        TrainIds = [.. subsets.TrainIds],
-        SubsetNames = [.. subsets.Select(s => s.Name)],
-        SubsetBits = [.. subsets.Select(s => s.Bits)],
-    };
+    public static RetrainingManifest Of(
+        Subsets subsets,
+        IReadOnlyList<long> queryIds,
+        IReadOnlyList<long> seeds,
+        string settings,
+        bool higherIsBetter
+    ) =>
+        new()
+        {
+            Format = FormatName,
+            Settings = settings,
+            HigherIsBetter = higherIsBetter,
+            Seeds = [.. seeds],
+            QueryIds = [.. queryIds],
+            TrainIds = [.. subsets.TrainIds],
+            SubsetNames = [.. subsets.Select(s => s.Name)],
+            SubsetBits = [.. subsets.Select(s => s.Bits)],
+        };
 
     public byte[] ToBytes() => JsonSerializer.SerializeToUtf8Bytes(this, s_json);
 
@@ -77,14 +84,25 @@ internal sealed record RetrainingManifest
 
     /// <summary>Whether every part is there and they fit together; what JSON leaves out or sets to null is not trusted to be.</summary>
     private bool IsSound() =>
-        Settings is not null && Seeds is { Length: > 0 } && QueryIds is { Length: > 0 } && TrainIds is not null && SubsetNames is not null && SubsetBits is not null
-        && SubsetNames.Length == SubsetBits.Length && (long)SubsetNames.Length * Seeds.Length <= MostRuns
-        && Array.TrueForAll(SubsetNames, name => name is not null) && Array.TrueForAll(SubsetBits, AreBitsOfExamples)
-        && AreDifferent(Seeds) && AreDifferent(QueryIds) && AreDifferent(TrainIds);
+        Settings is not null
+        && Seeds is { Length: > 0 }
+        && QueryIds is { Length: > 0 }
+        && TrainIds is not null
+        && SubsetNames is not null
+        && SubsetBits is not null
+        && SubsetNames.Length == SubsetBits.Length
+        && (long)SubsetNames.Length * Seeds.Length <= MostRuns
+        && Array.TrueForAll(SubsetNames, name => name is not null)
+        && Array.TrueForAll(SubsetBits, AreBitsOfExamples)
+        && AreDifferent(Seeds)
+        && AreDifferent(QueryIds)
+        && AreDifferent(TrainIds);
 
     /// <summary>The last byte has no bit beyond the last example.</summary>
     private bool AreBitsOfExamples(byte[]? bits) =>
-        bits is not null && bits.Length == (TrainIds.Length + 7) / 8 && (TrainIds.Length % 8 == 0 || bits[^1] >> (TrainIds.Length % 8) == 0);
+        bits is not null
+        && bits.Length == (TrainIds.Length + 7) / 8
+        && (TrainIds.Length % 8 == 0 || bits[^1] >> (TrainIds.Length % 8) == 0);
 
     private static bool AreDifferent(long[] ids) => ids.Distinct().Count() == ids.Length;
 
@@ -102,7 +120,9 @@ internal sealed record RetrainingManifest
             $"{folder.SubsetNames.Length} ({PlainText.Name(folder.SubsetNames.FirstOrDefault())}, ...)",
             $"{SubsetNames.Length} ({PlainText.Name(SubsetNames.FirstOrDefault())}, ...)",
             SubsetNames.SequenceEqual(folder.SubsetNames)
-                && SubsetBits.Length == folder.SubsetBits.Length && SubsetBits.Zip(folder.SubsetBits).All(p => p.First.AsSpan().SequenceEqual(p.Second)));
+                && SubsetBits.Length == folder.SubsetBits.Length
+                && SubsetBits.Zip(folder.SubsetBits).All(p => p.First.AsSpan().SequenceEqual(p.Second))
+        );
         return differences;
 
         void Add(string what, string theirs, string ours, bool same)

@@ -16,8 +16,13 @@ public sealed class RetrainingRuns : IDisplay
     private RetrainingRuns(Subsets subsets, IReadOnlyList<long> queryIds, int[] subsetOf, long[] seeds, double[][] losses)
     {
         (Subsets, QueryIds, _subsetOf, Seeds, _losses) = (subsets, [.. queryIds], subsetOf, seeds, losses);
-        NotFinite = [.. losses.SelectMany((row, run) => row.Select((value, q) => (Run: run, Query: QueryIds[q], value)))
-            .Where(m => !double.IsFinite(m.value)).Select(m => (m.Run, m.Query))];
+        NotFinite =
+        [
+            .. losses
+                .SelectMany((row, run) => row.Select((value, q) => (Run: run, Query: QueryIds[q], value)))
+                .Where(m => !double.IsFinite(m.value))
+                .Select(m => (m.Run, m.Query)),
+        ];
     }
 
     /// <summary>The subsets, M. Each has one or more runs.</summary>
@@ -53,17 +58,30 @@ public sealed class RetrainingRuns : IDisplay
     /// <returns>The runs.</returns>
     /// <exception cref="InfluenceException">Shapes that do not fit.</exception>
     public static RetrainingRuns Of(
-        Subsets subsets, IReadOnlyList<long> queryIds, double[,] measurements, IReadOnlyList<long>? seeds = null, bool higherIsBetter = false)
+        Subsets subsets,
+        IReadOnlyList<long> queryIds,
+        double[,] measurements,
+        IReadOnlyList<long>? seeds = null,
+        bool higherIsBetter = false
+    )
     {
         ArgumentNullException.ThrowIfNull(subsets);
         ArgumentNullException.ThrowIfNull(queryIds);
         ArgumentNullException.ThrowIfNull(measurements);
         var (runs, q) = (measurements.GetLength(0), measurements.GetLength(1));
         var repeats = seeds?.Count ?? Math.Max(1, runs / Math.Max(1, subsets.Count));
-        if (subsets.Count == 0 || repeats == 0 || runs != subsets.Count * repeats || q != queryIds.Count || queryIds.Distinct().Count() != queryIds.Count)
+        if (
+            subsets.Count == 0
+            || repeats == 0
+            || runs != subsets.Count * repeats
+            || q != queryIds.Count
+            || queryIds.Distinct().Count() != queryIds.Count
+        )
         {
             throw new InfluenceException(
-                $"Measurements are [subsets times seeds, queries] = [{subsets.Count} * {repeats}, {queryIds.Count}], with a query id for each column, none twice; found [{runs}, {q}].");
+                $"Measurements are [subsets times seeds, queries] = [{subsets.Count} * {repeats}, {queryIds.Count}], with a query id for "
+                    + $"each column, none twice; found [{runs}, {q}]."
+            );
         }
 
         return new RetrainingRuns(
@@ -71,7 +89,12 @@ public sealed class RetrainingRuns : IDisplay
             queryIds,
             [.. Enumerable.Range(0, runs).Select(r => r / repeats)],
             [.. Enumerable.Range(0, runs).Select(r => seeds?[r % repeats] ?? r % repeats)],
-            [.. Enumerable.Range(0, runs).Select(r => Enumerable.Range(0, q).Select(c => higherIsBetter ? -measurements[r, c] : measurements[r, c]).ToArray())]);
+            [
+                .. Enumerable
+                    .Range(0, runs)
+                    .Select(r => Enumerable.Range(0, q).Select(c => higherIsBetter ? -measurements[r, c] : measurements[r, c]).ToArray()),
+            ]
+        );
     }
 
     /// <summary>Runs that were made elsewhere, with masks in place of subsets.</summary>
@@ -83,18 +106,32 @@ public sealed class RetrainingRuns : IDisplay
     /// <returns>The runs.</returns>
     /// <exception cref="InfluenceException">Shapes that do not fit.</exception>
     public static RetrainingRuns Of(
-        bool[,] masks, double[,] measurements, IReadOnlyList<long>? trainIds = null, IReadOnlyList<long>? queryIds = null, bool higherIsBetter = false)
+        bool[,] masks,
+        double[,] measurements,
+        IReadOnlyList<long>? trainIds = null,
+        IReadOnlyList<long>? queryIds = null,
+        bool higherIsBetter = false
+    )
     {
         ArgumentNullException.ThrowIfNull(masks);
         ArgumentNullException.ThrowIfNull(measurements);
         trainIds ??= Positions(masks.GetLength(1));
         if (trainIds.Count != masks.GetLength(1))
         {
-            throw new InfluenceException($"Masks are [subsets, training examples]; found [{masks.GetLength(0)}, {masks.GetLength(1)}] for {trainIds.Count} training ids.");
+            throw new InfluenceException(
+                $"Masks are [subsets, training examples]; found [{masks.GetLength(0)}, {masks.GetLength(1)}] for "
+                    + $"{trainIds.Count} training ids."
+            );
         }
 
-        var subsets = Subsets.Of(trainIds, [.. Enumerable.Range(0, masks.GetLength(0)).Select(m =>
-            ($"subset {m.ToString(CultureInfo.InvariantCulture)}", trainIds.Where((_, n) => masks[m, n])))]);
+        var subsets = Subsets.Of(
+            trainIds,
+            [
+                .. Enumerable
+                    .Range(0, masks.GetLength(0))
+                    .Select(m => ($"subset {m.ToString(CultureInfo.InvariantCulture)}", trainIds.Where((_, n) => masks[m, n]))),
+            ]
+        );
         return Of(subsets, queryIds ?? Positions(measurements.GetLength(1)), measurements, seeds: null, higherIsBetter);
 
         static long[] Positions(int count) => [.. Enumerable.Range(0, count).Select(i => (long)i)];
@@ -112,14 +149,20 @@ public sealed class RetrainingRuns : IDisplay
         var manifest = opened.Manifest;
         var read = Enumerable.Range(0, manifest.RunCount).Select(opened.Read).ToArray();
         var (repeats, all) = (manifest.Seeds.Length, manifest.Subsets());
-        int[] whole = [.. Enumerable.Range(0, all.Count).Where(j => Enumerable.Range(j * repeats, repeats).All(run => read[run].Values is not null))];
+        int[] whole =
+        [
+            .. Enumerable.Range(0, all.Count).Where(j => Enumerable.Range(j * repeats, repeats).All(run => read[run].Values is not null)),
+        ];
         if (whole.Length < all.Count && (!unfinished || whole.Length == 0))
         {
             int[] missing = [.. Enumerable.Range(0, read.Length).Where(run => read[run].Values is null)];
             var damaged = read.Select(r => r.Problem).OfType<string>().FirstOrDefault();
             throw new InfluenceException(
-                $"{folder} lacks {missing.Length} of {manifest.RunCount} runs: {InfluenceException.List(missing)}.{(damaged is null ? string.Empty : $" {damaged}.")} " +
-                "Call Retraining.Run again to have them made" + (whole.Length == 0 ? "." : ", or write unfinished: true to read the subsets that are complete."));
+                $"{folder} lacks {missing.Length} of {manifest.RunCount} runs: "
+                    + $"{InfluenceException.List(missing)}.{(damaged is null ? string.Empty : $" {damaged}.")} "
+                    + "Call Retraining.Run again to have them made"
+                    + (whole.Length == 0 ? "." : ", or write unfinished: true to read the " + "subsets that are complete.")
+            );
         }
 
         int[] runs = [.. whole.SelectMany(j => Enumerable.Range(j * repeats, repeats))];
@@ -128,7 +171,8 @@ public sealed class RetrainingRuns : IDisplay
             manifest.QueryIds,
             [.. runs.Select((_, r) => r / repeats)],
             [.. runs.Select(run => manifest.RunOf(run).Seed)],
-            [.. runs.Select(run => manifest.HigherIsBetter ? read[run].Values!.Select(v => -v).ToArray() : read[run].Values!)]);
+            [.. runs.Select(run => manifest.HigherIsBetter ? read[run].Values!.Select(v => -v).ToArray() : read[run].Values!)]
+        );
     }
 
     /// <summary>The mean over a subset's runs, <c>[M][Q]</c>; over those with some seeds only where so asked.</summary>
@@ -165,10 +209,17 @@ public sealed class RetrainingRuns : IDisplay
     {
         var means = Means();
         return new Table(
-            $"{Count:N0} runs on {Subsets.Count:N0} subsets of {Subsets.TrainIds.Count:N0} training examples, {QueryIds.Count:N0} queries, lower = better" +
-                (NotFinite.Count == 0 ? string.Empty : $"; {NotFinite.Count:N0} measurements are not finite, the first of query {NotFinite[0].QueryId} in run {NotFinite[0].Run}"),
+            $"{Count:N0} runs on {Subsets.Count:N0} subsets of {Subsets.TrainIds.Count:N0} training examples, {QueryIds.Count:N0} "
+                + "queries, lower = better"
+                + (
+                    NotFinite.Count == 0
+                        ? string.Empty
+                        : $"; {NotFinite.Count:N0} measurements are not finite, the first of query "
+                            + $"{NotFinite[0].QueryId} in run {NotFinite[0].Run}"
+                ),
             ["subset", "examples", "mean over queries"],
             [.. Subsets.Take(Table.MaximumRows).Select((s, j) => (IReadOnlyList<object>)[s.Name, s.Count, means[j].Average()])],
-            Subsets.Count);
+            Subsets.Count
+        );
     }
 }

@@ -22,9 +22,7 @@ internal sealed class RunClaim : IDisposable
         // A thread of its own: a training may keep the pool's busy for longer than a claim lives.
         _heartbeat = new Thread(() =>
         {
-            while (!_stop.Wait(staleAfter / 6) && Beat())
-            {
-            }
+            while (!_stop.Wait(staleAfter / 6) && Beat()) { }
         })
         {
             IsBackground = true,
@@ -88,9 +86,19 @@ internal sealed class RunClaim : IDisposable
     {
         try
         {
-            using var stream = new FileStream(_path, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete, bufferSize: 1);
+            using var stream = new FileStream(
+                _path,
+                FileMode.Open,
+                FileAccess.ReadWrite,
+                FileShare.ReadWrite | FileShare.Delete,
+                bufferSize: 1
+            );
             var found = new byte[_content.Length];
-            if (stream.Length != found.Length || stream.ReadAtLeast(found, found.Length, throwOnEndOfStream: false) != found.Length || !found.AsSpan().SequenceEqual(_content))
+            if (
+                stream.Length != found.Length
+                || stream.ReadAtLeast(found, found.Length, throwOnEndOfStream: false) != found.Length
+                || !found.AsSpan().SequenceEqual(_content)
+            )
             {
                 return false;
             }
@@ -116,7 +124,10 @@ internal sealed class RunClaim : IDisposable
         try
         {
             // A claim that is gone meanwhile is nobody's either.
-            return !File.Exists(path) || Read(path) is not { } owner || owner.IsGone() || (now - File.GetLastWriteTimeUtc(path)).Duration() > staleAfter;
+            return !File.Exists(path)
+                || Read(path) is not { } owner
+                || owner.IsGone()
+                || (now - File.GetLastWriteTimeUtc(path)).Duration() > staleAfter;
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {

@@ -56,7 +56,10 @@ public sealed class Subsets : IReadOnlyList<TrainingSubset>, IDisplay
     public static Subsets LeaveOneOut(IReadOnlyList<long> trainIds, IReadOnlyList<long>? removed = null)
     {
         ArgumentNullException.ThrowIfNull(trainIds);
-        return Without(trainIds, (removed ?? trainIds).Select(id => ($"without {id.ToString(CultureInfo.InvariantCulture)}", (IEnumerable<long>)[id])));
+        return Without(
+            trainIds,
+            (removed ?? trainIds).Select(id => ($"without {id.ToString(CultureInfo.InvariantCulture)}", (IEnumerable<long>)[id]))
+        );
     }
 
     /// <summary>All examples, and then all but a group's, for each group.</summary>
@@ -75,14 +78,15 @@ public sealed class Subsets : IReadOnlyList<TrainingSubset>, IDisplay
     /// removals is made of.
     /// </summary>
     /// <remarks>
-    /// Every example is left out exactly once, so that the changes of the loss of all subsets are of different examples. <see cref="Lds"/> reads them as any
-    /// subsets: the sum of the scores of what was trained on is that of all examples less that of the piece, and ranks the subsets alike.
-    /// The run on all examples is not among them.
+    /// Every example is left out exactly once, so that the changes of the loss of all subsets are of different examples. <see cref="Lds"/>
+    /// reads them as any subsets: the sum of the scores of what was trained on is that of all examples less that of the piece, and ranks
+    /// the subsets alike. The run on all examples is not among them.
     /// </remarks>
     /// <param name="trainIds">Every training example's id, N.</param>
     /// <param name="count">How many pieces, 2 to N; 100, of one percent each, are usual.</param>
     /// <param name="seed">Of the cut.</param>
-    /// <returns>Subsets that lack floor(N/count) or one more examples each, named <c>without chunk 0</c>, <c>without chunk 1</c>, ...</returns>
+    /// <returns>Subsets that lack floor(N/count) or one more examples each, named <c>without chunk 0</c>, <c>without chunk 1</c>,
+    /// ...</returns>
     /// <exception cref="InfluenceException">Ids that repeat, fewer than two pieces, or more pieces than examples.</exception>
     public static Subsets Chunks(IReadOnlyList<long> trainIds, int count, long seed)
     {
@@ -90,14 +94,25 @@ public sealed class Subsets : IReadOnlyList<TrainingSubset>, IDisplay
         if (count < 2 || count > trainIds.Count)
         {
             throw new InfluenceException(
-                $"At least two pieces and at most one for each training example are expected; found {count} pieces of {trainIds.Count} examples.");
+                $"At least two pieces and at most one for each training example are expected; found {count} pieces of {trainIds.Count} "
+                    + "examples."
+            );
         }
 
         // Ordered by keys of the ids, so that the order in which they are given changes nothing.
         var random = new KeyedRandom(seed, "chunks");
         var pieceOf = trainIds.OrderBy(random.Of).Select((id, k) => (id, k)).ToDictionary(p => p.id, p => p.k % count);
-        return new Subsets([.. trainIds], Enumerable.Range(0, count).Select(j =>
-            ($"without chunk {j.ToString(CultureInfo.InvariantCulture)}", TrainingSubset.BitsOf(trainIds.Count, i => pieceOf[trainIds[i]] != j))));
+        return new Subsets(
+            [.. trainIds],
+            Enumerable
+                .Range(0, count)
+                .Select(j =>
+                    (
+                        $"without chunk {j.ToString(CultureInfo.InvariantCulture)}",
+                        TrainingSubset.BitsOf(trainIds.Count, i => pieceOf[trainIds[i]] != j)
+                    )
+                )
+        );
     }
 
     /// <summary>Subsets of your own.</summary>
@@ -130,11 +145,13 @@ public sealed class Subsets : IReadOnlyList<TrainingSubset>, IDisplay
 
     Table IDisplay.ToTable() => ToTable();
 
-    private Table ToTable() => new(
-        $"{Count:N0} subsets of {TrainIds.Count:N0} training examples",
-        ["subset", "examples"],
-        [.. _subsets.Take(Table.MaximumRows).Select(s => (IReadOnlyList<object>)[s.Name, s.Count])],
-        Count);
+    private Table ToTable() =>
+        new(
+            $"{Count:N0} subsets of {TrainIds.Count:N0} training examples",
+            ["subset", "examples"],
+            [.. _subsets.Take(Table.MaximumRows).Select(s => (IReadOnlyList<object>)[s.Name, s.Count])],
+            Count
+        );
 
     private static Subsets Drawn(IReadOnlyList<long> trainIds, double share, int count, long seed, string name)
     {
@@ -143,15 +160,25 @@ public sealed class Subsets : IReadOnlyList<TrainingSubset>, IDisplay
         if (count < 1 || !(share > 0 && share < 1) || size < 1 || size >= trainIds.Count)
         {
             throw new InfluenceException(
-                $"A share between 0 and 1 that leaves examples in and out, and at least one subset, are expected; found a share of {share} of {trainIds.Count} examples and {count} subsets.");
+                "A share between 0 and 1 that leaves examples in and out, and at least one subset, are expected; found a share of "
+                    + $"{share} of {trainIds.Count} examples and {count} subsets."
+            );
         }
 
-        return new Subsets([.. trainIds], Enumerable.Range(0, count).Select(j =>
-        {
-            var random = new KeyedRandom(seed, "subset", j);
-            var kept = trainIds.OrderBy(random.Of).Take(size).ToHashSet();
-            return ($"{name} {j.ToString(CultureInfo.InvariantCulture)}", TrainingSubset.BitsOf(trainIds.Count, i => kept.Contains(trainIds[i])));
-        }));
+        return new Subsets(
+            [.. trainIds],
+            Enumerable
+                .Range(0, count)
+                .Select(j =>
+                {
+                    var random = new KeyedRandom(seed, "subset", j);
+                    var kept = trainIds.OrderBy(random.Of).Take(size).ToHashSet();
+                    return (
+                        $"{name} {j.ToString(CultureInfo.InvariantCulture)}",
+                        TrainingSubset.BitsOf(trainIds.Count, i => kept.Contains(trainIds[i]))
+                    );
+                })
+        );
     }
 
     private static Subsets Build(IReadOnlyList<long> trainIds, (string Name, IEnumerable<long> Ids)[] subsets, bool keep)
@@ -170,7 +197,10 @@ public sealed class Subsets : IReadOnlyList<TrainingSubset>, IDisplay
         {
             if (string.IsNullOrWhiteSpace(name) || !names.Add(name))
             {
-                problems.Add($"Each subset needs a name of its own; found \"{name}\" {(string.IsNullOrWhiteSpace(name) ? "as a name" : "twice")}.");
+                problems.Add(
+                    $"Each subset needs a name of its own; found \"{name}\" "
+                        + $"{(string.IsNullOrWhiteSpace(name) ? "as a name" : "twice")}."
+                );
             }
 
             var listed = ids.ToHashSet();
@@ -192,7 +222,9 @@ public sealed class Subsets : IReadOnlyList<TrainingSubset>, IDisplay
         ArgumentNullException.ThrowIfNull(trainIds);
         if (trainIds.Count == 0 || trainIds.Distinct().Count() != trainIds.Count)
         {
-            throw new InfluenceException($"Training ids are needed, no id twice; found {trainIds.Count} ids, {trainIds.Distinct().Count()} different.");
+            throw new InfluenceException(
+                $"Training ids are needed, no id twice; found {trainIds.Count} ids, " + $"{trainIds.Distinct().Count()} different."
+            );
         }
     }
 }

@@ -31,18 +31,31 @@ public sealed partial record UnlearningTest
         /// <param name="forget">Query ids of the forgotten examples.</param>
         /// <param name="keep">Query ids of the kept examples.</param>
         /// <param name="test">Query ids of the unseen examples.</param>
-        /// <param name="peers">Query ids of the unseen examples of the forgotten ones' kind; null: those of <paramref name="test"/>.</param>
+        /// <param name="peers">Query ids of the unseen examples of the forgotten ones' kind; null: those of
+        /// <paramref name="test"/>.</param>
         /// <returns>The losses.</returns>
         /// <exception cref="InfluenceException">A query that the runs lack, or a loss that is not finite.</exception>
-        public static ModelLosses FromRun(RetrainingRuns runs, int run, IReadOnlyList<long> forget, IReadOnlyList<long> keep, IReadOnlyList<long> test, IReadOnlyList<long>? peers = null)
+        public static ModelLosses FromRun(
+            RetrainingRuns runs,
+            int run,
+            IReadOnlyList<long> forget,
+            IReadOnlyList<long> keep,
+            IReadOnlyList<long> test,
+            IReadOnlyList<long>? peers = null
+        )
         {
             ArgumentNullException.ThrowIfNull(runs);
             ArgumentNullException.ThrowIfNull(forget);
             ArgumentNullException.ThrowIfNull(keep);
             ArgumentNullException.ThrowIfNull(test);
             var columns = runs.QueryIds.Index().ToDictionary(query => query.Item, query => query.Index);
-            return forget.Concat(keep).Concat(test).Concat(peers ?? []).Where(id => !columns.ContainsKey(id)).ToList() is { Count: > 0 } missing
-                ? throw new InfluenceException($"The runs measured no queries of the ids {InfluenceException.List(missing)}; they need the forgotten, kept and unseen examples as queries.")
+            return
+                forget.Concat(keep).Concat(test).Concat(peers ?? []).Where(id => !columns.ContainsKey(id)).ToList()
+                    is { Count: > 0 } missing
+                ? throw new InfluenceException(
+                    $"The runs measured no queries of the ids {InfluenceException.List(missing)}; they need "
+                        + "the forgotten, kept and unseen examples as queries."
+                )
                 : Of(Losses(forget), Losses(keep), Losses(test), peers is null ? null : Losses(peers));
 
             IReadOnlyList<(long, double)> Losses(IReadOnlyList<long> ids) => [.. ids.Select(id => (id, runs[run, columns[id]]))];
@@ -52,27 +65,41 @@ public sealed partial record UnlearningTest
             IReadOnlyList<(long Id, double Loss)> forget,
             IReadOnlyList<(long Id, double Loss)> keep,
             IReadOnlyList<(long Id, double Loss)> test,
-            IReadOnlyList<(long Id, double Loss)>? peers)
+            IReadOnlyList<(long Id, double Loss)>? peers
+        )
         {
             peers ??= test;
             if (forget.Count == 0 || keep.Count == 0 || test.Count == 0 || peers.Count == 0)
             {
-                throw new InfluenceException($"Forgotten, kept and unseen examples are needed; found {forget.Count}, {keep.Count} and {test.Count}, with {peers.Count} of the forgotten ones' kind.");
+                throw new InfluenceException(
+                    $"Forgotten, kept and unseen examples are needed; found {forget.Count}, {keep.Count} and "
+                        + $"{test.Count}, with {peers.Count} of the forgotten ones' kind."
+                );
             }
 
             List<(long Id, double Loss)> all = [.. forget, .. keep, .. test, .. peers];
             var broken = all.Where(pair => !double.IsFinite(pair.Loss)).Select(pair => pair.Id).ToList();
             return broken.Count > 0
-                ? throw new InfluenceException($"Losses are NaN or infinite for the ids {InfluenceException.List(broken)}: the model cannot be judged.") { ExampleIds = broken }
+                ? throw new InfluenceException(
+                    $"Losses are NaN or infinite for the ids {InfluenceException.List(broken)}: the model " + "cannot be judged."
+                )
+                {
+                    ExampleIds = broken,
+                }
                 : new ModelLosses(
                     all.Select(pair => pair.Id),
                     [.. forget.Select(pair => pair.Loss)],
                     [.. keep.Select(pair => pair.Loss)],
                     [.. test.Select(pair => pair.Loss)],
-                    [.. peers.Select(pair => pair.Loss)]);
+                    [.. peers.Select(pair => pair.Loss)]
+                );
         }
 
-        internal bool HasSameIds(ModelLosses other) => Forget.Count == other.Forget.Count && Keep.Count == other.Keep.Count && Test.Count == other.Test.Count && _ids.AsSpan().SequenceEqual(other._ids);
+        internal bool HasSameIds(ModelLosses other) =>
+            Forget.Count == other.Forget.Count
+            && Keep.Count == other.Keep.Count
+            && Test.Count == other.Test.Count
+            && _ids.AsSpan().SequenceEqual(other._ids);
     }
 
     /// <summary>How one method compares with retraining.</summary>
@@ -102,7 +129,8 @@ public sealed partial record UnlearningTest
         /// <summary>How well the loss tells forgotten from unseen examples; one half is not at all.</summary>
         public Estimate MembershipAuc { get; internal init; }
 
-        /// <summary>The 95th percentile over forgotten examples of the divergence from retrained models; NaN with fewer than two models of either.</summary>
+        /// <summary>The 95th percentile over forgotten examples of the divergence from retrained models; NaN with fewer than two models of
+        /// either.</summary>
         public Estimate ForgetKlom { get; internal init; }
 
         /// <summary>The same over kept examples.</summary>
@@ -131,23 +159,46 @@ public sealed partial record UnlearningTest
         /// <returns>The table as text.</returns>
         public override string ToString() => ToTable("Unlearning against retraining", [this]).ToText();
 
-        /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is encoded.</summary>
+        /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is
+        /// encoded.</summary>
         /// <returns>The fragment.</returns>
         public string ToHtml() => ToTable("Unlearning against retraining", [this]).ToHtml();
 
         Table IDisplay.ToTable() => ToTable("Unlearning against retraining", [this]);
 
-        private static Table ToTable(string title, IReadOnlyList<Row> rows) => new(
-            title,
-            ["method", "models", "forget loss", "keep loss", "test loss", "membership AUC", "KLoM", "relearned", "seconds"],
-            [.. rows.Select(row => (IReadOnlyList<object>)
-            [
-                row.Method, row.Unlearned, Text(row.ForgetLoss), Text(row.KeepLoss), Text(row.TestLoss), Text(row.MembershipAuc),
-                double.IsNaN(row.ForgetKlom.Value) ? "-" : string.Create(CultureInfo.InvariantCulture, $"{row.ForgetKlom.Value:0.0}, {row.KeepKlom.Value:0.0}, {row.TestKlom.Value:0.0}"),
-                row.RelearningSteps.Count == 0 ? "-" : string.Join(' ', row.RelearningSteps.Select(steps => steps?.ToString(CultureInfo.InvariantCulture) ?? "never")),
-                row.Cost?.TotalSeconds.ToString("0.00", CultureInfo.InvariantCulture) ?? "-",
-            ])]);
+        private static Table ToTable(string title, IReadOnlyList<Row> rows) =>
+            new(
+                title,
+                ["method", "models", "forget loss", "keep loss", "test loss", "membership AUC", "KLoM", "relearned", "seconds"],
+                [
+                    .. rows.Select(row =>
+                        (IReadOnlyList<object>)
+                            [
+                                row.Method,
+                                row.Unlearned,
+                                Text(row.ForgetLoss),
+                                Text(row.KeepLoss),
+                                Text(row.TestLoss),
+                                Text(row.MembershipAuc),
+                                double.IsNaN(row.ForgetKlom.Value)
+                                    ? "-"
+                                    : string.Create(
+                                        CultureInfo.InvariantCulture,
+                                        $"{row.ForgetKlom.Value:0.0}, " + $"{row.KeepKlom.Value:0.0}, {row.TestKlom.Value:0.0}"
+                                    ),
+                                row.RelearningSteps.Count == 0
+                                    ? "-"
+                                    : string.Join(
+                                        ' ',
+                                        row.RelearningSteps.Select(steps => steps?.ToString(CultureInfo.InvariantCulture) ?? "never")
+                                    ),
+                                row.Cost?.TotalSeconds.ToString("0.00", CultureInfo.InvariantCulture) ?? "-",
+                            ]
+                    ),
+                ]
+            );
 
-        private static string Text(Estimate estimate) => string.Create(CultureInfo.InvariantCulture, $"{estimate.Value:0.00} [{estimate.Lower:0.00}, {estimate.Upper:0.00}]");
+        private static string Text(Estimate estimate) =>
+            string.Create(CultureInfo.InvariantCulture, $"{estimate.Value:0.00} " + $"[{estimate.Lower:0.00}, {estimate.Upper:0.00}]");
     }
 }

@@ -39,7 +39,8 @@ internal abstract class BlockGradients(long examples)
     /// <summary>The squared L2 norm of each example's gradient, <c>[B]</c>.</summary>
     public virtual Tensor SquaredNorms() => SquaredNorms(Dense());
 
-    /// <summary>The same, float64 <c>[B]</c>, right also where it is small: factors go to float64 first, because their products cancel.</summary>
+    /// <summary>The same, float64 <c>[B]</c>, right also where it is small: factors go to float64 first, because their products
+    /// cancel.</summary>
     public virtual Tensor PreciseSquaredNorms() => SquaredNorms().to_type(ScalarType.Float64);
 
     /// <summary>sum over i of w_i g_i, one part a parameter, <c>[P_k]</c>.</summary>
@@ -86,7 +87,7 @@ internal abstract class BlockGradients(long examples)
         for (var p = 0; p < columns.Length; p++)
         {
             using var one = NewDisposeScope();
-            var signed = columns[p].Sign is { } sign ? parts[p] * sign : parts[p];      // [B, P_p]
+            var signed = columns[p].Sign is { } sign ? parts[p] * sign : parts[p]; // [B, P_p]
             using Scalar once = Kept(1);
             rows.index_add_(1, columns[p].Column, signed, once);
         }
@@ -112,7 +113,8 @@ internal abstract class BlockGradients(long examples)
     /// <summary>Whether one example's gradient is better written out, where its norm and the sum of all are wanted.</summary>
     public virtual bool WritingIsCheaper => true;
 
-    /// <summary>Whether the gradients of some examples are those that the batch gave them; statistics of a batch are not those of its parts.</summary>
+    /// <summary>Whether the gradients of some examples are those that the batch gave them; statistics of a batch are not those of its
+    /// parts.</summary>
     public virtual bool CanBeCut => false;
 
     /// <summary>How many numbers one example takes at most while products are formed.</summary>
@@ -121,7 +123,8 @@ internal abstract class BlockGradients(long examples)
     /// <summary>How many numbers one query takes while it is kept for a contraction.</summary>
     public virtual double NumbersKept(Contraction contraction) => DenseSize;
 
-    /// <summary>How many numbers one example takes while a norm is formed or the gradient is written out; 1 where that is little, or it is there already.</summary>
+    /// <summary>How many numbers one example takes while a norm is formed or the gradient is written out; 1 where that is little, or it is
+    /// there already.</summary>
     /// <param name="parameters">P.</param>
     public virtual double NumbersToWrite(double parameters) => 1;
 
@@ -129,7 +132,8 @@ internal abstract class BlockGradients(long examples)
     /// <param name="parameters">P.</param>
     public virtual double NumbersToSketch(double parameters) => 2 * parameters;
 
-    /// <summary>How many numbers one example takes in <see cref="AddProjected"/>: written out, and the two sides after each other.</summary>
+    /// <summary>How many numbers one example takes in <see cref="AddProjected"/>: written out, and the two sides after each
+    /// other.</summary>
     /// <param name="projections">One a part.</param>
     public virtual double NumbersToProject(PartProjection[] projections)
     {
@@ -173,7 +177,11 @@ internal abstract class BlockGradients(long examples)
     {
         using var scope = NewDisposeScope();
         return values.Any(FiniteProducts.AnyNotFinite)
-            ? values.Select(v => v.isfinite().flatten(1).all(1)).Aggregate((a, b) => a.logical_and(b)).logical_not().MoveToOuterDisposeScope()
+            ? values
+                .Select(v => v.isfinite().flatten(1).all(1))
+                .Aggregate((a, b) => a.logical_and(b))
+                .logical_not()
+                .MoveToOuterDisposeScope()
             : null;
     }
 

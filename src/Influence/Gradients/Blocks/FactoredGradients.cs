@@ -15,8 +15,13 @@ namespace Influence.Gradients;
 /// <param name="bias">The bias takes part.</param>
 /// <param name="denseWeight">A way to G that is cheaper than the product over a, where the layer knows one: <c>[B, O*I]</c>.</param>
 internal sealed class FactoredGradients(
-    Func<Tensor> activation, Tensor outputGradient, long inputs, bool weight, bool bias, Func<Tensor>? denseWeight = null)
-    : BlockGradients(outputGradient.shape[0])
+    Func<Tensor> activation,
+    Tensor outputGradient,
+    long inputs,
+    bool weight,
+    bool bias,
+    Func<Tensor>? denseWeight = null
+) : BlockGradients(outputGradient.shape[0])
 {
     private Tensor? _activation;
 
@@ -48,7 +53,8 @@ internal sealed class FactoredGradients(
     /// <summary>Equal for layers of one batch that saw the same input; null where that is not known.</summary>
     public string? InputKey { get; init; }
 
-    /// <summary>Whether a and d have changed places, as of a weight that has its inputs in rows: what came back from the loss is then a.</summary>
+    /// <summary>Whether a and d have changed places, as of a weight that has its inputs in rows: what came back from the loss is then
+    /// a.</summary>
     public bool IsTransposed { get; init; }
 
     /// <summary>
@@ -67,7 +73,7 @@ internal sealed class FactoredGradients(
     {
         using var scope = NewDisposeScope();
         var (q, rows) = (queries[0].shape[0], Examples * Positions);
-        var d = outputGradient.reshape(rows, Outputs).t();                              // [O, B*T]
+        var d = outputGradient.reshape(rows, Outputs).t(); // [O, B*T]
         var products = zeros([q, rows], d.dtype, d.device);
         if (weight)
         {
@@ -110,28 +116,34 @@ internal sealed class FactoredGradients(
 
     public override FactorShape? Shape => new FactorShape(Positions, inputs, Outputs, weight);
 
-    public override bool WritingIsCheaper => !weight || (Positions > 1
-        && ContractionCost.DenseNorm(this) + ContractionCost.DenseSum(this) < ContractionCost.GhostNorm(this) + ContractionCost.FactoredSum(this));
+    public override bool WritingIsCheaper =>
+        !weight
+        || (
+            Positions > 1
+            && ContractionCost.DenseNorm(this) + ContractionCost.DenseSum(this)
+                < ContractionCost.GhostNorm(this) + ContractionCost.FactoredSum(this)
+        );
 
     public override bool CanBeCut => true;
 
-    public override double NumbersAtWork => Positions == 1
-        ? inputs + (double)Outputs
-        : Math.Max((double)inputs * Outputs, Positions * (double)inputs);
+    public override double NumbersAtWork =>
+        Positions == 1 ? inputs + (double)Outputs : Math.Max((double)inputs * Outputs, Positions * (double)inputs);
 
     public override double NumbersKept(Contraction contraction) =>
         contraction == Contraction.Ghost ? (double)Positions * (inputs + Outputs)
         : weight ? ((double)inputs + 1) * Outputs
         : Outputs;
 
-    public override double NumbersToWrite(double parameters) => weight && Positions > 1
-        ? Math.Max((double)inputs * Outputs, 2.0 * Positions * Positions) + (Positions * (double)inputs)
-        : 1;
+    public override double NumbersToWrite(double parameters) =>
+        weight && Positions > 1 ? Math.Max((double)inputs * Outputs, 2.0 * Positions * Positions) + (Positions * (double)inputs) : 1;
 
     public override double NumbersToSketch(double parameters) => (2 * parameters) + (Positions * (double)inputs);
 
-    public override double NumbersToProject(PartProjection[] projections) => !HasFactorsFor(projections) ? base.NumbersToProject(projections)
-        : Math.Max(NumbersToWrite(projections.Sum(p => (double)p.Outputs * p.Inputs)), 1) + (Positions * (double)(inputs + (2 * projections[0].KeptSides)));
+    public override double NumbersToProject(PartProjection[] projections) =>
+        !HasFactorsFor(projections)
+            ? base.NumbersToProject(projections)
+            : Math.Max(NumbersToWrite(projections.Sum(p => (double)p.Outputs * p.Inputs)), 1)
+                + (Positions * (double)(inputs + (2 * projections[0].KeptSides)));
 
     public long Positions => outputGradient.shape[1];
 
@@ -155,24 +167,31 @@ internal sealed class FactoredGradients(
 
         if (Positions == 1)
         {
-            var a = Activation.Squared().sum(2).squeeze(1);                              // [B]
-            var d = outputGradient.Squared().sum(2).squeeze(1);                          // [B]
+            var a = Activation.Squared().sum(2).squeeze(1); // [B]
+            var d = outputGradient.Squared().sum(2).squeeze(1); // [B]
             return (bias ? a.add_(Kept(1)) : a).mul_(d);
         }
 
         if (ContractionCost.GhostNorm(this) < ContractionCost.DenseNorm(this))
         {
-            var a = Activation.bmm(Activation.transpose(1, 2));                         // [B, T, T]
-            var d = outputGradient.bmm(outputGradient.transpose(1, 2));                 // [B, T, T]
+            var a = Activation.bmm(Activation.transpose(1, 2)); // [B, T, T]
+            var d = outputGradient.bmm(outputGradient.transpose(1, 2)); // [B, T, T]
             return (bias ? a.add_(Kept(1)) : a).mul_(d).sum(1, 2);
         }
 
         return SquaredNorms(Dense());
     }
 
-    public override Tensor PreciseSquaredNorms() => weight
-        ? new FactoredGradients(() => Activation.to_type(ScalarType.Float64), outputGradient.to_type(ScalarType.Float64), inputs, weight, bias).SquaredNorms()
-        : base.PreciseSquaredNorms();
+    public override Tensor PreciseSquaredNorms() =>
+        weight
+            ? new FactoredGradients(
+                () => Activation.to_type(ScalarType.Float64),
+                outputGradient.to_type(ScalarType.Float64),
+                inputs,
+                weight,
+                bias
+            ).SquaredNorms()
+            : base.PreciseSquaredNorms();
 
     /// <summary>One matrix product; no single example's gradient is formed.</summary>
     public override Tensor[] Sum(Tensor? weights = null, Tensor? chosen = null)
@@ -182,14 +201,14 @@ internal sealed class FactoredGradients(
             return base.Sum(weights, chosen);
         }
 
-        var (a, d) = (Activation, outputGradient);                                      // [B, T, I], [B, T, O]
+        var (a, d) = (Activation, outputGradient); // [B, T, I], [B, T, O]
         if (chosen is not null)
         {
             (a, d, weights) = (a.index_select(0, chosen), d.index_select(0, chosen), weights!.index_select(0, chosen));
         }
 
         d = (weights is null ? d : d * weights.reshape(-1, 1, 1)).reshape(-1, Outputs); // [B*T, O]
-        var sum = d.t().mm(a.reshape(-1, inputs)).reshape(-1);                          // [O*I]
+        var sum = d.t().mm(a.reshape(-1, inputs)).reshape(-1); // [O*I]
         return bias ? [sum, d.sum(0L)] : [sum];
     }
 
@@ -201,8 +220,8 @@ internal sealed class FactoredGradients(
             return base.SumOfSquares();
         }
 
-        var d = outputGradient.squeeze(1).Squared();                                     // [B, O]
-        var sum = d.t().mm(Activation.squeeze(1).Squared()).reshape(-1);                 // [O*I]
+        var d = outputGradient.squeeze(1).Squared(); // [B, O]
+        var sum = d.t().mm(Activation.squeeze(1).Squared()).reshape(-1); // [O*I]
         return bias ? [sum, d.sum(0L)] : [sum];
     }
 
@@ -258,12 +277,16 @@ internal sealed class FactoredGradients(
             return true;
         }
 
-        if (!weight || ContractionCost.Ghost(Examples, Positions, Positions, inputs, Outputs) > ContractionCost.Dense(Examples, Positions, inputs, Outputs))
+        if (
+            !weight
+            || ContractionCost.Ghost(Examples, Positions, Positions, inputs, Outputs)
+                > ContractionCost.Dense(Examples, Positions, inputs, Outputs)
+        )
         {
             return false;
         }
 
-        var activation = bias ? ActivationWithBias() : Activation;                      // [B, T, I (+1)]
+        var activation = bias ? ActivationWithBias() : Activation; // [B, T, I (+1)]
         Products.AddGhost(products, activation, outputGradient, this, planner.GhostExamplesAtOnce(Examples, Positions, Positions));
         return true;
     }
@@ -273,23 +296,26 @@ internal sealed class FactoredGradients(
 
     /// <summary>Pairs of factors take V (I + O) an example, against the sum written out, (V/B + 1) I O.</summary>
     public override Tensor? CheapPairs(BlockGradients others) =>
-        weight && Positions == 1 && others is FactoredGradients { Weight: true, Positions: 1 } left
+        weight
+        && Positions == 1
+        && others is FactoredGradients { Weight: true, Positions: 1 } left
         && left.Examples * (double)(inputs + Outputs) < (1 + ((double)left.Examples / Examples)) * inputs * Outputs
             ? Pairs(left, this)
             : null;
 
     /// <summary>The weight's gradients are the same factors without the bias, which a block's own norm counts.</summary>
-    public override BlockGradients Part(int part) => weight && !BiasColumn && part == 0
-        ? new FactoredGradients(() => Activation.alias(), outputGradient, inputs, weight: true, bias: false)
-        : base.Part(part);
+    public override BlockGradients Part(int part) =>
+        weight && !BiasColumn && part == 0
+            ? new FactoredGradients(() => Activation.alias(), outputGradient, inputs, weight: true, bias: false)
+            : base.Part(part);
 
     public override Tensor? NotFinite() => NotFinite(IsTransposed ? Activation : outputGradient);
 
     /// <summary>(a_v . a_i + 1)(d_v . d_i) where every example has one position, <c>[V, B]</c>; the one is the bias.</summary>
     private static Tensor Pairs(FactoredGradients left, FactoredGradients right)
     {
-        var activations = left.Activation.squeeze(1).mm(right.Activation.squeeze(1).t());           // [V, B]
-        var gradients = left.OutputGradient.squeeze(1).mm(right.OutputGradient.squeeze(1).t());     // [V, B]
+        var activations = left.Activation.squeeze(1).mm(right.Activation.squeeze(1).t()); // [V, B]
+        var gradients = left.OutputGradient.squeeze(1).mm(right.OutputGradient.squeeze(1).t()); // [V, B]
         return (left.Bias ? activations.add_(Kept(1)) : activations).mul_(gradients);
     }
 
@@ -298,20 +324,20 @@ internal sealed class FactoredGradients(
         var parts = new List<Tensor>();
         if (BiasColumn)
         {
-            var whole = outputGradient.transpose(1, 2).bmm(Activation);                 // [B, O, I + 1]
+            var whole = outputGradient.transpose(1, 2).bmm(Activation); // [B, O, I + 1]
             return [whole.narrow(2, 0, Inputs - 1).reshape(Examples, -1), whole.select(2, Inputs - 1).contiguous()];
         }
 
         if (weight)
         {
-            parts.Add(denseWeight is not null
-                ? denseWeight()
-                : outputGradient.transpose(1, 2).bmm(Activation).reshape(Examples, Outputs * Inputs));
+            parts.Add(
+                denseWeight is not null ? denseWeight() : outputGradient.transpose(1, 2).bmm(Activation).reshape(Examples, Outputs * Inputs)
+            );
         }
 
         if (bias)
         {
-            parts.Add(outputGradient.sum(1));                                           // [B, O]
+            parts.Add(outputGradient.sum(1)); // [B, O]
         }
 
         return [.. parts];

@@ -16,15 +16,18 @@ internal static class FiniteProducts
     /// </summary>
     public static void ThrowNotFinite(Tensor products, IReadOnlyList<long> trainIds, IReadOnlyList<long> queryIds)
     {
-        var bad = products.isfinite().logical_not();                                    // [Q, B]
+        var bad = products.isfinite().logical_not(); // [Q, B]
         var train = Where(bad.all(0), trainIds);
         var queries = queryIds.Count == 0 ? [] : Where(bad.all(1), queryIds);
-        var found = train.Count > 0 || queries.Count > 0
-            ? string.Join(" and ", new[] { Named("training examples", train), Named("queries", queries) }.OfType<string>())
-            : $"{Named("training examples", Where(bad.any(0), trainIds))} times those of {Named("queries", Where(bad.any(1), queryIds))}";
+        var found =
+            train.Count > 0 || queries.Count > 0
+                ? string.Join(" and ", new[] { Named("training examples", train), Named("queries", queries) }.OfType<string>())
+                : $"{Named("training examples", Where(bad.any(0), trainIds))} times those of "
+                    + $"{Named("queries", Where(bad.any(1), queryIds))}";
         throw new InfluenceException(
-            $"The gradients of {found} are NaN or too large for {products.dtype}, though the losses are finite. " +
-            "Look at their inputs, leave them out, or use a float64 model.")
+            $"The gradients of {found} are NaN or too large for {products.dtype}, though the losses are finite. "
+                + "Look at their inputs, leave them out, or use a float64 model."
+        )
         {
             ExampleIds = [.. train.Count > 0 || queries.Count > 0 ? train.Concat(queries) : Where(bad.any(0), trainIds)],
         };

@@ -21,7 +21,9 @@ internal static class FiniteRows
         var finite = rows.isfinite().all(1).to_type(ScalarType.Int64).cpu().data<long>().ToArray();
         long[] bad = [.. ids.Where((_, i) => finite[i] == 0)];
         throw new InfluenceException(
-            $"{what} are finite numbers; those of the examples with ids {InfluenceException.List(bad)} are not. Look at their inputs, or leave them out.")
+            $"{what} are finite numbers; those of the examples with ids {InfluenceException.List(bad)} are not. Look at their inputs, or "
+                + "leave them out."
+        )
         {
             ExampleIds = bad,
         };

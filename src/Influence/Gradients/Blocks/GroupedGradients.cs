@@ -11,8 +11,12 @@ namespace Influence.Gradients;
 /// <param name="make">The parts written out, <c>[B, P_k]</c>.</param>
 /// <param name="factors">a <c>[B, g, T, I/g]</c> and d <c>[B, g, T, O/g]</c>.</param>
 /// <param name="bias">The bias takes part.</param>
-internal sealed class GroupedGradients(long examples, Func<Tensor[]> make, Func<(Tensor Activation, Tensor OutputGradient)> factors, bool bias)
-    : BlockGradients(examples)
+internal sealed class GroupedGradients(
+    long examples,
+    Func<Tensor[]> make,
+    Func<(Tensor Activation, Tensor OutputGradient)> factors,
+    bool bias
+) : BlockGradients(examples)
 {
     public override bool HasBias => bias;
 

@@ -21,8 +21,8 @@ internal record PartProjection(long Outputs, long Inputs, long First, Tensor? Le
     public virtual void AddWritten(Tensor rows, Tensor gradients)
     {
         using var scope = NewDisposeScope();
-        var g = Times(gradients.reshape(-1, Outputs, Inputs), Right);                   // [B, O, k_i]
-        Add(rows, Left is null ? g : Left.t().expand(g.shape[0], -1, -1).bmm(g));       // [B, k_o, k_i]
+        var g = Times(gradients.reshape(-1, Outputs, Inputs), Right); // [B, O, k_i]
+        Add(rows, Left is null ? g : Left.t().expand(g.shape[0], -1, -1).bmm(g)); // [B, k_o, k_i]
     }
 
     /// <summary>Projects and adds sum over t of d_t a_t', position by position: (d L)' (a R).</summary>
@@ -37,7 +37,7 @@ internal record PartProjection(long Outputs, long Inputs, long First, Tensor? Le
     private void AddHalf(Tensor rows, Tensor left, Tensor right)
     {
         using var scope = NewDisposeScope();
-        right = Times(right, Right);                                                    // [B, T, k_i]
+        right = Times(right, Right); // [B, T, k_i]
         if (left.shape[1] > 1)
         {
             Add(rows, left.transpose(1, 2).bmm(right));
@@ -46,7 +46,9 @@ internal record PartProjection(long Outputs, long Inputs, long First, Tensor? Le
 
         // Of one position the product is written to its place at once: many small matrix products, and a copy of all, cost more.
         using Scalar one = Kept(1);
-        rows.narrow(1, First, left.shape[2] * right.shape[2]).view(-1, left.shape[2], right.shape[2]).addcmul_(left.transpose(1, 2), right, one);
+        rows.narrow(1, First, left.shape[2] * right.shape[2])
+            .view(-1, left.shape[2], right.shape[2])
+            .addcmul_(left.transpose(1, 2), right, one);
     }
 
     private void Add(Tensor rows, Tensor values)

@@ -10,7 +10,8 @@ namespace Influence.Gradients;
 /// <param name="names">The blocks' names, for messages.</param>
 internal sealed class PositionProducts(IReadOnlyList<string> names)
 {
-    /// <summary>The blocks that were left out so far, as their positions are not the examples' own: a head over a pooled text, a table of positions.</summary>
+    /// <summary>The blocks that were left out so far, as their positions are not the examples' own: a head over a pooled text, a table of
+    /// positions.</summary>
     public SortedSet<string> LeftOut { get; } = new(StringComparer.Ordinal);
 
     /// <summary>The products of a batch, <c>[Q, B, T]</c>, in the current scope.</summary>
@@ -45,14 +46,19 @@ internal sealed class PositionProducts(IReadOnlyList<string> names)
 
     private void FindLeftOut(IReadOnlyList<Tensor[]?> queries, BatchGradients train)
     {
-        var found = train.Blocks.Select((block, k) => (Name: names[k], Block: block, Queries: queries[k])).Where(b => b.Block is not null && b.Queries is not null).ToList();
+        var found = train
+            .Blocks.Select((block, k) => (Name: names[k], Block: block, Queries: queries[k]))
+            .Where(b => b.Block is not null && b.Queries is not null)
+            .ToList();
         var positions = found.Max(b => b.Block!.OwnPositions);
         LeftOut.UnionWith(found.Where(b => b.Block!.OwnPositions is null || b.Block.OwnPositions != positions).Select(b => b.Name));
         if (found.TrueForAll(b => LeftOut.Contains(b.Name)))
         {
             throw new InfluenceException(
-                $"Scores per position need a layer whose positions are the examples' own; these are not: {InfluenceException.List(LeftOut)}. " +
-                "A layer that is called twice in an example, or that has no position of its own, has none.");
+                "Scores per position need a layer whose positions are the examples' own; these are not: "
+                    + $"{InfluenceException.List(LeftOut)}. A layer that is called twice in an example, or that has no position of its "
+                    + "own, has none."
+            );
         }
     }
 }

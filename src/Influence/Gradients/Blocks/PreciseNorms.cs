@@ -14,7 +14,7 @@ internal static class PreciseNorms
     public static Tensor Of(BatchGradients batch)
     {
         using var scope = NewDisposeScope();
-        var squares = zeros([batch.Count], ScalarType.Float64);                         // [B]
+        var squares = zeros([batch.Count], ScalarType.Float64); // [B]
         foreach (var block in batch.Blocks.OfType<BlockGradients>())
         {
             using var one = NewDisposeScope();

@@ -16,10 +16,10 @@ internal static class Products
         {
             using var scope = NewDisposeScope();
             var b = Math.Min(examplesAtOnce, train.Examples - start);
-            var a = activation.narrow(0, start, b);                                     // [b, T, I (+1)]
-            var d = train.OutputGradient.narrow(0, start, b);                           // [b, T, O]
-            var target = products.narrow(1, start, b);                                  // [Q, b]
-            var aa = Gram(queryA, a);                                                   // [Q*Tq, b*T]
+            var a = activation.narrow(0, start, b); // [b, T, I (+1)]
+            var d = train.OutputGradient.narrow(0, start, b); // [b, T, O]
+            var target = products.narrow(1, start, b); // [Q, b]
+            var aa = Gram(queryA, a); // [Q*Tq, b*T]
             var dd = Gram(queryD, d);
             if (tq == 1 && train.Positions == 1)
             {
@@ -31,8 +31,7 @@ internal static class Products
             }
         }
 
-        static Tensor Gram(Tensor left, Tensor right) =>
-            left.reshape(-1, left.shape[2]).mm(right.reshape(-1, right.shape[2]).t());
+        static Tensor Gram(Tensor left, Tensor right) => left.reshape(-1, left.shape[2]).mm(right.reshape(-1, right.shape[2]).t());
     }
 
     /// <summary>One matrix product per parameter, G_q [Q, P] times G [B, P] transposed.</summary>
@@ -49,10 +48,10 @@ internal static class Products
     public static void AddFactored(Tensor products, Tensor[] queries, FactoredGradients train)
     {
         var (q, b, t) = (queries[0].shape[0], train.Examples, train.Positions);
-        var weights = queries[0].reshape(q * train.Outputs, train.Inputs);              // [Q*O, I]
-        var a = train.Activation.reshape(b * t, train.Inputs);                          // [B*T, I]
-        var response = weights.mm(a.t()).reshape(q, train.Outputs, b * t);              // [Q, O, B*T]
-        var d = train.OutputGradient.reshape(b * t, train.Outputs).t().unsqueeze(0);    // [1, O, B*T]
+        var weights = queries[0].reshape(q * train.Outputs, train.Inputs); // [Q*O, I]
+        var a = train.Activation.reshape(b * t, train.Inputs); // [B*T, I]
+        var response = weights.mm(a.t()).reshape(q, train.Outputs, b * t); // [Q, O, B*T]
+        var d = train.OutputGradient.reshape(b * t, train.Outputs).t().unsqueeze(0); // [1, O, B*T]
         products.add_(response.mul_(d).sum(1).reshape(q, b, t).sum(2));
         if (train.Bias)
         {
@@ -63,7 +62,7 @@ internal static class Products
     /// <summary>Embedding rows: only the rows that occur in the training batch can meet.</summary>
     public static void AddRows(Tensor products, Tensor queryTokens, Tensor queryD, TokenGradients train, long rowsAtOnce)
     {
-        var distinct = train.DistinctTokens();                                          // [U]
+        var distinct = train.DistinctTokens(); // [U]
         var queries = new TokenGradients(queryTokens, queryD, train.Vocabulary);
         for (long start = 0; start < distinct.shape[0]; start += rowsAtOnce)
         {
@@ -75,11 +74,12 @@ internal static class Products
         }
     }
 
-    /// <summary>Written-out tables of queries with an embedding's examples, sum over t of d_t' V_q[x_t]: only rows that occur are read.</summary>
+    /// <summary>Written-out tables of queries with an embedding's examples, sum over t of d_t' V_q[x_t]: only rows that occur are
+    /// read.</summary>
     public static void AddTable(Tensor products, Tensor queries, TokenGradients train)
     {
-        var place = train.Tokens.reshape(-1);                                           // [B*T]
-        var d = train.OutputGradient.reshape(-1, train.Width);                          // [B*T, D]
+        var place = train.Tokens.reshape(-1); // [B*T]
+        var d = train.OutputGradient.reshape(-1, train.Width); // [B*T, D]
         for (long q = 0; q < queries.shape[0]; q++)
         {
             using var scope = NewDisposeScope();

@@ -17,7 +17,7 @@ internal sealed partial class RowGradients
         {
             using var scope = NewDisposeScope();
             var right = Slice(k, next, Math.Min(left.Examples, count - next));
-            var products = Zeros(left.Examples, right.Examples);                        // [L, R]
+            var products = Zeros(left.Examples, right.Examples); // [L, R]
             Products.AddDense(products, scaled, right.Dense());
             total.narrow(0, start, left.Examples).narrow(1, next, right.Examples).add_(products);
             total.narrow(0, next, right.Examples).narrow(1, start, left.Examples).add_(products.t());
@@ -32,7 +32,12 @@ internal sealed partial class RowGradients
     /// <summary>A block by as many examples at once as the memory allows to be written out, or paired position by position.</summary>
     private void ForSlices(BlockGradients block, int k, Action<BlockGradients, long> action)
     {
-        var atOnce = (long)Math.Clamp(memoryBudget / 4 / (block.NumbersToWrite(session.Parts[k].Sum(p => (double)p.Count)) * session.Dtype.ElementSize()), 1, count);
+        var atOnce = (long)
+            Math.Clamp(
+                memoryBudget / 4 / (block.NumbersToWrite(session.Parts[k].Sum(p => (double)p.Count)) * session.Dtype.ElementSize()),
+                1,
+                count
+            );
         if (atOnce == count)
         {
             action(block, 0);

@@ -14,7 +14,12 @@ namespace Influence.Gradients;
 /// <param name="first">Where in the calls the examples begin.</param>
 /// <param name="memoryBudget">Bytes that written-out gradients may take.</param>
 internal sealed partial class RowGradients(
-    TrainingSession session, int count, IReadOnlyDictionary<TrackedLayer, List<LayerCall>> calls, long first, long memoryBudget) : IDisposable
+    TrainingSession session,
+    int count,
+    IReadOnlyDictionary<TrackedLayer, List<LayerCall>> calls,
+    long first,
+    long memoryBudget
+) : IDisposable
 {
     private readonly Dictionary<int, Tensor[]> _written = [];
     private readonly ContractionPlanner _planner = new(memoryBudget, session.Dtype.ElementSize());
@@ -23,22 +28,30 @@ internal sealed partial class RowGradients(
     /// <summary>The number of examples, B.</summary>
     public int Count => count;
 
-    /// <summary>sum over i of w_i g_i, one part a parameter, <c>[P_k]</c>, in the current scope; null where the pass did not use a block.</summary>
+    /// <summary>sum over i of w_i g_i, one part a parameter, <c>[P_k]</c>, in the current scope; null where the pass did not use a
+    /// block.</summary>
     /// <param name="weights">w, <c>[B]</c>; null for ones.</param>
     public Tensor[]?[] Sum(Tensor? weights = null)
     {
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
         var rows = weights is null ? null : Chosen(weights);
-        Tensor[]?[] sums = [.. Blocks().Select((block, k) =>
-        {
-            using var one = NewDisposeScope();
-            var sum = block is null ? null
-                : Written(k, block) is { } written ? BlockGradients.Sum(written, weights)
-                : block.Sum(weights, rows);
-            one.MoveToOuter(sum ?? []);
-            return sum;
-        })];
+        Tensor[]?[] sums =
+        [
+            .. Blocks()
+                .Select(
+                    (block, k) =>
+                    {
+                        using var one = NewDisposeScope();
+                        var sum =
+                            block is null ? null
+                            : Written(k, block) is { } written ? BlockGradients.Sum(written, weights)
+                            : block.Sum(weights, rows);
+                        one.MoveToOuter(sum ?? []);
+                        return sum;
+                    }
+                ),
+        ];
         scope.MoveToOuter(sums.OfType<Tensor[]>().SelectMany(parts => parts));
         return sums;
     }
@@ -48,18 +61,20 @@ internal sealed partial class RowGradients(
     {
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
-        var total = Zeros(count);                                                       // [B]
-        ForEach((block, k) =>
-        {
-            if (Written(k, block) is { } written)
+        var total = Zeros(count); // [B]
+        ForEach(
+            (block, k) =>
             {
-                total.add_(BlockGradients.SquaredNorms(written));
+                if (Written(k, block) is { } written)
+                {
+                    total.add_(BlockGradients.SquaredNorms(written));
+                }
+                else
+                {
+                    ForSlices(block, k, (part, start) => total.narrow(0, start, part.Examples).add_(part.SquaredNorms()));
+                }
             }
-            else
-            {
-                ForSlices(block, k, (part, start) => total.narrow(0, start, part.Examples).add_(part.SquaredNorms()));
-            }
-        });
+        );
         return total.MoveToOuterDisposeScope();
     }
 
@@ -69,14 +84,16 @@ internal sealed partial class RowGradients(
     {
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
-        var total = Zeros(1, count);                                                    // [1, B]
-        ForEach((block, k) =>
-        {
-            if (direction[k] is { } parts)
+        var total = Zeros(1, count); // [1, B]
+        ForEach(
+            (block, k) =>
             {
-                AddProducts(total, [.. parts.Select(p => p.unsqueeze(0))], block, k);
+                if (direction[k] is { } parts)
+                {
+                    AddProducts(total, [.. parts.Select(p => p.unsqueeze(0))], block, k);
+                }
             }
-        });
+        );
         return total.squeeze(0).MoveToOuterDisposeScope();
     }
 
@@ -86,25 +103,27 @@ internal sealed partial class RowGradients(
     {
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
-        var total = Zeros(1, count);                                                    // [1, B]
+        var total = Zeros(1, count); // [1, B]
         var other = others.Blocks();
-        ForEach((block, k) =>
-        {
-            if (other[k] is not { } meets)
+        ForEach(
+            (block, k) =>
             {
-                return;
-            }
+                if (other[k] is not { } meets)
+                {
+                    return;
+                }
 
-            if (block.CheapPairs(meets) is { } pairs)
-            {
-                total.add_(pairs.sum(0L, keepdim: true));
+                if (block.CheapPairs(meets) is { } pairs)
+                {
+                    total.add_(pairs.sum(0L, keepdim: true));
+                }
+                else
+                {
+                    var sum = others.Written(k, meets) is { } written ? BlockGradients.Sum(written, null) : meets.Sum();
+                    AddProducts(total, [.. sum.Select(p => p.unsqueeze(0))], block, k);
+                }
             }
-            else
-            {
-                var sum = others.Written(k, meets) is { } written ? BlockGradients.Sum(written, null) : meets.Sum();
-                AddProducts(total, [.. sum.Select(p => p.unsqueeze(0))], block, k);
-            }
-        });
+        );
         return total.squeeze(0).div_(Kept(others.Count)).MoveToOuterDisposeScope();
     }
 
@@ -114,24 +133,26 @@ internal sealed partial class RowGradients(
     {
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
-        var total = Zeros(count, count);                                                // [B, B]
-        ForEach((block, k) =>
-        {
-            if (scales is null)
+        var total = Zeros(count, count); // [B, B]
+        ForEach(
+            (block, k) =>
             {
-                AddGram(total, block, k);
+                if (scales is null)
+                {
+                    AddGram(total, block, k);
+                }
+                else if (scales[k].Distinct().Count() == 1)
+                {
+                    var own = Zeros(count, count); // [B, B]
+                    AddGram(own, block, k);
+                    total.add_(own, Kept(scales[k][0]));
+                }
+                else
+                {
+                    ForSlices(block, k, (left, start) => AddGramRows(total, left, start, k, scales[k]));
+                }
             }
-            else if (scales[k].Distinct().Count() == 1)
-            {
-                var own = Zeros(count, count);                                          // [B, B]
-                AddGram(own, block, k);
-                total.add_(own, Kept(scales[k][0]));
-            }
-            else
-            {
-                ForSlices(block, k, (left, start) => AddGramRows(total, left, start, k, scales[k]));
-            }
-        });
+        );
         return total.MoveToOuterDisposeScope();
     }
 
@@ -160,7 +181,10 @@ internal sealed partial class RowGradients(
     private IReadOnlyList<BlockGradients?> Blocks() => session.BlocksOf(Calls(calls.Keys, 0, count));
 
     private Dictionary<TrackedLayer, List<LayerCall>> Calls(IEnumerable<TrackedLayer> layers, long start, long examples) =>
-        layers.ToDictionary(layer => layer, layer => calls[layer].ConvertAll(call => call.Examples == examples ? call : call.Slice(first + start, examples)));
+        layers.ToDictionary(
+            layer => layer,
+            layer => calls[layer].ConvertAll(call => call.Examples == examples ? call : call.Slice(first + start, examples))
+        );
 
     private void ForEach(Action<BlockGradients, int> action)
     {
@@ -215,7 +239,7 @@ internal sealed partial class RowGradients(
     /// <summary>The rows with a weight, int64, where leaving the others out saves work; else null.</summary>
     private static Tensor? Chosen(Tensor weights)
     {
-        var rows = weights.ne(Kept(0)).nonzero().squeeze(1);                                  // [K]
+        var rows = weights.ne(Kept(0)).nonzero().squeeze(1); // [K]
         return rows.shape[0] < 0.75 * weights.shape[0] ? rows : null;
     }
 

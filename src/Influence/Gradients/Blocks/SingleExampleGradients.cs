@@ -11,13 +11,21 @@ namespace Influence.Gradients;
 /// <param name="losses">The task's losses.</param>
 /// <param name="apart">Parameters for which this differs are put into blocks of their own; null: one block.</param>
 internal sealed class SingleExampleGradients(
-    IReadOnlyList<ModelParameter> parameters, LossEvaluator losses, Func<ModelParameter, object>? apart = null)
+    IReadOnlyList<ModelParameter> parameters,
+    LossEvaluator losses,
+    Func<ModelParameter, object>? apart = null
+)
 {
     // Tied parameters are one tensor: it is differentiated once.
     private readonly List<List<ModelParameter>> _blocks =
-        [.. parameters.DistinctBy(p => p.Storage).GroupBy(p => apart?.Invoke(p)).Select(g => g.ToList())];
+    [
+        .. parameters.DistinctBy(p => p.Storage).GroupBy(p => apart?.Invoke(p)).Select(g => g.ToList()),
+    ];
 
-    private readonly List<ModelParameter> _parameters = [.. parameters.DistinctBy(p => p.Storage).GroupBy(p => apart?.Invoke(p)).SelectMany(g => g)];
+    private readonly List<ModelParameter> _parameters =
+    [
+        .. parameters.DistinctBy(p => p.Storage).GroupBy(p => apart?.Invoke(p)).SelectMany(g => g),
+    ];
 
     /// <summary>The parameters block by block: all in one unless they are kept apart, and no block where there are none.</summary>
     public IReadOnlyList<IReadOnlyList<ModelParameter>> Blocks => _blocks;
@@ -33,11 +41,14 @@ internal sealed class SingleExampleGradients(
         // Aliases: what is released is asked for again, and no pass is run twice.
         var rows = Rows(batch, kind);
         var first = 0;
-        return [.. _blocks.Select(block =>
-        {
-            var own = rows[first..(first += block.Count)];
-            return new DenseGradients(batch.Count, () => [.. own.Select(r => r.alias())]);
-        })];
+        return
+        [
+            .. _blocks.Select(block =>
+            {
+                var own = rows[first..(first += block.Count)];
+                return new DenseGradients(batch.Count, () => [.. own.Select(r => r.alias())]);
+            }),
+        ];
     }
 
     /// <summary>Every example's gradient, <c>[B, P_k]</c> for each parameter.</summary>

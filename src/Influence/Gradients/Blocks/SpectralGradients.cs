@@ -13,7 +13,8 @@ internal sealed class SpectralGradients(FactoredGradients rotated, SpectralWeigh
 {
     public override Contraction? OwnContraction => Contraction.Spectral;
 
-    public override QueryFactors FactorsFor(Contraction contraction) => new(rotated.Activation.clone(), rotated.OutputGradient.clone(), weights);
+    public override QueryFactors FactorsFor(Contraction contraction) =>
+        new(rotated.Activation.clone(), rotated.OutputGradient.clone(), weights);
 
     public override double NumbersKept(Contraction contraction) => rotated.NumbersKept(Contraction.Ghost);
 

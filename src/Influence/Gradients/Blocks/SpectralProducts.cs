@@ -17,7 +17,14 @@ internal static class SpectralProducts
     /// <param name="train">Training examples in the eigenbasis.</param>
     /// <param name="weights">W.</param>
     /// <param name="numbersAtOnce">How many numbers may be written out at once.</param>
-    public static void Add(Tensor products, Tensor queryA, Tensor queryD, FactoredGradients train, SpectralWeights weights, long numbersAtOnce)
+    public static void Add(
+        Tensor products,
+        Tensor queryA,
+        Tensor queryD,
+        FactoredGradients train,
+        SpectralWeights weights,
+        long numbersAtOnce
+    )
     {
         var (a, d) = (train.Activation, train.OutputGradient);
         var exact = weights.Error is null ? null : Exceptions(queryA, queryD, a, d, weights);
@@ -33,7 +40,15 @@ internal static class SpectralProducts
             if (columns > 0)
             {
                 var own = weights.Weights.narrow(0, band.Row, band.Rows).narrow(1, band.Own, columns);
-                AddWritten(products, queryA.narrow(2, band.Own, columns), Rows(queryD, band), a.narrow(2, band.Own, columns), Rows(d, band), own, numbersAtOnce);
+                AddWritten(
+                    products,
+                    queryA.narrow(2, band.Own, columns),
+                    Rows(queryD, band),
+                    a.narrow(2, band.Own, columns),
+                    Rows(d, band),
+                    own,
+                    numbersAtOnce
+                );
             }
         }
 
@@ -53,7 +68,7 @@ internal static class SpectralProducts
 
         using var scope = NewDisposeScope();
         var ofQueries = weights.Ratio(queryA.squeeze(1).Squared(), queryD.squeeze(1).Squared()).max();
-        var ofTrain = weights.Ratio(a.squeeze(1).Squared(), d.squeeze(1).Squared());      // [B]
+        var ofTrain = weights.Ratio(a.squeeze(1).Squared(), d.squeeze(1).Squared()); // [B]
         var beyond = (ofTrain * ofQueries).gt(Kept(weights.Tolerance * weights.Tolerance));
         var found = beyond.nonzero().reshape(-1);
         return found.shape[0] == 0 ? null : found.MoveToOuterDisposeScope();
@@ -61,7 +76,15 @@ internal static class SpectralProducts
 
     /// <summary>For these examples, what the shared weights left out.</summary>
     private static void AddExceptions(
-        Tensor products, Tensor which, Tensor queryA, Tensor queryD, Tensor a, Tensor d, SpectralWeights weights, long numbersAtOnce)
+        Tensor products,
+        Tensor which,
+        Tensor queryA,
+        Tensor queryD,
+        Tensor a,
+        Tensor d,
+        SpectralWeights weights,
+        long numbersAtOnce
+    )
     {
         using var scope = NewDisposeScope();
         var (someA, someD) = (a.index_select(0, which), d.index_select(0, which));
@@ -71,7 +94,14 @@ internal static class SpectralProducts
             using var inner = NewDisposeScope();
             var difference = weights.Weights.narrow(0, band.Row, band.Rows).narrow(1, 0, band.Own) - band.Common!;
             AddWritten(
-                rest, queryA.narrow(2, 0, band.Own), Rows(queryD, band), someA.narrow(2, 0, band.Own), Rows(someD, band), difference, numbersAtOnce);
+                rest,
+                queryA.narrow(2, 0, band.Own),
+                Rows(queryD, band),
+                someA.narrow(2, 0, band.Own),
+                Rows(someD, band),
+                difference,
+                numbersAtOnce
+            );
         }
 
         products.index_add_(1, which, rest, Kept(1));
@@ -102,13 +132,11 @@ internal static class SpectralProducts
             using var scope = NewDisposeScope();
             var rows = Math.Min(atOnce, queryD.shape[2] - row);
             var query = Coordinates(queryA, queryD.narrow(2, row, rows)).mul_(weights.narrow(0, row, rows)).reshape(q, -1);
-            var train = Coordinates(a, d.narrow(2, row, rows)).reshape(b, -1);          // [B, R*C]
+            var train = Coordinates(a, d.narrow(2, row, rows)).reshape(b, -1); // [B, R*C]
             products.addmm_(query, train.t());
         }
     }
 
     /// <summary>sum over t of d_t a_t', <c>[B, R, C]</c>.</summary>
-    private static Tensor Coordinates(Tensor a, Tensor d) => a.shape[1] == 1
-        ? d.transpose(1, 2) * a
-        : d.transpose(1, 2).bmm(a);
+    private static Tensor Coordinates(Tensor a, Tensor d) => a.shape[1] == 1 ? d.transpose(1, 2) * a : d.transpose(1, 2).bmm(a);
 }

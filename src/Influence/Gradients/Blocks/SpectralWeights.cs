@@ -54,8 +54,11 @@ internal sealed class SpectralWeights : IDisposable
         var errors = new List<double[]>();
         foreach (var (row, rows) in cut)
         {
-            var (w, e) = (weights.narrow(0, row, rows).to_type(ScalarType.Float64), energy.narrow(0, row, rows).to_type(ScalarType.Float64) + Kept(1e-300));
-            var shared = (w * e).sum(0L) / e.sum(0L);                                   // [I]
+            var (w, e) = (
+                weights.narrow(0, row, rows).to_type(ScalarType.Float64),
+                energy.narrow(0, row, rows).to_type(ScalarType.Float64) + Kept(1e-300)
+            );
+            var shared = (w * e).sum(0L) / e.sum(0L); // [I]
             common.Add(shared);
             errors.Add(((shared.unsqueeze(0) - w).abs() * e).sum(0L).cpu().data<double>().ToArray());
         }
@@ -108,7 +111,8 @@ internal sealed class SpectralWeights : IDisposable
         }
     }
 
-    /// <summary>For each band the first column with weights of its own: one threshold for all, the largest that the budget allows.</summary>
+    /// <summary>For each band the first column with weights of its own: one threshold for all, the largest that the budget
+    /// allows.</summary>
     private static long[] Columns(List<double[]> errors, double budget)
     {
         var candidates = errors.SelectMany(e => e).Order().ToArray();

@@ -17,11 +17,15 @@ internal sealed class TokenGradients(Tensor tokens, Tensor outputGradient, long 
     public Tensor Tokens => tokens;
 
     /// <summary>Gradients of a whole table by single examples, <c>[B, V*D]</c>, in this form: every row occurs once.</summary>
-    public static TokenGradients Substitute(long examples, Tensor table, long vocabulary) => new(
-        arange(Kept(0), Kept(vocabulary), Kept(1), ScalarType.Int64, table.device).expand(examples, vocabulary), table.reshape(examples, vocabulary, -1), vocabulary)
-    {
-        IsSubstitute = true,
-    };
+    public static TokenGradients Substitute(long examples, Tensor table, long vocabulary) =>
+        new(
+            arange(Kept(0), Kept(vocabulary), Kept(1), ScalarType.Int64, table.device).expand(examples, vocabulary),
+            table.reshape(examples, vocabulary, -1),
+            vocabulary
+        )
+        {
+            IsSubstitute = true,
+        };
 
     /// <summary>d, <c>[B, T, D]</c>.</summary>
     public Tensor OutputGradient => outputGradient;
@@ -45,8 +49,8 @@ internal sealed class TokenGradients(Tensor tokens, Tensor outputGradient, long 
     {
         // One spare row per example takes what is not chosen.
         var (b, t, d) = (Examples, tokens.shape[1], Width);
-        var first = arange(Kept(0), Kept(b), Kept(1), ScalarType.Int64, tokens.device).mul_(Kept(rows + 1)).unsqueeze(1);    // [B, 1]
-        var place = rowOf.index_select(0, tokens.reshape(-1)).reshape(b, t).add_(first);             // [B, T]
+        var first = arange(Kept(0), Kept(b), Kept(1), ScalarType.Int64, tokens.device).mul_(Kept(rows + 1)).unsqueeze(1); // [B, 1]
+        var place = rowOf.index_select(0, tokens.reshape(-1)).reshape(b, t).add_(first); // [B, T]
         var sums = zeros([b * (rows + 1), d], outputGradient.dtype, outputGradient.device);
         sums.index_add_(0, place.reshape(-1), outputGradient.reshape(-1, d), Kept(1));
         return sums.reshape(b, rows + 1, d).narrow(1, 0, rows).reshape(b, rows * d);
@@ -58,7 +62,7 @@ internal sealed class TokenGradients(Tensor tokens, Tensor outputGradient, long 
     /// </summary>
     public (Tensor Example, Tensor Token, Tensor Sums) Pairs()
     {
-        var example = arange(Kept(0), Kept(Examples), Kept(1), ScalarType.Int64, tokens.device).unsqueeze(1);          // [B, 1]
+        var example = arange(Kept(0), Kept(Examples), Kept(1), ScalarType.Int64, tokens.device).unsqueeze(1); // [B, 1]
         var (pairs, place, _) = (tokens + (example * Kept(vocabulary))).reshape(-1).unique(return_inverse: true);
         var sums = zeros([pairs.shape[0], Width], outputGradient.dtype, outputGradient.device);
         sums.index_add_(0, place!, outputGradient.reshape(-1, Width), Kept(1));
@@ -85,10 +89,14 @@ internal sealed class TokenGradients(Tensor tokens, Tensor outputGradient, long 
     /// <summary>The sums, their signs, and places, which are int64 and are made twice.</summary>
     public override double NumbersToSketch(double parameters) => 6.0 * tokens.shape[1] * Width;
 
-    public override double NumbersToProject(PartProjection[] projections) => projections[0].Left is null ? base.NumbersToProject(projections)
-        : Math.Max(NumbersToWrite(projections.Sum(p => (double)p.Outputs * p.Inputs)), 1) + (tokens.shape[1] * (double)(Width + (2 * projections[0].KeptSides)));
+    public override double NumbersToProject(PartProjection[] projections) =>
+        projections[0].Left is null
+            ? base.NumbersToProject(projections)
+            : Math.Max(NumbersToWrite(projections.Sum(p => (double)p.Outputs * p.Inputs)), 1)
+                + (tokens.shape[1] * (double)(Width + (2 * projections[0].KeptSides)));
 
-    public override Tensor PreciseSquaredNorms() => new TokenGradients(tokens, outputGradient.to_type(ScalarType.Float64), vocabulary).SquaredNorms();
+    public override Tensor PreciseSquaredNorms() =>
+        new TokenGradients(tokens, outputGradient.to_type(ScalarType.Float64), vocabulary).SquaredNorms();
 
     public override Tensor[] Sum(Tensor? weights = null, Tensor? chosen = null)
     {
@@ -115,12 +123,13 @@ internal sealed class TokenGradients(Tensor tokens, Tensor outputGradient, long 
 
     public override void AddSketch(Tensor rows, (Tensor Column, Tensor? Sign)[] columns)
     {
-        var (example, token, sums) = Pairs();                                           // [U], [U], [U, D]
-        var place = ForTokens(columns[0].Column).add_(example.unsqueeze(1) * Kept(rows.shape[1]));    // [U, D], in the rows one after the other
-        var signed = columns[0].Sign is { } sign ? sums.mul_(ForTokens(sign)) : sums;   // [U, D]
+        var (example, token, sums) = Pairs(); // [U], [U], [U, D]
+        // [U, D], in the rows one after the other
+        var place = ForTokens(columns[0].Column).add_(example.unsqueeze(1) * Kept(rows.shape[1]));
+        var signed = columns[0].Sign is { } sign ? sums.mul_(ForTokens(sign)) : sums; // [U, D]
         rows.view(-1).index_add_(0, place.reshape(-1), signed.reshape(-1), Kept(1));
 
-        Tensor ForTokens(Tensor parameters) => parameters.reshape(vocabulary, Width).index_select(0, token);  // [U, D]
+        Tensor ForTokens(Tensor parameters) => parameters.reshape(vocabulary, Width).index_select(0, token); // [U, D]
     }
 
     public override void AddProjected(Tensor rows, PartProjection[] projections)
@@ -143,8 +152,8 @@ internal sealed class TokenGradients(Tensor tokens, Tensor outputGradient, long 
     public override Tensor ByPosition(Tensor[] queries)
     {
         using var scope = NewDisposeScope();
-        var place = tokens.reshape(-1);                                                 // [B*T]
-        var d = outputGradient.reshape(-1, Width);                                      // [B*T, D]
+        var place = tokens.reshape(-1); // [B*T]
+        var d = outputGradient.reshape(-1, Width); // [B*T, D]
         var products = new List<Tensor>();
         for (long q = 0; q < queries[0].shape[0]; q++)
         {

@@ -2,8 +2,8 @@ namespace Influence.Gradients;
 
 /// <summary>
 /// The checks of a run's batches that cost a second backward pass: of every batch with a shape or a flag that none had before, and of
-/// as many others as <see cref="CheckBudget"/> allows. Beside them every batch is checked for in-place writes, for uses of a weight past its
-/// layer and for its numbers of rows, which costs next to nothing.
+/// as many others as <see cref="CheckBudget"/> allows. Beside them every batch is checked for in-place writes, for uses of a weight past
+/// its layer and for its numbers of rows, which costs next to nothing.
 /// </summary>
 /// <param name="hooks">The model.</param>
 internal sealed class BatchChecks(LayerHooks hooks) : IDisposable
@@ -31,12 +31,19 @@ internal sealed class BatchChecks(LayerHooks hooks) : IDisposable
 
     /// <summary>The layers whose rows are not the examples' own in order.</summary>
     /// <exception cref="InfluenceException">The model mixes the examples.</exception>
-    public List<TrackedLayer> ForeignRows(CaptureTrace trace, ExampleBatch batch, LossKind kind) => _budget.Charge(() =>
-    {
-        var found = trace.WithForeignRows(batch, ++_seed);
-        LoneLosses.Check(hooks, batch, kind, LayerHooks.Values(trace.Losses), found.Count > 0 ? Math.Min(batch.Count, LoneLosses.Most) : 1);
-        return found;
-    });
+    public List<TrackedLayer> ForeignRows(CaptureTrace trace, ExampleBatch batch, LossKind kind) =>
+        _budget.Charge(() =>
+        {
+            var found = trace.WithForeignRows(batch, ++_seed);
+            LoneLosses.Check(
+                hooks,
+                batch,
+                kind,
+                LayerHooks.Values(trace.Losses),
+                found.Count > 0 ? Math.Min(batch.Count, LoneLosses.Most) : 1
+            );
+            return found;
+        });
 
     /// <summary>The same in a mode in which losses may be random.</summary>
     public List<TrackedLayer> ForeignRows(CaptureTrace trace, ExampleBatch batch, GraphAfter graph) =>

@@ -59,9 +59,15 @@ internal sealed class CaptureAudit
 
         _byRule.AddRange(_chosen.Where(p => _hooks.LayersOf(p).Any()));
         ToSingle(
-            _byRule.Where(p => WithoutHook(p.Owner) is not null && !_sides.Any(s => _hooks.LayersOf(p).Any(s.Called.Contains))
-                && _sides.Any(s => s.References.Any(r => r.ContainsKey(p.Storage)))).ToList(),
-            p => WithoutHook(p.Owner)!);
+            _byRule
+                .Where(p =>
+                    WithoutHook(p.Owner) is not null
+                    && !_sides.Any(s => _hooks.LayersOf(p).Any(s.Called.Contains))
+                    && _sides.Any(s => s.References.Any(r => r.ContainsKey(p.Storage)))
+                )
+                .ToList(),
+            p => WithoutHook(p.Owner)!
+        );
         foreach (var side in _sides.Where(s => s.Compare))
         {
             CheckForward(side);
@@ -74,7 +80,10 @@ internal sealed class CaptureAudit
             ToSingle(Members(asked).Where(_byRule.Contains).ToList(), _ => "asked for by InfluenceTask.SingleExamples");
         }
 
-        ToSingle(_byRule.Where(p => _hooks.LayersOf(p).Any(layer => layer.IsShared && !MeetsItsPositions(layer))).ToList(), _ => "its layer's input has no example axis");
+        ToSingle(
+            _byRule.Where(p => _hooks.LayersOf(p).Any(layer => layer.IsShared && !MeetsItsPositions(layer))).ToList(),
+            _ => "its layer's input has " + "no example axis"
+        );
 
         var mode = inPlace ? TapMode.Copy : TapMode.Share;
         var wrong = TryDiffering(mode);
@@ -101,16 +110,23 @@ internal sealed class CaptureAudit
         bool IsShared(ModelParameter parameter) => _hooks.LayersOf(parameter).Any(layer => layer.IsShared);
     }
 
-    /// <summary>Why a module that the loss depends on may not have been seen though it was run as it should be; null where there is no such way.</summary>
-    private static string? WithoutHook(object? module) => module switch
-    {
-        TransformerEncoderLayer => "TorchSharp runs no hook where a TransformerEncoderLayer is called with a mask: a TransformerEncoder of one layer runs it",
-        ConvolutionTranspose => "TorchSharp runs no hook where a transposed convolution is given an output size: output_padding does the same and is seen",
-        EmbeddingBag => "no rule for bags by offsets or with weights of single tokens: bags that are rows of one tensor have one",
-        _ => null,
-    };
+    /// <summary>Why a module that the loss depends on may not have been seen though it was run as it should be; null where there is no such
+    /// way.</summary>
+    private static string? WithoutHook(object? module) =>
+        module switch
+        {
+            TransformerEncoderLayer =>
+                "TorchSharp runs no hook where a TransformerEncoderLayer is called with a mask: a TransformerEncoder "
+                    + "of one layer runs it",
+            ConvolutionTranspose =>
+                "TorchSharp runs no hook where a transposed convolution is given an output size: output_padding does the "
+                    + "same and is seen",
+            EmbeddingBag => "no rule for bags by offsets or with weights of single tokens: bags that are rows of one tensor have one",
+            _ => null,
+        };
 
-    private CapturePlan Plan(TapMode mode, ParameterCoverage coverage) => new(_hooks.Layers, mode, _byRule, _single, coverage, _hooks.Apart);
+    private CapturePlan Plan(TapMode mode, ParameterCoverage coverage) =>
+        new(_hooks.Layers, mode, _byRule, _single, coverage, _hooks.Apart);
 
     private void ToSingle(IReadOnlyList<ModelParameter> parameters, Func<ModelParameter, string> why)
     {
@@ -122,7 +138,8 @@ internal sealed class CaptureAudit
         }
     }
 
-    /// <summary>Many examples at once show what two do not: rows that are sorted, paths that few take, chunks. Returns the mode that they want.</summary>
+    /// <summary>Many examples at once show what two do not: rows that are sorted, paths that few take, chunks. Returns the mode that they
+    /// want.</summary>
     private TapMode CheckMore(TapMode mode, ExampleBatch? elsewhere)
     {
         List<(ExampleBatch Batch, LossKind Kind)> batches = [.. _sides.Select(side => (side.Candidates, side.Kind))];
@@ -134,7 +151,7 @@ internal sealed class CaptureAudit
         foreach (var (batch, kind) in batches)
         {
             // Each round takes some parameters off the rules, until the rest agrees.
-            for (var before = int.MaxValue; _byRule.Count > 0 && _byRule.Count < before;)
+            for (var before = int.MaxValue; _byRule.Count > 0 && _byRule.Count < before; )
             {
                 using var scope = NewDisposeScope();
                 before = _byRule.Count;
@@ -192,11 +209,15 @@ internal sealed class CaptureAudit
                 // Random or mixed? The same call again tells.
                 var again = _hooks.LossValues(side.Pair, side.Kind)[i];
                 var name = side.Kind == LossKind.Training ? "TrainingLoss" : "Measurement";
-                throw new InfluenceException(Differ(again)
-                    ? $"{name} is random: the example with id {side.Pair.Ids[i]} gave {together[i]:G5} and then {again:G5}. Is dropout still on? Write model.eval() first."
-                    : $"The model mixes the examples of a batch: the example with id {side.Pair.Ids[i]} has {name} {alone[i]:G5} alone, {together[i]:G5} beside another, " +
-                      $"{exchanged[1 - i]:G5} in the other order and {among[i]:G5} among more. Per-example gradients then have no meaning. " +
-                      "Look for statistics over the batch, or a mean inside the loss.");
+                throw new InfluenceException(
+                    Differ(again)
+                        ? $"{name} is random: the example with id {side.Pair.Ids[i]} gave {together[i]:G5} and then {again:G5}. Is dropout "
+                            + "still on? Write model.eval() first."
+                        : $"The model mixes the examples of a batch: the example with id {side.Pair.Ids[i]} has {name} {alone[i]:G5} "
+                            + $"alone, {together[i]:G5} beside another, {exchanged[1 - i]:G5} in the other order and {among[i]:G5} "
+                            + "among more. Per-example gradients then have no meaning. Look for statistics over the batch, or a mean "
+                            + "inside the loss."
+                );
             }
 
             bool Differ(double value) => LoneLosses.Differ(value, together[i], _hooks.ModelDtype);
@@ -227,19 +248,21 @@ internal sealed class CaptureAudit
     /// A table of positions, [T, D], is added to [B, T, D]: it can be given an example axis. A table of classes that is
     /// multiplied with cannot, and a wrong shape in a matmul ends the process on TorchSharp.
     /// </summary>
-    private bool MeetsItsPositions(TrackedLayer layer) => layer.SharedShapes.All(shared =>
-    {
-        var positions = shared.Length > 1 && shared[0] == 1 ? shared[1] : shared[0];
-        return _sides.All(side => side.Shapes.Any(s => s.Length >= 3 && s[0] == 2 && s[1] == positions && s[^1] == shared[^1]));
-    });
+    private bool MeetsItsPositions(TrackedLayer layer) =>
+        layer.SharedShapes.All(shared =>
+        {
+            var positions = shared.Length > 1 && shared[0] == 1 ? shared[1] : shared[0];
+            return _sides.All(side => side.Shapes.Any(s => s.Length >= 3 && s[0] == 2 && s[1] == positions && s[^1] == shared[^1]));
+        });
 
     /// <summary>The parameters of a selection, for which the model may have to be run.</summary>
-    private IReadOnlyList<ModelParameter> Members(LayerSelection selection) => selection.Role switch
-    {
-        LayerRole.Last => LastLayer(_sides[0].Called),
-        LayerRole.Attention or LayerRole.Mlp => LayerRoles.Members(_hooks, _sides[0].One, selection),
-        _ => [.. _hooks.Selected.Where(_hooks.Includes(selection))],
-    };
+    private IReadOnlyList<ModelParameter> Members(LayerSelection selection) =>
+        selection.Role switch
+        {
+            LayerRole.Last => LastLayer(_sides[0].Called),
+            LayerRole.Attention or LayerRole.Mlp => LayerRoles.Members(_hooks, _sides[0].One, selection),
+            _ => [.. _hooks.Selected.Where(_hooks.Includes(selection))],
+        };
 
     private IReadOnlyList<ModelParameter> LastLayer(List<TrackedLayer> called)
     {
@@ -252,7 +275,12 @@ internal sealed class CaptureAudit
     }
 
     /// <summary>One example's gradients by plain autograd, flattened, by storage; unused parameters are absent.</summary>
-    private Dictionary<TensorIdentity, Tensor> Reference(ExampleBatch example, LossKind kind, IReadOnlyList<ModelParameter> parameters, int? among = null)
+    private Dictionary<TensorIdentity, Tensor> Reference(
+        ExampleBatch example,
+        LossKind kind,
+        IReadOnlyList<ModelParameter> parameters,
+        int? among = null
+    )
     {
         using var scope = NewDisposeScope();
         var single = new SingleExampleGradients(parameters, _hooks.Losses);
@@ -274,8 +302,9 @@ internal sealed class CaptureAudit
         if (side.References.All(r => r.Count == 0))
         {
             throw new InfluenceException(
-                $"{(side.Kind == LossKind.Training ? "TrainingLoss" : "Measurement")} does not depend on any of the model's selected parameters. " +
-                "Does the loss delegate use this model, detach its output, or run under no_grad()?");
+                $"{(side.Kind == LossKind.Training ? "TrainingLoss" : "Measurement")} does not depend on any of the model's "
+                    + "selected parameters. Does the loss delegate use this model, detach its output, or run under no_grad()?"
+            );
         }
     }
 
@@ -291,8 +320,10 @@ internal sealed class CaptureAudit
         if (unseen.Count > 0)
         {
             throw new InfluenceException(
-                $"The loss depends on these layers, but they were not run by call(...), so nothing could be captured: {InfluenceException.List(unseen)}. " +
-                "Write layer.call(x) instead of layer.forward(x) (and not functional.linear(x, layer.weight, ...)), or leave them out by Layers = LayerSelection.Where(...).");
+                "The loss depends on these layers, but they were not run by call(...), so nothing could be captured: "
+                    + $"{InfluenceException.List(unseen)}. Write layer.call(x) instead of layer.forward(x) (and not functional.linear(x, "
+                    + "layer.weight, ...)), or leave them out by Layers = LayerSelection.Where(...)."
+            );
         }
 
         bool WasCalled(ModelParameter parameter) => _hooks.LayersOf(parameter).Any(side.Called.Contains);
@@ -311,7 +342,8 @@ internal sealed class CaptureAudit
         }
     }
 
-    /// <summary>The parameters whose captured gradient differs from autograd's; null where something writes in place to what is shared.</summary>
+    /// <summary>The parameters whose captured gradient differs from autograd's; null where something writes in place to what is
+    /// shared.</summary>
     private List<ModelParameter>? Differing(TapMode mode)
     {
         var plan = Plan(mode, new ParameterCoverage([]));
@@ -339,7 +371,12 @@ internal sealed class CaptureAudit
     }
 
     private List<ModelParameter> Differing(
-        CapturePlan plan, CaptureTrace trace, ExampleBatch pair, LossKind kind, Dictionary<TensorIdentity, Tensor>[] references)
+        CapturePlan plan,
+        CaptureTrace trace,
+        ExampleBatch pair,
+        LossKind kind,
+        Dictionary<TensorIdentity, Tensor>[] references
+    )
     {
         var found = new List<ModelParameter>();
         var total = references.Select(r => Math.Sqrt(r.Values.Sum(value => Square(value)))).ToArray();
@@ -391,15 +428,17 @@ internal sealed class CaptureAudit
         return found;
     }
 
-    private static double Error(Tensor? captured, Tensor? expected) => (captured, expected) switch
-    {
-        (null, null) => 0,
-        (not null, null) => Math.Sqrt(Square(captured)),
-        (null, not null) => Math.Sqrt(Square(expected)),
-        (not null, not null) => captured.numel() == expected.numel() ? Math.Sqrt(Square(captured, expected)) : double.PositiveInfinity,
-    };
+    private static double Error(Tensor? captured, Tensor? expected) =>
+        (captured, expected) switch
+        {
+            (null, null) => 0,
+            (not null, null) => Math.Sqrt(Square(captured)),
+            (null, not null) => Math.Sqrt(Square(expected)),
+            (not null, not null) => captured.numel() == expected.numel() ? Math.Sqrt(Square(captured, expected)) : double.PositiveInfinity,
+        };
 
-    /// <summary>The squared norm of a tensor, or of what another is to be taken from; piece by piece, so that a table of millions of numbers is not copied whole.</summary>
+    /// <summary>The squared norm of a tensor, or of what another is to be taken from; piece by piece, so that a table of millions of
+    /// numbers is not copied whole.</summary>
     private static double Square(Tensor tensor, Tensor? other = null)
     {
         using var outer = NewDisposeScope();
@@ -409,7 +448,12 @@ internal sealed class CaptureAudit
             using var scope = NewDisposeScope();
             var count = Math.Min(NumbersAtOnce, flat.shape[0] - start);
             var piece = flat.narrow(0, start, count);
-            sum += (less is null ? piece : piece - less.narrow(0, start, count)).cpu().to_type(ScalarType.Float64).Squared().sum().item<double>();
+            sum += (less is null ? piece : piece - less.narrow(0, start, count))
+                .cpu()
+                .to_type(ScalarType.Float64)
+                .Squared()
+                .sum()
+                .item<double>();
         }
 
         return sum;
@@ -432,15 +476,28 @@ internal sealed class CaptureAudit
             var rules = tied.Where(_byRule.Contains).SelectMany(_hooks.LayersOf).Select(layer => layer.Rule.Name).Distinct().ToList();
             var note = tied.All(idle.Contains) ? "the loss of the first examples does not depend on it" : string.Empty;
             return !tied.Any(_chosen.Contains) ? new ParameterCoverage.Covered(name, first.Count, ParameterCoverage.LeftOut)
-                : tied.Any(_single.Contains) ? new ParameterCoverage.Covered(
-                    name, first.Count, ParameterCoverage.SingleExamples, note.Length > 0 ? $"{_notes[tied.First(_single.Contains)]}; {note}" : _notes[tied.First(_single.Contains)])
+                : tied.Any(_single.Contains)
+                    ? new ParameterCoverage.Covered(
+                        name,
+                        first.Count,
+                        ParameterCoverage.SingleExamples,
+                        note.Length > 0 ? $"{_notes[tied.First(_single.Contains)]}; " + $"{note}" : _notes[tied.First(_single.Contains)]
+                    )
                 : new ParameterCoverage.Covered(name, first.Count, string.Join(" + ", rules), note);
         }
     }
 
-    /// <summary>Examples under one of the task's delegates: a pair of them in both orders, and what plain autograd says of each alone.</summary>
+    /// <summary>Examples under one of the task's delegates: a pair of them in both orders, and what plain autograd says of each
+    /// alone.</summary>
     private sealed record Side(
-        LossKind Kind, bool Compare, ExampleBatch Candidates, ExampleBatch Pair, ExampleBatch Exchanged, ExampleBatch One, ExampleBatch Other)
+        LossKind Kind,
+        bool Compare,
+        ExampleBatch Candidates,
+        ExampleBatch Pair,
+        ExampleBatch Exchanged,
+        ExampleBatch One,
+        ExampleBatch Other
+    )
     {
         public List<TrackedLayer> Called { get; set; } = [];
 

@@ -16,7 +16,8 @@ internal sealed record CapturePlan
         IReadOnlyList<ModelParameter> byRule,
         IReadOnlyList<ModelParameter> bySingleExample,
         ParameterCoverage coverage,
-        Func<ModelParameter, object>? apart = null)
+        Func<ModelParameter, object>? apart = null
+    )
     {
         Layers = [.. layers.Where(layer => byRule.Any(layer.Holds))];
         Blocks = ParameterBlock.Group(byRule, Layers, apart ?? (_ => 0));

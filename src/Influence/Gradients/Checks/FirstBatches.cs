@@ -9,21 +9,29 @@ internal static class FirstBatches
 {
     private const int Elsewhere = 32;
     private const string RandomData =
-        "the data set gives the same example otherwise each time it is read (random augmentation?): each score is of one draw, and another call gives others";
+        "the data set gives the same example otherwise each time it is read (random augmentation?): each score is of one draw, and "
+        + "another call gives others";
 
     /// <summary>Audits a session on its data.</summary>
     public static CapturePlan Audit(LayerHooks hooks, Examples train, Examples? queries)
     {
         var isRandom = Differs(train) || (queries is not null && Differs(queries));
         var plan = Audit(hooks, train, queries, FromAnywhere(train));
-        var convolutions = hooks.Layers.Any(layer => layer.Rule is ConvolutionRule) ? ConvolutionKernels.Fault(hooks.ModelDtype, hooks.Device.type) : null;
+        var convolutions = hooks.Layers.Any(layer => layer.Rule is ConvolutionRule)
+            ? ConvolutionKernels.Fault(hooks.ModelDtype, hooks.Device.type)
+            : null;
         string[] notes = [.. new[] { isRandom ? RandomData : null, convolutions }.OfType<string>()];
         foreach (var note in notes)
         {
             Log.Doubtful(hooks.Task.Logger, note);
         }
 
-        return notes.Length == 0 ? plan : plan with { Coverage = new ParameterCoverage(plan.Coverage.Parameters) { Notes = string.Join("; ", notes) } };
+        return notes.Length == 0
+            ? plan
+            : plan with
+            {
+                Coverage = new ParameterCoverage(plan.Coverage.Parameters) { Notes = string.Join("; ", notes) },
+            };
     }
 
     private static CapturePlan Audit(LayerHooks hooks, Examples train, Examples? queries, ExampleBatch? elsewhere)
@@ -76,9 +84,17 @@ internal static class FirstBatches
 
         using var scope = NewDisposeScope();
         var before = First();
-        return before.Zip(First()).Any(pair => !pair.First.shape.AsSpan().SequenceEqual(pair.Second.shape)
-            || pair.First.dtype != pair.Second.dtype
-            || pair.First.eq(pair.Second).logical_or(pair.First.ne(pair.First).logical_and(pair.Second.ne(pair.Second))).logical_not().any().item<bool>());
+        return before
+            .Zip(First())
+            .Any(pair =>
+                !pair.First.shape.AsSpan().SequenceEqual(pair.Second.shape)
+                || pair.First.dtype != pair.Second.dtype
+                || pair.First.eq(pair.Second)
+                    .logical_or(pair.First.ne(pair.First).logical_and(pair.Second.ne(pair.Second)))
+                    .logical_not()
+                    .any()
+                    .item<bool>()
+            );
 
         Tensor[] First()
         {

@@ -15,9 +15,7 @@ internal sealed class LayerRoles
     private readonly List<Action> _unhook = [];
     private HashSet<int> _beforeLoss = [];
 
-    private LayerRoles()
-    {
-    }
+    private LayerRoles() { }
 
     /// <summary>One call of a linear layer, or several layers that are one linear map.</summary>
     private sealed record Node(nn.Module Layer, Tensor Input, Tensor Leaf) : IDisposable
@@ -68,31 +66,41 @@ internal sealed class LayerRoles
             roles._nodes.ForEach(node => node.Dispose());
         }
 
-        var found = hooks.Selected.Where(p => modules.Contains(p.Owner) || NativeRole(p) == selection.Role).Select(p => p.Storage).ToHashSet();
-        return found.Count > 0 ? [.. hooks.Selected.Where(p => found.Contains(p.Storage))] : throw new InfluenceException(
-            selection.Role == LayerRole.Attention
-                ? "LayerSelection.Attention finds no attention with trainable weights: there is no native attention module, and no linear layer, run by call(...), whose input at one position depends on " +
-                  $"linear layers' outputs at others that feed nothing else ({roles._nodes.Count} calls of linear layers seen, over {positions} positions at most). " +
-                  "Write Layers = LayerSelection.Where(name => ...)."
-                : "LayerSelection.Mlp finds no MLP with trainable weights: no linear layer, run by call(...), whose output feeds one other linear layer and nothing else, with a nonlinearity between " +
-                  $"({roles._nodes.Count} calls of linear layers seen). Write Layers = LayerSelection.Where(name => ...).");
+        var found = hooks
+            .Selected.Where(p => modules.Contains(p.Owner) || NativeRole(p) == selection.Role)
+            .Select(p => p.Storage)
+            .ToHashSet();
+        return found.Count > 0
+            ? [.. hooks.Selected.Where(p => found.Contains(p.Storage))]
+            : throw new InfluenceException(
+                selection.Role == LayerRole.Attention
+                    ? "LayerSelection.Attention finds no attention with trainable weights: there is no native attention module, and no "
+                        + "linear layer, run by call(...), whose input at one position depends on linear layers' outputs at others "
+                        + $"that feed nothing else ({roles._nodes.Count} calls of linear layers seen, over {positions} positions at "
+                        + "most). Write Layers = LayerSelection.Where(name => ...)."
+                    : "LayerSelection.Mlp finds no MLP with trainable weights: no linear layer, run by call(...), whose output feeds one "
+                        + "other linear layer and nothing else, with a nonlinearity between "
+                        + $"({roles._nodes.Count} calls of linear layers seen). Write Layers = LayerSelection.Where(name => ...)."
+            );
     }
 
     /// <summary>Whether a parameter belongs to a table of embeddings.</summary>
     public static bool IsEmbedding(ModelParameter parameter) => parameter.Owner is Embedding or EmbeddingBag;
 
     /// <summary>The parameters of native modules have libtorch's names, which are its interface.</summary>
-    private static LayerRole NativeRole(ModelParameter parameter) => parameter.Owner switch
-    {
-        MultiheadAttention => LayerRole.Attention,
-        TransformerEncoderLayer or TransformerEncoder or TransformerDecoderLayer or TransformerDecoder or Transformer => parameter.LocalName.Split('.') switch
+    private static LayerRole NativeRole(ModelParameter parameter) =>
+        parameter.Owner switch
         {
-            var parts when parts.Any(part => part is "self_attn" or "multihead_attn") => LayerRole.Attention,
-            var parts when parts.Any(part => part is "linear1" or "linear2") => LayerRole.Mlp,
+            MultiheadAttention => LayerRole.Attention,
+            TransformerEncoderLayer or TransformerEncoder or TransformerDecoderLayer or TransformerDecoder or Transformer =>
+                parameter.LocalName.Split('.') switch
+                {
+                    var parts when parts.Any(part => part is "self_attn" or "multihead_attn") => LayerRole.Attention,
+                    var parts when parts.Any(part => part is "linear1" or "linear2") => LayerRole.Mlp,
+                    _ => LayerRole.ByName,
+                },
             _ => LayerRole.ByName,
-        },
-        _ => LayerRole.ByName,
-    };
+        };
 
     private static bool IsLinear(nn.Module module)
     {
@@ -128,7 +136,10 @@ internal sealed class LayerRoles
             Connect(m);
         }
 
-        _beforeLoss = [.. Reached(losses, ones_like(losses), _nodes.Count).Where(r => r.Gradient.ne(Kept(0)).any().item<bool>()).Select(r => r.Node)];
+        _beforeLoss =
+        [
+            .. Reached(losses, ones_like(losses), _nodes.Count).Where(r => r.Gradient.ne(Kept(0)).any().item<bool>()).Select(r => r.Node),
+        ];
     }
 
     /// <summary>A linear layer's output goes on as a leaf; what another layer with weights gives is no dependence.</summary>
@@ -138,19 +149,30 @@ internal sealed class LayerRoles
         switch (module)
         {
             case nn.Module<Tensor, Tensor> layer when IsLinear(module):
-                _unhook.Add(layer.register_forward_hook((_, input, output) =>
-                {
-                    // A copy of the input, which code after the layer may write to, and one of the leaf, which may be written to as well.
-                    var leaf = output.detach().clone().requires_grad_(true);
-                    _nodes.Add(new Node(module, Lasting(input.clone()), Lasting(leaf)));
-                    return leaf.clone();
-                }).remove);
+                _unhook.Add(
+                    layer
+                        .register_forward_hook(
+                            (_, input, output) =>
+                            {
+                                // A copy of the input, which code after the layer may write to, and one of the leaf, which may be written
+                                // to as well.
+                                var leaf = output.detach().clone().requires_grad_(true);
+                                _nodes.Add(new Node(module, Lasting(input.clone()), Lasting(leaf)));
+                                return leaf.clone();
+                            }
+                        )
+                        .remove
+                );
                 break;
             case Convolution or ConvolutionTranspose:
                 _unhook.Add(((nn.Module<Tensor, Tensor>)module).register_forward_hook((_, _, output) => output.detach()).remove);
                 break;
             case MultiheadAttention attention:
-                _unhook.Add(attention.register_forward_hook((_, _, _, _, _, _, _, native) => Tuple.Create(native.Item1.detach(), native.Item2)).remove);
+                _unhook.Add(
+                    attention
+                        .register_forward_hook((_, _, _, _, _, _, _, native) => Tuple.Create(native.Item1.detach(), native.Item2))
+                        .remove
+                );
                 break;
             case TransformerEncoderLayer encoderLayer:
                 _unhook.Add(encoderLayer.register_forward_hook((_, _, native) => native.detach()).remove);
@@ -159,7 +181,11 @@ internal sealed class LayerRoles
                 _unhook.Add(encoder.register_forward_hook((_, _, _, _, native) => native.detach()).remove);
                 break;
             case LSTM lstm:
-                _unhook.Add(lstm.register_forward_hook((_, _, _, output) => (output.Item1.detach(), output.Item2.detach(), output.Item3.detach())).remove);
+                _unhook.Add(
+                    lstm.register_forward_hook(
+                        (_, _, _, output) => (output.Item1.detach(), output.Item2.detach(), output.Item3.detach())
+                    ).remove
+                );
                 break;
             case GRU gru:
                 _unhook.Add(gru.register_forward_hook((_, _, _, output) => (output.Item1.detach(), output.Item2.detach())).remove);
@@ -183,7 +209,10 @@ internal sealed class LayerRoles
 
         using var scope = NewDisposeScope();
         var rows = node.Rows;
-        var all = arange(Kept(1), Kept(node.Input.numel() + 1), ScalarType.Float64, node.Input.device).cos().reshape(node.Input.shape).to_type(node.Input.dtype);
+        var all = arange(Kept(1), Kept(node.Input.numel() + 1), ScalarType.Float64, node.Input.device)
+            .cos()
+            .reshape(node.Input.shape)
+            .to_type(node.Input.dtype);
         foreach (var (before, gradient) in Reached(node.Input, all, m))
         {
             if (gradient.ne(Kept(0)).any().item<bool>())
@@ -201,7 +230,7 @@ internal sealed class LayerRoles
             foreach (var (before, gradient) in Reached(node.Input, one.reshape(node.Input.shape), m))
             {
                 var others = _nodes[before].OutputRows;
-                var touched = gradient.reshape(others, -1).ne(Kept(0)).any(1);                // [R]
+                var touched = gradient.reshape(others, -1).ne(Kept(0)).any(1); // [R]
                 var count = touched.sum().item<long>() - (others == rows && touched[position].item<bool>() ? 1 : 0);
                 node.Mixes |= count > (others == rows ? 0 : 1);
             }
@@ -220,26 +249,51 @@ internal sealed class LayerRoles
         }
 
         var gradients = GuardedBackward.Gradients([output], _nodes.Take(count).Select(n => n.Leaf), GraphAfter.Kept, [along]);
-        return [.. gradients.Select((gradient, k) => (k, gradient)).Where(pair => pair.gradient is not null).Select(pair => (pair.k, pair.gradient!))];
+        return
+        [
+            .. gradients
+                .Select((gradient, k) => (k, gradient))
+                .Where(pair => pair.gradient is not null)
+                .Select(pair => (pair.k, pair.gradient!)),
+        ];
     }
 
     /// <summary>The modules of a role.</summary>
     private HashSet<nn.Module> Of(LayerRole role)
     {
         var leader = Joined();
-        var groups = leader.Distinct().ToDictionary(k => k, k => new Group(
-            [.. _nodes.SelectMany((n, i) => leader[i] == k ? n.Before : []).Select(b => leader[b]).Where(b => b != k)],
-            [.. _nodes.SelectMany((n, i) => leader[i] == k ? n.After : []).Select(a => leader[a]).Where(a => a != k)],
-            _nodes.Where((_, i) => leader[i] == k).Any(n => n.Mixes)));
+        var groups = leader
+            .Distinct()
+            .ToDictionary(
+                k => k,
+                k => new Group(
+                    [.. _nodes.SelectMany((n, i) => leader[i] == k ? n.Before : []).Select(b => leader[b]).Where(b => b != k)],
+                    [.. _nodes.SelectMany((n, i) => leader[i] == k ? n.After : []).Select(a => leader[a]).Where(a => a != k)],
+                    _nodes.Where((_, i) => leader[i] == k).Any(n => n.Mixes)
+                )
+            );
         var attention = groups.Where(g => g.Value.Mixes && FeedOnlyIt(g.Value)).SelectMany(g => g.Value.Before.Append(g.Key)).ToHashSet();
-        var found = role == LayerRole.Attention ? attention : groups
-            .Where(g => !attention.Contains(g.Key) && !g.Value.Mixes && FeedOnlyIt(g.Value) && !g.Value.Before.Overlaps(attention) && !IsHead(g.Key))
-            .SelectMany(g => g.Value.Before.Append(g.Key))
-            .ToHashSet();
-        return _nodes.Where((_, i) => found.Contains(leader[i])).Select(n => n.Layer).ToHashSet<nn.Module>(ReferenceEqualityComparer.Instance);
+        var found =
+            role == LayerRole.Attention
+                ? attention
+                : groups
+                    .Where(g =>
+                        !attention.Contains(g.Key)
+                        && !g.Value.Mixes
+                        && FeedOnlyIt(g.Value)
+                        && !g.Value.Before.Overlaps(attention)
+                        && !IsHead(g.Key)
+                    )
+                    .SelectMany(g => g.Value.Before.Append(g.Key))
+                    .ToHashSet();
+        return _nodes
+            .Where((_, i) => found.Contains(leader[i]))
+            .Select(n => n.Layer)
+            .ToHashSet<nn.Module>(ReferenceEqualityComparer.Instance);
 
         // Layers that have the same layers before them, as those of LoRA beside its base, see the same input.
-        bool FeedOnlyIt(Group group) => group.Before.Count > 0
+        bool FeedOnlyIt(Group group) =>
+            group.Before.Count > 0
             && group.Before.All(before => groups[before].After.All(after => groups[after].Before.SetEquals(group.Before)));
 
         // In a model without attention the last layer is one of its MLP.
@@ -248,7 +302,8 @@ internal sealed class LayerRoles
 
     private sealed record Group(HashSet<int> Before, HashSet<int> After, bool Mixes);
 
-    /// <summary>For each call the call that stands for it: calls of one layer, and two layers with nothing between and a narrow middle, are one.</summary>
+    /// <summary>For each call the call that stands for it: calls of one layer, and two layers with nothing between and a narrow middle, are
+    /// one.</summary>
     private int[] Joined()
     {
         using var scope = NewDisposeScope();
@@ -262,9 +317,15 @@ internal sealed class LayerRoles
                 Join(first, k);
             }
 
-            if (node.Before.Count == 1 && _nodes[node.Before.Single()] is { } before && before.After.Count == 1
-                && before.Outputs < before.Inputs && before.Outputs < node.Outputs && node.Input.shape.AsSpan().SequenceEqual(before.Leaf.shape)
-                && node.Input.eq(before.Leaf).all().item<bool>())
+            if (
+                node.Before.Count == 1
+                && _nodes[node.Before.Single()] is { } before
+                && before.After.Count == 1
+                && before.Outputs < before.Inputs
+                && before.Outputs < node.Outputs
+                && node.Input.shape.AsSpan().SequenceEqual(before.Leaf.shape)
+                && node.Input.eq(before.Leaf).all().item<bool>()
+            )
             {
                 Join(node.Before.Single(), k);
             }

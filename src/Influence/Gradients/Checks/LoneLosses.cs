@@ -30,8 +30,11 @@ internal static class LoneLosses
             if (Differ(alone, together[i], hooks.ModelDtype))
             {
                 throw new InfluenceException(
-                    $"The model mixes the examples of a batch: the example with id {batch.Ids[i]} has {(kind == LossKind.Training ? "TrainingLoss" : "Measurement")} {alone:G5} alone " +
-                    $"and {together[i]:G5} in a batch of {batch.Count}. Per-example gradients then have no meaning. Look for statistics over the batch, or a mean inside the loss.")
+                    $"The model mixes the examples of a batch: the example with id {batch.Ids[i]} has "
+                        + $"{(kind == LossKind.Training ? "TrainingLoss" : "Measurement")} {alone:G5} alone and {together[i]:G5} in a "
+                        + $"batch of {batch.Count}. Per-example gradients then have no meaning. Look for statistics over the batch, or a "
+                        + "mean inside the loss."
+                )
                 {
                     ExampleIds = [batch.Ids[i]],
                 };
@@ -41,5 +44,8 @@ internal static class LoneLosses
 
     /// <summary>Whether two losses of one example differ by more than rounding.</summary>
     public static bool Differ(double value, double expected, ScalarType dtype) =>
-        !(Math.Abs(value - expected) <= HalfPrecision.Room(dtype, 1e-6, 1e-12) + (HalfPrecision.Room(dtype, 2e-3, 2e-3) * Math.Abs(expected)));
+        !(
+            Math.Abs(value - expected)
+            <= HalfPrecision.Room(dtype, 1e-6, 1e-12) + (HalfPrecision.Room(dtype, 2e-3, 2e-3) * Math.Abs(expected))
+        );
 }

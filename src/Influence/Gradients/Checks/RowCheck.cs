@@ -30,7 +30,8 @@ internal static class RowCheck
         return tensor(weights, dtype: dtype, device: device);
     }
 
-    /// <summary>Whether the weighted gradient of every row is the row's own times its example's weight; a boolean without dimensions.</summary>
+    /// <summary>Whether the weighted gradient of every row is the row's own times its example's weight; a boolean without
+    /// dimensions.</summary>
     /// <param name="once">d, <c>[B*k, ...]</c>.</param>
     /// <param name="weighted">The same of the weighted losses.</param>
     /// <param name="weights">w, <c>[B]</c>.</param>
@@ -41,8 +42,8 @@ internal static class RowCheck
         var wide = isHalf ? ScalarType.Float32 : once.dtype;
         using var outer = NewDisposeScope();
         var rows = once.shape[0];
-        var own = weights.to_type(wide).repeat_interleave(rows / weights.shape[0]).unsqueeze(1);               // [B*k, 1]
-        var (first, second) = (once.reshape(rows, -1), weighted.reshape(rows, -1));                         // [B*k, n]
+        var own = weights.to_type(wide).repeat_interleave(rows / weights.shape[0]).unsqueeze(1); // [B*k, 1]
+        var (first, second) = (once.reshape(rows, -1), weighted.reshape(rows, -1)); // [B*k, n]
 
         // Piece by piece: of large layers whole copies would cost more than the comparison.
         var atOnce = once.device.type == DeviceType.CPU ? Math.Max(1, NumbersAtOnce / first.shape[1]) : rows;
@@ -53,12 +54,19 @@ internal static class RowCheck
             var count = Math.Min(atOnce, rows - start);
             var expected = HalfPrecision.Wide(first.narrow(0, start, count)) * own.narrow(0, start, count);
             var error = linalg.vector_norm(HalfPrecision.Wide(second.narrow(0, start, count)) - expected, double.PositiveInfinity, [1]);
-            var room = linalg.vector_norm(expected, double.PositiveInfinity, [1]).mul_(Kept(once.dtype == ScalarType.Float64 ? 1e-9 : isHalf ? 1e-2 : 1e-4));
+            var room = linalg
+                .vector_norm(expected, double.PositiveInfinity, [1])
+                .mul_(
+                    Kept(
+                        once.dtype == ScalarType.Float64 ? 1e-9
+                        : isHalf ? 1e-2
+                        : 1e-4
+                    )
+                );
             if (isHalf)
             {
                 room.add_(Kept(1e-5));
             }
-
 
             // Rows too large for the type are reported where they are used.
             answers.Add(error.le(room).logical_or(room.isfinite().logical_not()).all().MoveToOuterDisposeScope());

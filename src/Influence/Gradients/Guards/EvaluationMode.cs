@@ -10,9 +10,13 @@ internal sealed class EvaluationMode : IDisposable
     public EvaluationMode(nn.Module model)
     {
         // A module sets its children too, so the parents come first when the modes are put back.
-        _modes = [.. ModelParameter.Modules(model)
-            .OrderBy(m => m.Path.Length == 0 ? -1 : m.Path.Count(c => c == '.'))
-            .Select(m => (m.Module, m.Module.training))];
+        _modes =
+        [
+            .. ModelParameter
+                .Modules(model)
+                .OrderBy(m => m.Path.Length == 0 ? -1 : m.Path.Count(c => c == '.'))
+                .Select(m => (m.Module, m.Module.training)),
+        ];
         if (_modes.Any(m => m.Training))
         {
             model.eval();

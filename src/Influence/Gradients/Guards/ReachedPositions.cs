@@ -7,9 +7,9 @@ namespace Influence.Gradients;
 /// <summary>
 /// Finds the positions of each example that the loss depends on, so that padding is no part of what is averaged over positions. Padding
 /// reaches no loss: the gradients of all layers' outputs are exactly zero there. A unit that happens to be off in one layer says nothing
-/// of a position, so a position counts as soon as any layer over as many positions has a gradient there. One layer alone cannot tell padding
-/// from its own structure (a causal query at the first position has one key, and no gradient): there every position counts, but for a
-/// <see cref="InfluenceTask.PositionMask"/>.
+/// of a position, so a position counts as soon as any layer over as many positions has a gradient there. One layer alone cannot tell
+/// padding from its own structure (a causal query at the first position has one key, and no gradient): there every position counts, but for
+/// a <see cref="InfluenceTask.PositionMask"/>.
 /// </summary>
 internal static class ReachedPositions
 {
@@ -41,7 +41,7 @@ internal static class ReachedPositions
         Tensor? reached = null;
         for (var i = calls.Count - 1; i >= 0; i--)
         {
-            var own = calls[i].ByPosition(calls[i].OutputGradient).ne(Kept(0)).any(2);        // [B, T]
+            var own = calls[i].ByPosition(calls[i].OutputGradient).ne(Kept(0)).any(2); // [B, T]
             reached = reached is null ? own : reached.logical_or_(own);
             if (reached.all().item<bool>())
             {

@@ -16,19 +16,31 @@ internal static class TwiceDifferentiable
     /// <returns>One for each input, flat, <c>[P]</c>; null where the number does not depend on it.</returns>
     /// <exception cref="InfluenceException">It cannot be differentiated.</exception>
     public static Tensor?[] Gradients(
-        Tensor first, IReadOnlyList<Tensor> inputs, IReadOnlyList<long> ids, string need, string instead, GraphAfter graph = GraphAfter.Freed)
+        Tensor first,
+        IReadOnlyList<Tensor> inputs,
+        IReadOnlyList<long> ids,
+        string need,
+        string instead,
+        GraphAfter graph = GraphAfter.Freed
+    )
     {
         try
         {
-            return [.. GuardedBackward.Gradients([first], inputs, graph, ids: ids)
-                .Select(gradient => (gradient is { is_sparse: true } ? gradient.to_dense() : gradient)?.reshape(-1))];
+            return
+            [
+                .. GuardedBackward
+                    .Gradients([first], inputs, graph, ids: ids)
+                    .Select(gradient => (gradient is { is_sparse: true } ? gradient.to_dense() : gradient)?.reshape(-1)),
+            ];
         }
         catch (InfluenceException exception) when (BackwardFailure.LacksDerivative(exception))
         {
             throw new InfluenceException(
-                $"The model cannot be differentiated twice, which {need}: {BackwardFailure.FirstLine(exception.InnerException!).TrimEnd('.')}. " +
-                $"Write fused operators out (attention as softmax(QK'/sqrt d)V), or {instead}.",
-                exception.InnerException);
+                $"The model cannot be differentiated twice, which {need}: "
+                    + $"{BackwardFailure.FirstLine(exception.InnerException!).TrimEnd('.')}. "
+                    + $"Write fused operators out (attention as softmax(QK'/sqrt d)V), or {instead}.",
+                exception.InnerException
+            );
         }
     }
 }

@@ -29,8 +29,10 @@ internal sealed class UnchangedWeights
         if (changed.Count > 0 || names.Count != _names.Count)
         {
             throw new InfluenceException(
-                $"The model's weights changed during the call ({InfluenceException.List(changed)}), so its results would be a mixture. Does the loss delegate, or a progress callback, " +
-                "train the model or load weights? Do that before or after the call.");
+                $"The model's weights changed during the call ({InfluenceException.List(changed)}), so its results would be a mixture. "
+                    + "Does the loss delegate, or a progress callback, "
+                    + "train the model or load weights? Do that before or after the call."
+            );
         }
     }
 
@@ -44,7 +46,9 @@ internal sealed class UnchangedWeights
         {
             names.Add(name);
             sums.Add(parameter.sum(ScalarType.Float64).cpu());
-            sums.Add((parameter.is_floating_point() ? linalg.vector_norm(parameter) : parameter.abs().sum()).to_type(ScalarType.Float64).cpu());
+            sums.Add(
+                (parameter.is_floating_point() ? linalg.vector_norm(parameter) : parameter.abs().sum()).to_type(ScalarType.Float64).cpu()
+            );
         }
 
         return (names, sums.Count == 0 ? [] : stack([.. sums], 0).data<double>().ToArray());

@@ -27,7 +27,12 @@ internal sealed class NativeAttention
         foreach (var rows in Enum.GetValues<PackedRows>())
         {
             _inputs[(int)rows] = parameters.Track(
-                $"{prefix}in_proj[{rows}]", LinearRule.Instance, packed ? $"{prefix}in_proj_weight" : $"{prefix}{rows}_proj_weight", $"{prefix}in_proj_bias", rows);
+                $"{prefix}in_proj[{rows}]",
+                LinearRule.Instance,
+                packed ? $"{prefix}in_proj_weight" : $"{prefix}{rows}_proj_weight",
+                $"{prefix}in_proj_bias",
+                rows
+            );
         }
 
         _output = parameters.Track($"{prefix}out_proj", LinearRule.Instance, $"{prefix}out_proj.weight", $"{prefix}out_proj.bias");
@@ -53,22 +58,22 @@ internal sealed class NativeAttention
         var (query, key, value, keyPadding, mask) = inputs;
         var (length, batch, heads) = (query.shape[0], query.shape[1], settings.Heads);
         var size = query.shape[2] / heads;
-        var q = ByHead(Project(PackedRows.q, query, observe) * Kept(1 / Math.Sqrt(size)));  // [B*H, T, d]
+        var q = ByHead(Project(PackedRows.q, query, observe) * Kept(1 / Math.Sqrt(size))); // [B*H, T, d]
         if (watch && Watcher is not null)
         {
             q = Watcher.Queries(q, heads);
         }
 
-        var k = ByHead(Project(PackedRows.k, key, observe));                            // [B*H, S, d]
-        var v = ByHead(Project(PackedRows.v, value, observe));                          // [B*H, S, d]
+        var k = ByHead(Project(PackedRows.k, key, observe)); // [B*H, S, d]
+        var v = ByHead(Project(PackedRows.v, value, observe)); // [B*H, S, d]
         if (settings.ZeroAttention)
         {
-            var zero = zeros_like(k.narrow(1, 0, 1));                                   // [B*H, 1, d]
-            (k, v) = (cat([k, zero], 1), cat([v, zero], 1));                            // [B*H, S+1, d]
-            (mask, keyPadding) = (Extend(mask), Extend(keyPadding));                    // [T, S+1], [B, S+1]
+            var zero = zeros_like(k.narrow(1, 0, 1)); // [B*H, 1, d]
+            (k, v) = (cat([k, zero], 1), cat([v, zero], 1)); // [B*H, S+1, d]
+            (mask, keyPadding) = (Extend(mask), Extend(keyPadding)); // [T, S+1], [B, S+1]
         }
 
-        var logits = q.bmm(k.transpose(1, 2)).reshape(batch, heads, length, -1);        // [B, H, T, S]
+        var logits = q.bmm(k.transpose(1, 2)).reshape(batch, heads, length, -1); // [B, H, T, S]
         if (mask is not null)
         {
             // As the native side does: a mask of booleans is not read as one, true adds one.
@@ -80,23 +85,25 @@ internal sealed class NativeAttention
             logits = logits.masked_fill(keyPadding.to_type(ScalarType.Bool).unsqueeze(1).unsqueeze(2), Kept(double.NegativeInfinity));
         }
 
-        var weights = F.softmax(logits, -1);                                            // [B, H, T, S]
+        var weights = F.softmax(logits, -1); // [B, H, T, S]
         if (watch)
         {
             Watcher?.See(weights);
         }
 
-        var mixed = weights.reshape(batch * heads, length, -1).bmm(v)                   // [B*H, T, d]
-            .transpose(0, 1).reshape(length, batch, -1);                                // [T, B, E]
-        var output = F.linear(mixed, Find("out_proj.weight")!, Find("out_proj.bias"));  // [T, B, E]
+        var mixed = weights
+            .reshape(batch * heads, length, -1)
+            .bmm(v) // [B*H, T, d]
+            .transpose(0, 1)
+            .reshape(length, batch, -1); // [T, B, E]
+        var output = F.linear(mixed, Find("out_proj.weight")!, Find("out_proj.bias")); // [T, B, E]
         output = (observe ? _output?.Observe(mixed, output) : null) ?? output;
         return (output.MoveToOuterDisposeScope(), weights.mean([1]).MoveToOuterDisposeScope());
 
         Tensor ByHead(Tensor tensor) => tensor.reshape(-1, batch * heads, size).transpose(0, 1);
     }
 
-    private static Tensor? Extend(Tensor? mask) =>
-        mask is null ? null : cat([mask, zeros([mask.shape[0], 1], mask.dtype, mask.device)], 1);
+    private static Tensor? Extend(Tensor? mask) => mask is null ? null : cat([mask, zeros([mask.shape[0], 1], mask.dtype, mask.device)], 1);
 
     /// <summary>The projection of queries, keys or values, <c>[T, B, E]</c>.</summary>
     private Tensor Project(PackedRows rows, Tensor input, bool observe)

@@ -33,7 +33,8 @@ internal sealed class NativeEncoderLayer
         _linear2 = Track("linear2", LinearRule.Instance);
         _norm2 = Track("norm2", norm);
 
-        TrackedLayer? Track(string name, LayerRule rule) => parameters.Track(prefix + name, rule, $"{prefix}{name}.weight", $"{prefix}{name}.bias");
+        TrackedLayer? Track(string name, LayerRule rule) =>
+            parameters.Track(prefix + name, rule, $"{prefix}{name}.weight", $"{prefix}{name}.bias");
     }
 
     public NativeAttention Attention { get; }
@@ -49,11 +50,11 @@ internal sealed class NativeEncoderLayer
     public Tensor Forward(NativeSettings settings, NativeInputs inputs, bool observe, bool watch)
     {
         using var scope = NewDisposeScope();
-        var attended = Attention.Forward(settings, inputs, observe, watch).Output;                // [T, B, E]
-        var middle = Norm(_norm1, "norm1", inputs.Query + attended);                    // [T, B, E]
-        var hidden = Linear(_linear1, "linear1", middle);                               // [T, B, F]
+        var attended = Attention.Forward(settings, inputs, observe, watch).Output; // [T, B, E]
+        var middle = Norm(_norm1, "norm1", inputs.Query + attended); // [T, B, E]
+        var hidden = Linear(_linear1, "linear1", middle); // [T, B, F]
         hidden = settings.Activation == nn.Activations.GELU ? F.gelu(hidden) : F.relu(hidden);
-        var output = Linear(_linear2, "linear2", hidden);                               // [T, B, E]
+        var output = Linear(_linear2, "linear2", hidden); // [T, B, E]
         return Norm(_norm2, "norm2", middle + output).MoveToOuterDisposeScope();
 
         Tensor Linear(TrackedLayer? layer, string name, Tensor input) =>

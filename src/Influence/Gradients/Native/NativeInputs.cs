@@ -11,6 +11,6 @@ namespace Influence.Gradients;
 internal sealed record NativeInputs(Tensor Query, Tensor Key, Tensor Value, Tensor? KeyPadding, Tensor? Mask)
 {
     /// <summary>The batch's first example alone.</summary>
-    public NativeInputs First() => new(
-        Query.narrow(1, 0, 1), Key.narrow(1, 0, 1), Value.narrow(1, 0, 1), KeyPadding?.narrow(0, 0, 1), Mask);
+    public NativeInputs First() =>
+        new(Query.narrow(1, 0, 1), Key.narrow(1, 0, 1), Value.narrow(1, 0, 1), KeyPadding?.narrow(0, 0, 1), Mask);
 }

@@ -28,8 +28,14 @@ internal sealed class NativeModule
     {
         _parameters = parameters;
         Attentions = [.. layers.Select(layer => (layer.AttentionName, layer.Attention))];
-        _recompute = (settings, inputs, observe, watch) => (layers.Aggregate(inputs.Query, (x, layer) =>
-            layer.Forward(settings, new NativeInputs(x, x, x, inputs.KeyPadding, inputs.Mask), observe, watch)), null);
+        _recompute = (settings, inputs, observe, watch) =>
+            (
+                layers.Aggregate(
+                    inputs.Query,
+                    (x, layer) => layer.Forward(settings, new NativeInputs(x, x, x, inputs.KeyPadding, inputs.Mask), observe, watch)
+                ),
+                null
+            );
         _search = Search(NativeSettings.Candidates(layers[0].Attention.Width, isEncoder: true, given));
     }
 
@@ -93,18 +99,39 @@ internal sealed class NativeModule
         switch (_parameters.Module)
         {
             case MultiheadAttention attention:
-                _unhook.Add(attention.register_forward_pre_hook((_, _, _, _, _, _, _) => WithoutGraph<(Tensor, Tensor, Tensor, Tensor?, bool, Tensor?)?>()).remove);
-                _unhook.Add(attention.register_forward_hook((_, query, key, value, keyPadding, _, mask, native) =>
-                    Replace(native.Item1, native.Item2, new NativeInputs(query, key, value, keyPadding, mask))!).remove);
+                _unhook.Add(
+                    attention
+                        .register_forward_pre_hook(
+                            (_, _, _, _, _, _, _) => WithoutGraph<(Tensor, Tensor, Tensor, Tensor?, bool, Tensor?)?>()
+                        )
+                        .remove
+                );
+                _unhook.Add(
+                    attention
+                        .register_forward_hook(
+                            (_, query, key, value, keyPadding, _, mask, native) =>
+                                Replace(native.Item1, native.Item2, new NativeInputs(query, key, value, keyPadding, mask))!
+                        )
+                        .remove
+                );
                 break;
             case TransformerEncoderLayer layer:
                 _unhook.Add(layer.register_forward_pre_hook((_, _) => WithoutGraph<Tensor>()!).remove);
-                _unhook.Add(layer.register_forward_hook((_, x, native) => Replace(native, null, new NativeInputs(x, x, x, null, null))?.Item1!).remove);
+                _unhook.Add(
+                    layer
+                        .register_forward_hook((_, x, native) => Replace(native, null, new NativeInputs(x, x, x, null, null))?.Item1!)
+                        .remove
+                );
                 break;
             case TransformerEncoder encoder:
                 _unhook.Add(encoder.register_forward_pre_hook((_, _, _, _) => WithoutGraph<(Tensor, Tensor, Tensor)?>()).remove);
-                _unhook.Add(encoder.register_forward_hook((_, x, mask, keyPadding, native) =>
-                    Replace(native, null, new NativeInputs(x, x, x, keyPadding, mask))?.Item1!).remove);
+                _unhook.Add(
+                    encoder
+                        .register_forward_hook(
+                            (_, x, mask, keyPadding, native) => Replace(native, null, new NativeInputs(x, x, x, keyPadding, mask))?.Item1!
+                        )
+                        .remove
+                );
                 break;
         }
 
@@ -161,7 +188,8 @@ internal sealed class NativeModule
         // Weights that were not asked for are an invalid tensor, and stay one.
         return Tuple.Create(
             recomputed.Output.MoveToOuterDisposeScope(),
-            weights is { IsInvalid: false } ? recomputed.Weights!.MoveToOuterDisposeScope() : weights!);
+            weights is { IsInvalid: false } ? recomputed.Weights!.MoveToOuterDisposeScope() : weights!
+        );
     }
 
     private NativeSettingsSearch Search(IReadOnlyList<NativeSettings> candidates) =>

@@ -34,7 +34,10 @@ internal sealed class NativeParameters(nn.Module module, IReadOnlyList<ModelPara
     public TrackedLayer? Track(string name, LayerRule rule, string weight, string bias, PackedRows? third = null)
     {
         // A weight of its own may stand beside a packed bias.
-        var (weightPart, biasPart) = (Part(weight, weight.EndsWith("in_proj_weight", StringComparison.Ordinal)), Part(bias, third is not null));
+        var (weightPart, biasPart) = (
+            Part(weight, weight.EndsWith("in_proj_weight", StringComparison.Ordinal)),
+            Part(bias, third is not null)
+        );
         if (weightPart is null && biasPart is null)
         {
             return null;
@@ -44,12 +47,13 @@ internal sealed class NativeParameters(nn.Module module, IReadOnlyList<ModelPara
         _layers.Add(layer);
         return layer;
 
-        ParameterPart? Part(string of, bool packed) => selected.FirstOrDefault(p => p.LocalName == of) switch
-        {
-            null => null,
-            { } found when packed => new ParameterPart(found, (long)third! * (found.Count / 3), found.Count / 3, third.ToString()),
-            { } found => ParameterPart.Whole(found),
-        };
+        ParameterPart? Part(string of, bool packed) =>
+            selected.FirstOrDefault(p => p.LocalName == of) switch
+            {
+                null => null,
+                { } found when packed => new ParameterPart(found, (long)third! * (found.Count / 3), found.Count / 3, third.ToString()),
+                { } found => ParameterPart.Whole(found),
+            };
     }
 }
 

@@ -14,11 +14,16 @@ internal sealed record NativeSettings(long Heads, nn.Activations? Activation, bo
     public static IReadOnlyList<NativeSettings> Candidates(long width, bool isEncoder, AttentionSettings? given)
     {
         var heads = Enumerable.Range(1, (int)width).Select(h => (long)h).Where(h => width % h == 0 && h == (given?.Heads ?? h));
-        nn.Activations?[] activations = !isEncoder ? [null]
+        nn.Activations?[] activations =
+            !isEncoder ? [null]
             : given?.Activation is { } activation ? [activation]
             : [nn.Activations.ReLU, nn.Activations.GELU];
         bool[] zero = isEncoder ? [false] : [false, true];
-        return [.. zero.SelectMany(_ => heads, (z, h) => (z, h)).SelectMany(_ => activations, (pair, a) => new NativeSettings(pair.h, a, pair.z))];
+        return
+        [
+            .. zero.SelectMany(_ => heads, (z, h) => (z, h))
+                .SelectMany(_ => activations, (pair, a) => new NativeSettings(pair.h, a, pair.z)),
+        ];
     }
 
     public override string ToString() =>
@@ -71,21 +76,36 @@ internal sealed class NativeSettingsSearch(string path, IReadOnlyList<NativeSett
         return _agreeing.Count > 0 ? _agreeing[0] : throw Nothing(native, isTraining, tried, tolerance);
     }
 
-    private InfluenceException Nothing(Tensor native, bool isTraining, List<(NativeSettings Settings, double Error)> tried, double tolerance)
+    private InfluenceException Nothing(
+        Tensor native,
+        bool isTraining,
+        List<(NativeSettings Settings, double Error)> tried,
+        double tolerance
+    )
     {
         // The next call starts anew.
         _agreeing = null;
-        var closest = tried.Where(t => double.IsFinite(t.Error)).OrderBy(t => t.Error).Take(1)
-            .Select(t => $"; the closest, {t.Settings}, differs by {t.Error.ToString("G3", CultureInfo.InvariantCulture)} of the output's norm");
-        var found = tried.Count == 0
-            ? "there was nothing to try: InfluenceTask.Attention gives a number of heads that does not divide its width"
-            : $"tried were {string.Join("; ", tried.Select(t => t.Settings))}{string.Concat(closest)}";
-        var why = isTraining ? "Is its dropout on? Write model.eval() first."
-            : !native.isfinite().all().item<bool>() ? "Its output has NaN or infinite values: does a mask hide every key of an example? Mend the mask."
-            : "Does a hook change its output? Remove it; or give the settings: Attention = new AttentionSettings { Heads = ... } (leave them out to have all tried); " +
-              "or leave the module out: Layers = LayerSelection.Where(...).";
+        var closest = tried
+            .Where(t => double.IsFinite(t.Error))
+            .OrderBy(t => t.Error)
+            .Take(1)
+            .Select(t =>
+                $"; the closest, {t.Settings}, differs by {t.Error.ToString("G3", CultureInfo.InvariantCulture)} of the output's " + "norm"
+            );
+        var found =
+            tried.Count == 0
+                ? "there was nothing to try: InfluenceTask.Attention gives a number of heads that does not divide its width"
+                : $"tried were {string.Join("; ", tried.Select(t => t.Settings))}{string.Concat(closest)}";
+        var why =
+            isTraining ? "Is its dropout on? Write model.eval() first."
+            : !native.isfinite().all().item<bool>()
+                ? "Its output has NaN or infinite values: does a mask hide every key of an example? " + "Mend the mask."
+            : "Does a hook change its output? Remove it; or give the settings: Attention = new AttentionSettings { Heads = ... } (leave "
+                + "them out to have all tried); or leave the module out: Layers = LayerSelection.Where(...).";
         return new InfluenceException(
-            $"{path} could not be recomputed: with no settings its output agrees to {tolerance.ToString("G1", CultureInfo.InvariantCulture)}; {found}. {why}");
+            $"{path} could not be recomputed: with no settings its output agrees to "
+                + $"{tolerance.ToString("G1", CultureInfo.InvariantCulture)}; {found}. {why}"
+        );
     }
 
     private static double Difference(Tensor native, Tensor recomputed)

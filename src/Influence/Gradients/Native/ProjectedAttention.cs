@@ -42,12 +42,18 @@ internal sealed class ProjectedAttention : WatchedAttention
             var (query, key) = _widths;
             if (query == 0 || key == 0)
             {
-                throw new InfluenceException($"{Name} and {_key} were not both called in a forward pass: are they projections that the model calls by call(...)?");
+                throw new InfluenceException(
+                    $"{Name} and {_key} were not both called in a forward pass: are they projections that the "
+                        + "model calls by call(...)?"
+                );
             }
 
             return key % _keyHeads == 0 && query % (key / _keyHeads) == 0
                 ? (int)(query / (key / _keyHeads))
-                : throw new InfluenceException($"{_key} gives {key} numbers and {Name} {query}: they do not divide into {_keyHeads} key heads, and query heads of the same size. KeyHeads is the number of key heads, not of query heads.");
+                : throw new InfluenceException(
+                    $"{_key} gives {key} numbers and {Name} {query}: they do not divide into {_keyHeads} key "
+                        + "heads, and query heads of the same size. KeyHeads is the number of key heads, not of query heads."
+                );
         }
     }
 
@@ -68,7 +74,10 @@ internal sealed class ProjectedAttention : WatchedAttention
         var path = PathOf(name);
         var modules = ModelParameter.Modules(model).Where(m => m.Module is nn.Module<Tensor, Tensor>).ToList();
         return modules.Where(m => m.Path == path).Select(m => m.Module as nn.Module<Tensor, Tensor>).FirstOrDefault()
-            ?? throw new InfluenceException($"{name} is no projection of the model, a module from one tensor to one; there are {InfluenceException.List([.. modules.Where(m => m.Path.Length > 0).Select(m => m.Path)])}.");
+            ?? throw new InfluenceException(
+                $"{name} is no projection of the model, a module from one tensor to one; there are "
+                    + $"{InfluenceException.List([.. modules.Where(m => m.Path.Length > 0).Select(m => m.Path)])}."
+            );
     }
 
     private Tensor? SeeQueries(Tensor output)
@@ -77,7 +86,10 @@ internal sealed class ProjectedAttention : WatchedAttention
         if (Probes is { } probes)
         {
             using var scope = NewDisposeScope();
-            _queries.Enqueue(Batched(output, probes, Name).index_select(1, tensor(probes.Predicting, device: output.device)).DetachFromDisposeScope());     // [B, A, O]
+            // [B, A, O]
+            _queries.Enqueue(
+                Batched(output, probes, Name).index_select(1, tensor(probes.Predicting, device: output.device)).DetachFromDisposeScope()
+            );
             Compare();
         }
 
@@ -90,7 +102,8 @@ internal sealed class ProjectedAttention : WatchedAttention
         if (Probes is { } probes)
         {
             using var scope = NewDisposeScope();
-            _keys.Enqueue(Batched(output, probes, _key).clone().DetachFromDisposeScope());                                          // [B, T, K]
+            // [B, T, K]
+            _keys.Enqueue(Batched(output, probes, _key).clone().DetachFromDisposeScope());
             Compare();
         }
 
@@ -112,13 +125,19 @@ internal sealed class ProjectedAttention : WatchedAttention
         var size = key.shape[2] / _keyHeads;
 
         // Query heads that share a key head follow each other.
-        var q = query.reshape(batch, positions, _keyHeads, perKey, size).permute(0, 2, 3, 1, 4).reshape(batch * _keyHeads, perKey * positions, size);
+        var q = query
+            .reshape(batch, positions, _keyHeads, perKey, size)
+            .permute(0, 2, 3, 1, 4)
+            .reshape(batch * _keyHeads, perKey * positions, size);
         var k = key.reshape(batch, length, _keyHeads, size).permute(0, 2, 3, 1).reshape(batch * _keyHeads, size, length);
-        var logits = q.bmm(k).reshape(batch, Heads, positions, length);                 // [B, H, A, T]
+        var logits = q.bmm(k).reshape(batch, Heads, positions, length); // [B, H, A, T]
         if (_causal)
         {
-            var at = tensor(Probes!.Predicting, device: logits.device).unsqueeze(1);    // [A, 1]
-            logits = logits.masked_fill(arange(Kept(length), ScalarType.Int64, logits.device).unsqueeze(0).gt(at), Kept(double.NegativeInfinity));
+            var at = tensor(Probes!.Predicting, device: logits.device).unsqueeze(1); // [A, 1]
+            logits = logits.masked_fill(
+                arange(Kept(length), ScalarType.Int64, logits.device).unsqueeze(0).gt(at),
+                Kept(double.NegativeInfinity)
+            );
         }
 
         Keep(logits);
@@ -128,8 +147,10 @@ internal sealed class ProjectedAttention : WatchedAttention
         output.dim() == 3 && output.shape[0] == probes.Count && output.shape[1] == probes.Length ? output.detach()
         : output.dim() == 3 && output.shape[1] == probes.Count && output.shape[0] == probes.Length ? output.detach().transpose(0, 1)
         : throw new InfluenceException(
-            $"{name} gives [{string.Join(", ", output.shape)}] for {probes.Count} sequences of {probes.Length} tokens; attention is read where it gives [B, T, ...] or [T, B, ...]. " +
-            "Write Retrieval = RetrievalHeads.MeasureKind.MaskedLoss, which needs no attention.");
+            $"{name} gives [{string.Join(", ", output.shape)}] for {probes.Count} sequences of {probes.Length} tokens; attention is "
+                + "read where it gives [B, T, ...] or [T, B, ...]. Write Retrieval = RetrievalHeads.MeasureKind.MaskedLoss, which needs "
+                + "no attention."
+        );
 
     private void Forget()
     {

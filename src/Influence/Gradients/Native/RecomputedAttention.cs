@@ -18,13 +18,14 @@ internal sealed class RecomputedAttention : WatchedAttention
         attention.Watcher = this;
     }
 
-    public override int Heads => _heads > 0
-        ? _heads
-        : throw new InfluenceException($"{Name} was not called in a forward pass: is it a module that the model calls by call(...)?");
+    public override int Heads =>
+        _heads > 0
+            ? _heads
+            : throw new InfluenceException($"{Name} was not called in a forward pass: is it a module that the model calls by call(...)?");
 
     /// <summary>
-    /// Every attention layer of the model's native modules, and which modules with attention are left out and why; disposing one of a module's layers unhooks
-    /// the module.
+    /// Every attention layer of the model's native modules, and which modules with attention are left out and why; disposing one of a
+    /// module's layers unhooks the module.
     /// </summary>
     public static (List<RecomputedAttention> Layers, List<string> LeftOut) Find(nn.Module model, AttentionSettings? settings)
     {
@@ -34,12 +35,22 @@ internal sealed class RecomputedAttention : WatchedAttention
         {
             foreach (var (path, module) in ModelParameter.Modules(model))
             {
-                ModelParameter[] own = [.. module.named_parameters(recurse: false).Select(p => new ModelParameter(module, path, p.name, p.parameter.numel(), default))];
+                ModelParameter[] own =
+                [
+                    .. module
+                        .named_parameters(recurse: false)
+                        .Select(p => new ModelParameter(module, path, p.name, p.parameter.numel(), default)),
+                ];
                 string? reason = null;
                 if (own.Length > 0 && NativeModule.For(module, own, settings, out reason) is { } native)
                 {
-                    found.AddRange(native.Attentions.Select(
-                        a => new RecomputedAttention(native, string.Join('.', new[] { path, a.Name }.Where(part => part.Length > 0)), a.Attention)));
+                    found.AddRange(
+                        native.Attentions.Select(a => new RecomputedAttention(
+                            native,
+                            string.Join('.', new[] { path, a.Name }.Where(part => part.Length > 0)),
+                            a.Attention
+                        ))
+                    );
                 }
 
                 if ((reason ?? Unknown(module)) is { } why)
@@ -67,9 +78,12 @@ internal sealed class RecomputedAttention : WatchedAttention
         }
 
         using var scope = NewDisposeScope();
-        var flags = MaskedColumns(heads, _heads, queries.device);                       // [H]
-        return queries.reshape(-1, heads, queries.shape[1], queries.shape[2])           // [B, H, T, d]
-            .masked_fill(flags.reshape(1, heads, 1, 1), Kept(0)).reshape(queries.shape).MoveToOuterDisposeScope();
+        var flags = MaskedColumns(heads, _heads, queries.device); // [H]
+        return queries
+            .reshape(-1, heads, queries.shape[1], queries.shape[2]) // [B, H, T, d]
+            .masked_fill(flags.reshape(1, heads, 1, 1), Kept(0))
+            .reshape(queries.shape)
+            .MoveToOuterDisposeScope();
     }
 
     /// <summary>The weights <c>[B, H, T, S]</c> of the recomputed module.</summary>
@@ -81,8 +95,9 @@ internal sealed class RecomputedAttention : WatchedAttention
             if (weights.shape[0] != probes.Count || weights.shape[2] != probes.Length)
             {
                 throw new InfluenceException(
-                    $"{Name} saw {weights.shape[0]} sequences of {weights.shape[2]} positions for {probes.Count} of {probes.Length} tokens. " +
-                    "Write Retrieval = RetrievalHeads.MeasureKind.MaskedLoss, which needs no attention.");
+                    $"{Name} saw {weights.shape[0]} sequences of {weights.shape[2]} positions for {probes.Count} of {probes.Length} "
+                        + "tokens. Write Retrieval = RetrievalHeads.MeasureKind.MaskedLoss, which needs no attention."
+                );
             }
 
             Keep(weights.index_select(2, tensor(probes.Predicting, device: weights.device)));
@@ -100,5 +115,6 @@ internal sealed class RecomputedAttention : WatchedAttention
 
     private static string? Unknown(nn.Module module) =>
         module is Transformer or TransformerDecoder or TransformerDecoderLayer
-            ? $"a native {module.GetType().Name} is not recomputed" : null;
+            ? $"a native {module.GetType().Name} is not recomputed"
+            : null;
 }

@@ -78,16 +78,16 @@ internal abstract class WatchedAttention(string name) : IDisposable
     /// <summary>The largest of <c>[B, H, A, S]</c> along the keys, kept.</summary>
     protected void Keep(Tensor scores) => _strongest.Add(scores.argmax(-1).DetachFromDisposeScope());
 
-    protected virtual void Changed()
-    {
-    }
+    protected virtual void Changed() { }
 
     /// <summary>Which of <paramref name="width"/> numbers, head by head, belong to masked heads: bool <c>[width]</c>.</summary>
     protected Tensor MaskedColumns(long width, int heads, Device device)
     {
         if (_masked.Any(head => head < 0 || head >= heads))
         {
-            throw new InfluenceException($"{Name} has {heads} heads, 0 to {heads - 1}; found {InfluenceException.List([.. _masked.Order()])}.");
+            throw new InfluenceException(
+                $"{Name} has {heads} heads, 0 to {heads - 1}; found " + $"{InfluenceException.List([.. _masked.Order()])}."
+            );
         }
 
         var size = width / heads;

@@ -51,19 +51,26 @@ internal sealed class ConvolutionRule : LayerRule
         if (_groups > 1)
         {
             return weight
-                ? new GroupedGradients(examples, () => Parts(calls, weight, bias), () => GroupFactors(calls), bias) { IsTransposed = calls[0].IsTransposed }
+                ? new GroupedGradients(examples, () => Parts(calls, weight, bias), () => GroupFactors(calls), bias)
+                {
+                    IsTransposed = calls[0].IsTransposed,
+                }
                 : new DenseGradients(examples, () => Parts(calls, weight, bias));
         }
 
-        var outputGradient = JoinPositions(calls, call => OutputsByPosition(call));     // [B, T, O]
+        var outputGradient = JoinPositions(calls, call => OutputsByPosition(call)); // [B, T, O]
         var inputs = calls[0].Activation.shape[1] * Product(_kernel);
         return new FactoredGradients(
-            () => JoinPositions(calls, call => PatchesByPosition(call)),                // [B, T, I]
+            () => JoinPositions(calls, call => PatchesByPosition(call)), // [B, T, I]
             outputGradient,
             inputs,
             weight,
             bias,
-            () => Parts(calls, weight: true, bias: false)[0]) { IsTransposed = calls[0].IsTransposed };
+            () => Parts(calls, weight: true, bias: false)[0]
+        )
+        {
+            IsTransposed = calls[0].IsTransposed,
+        };
     }
 
     public override BlockGradients Substitute(long examples, Tensor[] parts, bool weight, bool bias, long inputs)
@@ -78,7 +85,11 @@ internal sealed class ConvolutionRule : LayerRule
                 examples,
                 () => Aliases(parts),
                 () => Factored(parts[0].reshape(examples, _groups, -1, inputs), bias ? parts[1].reshape(examples, _groups, -1) : null),
-                bias) { IsSubstitute = true }
+                bias
+            )
+            {
+                IsSubstitute = true,
+            }
             : base.Substitute(examples, parts, weight, bias, inputs);
     }
 
@@ -92,7 +103,7 @@ internal sealed class ConvolutionRule : LayerRule
 
         if (bias)
         {
-            parts.Add(SumCalls(calls, call => call.OutputGradient.flatten(2).sum(2)));      // [B*k, O]
+            parts.Add(SumCalls(calls, call => call.OutputGradient.flatten(2).sum(2))); // [B*k, O]
         }
 
         return [.. parts];
@@ -105,12 +116,15 @@ internal sealed class ConvolutionRule : LayerRule
 
         Tensor Join(Func<LayerCall, Tensor> part)
         {
-            var byCall = calls.Select(call =>
-            {
-                var x = part(call);                                                     // [B*k, n, T]
-                return x.reshape(call.Examples, call.RowsPerExample, _groups, x.shape[1] / _groups, x.shape[2])
-                    .permute(0, 2, 1, 4, 3).flatten(2, 3);                              // [B, g, k*T, n/g]
-            }).ToArray();
+            var byCall = calls
+                .Select(call =>
+                {
+                    var x = part(call); // [B*k, n, T]
+                    return x.reshape(call.Examples, call.RowsPerExample, _groups, x.shape[1] / _groups, x.shape[2])
+                        .permute(0, 2, 1, 4, 3)
+                        .flatten(2, 3); // [B, g, k*T, n/g]
+                })
+                .ToArray();
             return byCall.Length == 1 ? byCall[0] : cat(byCall, 2);
         }
     }
@@ -120,7 +134,7 @@ internal sealed class ConvolutionRule : LayerRule
     {
         var d = call.OutputGradient;
         var rows = d.shape[0];
-        var patches = Patches(call);                                                    // [B*k, C*h*w, T]
+        var patches = Patches(call); // [B*k, C*h*w, T]
         var byGroup = patches.reshape(rows * _groups, -1, patches.shape[2]);
         var dByGroup = d.reshape(rows * _groups, d.shape[1] / _groups, -1);
         return dByGroup.bmm(byGroup.transpose(1, 2)).reshape(rows, -1);
@@ -151,13 +165,14 @@ internal sealed class ConvolutionRule : LayerRule
             image = F.pad(image, [.. _padding.Reverse().SelectMany(p => new[] { p.Before, p.After })]);
         }
 
-        image = image.contiguous();                                                     // [B*k, C, H, W]
+        image = image.contiguous(); // [B*k, C, H, W]
         var strides = image.stride();
         var positions = call.OutputGradient.shape[2..];
         var view = image.as_strided(
             [.. image.shape[..2], .. _kernel, .. positions],
             [.. strides[..2], .. _dilation.Zip(strides[2..], (step, s) => step * s), .. _stride.Zip(strides[2..], (step, s) => step * s)],
-            image.storage_offset());
+            image.storage_offset()
+        );
         return view.reshape(image.shape[0], image.shape[1] * Product(_kernel), Product(positions));
     }
 

@@ -37,14 +37,18 @@ internal sealed class EmbeddingBagRule : LayerRule
         using var scope = NewDisposeScope();
         var weight = bag.get_parameter("weight") ?? throw new InfluenceException("An embedding bag without a weight.");
         var rows = weight.shape[0];
-        var (alone, padding, together) = TableProbe.Run(weight, "An embedding bag", () =>
-        {
-            var each = Received(arange(Kept(0), Kept(rows), Kept(1), ScalarType.Int64, weight.device).repeat(2).unsqueeze(1));
-            var empty = Array.FindIndex(each, g => g == 0);
-            long[] pair = [.. Enumerable.Range(0, (int)rows).Where(v => v != empty).Take(2).Select(v => (long)v)];
-            var both = Received(tensor(pair, device: weight.device).unsqueeze(0));
-            return (each, empty, both.Where((_, v) => pair.Contains(v)).ToArray());
-        });
+        var (alone, padding, together) = TableProbe.Run(
+            weight,
+            "An embedding bag",
+            () =>
+            {
+                var each = Received(arange(Kept(0), Kept(rows), Kept(1), ScalarType.Int64, weight.device).repeat(2).unsqueeze(1));
+                var empty = Array.FindIndex(each, g => g == 0);
+                long[] pair = [.. Enumerable.Range(0, (int)rows).Where(v => v != empty).Take(2).Select(v => (long)v)];
+                var both = Received(tensor(pair, device: weight.device).unsqueeze(0));
+                return (each, empty, both.Where((_, v) => pair.Contains(v)).ToArray());
+            }
+        );
         if (alone.Where((g, v) => v != padding).Any(g => g != 2))
         {
             reason = TableProbe.Scaled;
@@ -62,10 +66,12 @@ internal sealed class EmbeddingBagRule : LayerRule
         double[] Received(Tensor bags) => TableProbe.Received(weight, bag.forward(bags, null!, null!));
     }
 
-    public override BlockGradients Gradients(IReadOnlyList<LayerCall> calls, bool weight, bool bias) => new TokenGradients(
-        JoinPositions(calls, call => call.Activation.to_type(ScalarType.Int64).reshape(call.Examples, -1)),
-        JoinPositions(calls, ByToken),
-        _vocabulary);
+    public override BlockGradients Gradients(IReadOnlyList<LayerCall> calls, bool weight, bool bias) =>
+        new TokenGradients(
+            JoinPositions(calls, call => call.Activation.to_type(ScalarType.Int64).reshape(call.Examples, -1)),
+            JoinPositions(calls, ByToken),
+            _vocabulary
+        );
 
     public override BlockGradients Substitute(long examples, Tensor[] parts, bool weight, bool bias, long inputs) =>
         TokenGradients.Substitute(examples, parts[0], _vocabulary);
@@ -73,7 +79,7 @@ internal sealed class EmbeddingBagRule : LayerRule
     /// <summary>What each token of each bag gets, <c>[B, k*T, D]</c>.</summary>
     private Tensor ByToken(LayerCall call)
     {
-        var (tokens, d) = (call.Activation, call.OutputGradient);                       // [B*k, T], [B*k, D]
+        var (tokens, d) = (call.Activation, call.OutputGradient); // [B*k, T], [B*k, D]
         var share = ones(tokens.shape, d.dtype, d.device);
         if (_padding is { } padding)
         {

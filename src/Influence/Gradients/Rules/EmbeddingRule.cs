@@ -31,8 +31,15 @@ internal sealed class EmbeddingRule : LayerRule
         using var scope = NewDisposeScope();
         var weight = embedding.get_parameter("weight") ?? throw new InfluenceException("An embedding without a weight.");
         var rows = weight.shape[0];
-        var gradient = TableProbe.Run(weight, "An embedding", () =>
-            TableProbe.Received(weight, embedding.forward(arange(Kept(0), Kept(rows), Kept(1), ScalarType.Int64, weight.device).repeat(2))));
+        var gradient = TableProbe.Run(
+            weight,
+            "An embedding",
+            () =>
+                TableProbe.Received(
+                    weight,
+                    embedding.forward(arange(Kept(0), Kept(rows), Kept(1), ScalarType.Int64, weight.device).repeat(2))
+                )
+        );
         var padding = Array.FindIndex(gradient, g => g == 0);
         if (gradient.Where((g, v) => v != padding).Any(g => g != 2))
         {

@@ -25,12 +25,13 @@ internal sealed record LayerCall(Tensor Activation, Tensor OutputGradient, long 
     public (Tensor Output, LayerLayout Layout)? Tap { get; init; }
 
     /// <summary>The call as some of the examples saw it; views, in the current scope.</summary>
-    public LayerCall Slice(long start, long count) => this with
-    {
-        Activation = Activation.narrow(0, start * RowsPerExample, count * RowsPerExample),
-        OutputGradient = OutputGradient.narrow(0, start * RowsPerExample, count * RowsPerExample),
-        Mask = Mask?.narrow(0, start, count),
-    };
+    public LayerCall Slice(long start, long count) =>
+        this with
+        {
+            Activation = Activation.narrow(0, start * RowsPerExample, count * RowsPerExample),
+            OutputGradient = OutputGradient.narrow(0, start * RowsPerExample, count * RowsPerExample),
+            Mask = Mask?.narrow(0, start, count),
+        };
 
     /// <summary><c>[B*k, ..., n]</c> as <c>[B, T, n]</c>: every leading dimension but the examples is a position.</summary>
     public Tensor ByPosition(Tensor tensor) => tensor.reshape(Examples, -1, tensor.shape[^1]);

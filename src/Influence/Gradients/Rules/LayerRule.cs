@@ -108,8 +108,13 @@ internal abstract class LayerRule
     }
 
     /// <summary>The positions of a call that count, <c>[B, T]</c>.</summary>
-    protected static Tensor PositionsOf(LayerCall call) => call.Mask
-        ?? ones([call.Examples, call.OutputGradient.numel() / call.OutputGradient.shape[^1] / call.Examples], ScalarType.Bool, call.OutputGradient.device);
+    protected static Tensor PositionsOf(LayerCall call) =>
+        call.Mask
+        ?? ones(
+            [call.Examples, call.OutputGradient.numel() / call.OutputGradient.shape[^1] / call.Examples],
+            ScalarType.Bool,
+            call.OutputGradient.device
+        );
 
     /// <summary>Several calls of one layer are so many more positions: <c>[B, T1 + T2 + ..., n]</c>.</summary>
     protected static Tensor JoinPositions(IReadOnlyList<LayerCall> calls, Func<LayerCall, Tensor> part) =>
@@ -127,9 +132,12 @@ internal abstract class LayerRule
     protected static (Tensor Activation, Tensor OutputGradient) Factored(Tensor weight, Tensor? bias)
     {
         var outputs = weight.shape[^2];
-        var one = eye(outputs, outputs, weight.dtype, weight.device).expand([.. weight.shape[..^1], outputs]);   // [..., O, O]
+        var one = eye(outputs, outputs, weight.dtype, weight.device).expand([.. weight.shape[..^1], outputs]); // [..., O, O]
         return bias is null
             ? (weight, one)
-            : (cat([weight, -weight, zeros_like(weight.narrow(-2, 0, 1))], -2), cat([one * Kept(0.5), one * Kept(-0.5), bias.unsqueeze(-2)], -2));
+            : (
+                cat([weight, -weight, zeros_like(weight.narrow(-2, 0, 1))], -2),
+                cat([one * Kept(0.5), one * Kept(-0.5), bias.unsqueeze(-2)], -2)
+            );
     }
 }

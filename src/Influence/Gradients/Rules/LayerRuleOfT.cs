@@ -15,8 +15,8 @@ namespace Influence.Gradients;
 /// rule that is wrong is refused and not believed.
 /// </para>
 /// <para>
-/// The layer's parameters are named <c>weight</c> and <c>bias</c>, and it is called by <c>call</c>. Others of its parameters take part by single examples.
-/// Cost: what the methods do, and the gradients written out, [B, P] numbers of a layer at a time.
+/// The layer's parameters are named <c>weight</c> and <c>bias</c>, and it is called by <c>call</c>. Others of its parameters take part by
+/// single examples. Cost: what the methods do, and the gradients written out, [B, P] numbers of a layer at a time.
 /// </para>
 /// </remarks>
 /// <typeparam name="TLayer">The type of the layer; types derived from it go by the same rule.</typeparam>
@@ -36,14 +36,16 @@ public abstract class LayerRule<TLayer>
     /// <value>The name of <typeparamref name="TLayer"/>.</value>
     public virtual string Name => typeof(TLayer).Name;
 
-    /// <summary>Whether activations are <c>[B, T, n]</c> with positions right after the examples, so that a task's position mask can be laid on.</summary>
+    /// <summary>Whether activations are <c>[B, T, n]</c> with positions right after the examples, so that a task's position mask can be
+    /// laid on.</summary>
     /// <value>False.</value>
     public virtual bool PositionsLead => false;
 
     /// <summary>The gradients of the weight for one call of the layer.</summary>
     /// <param name="layer">The layer; only its settings are read.</param>
     /// <param name="trace">What the call left behind.</param>
-    /// <returns><c>[rows, ...]</c>, each row of the weight's shape or flattened; rows of one example are summed by the caller. In the current scope.</returns>
+    /// <returns><c>[rows, ...]</c>, each row of the weight's shape or flattened; rows of one example are summed by the caller. In the
+    /// current scope.</returns>
     public abstract Tensor WeightGradients(TLayer layer, LayerTrace trace);
 
     /// <summary>The gradients of the bias for one call of the layer, where it has one.</summary>
@@ -69,11 +71,18 @@ public abstract class LayerRule<TLayer>
         public override bool PositionsLead => rule.PositionsLead;
 
         public override BlockGradients Gradients(IReadOnlyList<LayerCall> calls, bool weight, bool bias) =>
-            new DenseGradients(calls[0].Examples, () =>
-            [
-                .. weight ? [SumCalls(calls, call => Flat(rule.WeightGradients(layer, new LayerTrace(call)), call, "weight"))] : Array.Empty<Tensor>(),
-                .. bias ? [SumCalls(calls, call => Flat(rule.BiasGradients(layer, new LayerTrace(call)), call, "bias"))] : Array.Empty<Tensor>(),
-            ]);
+            new DenseGradients(
+                calls[0].Examples,
+                () =>
+                    [
+                        .. weight
+                            ? [SumCalls(calls, call => Flat(rule.WeightGradients(layer, new LayerTrace(call)), call, "weight"))]
+                            : Array.Empty<Tensor>(),
+                        .. bias
+                            ? [SumCalls(calls, call => Flat(rule.BiasGradients(layer, new LayerTrace(call)), call, "bias"))]
+                            : Array.Empty<Tensor>(),
+                    ]
+            );
 
         /// <summary>One row for each of the trace's, <c>[B*k, P]</c>.</summary>
         private Tensor Flat(Tensor gradients, LayerCall call, string parameter)
@@ -83,8 +92,10 @@ public abstract class LayerRule<TLayer>
             return gradients.dim() > 0 && gradients.shape[0] == rows && gradients.numel() == rows * value.numel()
                 ? gradients.reshape(rows, -1)
                 : throw new InfluenceException(
-                    $"The rule {rule.GetType().Name} gave gradients of the {parameter} of shape [{string.Join(", ", gradients.shape)}]; expected a row for each of the "
-                    + $"trace's {rows} rows, of the parameter's shape: [{rows}, {string.Join(", ", value.shape)}].");
+                    $"The rule {rule.GetType().Name} gave gradients of the {parameter} of shape "
+                        + $"[{string.Join(", ", gradients.shape)}]; expected a row for each of the trace's {rows} rows, of the "
+                        + $"parameter's shape: [{rows}, {string.Join(", ", value.shape)}]."
+                );
         }
     }
 }

@@ -15,7 +15,8 @@ public sealed class LayerTrace
     /// <summary>The input, detached, in the layer's shape; borrowed.</summary>
     public Tensor Activation => _call.Activation;
 
-    /// <summary>The gradient of the summed losses with respect to the output, in the output's shape; borrowed. 0 at masked positions.</summary>
+    /// <summary>The gradient of the summed losses with respect to the output, in the output's shape; borrowed. 0 at masked
+    /// positions.</summary>
     public Tensor OutputGradient => _call.OutputGradient;
 
     /// <summary>The number of rows, B*k.</summary>

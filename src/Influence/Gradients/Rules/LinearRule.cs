@@ -9,7 +9,8 @@ internal sealed class LinearRule : LayerRule
 
     public static LinearRule Instance { get; } = new("Linear");
 
-    /// <summary>y_o = x1' W_o x2 + b_o: linear in the products of the inputs, which are the layer's activation, <c>[B, T, I1*I2]</c>.</summary>
+    /// <summary>y_o = x1' W_o x2 + b_o: linear in the products of the inputs, which are the layer's activation, <c>[B, T,
+    /// I1*I2]</c>.</summary>
     public static LinearRule Bilinear { get; } = new("Bilinear");
 
     public override string Name { get; }
@@ -18,11 +19,12 @@ internal sealed class LinearRule : LayerRule
 
     public override BlockGradients Gradients(IReadOnlyList<LayerCall> calls, bool weight, bool bias) =>
         new FactoredGradients(
-            () => JoinPositions(calls, call => call.ByPosition(call.Activation)),       // [B, T, I]
-            JoinPositions(calls, call => call.ByPosition(call.OutputGradient)),         // [B, T, O]
+            () => JoinPositions(calls, call => call.ByPosition(call.Activation)), // [B, T, I]
+            JoinPositions(calls, call => call.ByPosition(call.OutputGradient)), // [B, T, O]
             calls[0].Activation.shape[^1],
             weight,
-            bias)
+            bias
+        )
         {
             Mask = calls.All(call => call.Mask is null) ? null : JoinPositions(calls, PositionsOf),
             PositionsLead = calls.Count == 1,
@@ -34,8 +36,11 @@ internal sealed class LinearRule : LayerRule
     {
         if (!weight)
         {
-            var d = parts[0].unsqueeze(1);                                              // [B, 1, O]
-            return new FactoredGradients(() => zeros([examples, 1, inputs], d.dtype, d.device), d, inputs, weight, bias) { IsSubstitute = true };
+            var d = parts[0].unsqueeze(1); // [B, 1, O]
+            return new FactoredGradients(() => zeros([examples, 1, inputs], d.dtype, d.device), d, inputs, weight, bias)
+            {
+                IsSubstitute = true,
+            };
         }
 
         var (a, outputGradient) = Factored(parts[0].reshape(examples, -1, inputs), bias ? parts[1] : null);

@@ -15,9 +15,8 @@ internal sealed class NormalizationRule : LayerRule
     private readonly Func<LayerCall, Tensor> _normalize;
     private readonly int _trailing;
 
-    public NormalizationRule(LayerNorm norm) : this(norm.normalized_shape, norm.eps)
-    {
-    }
+    public NormalizationRule(LayerNorm norm)
+        : this(norm.normalized_shape, norm.eps) { }
 
     /// <summary>LayerNorm over the last dimensions.</summary>
     public NormalizationRule(long[] normalizedShape, double eps)
@@ -36,9 +35,15 @@ internal sealed class NormalizationRule : LayerRule
     public NormalizationRule(BatchNorm norm)
     {
         Name = "BatchNorm (eval)";
-        _normalize = call => call.IsTraining
-            ? F.batch_norm(call.Activation, null, null, training: true, eps: norm.eps)
-            : F.batch_norm(call.Activation, norm.running_mean?.to_type(call.Activation.dtype), norm.running_var?.to_type(call.Activation.dtype), eps: norm.eps);
+        _normalize = call =>
+            call.IsTraining
+                ? F.batch_norm(call.Activation, null, null, training: true, eps: norm.eps)
+                : F.batch_norm(
+                    call.Activation,
+                    norm.running_mean?.to_type(call.Activation.dtype),
+                    norm.running_var?.to_type(call.Activation.dtype),
+                    eps: norm.eps
+                );
     }
 
     public override string Name { get; }
@@ -51,7 +56,10 @@ internal sealed class NormalizationRule : LayerRule
             calls[0].Examples,
             () => [.. Terms().Select(term => SumCalls(calls, call => Reduce(call, term(call))))],
             PositionsLead && calls.Count == 1 ? () => [.. Terms().Select(term => calls[0].ByPosition(term(calls[0])))] : null,
-            PositionsLead && calls.Count == 1 ? calls[0].OutputGradient.numel() / calls[0].Examples / calls[0].OutputGradient.shape[^1] : null);
+            PositionsLead && calls.Count == 1
+                ? calls[0].OutputGradient.numel() / calls[0].Examples / calls[0].OutputGradient.shape[^1]
+                : null
+        );
 
         // What is summed over positions: d * xhat for the gain, d for the bias.
         IEnumerable<Func<LayerCall, Tensor>> Terms()

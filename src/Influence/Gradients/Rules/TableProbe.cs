@@ -32,7 +32,9 @@ internal static class TableProbe
         {
             weight.copy_(before);
             throw new InfluenceException(
-                $"{what} with max_norm rewrites its weights in every forward pass, so scoring would change the model. Make it without max_norm for scoring.");
+                $"{what} with max_norm rewrites its weights in every forward pass, so scoring would change the model. Make it without "
+                    + "max_norm for scoring."
+            );
         }
 
         return found;
@@ -42,6 +44,11 @@ internal static class TableProbe
     public static double[] Received(Tensor weight, Tensor output)
     {
         var received = GuardedBackward.Gradients([output.narrow(1, 0, 1).sum()], [weight])[0] ?? zeros_like(weight);
-        return (received.is_sparse ? received.to_dense() : received).select(1, 0).cpu().to_type(ScalarType.Float64).data<double>().ToArray();
+        return (received.is_sparse ? received.to_dense() : received)
+            .select(1, 0)
+            .cpu()
+            .to_type(ScalarType.Float64)
+            .data<double>()
+            .ToArray();
     }
 }

@@ -28,9 +28,12 @@ internal sealed class TransposedRule : LayerRule
 
     public override bool BiasApart => true;
 
-    /// <summary>For a transposed convolution; its output padding adds positions that no patch of the output's gradient starts from.</summary>
+    /// <summary>For a transposed convolution; its output padding adds positions that no patch of the output's gradient starts
+    /// from.</summary>
     public static TransposedRule? For(ConvolutionTranspose conv, int dimensions, out string? reason) =>
-        ConvolutionRule.For(conv, dimensions, out reason) is { } ordinary ? new TransposedRule($"ConvTranspose{dimensions}d", ordinary) : null;
+        ConvolutionRule.For(conv, dimensions, out reason) is { } ordinary
+            ? new TransposedRule($"ConvTranspose{dimensions}d", ordinary)
+            : null;
 
     public override BlockGradients Gradients(IReadOnlyList<LayerCall> calls, bool weight, bool bias)
     {
@@ -45,13 +48,15 @@ internal sealed class TransposedRule : LayerRule
                 calls[0].Examples,
                 () => [SumCalls(calls, call => call.ByPosition(call.OutputGradient).sum(1))],
                 calls.Count == 1 ? () => [calls[0].ByPosition(calls[0].OutputGradient)] : null,
-                calls.Count == 1 ? calls[0].OutputGradient.numel() / calls[0].Examples / calls[0].OutputGradient.shape[^1] : null)
+                calls.Count == 1 ? calls[0].OutputGradient.numel() / calls[0].Examples / calls[0].OutputGradient.shape[^1] : null
+            )
             : new DenseGradients(calls[0].Examples, () => [SumCalls(calls, call => call.OutputGradient.flatten(2).sum(2))]);
     }
 
-    public override BlockGradients Substitute(long examples, Tensor[] parts, bool weight, bool bias, long inputs) => weight
-        ? _ordinary.Substitute(examples, parts, weight: true, bias: false, inputs)
-        : base.Substitute(examples, parts, weight, bias, inputs);
+    public override BlockGradients Substitute(long examples, Tensor[] parts, bool weight, bool bias, long inputs) =>
+        weight
+            ? _ordinary.Substitute(examples, parts, weight: true, bias: false, inputs)
+            : base.Substitute(examples, parts, weight, bias, inputs);
 
     /// <summary>Where positions do not count, what came back is zero already, and the covariance of a is not to see them either.</summary>
     private static LayerCall Transposed(LayerCall call)
@@ -62,6 +67,11 @@ internal sealed class TransposedRule : LayerRule
             a = (call.ByPosition(a) * mask.unsqueeze(-1).to_type(a.dtype)).reshape(a.shape);
         }
 
-        return call with { Activation = call.OutputGradient, OutputGradient = a, IsTransposed = true };
+        return call with
+        {
+            Activation = call.OutputGradient,
+            OutputGradient = a,
+            IsTransposed = true,
+        };
     }
 }

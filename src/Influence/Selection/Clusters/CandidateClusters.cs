@@ -22,8 +22,13 @@ internal static class CandidateClusters
             }
 
             using var scope = NewDisposeScope();
-            var rows = depth == 0 ? points : FeatureBlocks.Rows(points, positions);     // [n, d]
-            using var clusters = new KMeans((positions.Length + size - 1) / size) { Seed = seed, Iterations = 20, Tolerance = 1e-3 }.Fit(rows, cancellationToken);
+            var rows = depth == 0 ? points : FeatureBlocks.Rows(points, positions); // [n, d]
+            using var clusters = new KMeans((positions.Length + size - 1) / size)
+            {
+                Seed = seed,
+                Iterations = 20,
+                Tolerance = 1e-3,
+            }.Fit(rows, cancellationToken);
             foreach (var members in clusters.Members)
             {
                 // Equal points cannot be told apart by k-means: they are cut in order.

@@ -23,15 +23,15 @@ internal sealed class CosineNeighbours
             return;
         }
 
-        var unit = FeatureBlocks.Normalised(features);                                        // [N, d]
-        var transposed = unit.t();                                                      // [d, N]
+        var unit = FeatureBlocks.Normalised(features); // [N, d]
+        var transposed = unit.t(); // [d, N]
         foreach (var (start, length) in FeatureBlocks.Of(n, n))
         {
             using var block = NewDisposeScope();
-            var similarities = unit.narrow(0, start, length).mm(transposed);            // [b, N]
-            var self = arange(Kept(start), Kept(start + length), ScalarType.Int64, features.device).unsqueeze(1);   // [b, 1]
+            var similarities = unit.narrow(0, start, length).mm(transposed); // [b, N]
+            var self = arange(Kept(start), Kept(start + length), ScalarType.Int64, features.device).unsqueeze(1); // [b, 1]
             similarities.scatter_(1, self, full([length, 1], Kept(-2), similarities.dtype, features.device));
-            var (values, indexes) = similarities.topk(Count, 1);                        // [b, k]
+            var (values, indexes) = similarities.topk(Count, 1); // [b, k]
             values.to_type(ScalarType.Float32).cpu().data<float>().CopyTo(_similarities, checked((int)(start * Count)));
             indexes.cpu().data<long>().CopyTo(_neighbours, checked((int)(start * Count)));
             report(start + length, n);

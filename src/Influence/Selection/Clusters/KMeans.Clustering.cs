@@ -37,7 +37,8 @@ public sealed partial record KMeans
         /// <summary>The cluster of each point.</summary>
         public IReadOnlyList<int> Assignment { get; }
 
-        /// <summary>Each point's squared distance to the centroid of its cluster; 0 or infinite where it leaves the range of float64.</summary>
+        /// <summary>Each point's squared distance to the centroid of its cluster; 0 or infinite where it leaves the range of
+        /// float64.</summary>
         public IReadOnlyList<double> SquaredDistances { get; }
 
         /// <summary>The points of each cluster, ascending.</summary>
@@ -49,7 +50,8 @@ public sealed partial record KMeans
         /// <summary>The sum of squared distances over all points.</summary>
         public double Inertia => SquaredDistances.Sum();
 
-        /// <summary>The clusters as groups, named "cluster 0", "cluster 1", ...: for group influence, mixtures over clusters (CLIMB) and quotas.</summary>
+        /// <summary>The clusters as groups, named "cluster 0", "cluster 1", ...: for group influence, mixtures over clusters (CLIMB) and
+        /// quotas.</summary>
         /// <param name="ids">The points' ids, in the order of the features.</param>
         /// <returns>One group a cluster.</returns>
         /// <exception cref="InfluenceException">Not one id for each point.</exception>
@@ -86,9 +88,13 @@ public sealed partial record KMeans
                 number[kept[i]] = i;
             }
 
-            var rows = centroids.index_select(0, tensor(kept, device: centroids.device)).add_(mean).mul_(Kept(unit));   // [k, d]
+            var rows = centroids.index_select(0, tensor(kept, device: centroids.device)).add_(mean).mul_(Kept(unit)); // [k, d]
             return new Clustering(
-                rows.DetachFromDisposeScope(), Array.ConvertAll(assignment, cluster => number[cluster]), Array.ConvertAll(distances, Squared), [.. inertia.Select(Squared)]);
+                rows.DetachFromDisposeScope(),
+                Array.ConvertAll(assignment, cluster => number[cluster]),
+                Array.ConvertAll(distances, Squared),
+                [.. inertia.Select(Squared)]
+            );
 
             // Not by the unit's square, which may be infinite where the distance is 0.
             double Squared(double distance) => distance * unit * unit;

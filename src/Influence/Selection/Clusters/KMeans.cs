@@ -28,7 +28,8 @@ public sealed partial record KMeans(int Clusters)
     private const int FewestSeedPoints = 1 << 14;
 
     /// <summary>k.</summary>
-    public int Clusters { get; } = Clusters >= 1 ? Clusters : throw new InfluenceException($"k-means makes at least 1 cluster, not {Clusters}.");
+    public int Clusters { get; } =
+        Clusters >= 1 ? Clusters : throw new InfluenceException("k-means makes at least 1 cluster, not " + $"{Clusters}.");
 
     /// <summary>Of the start and of the sample.</summary>
     /// <value>0.</value>
@@ -52,7 +53,8 @@ public sealed partial record KMeans(int Clusters)
         init => field = Check.AtLeast(value, 0.0);
     } = 1e-4;
 
-    /// <summary>Centroids are found on at most so many points for each cluster, and all points assigned to them; null: on all points.</summary>
+    /// <summary>Centroids are found on at most so many points for each cluster, and all points assigned to them; null: on all
+    /// points.</summary>
     /// <value>256.</value>
     /// <exception cref="InfluenceException">Less than 1.</exception>
     public int? PointsPerCluster
@@ -78,20 +80,32 @@ public sealed partial record KMeans(int Clusters)
         // Far from the origin, squared distances by |x|^2 - 2 x c + |c|^2 would lose all their digits.
         // And far from 1, squares would overflow or vanish.
         var unit = PowerOfTwo.Of(features);
-        var mean = FeatureBlocks.Mean(features, unit);                                  // [1, d]
+        var mean = FeatureBlocks.Mean(features, unit); // [1, d]
         var sample = PointsPerCluster is { } points && (long)points * Clusters < n ? Sampling.Without(random, n, points * Clusters) : null;
-        var x = ((sample is null ? features : FeatureBlocks.Rows(features, sample)) / Kept(unit)).sub_(mean);       // [m, d]
+        var x = ((sample is null ? features : FeatureBlocks.Rows(features, sample)) / Kept(unit)).sub_(mean); // [m, d]
         var seeds = Math.Max(FewestSeedPoints, SeedPointsPerCluster * (long)Clusters);
         var start = seeds < x.shape[0] ? FeatureBlocks.Rows(x, Sampling.Without(random, (int)x.shape[0], (int)seeds)) : x;
-        var (centroids, inertia) = LloydIterations.Run(this, x, KMeansPlusPlus.Centroids(start, Clusters, random, cancellationToken), cancellationToken);
+        var (centroids, inertia) = LloydIterations.Run(
+            this,
+            x,
+            KMeansPlusPlus.Centroids(start, Clusters, random, cancellationToken),
+            cancellationToken
+        );
         return Clustering.Of(features, unit, mean, centroids, inertia);
     }
 
     private static void CheckFeatures(Tensor features)
     {
-        if (features.dim() != 2 || features.shape[0] == 0 || features.shape[1] == 0 || features.dtype is not (ScalarType.Float32 or ScalarType.Float64))
+        if (
+            features.dim() != 2
+            || features.shape[0] == 0
+            || features.shape[1] == 0
+            || features.dtype is not (ScalarType.Float32 or ScalarType.Float64)
+        )
         {
-            throw new InfluenceException($"k-means takes points [N, d] of float32 or float64; found [{string.Join(", ", features.shape)}] of {features.dtype}.");
+            throw new InfluenceException(
+                $"k-means takes points [N, d] of float32 or float64; found [{string.Join(", ", features.shape)}] " + $"of {features.dtype}."
+            );
         }
 
         foreach (var (start, length) in FeatureBlocks.Of(features.shape[0], features.shape[1]))

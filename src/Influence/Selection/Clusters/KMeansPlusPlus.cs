@@ -4,7 +4,8 @@ using static TorchSharp.torch;
 
 namespace Influence.Selection;
 
-/// <summary>The start of k-means: each next centroid is a point, drawn in proportion to its squared distance to the nearest one so far.</summary>
+/// <summary>The start of k-means: each next centroid is a point, drawn in proportion to its squared distance to the nearest one so
+/// far.</summary>
 internal static class KMeansPlusPlus
 {
     /// <summary><c>[k, d]</c> with all rows different, fewer than asked for where there are fewer different points.</summary>
@@ -12,12 +13,12 @@ internal static class KMeansPlusPlus
     {
         using var scope = NewDisposeScope();
         var (n, chosen) = (points.shape[0], new List<long> { random.NextInt64(points.shape[0]) });
-        var distances = SquaredTo(points, chosen[0]);                                   // [n]
+        var distances = SquaredTo(points, chosen[0]); // [n]
         while (chosen.Count < Math.Min(clusters, n))
         {
             cancellationToken.ThrowIfCancellationRequested();
             using var step = NewDisposeScope();
-            var cumulative = distances.cumsum(0);                                       // [n]
+            var cumulative = distances.cumsum(0); // [n]
             var total = cumulative[n - 1].item<double>();
             if (!(total > 0))
             {
@@ -32,7 +33,7 @@ internal static class KMeansPlusPlus
             }
 
             chosen.Add(drawn);
-            var nearest = distances.minimum(SquaredTo(points, drawn));                  // [n]
+            var nearest = distances.minimum(SquaredTo(points, drawn)); // [n]
             distances.copy_(nearest);
         }
 

@@ -8,7 +8,11 @@ internal static class LloydIterations
 {
     /// <summary>The last centroids and the inertia at each iteration, which never rises.</summary>
     public static (Tensor Centroids, IReadOnlyList<double> Inertia) Run(
-        KMeans settings, Tensor points, Tensor start, CancellationToken cancellationToken)
+        KMeans settings,
+        Tensor points,
+        Tensor start,
+        CancellationToken cancellationToken
+    )
     {
         using var scope = NewDisposeScope();
         var (centroids, inertia) = (start.alias(), new List<double>());
@@ -17,8 +21,7 @@ internal static class LloydIterations
             cancellationToken.ThrowIfCancellationRequested();
             var (assignment, distances) = NearestCentroid.Of(points, centroids);
             inertia.Add(distances.Sum());
-            if (inertia.Count > settings.Iterations
-                || (inertia.Count > 1 && inertia[^2] - inertia[^1] <= settings.Tolerance * inertia[^2]))
+            if (inertia.Count > settings.Iterations || (inertia.Count > 1 && inertia[^2] - inertia[^1] <= settings.Tolerance * inertia[^2]))
             {
                 return (centroids.MoveToOuterDisposeScope(), inertia);
             }

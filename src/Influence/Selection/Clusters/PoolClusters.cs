@@ -25,7 +25,8 @@ internal sealed class PoolClusters : IDisposable
         {
             if (pool.Features is null)
             {
-                yield return $"{name} needs clusters: new SelectionPool(...) {{ Groups = ExampleGroups.Of(ids, clusters) }}, or {{ Features = ... }} to find them by k-means.";
+                yield return $"{name} needs clusters: new SelectionPool(...) {{ Groups = ExampleGroups.Of(ids, clusters) }}, or {{ "
+                    + "Features = ... } to find them by k-means.";
             }
 
             yield break;
@@ -34,13 +35,15 @@ internal sealed class PoolClusters : IDisposable
         var without = pool.Ids.Where(id => !groups.GroupsOf.ContainsKey(id)).ToList();
         if (without.Count > 0)
         {
-            yield return $"{name} takes the groups as clusters, and these candidates are in no group: {InfluenceException.List(without)}. Set Clusters to find clusters by k-means.";
+            yield return $"{name} takes the groups as clusters, and these candidates are in no group: {InfluenceException.List(without)}. "
+                + "Set Clusters to find clusters by k-means.";
         }
 
         var twice = pool.Ids.Where(id => groups.GroupsOf.TryGetValue(id, out var names) && names.Count > 1).ToList();
         if (twice.Count > 0)
         {
-            yield return $"{name} takes the groups as clusters, and these candidates are in more than one: {InfluenceException.List(twice)}. Set Clusters to find clusters by k-means.";
+            yield return $"{name} takes the groups as clusters, and these candidates are in more than one: "
+                + $"{InfluenceException.List(twice)}. Set Clusters to find clusters by k-means.";
         }
     }
 
@@ -53,7 +56,7 @@ internal sealed class PoolClusters : IDisposable
     public static PoolClusters Of(SelectionPool pool, int? clusters, int atMost, long seed, CancellationToken cancellationToken)
     {
         using var scope = NewDisposeScope();
-        var unit = pool.Features is { } features ? FeatureBlocks.Normalised(features) : null;    // [N, d]
+        var unit = pool.Features is { } features ? FeatureBlocks.Normalised(features) : null; // [N, d]
         if (clusters is null && pool.Groups is { } groups)
         {
             // By the lowest position in each: the order in which groups were named is the caller's.
@@ -79,8 +82,8 @@ internal sealed class PoolClusters : IDisposable
         foreach (var (start, length) in FeatureBlocks.Of(Members.Count, Members.Count))
         {
             using var block = NewDisposeScope();
-            var distances = Kept(1) - Centroids.narrow(0, start, length).mm(Centroids.t());   // [b, K]
-            var pairs = distances.lt(Kept(nearer)).nonzero();                                 // [pairs, 2]
+            var distances = Kept(1) - Centroids.narrow(0, start, length).mm(Centroids.t()); // [b, K]
+            var pairs = distances.lt(Kept(nearer)).nonzero(); // [pairs, 2]
             var values = distances[distances.lt(Kept(nearer))].to_type(ScalarType.Float64).cpu().data<double>().ToArray();
             var indexes = pairs.cpu().data<long>().ToArray();
             for (var i = 0; i < values.Length; i++)
@@ -111,7 +114,7 @@ internal sealed class PoolClusters : IDisposable
         }
 
         var sums = zeros([members.Length, unit.shape[1]], unit.dtype, unit.device)
-            .index_add(0, tensor(cluster, device: unit.device), unit, Kept(1));               // [K, d]
+            .index_add(0, tensor(cluster, device: unit.device), unit, Kept(1)); // [K, d]
         return FeatureBlocks.Normalised(sums).MoveToOuterDisposeScope();
     }
 }

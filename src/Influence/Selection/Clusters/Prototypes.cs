@@ -41,16 +41,16 @@ internal sealed class Prototypes : IDisposable
             return new Prototypes(found, found.Centroids.clone().DetachFromDisposeScope(), [.. found.SquaredDistances.Select(Math.Sqrt)]);
         }
 
-        var unit = FeatureBlocks.Normalised(pool.Features!);                            // [N, d]
+        var unit = FeatureBlocks.Normalised(pool.Features!); // [N, d]
         using var clustering = kmeans.Fit(unit, cancellationToken);
-        var centroids = FeatureBlocks.Normalised(clustering.Centroids);                 // [K, d]
+        var centroids = FeatureBlocks.Normalised(clustering.Centroids); // [K, d]
         var distances = new double[pool.Count];
-        var assignment = tensor(clustering.Assignment.Select(c => (long)c).ToArray(), device: unit.device);     // [N]
+        var assignment = tensor(clustering.Assignment.Select(c => (long)c).ToArray(), device: unit.device); // [N]
         foreach (var (start, length) in FeatureBlocks.Of(pool.Count, unit.shape[1]))
         {
             using var block = NewDisposeScope();
-            var own = centroids.index_select(0, assignment.narrow(0, start, length));   // [b, d]
-            var cosines = (unit.narrow(0, start, length) * own).sum([1L], type: ScalarType.Float64);    // [b]
+            var own = centroids.index_select(0, assignment.narrow(0, start, length)); // [b, d]
+            var cosines = (unit.narrow(0, start, length) * own).sum([1L], type: ScalarType.Float64); // [b]
             FeatureBlocks.ToDoubles((Kept(1) - cosines).clamp_min(Kept(0))).CopyTo(distances, start);
         }
 

@@ -13,7 +13,8 @@ public sealed class ExampleOrder : IDisplay
     /// <summary>What the order is, in a few words.</summary>
     public string Title { get; }
 
-    /// <summary>Ids in training order, for each epoch; at least one epoch, none empty. Training that goes on longer begins again with the first.</summary>
+    /// <summary>Ids in training order, for each epoch; at least one epoch, none empty. Training that goes on longer begins again with the
+    /// first.</summary>
     public IReadOnlyList<IReadOnlyList<long>> Epochs { get; }
 
     /// <summary>The first epoch's ids.</summary>
@@ -44,7 +45,10 @@ public sealed class ExampleOrder : IDisplay
         var unknown = wanted.Except(Epochs.SelectMany(epoch => epoch)).ToList();
         return unknown.Count == 0
             ? Of(Epochs.Select(epoch => epoch.Where(wanted.Contains)), Title)
-            : throw new InfluenceException($"The order has no example of the id {InfluenceException.List(unknown)}.") { ExampleIds = unknown };
+            : throw new InfluenceException($"The order has no example of the id {InfluenceException.List(unknown)}.")
+            {
+                ExampleIds = unknown,
+            };
     }
 
     /// <summary>Indices for a <c>DataLoader</c>, one epoch a pass: <c>DataLoader(data, 64, shuffler: order.Sampler())</c>.</summary>
@@ -67,9 +71,11 @@ public sealed class ExampleOrder : IDisplay
 
     Table IDisplay.ToTable() => ToTable();
 
-    private Table ToTable() => new(
-        string.Create(CultureInfo.InvariantCulture, $"{Title}: {Ids.Count:N0} examples in the first of {Epochs.Count:N0} epochs"),
-        ["step", "id"],
-        [.. Ids.Take(Table.MaximumRows).Select((id, i) => (IReadOnlyList<object>)[i + 1, id])],
-        Ids.Count);
+    private Table ToTable() =>
+        new(
+            string.Create(CultureInfo.InvariantCulture, $"{Title}: {Ids.Count:N0} examples in the first of {Epochs.Count:N0} epochs"),
+            ["step", "id"],
+            [.. Ids.Take(Table.MaximumRows).Select((id, i) => (IReadOnlyList<object>)[i + 1, id])],
+            Ids.Count
+        );
 }

@@ -31,11 +31,15 @@ public sealed class ExampleSampler : IEnumerable<long>
     internal static ExampleSampler InOrder(long[] indices) => new(indices.Length, _ => indices);
 
     /// <summary>All indices at each pass, each time in another order.</summary>
-    internal static ExampleSampler Shuffled(long[] indices, long seed) => new(indices.Length, pass =>
-    {
-        var key = Key(seed, pass);
-        return KeyedRandom.Shuffled(Enumerable.Range(0, indices.Length), key, i => i).Select(i => indices[i]);
-    });
+    internal static ExampleSampler Shuffled(long[] indices, long seed) =>
+        new(
+            indices.Length,
+            pass =>
+            {
+                var key = Key(seed, pass);
+                return KeyedRandom.Shuffled(Enumerable.Range(0, indices.Length), key, i => i).Select(i => indices[i]);
+            }
+        );
 
     /// <summary>Independent draws with replacement, each index in proportion to its weight.</summary>
     internal static ExampleSampler Weighted(long[] indices, IReadOnlyList<double> weights, int count, long seed)
@@ -47,11 +51,17 @@ public sealed class ExampleSampler : IEnumerable<long>
             ends[i] = end += weights[i];
         }
 
-        return new(count, pass => Enumerable.Range(0, count).Select(draw =>
-        {
-            var uniform = KeyedRandom.Unit(KeyedRandom.Mix(Key(seed, pass) ^ KeyedRandom.Mix((ulong)draw)));
-            return indices[FirstAbove(ends, uniform * end)];
-        }));
+        return new(
+            count,
+            pass =>
+                Enumerable
+                    .Range(0, count)
+                    .Select(draw =>
+                    {
+                        var uniform = KeyedRandom.Unit(KeyedRandom.Mix(Key(seed, pass) ^ KeyedRandom.Mix((ulong)draw)));
+                        return indices[FirstAbove(ends, uniform * end)];
+                    })
+        );
     }
 
     private static ulong Key(long seed, int pass) => KeyedRandom.Mix(KeyedRandom.Mix((ulong)seed) ^ (ulong)pass);

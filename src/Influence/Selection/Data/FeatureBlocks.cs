@@ -34,19 +34,20 @@ internal static class FeatureBlocks
         return features.index_select(0, tensor(index, device: features.device)).MoveToOuterDisposeScope();
     }
 
-    /// <summary>Rows of unit length; a row of zeros stays one. As exact as <paramref name="dtype"/>, the features' own unless given.</summary>
+    /// <summary>Rows of unit length; a row of zeros stays one. As exact as <paramref name="dtype"/>, the features' own unless
+    /// given.</summary>
     public static Tensor Normalised(Tensor features, ScalarType? dtype = null)
     {
         using var scope = NewDisposeScope();
-        var normalised = zeros(features.shape, dtype ?? features.dtype, features.device);       // [n, d]
+        var normalised = zeros(features.shape, dtype ?? features.dtype, features.device); // [n, d]
         foreach (var (start, length) in Of(features.shape[0], features.shape[1]))
         {
             using var step = NewDisposeScope();
-            var block = features.narrow(0, start, length).to_type(normalised.dtype);    // [b, d]
+            var block = features.narrow(0, start, length).to_type(normalised.dtype); // [b, d]
             // The largest entry first: squares of tiny or huge numbers would leave the range of float32.
-            var scale = block.abs().amax([1L], keepdim: true);                          // [b, 1]
-            var scaled = block / scale.masked_fill(scale.eq(Kept(0)), Kept(1));                     // [b, d]
-            var norms = scaled.Squared().sum([1L], keepdim: true).sqrt();                // [b, 1]
+            var scale = block.abs().amax([1L], keepdim: true); // [b, 1]
+            var scaled = block / scale.masked_fill(scale.eq(Kept(0)), Kept(1)); // [b, d]
+            var norms = scaled.Squared().sum([1L], keepdim: true).sqrt(); // [b, 1]
             normalised.narrow(0, start, length).copy_(scaled.div_(norms.masked_fill(norms.eq(Kept(0)), Kept(1))));
         }
 
@@ -61,7 +62,7 @@ internal static class FeatureBlocks
         foreach (var (start, length) in Of(features.shape[0], features.shape[1]))
         {
             using var step = NewDisposeScope();
-            squares.Add(features.narrow(0, start, length).Squared().sum([1L], type: dtype).MoveToOuterDisposeScope());       // [b]
+            squares.Add(features.narrow(0, start, length).Squared().sum([1L], type: dtype).MoveToOuterDisposeScope()); // [b]
         }
 
         return cat(squares).MoveToOuterDisposeScope();
@@ -74,9 +75,10 @@ internal static class FeatureBlocks
         foreach (var (start, length) in Of(features.shape[0], features.shape[1]))
         {
             using var step = NewDisposeScope();
-            var block = features.narrow(0, start, length);                              // [b, d]
-            var scale = block.abs().amax([1L], keepdim: true);                          // [b, 1]
-            var scaled = (block / scale.masked_fill(scale.eq(Kept(0)), Kept(1))).Squared().sum([1L], type: ScalarType.Float64).sqrt();       // [b]
+            var block = features.narrow(0, start, length); // [b, d]
+            var scale = block.abs().amax([1L], keepdim: true); // [b, 1]
+            // [b]
+            var scaled = (block / scale.masked_fill(scale.eq(Kept(0)), Kept(1))).Squared().sum([1L], type: ScalarType.Float64).sqrt();
             ToDoubles(scaled * scale.squeeze(1)).CopyTo(norms, start);
         }
 
@@ -87,11 +89,13 @@ internal static class FeatureBlocks
     public static Tensor Mean(Tensor features, double unit)
     {
         using var scope = NewDisposeScope();
-        var mean = zeros([1, features.shape[1]], features.dtype, features.device);      // [1, d]
+        var mean = zeros([1, features.shape[1]], features.dtype, features.device); // [1, d]
         foreach (var (start, length) in Of(features.shape[0], features.shape[1]))
         {
             using var step = NewDisposeScope();
-            mean.add_((features.narrow(0, start, length) / Kept(unit)).mean([0L], keepdim: true) * Kept(length / (double)features.shape[0]));
+            mean.add_(
+                (features.narrow(0, start, length) / Kept(unit)).mean([0L], keepdim: true) * Kept(length / (double)features.shape[0])
+            );
         }
 
         return mean.MoveToOuterDisposeScope();

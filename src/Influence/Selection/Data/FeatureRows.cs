@@ -15,7 +15,9 @@ internal static class FeatureRows
 
         if (features.dtype is not (ScalarType.Float32 or ScalarType.Float64))
         {
-            throw new InfluenceException($"Features are float32 or float64; found {features.dtype}. Write features.to_type(ScalarType.Float32).");
+            throw new InfluenceException(
+                $"Features are float32 or float64; found {features.dtype}. Write " + "features.to_type(ScalarType.Float32)."
+            );
         }
     }
 
@@ -33,10 +35,16 @@ internal static class FeatureRows
         var repeated = ids.GroupBy(id => id).Where(same => same.Skip(1).Any()).Select(same => same.Key).Order().ToList();
         if (repeated.Count > 0)
         {
-            throw new InfluenceException($"The features have ids that repeat: {InfluenceException.List(repeated)}. One row for each candidate is expected.") { ExampleIds = repeated };
+            throw new InfluenceException(
+                $"The features have ids that repeat: {InfluenceException.List(repeated)}. One row for each " + "candidate is expected."
+            )
+            {
+                ExampleIds = repeated,
+            };
         }
 
-        List<long> without = [.. candidates.Except(ids)], unknown = [.. ids.Except(candidates).Order()];
+        List<long> without = [.. candidates.Except(ids)],
+            unknown = [.. ids.Except(candidates).Order()];
         if (without.Count + unknown.Count > 0)
         {
             List<string> sides = [];
@@ -50,7 +58,10 @@ internal static class FeatureRows
                 sides.Add($"these ids have features, but are no candidates: {InfluenceException.List(unknown)}");
             }
 
-            throw new InfluenceException($"Features and candidates have the same ids, in any order; {string.Join("; ", sides)}.") { ExampleIds = [.. without, .. unknown] };
+            throw new InfluenceException($"Features and candidates have the same ids, in any order; {string.Join("; ", sides)}.")
+            {
+                ExampleIds = [.. without, .. unknown],
+            };
         }
 
         var order = Enumerable.Range(0, ids.Count).ToArray();

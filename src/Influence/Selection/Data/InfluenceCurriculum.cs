@@ -47,7 +47,10 @@ public sealed record InfluenceCurriculum
     public ExampleOrder Order(IReadOnlyList<ExampleScores> epochs)
     {
         using var pool = new SelectionPool(epochs);
-        return ExampleOrder.Of(epochs.Select((_, t) => Epoch(pool, t, epochs.Count)), $"Curriculum, {Direction.ToString().ToLowerInvariant()}");
+        return ExampleOrder.Of(
+            epochs.Select((_, t) => Epoch(pool, t, epochs.Count)),
+            $"Curriculum, {Direction.ToString().ToLowerInvariant()}"
+        );
     }
 
     private long[] Epoch(SelectionPool pool, int epoch, int epochs)

@@ -7,9 +7,11 @@ public sealed partial class SelectedExamples
 {
     /// <summary>
     /// The selected examples of a data set whose examples are dictionaries: example i is the i-th pick. Made by
-    /// <see cref="SelectedExamples.From(torch.utils.data.Dataset, IReadOnlyList{long}?, string?)"/>; a <c>DataLoader</c> takes it like any other.
+    /// <see cref="SelectedExamples.From(torch.utils.data.Dataset, IReadOnlyList{long}?, string?)"/>; a <c>DataLoader</c> takes it like any
+    /// other.
     /// </summary>
-    /// <remarks>Reads the source when it is asked, and copies nothing. The source stays the caller's: disposing this, as a loader does, leaves it alone.</remarks>
+    /// <remarks>Reads the source when it is asked, and copies nothing. The source stays the caller's: disposing this, as a loader does,
+    /// leaves it alone.</remarks>
     public sealed class Dataset : utils.data.Dataset
     {
         private readonly utils.data.Dataset _source;
@@ -18,7 +20,13 @@ public sealed partial class SelectedExamples
         private readonly string? _weightName;
 
         internal Dataset(utils.data.Dataset source, SelectedExamples selected, IReadOnlyList<long>? ids, string? weightName) =>
-            (_source, _indices, Ids, _weights, _weightName) = (source, selected.IndicesIn(ids, source.Count), selected.Ids, selected.Weights, weightName);
+            (_source, _indices, Ids, _weights, _weightName) = (
+                source,
+                selected.IndicesIn(ids, source.Count),
+                selected.Ids,
+                selected.Weights,
+                weightName
+            );
 
         /// <summary>The examples' ids, by index.</summary>
         public IReadOnlyList<long> Ids { get; }
@@ -42,7 +50,10 @@ public sealed partial class SelectedExamples
             var weighted = new Dictionary<string, Tensor>(example);
             return weighted.TryAdd(_weightName, tensor((float)_weights[(int)index]))
                 ? weighted
-                : throw new InfluenceException($"The examples have a tensor \"{_weightName}\" of their own. Give the weight another name: selected.From(data, weight: \"...\").");
+                : throw new InfluenceException(
+                    $"The examples have a tensor \"{_weightName}\" of their own. Give the weight another name: "
+                        + "selected.From(data, weight: \"...\")."
+                );
         }
     }
 }

@@ -7,9 +7,11 @@ public sealed partial class SelectedExamples
 {
     /// <summary>
     /// The selected examples of a data set whose examples are lists, such as a <c>TensorDataset</c>: example i is the i-th pick.
-    /// Made by <see cref="SelectedExamples.From(torch.utils.data.IterableDataset, IReadOnlyList{long}?, bool)"/>; a <c>DataLoader</c> takes it like any other.
+    /// Made by <see cref="SelectedExamples.From(torch.utils.data.IterableDataset, IReadOnlyList{long}?, bool)"/>; a <c>DataLoader</c> takes
+    /// it like any other.
     /// </summary>
-    /// <remarks>Reads the source when it is asked, and copies nothing. The source stays the caller's: disposing this, as a loader does, leaves it alone.</remarks>
+    /// <remarks>Reads the source when it is asked, and copies nothing. The source stays the caller's: disposing this, as a loader does,
+    /// leaves it alone.</remarks>
     public sealed class IterableDataset : utils.data.IterableDataset
     {
         private readonly utils.data.IterableDataset _source;
@@ -17,7 +19,12 @@ public sealed partial class SelectedExamples
         private readonly IReadOnlyList<double>? _weights;
 
         internal IterableDataset(utils.data.IterableDataset source, SelectedExamples selected, IReadOnlyList<long>? ids, bool weighted) =>
-            (_source, _indices, Ids, _weights) = (source, selected.IndicesIn(ids, source.Count), selected.Ids, weighted ? selected.Weights : null);
+            (_source, _indices, Ids, _weights) = (
+                source,
+                selected.IndicesIn(ids, source.Count),
+                selected.Ids,
+                weighted ? selected.Weights : null
+            );
 
         /// <summary>The examples' ids, by index.</summary>
         public IReadOnlyList<long> Ids { get; }

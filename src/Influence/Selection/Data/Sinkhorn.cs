@@ -61,30 +61,39 @@ internal sealed class Sinkhorn : IDisposable
     /// <param name="report">Told the iteration.</param>
     /// <returns>f <c>[n]</c>, which the caller disposes; the value of the dual; the error and the iterations at the end.</returns>
     public (Tensor Potential, double Value, double Error, int Iterations) Solve(
-        Tensor a, Tensor b, double epsilon, double tolerance, int iterations, Action<int> report)
+        Tensor a,
+        Tensor b,
+        double epsilon,
+        double tolerance,
+        int iterations,
+        Action<int> report
+    )
     {
         using var scope = NewDisposeScope();
         var (logA, logB) = (a.log(), b.log());
-        var g = zeros_like(b);                                                          // [m]
-        Tensor? f = null;                                                               // [n]
+        var g = zeros_like(b); // [m]
+        Tensor? f = null; // [n]
         for (var iteration = 1; ; iteration++)
         {
             using var step = NewDisposeScope();
             var parts = new List<Tensor>();
-            Tensor? column = null;                                                      // [m], log of the sum over the rows so far
+            Tensor? column = null; // [m], log of the sum over the rows so far
             foreach (var start in Starts)
             {
                 using var block = NewDisposeScope();
-                var cost = _kept.Count > 0 ? _kept[(int)(start / _rows)] : Cost(start);  // [r, m]
-                var part = ((g - cost) / Kept(epsilon) + logB).logsumexp(1) * Kept(-epsilon);       // [r]
-                var here = ((part.unsqueeze(1) - cost) / Kept(epsilon) + logA.narrow(0, start, cost.shape[0]).unsqueeze(1)).logsumexp(0);   // [m]
+                var cost = _kept.Count > 0 ? _kept[(int)(start / _rows)] : Cost(start); // [r, m]
+                var part = ((g - cost) / Kept(epsilon) + logB).logsumexp(1) * Kept(-epsilon); // [r]
+                // [m]
+                var here = ((part.unsqueeze(1) - cost) / Kept(epsilon) + logA.narrow(0, start, cost.shape[0]).unsqueeze(1)).logsumexp(0);
                 column = (column is null ? here : stack([column, here]).logsumexp(0)).MoveToOuterDisposeScope();
                 parts.Add(part.MoveToOuterDisposeScope());
             }
 
             // g met the right marginal for the potential before; the left one is met as far as f moves no more.
-            var next = cat([.. parts]);                                                 // [n]
-            var error = f is null ? double.PositiveInfinity : (((f - next) / Kept(epsilon)).exp() - Kept(1)).abs().mul(a).sum().item<double>();
+            var next = cat([.. parts]); // [n]
+            var error = f is null
+                ? double.PositiveInfinity
+                : (((f - next) / Kept(epsilon)).exp() - Kept(1)).abs().mul(a).sum().item<double>();
             f?.Dispose();
             f = next.MoveToOuterDisposeScope();
             if (error <= tolerance || iteration >= iterations)
@@ -126,5 +135,6 @@ internal sealed class Sinkhorn : IDisposable
         return Distances(_left.narrow(0, start, Math.Min(_rows, _left.shape[0] - start)), _right).MoveToOuterDisposeScope();
     }
 
-    private Tensor Distances(Tensor left, Tensor right) => _distance == FeatureDistance.Cosine ? Kept(1) - left.mm(right.t()) : cdist(left, right);
+    private Tensor Distances(Tensor left, Tensor right) =>
+        _distance == FeatureDistance.Cosine ? Kept(1) - left.mm(right.t()) : cdist(left, right);
 }

@@ -16,7 +16,8 @@ internal sealed class BestFirst(Func<double[]> read, Picks picks, int size)
     private (double Score, int Position) _last = (double.PositiveInfinity, -1);
     private bool _exhausted;
 
-    /// <summary>The best candidate that still fits the budget; null when none is left. What does not fit now never will, and is passed for good.</summary>
+    /// <summary>The best candidate that still fits the budget; null when none is left. What does not fit now never will, and is passed for
+    /// good.</summary>
     public (double Score, int Position)? Current
     {
         get
@@ -50,7 +51,9 @@ internal sealed class BestFirst(Func<double[]> read, Picks picks, int size)
     {
         var scores = read();
         var heap = new PriorityQueue<(double Score, int Position), (double Score, int Position)>(
-            Math.Min(_size, scores.Length), Comparer<(double, int)>.Create(Better));
+            Math.Min(_size, scores.Length),
+            Comparer<(double, int)>.Create(Better)
+        );
         for (var i = 0; i < scores.Length; i++)
         {
             var candidate = (scores[i], i);

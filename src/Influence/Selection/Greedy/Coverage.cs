@@ -35,7 +35,8 @@ internal sealed class DenseCoverage : Coverage
     public DenseCoverage(Similarities similarities, Tensor points, float[] covered)
     {
         using var scope = NewDisposeScope();
-        _similarities = similarities.Between(points, points).to_type(ScalarType.Float32).cpu().contiguous().DetachFromDisposeScope();      // [n, n]
+        // [n, n]
+        _similarities = similarities.Between(points, points).to_type(ScalarType.Float32).cpu().contiguous().DetachFromDisposeScope();
         _covered = covered;
     }
 
@@ -70,7 +71,7 @@ internal sealed class DenseCoverage : Coverage
         var total = 0.0;
         var left = MemoryMarshal.Cast<float, Vector<float>>(row);
         var right = MemoryMarshal.Cast<float, Vector<float>>(covered);
-        for (var at = 0; at < left.Length;)
+        for (var at = 0; at < left.Length; )
         {
             // Short runs of float32, so that long sums keep their digits.
             var sum = Vector<float>.Zero;
@@ -115,9 +116,7 @@ internal sealed class BlockCoverage(Similarities similarities, Tensor points, Te
         Cover(points.narrow(0, candidate, 1));
     }
 
-    public override void Dispose()
-    {
-    }
+    public override void Dispose() { }
 
     /// <summary>For rows of the similarities' points, which need not be among those that are to be covered.</summary>
     public double[] Gains(Tensor rows)
@@ -127,8 +126,8 @@ internal sealed class BlockCoverage(Similarities similarities, Tensor points, Te
         for (var start = 0L; start < gains.Length; start += block)
         {
             using var step = NewDisposeScope();
-            var some = rows.narrow(0, start, Math.Min(block, gains.Length - start));    // [b, d]
-            var gain = similarities.Between(some, points).sub_(covered).clamp_(min: Kept(0)).sum([1L]);       // [b]
+            var some = rows.narrow(0, start, Math.Min(block, gains.Length - start)); // [b, d]
+            var gain = similarities.Between(some, points).sub_(covered).clamp_(min: Kept(0)).sum([1L]); // [b]
             gain.to_type(ScalarType.Float64).cpu().data<double>().CopyTo(gains, (int)start);
         }
 
@@ -139,6 +138,6 @@ internal sealed class BlockCoverage(Similarities similarities, Tensor points, Te
     public void Cover(Tensor row)
     {
         using var scope = NewDisposeScope();
-        covered.copy_(covered.maximum(similarities.Between(row, points).squeeze(0)));   // [n]
+        covered.copy_(covered.maximum(similarities.Between(row, points).squeeze(0))); // [n]
     }
 }

@@ -44,7 +44,15 @@ internal static class CoverageGreedy
     }
 
     /// <summary>The greedy order of some candidates, whatever the budget; exactly or in clusters, as their number says.</summary>
-    public static (int Position, double Gain)[] Sequence(CoverageObjective objective, int[] positions, int count, int exactUpTo, int clusterSize, long seed, SelectionRun run)
+    public static (int Position, double Gain)[] Sequence(
+        CoverageObjective objective,
+        int[] positions,
+        int count,
+        int exactUpTo,
+        int clusterSize,
+        long seed,
+        SelectionRun run
+    )
     {
         if (positions.Length <= exactUpTo)
         {
@@ -53,10 +61,19 @@ internal static class CoverageGreedy
 
         using var scope = NewDisposeScope();
         var clusters = CandidateClusters.Of(objective.Similarities.At(positions), clusterSize, seed, run.CancellationToken);
-        return [.. Merged(objective, run, [.. clusters.Select(cluster => Array.ConvertAll(cluster, member => positions[member]))], count).Take(count)];
+        return
+        [
+            .. Merged(objective, run, [.. clusters.Select(cluster => Array.ConvertAll(cluster, member => positions[member]))], count)
+                .Take(count),
+        ];
     }
 
-    private static IEnumerable<(int Position, double Gain)> Merged(CoverageObjective objective, SelectionRun run, IReadOnlyList<int[]> clusters, int count)
+    private static IEnumerable<(int Position, double Gain)> Merged(
+        CoverageObjective objective,
+        SelectionRun run,
+        IReadOnlyList<int[]> clusters,
+        int count
+    )
     {
         var sequences = new List<List<(int Position, double Gain)>>();
         foreach (var cluster in clusters)
@@ -99,7 +116,7 @@ internal static class CoverageGreedy
     private static Coverage CoverageOf(CoverageObjective objective, int[] positions)
     {
         var (similarities, covered) = (objective.Similarities, objective.CoveredAt(positions));
-        var points = similarities.At(positions);                                        // [n, d]
+        var points = similarities.At(positions); // [n, d]
         return positions.Length <= DenseUpTo
             ? new DenseCoverage(similarities, points, covered)
             : new BlockCoverage(similarities, points, tensor(covered, dtype: points.dtype, device: points.device));

@@ -10,7 +10,8 @@ internal sealed record CoverageObjective(Similarities Similarities, double Scale
     /// <summary>Of gains as they are measured, in the unit of the similarities.</summary>
     public double GainScale => Scale * Similarities.Unit;
 
-    public float[] CoveredAt(int[] positions) => Covered is null ? new float[positions.Length] : Array.ConvertAll(positions, p => Covered[p]);
+    public float[] CoveredAt(int[] positions) =>
+        Covered is null ? new float[positions.Length] : Array.ConvertAll(positions, p => Covered[p]);
 
     public double[]? RelevanceAt(int[] positions) => Relevance is null ? null : Array.ConvertAll(positions, p => Relevance[p]);
 }

@@ -8,7 +8,8 @@ namespace Influence.Selection;
 /// <summary>Columns of the incremental Cholesky factor of L, one for each pick.</summary>
 internal abstract class DppColumns : IDisposable
 {
-    /// <summary><c>[N]</c>, float64; null where the pick lies within the span of those before, so that there is no further column.</summary>
+    /// <summary><c>[N]</c>, float64; null where the pick lies within the span of those before, so that there is no further
+    /// column.</summary>
     /// <param name="position">The pick.</param>
     /// <param name="root">d, the factor's entry on the diagonal.</param>
     public abstract Tensor? Next(int position, double root);
@@ -28,7 +29,7 @@ internal sealed class LinearColumns(Tensor rows) : DppColumns
     public override Tensor? Next(int position, double root)
     {
         using var scope = NewDisposeScope();
-        var row = rows.narrow(0, position, 1);                                          // [1, d]
+        var row = rows.narrow(0, position, 1); // [1, d]
         var rest = row / Kept(root);
         // Twice: what rounding leaves of the earlier directions goes with the second.
         for (var i = 0; i < 2 && _basis is not null; i++)
@@ -43,11 +44,11 @@ internal sealed class LinearColumns(Tensor rows) : DppColumns
             return null;
         }
 
-        var direction = rest / Kept(length);                                                  // [1, d]
-        var grown = _basis is null ? direction.clone() : cat([_basis, direction]);      // [t, d]
+        var direction = rest / Kept(length); // [1, d]
+        var grown = _basis is null ? direction.clone() : cat([_basis, direction]); // [t, d]
         _basis?.Dispose();
         _basis = grown.DetachFromDisposeScope();
-        return rows.mv(direction.squeeze(0)).MoveToOuterDisposeScope();                 // [N]
+        return rows.mv(direction.squeeze(0)).MoveToOuterDisposeScope(); // [N]
     }
 
     public override void Dispose() => _basis?.Dispose();
@@ -68,18 +69,18 @@ internal sealed class GaussianColumns : DppColumns
     {
         using var scope = NewDisposeScope();
         var unit = PowerOfTwo.Of(features);
-        _points = (features.to_type(ScalarType.Float64) / Kept(unit)).DetachFromDisposeScope();       // [N, d]
-        _quality = quality;                                                             // [N]
+        _points = (features.to_type(ScalarType.Float64) / Kept(unit)).DetachFromDisposeScope(); // [N, d]
+        _quality = quality; // [N]
         _bandwidth = bandwidth / unit ?? MedianDistance();
-        _columns = empty([most, features.shape[0]], ScalarType.Float64, features.device).DetachFromDisposeScope();       // [k, N]
+        _columns = empty([most, features.shape[0]], ScalarType.Float64, features.device).DetachFromDisposeScope(); // [k, N]
     }
 
     public override Tensor Next(int position, double root)
     {
         using var scope = NewDisposeScope();
-        var distances = (_points - _points[position]).Squared().sum([1L]);               // [N]
+        var distances = (_points - _points[position]).Squared().sum([1L]); // [N]
         var kernel = (distances / Kept(-2 * _bandwidth * _bandwidth)).exp() * _quality * _quality[position];
-        var before = _columns.narrow(0, 0, _count);                                     // [t, N]
+        var before = _columns.narrow(0, 0, _count); // [t, N]
         var column = (kernel - before.t().mv(before.select(1, position).contiguous())) / Kept(root);
         _columns.select(0, _count++).copy_(column);
         return column.MoveToOuterDisposeScope();
@@ -96,7 +97,7 @@ internal sealed class GaussianColumns : DppColumns
         using var scope = NewDisposeScope();
         var n = _points.shape[0];
         var step = Math.Max(1, n / PointsForBandwidth);
-        var some = _points.index_select(0, arange(Kept(0), Kept(n), Kept(step), ScalarType.Int64, _points.device));       // [m, d]
+        var some = _points.index_select(0, arange(Kept(0), Kept(n), Kept(step), ScalarType.Int64, _points.device)); // [m, d]
         var distances = cdist(some, some);
         var apart = distances.masked_select(distances.gt(Kept(0)));
         return apart.numel() == 0 ? 1 : apart.median().item<double>();

@@ -11,7 +11,8 @@ namespace Influence.Selection;
 /// </summary>
 /// <param name="points"><c>[N, d]</c>.</param>
 /// <param name="own"><c>[N]</c>: a number of each candidate's own, handed to <paramref name="values"/>.</param>
-/// <param name="values">From points <c>[n, d]</c>, their own numbers <c>[n]</c>, picks <c>[p, d]</c> and their own numbers <c>[p]</c> to the lowest value over these picks, <c>[n]</c>.</param>
+/// <param name="values">From points <c>[n, d]</c>, their own numbers <c>[n]</c>, picks <c>[p, d]</c> and their own numbers <c>[p]</c> to
+/// the lowest value over these picks, <c>[n]</c>.</param>
 internal sealed class FallingValues(Tensor points, Tensor own, Func<Tensor, Tensor, Tensor, Tensor, Tensor> values)
 {
     private const int OnTop = 1 << 14;
@@ -46,14 +47,23 @@ internal sealed class FallingValues(Tensor points, Tensor own, Func<Tensor, Tens
     }
 
     /// <summary>Picks as long as the best on top is above all others; false once nothing is left.</summary>
-    private bool RunOnTop(Tensor all, double floor, Picks picks, List<int> pending, Func<double, double> utility, SelectionRun run, int total)
+    private bool RunOnTop(
+        Tensor all,
+        double floor,
+        Picks picks,
+        List<int> pending,
+        Func<double, double> utility,
+        SelectionRun run,
+        int total
+    )
     {
         var n = all.shape[0];
         var everything = n <= OnTop;
         var (highest, which) = all.topk((int)Math.Min(n, OnTop));
         var threshold = everything ? double.NegativeInfinity : Number(highest.narrow(0, OnTop - 1, 1));
-        var order = which.sort().Values;                                                // [t]
-        var (rows, mine, value) = (points.index_select(0, order), own.index_select(0, order), all.index_select(0, order));     // [t, d], [t], [t]
+        var order = which.sort().Values; // [t]
+        // [t, d], [t], [t]
+        var (rows, mine, value) = (points.index_select(0, order), own.index_select(0, order), all.index_select(0, order));
         while (!picks.Full)
         {
             using var step = NewDisposeScope();
@@ -114,11 +124,11 @@ internal sealed class FallingValues(Tensor points, Tensor own, Func<Tensor, Tens
 
         using var scope = NewDisposeScope();
         var index = tensor(pending.Select(p => (long)p).ToArray(), device: points.device);
-        var (picked, theirs) = (points.index_select(0, index), own.index_select(0, index));     // [p, d], [p]
+        var (picked, theirs) = (points.index_select(0, index), own.index_select(0, index)); // [p, d], [p]
         foreach (var (start, length) in FeatureBlocks.Of(points.shape[0], 16 * Math.Max(pending.Count, points.shape[1])))
         {
             using var step = NewDisposeScope();
-            var block = all.narrow(0, start, length);                                   // [b]
+            var block = all.narrow(0, start, length); // [b]
             block.copy_(block.minimum(values(points.narrow(0, start, length), own.narrow(0, start, length), picked, theirs)));
         }
 

@@ -29,7 +29,8 @@ internal sealed class LazyGreedy
         _queue = new(entries);
     }
 
-    /// <summary>The candidate with the highest gain, ties to the lowest; false once none is left. One that does not fit is dropped for good.</summary>
+    /// <summary>The candidate with the highest gain, ties to the lowest; false once none is left. One that does not fit is dropped for
+    /// good.</summary>
     public bool TryNext(Func<int, bool> fits, out int candidate, out double gain)
     {
         var stale = new List<int>(_coverage.Batch);

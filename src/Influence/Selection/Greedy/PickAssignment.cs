@@ -6,7 +6,8 @@ namespace Influence.Selection;
 /// <summary>How many candidates each pick stands for.</summary>
 internal static class PickAssignment
 {
-    /// <summary>In the order of the picks: each candidate counts for its most similar pick of its cluster, or of all where there is none; ties for the lowest position.</summary>
+    /// <summary>In the order of the picks: each candidate counts for its most similar pick of its cluster, or of all where there is none;
+    /// ties for the lowest position.</summary>
     public static double[] Counts(Similarities similarities, IReadOnlyList<int> picks, IReadOnlyList<int[]> clusters)
     {
         var order = new Dictionary<int, int>();
@@ -40,11 +41,11 @@ internal static class PickAssignment
         void Count(int[] candidates, int[] own)
         {
             using var scope = NewDisposeScope();
-            var (rows, chosen) = (similarities.At(candidates), similarities.At(own));   // [n, d], [k, d]
+            var (rows, chosen) = (similarities.At(candidates), similarities.At(own)); // [n, d], [k, d]
             foreach (var (start, length) in FeatureBlocks.Of(candidates.Length, own.Length))
             {
                 using var step = NewDisposeScope();
-                var (_, nearest) = similarities.Between(rows.narrow(0, start, length), chosen).max(1L);         // [b]
+                var (_, nearest) = similarities.Between(rows.narrow(0, start, length), chosen).max(1L); // [b]
                 foreach (var pick in nearest.cpu().data<long>().ToArray())
                 {
                     counts[order[own[pick]]]++;

@@ -13,11 +13,11 @@ internal sealed class QuadArm(IReadOnlyList<int> members)
     /// <summary>What was not taken, with its worth: its score where it was measured.</summary>
     /// <param name="mean">What an unmeasured one is worth.</param>
     public IEnumerable<(int Position, double Worth)> Rest(double mean) =>
-    [
-        .. _good.UnorderedItems.OrderBy(item => item.Priority).Select(item => (item.Element, -item.Priority.Item1)),
-        .. members.Skip(_next).Select(position => (position, mean)),
-        .. _poor,
-    ];
+        [
+            .. _good.UnorderedItems.OrderBy(item => item.Priority).Select(item => (item.Element, -item.Priority.Item1)),
+            .. members.Skip(_next).Select(position => (position, mean)),
+            .. _poor,
+        ];
 
     /// <summary>Up to so many members that were neither measured nor taken.</summary>
     public IReadOnlyList<int> Probe(int count)
@@ -46,7 +46,7 @@ internal sealed class QuadArm(IReadOnlyList<int> members)
     /// <param name="mean">What an unmeasured one is worth.</param>
     public void Take(Picks picks, int count, double mean)
     {
-        for (var taken = 0; taken < count && !picks.Full && !Exhausted;)
+        for (var taken = 0; taken < count && !picks.Full && !Exhausted; )
         {
             var worth = mean;
             if (_good.TryDequeue(out var position, out var priority))

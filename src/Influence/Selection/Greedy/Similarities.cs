@@ -21,8 +21,11 @@ internal sealed class Similarities : IDisposable
         _kind = kind;
         // Distances by products lose digits far from the origin; moving all points changes none of them.
         Unit = kind == FeatureSimilarity.Cosine ? 1 : PowerOfTwo.Of(features);
-        Points = (kind == FeatureSimilarity.Cosine ? FeatureBlocks.Normalised(features) : (features / Kept(Unit)).sub_(FeatureBlocks.Mean(features, Unit)))
-            .DetachFromDisposeScope();
+        Points = (
+            kind == FeatureSimilarity.Cosine
+                ? FeatureBlocks.Normalised(features)
+                : (features / Kept(Unit)).sub_(FeatureBlocks.Mean(features, Unit))
+        ).DetachFromDisposeScope();
         _largest = kind == FeatureSimilarity.Cosine ? 0 : Largest();
     }
 
@@ -38,9 +41,11 @@ internal sealed class Similarities : IDisposable
     public Tensor Between(Tensor left, Tensor right)
     {
         using var scope = NewDisposeScope();
-        return (_kind == FeatureSimilarity.Cosine
-            ? left.mm(right.t()).add_(Kept(1)).mul_(Kept(0.5))
-            : Distances(left, right).neg().add_(Kept(_largest))).MoveToOuterDisposeScope();
+        return (
+            _kind == FeatureSimilarity.Cosine
+                ? left.mm(right.t()).add_(Kept(1)).mul_(Kept(0.5))
+                : Distances(left, right).neg().add_(Kept(_largest))
+        ).MoveToOuterDisposeScope();
     }
 
     /// <summary>The rows of <see cref="Points"/> at some positions.</summary>
@@ -55,7 +60,7 @@ internal sealed class Similarities : IDisposable
         using var scope = NewDisposeScope();
         if (Count > AllPairs)
         {
-            var center = zeros([1, Points.shape[1]], Points.dtype, Points.device);      // [1, d]
+            var center = zeros([1, Points.shape[1]], Points.dtype, Points.device); // [1, d]
             return 2 * Distances(Points, center).max().to_type(ScalarType.Float64).item<double>();
         }
 
@@ -63,7 +68,10 @@ internal sealed class Similarities : IDisposable
         foreach (var (start, length) in FeatureBlocks.Of(Count, Count))
         {
             using var step = NewDisposeScope();
-            largest = Math.Max(largest, Distances(Points.narrow(0, start, length), Points).max().to_type(ScalarType.Float64).item<double>());
+            largest = Math.Max(
+                largest,
+                Distances(Points.narrow(0, start, length), Points).max().to_type(ScalarType.Float64).item<double>()
+            );
         }
 
         return largest;

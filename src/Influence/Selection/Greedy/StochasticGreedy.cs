@@ -7,7 +7,8 @@ namespace Influence.Selection;
 /// Greedy that looks at (N / k) ln(1 / epsilon) candidates for each pick, so at N ln(1 / epsilon) in all, with gains measured on
 /// a sample of the points.
 /// </summary>
-/// <remarks>Mirzasoleiman et al., <i>Lazier Than Lazy Greedy</i>, AAAI 2015: 1 - 1/e - epsilon of the best, in expectation, for a budget in examples.</remarks>
+/// <remarks>Mirzasoleiman et al., <i>Lazier Than Lazy Greedy</i>, AAAI 2015: 1 - 1/e - epsilon of the best, in expectation, for a budget in
+/// examples.</remarks>
 internal static class StochasticGreedy
 {
     public static void Run(Similarities similarities, Picks picks, SelectionRun run, int referencePoints, double epsilon)
@@ -15,8 +16,9 @@ internal static class StochasticGreedy
         using var scope = NewDisposeScope();
         var (n, total) = (similarities.Count, picks.Room);
         var random = run.Random("stochastic greedy");
-        var points = referencePoints >= n ? similarities.Points : similarities.At(Sampling.Without(random, n, referencePoints));     // [r, d]
-        var covered = zeros([points.shape[0]], points.dtype, points.device);            // [r]
+        // [r, d]
+        var points = referencePoints >= n ? similarities.Points : similarities.At(Sampling.Without(random, n, referencePoints));
+        var covered = zeros([points.shape[0]], points.dtype, points.device); // [r]
         using var coverage = new BlockCoverage(similarities, points, covered);
         var scale = n / (double)points.shape[0];
         var each = (int)Math.Clamp(Math.Ceiling(n / (double)total * Math.Log(1 / epsilon)), 1, n);
@@ -29,7 +31,7 @@ internal static class StochasticGreedy
             var fitting = Array.FindAll(slots, slot => picks.Fits(left[slot]));
             if (fitting.Length > 0)
             {
-                var rows = similarities.At(Array.ConvertAll(fitting, slot => left[slot]));      // [s, d]
+                var rows = similarities.At(Array.ConvertAll(fitting, slot => left[slot])); // [s, d]
                 var gains = coverage.Gains(rows);
                 var best = Array.IndexOf(gains, gains.Max());
                 coverage.Cover(rows.narrow(0, best, 1));

@@ -43,13 +43,17 @@ internal sealed class UpperConfidenceBandit(int arms, double alpha)
     public int[] Top(int count)
     {
         var sigma = Spread();
-        return [.. Enumerable.Range(0, _rewards.Length)
-            .Where(arm => !_removed[arm])
-            .Select(arm => (Arm: arm, Score: (Mean(arm) / sigma) + Bonus(alpha, _total, _pulls[arm])))
-            .OrderByDescending(arm => arm.Score)
-            .ThenBy(arm => arm.Arm)
-            .Take(count)
-            .Select(arm => arm.Arm)];
+        return
+        [
+            .. Enumerable
+                .Range(0, _rewards.Length)
+                .Where(arm => !_removed[arm])
+                .Select(arm => (Arm: arm, Score: (Mean(arm) / sigma) + Bonus(alpha, _total, _pulls[arm])))
+                .OrderByDescending(arm => arm.Score)
+                .ThenBy(arm => arm.Arm)
+                .Take(count)
+                .Select(arm => arm.Arm),
+        ];
     }
 
     /// <summary>Each arm counts once: counted by pulls, the spread would vanish as the best arm is pulled most.</summary>

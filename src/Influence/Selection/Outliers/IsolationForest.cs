@@ -3,10 +3,11 @@ using Influence.Numerics;
 namespace Influence.Selection;
 
 /// <summary>
-/// How easily a row is cut off from the others by random cuts of random columns: <c>2^(-mean depth / c(n))</c>, near 1 for outliers, below one half for the rest, with c(n) the mean depth of an
-/// unsuccessful search in a binary tree of n.
+/// How easily a row is cut off from the others by random cuts of random columns: <c>2^(-mean depth / c(n))</c>, near 1 for outliers, below
+/// one half for the rest, with c(n) the mean depth of an unsuccessful search in a binary tree of n.
 /// </summary>
-/// <remarks>Liu, Ting, Zhou, "Isolation Forest", ICDM 2008. Trees follow from the seed and the rows alone. O(trees (n + sample) log sample).</remarks>
+/// <remarks>Liu, Ting, Zhou, "Isolation Forest", ICDM 2008. Trees follow from the seed and the rows alone. O(trees (n + sample) log
+/// sample).</remarks>
 internal static class IsolationForest
 {
     private const double EulerGamma = 0.57721566490153286;
@@ -38,7 +39,10 @@ internal static class IsolationForest
     }
 
     /// <summary>c(n).</summary>
-    internal static double PathLength(int n) => n <= 1 ? 0 : n == 2 ? 1 : (2 * (Math.Log(n - 1) + EulerGamma)) - (2.0 * (n - 1) / n);
+    internal static double PathLength(int n) =>
+        n <= 1 ? 0
+        : n == 2 ? 1
+        : (2 * (Math.Log(n - 1) + EulerGamma)) - (2.0 * (n - 1) / n);
 
     private static Node Grow(double[][] rows, int[] members, int left, KeyedRandom random)
     {

@@ -4,12 +4,14 @@ using static TorchSharp.torch;
 namespace Influence.Selection;
 
 /// <summary>
-/// The core of a set to forget: examples that an isolation forest takes for outliers of the set are left out, so that unlearning the rest does less damage elsewhere. Give it the examples to
-/// forget as the pool, hidden states of the last position as features, and 90 percent as the budget.
+/// The core of a set to forget: examples that an isolation forest takes for outliers of the set are left out, so that unlearning the rest
+/// does less damage elsewhere. Give it the examples to forget as the pool, hidden states of the last position as features, and 90 percent
+/// as the budget.
 /// </summary>
 /// <remarks>
-/// What is picked is what lies deepest among the others; a pick's utility is minus its outlier score. It reads no scores. Cost: <see cref="Trees"/> trees over <see cref="SampleSize"/> candidates, and every candidate
-/// through each. Reference: Patil et al., "UPCORE: Utility-Preserving Coreset Selection for Balanced Unlearning", 2025 (contamination 0.1).
+/// What is picked is what lies deepest among the others; a pick's utility is minus its outlier score. It reads no scores. Cost:
+/// <see cref="Trees"/> trees over <see cref="SampleSize"/> candidates, and every candidate through each. Reference: Patil et al., "UPCORE:
+/// Utility-Preserving Coreset Selection for Balanced Unlearning", 2025 (contamination 0.1).
 /// </remarks>
 public sealed record Upcore : SelectionStrategy
 {

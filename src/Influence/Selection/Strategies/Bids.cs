@@ -77,7 +77,7 @@ public sealed record Bids : SelectionStrategy
     private static void AddScores(SelectionPool pool, List<Column> columns, int position, double[] sums)
     {
         using var scope = NewDisposeScope();
-        var scores = pool.Scores!.select(1, position).to_type(ScalarType.Float64).data<double>().ToArray();   // [Q]
+        var scores = pool.Scores!.select(1, position).to_type(ScalarType.Float64).data<double>().ToArray(); // [Q]
         for (var j = 0; j < columns.Count; j++)
         {
             sums[j] += columns[j].Standardized(scores[columns[j].Query]);
@@ -107,7 +107,9 @@ public sealed record Bids : SelectionStrategy
         if (columns.Count == 0)
         {
             throw new InfluenceException(
-                $"Every query scores all {pool.Count:N0} candidates alike, so BIDS cannot tell them apart. Check the scores, or take RandomSelection.");
+                $"Every query scores all {pool.Count:N0} candidates alike, so BIDS cannot tell them apart. Check the scores, or take "
+                    + "RandomSelection."
+            );
         }
 
         if (constant.Count > 0)

@@ -34,16 +34,25 @@ public sealed partial record Colm : SelectionStrategy
     /// <summary>Features that count for each source.</summary>
     /// <value>2,560.</value>
     /// <exception cref="InfluenceException">Less than 1.</exception>
-    public int Dimensions { get; init => field = Check.AtLeastOne(value); } = 2560;
+    public int Dimensions
+    {
+        get;
+        init => field = Check.AtLeastOne(value);
+    } = 2560;
 
-    /// <summary>Whether picks weigh as many examples of their source as they stand for, so that weights sum to the pool's count; else 1.</summary>
+    /// <summary>Whether picks weigh as many examples of their source as they stand for, so that weights sum to the pool's count; else
+    /// 1.</summary>
     /// <value>False.</value>
     public bool Weighted { get; init; }
 
     /// <summary>The settings.</summary>
     /// <returns>The settings in words.</returns>
-    public override string ToString() => string.Create(
-        CultureInfo.InvariantCulture, $"Colm {{ Seed = {Seed}, SmallSources = {(SmallSources is null ? "by size" : string.Join(", ", SmallSources))}, Dimensions = {Dimensions}, Weighted = {Weighted} }}");
+    public override string ToString() =>
+        string.Create(
+            CultureInfo.InvariantCulture,
+            $"Colm {{ Seed = {Seed}, SmallSources = {(SmallSources is null ? "by size" : string.Join(", ", SmallSources))}, "
+                + $"Dimensions = {Dimensions}, Weighted = {Weighted} }}"
+        );
 
     /// <inheritdoc/>
     protected override IEnumerable<string> Problems(SelectionPool pool, SelectionBudget budget)
@@ -63,9 +72,15 @@ public sealed partial record Colm : SelectionStrategy
         }
 
         int[] kept = [.. SmallOf(CandidateGroups.Of(pool)).SelectMany(source => source.Members)];
-        var (needed, unit) = budget.TokenCount is null ? (kept.Length, "examples") : (kept.Sum(position => pool.Lengths?[position] ?? 0), "tokens");
+        var (needed, unit) = budget.TokenCount is null
+            ? (kept.Length, "examples")
+            : (kept.Sum(position => pool.Lengths?[position] ?? 0), "tokens");
         return needed > (budget.TokenCount ?? budget.Examples(pool))
-            ? [$"The small sources are kept as a whole and have {needed:N0} {unit}; the budget is {budget}. Raise it, or name fewer SmallSources."]
+            ?
+            [
+                $"The small sources are kept as a whole and have {needed:N0} {unit}; the budget is {budget}. Raise it, or name fewer "
+                    + "SmallSources.",
+            ]
             : [];
     }
 
@@ -85,10 +100,27 @@ public sealed partial record Colm : SelectionStrategy
         }
 
         var large = sources.Except(small).ToList();
-        var similarities = large.Select(source => Scope(new Similarities(Strongest(pool.Features!, source.Members), FeatureSimilarity.Manhattan))).ToList();
-        var sequences = large.Zip(similarities, (source, similarity) => Array.ConvertAll(
-            CoverageGreedy.Sequence(new(similarity), [.. Enumerable.Range(0, similarity.Count)], similarity.Count, int.MaxValue, 1, Seed, run),
-            pick => (source.Members[pick.Position], pick.Gain))).ToList();
+        var similarities = large
+            .Select(source => Scope(new Similarities(Strongest(pool.Features!, source.Members), FeatureSimilarity.Manhattan)))
+            .ToList();
+        var sequences = large
+            .Zip(
+                similarities,
+                (source, similarity) =>
+                    Array.ConvertAll(
+                        CoverageGreedy.Sequence(
+                            new(similarity),
+                            [.. Enumerable.Range(0, similarity.Count)],
+                            similarity.Count,
+                            int.MaxValue,
+                            1,
+                            Seed,
+                            run
+                        ),
+                        pick => (source.Members[pick.Position], pick.Gain)
+                    )
+            )
+            .ToList();
         CandidateGroups.PickInProportion(sequences, [.. large.Select(source => source.Members.Length)], picks);
         if (Weighted)
         {
@@ -112,7 +144,9 @@ public sealed partial record Colm : SelectionStrategy
             if (own.Length == 0)
             {
                 throw new InfluenceException(
-                    $"No example of the source \"{large[s].Name}\" fits the budget, so nothing can stand for it. Raise the budget, or set Weighted to false.");
+                    $"No example of the source \"{large[s].Name}\" fits the budget, so nothing can stand for it. Raise the budget, or set "
+                        + "Weighted to false."
+                );
             }
 
             int[] everyone = [.. Enumerable.Range(0, local.Count)];
@@ -130,7 +164,7 @@ public sealed partial record Colm : SelectionStrategy
     private Tensor Strongest(Tensor features, int[] members)
     {
         using var scope = NewDisposeScope();
-        var rows = FeatureBlocks.Rows(features, members);                               // [n, d]
+        var rows = FeatureBlocks.Rows(features, members); // [n, d]
         if (rows.shape[1] <= Dimensions)
         {
             return rows.MoveToOuterDisposeScope();

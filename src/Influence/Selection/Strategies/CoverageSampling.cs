@@ -84,11 +84,16 @@ public sealed record CoverageSampling : SelectionStrategy
         picks.AddInOrder(Shuffled(kept, run), scores);
         if (picks.Count == kept.Length && !picks.Full)
         {
-            run.Note(string.Create(
-                CultureInfo.InvariantCulture,
-                $"Without the {pool.Count - kept.Length:N0} hardest there are {kept.Length:N0} candidates, fewer than the budget: all of them were picked."));
+            run.Note(
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"Without the {pool.Count - kept.Length:N0} hardest there are {kept.Length:N0} candidates, fewer than the "
+                        + $"budget: all of them were picked."
+                )
+            );
         }
     }
 
-    private static IEnumerable<int> Shuffled(IEnumerable<int> positions, SelectionRun run) => positions.OrderBy(position => run.Uniform("coverage", position));
+    private static IEnumerable<int> Shuffled(IEnumerable<int> positions, SelectionRun run) =>
+        positions.OrderBy(position => run.Uniform("coverage", position));
 }

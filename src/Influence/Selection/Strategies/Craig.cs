@@ -28,12 +28,20 @@ public sealed record Craig : SelectionStrategy
     /// <summary>Up to so many candidates of a group each is compared with each.</summary>
     /// <value>10,000.</value>
     /// <exception cref="InfluenceException">Less than 1.</exception>
-    public int ExactUpTo { get; init => field = Check.AtLeastOne(value); } = 10_000;
+    public int ExactUpTo
+    {
+        get;
+        init => field = Check.AtLeastOne(value);
+    } = 10_000;
 
     /// <summary>Candidates in a cluster of a larger group, about; at most four times as many.</summary>
     /// <value>2,048.</value>
     /// <exception cref="InfluenceException">Less than 1, or more than 8,192.</exception>
-    public int ClusterSize { get; init => field = Check.Between(value, 1, 8192); } = 2048;
+    public int ClusterSize
+    {
+        get;
+        init => field = Check.Between(value, 1, 8192);
+    } = 2048;
 
     /// <inheritdoc/>
     protected override IEnumerable<string> Problems(SelectionPool pool, SelectionBudget budget)
@@ -52,7 +60,9 @@ public sealed record Craig : SelectionStrategy
         using var similarities = new Similarities(pool.Features!, FeatureSimilarity.Euclidean);
         var groups = CandidateGroups.Of(pool);
         var most = pool.Lengths is null ? picks.Room : pool.Count;
-        var sequences = groups.Select(group => CoverageGreedy.Sequence(new(similarities), group.Members, most, ExactUpTo, ClusterSize, Seed, run)).ToList();
+        var sequences = groups
+            .Select(group => CoverageGreedy.Sequence(new(similarities), group.Members, most, ExactUpTo, ClusterSize, Seed, run))
+            .ToList();
         CandidateGroups.PickInProportion(sequences, [.. groups.Select(group => group.Members.Length)], picks);
         picks.Weigh(PickAssignment.Counts(similarities, picks.Positions, [.. groups.Select(group => group.Members)]));
     }

@@ -79,25 +79,29 @@ public sealed record Deita : SelectionStrategy
             run.Report(start, order.Length);
         }
 
-        run.Note(string.Create(
-            CultureInfo.InvariantCulture,
-            $"{tooSimilar:N0} candidates were passed over, because their similarity to a better one is above {MaximumSimilarity:0.####}."));
+        run.Note(
+            string.Create(
+                CultureInfo.InvariantCulture,
+                $"{tooSimilar:N0} candidates were passed over, because their similarity to a better one is above "
+                    + $"{MaximumSimilarity:0.####}."
+            )
+        );
     }
 
     /// <summary>Picks from one block; gives the features of what it picked, in the caller's scope, and how many were too similar.</summary>
     private (Tensor? Rows, int TooSimilar) PickFrom(SelectionPool pool, Picks picks, int[] block, double[] score, List<Tensor> picked)
     {
         using var scope = NewDisposeScope();
-        var features = Normalized(pool.Features!, block);                               // [B, d]
-        var nearest = full([block.Length], Kept(double.NegativeInfinity), features.dtype, features.device);   // [B]
+        var features = Normalized(pool.Features!, block); // [B, d]
+        var nearest = full([block.Length], Kept(double.NegativeInfinity), features.dtype, features.device); // [B]
         foreach (var rows in picked)
         {
             using var part = NewDisposeScope();
-            nearest.copy_(maximum(nearest, features.mm(rows.t()).amax([1L])));          // [B, picked in a block] -> [B]
+            nearest.copy_(maximum(nearest, features.mm(rows.t()).amax([1L]))); // [B, picked in a block] -> [B]
         }
 
         var similarity = nearest.to_type(ScalarType.Float64).cpu().data<double>().ToArray();
-        var among = features.mm(features.t()).to_type(ScalarType.Float64).cpu().data<double>().ToArray();  // [B, B]
+        var among = features.mm(features.t()).to_type(ScalarType.Float64).cpu().data<double>().ToArray(); // [B, B]
         var (chosen, tooSimilar) = (new List<int>(), 0);
         for (var i = 0; i < block.Length && !picks.Full; i++)
         {
@@ -116,7 +120,8 @@ public sealed record Deita : SelectionStrategy
             chosen.Add(i);
         }
 
-        var kept = chosen.Count == 0 ? null : features.index_select(0, tensor(chosen.Select(c => (long)c).ToArray(), device: features.device));
+        var kept =
+            chosen.Count == 0 ? null : features.index_select(0, tensor(chosen.Select(c => (long)c).ToArray(), device: features.device));
         return (kept?.MoveToOuterDisposeScope(), tooSimilar);
     }
 
@@ -129,7 +134,7 @@ public sealed record Deita : SelectionStrategy
             return;
         }
 
-        var (last, joined) = (picked[^1], cat([picked[^1], rows], 0));                  // [up to 2 B, d]
+        var (last, joined) = (picked[^1], cat([picked[^1], rows], 0)); // [up to 2 B, d]
         picked[^1] = joined;
         last.Dispose();
         rows.Dispose();
@@ -138,7 +143,7 @@ public sealed record Deita : SelectionStrategy
     private static Tensor Normalized(Tensor features, int[] positions)
     {
         using var scope = NewDisposeScope();
-        var rows = features.index_select(0, tensor(positions.Select(p => (long)p).ToArray(), device: features.device));   // [B, d]
+        var rows = features.index_select(0, tensor(positions.Select(p => (long)p).ToArray(), device: features.device)); // [B, d]
         // By the largest entry first: squares neither overflow nor vanish. Rows of zeros stay zero.
         var scaled = rows / Above(rows.abs().amax([1L], keepdim: true));
         return (scaled / Above(scaled.Squared().sum([1L], keepdim: true).sqrt())).MoveToOuterDisposeScope();
@@ -173,6 +178,10 @@ public sealed record Deita : SelectionStrategy
         var bad = pool.Scores.lt(Kept(0)).any(0).nonzero().flatten().data<long>().ToArray();
         return bad.Length == 0
             ? []
-            : [$"DEITA multiplies the rows of scores, so none may be below 0; found such for {InfluenceException.List([.. bad.Select(i => pool.Ids[(int)i])])}. Add a constant to the row."];
+            :
+            [
+                "DEITA multiplies the rows of scores, so none may be below 0; found such for "
+                    + $"{InfluenceException.List([.. bad.Select(i => pool.Ids[(int)i])])}. Add a constant to the row.",
+            ];
     }
 }

@@ -50,7 +50,8 @@ public sealed record DensityPruning : SelectionStrategy
         init => field = Check.AtLeastOne(value);
     } = 20;
 
-    /// <summary>A cluster's least size, in examples or tokens; lowered where a cluster has no more than that, and where the budget is too small for all.</summary>
+    /// <summary>A cluster's least size, in examples or tokens; lowered where a cluster has no more than that, and where the budget is too
+    /// small for all.</summary>
     /// <value>1, as published.</value>
     /// <exception cref="InfluenceException">Negative.</exception>
     public int LeastOfACluster
@@ -78,8 +79,14 @@ public sealed record DensityPruning : SelectionStrategy
             lower = new double[capacity.Length];
         }
 
-        return BoundedSimplex.LargestRemainder(BoundedSimplex.Project(
-            Array.ConvertAll(weights, w => budget * w / sum), lower, Array.ConvertAll(capacity, m => (double)m), budget));
+        return BoundedSimplex.LargestRemainder(
+            BoundedSimplex.Project(
+                Array.ConvertAll(weights, w => budget * w / sum),
+                lower,
+                Array.ConvertAll(capacity, m => (double)m),
+                budget
+            )
+        );
     }
 
     /// <inheritdoc/>
@@ -91,11 +98,18 @@ public sealed record DensityPruning : SelectionStrategy
         ArgumentNullException.ThrowIfNull(pool);
         ArgumentNullException.ThrowIfNull(picks);
         ArgumentNullException.ThrowIfNull(run);
-        using var prototypes = Prototypes.Of(pool, Clusters ?? Prototypes.Default(pool), FeatureDistance.Cosine, Seed, run.CancellationToken);
+        using var prototypes = Prototypes.Of(
+            pool,
+            Clusters ?? Prototypes.Default(pool),
+            FeatureDistance.Cosine,
+            Seed,
+            run.CancellationToken
+        );
         var left = Sizes(
             Complexity(prototypes),
             [.. prototypes.Members.Select(members => members.Sum(picks.Size))],
-            Math.Min(picks.Left, Enumerable.Range(0, pool.Count).Sum(picks.Size)));
+            Math.Min(picks.Left, Enumerable.Range(0, pool.Count).Sum(picks.Size))
+        );
         var worth = Keep == PrototypeOrder.Hardest ? prototypes.Distances : Array.ConvertAll(prototypes.Distances, d => -d);
         var order = Relevance.Descending(worth);
         foreach (var position in order)
@@ -120,9 +134,9 @@ public sealed record DensityPruning : SelectionStrategy
         var nearest = Math.Min(NearestCentroids, count - 1);
         if (nearest > 0)
         {
-            var distances = Kept(1) - prototypes.Centroids.mm(prototypes.Centroids.t());      // [K, K]
+            var distances = Kept(1) - prototypes.Centroids.mm(prototypes.Centroids.t()); // [K, K]
             // The smallest is a centroid's distance to itself.
-            var (values, _) = distances.topk(nearest + 1, 1, largest: false);           // [K, nearest + 1]
+            var (values, _) = distances.topk(nearest + 1, 1, largest: false); // [K, nearest + 1]
             inter = FeatureBlocks.ToDoubles(values.narrow(1, 1, nearest).mean([1L], type: ScalarType.Float64));
         }
 

@@ -23,7 +23,8 @@ public sealed record DiversifyAndConquer : SelectionStrategy
     /// <inheritdoc/>
     public override string Name => "Diversify and Conquer";
 
-    /// <summary>Rewards a round's picks: one finite number for each of <see cref="DiversifyAndConquer.RoundPicks.Added"/>, the higher the more of its like is wanted.</summary>
+    /// <summary>Rewards a round's picks: one finite number for each of <see cref="DiversifyAndConquer.RoundPicks.Added"/>, the higher the
+    /// more of its like is wanted.</summary>
     public required Func<RoundPicks, IReadOnlyList<double>> Reward { get; init; }
 
     /// <summary>k of k-means on the pool's features; null: the pool's groups, and where it has none the root of N, at most 512.</summary>
@@ -55,9 +56,11 @@ public sealed record DiversifyAndConquer : SelectionStrategy
 
     /// <summary>The settings.</summary>
     /// <returns>The settings in words.</returns>
-    public override string ToString() => string.Create(
-        CultureInfo.InvariantCulture,
-        $"DiversifyAndConquer {{ Seed = {Seed}, Clusters = {Clusters}, Rounds = {Rounds}, Temperature = {Temperature} }}");
+    public override string ToString() =>
+        string.Create(
+            CultureInfo.InvariantCulture,
+            $"DiversifyAndConquer {{ Seed = {Seed}, Clusters = {Clusters}, Rounds = {Rounds}, Temperature = {Temperature} }}"
+        );
 
     /// <summary>The weights after a round; NaN for a cluster without picks.</summary>
     internal static double[] Reweighted(double[] weights, double[] rewards, double temperature)
@@ -75,7 +78,9 @@ public sealed record DiversifyAndConquer : SelectionStrategy
     {
         ArgumentNullException.ThrowIfNull(pool);
         return Reward is null
-            ? PoolClusters.Problems(Name, pool, Clusters).Prepend("Diversify and Conquer needs a Reward: new DiversifyAndConquer { Reward = round => ... }.")
+            ? PoolClusters
+                .Problems(Name, pool, Clusters)
+                .Prepend("Diversify and Conquer needs a Reward: new DiversifyAndConquer { Reward " + "= round => ... }.")
             : PoolClusters.Problems(Name, pool, Clusters);
     }
 
@@ -86,7 +91,10 @@ public sealed record DiversifyAndConquer : SelectionStrategy
         ArgumentNullException.ThrowIfNull(picks);
         ArgumentNullException.ThrowIfNull(run);
         using var found = PoolClusters.Of(pool, Clusters, MostClusters, Seed, run.CancellationToken);
-        Stack<int>[] clusters = [.. found.Members.Select(m => new Stack<int>(m.OrderBy(i => run.Uniform("order in the cluster", i)).ThenBy(i => i)))];
+        Stack<int>[] clusters =
+        [
+            .. found.Members.Select(m => new Stack<int>(m.OrderBy(i => run.Uniform("order in the cluster", i)).ThenBy(i => i))),
+        ];
         var of = new int[pool.Count];
         for (var c = 0; c < clusters.Length; c++)
         {
@@ -152,10 +160,11 @@ public sealed record DiversifyAndConquer : SelectionStrategy
                 cumulative[i] = sum += weights[left[i]];
             }
 
-            for (var exhausted = false; !exhausted && picks.Left > end && !picks.Full;)
+            for (var exhausted = false; !exhausted && picks.Left > end && !picks.Full; )
             {
                 // Weights that vanished together leave the clusters equal.
-                var drawn = cumulative[^1] > 0 ? Array.BinarySearch(cumulative, random.NextDouble() * cumulative[^1]) : random.Next(left.Length);
+                var drawn =
+                    cumulative[^1] > 0 ? Array.BinarySearch(cumulative, random.NextDouble() * cumulative[^1]) : random.Next(left.Length);
                 var cluster = left[Math.Min(left.Length - 1, drawn < 0 ? ~drawn : drawn)];
                 if (clusters[cluster].TryPop(out var position) && picks.Fits(position))
                 {
@@ -174,7 +183,10 @@ public sealed record DiversifyAndConquer : SelectionStrategy
         var rewards = Reward(new RoundPicks(round, selected, added));
         if (rewards is null || rewards.Count != added.Length || rewards.Any(r => !double.IsFinite(r)))
         {
-            throw new InfluenceException($"One finite reward for each of the {added.Length} ids in Added is expected; found {rewards?.Count ?? 0}, of which {rewards?.Count(r => !double.IsFinite(r)) ?? 0} are not finite.");
+            throw new InfluenceException(
+                $"One finite reward for each of the {added.Length} ids in Added is expected; found "
+                    + $"{rewards?.Count ?? 0}, of which {rewards?.Count(r => !double.IsFinite(r)) ?? 0} are not finite."
+            );
         }
 
         var (sums, counts) = (new double[clusters], new int[clusters]);

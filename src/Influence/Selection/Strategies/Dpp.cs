@@ -61,15 +61,22 @@ public sealed record Dpp : SelectionStrategy
 
         if (Kernel == DppKernel.Gaussian && (budget.Examples(pool) ?? pool.Count) * (long)pool.Count > LargestTable)
         {
-            yield return $"A DPP with a Gaussian kernel keeps picks x candidates numbers, at most {LargestTable:N0}: pick fewer, or from a pool that another strategy has narrowed.";
+            yield return $"A DPP with a Gaussian kernel keeps picks x candidates numbers, at most {LargestTable:N0}: pick fewer, or from "
+                + "a pool that another strategy has narrowed.";
         }
 
         if (Scale == RelevanceScale.Raw && pool.Scores is not null)
         {
-            var negative = Relevance.Of(pool, Aggregation).Index().Where(score => score.Item < 0).Select(score => pool.Ids[score.Index]).ToList();
+            var negative = Relevance
+                .Of(pool, Aggregation)
+                .Index()
+                .Where(score => score.Item < 0)
+                .Select(score => pool.Ids[score.Index])
+                .ToList();
             if (negative.Count > 0)
             {
-                yield return $"Raw scores are the q of a DPP and must not be negative; these are: {InfluenceException.List(negative)}. Use RelevanceScale.Rank.";
+                yield return $"Raw scores are the q of a DPP and must not be negative; these are: {InfluenceException.List(negative)}. "
+                    + "Use RelevanceScale.Rank.";
             }
         }
     }
@@ -84,11 +91,11 @@ public sealed record Dpp : SelectionStrategy
         using var scope = NewDisposeScope();
         var relevance = ScaledRelevance.Of(pool, Aggregation, Scale);
         var unit = PowerOfTwo.Of(relevance.Max());
-        var quality = tensor(relevance, device: pool.Features!.device) / Kept(unit);          // [N]
+        var quality = tensor(relevance, device: pool.Features!.device) / Kept(unit); // [N]
         if (Kernel == DppKernel.Cosine)
         {
             // In float64 throughout: rows that are of unit length in float32 only seem to leave something beyond the rank.
-            var rows = FeatureBlocks.Normalised(pool.Features, ScalarType.Float64).mul_(quality.unsqueeze(1));      // [N, d]
+            var rows = FeatureBlocks.Normalised(pool.Features, ScalarType.Float64).mul_(quality.unsqueeze(1)); // [N, d]
             using var columns = new LinearColumns(rows);
             Greedily(FeatureBlocks.SquaredNorms(rows), unit, columns, picks, run);
         }

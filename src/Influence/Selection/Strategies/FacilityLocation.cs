@@ -33,20 +33,33 @@ public sealed record FacilityLocation : SelectionStrategy
     /// <value>Automatic.</value>
     public SearchMethod Method { get; init; }
 
-    /// <summary>Up to so many candidates each is compared with each. At 100,000 and a tenth picked, lazy greedy takes many minutes.</summary>
+    /// <summary>Up to so many candidates each is compared with each. At 100,000 and a tenth picked, lazy greedy takes many
+    /// minutes.</summary>
     /// <value>10,000.</value>
     /// <exception cref="InfluenceException">Less than 1.</exception>
-    public int ExactUpTo { get; init => field = Check.AtLeastOne(value); } = 10_000;
+    public int ExactUpTo
+    {
+        get;
+        init => field = Check.AtLeastOne(value);
+    } = 10_000;
 
     /// <summary>Candidates in a cluster, about; at most four times as many.</summary>
     /// <value>2,048.</value>
     /// <exception cref="InfluenceException">Less than 1, or more than 8,192.</exception>
-    public int ClusterSize { get; init => field = Check.Between(value, 1, 8192); } = 2048;
+    public int ClusterSize
+    {
+        get;
+        init => field = Check.Between(value, 1, 8192);
+    } = 2048;
 
     /// <summary>Points on which stochastic greedy measures gains; as many as the pool has, or more: exact gains.</summary>
     /// <value>8,192.</value>
     /// <exception cref="InfluenceException">Less than 1.</exception>
-    public int ReferencePoints { get; init => field = Check.AtLeastOne(value); } = 8192;
+    public int ReferencePoints
+    {
+        get;
+        init => field = Check.AtLeastOne(value);
+    } = 8192;
 
     /// <summary>What stochastic greedy may lose, as a share of the best value.</summary>
     /// <value>0.1.</value>
@@ -73,7 +86,10 @@ public sealed record FacilityLocation : SelectionStrategy
         using var similarities = new Similarities(pool.Features!, Similarity);
         int[] all = [.. Enumerable.Range(0, pool.Count)];
         IReadOnlyList<int[]> clusters = [all];
-        if (Method == SearchMethod.Stochastic || (Method == SearchMethod.Automatic && pool.Count > ExactUpTo && 4L * picks.Room <= ReferencePoints))
+        if (
+            Method == SearchMethod.Stochastic
+            || (Method == SearchMethod.Automatic && pool.Count > ExactUpTo && 4L * picks.Room <= ReferencePoints)
+        )
         {
             if (ReferencePoints < pool.Count)
             {
@@ -108,7 +124,8 @@ public sealed record FacilityLocation : SelectionStrategy
         /// </summary>
         Automatic,
 
-        /// <summary>Lazy greedy: exact up to <see cref="FacilityLocation.ExactUpTo"/> candidates; beyond, similarities count within clusters only.</summary>
+        /// <summary>Lazy greedy: exact up to <see cref="FacilityLocation.ExactUpTo"/> candidates; beyond, similarities count within
+        /// clusters only.</summary>
         Lazy,
 
         /// <summary>Stochastic greedy on reference points.</summary>

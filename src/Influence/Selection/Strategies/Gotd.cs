@@ -59,9 +59,12 @@ public sealed record Gotd : SelectionStrategy
 
     /// <summary>The settings.</summary>
     /// <returns>The settings in words; of the targets their shape.</returns>
-    public override string ToString() => string.Create(
-        CultureInfo.InvariantCulture,
-        $"Gotd {{ Targets = [{string.Join(", ", Targets.shape)}], Cost = {Cost}, Regularization = {Regularization}, Tolerance = {Tolerance}, MaximumIterations = {MaximumIterations} }}");
+    public override string ToString() =>
+        string.Create(
+            CultureInfo.InvariantCulture,
+            $"Gotd {{ Targets = [{string.Join(", ", Targets.shape)}], Cost = {Cost}, Regularization = {Regularization}, Tolerance = "
+                + $"{Tolerance}, MaximumIterations = {MaximumIterations} }}"
+        );
 
     /// <summary>c from f: the rate of change as mass moves to each from the others equally; sums to 0.</summary>
     internal static double[] Calibrated(double[] potential)
@@ -86,7 +89,8 @@ public sealed record Gotd : SelectionStrategy
 
         if (Targets is null || Targets.dim() != 2 || Targets.shape[0] == 0 || Targets.shape[1] != features.shape[1])
         {
-            yield return $"Targets are [targets, d] = [M, {features.shape[1]}], features as the pool's; found {(Targets is null ? "none" : $"[{string.Join(", ", Targets.shape)}]")}.";
+            yield return $"Targets are [targets, d] = [M, {features.shape[1]}], features as the pool's; found "
+                + $"{(Targets is null ? "none" : $"[{string.Join(", ", Targets.shape)}]")}.";
         }
         else if (!IsFinite(Targets))
         {
@@ -105,15 +109,25 @@ public sealed record Gotd : SelectionStrategy
         using var transport = new Sinkhorn(pool.Features!, Targets, Cost);
         var median = transport.MedianCost();
         var device = pool.Features!.device;
-        var a = full([pool.Count], Kept(1.0 / pool.Count), ScalarType.Float64, device);       // [N]
-        var b = full([Targets.shape[0]], Kept(1.0 / Targets.shape[0]), ScalarType.Float64, device);   // [M]
+        var a = full([pool.Count], Kept(1.0 / pool.Count), ScalarType.Float64, device); // [N]
+        var b = full([Targets.shape[0]], Kept(1.0 / Targets.shape[0]), ScalarType.Float64, device); // [M]
         // Where more than half of the pairs coincide the median is 0, and the cost's own unit is all there is.
         var epsilon = Regularization * (median > 0 ? median : 1);
-        var (potential, _, error, iterations) = transport.Solve(a, b, epsilon, Tolerance, MaximumIterations, i => run.Report(i, MaximumIterations));
+        var (potential, _, error, iterations) = transport.Solve(
+            a,
+            b,
+            epsilon,
+            Tolerance,
+            MaximumIterations,
+            i => run.Report(i, MaximumIterations)
+        );
         scope.Attach(potential);
         if (error > Tolerance)
         {
-            run.Note($"The marginals were met to {Number(error)} after {iterations} iterations, not to {Number(Tolerance)}: raise Regularization or MaximumIterations.");
+            run.Note(
+                $"The marginals were met to {Number(error)} after {iterations} iterations, not to {Number(Tolerance)}: raise "
+                    + "Regularization or MaximumIterations."
+            );
         }
 
         var worth = Array.ConvertAll(Calibrated(potential.cpu().data<double>().ToArray()), c => -c);

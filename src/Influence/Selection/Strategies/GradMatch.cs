@@ -34,17 +34,29 @@ public sealed record GradMatch : SelectionStrategy
     /// <summary>lambda, in the unit of squared gradients: keeps single weights from growing.</summary>
     /// <value>0.</value>
     /// <exception cref="InfluenceException">Negative or not finite.</exception>
-    public double Ridge { get; init => field = Check.NotNegative(value); }
+    public double Ridge
+    {
+        get;
+        init => field = Check.NotNegative(value);
+    }
 
     /// <summary>What is left of b, as a share of it, that is good enough.</summary>
     /// <value>1e-4.</value>
     /// <exception cref="InfluenceException">Negative or not finite.</exception>
-    public double Tolerance { get; init => field = Check.NotNegative(value); } = 1e-4;
+    public double Tolerance
+    {
+        get;
+        init => field = Check.NotNegative(value);
+    } = 1e-4;
 
     /// <summary>The settings.</summary>
     /// <returns>The settings in words.</returns>
-    public override string ToString() => string.Create(
-        CultureInfo.InvariantCulture, $"GradMatch {{ Seed = {Seed}, Target = {(Target is null ? "sum of the features" : $"{Target.Count} numbers")}, Ridge = {Ridge}, Tolerance = {Tolerance} }}");
+    public override string ToString() =>
+        string.Create(
+            CultureInfo.InvariantCulture,
+            $"GradMatch {{ Seed = {Seed}, Target = {(Target is null ? "sum of the features" : $"{Target.Count} numbers")}, Ridge = "
+                + $"{Ridge}, Tolerance = {Tolerance} }}"
+        );
 
     /// <inheritdoc/>
     protected override bool MayPickFewer => true;
@@ -60,7 +72,8 @@ public sealed record GradMatch : SelectionStrategy
 
         if (Target is { } target && pool.Features is { } features && (target.Count != features.shape[1] || !target.All(double.IsFinite)))
         {
-            yield return $"Target is one finite number for each of the {features.shape[1]} features; found {target.Count}{(target.All(double.IsFinite) ? string.Empty : ", some of them not finite")}.";
+            yield return $"Target is one finite number for each of the {features.shape[1]} features; found "
+                + $"{target.Count}{(target.All(double.IsFinite) ? string.Empty : ", some of them not finite")}.";
         }
     }
 
@@ -72,10 +85,11 @@ public sealed record GradMatch : SelectionStrategy
         ArgumentNullException.ThrowIfNull(run);
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
-        var features = pool.Features!;                                                  // [N, d]
+        var features = pool.Features!; // [N, d]
         // Near 1, so that squares stay within float64; the weights are the same.
         var scale = PowerOfTwo.Of(features);
-        var target = (Target is { } given ? tensor(given.ToArray()) : features.sum([0L], type: ScalarType.Float64).cpu()) / Kept(scale);     // [d]
+        // [d]
+        var target = (Target is { } given ? tensor(given.ToArray()) : features.sum([0L], type: ScalarType.Float64).cpu()) / Kept(scale);
         var (size, total) = (target.norm().item<double>(), picks.Room);
         // At or below this share of |g_i| |r|, inner products are the rounding of those of picked gradients and their copies.
         var rounding = features.dtype == ScalarType.Float64 ? 1e-12 : 1e-5;
@@ -84,15 +98,18 @@ public sealed record GradMatch : SelectionStrategy
         while (!picks.Full)
         {
             using var step = NewDisposeScope();
-            var residual = solver.Residual();                                           // [d]
+            var residual = solver.Residual(); // [d]
             var left = residual.norm().item<double>();
             // Near unit length, so that products stay within the features' dtype.
             var unit = PowerOfTwo.Of(left);
-            var direction = (residual / Kept(unit)).to_type(features.dtype).to(features.device);      // [d]
+            var direction = (residual / Kept(unit)).to_type(features.dtype).to(features.device); // [d]
             var (best, correlation) = Best(FeatureBlocks.ToDoubles(features.mv(direction)), norms, rounding * left / unit, picks);
             if (left <= Tolerance * size || best < 0)
             {
-                run.Note($"After {picks.Count:N0} picks {(size > 0 ? left / size : 0):G3} of the gradient's length is left, and no further pick lowers that.");
+                run.Note(
+                    $"After {picks.Count:N0} picks {(size > 0 ? left / size : 0):G3} of the gradient's length is left, and no "
+                        + "further pick lowers that."
+                );
                 break;
             }
 
@@ -104,7 +121,8 @@ public sealed record GradMatch : SelectionStrategy
         picks.Weigh(solver.Weights);
     }
 
-    /// <summary>The largest inner product of those above <paramref name="rounding"/> times the gradient's length; -1 where none is.</summary>
+    /// <summary>The largest inner product of those above <paramref name="rounding"/> times the gradient's length; -1 where none
+    /// is.</summary>
     private static (int Position, double Correlation) Best(double[] correlations, double[] norms, double rounding, Picks picks)
     {
         var (best, highest) = (-1, double.NegativeInfinity);

@@ -48,12 +48,15 @@ public sealed record Ideal : SelectionStrategy
         ArgumentNullException.ThrowIfNull(picks);
         ArgumentNullException.ThrowIfNull(run);
         var neighbours = new CosineNeighbours(pool.Features!, Neighbours, (done, total) => run.Report(done, 2 * total));
-        var purposes = Enumerable.Range(0, Draws)
-            .Select(draw => Enumerable.Range(0, neighbours.Count).Select(rank => $"live edge {rank} of draw {draw}").ToArray()).ToArray();
+        var purposes = Enumerable
+            .Range(0, Draws)
+            .Select(draw => Enumerable.Range(0, neighbours.Count).Select(rank => $"live edge {rank} of draw {draw}").ToArray())
+            .ToArray();
         var graphs = new LiveEdgeGraphs(
             [.. Enumerable.Range(0, pool.Count).Select(i => Edges(neighbours, i))],
             Draws,
-            (draw, rank, from) => run.Uniform(purposes[draw][rank], from));
+            (draw, rank, from) => run.Uniform(purposes[draw][rank], from)
+        );
 
         // A gain only shrinks as the set grows: one that is still the highest after it was computed anew is the highest.
         var queue = new PriorityQueue<(int Position, int Computed), (double, int)>();

@@ -49,13 +49,13 @@ public sealed record KCenter : SelectionStrategy
         using var scope = NewDisposeScope();
         // Near 1, so that squares stay within the dtype.
         var unit = PowerOfTwo.Of(pool.Features!);
-        var points = pool.Features! / Kept(unit);                                             // [N, d]
+        var points = pool.Features! / Kept(unit); // [N, d]
         points.sub_(points.mean([0L], keepdim: true));
-        var squares = FeatureBlocks.SquaredNorms(points);                               // [N]
+        var squares = FeatureBlocks.SquaredNorms(points); // [N]
         var first = First is { } id && picks.Fits(pool.PositionOf(id)) ? pool.PositionOf(id) : Nearest(pool, squares, picks);
         var farthest = SquaredDistances(points, squares, points.narrow(0, first, 1), squares.narrow(0, first, 1)).max();
         picks.Add(first, unit * Math.Sqrt(farthest.to_type(ScalarType.Float64).item<double>()));
-        var start = full_like(squares, Kept(double.PositiveInfinity));                        // [N]
+        var start = full_like(squares, Kept(double.PositiveInfinity)); // [N]
         new FallingValues(points, squares, SquaredDistances).Run(start, first, 0, picks, square => unit * Math.Sqrt(square), run);
         for (var position = 0; position < pool.Count && !picks.Full; position++)
         {
@@ -79,7 +79,7 @@ public sealed record KCenter : SelectionStrategy
         using var scope = NewDisposeScope();
         // Sixteen units in the last place.
         var rounding = points.dtype == ScalarType.Float64 ? Math.ScaleB(1, -48) : Math.ScaleB(1, -19);
-        var nearest = theirs.unsqueeze(0).addmm(points, picks.t(), beta: 1, alpha: -2).min(1L);         // [n]
+        var nearest = theirs.unsqueeze(0).addmm(points, picks.t(), beta: 1, alpha: -2).min(1L); // [n]
         var distances = nearest.values + squares;
         var size = squares + theirs.index_select(0, nearest.indexes);
         return distances.masked_fill(distances.le(size * Kept(rounding)), Kept(0)).MoveToOuterDisposeScope();

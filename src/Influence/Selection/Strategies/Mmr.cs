@@ -20,7 +20,11 @@ public sealed record Mmr : SelectionStrategy
     /// <summary>1: relevance alone; 0: unlikeness alone.</summary>
     /// <value>0.5.</value>
     /// <exception cref="InfluenceException">Not from 0 to 1.</exception>
-    public double Lambda { get; init => field = Check.Share(value); } = 0.5;
+    public double Lambda
+    {
+        get;
+        init => field = Check.Share(value);
+    } = 0.5;
 
     /// <summary>How several queries' scores become one.</summary>
     /// <value><see cref="ScoreAggregation.Mean"/>.</value>
@@ -31,7 +35,8 @@ public sealed record Mmr : SelectionStrategy
     public RelevanceScale Scale { get; init; }
 
     /// <inheritdoc/>
-    protected override IEnumerable<string> Problems(SelectionPool pool, SelectionBudget budget) => [.. NeedsScores(pool), .. NeedsFeatures(pool)];
+    protected override IEnumerable<string> Problems(SelectionPool pool, SelectionBudget budget) =>
+        [.. NeedsScores(pool), .. NeedsFeatures(pool)];
 
     /// <inheritdoc/>
     protected override void Pick(SelectionPool pool, Picks picks, SelectionRun run)
@@ -41,10 +46,10 @@ public sealed record Mmr : SelectionStrategy
         ArgumentNullException.ThrowIfNull(run);
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
-        var points = FeatureBlocks.Normalised(pool.Features!);                          // [N, d]
+        var points = FeatureBlocks.Normalised(pool.Features!); // [N, d]
         var relevance = ScaledRelevance.Of(pool, Aggregation, Scale);
         var first = Array.Find(Relevance.Descending(relevance), picks.Fits);
-        var weighted = tensor(relevance, dtype: points.dtype, device: points.device) * Kept(Lambda);          // [N]
+        var weighted = tensor(relevance, dtype: points.dtype, device: points.device) * Kept(Lambda); // [N]
         var start = full_like(weighted, Kept(double.PositiveInfinity));
         picks.Add(first, Lambda * relevance[first]);
         new FallingValues(points, weighted, Values).Run(start, first, double.NegativeInfinity, picks, value => value, run);
@@ -53,6 +58,6 @@ public sealed record Mmr : SelectionStrategy
     private Tensor Values(Tensor points, Tensor weighted, Tensor picks, Tensor theirs)
     {
         using var scope = NewDisposeScope();
-        return (weighted - (points.mm(picks.t()).amax([1L]) * Kept(1 - Lambda))).MoveToOuterDisposeScope();       // [n]
+        return (weighted - (points.mm(picks.t()).amax([1L]) * Kept(1 - Lambda))).MoveToOuterDisposeScope(); // [n]
     }
 }

@@ -32,10 +32,14 @@ public sealed record Proportional : SelectionStrategy
     public double Temperature
     {
         get;
-        init => field = value > 0 && double.IsFinite(value)
-            ? value
-            : throw new InfluenceException(
-                $"Temperature is a finite number above 0, not {value.ToString(CultureInfo.InvariantCulture)}. For no randomness take TopK, for nothing else RandomSelection.");
+        init =>
+            field =
+                value > 0 && double.IsFinite(value)
+                    ? value
+                    : throw new InfluenceException(
+                        $"Temperature is a finite number above 0, not {value.ToString(CultureInfo.InvariantCulture)}. For no "
+                            + "randomness take TopK, for nothing else RandomSelection."
+                    );
     } = 1;
 
     /// <summary>Whether scores are divided by their standard deviation first.</summary>

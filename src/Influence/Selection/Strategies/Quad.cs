@@ -19,9 +19,10 @@ namespace Influence.Selection;
 /// </para>
 /// <para>
 /// A pick's utility is its score where it was measured, and its cluster's mean reward otherwise. Cost: k-means, then clusters
-/// x probes measured at the start and arms x probes a round, until <see cref="MaximumMeasured"/> of the pool is. It can do no better than clusters tell good from bad: where good
-/// and bad data lie in the same cluster (mislabelled examples, for instance, by features that know no label), the unmeasured
-/// ones are taken alike. Zhang et al., Harnessing diversity for important data selection in pretraining LLMs, ICLR 2025.
+/// x probes measured at the start and arms x probes a round, until <see cref="MaximumMeasured"/> of the pool is. It can do no better than
+/// clusters tell good from bad: where good and bad data lie in the same cluster (mislabelled examples, for instance, by features that know
+/// no label), the unmeasured ones are taken alike. Zhang et al., Harnessing diversity for important data selection in pretraining LLMs,
+/// ICLR 2025.
 /// </para>
 /// </remarks>
 public sealed record Quad : SelectionStrategy
@@ -34,10 +35,15 @@ public sealed record Quad : SelectionStrategy
     /// <summary>Measures candidates: ids in, one finite score for each out, the higher the better.</summary>
     public required Func<IReadOnlyList<long>, IReadOnlyList<double>> Oracle { get; init; }
 
-    /// <summary>k of k-means on the pool's features; null: the pool's groups, and where it has none the root of N, at most 10,000.</summary>
+    /// <summary>k of k-means on the pool's features; null: the pool's groups, and where it has none the root of N, at most
+    /// 10,000.</summary>
     /// <value>null.</value>
     /// <exception cref="InfluenceException">Less than 1.</exception>
-    public int? Clusters { get; init => field = Check.AtLeastOne(value); }
+    public int? Clusters
+    {
+        get;
+        init => field = Check.AtLeastOne(value);
+    }
 
     /// <summary>alpha: how much an arm that was seldom pulled is preferred, in spreads of the arms' means.</summary>
     /// <value>1.</value>
@@ -51,12 +57,20 @@ public sealed record Quad : SelectionStrategy
     /// <summary>m: arms pulled a round; null: a twentieth of the clusters, at most 50.</summary>
     /// <value>null.</value>
     /// <exception cref="InfluenceException">Less than 1.</exception>
-    public int? ArmsPerRound { get; init => field = Check.AtLeastOne(value); }
+    public int? ArmsPerRound
+    {
+        get;
+        init => field = Check.AtLeastOne(value);
+    }
 
     /// <summary>Members measured at a pull.</summary>
     /// <value>10, as published.</value>
     /// <exception cref="InfluenceException">Less than 1.</exception>
-    public int Probes { get; init => field = Check.AtLeastOne(value); } = 10;
+    public int Probes
+    {
+        get;
+        init => field = Check.AtLeastOne(value);
+    } = 10;
 
     /// <summary>The share of the pool that may be measured; each cluster's first probes are, whatever it says.</summary>
     /// <value>A quarter.</value>
@@ -67,10 +81,15 @@ public sealed record Quad : SelectionStrategy
         init => field = Check.PositiveShare(value);
     } = 0.25;
 
-    /// <summary>Members taken at an accepted pull; null: a sixteenth of the budget, shared by a round's arms, but at least <see cref="Probes"/>.</summary>
+    /// <summary>Members taken at an accepted pull; null: a sixteenth of the budget, shared by a round's arms, but at least
+    /// <see cref="Probes"/>.</summary>
     /// <value>null.</value>
     /// <exception cref="InfluenceException">Less than 1.</exception>
-    public int? TakePerPull { get; init => field = Check.AtLeastOne(value); }
+    public int? TakePerPull
+    {
+        get;
+        init => field = Check.AtLeastOne(value);
+    }
 
     /// <summary>tau: a pull is accepted where its reward is above this, in the scores' unit.</summary>
     /// <value>0.</value>
@@ -93,13 +112,21 @@ public sealed record Quad : SelectionStrategy
     /// <summary>At most so many rounds; what is missing then is taken from the clusters with the highest means.</summary>
     /// <value>200, as published.</value>
     /// <exception cref="InfluenceException">Less than 1.</exception>
-    public int MaximumRounds { get; init => field = Check.AtLeastOne(value); } = 200;
+    public int MaximumRounds
+    {
+        get;
+        init => field = Check.AtLeastOne(value);
+    } = 200;
 
     /// <summary>The settings.</summary>
     /// <returns>The settings in words.</returns>
-    public override string ToString() => string.Create(
-        CultureInfo.InvariantCulture,
-        $"Quad {{ Seed = {Seed}, Clusters = {Clusters}, Exploration = {Exploration}, ArmsPerRound = {ArmsPerRound}, Probes = {Probes}, MaximumMeasured = {MaximumMeasured}, TakePerPull = {TakePerPull}, Threshold = {Threshold}, NeighbourDistance = {NeighbourDistance}, MaximumRounds = {MaximumRounds} }}");
+    public override string ToString() =>
+        string.Create(
+            CultureInfo.InvariantCulture,
+            $"Quad {{ Seed = {Seed}, Clusters = {Clusters}, Exploration = {Exploration}, ArmsPerRound = {ArmsPerRound}, Probes = {Probes}, "
+                + $"MaximumMeasured = {MaximumMeasured}, TakePerPull = {TakePerPull}, Threshold = {Threshold}, NeighbourDistance = "
+                + $"{NeighbourDistance}, MaximumRounds = {MaximumRounds} }}"
+        );
 
     /// <inheritdoc/>
     protected override IEnumerable<string> Problems(SelectionPool pool, SelectionBudget budget)
@@ -118,7 +145,12 @@ public sealed record Quad : SelectionStrategy
         ArgumentNullException.ThrowIfNull(run);
         using var clusters = PoolClusters.Of(pool, Clusters, MostClusters, Seed, run.CancellationToken);
         var neighbours = clusters.Neighbours(NeighbourDistance);
-        QuadArm[] arms = [.. clusters.Members.Select(members => new QuadArm([.. members.OrderBy(i => run.Uniform("order in the cluster", i)).ThenBy(i => i)]))];
+        QuadArm[] arms =
+        [
+            .. clusters.Members.Select(members => new QuadArm([
+                .. members.OrderBy(i => run.Uniform("order in the cluster", i)).ThenBy(i => i),
+            ])),
+        ];
         var bandit = new UpperConfidenceBandit(arms.Length, Exploration);
         var perRound = Math.Min(arms.Length, ArmsPerRound ?? Math.Clamp(arms.Length / 20, 1, 50));
         var take = TakePerPull ?? Math.Max(Probes, picks.Room / (16 * perRound));
@@ -131,7 +163,11 @@ public sealed record Quad : SelectionStrategy
         }
 
         var round = 0;
-        for (; round < MaximumRounds && !picks.Full && !bandit.Empty && measured + (perRound * Probes) <= MaximumMeasured * pool.Count; round++)
+        for (
+            ;
+            round < MaximumRounds && !picks.Full && !bandit.Empty && measured + (perRound * Probes) <= MaximumMeasured * pool.Count;
+            round++
+        )
         {
             Pull(bandit.Top(perRound), picks);
             run.Report(arms.Length + round + 1, arms.Length + MaximumRounds);
@@ -139,10 +175,19 @@ public sealed record Quad : SelectionStrategy
 
         var accepted = picks.Count;
         Fill(arms, bandit, picks);
-        run.Note(string.Create(CultureInfo.InvariantCulture, $"{measured} of {pool.Count} candidates were measured ({(double)measured / pool.Count:P1}), in {arms.Length} clusters and {round} rounds."));
+        run.Note(
+            string.Create(
+                CultureInfo.InvariantCulture,
+                $"{measured} of {pool.Count} candidates were measured "
+                    + $"({(double)measured / pool.Count:P1}), in {arms.Length} clusters and {round} rounds."
+            )
+        );
         if (picks.Count > accepted)
         {
-            run.Note($"{picks.Count - accepted} picks were made after the last round: by their score where it was measured, else by their cluster's mean.");
+            run.Note(
+                $"{picks.Count - accepted} picks were made after the last round: by their score where it was measured, else by their "
+                    + $"cluster's mean."
+            );
         }
 
         void Pull(int[] pulled, Picks? taking)
@@ -211,12 +256,18 @@ public sealed record Quad : SelectionStrategy
         var scores = Oracle(ids);
         if (scores is null || scores.Count != ids.Count)
         {
-            throw new InfluenceException($"The oracle was asked for {ids.Count} scores and gave {scores?.Count ?? 0}: one for each id, in their order, is expected.");
+            throw new InfluenceException(
+                $"The oracle was asked for {ids.Count} scores and gave {scores?.Count ?? 0}: one for each id, in "
+                    + "their order, is expected."
+            );
         }
 
         var bad = ids.Where((_, i) => !double.IsFinite(scores[i])).ToList();
         return bad.Count == 0
             ? scores
-            : throw new InfluenceException($"The oracle's scores of the ids {InfluenceException.List(bad)} are not finite.") { ExampleIds = bad };
+            : throw new InfluenceException($"The oracle's scores of the ids {InfluenceException.List(bad)} are not finite.")
+            {
+                ExampleIds = bad,
+            };
     }
 }

@@ -43,9 +43,10 @@ public sealed record QuantileWindow : SelectionStrategy
     protected override bool MayPickFewer => true;
 
     /// <inheritdoc/>
-    protected override IEnumerable<string> Problems(SelectionPool pool, SelectionBudget budget) => From < To
-        ? NeedsScores(pool)
-        : [string.Create(CultureInfo.InvariantCulture, $"From lies below To; found {From} and {To}."), .. NeedsScores(pool)];
+    protected override IEnumerable<string> Problems(SelectionPool pool, SelectionBudget budget) =>
+        From < To
+            ? NeedsScores(pool)
+            : [string.Create(CultureInfo.InvariantCulture, $"From lies below To; found {From} and {To}."), .. NeedsScores(pool)];
 
     /// <inheritdoc/>
     protected override void Pick(SelectionPool pool, Picks picks, SelectionRun run)
@@ -56,7 +57,12 @@ public sealed record QuantileWindow : SelectionStrategy
         var relevance = Relevance.Of(pool, Aggregation);
         var inside = Relevance.Descending(relevance).Where((_, place) => Within(pool.Count - 1 - place, pool.Count)).ToArray();
         picks.AddInOrder(inside, relevance);
-        run.Note(string.Create(CultureInfo.InvariantCulture, $"{inside.Length:N0} of {pool.Count:N0} candidates lie between the quantiles {From:0.####} and {To:0.####}."));
+        run.Note(
+            string.Create(
+                CultureInfo.InvariantCulture,
+                $"{inside.Length:N0} of {pool.Count:N0} candidates lie between the quantiles " + $"{From:0.####} and {To:0.####}."
+            )
+        );
     }
 
     private bool Within(int place, int count)

@@ -12,9 +12,9 @@ namespace Influence.Selection;
 /// <para>
 /// r is the score's rank from 0 to 1, and m_i the mean cosine between i and the pool: what any pick covers of i anyhow. Divided
 /// by k, the objective is the mean relevance of the picks plus beta times how much better than by chance the pool is covered;
-/// both lie between 0 and 1 or little above, whatever the scores' unit and the sizes, so beta means the same everywhere. It is monotone and submodular:
-/// with a budget in examples greedy reaches at least 1 - 1/e of the best value; with one in tokens no such bound holds. A pick's
-/// utility is its gain.
+/// both lie between 0 and 1 or little above, whatever the scores' unit and the sizes, so beta means the same everywhere. It is monotone and
+/// submodular: with a budget in examples greedy reaches at least 1 - 1/e of the best value; with one in tokens no such bound holds. A
+/// pick's utility is its gain.
 /// </para>
 /// <para>
 /// Features are normalised to unit length: projected gradients, preconditioned where that is at hand, or representations. Up to
@@ -36,7 +36,11 @@ public sealed record RelevantAndDiverse : SelectionStrategy
     /// <summary>The weight of coverage; 0: top-k.</summary>
     /// <value>1.</value>
     /// <exception cref="InfluenceException">Negative or not finite.</exception>
-    public double Beta { get; init => field = Check.NotNegative(value); } = 1;
+    public double Beta
+    {
+        get;
+        init => field = Check.NotNegative(value);
+    } = 1;
 
     /// <summary>How several queries' scores become one.</summary>
     /// <value>
@@ -48,15 +52,24 @@ public sealed record RelevantAndDiverse : SelectionStrategy
     /// <summary>Up to so many candidates each is compared with each; 100,000 is possible and takes many minutes.</summary>
     /// <value>10,000.</value>
     /// <exception cref="InfluenceException">Less than 1.</exception>
-    public int ExactUpTo { get; init => field = Check.AtLeastOne(value); } = 10_000;
+    public int ExactUpTo
+    {
+        get;
+        init => field = Check.AtLeastOne(value);
+    } = 10_000;
 
     /// <summary>Candidates in a cluster, about; at most four times as many.</summary>
     /// <value>2,048.</value>
     /// <exception cref="InfluenceException">Less than 1, or more than 8,192.</exception>
-    public int ClusterSize { get; init => field = Check.Between(value, 1, 8192); } = 2048;
+    public int ClusterSize
+    {
+        get;
+        init => field = Check.Between(value, 1, 8192);
+    } = 2048;
 
     /// <inheritdoc/>
-    protected override IEnumerable<string> Problems(SelectionPool pool, SelectionBudget budget) => [.. NeedsScores(pool), .. NeedsFeatures(pool)];
+    protected override IEnumerable<string> Problems(SelectionPool pool, SelectionBudget budget) =>
+        [.. NeedsScores(pool), .. NeedsFeatures(pool)];
 
     /// <inheritdoc/>
     protected override void Pick(SelectionPool pool, Picks picks, SelectionRun run)
@@ -67,11 +80,19 @@ public sealed record RelevantAndDiverse : SelectionStrategy
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
         using var similarities = new Similarities(pool.Features!, FeatureSimilarity.Cosine);
-        var points = similarities.Points;                                               // [N, d]
+        var points = similarities.Points; // [N, d]
         // The similarity is (1 + cos) / 2: half of what the objective speaks of.
         var covered = points.mv(points.mean([0L])).add(Kept(1)).mul(Kept(0.5)).to_type(ScalarType.Float32).cpu().data<float>().ToArray();
         var objective = new CoverageObjective(
-            similarities, 2 * Beta * picks.Room / pool.Count, ScaledRelevance.Of(pool, Aggregation ?? (pool.Tasks is null ? ScoreAggregation.Mean : ScoreAggregation.MaxOverTasks), RelevanceScale.Rank), covered);
+            similarities,
+            2 * Beta * picks.Room / pool.Count,
+            ScaledRelevance.Of(
+                pool,
+                Aggregation ?? (pool.Tasks is null ? ScoreAggregation.Mean : ScoreAggregation.MaxOverTasks),
+                RelevanceScale.Rank
+            ),
+            covered
+        );
         if (pool.Count <= ExactUpTo)
         {
             CoverageGreedy.Exact(objective, picks, run, [.. Enumerable.Range(0, pool.Count)]);

@@ -42,6 +42,11 @@ public sealed record ScoreThreshold : SelectionStrategy
         var relevance = Relevance.Of(pool, Aggregation);
         var passed = relevance.Count(score => score >= Minimum);
         picks.AddInOrder(Relevance.Descending(relevance).Take(passed), relevance);
-        run.Note(string.Create(CultureInfo.InvariantCulture, $"{passed:N0} of {pool.Count:N0} candidates have a score of at least {Minimum:G6}."));
+        run.Note(
+            string.Create(
+                CultureInfo.InvariantCulture,
+                $"{passed:N0} of {pool.Count:N0} candidates have a score of at least " + $"{Minimum:G6}."
+            )
+        );
     }
 }

@@ -32,7 +32,8 @@ public sealed record SslPrototypes : SelectionStrategy
         init => field = Check.AtLeastOne(value);
     }
 
-    /// <summary>The share of the budget that is dealt to the pool's groups in equal parts; 0 needs no groups. The paper's floor is 0.5.</summary>
+    /// <summary>The share of the budget that is dealt to the pool's groups in equal parts; 0 needs no groups. The paper's floor is
+    /// 0.5.</summary>
     /// <value>0.</value>
     /// <exception cref="InfluenceException">Not in 0 to 1.</exception>
     public double Balance

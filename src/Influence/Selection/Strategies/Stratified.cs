@@ -42,7 +42,8 @@ public sealed partial record Stratified : SelectionStrategy
     /// <value><see cref="GroupQuotas.Proportional"/>.</value>
     public GroupQuotas Quotas { get; init; } = GroupQuotas.Proportional;
 
-    /// <summary>The largest share of the budget that any group may get, rounded down to whole examples or tokens; the others share the rest.</summary>
+    /// <summary>The largest share of the budget that any group may get, rounded down to whole examples or tokens; the others share the
+    /// rest.</summary>
     /// <value>1: no limit.</value>
     /// <exception cref="InfluenceException">Not above 0, or above 1.</exception>
     public double MaximumShare
@@ -97,7 +98,16 @@ public sealed partial record Stratified : SelectionStrategy
         ArgumentNullException.ThrowIfNull(picks);
         ArgumentNullException.ThrowIfNull(run);
         var strata = Shares(pool, picks.Left, picks.TokensLeft is not null);
-        var choices = new StratumChoices(pool, strata, Inner with { Seed = unchecked(Inner.Seed + Seed) }, picks.TokensLeft is not null, run);
+        var choices = new StratumChoices(
+            pool,
+            strata,
+            Inner with
+            {
+                Seed = unchecked(Inner.Seed + Seed),
+            },
+            picks.TokensLeft is not null,
+            run
+        );
         choices.Fill();
         if (picks.TokensLeft is not null)
         {
@@ -128,19 +138,28 @@ public sealed partial record Stratified : SelectionStrategy
         }
 
         // Scores or features are missing everywhere or nowhere: such things are said once, without the groups' names.
-        return [.. found.GroupBy(pair => pair.Problem, pair => pair.Group).Select(groups =>
-        {
-            var names = groups.ToList();
-            return names.Count == asked && asked > 1
-                ? groups.Key
-                : $"In the {(names.Count == 1 ? "group" : "groups")} {InfluenceException.List(names)}: {groups.Key}";
-        })];
+        return
+        [
+            .. found
+                .GroupBy(pair => pair.Problem, pair => pair.Group)
+                .Select(groups =>
+                {
+                    var names = groups.ToList();
+                    return names.Count == asked && asked > 1
+                        ? groups.Key
+                        : $"In the {(names.Count == 1 ? "group" : "groups")} {InfluenceException.List(names)}: {groups.Key}";
+                }),
+        ];
     }
 
-    /// <summary>Where there are no quotas yet: what the inner strategy lacks both in the whole pool and in a part of one, so that sizes do not matter.</summary>
+    /// <summary>Where there are no quotas yet: what the inner strategy lacks both in the whole pool and in a part of one, so that sizes do
+    /// not matter.</summary>
     private List<string> InnerProblemsAnywhere(SelectionPool pool, SelectionBudget budget)
     {
         using var part = pool.At([0]);
-        return [.. Inner.AllProblems(pool, budget).Except(budget.Problems(pool)).Intersect(Inner.AllProblems(part, SelectionBudget.Count(1)))];
+        return
+        [
+            .. Inner.AllProblems(pool, budget).Except(budget.Problems(pool)).Intersect(Inner.AllProblems(part, SelectionBudget.Count(1))),
+        ];
     }
 }

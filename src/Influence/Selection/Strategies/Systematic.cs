@@ -63,18 +63,26 @@ public sealed record Systematic : SelectionStrategy
         var negative = Enumerable.Range(0, scores.Length).Where(i => scores[i] < 0).Select(i => pool.Ids[i]).ToList();
         if (negative.Count > 0)
         {
-            problems.Add($"Probabilities are in proportion to scores, so none may be below 0; found such for {InfluenceException.List(negative)}. Take Aggregation = ScoreAggregation.MeanRank, or Proportional.");
+            problems.Add(
+                "Probabilities are in proportion to scores, so none may be below 0; found such for "
+                    + $"{InfluenceException.List(negative)}. Take Aggregation = ScoreAggregation.MeanRank, or Proportional."
+            );
         }
 
         var positive = scores.Count(score => score > 0);
         if (positive == 0 || budget.Examples(pool) > positive)
         {
-            problems.Add($"The budget is {budget}, but only {positive:N0} of {pool.Count:N0} candidates have a score above 0 and can be drawn.");
+            problems.Add(
+                $"The budget is {budget}, but only {positive:N0} of {pool.Count:N0} candidates have a score above 0 and can be " + "drawn."
+            );
         }
 
         if (InverseProbabilityWeights && budget.TokenCount is not null)
         {
-            problems.Add("Under a budget in tokens probabilities are not exact, so there are no weights of one over them: give the budget in examples, or leave InverseProbabilityWeights out.");
+            problems.Add(
+                "Under a budget in tokens probabilities are not exact, so there are no weights of one over them: give the budget "
+                    + "in examples, or leave InverseProbabilityWeights out."
+            );
         }
 
         return problems;

@@ -29,7 +29,12 @@ public sealed record TopK : SelectionStrategy
     {
         ArgumentNullException.ThrowIfNull(pool);
         return PerToken && pool.Lengths is null
-            ? [.. NeedsScores(pool), $"{Name} per token divides scores by the candidates' lengths: new SelectionPool(...) {{ Lengths = ... }}, or leave PerToken out."]
+            ?
+            [
+                .. NeedsScores(pool),
+                $"{Name} per token divides scores by the candidates' lengths: new SelectionPool(...) {{ Lengths = "
+                    + "... }, or leave PerToken out.",
+            ]
             : NeedsScores(pool);
     }
 

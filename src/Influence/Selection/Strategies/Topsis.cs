@@ -36,9 +36,13 @@ public sealed record Topsis : SelectionStrategy
     public IReadOnlyList<double>? Weights
     {
         get;
-        init => field = value is null || (value.All(weight => double.IsFinite(weight) && weight >= 0) && value.Any(weight => weight > 0))
-            ? value
-            : throw new InfluenceException($"Weights are finite, not negative and not all zero; found {InfluenceException.List([.. value])}.");
+        init =>
+            field =
+                value is null || (value.All(weight => double.IsFinite(weight) && weight >= 0) && value.Any(weight => weight > 0))
+                    ? value
+                    : throw new InfluenceException(
+                        "Weights are finite, not negative and not all zero; found " + $"{InfluenceException.List([.. value])}."
+                    );
     }
 
     /// <inheritdoc/>
@@ -53,12 +57,14 @@ public sealed record Topsis : SelectionStrategy
         var metrics = pool.QueryIds.Count;
         if (pool.Scores is not null && Directions is not null && Directions.Count != metrics)
         {
-            yield return $"The pool has {metrics} metrics, but Directions has {Directions.Count}: write one for each row of scores, in their order.";
+            yield return $"The pool has {metrics} metrics, but Directions has {Directions.Count}: write one for each row of scores, in "
+                + "their order.";
         }
 
         if (pool.Scores is not null && Weights is not null && Weights.Count != metrics)
         {
-            yield return $"The pool has {metrics} metrics, but Weights has {Weights.Count}: write one for each row of scores, in their order.";
+            yield return $"The pool has {metrics} metrics, but Weights has {Weights.Count}: write one for each row of scores, in their "
+                + "order.";
         }
     }
 
@@ -112,8 +118,11 @@ public sealed record Topsis : SelectionStrategy
     {
         ArgumentNullException.ThrowIfNull(builder);
         base.PrintMembers(builder);
-        builder.Append(", Directions = ").Append(Directions is null ? "all Higher" : string.Join(", ", Directions))
-            .Append(", Weights = ").Append(Weights is null ? "all alike" : string.Join(", ", Weights));
+        builder
+            .Append(", Directions = ")
+            .Append(Directions is null ? "all Higher" : string.Join(", ", Directions))
+            .Append(", Weights = ")
+            .Append(Weights is null ? "all alike" : string.Join(", ", Weights));
         return true;
     }
 

@@ -12,7 +12,10 @@ public sealed partial record AumThreshold
         internal Flags(ExampleScores aboveThreshold, IReadOnlyList<double> thresholds, IReadOnlyList<long> notJudged)
         {
             (AboveThreshold, Thresholds, NotJudged) = (aboveThreshold, thresholds, notJudged);
-            Flagged = [.. aboveThreshold.Ids.Zip(aboveThreshold.Values).Where(s => s.Second < 0).OrderBy(s => s.Second).Select(s => s.First)];
+            Flagged =
+            [
+                .. aboveThreshold.Ids.Zip(aboveThreshold.Values).Where(s => s.Second < 0).OrderBy(s => s.Second).Select(s => s.First),
+            ];
         }
 
         /// <summary>Each example's area under the margin less the threshold of the run that judged it: below zero = flagged.</summary>
@@ -31,7 +34,8 @@ public sealed partial record AumThreshold
         /// <returns>The table as text.</returns>
         public override string ToString() => ToTable().ToText();
 
-        /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is encoded.</summary>
+        /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is
+        /// encoded.</summary>
         /// <returns>The fragment: at most 50 rows.</returns>
         public string ToHtml() => ToTable().ToHtml();
 
@@ -41,10 +45,19 @@ public sealed partial record AumThreshold
         {
             var thresholds = string.Join(" and ", Thresholds.Select(t => t.ToString("G4", CultureInfo.InvariantCulture)));
             return new Table(
-                string.Create(CultureInfo.InvariantCulture, $"{Flagged.Count:N0} of {AboveThreshold.Count:N0} labels flagged, threshold {thresholds}, {NotJudged.Count:N0} not judged"),
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"{Flagged.Count:N0} of {AboveThreshold.Count:N0} labels flagged, threshold "
+                        + $"{thresholds}, {NotJudged.Count:N0} not judged"
+                ),
                 ["rank", "id", "below the threshold by"],
-                [.. AboveThreshold.Lowest(Math.Min(Flagged.Count, Table.MaximumRows)).Select(e => (IReadOnlyList<object>)[e.Rank, e.Id, -e.Score])],
-                Flagged.Count);
+                [
+                    .. AboveThreshold
+                        .Lowest(Math.Min(Flagged.Count, Table.MaximumRows))
+                        .Select(e => (IReadOnlyList<object>)[e.Rank, e.Id, -e.Score]),
+                ],
+                Flagged.Count
+            );
         }
     }
 }

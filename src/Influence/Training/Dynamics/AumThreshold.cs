@@ -47,7 +47,9 @@ public sealed partial record AumThreshold
         if (ids.Distinct().Count() != ids.Count || count == 0)
         {
             throw new InfluenceException(
-                $"Ids that do not repeat are expected, at least C + 1 of them for C classes; found {ids.Count} ids ({ids.Distinct().Count()} different) and {classes} classes.");
+                $"Ids that do not repeat are expected, at least C + 1 of them for C classes; found {ids.Count} ids "
+                    + $"({ids.Distinct().Count()} different) and {classes} classes."
+            );
         }
 
         var random = new KeyedRandom(Seed, "AUM threshold samples");
@@ -71,7 +73,8 @@ public sealed partial record AumThreshold
         /// <summary>The examples that get it in a run.</summary>
         /// <param name="run">0 or 1.</param>
         /// <exception cref="InfluenceException">Another run.</exception>
-        public IReadOnlySet<long> Of(int run) => run is 0 or 1 ? _samples[run] : throw new InfluenceException($"There are two runs, 0 and 1; found {run}.");
+        public IReadOnlySet<long> Of(int run) =>
+            run is 0 or 1 ? _samples[run] : throw new InfluenceException("There are two runs, 0 and " + $"1; found {run}.");
 
         /// <summary>A batch's labels with the threshold samples' replaced.</summary>
         /// <param name="ids">The batch's ids.</param>
@@ -87,12 +90,13 @@ public sealed partial record AumThreshold
             if (labels.dtype != ScalarType.Int64 || labels.dim() != 1 || labels.shape[0] != ids.Count)
             {
                 throw new InfluenceException(
-                    $"Labels are int64 [{ids.Count}], one for each id; found {labels.dtype} [{string.Join(", ", labels.shape)}].");
+                    $"Labels are int64 [{ids.Count}], one for each id; found {labels.dtype} [{string.Join(", ", labels.shape)}]."
+                );
             }
 
             using var scope = NewDisposeScope();
-            var chosen = tensor(ids.Select(samples.Contains).ToArray(), device: labels.device);  // [B]
-            return labels.masked_fill(chosen, Kept(Class)).MoveToOuterDisposeScope();                  // [B]
+            var chosen = tensor(ids.Select(samples.Contains).ToArray(), device: labels.device); // [B]
+            return labels.masked_fill(chosen, Kept(Class)).MoveToOuterDisposeScope(); // [B]
         }
 
         /// <summary>
@@ -115,7 +119,8 @@ public sealed partial record AumThreshold
             return new Flags(
                 ExampleScores.Of([.. judged.Keys], [.. judged.Values], "Area under the margin above the threshold"),
                 thresholds,
-                [.. _ids.Where(id => !judged.ContainsKey(id)).Order()]);
+                [.. _ids.Where(id => !judged.ContainsKey(id)).Order()]
+            );
         }
 
         private double JudgeRun(ExampleScores areas, int run, Func<long, bool> judges, SortedDictionary<long, double> judged)
@@ -125,8 +130,10 @@ public sealed partial record AumThreshold
             if (unknown.Count > 0 || missing.Count > 0)
             {
                 throw new InfluenceException(
-                    $"Run {run} has areas of {unknown.Count} examples that were not drawn from (ids {InfluenceException.List(unknown)}) and lacks those of " +
-                    $"{missing.Count} threshold samples (ids {InfluenceException.List(missing)}). Draw from all training examples, and record a whole epoch.");
+                    $"Run {run} has areas of {unknown.Count} examples that were not drawn from (ids "
+                        + $"{InfluenceException.List(unknown)}) and lacks those of {missing.Count} threshold samples (ids "
+                        + $"{InfluenceException.List(missing)}). Draw from all training examples, and record a whole epoch."
+                );
             }
 
             var wrong = areas.Ids.Zip(areas.Values).Where(a => _samples[run].Contains(a.First)).Select(a => a.Second).Order().ToArray();

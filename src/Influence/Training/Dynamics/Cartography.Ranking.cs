@@ -44,7 +44,8 @@ public sealed partial class Cartography
         /// <returns>The table as text.</returns>
         public override string ToString() => ToTable().ToText();
 
-        /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is encoded.</summary>
+        /// <summary>Gives the table as an HTML fragment, for front ends that ask for it by this name; every text in it is
+        /// encoded.</summary>
         /// <returns>The fragment: at most 50 rows.</returns>
         public string ToHtml() => ToTable().ToHtml();
 
@@ -63,7 +64,8 @@ public sealed partial class Cartography
                 string.Create(CultureInfo.InvariantCulture, $"{title}: {Count:N0} examples"),
                 _describe is null ? headers : [.. headers, "example"],
                 [.. _points.Take(Table.MaximumRows).Select((p, i) => (IReadOnlyList<object>)Row(p, i + 1))],
-                Count);
+                Count
+            );
         }
 
         private object[] Row(Point point, int rank)

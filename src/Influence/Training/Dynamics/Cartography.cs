@@ -7,7 +7,8 @@ namespace Influence.Training;
 /// A data map: each example by how confident the model was of its label over the run, and how much that changed (Swayamdipta
 /// et al., Dataset Cartography, 2020). <see cref="DataMap"/> draws it.
 /// </summary>
-/// <remarks>Easy examples have a high confidence and then a low variability, hard ones a low confidence and a low variability; ambiguous ones a high variability.</remarks>
+/// <remarks>Easy examples have a high confidence and then a low variability, hard ones a low confidence and a low variability; ambiguous
+/// ones a high variability.</remarks>
 [TypeFormatterSource(typeof(HtmlFormatters))]
 public sealed partial class Cartography : IDisplay
 {
@@ -21,7 +22,8 @@ public sealed partial class Cartography : IDisplay
     /// <summary>The mean probability of the label, 0 to 1.</summary>
     public ExampleScores Confidence => Scores("Confidence", p => p.Confidence, "high = easy to learn", "probability");
 
-    /// <summary>The standard deviation of the label's probability (of the population: divided by the number of presentations), 0 to 0.5.</summary>
+    /// <summary>The standard deviation of the label's probability (of the population: divided by the number of presentations), 0 to
+    /// 0.5.</summary>
     public ExampleScores Variability => Scores("Variability", p => p.Variability, "high = ambiguous", "probability");
 
     /// <summary>At how many presentations the prediction was correct, as the paper's code counts.</summary>
@@ -31,7 +33,8 @@ public sealed partial class Cartography : IDisplay
     public ExampleScores CorrectFraction => Scores("Correct fraction", p => p.CorrectFraction, "high = easy to learn", "share");
 
     /// <summary>Threshold closeness c (1 - c) of the correct fraction c, 0 to 0.25.</summary>
-    public ExampleScores ThresholdCloseness => Scores("Threshold closeness", p => p.ThresholdCloseness, "high = between right and wrong", "share squared");
+    public ExampleScores ThresholdCloseness =>
+        Scores("Threshold closeness", p => p.ThresholdCloseness, "high = between right and wrong", "share squared");
 
     /// <summary>
     /// A region of the map by the paper's rule: the share of the examples with the highest variability (ambiguous), the lowest
@@ -74,15 +77,17 @@ public sealed partial class Cartography : IDisplay
 
     Table IDisplay.ToTable() => ToTable();
 
-    private Table ToTable() => new(
-        string.Create(CultureInfo.InvariantCulture, $"Data map of {Points.Count:N0} examples: {_metadata.Notes}"),
-        ["region (33%)", "examples", "confidence", "variability", "correct"],
-        [
-            Row("easy to learn", Region(DataRegion.EasyToLearn)),
-            Row("ambiguous", Region(DataRegion.Ambiguous)),
-            Row("hard to learn", Region(DataRegion.HardToLearn)),
-            Row("all", Points),
-        ]);
+    private Table ToTable() =>
+        new(
+            string.Create(CultureInfo.InvariantCulture, $"Data map of {Points.Count:N0} examples: {_metadata.Notes}"),
+            ["region (33%)", "examples", "confidence", "variability", "correct"],
+            [
+                Row("easy to learn", Region(DataRegion.EasyToLearn)),
+                Row("ambiguous", Region(DataRegion.Ambiguous)),
+                Row("hard to learn", Region(DataRegion.HardToLearn)),
+                Row("all", Points),
+            ]
+        );
 
     private static IReadOnlyList<object> Row(string name, IReadOnlyList<Point> points) =>
         [name, points.Count, points.Average(p => p.Confidence), points.Average(p => p.Variability), points.Average(p => p.CorrectFraction)];
@@ -104,5 +109,15 @@ public sealed partial class Cartography : IDisplay
     }
 
     private ExampleScores Scores(string title, Func<Point, double> score, string sign, string unit) =>
-        new(title, [.. Points.Select(p => p.Id)], [.. Points.Select(score)], _metadata with { Estimator = $"{title}, {_metadata.Estimator}", Sign = sign, Unit = unit });
+        new(
+            title,
+            [.. Points.Select(p => p.Id)],
+            [.. Points.Select(score)],
+            _metadata with
+            {
+                Estimator = $"{title}, {_metadata.Estimator}",
+                Sign = sign,
+                Unit = unit,
+            }
+        );
 }

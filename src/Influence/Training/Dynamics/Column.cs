@@ -3,7 +3,8 @@ using static TorchSharp.torch;
 
 namespace Influence.Training;
 
-/// <summary>Numbers that are only ever added at the end, in pieces of one size: growing copies nothing and wastes at most one piece.</summary>
+/// <summary>Numbers that are only ever added at the end, in pieces of one size: growing copies nothing and wastes at most one
+/// piece.</summary>
 internal sealed class Column<T>
     where T : unmanaged
 {
@@ -29,9 +30,10 @@ internal sealed class Column<T>
 
     /// <summary>All of it as a tensor <c>[Count]</c>.</summary>
     /// <param name="make">How an array becomes a tensor.</param>
-    public Tensor ToTensor(Func<T[], Tensor> make) => Count == 0
-        ? make([])                                                                      // [0]
-        : cat([.. _pieces.Select((piece, p) => make(piece[..(int)Math.Min(PieceLength, Count - ((long)p << PieceBits))]))]);
+    public Tensor ToTensor(Func<T[], Tensor> make) =>
+        Count == 0
+            ? make([]) // [0]
+            : cat([.. _pieces.Select((piece, p) => make(piece[..(int)Math.Min(PieceLength, Count - ((long)p << PieceBits))]))]);
 
     /// <summary>Adds the first numbers of a tensor on the CPU.</summary>
     public void AddFrom(Tensor values, long count)

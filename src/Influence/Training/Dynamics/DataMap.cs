@@ -46,7 +46,11 @@ public sealed record DataMap
         ArgumentNullException.ThrowIfNull(cartography);
         var points = Sample(cartography.Points);
         var svg = new StringBuilder();
-        svg.Append(CultureInfo.InvariantCulture, $"<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {Width} {Height}\" width=\"{Width}\" height=\"{Height}\" font-family=\"sans-serif\" font-size=\"12\" fill=\"#333\">\n");
+        svg.Append(
+            CultureInfo.InvariantCulture,
+            $"<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {Width} {Height}\" "
+                + $"width=\"{Width}\" height=\"{Height}\" font-family=\"sans-serif\" font-size=\"12\" fill=\"#333\">\n"
+        );
         svg.Append(CultureInfo.InvariantCulture, $"<rect width=\"{Width}\" height=\"{Height}\" fill=\"#fff\"/>\n");
         AppendText(svg, Left, 26, Title, "font-size=\"16\" font-weight=\"bold\"");
         AppendText(svg, Left, 42, Subtitle(points.Count, cartography.Points.Count), "fill=\"#666\"");
@@ -54,7 +58,13 @@ public sealed record DataMap
         AppendPoints(svg, points);
         AppendText(svg, Left + 8, Top + 16, "easy to learn", "fill=\"#666\" font-style=\"italic\"");
         AppendText(svg, Left + 8, Top + PlotHeight - 8, "hard to learn", "fill=\"#666\" font-style=\"italic\"");
-        AppendText(svg, Left + PlotWidth - 8, Top + (PlotHeight / 2), "ambiguous", "fill=\"#666\" font-style=\"italic\" text-anchor=\"end\"");
+        AppendText(
+            svg,
+            Left + PlotWidth - 8,
+            Top + (PlotHeight / 2),
+            "ambiguous",
+            "fill=\"#666\" font-style=\"italic\" " + "text-anchor=\"end\""
+        );
         AppendLegend(svg, points);
         return new SvgPicture(svg.Append("</svg>\n").ToString());
     }
@@ -71,9 +81,10 @@ public sealed record DataMap
         return [.. points.OrderBy(p => random.Of(p.Id)).ThenBy(p => p.Id).Take(MaximumPoints).OrderBy(p => p.Id)];
     }
 
-    private string Subtitle(int shown, int all) => shown == all
-        ? string.Create(CultureInfo.InvariantCulture, $"{all:N0} examples")
-        : string.Create(CultureInfo.InvariantCulture, $"{shown:N0} of {all:N0} examples, a random sample (seed {Seed})");
+    private string Subtitle(int shown, int all) =>
+        shown == all
+            ? string.Create(CultureInfo.InvariantCulture, $"{all:N0} examples")
+            : string.Create(CultureInfo.InvariantCulture, $"{shown:N0} of {all:N0} examples, a random sample (seed {Seed})");
 
     private static void AppendAxes(StringBuilder svg)
     {
@@ -87,13 +98,31 @@ public sealed record DataMap
         svg.Append("</g>\n");
         for (var i = 0; i <= 5; i++)
         {
-            AppendText(svg, X(i * 0.1), Top + PlotHeight + 18, (i * 0.1).ToString("0.0", CultureInfo.InvariantCulture), "text-anchor=\"middle\"");
+            AppendText(
+                svg,
+                X(i * 0.1),
+                Top + PlotHeight + 18,
+                (i * 0.1).ToString("0.0", CultureInfo.InvariantCulture),
+                "text-anchor=\"middle\""
+            );
             AppendText(svg, Left - 8, Y(i * 0.2) + 4, (i * 0.2).ToString("0.0", CultureInfo.InvariantCulture), "text-anchor=\"end\"");
         }
 
-        AppendText(svg, Left + (PlotWidth / 2), Top + PlotHeight + 42, "variability: standard deviation of the label's probability", "text-anchor=\"middle\"");
+        AppendText(
+            svg,
+            Left + (PlotWidth / 2),
+            Top + PlotHeight + 42,
+            "variability: standard deviation of the label's probability",
+            "text-anchor=\"middle\""
+        );
         var middle = Top + (PlotHeight / 2);
-        AppendText(svg, 24, middle, "confidence: mean probability of the label", string.Create(CultureInfo.InvariantCulture, $"text-anchor=\"middle\" transform=\"rotate(-90 24 {middle})\""));
+        AppendText(
+            svg,
+            24,
+            middle,
+            "confidence: mean probability of the label",
+            string.Create(CultureInfo.InvariantCulture, $"text-anchor=\"middle\" " + $"transform=\"rotate(-90 24 {middle})\"")
+        );
     }
 
     private static void AppendPoints(StringBuilder svg, List<Cartography.Point> points)
@@ -103,7 +132,10 @@ public sealed record DataMap
             svg.Append(CultureInfo.InvariantCulture, $"<g fill=\"{s_colours[group.Key]}\" fill-opacity=\"0.7\">\n");
             foreach (var point in group)
             {
-                svg.Append(CultureInfo.InvariantCulture, $"<circle cx=\"{X(point.Variability):0.#}\" cy=\"{Y(point.Confidence):0.#}\" r=\"2.5\"/>\n");
+                svg.Append(
+                    CultureInfo.InvariantCulture,
+                    $"<circle cx=\"{X(point.Variability):0.#}\" cy=\"{Y(point.Confidence):0.#}\" " + $"r=\"2.5\"/>\n"
+                );
             }
 
             svg.Append("</g>\n");
@@ -119,13 +151,23 @@ public sealed record DataMap
         {
             var y = Top + 32 + (22 * bin);
             svg.Append(CultureInfo.InvariantCulture, $"<circle cx=\"{X + 6}\" cy=\"{y - 4}\" r=\"5\" fill=\"{s_colours[bin]}\"/>\n");
-            var name = bin == 0 ? "none" : bin == s_colours.Length - 1 ? "all" : string.Create(CultureInfo.InvariantCulture, $"{Edge(bin - 1):0%} to {Edge(bin):0%}");
-            AppendText(svg, X + 20, y, string.Create(CultureInfo.InvariantCulture, $"{name} ({counts.GetValueOrDefault(bin):N0})"), string.Empty);
+            var name =
+                bin == 0 ? "none"
+                : bin == s_colours.Length - 1 ? "all"
+                : string.Create(CultureInfo.InvariantCulture, $"{Edge(bin - 1):0%} to " + $"{Edge(bin):0%}");
+            AppendText(
+                svg,
+                X + 20,
+                y,
+                string.Create(CultureInfo.InvariantCulture, $"{name} ({counts.GetValueOrDefault(bin):N0})"),
+                string.Empty
+            );
         }
     }
 
     /// <summary>None and all correct have colours of their own, the rest is in equal parts.</summary>
-    private static int Bin(Cartography.Point point) => point.Correct == 0 ? 0
+    private static int Bin(Cartography.Point point) =>
+        point.Correct == 0 ? 0
         : point.Correct == point.Presentations ? s_colours.Length - 1
         : 1 + (int)Math.Min(point.CorrectFraction * (s_colours.Length - 2), s_colours.Length - 3);
 

@@ -37,8 +37,13 @@ public sealed class ForgettingEvents : IDisplay
         var never = NeverLearnt.ToHashSet();
         var counts = Scores.Ids.Zip(Scores.Values).Where(s => !never.Contains(s.First)).CountBy(s => s.Second).OrderBy(c => c.Key);
         return new Table(
-            string.Create(CultureInfo.InvariantCulture, $"Forgetting events of {Scores.Count:N0} examples: {Unforgettable.Count:N0} unforgettable, {NeverLearnt.Count:N0} never learnt"),
+            string.Create(
+                CultureInfo.InvariantCulture,
+                $"Forgetting events of {Scores.Count:N0} examples: {Unforgettable.Count:N0} "
+                    + $"unforgettable, {NeverLearnt.Count:N0} never learnt"
+            ),
             ["events", "examples"],
-            [.. counts.Select(c => (IReadOnlyList<object>)[c.Key, c.Value])]);
+            [.. counts.Select(c => (IReadOnlyList<object>)[c.Key, c.Value])]
+        );
     }
 }

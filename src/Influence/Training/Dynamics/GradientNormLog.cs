@@ -27,12 +27,12 @@ internal sealed class GradientNormLog
     }
 
     public IEnumerable<(string Name, Tensor Value)> ToTensors() =>
-    [
-        ("norm_example", Appearances.Examples.ToTensor(a => tensor(a))),                // [G] int32
-        ("norm", Norms.ToTensor(a => tensor(a))),                                       // [G]
-        ("norm_steps", _steps.ToTensor(a => tensor(a))),                                // [calls] int64
-        ("norm_ends", _ends.ToTensor(a => tensor(a))),                                  // [calls] int64
-    ];
+        [
+            ("norm_example", Appearances.Examples.ToTensor(a => tensor(a))), // [G] int32
+            ("norm", Norms.ToTensor(a => tensor(a))), // [G]
+            ("norm_steps", _steps.ToTensor(a => tensor(a))), // [calls] int64
+            ("norm_ends", _ends.ToTensor(a => tensor(a))), // [calls] int64
+        ];
 
     /// <summary>Takes over what a file has of the first steps.</summary>
     public void AddFrom(IReadOnlyDictionary<string, Tensor> tensors, long steps)

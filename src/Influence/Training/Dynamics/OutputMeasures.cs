@@ -33,7 +33,8 @@ internal sealed class OutputMeasures
     /// <summary>Whether everything about an example is a number.</summary>
     public bool IsFinite(int i) => double.IsFinite(Probability[i] + Margin[i] + Loss[i] + El2n[i]);
 
-    /// <summary>Everything zero, for that many examples. The arrays are kept: a step of a training loop leaves the processor's caches to the model.</summary>
+    /// <summary>Everything zero, for that many examples. The arrays are kept: a step of a training loop leaves the processor's caches to
+    /// the model.</summary>
     public void Reset(int count)
     {
         if (Positions.Length < count)
@@ -58,7 +59,14 @@ internal sealed class OutputMeasures
     /// <param name="batch">B.</param>
     /// <param name="classes">C.</param>
     /// <param name="ignored">The label of positions that do not count.</param>
-    public void Measure<T>(ReadOnlySpan<T> logits, ReadOnlySpan<long> labels, ReadOnlySpan<bool> counts, int batch, int classes, long ignored)
+    public void Measure<T>(
+        ReadOnlySpan<T> logits,
+        ReadOnlySpan<long> labels,
+        ReadOnlySpan<bool> counts,
+        int batch,
+        int classes,
+        long ignored
+    )
         where T : unmanaged, INumber<T>
     {
         Reset(batch);

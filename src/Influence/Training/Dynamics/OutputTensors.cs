@@ -5,7 +5,8 @@ using F = TorchSharp.torch.nn.functional;
 
 namespace Influence.Training;
 
-/// <summary><see cref="OutputMeasures"/> by tensor operations, on the logits' device: for many classes, and where a copy would wait for the device.</summary>
+/// <summary><see cref="OutputMeasures"/> by tensor operations, on the logits' device: for many classes, and where a copy would wait for the
+/// device.</summary>
 internal static class OutputTensors
 {
     private const int Rows = 6;
@@ -25,15 +26,15 @@ internal static class OutputTensors
     {
         using var scope = NewDisposeScope();
         var (batch, positions, classes) = (logits.shape[0], logits.shape[1], logits.shape[2]);
-        var counts = labels.ne(Kept(ignored));                                                // [B, T]
+        var counts = labels.ne(Kept(ignored)); // [B, T]
         if (mask is not null)
         {
             counts = counts.logical_and(mask.to_type(ScalarType.Bool));
         }
 
-        var bad = counts.logical_and(labels.lt(Kept(0)).logical_or(labels.ge(Kept(classes))));      // [B, T]
+        var bad = counts.logical_and(labels.lt(Kept(0)).logical_or(labels.ge(Kept(classes)))); // [B, T]
         var index = labels.masked_fill(counts.logical_not().logical_or(bad), Kept(0)).reshape(-1, 1); // [BT, 1]
-        var flat = logits.reshape(-1, classes);                                         // [BT, C]
+        var flat = logits.reshape(-1, classes); // [BT, C]
         var pieces = new List<Tensor>();
         var step = Math.Max(1, Elements / classes);
         for (long start = 0; start < flat.shape[0]; start += step)
@@ -42,11 +43,11 @@ internal static class OutputTensors
             pieces.Add(MeasureRows(flat.narrow(0, start, rows), index.narrow(0, start, rows)));
         }
 
-        var measures = cat(pieces, 1).reshape(Rows - 1, batch, positions);              // [5, B, T]
-        var number = counts.sum(1).to_type(measures.dtype);                             // [B]
+        var measures = cat(pieces, 1).reshape(Rows - 1, batch, positions); // [5, B, T]
+        var number = counts.sum(1).to_type(measures.dtype); // [B]
         var means = measures.masked_fill(counts.logical_not(), Kept(0)).sum(2) / number.clamp_min(Kept(1)); // [5, B]
-        var state = number.masked_fill(bad.any(1), Kept(OutputMeasures.BadLabel));            // [B]
-        return cat([means, state.unsqueeze(0)], 0).MoveToOuterDisposeScope();           // [6, B]
+        var state = number.masked_fill(bad.any(1), Kept(OutputMeasures.BadLabel)); // [B]
+        return cat([means, state.unsqueeze(0)], 0).MoveToOuterDisposeScope(); // [6, B]
     }
 
     /// <summary>A measured step as numbers; this waits for the device.</summary>
@@ -75,14 +76,14 @@ internal static class OutputTensors
         using var scope = NewDisposeScope();
         var logits = rows.dtype == ScalarType.Float64 ? rows : rows.to_type(ScalarType.Float32); // [R, C]
         var gone = full(index.shape, Kept(double.NegativeInfinity), logits.dtype, logits.device);
-        var others = logits.scatter(-1, index, gone);                                   // [R, C], class y gone
-        var label = logits.gather(-1, index).squeeze(-1);                               // [R]
-        var highest = others.amax([-1], true);                                          // [R, 1]
-        var margin = label - highest.squeeze(-1);                                       // [R]
-        var relative = others - highest;                                                // [R, C], at most 0
-        var d = margin - relative.logsumexp(-1);                                        // [R], log p_y/(1-p_y)
+        var others = logits.scatter(-1, index, gone); // [R, C], class y gone
+        var label = logits.gather(-1, index).squeeze(-1); // [R]
+        var highest = others.amax([-1], true); // [R, 1]
+        var margin = label - highest.squeeze(-1); // [R]
+        var relative = others - highest; // [R, C], at most 0
+        var d = margin - relative.logsumexp(-1); // [R], log p_y/(1-p_y)
         var el2n = (-d).sigmoid() * (Kept(1) + relative.softmax(-1).Squared().sum(-1)).sqrt(); // [R]
-        var right = margin.gt(Kept(0)).to_type(margin.dtype);                                 // [R]
+        var right = margin.gt(Kept(0)).to_type(margin.dtype); // [R]
         return stack([d.sigmoid(), margin, -F.logsigmoid(d), el2n, right], 0).MoveToOuterDisposeScope(); // [5, R]
     }
 }

@@ -48,16 +48,16 @@ internal sealed class PresentationLog
     }
 
     public IEnumerable<(string Name, Tensor Value)> ToTensors() =>
-    [
-        ("example", Appearances.Examples.ToTensor(a => tensor(a))),                     // [P] int32
-        ("probability", Probability.ToTensor(a => tensor(a))),                          // [P]
-        ("margin", Margin.ToTensor(a => tensor(a))),                                    // [P]
-        ("loss", Loss.ToTensor(a => tensor(a))),                                        // [P]
-        ("el2n", El2n.ToTensor(a => tensor(a))),                                        // [P]
-        ("correct", Correct.ToTensor(a => tensor(a))),                                  // [P] uint8
-        ("step_ends", _ends.ToTensor(a => tensor(a))),                                  // [S] int64
-        ("step_empty", _empty.ToTensor(a => tensor(a))),                                // [S] int32
-    ];
+        [
+            ("example", Appearances.Examples.ToTensor(a => tensor(a))), // [P] int32
+            ("probability", Probability.ToTensor(a => tensor(a))), // [P]
+            ("margin", Margin.ToTensor(a => tensor(a))), // [P]
+            ("loss", Loss.ToTensor(a => tensor(a))), // [P]
+            ("el2n", El2n.ToTensor(a => tensor(a))), // [P]
+            ("correct", Correct.ToTensor(a => tensor(a))), // [P] uint8
+            ("step_ends", _ends.ToTensor(a => tensor(a))), // [S] int64
+            ("step_empty", _empty.ToTensor(a => tensor(a))), // [S] int32
+        ];
 
     /// <summary>Takes over the first steps of a file.</summary>
     public void AddFrom(IReadOnlyDictionary<string, Tensor> tensors, long steps)

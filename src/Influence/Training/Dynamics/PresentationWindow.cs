@@ -23,21 +23,27 @@ internal sealed class PresentationWindow
         var (start, end) = (_range.Start, _range.End);
         if (!start.IsFromEnd && !end.IsFromEnd && start.Value >= end.Value)
         {
-            throw new InfluenceException($"The range {_range} of presentations is empty. Write ..10 for the first ten, 1.. to leave out the first, ^1.. for the last.");
+            throw new InfluenceException(
+                $"The range {_range} of presentations is empty. Write ..10 for the first ten, 1.. to leave out "
+                    + "the first, ^1.. for the last."
+            );
         }
 
         var needed = Math.Max(start.IsFromEnd ? start.Value : start.Value + 1, end.IsFromEnd ? end.Value + 1 : end.Value);
         if (needed > appearances.Most)
         {
             throw new InfluenceException(
-                $"The range {_range} asks for {needed} presentations of an example; no example has more than {appearances.Most} so far ({what}). " +
-                $"Record more, or write a range within ..{appearances.Most}.");
+                $"The range {_range} asks for {needed} presentations of an example; no example has more than {appearances.Most} so "
+                    + $"far ({what}). Record more, or write a range within ..{appearances.Most}."
+            );
         }
 
         Members = [.. Enumerable.Range(0, examples).Where(i => CountOf(i) > 0)];
         if (Members.Count == 0)
         {
-            throw new InfluenceException($"No example has a presentation in the range {_range}; the most that an example has is {appearances.Most}.");
+            throw new InfluenceException(
+                $"No example has a presentation in the range {_range}; the most that an example has is " + $"{appearances.Most}."
+            );
         }
     }
 
@@ -87,11 +93,19 @@ internal sealed class PresentationWindow
         var text = string.Create(CultureInfo.InvariantCulture, $"{Name} of each example, {most} of them");
         if (fewer > 0)
         {
-            text += string.Create(CultureInfo.InvariantCulture, $"; {fewer:N0} of {Members.Count:N0} examples have fewer, at least {fewest}");
+            text += string.Create(
+                CultureInfo.InvariantCulture,
+                $"; {fewer:N0} of {Members.Count:N0} examples have fewer, at least " + $"{fewest}"
+            );
         }
 
-        return Members.Count == _examples ? text
-            : text + string.Create(CultureInfo.InvariantCulture, $"; {_examples - Members.Count:N0} examples have none there and are left out");
+        return Members.Count == _examples
+            ? text
+            : text
+                + string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"; {_examples - Members.Count:N0} examples have none there and are left " + $"out"
+                );
     }
 
     private (int Start, int End) Bounds(int count)
@@ -101,7 +115,8 @@ internal sealed class PresentationWindow
         return (Math.Max(0, start), Math.Min(count, end));
     }
 
-    private static string Advice(string what) => what == "presentation"
-        ? "Call dynamics.Record(ids, logits, labels) after each forward pass."
-        : "Call dynamics.RecordGradientNorms(ids, norms) in each step.";
+    private static string Advice(string what) =>
+        what == "presentation"
+            ? "Call dynamics.Record(ids, logits, labels) after each forward pass."
+            : "Call dynamics.RecordGradientNorms(ids, norms) in each step.";
 }

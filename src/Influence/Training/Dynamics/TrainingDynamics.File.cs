@@ -12,16 +12,29 @@ public sealed partial class TrainingDynamics
     private const string Format = "influence training dynamics 2";
     private static readonly (string Name, ScalarType Type)[] s_tensors =
     [
-        ("ids", ScalarType.Int64), ("example", ScalarType.Int32), ("probability", ScalarType.Float32), ("margin", ScalarType.Float32),
-        ("loss", ScalarType.Float32), ("el2n", ScalarType.Float32), ("correct", ScalarType.Byte), ("step_ends", ScalarType.Int64),
-        ("step_empty", ScalarType.Int32), ("norm_example", ScalarType.Int32), ("norm", ScalarType.Float32), ("norm_steps", ScalarType.Int64),
+        ("ids", ScalarType.Int64),
+        ("example", ScalarType.Int32),
+        ("probability", ScalarType.Float32),
+        ("margin", ScalarType.Float32),
+        ("loss", ScalarType.Float32),
+        ("el2n", ScalarType.Float32),
+        ("correct", ScalarType.Byte),
+        ("step_ends", ScalarType.Int64),
+        ("step_empty", ScalarType.Int32),
+        ("norm_example", ScalarType.Int32),
+        ("norm", ScalarType.Float32),
+        ("norm_steps", ScalarType.Int64),
         ("norm_ends", ScalarType.Int64),
     ];
 
     private static readonly (string Name, double Least, double Most)[] s_ranges =
     [
-        ("probability", 0, 1.001), ("margin", double.NegativeInfinity, double.PositiveInfinity), ("loss", double.NegativeInfinity, double.PositiveInfinity),
-        ("el2n", 0, double.PositiveInfinity), ("correct", 0, 1), ("norm", 0, double.PositiveInfinity),
+        ("probability", 0, 1.001),
+        ("margin", double.NegativeInfinity, double.PositiveInfinity),
+        ("loss", double.NegativeInfinity, double.PositiveInfinity),
+        ("el2n", 0, double.PositiveInfinity),
+        ("correct", 0, 1),
+        ("norm", 0, double.PositiveInfinity),
     ];
 
     private static readonly string[] s_counts = ["step_empty", "norm_steps"];
@@ -37,7 +50,8 @@ public sealed partial class TrainingDynamics
     /// file of an earlier step of this run is replaced. It is there whole or not at all, whenever the process dies.
     /// </summary>
     /// <param name="path">The file, ending in <c>.safetensors</c>.</param>
-    /// <exception cref="InfluenceException">Another ending, a file of another run, or it cannot be written; nothing was changed.</exception>
+    /// <exception cref="InfluenceException">Another ending, a file of another run, or it cannot be written; nothing was
+    /// changed.</exception>
     /// <exception cref="ObjectDisposedException">The recorder is disposed.</exception>
     public void Save(string path)
     {
@@ -47,19 +61,25 @@ public sealed partial class TrainingDynamics
         if (File.Exists(path) && Safetensors.LoadMetadata(path).GetValueOrDefault("run") != _run)
         {
             throw new InfluenceException(
-                $"{path} holds something else than an earlier state of this run. Write TrainingDynamics.Load(path) to go on with the run in it, choose another name, or delete it.");
+                $"{path} holds something else than an earlier state of this run. Write TrainingDynamics.Load(path) to go on with the run "
+                    + "in it, choose another name, or delete it."
+            );
         }
 
         using var scope = NewDisposeScope();
-        Safetensors.Save(path, [("ids", tensor(_ids.ToArray())), .. _log.ToTensors(), .. _norms.ToTensors()], new Dictionary<string, string>
-        {
-            ["format"] = Format,
-            ["run"] = _run,
-            ["classes"] = Classes.ToString(CultureInfo.InvariantCulture),
-            ["ignored_label"] = IgnoredLabel.ToString(CultureInfo.InvariantCulture),
-            ["correct_share"] = CorrectShare.ToString("R", CultureInfo.InvariantCulture),
-            ["fetch_every_steps"] = FetchEverySteps.ToString(CultureInfo.InvariantCulture),
-        });
+        Safetensors.Save(
+            path,
+            [("ids", tensor(_ids.ToArray())), .. _log.ToTensors(), .. _norms.ToTensors()],
+            new Dictionary<string, string>
+            {
+                ["format"] = Format,
+                ["run"] = _run,
+                ["classes"] = Classes.ToString(CultureInfo.InvariantCulture),
+                ["ignored_label"] = IgnoredLabel.ToString(CultureInfo.InvariantCulture),
+                ["correct_share"] = CorrectShare.ToString("R", CultureInfo.InvariantCulture),
+                ["fetch_every_steps"] = FetchEverySteps.ToString(CultureInfo.InvariantCulture),
+            }
+        );
     }
 
     /// <summary>
@@ -68,9 +88,9 @@ public sealed partial class TrainingDynamics
     /// </summary>
     /// <param name="path">The file.</param>
     /// <param name="stepCount">
-    /// <see cref="StepCount"/> as it was at the checkpoint that the training goes on from, where that is older than the file: what was recorded
-    /// later is left out, as those steps are done again. Keep the number beside the checkpoint: it counts the calls of <see cref="Record"/>,
-    /// which with gradient accumulation are more than the optimizer's steps. Null = all of it.
+    /// <see cref="StepCount"/> as it was at the checkpoint that the training goes on from, where that is older than the file: what was
+    /// recorded later is left out, as those steps are done again. Keep the number beside the checkpoint: it counts the calls of
+    /// <see cref="Record"/>, which with gradient accumulation are more than the optimizer's steps. Null = all of it.
     /// </param>
     /// <returns>The recorder; the settings are those of the run.</returns>
     /// <exception cref="InfluenceException">The file is missing, truncated or something else, or ends before that step.</exception>
@@ -81,7 +101,9 @@ public sealed partial class TrainingDynamics
         using var file = SafetensorsFile.Open(path);
         if (file.Metadata.GetValueOrDefault("format") != Format)
         {
-            throw new InfluenceException($"{path} was not written by TrainingDynamics.Save; it holds {InfluenceException.List([.. file.Entries.Keys])}.");
+            throw new InfluenceException(
+                $"{path} was not written by TrainingDynamics.Save; it holds " + $"{InfluenceException.List([.. file.Entries.Keys])}."
+            );
         }
 
         var settings = Settings(path, file.Metadata);
@@ -91,8 +113,10 @@ public sealed partial class TrainingDynamics
         if (stepCount is < 0 || stepCount > recorded)
         {
             throw new InfluenceException(
-                $"{path} holds {recorded} steps, so it cannot go on from step {stepCount}. Save the dynamics at least as late as the checkpoint: dynamics.Save(path) just after it; " +
-                "and give Load the StepCount that they had at the checkpoint, which counts calls of Record.");
+                $"{path} holds {recorded} steps, so it cannot go on from step {stepCount}. Save the dynamics at least as late as the "
+                    + "checkpoint: dynamics.Save(path) just after it; "
+                    + "and give Load the StepCount that they had at the checkpoint, which counts calls of Record."
+            );
         }
 
         var dynamics = new TrainingDynamics
@@ -119,29 +143,49 @@ public sealed partial class TrainingDynamics
         return dynamics._ids.Count == examples ? dynamics : throw Damaged(path, ["\"ids\""]);
     }
 
-    private static (long Classes, long IgnoredLabel, double CorrectShare, int FetchEverySteps, string Run) Settings(string path, Dictionary<string, string> metadata)
+    private static (long Classes, long IgnoredLabel, double CorrectShare, int FetchEverySteps, string Run) Settings(
+        string path,
+        Dictionary<string, string> metadata
+    )
     {
         return (
-            long.TryParse(Get("classes"), NumberStyles.None, CultureInfo.InvariantCulture, out var classes) ? classes : throw Bad("classes"),
-            long.TryParse(Get("ignored_label"), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var ignored) ? ignored : throw Bad("ignored_label"),
-            double.TryParse(Get("correct_share"), NumberStyles.Float, CultureInfo.InvariantCulture, out var share) && share is > 0 and <= 1 ? share : throw Bad("correct_share"),
-            int.TryParse(Get("fetch_every_steps"), NumberStyles.None, CultureInfo.InvariantCulture, out var every) && every > 0 ? every : throw Bad("fetch_every_steps"),
-            Get("run") is { Length: > 0 } run ? run : throw Bad("run"));
+            long.TryParse(Get("classes"), NumberStyles.None, CultureInfo.InvariantCulture, out var classes)
+                ? classes
+                : throw Bad("classes"),
+            long.TryParse(Get("ignored_label"), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var ignored)
+                ? ignored
+                : throw Bad("ignored_label"),
+            double.TryParse(Get("correct_share"), NumberStyles.Float, CultureInfo.InvariantCulture, out var share) && share is > 0 and <= 1
+                ? share
+                : throw Bad("correct_share"),
+            int.TryParse(Get("fetch_every_steps"), NumberStyles.None, CultureInfo.InvariantCulture, out var every) && every > 0
+                ? every
+                : throw Bad("fetch_every_steps"),
+            Get("run") is { Length: > 0 } run ? run : throw Bad("run")
+        );
 
         string? Get(string key) => metadata.GetValueOrDefault(key);
 
-        InfluenceException Bad(string key) => new($"{path} is damaged: its entry \"{key}\" is {(Get(key) is { } text ? $"\"{PlainText.Name(text)}\"" : "missing")}.");
+        InfluenceException Bad(string key) =>
+            new($"{path} is damaged: its entry \"{key}\" is " + $"{(Get(key) is { } text ? $"\"{PlainText.Name(text)}\"" : "missing")}.");
     }
 
     private static void CheckFile(string path, Dictionary<string, Tensor> tensors)
     {
         var wrong = s_tensors
             .Where(t => !tensors.TryGetValue(t.Name, out var found) || found.dtype != t.Type || found.dim() != 1)
-            .Select(t => $"\"{t.Name}\"").ToList();
+            .Select(t => $"\"{t.Name}\"")
+            .ToList();
         (string Name, string Like)[] pairs =
         [
-            ("probability", "example"), ("margin", "example"), ("loss", "example"), ("el2n", "example"), ("correct", "example"),
-            ("step_empty", "step_ends"), ("norm", "norm_example"), ("norm_steps", "norm_ends"),
+            ("probability", "example"),
+            ("margin", "example"),
+            ("loss", "example"),
+            ("el2n", "example"),
+            ("correct", "example"),
+            ("step_empty", "step_ends"),
+            ("norm", "norm_example"),
+            ("norm_steps", "norm_ends"),
         ];
         if (wrong.Count == 0)
         {
@@ -156,7 +200,9 @@ public sealed partial class TrainingDynamics
 
             // An example beyond the ids has none; the room for counts is made by the highest number.
             wrong.AddRange(ends.Where(p => tensors[p.Entries].ge(Kept(tensors["ids"].numel())).any().item<bool>()).Select(_ => "\"ids\""));
-            wrong.AddRange(tensors["ids"].data<long>().ToArray().GroupBy(id => id).Where(group => group.Skip(1).Any()).Take(1).Select(_ => "\"ids\""));
+            wrong.AddRange(
+                tensors["ids"].data<long>().ToArray().GroupBy(id => id).Where(group => group.Skip(1).Any()).Take(1).Select(_ => "\"ids\"")
+            );
             wrong.AddRange(s_counts.Where(name => tensors[name].lt(Kept(0)).any().item<bool>()).Select(name => $"\"{name}\""));
             wrong.AddRange(s_ranges.Where(r => !Within(tensors[r.Name], r.Least, r.Most)).Select(r => $"\"{r.Name}\""));
         }

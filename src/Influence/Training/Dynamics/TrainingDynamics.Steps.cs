@@ -18,7 +18,7 @@ public sealed partial class TrainingDynamics
     {
         var (classes, isDouble) = ((int)logits.shape[^1], logits.dtype == ScalarType.Float64);
         var u = (isDouble || logits.dtype == ScalarType.Float32 ? logits : logits.to_type(ScalarType.Float32)).contiguous(); // [B, ..., C]
-        var y = Here(labels).contiguous();                                              // [B, ...]
+        var y = Here(labels).contiguous(); // [B, ...]
         var counts = mask is null ? null : Here(mask).to_type(ScalarType.Bool).contiguous(); // [B, ...]
         var labelValues = MemoryMarshal.Cast<byte, long>(y.bytes);
         var countValues = counts is null ? [] : MemoryMarshal.Cast<byte, bool>(counts.bytes);
@@ -50,7 +50,8 @@ public sealed partial class TrainingDynamics
         }
     }
 
-    /// <summary>Fetches everything that waits on another device. A call that is wrong is dropped and named once the others are kept.</summary>
+    /// <summary>Fetches everything that waits on another device. A call that is wrong is dropped and named once the others are
+    /// kept.</summary>
     private void Fetch()
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
@@ -110,7 +111,10 @@ public sealed partial class TrainingDynamics
 
         if (wrong.Count > 1)
         {
-            throw new InfluenceException(string.Join(' ', wrong.Select(w => w.Message)), wrong[0]) { ExampleIds = [.. wrong.SelectMany(w => w.ExampleIds).Distinct()] };
+            throw new InfluenceException(string.Join(' ', wrong.Select(w => w.Message)), wrong[0])
+            {
+                ExampleIds = [.. wrong.SelectMany(w => w.ExampleIds).Distinct()],
+            };
         }
     }
 
@@ -122,7 +126,9 @@ public sealed partial class TrainingDynamics
         if (bad.Count > 0)
         {
             throw new InfluenceException(
-                $"Gradient norms are at least 0 and finite; those of examples {InfluenceException.List(bad)} are not. Nothing of the call was recorded.")
+                $"Gradient norms are at least 0 and finite; those of examples {InfluenceException.List(bad)} are not. Nothing of the call "
+                    + "was recorded."
+            )
             {
                 ExampleIds = bad,
             };

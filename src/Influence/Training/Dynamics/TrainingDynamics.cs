@@ -131,7 +131,8 @@ public sealed partial class TrainingDynamics : IDisplay, IDisposable
     /// <param name="mask">Optional, the shape of the labels: positions that are zero (false) do not count.</param>
     /// <exception cref="InfluenceException">
     /// Shapes, dtypes or ids that do not fit, labels out of range, logits that are not finite, or another number of classes than
-    /// before: nothing of the step is recorded then. Or labels or logits of an earlier step that waited on another device; this step is recorded then.
+    /// before: nothing of the step is recorded then. Or labels or logits of an earlier step that waited on another device; this step is
+    /// recorded then.
     /// </exception>
     /// <exception cref="ObjectDisposedException">The recorder is disposed.</exception>
     public void Record(IReadOnlyList<long> ids, Tensor logits, Tensor labels, Tensor? mask = null)
@@ -146,11 +147,14 @@ public sealed partial class TrainingDynamics : IDisplay, IDisposable
         Classes = Classes == 0 && !here ? classes : Classes;
         if (here && (classes <= FewClasses || logits.numel() <= FewLogits))
         {
-            Finish(FetchAll(), () =>
-            {
-                Measure(logits, labels, mask, batch.Length);
-                Keep(batch, classes);
-            });
+            Finish(
+                FetchAll(),
+                () =>
+                {
+                    Measure(logits, labels, mask, batch.Length);
+                    Keep(batch, classes);
+                }
+            );
             return;
         }
 
@@ -158,14 +162,18 @@ public sealed partial class TrainingDynamics : IDisplay, IDisposable
             logits.detach().reshape(batch.Length, positions, classes),
             labels.detach().to(logits.device).reshape(batch.Length, positions),
             mask?.detach().to(logits.device).reshape(batch.Length, positions),
-            IgnoredLabel);                                                              // [6, B]
+            IgnoredLabel
+        ); // [6, B]
         if (here)
         {
-            Finish(FetchAll(), () =>
-            {
-                OutputTensors.Unpack(packed, _measures);
-                Keep(batch, classes);
-            });
+            Finish(
+                FetchAll(),
+                () =>
+                {
+                    OutputTensors.Unpack(packed, _measures);
+                    Keep(batch, classes);
+                }
+            );
             return;
         }
 
@@ -177,10 +185,11 @@ public sealed partial class TrainingDynamics : IDisplay, IDisposable
     /// <see cref="Record"/> of the same step, where that is called too.
     /// </summary>
     /// <param name="ids">The examples' ids; one may be there twice.</param>
-    /// <param name="norms">The norm ||grad l(x)|| of each example's own loss (not divided by the batch size), floating point <c>[B]</c>.</param>
+    /// <param name="norms">The norm ||grad l(x)|| of each example's own loss (not divided by the batch size), floating point
+    /// <c>[B]</c>.</param>
     /// <exception cref="InfluenceException">
-    /// Ids that do not fit, norms that are negative or no numbers: nothing of the call is recorded then, and norms on another device are looked at when
-    /// they are fetched. Or what was wrong with an earlier call that waited.
+    /// Ids that do not fit, norms that are negative or no numbers: nothing of the call is recorded then, and norms on another device are
+    /// looked at when they are fetched. Or what was wrong with an earlier call that waited.
     /// </exception>
     /// <exception cref="ObjectDisposedException">The recorder is disposed.</exception>
     public void RecordGradientNorms(IReadOnlyList<long> ids, Tensor norms)

@@ -42,7 +42,11 @@ public class AgreementTests(ITestOutputHelper output)
             Assert.Equal(rank, nystrom.Eigenvalues.Count);
             nystromErrors.Add(test.Error(nystrom, output));
             using var arnoldi = Arnoldi.Fit(test.Task, test.Train, new() { Damping = test.Damping, TopK = rank });
-            Assert.Equal(test.Dense.Eigenvalues.OrderByDescending(Math.Abs).Take(rank), arnoldi.Eigenvalues, (a, b) => Math.Abs(a - b) < 1e-9);
+            Assert.Equal(
+                test.Dense.Eigenvalues.OrderByDescending(Math.Abs).Take(rank),
+                arnoldi.Eigenvalues,
+                (a, b) => Math.Abs(a - b) < 1e-9
+            );
             arnoldiErrors.Add(test.Error(arnoldi, output));
         }
 
@@ -76,7 +80,16 @@ public class AgreementTests(ITestOutputHelper output)
         using var ekfac = Ekfac.Fit(test.Task, test.Train, new CurvatureOptions { Seed = 1 });
         var before = test.Error(ekfac, output, test.Damping);
         using var solved = Astra.Fit(
-            test.Task, test.Train, ekfac, new() { Damping = test.Damping, Iteration = Astra.Iteration.ConjugateGradient, Tolerance = 1e-10 });
+            test.Task,
+            test.Train,
+            ekfac,
+            new()
+            {
+                Damping = test.Damping,
+                Iteration = Astra.Iteration.ConjugateGradient,
+                Tolerance = 1e-10,
+            }
+        );
         Assert.True(test.Error(solved, output) < 1e-8);
 
         using var walked = Astra.Fit(test.Task, test.Train, ekfac, new() { Damping = test.Damping });

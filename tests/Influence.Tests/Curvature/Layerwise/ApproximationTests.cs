@@ -35,7 +35,10 @@ public class ApproximationTests
         torch.random.manual_seed(1);
         var weights = Weights(96, 80, noise: 0.1);
         var energy = weights.reciprocal() - 0.05;
-        var (d, a) = (randn([3, 2, 96], dtype: float64) * energy.mean([1]).sqrt(), randn([3, 2, 80], dtype: float64) * energy.mean([0]).sqrt());
+        var (d, a) = (
+            randn([3, 2, 96], dtype: float64) * energy.mean([1]).sqrt(),
+            randn([3, 2, 80], dtype: float64) * energy.mean([0]).sqrt()
+        );
         var spectrum = d.transpose(1, 2).matmul(a) * weights;
         var (u, v) = LowRankQueries.Of(spectrum, weights, tolerance)!.Value;
         var error = ((spectrum - u.matmul(v)).Squared() / weights).sum(1, 2).sqrt();
@@ -44,8 +47,10 @@ public class ApproximationTests
         Assert.Null(LowRankQueries.Of(randn([3, 96, 80], dtype: float64), ones([96, 80], dtype: float64), 1e-3));
     }
 
-    /// <summary>Little memory, wide layers, several positions: queries are kept as few outer products, within the bound of every pair.</summary>
-    /// <summary>Sums of terms that cancel lose what float32 has not: the bound is held by what is computed, or no approximation is made.</summary>
+    /// <summary>Little memory, wide layers, several positions: queries are kept as few outer products, within the bound of every
+    /// pair.</summary>
+    /// <summary>Sums of terms that cancel lose what float32 has not: the bound is held by what is computed, or no approximation is
+    /// made.</summary>
     [Theory]
     [InlineData(1e-2)]
     [InlineData(1e-4)]
@@ -77,7 +82,11 @@ public class ApproximationTests
         using var scope = NewDisposeScope();
         random.manual_seed(43);
         var (first, all) = (nn.Linear(64, 64, dtype: float64), nn.Linear(64, 1024, dtype: float64));
-        var model = new Composite(x => cat([first.call(x).tanh().select(1, 0), all.call(x).tanh().sum(1)], 1), ("first", first), ("all", all));
+        var model = new Composite(
+            x => cat([first.call(x).tanh().select(1, 0), all.call(x).tanh().sum(1)], 1),
+            ("first", first),
+            ("all", all)
+        );
         model.eval();
         var task = new InfluenceTask(model) { TrainingLoss = b => model.call(b[0]).Squared().sum(1) };
         var train = Examples.FromTensors(randn([5, 64, 64], dtype: float64)) with { BatchSize = 3 };
@@ -116,7 +125,8 @@ public class ApproximationTests
         using var oneByOne = new InfluenceFunction(fit) { Tolerance = 0, MemoryBudget = 1 << 21 }.Score(task, train, queries);
         Assert.True(SingleExampleLoop.RelativeError(oneByOne.Values, exact.Values) < 1e-10);
 
-        Examples Data(long n) => Examples.FromTensors(("x", randn([n, 2, 96], dtype: float64) * scale), ("y", randn([n, 2, 64], dtype: float64)));
+        Examples Data(long n) =>
+            Examples.FromTensors(("x", randn([n, 2, 96], dtype: float64) * scale), ("y", randn([n, 2, 64], dtype: float64)));
     }
 
     /// <summary>One position per example: bands share weights where that is allowed, and each example is held to the bound.</summary>

@@ -19,7 +19,14 @@ public sealed class AttentionTests : IDisposable
 
     private readonly DisposeScope _scope = NewDisposeScope();
 
-    public static TheoryData<bool, bool> Both => new() { { false, true }, { false, false }, { true, true }, { true, false } };
+    public static TheoryData<bool, bool> Both =>
+        new()
+        {
+            { false, true },
+            { false, false },
+            { true, true },
+            { true, false },
+        };
 
     public void Dispose() => _scope.Dispose();
 
@@ -34,7 +41,9 @@ public sealed class AttentionTests : IDisposable
         var expected = oracle.Scores(measured, mean => 0.1 * mean, made.Model, made.Loss, unpadded);
         var examples = Examples.FromTensors(inputs) with { BatchSize = 4 };
         var task = Task(made, LayerSelection.Where(AttentionCases.IsTraced));
-        using LayerwisePreconditioner fit = measured ? Ekfac.Fit(task, examples, LayerwiseMethods.Empirical) : Kfac.Fit(task, examples, LayerwiseMethods.Empirical);
+        using LayerwisePreconditioner fit = measured
+            ? Ekfac.Fit(task, examples, LayerwiseMethods.Empirical)
+            : Kfac.Fit(task, examples, LayerwiseMethods.Empirical);
         using var scores = new InfluenceFunction(fit) { Tolerance = 0 }.Score(task, examples, examples);
 
         Assert.Equal(["q", "k", "v", "o", "head"], oracle.Layers);
@@ -108,7 +117,10 @@ public sealed class AttentionTests : IDisposable
                 var h = body.call(x).tanh();
                 return cat([left.call(h), right.call(h)], 1);
             },
-            ("body", body), ("left", left), ("right", right));
+            ("body", body),
+            ("left", left),
+            ("right", right)
+        );
         model.eval();
         var examples = Examples.FromTensors(randn([11, 3], dtype: float64), randn([11, 5], dtype: float64)) with { BatchSize = 4 };
         var task = new InfluenceTask(model) { TrainingLoss = b => Losses.SquaredError(model.call(b[0]), b[1]) };
@@ -127,12 +139,13 @@ public sealed class AttentionTests : IDisposable
         return (made, made.Inputs(10));
     }
 
-    private static InfluenceTask Task(TracedModel made, LayerSelection? layers = null) => new(made.Model)
-    {
-        TrainingLoss = b => made.Loss([b[0], b[1]]),
-        Layers = layers ?? LayerSelection.All,
-        PositionMask = b => b[0].ne(0),
-    };
+    private static InfluenceTask Task(TracedModel made, LayerSelection? layers = null) =>
+        new(made.Model)
+        {
+            TrainingLoss = b => made.Loss([b[0], b[1]]),
+            Layers = layers ?? LayerSelection.All,
+            PositionMask = b => b[0].ne(0),
+        };
 
     private static List<Tensor[]> Unpadded(Tensor[] inputs) =>
         [.. TracedModel.One(inputs).Select(one => one.Select(t => t.narrow(1, 0, one[0].ne(0).sum().item<long>())).ToArray())];

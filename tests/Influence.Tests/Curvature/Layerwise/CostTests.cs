@@ -19,11 +19,23 @@ public sealed class CostTests : IDisposable
         get
         {
             var data = new TheoryData<string, string, int>();
-            foreach (var name in new[]
-            {
-                "mlp", "linear without bias", "conv2d", "conv2d grouped", "conv1d grouped", "embedding", "layer norm", "tied embedding and head", "raw parameter",
-                "frozen weight", "attention causal", "attention grouped-query rotary padded",
-            })
+            foreach (
+                var name in new[]
+                {
+                    "mlp",
+                    "linear without bias",
+                    "conv2d",
+                    "conv2d grouped",
+                    "conv1d grouped",
+                    "embedding",
+                    "layer norm",
+                    "tied embedding and head",
+                    "raw parameter",
+                    "frozen weight",
+                    "attention causal",
+                    "attention grouped-query rotary padded",
+                }
+            )
             {
                 foreach (var method in LayerwiseMethods.All.Where(m => m != "gradient dot product"))
                 {
@@ -64,7 +76,10 @@ public sealed class CostTests : IDisposable
     public void SplitsAreCounted()
     {
         var (layer, examples, task) = Layer(6, 12);
-        var options = LayerwiseMethods.Empirical with { OutputSplits = new Dictionary<string, IReadOnlyList<long>> { ["weight"] = [6, 3, 3] } };
+        var options = LayerwiseMethods.Empirical with
+        {
+            OutputSplits = new Dictionary<string, IReadOnlyList<long>> { ["weight"] = [6, 3, 3] },
+        };
         using var fit = Kfac.Fit(task, examples, options);
 
         Assert.Equal(Size(fit), Kfac.Estimate(task, examples, options).KeptBytes);
@@ -106,8 +121,20 @@ public sealed class CostTests : IDisposable
                 return task.TrainingLoss(b);
             },
         };
-        var thrown = Assert.Throws<InfluenceException>(() => LayerwiseMethods.FitLayerwise(
-            method, counting, examples with { BatchSize = 1 }, LayerwiseMethods.Empirical with { MemoryBudget = budget }));
+        var thrown = Assert.Throws<InfluenceException>(() =>
+            LayerwiseMethods.FitLayerwise(
+                method,
+                counting,
+                examples with
+                {
+                    BatchSize = 1,
+                },
+                LayerwiseMethods.Empirical with
+                {
+                    MemoryBudget = budget,
+                }
+            )
+        );
 
         Assert.Contains(Mebibytes(cost.PeakBytes), thrown.Message, StringComparison.Ordinal);
         Assert.Contains(Mebibytes(budget), thrown.Message, StringComparison.Ordinal);
@@ -115,7 +142,15 @@ public sealed class CostTests : IDisposable
 
         // Refused before the first pass: only the checks have run.
         Assert.True(batches < examples.Count);
-        using var fit = LayerwiseMethods.FitLayerwise(method, task, examples, LayerwiseMethods.Empirical with { MemoryBudget = cost.PeakBytes });
+        using var fit = LayerwiseMethods.FitLayerwise(
+            method,
+            task,
+            examples,
+            LayerwiseMethods.Empirical with
+            {
+                MemoryBudget = cost.PeakBytes,
+            }
+        );
         GC.KeepAlive(layer);
 
         static string Mebibytes(long bytes) => string.Create(CultureInfo.CurrentCulture, $"{bytes / (1024.0 * 1024):N1} MiB");
@@ -136,7 +171,11 @@ public sealed class CostTests : IDisposable
         GC.KeepAlive(layer);
     }
 
-    private static (TorchSharp.Modules.Linear Layer, Examples Examples, InfluenceTask Task) Layer(long inputs, long outputs, ScalarType dtype = ScalarType.Float64)
+    private static (TorchSharp.Modules.Linear Layer, Examples Examples, InfluenceTask Task) Layer(
+        long inputs,
+        long outputs,
+        ScalarType dtype = ScalarType.Float64
+    )
     {
         random.manual_seed(95);
         var layer = nn.Linear(inputs, outputs, dtype: dtype);

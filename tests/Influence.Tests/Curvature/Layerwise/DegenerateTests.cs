@@ -120,7 +120,8 @@ public class DegenerateTests
         Assert.Contains(messages.All, m => m.Contains("dead.weight, dead.bias", StringComparison.Ordinal));
     }
 
-    /// <summary>Examples that reach a layer which those of the fit did not: H = 0 there, and an absolute damping is its own scale.</summary>
+    /// <summary>Examples that reach a layer which those of the fit did not: H = 0 there, and an absolute damping is its own
+    /// scale.</summary>
     [Theory]
     [InlineData("EK-FAC")]
     [InlineData("K-FAC")]
@@ -138,10 +139,19 @@ public class DegenerateTests
         var open = cat([x, ones([9, 1], dtype: float64)], 1);
         var examples = Examples.FromTensors(open, y);
 
-        using var scores = new InfluenceFunction(fit) { Damping = Damping.Absolute(0.5), Tolerance = 0 }.ScoreLayers(task, examples, examples);
+        using var scores = new InfluenceFunction(fit) { Damping = Damping.Absolute(0.5), Tolerance = 0 }.ScoreLayers(
+            task,
+            examples,
+            examples
+        );
         using var relative = new InfluenceFunction(fit) { Tolerance = 0 }.ScoreLayers(task, examples, examples);
 
-        var g = SingleExampleLoop.Gradients(model, t => Losses.CrossEntropy(model.call(t[0]), t[1]), [open, y], n => n.StartsWith("gated", StringComparison.Ordinal));
+        var g = SingleExampleLoop.Gradients(
+            model,
+            t => Losses.CrossEntropy(model.call(t[0]), t[1]),
+            [open, y],
+            n => n.StartsWith("gated", StringComparison.Ordinal)
+        );
         Assert.True(SingleExampleLoop.RelativeError(scores["gated.weight"].Values, g.mm(g.t()) / 0.5) < 1e-12);
         Assert.Equal(0, relative["gated.weight"].Values.abs().max().item<double>());
     }
@@ -195,7 +205,10 @@ public class DegenerateTests
         var first = (TorchSharp.Modules.Linear)plain.Model.named_modules().Single(m => m.name == "first").module;
         var second = (TorchSharp.Modules.Linear)plain.Model.named_modules().Single(m => m.name == "second").module;
         var model = new Composite(
-            x => plain.Trace.Call("second", second, plain.Trace.Call("first", first, x).relu()), ("first", first), ("second", second));
+            x => plain.Trace.Call("second", second, plain.Trace.Call("first", first, x).relu()),
+            ("first", first),
+            ("second", second)
+        );
         model.eval();
         using (no_grad())
         {

@@ -65,7 +65,11 @@ public class DenseKroneckerTests
         var options = new CurvatureOptions { Fisher = Fisher.Empirical };
         using LayerwisePreconditioner fit = measured ? Ekfac.Fit(made.Task(), examples, options) : Kfac.Fit(made.Task(), examples, options);
 
-        using var scores = new InfluenceFunction(fit) { Tolerance = 0, Damping = Damping.Absolute(0.02) }.Score(made.Task(), examples, examples);
+        using var scores = new InfluenceFunction(fit) { Tolerance = 0, Damping = Damping.Absolute(0.02) }.Score(
+            made.Task(),
+            examples,
+            examples
+        );
 
         AssertClose(made.Oracle(train).Scores(measured, _ => 0.02, made.Model, made.Loss, TracedModel.One(train)), scores.Values);
         Assert.StartsWith("0.02 absolute", scores.Metadata.Damping, StringComparison.Ordinal);

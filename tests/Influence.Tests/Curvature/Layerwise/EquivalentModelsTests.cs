@@ -7,7 +7,8 @@ using static TorchSharp.torch;
 
 namespace Influence.Tests.Curvature;
 
-/// <summary>The same function written in two ways has the same curvature: embeddings as products with one-hot inputs, groups as layers of their own.</summary>
+/// <summary>The same function written in two ways has the same curvature: embeddings as products with one-hot inputs, groups as layers of
+/// their own.</summary>
 public class EquivalentModelsTests
 {
     /// <summary>Float64; the two ways sum in different orders, and damp at 1/20 of the largest eigenvalue or less.</summary>
@@ -47,7 +48,8 @@ public class EquivalentModelsTests
         }
 
         // Every token has a frequency of its own: with equal ones the basis of the linear layer's inputs would be free.
-        static Tensor Tokens(long n) => tensor(Enumerable.Range(0, (int)n * 4).Select(i => (long)(Math.Sqrt(i * 37 % 40) * 0.94)).ToArray()).reshape(n, 4);
+        static Tensor Tokens(long n) =>
+            tensor(Enumerable.Range(0, (int)n * 4).Select(i => (long)(Math.Sqrt(i * 37 % 40) * 0.94)).ToArray()).reshape(n, 4);
     }
 
     [Theory]
@@ -61,7 +63,10 @@ public class EquivalentModelsTests
         using var scope = NewDisposeScope();
         random.manual_seed(122);
         var grouped = nn.Conv2d(4, 6, 3, padding: 1, groups: 2, bias: bias, dtype: float64);
-        var (first, second) = (nn.Conv2d(2, 3, 3, padding: 1, bias: bias, dtype: float64), nn.Conv2d(2, 3, 3, padding: 1, bias: bias, dtype: float64));
+        var (first, second) = (
+            nn.Conv2d(2, 3, 3, padding: 1, bias: bias, dtype: float64),
+            nn.Conv2d(2, 3, 3, padding: 1, bias: bias, dtype: float64)
+        );
         using (no_grad())
         {
             var start = 0;
@@ -74,7 +79,11 @@ public class EquivalentModelsTests
         }
 
         var whole = new Composite(grouped.call, ("grouped", grouped));
-        var parts = new Composite(x => cat([first.call(x.narrow(1, 0, 2)), second.call(x.narrow(1, 2, 2))], 1), ("first", first), ("second", second));
+        var parts = new Composite(
+            x => cat([first.call(x.narrow(1, 0, 2)), second.call(x.narrow(1, 2, 2))], 1),
+            ("first", first),
+            ("second", second)
+        );
         var examples = Examples.FromTensors(("x", randn([9, 4, 5, 5], dtype: float64)));
 
         Assert.True(SingleExampleLoop.RelativeError(Scores(whole), Scores(parts)) < Rounding);
@@ -82,11 +91,16 @@ public class EquivalentModelsTests
         Tensor Scores(Composite model)
         {
             model.eval();
-            return Both(method, new InfluenceTask(model) { TrainingLoss = b => (model.call(b["x"]) * 0.7).sin().flatten(1).sum(1) }, examples);
+            return Both(
+                method,
+                new InfluenceTask(model) { TrainingLoss = b => (model.call(b["x"]) * 0.7).sin().flatten(1).sum(1) },
+                examples
+            );
         }
     }
 
-    /// <summary>Recurrent uses of one layer are so many positions: the step is written as a loop, or the inputs are laid side by side.</summary>
+    /// <summary>Recurrent uses of one layer are so many positions: the step is written as a loop, or the inputs are laid side by
+    /// side.</summary>
     [Theory]
     [InlineData("EK-FAC")]
     [InlineData("K-FAC")]
@@ -100,7 +114,8 @@ public class EquivalentModelsTests
         var atOnce = new InfluenceTask(layer) { TrainingLoss = b => layer.call(b["x"]).cumsum(1).sin().sum(1, 2) };
         var inTurn = new InfluenceTask(layer)
         {
-            TrainingLoss = b => stack([.. Enumerable.Range(0, 5).Select(t => layer.call(b["x"].select(1, t)))], 1).cumsum(1).sin().sum(1, 2),
+            TrainingLoss = b =>
+                stack([.. Enumerable.Range(0, 5).Select(t => layer.call(b["x"].select(1, t)))], 1).cumsum(1).sin().sum(1, 2),
         };
 
         Assert.True(SingleExampleLoop.RelativeError(Both(method, inTurn, examples), Both(method, atOnce, examples)) < Rounding);

@@ -47,10 +47,26 @@ public class EveryLayerTests
             using var layers = exact.ScoreLayers(task, trainExamples, queryExamples);
             AssertClose(scores.Values, layers.Select(l => l.Scores.Values).Aggregate((a, b) => a + b), method + ", layers");
 
-            AssertClose(scores.Values.sum(0L, keepdim: true), Values(new(fit) { Tolerance = 0, Aggregation = InfluenceFunction.QueryAggregation.Sum }), method + ", sum");
-            AssertClose(scores.Values.mean([0], keepdim: true), Values(new(fit) { Tolerance = 0, Aggregation = InfluenceFunction.QueryAggregation.Mean }), method + ", mean");
-            AssertClose(scores.Values / norms, Values(new(fit) { Tolerance = 0, Normalization = InfluenceFunction.ScoreNormalization.Theta }), method + ", theta-RelatIF");
-            AssertClose(scores.Values / self.sqrt(), Values(new(fit) { Tolerance = 0, Normalization = InfluenceFunction.ScoreNormalization.Loss }), method + ", l-RelatIF");
+            AssertClose(
+                scores.Values.sum(0L, keepdim: true),
+                Values(new(fit) { Tolerance = 0, Aggregation = InfluenceFunction.QueryAggregation.Sum }),
+                method + ", sum"
+            );
+            AssertClose(
+                scores.Values.mean([0], keepdim: true),
+                Values(new(fit) { Tolerance = 0, Aggregation = InfluenceFunction.QueryAggregation.Mean }),
+                method + ", mean"
+            );
+            AssertClose(
+                scores.Values / norms,
+                Values(new(fit) { Tolerance = 0, Normalization = InfluenceFunction.ScoreNormalization.Theta }),
+                method + ", theta-RelatIF"
+            );
+            AssertClose(
+                scores.Values / self.sqrt(),
+                Values(new(fit) { Tolerance = 0, Normalization = InfluenceFunction.ScoreNormalization.Loss }),
+                method + ", l-RelatIF"
+            );
 
             Tensor Values(InfluenceFunction influence) => influence.Score(task, trainExamples, queryExamples).Values;
         }
@@ -65,7 +81,11 @@ public class EveryLayerTests
         var made = Cases.Make(name);
         var (train, queries) = (made.Inputs(9), made.Inputs(4));
         using var fit = DiagonalFisher.Fit(made.Task(), Examples.FromTensors(train), LayerwiseMethods.Empirical);
-        using var scores = new InfluenceFunction(fit) { Tolerance = 0 }.Score(made.Task(), Examples.FromTensors(train), Examples.FromTensors(queries));
+        using var scores = new InfluenceFunction(fit) { Tolerance = 0 }.Score(
+            made.Task(),
+            Examples.FromTensors(train),
+            Examples.FromTensors(queries)
+        );
 
         var (ofTrain, ofQueries) = (Loop(made, train), Loop(made, queries));
         var expected = zeros([4, 9], float64);
@@ -73,7 +93,7 @@ public class EveryLayerTests
         {
             var names = parameters.Split(", ");
             var (g, q) = (Rows(ofTrain), Rows(ofQueries));
-            var diagonal = g.Squared().mean([0]);                                        // [P]
+            var diagonal = g.Squared().mean([0]); // [P]
             if (diagonal.mean().item<double>() < 1e-28)
             {
                 // A key projection's bias has no gradient but rounding, and adds nothing.
@@ -122,17 +142,36 @@ public class EveryLayerTests
             foreach (var batch in new[] { 1, 3 })
             {
                 using var other = LayerwiseMethods.Fit(method, task, trainExamples with { BatchSize = batch });
-                using var scores = new InfluenceFunction(other) { Tolerance = 0 }
-                    .Score(task, trainExamples with { BatchSize = batch }, queryExamples with { BatchSize = batch });
+                using var scores = new InfluenceFunction(other) { Tolerance = 0 }.Score(
+                    task,
+                    trainExamples with
+                    {
+                        BatchSize = batch,
+                    },
+                    queryExamples with
+                    {
+                        BatchSize = batch,
+                    }
+                );
                 AssertClose(expected.Values, scores.Values, $"{method}, batches of {batch}");
             }
 
             using var reordered = LayerwiseMethods.Fit(method, task, permuted);
-            using var moved = new InfluenceFunction(reordered) { Tolerance = 0, MemoryBudget = 1 }.Score(task, permuted, queryExamples with { BatchSize = 1 });
+            using var moved = new InfluenceFunction(reordered) { Tolerance = 0, MemoryBudget = 1 }.Score(
+                task,
+                permuted,
+                queryExamples with
+                {
+                    BatchSize = 1,
+                }
+            );
             AssertClose(expected.Values.index_select(1, index), moved.Values, method + ", another order, no memory");
 
-            using var half = new InfluenceFunction(fit) { Tolerance = 0 }
-                .Score(task, trainExamples, Examples.FromTensors([.. queries.Select(t => t.narrow(0, 2, 2))]));
+            using var half = new InfluenceFunction(fit) { Tolerance = 0 }.Score(
+                task,
+                trainExamples,
+                Examples.FromTensors([.. queries.Select(t => t.narrow(0, 2, 2))])
+            );
             AssertClose(expected.Values.narrow(0, 2, 2), half.Values, method + ", half of the queries");
         }
     }
@@ -168,15 +207,22 @@ public class EveryLayerTests
         {
             var examples = Examples.FromTensors(ofTrain);
             using var fit = LayerwiseMethods.Fit(method, made.Task(), examples);
-            return new InfluenceFunction(fit) { Tolerance = 0 }.Score(made.Task(), examples, Examples.FromTensors(ofQueries)).Values;
+            return new InfluenceFunction(fit) { Tolerance = 0 }
+                .Score(made.Task(), examples, Examples.FromTensors(ofQueries))
+                .Values;
         }
 
         static Tensor[] Narrow(Tensor[] inputs) => [.. inputs.Select(t => t.is_floating_point() ? t.to_type(float32) : t)];
     }
 
-    /// <summary>(H + damping)^-1 g of one side, written out in the parameters' layout, times the loop's gradients of the other; and its norms.</summary>
+    /// <summary>(H + damping)^-1 g of one side, written out in the parameters' layout, times the loop's gradients of the other; and its
+    /// norms.</summary>
     private static (Tensor Products, Tensor Norms) Written(
-        Preconditioner fit, ModelCase made, Tensor[] own, Dictionary<string, Tensor> other)
+        Preconditioner fit,
+        ModelCase made,
+        Tensor[] own,
+        Dictionary<string, Tensor> other
+    )
     {
         var examples = Examples.FromTensors(own);
         using var session = GradientSession.Open(made.Task(), examples, null);
@@ -193,7 +239,9 @@ public class EveryLayerTests
                 for (var k = 0; k < written.Blocks.Count; k++)
                 {
                     // A block whose curvature is rounding only is left out.
-                    parts.AddRange(session.Parts[k].Zip((written.Blocks[k]?.Dense() ?? []).Select(d => d.clone().DetachFromDisposeScope())));
+                    parts.AddRange(
+                        session.Parts[k].Zip((written.Blocks[k]?.Dense() ?? []).Select(d => d.clone().DetachFromDisposeScope()))
+                    );
                 }
             }
         }
@@ -210,7 +258,8 @@ public class EveryLayerTests
     }
 
     /// <summary>Of every method the same, and so looped once.</summary>
-    private static Dictionary<string, Tensor> Loop(ModelCase made, Tensor[] inputs) => SingleExampleLoop.ByParameter(made.Model, made.Loss, inputs);
+    private static Dictionary<string, Tensor> Loop(ModelCase made, Tensor[] inputs) =>
+        SingleExampleLoop.ByParameter(made.Model, made.Loss, inputs);
 
     private static void AssertClose(Tensor expected, Tensor actual, string what)
     {

@@ -28,8 +28,9 @@ public class FactorSplitTests
         Assert.True(SingleExampleLoop.RelativeError(scores.Values, Oracle(split: true)) < 1e-8);
         Assert.True(SingleExampleLoop.RelativeError(scores.Values, Oracle(split: false)) > 1e-3);
 
-        Tensor Oracle(bool split) => made.Oracle(train, split ? layer => Blocks(name, layer) : null)
-            .Scores(measured, mean => 0.1 * mean, made.Model, made.Loss, TracedModel.One(train));
+        Tensor Oracle(bool split) =>
+            made.Oracle(train, split ? layer => Blocks(name, layer) : null)
+                .Scores(measured, mean => 0.1 * mean, made.Model, made.Loss, TracedModel.One(train));
     }
 
     /// <summary>The fused projection's scores are those of three layers with the same weights, once its parts are told apart.</summary>
@@ -53,7 +54,9 @@ public class FactorSplitTests
         {
             var task = Task(model);
             using LayerwisePreconditioner fit = measured ? Ekfac.Fit(task, examples, with) : Kfac.Fit(task, examples, with);
-            return new InfluenceFunction(fit) { Tolerance = 0 }.Score(task, examples, examples).Values;
+            return new InfluenceFunction(fit) { Tolerance = 0 }
+                .Score(task, examples, examples)
+                .Values;
         }
     }
 
@@ -66,7 +69,10 @@ public class FactorSplitTests
     {
         using var scope = NewDisposeScope();
         var (fused, _, inputs) = Projections();
-        var options = LayerwiseMethods.Empirical with { OutputSplits = new Dictionary<string, IReadOnlyList<long>> { [parameter] = parts } };
+        var options = LayerwiseMethods.Empirical with
+        {
+            OutputSplits = new Dictionary<string, IReadOnlyList<long>> { [parameter] = parts },
+        };
 
         var thrown = Assert.Throws<InfluenceException>(() => Ekfac.Fit(Task(fused), Examples.FromTensors(inputs), options));
 
@@ -79,14 +85,15 @@ public class FactorSplitTests
         Assert.Throws<InfluenceException>(() => new CurvatureOptions { MaximumFactorSize = 0 });
 
     /// <summary>Sizes worked out by hand: as even as whole numbers allow, none above the maximum.</summary>
-    private static (long[]? A, long[]? S) Blocks(string model, string layer) => (model, layer) switch
-    {
-        ("mlp", "first") => ([3, 3], [3, 3]),                                           // 6 and 6 by 3
-        ("mlp", _) => ([2, 2, 3], [3]),                                                 // 7 and 3 by 3
-        (_, "first") => ([3, 3, 4], [3]),                                               // 10 and 3 by 4
-        (_, "second") => ([3, 4, 4, 4, 4, 4, 4], [2]),                                  // 27 and 2 by 4
-        _ => ([3, 4, 4, 4, 4], [3]),                                                    // 19 and 3 by 4
-    };
+    private static (long[]? A, long[]? S) Blocks(string model, string layer) =>
+        (model, layer) switch
+        {
+            ("mlp", "first") => ([3, 3], [3, 3]), // 6 and 6 by 3
+            ("mlp", _) => ([2, 2, 3], [3]), // 7 and 3 by 3
+            (_, "first") => ([3, 3, 4], [3]), // 10 and 3 by 4
+            (_, "second") => ([3, 4, 4, 4, 4, 4, 4], [2]), // 27 and 2 by 4
+            _ => ([3, 4, 4, 4, 4], [3]), // 19 and 3 by 4
+        };
 
     private static InfluenceTask Task(Composite model) => new(model) { TrainingLoss = b => ModelCase.SquaredNorm(model.call(b[0]), b[1]) };
 

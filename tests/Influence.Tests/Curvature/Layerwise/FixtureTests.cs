@@ -60,7 +60,24 @@ public class FixtureTests
     public void OneExample(bool measured)
     {
         using var scope = NewDisposeScope();
-        var (task, train) = Task(tensor(new double[,,] { { { 1, 2 } } }), tensor(new double[,,] { { { 3, 1 } } }));
+        var (task, train) = Task(
+            tensor(
+                new double[,,]
+                {
+                    {
+                        { 1, 2 },
+                    },
+                }
+            ),
+            tensor(
+                new double[,,]
+                {
+                    {
+                        { 3, 1 },
+                    },
+                }
+            )
+        );
         var options = new CurvatureOptions { Fisher = Fisher.Empirical, Damping = Damping.Absolute(1) };
         using LayerwisePreconditioner fit = measured ? Ekfac.Fit(task, train, options) : Kfac.Fit(task, train, options);
         var self = new InfluenceFunction(fit).SelfInfluence(task, train);
@@ -68,7 +85,24 @@ public class FixtureTests
         Assert.Equal(50.0 / 51, self[0], 1e-12);
 
         // A query elsewhere: (1,0) and (1,0), <G/51, e e'> = 3/51.
-        var (_, query) = Task(tensor(new double[,,] { { { 1, 0 } } }), tensor(new double[,,] { { { 1, 0 } } }));
+        var (_, query) = Task(
+            tensor(
+                new double[,,]
+                {
+                    {
+                        { 1, 0 },
+                    },
+                }
+            ),
+            tensor(
+                new double[,,]
+                {
+                    {
+                        { 1, 0 },
+                    },
+                }
+            )
+        );
         using var scores = new InfluenceFunction(fit) { Tolerance = 0 }.Score(task, train, query);
         Assert.Equal(3.0 / 51, scores[0, 0], 1e-12);
     }
@@ -86,12 +120,39 @@ public class FixtureTests
         layer.eval();
         return (
             new InfluenceTask(layer) { TrainingLoss = b => (layer.call(b["x"]) * b["d"]).sum(1, 2) },
-            Examples.FromTensors(("x", inputs), ("d", coefficients)));
+            Examples.FromTensors(("x", inputs), ("d", coefficients))
+        );
     }
 
-    private static (InfluenceTask Task, Examples Train) TwoSequenceTask() => Task(
-        tensor(new double[,,] { { { 1, 0 }, { 1, 1 } }, { { 0, 2 }, { 1, -1 } } }),
-        tensor(new double[,,] { { { 1, 0 }, { 0, 1 } }, { { 1, 1 }, { 2, 0 } } }));
+    private static (InfluenceTask Task, Examples Train) TwoSequenceTask() =>
+        Task(
+            tensor(
+                new double[,,]
+                {
+                    {
+                        { 1, 0 },
+                        { 1, 1 },
+                    },
+                    {
+                        { 0, 2 },
+                        { 1, -1 },
+                    },
+                }
+            ),
+            tensor(
+                new double[,,]
+                {
+                    {
+                        { 1, 0 },
+                        { 0, 1 },
+                    },
+                    {
+                        { 1, 1 },
+                        { 2, 0 },
+                    },
+                }
+            )
+        );
 
     private static Dictionary<string, double[]> Tensors(LayerwisePreconditioner fit) =>
         fit.Blocks[0]!.Tensors().ToDictionary(t => t.Name, t => t.Value.data<double>().ToArray());

@@ -36,8 +36,8 @@ public sealed class LargeLayerTests : IDisposable
     }
 
     /// <summary>
-    /// 541,800 numbers an example, of which a piece holds one: the eigenvalues and self-influences of a batch of seven against those of batches of
-    /// one, and the self-influence against its definition by written-out gradients. Float64, over a condition of 1e3.
+    /// 541,800 numbers an example, of which a piece holds one: the eigenvalues and self-influences of a batch of seven against those of
+    /// batches of one, and the self-influence against its definition by written-out gradients. Float64, over a condition of 1e3.
     /// </summary>
     [Fact]
     public void PiecesDoNotShow()

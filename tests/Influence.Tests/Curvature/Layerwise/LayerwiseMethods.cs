@@ -9,11 +9,12 @@ internal static class LayerwiseMethods
 
     public static readonly CurvatureOptions Empirical = new() { Fisher = Fisher.Empirical };
 
-    public static Preconditioner Fit(string method, InfluenceTask task, Examples train, CurvatureOptions? options = null) => method switch
-    {
-        "gradient dot product" => NoCurvature.Fit(task, train),
-        _ => FitLayerwise(method, task, train, options),
-    };
+    public static Preconditioner Fit(string method, InfluenceTask task, Examples train, CurvatureOptions? options = null) =>
+        method switch
+        {
+            "gradient dot product" => NoCurvature.Fit(task, train),
+            _ => FitLayerwise(method, task, train, options),
+        };
 
     public static LayerwisePreconditioner FitLayerwise(
         string method,
@@ -21,7 +22,9 @@ internal static class LayerwiseMethods
         Examples train,
         CurvatureOptions? options = null,
         IProgress<InfluenceProgress>? progress = null,
-        CancellationToken token = default) => method switch
+        CancellationToken token = default
+    ) =>
+        method switch
         {
             "EK-FAC" => Ekfac.Fit(task, train, options ?? Empirical, progress, token),
             "K-FAC" => Kfac.Fit(task, train, options ?? Empirical, progress, token),
@@ -29,19 +32,21 @@ internal static class LayerwiseMethods
             _ => throw new ArgumentException(method),
         };
 
-    public static CurvatureCost Estimate(string method, InfluenceTask task, Examples train, CurvatureOptions? options = null) => method switch
-    {
-        "EK-FAC" => Ekfac.Estimate(task, train, options ?? Empirical),
-        "K-FAC" => Kfac.Estimate(task, train, options ?? Empirical),
-        "diagonal Fisher" => DiagonalFisher.Estimate(task, train, options ?? Empirical),
-        _ => throw new ArgumentException(method),
-    };
+    public static CurvatureCost Estimate(string method, InfluenceTask task, Examples train, CurvatureOptions? options = null) =>
+        method switch
+        {
+            "EK-FAC" => Ekfac.Estimate(task, train, options ?? Empirical),
+            "K-FAC" => Kfac.Estimate(task, train, options ?? Empirical),
+            "diagonal Fisher" => DiagonalFisher.Estimate(task, train, options ?? Empirical),
+            _ => throw new ArgumentException(method),
+        };
 
-    public static LayerwisePreconditioner Load(string method, string path) => method switch
-    {
-        "EK-FAC" => Ekfac.Load(path),
-        "K-FAC" => Kfac.Load(path),
-        "diagonal Fisher" => DiagonalFisher.Load(path),
-        _ => throw new ArgumentException(method),
-    };
+    public static LayerwisePreconditioner Load(string method, string path) =>
+        method switch
+        {
+            "EK-FAC" => Ekfac.Load(path),
+            "K-FAC" => Kfac.Load(path),
+            "diagonal Fisher" => DiagonalFisher.Load(path),
+            _ => throw new ArgumentException(method),
+        };
 }

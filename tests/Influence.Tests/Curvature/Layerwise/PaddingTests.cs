@@ -22,7 +22,11 @@ public sealed class PaddingTests : IDisposable
     public PaddingTests()
     {
         random.manual_seed(41);
-        var (first, second, head) = (nn.Linear(3, 4, dtype: float64), nn.Linear(4, 4, hasBias: false, dtype: float64), nn.Linear(4, 3, dtype: float64));
+        var (first, second, head) = (
+            nn.Linear(3, 4, dtype: float64),
+            nn.Linear(4, 4, hasBias: false, dtype: float64),
+            nn.Linear(4, 3, dtype: float64)
+        );
 
         // The head sees the mean over positions: one row for each example.
         _model = new Composite(
@@ -32,9 +36,12 @@ public sealed class PaddingTests : IDisposable
                 var hidden = _trace.Call("second", second, _trace.Call("first", first, values).tanh()).tanh();
                 return _trace.Call("head", head, (hidden * mask).sum(1) / mask.sum(1));
             },
-            ("first", first), ("second", second), ("head", head));
+            ("first", first),
+            ("second", second),
+            ("head", head)
+        );
         _model.eval();
-        _mask = stack([.. Lengths.Select(n => arange(5).lt(n).to_type(ScalarType.Float64))], 0);  // [N, T]
+        _mask = stack([.. Lengths.Select(n => arange(5).lt(n).to_type(ScalarType.Float64))], 0); // [N, T]
 
         // Padding is anything, and larger than the data.
         var values = randn([Lengths.Length, 5, 3], dtype: float64);
@@ -72,17 +79,30 @@ public sealed class PaddingTests : IDisposable
     {
         using var scope = NewDisposeScope();
         random.manual_seed(7);
-        var (embedding, query, key, value, head) = (nn.Embedding(11, 4, dtype: float64), nn.Linear(4, 4, dtype: float64), nn.Linear(4, 4, dtype: float64), nn.Linear(4, 4, dtype: float64), nn.Linear(4, 3, dtype: float64));
+        var (embedding, query, key, value, head) = (
+            nn.Embedding(11, 4, dtype: float64),
+            nn.Linear(4, 4, dtype: float64),
+            nn.Linear(4, 4, dtype: float64),
+            nn.Linear(4, 4, dtype: float64),
+            nn.Linear(4, 3, dtype: float64)
+        );
         var model = new Composite(
             tokens =>
             {
-                var real = tokens.ne(0);                                                // [N, T]
+                var real = tokens.ne(0); // [N, T]
                 var h = embedding.call(tokens);
-                var attention = (query.call(h).matmul(key.call(h).transpose(1, 2)) / 2).masked_fill(real.logical_not().unsqueeze(1), double.NegativeInfinity).softmax(-1);
+                var attention = (query.call(h).matmul(key.call(h).transpose(1, 2)) / 2)
+                    .masked_fill(real.logical_not().unsqueeze(1), double.NegativeInfinity)
+                    .softmax(-1);
                 var weights = real.unsqueeze(2).to_type(ScalarType.Float64);
                 return head.call((attention.matmul(value.call(h)).relu() * weights).sum(1) / weights.sum(1));
             },
-            ("embedding", embedding), ("query", query), ("key", key), ("value", value), ("head", head));
+            ("embedding", embedding),
+            ("query", query),
+            ("key", key),
+            ("value", value),
+            ("head", head)
+        );
         model.eval();
         var tokens = randint(1, 11, [Lengths.Length, 5]) * _mask.to_type(ScalarType.Int64);
         var task = new InfluenceTask(model)
@@ -92,9 +112,16 @@ public sealed class PaddingTests : IDisposable
         };
         Tensor Padded(long by)
         {
-            var examples = Examples.FromTensors(("x", cat([tokens, zeros([Lengths.Length, by], ScalarType.Int64)], 1)), ("y", _y)) with { BatchSize = 3 };
-            using LayerwisePreconditioner fit = measured ? Ekfac.Fit(task, examples, LayerwiseMethods.Empirical) : Kfac.Fit(task, examples, LayerwiseMethods.Empirical);
-            return new InfluenceFunction(fit) { Tolerance = 0 }.Score(task, examples, examples).Values;
+            var examples = Examples.FromTensors(("x", cat([tokens, zeros([Lengths.Length, by], ScalarType.Int64)], 1)), ("y", _y)) with
+            {
+                BatchSize = 3,
+            };
+            using LayerwisePreconditioner fit = measured
+                ? Ekfac.Fit(task, examples, LayerwiseMethods.Empirical)
+                : Kfac.Fit(task, examples, LayerwiseMethods.Empirical);
+            return new InfluenceFunction(fit) { Tolerance = 0 }
+                .Score(task, examples, examples)
+                .Values;
         }
 
         Assert.True(SingleExampleLoop.RelativeError(Padded(11), Padded(0)) < 1e-9); // float64, and a damped inverse
@@ -132,7 +159,9 @@ public sealed class PaddingTests : IDisposable
         foreach (var tolerance in new[] { 0, 1e-3 })
         {
             var task = new InfluenceTask(_model) { TrainingLoss = b => Losses.CrossEntropy(_model.call(b["x"]), b["y"]) };
-            using LayerwisePreconditioner fit = measured ? Ekfac.Fit(task, examples, LayerwiseMethods.Empirical) : Kfac.Fit(task, examples, LayerwiseMethods.Empirical);
+            using LayerwisePreconditioner fit = measured
+                ? Ekfac.Fit(task, examples, LayerwiseMethods.Empirical)
+                : Kfac.Fit(task, examples, LayerwiseMethods.Empirical);
             using var scores = new InfluenceFunction(fit) { Tolerance = tolerance }.Score(task, examples, examples);
             var index = tensor(order.Select(i => (long)i).ToArray());
             var expected = Oracle(measured).index_select(0, index).index_select(1, index);
@@ -150,11 +179,7 @@ public sealed class PaddingTests : IDisposable
         var layer = nn.Linear(3, 2, dtype: float64);
         layer.eval();
         var (x, mask) = (_x[.., ..1, ..3], tensor(new double[] { 1, 0, 1, 1, 0, 1, 1, 1 }).unsqueeze(1));
-        var task = new InfluenceTask(layer)
-        {
-            TrainingLoss = b => layer.call(b["x"]).Squared().sum(1, 2),
-            PositionMask = b => b["m"],
-        };
+        var task = new InfluenceTask(layer) { TrainingLoss = b => layer.call(b["x"]).Squared().sum(1, 2), PositionMask = b => b["m"] };
         using var fit = Kfac.Fit(task, Examples.FromTensors(("x", x), ("m", mask)) with { BatchSize = 3 }, LayerwiseMethods.Empirical);
 
         var trace = ((x.Squared().sum(1, 2) + 1) * mask.squeeze(1)).sum() / mask.sum();
@@ -169,8 +194,12 @@ public sealed class PaddingTests : IDisposable
             TrainingLoss = b => Losses.CrossEntropy(_model.call(b["x"]), b["y"]),
             PositionMask = mask ? b => b["x"].select(2, 3) : null,
         };
-        using LayerwisePreconditioner fit = measured ? Ekfac.Fit(task, examples, LayerwiseMethods.Empirical) : Kfac.Fit(task, examples, LayerwiseMethods.Empirical);
-        return new InfluenceFunction(fit) { Tolerance = 0 }.Score(task, examples, examples).Values;
+        using LayerwisePreconditioner fit = measured
+            ? Ekfac.Fit(task, examples, LayerwiseMethods.Empirical)
+            : Kfac.Fit(task, examples, LayerwiseMethods.Empirical);
+        return new InfluenceFunction(fit) { Tolerance = 0 }
+            .Score(task, examples, examples)
+            .Values;
     }
 
     private Tensor Oracle(bool measured)

@@ -29,7 +29,12 @@ public class SampledFisherTests
     {
         using var scope = NewDisposeScope();
         var (task, layer) = Task(kind);
-        var x = tensor(new double[,] { { 0.5, -1.0 } });
+        var x = tensor(
+            new double[,]
+            {
+                { 0.5, -1.0 },
+            }
+        );
         var examples = Examples.FromTensors(("x", x.expand(Repeats, 2)), ("y", Targets(kind, Repeats))) with { BatchSize = 10_000 };
         using var fit = Kfac.Fit(task, examples);
 
@@ -56,8 +61,19 @@ public class SampledFisherTests
     {
         using var scope = NewDisposeScope();
         var (task, layer) = Task("softmax");
-        var x = tensor(new double[,] { { 0.5, -1.0 }, { 2, 0.3 }, { -1, -1 }, { 0.1, 1.4 } });
-        var examples = Examples.FromTensors(("x", x.repeat(Repeats / 4, 1)), ("y", Targets("softmax", Repeats))) with { BatchSize = 10_000 };
+        var x = tensor(
+            new double[,]
+            {
+                { 0.5, -1.0 },
+                { 2, 0.3 },
+                { -1, -1 },
+                { 0.1, 1.4 },
+            }
+        );
+        var examples = Examples.FromTensors(("x", x.repeat(Repeats / 4, 1)), ("y", Targets("softmax", Repeats))) with
+        {
+            BatchSize = 10_000,
+        };
         using var fit = DiagonalFisher.Fit(task, examples);
 
         var p = layer.call(x).detach().softmax(1);
@@ -112,7 +128,9 @@ public class SampledFisherTests
         {
             using var fit = LayerwiseMethods.Fit(method, made.Task(), fitted, new CurvatureOptions { Seed = seed });
             Assert.Equal(seed, fit.Info.Seed);
-            return new InfluenceFunction(fit) { Tolerance = 0 }.Score(made.Task(), examples, examples).Values;
+            return new InfluenceFunction(fit) { Tolerance = 0 }
+                .Score(made.Task(), examples, examples)
+                .Values;
         }
     }
 
@@ -130,11 +148,14 @@ public class SampledFisherTests
         {
             using var fit = DiagonalFisher.Fit(made.Task(), examples, new() { Seed = seed, LabelDraws = draws });
             Assert.Equal(draws > 1, fit.Info.Matrix.Contains($"{draws} labels an example", StringComparison.Ordinal));
-            return cat([.. fit.Blocks.OfType<BlockCurvature>().SelectMany(b => b.Tensors()).Select(t => t.Value.to_type(float64).flatten())]);
+            return cat([
+                .. fit.Blocks.OfType<BlockCurvature>().SelectMany(b => b.Tensors()).Select(t => t.Value.to_type(float64).flatten()),
+            ]);
         }
     }
 
-    /// <summary>An almost fitted softmax: the other label is drawn once in fifty, so that one draw each says little about which way it curves.</summary>
+    /// <summary>An almost fitted softmax: the other label is drawn once in fifty, so that one draw each says little about which way it
+    /// curves.</summary>
     [Fact]
     public void MoreDrawsComeNearerToTheExactFisher()
     {
@@ -144,17 +165,20 @@ public class SampledFisherTests
         var x = randn([60, 4], dtype: float64) * 4;
         var task = new InfluenceTask(model) { TrainingLoss = b => Losses.CrossEntropy(model.call(b["x"]), b["y"]) };
         var examples = Examples.FromTensors(("x", x), ("y", model.call(x).argmax(1)));
-        var p = model.call(x).detach().softmax(1);                                      // [60, 3]
+        var p = model.call(x).detach().softmax(1); // [60, 3]
         var exact = (p * (1 - p)).t().mm(x.Squared()).flatten() / 60;
 
         // Sixteen draws are off by a quarter of what one is; half leaves room for luck.
         Assert.True(Error(16) < 0.5 * Error(1), $"{Error(16):F4} {Error(1):F4}");
 
-        double Error(int draws) => Enumerable.Range(0, 5).Average(seed =>
-        {
-            using var fit = DiagonalFisher.Fit(task, examples, new() { Seed = 100 * seed, LabelDraws = draws });
-            return SingleExampleLoop.RelativeError(fit.Blocks[0]!.Tensors().First().Value, exact);
-        });
+        double Error(int draws) =>
+            Enumerable
+                .Range(0, 5)
+                .Average(seed =>
+                {
+                    using var fit = DiagonalFisher.Fit(task, examples, new() { Seed = 100 * seed, LabelDraws = draws });
+                    return SingleExampleLoop.RelativeError(fit.Blocks[0]!.Tensors().First().Value, exact);
+                });
     }
 
     [Fact]
@@ -162,7 +186,9 @@ public class SampledFisherTests
     {
         using var scope = NewDisposeScope();
         using var c = new Classifier();
-        var thrown = Assert.Throws<InfluenceException>(() => Kfac.Fit(c.Task(), c.Train, new() { Fisher = Fisher.Empirical, LabelDraws = 4 }));
+        var thrown = Assert.Throws<InfluenceException>(() =>
+            Kfac.Fit(c.Task(), c.Train, new() { Fisher = Fisher.Empirical, LabelDraws = 4 })
+        );
         Assert.Contains("LabelDraws = 4 is for Fisher.Sampled", thrown.Message, StringComparison.Ordinal);
         Assert.Throws<InfluenceException>(() => new CurvatureOptions { LabelDraws = 0 });
     }
@@ -190,12 +216,13 @@ public class SampledFisherTests
         var (task, layer) = Task(kind);
         var own = new InfluenceTask(task.Model)
         {
-            TrainingLoss = b => kind switch
-            {
-                "softmax" => F.cross_entropy(layer.call(b["x"]), b["y"], reduction: nn.Reduction.None),
-                "logistic" => F.binary_cross_entropy_with_logits(layer.call(b["x"]), b["y"], reduction: nn.Reduction.None).sum(1),
-                _ => ModelCase.SquaredNorm(layer.call(b["x"]), b["y"]),
-            },
+            TrainingLoss = b =>
+                kind switch
+                {
+                    "softmax" => F.cross_entropy(layer.call(b["x"]), b["y"], reduction: nn.Reduction.None),
+                    "logistic" => F.binary_cross_entropy_with_logits(layer.call(b["x"]), b["y"], reduction: nn.Reduction.None).sum(1),
+                    _ => ModelCase.SquaredNorm(layer.call(b["x"]), b["y"]),
+                },
             SampledLoss = (b, draw) =>
             {
                 var z = layer.call(b["x"]);
@@ -227,15 +254,18 @@ public class SampledFisherTests
         return (
             new InfluenceTask(layer)
             {
-                TrainingLoss = b => kind switch
-                {
-                    "softmax" => Losses.CrossEntropy(layer.call(b["x"]), b["y"]),
-                    "logistic" => Losses.BinaryCrossEntropy(layer.call(b["x"]), b["y"]),
-                    _ => Losses.SquaredError(layer.call(b["x"]), b["y"]),
-                },
+                TrainingLoss = b =>
+                    kind switch
+                    {
+                        "softmax" => Losses.CrossEntropy(layer.call(b["x"]), b["y"]),
+                        "logistic" => Losses.BinaryCrossEntropy(layer.call(b["x"]), b["y"]),
+                        _ => Losses.SquaredError(layer.call(b["x"]), b["y"]),
+                    },
             },
-            layer);
+            layer
+        );
     }
 
-    private static Tensor Targets(string kind, long n) => kind == "softmax" ? randint(0, 3, [n]) : randint(0, 2, [n, 3]).to_type(ScalarType.Float64);
+    private static Tensor Targets(string kind, long n) =>
+        kind == "softmax" ? randint(0, 3, [n]) : randint(0, 2, [n, 3]).to_type(ScalarType.Float64);
 }

@@ -8,7 +8,8 @@ using static TorchSharp.torch;
 
 namespace Influence.Tests.Curvature;
 
-/// <summary>A table that is embedding and head: EK-FAC measures along the head's inputs with the whole gradient, against a dense Fisher.</summary>
+/// <summary>A table that is embedding and head: EK-FAC measures along the head's inputs with the whole gradient, against a dense
+/// Fisher.</summary>
 public class TiedEmbeddingTests
 {
     /// <summary>Float64; eigenvectors of a covariance of 4 to 6 inputs.</summary>
@@ -36,7 +37,9 @@ public class TiedEmbeddingTests
                 seen.Add(inputs.detach().reshape(-1, 4));
                 return head.call(inputs);
             },
-            ("table", table), ("head", head));
+            ("table", table),
+            ("head", head)
+        );
         model.eval();
         var (x, y) = (randint(0, 9, [20, 5]), randint(0, 9, [20, 5]));
         var task = new InfluenceTask(model)
@@ -45,18 +48,27 @@ public class TiedEmbeddingTests
             Layers = LayerSelection.Where(n => n.EndsWith("weight", StringComparison.Ordinal)),
         };
         var examples = Examples.FromTensors(("x", x), ("y", y)) with { BatchSize = batchSize };
-        using var fit = Ekfac.Fit(task, examples, LayerwiseMethods.Empirical with { Damping = Damping.Absolute(0.03), MaximumFactorSize = maximumFactor });
+        using var fit = Ekfac.Fit(
+            task,
+            examples,
+            LayerwiseMethods.Empirical with
+            {
+                Damping = Damping.Absolute(0.03),
+                MaximumFactorSize = maximumFactor,
+            }
+        );
         using var scores = new InfluenceFunction(fit) { Tolerance = 0 }.Score(task, examples, examples);
 
         seen.Clear();
         model.call(x);
-        var a = seen[0].t().mm(seen[0]) / seen[0].shape[0];                             // [D, D]
+        var a = seen[0].t().mm(seen[0]) / seen[0].shape[0]; // [D, D]
         if (maximumFactor < 4)
         {
             a = a * block_diag([ones([2, 2], float64), ones([2, 2], float64)]);
         }
 
-        var g = SingleExampleLoop.Gradients(model, t => Losses.CrossEntropy(model.call(t[0]), t[1]), [x, y], n => n == "table.weight"); // [N, V D]
+        // [N, V D]
+        var g = SingleExampleLoop.Gradients(model, t => Losses.CrossEntropy(model.call(t[0]), t[1]), [x, y], n => n == "table.weight");
         var q = eye(9, dtype: float64).kron(linalg.eigh(a).Item2.contiguous());
         var fisher = q.t().mm(g.t().mm(g) / 20).mm(q);
         var inverse = q.mm(diag(1 / (fisher.diagonal() + 0.03))).mm(q.t());
@@ -69,7 +81,8 @@ public class TiedEmbeddingTests
         Assert.True(((untied - parts).abs().max() / untied.abs().max()).item<double>() > 0.05);
     }
 
-    /// <summary>In a model whose other layers are taken too, saved and read back, by drawn labels, and by single examples where a batch needs them.</summary>
+    /// <summary>In a model whose other layers are taken too, saved and read back, by drawn labels, and by single examples where a batch
+    /// needs them.</summary>
     [Fact]
     public void InGpt2()
     {
@@ -104,7 +117,9 @@ public class TiedEmbeddingTests
         using var scope = NewDisposeScope();
         random.manual_seed(13);
         var (model, data) = (new TinyGpt2(), TinyGpt2.Sequences(10));
-        var task = model.Task(LayerSelection.Where(n => n.Contains("wte", StringComparison.Ordinal) || n.Contains("lm_head", StringComparison.Ordinal)));
+        var task = model.Task(
+            LayerSelection.Where(n => n.Contains("wte", StringComparison.Ordinal) || n.Contains("lm_head", StringComparison.Ordinal))
+        );
         var options = LayerwiseMethods.Empirical with { Damping = Damping.Absolute(0.01) };
         using var kfac = Kfac.Fit(task, data, options);
         using var diagonal = DiagonalFisher.Fit(task, data, options);

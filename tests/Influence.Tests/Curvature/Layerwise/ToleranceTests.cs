@@ -50,7 +50,9 @@ public sealed class ToleranceTests : IDisposable
         using var loose = new InfluenceFunction(fit) { Tolerance = 0.05 }.Score(Task(), Examples.FromTensors(_train), many);
 
         var exact = Exact(method, _queries, _train);
-        var largest = (Exact(method, _queries, _queries).diagonal().unsqueeze(1) * Exact(method, _train, _train).diagonal().unsqueeze(0)).sqrt();
+        var largest = (
+            Exact(method, _queries, _queries).diagonal().unsqueeze(1) * Exact(method, _train, _train).diagonal().unsqueeze(0)
+        ).sqrt();
         var error = ((scores.Values.narrow(0, 0, Queries) - exact).abs() / largest).max().item<double>();
         Assert.True(error <= 1e-3, $"error {error:E2}");
         Assert.True(((loose.Values.narrow(0, 0, Queries) - exact).abs() / largest).max().item<double>() <= 0.05);
@@ -69,7 +71,11 @@ public sealed class ToleranceTests : IDisposable
     {
         using var scope = NewDisposeScope();
         using var fit = LayerwiseMethods.Fit(method, Task(), Examples.FromTensors(_train));
-        using var scores = new InfluenceFunction(fit) { Tolerance = 0 }.Score(Task(), Examples.FromTensors(_train), Examples.FromTensors(_queries));
+        using var scores = new InfluenceFunction(fit) { Tolerance = 0 }.Score(
+            Task(),
+            Examples.FromTensors(_train),
+            Examples.FromTensors(_queries)
+        );
 
         Assert.True(SingleExampleLoop.RelativeError(scores.Values, Exact(method, _queries, _train)) < 1e-10);
     }
@@ -95,10 +101,10 @@ public sealed class ToleranceTests : IDisposable
         var total = zeros([queries[0].shape[0], train[0].shape[0]], float64);
         foreach (var layer in new[] { "first", "second" })
         {
-            var g = Gradients(_train, layer);                                           // [N, O, I']
-            var d = g.select(2, g.shape[2] - 1);                                        // [N, O]
+            var g = Gradients(_train, layer); // [N, O, I']
+            var d = g.select(2, g.shape[2] - 1); // [N, O]
             var x = layer == "first" ? _train[0] : _first.call(_train[0]).relu().detach();
-            var a = cat([x, ones([Train, 1], float64)], 1);                             // [N, I']
+            var a = cat([x, ones([Train, 1], float64)], 1); // [N, I']
             var (la, qa) = linalg.eigh(a.t().mm(a) / Train);
             var (ls, qs) = linalg.eigh(d.t().mm(d) / Train);
             var values = method == "K-FAC" ? ls.clamp_min(0).outer(la.clamp_min(0)) : Rotated(g).Squared().mean([0]);

@@ -8,7 +8,8 @@ using static TorchSharp.torch;
 
 namespace Influence.Tests.Curvature;
 
-/// <summary>GPT-2's packed projection, whose weight has its inputs in rows: split, and taken apart by heads, as three linear layers are.</summary>
+/// <summary>GPT-2's packed projection, whose weight has its inputs in rows: split, and taken apart by heads, as three linear layers
+/// are.</summary>
 public class TransposedProjectionTests
 {
     private const int Width = 6;
@@ -37,16 +38,27 @@ public class TransposedProjectionTests
         Assert.True(SingleExampleLoop.RelativeError(unsplit.Values, expected.Values) > 1e-3);
 
         using var ofPacked = new InfluenceFunction(packedFit).ScoreHeads(
-            Task(packed), examples, examples, new("c_attn.weight[q]", "c_attn.weight[k]", "c_attn.weight[v]", "c_proj.weight", Heads: 2));
-        using var ofSeparate = new InfluenceFunction(separateFit).ScoreHeads(Task(separate), examples, examples, new("q.weight", "k.weight", "v.weight", "o.weight", Heads: 2));
+            Task(packed),
+            examples,
+            examples,
+            new("c_attn.weight[q]", "c_attn.weight[k]", "c_attn.weight[v]", "c_proj.weight", Heads: 2)
+        );
+        using var ofSeparate = new InfluenceFunction(separateFit).ScoreHeads(
+            Task(separate),
+            examples,
+            examples,
+            new("q.weight", "k.weight", "v.weight", "o.weight", Heads: 2)
+        );
         Assert.Equal(3, ofPacked.Count);
         for (var head = 0; head < 2; head++)
         {
             Assert.True(SingleExampleLoop.RelativeError(ofPacked[head].Scores.Values, ofSeparate[head].Scores.Values) < Rounding);
         }
 
-        LayerwisePreconditioner Fit(Composite model, CurvatureOptions with) => measured ? Ekfac.Fit(Task(model), examples, with) : Kfac.Fit(Task(model), examples, with);
-        InfluenceScores Scores(Preconditioner fit, Composite model) => new InfluenceFunction(fit) { Tolerance = 0 }.Score(Task(model), examples, examples);
+        LayerwisePreconditioner Fit(Composite model, CurvatureOptions with) =>
+            measured ? Ekfac.Fit(Task(model), examples, with) : Kfac.Fit(Task(model), examples, with);
+        InfluenceScores Scores(Preconditioner fit, Composite model) =>
+            new InfluenceFunction(fit) { Tolerance = 0 }.Score(Task(model), examples, examples);
     }
 
     /// <summary>With biases, which are blocks of their own, in GPT-2: heads and the output's bias sum to the four layers.</summary>
@@ -57,22 +69,43 @@ public class TransposedProjectionTests
         random.manual_seed(21);
         var (model, data) = (new TinyGpt2(), TinyGpt2.Sequences(9));
         var name = "transformer.h.1.attn.";
-        using var fit = Ekfac.Fit(model.Task(), data, new CurvatureOptions
-        {
-            OutputSplits = new Dictionary<string, IReadOnlyList<long>> { [name + "c_attn.weight"] = [TinyGpt2.Width, TinyGpt2.Width, TinyGpt2.Width] },
-        });
+        using var fit = Ekfac.Fit(
+            model.Task(),
+            data,
+            new CurvatureOptions
+            {
+                OutputSplits = new Dictionary<string, IReadOnlyList<long>>
+                {
+                    [name + "c_attn.weight"] = [TinyGpt2.Width, TinyGpt2.Width, TinyGpt2.Width],
+                },
+            }
+        );
         var influence = new InfluenceFunction(fit) { Tolerance = 0 };
         using var layers = influence.ScoreLayers(model.Task(), data, data with { BatchSize = 4 });
         using var heads = influence.ScoreHeads(
-            model.Task(), data, data, new(name + "c_attn.weight[q]", name + "c_attn.weight[k]", name + "c_attn.weight[v]", name + "c_proj.weight", TinyGpt2.HeadCount));
+            model.Task(),
+            data,
+            data,
+            new(name + "c_attn.weight[q]", name + "c_attn.weight[k]", name + "c_attn.weight[v]", name + "c_proj.weight", TinyGpt2.HeadCount)
+        );
 
-        var expected = new[] { "c_attn.weight", "c_attn.bias", "c_proj.weight", "c_proj.bias" }.Select(l => layers[name + l].Values).Aggregate((a, b) => a + b);
+        var expected = new[] { "c_attn.weight", "c_attn.bias", "c_proj.weight", "c_proj.bias" }
+            .Select(l => layers[name + l].Values)
+            .Aggregate((a, b) => a + b);
         Assert.True(SingleExampleLoop.RelativeError(heads.Select(h => h.Scores.Values).Aggregate((a, b) => a + b), expected) < Rounding);
-        Assert.True(SingleExampleLoop.RelativeError(heads[TinyGpt2.HeadCount].Scores.Values, layers[name + "c_proj.bias"].Values) < Rounding);
+        Assert.True(
+            SingleExampleLoop.RelativeError(heads[TinyGpt2.HeadCount].Scores.Values, layers[name + "c_proj.bias"].Values) < Rounding
+        );
         Assert.All(heads, head => Assert.True(head.Scores.Values.abs().max().item<double>() > 0));
 
-        var wrong = Assert.Throws<InfluenceException>(() => influence.ScoreHeads(
-            model.Task(), data, data, new(name + "c_attn.weight[q]", name + "c_attn.weight[k]", name + "c_attn.weight[v]", name + "c_proj.weight", 4)));
+        var wrong = Assert.Throws<InfluenceException>(() =>
+            influence.ScoreHeads(
+                model.Task(),
+                data,
+                data,
+                new(name + "c_attn.weight[q]", name + "c_attn.weight[k]", name + "c_attn.weight[v]", name + "c_proj.weight", 4)
+            )
+        );
         Assert.Contains("3 x 4 heads", wrong.Message, StringComparison.Ordinal);
     }
 
@@ -81,17 +114,24 @@ public class TransposedProjectionTests
     {
         using var scope = NewDisposeScope();
         var (packed, _, examples) = Models();
-        var options = LayerwiseMethods.Empirical with { OutputSplits = new Dictionary<string, IReadOnlyList<long>> { ["c_attn.weight"] = [2, 2, 2] } };
+        var options = LayerwiseMethods.Empirical with
+        {
+            OutputSplits = new Dictionary<string, IReadOnlyList<long>> { ["c_attn.weight"] = [2, 2, 2] },
+        };
         var thrown = Assert.Throws<InfluenceException>(() => Ekfac.Fit(Task(packed), examples, options));
         Assert.Contains("sums to 6, but the layer has 18 outputs", thrown.Message, StringComparison.Ordinal);
     }
 
-    private static InfluenceTask Task(Composite model) => new(model) { TrainingLoss = b => ModelCase.SquaredNorm(model.call(b["x"]), b["y"]) };
+    private static InfluenceTask Task(Composite model) =>
+        new(model) { TrainingLoss = b => ModelCase.SquaredNorm(model.call(b["x"]), b["y"]) };
 
     private static (Composite Packed, Composite Separate, Examples Examples) Models()
     {
         random.manual_seed(20);
-        var (attn, proj) = (new TransposedLinear(Width, 3 * Width, hasBias: false, dtype: float64), new TransposedLinear(Width, Width, hasBias: false, dtype: float64));
+        var (attn, proj) = (
+            new TransposedLinear(Width, 3 * Width, hasBias: false, dtype: float64),
+            new TransposedLinear(Width, Width, hasBias: false, dtype: float64)
+        );
         var (q, k, v, o) = (Linear(), Linear(), Linear(), Linear());
         using (no_grad())
         {
@@ -109,7 +149,11 @@ public class TransposedProjectionTests
         var separate = new Composite(x => o.call(Mix([q.call(x), k.call(x), v.call(x)])), ("q", q), ("k", k), ("v", v), ("o", o));
         packed.eval();
         separate.eval();
-        return (packed, separate, Examples.FromTensors(("x", randn([12, 4, Width], dtype: float64)), ("y", randn([12, 4, Width], dtype: float64))));
+        return (
+            packed,
+            separate,
+            Examples.FromTensors(("x", randn([12, 4, Width], dtype: float64)), ("y", randn([12, 4, Width], dtype: float64)))
+        );
 
         static TorchSharp.Modules.Linear Linear() => nn.Linear(Width, Width, hasBias: false, dtype: float64);
 

@@ -23,7 +23,9 @@ public class WrittenGradientsCostTests
         const long Written = 50 * ((20 * 30) + 30) * 8;
 
         Assert.True(DiagonalFisher.Estimate(task, train, LayerwiseMethods.Empirical).PeakBytes >= Written);
-        var thrown = Assert.Throws<InfluenceException>(() => DiagonalFisher.Fit(task, train, LayerwiseMethods.Empirical with { MemoryBudget = Written }));
+        var thrown = Assert.Throws<InfluenceException>(() =>
+            DiagonalFisher.Fit(task, train, LayerwiseMethods.Empirical with { MemoryBudget = Written })
+        );
         Assert.Contains("BatchSize", thrown.Message, StringComparison.Ordinal);
         using var fit = DiagonalFisher.Fit(task, train with { BatchSize = 5 }, LayerwiseMethods.Empirical with { MemoryBudget = Written });
     }

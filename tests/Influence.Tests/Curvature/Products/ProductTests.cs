@@ -55,10 +55,19 @@ public class ProductTests
         for (var k = 0; k < 2; k++)
         {
             // A shorter step where it would cross the kinks of a ReLU, or where fourth derivatives are large.
-            var expected = CurvatureOracle.HessianTimes(made, inputs, parts, vectors[k], made.Name is "cnn with batch norm" or "native encoder masked" ? 1e-8 : CurvatureOracle.Step);
+            var expected = CurvatureOracle.HessianTimes(
+                made,
+                inputs,
+                parts,
+                vectors[k],
+                made.Name is "cnn with batch norm" or "native encoder masked" ? 1e-8 : CurvatureOracle.Step
+            );
 
             // The differences themselves are good to 1e-8 or so of the product.
-            Assert.True((product[k] - expected).norm().item<double>() <= 1e-6 * (expected.norm().item<double>() + 1e-6), $"{made.Name} {(product[k] - expected).norm().item<double>()} of {expected.norm().item<double>()}");
+            Assert.True(
+                (product[k] - expected).norm().item<double>() <= 1e-6 * (expected.norm().item<double>() + 1e-6),
+                $"{made.Name} {(product[k] - expected).norm().item<double>()} " + $"of {expected.norm().item<double>()}"
+            );
         }
     }
 
@@ -71,11 +80,16 @@ public class ProductTests
         var made = SmallModels.Make(name);
         var inputs = made.Inputs(6);
         using var dense = Fit(made, inputs, CurvatureMatrix.GaussNewton, batchSize: 4, out var parts);
-        var expected = CurvatureOracle.GaussNewton(made, ((Composite)made.Model).call(inputs[0]), parts, z =>
-        {
-            var p = z.softmax(0);
-            return diag(p) - outer(p, p);
-        });
+        var expected = CurvatureOracle.GaussNewton(
+            made,
+            ((Composite)made.Model).call(inputs[0]),
+            parts,
+            z =>
+            {
+                var p = z.softmax(0);
+                return diag(p) - outer(p, p);
+            }
+        );
 
         // Both are sums of a few hundred products in float64.
         Assert.True(SingleExampleLoop.RelativeError(dense.Matrix, expected) < 1e-12);
@@ -92,7 +106,8 @@ public class ProductTests
         Assert.True(SingleExampleLoop.RelativeError(dense.Matrix, expected) < 1e-12);
     }
 
-    /// <summary>Where outputs are linear in the parameters the Gauss-Newton matrix is the Hessian, weights on the losses included.</summary>
+    /// <summary>Where outputs are linear in the parameters the Gauss-Newton matrix is the Hessian, weights on the losses
+    /// included.</summary>
     [Fact]
     public void GaussNewtonOfALinearModelIsTheHessian()
     {
@@ -105,9 +120,11 @@ public class ProductTests
             t =>
             {
                 var z = layer.call(t[0]);
-                return (3 * Losses.CrossEntropy(z[.., ..3], t[1])) + (t[0].select(1, 0).Squared() * Losses.BinaryCrossEntropy(z.select(1, 3), t[1].eq(1)));
+                return (3 * Losses.CrossEntropy(z[.., ..3], t[1]))
+                    + (t[0].select(1, 0).Squared() * Losses.BinaryCrossEntropy(z.select(1, 3), t[1].eq(1)));
             },
-            n => [randn([n, 4], dtype: float64), randint(0, 3, [n])]);
+            n => [randn([n, 4], dtype: float64), randint(0, 3, [n])]
+        );
         var inputs = made.Inputs(6);
         using var gaussNewton = Fit(made, inputs, CurvatureMatrix.GaussNewton, 128, out var parts);
         using var hessian = Fit(made, inputs, CurvatureMatrix.Hessian, 128, out _);
@@ -129,7 +146,13 @@ public class ProductTests
         Assert.All(none.Eigenvalues, value => Assert.Equal(0, value, 1e-14));
     }
 
-    private static DenseCurvature Fit(ModelCase made, Tensor[] inputs, CurvatureMatrix matrix, int batchSize, out IReadOnlyList<ParameterPart> parts)
+    private static DenseCurvature Fit(
+        ModelCase made,
+        Tensor[] inputs,
+        CurvatureMatrix matrix,
+        int batchSize,
+        out IReadOnlyList<ParameterPart> parts
+    )
     {
         var train = Examples.FromTensors(inputs) with { BatchSize = batchSize };
         using (var session = GradientSession.Open(made.Task(), train, null))

@@ -62,7 +62,11 @@ public sealed class BlockConjugateGradientTests : IDisposable
         var (checkpoint, each) = Trained();
         using var ekfac = Ekfac.Fit(_c.Task(), _c.Train);
         using var solver = BlockConjugateGradient.Fit(_c.Task(), _c.Train, ekfac, new() { Tolerance = 1e-11, MaximumIterations = 200 });
-        using var scores = new InfluenceFunction(solver) { Damping = Damping.OfOptimizer(checkpoint) }.Score(_c.Task(), _c.Train, _c.Queries);
+        using var scores = new InfluenceFunction(solver) { Damping = Damping.OfOptimizer(checkpoint) }.Score(
+            _c.Task(),
+            _c.Train,
+            _c.Queries
+        );
         AssertDense(each, scores);
     }
 
@@ -101,13 +105,26 @@ public sealed class BlockConjugateGradientTests : IDisposable
         }
 
         using var other = Ekfac.Fit(_c.Task(), _c.Train);
-        Assert.Contains("head.bias", Assert.Throws<InfluenceException>(() => new InfluenceFunction(other) { Checkpoint = checkpoint }.Score(_c.Task(), _c.Train, _c.Queries)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "head.bias",
+            Assert
+                .Throws<InfluenceException>(() =>
+                    new InfluenceFunction(other) { Checkpoint = checkpoint }.Score(_c.Task(), _c.Train, _c.Queries)
+                )
+                .Message,
+            StringComparison.Ordinal
+        );
         Assert.Throws<InfluenceException>(() => Ekfac.Fit(_c.Task(), _c.Train, new() { Damping = Damping.OfOptimizer(checkpoint) }));
         using var cg = ConjugateGradient.Fit(_c.Task(), _c.Train);
         Assert.Contains(
             "differs from weight to weight",
-            Assert.Throws<InfluenceException>(() => new InfluenceFunction(cg) { Damping = Damping.OfOptimizer(checkpoint) }.Score(_c.Task(), _c.Train, _c.Queries)).Message,
-            StringComparison.Ordinal);
+            Assert
+                .Throws<InfluenceException>(() =>
+                    new InfluenceFunction(cg) { Damping = Damping.OfOptimizer(checkpoint) }.Score(_c.Task(), _c.Train, _c.Queries)
+                )
+                .Message,
+            StringComparison.Ordinal
+        );
         Assert.Throws<InfluenceException>(() => Damping.OfOptimizer(Checkpoint.Save(_folder.Path("plain"), _c.Model, 0.1)));
     }
 
@@ -119,7 +136,17 @@ public sealed class BlockConjugateGradientTests : IDisposable
         using var ekfac = Ekfac.Fit(_c.Task(), _c.Train);
         using var none = NoCurvature.Fit(_c.Task(), _c.Train);
         Assert.Throws<InfluenceException>(() => BlockConjugateGradient.Fit(_c.Task(), _c.Train, none, new() { Shrinkage = 0.5 }));
-        using var solver = BlockConjugateGradient.Fit(_c.Task(), _c.Train, ekfac, new() { Tolerance = 1e-11, MaximumIterations = 100, Shrinkage = 0.5 });
+        using var solver = BlockConjugateGradient.Fit(
+            _c.Task(),
+            _c.Train,
+            ekfac,
+            new()
+            {
+                Tolerance = 1e-11,
+                MaximumIterations = 100,
+                Shrinkage = 0.5,
+            }
+        );
         using var scores = new InfluenceFunction(solver) { Damping = Damping.Absolute(0.02) }.Score(_c.Task(), _c.Train, _c.Queries);
         using var session = GradientSession.Open(_c.Task(), _c.Train, null);
         var layout = new ParameterVector(session);

@@ -20,8 +20,21 @@ public class SolverFixtureTests
         {
             foreach (var matrix in Enum.GetValues<CurvatureMatrix>())
             {
-                using var dense = DenseCurvature.Fit(fixture.Task, fixture.Train, new DenseCurvature.Options { Matrix = matrix, Damping = Damping.Absolute(damping) });
-                using var cg = ConjugateGradient.Fit(fixture.Task, fixture.Train, new() { Matrix = matrix, Damping = Damping.Absolute(damping), Tolerance = 1e-12 });
+                using var dense = DenseCurvature.Fit(
+                    fixture.Task,
+                    fixture.Train,
+                    new DenseCurvature.Options { Matrix = matrix, Damping = Damping.Absolute(damping) }
+                );
+                using var cg = ConjugateGradient.Fit(
+                    fixture.Task,
+                    fixture.Train,
+                    new()
+                    {
+                        Matrix = matrix,
+                        Damping = Damping.Absolute(damping),
+                        Tolerance = 1e-12,
+                    }
+                );
                 fixture.AssertScores(dense, [expected, -expected, 0]);
                 fixture.AssertScores(cg, [expected, -expected, 0]);
             }
@@ -55,8 +68,18 @@ public class SolverFixtureTests
         foreach (var iteration in Enum.GetValues<Astra.Iteration>())
         {
             using var astra = Astra.Fit(
-                fixture.Task, fixture.Train, identity,
-                new() { Damping = damping, Iteration = iteration, Iterations = 1000, HalveEvery = 1000, Tolerance = 1e-11 });
+                fixture.Task,
+                fixture.Train,
+                identity,
+                new()
+                {
+                    Damping = damping,
+                    Iteration = iteration,
+                    Iterations = 1000,
+                    HalveEvery = 1000,
+                    Tolerance = 1e-11,
+                }
+            );
             fixture.AssertScores(astra, [0.4, -0.4, 0]);
         }
     }
@@ -84,7 +107,17 @@ public class OneAndTwoNumbersTests
     {
         // 0.2952 is exact; the others stop at a residual of 1e-12.
         using var one = new Scalar(1);
-        using var lissa = Lissa.Fit(one.Task, one.Train, new() { Depth = depth, Scale = 10, Damping = Damping.Absolute(damping), Tolerance = 1e-12 });
+        using var lissa = Lissa.Fit(
+            one.Task,
+            one.Train,
+            new()
+            {
+                Depth = depth,
+                Scale = 10,
+                Damping = Damping.Absolute(damping),
+                Tolerance = 1e-12,
+            }
+        );
         Assert.Equal(expected, one.Solve(lissa), 1e-11);
     }
 
@@ -93,7 +126,18 @@ public class OneAndTwoNumbersTests
     public void LissaAveragesMiniBatches()
     {
         using var two = new Scalar(1, 3);
-        using var lissa = Lissa.Fit(two.Task, two.Train, new() { BatchSize = 1, Scale = 100, Depth = 150, Repeats = 4, Damping = Damping.Absolute(1) });
+        using var lissa = Lissa.Fit(
+            two.Task,
+            two.Train,
+            new()
+            {
+                BatchSize = 1,
+                Scale = 100,
+                Depth = 150,
+                Repeats = 4,
+                Damping = Damping.Absolute(1),
+            }
+        );
 
         // One batch moves the iterate by 2 / 100 of itself: the noise of a run is about a percent.
         Assert.Equal(0.2, two.Solve(lissa), 0.004);
@@ -133,7 +177,8 @@ public class OneAndTwoNumbersTests
         Assert.Equal(1, nystrom.Eigenvalues[1], 1e-10);
     }
 
-    /// <summary>Two orthonormal gradients, damping 0.1, g the first: 1/0.2 (2 - 1/1.1) = 5.4545, where the exact inverse has 1.6667.</summary>
+    /// <summary>Two orthonormal gradients, damping 0.1, g the first: 1/0.2 (2 - 1/1.1) = 5.4545, where the exact inverse has
+    /// 1.6667.</summary>
     [Fact]
     public void DataInfOfTwoGradients()
     {
@@ -210,7 +255,10 @@ internal sealed class Diagonal : IDisposable
         // The mean over N examples, each with curvature 2 x x'.
         _x = diag(tensor(eigenvalues.Select(l => Math.Sqrt(l * eigenvalues.Length / 2)).ToArray()));
         Train = Examples.FromTensors(_x);
-        Task = new InfluenceTask(_layer) { TrainingLoss = b => Losses.SquaredError(_layer.call(b[0]).squeeze(1), zeros(b.Count, dtype: float64)) };
+        Task = new InfluenceTask(_layer)
+        {
+            TrainingLoss = b => Losses.SquaredError(_layer.call(b[0]).squeeze(1), zeros(b.Count, dtype: float64)),
+        };
     }
 
     public InfluenceTask Task { get; }
@@ -249,7 +297,10 @@ internal sealed class LeastSquares : IDisposable
         }
 
         Task = new InfluenceTask(Model) { TrainingLoss = b => 0.5 * Losses.SquaredError(Model.call(b["x"]).squeeze(1), b["y"]) };
-        Train = Examples.FromTensors(("x", tensor(new double[] { 1, 0, 0, 1, 1, 1 }).reshape(3, 2)), ("y", tensor(new double[] { 1, 2, 2 })));
+        Train = Examples.FromTensors(
+            ("x", tensor(new double[] { 1, 0, 0, 1, 1, 1 }).reshape(3, 2)),
+            ("y", tensor(new double[] { 1, 2, 2 }))
+        );
         Queries = Examples.FromTensors(("x", tensor(new double[] { 1, -1 }).reshape(1, 2)), ("y", tensor(new double[] { 0 })));
     }
 

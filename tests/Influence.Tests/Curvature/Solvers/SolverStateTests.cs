@@ -10,7 +10,8 @@ namespace Influence.Tests.Curvature;
 /// <summary>What solvers leave behind: nothing in the model, no tensors; and what they refuse.</summary>
 public class SolverStateTests
 {
-    public static TheoryData<string> Methods => ["dense", "cg", "cg hessian", "lissa", "arnoldi", "nystrom", "datainf", "astra", "astra cg"];
+    public static TheoryData<string> Methods =>
+        ["dense", "cg", "cg hessian", "lissa", "arnoldi", "nystrom", "datainf", "astra", "astra cg"];
 
     [Theory]
     [MemberData(nameof(Methods))]
@@ -62,7 +63,9 @@ public class SolverStateTests
         using var classifier = new Classifier();
         using var inner = NoCurvature.Fit(classifier.Task(), classifier.Train);
         var state = ModelState.Of(classifier.Model, classifier.X);
-        Assert.ThrowsAny<OperationCanceledException>(() => Fit(method, classifier.Task(), classifier.Train, inner, new CancellationToken(canceled: true)));
+        Assert.ThrowsAny<OperationCanceledException>(() =>
+            Fit(method, classifier.Task(), classifier.Train, inner, new CancellationToken(canceled: true))
+        );
         state.AssertUnchanged(classifier.Model, classifier.X);
 
         using var fitted = Fit(method, classifier.Task(), classifier.Train, inner);
@@ -80,7 +83,8 @@ public class SolverStateTests
             return classifier.Loss(b);
         });
         Assert.ThrowsAny<OperationCanceledException>(() =>
-            new InfluenceFunction(fitted).Score(task, classifier.Train, classifier.Queries with { BatchSize = 1 }, null, source.Token));
+            new InfluenceFunction(fitted).Score(task, classifier.Train, classifier.Queries with { BatchSize = 1 }, null, source.Token)
+        );
         state.AssertUnchanged(classifier.Model, classifier.X);
     }
 
@@ -97,7 +101,9 @@ public class SolverStateTests
             classifier.Head.bias!.add_(1);
         }
 
-        var thrown = Assert.Throws<InfluenceException>(() => new InfluenceFunction(fitted).Score(classifier.Task(), classifier.Train, classifier.Queries));
+        var thrown = Assert.Throws<InfluenceException>(() =>
+            new InfluenceFunction(fitted).Score(classifier.Task(), classifier.Train, classifier.Queries)
+        );
         Assert.Contains("fitted at other weights", thrown.Message, StringComparison.Ordinal);
     }
 
@@ -109,7 +115,11 @@ public class SolverStateTests
         using var classifier = new Classifier();
         using var inner = NoCurvature.Fit(classifier.Task(), classifier.Train);
         var empty = Examples.FromTensors(("x", classifier.X[..0]), ("y", classifier.Y[..0]));
-        Assert.Contains("are empty", Assert.Throws<InfluenceException>(() => Fit(method, classifier.Task(), empty, inner)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "are empty",
+            Assert.Throws<InfluenceException>(() => Fit(method, classifier.Task(), empty, inner)).Message,
+            StringComparison.Ordinal
+        );
 
         var x = classifier.X.clone();
         x[7, 1] = double.NaN;
@@ -133,7 +143,15 @@ public class SolverStateTests
         x[5].fill_(1e-200);
         var task = classifier.Task(b => classifier.Loss(b) + (classifier.Head.weight.sum() * b["x"].sum(1)).Squared().sqrt());
         var thrown = Assert.Throws<InfluenceException>(() =>
-            DenseCurvature.Fit(task, Examples.FromTensors(("x", x), ("y", classifier.Y)) with { BatchSize = 4 }, new() { Matrix = CurvatureMatrix.Hessian }));
+            DenseCurvature.Fit(
+                task,
+                Examples.FromTensors(("x", x), ("y", classifier.Y)) with
+                {
+                    BatchSize = 4,
+                },
+                new() { Matrix = CurvatureMatrix.Hessian }
+            )
+        );
         Assert.Contains("is NaN or too large", thrown.Message, StringComparison.Ordinal);
         Assert.Equal([5L], thrown.ExampleIds);
     }
@@ -143,7 +161,9 @@ public class SolverStateTests
     {
         using var scope = NewDisposeScope();
         using var classifier = new Classifier();
-        var thrown = Assert.Throws<InfluenceException>(() => DenseCurvature.Fit(classifier.Task(), classifier.Train, new() { MaximumParameters = 50 }));
+        var thrown = Assert.Throws<InfluenceException>(() =>
+            DenseCurvature.Fit(classifier.Task(), classifier.Train, new() { MaximumParameters = 50 })
+        );
         Assert.Contains("51 parameters", thrown.Message, StringComparison.Ordinal);
         Assert.Contains("ConjugateGradient.Fit", thrown.Message, StringComparison.Ordinal);
     }
@@ -154,11 +174,19 @@ public class SolverStateTests
         using var scope = NewDisposeScope();
         using var classifier = new Classifier();
         var plain = classifier.Task(b => classifier.PlainLoss([b["x"], b["y"]]));
-        Assert.Contains("CurvatureMatrix.Hessian", Assert.Throws<InfluenceException>(() => ConjugateGradient.Fit(plain, classifier.Train)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "CurvatureMatrix.Hessian",
+            Assert.Throws<InfluenceException>(() => ConjugateGradient.Fit(plain, classifier.Train)).Message,
+            StringComparison.Ordinal
+        );
         using var hessian = ConjugateGradient.Fit(plain, classifier.Train, new() { Matrix = CurvatureMatrix.Hessian });
 
         var decayed = classifier.Task(b => classifier.Loss(b) + classifier.Head.weight.Squared().sum());
-        Assert.Contains("weight-decay", Assert.Throws<InfluenceException>(() => Nystrom.Fit(decayed, classifier.Train)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "weight-decay",
+            Assert.Throws<InfluenceException>(() => Nystrom.Fit(decayed, classifier.Train)).Message,
+            StringComparison.Ordinal
+        );
     }
 
     /// <summary>The L1 distance has no second derivative in the tensor library.</summary>
@@ -168,7 +196,10 @@ public class SolverStateTests
         using var scope = NewDisposeScope();
         using var classifier = new Classifier();
         using var centres = nn.Parameter(randn([Classifier.Classes, 6], dtype: float64));
-        using var model = new Composite(x => -cdist(classifier.Hidden.call(x), centres, 1), ("hidden", classifier.Hidden)).With("centres", centres);
+        using var model = new Composite(x => -cdist(classifier.Hidden.call(x), centres, 1), ("hidden", classifier.Hidden)).With(
+            "centres",
+            centres
+        );
         model.eval();
         var task = new InfluenceTask(model) { TrainingLoss = b => Losses.CrossEntropy(model.call(b["x"]), b["y"]) };
         using var tracIn = new TracIn().Score(task, classifier.Train, classifier.Queries);
@@ -190,7 +221,11 @@ public class SolverStateTests
             PositionMask = b => b[1].ne(0),
             Layers = LayerSelection.Where(name => name.StartsWith("head", StringComparison.Ordinal)),
         };
-        Assert.Contains("PositionMask", Assert.Throws<InfluenceException>(() => Lissa.Fit(task, Examples.FromTensors(inputs))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "PositionMask",
+            Assert.Throws<InfluenceException>(() => Lissa.Fit(task, Examples.FromTensors(inputs))).Message,
+            StringComparison.Ordinal
+        );
     }
 
     [Fact]
@@ -222,18 +257,37 @@ public class SolverStateTests
         using var scope = NewDisposeScope();
         using var classifier = new Classifier();
         using var folder = new TempFolder();
-        Check(DenseCurvature.Fit(classifier.Task(), classifier.Train), p => p.Save(folder.Path("dense.safetensors")), () => DenseCurvature.Load(folder.Path("dense.safetensors")));
+        Check(
+            DenseCurvature.Fit(classifier.Task(), classifier.Train),
+            p => p.Save(folder.Path("dense.safetensors")),
+            () => DenseCurvature.Load(folder.Path("dense.safetensors"))
+        );
         Check(
             Arnoldi.Fit(classifier.Task(), classifier.Train, new() { Damping = Damping.Default }),
             p => p.Save(folder.Path("arnoldi.safetensors")),
-            () => Arnoldi.Load(folder.Path("arnoldi.safetensors")));
-        Check(Nystrom.Fit(classifier.Task(), classifier.Train), p => p.Save(folder.Path("nystrom.safetensors")), () => Nystrom.Load(folder.Path("nystrom.safetensors")));
-        Assert.Contains("not by Nystrom", Assert.Throws<InfluenceException>(() => Nystrom.Load(folder.Path("arnoldi.safetensors"))).Message, StringComparison.Ordinal);
-        Assert.Contains(".safetensors", Assert.Throws<InfluenceException>(() =>
-        {
-            using var dense = DenseCurvature.Load(folder.Path("dense.safetensors"));
-            dense.Save(folder.Path("dense.npy"));
-        }).Message, StringComparison.Ordinal);
+            () => Arnoldi.Load(folder.Path("arnoldi.safetensors"))
+        );
+        Check(
+            Nystrom.Fit(classifier.Task(), classifier.Train),
+            p => p.Save(folder.Path("nystrom.safetensors")),
+            () => Nystrom.Load(folder.Path("nystrom.safetensors"))
+        );
+        Assert.Contains(
+            "not by Nystrom",
+            Assert.Throws<InfluenceException>(() => Nystrom.Load(folder.Path("arnoldi.safetensors"))).Message,
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            ".safetensors",
+            Assert
+                .Throws<InfluenceException>(() =>
+                {
+                    using var dense = DenseCurvature.Load(folder.Path("dense.safetensors"));
+                    dense.Save(folder.Path("dense.npy"));
+                })
+                .Message,
+            StringComparison.Ordinal
+        );
 
         void Check<T>(T fitted, Action<T> save, Func<T> load)
             where T : Preconditioner
@@ -251,16 +305,39 @@ public class SolverStateTests
         }
     }
 
-    private static Preconditioner Fit(string method, InfluenceTask task, Examples train, Preconditioner inner, CancellationToken token = default) => method switch
-    {
-        "dense" => DenseCurvature.Fit(task, train, cancellationToken: token),
-        "cg" => ConjugateGradient.Fit(task, train, new() { Tolerance = 1e-12 }, cancellationToken: token),
-        "cg hessian" => ConjugateGradient.Fit(task, train, new() { Matrix = CurvatureMatrix.Hessian, Damping = Damping.Absolute(2), Tolerance = 1e-12 }, cancellationToken: token),
-        "lissa" => Lissa.Fit(task, train, new() { Depth = 20 }, cancellationToken: token),
-        "arnoldi" => Arnoldi.Fit(task, train, cancellationToken: token),
-        "nystrom" => Nystrom.Fit(task, train, new() { Rank = 10 }, cancellationToken: token),
-        "datainf" => DataInf.Fit(task, train, cancellationToken: token),
-        "astra" => Astra.Fit(task, train, inner, new() { Iterations = 10 }, cancellationToken: token),
-        _ => Astra.Fit(task, train, inner, new() { Iteration = Astra.Iteration.ConjugateGradient, Tolerance = 1e-12 }, cancellationToken: token),
-    };
+    private static Preconditioner Fit(
+        string method,
+        InfluenceTask task,
+        Examples train,
+        Preconditioner inner,
+        CancellationToken token = default
+    ) =>
+        method switch
+        {
+            "dense" => DenseCurvature.Fit(task, train, cancellationToken: token),
+            "cg" => ConjugateGradient.Fit(task, train, new() { Tolerance = 1e-12 }, cancellationToken: token),
+            "cg hessian" => ConjugateGradient.Fit(
+                task,
+                train,
+                new()
+                {
+                    Matrix = CurvatureMatrix.Hessian,
+                    Damping = Damping.Absolute(2),
+                    Tolerance = 1e-12,
+                },
+                cancellationToken: token
+            ),
+            "lissa" => Lissa.Fit(task, train, new() { Depth = 20 }, cancellationToken: token),
+            "arnoldi" => Arnoldi.Fit(task, train, cancellationToken: token),
+            "nystrom" => Nystrom.Fit(task, train, new() { Rank = 10 }, cancellationToken: token),
+            "datainf" => DataInf.Fit(task, train, cancellationToken: token),
+            "astra" => Astra.Fit(task, train, inner, new() { Iterations = 10 }, cancellationToken: token),
+            _ => Astra.Fit(
+                task,
+                train,
+                inner,
+                new() { Iteration = Astra.Iteration.ConjugateGradient, Tolerance = 1e-12 },
+                cancellationToken: token
+            ),
+        };
 }

@@ -24,7 +24,11 @@ public class SolverTests
         var damping = Damping.Absolute(1 - Math.Min(0, linalg.eigvalsh(hessian)[0].item<double>()));
         var expected = Scores(hessian, damping.Value, made, train, queries, parts);
 
-        using var dense = DenseCurvature.Fit(made.Task(), Examples.FromTensors(train), new DenseCurvature.Options { Matrix = CurvatureMatrix.Hessian, Damping = damping });
+        using var dense = DenseCurvature.Fit(
+            made.Task(),
+            Examples.FromTensors(train),
+            new DenseCurvature.Options { Matrix = CurvatureMatrix.Hessian, Damping = damping }
+        );
         using var scores = new InfluenceFunction(dense).Score(made.Task(), Examples.FromTensors(train), Examples.FromTensors(queries));
 
         Assert.True(SingleExampleLoop.RelativeError(dense.Matrix, hessian) < 1e-7);
@@ -43,8 +47,16 @@ public class SolverTests
             using var dense = DenseCurvature.Fit(made.Task(), Examples.FromTensors(train), new DenseCurvature.Options { Matrix = matrix });
             var damping = Damping.Absolute((0.1 * dense.Eigenvalues[^1]) - Math.Min(0, 2 * dense.Eigenvalues[0]));
             using var cg = ConjugateGradient.Fit(made.Task(), Examples.FromTensors(train), new() { Matrix = matrix, Tolerance = 1e-11 });
-            using var exact = new InfluenceFunction(dense) { Damping = damping }.Score(made.Task(), Examples.FromTensors(train), Examples.FromTensors(queries));
-            using var solved = new InfluenceFunction(cg) { Damping = damping }.Score(made.Task(), Examples.FromTensors(train), Examples.FromTensors(queries));
+            using var exact = new InfluenceFunction(dense) { Damping = damping }.Score(
+                made.Task(),
+                Examples.FromTensors(train),
+                Examples.FromTensors(queries)
+            );
+            using var solved = new InfluenceFunction(cg) { Damping = damping }.Score(
+                made.Task(),
+                Examples.FromTensors(train),
+                Examples.FromTensors(queries)
+            );
 
             Assert.True(SingleExampleLoop.RelativeError(solved.Values, exact.Values) < 1e-9, $"{name} {matrix}");
             Assert.Contains("largest relative residual", solved.Metadata.Curvature, StringComparison.Ordinal);
@@ -59,9 +71,26 @@ public class SolverTests
         using var scope = NewDisposeScope();
         var (made, train, queries, _) = Data("conv net");
         using var one = ConjugateGradient.Fit(made.Task(), Examples.FromTensors(train), new() { Tolerance = 1e-12 });
-        using var other = ConjugateGradient.Fit(made.Task(), Examples.FromTensors(train) with { BatchSize = 2 }, new() { Tolerance = 1e-12 });
+        using var other = ConjugateGradient.Fit(
+            made.Task(),
+            Examples.FromTensors(train) with
+            {
+                BatchSize = 2,
+            },
+            new() { Tolerance = 1e-12 }
+        );
         using var a = new InfluenceFunction(one).Score(made.Task(), Examples.FromTensors(train), Examples.FromTensors(queries));
-        using var b = new InfluenceFunction(other).Score(made.Task(), Examples.FromTensors(train) with { BatchSize = 3 }, Examples.FromTensors(queries) with { BatchSize = 1 });
+        using var b = new InfluenceFunction(other).Score(
+            made.Task(),
+            Examples.FromTensors(train) with
+            {
+                BatchSize = 3,
+            },
+            Examples.FromTensors(queries) with
+            {
+                BatchSize = 1,
+            }
+        );
         Assert.True(SingleExampleLoop.RelativeError(a.Values, b.Values) < 1e-9);
     }
 
@@ -89,13 +118,18 @@ public class SolverTests
         }
     }
 
-    /// <summary>Without damping the dense inverse is the pseudo-inverse: the Gauss-Newton matrix of 7 examples has far less than full rank.</summary>
+    /// <summary>Without damping the dense inverse is the pseudo-inverse: the Gauss-Newton matrix of 7 examples has far less than full
+    /// rank.</summary>
     [Fact]
     public void WithoutDampingItIsThePseudoInverse()
     {
         using var scope = NewDisposeScope();
         var (made, train, queries, parts) = Data("mlp");
-        using var dense = DenseCurvature.Fit(made.Task(), Examples.FromTensors(train), new DenseCurvature.Options { Damping = Damping.Absolute(0) });
+        using var dense = DenseCurvature.Fit(
+            made.Task(),
+            Examples.FromTensors(train),
+            new DenseCurvature.Options { Damping = Damping.Absolute(0) }
+        );
         using var scores = new InfluenceFunction(dense).Score(made.Task(), Examples.FromTensors(train), Examples.FromTensors(queries));
         var pseudo = linalg.pinv(dense.Matrix, hermitian: true, rtol: 1e-12);
         var expected = CurvatureOracle.Gradients(made, queries, parts).mm(pseudo).mm(CurvatureOracle.Gradients(made, train, parts).t());
@@ -170,7 +204,9 @@ public class SolverTests
         using var arnoldi = Arnoldi.Fit(made.Task(), Examples.FromTensors(train), new() { Matrix = CurvatureMatrix.Hessian });
         Assert.True(arnoldi.Eigenvalues.Min() < 0);
         var influence = new InfluenceFunction(arnoldi) { Normalization = InfluenceFunction.ScoreNormalization.Loss };
-        var thrown = Assert.Throws<InfluenceException>(() => influence.Score(made.Task(), Examples.FromTensors(train), Examples.FromTensors(queries)));
+        var thrown = Assert.Throws<InfluenceException>(() =>
+            influence.Score(made.Task(), Examples.FromTensors(train), Examples.FromTensors(queries))
+        );
         Assert.Contains("negative", thrown.Message, StringComparison.Ordinal);
         Assert.NotEmpty(thrown.ExampleIds);
     }
@@ -196,17 +232,27 @@ public class SolverTests
         using var scope = NewDisposeScope();
         var (made, train, queries, _) = Data("mlp");
         var task = made.Task();
-        using var dense = DenseCurvature.Fit(task, Examples.FromTensors(train), new DenseCurvature.Options { Matrix = CurvatureMatrix.Hessian });
+        using var dense = DenseCurvature.Fit(
+            task,
+            Examples.FromTensors(train),
+            new DenseCurvature.Options { Matrix = CurvatureMatrix.Hessian }
+        );
         Assert.True(dense.Eigenvalues[0] < -1e-3, "The model is not at a minimum.");
         var tooLittle = Damping.Absolute(-0.1 * dense.Eigenvalues[0]);
         var refused = Assert.Throws<InfluenceException>(() =>
-            new InfluenceFunction(dense) { Damping = tooLittle }.Score(task, Examples.FromTensors(train), Examples.FromTensors(queries)));
+            new InfluenceFunction(dense) { Damping = tooLittle }.Score(task, Examples.FromTensors(train), Examples.FromTensors(queries))
+        );
         Assert.Contains("not positive definite", refused.Message, StringComparison.Ordinal);
         Assert.Contains("Damping.Absolute", refused.Message, StringComparison.Ordinal);
 
-        using var cg = ConjugateGradient.Fit(task, Examples.FromTensors(train), new() { Matrix = CurvatureMatrix.Hessian, Tolerance = 1e-12 });
+        using var cg = ConjugateGradient.Fit(
+            task,
+            Examples.FromTensors(train),
+            new() { Matrix = CurvatureMatrix.Hessian, Tolerance = 1e-12 }
+        );
         var stopped = Assert.Throws<InfluenceException>(() =>
-            new InfluenceFunction(cg) { Damping = tooLittle }.Score(task, Examples.FromTensors(train), Examples.FromTensors(queries)));
+            new InfluenceFunction(cg) { Damping = tooLittle }.Score(task, Examples.FromTensors(train), Examples.FromTensors(queries))
+        );
         Assert.Contains("GaussNewton", stopped.Message, StringComparison.Ordinal);
     }
 
@@ -218,7 +264,14 @@ public class SolverTests
         return (made, train, queries, new ParameterVector(session).Parts);
     }
 
-    internal static Tensor Scores(Tensor matrix, double damping, ModelCase made, Tensor[] train, Tensor[] queries, IReadOnlyList<ParameterPart> parts)
+    internal static Tensor Scores(
+        Tensor matrix,
+        double damping,
+        ModelCase made,
+        Tensor[] train,
+        Tensor[] queries,
+        IReadOnlyList<ParameterPart> parts
+    )
     {
         var damped = matrix + (damping * eye(matrix.shape[0], dtype: float64));
         return CurvatureOracle.Gradients(made, queries, parts).mm(linalg.solve(damped, CurvatureOracle.Gradients(made, train, parts).t()));

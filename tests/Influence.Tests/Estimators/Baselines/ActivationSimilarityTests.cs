@@ -17,13 +17,21 @@ public class ActivationSimilarityTests
         using var c = new Classifier();
         using var scope = NewDisposeScope();
         using var scores = new ActivationSimilarity().Score(c.Task(), c.Train with { BatchSize = 4 }, c.Queries);
-        using var head = new ActivationSimilarity().Score(c.Task() with { Layers = LayerSelection.Where(n => n.StartsWith("head.", StringComparison.Ordinal)) }, c.Train, c.Queries);
+        using var head = new ActivationSimilarity().Score(
+            c.Task() with
+            {
+                Layers = LayerSelection.Where(n => n.StartsWith("head.", StringComparison.Ordinal)),
+            },
+            c.Train,
+            c.Queries
+        );
         using var last = new ActivationSimilarity().Score(c.Task() with { Layers = LayerSelection.Last }, c.Train, c.Queries);
         for (var q = 0; q < 4; q++)
         {
             for (var i = 0; i < 11; i++)
             {
-                double[][] own = [Row(c.X[i]), Row(c.Hidden.call(c.X[i]).tanh())], wanted = [Row(c.QueryX[q]), Row(c.Hidden.call(c.QueryX[q]).tanh())];
+                double[][] own = [Row(c.X[i]), Row(c.Hidden.call(c.X[i]).tanh())],
+                    wanted = [Row(c.QueryX[q]), Row(c.Hidden.call(c.QueryX[q]).tanh())];
                 Assert.Equal((Cosine(own[0], wanted[0]) + Cosine(own[1], wanted[1])) / 2, scores[q, i], 12);
                 Assert.Equal(Cosine(own[1], wanted[1]), head[q, i], 12);
                 Assert.Equal(Cosine(own[1], wanted[1]), last[q, i], 12);
@@ -38,7 +46,12 @@ public class ActivationSimilarityTests
         torch.random.manual_seed(3);
         var (table, hidden, head) = (nn.Embedding(7, 5, dtype: float64), nn.Linear(5, 6, dtype: float64), nn.Linear(6, 3, dtype: float64));
 
-        using var model = new Composite(x => head.call(hidden.call(table.call(x)).tanh()), ("table", table), ("hidden", hidden), ("head", head));
+        using var model = new Composite(
+            x => head.call(hidden.call(table.call(x)).tanh()),
+            ("table", table),
+            ("hidden", hidden),
+            ("head", head)
+        );
         model.eval();
         var mask = stack([.. s_lengths.Select(length => arange(4).lt(length))], 0);
         var (tokens, tags) = (randint(0, 7, [5, 4]), randint(0, 3, [5, 4]));
@@ -67,7 +80,11 @@ public class ActivationSimilarityTests
         }
 
         var wrong = task with { PositionMask = b => ones([b.Count, 3], ScalarType.Bool) };
-        Assert.Contains("3 positions", Assert.Throws<InfluenceException>(() => new ActivationSimilarity().Score(wrong, examples, examples)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "3 positions",
+            Assert.Throws<InfluenceException>(() => new ActivationSimilarity().Score(wrong, examples, examples)).Message,
+            StringComparison.Ordinal
+        );
         GC.KeepAlive((table, hidden, head));
     }
 
@@ -86,12 +103,19 @@ public class ActivationSimilarityTests
 
         var merged = c.Task(b => Losses.CrossEntropy(c.Model.call(cat([b["x"], b["x"]], 0)).narrow(0, 0, b.Count), b["y"]));
         Assert.Contains("[B, ..., I] is expected", Refused(merged), StringComparison.Ordinal);
-        Assert.Contains("no nn.Linear", Refused(c.Task() with { Layers = LayerSelection.Where(n => n == "head.bias") }), StringComparison.Ordinal);
-        var zero = c.Task(b => Losses.CrossEntropy(c.Hidden.call(b["x"] * b["x"].select(1, 0).ne(c.X[3, 0]).unsqueeze(1)).narrow(1, 0, 3), b["y"]));
+        Assert.Contains(
+            "no nn.Linear",
+            Refused(c.Task() with { Layers = LayerSelection.Where(n => n == "head.bias") }),
+            StringComparison.Ordinal
+        );
+        var zero = c.Task(b =>
+            Losses.CrossEntropy(c.Hidden.call(b["x"] * b["x"].select(1, 0).ne(c.X[3, 0]).unsqueeze(1)).narrow(1, 0, 3), b["y"])
+        );
         Assert.Equal([3L], Assert.Throws<InfluenceException>(() => new ActivationSimilarity().Score(zero, c.Train, c.Queries)).ExampleIds);
         Assert.Equal([2L * Classifier.Features, Classifier.Classes], c.Model.call(cat([c.X, c.X], 0)).narrow(0, 0, 8).shape);
 
-        string Refused(InfluenceTask bad) => Assert.Throws<InfluenceException>(() => new ActivationSimilarity().Score(bad, c.Train, c.Queries)).Message;
+        string Refused(InfluenceTask bad) =>
+            Assert.Throws<InfluenceException>(() => new ActivationSimilarity().Score(bad, c.Train, c.Queries)).Message;
     }
 
     private static double[] Row(Tensor row) => row.detach().contiguous().data<double>().ToArray();

@@ -19,14 +19,21 @@ public class BaselineTests
         using var scores = new Bm25(id => s_texts[id], id => id == 0 ? "Cat, FOOD! food a" : "nothing").Score(c.Task(), c.Train, c.Queries);
         Assert.Equal([0.492150, 0, 1.720779], Enumerable.Range(0, 3).Select(i => Math.Round(scores[0, i], 6)));
         Assert.Equal([0, 0, 0], Enumerable.Range(0, 3).Select(i => scores[1, i]));
-        using var split = new Bm25(id => s_texts[id], _ => "cat food") { K1 = 0, B = 0, Words = t => t.Split(' ') }.Score(c.Task(), c.Train, c.Queries);
+        using var split = new Bm25(id => s_texts[id], _ => "cat food")
+        {
+            K1 = 0,
+            B = 0,
+            Words = t => t.Split(' '),
+        }.Score(c.Task(), c.Train, c.Queries);
 
         // Without k1 the sum of the idf of shared words: cat is in two of three, food in one.
         Assert.Equal(Math.Log(1 + (1.5 / 2.5)) + Math.Log(1 + (2.5 / 1.5)), split[0, 2], 12);
         Assert.Equal(Math.Log(1 + (1.5 / 2.5)), split[0, 0], 12);
         using var empty = new Bm25(_ => string.Empty, _ => "cat").Score(c.Task(), c.Train, c.Queries);
         Assert.Equal(0, empty[0, 0]);
-        var missing = Assert.Throws<InfluenceException>(() => new Bm25(id => id == 2 ? null! : "x", _ => "x").Score(c.Task(), c.Train, c.Queries));
+        var missing = Assert.Throws<InfluenceException>(() =>
+            new Bm25(id => id == 2 ? null! : "x", _ => "x").Score(c.Task(), c.Train, c.Queries)
+        );
         Assert.Equal([2L], missing.ExampleIds);
         Assert.Throws<InfluenceException>(() => new Bm25(_ => "x", _ => "x") { B = 1.1 });
     }
@@ -47,9 +54,15 @@ public class BaselineTests
             }
         }
 
-        var zero = Assert.Throws<InfluenceException>(() => new EmbeddingSimilarity(b => b["x"] * b["x"].select(1, 0).ne(c.X[3, 0]).unsqueeze(1)).Score(c.Task(), c.Train, c.Queries));
+        var zero = Assert.Throws<InfluenceException>(() =>
+            new EmbeddingSimilarity(b => b["x"] * b["x"].select(1, 0).ne(c.X[3, 0]).unsqueeze(1)).Score(c.Task(), c.Train, c.Queries)
+        );
         Assert.Equal([3L], zero.ExampleIds);
-        Assert.Contains("[B, d]", Assert.Throws<InfluenceException>(() => new EmbeddingSimilarity(b => b["y"]).Score(c.Task(), c.Train, c.Queries)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "[B, d]",
+            Assert.Throws<InfluenceException>(() => new EmbeddingSimilarity(b => b["y"]).Score(c.Task(), c.Train, c.Queries)).Message,
+            StringComparison.Ordinal
+        );
     }
 
     [Fact]
@@ -74,8 +87,13 @@ public class BaselineTests
         long[] queryLabels = [.. c.QueryY.data<long>().ToArray()];
         for (var q = 0; q < wanted.Length; q++)
         {
-            double Worth(int subset) => Enumerable.Range(0, Count).Where(i => (subset & (1 << i)) != 0)
-                .OrderBy(i => own[i].Zip(wanted[q], (a, b) => (a - b) * (a - b)).Sum()).Take(k).Count(i => labels[i] == queryLabels[q]) / (double)k;
+            double Worth(int subset) =>
+                Enumerable
+                    .Range(0, Count)
+                    .Where(i => (subset & (1 << i)) != 0)
+                    .OrderBy(i => own[i].Zip(wanted[q], (a, b) => (a - b) * (a - b)).Sum())
+                    .Take(k)
+                    .Count(i => labels[i] == queryLabels[q]) / (double)k;
 
             for (var i = 0; i < Count; i++)
             {
@@ -85,7 +103,8 @@ public class BaselineTests
                     if ((subset & (1 << i)) == 0)
                     {
                         var size = int.PopCount(subset);
-                        value += Factorial(size) * Factorial(Count - size - 1) / Factorial(Count) * (Worth(subset | (1 << i)) - Worth(subset));
+                        value +=
+                            Factorial(size) * Factorial(Count - size - 1) / Factorial(Count) * (Worth(subset | (1 << i)) - Worth(subset));
                     }
                 }
 
@@ -108,7 +127,11 @@ public class BaselineTests
         var queries = Examples.FromTensors(("x", c.QueryX), ("y", one));
         using var scores = new KnnShapley(b => ones_like(b["x"]), b => b["y"]) { K = 2 }.Score(c.Task(), train, queries);
         Assert.Equal(KnnShapley.Values([true, false, true, true], 2), scores.ForQuery(0).Values);
-        Assert.Contains("whole numbers", Assert.Throws<InfluenceException>(() => new KnnShapley(b => b["x"], b => b["x"]).Score(c.Task(), train, queries)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "whole numbers",
+            Assert.Throws<InfluenceException>(() => new KnnShapley(b => b["x"], b => b["x"]).Score(c.Task(), train, queries)).Message,
+            StringComparison.Ordinal
+        );
     }
 
     private static double[][] Rows(Tensor values)

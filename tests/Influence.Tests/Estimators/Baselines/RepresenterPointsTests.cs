@@ -50,7 +50,8 @@ public class RepresenterPointsTests
         Assert.Contains("Logits", Message(new RepresenterPoints(b => b["x"], b => b["y"])), StringComparison.Ordinal);
         Assert.Throws<InfluenceException>(() => new RepresenterPoints(b => b["x"], b => b["x"]) { L2 = 0 });
 
-        string Message(RepresenterPoints wrong) => Assert.Throws<InfluenceException>(() => wrong.Score(c.Task(), c.Train, c.Queries)).Message;
+        string Message(RepresenterPoints wrong) =>
+            Assert.Throws<InfluenceException>(() => wrong.Score(c.Task(), c.Train, c.Queries)).Message;
     }
 
     /// <summary>The minimum by Newton steps with the Hessian written out.</summary>
@@ -77,5 +78,6 @@ public class RepresenterPointsTests
 
 public sealed class RepresenterPointsContract : PairEstimatorContract
 {
-    internal override IPairEstimator Estimator() => new RepresenterPoints(b => C.Hidden.call(b["x"]).tanh(), b => C.Model.call(b["x"])) { L2 = 0.01 };
+    internal override IPairEstimator Estimator() =>
+        new RepresenterPoints(b => C.Hidden.call(b["x"]).tanh(), b => C.Model.call(b["x"])) { L2 = 0.01 };
 }

@@ -14,7 +14,19 @@ public class EnsembleSpreadTests
     public void TheWorkedExample()
     {
         double[] pair = [1, 1.4, 0.9, 1.2, 1.5];
-        using var scores = EnsembleScores.Of(Members([.. pair.Select((v, m) => new[,] { { v, m - 2.0, 0 } })]), EnsembleMembers.SeparateRuns, topK: 1);
+        using var scores = EnsembleScores.Of(
+            Members([
+                .. pair.Select(
+                    (v, m) =>
+                        new[,]
+                        {
+                            { v, m - 2.0, 0 },
+                        }
+                ),
+            ]),
+            EnsembleMembers.SeparateRuns,
+            topK: 1
+        );
         Assert.Equal(1.2, scores.Mean[0, 0], 12);
         Assert.Equal(Math.Sqrt(0.065), scores.StandardDeviations[0, 0].item<double>(), 12);
         Assert.Equal(Math.Sqrt(0.065 / 5), scores.StandardError(0, 0), 12);
@@ -25,7 +37,8 @@ public class EnsembleSpreadTests
         // Signs: all; two of each and a zero; zeros alone.
         Assert.Equal([1, 0.4, 0], scores.SignAgreements.data<double>().ToArray());
 
-        // The first column is highest in members 0 to 3 (1 > -2, 1.4 > -1, 0.9 > 0, 1.2 > 1), the second in member 4 (2 > 1.5): 6 of 10 pairs agree.
+        // The first column is highest in members 0 to 3 (1 > -2, 1.4 > -1, 0.9 > 0, 1.2 > 1), the second in member 4 (2 > 1.5): 6 of 10
+        // pairs agree.
         Assert.Equal([0.6], scores.TopOverlaps);
         var stable = Assert.Single(scores.StablePairs());
         Assert.Equal((1, 0L, 0L, 1.0), (stable.Rank, stable.QueryId, stable.TrainId, stable.SignAgreement));
@@ -38,19 +51,24 @@ public class EnsembleSpreadTests
     public void ManyMembersAreAsTwoPassesSayAndLargeOffsetsDoNotHarm()
     {
         var random = new Random(3);
-        double[][,] members = [.. Enumerable.Range(0, 7).Select(_ =>
-        {
-            var values = new double[3, 20];
-            for (var q = 0; q < 3; q++)
-            {
-                for (var i = 0; i < 20; i++)
+        double[][,] members =
+        [
+            .. Enumerable
+                .Range(0, 7)
+                .Select(_ =>
                 {
-                    values[q, i] = (q == 0 ? 1e8 : 0.3 * (i % 3)) + random.NextDouble() - 0.5;
-                }
-            }
+                    var values = new double[3, 20];
+                    for (var q = 0; q < 3; q++)
+                    {
+                        for (var i = 0; i < 20; i++)
+                        {
+                            values[q, i] = (q == 0 ? 1e8 : 0.3 * (i % 3)) + random.NextDouble() - 0.5;
+                        }
+                    }
 
-            return values;
-        })];
+                    return values;
+                }),
+        ];
         using var scores = EnsembleScores.Of(Members(members), EnsembleMembers.SeparateRuns, topK: 4);
         var stable = scores.StablePairs(0.99);
         for (var q = 0; q < 3; q++)
@@ -117,20 +135,55 @@ public class EnsembleSpreadTests
         Assert.Equal(live, LiveTensors.OnThisThread);
         using var apart = (ensemble with { SeparateRuns = true }).ScoreWithSpread(c.Task(), c.Train, c.Queries);
         Assert.True(apart.Interval(0, 0).Upper >= apart.Mean[0, 0]);
-        using var models = new InfluenceEnsemble(task => Ekfac.Fit(task, c.Train)) { OtherModels = [c.Task()] }.ScoreWithSpread(c.Task(), c.Train, c.Queries);
+        using var models = new InfluenceEnsemble(task => Ekfac.Fit(task, c.Train)) { OtherModels = [c.Task()] }.ScoreWithSpread(
+            c.Task(),
+            c.Train,
+            c.Queries
+        );
         Assert.Equal((EnsembleMembers.SeparateRuns, 2), (models.Members, models.MemberCount));
         Assert.All(models.TopOverlaps, overlap => Assert.Equal(1, overlap, 12));
-        Assert.Contains("at least two members", Message(() => new InfluenceEnsemble(task => Ekfac.Fit(task, c.Train)).ScoreWithSpread(c.Task(), c.Train, c.Queries)), StringComparison.Ordinal);
+        Assert.Contains(
+            "at least two members",
+            Message(() => new InfluenceEnsemble(task => Ekfac.Fit(task, c.Train)).ScoreWithSpread(c.Task(), c.Train, c.Queries)),
+            StringComparison.Ordinal
+        );
     }
 
     [Fact]
     public void MembersThatDoNotFitAreRefused()
     {
         var live = LiveTensors.OnThisThread;
-        Assert.Contains("two members; found 1", Message(() => EnsembleScores.Of(Members(new double[1, 2]), EnsembleMembers.SeparateRuns)), StringComparison.Ordinal);
-        Assert.Contains("member 2 has other ids", Message(() => EnsembleScores.Of(Members(new double[1, 2], new double[1, 3]), EnsembleMembers.SeparateRuns)), StringComparison.Ordinal);
-        Assert.Contains("Member 2 has scores", Message(() => EnsembleScores.Of(Members(new double[1, 1], new[,] { { double.NaN } }), EnsembleMembers.SeparateRuns)), StringComparison.Ordinal);
-        Assert.Contains("topK is at least 1", Message(() => EnsembleScores.Of(Members(new double[1, 1]), EnsembleMembers.SeparateRuns, 0)), StringComparison.Ordinal);
+        Assert.Contains(
+            "two members; found 1",
+            Message(() => EnsembleScores.Of(Members(new double[1, 2]), EnsembleMembers.SeparateRuns)),
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            "member 2 has other ids",
+            Message(() => EnsembleScores.Of(Members(new double[1, 2], new double[1, 3]), EnsembleMembers.SeparateRuns)),
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            "Member 2 has scores",
+            Message(() =>
+                EnsembleScores.Of(
+                    Members(
+                        new double[1, 1],
+                        new[,]
+                        {
+                            { double.NaN },
+                        }
+                    ),
+                    EnsembleMembers.SeparateRuns
+                )
+            ),
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            "topK is at least 1",
+            Message(() => EnsembleScores.Of(Members(new double[1, 1]), EnsembleMembers.SeparateRuns, 0)),
+            StringComparison.Ordinal
+        );
         Assert.Equal(live, LiveTensors.OnThisThread);
     }
 
@@ -142,15 +195,19 @@ public class EnsembleSpreadTests
                 tensor(member),
                 [.. Enumerable.Range(0, member.GetLength(0)).Select(i => (long)i)],
                 [.. Enumerable.Range(0, member.GetLength(1)).Select(i => (long)i)],
-                new ScoreMetadata { Estimator = "test", Unit = "u" });
+                new ScoreMetadata { Estimator = "test", Unit = "u" }
+            );
             yield return scores;
         }
     }
 
-    private static string Message(Func<EnsembleScores> call) => Assert.Throws<InfluenceException>(() =>
-    {
-        call().Dispose();
-    }).Message;
+    private static string Message(Func<EnsembleScores> call) =>
+        Assert
+            .Throws<InfluenceException>(() =>
+            {
+                call().Dispose();
+            })
+            .Message;
 
     private static void Scale(Classifier c, double factor)
     {

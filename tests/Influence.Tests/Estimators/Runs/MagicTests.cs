@@ -14,15 +14,21 @@ public sealed class MagicTests : IDisposable
     public void Dispose() => _scope.Dispose();
 
     [Fact]
-    public void AdamWOfThreeSteps() => AssertVisits(
-        new Magic.AdamW { Beta2 = 0.99, WeightDecay = 0.1 }, [0.1, 0.1, 0.05], [0.00675065, 0.00931998, 0.00399149, -0.02363941, 0.00131046, 0.00226684]);
+    public void AdamWOfThreeSteps() =>
+        AssertVisits(
+            new Magic.AdamW { Beta2 = 0.99, WeightDecay = 0.1 },
+            [0.1, 0.1, 0.05],
+            [0.00675065, 0.00931998, 0.00399149, -0.02363941, 0.00131046, 0.00226684]
+        );
 
     [Fact]
-    public void AdamWOfThreeStepsByTheFisherMatrix() => AssertVisits(
-        new Magic.AdamW { Beta2 = 0.99, WeightDecay = 0.1 },
-        [0.1, 0.1, 0.05],
-        [0.00675341, 0.00933137, 0.00399305, -0.02365511, 0.00131046, 0.00226684],
-        Magic.StepCurvature.EmpiricalFisher);
+    public void AdamWOfThreeStepsByTheFisherMatrix() =>
+        AssertVisits(
+            new Magic.AdamW { Beta2 = 0.99, WeightDecay = 0.1 },
+            [0.1, 0.1, 0.05],
+            [0.00675341, 0.00933137, 0.00399305, -0.02365511, 0.00131046, 0.00226684],
+            Magic.StepCurvature.EmpiricalFisher
+        );
 
     [Fact]
     public void ValueEmbeddingsOfThreeSteps()
@@ -30,9 +36,42 @@ public sealed class MagicTests : IDisposable
         // Gradients 1, root 2, root 2, the query's 3: .1 (1 - .1 2)^2 3. The true Hessian is 0.
         var model = nn.Linear(1, 1, hasBias: false, dtype: ScalarType.Float64);
         var task = new InfluenceTask(model) { TrainingLoss = b => model.call(b["x"]).squeeze(1) };
-        var train = Examples.FromTensors(("x", tensor(new[,] { { 1 }, { Math.Sqrt(2) }, { Math.Sqrt(2) } })));
-        var queries = Examples.FromTensors(("x", tensor(new[,] { { 3.0 } })));
-        var run = new Magic { Batches = [[0], [1], [2]], LearningRates = [0.1], Update = new Magic.Sgd(), Curvature = Magic.StepCurvature.EmpiricalFisher };
+        var train = Examples.FromTensors(
+            (
+                "x",
+                tensor(
+                    new[,]
+                    {
+                        { 1 },
+                        { Math.Sqrt(2) },
+                        { Math.Sqrt(2) },
+                    }
+                )
+            )
+        );
+        var queries = Examples.FromTensors(
+            (
+                "x",
+                tensor(
+                    new[,]
+                    {
+                        { 3.0 },
+                    }
+                )
+            )
+        );
+        var run = new Magic
+        {
+            Batches =
+            [
+                [0],
+                [1],
+                [2],
+            ],
+            LearningRates = [0.1],
+            Update = new Magic.Sgd(),
+            Curvature = Magic.StepCurvature.EmpiricalFisher,
+        };
         Assert.Equal(0.192, run.ScoreVisits(task, train, queries)[0].Scores[0], 1e-12);
         Assert.Equal(0.3, (run with { Curvature = Magic.StepCurvature.Exact }).ScoreVisits(task, train, queries)[0].Scores[0], 1e-9);
     }
@@ -43,7 +82,18 @@ public sealed class MagicTests : IDisposable
     public void SumsAreMeansAtARateDivided(Magic.StepCurvature curvature, double tolerance)
     {
         var (_, task, train, queries) = Network();
-        var mean = Run(false) with { Batches = [[0, 1, 2], [3, 4, 5], [0, 4, 2]], Update = new Magic.Sgd { Momentum = 0.9 }, ClipNorm = 0.3, Curvature = curvature };
+        var mean = Run(false) with
+        {
+            Batches =
+            [
+                [0, 1, 2],
+                [3, 4, 5],
+                [0, 4, 2],
+            ],
+            Update = new Magic.Sgd { Momentum = 0.9 },
+            ClipNorm = 0.3,
+            Curvature = curvature,
+        };
         using var expected = mean.Score(task, train, queries);
         using var found = (mean with { SumsLosses = true, ClipNorm = 0.9, LearningRates = [0.05 / 3] }).Score(task, train, queries);
         Assert.Equal(0, (expected.Values - found.Values).abs().max().item<double>(), tolerance);
@@ -52,8 +102,12 @@ public sealed class MagicTests : IDisposable
     }
 
     [Fact]
-    public void MomentumOfThreeSteps() => AssertVisits(
-        new Magic.Sgd { Momentum = 0.9, WeightDecay = 0.01 }, [0.2, 0.2, 0.1], [0.02154065, 0.03143750, 0.01630138, -0.00955160, 0.00473075, 0.00528455]);
+    public void MomentumOfThreeSteps() =>
+        AssertVisits(
+            new Magic.Sgd { Momentum = 0.9, WeightDecay = 0.01 },
+            [0.2, 0.2, 0.1],
+            [0.02154065, 0.03143750, 0.01630138, -0.00955160, 0.00473075, 0.00528455]
+        );
 
     [Theory]
     [InlineData(true, null, false)]
@@ -70,7 +124,12 @@ public sealed class MagicTests : IDisposable
         using var all = (run with { KeepEvery = 1 }).Score(task, train, queries);
         Assert.Equal(all.Values.data<double>().ToArray(), scores.Values.data<double>().ToArray());
         Assert.Equal(before, model.state_dict().Values.Select(v => v.data<double>().ToArray()).ToList());
-        long[][] groups = [[0], [3], [1, 4]];
+        long[][] groups =
+        [
+            [0],
+            [3],
+            [1, 4],
+        ];
         foreach (var group in groups)
         {
             double Measured(double h)
@@ -124,7 +183,8 @@ public sealed class MagicTests : IDisposable
     }
 
     [Fact]
-    public void SignsAgreeByTheWayThatTheyCover() => Assert.Equal(0.904762, Magic.SignAgreement([0, 0, 0], [1, -1, 0.5], [2.5, -1.5, 0.2]), 5e-7);
+    public void SignsAgreeByTheWayThatTheyCover() =>
+        Assert.Equal(0.904762, Magic.SignAgreement([0, 0, 0], [1, -1, 0.5], [2.5, -1.5, 0.2]), 5e-7);
 
     [Fact]
     public void QuadraticRunsAreSmooth()
@@ -136,14 +196,30 @@ public sealed class MagicTests : IDisposable
         for (var seed = 0; seed < 4; seed++)
         {
             // The weights after one step of gradient descent are linear in those of the examples; after more steps, a polynomial.
-            Assert.Equal(1, (Run(false) with { Batches = [[0, 1, 2, 3]] }).Metasmoothness(task, train, seed: seed), 1e-12);
+            Assert.Equal(
+                1,
+                (
+                    Run(false) with
+                    {
+                        Batches =
+                        [
+                            [0, 1, 2, 3],
+                        ],
+                    }
+                ).Metasmoothness(task, train, seed: seed),
+                1e-12
+            );
             Assert.InRange(Run(false).Metasmoothness(task, train, seed: seed), 0.9, 1 + 1e-12);
         }
 
         Assert.Equal(before, model.weight.data<double>().ToArray());
         Assert.Equal(Run(false).Metasmoothness(task, train, 0.2, 7), Run(false).Metasmoothness(task, train, 0.2, 7));
         Assert.Throws<InfluenceException>(() => Run(false).Metasmoothness(task, train, 0));
-        Assert.Contains("same weights", Assert.Throws<InfluenceException>(() => (Run(false) with { LearningRates = [0] }).Metasmoothness(task, train)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "same weights",
+            Assert.Throws<InfluenceException>(() => (Run(false) with { LearningRates = [0] }).Metasmoothness(task, train)).Message,
+            StringComparison.Ordinal
+        );
     }
 
     [Fact]
@@ -154,7 +230,12 @@ public sealed class MagicTests : IDisposable
         var model = nn.Linear(64, 1, hasBias: false, dtype: ScalarType.Float64);
         var task = new InfluenceTask(model) { TrainingLoss = b => (model.weight.Squared() - 1).Squared().sum() * b["x"] };
         var train = Examples.FromTensors(("x", ones([2], ScalarType.Float64)));
-        var leaps = new Magic { Update = new Magic.Sgd(), LearningRates = [0.45], Batches = [.. Enumerable.Repeat<IReadOnlyList<long>>([0, 1], 60)] };
+        var leaps = new Magic
+        {
+            Update = new Magic.Sgd(),
+            LearningRates = [0.45],
+            Batches = [.. Enumerable.Repeat<IReadOnlyList<long>>([0, 1], 60)],
+        };
         Assert.InRange(leaps.Metasmoothness(task, train, 1e-3), -0.6, 0.6);
         Assert.InRange((leaps with { LearningRates = [0.01] }).Metasmoothness(task, train, 1e-3), 0.95, 1 + 1e-12);
     }
@@ -208,10 +289,37 @@ public sealed class MagicTests : IDisposable
     {
         var (_, task, train, queries) = Network();
         Assert.Throws<InfluenceException>(() => Run(true) with { Batches = [] });
-        Assert.Throws<InfluenceException>(() => Run(true) with { Batches = [[0], []] });
-        Assert.Throws<InfluenceException>(() => Run(true) with { Batches = [[0, 0]] });
+        Assert.Throws<InfluenceException>(() =>
+            Run(true) with
+            {
+                Batches =
+                [
+                    [0],
+                    [],
+                ],
+            }
+        );
+        Assert.Throws<InfluenceException>(() =>
+            Run(true) with
+            {
+                Batches =
+                [
+                    [0, 0],
+                ],
+            }
+        );
         Assert.Throws<InfluenceException>(() => Run(true) with { LearningRates = [double.NaN] });
-        Assert.Throws<InfluenceException>(() => (Run(true) with { Batches = [[99]] }).Score(task, train, queries));
+        Assert.Throws<InfluenceException>(() =>
+            (
+                Run(true) with
+                {
+                    Batches =
+                    [
+                        [99],
+                    ],
+                }
+            ).Score(task, train, queries)
+        );
         Assert.Throws<InfluenceException>(() => (Run(true) with { LearningRates = [0.1, 0.1] }).Score(task, train, queries));
     }
 
@@ -231,12 +339,20 @@ public sealed class MagicTests : IDisposable
     private Tensor? _x;
     private Tensor? _y;
 
-    private static Magic Run(bool adam) => new()
-    {
-        Batches = [[0, 1, 2], [3, 4, 5], [0, 4, 2], [1, 3, 5], [5, 0]],
-        LearningRates = [0.05],
-        Update = adam ? new Magic.AdamW { Beta2 = 0.99, WeightDecay = 0.1 } : new Magic.Sgd { Momentum = 0.9, WeightDecay = 0.01 },
-    };
+    private static Magic Run(bool adam) =>
+        new()
+        {
+            Batches =
+            [
+                [0, 1, 2],
+                [3, 4, 5],
+                [0, 4, 2],
+                [1, 3, 5],
+                [5, 0],
+            ],
+            LearningRates = [0.05],
+            Update = adam ? new Magic.AdamW { Beta2 = 0.99, WeightDecay = 0.1 } : new Magic.Sgd { Momentum = 0.9, WeightDecay = 0.01 },
+        };
 
     private (nn.Module<Tensor, Tensor> Model, InfluenceTask Task, Examples Train, Examples Queries) Network()
     {
@@ -245,21 +361,74 @@ public sealed class MagicTests : IDisposable
         model.eval();
         (_x, _y) = (randn([8, 3], ScalarType.Float64), randn([8], ScalarType.Float64));
         var task = new InfluenceTask(model) { TrainingLoss = b => Losses.SquaredError(model.call(b["x"]).squeeze(1), b["y"]) };
-        return (model, task, Examples.FromTensors(("x", _x.narrow(0, 0, 6)), ("y", _y.narrow(0, 0, 6))), Examples.FromTensors(("x", _x.narrow(0, 6, 2)), ("y", _y.narrow(0, 6, 2))));
+        return (
+            model,
+            task,
+            Examples.FromTensors(("x", _x.narrow(0, 0, 6)), ("y", _y.narrow(0, 0, 6))),
+            Examples.FromTensors(("x", _x.narrow(0, 6, 2)), ("y", _y.narrow(0, 6, 2)))
+        );
     }
 
-    private static void AssertVisits(Magic.UpdateRule update, double[] rates, double[] expected, Magic.StepCurvature curvature = Magic.StepCurvature.Exact)
+    private static void AssertVisits(
+        Magic.UpdateRule update,
+        double[] rates,
+        double[] expected,
+        Magic.StepCurvature curvature = Magic.StepCurvature.Exact
+    )
     {
         var model = nn.Linear(2, 1, hasBias: false, dtype: ScalarType.Float64);
         using (no_grad())
         {
-            model.weight.copy_(tensor(new[,] { { 0.2, -0.1 } }));
+            model.weight.copy_(
+                tensor(
+                    new[,]
+                    {
+                        { 0.2, -0.1 },
+                    }
+                )
+            );
         }
 
         var task = new InfluenceTask(model) { TrainingLoss = b => nn.functional.softplus(-b["y"] * model.call(b["x"]).squeeze(1)) };
-        var train = Examples.FromTensors(("x", tensor(new[,] { { 1, 0.5 }, { -0.5, 1 }, { 0.3, -1 }, { 1, 1 } })), ("y", tensor(new[] { 1.0, -1, 1, -1 })));
-        var queries = Examples.FromTensors(("x", tensor(new[,] { { 0.7, -0.4 } })), ("y", tensor(new[] { 1.0 })));
-        var run = new Magic { Batches = [[0, 1], [2, 3], [0, 2]], LearningRates = rates, Update = update, Curvature = curvature };
+        var train = Examples.FromTensors(
+            (
+                "x",
+                tensor(
+                    new[,]
+                    {
+                        { 1, 0.5 },
+                        { -0.5, 1 },
+                        { 0.3, -1 },
+                        { 1, 1 },
+                    }
+                )
+            ),
+            ("y", tensor(new[] { 1.0, -1, 1, -1 }))
+        );
+        var queries = Examples.FromTensors(
+            (
+                "x",
+                tensor(
+                    new[,]
+                    {
+                        { 0.7, -0.4 },
+                    }
+                )
+            ),
+            ("y", tensor(new[] { 1.0 }))
+        );
+        var run = new Magic
+        {
+            Batches =
+            [
+                [0, 1],
+                [2, 3],
+                [0, 2],
+            ],
+            LearningRates = rates,
+            Update = update,
+            Curvature = curvature,
+        };
         var found = run.ScoreVisits(task, train, queries).Select(v => v.Scores[0]).ToArray();
         Assert.Equal(expected.Length, found.Length);
         Assert.Equal(0, expected.Zip(found, (x, y) => Math.Abs(x - y)).Max(), 1.5e-8);

@@ -33,16 +33,19 @@ public sealed class RetrainingTests : IDisposable
         }
 
         Assert.Equal(8, progress.All[^1].Done);
-        Assert.DoesNotContain(_folder.Files, f => f.EndsWith(".claim", StringComparison.Ordinal) || f.EndsWith(".partial", StringComparison.Ordinal));
+        Assert.DoesNotContain(
+            _folder.Files,
+            f => f.EndsWith(".claim", StringComparison.Ordinal) || f.EndsWith(".partial", StringComparison.Ordinal)
+        );
     }
 
     [Fact]
     public void ARunThatThrowsIsNamedAndTheOthersAreKept()
     {
         var retraining = new Retraining(_folder.FullName);
-        var thrown = Assert.Throws<InfluenceException>(() => retraining.Run(s_subsets, [20, 21], run => run.Index == 1
-            ? throw new InvalidOperationException("no memory left")
-            : Train(run)));
+        var thrown = Assert.Throws<InfluenceException>(() =>
+            retraining.Run(s_subsets, [20, 21], run => run.Index == 1 ? throw new InvalidOperationException("no memory left") : Train(run))
+        );
 
         Assert.Contains("1 of 4 runs failed", thrown.Message, StringComparison.Ordinal);
         Assert.Contains("run 1 (half 1, seed 0): InvalidOperationException: no memory left", thrown.Message, StringComparison.Ordinal);
@@ -58,8 +61,13 @@ public sealed class RetrainingTests : IDisposable
     public void AtTooManyFailuresItGivesUp()
     {
         var calls = 0;
-        Assert.Throws<InfluenceException>(() => new Retraining(_folder.FullName) { MaximumFailures = 2 }.Run(
-            s_subsets, [20], _ => ++calls > 0 ? throw new InvalidOperationException("always") : [1]));
+        Assert.Throws<InfluenceException>(() =>
+            new Retraining(_folder.FullName) { MaximumFailures = 2 }.Run(
+                s_subsets,
+                [20],
+                _ => ++calls > 0 ? throw new InvalidOperationException("always") : [1]
+            )
+        );
         Assert.Equal(2, calls);
     }
 
@@ -68,20 +76,23 @@ public sealed class RetrainingTests : IDisposable
     {
         using var source = new CancellationTokenSource();
         var retraining = new Retraining(_folder.FullName);
-        Assert.Throws<OperationCanceledException>(() => retraining.Run(
-            s_subsets,
-            [20, 21],
-            run =>
-            {
-                if (run.Index == 2)
+        Assert.Throws<OperationCanceledException>(() =>
+            retraining.Run(
+                s_subsets,
+                [20, 21],
+                run =>
                 {
-                    source.Cancel();
-                    run.CancellationToken.ThrowIfCancellationRequested();
-                }
+                    if (run.Index == 2)
+                    {
+                        source.Cancel();
+                        run.CancellationToken.ThrowIfCancellationRequested();
+                    }
 
-                return Train(run);
-            },
-            cancellationToken: source.Token));
+                    return Train(run);
+                },
+                cancellationToken: source.Token
+            )
+        );
 
         Assert.Equal([0, 1], _done);
         Assert.Throws<InfluenceException>(() => RetrainingRuns.Load(_folder.FullName));
@@ -125,14 +136,27 @@ public sealed class RetrainingTests : IDisposable
         Run(new Retraining(_folder.FullName) { Settings = "lr 0.1" });
         _done.Clear();
 
-        Refused("the settings (the folder's: \"lr 0.1\"; now: \"lr 0.2\")", () => Run(new Retraining(_folder.FullName) { Settings = "lr 0.2" }));
+        Refused(
+            "the settings (the folder's: \"lr 0.1\"; now: \"lr 0.2\")",
+            () => Run(new Retraining(_folder.FullName) { Settings = "lr 0.2" })
+        );
         Refused("the seeds (the folder's: 0; now: 1)", () => Run(new Retraining(_folder.FullName) { Settings = "lr 0.1", Seeds = [1] }));
-        Refused("what is better (the folder's: lower; now: higher)", () => Run(new Retraining(_folder.FullName) { Settings = "lr 0.1", HigherIsBetter = true }));
-        Refused("the subsets (as many, but not the same)", () => new Retraining(_folder.FullName) { Settings = "lr 0.1" }.Run(Subsets.Half(Ids(10), 4, seed: 3), [20, 21], Train));
-        Refused("the queries (the folder's: 2 ids; now: 1 ids)", () => new Retraining(_folder.FullName) { Settings = "lr 0.1" }.Run(s_subsets, [20], Train));
+        Refused(
+            "what is better (the folder's: lower; now: higher)",
+            () => Run(new Retraining(_folder.FullName) { Settings = "lr 0.1", HigherIsBetter = true })
+        );
+        Refused(
+            "the subsets (as many, but not the same)",
+            () => new Retraining(_folder.FullName) { Settings = "lr 0.1" }.Run(Subsets.Half(Ids(10), 4, seed: 3), [20, 21], Train)
+        );
+        Refused(
+            "the queries (the folder's: 2 ids; now: 1 ids)",
+            () => new Retraining(_folder.FullName) { Settings = "lr 0.1" }.Run(s_subsets, [20], Train)
+        );
         Assert.Empty(_done);
 
-        static void Refused(string why, Action act) => Assert.Contains(why, Assert.Throws<InfluenceException>(act).Message, StringComparison.Ordinal);
+        static void Refused(string why, Action act) =>
+            Assert.Contains(why, Assert.Throws<InfluenceException>(act).Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -142,19 +166,27 @@ public sealed class RetrainingTests : IDisposable
         var (counts, together) = (new int[12], 0);
         using var both = new Barrier(2);
         var results = new RetrainingRuns[2];
-        var workers = Enumerable.Range(0, 2).Select(w => new Thread(() =>
-            results[w] = new Retraining(_folder.FullName).Run(subsets, [20, 21], run =>
-            {
-                // Each worker is in its first run before either goes on: both have taken one.
-                if (Interlocked.Increment(ref together) <= 2)
-                {
-                    both.SignalAndWait(TimeSpan.FromSeconds(20));
-                }
+        var workers = Enumerable
+            .Range(0, 2)
+            .Select(w => new Thread(() =>
+                results[w] = new Retraining(_folder.FullName).Run(
+                    subsets,
+                    [20, 21],
+                    run =>
+                    {
+                        // Each worker is in its first run before either goes on: both have taken one.
+                        if (Interlocked.Increment(ref together) <= 2)
+                        {
+                            both.SignalAndWait(TimeSpan.FromSeconds(20));
+                        }
 
-                Interlocked.Increment(ref counts[run.Index]);
-                Thread.Sleep(2);
-                return [Truth(run.Index, 0), Truth(run.Index, 1)];
-            }))).ToArray();
+                        Interlocked.Increment(ref counts[run.Index]);
+                        Thread.Sleep(2);
+                        return [Truth(run.Index, 0), Truth(run.Index, 1)];
+                    }
+                )
+            ))
+            .ToArray();
         Array.ForEach(workers, w => w.Start());
         Array.ForEach(workers, w => w.Join());
 
@@ -191,7 +223,9 @@ public sealed class RetrainingTests : IDisposable
                 source.CancelAfter(TimeSpan.FromMilliseconds(300));
             }
         });
-        Assert.Throws<OperationCanceledException>(() => new Retraining(_folder.FullName).Run(s_subsets, [20, 21], Train, othersDone, source.Token));
+        Assert.Throws<OperationCanceledException>(() =>
+            new Retraining(_folder.FullName).Run(s_subsets, [20, 21], Train, othersDone, source.Token)
+        );
         Assert.Equal([0, 2, 3], _done);
 
         File.SetLastWriteTimeUtc(_folder.Path("run-000001.claim"), DateTime.UtcNow.AddMinutes(-3));
@@ -199,7 +233,8 @@ public sealed class RetrainingTests : IDisposable
         Assert.Equal([0, 2, 3, 1], _done);
     }
 
-    /// <summary>As in two containers on one machine: the number of a process says nothing there, whatever the machines' names are.</summary>
+    /// <summary>As in two containers on one machine: the number of a process says nothing there, whatever the machines' names
+    /// are.</summary>
     [Fact]
     public void AProcessOfAnotherNamespaceIsNotTakenForADeadOne()
     {
@@ -260,11 +295,14 @@ public sealed class RetrainingTests : IDisposable
             File.WriteAllText(path, string.Empty);
             using var start = new Barrier(6);
             var taken = new RunClaim?[6];
-            var threads = Enumerable.Range(0, 6).Select(i => new Thread(() =>
-            {
-                start.SignalAndWait();
-                taken[i] = RunClaim.TryTake(path, TimeSpan.FromMinutes(2));
-            })).ToArray();
+            var threads = Enumerable
+                .Range(0, 6)
+                .Select(i => new Thread(() =>
+                {
+                    start.SignalAndWait();
+                    taken[i] = RunClaim.TryTake(path, TimeSpan.FromMinutes(2));
+                }))
+                .ToArray();
             Array.ForEach(threads, t => t.Start());
             Array.ForEach(threads, t => t.Join());
             Assert.Single(taken.OfType<RunClaim>());
@@ -284,9 +322,16 @@ public sealed class RetrainingTests : IDisposable
     {
         Run(new Retraining(_folder.FullName));
         var text = File.ReadAllText(_folder.Path("retraining.json"));
-        File.WriteAllText(_folder.Path("retraining.json"), System.Text.RegularExpressions.Regex.Replace(text, $"\"{key}\":(\\[[^\\]]*\\]|\"[^\"]*\")", $"\"{key}\":null"));
+        File.WriteAllText(
+            _folder.Path("retraining.json"),
+            System.Text.RegularExpressions.Regex.Replace(text, $"\"{key}\":(\\[[^\\]]*\\]|\"[^\"]*\")", $"\"{key}\":null")
+        );
         Assert.Contains("null", File.ReadAllText(_folder.Path("retraining.json")), StringComparison.Ordinal);
-        Assert.Contains("retraining.json", Assert.Throws<InfluenceException>(() => RetrainingRuns.Load(_folder.FullName)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "retraining.json",
+            Assert.Throws<InfluenceException>(() => RetrainingRuns.Load(_folder.FullName)).Message,
+            StringComparison.Ordinal
+        );
     }
 
     /// <summary>No change of a byte gives another value; one without a checksum, of an earlier version, still counts.</summary>
@@ -306,7 +351,10 @@ public sealed class RetrainingTests : IDisposable
         }
 
         var text = System.Text.Encoding.UTF8.GetString(whole);
-        File.WriteAllText(path, text[..text.IndexOf(",\"sha256\"", StringComparison.Ordinal)].Replace("run/2", "run/1", StringComparison.Ordinal) + "}");
+        File.WriteAllText(
+            path,
+            text[..text.IndexOf(",\"sha256\"", StringComparison.Ordinal)].Replace("run/2", "run/1", StringComparison.Ordinal) + "}"
+        );
         Assert.Equal(Truth(2, 1), RetrainingRuns.Load(_folder.FullName)[2, 1]);
     }
 
@@ -327,13 +375,31 @@ public sealed class RetrainingTests : IDisposable
     {
         var runs = Run(new Retraining(_folder.FullName) { HigherIsBetter = true });
         Assert.Equal(-Truth(3, 1), runs[3, 1]);
-        Assert.Equal(2, RetrainingRuns.Of(s_subsets, [20], new double[,] { { -2 }, { 0 }, { 0 }, { 0 } }, higherIsBetter: true)[0, 0]);
+        Assert.Equal(
+            2,
+            RetrainingRuns.Of(
+                s_subsets,
+                [20],
+                new double[,]
+                {
+                    { -2 },
+                    { 0 },
+                    { 0 },
+                    { 0 },
+                },
+                higherIsBetter: true
+            )[0, 0]
+        );
     }
 
     [Fact]
     public void NotANumberIsRecordedAndNamed()
     {
-        var runs = new Retraining(_folder.FullName).Run(s_subsets, [20, 21], run => [run.Index, run.Index == 2 ? double.NaN : double.PositiveInfinity]);
+        var runs = new Retraining(_folder.FullName).Run(
+            s_subsets,
+            [20, 21],
+            run => [run.Index, run.Index == 2 ? double.NaN : double.PositiveInfinity]
+        );
         Assert.Equal([(0, 21L), (1, 21L), (2, 21L), (3, 21L)], runs.NotFinite);
     }
 
@@ -341,17 +407,50 @@ public sealed class RetrainingTests : IDisposable
     public void AValueTooFewIsAFailedRun()
     {
         var thrown = Assert.Throws<InfluenceException>(() => new Retraining(_folder.FullName).Run(s_subsets, [20, 21], _ => [1]));
-        Assert.Contains("run 0 (half 0, seed 0): InfluenceException: The training function returned 1 values; expected one for each of the 2 queries.", thrown.Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "run 0 (half 0, seed 0): InfluenceException: The training function returned 1 values; expected one for each of "
+                + "the 2 queries.",
+            thrown.Message,
+            StringComparison.Ordinal
+        );
     }
 
     [Fact]
     public void RunsOfAnotherToolComeAsArrays()
     {
-        var runs = RetrainingRuns.Of(new[,] { { true, false, true }, { false, true, true } }, new[,] { { 1.0, 2 }, { 3, 4 }, { 5, 6 }, { 7, 8 } }, trainIds: [4, 5, 6]);
+        var runs = RetrainingRuns.Of(
+            new[,]
+            {
+                { true, false, true },
+                { false, true, true },
+            },
+            new[,]
+            {
+                { 1.0, 2 },
+                { 3, 4 },
+                { 5, 6 },
+                { 7, 8 },
+            },
+            trainIds: [4, 5, 6]
+        );
         Assert.Equal([4, 6], runs.SubsetOf(1).Ids);
         Assert.Equal([0, 1, 0, 1], runs.Seeds);
         Assert.Equal([2, 3], runs.Means()[0]);
-        Assert.Throws<InfluenceException>(() => RetrainingRuns.Of(new[,] { { true }, { false } }, new[,] { { 1.0 }, { 2 }, { 3 } }));
+        Assert.Throws<InfluenceException>(() =>
+            RetrainingRuns.Of(
+                new[,]
+                {
+                    { true },
+                    { false },
+                },
+                new[,]
+                {
+                    { 1.0 },
+                    { 2 },
+                    { 3 },
+                }
+            )
+        );
     }
 
     private static double Truth(int run, int query) => (run * 10) + query + 0.1;
@@ -362,7 +461,8 @@ public sealed class RetrainingTests : IDisposable
         return [Truth(run.Index, 0), Truth(run.Index, 1)];
     }
 
-    private RetrainingRuns Run(Retraining retraining, IProgress<InfluenceProgress>? progress = null) => retraining.Run(s_subsets, [20, 21], Train, progress);
+    private RetrainingRuns Run(Retraining retraining, IProgress<InfluenceProgress>? progress = null) =>
+        retraining.Run(s_subsets, [20, 21], Train, progress);
 
     private void Claim(int run, ClaimOwner owner) =>
         File.WriteAllText(_folder.Path($"run-{run:D6}.claim"), System.Text.Json.JsonSerializer.Serialize(owner));

@@ -32,7 +32,8 @@ public class UnlearningTestTests
     [Fact]
     public void TheDivergenceIsThatOfTwoNormals()
     {
-        double[] u = [-1, 1, 3], r = [-1, 0, 1];
+        double[] u = [-1, 1, 3],
+            r = [-1, 0, 1];
         Assert.Equal(Math.Log(0.5) + ((4 + 1) / 2.0) - 0.5, s_test.Divergence(u, r), 1e-12);
         Assert.Equal(0, s_test.Divergence(r, r), 1e-12);
         Assert.Equal(0.5, new UnlearningTest { LeastDeviation = 1 }.Divergence([1, 1], [0, 0]), 1e-12);
@@ -42,10 +43,19 @@ public class UnlearningTestTests
     [Fact]
     public void FiguresByHand()
     {
-        long[] forget = [0, 1, 2], keep = [3, 4], test = [5, 6, 7, 8];
-        var losses = new double[,] { { 1, 2, 3, 0.5, 0.7, 1.5, 2.5, 2.6, 9 }, { 2, 3, 4, 0.6, 0.8, 1.4, 2.4, 2.7, 9 } };
+        long[] forget = [0, 1, 2],
+            keep = [3, 4],
+            test = [5, 6, 7, 8];
+        var losses = new double[,]
+        {
+            { 1, 2, 3, 0.5, 0.7, 1.5, 2.5, 2.6, 9 },
+            { 2, 3, 4, 0.6, 0.8, 1.4, 2.4, 2.7, 9 },
+        };
         var runs = RetrainingRuns.Of(Subsets.Of([0, 1, 2, 3, 4], ("without", keep)), [.. forget, .. keep, .. test], losses);
-        UnlearningTest.ModelLosses[] models = [.. Enumerable.Range(0, 2).Select(run => UnlearningTest.ModelLosses.FromRun(runs, run, forget, keep, test))];
+        UnlearningTest.ModelLosses[] models =
+        [
+            .. Enumerable.Range(0, 2).Select(run => UnlearningTest.ModelLosses.FromRun(runs, run, forget, keep, test)),
+        ];
         var row = s_test.Compare("retrained", models, models, [3, null], [TimeSpan.FromSeconds(1), TimeSpan.FromSeconds(3)]);
         Assert.Equal(2.5, row.ForgetLoss.Value, 1e-12);
         Assert.Equal(0.65, row.KeepLoss.Value, 1e-12);
@@ -56,9 +66,17 @@ public class UnlearningTestTests
         Assert.Equal(TimeSpan.FromSeconds(2), row.Cost);
         Assert.Contains("3 never", row.ToString(), StringComparison.Ordinal);
         Assert.True(double.IsNaN(s_test.Compare("one", models[..1], models).ForgetKlom.Value));
-        Assert.Contains("no queries of the ids 77", Assert.Throws<InfluenceException>(() => UnlearningTest.ModelLosses.FromRun(runs, 0, [77], keep, test)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "no queries of the ids 77",
+            Assert.Throws<InfluenceException>(() => UnlearningTest.ModelLosses.FromRun(runs, 0, [77], keep, test)).Message,
+            StringComparison.Ordinal
+        );
         var other = UnlearningTest.ModelLosses.FromRun(runs, 0, [0, 1], [2, 3, 4], test);
-        Assert.Contains("same examples", Assert.Throws<InfluenceException>(() => s_test.Compare("x", models, [other])).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "same examples",
+            Assert.Throws<InfluenceException>(() => s_test.Compare("x", models, [other])).Message,
+            StringComparison.Ordinal
+        );
     }
 
     /// <summary>Losses are the model's, and relearning counts the steps of a loop that is written out; the model is as before.</summary>

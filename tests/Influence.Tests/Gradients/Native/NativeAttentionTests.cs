@@ -28,8 +28,10 @@ public sealed class NativeAttentionTests : IDisposable
     {
         var made = Cases.Make(name);
         var coverage = made.Task().Coverage(Examples.FromTensors(made.Inputs(5)));
-        var (native, others) = (coverage.Parameters.Where(p => p.Name.StartsWith("native.", StringComparison.Ordinal)).ToList(),
-            coverage.Parameters.Where(p => !p.Name.StartsWith("native.", StringComparison.Ordinal)).ToList());
+        var (native, others) = (
+            coverage.Parameters.Where(p => p.Name.StartsWith("native.", StringComparison.Ordinal)).ToList(),
+            coverage.Parameters.Where(p => !p.Name.StartsWith("native.", StringComparison.Ordinal)).ToList()
+        );
 
         Assert.All(others, p => Assert.Contains(p.Method, (string[])["Linear", "LayerNorm"]));
         switch (name)
@@ -62,11 +64,19 @@ public sealed class NativeAttentionTests : IDisposable
         foreach (var batch in train.Batches())
         {
             using var captured = session.Capture(batch, LossKind.Training);
-            var seen = session.BlockNames.Zip(captured.Blocks).Where(b => b.First.Contains("in_proj_weight[", StringComparison.Ordinal))
-                .Select(b => ((FactoredGradients)b.Second!).Activation).ToList();
+            var seen = session
+                .BlockNames.Zip(captured.Blocks)
+                .Where(b => b.First.Contains("in_proj_weight[", StringComparison.Ordinal))
+                .Select(b => ((FactoredGradients)b.Second!).Activation)
+                .ToList();
 
             Assert.Equal(3, seen.Count);
-            Assert.Single(seen.Select(a => (a.storage<double>().data_ptr(), a.storage_offset(), string.Join(",", a.shape), string.Join(",", a.stride()))).Distinct());
+            Assert.Single(
+                seen.Select(a =>
+                        (a.storage<double>().data_ptr(), a.storage_offset(), string.Join(",", a.shape), string.Join(",", a.stride()))
+                    )
+                    .Distinct()
+            );
         }
     }
 
@@ -76,7 +86,11 @@ public sealed class NativeAttentionTests : IDisposable
     [InlineData(true)]
     public void ScoresAreThoseOfTheConvertedModel(bool masked)
     {
-        var (first, native, head) = (nn.Linear(5, 6, dtype: float64), nn.MultiheadAttention(6, 3).to(float64), nn.Linear(6, 2, dtype: float64));
+        var (first, native, head) = (
+            nn.Linear(5, 6, dtype: float64),
+            nn.MultiheadAttention(6, 3).to(float64),
+            nn.Linear(6, 2, dtype: float64)
+        );
         var causal = zeros(4, 4, float64).masked_fill(ones(4, 4).triu(1).to_type(ScalarType.Bool), double.NegativeInfinity);
         var model = new Composite(
             x =>
@@ -86,18 +100,20 @@ public sealed class NativeAttentionTests : IDisposable
             },
             ("first", first),
             ("native", native),
-            ("head", head));
+            ("head", head)
+        );
         var linears = new[] { "q", "k", "v", "out" }.ToDictionary(n => n, _ => nn.Linear(6, 6, dtype: float64));
         var converted = new Composite(
             x =>
             {
-                var y = first.call(x);                                                          // [B, T, E]
+                var y = first.call(x); // [B, T, E]
                 Tensor Heads(string name) => linears[name].call(y).reshape(-1, 4, 3, 2).transpose(1, 2);
-                var logits = Heads("q").matmul(Heads("k").transpose(-2, -1)) / Math.Sqrt(2);   // [B, H, T, T]
+                var logits = Heads("q").matmul(Heads("k").transpose(-2, -1)) / Math.Sqrt(2); // [B, H, T, T]
                 var weights = F.softmax(masked ? logits + causal : logits, -1);
                 return head.call(linears["out"].call(weights.matmul(Heads("v")).transpose(1, 2).reshape(-1, 4, 6)));
             },
-            [("first", first), ("head", head), .. linears.Select(l => (l.Key, (nn.Module)l.Value))]);
+            [("first", first), ("head", head), .. linears.Select(l => (l.Key, (nn.Module)l.Value))]
+        );
         using (no_grad())
         {
             native.get_parameter("in_proj_bias")!.normal_();
@@ -129,7 +145,10 @@ public sealed class NativeAttentionTests : IDisposable
         InfluenceTask With(AttentionSettings settings) => new(made.Model) { TrainingLoss = made.Task().TrainingLoss, Attention = settings };
         using var found = new TracIn().Score(made.Task(), Examples.FromTensors(train), Examples.FromTensors(queries));
         using var given = new TracIn().Score(
-            With(new() { Heads = 3, Activation = nn.Activations.ReLU }), Examples.FromTensors(train), Examples.FromTensors(queries));
+            With(new() { Heads = 3, Activation = nn.Activations.ReLU }),
+            Examples.FromTensors(train),
+            Examples.FromTensors(queries)
+        );
 
         Assert.Equal(found.Values.data<double>().ToArray(), given.Values.data<double>().ToArray());
         var heads = Assert.Throws<InfluenceException>(() => With(new() { Heads = 2 }).Coverage(Examples.FromTensors(train)));
@@ -207,7 +226,10 @@ public sealed class NativeAttentionTests : IDisposable
         var made = Cases.Make("native encoder on its own");
         var (train, queries) = (made.Inputs(4), made.Inputs(3));
         bool IsLast(string name) => name.StartsWith("layers.1.norm2", StringComparison.Ordinal);
-        var (g, q) = (SingleExampleLoop.Gradients(made.Model, made.Loss, train, IsLast), SingleExampleLoop.Gradients(made.Model, made.Loss, queries, IsLast));
+        var (g, q) = (
+            SingleExampleLoop.Gradients(made.Model, made.Loss, train, IsLast),
+            SingleExampleLoop.Gradients(made.Model, made.Loss, queries, IsLast)
+        );
         using var scores = new TracIn().Score(made.Task(LayerSelection.Last), Examples.FromTensors(train), Examples.FromTensors(queries));
 
         Assert.Equal(12, g.shape[1]);
@@ -238,7 +260,13 @@ public sealed class NativeAttentionTests : IDisposable
 
         List<Tensor> Product()
         {
-            var gradients = autograd.grad([made.Loss(inputs).sum()], parameters, retain_graph: true, create_graph: true, allow_unused: true);
+            var gradients = autograd.grad(
+                [made.Loss(inputs).sum()],
+                parameters,
+                retain_graph: true,
+                create_graph: true,
+                allow_unused: true
+            );
             var along = gradients.Zip(directions).Select(p => (p.First * p.Second).sum()).Aggregate((a, b) => a + b);
             return [.. autograd.grad([along], parameters, allow_unused: true)];
         }
@@ -252,11 +280,19 @@ public sealed class NativeAttentionTests : IDisposable
         var inputs = made.Inputs(5);
         var mask = ones(5, 4, dtype: float64);
         mask[TensorIndex.Colon, 3] = 0;
-        var expected = (2 * (((TransformerEncoder)made.Model).call(inputs[0].transpose(0, 1)).transpose(0, 1) - inputs[1]) * mask.unsqueeze(-1)).sum([1]);  // [B, E]
+        // [B, E]
+        var expected = (
+            2 * (((TransformerEncoder)made.Model).call(inputs[0].transpose(0, 1)).transpose(0, 1) - inputs[1]) * mask.unsqueeze(-1)
+        ).sum([1]);
         var plain = Blocks(null);
         var masked = Blocks(b => mask[..b.Count]);
 
-        Assert.True(SingleExampleLoop.RelativeError(tensor(masked["layers.1.norm2.weight, layers.1.norm2.bias"][1]).reshape(5, 6), expected.detach()) < 1e-12);
+        Assert.True(
+            SingleExampleLoop.RelativeError(
+                tensor(masked["layers.1.norm2.weight, layers.1.norm2.bias"][1]).reshape(5, 6),
+                expected.detach()
+            ) < 1e-12
+        );
         Assert.Equal(16, masked.Count);
         Assert.All(masked.Keys, name => Assert.NotEqual(plain[name][0], masked[name][0]));
 
@@ -300,7 +336,8 @@ public sealed class NativeAttentionTests : IDisposable
             var count = 0;
             var task = new InfluenceTask(made.Model)
             {
-                TrainingLoss = b => !b.Ids.Contains(failAt) || ++count < 1 ? made.Task().TrainingLoss(b)
+                TrainingLoss = b =>
+                    !b.Ids.Contains(failAt) || ++count < 1 ? made.Task().TrainingLoss(b)
                     : within ? FailWithin(native)
                     : throw new InvalidOperationException("no more"),
             };
@@ -359,7 +396,9 @@ public sealed class NativeAttentionTests : IDisposable
     {
         using var scope = NewDisposeScope();
         var x = randn(3, 1, 5, dtype: float64);
-        return (native is MultiheadAttention attention ? attention.call(x, x, x).Item1 : ((TransformerEncoder)native).call(x)).MoveToOuterDisposeScope();
+        return (
+            native is MultiheadAttention attention ? attention.call(x, x, x).Item1 : ((TransformerEncoder)native).call(x)
+        ).MoveToOuterDisposeScope();
     }
 
     private static Examples Data(long count)

@@ -37,7 +37,8 @@ public class RuleRouteTests
         Assert.All(coverage.Parameters.Where(p => p.Method == "single examples"), p => Assert.NotEmpty(p.Note));
     }
 
-    /// <summary>A transposed linear layer without a bias is a linear one with the weight transposed, also for K-FAC and EK-FAC of padded batches.</summary>
+    /// <summary>A transposed linear layer without a bias is a linear one with the weight transposed, also for K-FAC and EK-FAC of padded
+    /// batches.</summary>
     [Theory]
     [InlineData(false, false)]
     [InlineData(false, true)]
@@ -66,8 +67,12 @@ public class RuleRouteTests
                 PositionMask = masked ? b => b[2] : null,
             };
             var options = new CurvatureOptions { Fisher = Fisher.Empirical };
-            using Preconditioner fit = corrected ? Ekfac.Fit(task, Examples.FromTensors(train), options) : Kfac.Fit(task, Examples.FromTensors(train), options);
-            return new InfluenceFunction(fit) { Tolerance = 0 }.Score(task, Examples.FromTensors(train), Examples.FromTensors(queries)).Values;
+            using Preconditioner fit = corrected
+                ? Ekfac.Fit(task, Examples.FromTensors(train), options)
+                : Kfac.Fit(task, Examples.FromTensors(train), options);
+            return new InfluenceFunction(fit) { Tolerance = 0 }
+                .Score(task, Examples.FromTensors(train), Examples.FromTensors(queries))
+                .Values;
         }
     }
 
@@ -86,10 +91,12 @@ public class RuleRouteTests
         string Message(nn.Module<Tensor, Tensor> model)
         {
             var task = new InfluenceTask(model) { TrainingLoss = b => model.call(b[0]).Squared().sum(1, 2).sqrt() };
-            return Assert.Throws<InfluenceException>(() =>
-            {
-                using var fit = Kfac.Fit(task, Examples.FromTensors(x), new CurvatureOptions { Fisher = Fisher.Empirical });
-            }).Message;
+            return Assert
+                .Throws<InfluenceException>(() =>
+                {
+                    using var fit = Kfac.Fit(task, Examples.FromTensors(x), new CurvatureOptions { Fisher = Fisher.Empirical });
+                })
+                .Message;
         }
     }
 
@@ -101,7 +108,10 @@ public class RuleRouteTests
 
     private static (nn.Module<Tensor, Tensor> Linear, nn.Module<Tensor, Tensor> Transposed) Pair()
     {
-        var (linear, transposed) = (nn.Linear(5, 3, hasBias: false, dtype: float64), new TransposedLinear(5, 3, hasBias: false, dtype: float64));
+        var (linear, transposed) = (
+            nn.Linear(5, 3, hasBias: false, dtype: float64),
+            new TransposedLinear(5, 3, hasBias: false, dtype: float64)
+        );
         using var noGrad = no_grad();
         transposed.get_parameter("weight")!.copy_(linear.weight.t());
         return (linear, transposed);
@@ -121,9 +131,17 @@ public class RuleRouteTests
         var smoothing = option == "label smoothing" ? 0.2 : 0;
         Tensor Loss(Tensor[] t)
         {
-            var logits = model.call(t[0]).reshape(-1, 4);                               // [B*T, C]
-            return F.cross_entropy(logits, t[1].reshape(-1), weights, ignore_index: -100, reduction: nn.Reduction.None, label_smoothing: smoothing)
-                .reshape(t[0].shape[0], -1).sum(1);
+            var logits = model.call(t[0]).reshape(-1, 4); // [B*T, C]
+            return F.cross_entropy(
+                    logits,
+                    t[1].reshape(-1),
+                    weights,
+                    ignore_index: -100,
+                    reduction: nn.Reduction.None,
+                    label_smoothing: smoothing
+                )
+                .reshape(t[0].shape[0], -1)
+                .sum(1);
         }
 
         var (train, queries) = (Inputs(9), Inputs(4));
@@ -135,7 +153,11 @@ public class RuleRouteTests
         Tensor[] Inputs(long n)
         {
             var targets = randint(0, 4, [n, 3]);
-            return [randn([n, 3, 5], dtype: float64), option == "ignored targets" ? targets.masked_fill(rand([n, 3]) < 0.3, -100) : targets];
+            return
+            [
+                randn([n, 3, 5], dtype: float64),
+                option == "ignored targets" ? targets.masked_fill(rand([n, 3]) < 0.3, -100) : targets,
+            ];
         }
     }
 }

@@ -19,13 +19,15 @@ public sealed class KMeansTests
         using var scope = NewDisposeScope();
         var points = Points(n, 2, seed);
         var best = Splits(n, k).Min(split => Inertia(points, split, k));
-        var found = Enumerable.Range(0, 20).Min(start =>
-        {
-            using var clusters = new KMeans(k) { Seed = start, Tolerance = 0 }.Fit(tensor(points));
-            // Inertia as reported is the inertia of the split that is reported.
-            Assert.Equal(Inertia(points, [.. clusters.Assignment], clusters.Count), clusters.Inertia, 1e-9);
-            return clusters.Inertia;
-        });
+        var found = Enumerable
+            .Range(0, 20)
+            .Min(start =>
+            {
+                using var clusters = new KMeans(k) { Seed = start, Tolerance = 0 }.Fit(tensor(points));
+                // Inertia as reported is the inertia of the split that is reported.
+                Assert.Equal(Inertia(points, [.. clusters.Assignment], clusters.Count), clusters.Inertia, 1e-9);
+                return clusters.Inertia;
+            });
         Assert.Equal(best, found, 1e-9);
     }
 
@@ -39,8 +41,10 @@ public sealed class KMeansTests
         var centroids = clusters.Centroids;
         for (var i = 0; i < 300; i++)
         {
-            var distances = Enumerable.Range(0, clusters.Count)
-                .Select(c => Enumerable.Range(0, 4).Sum(j => Math.Pow(points[i, j] - centroids[c, j].item<double>(), 2))).ToArray();
+            var distances = Enumerable
+                .Range(0, clusters.Count)
+                .Select(c => Enumerable.Range(0, 4).Sum(j => Math.Pow(points[i, j] - centroids[c, j].item<double>(), 2)))
+                .ToArray();
             Assert.Equal(Array.IndexOf(distances, distances.Min()), clusters.Assignment[i]);
             Assert.Equal(distances.Min(), clusters.SquaredDistances[i], 1e-9);
         }
@@ -78,11 +82,25 @@ public sealed class KMeansTests
     [Fact]
     public void ClustersBecomeGroupsByTheIdsOfTheirPoints()
     {
-        using var features = torch.tensor(new double[,] { { 0, 0 }, { 9, 9 }, { 0, 1 }, { 9, 8 } });
+        using var features = torch.tensor(
+            new double[,]
+            {
+                { 0, 0 },
+                { 9, 9 },
+                { 0, 1 },
+                { 9, 8 },
+            }
+        );
         using var clusters = new KMeans(2).Fit(features);
         var groups = clusters.ToGroups([40, 30, 20, 10]);
         Assert.Equal(["cluster 0", "cluster 1"], groups.Names);
-        Assert.Equal([[10, 30], [20, 40]], groups.Names.Select(name => groups[name].Order().ToArray()).OrderBy(ids => ids[0]));
+        Assert.Equal(
+            [
+                [10, 30],
+                [20, 40],
+            ],
+            groups.Names.Select(name => groups[name].Order().ToArray()).OrderBy(ids => ids[0])
+        );
         Assert.Contains("4 points", Assert.Throws<InfluenceException>(() => clusters.ToGroups([1, 2])).Message, StringComparison.Ordinal);
     }
 
@@ -90,9 +108,25 @@ public sealed class KMeansTests
     public void AnOffsetChangesNothing()
     {
         using var scope = NewDisposeScope();
-        var features = tensor(new float[,] { { 4000, 0 }, { 4001, 0 }, { 4000, 0.5f }, { 4010, 0 }, { 4011, 0 }, { 4010, 0.5f } });
+        var features = tensor(
+            new float[,]
+            {
+                { 4000, 0 },
+                { 4001, 0 },
+                { 4000, 0.5f },
+                { 4010, 0 },
+                { 4011, 0 },
+                { 4010, 0.5f },
+            }
+        );
         using var clusters = new KMeans(2).Fit(features);
-        Assert.Equal([[0, 1, 2], [3, 4, 5]], clusters.Members.Select(m => m.ToArray()).OrderBy(m => m[0]));
+        Assert.Equal(
+            [
+                [0, 1, 2],
+                [3, 4, 5],
+            ],
+            clusters.Members.Select(m => m.ToArray()).OrderBy(m => m[0])
+        );
     }
 
     /// <summary>Squares of such points leave the range of float32; powers of two, so that nothing else changes.</summary>
@@ -169,7 +203,11 @@ public sealed class KMeansTests
         Assert.Throws<InfluenceException>(() => new KMeans(2) { PointsPerCluster = 0 });
         Assert.Contains("[3]", Assert.Throws<InfluenceException>(() => new KMeans(2).Fit(zeros(3))).Message, StringComparison.Ordinal);
         Assert.Throws<InfluenceException>(() => new KMeans(2).Fit(zeros(3, 2, dtype: ScalarType.Int64)));
-        Assert.Contains("NaN", Assert.Throws<InfluenceException>(() => new KMeans(2).Fit(full([3, 2], float.NaN))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "NaN",
+            Assert.Throws<InfluenceException>(() => new KMeans(2).Fit(full([3, 2], float.NaN))).Message,
+            StringComparison.Ordinal
+        );
         using var source = new CancellationTokenSource();
         source.Cancel();
         Assert.Throws<OperationCanceledException>(() => new KMeans(2).Fit(zeros(3, 2), source.Token));
@@ -190,16 +228,25 @@ public sealed class KMeansTests
         return points;
     }
 
-    private static IEnumerable<int[]> Splits(int n, int k) => Enumerable.Range(0, (int)Math.Pow(k, n - 1))
-        .Select(code => Enumerable.Range(0, n).Select(i => i == 0 ? 0 : code / (int)Math.Pow(k, i - 1) % k).ToArray());
+    private static IEnumerable<int[]> Splits(int n, int k) =>
+        Enumerable
+            .Range(0, (int)Math.Pow(k, n - 1))
+            .Select(code => Enumerable.Range(0, n).Select(i => i == 0 ? 0 : code / (int)Math.Pow(k, i - 1) % k).ToArray());
 
-    private static double Inertia(double[,] points, int[] split, int k) => Enumerable.Range(0, k).Sum(c =>
-    {
-        var members = Enumerable.Range(0, split.Length).Where(i => split[i] == c).ToArray();
-        return members.Length == 0 ? 0 : Enumerable.Range(0, points.GetLength(1)).Sum(j =>
-        {
-            var mean = members.Average(i => points[i, j]);
-            return members.Sum(i => Math.Pow(points[i, j] - mean, 2));
-        });
-    });
+    private static double Inertia(double[,] points, int[] split, int k) =>
+        Enumerable
+            .Range(0, k)
+            .Sum(c =>
+            {
+                var members = Enumerable.Range(0, split.Length).Where(i => split[i] == c).ToArray();
+                return members.Length == 0
+                    ? 0
+                    : Enumerable
+                        .Range(0, points.GetLength(1))
+                        .Sum(j =>
+                        {
+                            var mean = members.Average(i => points[i, j]);
+                            return members.Sum(i => Math.Pow(points[i, j] - mean, 2));
+                        });
+            });
 }

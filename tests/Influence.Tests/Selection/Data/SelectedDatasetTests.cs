@@ -43,13 +43,21 @@ public sealed class SelectedDatasetTests
         using var scope = NewDisposeScope();
         using var source = new Squares();
         using var loader = utils.data.DataLoader(s_selected.From(source, ids: source.Ids, weight: "w"), 4, num_worker: 2);
-        var batch = Assert.Single(loader.Select(b => (Keys: b.Keys.Order().ToArray(), X: b["x"].data<float>().ToArray(), W: b["w"].data<float>().ToArray(), b["w"].shape)));
+        var batch = Assert.Single(
+            loader.Select(b =>
+                (Keys: b.Keys.Order().ToArray(), X: b["x"].data<float>().ToArray(), W: b["w"].data<float>().ToArray(), b["w"].shape)
+            )
+        );
         Assert.Equal(["w", "x"], batch.Keys);
         Assert.Equal([49f, 4f, 25f, 0f], batch.X);
         Assert.Equal([4f, 3f, 2f, 0f], batch.W);
         Assert.Equal([4L], batch.shape);
         Assert.Equal(["x"], s_selected.From(source, source.Ids).GetTensor(1).Keys);
-        Assert.Contains("another name", Assert.Throws<InfluenceException>(() => s_selected.From(source, source.Ids, "x").GetTensor(1)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "another name",
+            Assert.Throws<InfluenceException>(() => s_selected.From(source, source.Ids, "x").GetTensor(1)).Message,
+            StringComparison.Ordinal
+        );
     }
 
     [Fact]
@@ -59,7 +67,11 @@ public sealed class SelectedDatasetTests
         using var source = utils.data.TensorDataset(arange(6));
         Assert.Equal([7L], Assert.Throws<InfluenceException>(() => s_selected.From(source)).ExampleIds);
         Assert.Equal([7L, 5], Assert.Throws<InfluenceException>(() => s_selected.From(source, [0, 1, 2, 3, 4, 9])).ExampleIds);
-        Assert.Contains("found 3", Assert.Throws<InfluenceException>(() => s_selected.From(source, [7, 2, 5])).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "found 3",
+            Assert.Throws<InfluenceException>(() => s_selected.From(source, [7, 2, 5])).Message,
+            StringComparison.Ordinal
+        );
         Assert.Equal([2L], Assert.Throws<InfluenceException>(() => s_selected.Sampler([7, 2, 2, 5, 0])).ExampleIds);
     }
 
@@ -94,7 +106,10 @@ public sealed class SelectedDatasetTests
     {
         using var scope = NewDisposeScope();
         using var source = utils.data.TensorDataset(arange(200, ScalarType.Int64));
-        var half = new RandomSelection().Select(ExampleScores.Of([.. Enumerable.Range(0, 200)], new double[200]), SelectionBudget.Fraction(0.5));
+        var half = new RandomSelection().Select(
+            ExampleScores.Of([.. Enumerable.Range(0, 200)], new double[200]),
+            SelectionBudget.Fraction(0.5)
+        );
         long[][] Passes(long seed)
         {
             using var data = half.From(source);
@@ -163,7 +178,11 @@ public sealed class SelectedDatasetTests
     private sealed class Squares : utils.data.Dataset
     {
         private readonly Dictionary<string, Tensor>[] _examples =
-            [.. Enumerable.Range(0, 10).Select(i => new Dictionary<string, Tensor> { ["x"] = tensor((float)((9 - i) * (9 - i))).DetachFromDisposeScope() })];
+        [
+            .. Enumerable
+                .Range(0, 10)
+                .Select(i => new Dictionary<string, Tensor> { ["x"] = tensor((float)((9 - i) * (9 - i))).DetachFromDisposeScope() }),
+        ];
 
         public long[] Ids { get; } = [.. Enumerable.Range(0, 10).Select(i => 9L - i)];
 

@@ -12,7 +12,8 @@ namespace Influence.Tests.Selection;
 /// <summary>The whole way, as the README has it: score, select a tenth, train on it by a DataLoader.</summary>
 public sealed class TrainingOnAChoiceTests
 {
-    /// <summary>Scores are right to first order: a small step on the best tenth lowers the target's loss, on the worst it raises it.</summary>
+    /// <summary>Scores are right to first order: a small step on the best tenth lowers the target's loss, on the worst it raises
+    /// it.</summary>
     [Fact]
     public void AStepOnTheBestTenthHelpsTheTargetAndOneOnTheWorstHarmsIt()
     {
@@ -20,7 +21,10 @@ public sealed class TrainingOnAChoiceTests
         using var c = new Classifier(train: 200, queries: 20);
         using var scores = new TracIn().Score(c.Task(), c.Train, c.Queries);
         using var opposite = new InfluenceScores(-scores.Values, scores.QueryIds, scores.TrainIds, scores.Metadata);
-        var (best, worst) = (new TopK().Select(scores, SelectionBudget.Fraction(0.1)), new TopK().Select(opposite, SelectionBudget.Fraction(0.1)));
+        var (best, worst) = (
+            new TopK().Select(scores, SelectionBudget.Fraction(0.1)),
+            new TopK().Select(opposite, SelectionBudget.Fraction(0.1))
+        );
         Assert.Equal(20, best.Count);
         Assert.Empty(best.Ids.Intersect(worst.Ids));
 

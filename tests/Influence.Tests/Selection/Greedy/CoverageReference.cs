@@ -21,8 +21,8 @@ internal static class CoverageReference
     }
 
     /// <summary>(1 + cos) / 2.</summary>
-    public static double[,] Cosine(double[,] features) => Pairs(features, (a, b) =>
-        0.5 + (a.Zip(b).Sum(p => p.First * p.Second) / 2 / Math.Sqrt(a.Sum(v => v * v) * b.Sum(v => v * v))));
+    public static double[,] Cosine(double[,] features) =>
+        Pairs(features, (a, b) => 0.5 + (a.Zip(b).Sum(p => p.First * p.Second) / 2 / Math.Sqrt(a.Sum(v => v * v) * b.Sum(v => v * v))));
 
     /// <summary>The largest distance minus the distance.</summary>
     public static double[,] Distance(double[,] features, int p)
@@ -45,7 +45,12 @@ internal static class CoverageReference
     /// Each pick's gain is the highest, up to a tolerance: two points that are nearest to one another have the same gain, and
     /// rounding tells them apart. Relevance may be added.
     /// </summary>
-    public static void AssertGreedy(double[,] similarities, IReadOnlyList<int> picks, double tolerance, Func<IReadOnlyList<int>, double>? more = null)
+    public static void AssertGreedy(
+        double[,] similarities,
+        IReadOnlyList<int> picks,
+        double tolerance,
+        Func<IReadOnlyList<int>, double>? more = null
+    )
     {
         for (var step = 0; step < picks.Count; step++)
         {
@@ -57,9 +62,11 @@ internal static class CoverageReference
         double Total(int[] chosen) => Value(similarities, chosen) + (more?.Invoke(chosen) ?? 0);
     }
 
-    public static IEnumerable<int[]> Subsets(int n, int size) => Enumerable.Range(0, 1 << n)
-        .Where(bits => int.PopCount(bits) == size)
-        .Select(bits => Enumerable.Range(0, n).Where(i => (bits >> i & 1) == 1).ToArray());
+    public static IEnumerable<int[]> Subsets(int n, int size) =>
+        Enumerable
+            .Range(0, 1 << n)
+            .Where(bits => int.PopCount(bits) == size)
+            .Select(bits => Enumerable.Range(0, n).Where(i => (bits >> i & 1) == 1).ToArray());
 
     public static double[,] Pairs(int n, Func<int, int, double> value)
     {
@@ -75,7 +82,8 @@ internal static class CoverageReference
         return pairs;
     }
 
-    public static double[] Row(double[,] features, int row) => [.. Enumerable.Range(0, features.GetLength(1)).Select(j => features[row, j])];
+    public static double[] Row(double[,] features, int row) =>
+        [.. Enumerable.Range(0, features.GetLength(1)).Select(j => features[row, j])];
 
     private static double[,] Pairs(double[,] features, Func<double[], double[], double> value) =>
         Pairs(features.GetLength(0), (i, j) => value(Row(features, i), Row(features, j)));

@@ -28,7 +28,8 @@ public sealed class UpcoreTests : SelectionStrategyContract
         Assert.DoesNotContain(core.Ids, id => id is >= 30 and < 40);
     }
 
-    /// <summary>c(n) by its definition 2 H(n-1) - 2 (n-1)/n, whose logarithm is an approximation to 1/(2n); equal rows cannot be told apart.</summary>
+    /// <summary>c(n) by its definition 2 H(n-1) - 2 (n-1)/n, whose logarithm is an approximation to 1/(2n); equal rows cannot be told
+    /// apart.</summary>
     [Fact]
     public void PathLengthsAreThoseOfBinaryTrees()
     {
@@ -40,7 +41,12 @@ public sealed class UpcoreTests : SelectionStrategyContract
             Assert.Equal(exact, IsolationForest.PathLength(n), 1.5 / n);
         }
 
-        double[][] equal = [[1, 2], [1, 2], [1, 2]];
+        double[][] equal =
+        [
+            [1, 2],
+            [1, 2],
+            [1, 2],
+        ];
         Assert.Single(IsolationForest.Scores(equal, 10, 256, 0, default).Distinct());
     }
 
@@ -50,6 +56,10 @@ public sealed class UpcoreTests : SelectionStrategyContract
         Assert.Throws<InfluenceException>(() => new Upcore { Trees = 0 });
         Assert.Throws<InfluenceException>(() => new Upcore { SampleSize = 1 });
         using var pool = new SelectionPool([1, 2, 3]);
-        Assert.Contains("features", Assert.Throws<InfluenceException>(() => new Upcore().Select(pool, SelectionBudget.Count(1))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "features",
+            Assert.Throws<InfluenceException>(() => new Upcore().Select(pool, SelectionBudget.Count(1))).Message,
+            StringComparison.Ordinal
+        );
     }
 }

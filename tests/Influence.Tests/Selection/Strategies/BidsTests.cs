@@ -15,7 +15,13 @@ public sealed class BidsTests : SelectionStrategyContract
     public void TheWorkedExample()
     {
         using var scope = NewDisposeScope();
-        using var scores = Scores(new double[,] { { 3, 2, 0, 0, 1 }, { 0, 0, 1, 0.5, 0.2 } });
+        using var scores = Scores(
+            new double[,]
+            {
+                { 3, 2, 0, 0, 1 },
+                { 0, 0, 1, 0.5, 0.2 },
+            }
+        );
         var selected = new Bids().Select(scores, SelectionBudget.Fraction(1));
         Assert.Equal([2, 0, 1, 3, 4], selected.Ids);
         double[] expected = [1.748997, 2.572479, 0.428746, 0.441666, -0.214373];
@@ -25,7 +31,8 @@ public sealed class BidsTests : SelectionStrategyContract
         }
     }
 
-    /// <summary>The same as the definition, candidate by candidate; with many queries and few, and enough picks that every sorted part is used up.</summary>
+    /// <summary>The same as the definition, candidate by candidate; with many queries and few, and enough picks that every sorted part is
+    /// used up.</summary>
     [Theory]
     [InlineData(1, 300, false)]
     [InlineData(5, 300, false)]
@@ -73,7 +80,11 @@ public sealed class BidsTests : SelectionStrategyContract
     public void TheUnitOfScoresDoesNotMatter(int power)
     {
         using var scope = NewDisposeScope();
-        var values = new double[,] { { 3, 2, 0, 0, 1 }, { 0, 0, 1, 0.5, 0.2 } };
+        var values = new double[,]
+        {
+            { 3, 2, 0, 0, 1 },
+            { 0, 0, 1, 0.5, 0.2 },
+        };
         using var plain = Scores(values);
         for (var i = 0; i < values.Length; i++)
         {
@@ -91,7 +102,14 @@ public sealed class BidsTests : SelectionStrategyContract
     {
         using var scope = NewDisposeScope();
         // Three times 0.1: the mean of the row is not exactly its value.
-        using var scores = Scores(new double[,] { { 0.1, 0.1, 0.1 }, { 1, 3, 2 }, { 0, 0, 0 } });
+        using var scores = Scores(
+            new double[,]
+            {
+                { 0.1, 0.1, 0.1 },
+                { 1, 3, 2 },
+                { 0, 0, 0 },
+            }
+        );
         var selected = new Bids().Select(scores, SelectionBudget.Count(2));
         Assert.Equal([1, 2], selected.Ids);
         Assert.Contains("queries 0, 2", Assert.Single(selected.Notes), StringComparison.Ordinal);
@@ -101,7 +119,13 @@ public sealed class BidsTests : SelectionStrategyContract
     public void OnlyConstantQueriesAreAnError()
     {
         using var scope = NewDisposeScope();
-        using var scores = Scores(new double[,] { { 2, 2, 2 }, { 5, 5, 5 } });
+        using var scores = Scores(
+            new double[,]
+            {
+                { 2, 2, 2 },
+                { 5, 5, 5 },
+            }
+        );
         var thrown = Assert.Throws<InfluenceException>(() => new Bids().Select(scores, SelectionBudget.Count(2)));
         Assert.Contains("alike", thrown.Message, StringComparison.Ordinal);
     }
@@ -123,7 +147,11 @@ public sealed class BidsTests : SelectionStrategyContract
         return z;
     }
 
-    private static InfluenceScores Scores(double[,] values) => new(
-        tensor(values), [.. Enumerable.Range(0, values.GetLength(0))], [.. Enumerable.Range(0, values.GetLength(1))],
-        new ScoreMetadata { Estimator = "made up", Unit = "loss" });
+    private static InfluenceScores Scores(double[,] values) =>
+        new(
+            tensor(values),
+            [.. Enumerable.Range(0, values.GetLength(0))],
+            [.. Enumerable.Range(0, values.GetLength(1))],
+            new ScoreMetadata { Estimator = "made up", Unit = "loss" }
+        );
 }

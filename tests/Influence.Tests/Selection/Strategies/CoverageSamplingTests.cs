@@ -24,7 +24,10 @@ public sealed class CoverageSamplingTests : SelectionStrategyContract
         double[] scores = [.. sizes.SelectMany((size, bin) => Enumerable.Repeat((double)bin, (int)size))];
         var bins = (int)(scores.Max() - scores.Min()) + 1;
 
-        var selected = new CoverageSampling { Bins = bins, Seed = 4 }.Select(ExampleScores.Of([.. Enumerable.Range(0, scores.Length)], scores), SelectionBudget.Count(total));
+        var selected = new CoverageSampling { Bins = bins, Seed = 4 }.Select(
+            ExampleScores.Of([.. Enumerable.Range(0, scores.Length)], scores),
+            SelectionBudget.Count(total)
+        );
 
         Assert.Equal(expected, sizes.Select((_, bin) => selected.Ids.LongCount(id => scores[id] == bin)));
         Assert.Equal(selected.Ids.Select(id => scores[id]), selected.Utilities);
@@ -95,5 +98,11 @@ public sealed class CoverageSamplingWithoutTheHardestTests : SelectionStrategyCo
 
     protected override bool MayPickFewer => true;
 
-    protected override SelectionStrategy Strategy(long seed) => new CoverageSampling { Seed = seed, Bins = 7, HardestDropped = 0.2 };
+    protected override SelectionStrategy Strategy(long seed) =>
+        new CoverageSampling
+        {
+            Seed = seed,
+            Bins = 7,
+            HardestDropped = 0.2,
+        };
 }

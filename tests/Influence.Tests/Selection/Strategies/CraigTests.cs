@@ -13,7 +13,16 @@ public sealed class CraigTests : SelectionStrategyContract
     [Fact]
     public void WithoutGroupsItIsFacilityLocation()
     {
-        using var pool = FacilityLocationTests.Pool(new double[,] { { 0 }, { 1 }, { 10 }, { 11 }, { 12 } });
+        using var pool = FacilityLocationTests.Pool(
+            new double[,]
+            {
+                { 0 },
+                { 1 },
+                { 10 },
+                { 11 },
+                { 12 },
+            }
+        );
         var selected = new Craig().Select(pool, SelectionBudget.Count(3));
         Assert.Equal([2, 0, 3], selected.Ids);
         Assert.Equal([1, 2, 2], selected.Weights);
@@ -47,8 +56,15 @@ public sealed class CraigTests : SelectionStrategyContract
         var selected = new Craig().Select(pool, SelectionBudget.Count(20));
         Assert.Equal(200, selected.Weights.Sum());
         var bound = Enumerable.Range(0, 200).Sum(i => selected.Ids.Min(j => distances[i, (int)j]));
-        var error = Enumerable.Range(0, 4).Sum(c => Math.Pow(
-            Enumerable.Range(0, 200).Sum(i => features[i, c]) - selected.Ids.Zip(selected.Weights).Sum(pick => pick.Second * features[(int)pick.First, c]), 2));
+        var error = Enumerable
+            .Range(0, 4)
+            .Sum(c =>
+                Math.Pow(
+                    Enumerable.Range(0, 200).Sum(i => features[i, c])
+                        - selected.Ids.Zip(selected.Weights).Sum(pick => pick.Second * features[(int)pick.First, c]),
+                    2
+                )
+            );
         Assert.True(Math.Sqrt(error) <= bound);
         // Twenty that were not chosen stand for far less.
         Assert.True(bound < Enumerable.Range(0, 200).Sum(i => Enumerable.Range(0, 20).Min(j => distances[i, j])));
@@ -66,6 +82,10 @@ public sealed class CraigTests : SelectionStrategyContract
     {
         using var scope = NewDisposeScope();
         using var pool = new SelectionPool([1, 2, 3]) { Features = ones(3, 2), Groups = ExampleGroups.Of([1, 2], ["a", "b"]) };
-        Assert.Contains("in no group: 3", Assert.Throws<InfluenceException>(() => new Craig().Select(pool, SelectionBudget.Count(1))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "in no group: 3",
+            Assert.Throws<InfluenceException>(() => new Craig().Select(pool, SelectionBudget.Count(1))).Message,
+            StringComparison.Ordinal
+        );
     }
 }

@@ -17,8 +17,19 @@ public sealed class DeitaTests : SelectionStrategyContract
     {
         using var pool = base.Pool(order);
         using var scope = NewDisposeScope();
-        using var positive = new InfluenceScores((pool.Scores! + 2), pool.QueryIds, pool.Ids, new ScoreMetadata { Estimator = "made up", Unit = "loss" });
-        return new SelectionPool(positive) { Features = pool.Features, Lengths = pool.Lengths, Groups = pool.Groups, Tasks = pool.Tasks };
+        using var positive = new InfluenceScores(
+            (pool.Scores! + 2),
+            pool.QueryIds,
+            pool.Ids,
+            new ScoreMetadata { Estimator = "made up", Unit = "loss" }
+        );
+        return new SelectionPool(positive)
+        {
+            Features = pool.Features,
+            Lengths = pool.Lengths,
+            Groups = pool.Groups,
+            Tasks = pool.Tasks,
+        };
     }
 
     [Fact]
@@ -27,7 +38,15 @@ public sealed class DeitaTests : SelectionStrategyContract
         using var scope = NewDisposeScope();
         using var pool = new SelectionPool([ExampleScores.Of([1, 2, 3, 4], [2, 2, 3, 1]), ExampleScores.Of([1, 2, 3, 4], [3, 2, 3, 1])])
         {
-            Features = tensor(new float[,] { { 2, 2 }, { 1, -1 }, { 1, 1 }, { 1e-30f, 1.1e-30f } }),
+            Features = tensor(
+                new float[,]
+                {
+                    { 2, 2 },
+                    { 1, -1 },
+                    { 1, 1 },
+                    { 1e-30f, 1.1e-30f },
+                }
+            ),
         };
         var selected = new Deita().Select(pool, SelectionBudget.Fraction(1));
         Assert.Equal([3, 2], selected.Ids); // 1 and 4 point where 3 does
@@ -42,7 +61,12 @@ public sealed class DeitaTests : SelectionStrategyContract
         long[] ids = [.. Enumerable.Range(0, 30)];
         var scores = ExampleScores.Of(ids, [.. ids.Select(id => Math.Sin(id))]);
         using var pool = new SelectionPool(scores) { Features = ones(30, 3) };
-        Assert.Equal(new TopK().Select(pool, SelectionBudget.Count(12)).Ids, new Deita { MaximumSimilarity = 1 }.Select(pool, SelectionBudget.Count(12)).Ids);
+        Assert.Equal(
+            new TopK().Select(pool, SelectionBudget.Count(12)).Ids,
+            new Deita { MaximumSimilarity = 1 }
+                .Select(pool, SelectionBudget.Count(12))
+                .Ids
+        );
         Assert.Equal([.. new TopK().Select(pool, SelectionBudget.Count(1)).Ids], new Deita().Select(pool, SelectionBudget.Count(12)).Ids);
     }
 
@@ -89,6 +113,10 @@ public sealed class DeitaTests : SelectionStrategyContract
         Assert.Contains("6", thrown.Message, StringComparison.Ordinal);
         Assert.Throws<InfluenceException>(() => new Deita { MaximumSimilarity = 1.1 });
         using var without = new SelectionPool(ExampleScores.Of([5, 6], [1, 2]));
-        Assert.Contains("Features", Assert.Throws<InfluenceException>(() => new Deita().Select(without, SelectionBudget.Count(1))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "Features",
+            Assert.Throws<InfluenceException>(() => new Deita().Select(without, SelectionBudget.Count(1))).Message,
+            StringComparison.Ordinal
+        );
     }
 }

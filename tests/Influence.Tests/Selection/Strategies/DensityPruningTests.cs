@@ -111,6 +111,10 @@ public sealed class DensityPruningTests : SelectionStrategyContract
         Assert.Throws<InfluenceException>(() => new DensityPruning { NearestCentroids = 0 });
         Assert.Throws<InfluenceException>(() => new DensityPruning { LeastOfACluster = -1 });
         using var pool = new SelectionPool([1, 2]);
-        Assert.Contains("features", Assert.Throws<InfluenceException>(() => new DensityPruning().Select(pool, SelectionBudget.Count(1))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "features",
+            Assert.Throws<InfluenceException>(() => new DensityPruning().Select(pool, SelectionBudget.Count(1))).Message,
+            StringComparison.Ordinal
+        );
     }
 }

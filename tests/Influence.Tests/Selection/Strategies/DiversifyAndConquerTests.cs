@@ -62,7 +62,10 @@ public sealed class DiversifyAndConquerTests : SelectionStrategyContract
     {
         long[] ids = [.. Enumerable.Range(0, 50)];
         using var pool = new SelectionPool(ids) { Groups = ExampleGroups.Of(ids, id => id < 3 ? "few" : "many") };
-        var selected = new DiversifyAndConquer { Reward = round => [.. round.Added.Select(id => id < 3 ? 50.0 : 0)] }.Select(pool, SelectionBudget.Count(30));
+        var selected = new DiversifyAndConquer { Reward = round => [.. round.Added.Select(id => id < 3 ? 50.0 : 0)] }.Select(
+            pool,
+            SelectionBudget.Count(30)
+        );
         Assert.Equal(30, selected.Count);
         Assert.Equal(3, selected.Ids.Count(id => id < 3));
     }
@@ -78,6 +81,8 @@ public sealed class DiversifyAndConquerTests : SelectionStrategyContract
         Assert.Throws<InfluenceException>(() => new DiversifyAndConquer { Reward = _ => [], Temperature = 0 });
 
         string Message(Func<DiversifyAndConquer.RoundPicks, IReadOnlyList<double>> reward) =>
-            Assert.Throws<InfluenceException>(() => new DiversifyAndConquer { Reward = reward }.Select(pool, SelectionBudget.Count(9))).Message;
+            Assert
+                .Throws<InfluenceException>(() => new DiversifyAndConquer { Reward = reward }.Select(pool, SelectionBudget.Count(9)))
+                .Message;
     }
 }

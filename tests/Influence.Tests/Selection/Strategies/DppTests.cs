@@ -25,7 +25,13 @@ public sealed class DppTests : SelectionStrategyContract
     [Fact]
     public void TwoUnitItems()
     {
-        using var pool = FacilityLocationTests.Pool(new[,] { { 1, 0 }, { 0.6, 0.8 } });
+        using var pool = FacilityLocationTests.Pool(
+            new[,]
+            {
+                { 1, 0 },
+                { 0.6, 0.8 },
+            }
+        );
         var selected = new Dpp().Select(pool, SelectionBudget.Count(2));
         Assert.Equal(1 - 0.36, selected.Utilities[0] * selected.Utilities[1], 1e-12);
     }
@@ -41,11 +47,24 @@ public sealed class DppTests : SelectionStrategyContract
         double[] quality = [.. Enumerable.Range(0, 12).Select(i => 1 + (0.3 * Math.Cos(i)))];
         var distances = CoverageReference.Distances(features, 2);
         var cosines = CoverageReference.Cosine(features);
-        var similarity = CoverageReference.Pairs(12, (i, j) => quality[i] * quality[j]
-            * (kernel == Dpp.DppKernel.Cosine ? (2 * cosines[i, j]) - 1 : Math.Exp(-distances[i, j] * distances[i, j] / 2 / 0.49)));
+        var similarity = CoverageReference.Pairs(
+            12,
+            (i, j) =>
+                quality[i]
+                * quality[j]
+                * (kernel == Dpp.DppKernel.Cosine ? (2 * cosines[i, j]) - 1 : Math.Exp(-distances[i, j] * distances[i, j] / 2 / 0.49))
+        );
         var l = tensor(similarity);
-        using var pool = new SelectionPool(ExampleScores.Of([.. Enumerable.Range(0, 12).Select(i => (long)i)], quality)) { Features = tensor(features) };
-        var selected = new Dpp { Kernel = kernel, Bandwidth = 0.7, Scale = RelevanceScale.Raw }.Select(pool, SelectionBudget.Count(5));
+        using var pool = new SelectionPool(ExampleScores.Of([.. Enumerable.Range(0, 12).Select(i => (long)i)], quality))
+        {
+            Features = tensor(features),
+        };
+        var selected = new Dpp
+        {
+            Kernel = kernel,
+            Bandwidth = 0.7,
+            Scale = RelevanceScale.Raw,
+        }.Select(pool, SelectionBudget.Count(5));
         List<int> expected = [];
         while (expected.Count < 5)
         {
@@ -62,13 +81,20 @@ public sealed class DppTests : SelectionStrategyContract
         using var scope = NewDisposeScope();
         var features = tensor(CoverageReference.Features(30, 3, 6));
         double[] scores = [.. Enumerable.Range(0, 30).Select(i => (double)i)];
-        using var pool = new SelectionPool(ExampleScores.Of([.. Enumerable.Range(0, 30).Select(i => (long)i)], scores)) { Features = features };
+        using var pool = new SelectionPool(ExampleScores.Of([.. Enumerable.Range(0, 30).Select(i => (long)i)], scores))
+        {
+            Features = features,
+        };
         var selected = new Dpp().Select(pool, SelectionBudget.Count(10));
         Assert.All(selected.Utilities.Take(3), u => Assert.True(u > 0));
         Assert.All(selected.Utilities.Skip(3), u => Assert.Equal(0, u));
         Assert.Equal(selected.Ids.Skip(3).OrderDescending(), selected.Ids.Skip(3));
         Assert.Contains("after 3 picks", Assert.Single(selected.Notes), StringComparison.Ordinal);
-        Assert.Empty(new Dpp { Kernel = Dpp.DppKernel.Gaussian }.Select(pool, SelectionBudget.Count(10)).Notes);
+        Assert.Empty(
+            new Dpp { Kernel = Dpp.DppKernel.Gaussian }
+                .Select(pool, SelectionBudget.Count(10))
+                .Notes
+        );
     }
 
     /// <summary>Rows of unit length in float32 are so up to 1e-7 only, far above what counts as no rise of the determinant.</summary>
@@ -78,8 +104,14 @@ public sealed class DppTests : SelectionStrategyContract
         using var scope = NewDisposeScope();
         var features = randn([30, 3], generator: new Generator(9));
         double[] scores = [.. Enumerable.Range(0, 30).Select(i => (double)i)];
-        using var single = new SelectionPool(ExampleScores.Of([.. Enumerable.Range(0, 30).Select(i => (long)i)], scores)) { Features = features };
-        using var exact = new SelectionPool(ExampleScores.Of([.. Enumerable.Range(0, 30).Select(i => (long)i)], scores)) { Features = features.to_type(ScalarType.Float64) };
+        using var single = new SelectionPool(ExampleScores.Of([.. Enumerable.Range(0, 30).Select(i => (long)i)], scores))
+        {
+            Features = features,
+        };
+        using var exact = new SelectionPool(ExampleScores.Of([.. Enumerable.Range(0, 30).Select(i => (long)i)], scores))
+        {
+            Features = features.to_type(ScalarType.Float64),
+        };
         var (found, expected) = (new Dpp().Select(single, SelectionBudget.Count(10)), new Dpp().Select(exact, SelectionBudget.Count(10)));
         Assert.Equal(expected.Ids, found.Ids);
         Assert.Equal(expected.Utilities, found.Utilities);
@@ -105,7 +137,15 @@ public sealed class DppTests : SelectionStrategyContract
     public void ADependentRowHasNoColumn()
     {
         using var scope = NewDisposeScope();
-        using var columns = new LinearColumns(tensor(new double[,] { { 1, 0 }, { 1, 0 } }));
+        using var columns = new LinearColumns(
+            tensor(
+                new double[,]
+                {
+                    { 1, 0 },
+                    { 1, 0 },
+                }
+            )
+        );
         Assert.NotNull(columns.Next(0, 1));
         Assert.Null(columns.Next(1, 1e-4));
     }
@@ -125,8 +165,13 @@ public sealed class DppTests : SelectionStrategyContract
         IReadOnlyList<long> Select(int power)
         {
             double[] quality = [.. Enumerable.Range(0, 12).Select(i => Math.ScaleB(1 + (0.3 * Math.Cos(i)), power))];
-            using var pool = new SelectionPool(ExampleScores.Of([.. Enumerable.Range(0, 12).Select(i => (long)i)], quality)) { Features = features * Math.ScaleB(1, power) };
-            return new Dpp { Kernel = kernel, Scale = RelevanceScale.Raw }.Select(pool, SelectionBudget.Count(5)).Ids;
+            using var pool = new SelectionPool(ExampleScores.Of([.. Enumerable.Range(0, 12).Select(i => (long)i)], quality))
+            {
+                Features = features * Math.ScaleB(1, power),
+            };
+            return new Dpp { Kernel = kernel, Scale = RelevanceScale.Raw }
+                .Select(pool, SelectionBudget.Count(5))
+                .Ids;
         }
     }
 
@@ -136,9 +181,19 @@ public sealed class DppTests : SelectionStrategyContract
         using var scope = NewDisposeScope();
         Assert.Throws<InfluenceException>(() => new Dpp { Bandwidth = 0 });
         using var pool = new SelectionPool(ExampleScores.Of([5, 6], [1, -1])) { Features = ones(2, 2) };
-        Assert.Contains("6", Assert.Throws<InfluenceException>(() => new Dpp { Scale = RelevanceScale.Raw }.Select(pool, SelectionBudget.Count(1))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "6",
+            Assert.Throws<InfluenceException>(() => new Dpp { Scale = RelevanceScale.Raw }.Select(pool, SelectionBudget.Count(1))).Message,
+            StringComparison.Ordinal
+        );
         using var large = new SelectionPool([.. Enumerable.Range(0, 12_000).Select(i => (long)i)]) { Features = ones(12_000, 1) };
-        Assert.Contains("Gaussian", Assert.Throws<InfluenceException>(() => new Dpp { Kernel = Dpp.DppKernel.Gaussian }.Select(large, SelectionBudget.Fraction(1))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "Gaussian",
+            Assert
+                .Throws<InfluenceException>(() => new Dpp { Kernel = Dpp.DppKernel.Gaussian }.Select(large, SelectionBudget.Fraction(1)))
+                .Message,
+            StringComparison.Ordinal
+        );
     }
 
     private static double Determinant(Tensor matrix, IReadOnlyList<int> rows)
@@ -146,7 +201,15 @@ public sealed class DppTests : SelectionStrategyContract
         using var scope = NewDisposeScope();
         var index = tensor(rows.Select(r => (long)r).ToArray());
         // Of a symmetric positive matrix: the square of the product of the Cholesky factor's diagonal.
-        return Math.Pow(linalg.cholesky(matrix.index_select(0, index).index_select(1, index)).diagonal().data<double>().ToArray().Aggregate(1.0, (a, b) => a * b), 2);
+        return Math.Pow(
+            linalg
+                .cholesky(matrix.index_select(0, index).index_select(1, index))
+                .diagonal()
+                .data<double>()
+                .ToArray()
+                .Aggregate(1.0, (a, b) => a * b),
+            2
+        );
     }
 }
 

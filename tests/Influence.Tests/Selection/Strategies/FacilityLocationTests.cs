@@ -14,7 +14,16 @@ public sealed class FacilityLocationTests : SelectionStrategyContract
     [Fact]
     public void PointsOnALine()
     {
-        using var pool = Pool(new double[,] { { 0 }, { 1 }, { 10 }, { 11 }, { 12 } });
+        using var pool = Pool(
+            new double[,]
+            {
+                { 0 },
+                { 1 },
+                { 10 },
+                { 11 },
+                { 12 },
+            }
+        );
         var selected = new FacilityLocation { Similarity = FeatureSimilarity.Euclidean }.Select(pool, SelectionBudget.Count(3));
         Assert.Equal([2, 0, 3], selected.Ids);
         Assert.Equal([38, 18], selected.Utilities.Take(2));
@@ -42,7 +51,8 @@ public sealed class FacilityLocationTests : SelectionStrategyContract
         }
     }
 
-    /// <summary>Similarities that are never all in memory give the gains of those that are, and greedy sequences of the same worth.</summary>
+    /// <summary>Similarities that are never all in memory give the gains of those that are, and greedy sequences of the same
+    /// worth.</summary>
     [Fact]
     public void BlocksEqualTheDenseTable()
     {
@@ -52,8 +62,16 @@ public sealed class FacilityLocationTests : SelectionStrategyContract
         using var similarities = new Influence.Selection.Similarities(features, FeatureSimilarity.Cosine);
         using var dense = new DenseCoverage(similarities, similarities.Points, new float[300]);
         using var blocks = new BlockCoverage(similarities, similarities.Points, zeros(300, dtype: ScalarType.Float64));
-        Assert.Equal(Enumerable.Range(0, 300).Select(j => CoverageReference.Value(table, [j])), dense.Gains([.. Enumerable.Range(0, 300)]), Near);
-        Assert.Equal(Enumerable.Range(0, 300).Select(j => CoverageReference.Value(table, [j])), blocks.Gains([.. Enumerable.Range(0, 300)]), Near);
+        Assert.Equal(
+            Enumerable.Range(0, 300).Select(j => CoverageReference.Value(table, [j])),
+            dense.Gains([.. Enumerable.Range(0, 300)]),
+            Near
+        );
+        Assert.Equal(
+            Enumerable.Range(0, 300).Select(j => CoverageReference.Value(table, [j])),
+            blocks.Gains([.. Enumerable.Range(0, 300)]),
+            Near
+        );
         CoverageReference.AssertGreedy(table, Sequence(dense, 25), 1e-4);
         CoverageReference.AssertGreedy(table, Sequence(blocks, 25), 1e-4);
 
@@ -67,7 +85,10 @@ public sealed class FacilityLocationTests : SelectionStrategyContract
     {
         using var pool = Pool(CoverageReference.Features(80, 4, 4));
         var lazy = new FacilityLocation().Select(pool, SelectionBudget.Count(8));
-        var all = new FacilityLocation { Method = FacilityLocation.SearchMethod.Stochastic, Epsilon = 1e-12 }.Select(pool, SelectionBudget.Count(8));
+        var all = new FacilityLocation { Method = FacilityLocation.SearchMethod.Stochastic, Epsilon = 1e-12 }.Select(
+            pool,
+            SelectionBudget.Count(8)
+        );
         Assert.Equal(lazy.Ids, all.Ids);
         Assert.Equal(lazy.Weights, all.Weights);
     }
@@ -85,8 +106,14 @@ public sealed class FacilityLocationTests : SelectionStrategyContract
         foreach (var count in new[] { 30, 90 })
         {
             var exact = Value(new FacilityLocation().Select(pool, SelectionBudget.Count(count)));
-            var near = new FacilityLocation { Method = method, ExactUpTo = 400, ReferencePoints = 300, ClusterSize = 100, Seed = 1 }
-                .Select(pool, SelectionBudget.Count(count));
+            var near = new FacilityLocation
+            {
+                Method = method,
+                ExactUpTo = 400,
+                ReferencePoints = 300,
+                ClusterSize = 100,
+                Seed = 1,
+            }.Select(pool, SelectionBudget.Count(count));
             // What is not covered is what the picks are about: near 1, all values look alike. Greedy is not the best there is.
             Assert.InRange((500 - Value(near)) / (500 - exact), 0.9, 1.35);
             Assert.Equal(500, near.Weights.Sum());
@@ -102,7 +129,12 @@ public sealed class FacilityLocationTests : SelectionStrategyContract
     {
         var features = Clustered(400, 4, 6);
         using var pool = Pool(features);
-        var selected = new FacilityLocation { ExactUpTo = 100, ClusterSize = 50, Method = FacilityLocation.SearchMethod.Lazy }.Select(pool, SelectionBudget.Count(40));
+        var selected = new FacilityLocation
+        {
+            ExactUpTo = 100,
+            ClusterSize = 50,
+            Method = FacilityLocation.SearchMethod.Lazy,
+        }.Select(pool, SelectionBudget.Count(40));
         var value = CoverageReference.Value(CoverageReference.Cosine(features), selected.Ids.Select(id => (int)id));
         Assert.InRange(selected.Utilities.Sum(), 0.8 * value, value + 1e-3);
         Assert.Equal(selected.Utilities.OrderDescending(), selected.Utilities);
@@ -116,7 +148,13 @@ public sealed class FacilityLocationTests : SelectionStrategyContract
     {
         using var scope = NewDisposeScope();
         using var pool = new SelectionPool([.. Enumerable.Range(0, 60).Select(i => (long)i)]) { Features = ones(60, 3) };
-        var selected = new FacilityLocation { Method = method, ExactUpTo = exactUpTo, ClusterSize = 10, Epsilon = 1e-9 }.Select(pool, SelectionBudget.Count(7));
+        var selected = new FacilityLocation
+        {
+            Method = method,
+            ExactUpTo = exactUpTo,
+            ClusterSize = 10,
+            Epsilon = 1e-9,
+        }.Select(pool, SelectionBudget.Count(7));
         Assert.Equal(7, selected.Count);
         Assert.Equal(0, selected.Ids[0]);
         Assert.Equal(60, selected.Weights.Sum());
@@ -134,7 +172,10 @@ public sealed class FacilityLocationTests : SelectionStrategyContract
         var features = tensor(CoverageReference.Features(30, 64, 2)).to_type(ScalarType.Float32);
         var strategy = new FacilityLocation { Similarity = kind, Method = method };
         using var plain = new SelectionPool([.. Enumerable.Range(0, 30).Select(i => (long)i)]) { Features = features };
-        using var other = new SelectionPool([.. Enumerable.Range(0, 30).Select(i => (long)i)]) { Features = features * Math.ScaleB(1, power) };
+        using var other = new SelectionPool([.. Enumerable.Range(0, 30).Select(i => (long)i)])
+        {
+            Features = features * Math.ScaleB(1, power),
+        };
         var (expected, found) = (strategy.Select(plain, SelectionBudget.Count(6)), strategy.Select(other, SelectionBudget.Count(6)));
         Assert.Equal(expected.Ids, found.Ids);
         Assert.Equal(expected.Weights, found.Weights);
@@ -145,14 +186,23 @@ public sealed class FacilityLocationTests : SelectionStrategyContract
     public void WeightsAreOptional()
     {
         using var pool = Pool(CoverageReference.Features(20, 3, 7));
-        Assert.All(new FacilityLocation { Weighted = false }.Select(pool, SelectionBudget.Count(5)).Weights, w => Assert.Equal(1, w));
+        Assert.All(
+            new FacilityLocation { Weighted = false }
+                .Select(pool, SelectionBudget.Count(5))
+                .Weights,
+            w => Assert.Equal(1, w)
+        );
     }
 
     [Fact]
     public void BadInputIsSaid()
     {
         using var pool = new SelectionPool([1, 2, 3]);
-        Assert.Contains("Features", Assert.Throws<InfluenceException>(() => new FacilityLocation().Select(pool, SelectionBudget.Count(1))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "Features",
+            Assert.Throws<InfluenceException>(() => new FacilityLocation().Select(pool, SelectionBudget.Count(1))).Message,
+            StringComparison.Ordinal
+        );
         Assert.Throws<InfluenceException>(() => new FacilityLocation { Epsilon = 1 });
         Assert.Throws<InfluenceException>(() => new FacilityLocation { ClusterSize = 10_000 });
         Assert.Throws<InfluenceException>(() => new FacilityLocation { ReferencePoints = 0 });
@@ -180,12 +230,13 @@ public sealed class FacilityLocationTests : SelectionStrategyContract
         return noise;
     }
 
-    private static double[,] Similarities(double[,] features, FeatureSimilarity kind) => kind switch
-    {
-        FeatureSimilarity.Cosine => CoverageReference.Cosine(features),
-        FeatureSimilarity.Euclidean => CoverageReference.Distance(features, 2),
-        _ => CoverageReference.Distance(features, 1),
-    };
+    private static double[,] Similarities(double[,] features, FeatureSimilarity kind) =>
+        kind switch
+        {
+            FeatureSimilarity.Cosine => CoverageReference.Cosine(features),
+            FeatureSimilarity.Euclidean => CoverageReference.Distance(features, 2),
+            _ => CoverageReference.Distance(features, 1),
+        };
 
     private static List<int> Sequence(Coverage coverage, int count)
     {
@@ -205,7 +256,13 @@ public sealed class StochasticFacilityLocationTests : SelectionStrategyContract
     protected override bool IsRandom => true;
 
     protected override SelectionStrategy Strategy(long seed) =>
-        new FacilityLocation { Seed = seed, Method = FacilityLocation.SearchMethod.Stochastic, ReferencePoints = 40, Epsilon = 0.3 };
+        new FacilityLocation
+        {
+            Seed = seed,
+            Method = FacilityLocation.SearchMethod.Stochastic,
+            ReferencePoints = 40,
+            Epsilon = 0.3,
+        };
 }
 
 public sealed class ClusteredFacilityLocationTests : SelectionStrategyContract
@@ -213,5 +270,11 @@ public sealed class ClusteredFacilityLocationTests : SelectionStrategyContract
     protected override bool IsRandom => true;
 
     protected override SelectionStrategy Strategy(long seed) =>
-        new FacilityLocation { Seed = seed, Method = FacilityLocation.SearchMethod.Lazy, ExactUpTo = 20, ClusterSize = 10 };
+        new FacilityLocation
+        {
+            Seed = seed,
+            Method = FacilityLocation.SearchMethod.Lazy,
+            ExactUpTo = 20,
+            ClusterSize = 10,
+        };
 }

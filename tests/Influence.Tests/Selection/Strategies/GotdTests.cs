@@ -43,7 +43,11 @@ public sealed class GotdTests : SelectionStrategyContract, IDisposable
         using var scope = NewDisposeScope();
         const int n = 6;
         var generator = new Generator(5);
-        using var transport = new Sinkhorn(rand([n, 3], ScalarType.Float64, generator: generator), rand([4, 3], ScalarType.Float64, generator: generator), cost);
+        using var transport = new Sinkhorn(
+            rand([n, 3], ScalarType.Float64, generator: generator),
+            rand([4, 3], ScalarType.Float64, generator: generator),
+            cost
+        );
         var epsilon = 0.2 * transport.MedianCost();
         var (potential, _, _, _) = transport.Solve(Mass(n), Mass(4), epsilon, 1e-13, 100_000, _ => { });
         scope.Attach(potential);
@@ -68,8 +72,13 @@ public sealed class GotdTests : SelectionStrategyContract, IDisposable
     {
         using var pool = new SelectionPool([10, 20, 30]) { Features = Column(10, 0, 1).to_type(ScalarType.Float32) };
         using var targets = Column(0.2, 2);
-        var selected = new Gotd { Targets = targets, Cost = FeatureDistance.Euclidean, Regularization = 0.01, MaximumIterations = 20_000 }
-            .Select(pool, SelectionBudget.Count(3));
+        var selected = new Gotd
+        {
+            Targets = targets,
+            Cost = FeatureDistance.Euclidean,
+            Regularization = 0.01,
+            MaximumIterations = 20_000,
+        }.Select(pool, SelectionBudget.Count(3));
         Assert.Equal([20, 30, 10], selected.Ids);
         Assert.Equal(0, selected.Utilities.Sum(), 1e-9);
         Assert.Empty(selected.Notes);
@@ -84,7 +93,10 @@ public sealed class GotdTests : SelectionStrategyContract, IDisposable
     {
         using var scope = NewDisposeScope();
         var generator = new Generator(1);
-        var (left, right) = (rand([9, 2], ScalarType.Float64, generator: generator), rand([5, 2], ScalarType.Float64, generator: generator));
+        var (left, right) = (
+            rand([9, 2], ScalarType.Float64, generator: generator),
+            rand([5, 2], ScalarType.Float64, generator: generator)
+        );
         using var blocks = new Sinkhorn(left, right, FeatureDistance.Euclidean, blockElements: 20, keptElements: kept);
         using var whole = new Sinkhorn(left, right, FeatureDistance.Euclidean);
         var (potential, value, _, iterations) = blocks.Solve(Mass(9), Mass(5), 0.1, 1e-6, 1000, _ => { });
@@ -101,7 +113,12 @@ public sealed class GotdTests : SelectionStrategyContract, IDisposable
     {
         using var pool = new SelectionPool([3, 1, 2]) { Features = ones(3, 2) };
         using var targets = ones(2, 2);
-        Assert.Equal([1, 2, 3], new Gotd { Targets = targets, Cost = FeatureDistance.Euclidean }.Select(pool, SelectionBudget.Count(3)).Ids);
+        Assert.Equal(
+            [1, 2, 3],
+            new Gotd { Targets = targets, Cost = FeatureDistance.Euclidean }
+                .Select(pool, SelectionBudget.Count(3))
+                .Ids
+        );
         using var other = Pool([.. Enumerable.Range(0, 60)]);
         var selected = new Gotd { Targets = _targets, MaximumIterations = 2 }.Select(other, SelectionBudget.Count(3));
         Assert.Contains("after 2 iterations", Assert.Single(selected.Notes), StringComparison.Ordinal);
@@ -114,7 +131,11 @@ public sealed class GotdTests : SelectionStrategyContract, IDisposable
         var problem = Assert.Throws<InfluenceException>(() => new Gotd { Targets = _targets }.Select(pool, SelectionBudget.Count(1)));
         Assert.Contains("[M, 3]", problem.Message, StringComparison.Ordinal);
         using var bad = full([1, 3], float.NaN);
-        Assert.Contains("finite", Assert.Throws<InfluenceException>(() => new Gotd { Targets = bad }.Select(pool, SelectionBudget.Count(1))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "finite",
+            Assert.Throws<InfluenceException>(() => new Gotd { Targets = bad }.Select(pool, SelectionBudget.Count(1))).Message,
+            StringComparison.Ordinal
+        );
         Assert.Throws<InfluenceException>(() => new Gotd { Targets = _targets, Regularization = 0 });
         Assert.Throws<InfluenceException>(() => new Gotd { Targets = _targets, Tolerance = double.NaN });
         Assert.Throws<InfluenceException>(() => new Gotd { Targets = _targets, MaximumIterations = 0 });

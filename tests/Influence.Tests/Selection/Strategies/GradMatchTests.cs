@@ -17,7 +17,14 @@ public sealed class GradMatchTests : SelectionStrategyContract
     [Fact]
     public void ThreeColumns()
     {
-        using var pool = FacilityLocationTests.Pool(new double[,] { { 1, 0 }, { 0, 1 }, { 1, 1 } });
+        using var pool = FacilityLocationTests.Pool(
+            new double[,]
+            {
+                { 1, 0 },
+                { 0, 1 },
+                { 1, 1 },
+            }
+        );
         var matching = new GradMatch { Target = [2, 1] };
         var one = matching.Select(pool, SelectionBudget.Count(1));
         Assert.Equal((2, 3.0, 1.5), (one.Ids[0], one.Utilities[0], one.Weights[0]));
@@ -28,7 +35,8 @@ public sealed class GradMatchTests : SelectionStrategyContract
         Assert.Contains("After 2 picks", Assert.Single(all.Notes), StringComparison.Ordinal);
     }
 
-    /// <summary>Against all supports: for each set of columns with a positive solution, the unconstrained one; the best of these is the answer.</summary>
+    /// <summary>Against all supports: for each set of columns with a positive solution, the unconstrained one; the best of these is the
+    /// answer.</summary>
     [Theory]
     [InlineData(0)]
     [InlineData(0.3)]
@@ -61,11 +69,15 @@ public sealed class GradMatchTests : SelectionStrategyContract
         var target = (features[3] * 2) + features[50] + (features[120] * 0.5);
         using var pool = new SelectionPool([.. Enumerable.Range(0, 200).Select(i => (long)i)]) { Features = features };
         var selected = new GradMatch { Target = target.data<double>().ToArray() }.Select(pool, SelectionBudget.Count(10));
-        Assert.Equal([3, 50, 120], selected.Ids.Index().Where(pick => selected.Weights[pick.Index] > 1e-9).Select(pick => pick.Item).Order());
+        Assert.Equal(
+            [3, 50, 120],
+            selected.Ids.Index().Where(pick => selected.Weights[pick.Index] > 1e-9).Select(pick => pick.Item).Order()
+        );
         Assert.Equal(2, selected.Weights[0], 1e-9);
     }
 
-    /// <summary>What is left of the gradient's length never grows with the budget; with a ridge it goes on where without it the match is exact.</summary>
+    /// <summary>What is left of the gradient's length never grows with the budget; with a ridge it goes on where without it the match is
+    /// exact.</summary>
     [Fact]
     public void MorePicksMatchBetter()
     {
@@ -76,14 +88,22 @@ public sealed class GradMatchTests : SelectionStrategyContract
         foreach (var count in new[] { 1, 2, 4, 8 })
         {
             var selected = new GradMatch { Ridge = 1e-3 }.Select(pool, SelectionBudget.Count(count));
-            var matched = features.index_select(0, tensor(selected.Ids.ToArray())).t().mv(tensor(selected.Weights.ToArray(), dtype: ScalarType.Float32));
+            var matched = features
+                .index_select(0, tensor(selected.Ids.ToArray()))
+                .t()
+                .mv(tensor(selected.Weights.ToArray(), dtype: ScalarType.Float32));
             var left = (features.sum([0L]) - matched).norm().item<float>();
             Assert.True(left <= last);
             last = left;
         }
 
         Assert.InRange(new GradMatch().Select(pool, SelectionBudget.Count(50)).Count, 2, 12);
-        Assert.Equal(50, new GradMatch { Ridge = 10, Tolerance = 0 }.Select(pool, SelectionBudget.Count(50)).Count);
+        Assert.Equal(
+            50,
+            new GradMatch { Ridge = 10, Tolerance = 0 }
+                .Select(pool, SelectionBudget.Count(50))
+                .Count
+        );
     }
 
     [Fact]
@@ -103,7 +123,17 @@ public sealed class GradMatchTests : SelectionStrategyContract
     public void ALongGradientHidesNoShortOnes()
     {
         using var scope = NewDisposeScope();
-        using var pool = new SelectionPool([0, 1, 2]) { Features = tensor(new[,] { { 1e6f, 0, 0 }, { 0, 1, 0 }, { 0, 0, 1 } }) };
+        using var pool = new SelectionPool([0, 1, 2])
+        {
+            Features = tensor(
+                new[,]
+                {
+                    { 1e6f, 0, 0 },
+                    { 0, 1, 0 },
+                    { 0, 0, 1 },
+                }
+            ),
+        };
         var selected = new GradMatch { Target = [0, 1, 1] }.Select(pool, SelectionBudget.Count(2));
         Assert.Equal([1, 2], selected.Ids);
         Assert.Equal([1, 1], selected.Weights);
@@ -120,8 +150,14 @@ public sealed class GradMatchTests : SelectionStrategyContract
         using var scope = NewDisposeScope();
         var features = tensor(CoverageReference.Features(20, 6, 6)).to_type(dtype);
         using var plain = new SelectionPool([.. Enumerable.Range(0, 20).Select(i => (long)i)]) { Features = features };
-        using var other = new SelectionPool([.. Enumerable.Range(0, 20).Select(i => (long)i)]) { Features = features * Math.ScaleB(1, power) };
-        var (expected, found) = (new GradMatch().Select(plain, SelectionBudget.Count(4)), new GradMatch().Select(other, SelectionBudget.Count(4)));
+        using var other = new SelectionPool([.. Enumerable.Range(0, 20).Select(i => (long)i)])
+        {
+            Features = features * Math.ScaleB(1, power),
+        };
+        var (expected, found) = (
+            new GradMatch().Select(plain, SelectionBudget.Count(4)),
+            new GradMatch().Select(other, SelectionBudget.Count(4))
+        );
         Assert.Equal(expected.Ids, found.Ids);
         Assert.Equal(expected.Weights, found.Weights);
         Assert.Equal(expected.Utilities.Select(u => Math.ScaleB(u, 2 * power)), found.Utilities);
@@ -136,7 +172,8 @@ public sealed class GradMatchTests : SelectionStrategyContract
         Assert.Throws<InfluenceException>(() => new GradMatch { Ridge = -1 });
         Assert.Throws<InfluenceException>(() => new GradMatch { Tolerance = double.NaN });
 
-        string Message(GradMatch strategy) => Assert.Throws<InfluenceException>(() => strategy.Select(pool, SelectionBudget.Count(1))).Message;
+        string Message(GradMatch strategy) =>
+            Assert.Throws<InfluenceException>(() => strategy.Select(pool, SelectionBudget.Count(1))).Message;
     }
 
     private static double Value(Tensor columns, Tensor target, double ridge, double[] weights)
@@ -146,21 +183,26 @@ public sealed class GradMatchTests : SelectionStrategyContract
         return ((columns.t().mv(w) - target).Squared().sum() + (w.Squared().sum() * ridge)).item<double>();
     }
 
-    private static double Best(Tensor columns, Tensor target, double ridge) => Enumerable.Range(1, ridge > 0 ? 6 : 4)
-        .SelectMany(size => CoverageReference.Subsets(6, size))
-        .Select(support =>
-        {
-            using var scope = NewDisposeScope();
-            var some = columns.index_select(0, tensor(support.Select(i => (long)i).ToArray()));
-            var solved = linalg.solve(some.mm(some.t()) + (eye(support.Length, dtype: ScalarType.Float64) * ridge), some.mv(target)).data<double>().ToArray();
-            var weights = new double[6];
-            for (var i = 0; i < support.Length; i++)
+    private static double Best(Tensor columns, Tensor target, double ridge) =>
+        Enumerable
+            .Range(1, ridge > 0 ? 6 : 4)
+            .SelectMany(size => CoverageReference.Subsets(6, size))
+            .Select(support =>
             {
-                weights[support[i]] = solved[i];
-            }
+                using var scope = NewDisposeScope();
+                var some = columns.index_select(0, tensor(support.Select(i => (long)i).ToArray()));
+                var solved = linalg
+                    .solve(some.mm(some.t()) + (eye(support.Length, dtype: ScalarType.Float64) * ridge), some.mv(target))
+                    .data<double>()
+                    .ToArray();
+                var weights = new double[6];
+                for (var i = 0; i < support.Length; i++)
+                {
+                    weights[support[i]] = solved[i];
+                }
 
-            return solved.Min() < 0 ? double.PositiveInfinity : Value(columns, target, ridge, weights);
-        })
-        .Append(Value(columns, target, ridge, new double[6]))
-        .Min();
+                return solved.Min() < 0 ? double.PositiveInfinity : Value(columns, target, ridge, weights);
+            })
+            .Append(Value(columns, target, ridge, new double[6]))
+            .Min();
 }

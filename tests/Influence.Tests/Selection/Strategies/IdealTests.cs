@@ -35,8 +35,18 @@ public sealed class IdealTests : SelectionStrategyContract
     {
         const double p = 0.3;
         var random = new Random(1);
-        var mean = Enumerable.Range(0, 1000)
-            .Average(_ => new LiveEdgeGraphs([[(1, p)], []], 64, (_, _, _) => random.NextDouble()).Gain(0));
+        var mean = Enumerable
+            .Range(0, 1000)
+            .Average(_ =>
+                new LiveEdgeGraphs(
+                    [
+                        [(1, p)],
+                        [],
+                    ],
+                    64,
+                    (_, _, _) => random.NextDouble()
+                ).Gain(0)
+            );
         Assert.Equal(1 + p, mean, 4 * Math.Sqrt(p * (1 - p) / 64_000));
     }
 
@@ -46,7 +56,10 @@ public sealed class IdealTests : SelectionStrategyContract
         for (var seed = 0; seed < 20; seed++)
         {
             var random = new Random(seed);
-            (int, double)[][] edges = [.. Enumerable.Range(0, 10).Select(_ => Enumerable.Range(0, 3).Select(_ => (random.Next(10), 0.5)).ToArray())];
+            (int, double)[][] edges =
+            [
+                .. Enumerable.Range(0, 10).Select(_ => Enumerable.Range(0, 3).Select(_ => (random.Next(10), 0.5)).ToArray()),
+            ];
             var graphs = new LiveEdgeGraphs(edges, 16, (_, _, _) => random.NextDouble());
             var before = Enumerable.Range(0, 10).Select(graphs.Gain).ToArray();
             graphs.Add(seed % 10);
@@ -61,11 +74,17 @@ public sealed class IdealTests : SelectionStrategyContract
     [InlineData(3)]
     public void ReachesAtLeastWhatGreedyGuarantees(int seed)
     {
-        const int n = 12, k = 3;
+        const int n = 12,
+            k = 3;
         using var scope = NewDisposeScope();
         var features = rand([n, 4], generator: new Generator((ulong)seed));
         using var pool = new SelectionPool([.. Enumerable.Range(0, n).Select(i => (long)i)]) { Features = features };
-        var strategy = new Ideal { Seed = seed, Neighbours = 3, Draws = 8 };
+        var strategy = new Ideal
+        {
+            Seed = seed,
+            Neighbours = 3,
+            Draws = 8,
+        };
         var selected = strategy.Select(pool, SelectionBudget.Count(k));
 
         var graphs = Graphs(pool, strategy);
@@ -95,7 +114,19 @@ public sealed class IdealTests : SelectionStrategyContract
     public void NeighboursAreTheNearestByCosineAndNeverOneself()
     {
         using var scope = NewDisposeScope();
-        var neighbours = new CosineNeighbours(tensor(new float[,] { { 1, 0 }, { 2, 0.2f }, { 0, 3 }, { 1, 1 } }), 2, (_, _) => { });
+        var neighbours = new CosineNeighbours(
+            tensor(
+                new float[,]
+                {
+                    { 1, 0 },
+                    { 2, 0.2f },
+                    { 0, 3 },
+                    { 1, 1 },
+                }
+            ),
+            2,
+            (_, _) => { }
+        );
         Assert.Equal([1, 3], neighbours.Of(0).ToArray());
         Assert.Equal([0, 3], neighbours.Of(1).ToArray());
         Assert.Equal([3, 1], neighbours.Of(2).ToArray());
@@ -119,7 +150,11 @@ public sealed class IdealTests : SelectionStrategyContract
         Assert.Throws<InfluenceException>(() => new Ideal { Neighbours = 0 });
         Assert.Throws<InfluenceException>(() => new Ideal { Draws = 65 });
         using var pool = new SelectionPool([1, 2]);
-        Assert.Contains("features", Assert.Throws<InfluenceException>(() => new Ideal().Select(pool, SelectionBudget.Count(1))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "features",
+            Assert.Throws<InfluenceException>(() => new Ideal().Select(pool, SelectionBudget.Count(1))).Message,
+            StringComparison.Ordinal
+        );
     }
 
     private static LiveEdgeGraphs Chain(int nodes, double probability)
@@ -134,11 +169,16 @@ public sealed class IdealTests : SelectionStrategyContract
     {
         var run = new SelectionRun(strategy, pool, null, default);
         var neighbours = new CosineNeighbours(pool.Features!, strategy.Neighbours, (_, _) => { });
-        (int, double)[][] edges = [.. Enumerable.Range(0, pool.Count).Select(i =>
-        {
-            var sum = neighbours.Similarities(i).ToArray().Sum(s => (double)s);
-            return neighbours.Of(i).ToArray().Zip(neighbours.Similarities(i).ToArray(), (to, s) => ((int)to, s / sum)).ToArray();
-        })];
+        (int, double)[][] edges =
+        [
+            .. Enumerable
+                .Range(0, pool.Count)
+                .Select(i =>
+                {
+                    var sum = neighbours.Similarities(i).ToArray().Sum(s => (double)s);
+                    return neighbours.Of(i).ToArray().Zip(neighbours.Similarities(i).ToArray(), (to, s) => ((int)to, s / sum)).ToArray();
+                }),
+        ];
         return new LiveEdgeGraphs(edges, strategy.Draws, (draw, rank, from) => run.Uniform($"live edge {rank} of draw {draw}", from));
     }
 }

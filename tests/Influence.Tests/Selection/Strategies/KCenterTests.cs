@@ -14,7 +14,14 @@ public sealed class KCenterTests : SelectionStrategyContract
     [Fact]
     public void PointsOnALine()
     {
-        using var pool = FacilityLocationTests.Pool(new double[,] { { 0 }, { 1 }, { 10 } });
+        using var pool = FacilityLocationTests.Pool(
+            new double[,]
+            {
+                { 0 },
+                { 1 },
+                { 10 },
+            }
+        );
         var selected = new KCenter { First = 0 }.Select(pool, SelectionBudget.Count(3));
         Assert.Equal([0, 2, 1], selected.Ids);
         Assert.Equal([10, 10, 1], selected.Utilities);
@@ -55,7 +62,8 @@ public sealed class KCenterTests : SelectionStrategyContract
         using var pool = new SelectionPool([.. Enumerable.Range(0, n).Select(i => (long)i)]) { Features = features };
         var selected = new KCenter { First = 7 }.Select(pool, SelectionBudget.Count(400));
 
-        // Ties are many on this grid, and rounding may choose among them: each pick is as far from the earlier ones as the farthest candidate.
+        // Ties are many on this grid, and rounding may choose among them: each pick is as far from the earlier ones as the farthest
+        // candidate.
         var nearest = (features - features[7]).Squared().sum([1L]);
         for (var i = 1; i < 400; i++)
         {
@@ -88,8 +96,14 @@ public sealed class KCenterTests : SelectionStrategyContract
         using var scope = NewDisposeScope();
         var features = tensor(CoverageReference.Features(30, 4, 2)).to_type(ScalarType.Float32);
         using var plain = new SelectionPool([.. Enumerable.Range(0, 30).Select(i => (long)i)]) { Features = features };
-        using var other = new SelectionPool([.. Enumerable.Range(0, 30).Select(i => (long)i)]) { Features = features * Math.ScaleB(1, power) };
-        var (expected, found) = (new KCenter().Select(plain, SelectionBudget.Count(6)), new KCenter().Select(other, SelectionBudget.Count(6)));
+        using var other = new SelectionPool([.. Enumerable.Range(0, 30).Select(i => (long)i)])
+        {
+            Features = features * Math.ScaleB(1, power),
+        };
+        var (expected, found) = (
+            new KCenter().Select(plain, SelectionBudget.Count(6)),
+            new KCenter().Select(other, SelectionBudget.Count(6))
+        );
         Assert.Equal(expected.Ids, found.Ids);
         Assert.Equal(expected.Utilities.Select(u => Math.ScaleB(u, power)), found.Utilities);
     }
@@ -98,7 +112,11 @@ public sealed class KCenterTests : SelectionStrategyContract
     public void BadInputIsSaid()
     {
         using var pool = FacilityLocationTests.Pool(CoverageReference.Features(4, 2, 1));
-        Assert.Contains("id 9", Assert.Throws<InfluenceException>(() => new KCenter { First = 9 }.Select(pool, SelectionBudget.Count(2))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "id 9",
+            Assert.Throws<InfluenceException>(() => new KCenter { First = 9 }.Select(pool, SelectionBudget.Count(2))).Message,
+            StringComparison.Ordinal
+        );
         using var bare = new SelectionPool([1, 2]);
         Assert.Throws<InfluenceException>(() => new KCenter().Select(bare, SelectionBudget.Count(1)));
     }

@@ -31,13 +31,21 @@ public sealed class MmrTests : SelectionStrategyContract
         var features = CoverageReference.Features(40, 5, 3);
         var cosines = CoverageReference.Cosine(features);
         double[] scores = [.. Enumerable.Range(0, 40).Select(i => Math.Sin(i * 1.7))];
-        using var pool = new SelectionPool(ExampleScores.Of([.. Enumerable.Range(0, 40).Select(i => (long)i)], scores)) { Features = tensor(features) };
+        using var pool = new SelectionPool(ExampleScores.Of([.. Enumerable.Range(0, 40).Select(i => (long)i)], scores))
+        {
+            Features = tensor(features),
+        };
         var selected = new Mmr { Lambda = lambda, Scale = RelevanceScale.UnitRange }.Select(pool, SelectionBudget.Count(15));
         var relevance = scores.Select(s => (s - scores.Min()) / (scores.Max() - scores.Min())).ToArray();
         List<int> expected = [Array.IndexOf(relevance, 1.0)];
         while (expected.Count < 15)
         {
-            expected.Add(Enumerable.Range(0, 40).Except(expected).MaxBy(i => (lambda * relevance[i]) - ((1 - lambda) * expected.Max(j => (2 * cosines[i, j]) - 1))));
+            expected.Add(
+                Enumerable
+                    .Range(0, 40)
+                    .Except(expected)
+                    .MaxBy(i => (lambda * relevance[i]) - ((1 - lambda) * expected.Max(j => (2 * cosines[i, j]) - 1)))
+            );
         }
 
         Assert.Equal(expected, selected.Ids.Select(id => (int)id));
@@ -47,7 +55,12 @@ public sealed class MmrTests : SelectionStrategyContract
     public void LambdaOneIsTopK()
     {
         using var pool = ThreeItemPool();
-        Assert.Equal([0, 1, 2], new Mmr { Lambda = 1 }.Select(pool, SelectionBudget.Count(3)).Ids);
+        Assert.Equal(
+            [0, 1, 2],
+            new Mmr { Lambda = 1 }
+                .Select(pool, SelectionBudget.Count(3))
+                .Ids
+        );
     }
 
     [Fact]
@@ -55,14 +68,25 @@ public sealed class MmrTests : SelectionStrategyContract
     {
         Assert.Throws<InfluenceException>(() => new Mmr { Lambda = 1.1 });
         using var pool = FacilityLocationTests.Pool(CoverageReference.Features(4, 2, 1));
-        Assert.Contains("reads scores", Assert.Throws<InfluenceException>(() => new Mmr().Select(pool, SelectionBudget.Count(1))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "reads scores",
+            Assert.Throws<InfluenceException>(() => new Mmr().Select(pool, SelectionBudget.Count(1))).Message,
+            StringComparison.Ordinal
+        );
     }
 
     /// <summary>Rows of the Cholesky factor of the matrix of cosines: unit vectors with these cosines.</summary>
     internal static SelectionPool ThreeItemPool()
     {
         using var scope = NewDisposeScope();
-        var cosines = tensor(new[,] { { 1, 0.95, 0.1 }, { 0.95, 1, 0.1 }, { 0.1, 0.1, 1 } });
+        var cosines = tensor(
+            new[,]
+            {
+                { 1, 0.95, 0.1 },
+                { 0.95, 1, 0.1 },
+                { 0.1, 0.1, 1 },
+            }
+        );
         return new SelectionPool(ExampleScores.Of([0, 1, 2], [1, 0.9, 0.5])) { Features = linalg.cholesky(cosines) };
     }
 }

@@ -20,7 +20,9 @@ public sealed class ProportionalTests : SelectionStrategyContract
         var (first, second) = (new double[3], new double[3]);
         for (var seed = 0; seed < Draws; seed++)
         {
-            var ids = new Proportional { Seed = seed }.Select(pool, SelectionBudget.Count(2)).Ids;
+            var ids = new Proportional { Seed = seed }
+                .Select(pool, SelectionBudget.Count(2))
+                .Ids;
             first[ids[0]] += 1.0 / Draws;
             second[ids[1]] += 1.0 / Draws;
         }
@@ -41,7 +43,10 @@ public sealed class ProportionalTests : SelectionStrategyContract
         using var pool = Pool([.. Enumerable.Range(0, 60)]);
         Assert.Equal(
             new TopK().Select(pool, SelectionBudget.Count(20)).Ids,
-            new Proportional { Temperature = 1e-9 }.Select(pool, SelectionBudget.Count(20)).Ids);
+            new Proportional { Temperature = 1e-9 }
+                .Select(pool, SelectionBudget.Count(20))
+                .Ids
+        );
     }
 
     [Fact]
@@ -53,15 +58,25 @@ public sealed class ProportionalTests : SelectionStrategyContract
         var plain = strategy.Select(ExampleScores.Of(ids, scores), SelectionBudget.Count(10));
         var tiny = strategy.Select(ExampleScores.Of(ids, [.. scores.Select(s => s * Math.ScaleB(1, -20))]), SelectionBudget.Count(10));
         Assert.Equal(plain.Ids, tiny.Ids);
-        Assert.NotEqual(plain.Ids, new Proportional { Temperature = 0.5 }.Select(ExampleScores.Of(ids, [.. scores.Select(s => s * 1e-6)]), SelectionBudget.Count(10)).Ids);
+        Assert.NotEqual(
+            plain.Ids,
+            new Proportional { Temperature = 0.5 }
+                .Select(ExampleScores.Of(ids, [.. scores.Select(s => s * 1e-6)]), SelectionBudget.Count(10))
+                .Ids
+        );
     }
 
     [Fact]
     public void ConstantScoresGiveAUniformSample()
     {
         var scores = ExampleScores.Of([1, 2, 3, 4], [3, 3, 3, 3]);
-        var first = Enumerable.Range(0, 4000)
-            .CountBy(seed => new Proportional { Seed = seed, Standardize = true }.Select(scores, SelectionBudget.Count(1)).Ids[0]);
+        var first = Enumerable
+            .Range(0, 4000)
+            .CountBy(seed =>
+                new Proportional { Seed = seed, Standardize = true }
+                    .Select(scores, SelectionBudget.Count(1))
+                    .Ids[0]
+            );
         // 1,000 on average, standard deviation 27; four of them.
         Assert.All(first, pair => Assert.InRange(pair.Value, 890, 1110));
     }

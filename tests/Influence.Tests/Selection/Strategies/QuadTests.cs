@@ -10,7 +10,13 @@ public sealed class QuadTests : SelectionStrategyContract
 {
     protected override bool IsRandom => true;
 
-    protected override SelectionStrategy Strategy(long seed) => new Quad { Seed = seed, Probes = 2, Oracle = ById };
+    protected override SelectionStrategy Strategy(long seed) =>
+        new Quad
+        {
+            Seed = seed,
+            Probes = 2,
+            Oracle = ById,
+        };
 
     private static double[] ById(IReadOnlyList<long> ids) => [.. ids.Select(id => Math.Sin(id))];
 
@@ -65,7 +71,10 @@ public sealed class QuadTests : SelectionStrategyContract
         var selected = new Quad { Oracle = Scores, Probes = 5 }.Select(pool, SelectionBudget.Count(300));
         Assert.InRange(selected.Ids.Count(Good), 280, 300);
         Assert.InRange(asked.Count, 100, n / 5);
-        Assert.Contains(selected.Notes, note => note.StartsWith($"{asked.Count} of 4000 candidates were measured", StringComparison.Ordinal));
+        Assert.Contains(
+            selected.Notes,
+            note => note.StartsWith($"{asked.Count} of 4000 candidates were measured", StringComparison.Ordinal)
+        );
 
         double[] Scores(IReadOnlyList<long> some)
         {
@@ -81,8 +90,12 @@ public sealed class QuadTests : SelectionStrategyContract
     {
         long[] ids = [.. Enumerable.Range(0, 40)];
         using var pool = new SelectionPool(ids) { Groups = ExampleGroups.Of(ids, id => id < 20 ? "bad" : "worse") };
-        var selected = new Quad { Oracle = some => [.. some.Select(id => id < 20 ? -1.0 : -2)], Probes = 3, MaximumRounds = 2 }
-            .Select(pool, SelectionBudget.Count(10));
+        var selected = new Quad
+        {
+            Oracle = some => [.. some.Select(id => id < 20 ? -1.0 : -2)],
+            Probes = 3,
+            MaximumRounds = 2,
+        }.Select(pool, SelectionBudget.Count(10));
         Assert.All(selected.Ids, id => Assert.InRange(id, 0, 19));
         Assert.Contains(selected.Notes, note => note.StartsWith("10 picks were made after the last round", StringComparison.Ordinal));
     }
@@ -92,12 +105,16 @@ public sealed class QuadTests : SelectionStrategyContract
     {
         long[] ids = [.. Enumerable.Range(0, 30)];
         using var pool = new SelectionPool(ids) { Groups = ExampleGroups.Of(ids, _ => "one") };
-        var selected = new Quad { Oracle = some => [.. some.Select(id => id % 3 == 0 ? -1.0 : 5)], Probes = 30 }.Select(pool, SelectionBudget.Count(25));
+        var selected = new Quad { Oracle = some => [.. some.Select(id => id % 3 == 0 ? -1.0 : 5)], Probes = 30 }.Select(
+            pool,
+            SelectionBudget.Count(25)
+        );
         Assert.All(selected.Ids.Take(20), id => Assert.NotEqual(0, id % 3));
         Assert.All(selected.Ids.Skip(20), id => Assert.Equal(0, id % 3));
     }
 
-    /// <summary>Where good and bad lie in every cluster alike, no pull is accepted for long: measuring ends all the same, and what was found good is taken first.</summary>
+    /// <summary>Where good and bad lie in every cluster alike, no pull is accepted for long: measuring ends all the same, and what was
+    /// found good is taken first.</summary>
     [Fact]
     public void MeasuringEndsAndWhatWasFoundGoodIsTakenFirst()
     {
@@ -126,11 +143,27 @@ public sealed class QuadTests : SelectionStrategyContract
         long[] ids = [0, 1, 2, 3, 4];
         using var pool = new SelectionPool(ids)
         {
-            Features = tensor(new double[,] { { 1, 0 }, { 2, 0 }, { 1, 0.5 }, { 0, 1 }, { 0, 2 } }),
+            Features = tensor(
+                new double[,]
+                {
+                    { 1, 0 },
+                    { 2, 0 },
+                    { 1, 0.5 },
+                    { 0, 1 },
+                    { 0, 2 },
+                }
+            ),
             Groups = ExampleGroups.Of(ids, ["a", "a", "b", "c", "c"]),
         };
         using var clusters = PoolClusters.Of(pool, null, 10, 0, default);
-        Assert.Equal([[0, 1], [2], [3, 4]], clusters.Members);
+        Assert.Equal(
+            [
+                [0, 1],
+                [2],
+                [3, 4],
+            ],
+            clusters.Members
+        );
         var neighbours = clusters.Neighbours(0.2);
         var distance = 1 - (1 / Math.Sqrt(1.25));
         Assert.Equal(1, Assert.Single(neighbours[0]).Cluster);
@@ -146,7 +179,11 @@ public sealed class QuadTests : SelectionStrategyContract
         long[] ids = [1, 2, 3];
         using var pool = new SelectionPool(ids) { Groups = ExampleGroups.Of(ids, _ => "g") };
         Assert.Contains("gave 1", Message(new Quad { Oracle = _ => [1.0] }, pool), StringComparison.Ordinal);
-        Assert.Contains("2", Message(new Quad { Oracle = some => [.. some.Select(id => id == 2 ? double.NaN : 1)] }, pool), StringComparison.Ordinal);
+        Assert.Contains(
+            "2",
+            Message(new Quad { Oracle = some => [.. some.Select(id => id == 2 ? double.NaN : 1)] }, pool),
+            StringComparison.Ordinal
+        );
         Assert.Contains("Oracle", Message(new Quad { Oracle = null! }, pool), StringComparison.Ordinal);
         using var bare = new SelectionPool(ids);
         Assert.Contains("needs clusters", Message(new Quad { Oracle = ById }, bare), StringComparison.Ordinal);
@@ -165,7 +202,12 @@ public sealed class QuadTests : SelectionStrategyContract
     public void IdenticalPointsMakeOneCluster()
     {
         using var pool = new SelectionPool([.. Enumerable.Range(0, 9).Select(i => (long)i)]) { Features = ones(9, 3) };
-        Assert.Equal(4, new Quad { Oracle = ById, Clusters = 5 }.Select(pool, SelectionBudget.Count(4)).Count);
+        Assert.Equal(
+            4,
+            new Quad { Oracle = ById, Clusters = 5 }
+                .Select(pool, SelectionBudget.Count(4))
+                .Count
+        );
     }
 
     private static string Message(Quad quad, SelectionPool pool) =>

@@ -8,7 +8,13 @@ public sealed class QuantileWindowTests : SelectionStrategyContract
 {
     protected override bool MayPickFewer => true;
 
-    protected override SelectionStrategy Strategy(long seed) => new QuantileWindow { Seed = seed, From = 0.1, To = 0.9 };
+    protected override SelectionStrategy Strategy(long seed) =>
+        new QuantileWindow
+        {
+            Seed = seed,
+            From = 0.1,
+            To = 0.9,
+        };
 
     [Theory]
     [InlineData(0, 1, new long[] { 9, 8, 7, 6, 5, 4, 3, 2, 1, 0 })]
@@ -37,8 +43,9 @@ public sealed class QuantileWindowTests : SelectionStrategyContract
     {
         Assert.Throws<InfluenceException>(() => new QuantileWindow { From = -0.1 });
         Assert.Throws<InfluenceException>(() => new QuantileWindow { To = double.NaN });
-        var thrown = Assert.Throws<InfluenceException>(
-            () => new QuantileWindow { From = 0.6, To = 0.6 }.Select(ExampleScores.Of([1], [7]), SelectionBudget.Count(1)));
+        var thrown = Assert.Throws<InfluenceException>(() =>
+            new QuantileWindow { From = 0.6, To = 0.6 }.Select(ExampleScores.Of([1], [7]), SelectionBudget.Count(1))
+        );
         Assert.Contains("below To", thrown.Message, StringComparison.Ordinal);
     }
 }

@@ -17,7 +17,11 @@ public sealed class RandomSelectionTests : SelectionStrategyContract
         var drawn = new int[10];
         for (var seed = 0; seed < 2000; seed++)
         {
-            foreach (var id in new RandomSelection { Seed = seed }.Select(pool, SelectionBudget.Count(3)).Ids)
+            foreach (
+                var id in new RandomSelection { Seed = seed }
+                    .Select(pool, SelectionBudget.Count(3))
+                    .Ids
+            )
             {
                 drawn[id]++;
             }

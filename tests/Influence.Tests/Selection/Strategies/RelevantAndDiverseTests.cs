@@ -27,7 +27,11 @@ public sealed class RelevantAndDiverseTests : SelectionStrategyContract
             {
                 int[] before = [.. picks.Take(step)];
                 // Float32 coverage; equal gains are told apart by rounding.
-                Assert.Equal(Enumerable.Range(0, 11).Except(before).Max(i => objective([.. before, i])), objective([.. before, picks[step]]), 1e-4);
+                Assert.Equal(
+                    Enumerable.Range(0, 11).Except(before).Max(i => objective([.. before, i])),
+                    objective([.. before, picks[step]]),
+                    1e-4
+                );
             }
 
             Assert.Equal(objective(picks), selected.Utilities.Sum(), 1e-4);
@@ -41,7 +45,11 @@ public sealed class RelevantAndDiverseTests : SelectionStrategyContract
         var scores = Scores(50, 3);
         using var pool = Pool(CoverageReference.Features(50, 3, 3), scores);
         Assert.Equal(
-            new TopK().Select(pool, SelectionBudget.Count(10)).Ids, new RelevantAndDiverse { Beta = 0 }.Select(pool, SelectionBudget.Count(10)).Ids);
+            new TopK().Select(pool, SelectionBudget.Count(10)).Ids,
+            new RelevantAndDiverse { Beta = 0 }
+                .Select(pool, SelectionBudget.Count(10))
+                .Ids
+        );
     }
 
     /// <summary>With tasks the best of them counts, as in LESS: a candidate for one task is not lost in the mean over all.</summary>
@@ -50,10 +58,17 @@ public sealed class RelevantAndDiverseTests : SelectionStrategyContract
     {
         using var pool = Pool([.. Enumerable.Range(0, 60)]);
         Assert.Equal(
-            new LessMax().Select(pool, SelectionBudget.Count(10)).Ids, new RelevantAndDiverse { Beta = 0 }.Select(pool, SelectionBudget.Count(10)).Ids);
+            new LessMax().Select(pool, SelectionBudget.Count(10)).Ids,
+            new RelevantAndDiverse { Beta = 0 }
+                .Select(pool, SelectionBudget.Count(10))
+                .Ids
+        );
         Assert.NotEqual(
             new LessMax().Select(pool, SelectionBudget.Count(10)).Ids,
-            new RelevantAndDiverse { Beta = 0, Aggregation = ScoreAggregation.Mean }.Select(pool, SelectionBudget.Count(10)).Ids);
+            new RelevantAndDiverse { Beta = 0, Aggregation = ScoreAggregation.Mean }
+                .Select(pool, SelectionBudget.Count(10))
+                .Ids
+        );
     }
 
     /// <summary>Neither the scores' scale nor their shape counts, only their order.</summary>
@@ -64,7 +79,9 @@ public sealed class RelevantAndDiverseTests : SelectionStrategyContract
         using var pool = Pool(features, scores);
         using var scaled = Pool(features, [.. scores.Select(s => Math.Exp(9 * s) * 1e-6)]);
         Assert.Equal(
-            new RelevantAndDiverse().Select(pool, SelectionBudget.Count(12)).Ids, new RelevantAndDiverse().Select(scaled, SelectionBudget.Count(12)).Ids);
+            new RelevantAndDiverse().Select(pool, SelectionBudget.Count(12)).Ids,
+            new RelevantAndDiverse().Select(scaled, SelectionBudget.Count(12)).Ids
+        );
     }
 
     /// <summary>Of twenty copies of the best example and others nearly as good, top-k takes copies; this takes one and goes on.</summary>
@@ -85,7 +102,13 @@ public sealed class RelevantAndDiverseTests : SelectionStrategyContract
 
         using var pool = Pool(features, scores);
         Assert.Equal(10, new TopK().Select(pool, SelectionBudget.Count(10)).Ids.Count(id => id < 20));
-        Assert.InRange(new RelevantAndDiverse { Beta = 3 }.Select(pool, SelectionBudget.Count(10)).Ids.Count(id => id < 20), 1, 5);
+        Assert.InRange(
+            new RelevantAndDiverse { Beta = 3 }
+                .Select(pool, SelectionBudget.Count(10))
+                .Ids.Count(id => id < 20),
+            1,
+            5
+        );
     }
 
     [Fact]
@@ -95,7 +118,12 @@ public sealed class RelevantAndDiverseTests : SelectionStrategyContract
         using var pool = Pool(features, scores);
         var objective = Objective(features, scores, 2, 60);
         var exact = new RelevantAndDiverse { Beta = 2 }.Select(pool, SelectionBudget.Count(60));
-        var near = new RelevantAndDiverse { Beta = 2, ExactUpTo = 100, ClusterSize = 100 }.Select(pool, SelectionBudget.Count(60));
+        var near = new RelevantAndDiverse
+        {
+            Beta = 2,
+            ExactUpTo = 100,
+            ClusterSize = 100,
+        }.Select(pool, SelectionBudget.Count(60));
         var top = new TopK().Select(pool, SelectionBudget.Count(60));
         var (best, found, relevant) = (Value(exact), Value(near), Value(top));
         Assert.InRange(found / best, 0.97, 1.01);
@@ -110,7 +138,11 @@ public sealed class RelevantAndDiverseTests : SelectionStrategyContract
         Assert.Throws<InfluenceException>(() => new RelevantAndDiverse { Beta = -1 });
         Assert.Throws<InfluenceException>(() => new RelevantAndDiverse { Beta = double.NaN });
         using var pool = FacilityLocationTests.Pool(CoverageReference.Features(4, 2, 1));
-        Assert.Contains("reads scores", Assert.Throws<InfluenceException>(() => new RelevantAndDiverse().Select(pool, SelectionBudget.Count(1))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "reads scores",
+            Assert.Throws<InfluenceException>(() => new RelevantAndDiverse().Select(pool, SelectionBudget.Count(1))).Message,
+            StringComparison.Ordinal
+        );
     }
 
     private static double[] Scores(int n, int seed)
@@ -122,7 +154,10 @@ public sealed class RelevantAndDiverseTests : SelectionStrategyContract
     private static SelectionPool Pool(double[,] features, double[] scores)
     {
         using var scope = NewDisposeScope();
-        return new SelectionPool(ExampleScores.Of([.. Enumerable.Range(0, scores.Length).Select(i => (long)i)], scores)) { Features = tensor(features) };
+        return new SelectionPool(ExampleScores.Of([.. Enumerable.Range(0, scores.Length).Select(i => (long)i)], scores))
+        {
+            Features = tensor(features),
+        };
     }
 
     private static Func<int[], double> Objective(double[,] features, double[] scores, double beta, int k)
@@ -140,7 +175,8 @@ public sealed class RelevantAndDiverseTests : SelectionStrategyContract
 
         double[] means = [.. Enumerable.Range(0, n).Select(i => Enumerable.Range(0, n).Average(j => cosines[i, j]))];
         double[] ranks = [.. scores.Select(s => scores.Count(other => other < s) / (double)(n - 1))];
-        return picks => picks.Sum(p => ranks[p])
+        return picks =>
+            picks.Sum(p => ranks[p])
             + (beta * k / n * Enumerable.Range(0, n).Sum(i => Math.Max(0, picks.Max(j => cosines[i, j]) - means[i])));
     }
 }
@@ -150,5 +186,12 @@ public sealed class ClusteredRelevantAndDiverseTests : SelectionStrategyContract
     // Clusters depend on the seed.
     protected override bool IsRandom => true;
 
-    protected override SelectionStrategy Strategy(long seed) => new RelevantAndDiverse { Seed = seed, Beta = 5, ExactUpTo = 20, ClusterSize = 10 };
+    protected override SelectionStrategy Strategy(long seed) =>
+        new RelevantAndDiverse
+        {
+            Seed = seed,
+            Beta = 5,
+            ExactUpTo = 20,
+            ClusterSize = 10,
+        };
 }

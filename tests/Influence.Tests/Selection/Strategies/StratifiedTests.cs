@@ -8,23 +8,41 @@ namespace Influence.Tests.Selection;
 
 public sealed class StratifiedTests : SelectionStrategyContract
 {
-    private static readonly Dictionary<string, double> s_mixture = new() { ["web"] = 0.2, ["books"] = 0.5, ["code"] = 0.3 };
+    private static readonly Dictionary<string, double> s_mixture = new()
+    {
+        ["web"] = 0.2,
+        ["books"] = 0.5,
+        ["code"] = 0.3,
+    };
 
     protected override SelectionStrategy Strategy(long seed) => new Stratified(new TopK()) { Seed = seed, Quotas = GroupQuotas.Equal };
 
     /// <summary>Sizes 64, 16, 4 of 84.</summary>
-    public static TheoryData<GroupQuotas, long, long[]> Quotas => new()
-    {
-        { GroupQuotas.Proportional, 21, [16, 4, 1] },
-        { GroupQuotas.SquareRoot, 14, [8, 4, 2] },
-        { GroupQuotas.Equal, 12, [4, 4, 4] },
-        { GroupQuotas.Equal, 13, [5, 4, 4] },  // four are all there are of the third; the rest is shared by the others, ties to the first
-        { GroupQuotas.Equal, 40, [20, 16, 4] },
-        { GroupQuotas.Equal, 84, [64, 16, 4] },
-        { GroupQuotas.Proportional, 1, [1, 0, 0] },
-        { GroupQuotas.Of(s_mixture), 10, [2, 5, 3] },
-        { GroupQuotas.Of(new Dictionary<string, double> { ["web"] = 1, ["books"] = 0, ["code"] = 1 }), 12, [8, 0, 4] },
-    };
+    public static TheoryData<GroupQuotas, long, long[]> Quotas =>
+        new()
+        {
+            { GroupQuotas.Proportional, 21, [16, 4, 1] },
+            { GroupQuotas.SquareRoot, 14, [8, 4, 2] },
+            { GroupQuotas.Equal, 12, [4, 4, 4] },
+            // four are all there are of the third; the rest is shared by the others, ties to the first
+            { GroupQuotas.Equal, 13, [5, 4, 4] },
+            { GroupQuotas.Equal, 40, [20, 16, 4] },
+            { GroupQuotas.Equal, 84, [64, 16, 4] },
+            { GroupQuotas.Proportional, 1, [1, 0, 0] },
+            { GroupQuotas.Of(s_mixture), 10, [2, 5, 3] },
+            {
+                GroupQuotas.Of(
+                    new Dictionary<string, double>
+                    {
+                        ["web"] = 1,
+                        ["books"] = 0,
+                        ["code"] = 1,
+                    }
+                ),
+                12,
+                [8, 0, 4]
+            },
+        };
 
     [Theory]
     [MemberData(nameof(Quotas))]
@@ -33,11 +51,14 @@ public sealed class StratifiedTests : SelectionStrategyContract
         using var pool = Sources(64, 16, 4);
         var selected = new Stratified(new TopK()) { Quotas = quotas }.Select(pool, SelectionBudget.Count(budget));
         Assert.Equal(expected.AsEnumerable(), pool.Groups!.Names.Select(name => (long)selected.Ids.Count(pool.Groups[name].Contains)));
-        Assert.All(pool.Groups.Names, name =>
-        {
-            var chosen = selected.Ids.Where(pool.Groups[name].Contains).ToList();
-            Assert.Equal(pool.Groups[name].OrderByDescending(id => Math.Sin(id)).Take(chosen.Count), chosen);
-        });
+        Assert.All(
+            pool.Groups.Names,
+            name =>
+            {
+                var chosen = selected.Ids.Where(pool.Groups[name].Contains).ToList();
+                Assert.Equal(pool.Groups[name].OrderByDescending(id => Math.Sin(id)).Take(chosen.Count), chosen);
+            }
+        );
     }
 
     [Fact]
@@ -59,8 +80,12 @@ public sealed class StratifiedTests : SelectionStrategyContract
         using var pool = Sources(64, 16, 4);
         var selected = new Stratified(new TopK()) { Quotas = GroupQuotas.Equal }.Select(pool, SelectionBudget.Count(30));
         Assert.Contains("\"code\" has 4 of the 10 examples", Assert.Single(selected.Notes), StringComparison.Ordinal);
-        var thrown = Assert.Throws<InfluenceException>(
-            () => new Stratified(new TopK()) { Quotas = GroupQuotas.Equal, WhenShort = Stratified.Shortfall.Refuse }.Select(pool, SelectionBudget.Count(30)));
+        var thrown = Assert.Throws<InfluenceException>(() =>
+            new Stratified(new TopK()) { Quotas = GroupQuotas.Equal, WhenShort = Stratified.Shortfall.Refuse }.Select(
+                pool,
+                SelectionBudget.Count(30)
+            )
+        );
         Assert.Contains("\"code\" is 10, but it has 4", thrown.Message, StringComparison.Ordinal);
     }
 
@@ -70,9 +95,12 @@ public sealed class StratifiedTests : SelectionStrategyContract
         using var pool = Sources(64, 16, 4);
         var strategy = new Stratified(new TopK()) { MaximumShare = 0.5 };
         var selected = strategy.Select(pool, SelectionBudget.Count(21));
-        Assert.Equal([10, 9, 2], pool.Groups!.Names.Select(name => selected.Ids.Count(pool.Groups[name].Contains))); // 11 left in the ratio 4 to 1
+        // 11 left in the ratio 4 to 1
+        Assert.Equal([10, 9, 2], pool.Groups!.Names.Select(name => selected.Ids.Count(pool.Groups[name].Contains)));
         Assert.Empty(selected.Notes);
-        var thrown = Assert.Throws<InfluenceException>(() => (strategy with { MaximumShare = 0.3 }).Select(pool, SelectionBudget.Count(21)));
+        var thrown = Assert.Throws<InfluenceException>(() =>
+            (strategy with { MaximumShare = 0.3 }).Select(pool, SelectionBudget.Count(21))
+        );
         Assert.Contains("may give 16 together", thrown.Message, StringComparison.Ordinal); // 6, 6 and all 4
         Assert.Throws<InfluenceException>(() => new Stratified(new TopK()) { MaximumShare = 0 });
     }
@@ -81,12 +109,21 @@ public sealed class StratifiedTests : SelectionStrategyContract
     public void QuotasThatNobodyCanMeetAreRefused()
     {
         using var pool = Sources(64, 16, 4);
-        InfluenceException Thrown(params (string Name, double Weight)[] weights) => Assert.Throws<InfluenceException>(() =>
-            new Stratified(new TopK()) { Quotas = GroupQuotas.Of(weights.ToDictionary(w => w.Name, w => w.Weight)) }.Select(pool, SelectionBudget.Count(30)));
+        InfluenceException Thrown(params (string Name, double Weight)[] weights) =>
+            Assert.Throws<InfluenceException>(() =>
+                new Stratified(new TopK()) { Quotas = GroupQuotas.Of(weights.ToDictionary(w => w.Name, w => w.Weight)) }.Select(
+                    pool,
+                    SelectionBudget.Count(30)
+                )
+            );
 
         Assert.Contains("have 20 together", Thrown(("web", 0), ("books", 1), ("code", 1)).Message, StringComparison.Ordinal);
         Assert.Contains("no weight: \"code\"", Thrown(("web", 1), ("books", 1)).Message, StringComparison.Ordinal);
-        Assert.Contains("no candidate in the pool: \"news\"", Thrown(("web", 1), ("books", 1), ("code", 1), ("news", 1)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "no candidate in the pool: \"news\"",
+            Thrown(("web", 1), ("books", 1), ("code", 1), ("news", 1)).Message,
+            StringComparison.Ordinal
+        );
         Assert.Throws<InfluenceException>(() => GroupQuotas.Of(new Dictionary<string, double> { ["web"] = double.NaN }));
         Assert.Throws<InfluenceException>(() => GroupQuotas.Of(new Dictionary<string, double> { ["web"] = 0 }));
     }
@@ -95,9 +132,20 @@ public sealed class StratifiedTests : SelectionStrategyContract
     public void CandidatesInNoGroupOrInSeveralAreNamed()
     {
         using var none = new SelectionPool(ExampleScores.Of([1, 2, 3], [1, 2, 3])) { Groups = ExampleGroups.FromMembers(("a", [1, 2])) };
-        Assert.Contains("in no group: 3", Assert.Throws<InfluenceException>(() => new Stratified(new TopK()).Select(none, SelectionBudget.Count(1))).Message, StringComparison.Ordinal);
-        using var several = new SelectionPool(ExampleScores.Of([1, 2], [1, 2])) { Groups = ExampleGroups.FromMembers(("a", [1, 2]), ("b", [2])) };
-        Assert.Contains("several: 2", Assert.Throws<InfluenceException>(() => new Stratified(new TopK()).Select(several, SelectionBudget.Count(1))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "in no group: 3",
+            Assert.Throws<InfluenceException>(() => new Stratified(new TopK()).Select(none, SelectionBudget.Count(1))).Message,
+            StringComparison.Ordinal
+        );
+        using var several = new SelectionPool(ExampleScores.Of([1, 2], [1, 2]))
+        {
+            Groups = ExampleGroups.FromMembers(("a", [1, 2]), ("b", [2])),
+        };
+        Assert.Contains(
+            "several: 2",
+            Assert.Throws<InfluenceException>(() => new Stratified(new TopK()).Select(several, SelectionBudget.Count(1))).Message,
+            StringComparison.Ordinal
+        );
         using var without = new SelectionPool([1, 2]);
         var thrown = Assert.Throws<InfluenceException>(() => new Stratified(new TopK()).Select(without, SelectionBudget.Count(1)));
         Assert.Contains("reads scores", thrown.Message, StringComparison.Ordinal);
@@ -126,7 +174,10 @@ public sealed class StratifiedTests : SelectionStrategyContract
     public void AnInnerStrategyThatStopsEarlyIsNoted()
     {
         using var pool = Sources(6, 6, 6);
-        var selected = new Stratified(new ScoreThreshold { Minimum = 0.9 }) { Quotas = GroupQuotas.Equal }.Select(pool, SelectionBudget.Count(12));
+        var selected = new Stratified(new ScoreThreshold { Minimum = 0.9 }) { Quotas = GroupQuotas.Equal }.Select(
+            pool,
+            SelectionBudget.Count(12)
+        );
         Assert.All(selected.Utilities, utility => Assert.True(utility >= 0.9));
         Assert.Contains(selected.Notes, note => note.Contains("stopped at", StringComparison.Ordinal));
     }
@@ -135,7 +186,12 @@ public sealed class StratifiedTests : SelectionStrategyContract
     public void SeedsReachTheInnerStrategy()
     {
         using var pool = Sources(64, 16, 4);
-        long[] Ids(long inner, long outer) => [.. new Stratified(new RandomSelection { Seed = inner }) { Seed = outer }.Select(pool, SelectionBudget.Count(20)).Ids];
+        long[] Ids(long inner, long outer) =>
+            [
+                .. new Stratified(new RandomSelection { Seed = inner }) { Seed = outer }
+                    .Select(pool, SelectionBudget.Count(20))
+                    .Ids,
+            ];
         Assert.Equal(Ids(1, 2), Ids(2, 1));
         Assert.NotEqual(Ids(1, 2), Ids(1, 3));
     }
@@ -181,7 +237,10 @@ public sealed class StratifiedTests : SelectionStrategyContract
             Groups = ExampleGroups.Of(ids, id => id <= 4 ? "a" : "b"),
             Lengths = [1, 1, 1, 1, 1, 1, 1, 1],
         };
-        var selected = new Stratified(new ScoreThreshold { Minimum = 0 }) { Quotas = GroupQuotas.Equal }.Select(pool, SelectionBudget.Tokens(6));
+        var selected = new Stratified(new ScoreThreshold { Minimum = 0 }) { Quotas = GroupQuotas.Equal }.Select(
+            pool,
+            SelectionBudget.Tokens(6)
+        );
         Assert.Equal([2, 3], pool.Groups!.Names.Select(name => selected.Ids.Count(pool.Groups[name].Contains)));
         Assert.Contains(selected.Notes, note => note.Contains("\"a\" threshold stopped at 2 of 3 tokens", StringComparison.Ordinal));
     }
@@ -202,7 +261,10 @@ public sealed class StratifiedTests : SelectionStrategyContract
 
         // What every group lacks is said once.
         using var plain = new SelectionPool(large.Ids) { Groups = large.Groups };
-        Assert.Equal("top-k reads scores: new SelectionPool(scores).", Assert.Throws<InfluenceException>(() => new Stratified(new TopK()).Select(plain, SelectionBudget.Count(9))).Message);
+        Assert.Equal(
+            "top-k reads scores: new SelectionPool(scores).",
+            Assert.Throws<InfluenceException>(() => new Stratified(new TopK()).Select(plain, SelectionBudget.Count(9))).Message
+        );
     }
 
     /// <summary>Shares by bisection on c agree with the sorted sweep.</summary>
@@ -224,7 +286,8 @@ public sealed class StratifiedTests : SelectionStrategyContract
                 (low, high) = Enumerable.Range(0, 8).Sum(i => Math.Min(caps[i], c * weights[i])) < total ? (c, high) : (low, c);
             }
 
-            Assert.All(Enumerable.Range(0, 8), i => Assert.Equal(Math.Min(caps[i], high * weights[i]), shares[i], 1e-8)); // bisection of a range of 1e6
+            // bisection of a range of 1e6
+            Assert.All(Enumerable.Range(0, 8), i => Assert.Equal(Math.Min(caps[i], high * weights[i]), shares[i], 1e-8));
             var whole = CappedShares.LargestRemainder(shares, [.. caps.Select(cap => (long)cap)]);
             Assert.Equal((long)Math.Round(total), whole.Sum());
             Assert.All(Enumerable.Range(0, 8), i => Assert.InRange(whole[i] - shares[i], -1, 1));
@@ -236,7 +299,13 @@ public sealed class StratifiedTests : SelectionStrategyContract
         long[] ids = [.. Enumerable.Range(1, web + books + code)];
         return new SelectionPool(ExampleScores.Of(ids, [.. ids.Select(id => Math.Sin(id))]))
         {
-            Groups = ExampleGroups.Of(ids, id => id <= web ? "web" : id <= web + books ? "books" : "code"),
+            Groups = ExampleGroups.Of(
+                ids,
+                id =>
+                    id <= web ? "web"
+                    : id <= web + books ? "books"
+                    : "code"
+            ),
         };
     }
 

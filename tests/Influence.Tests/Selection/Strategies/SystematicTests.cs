@@ -44,7 +44,12 @@ public sealed class SystematicTests : SelectionStrategyContract
         var (weights, squares) = (0.0, 0.0);
         for (var seed = 0; seed < Draws; seed++)
         {
-            var selected = new Systematic { Seed = seed, Shuffle = true, InverseProbabilityWeights = true }.Select(pool, SelectionBudget.Count(5));
+            var selected = new Systematic
+            {
+                Seed = seed,
+                Shuffle = true,
+                InverseProbabilityWeights = true,
+            }.Select(pool, SelectionBudget.Count(5));
             weights += selected.Weights.Sum() / Draws;
             squares += selected.Ids.Zip(selected.Weights, (id, weight) => weight * id * id).Sum() / Draws;
         }
@@ -58,14 +63,22 @@ public sealed class SystematicTests : SelectionStrategyContract
     public void TheWholePoolHasProbabilityOne()
     {
         using var pool = new SelectionPool(ExampleScores.Of([1, 2, 3], [0.1, 0.2, 7]));
-        Assert.Equal([1.0, 1.0, 1.0], new Systematic { InverseProbabilityWeights = true }.Select(pool, SelectionBudget.Count(3)).Weights);
+        Assert.Equal(
+            [1.0, 1.0, 1.0],
+            new Systematic { InverseProbabilityWeights = true }
+                .Select(pool, SelectionBudget.Count(3))
+                .Weights
+        );
     }
 
-    /// <summary>Tokens: the expected tokens are the budget, so a long example is no less likely than a short one of the same score.</summary>
+    /// <summary>Tokens: the expected tokens are the budget, so a long example is no less likely than a short one of the same
+    /// score.</summary>
     [Fact]
     public void TokensAreSpentInProportionToTheScore()
     {
-        using var pool = new SelectionPool(ExampleScores.Of([.. Enumerable.Range(0, 200)], [.. Enumerable.Range(0, 200).Select(i => 1.0 + (i % 2))]))
+        using var pool = new SelectionPool(
+            ExampleScores.Of([.. Enumerable.Range(0, 200)], [.. Enumerable.Range(0, 200).Select(i => 1.0 + (i % 2))])
+        )
         {
             Lengths = [.. Enumerable.Range(0, 200).Select(i => 1L + (i / 100))],
         };
@@ -86,10 +99,20 @@ public sealed class SystematicTests : SelectionStrategyContract
     public void WhatCannotBeDrawnIsRefused()
     {
         var negative = ExampleScores.Of([4, 5, 6], [1, -1, 2]);
-        Assert.Contains("5", Assert.Throws<InfluenceException>(() => new Systematic().Select(negative, SelectionBudget.Count(1))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "5",
+            Assert.Throws<InfluenceException>(() => new Systematic().Select(negative, SelectionBudget.Count(1))).Message,
+            StringComparison.Ordinal
+        );
         var zeros = ExampleScores.Of([4, 5, 6], [1, 0, 0]);
-        Assert.Contains("only 1 of 3", Assert.Throws<InfluenceException>(() => new Systematic().Select(zeros, SelectionBudget.Count(2))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "only 1 of 3",
+            Assert.Throws<InfluenceException>(() => new Systematic().Select(zeros, SelectionBudget.Count(2))).Message,
+            StringComparison.Ordinal
+        );
         using var pool = new SelectionPool(ExampleScores.Of([4, 5], [1, 2])) { Lengths = [3, 3] };
-        Assert.Throws<InfluenceException>(() => new Systematic { InverseProbabilityWeights = true }.Select(pool, SelectionBudget.Tokens(3)));
+        Assert.Throws<InfluenceException>(() =>
+            new Systematic { InverseProbabilityWeights = true }.Select(pool, SelectionBudget.Tokens(3))
+        );
     }
 }

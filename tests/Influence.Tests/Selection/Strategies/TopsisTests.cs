@@ -11,12 +11,16 @@ public sealed class TopsisTests : SelectionStrategyContract
 
     protected override SelectionStrategy Strategy(long seed) => new Topsis { Seed = seed };
 
-    /// <summary>DONOD's two metrics: rows (0.1, 0.2), (-0.1, 0.1), (0, 0.05), the first the higher the better, the second the lower.</summary>
+    /// <summary>DONOD's two metrics: rows (0.1, 0.2), (-0.1, 0.1), (0, 0.05), the first the higher the better, the second the
+    /// lower.</summary>
     [Fact]
     public void TheWorkedExample()
     {
         using var pool = new SelectionPool([s_don, s_nod]);
-        var selected = new Topsis { Directions = [Topsis.MetricDirection.Higher, Topsis.MetricDirection.Lower] }.Select(pool, SelectionBudget.Fraction(1));
+        var selected = new Topsis { Directions = [Topsis.MetricDirection.Higher, Topsis.MetricDirection.Lower] }.Select(
+            pool,
+            SelectionBudget.Fraction(1)
+        );
         Assert.Equal([1, 3, 2], selected.Ids);
         double[] expected = [0.683569, 0.576768, 0.233715];
         for (var i = 0; i < 3; i++)
@@ -29,7 +33,12 @@ public sealed class TopsisTests : SelectionStrategyContract
     public void OneMetricIsItsOrder()
     {
         using var pool = new SelectionPool([s_nod]);
-        Assert.Equal([3, 2, 1], new Topsis { Directions = [Topsis.MetricDirection.Lower] }.Select(pool, SelectionBudget.Count(3)).Ids);
+        Assert.Equal(
+            [3, 2, 1],
+            new Topsis { Directions = [Topsis.MetricDirection.Lower] }
+                .Select(pool, SelectionBudget.Count(3))
+                .Ids
+        );
         Assert.Equal([1, 2, 3], new Topsis().Select(pool, SelectionBudget.Count(3)).Ids);
     }
 
@@ -61,12 +70,17 @@ public sealed class TopsisTests : SelectionStrategyContract
     public void SettingsFitTheMetrics()
     {
         using var pool = new SelectionPool([s_don, s_nod]);
-        var thrown = Assert.Throws<InfluenceException>(
-            () => new Topsis { Directions = [Topsis.MetricDirection.Lower], Weights = [1, 2, 3] }.Select(pool, SelectionBudget.Count(1)));
+        var thrown = Assert.Throws<InfluenceException>(() =>
+            new Topsis { Directions = [Topsis.MetricDirection.Lower], Weights = [1, 2, 3] }.Select(pool, SelectionBudget.Count(1))
+        );
         Assert.Contains("Directions has 1", thrown.Message, StringComparison.Ordinal);
         Assert.Contains("Weights has 3", thrown.Message, StringComparison.Ordinal);
         Assert.Throws<InfluenceException>(() => new Topsis { Weights = [0, 0] });
         Assert.Throws<InfluenceException>(() => new Topsis { Weights = [1, -1] });
-        Assert.Contains("Higher, Lower", new Topsis { Directions = [Topsis.MetricDirection.Higher, Topsis.MetricDirection.Lower] }.ToString(), StringComparison.Ordinal);
+        Assert.Contains(
+            "Higher, Lower",
+            new Topsis { Directions = [Topsis.MetricDirection.Higher, Topsis.MetricDirection.Lower] }.ToString(),
+            StringComparison.Ordinal
+        );
     }
 }

@@ -19,8 +19,18 @@ public sealed class AumThresholdTests : IDisposable
         Assert.Equal((12, 12, 4), (samples.Of(0).Count, samples.Of(1).Count, samples.Class));
         Assert.Empty(samples.Of(0).Intersect(samples.Of(1)));
         Assert.True(samples.Of(0).IsSubsetOf(s_ids));
-        Assert.Equal(samples.Of(0), new AumThreshold { Seed = 3 }.Draw([.. s_ids.Reverse()], 4).Of(0)); // whatever the order
-        Assert.NotEqual(samples.Of(0), new AumThreshold { Seed = 4 }.Draw(s_ids, 4).Of(0));
+        Assert.Equal(
+            samples.Of(0),
+            new AumThreshold { Seed = 3 }
+                .Draw([.. s_ids.Reverse()], 4)
+                .Of(0)
+        ); // whatever the order
+        Assert.NotEqual(
+            samples.Of(0),
+            new AumThreshold { Seed = 4 }
+                .Draw(s_ids, 4)
+                .Of(0)
+        );
     }
 
     [Fact]
@@ -32,7 +42,8 @@ public sealed class AumThresholdTests : IDisposable
         {
             Assert.Equal(
                 s_ids.Select(id => samples.Of(run).Contains(id) ? 4 : id % 4),
-                samples.Relabel(s_ids, labels, run).data<long>().ToArray());
+                samples.Relabel(s_ids, labels, run).data<long>().ToArray()
+            );
         }
 
         Assert.Equal(s_ids.Select(id => id % 4), labels.data<long>().ToArray());
@@ -106,8 +117,16 @@ public sealed class AumThresholdTests : IDisposable
         Assert.Throws<InfluenceException>(() => samples.Of(2));
         Assert.Throws<InfluenceException>(() => samples.Relabel([1, 2], tensor([1L]), 0));
         Assert.Throws<InfluenceException>(() => samples.Relabel([1], tensor([1.0]), 0));
-        Assert.Contains("lacks those of 12", Assert.Throws<InfluenceException>(() => samples.Judge(ExampleScores.Of([], []))).Message, StringComparison.Ordinal);
-        Assert.Contains("ids 99", Assert.Throws<InfluenceException>(() => samples.Judge(ExampleScores.Of([99], [1]))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "lacks those of 12",
+            Assert.Throws<InfluenceException>(() => samples.Judge(ExampleScores.Of([], []))).Message,
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            "ids 99",
+            Assert.Throws<InfluenceException>(() => samples.Judge(ExampleScores.Of([99], [1]))).Message,
+            StringComparison.Ordinal
+        );
     }
 
     /// <summary>The run's samples have areas 0, 1, 2, ... above an offset, all others 5 or 15.</summary>

@@ -17,19 +17,20 @@ public sealed class BadTrainingDynamicsTests : IDisposable
         _scope.Dispose();
     }
 
-    public static TheoryData<string, string> Cases => new()
-    {
-        { "ids", "found 3 ids where the logits have rows: 2" },
-        { "float labels", "Labels are class indices of type Int64; found Float32. Write labels.to_type(ScalarType.Int64)." },
-        { "integer logits", "Logits are floating point" },
-        { "label shape", "found logits [2, 3] and labels [2, 1]" },
-        { "vector", "found logits [2] and labels [2]" },
-        { "mask", "The mask has the shape of the labels, [2]; found [3]" },
-        { "one class", "at least two classes" },
-        { "classes", "The logits have 4 classes; the steps before had 3" },
-        { "empty", "found 0 ids" },
-        { "no positions", "at least one position" },
-    };
+    public static TheoryData<string, string> Cases =>
+        new()
+        {
+            { "ids", "found 3 ids where the logits have rows: 2" },
+            { "float labels", "Labels are class indices of type Int64; found Float32. Write labels.to_type(ScalarType.Int64)." },
+            { "integer logits", "Logits are floating point" },
+            { "label shape", "found logits [2, 3] and labels [2, 1]" },
+            { "vector", "found logits [2] and labels [2]" },
+            { "mask", "The mask has the shape of the labels, [2]; found [3]" },
+            { "one class", "at least two classes" },
+            { "classes", "The logits have 4 classes; the steps before had 3" },
+            { "empty", "found 0 ids" },
+            { "no positions", "at least one position" },
+        };
 
     [Theory]
     [MemberData(nameof(Cases))]
@@ -41,16 +42,36 @@ public sealed class BadTrainingDynamicsTests : IDisposable
         {
             switch (name)
             {
-                case "ids": _dynamics.Record([4, 5, 6], ones(2, 3), labels); break;
-                case "float labels": _dynamics.Record([4, 5], ones(2, 3), ones(2)); break;
-                case "integer logits": _dynamics.Record([4, 5], ones(2, 3, dtype: ScalarType.Int64), labels); break;
-                case "label shape": _dynamics.Record([4, 5], ones(2, 3), labels.unsqueeze(1)); break;
-                case "vector": _dynamics.Record([4, 5], ones(2), labels); break;
-                case "mask": _dynamics.Record([4, 5], ones(2, 3), labels, ones(3)); break;
-                case "one class": _dynamics.Record([4, 5], ones(2, 1), labels); break;
-                case "classes": _dynamics.Record([4, 5], ones(2, 4), labels); break;
-                case "empty": _dynamics.Record([], ones(0, 3), ones(0, dtype: ScalarType.Int64)); break;
-                default: _dynamics.Record([4, 5], ones(2, 0, 3), ones(2, 0, dtype: ScalarType.Int64)); break;
+                case "ids":
+                    _dynamics.Record([4, 5, 6], ones(2, 3), labels);
+                    break;
+                case "float labels":
+                    _dynamics.Record([4, 5], ones(2, 3), ones(2));
+                    break;
+                case "integer logits":
+                    _dynamics.Record([4, 5], ones(2, 3, dtype: ScalarType.Int64), labels);
+                    break;
+                case "label shape":
+                    _dynamics.Record([4, 5], ones(2, 3), labels.unsqueeze(1));
+                    break;
+                case "vector":
+                    _dynamics.Record([4, 5], ones(2), labels);
+                    break;
+                case "mask":
+                    _dynamics.Record([4, 5], ones(2, 3), labels, ones(3));
+                    break;
+                case "one class":
+                    _dynamics.Record([4, 5], ones(2, 1), labels);
+                    break;
+                case "classes":
+                    _dynamics.Record([4, 5], ones(2, 4), labels);
+                    break;
+                case "empty":
+                    _dynamics.Record([], ones(0, 3), ones(0, dtype: ScalarType.Int64));
+                    break;
+                default:
+                    _dynamics.Record([4, 5], ones(2, 0, 3), ones(2, 0, dtype: ScalarType.Int64));
+                    break;
             }
         });
         Assert.Contains(message, exception.Message, StringComparison.Ordinal);
@@ -107,7 +128,8 @@ public sealed class BadTrainingDynamicsTests : IDisposable
         }
     }
 
-    /// <summary>What waited is found to be wrong when the present step, on the CPU, comes: that one is kept, and so are the norms.</summary>
+    /// <summary>What waited is found to be wrong when the present step, on the CPU, comes: that one is kept, and so are the
+    /// norms.</summary>
     [Fact]
     public void AFaultThatWaitedCostsNobodyElse()
     {
@@ -133,7 +155,12 @@ public sealed class BadTrainingDynamicsTests : IDisposable
     public void ClassesMayBeMaskedOut(bool wait)
     {
         using var dynamics = new TrainingDynamics { AlwaysWait = wait };
-        var logits = tensor(new float[,] { { 1, float.NegativeInfinity, 0 } });
+        var logits = tensor(
+            new float[,]
+            {
+                { 1, float.NegativeInfinity, 0 },
+            }
+        );
         dynamics.Record([1], logits, tensor([0L]));
         Assert.Equal(Math.Log(1 + Math.Exp(-1)), dynamics.MeanLoss()[0], 1e-6);
         Assert.Throws<InfluenceException>(() =>
@@ -146,21 +173,41 @@ public sealed class BadTrainingDynamicsTests : IDisposable
     [Fact]
     public void RangesBeyondWhatIsRecorded()
     {
-        Assert.Contains("dynamics.Record(ids, logits, labels)", Assert.Throws<InfluenceException>(() => _dynamics.El2n()).Message, StringComparison.Ordinal);
-        Assert.Contains("RecordGradientNorms", Assert.Throws<InfluenceException>(() => _dynamics.Grand()).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "dynamics.Record(ids, logits, labels)",
+            Assert.Throws<InfluenceException>(() => _dynamics.El2n()).Message,
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            "RecordGradientNorms",
+            Assert.Throws<InfluenceException>(() => _dynamics.Grand()).Message,
+            StringComparison.Ordinal
+        );
         Traces.Probabilities(_dynamics, 1, 0.2, 0.4, 0.9);
         Traces.Probabilities(_dynamics, 2, 0.2);
         foreach (var range in new Range[] { ..4, 3.., ^4.., 3..4, ..^3 })
         {
-            Assert.Contains("no example has more than 3", Assert.Throws<InfluenceException>(() => _dynamics.El2n(range)).Message, StringComparison.Ordinal);
+            Assert.Contains(
+                "no example has more than 3",
+                Assert.Throws<InfluenceException>(() => _dynamics.El2n(range)).Message,
+                StringComparison.Ordinal
+            );
         }
 
         foreach (var range in new Range[] { 2..2, 2..1 })
         {
-            Assert.Contains("is empty", Assert.Throws<InfluenceException>(() => _dynamics.Cartography(range)).Message, StringComparison.Ordinal);
+            Assert.Contains(
+                "is empty",
+                Assert.Throws<InfluenceException>(() => _dynamics.Cartography(range)).Message,
+                StringComparison.Ordinal
+            );
         }
 
-        Assert.Contains("No example has a presentation", Assert.Throws<InfluenceException>(() => _dynamics.El2n(2..^1)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "No example has a presentation",
+            Assert.Throws<InfluenceException>(() => _dynamics.El2n(2..^1)).Message,
+            StringComparison.Ordinal
+        );
     }
 
     /// <summary>An example that came less often takes part with what it has, and the notes say so.</summary>
@@ -176,15 +223,27 @@ public sealed class BadTrainingDynamicsTests : IDisposable
         Assert.Equal("presentations 0..^0 of each example, 3 of them; 2 of 3 examples have fewer, at least 1", all.Metadata.Notes);
         var later = _dynamics.Cartography(1..3).Confidence;
         Assert.Equal([1, 2], later.Ids);
-        Assert.Equal("presentations 1..3 of each example, 2 of them; 1 of 2 examples have fewer, at least 1; 1 examples have none there and are left out", later.Metadata.Notes);
+        Assert.Equal(
+            "presentations 1..3 of each example, 2 of them; 1 of 2 examples have fewer, at least 1; 1 examples have none there "
+                + "and are left out",
+            later.Metadata.Notes
+        );
         Assert.Equal("presentations ^1..^0 of each example, 1 of them", _dynamics.LastLoss().Metadata.Notes);
     }
 
     [Fact]
     public void GradientNorms()
     {
-        Assert.Contains("found Int64", Assert.Throws<InfluenceException>(() => _dynamics.RecordGradientNorms([1], tensor([1L]))).Message, StringComparison.Ordinal);
-        Assert.Contains("found 2 ids", Assert.Throws<InfluenceException>(() => _dynamics.RecordGradientNorms([1, 2], ones(3))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "found Int64",
+            Assert.Throws<InfluenceException>(() => _dynamics.RecordGradientNorms([1], tensor([1L]))).Message,
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            "found 2 ids",
+            Assert.Throws<InfluenceException>(() => _dynamics.RecordGradientNorms([1, 2], ones(3))).Message,
+            StringComparison.Ordinal
+        );
         var exception = Assert.Throws<InfluenceException>(() => _dynamics.RecordGradientNorms([1, 2, 3], tensor([1, -1, float.NaN])));
         Assert.Equal([2, 3], exception.ExampleIds);
         Assert.Throws<InfluenceException>(() => _dynamics.Grand());

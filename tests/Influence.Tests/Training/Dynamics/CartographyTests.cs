@@ -16,7 +16,10 @@ public sealed class CartographyTests : IDisposable
         // 0..3 easy, 4..6 swinging, 7..9 hard.
         for (var id = 0; id < 10; id++)
         {
-            double[] p = id < 4 ? [0.9 + (id * 0.01), 0.92 + (id * 0.01)] : id < 7 ? [0.1 + (id * 0.01), 0.9] : [0.1 - (id * 0.01), 0.12 - (id * 0.01)];
+            double[] p =
+                id < 4 ? [0.9 + (id * 0.01), 0.92 + (id * 0.01)]
+                : id < 7 ? [0.1 + (id * 0.01), 0.9]
+                : [0.1 - (id * 0.01), 0.12 - (id * 0.01)];
             Traces.Probabilities(_dynamics, id, p);
         }
     }

@@ -35,11 +35,20 @@ public class ScoresOfRunsTests
         Traces.Accuracies(dynamics, 1, 1, 0, 1, 0);
         var ranges = Assert.Throws<InfluenceException>(() => ExampleScores.Mean(dynamics.El2n(..2), dynamics.El2n(..3))).Message;
         Assert.Contains("presentations 0..2 and EL2N, presentations 0..3", ranges, StringComparison.Ordinal);
-        Assert.Throws<InfluenceException>(() => ExampleScores.Sum(dynamics.ForgettingEvents(neverLearnt: 4).Scores, dynamics.ForgettingEvents().Scores));
+        Assert.Throws<InfluenceException>(() =>
+            ExampleScores.Sum(dynamics.ForgettingEvents(neverLearnt: 4).Scores, dynamics.ForgettingEvents().Scores)
+        );
 
         var a = ExampleScores.Of([1, 2, 3], [1, 2, 3], "EL2N");
         Assert.Throws<InfluenceException>(() => ExampleScores.Mean());
-        Assert.Contains("EL2N, AUM", Assert.Throws<InfluenceException>(() => ExampleScores.Mean(a, ExampleScores.Of([1, 2, 3], [1, 2, 3], "AUM"))).Message, StringComparison.Ordinal);
-        Assert.Equal([3, 4], Assert.Throws<InfluenceException>(() => ExampleScores.Mean(a, ExampleScores.Of([1, 2, 4], [1, 2, 3], "EL2N"))).ExampleIds);
+        Assert.Contains(
+            "EL2N, AUM",
+            Assert.Throws<InfluenceException>(() => ExampleScores.Mean(a, ExampleScores.Of([1, 2, 3], [1, 2, 3], "AUM"))).Message,
+            StringComparison.Ordinal
+        );
+        Assert.Equal(
+            [3, 4],
+            Assert.Throws<InfluenceException>(() => ExampleScores.Mean(a, ExampleScores.Of([1, 2, 4], [1, 2, 3], "EL2N"))).ExampleIds
+        );
     }
 }

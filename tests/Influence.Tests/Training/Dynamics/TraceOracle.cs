@@ -18,9 +18,15 @@ internal sealed class TraceOracle
                 }
 
                 var positions = step.Logits[b].Zip(step.Labels[b], Of).ToList();
-                list.Add(new Presentation(
-                    positions.Average(p => p.Probability), positions.Average(p => p.Margin), positions.Average(p => p.Loss),
-                    positions.Average(p => p.El2n), positions.Count(p => p.Correct) >= correctShare * positions.Count));
+                list.Add(
+                    new Presentation(
+                        positions.Average(p => p.Probability),
+                        positions.Average(p => p.Margin),
+                        positions.Average(p => p.Loss),
+                        positions.Average(p => p.El2n),
+                        positions.Count(p => p.Correct) >= correctShare * positions.Count
+                    )
+                );
             }
         }
 
@@ -38,13 +44,20 @@ internal sealed class TraceOracle
 
     public List<(long Id, double Value)> Count() => Each(list => list.Count(p => p.Correct));
 
-    public List<(long Id, double Value)> Variability() => Each(list =>
-        Math.Sqrt(list.Average(p => p.Probability * p.Probability) - Math.Pow(list.Average(p => p.Probability), 2) is var v and > 0 ? v : 0));
+    public List<(long Id, double Value)> Variability() =>
+        Each(list =>
+            Math.Sqrt(
+                list.Average(p => p.Probability * p.Probability) - Math.Pow(list.Average(p => p.Probability), 2) is var v and > 0 ? v : 0
+            )
+        );
 
-    public List<(long Id, double Value)> Events(double never) => Each(list =>
-        list.Any(p => p.Correct) ? Enumerable.Range(1, list.Count - 1).Count(t => list[t - 1].Correct && !list[t].Correct) : never);
+    public List<(long Id, double Value)> Events(double never) =>
+        Each(list =>
+            list.Any(p => p.Correct) ? Enumerable.Range(1, list.Count - 1).Count(t => list[t - 1].Correct && !list[t].Correct) : never
+        );
 
-    private List<(long Id, double Value)> Each(Func<List<Presentation>, double> value) => [.. _presentations.Select(p => (p.Key, value(p.Value)))];
+    private List<(long Id, double Value)> Each(Func<List<Presentation>, double> value) =>
+        [.. _presentations.Select(p => (p.Key, value(p.Value)))];
 
     private static Presentation Of(double[] logits, long label)
     {

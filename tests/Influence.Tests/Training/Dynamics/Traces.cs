@@ -30,14 +30,28 @@ internal static class Traces
     {
         var random = new Random(seed);
         var length = Math.Max(1, positions);
-        var labels = Enumerable.Range(0, examples).Select(_ => Enumerable.Range(0, length).Select(_ => (long)random.Next(classes)).ToArray()).ToArray();
-        return [.. Enumerable.Range(0, steps).Select(_ =>
-        {
-            var chosen = Enumerable.Range(0, examples).OrderBy(_ => random.Next()).Take(batch).ToArray();
-            var logits = chosen.Select(_ => Enumerable.Range(0, length)
-                .Select(_ => Enumerable.Range(0, classes).Select(_ => (6 * random.NextDouble()) - 3).ToArray()).ToArray()).ToArray();
-            return new Step([.. chosen.Select(i => 1000L - i)], logits, [.. chosen.Select(i => labels[i])], positions);
-        })];
+        var labels = Enumerable
+            .Range(0, examples)
+            .Select(_ => Enumerable.Range(0, length).Select(_ => (long)random.Next(classes)).ToArray())
+            .ToArray();
+        return
+        [
+            .. Enumerable
+                .Range(0, steps)
+                .Select(_ =>
+                {
+                    var chosen = Enumerable.Range(0, examples).OrderBy(_ => random.Next()).Take(batch).ToArray();
+                    var logits = chosen
+                        .Select(_ =>
+                            Enumerable
+                                .Range(0, length)
+                                .Select(_ => Enumerable.Range(0, classes).Select(_ => (6 * random.NextDouble()) - 3).ToArray())
+                                .ToArray()
+                        )
+                        .ToArray();
+                    return new Step([.. chosen.Select(i => 1000L - i)], logits, [.. chosen.Select(i => labels[i])], positions);
+                }),
+        ];
     }
 
     /// <summary>One step's batch.</summary>
@@ -55,7 +69,8 @@ internal static class Traces
             dynamics.Record(
                 Ids,
                 tensor(Logits.SelectMany(r => r).SelectMany(r => r).ToArray(), dtype: dtype).reshape([.. shape, c]),
-                tensor(Labels.SelectMany(l => l).ToArray()).reshape(shape));
+                tensor(Labels.SelectMany(l => l).ToArray()).reshape(shape)
+            );
         }
     }
 }

@@ -28,8 +28,20 @@ public sealed class TrainingDynamicsFileTests : IDisposable
     [InlineData(13, true)]
     public void ARunThatWasInterruptedScoresTheSameBitForBit(int after, bool wait)
     {
-        using var whole = new TrainingDynamics { AlwaysWait = wait, CorrectShare = 0.5, IgnoredLabel = -7 };
-        using (var first = new TrainingDynamics { AlwaysWait = wait, CorrectShare = 0.5, IgnoredLabel = -7 })
+        using var whole = new TrainingDynamics
+        {
+            AlwaysWait = wait,
+            CorrectShare = 0.5,
+            IgnoredLabel = -7,
+        };
+        using (
+            var first = new TrainingDynamics
+            {
+                AlwaysWait = wait,
+                CorrectShare = 0.5,
+                IgnoredLabel = -7,
+            }
+        )
         {
             Run(whole, 0, after);
             Run(first, 0, after);
@@ -64,7 +76,11 @@ public sealed class TrainingDynamicsFileTests : IDisposable
         Assert.Equal(step, second.StepCount);
         Run(second, step, 20);
         Same(whole, second);
-        Assert.Contains("15 steps", Assert.Throws<InfluenceException>(() => TrainingDynamics.Load(File1, 16)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "15 steps",
+            Assert.Throws<InfluenceException>(() => TrainingDynamics.Load(File1, 16)).Message,
+            StringComparison.Ordinal
+        );
     }
 
     /// <summary>Two batches for each step of the optimizer: the recorder's own count says where the checkpoint was.</summary>
@@ -142,7 +158,11 @@ public sealed class TrainingDynamicsFileTests : IDisposable
         Run(first, 0, 2);
         first.Save(File1);
         using var other = new TrainingDynamics();
-        Assert.Contains("TrainingDynamics.Load(path)", Assert.Throws<InfluenceException>(() => other.Save(File1)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "TrainingDynamics.Load(path)",
+            Assert.Throws<InfluenceException>(() => other.Save(File1)).Message,
+            StringComparison.Ordinal
+        );
 
         // The file's run had three classes.
         using var resumed = TrainingDynamics.Load(File1);
@@ -156,7 +176,11 @@ public sealed class TrainingDynamicsFileTests : IDisposable
     {
         Assert.Throws<InfluenceException>(() => TrainingDynamics.Load(File1));
         Safetensors.Save(File1, [("scores", ones(3))], new Dictionary<string, string>());
-        Assert.Contains("was not written by", Assert.Throws<InfluenceException>(() => TrainingDynamics.Load(File1)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "was not written by",
+            Assert.Throws<InfluenceException>(() => TrainingDynamics.Load(File1)).Message,
+            StringComparison.Ordinal
+        );
         using var dynamics = new TrainingDynamics();
         Assert.Throws<InfluenceException>(() => dynamics.Save(_folder.Path("dynamics.npy")));
         Assert.Throws<InfluenceException>(() => dynamics.Save(File1));
@@ -188,7 +212,11 @@ public sealed class TrainingDynamicsFileTests : IDisposable
             _ => tensors[name].to_type(ScalarType.Float64),
         };
         Safetensors.Save(File1, [.. tensors.Select(t => (t.Key, t.Value))], metadata);
-        Assert.Contains($"\"{name}\"", Assert.Throws<InfluenceException>(() => TrainingDynamics.Load(File1)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            $"\"{name}\"",
+            Assert.Throws<InfluenceException>(() => TrainingDynamics.Load(File1)).Message,
+            StringComparison.Ordinal
+        );
     }
 
     /// <summary>The room for counts is made by the highest number of an example: one of half a billion would take gigabytes.</summary>
@@ -231,7 +259,11 @@ public sealed class TrainingDynamicsFileTests : IDisposable
         }
 
         Safetensors.Save(File1, [.. tensors.Select(t => (t.Key, t.Value))], metadata);
-        Assert.Contains($"\"{key}\"", Assert.Throws<InfluenceException>(() => TrainingDynamics.Load(File1)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            $"\"{key}\"",
+            Assert.Throws<InfluenceException>(() => TrainingDynamics.Load(File1)).Message,
+            StringComparison.Ordinal
+        );
     }
 
     /// <summary>A file of an earlier version has no checksum.</summary>
@@ -279,8 +311,14 @@ public sealed class TrainingDynamicsFileTests : IDisposable
         Assert.Equal(expected.ToString(), found.ToString());
         Func<TrainingDynamics, ExampleScores>[] scores =
         [
-            d => d.El2n(..2), d => d.MeanLoss(), d => d.LastLoss(), d => d.AreaUnderMargin(1..), d => d.Cartography().Variability,
-            d => d.Cartography(1..).Confidence, d => d.ForgettingEvents(neverLearnt: 9).Scores, d => d.Grand(),
+            d => d.El2n(..2),
+            d => d.MeanLoss(),
+            d => d.LastLoss(),
+            d => d.AreaUnderMargin(1..),
+            d => d.Cartography().Variability,
+            d => d.Cartography(1..).Confidence,
+            d => d.ForgettingEvents(neverLearnt: 9).Scores,
+            d => d.Grand(),
         ];
         foreach (var score in scores)
         {

@@ -55,7 +55,18 @@ public sealed class TrainingDynamicsTests : IDisposable
     {
         using var scope = NewDisposeScope();
         using var dynamics = new TrainingDynamics { AlwaysWait = wait };
-        dynamics.Record([7, 8, 7], tensor(new float[,] { { 1, 0 }, { 1, 0 }, { 0, 1 } }), tensor([0L, 0L, 0L]));
+        dynamics.Record(
+            [7, 8, 7],
+            tensor(
+                new float[,]
+                {
+                    { 1, 0 },
+                    { 1, 0 },
+                    { 0, 1 },
+                }
+            ),
+            tensor([0L, 0L, 0L])
+        );
         dynamics.RecordGradientNorms([7, 8, 7], tensor([1f, 2f, 3f]));
         Assert.Equal((1L, 3L, 2), (dynamics.StepCount, dynamics.PresentationCount, dynamics.ExampleCount));
         Assert.Equal([1, 0], dynamics.ForgettingEvents().Scores.Values);
@@ -132,14 +143,25 @@ public sealed class TrainingDynamicsTests : IDisposable
         Assert.Equal([3], _dynamics.Grand(1..).Ids);
     }
 
-    /// <summary>An example that is fitted to float32's last digit and beyond: loss, EL2N and probability neither vanish nor round.</summary>
+    /// <summary>An example that is fitted to float32's last digit and beyond: loss, EL2N and probability neither vanish nor
+    /// round.</summary>
     [Fact]
     public void NothingCancelsForAnExampleThatIsFittedWell()
     {
         foreach (var wait in new[] { false, true })
         {
             using var dynamics = new TrainingDynamics { AlwaysWait = wait };
-            dynamics.Record([1, 2], tensor(new float[,] { { 40, 0, -3 }, { -500, 0, 800 } }), tensor([0L, 0L]));
+            dynamics.Record(
+                [1, 2],
+                tensor(
+                    new float[,]
+                    {
+                        { 40, 0, -3 },
+                        { -500, 0, 800 },
+                    }
+                ),
+                tensor([0L, 0L])
+            );
             var rest = Math.Exp(-40) * (1 + Math.Exp(-3));
             Assert.Equal(1, dynamics.MeanLoss()[0] / rest, 1e-6);
             Assert.Equal(1, dynamics.El2n()[0] / (Math.Exp(-40) * Math.Sqrt(Math.Pow(1 + Math.Exp(-3), 2) + 1 + Math.Exp(-6))), 1e-6);
@@ -160,7 +182,12 @@ public sealed class TrainingDynamicsTests : IDisposable
     [InlineData(5, 4, true)]
     public void EveryScoreIsItsDefinition(int classes, int positions, bool wait)
     {
-        using var dynamics = new TrainingDynamics { AlwaysWait = wait, FetchEverySteps = 7, CorrectShare = 0.25 };
+        using var dynamics = new TrainingDynamics
+        {
+            AlwaysWait = wait,
+            FetchEverySteps = 7,
+            CorrectShare = 0.25,
+        };
         var steps = Random(classes + positions, examples: 13, batch: 5, steps: 30, classes, positions);
         foreach (var step in steps)
         {
@@ -196,7 +223,13 @@ public sealed class TrainingDynamicsTests : IDisposable
         }
 
         Assert.Equal((1L, 5L), (_dynamics.StepCount, _dynamics.PresentationCount));
-        Func<TrainingDynamics, ExampleScores>[] scores = [d => d.El2n(), d => d.MeanLoss(), d => d.AreaUnderMargin(), d => d.Cartography().Confidence];
+        Func<TrainingDynamics, ExampleScores>[] scores =
+        [
+            d => d.El2n(),
+            d => d.MeanLoss(),
+            d => d.AreaUnderMargin(),
+            d => d.Cartography().Confidence,
+        ];
         foreach (var score in scores)
         {
             Assert.Equal(score(other).Values, score(_dynamics).Values, (a, b) => Math.Abs(a - b) <= 1e-6 * Math.Abs(a)); // float32 at rest
@@ -208,14 +241,50 @@ public sealed class TrainingDynamicsTests : IDisposable
     {
         var logits = randn(2, 3, 4, dtype: ScalarType.Float64);
         using var short1 = new TrainingDynamics();
-        short1.Record([7], logits[0].narrow(0, 0, 2).unsqueeze(0), tensor(new long[,] { { 1, 2 } }));
+        short1.Record(
+            [7],
+            logits[0].narrow(0, 0, 2).unsqueeze(0),
+            tensor(
+                new long[,]
+                {
+                    { 1, 2 },
+                }
+            )
+        );
         foreach (var wait in new[] { false, true })
         {
             using var ignored = new TrainingDynamics { AlwaysWait = wait };
             logits[0, 2] = double.NaN;
-            ignored.Record([7, 8], logits, tensor(new long[,] { { 1, 2, -100 }, { -100, -100, -100 } }));
+            ignored.Record(
+                [7, 8],
+                logits,
+                tensor(
+                    new long[,]
+                    {
+                        { 1, 2, -100 },
+                        { -100, -100, -100 },
+                    }
+                )
+            );
             using var masked = new TrainingDynamics { AlwaysWait = wait };
-            masked.Record([7, 8], logits, tensor(new long[,] { { 1, 2, 3 }, { 99, 0, 0 } }), tensor(new[,] { { true, true, false }, { false, false, false } }));
+            masked.Record(
+                [7, 8],
+                logits,
+                tensor(
+                    new long[,]
+                    {
+                        { 1, 2, 3 },
+                        { 99, 0, 0 },
+                    }
+                ),
+                tensor(
+                    new[,]
+                    {
+                        { true, true, false },
+                        { false, false, false },
+                    }
+                )
+            );
             foreach (var dynamics in new[] { ignored, masked })
             {
                 Assert.Equal([7], dynamics.El2n().Ids);
@@ -230,7 +299,16 @@ public sealed class TrainingDynamicsTests : IDisposable
     [Fact]
     public void AnExampleIsCorrectWhereEnoughOfItsPositionsAre()
     {
-        var logits = tensor(new[, ,] { { { 1.0, 0 }, { 1, 0 }, { 0, 1 } } });
+        var logits = tensor(
+            new[,,]
+            {
+                {
+                    { 1.0, 0 },
+                    { 1, 0 },
+                    { 0, 1 },
+                },
+            }
+        );
         var labels = zeros(1, 3, dtype: ScalarType.Int64);
         foreach (var (share, correct) in new[] { (1.0, 0), (2 / 3.0, 1), (0.5, 1), (0.67, 0) })
         {
@@ -269,7 +347,13 @@ public sealed class TrainingDynamicsTests : IDisposable
     [InlineData(ScalarType.Float16)]
     public void OtherPrecisions(ScalarType dtype)
     {
-        var logits = tensor(new float[,] { { 2, 1, 0 }, { -1, 0.5f, 4 } });
+        var logits = tensor(
+            new float[,]
+            {
+                { 2, 1, 0 },
+                { -1, 0.5f, 4 },
+            }
+        );
         _dynamics.Record([1, 2], logits.to_type(dtype), tensor([0L, 1L]));
         using var waiting = new TrainingDynamics { AlwaysWait = true };
         waiting.Record([1, 2], logits.to_type(dtype), tensor([0L, 1L]));
@@ -294,7 +378,11 @@ public sealed class TrainingDynamicsTests : IDisposable
             logits.sum().backward();
         }
 
-        Assert.Equal(x.sum([0]).unsqueeze(1).expand(3, 4).data<float>().ToArray(), w.grad!.data<float>().ToArray(), (a, b) => Math.Abs(a - b) < 1e-5);
+        Assert.Equal(
+            x.sum([0]).unsqueeze(1).expand(3, 4).data<float>().ToArray(),
+            w.grad!.data<float>().ToArray(),
+            (a, b) => Math.Abs(a - b) < 1e-5
+        );
     }
 
     [Fact]
@@ -321,7 +409,11 @@ public sealed class TrainingDynamicsTests : IDisposable
     [Fact]
     public void ASummary()
     {
-        Assert.StartsWith("Training dynamics: 0 examples, 0 presentations in 0 steps, 0 classes", _dynamics.ToString(), StringComparison.Ordinal);
+        Assert.StartsWith(
+            "Training dynamics: 0 examples, 0 presentations in 0 steps, 0 classes",
+            _dynamics.ToString(),
+            StringComparison.Ordinal
+        );
         Probabilities(_dynamics, 1, 0.25, 0.75);
         Probabilities(_dynamics, 2, 0.25);
         _dynamics.RecordGradientNorms([1], tensor([3.0f]));

@@ -14,6 +14,8 @@ internal static class ResNet18Package
         var path = Path.Combine(AppContext.BaseDirectory, name);
         return File.Exists(path)
             ? File.ReadAllBytes(path)
-            : throw new SampleException($"There is no {path}; building the sample copies it from the NuGet package Microsoft.ML.DnnImageFeaturizer.ResNet18.");
+            : throw new SampleException(
+                $"There is no {path}; building the sample copies it from the NuGet package " + "Microsoft.ML.DnnImageFeaturizer.ResNet18."
+            );
     }
 }

@@ -26,7 +26,12 @@ internal static class ResNet18Weights
     public static TorchSharp.Modules.ResNet Create(OnnxGraph graph, int classes)
     {
         var model = new TorchSharp.Modules.ResNet(
-            "ResNet", (inputs, outputs, stride, downsample, _, _, _, _) => new ResNetBlock(inputs, outputs, stride, downsample), expansion: 1, BlocksPerStage, classes);
+            "ResNet",
+            (inputs, outputs, stride, downsample, _, _, _, _) => new ResNetBlock(inputs, outputs, stride, downsample),
+            expansion: 1,
+            BlocksPerStage,
+            classes
+        );
         Load(model, graph);
         model.eval();
         return model;
@@ -60,7 +65,11 @@ internal static class ResNet18Weights
 
         void Take(string convolution, string norm)
         {
-            if (!convolutions.TryDequeue(out var found) || graph.Nodes.FirstOrDefault(node => node.Operator == "BatchNormalization" && node.Inputs[0] == found.Outputs[0]) is not { } after)
+            if (
+                !convolutions.TryDequeue(out var found)
+                || graph.Nodes.FirstOrDefault(node => node.Operator == "BatchNormalization" && node.Inputs[0] == found.Outputs[0])
+                    is not { } after
+            )
             {
                 throw new SampleException($"The ONNX file has no convolution with a norm for {convolution}.");
             }
@@ -78,7 +87,9 @@ internal static class ResNet18Weights
             var (values, target) = (graph.Tensors[source].ToTensor(), targets[name]);
             if (!values.shape.SequenceEqual(target.shape))
             {
-                throw new SampleException($"The ONNX file's {source} is [{string.Join(", ", values.shape)}]; {name} is [{string.Join(", ", target.shape)}].");
+                throw new SampleException(
+                    $"The ONNX file's {source} is [{string.Join(", ", values.shape)}]; {name} is " + $"[{string.Join(", ", target.shape)}]."
+                );
             }
 
             target.copy_(values);

@@ -4,7 +4,8 @@ using F = TorchSharp.torch.nn.functional;
 
 namespace Samples.Pretrained.Images;
 
-/// <summary>The block of a ResNet-18: two convolutions with norms, and a shortcut around them. Names are those of TorchVision's own, which is not public.</summary>
+/// <summary>The block of a ResNet-18: two convolutions with norms, and a shortcut around them. Names are those of TorchVision's own, which
+/// is not public.</summary>
 internal sealed class ResNetBlock : nn.Module<Tensor, Tensor>
 {
     private readonly nn.Module<Tensor, Tensor> conv1;

@@ -27,7 +27,8 @@ internal sealed class LoraLinear : nn.Module<Tensor, Tensor>
 
     /// <summary>Whether a parameter of this name is one of the corrections.</summary>
     public static bool IsCorrection(string parameter) =>
-        parameter.Contains($".{nameof(loraA)}.", StringComparison.Ordinal) || parameter.Contains($".{nameof(loraB)}.", StringComparison.Ordinal);
+        parameter.Contains($".{nameof(loraA)}.", StringComparison.Ordinal)
+        || parameter.Contains($".{nameof(loraB)}.", StringComparison.Ordinal);
 
     /// <summary>The name that a parameter has in a model without corrections.</summary>
     public static string WithoutCorrections(string parameter) => parameter.Replace($".{nameof(whole)}.", ".", StringComparison.Ordinal);

@@ -41,8 +41,8 @@ internal sealed class MiniLm : nn.Module<Tensor, Tensor, Tensor>
     /// <returns>A state for each position, <c>[B, T, 384]</c>.</returns>
     public override Tensor forward(Tensor ids, Tensor mask)
     {
-        var place = arange(0, ids.shape[1], 1, ScalarType.Int64, ids.device).unsqueeze(0).expand(ids.shape);     // [B, T]
-        var x = norm.call(words.call(ids) + kinds.call(zeros_like(ids)) + positions.call(place));               // [B, T, D]
+        var place = arange(0, ids.shape[1], 1, ScalarType.Int64, ids.device).unsqueeze(0).expand(ids.shape); // [B, T]
+        var x = norm.call(words.call(ids) + kinds.call(zeros_like(ids)) + positions.call(place)); // [B, T, D]
         foreach (var layer in layers)
         {
             x = layer.call(x, mask);
@@ -51,10 +51,11 @@ internal sealed class MiniLm : nn.Module<Tensor, Tensor, Tensor>
         return x;
     }
 
-    /// <summary>The mean of the states over the positions that are no padding, <c>[B, 384]</c>: the sentence's embedding before it is scaled to length 1.</summary>
+    /// <summary>The mean of the states over the positions that are no padding, <c>[B, 384]</c>: the sentence's embedding before it is
+    /// scaled to length 1.</summary>
     public static Tensor Pool(Tensor states, Tensor mask)
     {
-        var weights = mask.to_type(states.dtype).unsqueeze(2);                          // [B, T, 1]
-        return (states * weights).sum(1) / weights.sum(1);                              // [B, D]
+        var weights = mask.to_type(states.dtype).unsqueeze(2); // [B, T, 1]
+        return (states * weights).sum(1) / weights.sum(1); // [B, D]
     }
 }

@@ -36,7 +36,7 @@ internal sealed class MiniLmLayer : nn.Module<Tensor, Tensor, Tensor>
 
     public override Tensor forward(Tensor x, Tensor mask)
     {
-        var attention = attendedNorm.call(x + Attention(x, mask));                      // [B, T, D]
+        var attention = attendedNorm.call(x + Attention(x, mask)); // [B, T, D]
         return outputNorm.call(attention + down.call(F.gelu(up.call(attention))));
     }
 
@@ -44,8 +44,8 @@ internal sealed class MiniLmLayer : nn.Module<Tensor, Tensor, Tensor>
     {
         var (b, t) = (x.shape[0], x.shape[1]);
         var padding = mask.to_type(ScalarType.Bool).logical_not().reshape(b, 1, 1, t);
-        var similarity = Split(query).matmul(Split(key).transpose(2, 3)) / Math.Sqrt((double)Width / Heads);    // [B, H, T, T]
-        var mixed = similarity.masked_fill(padding, double.NegativeInfinity).softmax(-1).matmul(Split(value));  // [B, H, T, D/H]
+        var similarity = Split(query).matmul(Split(key).transpose(2, 3)) / Math.Sqrt((double)Width / Heads); // [B, H, T, T]
+        var mixed = similarity.masked_fill(padding, double.NegativeInfinity).softmax(-1).matmul(Split(value)); // [B, H, T, D/H]
         return attended.call(mixed.transpose(1, 2).reshape(b, t, Width));
 
         Tensor Split(nn.Module<Tensor, Tensor> layer) => layer.call(x).reshape(b, t, Heads, -1).transpose(1, 2);
