@@ -147,6 +147,10 @@ internal sealed class QueryGradients : IDisposable
                 {
                     block.AddProducts(products, kept);
                 }
+                else if (squaredNorms is null)
+                {
+                    block.AddWrittenProducts(products, kept);
+                }
                 else
                 {
                     Products.AddDense(products, kept, block.Dense());

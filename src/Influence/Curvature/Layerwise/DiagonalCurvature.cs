@@ -37,7 +37,8 @@ internal sealed class DiagonalCurvature(Tensor[] values) : BlockCurvature
     /// <param name="weights">1/(eigenvalue + damping), one part a parameter.</param>
     private sealed class DiagonalInverse(Tensor[] weights) : BlockInverse
     {
-        public override BlockGradients Apply(BlockGradients gradients) => new DenseGradients(gradients.Examples, () => Dense(gradients));
+        public override BlockGradients Apply(BlockGradients gradients) =>
+            new DenseGradients(gradients.Examples, () => Dense(gradients)) { Size = weights.Sum(w => w.numel()) };
 
         public override Tensor[] Dense(BlockGradients gradients) => [.. gradients.Dense().Zip(weights, (g, w) => g * w)];
 

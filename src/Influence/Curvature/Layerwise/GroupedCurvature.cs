@@ -59,7 +59,8 @@ internal sealed class GroupedCurvature(Tensor input, Tensor output, Tensor eigen
 
     private sealed class GroupedInverse(Tensor input, Tensor output, Tensor weights) : BlockInverse
     {
-        public override BlockGradients Apply(BlockGradients gradients) => new DenseGradients(gradients.Examples, () => Dense(gradients));
+        public override BlockGradients Apply(BlockGradients gradients) =>
+            new DenseGradients(gradients.Examples, () => Dense(gradients)) { Size = weights.numel() };
 
         public override Tensor[] Dense(BlockGradients gradients)
         {

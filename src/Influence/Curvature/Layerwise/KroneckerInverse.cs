@@ -54,7 +54,7 @@ internal sealed class KroneckerInverse(FactorBasis input, FactorBasis output, Te
         return _lowRank is not null ? LowRank(gradients)
             : _spectral is not null ? new SpectralGradients(Rotated(gradients), _spectral)
             : _queryTolerance > 0 && LowRankQuery(gradients) is { } lowRank ? lowRank
-            : new DenseGradients(gradients.Examples, () => Dense(gradients));
+            : new DenseGradients(gradients.Examples, () => Dense(gradients)) { Size = (double)input.Size * output.Size };
     }
 
     public override BlockGradients Meet(BlockGradients gradients) => _lowRank is null && _spectral is null ? gradients : Rotated(gradients);
@@ -62,16 +62,21 @@ internal sealed class KroneckerInverse(FactorBasis input, FactorBasis output, Te
     public override Tensor[] Dense(BlockGradients gradients)
     {
         using var scope = NewDisposeScope();
-        var back = RotateBack(WeightedSpectrum(gradients)); // [B, O, I']
         var bias = gradients.HasBias;
         var inputs = input.Size - (bias ? 1 : 0);
-        var parts = new List<Tensor> { back.narrow(2, 0, inputs).reshape(gradients.Examples, -1).MoveToOuterDisposeScope() };
-        if (bias)
-        {
-            parts.Add(back.select(2, inputs).contiguous().MoveToOuterDisposeScope());
-        }
-
-        return [.. parts];
+        var weight = empty([gradients.Examples, output.Size, inputs], weights.dtype, weights.device);
+        var ofBias = bias ? empty([gradients.Examples, output.Size], weights.dtype, weights.device) : null;
+        EachSpectrum(
+            gradients,
+            (start, spectrum) =>
+            {
+                var back = RotateBack(spectrum.mul_(weights)); // [b, O, I']
+                weight.narrow(0, start, back.shape[0]).copy_(back.narrow(2, 0, inputs));
+                ofBias?.narrow(0, start, back.shape[0]).copy_(back.select(2, inputs));
+            }
+        );
+        var whole = weight.reshape(gradients.Examples, -1).MoveToOuterDisposeScope();
+        return ofBias is null ? [whole] : [whole, ofBias.MoveToOuterDisposeScope()];
     }
 
     public override Tensor SelfProducts(BlockGradients gradients) => Sum(gradients, weights);
@@ -107,17 +112,9 @@ internal sealed class KroneckerInverse(FactorBasis input, FactorBasis output, Te
             return d.mm(terms).mul_(a).sum(1).MoveToOuterDisposeScope();
         }
 
-        if (gradients is not FactoredGradients whole)
-        {
-            return Spectrum(gradients).Squared().mul_(terms).sum(1, 2).MoveToOuterDisposeScope();
-        }
-
         var sums = zeros([gradients.Examples], terms.dtype, terms.device);
-        KroneckerSpectrum.Visit(
-            whole,
-            input,
-            output,
-            KroneckerFit.NumbersAtOnce,
+        EachSpectrum(
+            gradients,
             (start, spectrum) => sums.narrow(0, start, spectrum.shape[0]).copy_(spectrum.mul_(spectrum).mul_(terms).sum(1, 2))
         );
         return sums.MoveToOuterDisposeScope();
@@ -183,6 +180,20 @@ internal sealed class KroneckerInverse(FactorBasis input, FactorBasis output, Te
         gradients is FactoredGradients factors
             ? KroneckerSpectrum.Of(factors, input, output)
             : KroneckerSpectrum.Of(gradients.Dense(), input, output);
+
+    /// <summary>The first example's position and its spectrum with those of the next, <c>[b, O, I']</c>, for some at a time: small pieces'
+    /// memory is used again.</summary>
+    private void EachSpectrum(BlockGradients gradients, Action<long, Tensor> visit)
+    {
+        if (gradients is FactoredGradients factors)
+        {
+            KroneckerSpectrum.Visit(factors, input, output, KroneckerFit.NumbersAtOnce, visit);
+        }
+        else
+        {
+            visit(0, KroneckerSpectrum.Of(gradients.Dense(), input, output));
+        }
+    }
 
     private Tensor RotateBack(Tensor spectrum)
     {

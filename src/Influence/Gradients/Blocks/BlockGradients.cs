@@ -56,6 +56,11 @@ internal abstract class BlockGradients(long examples)
     /// <param name="queries">One part a parameter, <c>[Q, P_k]</c>.</param>
     public virtual void AddProducts(Tensor products, Tensor[] queries) => Products.AddDense(products, queries, Dense());
 
+    /// <summary>The same with these gradients written out, where nothing else will ask for them written.</summary>
+    /// <param name="products"><c>[Q, B]</c>.</param>
+    /// <param name="queries">One part a parameter, <c>[Q, P_k]</c>.</param>
+    public virtual void AddWrittenProducts(Tensor products, Tensor[] queries) => Products.AddDense(products, queries, Dense());
+
     /// <summary>Copies of the factors of queries that this contraction keeps as they are; null where it wants them written out.</summary>
     public virtual QueryFactors? FactorsFor(Contraction contraction) => null;
 
@@ -165,8 +170,11 @@ internal abstract class BlockGradients(long examples)
 
     protected abstract Tensor[] MakeDense();
 
-    /// <summary>P, read from the gradients written out.</summary>
-    protected double DenseSize => Dense().Sum(part => (double)part.shape[1]);
+    /// <summary>P where it is known before the gradients are written out; null: read from them.</summary>
+    public double? Size { private get; init; }
+
+    /// <summary>P.</summary>
+    protected double DenseSize => Size ?? Dense().Sum(part => (double)part.shape[1]);
 
     /// <summary>The weighted sum of written-out gradients, one part a parameter, <c>[P_k]</c>.</summary>
     public static Tensor[] Sum(Tensor[] dense, Tensor? weights) =>

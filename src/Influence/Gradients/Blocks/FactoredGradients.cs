@@ -23,6 +23,12 @@ internal sealed class FactoredGradients(
     Func<Tensor>? denseWeight = null
 ) : BlockGradients(outputGradient.shape[0])
 {
+    /// <summary>Up to so many numbers a batch's gradients are written out at once; glibc gives larger pieces back to the system at each
+    /// call.</summary>
+    private const long NumbersWritten = 1 << 22;
+
+    private const long NumbersInBand = 1 << 20;
+
     private Tensor? _activation;
 
     /// <summary>a, <c>[B, T, I]</c>.</summary>
@@ -235,6 +241,32 @@ internal sealed class FactoredGradients(
         else
         {
             base.AddProducts(products, queries);
+        }
+    }
+
+    /// <summary>A band of outputs at a time, which stays in the caches: a whole batch written out is fresh memory at each call, and costs
+    /// more than the products.</summary>
+    public override void AddWrittenProducts(Tensor products, Tensor[] queries)
+    {
+        if (!weight || BiasColumn || Examples * inputs * Outputs <= NumbersWritten)
+        {
+            base.AddWrittenProducts(products, queries);
+            return;
+        }
+
+        var band = Math.Max(1, NumbersInBand / (Examples * inputs));
+        var (a, d) = (Activation, outputGradient.transpose(1, 2)); // [B, T, I], [B, O, T]
+        for (long first = 0; first < Outputs; first += band)
+        {
+            using var scope = NewDisposeScope();
+            var count = Math.Min(band, Outputs - first);
+            var written = d.narrow(1, first, count).bmm(a).reshape(Examples, -1); // [B, R*I]
+            products.addmm_(queries[0].narrow(1, first * inputs, count * inputs), written.t());
+        }
+
+        if (bias)
+        {
+            products.addmm_(queries[1], outputGradient.sum(1).t());
         }
     }
 
