@@ -353,7 +353,7 @@ public sealed partial record Magic : IPairEstimator
             return [.. ids.Select(id => new Visit(step, id, scores[id]))];
         }
 
-        var e = replay.Dtype == ScalarType.Float64 ? 1e-5 : 1e-3 * (1 + before.Weights.norm().to_type(ScalarType.Float64).item<double>());
+        var e = Distance(replay, before.Weights);
         for (var q = 0; q < a.shape[0]; q++)
         {
             using var inner = NewDisposeScope();
@@ -365,8 +365,7 @@ public sealed partial record Magic : IPairEstimator
 
             var u = gammas[q] * Kept(e / norm);
             var (above, below) = (new Dictionary<long, double>(), new Dictionary<long, double>());
-            var difference =
-                replay.Gradient(step, before.Weights + u, null, above) - replay.Gradient(step, before.Weights - u, null, below);
+            var difference = replay.Gradient(ids, before.Weights + u, null, above) - replay.Gradient(ids, before.Weights - u, null, below);
             a[q].add_(difference * Kept(norm / (2 * e)));
             foreach (var id in ids)
             {
@@ -376,6 +375,10 @@ public sealed partial record Magic : IPairEstimator
 
         return [.. ids.Select(id => new Visit(step, id, scores[id]))];
     }
+
+    /// <summary>How far from the weights the two passes of a Hessian product are taken.</summary>
+    private static double Distance(TrainingReplay replay, Tensor weights) =>
+        replay.Dtype == ScalarType.Float64 ? 1e-5 : 1e-3 * (1 + weights.norm().to_type(ScalarType.Float64).item<double>());
 
     /// <summary>One example in one step.</summary>
     /// <param name="Step">From 0.</param>

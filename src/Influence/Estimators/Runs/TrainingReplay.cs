@@ -55,7 +55,13 @@ internal sealed class TrainingReplay
 
         _losses = new LossEvaluator(task, Dtype, Device);
         _positions = train.Ids.Select((id, i) => (id, i)).ToDictionary(p => p.id, p => p.i);
-        var unknown = run.Batches.SelectMany(b => b).Where(id => !_positions.ContainsKey(id)).Distinct().ToList();
+        CheckKnown(run.Batches);
+    }
+
+    /// <summary>Refuses ids that are not among the training examples.</summary>
+    public void CheckKnown(IEnumerable<IReadOnlyList<long>> batches)
+    {
+        var unknown = batches.SelectMany(b => b).Where(id => !_positions.ContainsKey(id)).Distinct().ToList();
         if (unknown.Count > 0)
         {
             throw new InfluenceException(
@@ -95,16 +101,20 @@ internal sealed class TrainingReplay
         return stack([.. rows], 0);
     }
 
-    /// <summary>The gradient of a step's loss at some weights, <c>[P]</c>, and the losses of its examples by id.</summary>
-    /// <param name="step">From 0.</param>
+    /// <summary>The gradient of a batch's loss at some weights, <c>[P]</c>, and the losses of its examples by id.</summary>
+    /// <param name="ids">Of the batch.</param>
     /// <param name="weights">Of the model.</param>
     /// <param name="share">What each example's loss counts beside the mean or the sum; null: 1.</param>
     /// <param name="losses">Takes the losses; null: not wanted.</param>
-    public Tensor Gradient(int step, Tensor weights, Func<long, double>? share = null, Dictionary<long, double>? losses = null)
+    public Tensor Gradient(
+        IReadOnlyList<long> ids,
+        Tensor weights,
+        Func<long, double>? share = null,
+        Dictionary<long, double>? losses = null
+    )
     {
         using var scope = NewDisposeScope();
         Write(weights);
-        var ids = _run.Batches[step];
         var total = zeros_like(weights);
         foreach (var part in Parts(ids))
         {
@@ -142,7 +152,7 @@ internal sealed class TrainingReplay
     }
 
     /// <summary>What clipping does to a gradient.</summary>
-    private StepGradient Clipped(Tensor raw)
+    public StepGradient Clipped(Tensor raw)
     {
         var norm = raw.norm().to_type(ScalarType.Float64).item<double>();
         if (!double.IsFinite(norm))
@@ -156,7 +166,8 @@ internal sealed class TrainingReplay
         return new StepGradient(raw, _run.ClipNorm is { } most && norm > most ? most / norm : 1, norm);
     }
 
-    private RunState After(RunState before, int step, StepGradient gradient)
+    /// <summary>What the optimizer makes of a step's gradient.</summary>
+    public RunState After(RunState before, int step, StepGradient gradient)
     {
         using var noGrad = no_grad();
         var (g, rate) = (gradient.Raw * Kept(gradient.Factor), _run.RateOf(step));
@@ -182,7 +193,7 @@ internal sealed class TrainingReplay
     public (StepGradient Gradient, RunState After) Step(RunState before, int step, Func<long, double>? share = null)
     {
         using var scope = NewDisposeScope();
-        var gradient = Clipped(Gradient(step, before.Weights, share));
+        var gradient = Clipped(Gradient(_run.Batches[step], before.Weights, share));
         var after = After(before, step, gradient);
         return (gradient with { Raw = gradient.Raw.MoveToOuterDisposeScope() }, after.MoveToOuterDisposeScope());
     }
