@@ -68,9 +68,12 @@ internal static class ScoresOfTheRun
             Labels = b => b["y"],
         };
         Add($"VoG, {few.Count} checkpoints", () => vog.Score(task, train));
-        var donod = new Donod { LearningRate = recipe.LearningRate };
-        Add("DONOD, NOD", () => donod.Score(task, train).Nod);
-        Add("DONOD, low DON", () => Negative(donod.Score(task, train).Don));
+        var donod = new DonodOnNoise(recipe, data, flipped, Seed);
+        foreach (var (name, score) in donod.Rankings(model))
+        {
+            Add(name, score);
+        }
+
         Add("gradient spectra, nuclear norm", () => new GradientSpectra().Score(task, train).MeanNuclearNorm());
         Add(
             "DELT's LQS, checkpoints after epochs 1 to 3, low",
@@ -99,6 +102,12 @@ internal static class ScoresOfTheRun
             ["gradient norms in the loop, share of the plain training"] = Share(run.NormSeconds),
             ["in-run values, share of the plain training"] = Share(run.InRunSeconds),
         };
+        foreach (var (what, figure) in donod.Selections(model))
+        {
+            facts[what] = figure;
+            context.Note($"{what}: {figure}");
+        }
+
         return new Findings(settings, facts, new Dictionary<string, double> { ["plain training"] = run.PlainSeconds }, results, []);
 
         string Share(double seconds) => (seconds / run.PlainSeconds).ToString("P1", CultureInfo.InvariantCulture);

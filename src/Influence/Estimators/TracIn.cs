@@ -67,6 +67,17 @@ public sealed record TracIn : IPairEstimator
     } = GradientSimilarity.Dot;
 
     /// <summary>
+    /// Whether queries are explained one by one or as a set. The cosine is then with the queries' mean gradient at each checkpoint; with the
+    /// training examples themselves as queries it is the score of influence-driven curricula (<c>InfluenceCurriculum</c>).
+    /// </summary>
+    /// <value><see cref="InfluenceFunction.QueryAggregation.None"/>.</value>
+    public InfluenceFunction.QueryAggregation Aggregation
+    {
+        get;
+        init => field = Check.Defined(value);
+    }
+
+    /// <summary>
     /// Whose step the example is thought to take: plain SGD's, or that of the optimizer that made the checkpoints,
     /// <code>s(z, q) = sum over checkpoints i of grad f(w_i, q)' diag(rate_i D_i) grad L(w_i, z),   D = 1 / (sqrt(v / (1 - beta2^t)) + eps)</code>
     /// with Adam's second moment v and its step t as they were saved (its maximum with amsgrad); for SGD with momentum D is
@@ -112,7 +123,8 @@ public sealed record TracIn : IPairEstimator
         using var weights = new WeightKeeper(task.Model, Checkpoints ?? []);
         var reporter = new ProgressReporter(progress, "scoring", Math.Max(1, Count), train.Count, cancellationToken);
         ParameterCoverage? coverage = null;
-        foreach (var (first, block) in TrainingBlocks.Of(train, sink.ExamplesAtOnce(queries.Count, train.Count)))
+        IReadOnlyList<long> rows = Aggregation == InfluenceFunction.QueryAggregation.None ? queries.Ids : [-1];
+        foreach (var (first, block) in TrainingBlocks.Of(train, sink.ExamplesAtOnce(rows.Count, train.Count)))
         {
             using var scope = NewDisposeScope();
             Tensor? totals = null;
@@ -127,11 +139,18 @@ public sealed record TracIn : IPairEstimator
                     if (coverage is null)
                     {
                         coverage = session.Coverage;
-                        sink.Begin(queries.Ids, train.Ids, session.Dtype);
+                        sink.Begin(rows, train.Ids, session.Dtype);
                     }
 
-                    totals ??= zeros([queries.Count, block.Count], session.Dtype, CPU); // [Q, b]
-                    products.AddPairs([totals], block, queries, 1, reporter);
+                    totals ??= zeros([rows.Count, block.Count], session.Dtype, CPU); // [Q, b], or [1, b]
+                    if (Aggregation == InfluenceFunction.QueryAggregation.None)
+                    {
+                        products.AddPairs([totals], block, queries, 1, reporter);
+                    }
+                    else
+                    {
+                        products.AddSummed([totals], block, queries, SumWeight(queries), reporter);
+                    }
                 }
             );
             sink.Add(0, first, totals!);
@@ -238,6 +257,10 @@ public sealed record TracIn : IPairEstimator
         }
     }
 
+    /// <summary>A cosine has the same value with a mean as with a sum.</summary>
+    private double SumWeight(Examples queries) =>
+        Aggregation == InfluenceFunction.QueryAggregation.Mean && Similarity == GradientSimilarity.Dot ? 1.0 / queries.Count : 1;
+
     /// <summary>LESS weighs a checkpoint by its rate; its code by the rate's share in the sum of all.</summary>
     private double Weight(int i) =>
         Checkpoints![i].LearningRate / (Direction == UpdateDirection.LessCode ? Checkpoints.Sum(c => c.LearningRate) : 1);
@@ -247,6 +270,14 @@ public sealed record TracIn : IPairEstimator
         if (Direction == UpdateDirection.Sgd)
         {
             return;
+        }
+
+        if (Aggregation != InfluenceFunction.QueryAggregation.None && Direction != UpdateDirection.Optimizer)
+        {
+            throw new InfluenceException(
+                $"Direction = UpdateDirection.{Direction} compares single examples and queries; found Aggregation = {Aggregation}. Leave "
+                    + "Aggregation at None, and take the mean of the scores over their queries."
+            );
         }
 
         if (Similarity == GradientSimilarity.Cosine && Direction == UpdateDirection.Optimizer)

@@ -22,6 +22,13 @@ internal sealed class LinearTracIn(TracIn tracIn) : LinearEstimator
                 + "Similarity at TracIn.GradientSimilarity.Dot, or sum the members' scores of TracIn.Score yourself.";
         }
 
+        if (tracIn.Aggregation != InfluenceFunction.QueryAggregation.None)
+        {
+            yield return "Group influence takes the mean over each query group itself; found Aggregation = "
+                + $"InfluenceFunction.QueryAggregation.{tracIn.Aggregation}. Leave it at None, and give "
+                + "queryGroups: ExampleGroups.Of(queries.Ids, _ => \"all queries\") for one row.";
+        }
+
         if (tracIn.Direction is not (TracIn.UpdateDirection.Sgd or TracIn.UpdateDirection.Optimizer))
         {
             yield return "Group influence sums gradients before it compares them, and the direction "

@@ -21,6 +21,18 @@ public sealed class TracInContract : PairEstimatorContract
         };
 }
 
+public sealed class AggregatedTracInContract : PairEstimatorContract
+{
+    private IReadOnlyList<Checkpoint>? _checkpoints;
+
+    internal override IPairEstimator Estimator() =>
+        new TracIn
+        {
+            Checkpoints = _checkpoints ??= [Saved("a", 1.2, 0.1, 1), Saved("b", 0.8, 0.2, 2)],
+            Aggregation = InfluenceFunction.QueryAggregation.Mean,
+        };
+}
+
 public sealed class InfluenceFunctionContract : PairEstimatorContract
 {
     private Preconditioner? _fit;

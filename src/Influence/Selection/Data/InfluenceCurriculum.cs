@@ -8,7 +8,9 @@ namespace Influence.Selection;
 /// </summary>
 /// <remarks>
 /// <para>
-/// The scores come from a first run: one list for each epoch to plan, by any estimator. <see cref="ShuffleWithin"/> cuts the
+/// The scores come from a first run: one list for each epoch to plan, by any estimator. The paper's are
+/// <c>new TracIn { Similarity = Cosine, Aggregation = Mean, Checkpoints = [checkpoint] }.Score(task, train, train).ForQuery(0)</c> with the
+/// task's <c>Layers</c> = the input embedding. <see cref="ShuffleWithin"/> cuts the
 /// sorted epoch into segments and shuffles each, so that a batch is not all of one kind. With <see cref="Growing"/> epoch t
 /// of E shows only the first t/E of its order, the last one all: a cumulative
 /// curriculum as the paper has it, in steps of our own.
