@@ -18,7 +18,8 @@ namespace Influence.Mixtures;
 /// <para>With alpha to infinity alpha c_i becomes -grad L1' H^-1 grad l_i, H the Hessian of L2: minus the source's influence on
 /// the validation loss. Reference: Pan et al., ScaleBiO: Scalable Bilevel Optimization for LLM Data Reweighting (2024).</para>
 /// <para>Memory and compute are those of two models. The models and optimizers stay the caller's, who disposes them; weight
-/// decay, momentum and the like are the optimizers'.</para>
+/// decay, momentum and the like are the optimizers'. A run that was interrupted goes on by <see cref="ScaleBio.Resume"/>, once both models
+/// and optimizers have their states again.</para>
 /// </remarks>
 public sealed class ScaleBio<TModel>
     where TModel : nn.Module
@@ -39,6 +40,14 @@ public sealed class ScaleBio<TModel>
     /// <param name="initial">The sources' first weights, all more than 0.</param>
     /// <exception cref="InfluenceException">The same model twice, models of unlike parameters, or a source of weight 0.</exception>
     public ScaleBio(TModel model, optim.Optimizer modelOptimizer, TModel proxy, optim.Optimizer proxyOptimizer, Mixture initial)
+        : this(initial, model, modelOptimizer, proxy, proxyOptimizer)
+    {
+        using var scope = NewDisposeScope();
+        proxy.load_state_dict(model.state_dict());
+    }
+
+    /// <summary>Pairs the models as they are.</summary>
+    internal ScaleBio(Mixture initial, TModel model, optim.Optimizer modelOptimizer, TModel proxy, optim.Optimizer proxyOptimizer)
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(modelOptimizer);
@@ -48,8 +57,6 @@ public sealed class ScaleBio<TModel>
         InfluenceException.ThrowIfAny([.. Problems(model, proxy, initial)]);
         (_model, _modelOptimizer, _proxy, _proxyOptimizer) = (model, modelOptimizer, proxy, proxyOptimizer);
         (_sources, _logits, Mixture) = (initial.Names, [.. initial.Weights.Select(w => Math.Log(w))], initial);
-        using var scope = NewDisposeScope();
-        proxy.load_state_dict(model.state_dict());
     }
 
     /// <summary>The penalty alpha. The reference code starts at 0.03 and doubles it after every pass over the data.</summary>
@@ -67,7 +74,7 @@ public sealed class ScaleBio<TModel>
     public double WeightLearningRate
     {
         get;
-        init => field = Check.NotNegative(value);
+        set => field = Check.NotNegative(value);
     } = 1;
 
     /// <summary>The sources' present weights.</summary>

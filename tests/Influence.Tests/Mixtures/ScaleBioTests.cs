@@ -71,6 +71,36 @@ public class ScaleBioTests
         Assert.Equal(1, pair.Model.Value, 1e-2);
     }
 
+    /// <summary>Twelve steps, and six and six with all states taken through copies: the same numbers, but for the rounding of a logarithm.</summary>
+    [Fact]
+    public void AnInterruptedRunGoesOn()
+    {
+        using var whole = new Pair(0.05, 0.4);
+        var scaleBio = whole.ScaleBio(new(["a", "b"], [0.4, 0.6]), alpha: 3, weightLearningRate: 0.2);
+        using var first = new Pair(0.05, 0.4);
+        var begun = first.ScaleBio(new(["a", "b"], [0.4, 0.6]), alpha: 3, weightLearningRate: 0.2);
+        for (var i = 0; i < 12; i++)
+        {
+            scaleBio.Step(Sources, Validation);
+            _ = i < 6 ? begun.Step(Sources, Validation) : null;
+        }
+
+        using var second = new Pair(0.05, 0.4);
+        second.Model.load_state_dict(first.Model.state_dict());
+        second.Proxy.load_state_dict(first.Proxy.state_dict());
+        Assert.NotEqual(second.Model.Value, second.Proxy.Value, 1e-3);
+        var resumed = ScaleBio.Resume(second.Model, second.ModelOptimizer, second.Proxy, second.ProxyOptimizer, begun.Mixture);
+        (resumed.Alpha, resumed.WeightLearningRate) = (begun.Alpha, begun.WeightLearningRate);
+        for (var i = 0; i < 6; i++)
+        {
+            resumed.Step(Sources, Validation);
+        }
+
+        Assert.Equal(whole.Model.Value, second.Model.Value, 1e-13);
+        Assert.Equal(whole.Proxy.Value, second.Proxy.Value, 1e-13);
+        Assert.Equal(scaleBio.Mixture["a"], resumed.Mixture["a"], 1e-13);
+    }
+
     [Fact]
     public void ItKeepsNoTensors()
     {
