@@ -15,6 +15,7 @@ namespace Influence.Recipes;
 /// <remarks>
 /// <para>
 /// Features and targets are standardised by the mean and standard deviation of the rows of the fit; a constant column becomes zeros.
+/// Features by <see cref="InfluenceFeatures.AsGiven"/> stay as they are.
 /// Predictions are put back into the targets' unit. A part of the examples is kept out of the fit, and the rank correlation on it is
 /// <see cref="HeldOutCorrelation"/>: how far the predicted order may be trusted. Where that is near zero, probe more examples, or give
 /// other features.
@@ -106,7 +107,7 @@ public sealed class DataInfluenceModel : IDisposable
         double[] values = [.. probed.Ids.Select(id => valueOf[id])];
         var (fit, held) = HeldOutPart.Split(values.Length, heldOut, seed, "held-out influence");
         var (x, y) = (table.index_select(0, tensor(fit)), fit.Select(i => values[i]).ToArray()); // [m, d], [m]
-        var columns = Standard(x);
+        var columns = features.IsStandardised ? Standard(x) : AsTheyAre(x);
         if (!columns.Scale.isfinite().any().item<bool>())
         {
             throw new InfluenceException(
@@ -270,6 +271,9 @@ public sealed class DataInfluenceModel : IDisposable
         var constant = deviation.le(mean.abs() * Kept(1e-12));
         return (mean.MoveToOuterDisposeScope(), deviation.masked_fill(constant, Kept(double.PositiveInfinity)).MoveToOuterDisposeScope());
     }
+
+    private static (Tensor Mean, Tensor Scale) AsTheyAre(Tensor x) =>
+        (zeros([x.shape[1]], ScalarType.Float64), ones([x.shape[1]], ScalarType.Float64));
 
     private static double Deviation(double[] values)
     {

@@ -21,6 +21,18 @@ public abstract class InfluenceFeatures
     }
 
     /// <summary>
+    /// Numbers that the regression is handed as they are, not standardised: token ids for a language model in a
+    /// <see cref="ModuleRegression"/>, <c>b => b["tokens"]</c>.
+    /// </summary>
+    /// <param name="inputs">From a batch to <c>[B, d]</c>, of any type, kept in float64; called without gradients.</param>
+    /// <returns>The features.</returns>
+    public static InfluenceFeatures AsGiven(Func<ExampleBatch, Tensor> inputs)
+    {
+        ArgumentNullException.ThrowIfNull(inputs);
+        return new Unscaled(inputs);
+    }
+
+    /// <summary>
     /// Projected gradients of the training loss at the model's weights. What is fitted at some weights is refused at others. For small
     /// steps of SGD the influence is linear in them.
     /// </summary>
@@ -35,6 +47,9 @@ public abstract class InfluenceFeatures
 
     /// <summary>What they are, for metadata.</summary>
     internal abstract string Description { get; }
+
+    /// <summary>Whether columns are brought to mean 0 and variance 1 before the regression sees them.</summary>
+    internal virtual bool IsStandardised => true;
 
     /// <summary>What the features depend on beside the example; empty where on nothing.</summary>
     internal abstract string Fingerprint();
@@ -66,7 +81,14 @@ public abstract class InfluenceFeatures
         return cat([.. all], 0).MoveToOuterDisposeScope();
     }
 
-    private sealed class Given(Func<ExampleBatch, Tensor> features) : InfluenceFeatures
+    private sealed class Unscaled(Func<ExampleBatch, Tensor> inputs) : Given(inputs)
+    {
+        internal override string Description => "inputs as they are";
+
+        internal override bool IsStandardised => false;
+    }
+
+    private class Given(Func<ExampleBatch, Tensor> features) : InfluenceFeatures
     {
         internal override string Description => "features of the user's own";
 
