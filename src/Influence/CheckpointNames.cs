@@ -10,14 +10,14 @@ internal sealed class CheckpointNames
     private static readonly string[] s_wrappers = ["module.", "_orig_mod."];
     private readonly IReadOnlyDictionary<string, SafetensorsEntry> _entries;
     private readonly Dictionary<string, Tensor> _state;
-    private readonly CheckpointMatching _matching;
+    private readonly Checkpoint.Options _matching;
 
     // From a name in the model to the name in the file.
     private readonly Dictionary<string, string> _sources = [];
     private readonly List<string> _notes = [];
     private readonly List<string> _problems = [];
 
-    private CheckpointNames(nn.Module model, Dictionary<string, Tensor> state, IReadOnlyDictionary<string, SafetensorsEntry> entries, CheckpointMatching matching)
+    private CheckpointNames(nn.Module model, Dictionary<string, Tensor> state, IReadOnlyDictionary<string, SafetensorsEntry> entries, Checkpoint.Options matching)
     {
         (_state, _entries, _matching) = (state, entries, matching);
         Rename();
@@ -35,7 +35,7 @@ internal sealed class CheckpointNames
     public IReadOnlyList<string> Problems => _problems;
 
     public static CheckpointNames Match(
-        nn.Module model, Dictionary<string, Tensor> state, IReadOnlyDictionary<string, SafetensorsEntry> entries, CheckpointMatching matching) =>
+        nn.Module model, Dictionary<string, Tensor> state, IReadOnlyDictionary<string, SafetensorsEntry> entries, Checkpoint.Options matching) =>
         new(model, state, entries, matching);
 
     /// <summary>Names of the model that are one tensor in memory, as tied weights are.</summary>
@@ -153,7 +153,7 @@ internal sealed class CheckpointNames
         if ((missing.Count > 0 || foreign.Count > 0) && !_matching.Lenient)
         {
             _problems.Add(
-                "For names of another tool write Checkpoint.FromFile(path, matching: new CheckpointMatching { Rename = name => ... }); " +
+                "For names of another tool write Checkpoint.FromFile(path, matching: new Checkpoint.Options { Rename = name => ... }); " +
                 "Lenient = true passes over what the model lacks and over prefixes such as \"module.\"");
         }
     }

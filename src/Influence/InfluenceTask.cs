@@ -15,7 +15,7 @@ namespace Influence;
 /// use the model, and other TorchSharp work belongs on the calling thread only.
 /// </remarks>
 [TypeFormatterSource(typeof(HtmlFormatters))]
-public sealed record InfluenceTask : IDisplay
+public sealed partial record InfluenceTask : IDisplay
 {
     /// <summary>Takes the model.</summary>
     /// <param name="model">
@@ -49,7 +49,7 @@ public sealed record InfluenceTask : IDisplay
     /// <c>(b, draw) => { var z = model.call(b["x"]); return functional.cross_entropy(z, draw.Categorical(z), reduction: Reduction.None); }</c>
     /// </summary>
     /// <value>Null: the training loss, its <see cref="Losses"/> drawing the labels.</value>
-    public Func<ExampleBatch, LabelSampler, Tensor>? SampledLoss { get; init; }
+    public Func<ExampleBatch, Sampler, Tensor>? SampledLoss { get; init; }
 
     /// <summary>The parameters that take part.</summary>
     /// <value><see cref="LayerSelection.All"/>: every parameter with <c>requires_grad</c>.</value>
@@ -79,7 +79,7 @@ public sealed record InfluenceTask : IDisplay
     /// <c>nn.TransformerEncoderLayer</c>). Needed only where it cannot be found by trying.
     /// </summary>
     /// <value>Null: found by agreement with the module's own output on the first examples.</value>
-    public AttentionSettings? Attention { get; init; }
+    public Options? Attention { get; init; }
 
     /// <summary>Where warnings and timings go.</summary>
     /// <value>None.</value>

@@ -25,8 +25,8 @@ internal static class SelectionCases
         Thousand("mmr", "MMR, 1,000", _ => new Mmr()),
         Tenth("quad", "Quad's bandit, a tenth", data => new Quad { Oracle = data.Measure }),
         Tenth("bids", "BIDS, a tenth", _ => new Bids()),
-        Thousand("facility-stochastic", "facility location, stochastic, 1,000", _ => new FacilityLocation { Method = FacilityLocation.SearchMethod.Stochastic }),
-        Tenth("facility-clusters", "facility location, lazy in clusters, a tenth", _ => new FacilityLocation { Method = FacilityLocation.SearchMethod.Lazy }),
+        Thousand("facility-stochastic", "facility location, stochastic, 1,000", _ => new FacilityLocation { Method = FacilityLocation.Kind.Stochastic }),
+        Tenth("facility-clusters", "facility location, lazy in clusters, a tenth", _ => new FacilityLocation { Method = FacilityLocation.Kind.Lazy }),
         Tenth("relevant-diverse", "relevant and diverse, a tenth", _ => new RelevantAndDiverse()),
     ];
 

@@ -8,7 +8,7 @@ namespace Influence.Quality.Judging;
 internal sealed record AdamPair(string Own, string Plain)
 {
     /// <summary>Adds the one less the other, by LDS and by query loss difference, over the queries that both were scored on.</summary>
-    public static void Add(IEnumerable<AdamPair> pairs, Judge judge, RetrainingRuns runs, ScoredMethods scored, QueryLosses? losses, Bootstrap bootstrap)
+    public static void Add(IEnumerable<AdamPair> pairs, Judge judge, Retraining.Result runs, ScoredMethods scored, QueryLosses? losses, Bootstrap bootstrap)
     {
         foreach (var pair in pairs)
         {

@@ -11,7 +11,7 @@ namespace Influence.Quality.Judging;
 /// ensembles it is a member of.
 /// </summary>
 internal sealed class EkfacMembers(
-    Examples train, CurvatureOptions options, IReadOnlyList<TrainedModel> runs, IReadOnlyList<IReadOnlyList<Checkpoint>> checkpoints) : IDisposable
+    Examples train, Ekfac.Options options, IReadOnlyList<TrainedModel> runs, IReadOnlyList<IReadOnlyList<Checkpoint>> checkpoints) : IDisposable
 {
     private readonly Dictionary<(int Run, int Checkpoint), (nn.Module<Tensor, Tensor> Model, Ekfac Fit)> _members = [];
     private readonly Dictionary<(int Run, int Checkpoint, Damping Damping, long FirstQuery, int Queries), InfluenceScores> _scores = [];

@@ -46,10 +46,10 @@ internal sealed class Measurement : IDisposable
         // and the inverse would make its gradient, whatever it is about, look like a great help.
         using var forCurvature = size.CurvatureWindows == 0
             ? new PassageTensors([drawn[0]])
-            : new PassageTensors([.. new MixtureSampler(corpus.Groups, Mixture.Uniform(corpus.Groups.Names), seed) { Balanced = true }.Take(size.CurvatureWindows).Select(id => corpus.Train[(int)id])]);
+            : new PassageTensors([.. new Mixture.Sampler(corpus.Groups, Mixture.Uniform(corpus.Groups.Names), seed) { Balanced = true }.Take(size.CurvatureWindows).Select(id => corpus.Train[(int)id])]);
         _curvature = size.CurvatureWindows == 0
             ? NoCurvature.Fit(_task, forCurvature.ToExamples(BatchSize))
-            : Ekfac.Fit(_task, forCurvature.ToExamples(BatchSize), new CurvatureOptions { Seed = seed });
+            : Ekfac.Fit(_task, forCurvature.ToExamples(BatchSize), new Ekfac.Options { Seed = seed });
     }
 
     /// <summary>The influence of each domain on each target.</summary>
@@ -71,7 +71,7 @@ internal sealed class Measurement : IDisposable
         var drawn = 0;
         return mixture =>
         {
-            var group = new MixtureSampler(_domains, mixture, Randomness.SeedFor(_seed, $"mixed group {drawn++}")).Take(MixedWindows).ToArray();
+            var group = new Mixture.Sampler(_domains, mixture, Randomness.SeedFor(_seed, $"mixed group {drawn++}")).Take(MixedWindows).ToArray();
             return [.. byTarget.Select(influence => group.Average(window => influence[window]))];
         };
     }

@@ -20,7 +20,7 @@ internal static class Methods
         var names = corpus.Groups.Names;
         var uniform = Mixture.Uniform(names);
         var bounds = MixtureBounds.Epochs(
-            [.. names.Select(name => new GroupScores.GroupSize(name, corpus.Groups[name].Count, (double)corpus.Groups[name].Count * PassageTensors.Positions))],
+            [.. names.Select(name => new GroupScores.Row(name, corpus.Groups[name].Count, (double)corpus.Groups[name].Count * PassageTensors.Positions))],
             tokens,
             Epochs);
         var size = quick ? new MeasurementSize(WindowsPerDomain: 24, CurvatureWindows: 128) : new(WindowsPerDomain: 48, CurvatureWindows: 256);

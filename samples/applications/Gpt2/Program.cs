@@ -68,7 +68,7 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
     var asked = writtenTensors.ToExamples(batchSize: written.Count);
     clock.Lap("writing");
 
-    var curvature = new CurvatureOptions { Seed = options.Seed, OutputSplits = model.Splits() };
+    var curvature = new Ekfac.Options { Seed = options.Seed, OutputSplits = model.Splits() };
     var estimate = Ekfac.Estimate(task, train, curvature);
     clock.Lap("estimate");
     progress.Purpose = "EK-FAC";
@@ -114,7 +114,7 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
     var factors = task.Coverage(adaptation);
     Console.WriteLine($"Coverage of the factors {factors.Fraction:0%}: {factors.ByRule:N0} parameters by rules, {factors.BySingleExamples:N0} by single examples.");
     progress.Purpose = "EK-FAC";
-    using var loraFit = Ekfac.Fit(task, adaptation, new CurvatureOptions { Seed = options.Seed }, progress, cancellationToken);
+    using var loraFit = Ekfac.Fit(task, adaptation, new Ekfac.Options { Seed = options.Seed }, progress, cancellationToken);
     using var loraScores = new InfluenceFunction(loraFit).Score(task, adaptation, questionTensors.ToExamples(batchSize: questions.Count), progress, cancellationToken);
     progress.Clear();
     TextTable.Write(Console.Out, Report.Proponents(corpus, adapted, questions, loraScores));

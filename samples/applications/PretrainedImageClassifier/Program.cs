@@ -66,7 +66,7 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
     var examples = Examples.FromTensors(("image", images), ("label", given)) with { BatchSize = 50 };
     var coverage = task.Coverage(examples);
     Console.WriteLine(Text($"Coverage: {coverage.ByRule:N0} of {coverage.Total:N0} parameters by layer rules, {coverage.BySingleExamples:N0} by single examples."));
-    var settings = new CurvatureOptions { Seed = options.Seed, MaximumFactorSize = WidestFactor, MemoryBudget = 4L << 30 };
+    var settings = new Ekfac.Options { Seed = options.Seed, MaximumFactorSize = WidestFactor, MemoryBudget = 4L << 30 };
     var estimate = costs.Measure("estimate of the fit", () => Ekfac.Estimate(task, examples, settings));
     using var ekfac = costs.Measure("EK-FAC fit", () => Ekfac.Fit(task, examples, settings, progress, cancellationToken), estimate);
     var influence = new InfluenceFunction(ekfac);

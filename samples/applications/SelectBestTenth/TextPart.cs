@@ -43,7 +43,7 @@ internal static class TextPart
         var drawn = all.ToArray();
         Randomness.For(options.Seed, "passages for the curvature").Shuffle(drawn);
         progress.Purpose = "curvature";
-        using var curvature = Ekfac.Fit(task, train.Only(drawn.Take(all.Length / 10)), new CurvatureOptions { Seed = options.Seed }, progress, cancellationToken);
+        using var curvature = Ekfac.Fit(task, train.Only(drawn.Take(all.Length / 10)), new Ekfac.Options { Seed = options.Seed }, progress, cancellationToken);
         var influence = new InfluenceFunction(curvature) { Aggregation = InfluenceFunction.QueryAggregation.Mean };
         clock.Lap("EK-FAC of a tenth");
 

@@ -11,7 +11,7 @@ namespace UnlearningSample;
 /// <param name="Name">The method.</param>
 /// <param name="Settings">Each by name, with what it unlearns by.</param>
 /// <param name="NeedsCurvature">Whether the fit of the subject's curvature is part of its cost.</param>
-internal sealed record Contender(string Name, IReadOnlyList<(string Name, Func<Subject, UnlearnedWeights> Unlearn)> Settings, bool NeedsCurvature = false)
+internal sealed record Contender(string Name, IReadOnlyList<(string Name, Func<Subject, UnlearningMethod.Result> Unlearn)> Settings, bool NeedsCurvature = false)
 {
     private static readonly double[] s_relabellingRates = [0.003, 0.01, 0.03];
 
@@ -23,7 +23,7 @@ internal sealed record Contender(string Name, IReadOnlyList<(string Name, Func<S
         new("influence step, EK-FAC",
         [
             .. new[] { (0.1, 0.02), (0.1, 0.2), (1.0, 0.2) }.Select(s =>
-                ($"damping {s.Item1}, kept loss +{s.Item2}", (Func<Subject, UnlearnedWeights>)(subject => Influence(subject, s.Item1, s.Item2)))),
+                ($"damping {s.Item1}, kept loss +{s.Item2}", (Func<Subject, UnlearningMethod.Result>)(subject => Influence(subject, s.Item1, s.Item2)))),
         ], NeedsCurvature: true),
         Tried("IAU", [0.1, 0.5, 2.0], rate => new InfluenceApproximation { LearningRate = rate }),
         Tried("fine-tuning", [0.01, 0.05, 0.1], rate => Steps(GradientUnlearning.FineTuning, rate, 100)),
@@ -33,27 +33,27 @@ internal sealed record Contender(string Name, IReadOnlyList<(string Name, Func<S
         Relabelled("SalUn", WeightSaliency.Salun()),
         Relabelled("WAGLE", WeightSaliency.Wagle()),
         new("SLUG", [.. new[] { 1.0, 2.0, 4.0 }.Select(factor =>
-            ($"{factor} x the loss of unseen ones", (Func<Subject, UnlearnedWeights>)(subject => Run(subject, new SingleLayerUnlearning { TargetLoss = factor * subject.PeerLoss }))))]),
+            ($"{factor} x the loss of unseen ones", (Func<Subject, UnlearningMethod.Result>)(subject => Run(subject, new SingleLayerUnlearning { TargetLoss = factor * subject.PeerLoss }))))]),
         new("datamodel matching, EK-FAC scores", [.. new[] { 0.001, 0.003, 0.01 }.Select(rate =>
-            ($"rate {rate}", (Func<Subject, UnlearnedWeights>)(subject => Matched(subject, rate))))], NeedsCurvature: true),
+            ($"rate {rate}", (Func<Subject, UnlearningMethod.Result>)(subject => Matched(subject, rate))))], NeedsCurvature: true),
     ];
 
     private static Contender Tried(string name, double[] rates, Func<double, UnlearningMethod> method) =>
-        new(name, [.. rates.Select(rate => ($"rate {rate}", (Func<Subject, UnlearnedWeights>)(subject => Run(subject, method(rate)))))]);
+        new(name, [.. rates.Select(rate => ($"rate {rate}", (Func<Subject, UnlearningMethod.Result>)(subject => Run(subject, method(rate)))))]);
 
     private static Contender Relabelled(string name, WeightSaliency? saliency) =>
-        new(name, [.. s_relabellingRates.Select(rate => ($"rate {rate}", (Func<Subject, UnlearnedWeights>)(subject => Run(subject, Steps(GradientUnlearning.Relabelling(b =>
+        new(name, [.. s_relabellingRates.Select(rate => ($"rate {rate}", (Func<Subject, UnlearningMethod.Result>)(subject => Run(subject, Steps(GradientUnlearning.Relabelling(b =>
             Losses.CrossEntropy(subject.Model.call(b["image"]), GradientUnlearning.OtherLabels(b, "label", LabelledImages.ClassCount))), rate, 60) with { Saliency = saliency }))))]);
 
     private static GradientUnlearning Steps(GradientUnlearning method, double rate, int steps) => method with { Steps = steps, LearningRate = rate, BatchSize = Batch };
 
-    private static UnlearnedWeights Run(Subject subject, UnlearningMethod method) => method.Unlearn(subject.Task, subject.Set.Train, subject.Set.Forget);
+    private static UnlearningMethod.Result Run(Subject subject, UnlearningMethod method) => method.Unlearn(subject.Task, subject.Set.Train, subject.Set.Forget);
 
-    private static UnlearnedWeights Influence(Subject subject, double damping, double rise) =>
+    private static UnlearningMethod.Result Influence(Subject subject, double damping, double rise) =>
         Run(subject, new NewtonUnlearning(subject.Curvature().Fit) { Damping = Damping.RelativeToMeanEigenvalue(damping), MaximumKeepRise = rise });
 
     /// <summary>Margins of forgotten and kept images, brought to where the scores of the forgotten ones predict them.</summary>
-    private static UnlearnedWeights Matched(Subject subject, double rate)
+    private static UnlearningMethod.Result Matched(Subject subject, double rate)
     {
         Tensor Margin(ExampleBatch b)
         {

@@ -66,7 +66,7 @@ internal sealed class Experiment(Options options, ForgetSet set, CancellationTok
     /// <summary>
     /// How far a setting leaves the choice's model from the retrained ones: the root mean square over forgotten, kept and unseen images of the mean log loss difference; infinite where it is refused.
     /// </summary>
-    private static double Tried(Func<Subject, UnlearnedWeights> unlearn, Subject subject, IReadOnlyList<UnlearningTest.ModelLosses> retrained)
+    private static double Tried(Func<Subject, UnlearningMethod.Result> unlearn, Subject subject, IReadOnlyList<UnlearningTest.ModelLosses> retrained)
     {
         try
         {
@@ -89,7 +89,7 @@ internal sealed class Experiment(Options options, ForgetSet set, CancellationTok
     }
 
     /// <summary>Does something at unlearned weights, and puts the model's own back.</summary>
-    private static void At(Subject subject, UnlearnedWeights weights, Action act)
+    private static void At(Subject subject, UnlearningMethod.Result weights, Action act)
     {
         var own = subject.Model.state_dict().ToDictionary(pair => pair.Key, pair => pair.Value.detach().clone());
         try

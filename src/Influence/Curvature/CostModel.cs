@@ -11,7 +11,7 @@ internal static class CostModel
     /// <summary>A symmetric eigendecomposition takes about this many n^3, with vectors.</summary>
     private const double Decomposition = 9;
 
-    public static CurvatureCost Of(GradientSession session, Examples train, CurvatureOptions options, CurvatureKind kind)
+    public static CurvatureCost Of(GradientSession session, Examples train, LayerwisePreconditioner.Options options, CurvatureKind kind)
     {
         var looks = (double)train.Count * options.LabelDraws;
         var element = session.Dtype == ScalarType.Float64 ? 8 : 4;

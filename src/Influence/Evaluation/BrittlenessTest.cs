@@ -94,13 +94,13 @@ public sealed record BrittlenessTest
     /// <param name="runs">The runs of its subsets; they measured the queries of the scores.</param>
     /// <returns>The share of flipped predictions at each count, and the fewest removals that flip each query.</returns>
     /// <exception cref="InfluenceException">The runs are another plan's, lack a query, or predict every query wrong.</exception>
-    public Result Evaluate(Planned plan, RetrainingRuns runs)
+    public Result Evaluate(Planned plan, Retraining.Result runs)
     {
         ArgumentNullException.ThrowIfNull(plan);
         ArgumentNullException.ThrowIfNull(runs);
         var losses = PlannedRuns.Losses(plan.Subsets, runs);
         var columnOf = runs.QueryIds.Select((id, c) => (id, c)).ToDictionary(p => p.id, p => p.c);
-        var (flips, random, fewest, dropped) = (Counts.Select(_ => new List<double>()).ToArray(), Counts.Select(_ => new List<double>()).ToArray(), new List<(long, int?)>(), new List<DroppedQuery>());
+        var (flips, random, fewest, dropped) = (Counts.Select(_ => new List<double>()).ToArray(), Counts.Select(_ => new List<double>()).ToArray(), new List<(long, int?)>(), new List<(long QueryId, string Reason)>());
         foreach (var id in plan.Steps.Select(s => s.QueryId).OfType<long>().Distinct())
         {
             if (!columnOf.TryGetValue(id, out var column))
@@ -111,7 +111,7 @@ public sealed record BrittlenessTest
             int[] rows = [0, .. Enumerable.Range(1, plan.Steps.Count).Where(s => plan.Steps[s - 1].QueryId is null || plan.Steps[s - 1].QueryId == id)];
             if (!rows.All(r => double.IsFinite(losses[r][column])) || IsWrong(losses[0][column]))
             {
-                dropped.Add(new DroppedQuery(id, rows.All(r => double.IsFinite(losses[r][column])) ? "it is predicted wrong with all examples" : "a run's measurement is not finite"));
+                dropped.Add((id, rows.All(r => double.IsFinite(losses[r][column])) ? "it is predicted wrong with all examples" : "a run's measurement is not finite"));
                 continue;
             }
 
@@ -128,7 +128,7 @@ public sealed record BrittlenessTest
         }
 
         return fewest.Count == 0
-            ? throw DroppedQuery.NoneLeft(dropped)
+            ? throw DroppedQueries.NoneLeft(dropped)
             : new Result(
                 [.. Counts.Select((count, k) => new Point(count, Bootstrap.Mean("queries", flips[k]), Bootstrap.Mean("queries", random[k])))], fewest, dropped);
     }
@@ -155,7 +155,7 @@ public sealed record BrittlenessTest
     [TypeFormatterSource(typeof(HtmlFormatters))]
     public sealed class Result : IDisplay
     {
-        internal Result(IReadOnlyList<Point> points, IReadOnlyList<(long QueryId, int? Count)> fewest, IReadOnlyList<DroppedQuery> dropped) =>
+        internal Result(IReadOnlyList<Point> points, IReadOnlyList<(long QueryId, int? Count)> fewest, IReadOnlyList<(long QueryId, string Reason)> dropped) =>
             (Points, Fewest, Dropped) = (points, fewest, dropped);
 
         /// <summary>Count by count.</summary>
@@ -165,7 +165,7 @@ public sealed record BrittlenessTest
         public IReadOnlyList<(long QueryId, int? Count)> Fewest { get; }
 
         /// <summary>Queries that could not be judged, and why.</summary>
-        public IReadOnlyList<DroppedQuery> Dropped { get; }
+        public IReadOnlyList<(long QueryId, string Reason)> Dropped { get; }
 
         /// <summary>A table, one line a count.</summary>
         /// <returns>The table as text.</returns>

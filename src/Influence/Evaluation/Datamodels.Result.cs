@@ -9,7 +9,7 @@ public sealed partial record Datamodels
     [TypeFormatterSource(typeof(HtmlFormatters))]
     public sealed class Result : IDisposable, IDisplay
     {
-        internal Result(InfluenceScores scores, IReadOnlyList<double> intercepts, IReadOnlyList<double> penalties, Estimate heldBack, IReadOnlyList<DroppedQuery> dropped) =>
+        internal Result(InfluenceScores scores, IReadOnlyList<double> intercepts, IReadOnlyList<double> penalties, Estimate heldBack, IReadOnlyList<(long QueryId, string Reason)> dropped) =>
             (Scores, Intercepts, Penalties, HeldBack, Dropped) = (scores, intercepts, penalties, heldBack, dropped);
 
         /// <summary>The weights, <c>[Q, N]</c>, positive = proponent; they belong to this object.</summary>
@@ -28,7 +28,7 @@ public sealed partial record Datamodels
         public Estimate HeldBack { get; }
 
         /// <summary>Queries that could not be fitted, and why.</summary>
-        public IReadOnlyList<DroppedQuery> Dropped { get; }
+        public IReadOnlyList<(long QueryId, string Reason)> Dropped { get; }
 
         /// <summary>Frees the scores.</summary>
         public void Dispose() => Scores.Dispose();

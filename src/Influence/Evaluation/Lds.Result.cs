@@ -20,16 +20,16 @@ public sealed partial record Lds
     public sealed class Result : IDisplay
     {
         private readonly string _name;
-        private readonly RetrainingRuns _runs;
+        private readonly Retraining.Result _runs;
 
         internal Result(
-            string name, RetrainingRuns runs, IReadOnlyList<QueryEstimate> queries, Estimate mean, Estimate meanOverQueries, IReadOnlyList<DroppedQuery> dropped, NoiseCeiling? ceiling)
+            string name, Retraining.Result runs, IReadOnlyList<(long QueryId, Estimate Estimate)> queries, Estimate mean, Estimate meanOverQueries, IReadOnlyList<(long QueryId, string Reason)> dropped, NoiseCeiling? ceiling)
         {
             (_name, _runs, Queries, Mean, MeanOverQueries, Dropped, Ceiling) = (name, runs, queries, mean, meanOverQueries, dropped, ceiling);
         }
 
         /// <summary>Query by query, with intervals over subsets.</summary>
-        public IReadOnlyList<QueryEstimate> Queries { get; }
+        public IReadOnlyList<(long QueryId, Estimate Estimate)> Queries { get; }
 
         /// <summary>The mean over queries, with an interval over queries and subsets.</summary>
         public Estimate Mean { get; }
@@ -38,7 +38,7 @@ public sealed partial record Lds
         public Estimate MeanOverQueries { get; }
 
         /// <summary>Queries that could not be judged, and why.</summary>
-        public IReadOnlyList<DroppedQuery> Dropped { get; }
+        public IReadOnlyList<(long QueryId, string Reason)> Dropped { get; }
 
         /// <summary>What the noise between seeds leaves to reach; null for runs with one seed.</summary>
         public NoiseCeiling? Ceiling { get; }

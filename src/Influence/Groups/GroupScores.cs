@@ -22,7 +22,7 @@ public sealed partial class GroupScores : IDisplay
     /// <param name="standardErrors"><c>[n, m]</c>: of the sums, as drawn from a larger population; null where unknown; copied.</param>
     /// <exception cref="InfluenceException">Shapes that do not fit, names that repeat, empty groups, or numbers that are not finite.</exception>
     public GroupScores(
-        double[,] sums, IReadOnlyList<string> queryGroups, IReadOnlyList<GroupSize> trainGroups, ScoreMetadata metadata, double[,]? standardErrors = null)
+        double[,] sums, IReadOnlyList<string> queryGroups, IReadOnlyList<Row> trainGroups, ScoreMetadata metadata, double[,]? standardErrors = null)
     {
         ArgumentNullException.ThrowIfNull(sums);
         ArgumentNullException.ThrowIfNull(queryGroups);
@@ -37,7 +37,7 @@ public sealed partial class GroupScores : IDisplay
     public IReadOnlyList<string> QueryGroups { get; }
 
     /// <summary>The training groups, column by column.</summary>
-    public IReadOnlyList<GroupSize> TrainGroups { get; }
+    public IReadOnlyList<Row> TrainGroups { get; }
 
     /// <summary>How they were made and how to read them.</summary>
     public ScoreMetadata Metadata { get; }
@@ -55,7 +55,7 @@ public sealed partial class GroupScores : IDisplay
     /// <summary>The influence of the whole group: the sum over its examples.</summary>
     /// <param name="query">Row.</param>
     /// <param name="train">Column.</param>
-    public double Sum(int query, int train) => _sums[Row(query), Column(train)];
+    public double Sum(int query, int train) => _sums[RowOf(query), Column(train)];
 
     /// <summary>The mean influence of one of the group's examples.</summary>
     /// <param name="query">Row.</param>
@@ -74,7 +74,7 @@ public sealed partial class GroupScores : IDisplay
     /// </summary>
     /// <param name="query">Row.</param>
     /// <param name="train">Column.</param>
-    public double StandardError(int query, int train) => _standardErrors?[Row(query), Column(train)] ?? double.NaN;
+    public double StandardError(int query, int train) => _standardErrors?[RowOf(query), Column(train)] ?? double.NaN;
 
     /// <summary>
     /// The standard error of the sum from sampling alone: how far it is from that of this very group, looked at whole. The
@@ -88,7 +88,7 @@ public sealed partial class GroupScores : IDisplay
 
     /// <summary>
     /// A confidence interval for the influence of a group of this size from the same population, by Student's t with one less
-    /// than <see cref="GroupScores.GroupSize.Blocks"/> degrees of freedom. NaN where there is no standard error. It is about training examples only:
+    /// than <see cref="GroupScores.Row.Blocks"/> degrees of freedom. NaN where there is no standard error. It is about training examples only:
     /// the queries are taken as given, and how far other queries of their kind would differ is in none of the intervals.
     /// </summary>
     /// <param name="query">Row.</param>
@@ -167,7 +167,7 @@ public sealed partial class GroupScores : IDisplay
         ["training group", "examples", "tokens", .. QueryGroups],
         [.. TrainGroups.Select((g, j) => (IReadOnlyList<object>)[g.Name, g.Examples, g.Tokens, .. QueryGroups.Select((_, q) => (object)PerToken(q, j))])]);
 
-    private int Row(int query) => query >= 0 && query < QueryGroups.Count
+    private int RowOf(int query) => query >= 0 && query < QueryGroups.Count
         ? query
         : throw new InfluenceException($"There are {QueryGroups.Count} query groups; there is no row {query}.");
 

@@ -20,14 +20,14 @@ internal sealed class GroupSteps(
     IReadOnlyList<(string Block, double Damping)> dampings,
     GroupGradients sums,
     CurvatureProduct? product,
-    GroupEffect.EffectOrder highest,
+    GroupEffect.Expansion highest,
     ProgressReporter reporter)
 {
     /// <summary>One row a group, <c>[m, P]</c>, for each order; in the current scope.</summary>
     /// <param name="train">All examples.</param>
     /// <param name="groups">m groups.</param>
     /// <param name="weight">c.</param>
-    public IReadOnlyList<(GroupEffect.EffectOrder Order, Tensor Steps)> Of(Examples train, ExampleGroups groups, double weight)
+    public IReadOnlyList<(GroupEffect.Expansion Order, Tensor Steps)> Of(Examples train, ExampleGroups groups, double weight)
     {
         var slots = GroupPlan.Whole(groups, train).Slots;
         var changes = slots.Select(slot => new Reweighting(train.Count, slot.Positions.Length, weight)).ToArray();
@@ -35,13 +35,13 @@ internal sealed class GroupSteps(
         gradients.mul_(Column(changes.Select(change => change.Step), gradients));
         var first = invert(gradients);                                                  // [m, P]
         CheckFinite(first, groups.Names);
-        var found = new List<(GroupEffect.EffectOrder, Tensor)> { (GroupEffect.EffectOrder.First, first) };
-        if (highest >= GroupEffect.EffectOrder.Second && product is not null)
+        var found = new List<(GroupEffect.Expansion, Tensor)> { (GroupEffect.Expansion.First, first) };
+        if (highest >= GroupEffect.Expansion.Second && product is not null)
         {
-            found.Add((GroupEffect.EffectOrder.Second, Second(first, train, slots, changes, product)));
+            found.Add((GroupEffect.Expansion.Second, Second(first, train, slots, changes, product)));
         }
 
-        if (highest == GroupEffect.EffectOrder.Newton && product is not null && preconditioner is DenseCurvature dense)
+        if (highest == GroupEffect.Expansion.Newton && product is not null && preconditioner is DenseCurvature dense)
         {
             var newton = new NewtonStep(dense, product, dampings[0].Damping);
             var rows = zeros_like(first);                                               // [m, P]
@@ -52,7 +52,7 @@ internal sealed class GroupSteps(
                 rows.select(0, g).copy_(newton.Of(vectors => Own(vectors, train, [slot], product), gradients.select(0, g), changes[g].Change));
             }
 
-            found.Add((GroupEffect.EffectOrder.Newton, rows));
+            found.Add((GroupEffect.Expansion.Newton, rows));
         }
 
         return found;

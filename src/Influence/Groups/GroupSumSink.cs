@@ -32,7 +32,7 @@ internal sealed class GroupSumSink(ExampleGroups groups) : ScoreSink
         return new GroupScores(
             sums,
             [.. QueryIds.Select(id => id < 0 ? "the queries together" : $"query {id}")],
-            [.. groups.Names.Select(name => new GroupScores.GroupSize(name, groups[name].Count, groups[name].Count) { Blocks = groups[name].Count })],
+            [.. groups.Names.Select(name => new GroupScores.Row(name, groups[name].Count, groups[name].Count) { Blocks = groups[name].Count })],
             metadata with { Estimator = $"sums by group, {metadata.Estimator}" },
             errors);
     }

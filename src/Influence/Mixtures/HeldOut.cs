@@ -7,7 +7,7 @@ internal static class HeldOut
 {
     /// <summary>Spearman's correlation of all values with predictions by a fit to the other folds; NaN where it is not defined.</summary>
     public static double RankCorrelation(
-        IReadOnlyList<Mixture.Evaluated> observed, int folds, long seed, Func<IReadOnlyList<Mixture.Evaluated>, Func<Mixture, double>> fit)
+        IReadOnlyList<Mixture.Point> observed, int folds, long seed, Func<IReadOnlyList<Mixture.Point>, Func<Mixture, double>> fit)
     {
         folds = Math.Min(folds, observed.Count);
         var order = new KeyedRandom(seed, "folds").Order(observed.Count);

@@ -64,7 +64,7 @@ internal sealed class MixtureRegression
     /// <param name="seed">Decides the folds.</param>
     /// <returns>The fitted regression.</returns>
     /// <exception cref="InfluenceException">Fewer than 4 mixtures, mixtures of unlike groups, or values that are not finite.</exception>
-    public static MixtureRegression Fit(IReadOnlyList<Mixture.Evaluated> observed, MixtureFeatures features = MixtureFeatures.Linear, long seed = 0)
+    public static MixtureRegression Fit(IReadOnlyList<Mixture.Point> observed, MixtureFeatures features = MixtureFeatures.Linear, long seed = 0)
     {
         ArgumentNullException.ThrowIfNull(observed);
         Check(observed);
@@ -78,7 +78,7 @@ internal sealed class MixtureRegression
     /// <param name="seed">Decides the folds.</param>
     /// <returns>The better regression first, then the other one.</returns>
     /// <exception cref="InfluenceException">As for <see cref="Fit"/>.</exception>
-    public static (MixtureRegression Best, MixtureRegression Other) FitBest(IReadOnlyList<Mixture.Evaluated> observed, long seed = 0)
+    public static (MixtureRegression Best, MixtureRegression Other) FitBest(IReadOnlyList<Mixture.Point> observed, long seed = 0)
     {
         var (linear, quadratic) = (Fit(observed, MixtureFeatures.Linear, seed), Fit(observed, MixtureFeatures.Quadratic, seed));
         return quadratic.HeldOutRankCorrelation > linear.HeldOutRankCorrelation ? (quadratic, linear) : (linear, quadratic);
@@ -101,7 +101,7 @@ internal sealed class MixtureRegression
         return sum;
     }
 
-    private static void Check(IReadOnlyList<Mixture.Evaluated> observed)
+    private static void Check(IReadOnlyList<Mixture.Point> observed)
     {
         if (observed.Count < FewestMixtures)
         {
@@ -116,7 +116,7 @@ internal sealed class MixtureRegression
         }
     }
 
-    private static MixtureRegression Solve(IReadOnlyList<Mixture.Evaluated> observed, MixtureFeatures features)
+    private static MixtureRegression Solve(IReadOnlyList<Mixture.Point> observed, MixtureFeatures features)
     {
         var groups = observed[0].Mixture.Names;
         var rows = observed.Select(o => FeaturesOf(o.Mixture.WeightsOf(groups, "the regression"), features)).ToArray();

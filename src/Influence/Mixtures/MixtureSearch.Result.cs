@@ -11,7 +11,7 @@ public sealed partial record MixtureSearch
     /// <param name="HeldOutRankCorrelations">How well the predictor of each round ranks mixtures that it did not see: Spearman's correlation over five folds.</param>
     [TypeFormatterSource(typeof(HtmlFormatters))]
     public sealed record Result(
-        Mixture Mixture, double Predicted, IReadOnlyList<Mixture.Evaluated> Observed, IReadOnlyList<double> HeldOutRankCorrelations) : IDisplay
+        Mixture Mixture, double Predicted, IReadOnlyList<Mixture.Point> Observed, IReadOnlyList<double> HeldOutRankCorrelations) : IDisplay
     {
         /// <summary>The mixture and what stands behind it.</summary>
         /// <returns>The table as text.</returns>

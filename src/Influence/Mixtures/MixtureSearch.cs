@@ -59,7 +59,7 @@ public sealed partial record MixtureSearch
     /// <returns>The mixture, all evaluations, and each round's held-out rank correlation.</returns>
     /// <exception cref="InfluenceException">Settings out of range, or an evaluation that is not a finite number.</exception>
     public Result Optimize(
-        Mixture prior, Func<Mixture, double> evaluate, Func<IReadOnlyList<Mixture.Evaluated>, Func<Mixture, double>>? fit = null, CancellationToken cancellationToken = default)
+        Mixture prior, Func<Mixture, double> evaluate, Func<IReadOnlyList<Mixture.Point>, Func<Mixture, double>>? fit = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(prior);
         ArgumentNullException.ThrowIfNull(evaluate);
@@ -70,7 +70,7 @@ public sealed partial record MixtureSearch
 
         fit ??= data => MixtureRegression.FitBest(data, Seed).Best.Predict;
         var sign = HigherIsBetter ? 1 : -1;
-        var observed = Mixture.Evaluated.All(Draw(prior, Rounds[0], 0), evaluate, cancellationToken);
+        var observed = Mixture.Point.All(Draw(prior, Rounds[0], 0), evaluate, cancellationToken);
         var correlations = new List<double>();
         for (var round = 1; round < Rounds.Count; round++)
         {
@@ -78,7 +78,7 @@ public sealed partial record MixtureSearch
             var draws = Rounds[round] * DrawsPerMixture;
             var chosen = Draw(prior, draws - (draws / 2), 2 * round).Concat(Draw(Best(), draws / 2, (2 * round) + 1))
                 .OrderByDescending(m => sign * predict(m)).Take(Rounds[round]);
-            observed.AddRange(Mixture.Evaluated.All(chosen, evaluate, cancellationToken));
+            observed.AddRange(Mixture.Point.All(chosen, evaluate, cancellationToken));
         }
 
         var last = Refit();

@@ -73,7 +73,7 @@ public sealed partial record TikmixD
             [.. Prices(targets.Groups, answer, NoPrice * program.Scale)], answer.Objective, answer.Gap, program.Scale, answer.Violation, answer.Iterations);
     }
 
-    private static TargetOutcome Outcome(TikmixProgram program, MixtureTargets targets, TikmixProgram.Answer answer, bool[] kept, int i)
+    private static Row Outcome(TikmixProgram program, MixtureTargets targets, TikmixProgram.Answer answer, bool[] kept, int i)
     {
         var price = answer.TargetPrices[i] > NoPrice * program.Scale ? answer.TargetPrices[i] : 0;
 
@@ -83,19 +83,19 @@ public sealed partial record TikmixD
             targets.Names[i], targets.Predict(i, answer.Weights), targets.Predict(i, program.Prior), targets.Scales[i], price, cost, targets.NothingHelps(i));
     }
 
-    private IEnumerable<BoundPrice> Prices(IReadOnlyList<string> groups, TikmixProgram.Answer answer, double noPrice)
+    private IEnumerable<(string Group, bool Upper, double Bound, double ShadowPrice)> Prices(IReadOnlyList<string> groups, TikmixProgram.Answer answer, double noPrice)
     {
         for (var j = 0; j < groups.Count; j++)
         {
             var (minimum, maximum) = Bounds[groups[j]];
             if (minimum > 0 && answer.LowerPrices[j] > noPrice)
             {
-                yield return new(groups[j], Upper: false, minimum, answer.LowerPrices[j]);
+                yield return (groups[j], Upper: false, minimum, answer.LowerPrices[j]);
             }
 
             if (maximum < 1 && answer.UpperPrices[j] > noPrice)
             {
-                yield return new(groups[j], Upper: true, maximum, answer.UpperPrices[j]);
+                yield return (groups[j], Upper: true, maximum, answer.UpperPrices[j]);
             }
         }
     }

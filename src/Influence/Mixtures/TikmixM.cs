@@ -76,7 +76,7 @@ public sealed record TikmixM
                 + "Give a centre that keeps the targets, as new TikmixD().Optimize(scores, prior).Mixture does, a larger Reach or Margin, or write KeepTargets = false.");
         }
 
-        var observed = Mixture.Evaluated.All(candidates, Value, cancellationToken);
+        var observed = Mixture.Point.All(candidates, Value, cancellationToken);
         var (best, other) = MixtureRegression.FitBest(observed, Seed);
 
         // Never at the prior: it may lie outside the box, where the regression saw nothing.
@@ -141,14 +141,14 @@ public sealed record TikmixM
     public sealed class Result : IDisplay
     {
         internal Result(
-            Mixture mixture, IReadOnlyList<Mixture.Evaluated> observed, MixtureRegression regression, MixtureRegression other, double predicted) =>
+            Mixture mixture, IReadOnlyList<Mixture.Point> observed, MixtureRegression regression, MixtureRegression other, double predicted) =>
             (Mixture, Observed, Regression, OtherRegression, Predicted) = (mixture, observed, regression, other, predicted);
 
         /// <summary>The mixture.</summary>
         public Mixture Mixture { get; }
 
         /// <summary>The candidates and their measured sum_i Phat_i.</summary>
-        public IReadOnlyList<Mixture.Evaluated> Observed { get; }
+        public IReadOnlyList<Mixture.Point> Observed { get; }
 
         /// <summary>The predicted sum_i Phat_i of the mixture.</summary>
         public double Predicted { get; }

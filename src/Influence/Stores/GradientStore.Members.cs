@@ -41,7 +41,7 @@ public sealed partial class GradientStore
             {
                 original.Restore();
                 checkpoint.LoadInto(task.Model);
-                var own = projection.Direction == GradientProjection.GradientDirection.Gradient ? projection : projection with { Moments = projection.Moments ?? checkpoint };
+                var own = projection.Direction == GradientProjection.UpdateDirection.Gradient ? projection : projection with { Moments = projection.Moments ?? checkpoint };
                 members.Add(Write(task, train, own with { Seed = own.Seed + members.Count }, MemberFolder(folder, members.Count), progress, cancellationToken));
             }
 

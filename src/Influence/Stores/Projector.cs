@@ -20,8 +20,8 @@ internal sealed class Projector
     public Projector(GradientSession session, StoreManifest manifest, IReadOnlyDictionary<string, Tensor> matrices)
     {
         (_session, _width) = (session, manifest.Width());
-        _direction = manifest.DirectionOf() is var kind and not GradientProjection.GradientDirection.Gradient ? new StoredDirection(session, kind, matrices) : null;
-        if (manifest.FormOf() is GradientProjection.ProjectionForm.TwoSided or GradientProjection.ProjectionForm.Principal)
+        _direction = manifest.DirectionOf() is var kind and not GradientProjection.UpdateDirection.Gradient ? new StoredDirection(session, kind, matrices) : null;
+        if (manifest.FormOf() is GradientProjection.Kind.TwoSided or GradientProjection.Kind.Principal)
         {
             var byName = new Dictionary<string, PartProjection>();
             long first = 0;
@@ -45,7 +45,7 @@ internal sealed class Projector
             _sketch = [.. session.Parts.Select(parts => parts.Select(part => ((Tensor, Tensor?))(
                 arange(Kept(first), Kept(first += part.Count), Kept(1), ScalarType.Int64, session.Device), null)).ToArray())];
         }
-        else if (manifest.FormOf() == GradientProjection.ProjectionForm.CountSketch)
+        else if (manifest.FormOf() == GradientProjection.Kind.CountSketch)
         {
             _sketch = [.. session.Parts.Select(parts => parts.Select(part =>
             {

@@ -15,7 +15,7 @@ namespace Influence.Unlearning;
 /// the model in evaluation mode, moves the parameters that the task's <see cref="InfluenceTask.Layers"/> choose, and costs, beside what it says
 /// itself, two forward passes over the examples to forget and to keep.
 /// </remarks>
-public abstract record UnlearningMethod
+public abstract partial record UnlearningMethod
 {
     private protected UnlearningMethod()
     {
@@ -36,7 +36,7 @@ public abstract record UnlearningMethod
     /// Nothing to forget or to keep, ids that no training example has or that are in both sets, what the method itself refuses, or a step that is not finite.
     /// </exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
-    public UnlearnedWeights Unlearn(
+    public Result Unlearn(
         InfluenceTask task,
         Examples train,
         IEnumerable<long> forget,
@@ -64,7 +64,7 @@ public abstract record UnlearningMethod
 
         var after = (Forget: run.MeanLoss(run.Forget), Keep: run.MeanLoss(run.Keep));
         return double.IsFinite(after.Forget) && double.IsFinite(after.Keep)
-            ? UnlearnedWeights.Of(task.Model, Name, run.Notes, norm, (before.Forget, after.Forget), (before.Keep, after.Keep), watch.Elapsed)
+            ? Result.Of(task.Model, Name, run.Notes, norm, (before.Forget, after.Forget), (before.Keep, after.Keep), watch.Elapsed)
             : throw NotFinite();
     }
 

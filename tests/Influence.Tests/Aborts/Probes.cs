@@ -31,7 +31,7 @@ internal static class Probes
             c.Task(b => b.Ids[0] >= 4 ? throw new InvalidOperationException("no such label") : c.Loss(b)), Batches(c), c.Queries)),
         ["TracIn, a hook throws"] = ("failed: no such layer", c => WithHook(c, () => new TracIn().Score(c.Task(), Batches(c), c.Queries))),
         ["single examples, in-place write"] = (InPlace, c => new TracIn().Score(c.Task(b => WritesInPlace(c, b, Elsewhere(c, b))), c.Train, c.Queries)),
-        ["EK-FAC, no derivative"] = (NoDerivative, c => Ekfac.Fit(c.Task(b => HasNoDerivative(c, b)), c.Train, new CurvatureOptions { Fisher = Fisher.Empirical }).Dispose()),
+        ["EK-FAC, no derivative"] = (NoDerivative, c => Ekfac.Fit(c.Task(b => HasNoDerivative(c, b)), c.Train, new Ekfac.Options { Fisher = Fisher.Empirical }).Dispose()),
         ["Hessian, the delegate calls backward"] = (Freed, c => ConjugateGradient.Fit(c.Task(b => CallsBackward(c, b)), c.Train).Dispose()),
         ["Hessian, out of memory"] = (Memory, c => ConjugateGradient.Fit(c.Task(b => NeedsTooMuch(c, b)), c.Train).Dispose()),
         ["training step, in-place write"] = (InPlace, c => Step(c, b => WritesInPlace(c, b, writes: b.Count > 2))),

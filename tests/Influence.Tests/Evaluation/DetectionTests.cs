@@ -85,7 +85,7 @@ public class DetectionTests
         // By chance two of five are relevant.
         Assert.Equal(0.4, result["precision@2"].Chance, 12);
         Assert.Equal((2 / 5.0) + (3 / 10.0 / 2) + (2 / 10.0 / 3) + (1 / 10.0 / 4), result["MRR"].Chance, 12);
-        Assert.Equal([new DroppedQuery(2, "nothing is relevant to it")], result.Dropped);
+        Assert.Equal([(2, "nothing is relevant to it")], result.Dropped);
         Assert.Throws<InfluenceException>(() => result["recall@100"]);
     }
 
@@ -99,13 +99,13 @@ public class DetectionTests
 
         // The same scores with rows and columns in another order: joined by id.
         using var turned = new InfluenceScores(trained.Values.flip(0, 1), [.. trained.QueryIds.Reverse()], [.. trained.TrainIds.Reverse()], trained.Metadata);
-        var check = new ModelRandomizationCheck { Bootstrap = Quick };
+        var check = new RankAgreement { Bootstrap = Quick };
 
-        Assert.Equal(1, check.Evaluate(trained, turned).Mean.Value, 12);
-        Assert.Equal(-1, check.Evaluate(trained, reversed).Mean.Value, 12);
-        Assert.True(check.Evaluate(trained, random).Mean.Contains(0));
+        Assert.Equal(1, check.EvaluateRandomized(trained, turned).Mean.Value, 12);
+        Assert.Equal(-1, check.EvaluateRandomized(trained, reversed).Mean.Value, 12);
+        Assert.True(check.EvaluateRandomized(trained, random).Mean.Contains(0));
         using var others = Scores(Random(30, 41, 2));
-        Assert.Throws<InfluenceException>(() => check.Evaluate(trained, others));
+        Assert.Throws<InfluenceException>(() => check.EvaluateRandomized(trained, others));
     }
 
     [Fact]
@@ -121,7 +121,7 @@ public class DetectionTests
         // The third reaches class 1's threshold, the last reaches none.
         Assert.Equal(new[,] { { 2, 1 }, { 0, 2 } }, found.ConfidentJoint);
         Assert.Equal(new[,] { { 2 / 6.0, 1 / 6.0 }, { 0, 3 / 6.0 } }, found.Joint);
-        foreach (var filter in Enum.GetValues<ConfidentLearning.LabelIssueFilter>())
+        foreach (var filter in Enum.GetValues<ConfidentLearning.Kind>())
         {
             Assert.Equal([2], new ConfidentLearning { Filter = filter }.Find(p, [0, 0, 0, 1, 1, 1]).Ids);
         }
@@ -147,7 +147,7 @@ public class DetectionTests
             }
         }
 
-        foreach (var filter in Enum.GetValues<ConfidentLearning.LabelIssueFilter>())
+        foreach (var filter in Enum.GetValues<ConfidentLearning.Kind>())
         {
             var found = new ConfidentLearning { Filter = filter }.Find(tensor(rows), labels, Ids(30, first: 100));
             Assert.Equal([104, 114, 124], found.Ids.Order());

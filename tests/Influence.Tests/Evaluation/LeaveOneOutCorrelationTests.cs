@@ -18,7 +18,7 @@ public class LeaveOneOutCorrelationTests
     public void LeastSquaresByHand()
     {
         using var scope = NewDisposeScope();
-        var runs = RetrainingRuns.Of(Subsets.LeaveOneOut([0, 1, 2]), [0], new[,] { { 0.5 }, { 2 }, { 0 }, { 0.5 } });
+        var runs = Retraining.Result.Of(Subsets.LeaveOneOut([0, 1, 2]), [0], new[,] { { 0.5 }, { 2 }, { 0 }, { 0.5 } });
         using var scores = Scores(new[,] { { 1.0, -1, 0 } }, leaveOneOutFactor: 1 / 3.0);
 
         var result = new LeaveOneOutCorrelation { Bootstrap = Quick }.Evaluate(scores, runs);

@@ -38,7 +38,7 @@ public class ScoreCalibrationTests
 
         // Removed sums 1, 2, 3, rises 2, 3, 7: c = (2 + 6 + 21) / 14, residuals over 3 - 1.
         var subsets = Subsets.LeaveOneOut([0, 1, 2]);
-        var runs = RetrainingRuns.Of(subsets, [7], new[,] { { 10.0 }, { 12 }, { 13 }, { 17 } });
+        var runs = Retraining.Result.Of(subsets, [7], new[,] { { 10.0 }, { 12 }, { 13 }, { 17 } });
         using var scores = Scores(new[,] { { 1.0, 2, 3 } }, queryIds: [7]);
 
         var result = new ScoreCalibration { Bootstrap = new() { Resamples = 0 } }.Evaluate(scores, runs);
@@ -98,7 +98,7 @@ public class ScoreCalibrationTests
         Assert.Contains("have no score: ids 0", Refused(other, Additive(weights, s_chunks)), StringComparison.Ordinal);
         Assert.Contains("at least three", Refused(scores, Additive(weights, Subsets.Chunks(Ids(Train), 2, seed: 0))), StringComparison.Ordinal);
 
-        static string Refused(InfluenceScores scores, RetrainingRuns runs) => Assert.Throws<InfluenceException>(() => new ScoreCalibration().Evaluate(scores, runs)).Message;
+        static string Refused(InfluenceScores scores, Retraining.Result runs) => Assert.Throws<InfluenceException>(() => new ScoreCalibration().Evaluate(scores, runs)).Message;
     }
 
     private static double[,] Times(double[,] values, double factor)

@@ -67,7 +67,7 @@ public sealed class SeedNoiseTests
     }
 
     /// <summary>The rise is the score itself, and noise of its own in every run.</summary>
-    private static RetrainingRuns Runs(double noise, int seeds)
+    private static Retraining.Result Runs(double noise, int seeds)
     {
         using var scope = NewDisposeScope();
         var (subsets, truth, random) = (Subsets.LeaveOneOut(s_ids), Truth(), new Random(5));
@@ -81,6 +81,6 @@ public sealed class SeedNoiseTests
             }
         }
 
-        return RetrainingRuns.Of(subsets, [.. Enumerable.Range(0, Queries).Select(q => (long)q)], losses, [.. Enumerable.Range(0, seeds).Select(s => (long)s)]);
+        return Retraining.Result.Of(subsets, [.. Enumerable.Range(0, Queries).Select(q => (long)q)], losses, [.. Enumerable.Range(0, seeds).Select(s => (long)s)]);
     }
 }

@@ -80,7 +80,7 @@ public class W1Tests(ITestOutputHelper output)
     [InlineData("diag", "1e-3")]
     public void InfluenceFunctions(string method, string damping) => WithData(ScalarType.Float32, w1 =>
     {
-        var options = new CurvatureOptions { Fisher = Fisher.Empirical, Damping = damping == "heur" ? Damping.Default : Damping.Absolute(1e-3) };
+        var options = new Ekfac.Options { Fisher = Fisher.Empirical, Damping = damping == "heur" ? Damping.Default : Damping.Absolute(1e-3) };
         using Preconditioner fit = method switch
         {
             "ekfac" => Ekfac.Fit(w1.Task, w1.Train, options),

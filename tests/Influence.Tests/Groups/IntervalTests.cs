@@ -43,7 +43,7 @@ public class IntervalTests
 
         // A token is an example here; three tokens each make the mean of a token a third.
         Assert.Equal(whole.PerExampleInterval(0, 0, 0.9), whole.PerTokenInterval(0, 0, 0.9));
-        var three = new GroupScores(new double[,] { { whole.Sum(0, 0) } }, ["q"], [new GroupScores.GroupSize("g", 30, 90) { Blocks = 30 }], whole.Metadata, new double[,] { { whole.StandardError(0, 0) } });
+        var three = new GroupScores(new double[,] { { whole.Sum(0, 0) } }, ["q"], [new GroupScores.Row("g", 30, 90) { Blocks = 30 }], whole.Metadata, new double[,] { { whole.StandardError(0, 0) } });
         Assert.Equal(whole.Interval(0, 0, 0.9).Lower / 90, three.PerTokenInterval(0, 0, 0.9).Lower, 1e-12);
         Assert.Equal(whole.Interval(0, 0, 0.9).Upper / 90, three.PerTokenInterval(0, 0, 0.9).Upper, 1e-12);
 

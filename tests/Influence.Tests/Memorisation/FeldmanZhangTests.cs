@@ -19,7 +19,7 @@ public class FeldmanZhangTests
             right[run, 0] = run < 63 || run >= 88 ? 1 : 0;
         }
 
-        var runs = RetrainingRuns.Of(masks, right, higherIsBetter: true);
+        var runs = Retraining.Result.Of(masks, right, higherIsBetter: true);
         var (id, estimate) = Assert.Single(new FeldmanZhang().Memorisation(runs).Examples);
         Assert.Equal(0, id);
         Assert.Equal(0.5, estimate.Value, 1e-12);
@@ -69,7 +69,7 @@ public class FeldmanZhangTests
         Assert.Contains("At least 10 runs with and 10 without", Assert.Throws<InfluenceException>(() => new FeldmanZhang().Memorisation(runs)).Message, StringComparison.Ordinal);
         Assert.Throws<InfluenceException>(() => new FeldmanZhang().Influence(runs));
         Assert.Equal(4, new FeldmanZhang { MinimumRuns = 2 }.Memorisation(runs).Examples.Count);
-        var foreign = RetrainingRuns.Of(Subsets.Half(EvaluationCases.Ids(4), 2, seed: 1), [77], new double[,] { { 1 }, { 2 } });
+        var foreign = Retraining.Result.Of(Subsets.Half(EvaluationCases.Ids(4), 2, seed: 1), [77], new double[,] { { 1 }, { 2 } });
         Assert.Contains("own ids", Assert.Throws<InfluenceException>(() => new FeldmanZhang { MinimumRuns = 2 }.Memorisation(foreign)).Message, StringComparison.Ordinal);
         Assert.Throws<InfluenceException>(() => new FeldmanZhang { MinimumRuns = 1 });
     }

@@ -23,7 +23,7 @@ internal static class GroupScoresOf
             }
         }
 
-        return new(sums, targets, [.. groups.Select((name, j) => new GroupScores.GroupSize(name, 1, tokens[j]))], new ScoreMetadata { Estimator = "test", Unit = "loss per token" });
+        return new(sums, targets, [.. groups.Select((name, j) => new GroupScores.Row(name, 1, tokens[j]))], new ScoreMetadata { Estimator = "test", Unit = "loss per token" });
     }
 
     public static double[,] Random(Random random, int targets, int groups)

@@ -66,7 +66,7 @@ public class ValueMixtureTests
         var task = new InfluenceTask(model) { TrainingLoss = b => Losses.CrossEntropy(model.call(b["x"]), b["y"]) };
         var validation = ExampleBatch.Of([.. Enumerable.Range(100, 20).Select(i => (long)i)], ("x", x.narrow(0, 100, 20)), ("y", labels.narrow(0, 100, 20)));
         var groups = ExampleGroups.FromMembers(("clean", Enumerable.Range(0, 60).Select(i => (long)i)), ("noisy", Enumerable.Range(60, 40).Select(i => (long)i)));
-        var sampler = new MixtureSampler(groups, Mixture.Uniform("clean", "noisy"), seed: 3) { EpochLength = MixtureSampler.Endless };
+        var sampler = new Mixture.Sampler(groups, Mixture.Uniform("clean", "noisy"), seed: 3) { EpochLength = Mixture.Sampler.Endless };
         using var optimizer = optim.SGD(model.parameters(), 0.2);
         var values = new InRunValues();
         using var draws = sampler.GetEnumerator();

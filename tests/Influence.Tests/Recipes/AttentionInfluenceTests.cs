@@ -13,17 +13,17 @@ public class AttentionInfluenceTests
 {
     /// <summary>The hand-made copying head is found by both measures, in both kinds of attention; no other head copies.</summary>
     [Theory]
-    [InlineData(false, RetrievalHeads.MeasureKind.Attention)]
-    [InlineData(true, RetrievalHeads.MeasureKind.Attention)]
-    [InlineData(false, RetrievalHeads.MeasureKind.MaskedLoss)]
-    [InlineData(true, RetrievalHeads.MeasureKind.MaskedLoss)]
-    public void TheCopyingHeadIsFound(bool native, RetrievalHeads.MeasureKind measure)
+    [InlineData(false, RetrievalHeads.Kind.Attention)]
+    [InlineData(true, RetrievalHeads.Kind.Attention)]
+    [InlineData(false, RetrievalHeads.Kind.MaskedLoss)]
+    [InlineData(true, RetrievalHeads.Kind.MaskedLoss)]
+    public void TheCopyingHeadIsFound(bool native, RetrievalHeads.Kind measure)
     {
         using var decoder = new InductionDecoder(native);
         var heads = decoder.Method(measure, native).FindHeads(decoder.Task);
         Assert.Equal(4, heads.Count);
         RetrievalHeads.Head predecessor = new(native ? "attention0" : "q0.weight", 0), copying = new(native ? "attention1" : "q1.weight", 1);
-        if (measure == RetrievalHeads.MeasureKind.Attention)
+        if (measure == RetrievalHeads.Kind.Attention)
         {
             Assert.Equal(copying, heads[0].Head);
             Assert.Equal(1, heads[0].Score);
@@ -142,7 +142,7 @@ public class AttentionInfluenceTests
         var documents = Documents() with { BatchSize = 4 };
         var probe = InductionDecoder.Probes.Tokens();
         var state = ModelState.Of(decoder.Model, probe);
-        foreach (var measure in Enum.GetValues<RetrievalHeads.MeasureKind>())
+        foreach (var measure in Enum.GetValues<RetrievalHeads.Kind>())
         {
             var method = decoder.Method(measure, native);
             method.Score(decoder.Task, documents);
@@ -153,7 +153,7 @@ public class AttentionInfluenceTests
 
             // In the first part of the probes, and in the second batch of documents: three parts a pass over the probes, one or five passes to
             // find the heads and two to put them to the proof.
-            foreach (var stop in new[] { 1, measure == RetrievalHeads.MeasureKind.Attention ? 11 : 23 })
+            foreach (var stop in new[] { 1, measure == RetrievalHeads.Kind.Attention ? 11 : 23 })
             {
                 using var source = new CancellationTokenSource();
                 var reports = 0;
@@ -185,7 +185,7 @@ public class AttentionInfluenceTests
     {
         using var scope = NewDisposeScope();
         using var decoder = new InductionDecoder(variant: InductionVariant.Rotary);
-        var method = decoder.Method(RetrievalHeads.MeasureKind.MaskedLoss);
+        var method = decoder.Method(RetrievalHeads.Kind.MaskedLoss);
         var heads = method.FindHeads(decoder.Task);
         Assert.True(heads[1].Score > 1, $"{heads[1]}");
         Assert.Equal(["q0.weight, head 0", "q1.weight, head 1"], heads.Take(2).Select(h => h.Head.ToString()).Order());
@@ -212,7 +212,7 @@ public class AttentionInfluenceTests
         Assert.True(heads[0].Score is > 0 and < 0.15, $"{heads[0]}");
         Assert.Contains("None of the 4 heads copies", Fails(() => method.Score(decoder.Task, Documents())), StringComparison.Ordinal);
         Assert.Contains("heads that seem to copy do not", Fails(() => (method with { TimesChance = 0 }).Score(decoder.Task, Documents())), StringComparison.Ordinal);
-        var result = decoder.Method(RetrievalHeads.MeasureKind.MaskedLoss).Score(decoder.Task, Documents());
+        var result = decoder.Method(RetrievalHeads.Kind.MaskedLoss).Score(decoder.Task, Documents());
         Assert.Contains(Assert.Single(result.Masked).ToString(), new[] { "q0.weight, head 0", "q1.weight, head 1" });
     }
 
@@ -316,7 +316,7 @@ public class AttentionInfluenceTests
         RetrievalHeads.Head[] heads = [new("q", 0)];
         var expected = method.ScoreMasked(Task(model), Documents(), heads);
         model.to(bfloat16);
-        foreach (var measure in Enum.GetValues<RetrievalHeads.MeasureKind>())
+        foreach (var measure in Enum.GetValues<RetrievalHeads.Kind>())
         {
             Assert.Single((method with { Retrieval = measure }).FindHeads(Task(model)));
         }
@@ -353,7 +353,7 @@ public class AttentionInfluenceTests
         Assert.Contains("7 key heads", Fails(() => (method with { Layers = [new("q0.weight", "k0.weight", 7)] }).FindHeads(decoder.Task)), StringComparison.Ordinal);
         Assert.Contains("2 heads, 0 to 1; found 5", Fails(() => method.ScoreMasked(decoder.Task, documents, [new("q0.weight", 5)])), StringComparison.Ordinal);
         Assert.Contains("no attention layer elsewhere", Fails(() => method.ScoreMasked(decoder.Task, documents, [new("elsewhere", 0)])), StringComparison.Ordinal);
-        Assert.Contains("[B, T, V]", Fails(() => (method with { Retrieval = RetrievalHeads.MeasureKind.MaskedLoss, Logits = t => decoder.Model.call(t).sum(2) }).FindHeads(decoder.Task)), StringComparison.Ordinal);
+        Assert.Contains("[B, T, V]", Fails(() => (method with { Retrieval = RetrievalHeads.Kind.MaskedLoss, Logits = t => decoder.Model.call(t).sum(2) }).FindHeads(decoder.Task)), StringComparison.Ordinal);
         Assert.Contains("in none: ids 5", Fails(() => method.Score(decoder.Task, documents, ExampleGroups.Of([.. documents.Ids.Where(id => id != 5)], _ => "a"))), StringComparison.Ordinal);
         Assert.Contains("in several: ids 3", Fails(() => method.Score(decoder.Task, documents, ExampleGroups.FromMembers(("a", documents.Ids), ("b", [3])))), StringComparison.Ordinal);
         Assert.Contains("were not both called", Fails(() => (method with { Logits = t => t.unsqueeze(2) }).FindHeads(decoder.Task)), StringComparison.Ordinal);
@@ -374,7 +374,7 @@ public class AttentionInfluenceTests
             }
         }
 
-        Assert.Contains("None of the 4 heads copies", Fails(() => random.Method(RetrievalHeads.MeasureKind.MaskedLoss).Score(random.Task, documents)), StringComparison.Ordinal);
+        Assert.Contains("None of the 4 heads copies", Fails(() => random.Method(RetrievalHeads.Kind.MaskedLoss).Score(random.Task, documents)), StringComparison.Ordinal);
     }
 
     private static (Composite Model, TransformerEncoder Encoder) EncoderModel()
@@ -406,7 +406,7 @@ public class AttentionInfluenceTests
     {
         TrainingLoss = b => Losses.CrossEntropy(
             model.call(b["x"]).narrow(1, 0, InductionDecoder.Length - 1).to_type(ScalarType.Float64), b["x"].narrow(1, 1, InductionDecoder.Length - 1), meanOverPositions: true),
-        Attention = new AttentionSettings { Heads = heads },
+        Attention = new InfluenceTask.Options { Heads = heads },
     };
 
     private static string Fails(Action action) => Assert.Throws<InfluenceException>(action).Message;

@@ -53,7 +53,7 @@ public sealed class RerankTests : IDisposable
         var train = _c.Train with { Ids = [.. Enumerable.Range(0, 11).Select(i => 100L - (7 * i))] };
         var store = new StoredGradients(GradientStore.Write(
             _c.Task(), train, new GradientProjection { Dimension = 1, Dtype = ScalarType.Int8, ExamplesPerShard = 4 }, _folder.Path("s")));
-        using var fitted = Ekfac.Fit(_c.Task(), train, new CurvatureOptions { Fisher = Fisher.Empirical });
+        using var fitted = Ekfac.Fit(_c.Task(), train, new Ekfac.Options { Fisher = Fisher.Empirical });
         var exact = new InfluenceFunction(fitted);
         using var scores = exact.Score(_c.Task(), train, _c.Queries);
         using var coarse = store.Score(_c.Task(), _c.Queries);

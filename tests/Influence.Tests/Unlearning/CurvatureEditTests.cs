@@ -30,7 +30,7 @@ public class CurvatureEditTests
     {
         using var scope = NewDisposeScope();
         using var c = new Classifier(train: 20);
-        using var kfac = Kfac.Fit(c.Task(), c.Train, new CurvatureOptions { Fisher = Fisher.Empirical });
+        using var kfac = Kfac.Fit(c.Task(), c.Train, new Kfac.Options { Fisher = Fisher.Empirical });
         using var edited = new CurvatureEdit { KeptMass = mass, Layers = LayerSelection.Where(name => name.StartsWith("head", StringComparison.Ordinal)) }.Apply(c.Task(), c.Train, kfac);
 
         // By hand: inputs tanh(hidden) with a one, output gradients p - onehot.

@@ -21,7 +21,7 @@ public class NewtonUnlearningTests
         long[] forget = [1, 2, 5, 11, 20, 29];
         using var dense = DenseCurvature.Fit(problem.Task, problem.Train, new() { Matrix = CurvatureMatrix.Hessian, Damping = Damping.Absolute(0) });
         var before = problem.Weights;
-        using var unlearned = new NewtonUnlearning(dense) { Order = GroupEffect.EffectOrder.Newton }.Unlearn(problem.Task, problem.Train, forget);
+        using var unlearned = new NewtonUnlearning(dense) { Order = GroupEffect.Expansion.Newton }.Unlearn(problem.Task, problem.Train, forget);
 
         var retrained = problem.Solution(problem.Train.Ids.Except(forget));
         var found = unlearned.Tensors["weight"].reshape(-1).data<double>().ToArray();
@@ -47,7 +47,7 @@ public class NewtonUnlearningTests
         var task = new InfluenceTask(model) { TrainingLoss = b => 0.5 * Losses.SquaredError(model.call(b["x"]), b["y"]) };
         using var dense = DenseCurvature.Fit(task, train, new() { Matrix = CurvatureMatrix.Hessian, Damping = Damping.Absolute(0) });
 
-        using var newton = new NewtonUnlearning(dense) { Order = GroupEffect.EffectOrder.Newton }.Unlearn(task, train, [2]);
+        using var newton = new NewtonUnlearning(dense) { Order = GroupEffect.Expansion.Newton }.Unlearn(task, train, [2]);
         Assert.All(newton.Tensors["weight"].reshape(-1).data<double>().ToArray().Zip([1.0, 2.0]), pair => Assert.Equal(pair.Second, pair.First, 1e-12));
 
         // Over the two that are kept: 1/2 H^-1 g with H of all three is 1.5 times the influence estimate of 1/9.
@@ -74,7 +74,7 @@ public class NewtonUnlearningTests
         var train = Examples.FromTensors(("x", x), ("y", y));
         long[] forget = [.. Enumerable.Range(0, 12).Select(i => (long)(i * 5))];
         using var dense = DenseCurvature.Fit(task, train, new() { Matrix = CurvatureMatrix.Hessian, Damping = Damping.Absolute(0) });
-        using var newton = new NewtonUnlearning(dense) { Order = GroupEffect.EffectOrder.Newton }.Unlearn(task, train, forget);
+        using var newton = new NewtonUnlearning(dense) { Order = GroupEffect.Expansion.Newton }.Unlearn(task, train, forget);
         using var first = new NewtonUnlearning(dense).Unlearn(task, train, forget);
 
         var start = cat([model.weight!.detach().reshape(-1).clone(), model.bias!.detach().clone()], 0);
@@ -86,7 +86,7 @@ public class NewtonUnlearningTests
         Assert.True(Distance(newton) < 0.1 * distance, $"Newton is {Distance(newton) / distance} of the way off");
         Assert.True(Distance(first) < 0.5 * distance, $"first order is {Distance(first) / distance} of the way off");
 
-        double Distance(UnlearnedWeights weights) => (cat([weights.Tensors["weight"].reshape(-1), weights.Tensors["bias"]], 0) - truth).norm().item<double>();
+        double Distance(UnlearningMethod.Result weights) => (cat([weights.Tensors["weight"].reshape(-1), weights.Tensors["bias"]], 0) - truth).norm().item<double>();
     }
 
     /// <summary>EK-FAC's step is that of its inverse on the summed gradient; the trust region shortens it and keeps its direction.</summary>
@@ -134,7 +134,7 @@ public class NewtonUnlearningTests
         using var ekfac = Ekfac.Fit(c.Task(), c.Train);
         Assert.Contains("fitted on 20", Assert.Throws<InfluenceException>(() => new NewtonUnlearning(ekfac).Unlearn(c.Task(), c.Train, [0], [1, 2])).Message, StringComparison.Ordinal);
         Assert.Contains("as a matrix", Assert.Throws<InfluenceException>(
-            () => new NewtonUnlearning(ekfac) { Order = GroupEffect.EffectOrder.Newton }.Unlearn(c.Task(), c.Train, [0])).Message, StringComparison.Ordinal);
+            () => new NewtonUnlearning(ekfac) { Order = GroupEffect.Expansion.Newton }.Unlearn(c.Task(), c.Train, [0])).Message, StringComparison.Ordinal);
         Assert.Throws<InfluenceException>(() => new NewtonUnlearning(ekfac) { MaximumStep = 0 });
     }
 }

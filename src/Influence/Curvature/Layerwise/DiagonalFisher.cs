@@ -27,12 +27,12 @@ public sealed class DiagonalFisher : LayerwisePreconditioner
     /// <param name="progress">Told after each batch.</param>
     /// <param name="cancellationToken">Checked between batches.</param>
     /// <returns>The fit; the caller disposes it.</returns>
-    /// <exception cref="InfluenceException">Bad input, NaN gradients, labels that cannot be sampled, or a fit that would not fit <see cref="CurvatureOptions.MemoryBudget"/>.</exception>
+    /// <exception cref="InfluenceException">Bad input, NaN gradients, labels that cannot be sampled, or a fit that would not fit <see cref="LayerwisePreconditioner.Options.MemoryBudget"/>.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
     public static DiagonalFisher Fit(
         InfluenceTask task,
         Examples train,
-        CurvatureOptions? options = null,
+        Options? options = null,
         IProgress<InfluenceProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
@@ -46,7 +46,7 @@ public sealed class DiagonalFisher : LayerwisePreconditioner
     /// <param name="options">Null: the defaults.</param>
     /// <returns>The estimate.</returns>
     /// <exception cref="InfluenceException">Bad input.</exception>
-    public static CurvatureCost Estimate(InfluenceTask task, Examples train, CurvatureOptions? options = null) =>
+    public static CurvatureCost Estimate(InfluenceTask task, Examples train, Options? options = null) =>
         EstimateBlocks(CurvatureKind.Diagonal, task, train, options);
 
     /// <summary>Reads what <see cref="LayerwisePreconditioner.Save"/> wrote.</summary>

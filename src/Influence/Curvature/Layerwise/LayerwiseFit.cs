@@ -12,7 +12,7 @@ internal sealed class LayerwiseFit : IDisposable
 {
     private readonly GradientSession _session;
     private readonly Examples _train;
-    private readonly CurvatureOptions _options;
+    private readonly LayerwisePreconditioner.Options _options;
     private readonly CurvatureKind _kind;
     private readonly ProgressReporter _progress;
     private readonly LossKind _labels;
@@ -22,7 +22,7 @@ internal sealed class LayerwiseFit : IDisposable
     private readonly Action<int>? _load;
 
     private LayerwiseFit(
-        GradientSession session, Examples train, CurvatureOptions options, CurvatureKind kind, ProgressReporter progress, int checkpoints, Action<int>? load)
+        GradientSession session, Examples train, LayerwisePreconditioner.Options options, CurvatureKind kind, ProgressReporter progress, int checkpoints, Action<int>? load)
     {
         (_session, _train, _options, _kind, _progress, _passes, _load) = (session, train, options, kind, progress, checkpoints * options.LabelDraws, load);
         _labels = options.Fisher == Fisher.Sampled ? LossKind.Sampled : LossKind.Training;
@@ -43,7 +43,7 @@ internal sealed class LayerwiseFit : IDisposable
     public static BlockCurvature?[] Run(
         GradientSession session,
         Examples train,
-        CurvatureOptions options,
+        LayerwisePreconditioner.Options options,
         CurvatureKind kind,
         ProgressReporter progress,
         int checkpoints = 1,

@@ -36,14 +36,14 @@ namespace Influence.Curvature;
 /// using var scores = new InfluenceFunction(solver) { Damping = Damping.RelativeToMeanEigenvalue(1) }.Score(task, train, queries);
 /// </code>
 /// </example>
-public sealed partial class BlockConjugateGradient : CurvatureSolver
+public sealed partial class BlockConjugateGradient : Preconditioner
 {
     private readonly Preconditioner _inner;
     private readonly Options _options;
     private readonly Examples _drawn;
 
-    private BlockConjugateGradient(CurvatureInfo info, Examples train, Examples drawn, Preconditioner inner, Options options)
-        : base(info, train, CurvatureMatrix.GaussNewton) => (_inner, _drawn, _options) = (inner, drawn, options);
+    private BlockConjugateGradient(CurvatureInfo info, Examples drawn, Preconditioner inner, Options options)
+        : base(info) => (_inner, _drawn, _options) = (inner, drawn, options);
 
     /// <summary>Checks that products can be formed and that the inner preconditioner fits; the solving happens where it is used.</summary>
     /// <param name="task">The model and its loss, made of <see cref="Losses"/>; in evaluation mode.</param>
@@ -68,7 +68,7 @@ public sealed partial class BlockConjugateGradient : CurvatureSolver
         ArgumentNullException.ThrowIfNull(inner);
         options ??= new Options();
         using var scope = NewDisposeScope();
-        var info = CheckedInfo($"block conjugate gradient over {inner.Info.Method}", task, train, CurvatureMatrix.GaussNewton, options.Damping, options.Seed, cancellationToken);
+        var info = CurvatureSolver.CheckedInfo($"block conjugate gradient over {inner.Info.Method}", task, train, CurvatureMatrix.GaussNewton, options.Damping, options.Seed, cancellationToken);
         if (info.Weights != inner.Info.Weights)
         {
             throw new InfluenceException(
@@ -91,7 +91,7 @@ public sealed partial class BlockConjugateGradient : CurvatureSolver
         }
 
         progress?.Report(new InfluenceProgress("block conjugate gradient fit", train.Count, train.Count, TimeSpan.Zero));
-        return new BlockConjugateGradient(info, train, drawn, inner, options);
+        return new BlockConjugateGradient(info, drawn, inner, options);
     }
 
     internal override Inverse Prepare(GradientSession session, Damping? damping, double tolerance, CancellationToken token)
@@ -112,6 +112,11 @@ public sealed partial class BlockConjugateGradient : CurvatureSolver
             inverse.Dispose();
             throw;
         }
+    }
+
+    /// <inheritdoc/>
+    protected override void Dispose(bool disposing)
+    {
     }
 
     private sealed class Solver(

@@ -27,7 +27,7 @@ public sealed class StrongestExamples : IDisplay
         IReadOnlyList<RankedExamples> Ranked(string what, IReadOnlyList<(long Id, double Score)[]> all) =>
             [.. all.Select((one, q) => new RankedExamples(
                 $"{what} of {(queryIds[q] < 0 ? "the queries together" : $"query {queryIds[q]}")}",
-                [.. one.Select((example, rank) => new RankedExample(rank + 1, example.Id, example.Score))]))];
+                [.. one.Select((example, rank) => new RankedExamples.Row(rank + 1, example.Id, example.Score))]))];
     }
 
     /// <summary>The queries' ids, row by row.</summary>

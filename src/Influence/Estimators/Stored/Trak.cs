@@ -26,7 +26,7 @@ namespace Influence.Estimators;
 /// </remarks>
 /// <example>
 /// <code>
-/// var members = GradientStore.WriteMembers(models, train, new GradientProjection { Form = GradientProjection.ProjectionForm.Dense, Dimension = 2048 }, "runs/trak");
+/// var members = GradientStore.WriteMembers(models, train, new GradientProjection { Form = GradientProjection.Kind.Dense, Dimension = 2048 }, "runs/trak");
 /// using var scores = new Trak(members) { OtherModels = models }.Score(models[0], train, queries);
 /// </code>
 /// </example>
@@ -48,7 +48,7 @@ public sealed record Trak : IPairEstimator
     public Trak(IReadOnlyList<GradientStore> members)
     {
         _stores = StoredMembers.Copy(members);
-        if (_stores[0].Direction != GradientProjection.GradientDirection.Gradient)
+        if (_stores[0].Direction != GradientProjection.UpdateDirection.Gradient)
         {
             throw new InfluenceException($"TRAK takes gradients; the store in {_stores[0].Folder} holds what Adam makes of them. Write one with Direction left out.");
         }
@@ -161,14 +161,14 @@ public sealed record Trak : IPairEstimator
         {
             throw new InfluenceException(
                 $"TRAK inverts a matrix of {width:N0} dimensions made of {count:N0} examples, which is singular. Write a store of at most {count:N0} numbers " +
-                "(GradientProjection { Form = ProjectionForm.Dense, Dimension = ... }), or give Damping.");
+                "(GradientProjection { Form = GradientProjection.Kind.Dense, Dimension = ... }), or give Damping.");
         }
 
         if (3.0 * sizeof(double) * width * width > MemoryBudget)
         {
             throw new InfluenceException(
                 $"TRAK inverts one matrix over all {width:N0} numbers of an example, which takes {3 * sizeof(double) * width * width:N0} bytes, more than MemoryBudget. " +
-                "Write a store with ProjectionForm.Dense and a Dimension of a few thousand.");
+                "Write a store with GradientProjection.Kind.Dense and a Dimension of a few thousand.");
         }
     }
 

@@ -5,7 +5,7 @@ internal static class PlannedRuns
 {
     /// <summary>Mean losses, subset by subset and query by query.</summary>
     /// <exception cref="InfluenceException">The runs are of other subsets.</exception>
-    public static double[][] Losses(Subsets plan, RetrainingRuns runs)
+    public static double[][] Losses(Subsets plan, Retraining.Result runs)
     {
         if (runs.Subsets.Count != plan.Count || !runs.Subsets.TrainIds.SequenceEqual(plan.TrainIds)
             || !runs.Subsets.Zip(plan).All(p => p.First.Name == p.Second.Name && p.First.Bits.AsSpan().SequenceEqual(p.Second.Bits)))
@@ -17,13 +17,13 @@ internal static class PlannedRuns
     }
 
     /// <summary>The rise of the loss above the run on all examples, step by step, for the queries that were measured throughout.</summary>
-    public static (double[][] Rises, IReadOnlyList<DroppedQuery> Dropped) Rises(Subsets plan, RetrainingRuns runs)
+    public static (double[][] Rises, IReadOnlyList<(long QueryId, string Reason)> Dropped) Rises(Subsets plan, Retraining.Result runs)
     {
         var losses = Losses(plan, runs);
         int[] kept = [.. Enumerable.Range(0, runs.QueryIds.Count).Where(q => losses.All(row => double.IsFinite(row[q])))];
         return kept.Length == 0
             ? throw new InfluenceException("No query was measured by all runs with a finite number.")
             : ([.. losses.Skip(1).Select(row => kept.Select(q => row[q] - losses[0][q]).ToArray())],
-                [.. Enumerable.Range(0, runs.QueryIds.Count).Except(kept).Select(q => new DroppedQuery(runs.QueryIds[q], "a run's measurement is not finite"))]);
+                [.. Enumerable.Range(0, runs.QueryIds.Count).Except(kept).Select(q => (runs.QueryIds[q], "a run's measurement is not finite"))]);
     }
 }

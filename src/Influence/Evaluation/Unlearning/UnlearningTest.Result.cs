@@ -34,7 +34,7 @@ public sealed partial record UnlearningTest
         /// <param name="peers">Query ids of the unseen examples of the forgotten ones' kind; null: those of <paramref name="test"/>.</param>
         /// <returns>The losses.</returns>
         /// <exception cref="InfluenceException">A query that the runs lack, or a loss that is not finite.</exception>
-        public static ModelLosses FromRun(RetrainingRuns runs, int run, IReadOnlyList<long> forget, IReadOnlyList<long> keep, IReadOnlyList<long> test, IReadOnlyList<long>? peers = null)
+        public static ModelLosses FromRun(Retraining.Result runs, int run, IReadOnlyList<long> forget, IReadOnlyList<long> keep, IReadOnlyList<long> test, IReadOnlyList<long>? peers = null)
         {
             ArgumentNullException.ThrowIfNull(runs);
             ArgumentNullException.ThrowIfNull(forget);

@@ -67,7 +67,7 @@ public sealed partial record KMeans(int Clusters)
     /// <returns>Every point's cluster; the caller disposes it.</returns>
     /// <exception cref="InfluenceException">Another shape or dtype, or numbers that are not finite.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
-    public Clustering Fit(Tensor features, CancellationToken cancellationToken = default)
+    public Result Fit(Tensor features, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(features);
         CheckFeatures(features);
@@ -84,7 +84,7 @@ public sealed partial record KMeans(int Clusters)
         var seeds = Math.Max(FewestSeedPoints, SeedPointsPerCluster * (long)Clusters);
         var start = seeds < x.shape[0] ? FeatureBlocks.Rows(x, Sampling.Without(random, (int)x.shape[0], (int)seeds)) : x;
         var (centroids, inertia) = LloydIterations.Run(this, x, KMeansPlusPlus.Centroids(start, Clusters, random, cancellationToken), cancellationToken);
-        return Clustering.Of(features, unit, mean, centroids, inertia);
+        return Result.Of(features, unit, mean, centroids, inertia);
     }
 
     private static void CheckFeatures(Tensor features)

@@ -10,7 +10,7 @@ internal static class CoverageGreedy
     private const int DenseUpTo = 10_000;
 
     /// <summary>Lazy greedy over all candidates at some positions; each is compared with each.</summary>
-    public static void Exact(CoverageObjective objective, Picks picks, SelectionRun run, int[] positions)
+    public static void Exact(CoverageObjective objective, Picks picks, SelectionStrategy.Run run, int[] positions)
     {
         using var scope = NewDisposeScope();
         using var coverage = CoverageOf(objective, positions);
@@ -27,7 +27,7 @@ internal static class CoverageGreedy
     /// Similarities count within clusters only. The objective is then a sum over clusters, and greedy on it is the merge of
     /// each cluster's own greedy sequence by gain: every pair of a cluster is compared once, whatever the budget.
     /// </summary>
-    public static void Clustered(CoverageObjective objective, Picks picks, SelectionRun run, IReadOnlyList<int[]> clusters, bool tokens)
+    public static void Clustered(CoverageObjective objective, Picks picks, SelectionStrategy.Run run, IReadOnlyList<int[]> clusters, bool tokens)
     {
         foreach (var (position, gain) in Merged(objective, run, clusters, tokens ? int.MaxValue : picks.Room))
         {
@@ -44,7 +44,7 @@ internal static class CoverageGreedy
     }
 
     /// <summary>The greedy order of some candidates, whatever the budget; exactly or in clusters, as their number says.</summary>
-    public static (int Position, double Gain)[] Sequence(CoverageObjective objective, int[] positions, int count, int exactUpTo, int clusterSize, long seed, SelectionRun run)
+    public static (int Position, double Gain)[] Sequence(CoverageObjective objective, int[] positions, int count, int exactUpTo, int clusterSize, long seed, SelectionStrategy.Run run)
     {
         if (positions.Length <= exactUpTo)
         {
@@ -56,7 +56,7 @@ internal static class CoverageGreedy
         return [.. Merged(objective, run, [.. clusters.Select(cluster => Array.ConvertAll(cluster, member => positions[member]))], count).Take(count)];
     }
 
-    private static IEnumerable<(int Position, double Gain)> Merged(CoverageObjective objective, SelectionRun run, IReadOnlyList<int[]> clusters, int count)
+    private static IEnumerable<(int Position, double Gain)> Merged(CoverageObjective objective, SelectionStrategy.Run run, IReadOnlyList<int[]> clusters, int count)
     {
         var sequences = new List<List<(int Position, double Gain)>>();
         foreach (var cluster in clusters)
@@ -82,7 +82,7 @@ internal static class CoverageGreedy
         }
     }
 
-    private static List<(int Position, double Gain)> Sequence(CoverageObjective objective, int[] positions, int count, SelectionRun run)
+    private static List<(int Position, double Gain)> Sequence(CoverageObjective objective, int[] positions, int count, SelectionStrategy.Run run)
     {
         using var scope = NewDisposeScope();
         using var coverage = CoverageOf(objective, positions);

@@ -24,7 +24,7 @@ internal sealed class FallingValues(Tensor points, Tensor own, Func<Tensor, Tens
     /// <param name="picks">Added to.</param>
     /// <param name="utility">Of a value.</param>
     /// <param name="run">Told of each pick.</param>
-    public void Run(Tensor start, int first, double floor, Picks picks, Func<double, double> utility, SelectionRun run)
+    public void Run(Tensor start, int first, double floor, Picks picks, Func<double, double> utility, SelectionStrategy.Run run)
     {
         var total = picks.Count + picks.Room;
         var pending = new List<int>();
@@ -46,7 +46,7 @@ internal sealed class FallingValues(Tensor points, Tensor own, Func<Tensor, Tens
     }
 
     /// <summary>Picks as long as the best on top is above all others; false once nothing is left.</summary>
-    private bool RunOnTop(Tensor all, double floor, Picks picks, List<int> pending, Func<double, double> utility, SelectionRun run, int total)
+    private bool RunOnTop(Tensor all, double floor, Picks picks, List<int> pending, Func<double, double> utility, SelectionStrategy.Run run, int total)
     {
         var n = all.shape[0];
         var everything = n <= OnTop;

@@ -10,7 +10,7 @@ namespace Influence.Selection;
 /// <remarks>Mirzasoleiman et al., <i>Lazier Than Lazy Greedy</i>, AAAI 2015: 1 - 1/e - epsilon of the best, in expectation, for a budget in examples.</remarks>
 internal static class StochasticGreedy
 {
-    public static void Run(Similarities similarities, Picks picks, SelectionRun run, int referencePoints, double epsilon)
+    public static void Run(Similarities similarities, Picks picks, SelectionStrategy.Run run, int referencePoints, double epsilon)
     {
         using var scope = NewDisposeScope();
         var (n, total) = (similarities.Count, picks.Room);

@@ -73,10 +73,10 @@ public class AgreementTests(ITestOutputHelper output)
     {
         using var scope = NewDisposeScope();
         using var test = new Setting(name);
-        using var ekfac = Ekfac.Fit(test.Task, test.Train, new CurvatureOptions { Seed = 1 });
+        using var ekfac = Ekfac.Fit(test.Task, test.Train, new Ekfac.Options { Seed = 1 });
         var before = test.Error(ekfac, output, test.Damping);
         using var solved = Astra.Fit(
-            test.Task, test.Train, ekfac, new() { Damping = test.Damping, Iteration = Astra.Iteration.ConjugateGradient, Tolerance = 1e-10 });
+            test.Task, test.Train, ekfac, new() { Damping = test.Damping, Iteration = Astra.Kind.ConjugateGradient, Tolerance = 1e-10 });
         Assert.True(test.Error(solved, output) < 1e-8);
 
         using var walked = Astra.Fit(test.Task, test.Train, ekfac, new() { Damping = test.Damping });

@@ -61,7 +61,7 @@ public class FixtureTests
     {
         using var scope = NewDisposeScope();
         var (task, train) = Task(tensor(new double[,,] { { { 1, 2 } } }), tensor(new double[,,] { { { 3, 1 } } }));
-        var options = new CurvatureOptions { Fisher = Fisher.Empirical, Damping = Damping.Absolute(1) };
+        var options = new Ekfac.Options { Fisher = Fisher.Empirical, Damping = Damping.Absolute(1) };
         using LayerwisePreconditioner fit = measured ? Ekfac.Fit(task, train, options) : Kfac.Fit(task, train, options);
         var self = new InfluenceFunction(fit).SelfInfluence(task, train);
 

@@ -7,9 +7,9 @@ internal static class LayerwiseMethods
 {
     public static readonly string[] All = ["EK-FAC", "K-FAC", "diagonal Fisher", "gradient dot product"];
 
-    public static readonly CurvatureOptions Empirical = new() { Fisher = Fisher.Empirical };
+    public static readonly Ekfac.Options Empirical = new() { Fisher = Fisher.Empirical };
 
-    public static Preconditioner Fit(string method, InfluenceTask task, Examples train, CurvatureOptions? options = null) => method switch
+    public static Preconditioner Fit(string method, InfluenceTask task, Examples train, Ekfac.Options? options = null) => method switch
     {
         "gradient dot product" => NoCurvature.Fit(task, train),
         _ => FitLayerwise(method, task, train, options),
@@ -19,7 +19,7 @@ internal static class LayerwiseMethods
         string method,
         InfluenceTask task,
         Examples train,
-        CurvatureOptions? options = null,
+        Ekfac.Options? options = null,
         IProgress<InfluenceProgress>? progress = null,
         CancellationToken token = default) => method switch
         {
@@ -29,7 +29,7 @@ internal static class LayerwiseMethods
             _ => throw new ArgumentException(method),
         };
 
-    public static CurvatureCost Estimate(string method, InfluenceTask task, Examples train, CurvatureOptions? options = null) => method switch
+    public static CurvatureCost Estimate(string method, InfluenceTask task, Examples train, Ekfac.Options? options = null) => method switch
     {
         "EK-FAC" => Ekfac.Estimate(task, train, options ?? Empirical),
         "K-FAC" => Kfac.Estimate(task, train, options ?? Empirical),

@@ -45,7 +45,7 @@ public class TransposedProjectionTests
             Assert.True(SingleExampleLoop.RelativeError(ofPacked[head].Scores.Values, ofSeparate[head].Scores.Values) < Rounding);
         }
 
-        LayerwisePreconditioner Fit(Composite model, CurvatureOptions with) => measured ? Ekfac.Fit(Task(model), examples, with) : Kfac.Fit(Task(model), examples, with);
+        LayerwisePreconditioner Fit(Composite model, Ekfac.Options with) => measured ? Ekfac.Fit(Task(model), examples, with) : Kfac.Fit(Task(model), examples, with);
         InfluenceScores Scores(Preconditioner fit, Composite model) => new InfluenceFunction(fit) { Tolerance = 0 }.Score(Task(model), examples, examples);
     }
 
@@ -57,7 +57,7 @@ public class TransposedProjectionTests
         random.manual_seed(21);
         var (model, data) = (new TinyGpt2(), TinyGpt2.Sequences(9));
         var name = "transformer.h.1.attn.";
-        using var fit = Ekfac.Fit(model.Task(), data, new CurvatureOptions
+        using var fit = Ekfac.Fit(model.Task(), data, new Ekfac.Options
         {
             OutputSplits = new Dictionary<string, IReadOnlyList<long>> { [name + "c_attn.weight"] = [TinyGpt2.Width, TinyGpt2.Width, TinyGpt2.Width] },
         });

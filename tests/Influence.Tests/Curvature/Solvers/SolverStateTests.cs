@@ -261,6 +261,6 @@ public class SolverStateTests
         "nystrom" => Nystrom.Fit(task, train, new() { Rank = 10 }, cancellationToken: token),
         "datainf" => DataInf.Fit(task, train, cancellationToken: token),
         "astra" => Astra.Fit(task, train, inner, new() { Iterations = 10 }, cancellationToken: token),
-        _ => Astra.Fit(task, train, inner, new() { Iteration = Astra.Iteration.ConjugateGradient, Tolerance = 1e-12 }, cancellationToken: token),
+        _ => Astra.Fit(task, train, inner, new() { Iteration = Astra.Kind.ConjugateGradient, Tolerance = 1e-12 }, cancellationToken: token),
     };
 }

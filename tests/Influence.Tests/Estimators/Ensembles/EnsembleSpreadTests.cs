@@ -14,7 +14,7 @@ public class EnsembleSpreadTests
     public void TheWorkedExample()
     {
         double[] pair = [1, 1.4, 0.9, 1.2, 1.5];
-        using var scores = EnsembleScores.Of(Members([.. pair.Select((v, m) => new[,] { { v, m - 2.0, 0 } })]), EnsembleMembers.SeparateRuns, topK: 1);
+        using var scores = InfluenceEnsemble.Result.Of(Members([.. pair.Select((v, m) => new[,] { { v, m - 2.0, 0 } })]), InfluenceEnsemble.Kind.SeparateRuns, topK: 1);
         Assert.Equal(1.2, scores.Mean[0, 0], 12);
         Assert.Equal(Math.Sqrt(0.065), scores.StandardDeviations[0, 0].item<double>(), 12);
         Assert.Equal(Math.Sqrt(0.065 / 5), scores.StandardError(0, 0), 12);
@@ -51,7 +51,7 @@ public class EnsembleSpreadTests
 
             return values;
         })];
-        using var scores = EnsembleScores.Of(Members(members), EnsembleMembers.SeparateRuns, topK: 4);
+        using var scores = InfluenceEnsemble.Result.Of(Members(members), InfluenceEnsemble.Kind.SeparateRuns, topK: 4);
         var stable = scores.StablePairs(0.99);
         for (var q = 0; q < 3; q++)
         {
@@ -106,7 +106,7 @@ public class EnsembleSpreadTests
             using var mean = ensemble.Score(c.Task(), c.Train, c.Queries);
             Assert.True(SingleExampleLoop.RelativeError(scores.Mean.Values, mean.Values) < 1e-12);
             Assert.True(SingleExampleLoop.RelativeError(scores.StandardDeviations, (one.Values - two.Values).abs() / Math.Sqrt(2)) < 1e-9);
-            Assert.Equal(EnsembleMembers.OneRun, scores.Members);
+            Assert.Equal(InfluenceEnsemble.Kind.OneRun, scores.Members);
             Assert.Contains("step 1; step 2", scores.Mean.Metadata.Checkpoints, StringComparison.Ordinal);
             foreach (var call in new Action[] { () => scores.Interval(0, 0), () => scores.StandardError(0, 0), () => scores.StablePairs() })
             {
@@ -118,7 +118,7 @@ public class EnsembleSpreadTests
         using var apart = (ensemble with { SeparateRuns = true }).ScoreWithSpread(c.Task(), c.Train, c.Queries);
         Assert.True(apart.Interval(0, 0).Upper >= apart.Mean[0, 0]);
         using var models = new InfluenceEnsemble(task => Ekfac.Fit(task, c.Train)) { OtherModels = [c.Task()] }.ScoreWithSpread(c.Task(), c.Train, c.Queries);
-        Assert.Equal((EnsembleMembers.SeparateRuns, 2), (models.Members, models.MemberCount));
+        Assert.Equal((InfluenceEnsemble.Kind.SeparateRuns, 2), (models.Members, models.MemberCount));
         Assert.All(models.TopOverlaps, overlap => Assert.Equal(1, overlap, 12));
         Assert.Contains("at least two members", Message(() => new InfluenceEnsemble(task => Ekfac.Fit(task, c.Train)).ScoreWithSpread(c.Task(), c.Train, c.Queries)), StringComparison.Ordinal);
     }
@@ -127,10 +127,10 @@ public class EnsembleSpreadTests
     public void MembersThatDoNotFitAreRefused()
     {
         var live = LiveTensors.OnThisThread;
-        Assert.Contains("two members; found 1", Message(() => EnsembleScores.Of(Members(new double[1, 2]), EnsembleMembers.SeparateRuns)), StringComparison.Ordinal);
-        Assert.Contains("member 2 has other ids", Message(() => EnsembleScores.Of(Members(new double[1, 2], new double[1, 3]), EnsembleMembers.SeparateRuns)), StringComparison.Ordinal);
-        Assert.Contains("Member 2 has scores", Message(() => EnsembleScores.Of(Members(new double[1, 1], new[,] { { double.NaN } }), EnsembleMembers.SeparateRuns)), StringComparison.Ordinal);
-        Assert.Contains("topK is at least 1", Message(() => EnsembleScores.Of(Members(new double[1, 1]), EnsembleMembers.SeparateRuns, 0)), StringComparison.Ordinal);
+        Assert.Contains("two members; found 1", Message(() => InfluenceEnsemble.Result.Of(Members(new double[1, 2]), InfluenceEnsemble.Kind.SeparateRuns)), StringComparison.Ordinal);
+        Assert.Contains("member 2 has other ids", Message(() => InfluenceEnsemble.Result.Of(Members(new double[1, 2], new double[1, 3]), InfluenceEnsemble.Kind.SeparateRuns)), StringComparison.Ordinal);
+        Assert.Contains("Member 2 has scores", Message(() => InfluenceEnsemble.Result.Of(Members(new double[1, 1], new[,] { { double.NaN } }), InfluenceEnsemble.Kind.SeparateRuns)), StringComparison.Ordinal);
+        Assert.Contains("topK is at least 1", Message(() => InfluenceEnsemble.Result.Of(Members(new double[1, 1]), InfluenceEnsemble.Kind.SeparateRuns, 0)), StringComparison.Ordinal);
         Assert.Equal(live, LiveTensors.OnThisThread);
     }
 
@@ -147,7 +147,7 @@ public class EnsembleSpreadTests
         }
     }
 
-    private static string Message(Func<EnsembleScores> call) => Assert.Throws<InfluenceException>(() =>
+    private static string Message(Func<InfluenceEnsemble.Result> call) => Assert.Throws<InfluenceException>(() =>
     {
         call().Dispose();
     }).Message;

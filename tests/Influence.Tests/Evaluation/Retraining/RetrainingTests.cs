@@ -84,8 +84,8 @@ public sealed class RetrainingTests : IDisposable
             cancellationToken: source.Token));
 
         Assert.Equal([0, 1], _done);
-        Assert.Throws<InfluenceException>(() => RetrainingRuns.Load(_folder.FullName));
-        Assert.Equal([0, 1], RetrainingRuns.Load(_folder.FullName, unfinished: true).Subsets.Select(s => int.Parse(s.Name[5..], null)));
+        Assert.Throws<InfluenceException>(() => Retraining.Result.Load(_folder.FullName));
+        Assert.Equal([0, 1], Retraining.Result.Load(_folder.FullName, unfinished: true).Subsets.Select(s => int.Parse(s.Name[5..], null)));
         Run(retraining);
         Assert.Equal([0, 1, 2, 3], _done);
     }
@@ -101,7 +101,7 @@ public sealed class RetrainingTests : IDisposable
         Run(retraining);
         File.WriteAllText(_folder.Path("run-000002.json"), content);
 
-        var thrown = Assert.Throws<InfluenceException>(() => RetrainingRuns.Load(_folder.FullName));
+        var thrown = Assert.Throws<InfluenceException>(() => Retraining.Result.Load(_folder.FullName));
         Assert.Contains("lacks 1 of 4 runs: 2.", thrown.Message, StringComparison.Ordinal);
         Assert.Contains("run-000002.json", thrown.Message, StringComparison.Ordinal);
 
@@ -141,7 +141,7 @@ public sealed class RetrainingTests : IDisposable
         var subsets = Subsets.Half(Ids(10), 12, seed: 2);
         var (counts, together) = (new int[12], 0);
         using var both = new Barrier(2);
-        var results = new RetrainingRuns[2];
+        var results = new Retraining.Result[2];
         var workers = Enumerable.Range(0, 2).Select(w => new Thread(() =>
             results[w] = new Retraining(_folder.FullName).Run(subsets, [20, 21], run =>
             {
@@ -286,7 +286,7 @@ public sealed class RetrainingTests : IDisposable
         var text = File.ReadAllText(_folder.Path("retraining.json"));
         File.WriteAllText(_folder.Path("retraining.json"), System.Text.RegularExpressions.Regex.Replace(text, $"\"{key}\":(\\[[^\\]]*\\]|\"[^\"]*\")", $"\"{key}\":null"));
         Assert.Contains("null", File.ReadAllText(_folder.Path("retraining.json")), StringComparison.Ordinal);
-        Assert.Contains("retraining.json", Assert.Throws<InfluenceException>(() => RetrainingRuns.Load(_folder.FullName)).Message, StringComparison.Ordinal);
+        Assert.Contains("retraining.json", Assert.Throws<InfluenceException>(() => Retraining.Result.Load(_folder.FullName)).Message, StringComparison.Ordinal);
     }
 
     /// <summary>No change of a byte gives another value; one without a checksum, of an earlier version, still counts.</summary>
@@ -301,13 +301,13 @@ public sealed class RetrainingTests : IDisposable
             var bytes = (byte[])whole.Clone();
             bytes[at] ^= 1;
             File.WriteAllBytes(path, bytes);
-            var read = Record.Exception(() => Assert.Equal(Truth(2, 1), RetrainingRuns.Load(_folder.FullName)[2, 1]));
+            var read = Record.Exception(() => Assert.Equal(Truth(2, 1), Retraining.Result.Load(_folder.FullName)[2, 1]));
             Assert.True(read is null or InfluenceException, $"{at}: {read}");
         }
 
         var text = System.Text.Encoding.UTF8.GetString(whole);
         File.WriteAllText(path, text[..text.IndexOf(",\"sha256\"", StringComparison.Ordinal)].Replace("run/2", "run/1", StringComparison.Ordinal) + "}");
-        Assert.Equal(Truth(2, 1), RetrainingRuns.Load(_folder.FullName)[2, 1]);
+        Assert.Equal(Truth(2, 1), Retraining.Result.Load(_folder.FullName)[2, 1]);
     }
 
     [Fact]
@@ -327,7 +327,7 @@ public sealed class RetrainingTests : IDisposable
     {
         var runs = Run(new Retraining(_folder.FullName) { HigherIsBetter = true });
         Assert.Equal(-Truth(3, 1), runs[3, 1]);
-        Assert.Equal(2, RetrainingRuns.Of(s_subsets, [20], new double[,] { { -2 }, { 0 }, { 0 }, { 0 } }, higherIsBetter: true)[0, 0]);
+        Assert.Equal(2, Retraining.Result.Of(s_subsets, [20], new double[,] { { -2 }, { 0 }, { 0 }, { 0 } }, higherIsBetter: true)[0, 0]);
     }
 
     [Fact]
@@ -347,11 +347,11 @@ public sealed class RetrainingTests : IDisposable
     [Fact]
     public void RunsOfAnotherToolComeAsArrays()
     {
-        var runs = RetrainingRuns.Of(new[,] { { true, false, true }, { false, true, true } }, new[,] { { 1.0, 2 }, { 3, 4 }, { 5, 6 }, { 7, 8 } }, trainIds: [4, 5, 6]);
+        var runs = Retraining.Result.Of(new[,] { { true, false, true }, { false, true, true } }, new[,] { { 1.0, 2 }, { 3, 4 }, { 5, 6 }, { 7, 8 } }, trainIds: [4, 5, 6]);
         Assert.Equal([4, 6], runs.SubsetOf(1).Ids);
         Assert.Equal([0, 1, 0, 1], runs.Seeds);
         Assert.Equal([2, 3], runs.Means()[0]);
-        Assert.Throws<InfluenceException>(() => RetrainingRuns.Of(new[,] { { true }, { false } }, new[,] { { 1.0 }, { 2 }, { 3 } }));
+        Assert.Throws<InfluenceException>(() => Retraining.Result.Of(new[,] { { true }, { false } }, new[,] { { 1.0 }, { 2 }, { 3 } }));
     }
 
     private static double Truth(int run, int query) => (run * 10) + query + 0.1;
@@ -362,7 +362,7 @@ public sealed class RetrainingTests : IDisposable
         return [Truth(run.Index, 0), Truth(run.Index, 1)];
     }
 
-    private RetrainingRuns Run(Retraining retraining, IProgress<InfluenceProgress>? progress = null) => retraining.Run(s_subsets, [20, 21], Train, progress);
+    private Retraining.Result Run(Retraining retraining, IProgress<InfluenceProgress>? progress = null) => retraining.Run(s_subsets, [20, 21], Train, progress);
 
     private void Claim(int run, ClaimOwner owner) =>
         File.WriteAllText(_folder.Path($"run-{run:D6}.claim"), System.Text.Json.JsonSerializer.Serialize(owner));

@@ -44,7 +44,7 @@ public class UnlearningTestTests
     {
         long[] forget = [0, 1, 2], keep = [3, 4], test = [5, 6, 7, 8];
         var losses = new double[,] { { 1, 2, 3, 0.5, 0.7, 1.5, 2.5, 2.6, 9 }, { 2, 3, 4, 0.6, 0.8, 1.4, 2.4, 2.7, 9 } };
-        var runs = RetrainingRuns.Of(Subsets.Of([0, 1, 2, 3, 4], ("without", keep)), [.. forget, .. keep, .. test], losses);
+        var runs = Retraining.Result.Of(Subsets.Of([0, 1, 2, 3, 4], ("without", keep)), [.. forget, .. keep, .. test], losses);
         UnlearningTest.ModelLosses[] models = [.. Enumerable.Range(0, 2).Select(run => UnlearningTest.ModelLosses.FromRun(runs, run, forget, keep, test))];
         var row = s_test.Compare("retrained", models, models, [3, null], [TimeSpan.FromSeconds(1), TimeSpan.FromSeconds(3)]);
         Assert.Equal(2.5, row.ForgetLoss.Value, 1e-12);

@@ -32,9 +32,9 @@ public sealed class DppTests : SelectionStrategyContract
 
     /// <summary>Utilities multiply up to the determinant, and each pick raises it most.</summary>
     [Theory]
-    [InlineData(Dpp.DppKernel.Cosine)]
-    [InlineData(Dpp.DppKernel.Gaussian)]
-    public void EqualsGreedyOnTheDeterminant(Dpp.DppKernel kernel)
+    [InlineData(Dpp.Kind.Cosine)]
+    [InlineData(Dpp.Kind.Gaussian)]
+    public void EqualsGreedyOnTheDeterminant(Dpp.Kind kernel)
     {
         using var scope = NewDisposeScope();
         var features = CoverageReference.Features(12, 6, 5);
@@ -42,7 +42,7 @@ public sealed class DppTests : SelectionStrategyContract
         var distances = CoverageReference.Distances(features, 2);
         var cosines = CoverageReference.Cosine(features);
         var similarity = CoverageReference.Pairs(12, (i, j) => quality[i] * quality[j]
-            * (kernel == Dpp.DppKernel.Cosine ? (2 * cosines[i, j]) - 1 : Math.Exp(-distances[i, j] * distances[i, j] / 2 / 0.49)));
+            * (kernel == Dpp.Kind.Cosine ? (2 * cosines[i, j]) - 1 : Math.Exp(-distances[i, j] * distances[i, j] / 2 / 0.49)));
         var l = tensor(similarity);
         using var pool = new SelectionPool(ExampleScores.Of([.. Enumerable.Range(0, 12).Select(i => (long)i)], quality)) { Features = tensor(features) };
         var selected = new Dpp { Kernel = kernel, Bandwidth = 0.7, Scale = RelevanceScale.Raw }.Select(pool, SelectionBudget.Count(5));
@@ -68,7 +68,7 @@ public sealed class DppTests : SelectionStrategyContract
         Assert.All(selected.Utilities.Skip(3), u => Assert.Equal(0, u));
         Assert.Equal(selected.Ids.Skip(3).OrderDescending(), selected.Ids.Skip(3));
         Assert.Contains("after 3 picks", Assert.Single(selected.Notes), StringComparison.Ordinal);
-        Assert.Empty(new Dpp { Kernel = Dpp.DppKernel.Gaussian }.Select(pool, SelectionBudget.Count(10)).Notes);
+        Assert.Empty(new Dpp { Kernel = Dpp.Kind.Gaussian }.Select(pool, SelectionBudget.Count(10)).Notes);
     }
 
     /// <summary>Rows of unit length in float32 are so up to 1e-7 only, far above what counts as no rise of the determinant.</summary>
@@ -112,9 +112,9 @@ public sealed class DppTests : SelectionStrategyContract
 
     /// <summary>Raw scores whose squares leave the range of float64: the same picks as with scores near 1.</summary>
     [Theory]
-    [InlineData(Dpp.DppKernel.Cosine)]
-    [InlineData(Dpp.DppKernel.Gaussian)]
-    public void TheUnitOfScoresAndFeaturesDoesNotMatter(Dpp.DppKernel kernel)
+    [InlineData(Dpp.Kind.Cosine)]
+    [InlineData(Dpp.Kind.Gaussian)]
+    public void TheUnitOfScoresAndFeaturesDoesNotMatter(Dpp.Kind kernel)
     {
         using var scope = NewDisposeScope();
         var features = tensor(CoverageReference.Features(12, 6, 5));
@@ -138,7 +138,7 @@ public sealed class DppTests : SelectionStrategyContract
         using var pool = new SelectionPool(ExampleScores.Of([5, 6], [1, -1])) { Features = ones(2, 2) };
         Assert.Contains("6", Assert.Throws<InfluenceException>(() => new Dpp { Scale = RelevanceScale.Raw }.Select(pool, SelectionBudget.Count(1))).Message, StringComparison.Ordinal);
         using var large = new SelectionPool([.. Enumerable.Range(0, 12_000).Select(i => (long)i)]) { Features = ones(12_000, 1) };
-        Assert.Contains("Gaussian", Assert.Throws<InfluenceException>(() => new Dpp { Kernel = Dpp.DppKernel.Gaussian }.Select(large, SelectionBudget.Fraction(1))).Message, StringComparison.Ordinal);
+        Assert.Contains("Gaussian", Assert.Throws<InfluenceException>(() => new Dpp { Kernel = Dpp.Kind.Gaussian }.Select(large, SelectionBudget.Fraction(1))).Message, StringComparison.Ordinal);
     }
 
     private static double Determinant(Tensor matrix, IReadOnlyList<int> rows)
@@ -152,5 +152,5 @@ public sealed class DppTests : SelectionStrategyContract
 
 public sealed class GaussianDppTests : SelectionStrategyContract
 {
-    protected override SelectionStrategy Strategy(long seed) => new Dpp { Seed = seed, Kernel = Dpp.DppKernel.Gaussian };
+    protected override SelectionStrategy Strategy(long seed) => new Dpp { Seed = seed, Kernel = Dpp.Kind.Gaussian };
 }

@@ -28,7 +28,7 @@ public sealed class RoundRobinTests : SelectionStrategyContract
         using var scores = Scores(new float[,] { { 1, 0, 0, 3 }, { 0, 2, 0, 0 }, { 5, 5, 4, 1 } });
         using var pool = new SelectionPool(scores) { Tasks = ExampleGroups.FromMembers(("a", [0, 1]), ("b", [2])) };
         Assert.Equal([13, 10, 11, 12], new RoundRobin().Select(pool, SelectionBudget.Fraction(1)).Ids);
-        Assert.Equal([13, 11, 10, 12], new RoundRobin { Turns = RoundRobin.TurnTaking.Queries }.Select(pool, SelectionBudget.Fraction(1)).Ids);
+        Assert.Equal([13, 11, 10, 12], new RoundRobin { Turns = RoundRobin.Kind.Queries }.Select(pool, SelectionBudget.Fraction(1)).Ids);
     }
 
     /// <summary>Equal to sorting each row; scores of a few values, so that ties matter, and every part of every row is needed.</summary>

@@ -19,7 +19,7 @@ public sealed class SslPrototypesTests : SelectionStrategyContract
         var hardest = new SslPrototypes { Clusters = 1, Distance = FeatureDistance.Euclidean }.Select(pool, SelectionBudget.Count(5));
         Assert.Equal([9, 0, 1, 2, 3], hardest.Ids);
         Assert.All(new double[] { 6, 3, 2, 1, 0 }.Zip(hardest.Utilities), pair => Assert.Equal(pair.First, pair.Second, 1e-12));
-        var easiest = new SslPrototypes { Clusters = 1, Distance = FeatureDistance.Euclidean, Keep = PrototypeOrder.Easiest }.Select(pool, SelectionBudget.Count(2));
+        var easiest = new SslPrototypes { Clusters = 1, Distance = FeatureDistance.Euclidean, Keep = SslPrototypes.Order.Easiest }.Select(pool, SelectionBudget.Count(2));
         Assert.Equal([3, 2], easiest.Ids);
     }
 
@@ -27,7 +27,7 @@ public sealed class SslPrototypesTests : SelectionStrategyContract
     public void ByCosineOnlyTheDirectionCounts()
     {
         using var pool = new SelectionPool([1, 2, 3]) { Features = tensor(new double[,] { { 1, 0 }, { 1, 1 }, { 0, 100 } }) };
-        var selected = new SslPrototypes { Clusters = 1, Keep = PrototypeOrder.Easiest }.Select(pool, SelectionBudget.Count(3));
+        var selected = new SslPrototypes { Clusters = 1, Keep = SslPrototypes.Order.Easiest }.Select(pool, SelectionBudget.Count(3));
         Assert.Equal([2, 1, 3], selected.Ids);
         Assert.Equal(0, selected.Utilities[0], 1e-12);
         Assert.Equal(-(1 - Math.Sqrt(0.5)), selected.Utilities[1], 1e-12);
@@ -43,7 +43,7 @@ public sealed class SslPrototypesTests : SelectionStrategyContract
             Groups = ExampleGroups.Of(ids, id => id < 10 ? "far" : "near"),
         };
         // One cluster with its centroid at about 12: the two "near" ones are the farthest; the easiest are all "far".
-        var alone = new SslPrototypes { Clusters = 1, Distance = FeatureDistance.Euclidean, Keep = PrototypeOrder.Easiest };
+        var alone = new SslPrototypes { Clusters = 1, Distance = FeatureDistance.Euclidean, Keep = SslPrototypes.Order.Easiest };
         Assert.DoesNotContain(alone.Select(pool, SelectionBudget.Count(4)).Ids, id => id >= 10);
         var balanced = (alone with { Balance = 0.5 }).Select(pool, SelectionBudget.Count(4));
         Assert.Equal(1, balanced.Ids.Count(id => id >= 10));
