@@ -50,10 +50,9 @@ internal static class CostModel
                             break;
                         }
 
-                    case TiedGradients tied when measured && TiedFit.Covers(tied):
+                    case { HeadOfTable: { } head } when measured:
                         {
                             // One covariance, and the table's eigenvalues from gradients along it, some examples at a time.
-                            var head = tied.Uses.OfType<FactoredGradients>().First();
                             Count(FactorLayout.Sizes(head.Inputs, options.MaximumFactorSize), [], head.Positions, head.Inputs, size);
                             largest = Math.Max(largest, Math.Max(KroneckerFit.NumbersAtOnce, size) * element * 2);
                             break;

@@ -13,7 +13,7 @@ namespace Influence.Curvature;
 [TypeFormatterSource(typeof(HtmlFormatters))]
 public sealed class DiagonalFisher : LayerwisePreconditioner
 {
-    private const string Method = "diagonal Fisher";
+    internal const string Method = "diagonal Fisher";
 
     private DiagonalFisher(CurvatureInfo info, BlockCurvature?[] blocks)
         : base(info, blocks)
@@ -54,7 +54,7 @@ public sealed class DiagonalFisher : LayerwisePreconditioner
     /// <param name="device">Where it will be used: the model's device.</param>
     /// <returns>The fit; the caller disposes it.</returns>
     /// <exception cref="InfluenceException">The file is missing, truncated, or holds something else.</exception>
-    public static DiagonalFisher Load(string path, TorchSharp.torch.Device? device = null)
+    public static new DiagonalFisher Load(string path, TorchSharp.torch.Device? device = null)
     {
         var (info, blocks) = LayerwiseFile.Load(path, Method, device);
         return new DiagonalFisher(info, blocks);

@@ -30,7 +30,7 @@ namespace Influence.Curvature;
 [TypeFormatterSource(typeof(HtmlFormatters))]
 public sealed class Ekfac : LayerwisePreconditioner
 {
-    private const string Method = "EK-FAC";
+    internal const string Method = "EK-FAC";
 
     private Ekfac(CurvatureInfo info, BlockCurvature?[] blocks)
         : base(info, blocks)
@@ -71,7 +71,7 @@ public sealed class Ekfac : LayerwisePreconditioner
     /// <param name="device">Where it will be used: the model's device.</param>
     /// <returns>The fit; the caller disposes it.</returns>
     /// <exception cref="InfluenceException">The file is missing, truncated, or holds something else.</exception>
-    public static Ekfac Load(string path, TorchSharp.torch.Device? device = null)
+    public static new Ekfac Load(string path, TorchSharp.torch.Device? device = null)
     {
         var (info, blocks) = LayerwiseFile.Load(path, Method, device);
         return new Ekfac(info, blocks);

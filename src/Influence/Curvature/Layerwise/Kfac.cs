@@ -22,7 +22,7 @@ namespace Influence.Curvature;
 [TypeFormatterSource(typeof(HtmlFormatters))]
 public sealed class Kfac : LayerwisePreconditioner
 {
-    private const string Method = "K-FAC";
+    internal const string Method = "K-FAC";
 
     private Kfac(CurvatureInfo info, BlockCurvature?[] blocks)
         : base(info, blocks)
@@ -63,7 +63,7 @@ public sealed class Kfac : LayerwisePreconditioner
     /// <param name="device">Where it will be used: the model's device.</param>
     /// <returns>The fit; the caller disposes it.</returns>
     /// <exception cref="InfluenceException">The file is missing, truncated, or holds something else.</exception>
-    public static Kfac Load(string path, TorchSharp.torch.Device? device = null)
+    public static new Kfac Load(string path, TorchSharp.torch.Device? device = null)
     {
         var (info, blocks) = LayerwiseFile.Load(path, Method, device);
         return new Kfac(info, blocks);

@@ -134,9 +134,7 @@ internal sealed class LayerwiseFit : IDisposable
                 continue;
             }
 
-            var squares = block.SquaredNorms();                                         // [B]
-            var sizes = (block is FactoredGradients f ? squares + f.Activation.Squared().sum(1, 2) + f.OutputGradient.Squared().sum(1, 2) : squares)
-                .cpu().to_type(ScalarType.Float64).data<double>().ToArray();
+            var sizes = block.SquaredSizes().cpu().to_type(ScalarType.Float64).data<double>().ToArray();   // [B]
             for (var i = 0; i < sizes.Length; i++)
             {
                 if (!double.IsFinite(sizes[i]))
@@ -255,7 +253,7 @@ internal sealed class LayerwiseFit : IDisposable
             return null;
         }
 
-        var outputs = gradients is FactoredGradients { IsTransposed: true } transposed ? transposed.Inputs : gradients.Shape?.Outputs;
+        var outputs = gradients.LayerOutputs;
         return outputs == parts.Sum() && parts.All(p => p > 0)
             ? parts
             : throw new InfluenceException(
