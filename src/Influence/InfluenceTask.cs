@@ -106,6 +106,20 @@ public sealed partial record InfluenceTask : IDisplay
             ["position mask", PositionMask is null ? "none" : "given"],
         ]);
 
+    /// <summary>The mask of a batch's positions, checked to be <c>[B, T]</c>, in the current scope; null where there is none.</summary>
+    internal Tensor? MaskOf(ExampleBatch batch)
+    {
+        if (PositionMask is not { } positions)
+        {
+            return null;
+        }
+
+        var mask = positions(batch);
+        return mask.dim() == 2 && mask.shape[0] == batch.Count
+            ? mask
+            : throw new InfluenceException($"PositionMask returns [B, T] with B = {batch.Count}; found [{string.Join(", ", mask.shape)}].");
+    }
+
     /// <summary>The same training loss on other layers, without the measurement.</summary>
     internal InfluenceTask ForTraining(LayerSelection layers) => this with { Layers = layers, Measurement = null };
 }

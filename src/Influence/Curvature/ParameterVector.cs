@@ -1,4 +1,5 @@
 using Influence.Gradients;
+using Influence.Numerics;
 using TorchSharp;
 using TorchSharp.Modules;
 using static Influence.Numerics.KeptNumber;
@@ -135,7 +136,7 @@ internal sealed class ParameterVector
     /// <summary>One vector <c>[P]</c> from the gradients of <see cref="Values"/>, graph included; zeros where one is invalid or null.</summary>
     public Tensor Gather(IEnumerable<Tensor?> gradients)
     {
-        var flat = gradients.Select(g => g is null || g.IsInvalid ? null : (g.is_sparse ? g.to_dense() : g).reshape(-1)).ToArray();
+        var flat = gradients.Select(g => g is null || g.IsInvalid ? null : g.Strided().reshape(-1)).ToArray();
         return cat([.. _slices.Select(slice => flat[slice.Parameter] is { } gradient
             ? gradient.narrow(0, slice.Start, slice.Count)
             : zeros([slice.Count], Dtype, Device))], 0);                                // [P]

@@ -42,7 +42,7 @@ internal sealed class OptimizerMetric : GradientMetric
                 { Maximize: true } => throw new InfluenceException(
                     $"The optimizer of {checkpoint.FilePath} maximizes; TracIn follows a loss that falls. Negate the loss and leave maximize out."),
                 { IsSgd: true } sgd => full([1], Kept(new ParameterRate(rate, sgd.Momentum, sgd.Dampening).InTheLongRun), session.Dtype),
-                { IsAdam: true } => part.Of(Fitting(checkpoint.Made.Scale(file, checkpoint.FilePath, name), part).to(session.Dtype).mul_(Kept(rate))).clone(),
+                { IsAdam: true } => part.Of(OptimizerRecord.Flat(checkpoint.Made.Scale(file, checkpoint.FilePath, name), checkpoint.FilePath, name, part.Parameter.Count).to(session.Dtype).mul_(Kept(rate))).clone(),
                 { } other => throw new InfluenceException(
                     $"The checkpoint {checkpoint.FilePath} was made by {other}; the directions of SGD, Adam and AdamW are known. Write Direction = TracIn.UpdateDirection.Sgd."),
                 null => throw new InfluenceException(
@@ -50,9 +50,6 @@ internal sealed class OptimizerMetric : GradientMetric
                     "Names must be those under which it was saved; else write Direction = TracIn.UpdateDirection.Sgd."),
             };
         }
-
-        Tensor Fitting(Tensor scale, ParameterPart part) => scale.numel() == part.Parameter.Count ? scale.reshape(-1) : throw new InfluenceException(
-            $"The checkpoint {checkpoint.FilePath} has moments of {scale.numel()} numbers for {part.Parameter.Name}, which has {part.Parameter.Count}.");
     }
 
     /// <summary>The step of every weight, <c>[P]</c>, in the order of the session's parts; the caller owns it.</summary>
