@@ -75,7 +75,7 @@ model.eval();
 var task = new InfluenceTask(model) { TrainingLoss = b => Losses.CrossEntropy(model.call(b["x"]), b["y"], ones_like(b["y"])) };
 var train = Examples.FromTensors(("x", x), ("y", y));
 var queries = Examples.FromTensors(("x", askedX), ("y", askedY));
-using var curvature = Ekfac.Fit(task, train, new CurvatureOptions { Seed = 1 });
+using var curvature = Ekfac.Fit(task, train, new Ekfac.Options { Seed = 1 });
 using var scores = new InfluenceFunction(curvature).Score(task, train, queries);
 for (var query = 0; query < asked.Length; query++)
 {

@@ -122,7 +122,7 @@ public sealed partial class InfluenceReport
     /// <param name="heading">The heading.</param>
     /// <param name="note">What one must know to read it; empty for nothing.</param>
     /// <returns>The report.</returns>
-    public InfluenceReport Damping(DampingSearch.Curve curve, string quality = "quality", string heading = "Damping", string note = "")
+    public InfluenceReport Damping(DampingSearch.Result curve, string quality = "quality", string heading = "Damping", string note = "")
     {
         ArgumentNullException.ThrowIfNull(curve);
         var edge = curve.AtTheEdge ? " It lies at the edge of what was tried: a better one may lie beyond." : string.Empty;

@@ -188,7 +188,7 @@ public sealed partial class InfluenceReport(string title)
                 writer.WriteEndArray();
                 writer.WriteEndObject();
 
-                void Side(string name, long query, IEnumerable<RankedExample> examples)
+                void Side(string name, long query, IEnumerable<RankedExamples.Row> examples)
                 {
                     writer.WriteStartArray(name);
                     foreach (var example in examples)

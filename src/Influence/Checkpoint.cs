@@ -10,29 +10,22 @@ namespace Influence;
 /// optimizer's parameter groups differ. On disk it is a safetensors file; the
 /// weights are read when they are needed.
 /// </summary>
-public sealed class Checkpoint
+public sealed partial class Checkpoint
 {
     internal const string LearningRateKey = "influence.learning_rate";
     internal const string StepKey = "influence.step";
     internal const string GroupsKey = "influence.parameter_groups";
 
-    private readonly CheckpointMatching _matching;
+    private readonly Options _matching;
 
-    private Checkpoint(
-        string path,
-        ParameterRates rates,
-        long step,
-        string integrity,
-        OptimizerRecord made,
-        CheckpointMatching? matching = null
-    )
+    private Checkpoint(string path, ParameterRates rates, long step, string integrity, OptimizerRecord made, Options? matching = null)
     {
         FilePath = path;
         Rates = rates;
         Step = step;
         Integrity = integrity;
         Made = made;
-        _matching = matching ?? new CheckpointMatching();
+        _matching = matching ?? new Options();
     }
 
     /// <summary>The file.</summary>
@@ -87,7 +80,7 @@ public sealed class Checkpoint
     /// <returns>The checkpoint; only its header was read.</returns>
     /// <exception cref="InfluenceException">The file is missing, truncated, damaged or something else, or names no learning rate that is
     /// finite and not negative.</exception>
-    public static Checkpoint FromFile(string path, double? learningRate = null, CheckpointMatching? matching = null)
+    public static Checkpoint FromFile(string path, double? learningRate = null, Options? matching = null)
     {
         ArgumentNullException.ThrowIfNull(path);
         using var file = SafetensorsTensors.OpenAny(path);
@@ -254,7 +247,7 @@ public sealed class Checkpoint
     }
 
     /// <summary>Copies the weights into a model, in place: parameters stay the objects that they are.</summary>
-    /// <param name="model">A model with the same parameters and buffers, as far as <see cref="CheckpointMatching"/> asks for that.</param>
+    /// <param name="model">A model with the same parameters and buffers, as far as <see cref="Options"/> asks for that.</param>
     /// <returns>What was done beyond taking each tensor by its name: one line each.</returns>
     /// <exception cref="InfluenceException">
     /// Names, shapes or kinds of numbers differ (which ones), a weight is not finite, or two copies of a tied weight differ; the model is

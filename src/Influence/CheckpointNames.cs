@@ -10,7 +10,7 @@ internal sealed class CheckpointNames
     private static readonly string[] s_wrappers = ["module.", "_orig_mod."];
     private readonly IReadOnlyDictionary<string, SafetensorsEntry> _entries;
     private readonly Dictionary<string, Tensor> _state;
-    private readonly CheckpointMatching _matching;
+    private readonly Checkpoint.Options _matching;
 
     // From a name in the model to the name in the file.
     private readonly Dictionary<string, string> _sources = [];
@@ -21,7 +21,7 @@ internal sealed class CheckpointNames
         nn.Module model,
         Dictionary<string, Tensor> state,
         IReadOnlyDictionary<string, SafetensorsEntry> entries,
-        CheckpointMatching matching
+        Checkpoint.Options matching
     )
     {
         (_state, _entries, _matching) = (state, entries, matching);
@@ -43,7 +43,7 @@ internal sealed class CheckpointNames
         nn.Module model,
         Dictionary<string, Tensor> state,
         IReadOnlyDictionary<string, SafetensorsEntry> entries,
-        CheckpointMatching matching
+        Checkpoint.Options matching
     ) => new(model, state, entries, matching);
 
     /// <summary>Names of the model that are one tensor in memory, as tied weights are.</summary>
@@ -184,7 +184,7 @@ internal sealed class CheckpointNames
         if ((missing.Count > 0 || foreign.Count > 0) && !_matching.Lenient)
         {
             _problems.Add(
-                "For names of another tool write Checkpoint.FromFile(path, matching: new CheckpointMatching { Rename = name => ... }); "
+                "For names of another tool write Checkpoint.FromFile(path, matching: new Checkpoint.Options { Rename = name => ... }); "
                     + "Lenient = true passes over what the model lacks and over prefixes such as \"module.\""
             );
         }

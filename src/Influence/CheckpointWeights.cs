@@ -10,7 +10,7 @@ internal static class CheckpointWeights
     /// <summary>Copies a file's tensors into a model, all of them or none.</summary>
     /// <returns>What was done beyond taking each tensor by its name.</returns>
     /// <exception cref="InfluenceException">The file does not fit the model, or holds what is no weight.</exception>
-    public static IReadOnlyList<string> Copy(string path, nn.Module model, CheckpointMatching matching)
+    public static IReadOnlyList<string> Copy(string path, nn.Module model, Checkpoint.Options matching)
     {
         using var scope = NewDisposeScope();
         using var grad = no_grad();
@@ -48,7 +48,7 @@ internal static class CheckpointWeights
     }
 
     /// <summary>The name of the first tensor of a model that a file has otherwise, or not at all; null where it has all.</summary>
-    public static string? FirstDifference(string path, nn.Module model, CheckpointMatching matching)
+    public static string? FirstDifference(string path, nn.Module model, Checkpoint.Options matching)
     {
         using var scope = NewDisposeScope();
         using var grad = no_grad();

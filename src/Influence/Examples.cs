@@ -84,7 +84,7 @@ public sealed record Examples : IDisplay
     /// <summary>Examples from a data loader whose batches are dictionaries of tensors.</summary>
     /// <param name="loader">The loader; it keeps its batch size. One that shuffles needs a seed.</param>
     /// <returns>The examples; the loader stays the caller's.</returns>
-    /// <exception cref="InfluenceException">The loader draws another order at each pass, as with a MixtureSampler.</exception>
+    /// <exception cref="InfluenceException">The loader draws another order at each pass, as with a Mixture.Sampler.</exception>
     public static Examples FromLoader(DataLoader loader)
     {
         ArgumentNullException.ThrowIfNull(loader);
@@ -97,7 +97,7 @@ public sealed record Examples : IDisplay
     /// <summary>Examples from a data loader whose batches are lists of tensors.</summary>
     /// <param name="loader">The loader; it keeps its batch size. One that shuffles needs a seed.</param>
     /// <returns>The examples; the loader stays the caller's.</returns>
-    /// <exception cref="InfluenceException">The loader draws another order at each pass, as with a MixtureSampler.</exception>
+    /// <exception cref="InfluenceException">The loader draws another order at each pass, as with a Mixture.Sampler.</exception>
     public static Examples FromLoader(IterableDataLoader loader)
     {
         ArgumentNullException.ThrowIfNull(loader);

@@ -15,7 +15,7 @@ namespace Influence;
 /// use the model, and other TorchSharp work belongs on the calling thread only.
 /// </remarks>
 [TypeFormatterSource(typeof(HtmlFormatters))]
-public sealed record InfluenceTask : IDisplay
+public sealed partial record InfluenceTask : IDisplay
 {
     /// <summary>Takes the model.</summary>
     /// <param name="model">
@@ -50,7 +50,7 @@ public sealed record InfluenceTask : IDisplay
     /// }</c>
     /// </summary>
     /// <value>Null: the training loss, its <see cref="Losses"/> drawing the labels.</value>
-    public Func<ExampleBatch, LabelSampler, Tensor>? SampledLoss { get; init; }
+    public Func<ExampleBatch, Sampler, Tensor>? SampledLoss { get; init; }
 
     /// <summary>The parameters that take part.</summary>
     /// <value><see cref="LayerSelection.All"/>: every parameter with <c>requires_grad</c>.</value>
@@ -80,7 +80,7 @@ public sealed record InfluenceTask : IDisplay
     /// <c>nn.TransformerEncoderLayer</c>). Needed only where it cannot be found by trying.
     /// </summary>
     /// <value>Null: found by agreement with the module's own output on the first examples.</value>
-    public AttentionSettings? Attention { get; init; }
+    public Options? Attention { get; init; }
 
     /// <summary>Where warnings and timings go.</summary>
     /// <value>None.</value>
@@ -108,6 +108,20 @@ public sealed record InfluenceTask : IDisplay
                 ["position mask", PositionMask is null ? "none" : "given"],
             ]
         );
+
+    /// <summary>The mask of a batch's positions, checked to be <c>[B, T]</c>, in the current scope; null where there is none.</summary>
+    internal Tensor? MaskOf(ExampleBatch batch)
+    {
+        if (PositionMask is not { } positions)
+        {
+            return null;
+        }
+
+        var mask = positions(batch);
+        return mask.dim() == 2 && mask.shape[0] == batch.Count
+            ? mask
+            : throw new InfluenceException($"PositionMask returns [B, T] with B = {batch.Count}; found [{string.Join(", ", mask.shape)}].");
+    }
 
     /// <summary>The same training loss on other layers, without the measurement.</summary>
     internal InfluenceTask ForTraining(LayerSelection layers) => this with { Layers = layers, Measurement = null };

@@ -14,7 +14,7 @@ internal sealed class LossTrace : IDisposable
     private readonly LossTrace? _outer = s_current;
     private readonly List<TracedLoss> _losses = [];
 
-    public LossTrace(LabelSampler? sampler)
+    public LossTrace(InfluenceTask.Sampler? sampler)
     {
         Sampler = sampler;
         s_current = this;
@@ -23,7 +23,7 @@ internal sealed class LossTrace : IDisposable
     /// <summary>The trace of the delegate that runs on this thread; null outside of one.</summary>
     public static LossTrace? Current => s_current;
 
-    public LabelSampler? Sampler { get; }
+    public InfluenceTask.Sampler? Sampler { get; }
 
     /// <summary>Every loss that was evaluated, in order.</summary>
     public IReadOnlyList<TracedLoss> Losses => _losses;

@@ -10,14 +10,14 @@ public sealed class ParameterCoverage : IDisplay
     internal const string SingleExamples = "single examples";
     internal const string LeftOut = "left out";
 
-    internal ParameterCoverage(IReadOnlyList<Covered> parameters) => Parameters = parameters;
+    internal ParameterCoverage(IReadOnlyList<Row> parameters) => Parameters = parameters;
 
     /// <summary>What else one must know of the gradients to read scores right, sentence by sentence; empty where there is
     /// nothing.</summary>
     internal string Notes { get; init; } = string.Empty;
 
     /// <summary>Every trainable parameter.</summary>
-    public IReadOnlyList<Covered> Parameters { get; }
+    public IReadOnlyList<Row> Parameters { get; }
 
     /// <summary>Elements whose gradients come from a layer rule: one pass for the whole batch.</summary>
     public long ByRule => Parameters.Where(p => p.Method is not (SingleExamples or LeftOut)).Sum(p => p.Count);
@@ -72,5 +72,5 @@ public sealed class ParameterCoverage : IDisplay
     /// <param name="Count">The number of its elements.</param>
     /// <param name="Method">The layer rule's name, <c>"single examples"</c> or <c>"left out"</c>.</param>
     /// <param name="Note">Why it is not taken by a rule, or that the first examples do not reach it; else empty.</param>
-    public sealed record Covered(string Name, long Count, string Method, string Note = "");
+    public sealed record Row(string Name, long Count, string Method, string Note = "");
 }

@@ -4,21 +4,14 @@ using Influence.Formats;
 
 namespace Influence;
 
-/// <summary>One example in a ranking.</summary>
-/// <param name="Rank">From 1.</param>
-/// <param name="Id">The example's id.</param>
-/// <param name="Score">Its score.</param>
-/// <param name="Description">What it is, where <see cref="RankedExamples.Describe"/> said so; else empty.</param>
-public sealed record RankedExample(int Rank, long Id, double Score, string Description = "");
-
 /// <summary>Examples in the order of their scores; prints as a table, in a notebook too.</summary>
 [TypeFormatterSource(typeof(HtmlFormatters))]
-public sealed class RankedExamples : IReadOnlyList<RankedExample>, IDisplay
+public sealed class RankedExamples : IReadOnlyList<RankedExamples.Row>, IDisplay
 {
     private readonly string _title;
-    private readonly IReadOnlyList<RankedExample> _examples;
+    private readonly IReadOnlyList<Row> _examples;
 
-    internal RankedExamples(string title, IReadOnlyList<RankedExample> examples)
+    internal RankedExamples(string title, IReadOnlyList<Row> examples)
     {
         _title = title;
         _examples = examples;
@@ -31,7 +24,7 @@ public sealed class RankedExamples : IReadOnlyList<RankedExample>, IDisplay
     public int Count => _examples.Count;
 
     /// <inheritdoc/>
-    public RankedExample this[int index] => _examples[index];
+    public Row this[int index] => _examples[index];
 
     /// <summary>The same ranking with a text for each example.</summary>
     /// <param name="describe">From an example's id to its text; null is no text.</param>
@@ -56,7 +49,7 @@ public sealed class RankedExamples : IReadOnlyList<RankedExample>, IDisplay
     }
 
     /// <inheritdoc/>
-    public IEnumerator<RankedExample> GetEnumerator() => _examples.GetEnumerator();
+    public IEnumerator<Row> GetEnumerator() => _examples.GetEnumerator();
 
     IEnumerator IEnumerable.GetEnumerator() => GetEnumerator();
 
@@ -92,6 +85,13 @@ public sealed class RankedExamples : IReadOnlyList<RankedExample>, IDisplay
             .OrderBy(i => double.IsNaN(scores[i]))
             .ThenByDescending(i => highest ? scores[i] : -scores[i])
             .Take(k);
-        return new RankedExamples(title, [.. order.Select((i, rank) => new RankedExample(rank + 1, ids[i], scores[i]))]);
+        return new RankedExamples(title, [.. order.Select((i, rank) => new Row(rank + 1, ids[i], scores[i]))]);
     }
+
+    /// <summary>One example in a ranking.</summary>
+    /// <param name="Rank">From 1.</param>
+    /// <param name="Id">The example's id.</param>
+    /// <param name="Score">Its score.</param>
+    /// <param name="Description">What it is, where <see cref="RankedExamples.Describe"/> said so; else empty.</param>
+    public sealed record Row(int Rank, long Id, double Score, string Description = "");
 }

@@ -343,7 +343,7 @@ public sealed class CheckpointTests : IDisposable
     private void Written(Dictionary<string, string> metadata, params (string Name, Tensor Value)[] tensors) =>
         Influence.Formats.Safetensors.Save(_folder.Path("c"), tensors, metadata);
 
-    private Checkpoint FromFile(CheckpointMatching? matching = null) => Checkpoint.FromFile(_folder.Path("c"), matching: matching);
+    private Checkpoint FromFile(Checkpoint.Options? matching = null) => Checkpoint.FromFile(_folder.Path("c"), matching: matching);
 
     private static TorchSharp.Modules.Sequential Model() =>
         nn.Sequential(("first", nn.Linear(4, 5)), ("norm", nn.BatchNorm1d(5)), ("last", nn.Linear(5, 2)));

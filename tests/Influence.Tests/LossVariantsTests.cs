@@ -95,8 +95,10 @@ public sealed class LossVariantsTests : IDisposable
         foreach (var (delta, middle) in new[] { (1.0, 0.5851763), (0.5, 0.2143976) })
         {
             var r =
-                new LabelSampler(5, [.. Enumerable.Range(0, 40_000).Select(i => (long)i)]).Huber(full([40_000], 2, dtype: float64), delta)
-                - 2;
+                new InfluenceTask.Sampler(5, [.. Enumerable.Range(0, 40_000).Select(i => (long)i)]).Huber(
+                    full([40_000], 2, dtype: float64),
+                    delta
+                ) - 2;
             var tail = r.abs().gt(delta);
             Assert.Equal(middle, 1 - tail.to_type(float64).mean().item<double>(), 2);
             Assert.Equal(0.5, r.gt(0).to_type(float64).mean().item<double>(), 2);

@@ -43,8 +43,8 @@ internal static class CurvatureChecks
 
     private static readonly (string Name, Func<Workload, Fisher, LayerwisePreconditioner> Fit)[] Methods =
     [
-        ("K-FAC", (w, fisher) => Kfac.Fit(w.Task, w.TrainExamples, new CurvatureOptions { Fisher = fisher })),
-        ("EK-FAC", (w, fisher) => Ekfac.Fit(w.Task, w.TrainExamples, new CurvatureOptions { Fisher = fisher })),
+        ("K-FAC", (w, fisher) => Kfac.Fit(w.Task, w.TrainExamples, new Kfac.Options { Fisher = fisher })),
+        ("EK-FAC", (w, fisher) => Ekfac.Fit(w.Task, w.TrainExamples, new Ekfac.Options { Fisher = fisher })),
     ];
 
     private static void Compare(

@@ -46,7 +46,7 @@ internal static class LayerChecks
 
     private static Tensor Fitted(LayerCase layer, Func<InfluenceFunction, Tensor> scores)
     {
-        using var curvature = Ekfac.Fit(layer.Task, layer.Train, new CurvatureOptions { Fisher = Fisher.Empirical });
+        using var curvature = Ekfac.Fit(layer.Task, layer.Train, new Ekfac.Options { Fisher = Fisher.Empirical });
         return scores(new InfluenceFunction(curvature) { Tolerance = 0 });
     }
 

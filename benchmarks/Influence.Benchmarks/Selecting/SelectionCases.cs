@@ -32,12 +32,12 @@ internal static class SelectionCases
         Thousand(
             "facility-stochastic",
             "facility location, stochastic, 1,000",
-            _ => new FacilityLocation { Method = FacilityLocation.SearchMethod.Stochastic }
+            _ => new FacilityLocation { Method = FacilityLocation.Kind.Stochastic }
         ),
         Tenth(
             "facility-clusters",
             "facility location, lazy in clusters, a tenth",
-            _ => new FacilityLocation { Method = FacilityLocation.SearchMethod.Lazy }
+            _ => new FacilityLocation { Method = FacilityLocation.Kind.Lazy }
         ),
         Tenth("relevant-diverse", "relevant and diverse, a tenth", _ => new RelevantAndDiverse()),
     ];

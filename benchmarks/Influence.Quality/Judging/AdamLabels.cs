@@ -42,7 +42,7 @@ internal static class AdamLabels
             Judged("EK-FAC self-influence", () => new InfluenceFunction(ekfac) { Damping = damping }.SelfInfluence(task, train));
         }
 
-        ConfidentLearning.LabelIssues? issues = null;
+        ConfidentLearning.Result? issues = null;
         Judged($"confident learning, self-confidence, {Folds} folds", () => (issues = Issues(setUp.Recipe, data, seed)).SelfConfidence);
         Judged($"confident learning, margin, {Folds} folds", () => issues!.Margin);
         var right = issues!.Ids.Intersect(flipped).Count();
@@ -60,7 +60,7 @@ internal static class AdamLabels
         }
     }
 
-    private static ConfidentLearning.LabelIssues Issues(Recipe recipe, Data.LabelledData data, long seed)
+    private static ConfidentLearning.Result Issues(Recipe recipe, Data.LabelledData data, long seed)
     {
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();

@@ -12,7 +12,7 @@ internal sealed record AdamPair(string Own, string Plain)
     public static void Add(
         IEnumerable<AdamPair> pairs,
         Judge judge,
-        RetrainingRuns runs,
+        Retraining.Result runs,
         ScoredMethods scored,
         QueryLosses? losses,
         Bootstrap bootstrap

@@ -12,7 +12,7 @@ namespace Influence.Quality.Judging;
 /// </summary>
 internal sealed class EkfacMembers(
     Examples train,
-    CurvatureOptions options,
+    Ekfac.Options options,
     IReadOnlyList<TrainedModel> runs,
     IReadOnlyList<IReadOnlyList<Checkpoint>> checkpoints
 ) : IDisposable

@@ -16,12 +16,12 @@ internal sealed class Judge
     private const int OneIn = 10;
     private static readonly Lds s_withoutIntervals = new() { Bootstrap = new Bootstrap { Resamples = 0 } };
     private readonly PartContext _context;
-    private readonly RetrainingRuns _runs;
-    private readonly RetrainingRuns _oneSeed;
+    private readonly Retraining.Result _runs;
+    private readonly Retraining.Result _oneSeed;
     private readonly Lds _lds;
     private readonly List<Result> _results = [];
 
-    public Judge(PartContext context, RetrainingRuns runs, Examples queries, int resamples = 1000)
+    public Judge(PartContext context, Retraining.Result runs, Examples queries, int resamples = 1000)
     {
         (_context, _runs, _oneSeed) = (context, runs, WithFirstSeed(runs));
         _lds = new Lds { Bootstrap = new Bootstrap { Resamples = context.Pick(resamples, 100) } };
@@ -180,7 +180,7 @@ internal sealed class Judge
 
     /// <summary>One retraining for each half, as published figures mostly have it: noisier, so that every method's figure is
     /// lower.</summary>
-    private static RetrainingRuns WithFirstSeed(RetrainingRuns runs)
+    private static Retraining.Result WithFirstSeed(Retraining.Result runs)
     {
         int[] chosen = [.. Enumerable.Range(0, runs.Count).Where(run => runs.Seeds[run] == runs.Seeds[0])];
         var losses = new double[chosen.Length, runs.QueryIds.Count];
@@ -192,6 +192,6 @@ internal sealed class Judge
             }
         }
 
-        return RetrainingRuns.Of(runs.Subsets, runs.QueryIds, losses, [runs.Seeds[0]]);
+        return Retraining.Result.Of(runs.Subsets, runs.QueryIds, losses, [runs.Seeds[0]]);
     }
 }

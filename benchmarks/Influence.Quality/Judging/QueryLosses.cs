@@ -14,7 +14,7 @@ namespace Influence.Quality.Judging;
 internal sealed class QueryLosses(PartContext context, Study study, Judge judge, IReadOnlyList<long> queryIds, long seed)
 {
     private readonly Qld _qld = new() { Bootstrap = new Bootstrap { Resamples = context.Pick(10_000, 100) } };
-    private readonly Dictionary<string, IReadOnlyList<Qld.Change>> _changes = [];
+    private readonly Dictionary<string, IReadOnlyList<Qld.Row>> _changes = [];
     private readonly Dictionary<string, double[]> _measured = [];
 
     /// <summary>What random hundredths do, the mean over queries and draws; it is the same for all methods.</summary>
@@ -42,7 +42,7 @@ internal sealed class QueryLosses(PartContext context, Study study, Judge judge,
             }
         }
 
-        var result = _qld.Evaluate(plan, RetrainingRuns.Of(plan.Subsets, ids, losses, [seed]));
+        var result = _qld.Evaluate(plan, Retraining.Result.Of(plan.Subsets, ids, losses, [seed]));
         (_changes[method], AtRandom) = (result.Queries, result.MeanAtRandom);
         judge.AddQld(method, result.Mean);
     }

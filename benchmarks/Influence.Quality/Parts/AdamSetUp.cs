@@ -43,7 +43,7 @@ internal sealed record AdamSetUp
     public required IReadOnlyList<int> SourceEpochs { get; init; }
 
     /// <summary>How curvature is fitted where no choice is named.</summary>
-    public required CurvatureOptions Curvature { get; init; }
+    public required Ekfac.Options Curvature { get; init; }
 
     /// <summary>The dampings that are tried, each as a multiple of the layer's mean eigenvalue.</summary>
     public required IReadOnlyList<Damping> Dampings { get; init; }

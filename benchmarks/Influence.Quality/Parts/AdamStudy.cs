@@ -189,7 +189,7 @@ internal static class AdamStudy
 
         public void Curvatures()
         {
-            var empirical = new CurvatureOptions { Fisher = Fisher.Empirical };
+            var empirical = new Ekfac.Options { Fisher = Fisher.Empirical };
             IReadOnlyList<Damping> coarse = [.. setUp.Dampings.Where((_, i) => i % 2 == 0)];
             Curvature("diagonal Fisher", setUp.Dampings, () => DiagonalFisher.Fit(task, train, setUp.Curvature));
             Curvature("K-FAC", setUp.Dampings, () => Kfac.Fit(task, train, setUp.Curvature));
@@ -265,7 +265,7 @@ internal static class AdamStudy
                     q =>
                         Replayed(
                             setUp.Recipe.AdamEpsilon,
-                            (run, fresh) => (run with { Curvature = Magic.StepCurvature.EmpiricalFisher }).Score(fresh, train, q)
+                            (run, fresh) => (run with { Curvature = Magic.Approximation.EmpiricalFisher }).Score(fresh, train, q)
                         )
                 );
             }

@@ -81,7 +81,7 @@ internal static class DeepStudy
         }
 
         // Which Fisher matrix goes with checkpoints and ensembles is a choice like the damping: the held-out tenth makes it.
-        var empirical = new CurvatureOptions { Fisher = Fisher.Empirical };
+        var empirical = new Ekfac.Options { Fisher = Fisher.Empirical };
         var withSampled = Curvature("EK-FAC", setUp.RelativeDampings, () => Ekfac.Fit(task, train, setUp.Curvature));
         var withEmpirical = Curvature("EK-FAC, empirical Fisher", setUp.RelativeDampings, () => Ekfac.Fit(task, train, empirical));
         var ((damping, _), chosen, matrix) =
@@ -149,7 +149,7 @@ internal static class DeepStudy
 
     private static void AddSource(
         SetUp setUp,
-        CurvatureOptions curvature,
+        Ekfac.Options curvature,
         InfluenceTask task,
         IReadOnlyList<TrainedModel> runs,
         Examples train,

@@ -108,7 +108,7 @@ internal static class LogisticRegression
     {
         var count = context.Pick(200, 20);
         var runs = study.Retrain("halves for datamodels", Subsets.Half(study.Data.TrainIds, count, seed: 2), [0]);
-        using var fitted = new Datamodels { Regression = Datamodels.Penalty.Ridge }.Fit(runs);
+        using var fitted = new Datamodels { Regression = Datamodels.Kind.Ridge }.Fit(runs);
         judge.Add($"datamodels, ridge on {count} other halves", queries => Rows(fitted.Scores, queries.Ids)).Dispose();
     }
 

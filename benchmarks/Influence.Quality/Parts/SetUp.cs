@@ -34,7 +34,7 @@ internal sealed record SetUp
     public int SourceSegments { get; init; } = 3;
 
     /// <summary>How K-FAC, EK-FAC and SOURCE are fitted: a model that fits its training examples needs many labels drawn.</summary>
-    public CurvatureOptions Curvature { get; init; } = new();
+    public Ekfac.Options Curvature { get; init; } = new();
 
     public required Astra.Options Astra { get; init; }
 

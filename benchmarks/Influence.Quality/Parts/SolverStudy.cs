@@ -96,7 +96,7 @@ internal static class SolverStudy
     }
 
     /// <summary>Kept beside the trainings: with many label draws it takes as long as they do.</summary>
-    private static Ekfac Fit(PartContext context, InfluenceTask task, Examples train, CurvatureOptions options)
+    private static Ekfac Fit(PartContext context, InfluenceTask task, Examples train, Ekfac.Options options)
     {
         var path = Path.Combine(context.Cache, "ekfac.safetensors");
         if (File.Exists(path))

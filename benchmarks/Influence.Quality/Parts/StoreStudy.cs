@@ -96,7 +96,7 @@ internal static class StoreStudy
         {
             foreach (var k in context.Pick<int[]>([4, 16, 64], [4, 8]))
             {
-                foreach (var form in new[] { GradientProjection.ProjectionForm.TwoSided, GradientProjection.ProjectionForm.Principal })
+                foreach (var form in new[] { GradientProjection.Kind.TwoSided, GradientProjection.Kind.Principal })
                 {
                     var (store, seconds) = Write(new GradientProjection { Form = form, Dimension = k });
                     var name = $"{Name(form)}, {k} a side";
@@ -137,9 +137,9 @@ internal static class StoreStudy
             foreach (
                 var (form, k) in new[]
                 {
-                    (GradientProjection.ProjectionForm.Dense, context.Pick(512, 64)),
-                    (GradientProjection.ProjectionForm.CountSketch, context.Pick(512, 64)),
-                    (GradientProjection.ProjectionForm.CountSketch, context.Pick(2048, 128)),
+                    (GradientProjection.Kind.Dense, context.Pick(512, 64)),
+                    (GradientProjection.Kind.CountSketch, context.Pick(512, 64)),
+                    (GradientProjection.Kind.CountSketch, context.Pick(2048, 128)),
                 }
             )
             {
@@ -160,11 +160,7 @@ internal static class StoreStudy
 
         public void Members(IReadOnlyList<Checkpoint> checkpoints, int count)
         {
-            var sketch = new GradientProjection
-            {
-                Form = GradientProjection.ProjectionForm.CountSketch,
-                Dimension = context.Pick(2048, 128),
-            };
+            var sketch = new GradientProjection { Form = GradientProjection.Kind.CountSketch, Dimension = context.Pick(2048, 128) };
             var (members, seconds) = Clocked.Run(() => GradientStore.WriteMembers(tasks, train, sketch, Path.Combine(folder, "models")));
             Keep(
                 $"count sketch, {sketch.Dimension}, TRAK, {members.Count} models",
@@ -206,12 +202,12 @@ internal static class StoreStudy
             _cosine?.Dispose();
         }
 
-        private static string Name(GradientProjection.ProjectionForm form) =>
+        private static string Name(GradientProjection.Kind form) =>
             form switch
             {
-                GradientProjection.ProjectionForm.TwoSided => "two-sided",
-                GradientProjection.ProjectionForm.Principal => "principal",
-                GradientProjection.ProjectionForm.Dense => "dense",
+                GradientProjection.Kind.TwoSided => "two-sided",
+                GradientProjection.Kind.Principal => "principal",
+                GradientProjection.Kind.Dense => "dense",
                 _ => "count sketch",
             };
 

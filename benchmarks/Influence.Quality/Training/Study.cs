@@ -28,7 +28,7 @@ internal sealed class Study(PartContext context, Recipe recipe, LabelledData dat
     public IReadOnlyDictionary<string, double> Times => _times;
 
     /// <summary>What each retrained model measures: the queries' losses.</summary>
-    public RetrainingRuns Retrain(string name, Subsets subsets, IReadOnlyList<long> seeds, bool holes = false)
+    public Retraining.Result Retrain(string name, Subsets subsets, IReadOnlyList<long> seeds, bool holes = false)
     {
         var settings =
             $"{Describe()}; {name}{(!holes ? string.Empty : Recipe.KeepsShares ? ", batches of all examples, weight 0 for those left out" : ", batches of all examples with holes")}";

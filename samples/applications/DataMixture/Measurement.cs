@@ -45,14 +45,14 @@ internal sealed class Measurement : IDisposable
             size.CurvatureWindows == 0
                 ? new PassageTensors([drawn[0]])
                 : new PassageTensors([
-                    .. new MixtureSampler(corpus.Groups, Mixture.Uniform(corpus.Groups.Names), seed) { Balanced = true }
+                    .. new Mixture.Sampler(corpus.Groups, Mixture.Uniform(corpus.Groups.Names), seed) { Balanced = true }
                         .Take(size.CurvatureWindows)
                         .Select(id => corpus.Train[(int)id]),
                 ]);
         _curvature =
             size.CurvatureWindows == 0
                 ? NoCurvature.Fit(_task, forCurvature.ToExamples(BatchSize))
-                : Ekfac.Fit(_task, forCurvature.ToExamples(BatchSize), new CurvatureOptions { Seed = seed });
+                : Ekfac.Fit(_task, forCurvature.ToExamples(BatchSize), new Ekfac.Options { Seed = seed });
     }
 
     /// <summary>The influence of each domain on each target.</summary>
@@ -86,7 +86,7 @@ internal sealed class Measurement : IDisposable
         var drawn = 0;
         return mixture =>
         {
-            var group = new MixtureSampler(_domains, mixture, Randomness.SeedFor(_seed, $"mixed group {drawn++}"))
+            var group = new Mixture.Sampler(_domains, mixture, Randomness.SeedFor(_seed, $"mixed group {drawn++}"))
                 .Take(MixedWindows)
                 .ToArray();
             return [.. byTarget.Select(influence => group.Average(window => influence[window]))];

@@ -20,7 +20,7 @@ internal static class Methods
         var uniform = Mixture.Uniform(names);
         var bounds = MixtureBounds.Epochs(
             [
-                .. names.Select(name => new GroupScores.GroupSize(
+                .. names.Select(name => new GroupScores.Row(
                     name,
                     corpus.Groups[name].Count,
                     (double)corpus.Groups[name].Count * PassageTensors.Positions

@@ -18,7 +18,7 @@ internal sealed record TrainingRun(
     int Seed,
     IReadOnlyList<double> BitsPerByte,
     Mixture Drawn,
-    IReadOnlyList<RemeasuredMixture.Measurement> History,
+    IReadOnlyList<RemeasuredMixture.Row> History,
     TimeSpan Training,
     TimeSpan Measuring
 )
@@ -36,7 +36,7 @@ internal sealed record TrainingRun(
     )
     {
         using var model = ByteDecoder.Create(seed, Layers, Width);
-        var sampler = new MixtureSampler(corpus.Groups, method.Start, seed) { EpochLength = MixtureSampler.Endless, Balanced = true };
+        var sampler = new Mixture.Sampler(corpus.Groups, method.Start, seed) { EpochLength = Mixture.Sampler.Endless, Balanced = true };
         var (all, measuring) = (Stopwatch.StartNew(), new Stopwatch());
         Measurement? measured = null;
         RemeasuredMixture? remeasured = null;

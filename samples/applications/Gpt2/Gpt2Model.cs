@@ -30,8 +30,8 @@ internal sealed class Gpt2Model : nn.Module<Tensor, Tensor>
     public long ParameterCount => parameters().DistinctBy(p => p.storage<float>().data_ptr()).Sum(p => p.numel());
 
     /// <summary>From the names in files of the hub, which have no prefix and hold the causal masks too, to those of this model.</summary>
-    public static CheckpointMatching HubNames { get; } =
-        new() { Rename = CheckpointMatching.Table((@"^(wte|wpe|h|ln_f)\.", "transformer.$1."), (@"\.attn\.(masked_)?bias$", null)) };
+    public static Checkpoint.Options HubNames { get; } =
+        new() { Rename = Checkpoint.Options.Table((@"^(wte|wpe|h|ln_f)\.", "transformer.$1."), (@"\.attn\.(masked_)?bias$", null)) };
 
     public static Gpt2Model Create(Gpt2Settings settings, int seed)
     {

@@ -90,7 +90,7 @@ return CommandLine.Run<Options>(
         var asked = writtenTensors.ToExamples(batchSize: written.Count);
         clock.Lap("writing");
 
-        var curvature = new CurvatureOptions { Seed = options.Seed, OutputSplits = model.Splits() };
+        var curvature = new Ekfac.Options { Seed = options.Seed, OutputSplits = model.Splits() };
         var estimate = Ekfac.Estimate(task, train, curvature);
         clock.Lap("estimate");
         progress.Purpose = "EK-FAC";
@@ -181,7 +181,7 @@ return CommandLine.Run<Options>(
                 + $"{factors.BySingleExamples:N0} by single examples."
         );
         progress.Purpose = "EK-FAC";
-        using var loraFit = Ekfac.Fit(task, adaptation, new CurvatureOptions { Seed = options.Seed }, progress, cancellationToken);
+        using var loraFit = Ekfac.Fit(task, adaptation, new Ekfac.Options { Seed = options.Seed }, progress, cancellationToken);
         using var loraScores = new InfluenceFunction(loraFit).Score(
             task,
             adaptation,

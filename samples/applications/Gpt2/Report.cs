@@ -33,7 +33,7 @@ internal static class Report
         var together = queries.Select((passage, query) => OfOwn(passage, scores.Proponents(query, Counted))).Sum();
         yield return ["together", string.Empty, string.Empty, $"{(double)together / Counted / queries.Count:0%}", string.Empty];
 
-        int OfOwn(Passage passage, IEnumerable<RankedExample> top) => top.Count(r => train[(int)r.Id].Domain == passage.Domain);
+        int OfOwn(Passage passage, IEnumerable<RankedExamples.Row> top) => top.Count(r => train[(int)r.Id].Domain == passage.Domain);
     }
 
     /// <summary>Each head's share of what its layer says of every query's strongest passages.</summary>

@@ -51,7 +51,7 @@ return CommandLine.Run<Options>(
         var train = trainTensors.ToExamples(batchSize: 20);
         var asked = queryTensors.ToExamples(batchSize: queries.Count);
         (progress.Purpose, cost.Purpose) = ("EK-FAC", "EK-FAC");
-        using var curvature = Ekfac.Fit(task, train, new CurvatureOptions { Seed = options.Seed }, cost, cancellationToken);
+        using var curvature = Ekfac.Fit(task, train, new Ekfac.Options { Seed = options.Seed }, cost, cancellationToken);
         clock.Lap("EK-FAC fit");
         var influence = new InfluenceFunction(curvature);
         using var influenceScores = influence.Score(task, train, asked, cost, cancellationToken);

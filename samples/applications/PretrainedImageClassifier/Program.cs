@@ -90,7 +90,7 @@ return CommandLine.Run<Options>(
                     + $"layer rules, {coverage.BySingleExamples:N0} by single examples."
             )
         );
-        var settings = new CurvatureOptions
+        var settings = new Ekfac.Options
         {
             Seed = options.Seed,
             MaximumFactorSize = WidestFactor,

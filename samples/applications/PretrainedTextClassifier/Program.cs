@@ -60,7 +60,7 @@ return CommandLine.Run<Options>(
             $"Coverage: {coverage.ByRule:N0} of {coverage.Total:N0} parameters by layer rules, {coverage.BySingleExamples:N0} "
                 + "by single examples."
         );
-        var settings = new CurvatureOptions { Seed = options.Seed, MemoryBudget = 4L << 30 };
+        var settings = new Ekfac.Options { Seed = options.Seed, MemoryBudget = 4L << 30 };
         var estimate = costs.Measure("estimate of the fit", () => Ekfac.Estimate(task, examples, settings));
         using var ekfac = costs.Measure("EK-FAC fit", () => Ekfac.Fit(task, examples, settings, progress, cancellationToken), estimate);
         var findings = new Findings(task, new InfluenceFunction(ekfac), train, examples, costs, progress, cancellationToken);

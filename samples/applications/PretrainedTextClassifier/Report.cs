@@ -74,7 +74,7 @@ internal sealed record Report
         return Enumerable.Range(1, (int)mask.Sum() - 2).Select(t => (Tokenizer.Text(ids[t]), values[t]));
     }
 
-    private string Card(RankedExample example, string text)
+    private string Card(RankedExamples.Row example, string text)
     {
         var (mail, given) = (Train.Mails[(int)example.Id], Train.GivenLabels[(int)example.Id]);
         var mark = Flipped.Contains(example.Id) ? "flipped" : string.Empty;

@@ -34,9 +34,9 @@ internal sealed class Contest(SkewedPool pool, PoolKnowledge knowledge, Options 
             new(new Craig(), ComparedBy.Gradient, ByClass: true),
             new(new GradMatch { Target = TargetGradient() }, ComparedBy.Gradient) { Label = "GradMatch of the target" },
             new(new Deita(), ComparedBy.Picture) { Label = "DEITA of influence and loss", ByMetrics = true },
-            new(new Topsis { Directions = [Topsis.MetricDirection.Higher, Topsis.MetricDirection.Lower] })
+            new(new Topsis { Directions = [Topsis.Order.Higher, Topsis.Order.Lower] })
             {
-                Label = "TOPSIS of influence " + "and loss",
+                Label = "TOPSIS of influence and loss",
                 ByMetrics = true,
             },
             new(new Quad { Oracle = ids => [.. ids.Select(id => relevance[id])] }, ComparedBy.Gradient),
@@ -48,7 +48,7 @@ internal sealed class Contest(SkewedPool pool, PoolKnowledge knowledge, Options 
             new(new Gotd { Targets = knowledge.Target.Representation }, ComparedBy.Picture),
             new(new Gotd { Targets = knowledge.Target.Gradient }, ComparedBy.Gradient) { Label = "GOT-D on gradients" },
             new(new SslPrototypes(), ComparedBy.Picture) { Label = "SSL prototypes, hardest" },
-            new(new SslPrototypes { Keep = PrototypeOrder.Easiest }, ComparedBy.Picture) { Label = "SSL prototypes, easiest" },
+            new(new SslPrototypes { Keep = SslPrototypes.Order.Easiest }, ComparedBy.Picture) { Label = "SSL prototypes, easiest" },
             new(new DensityPruning { Temperature = 0.05 }, ComparedBy.Picture),
         ];
     }

@@ -36,7 +36,7 @@ internal sealed class PoolKnowledge : IDisposable
         var task = new InfluenceTask(model) { TrainingLoss = b => Influence.Losses.CrossEntropy(model.call(b["image"]), b["label"]) };
         var images = Examples.FromTensors(("image", pool.Images), ("label", pool.Labels)) with { BatchSize = 250 };
         var target = Examples.FromTensors(("image", pool.TargetImages), ("label", pool.TargetLabels));
-        using var curvature = Ekfac.Fit(task, images, new CurvatureOptions { Seed = seed }, progress, cancellationToken);
+        using var curvature = Ekfac.Fit(task, images, new Ekfac.Options { Seed = seed }, progress, cancellationToken);
         return new PoolKnowledge(
             new InfluenceFunction(curvature).Score(task, images, target, progress, cancellationToken),
             new ExampleLosses().Score(task, images, progress, cancellationToken),

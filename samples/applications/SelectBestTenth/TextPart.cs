@@ -53,7 +53,7 @@ internal static class TextPart
         using var curvature = Ekfac.Fit(
             task,
             train.Only(drawn.Take(all.Length / 10)),
-            new CurvatureOptions { Seed = options.Seed },
+            new Ekfac.Options { Seed = options.Seed },
             progress,
             cancellationToken
         );

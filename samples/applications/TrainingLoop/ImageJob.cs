@@ -36,7 +36,7 @@ internal static class ImageJob
             BatchSize = Batch,
             ValidationSize = Batch,
             Steps = (options.Quick ? 3 : 10) * Images / Batch,
-            Reweighting = new LossReweighting { Scheme = LossReweighting.Weighting.Quadratic, WarmUpSteps = Images / Batch },
+            Reweighting = new LossReweighting { Scheme = LossReweighting.Kind.Quadratic, WarmUpSteps = Images / Batch },
             Selection = new OnlineSelection { Fraction = 0.5 },
         };
     }

@@ -30,7 +30,7 @@ internal static class TextJob
             BatchSize = Batch,
             ValidationSize = Batch / 2,
             Steps = options.Quick ? 100 : 400,
-            Reweighting = new LossReweighting { Scheme = LossReweighting.Weighting.Quadratic, WarmUpSteps = options.Quick ? 25 : 100 },
+            Reweighting = new LossReweighting { Scheme = LossReweighting.Kind.Quadratic, WarmUpSteps = options.Quick ? 25 : 100 },
 
             // AdamW moves the weights about a hundred times as far as SGD would at its rate, and overlap grows with that.
             Selection = new OnlineSelection { Fraction = 0.5, Redundancy = 100 },

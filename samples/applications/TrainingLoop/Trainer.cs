@@ -26,7 +26,7 @@ internal sealed class Trainer : IDisposable
     private readonly TrainingGradients? _loop;
     private readonly TrainingDynamics _dynamics = new();
     private readonly InRunValues _values = new();
-    private readonly MixtureSampler? _sampler;
+    private readonly Mixture.Sampler? _sampler;
     private readonly RowStream _rows;
     private readonly RowStream _validationRows;
     private readonly double _rate;
@@ -48,9 +48,9 @@ internal sealed class Trainer : IDisposable
         if (method == Method.Mixed)
         {
             var sources = job.Sources ?? throw new ArgumentException("A mixture needs sources.", nameof(job));
-            _sampler = new MixtureSampler(sources, Mixture.Uniform(sources.Names), seed)
+            _sampler = new Mixture.Sampler(sources, Mixture.Uniform(sources.Names), seed)
             {
-                EpochLength = MixtureSampler.Endless,
+                EpochLength = Mixture.Sampler.Endless,
                 Balanced = true,
             };
         }

@@ -13,7 +13,7 @@ namespace UnlearningSample;
 /// <param name="NeedsCurvature">Whether the fit of the subject's curvature is part of its cost.</param>
 internal sealed record Contender(
     string Name,
-    IReadOnlyList<(string Name, Func<Subject, UnlearnedWeights> Unlearn)> Settings,
+    IReadOnlyList<(string Name, Func<Subject, UnlearningMethod.Result> Unlearn)> Settings,
     bool NeedsCurvature = false
 )
 {
@@ -31,7 +31,7 @@ internal sealed record Contender(
                 .. new[] { (0.1, 0.02), (0.1, 0.2), (1.0, 0.2) }.Select(s =>
                     (
                         $"damping {s.Item1}, kept loss +{s.Item2}",
-                        (Func<Subject, UnlearnedWeights>)(subject => Influence(subject, s.Item1, s.Item2))
+                        (Func<Subject, UnlearningMethod.Result>)(subject => Influence(subject, s.Item1, s.Item2))
                     )
                 ),
             ],
@@ -50,7 +50,7 @@ internal sealed record Contender(
                 .. new[] { 1.0, 2.0, 4.0 }.Select(factor =>
                     (
                         $"{factor} x the loss of unseen ones",
-                        (Func<Subject, UnlearnedWeights>)(
+                        (Func<Subject, UnlearningMethod.Result>)(
                             subject => Run(subject, new SingleLayerUnlearning { TargetLoss = factor * subject.PeerLoss })
                         )
                     )
@@ -61,7 +61,7 @@ internal sealed record Contender(
             "datamodel matching, EK-FAC scores",
             [
                 .. new[] { 0.001, 0.003, 0.01 }.Select(rate =>
-                    ($"rate {rate}", (Func<Subject, UnlearnedWeights>)(subject => Matched(subject, rate)))
+                    ($"rate {rate}", (Func<Subject, UnlearningMethod.Result>)(subject => Matched(subject, rate)))
                 ),
             ],
             NeedsCurvature: true
@@ -69,7 +69,10 @@ internal sealed record Contender(
     ];
 
     private static Contender Tried(string name, double[] rates, Func<double, UnlearningMethod> method) =>
-        new(name, [.. rates.Select(rate => ($"rate {rate}", (Func<Subject, UnlearnedWeights>)(subject => Run(subject, method(rate)))))]);
+        new(
+            name,
+            [.. rates.Select(rate => ($"rate {rate}", (Func<Subject, UnlearningMethod.Result>)(subject => Run(subject, method(rate)))))]
+        );
 
     private static Contender Relabelled(string name, WeightSaliency? saliency) =>
         new(
@@ -78,7 +81,7 @@ internal sealed record Contender(
                 .. s_relabellingRates.Select(rate =>
                     (
                         $"rate {rate}",
-                        (Func<Subject, UnlearnedWeights>)(
+                        (Func<Subject, UnlearningMethod.Result>)(
                             subject =>
                                 Run(
                                     subject,
@@ -110,17 +113,17 @@ internal sealed record Contender(
             BatchSize = Batch,
         };
 
-    private static UnlearnedWeights Run(Subject subject, UnlearningMethod method) =>
+    private static UnlearningMethod.Result Run(Subject subject, UnlearningMethod method) =>
         method.Unlearn(subject.Task, subject.Set.Train, subject.Set.Forget);
 
-    private static UnlearnedWeights Influence(Subject subject, double damping, double rise) =>
+    private static UnlearningMethod.Result Influence(Subject subject, double damping, double rise) =>
         Run(
             subject,
             new NewtonUnlearning(subject.Curvature().Fit) { Damping = Damping.RelativeToMeanEigenvalue(damping), MaximumKeepRise = rise }
         );
 
     /// <summary>Margins of forgotten and kept images, brought to where the scores of the forgotten ones predict them.</summary>
-    private static UnlearnedWeights Matched(Subject subject, double rate)
+    private static UnlearningMethod.Result Matched(Subject subject, double rate)
     {
         Tensor Margin(ExampleBatch b)
         {

@@ -74,7 +74,7 @@ internal sealed class Experiment(Options options, ForgetSet set, CancellationTok
     /// the mean log loss difference; infinite where it is refused.
     /// </summary>
     private static double Tried(
-        Func<Subject, UnlearnedWeights> unlearn,
+        Func<Subject, UnlearningMethod.Result> unlearn,
         Subject subject,
         IReadOnlyList<UnlearningTest.ModelLosses> retrained
     )
@@ -100,7 +100,7 @@ internal sealed class Experiment(Options options, ForgetSet set, CancellationTok
     }
 
     /// <summary>Does something at unlearned weights, and puts the model's own back.</summary>
-    private static void At(Subject subject, UnlearnedWeights weights, Action act)
+    private static void At(Subject subject, UnlearningMethod.Result weights, Action act)
     {
         var own = subject.Model.state_dict().ToDictionary(pair => pair.Key, pair => pair.Value.detach().clone());
         try

@@ -127,7 +127,7 @@ internal sealed class TextExperiment(CancellationToken cancellationToken) : IDis
 
     /// <summary>The K-FAC edit at several kept masses, and unlearning of the verses that were read most, all on the weights of the
     /// MLPs.</summary>
-    private string Edits(InfluenceTask task, IReadOnlyList<InsertedPassages.Insertion> dealt)
+    private string Edits(InfluenceTask task, IReadOnlyList<InsertedPassages.Planned> dealt)
     {
         long[] forget = [.. dealt.Where(i => i.Count >= ManyTimes).Select(i => i.Id)];
         var known = dealt.Index().Where(pair => pair.Item.Count >= ManyTimes).Select(pair => pair.Index).ToList();
@@ -144,7 +144,7 @@ internal sealed class TextExperiment(CancellationToken cancellationToken) : IDis
             );
         Row("before", null, TimeSpan.Zero);
         var clock = Stopwatch.StartNew();
-        using (var kfac = Kfac.Fit(task, _base!.ToExamples(32), new CurvatureOptions { Fisher = Fisher.Empirical }))
+        using (var kfac = Kfac.Fit(task, _base!.ToExamples(32), new Kfac.Options { Fisher = Fisher.Empirical }))
         {
             var fit = clock.Elapsed;
             foreach (var mass in new[] { 0.99, 0.95, 0.9, 0.8, 0.6 })
@@ -193,7 +193,7 @@ internal sealed class TextExperiment(CancellationToken cancellationToken) : IDis
 
         return text.ToString();
 
-        void Row(string name, UnlearnedWeights? weights, TimeSpan time)
+        void Row(string name, UnlearningMethod.Result? weights, TimeSpan time)
         {
             var own = _model.state_dict().ToDictionary(pair => pair.Key, pair => pair.Value.detach().clone());
             weights?.LoadInto(_model);
@@ -219,7 +219,7 @@ internal sealed class TextExperiment(CancellationToken cancellationToken) : IDis
     private Recitation.Result Recite() => _recitation.Test(_model.call, _verses!.Input, cancellationToken: cancellationToken);
 
     /// <summary>What is read when: below zero verse -1 - i, else passage i; and when each passage was read last.</summary>
-    private (int[] Order, long[] LastSeen) Order(IReadOnlyList<InsertedPassages.Insertion> dealt)
+    private (int[] Order, long[] LastSeen) Order(IReadOnlyList<InsertedPassages.Planned> dealt)
     {
         var count = (int)_base!.Input.shape[0];
         var random = Randomness.For(Seed, "order of training");

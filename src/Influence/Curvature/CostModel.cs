@@ -11,7 +11,7 @@ internal static class CostModel
     /// <summary>A symmetric eigendecomposition takes about this many n^3, with vectors.</summary>
     private const double Decomposition = 9;
 
-    public static CurvatureCost Of(GradientSession session, Examples train, CurvatureOptions options, CurvatureKind kind)
+    public static CurvatureCost Of(GradientSession session, Examples train, LayerwisePreconditioner.Options options, CurvatureKind kind)
     {
         var looks = (double)train.Count * options.LabelDraws;
         var element = session.Dtype == ScalarType.Float64 ? 8 : 4;
@@ -50,10 +50,9 @@ internal static class CostModel
                         break;
                     }
 
-                    case TiedGradients tied when measured && TiedFit.Covers(tied):
+                    case { HeadOfTable: { } head } when measured:
                     {
                         // One covariance, and the table's eigenvalues from gradients along it, some examples at a time.
-                        var head = tied.Uses.OfType<FactoredGradients>().First();
                         Count(FactorLayout.Sizes(head.Inputs, options.MaximumFactorSize), [], head.Positions, head.Inputs, size);
                         largest = Math.Max(largest, Math.Max(KroneckerFit.NumbersAtOnce, size) * element * 2);
                         break;

@@ -26,8 +26,8 @@ public sealed record CurvatureCost(long KeptBytes, long PeakBytes, double Multip
         if (PeakBytes > budget)
         {
             throw new InfluenceException(
-                $"The fit would take {Mebibytes(PeakBytes)} beside the model, and its MemoryBudget is {Mebibytes(budget)}. Set "
-                    + "CurvatureOptions.MaximumFactorSize or the examples' BatchSize lower, "
+                $"The fit would take {Mebibytes(PeakBytes)} beside the model, and its MemoryBudget is {Mebibytes(budget)}. Set the "
+                    + "MaximumFactorSize of its Options or the examples' BatchSize lower, "
                     + "leave layers out by Layers = LayerSelection.Where(...), or raise MemoryBudget."
             );
         }

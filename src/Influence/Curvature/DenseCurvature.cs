@@ -23,7 +23,7 @@ namespace Influence.Curvature;
 /// </remarks>
 public sealed partial class DenseCurvature : Preconditioner
 {
-    private const string Method = "dense curvature";
+    internal const string Method = "dense curvature";
 
     /// <summary>Columns that are formed in one pass over the examples.</summary>
     private const long AtOnce = 256;
@@ -107,7 +107,7 @@ public sealed partial class DenseCurvature : Preconditioner
     /// <param name="device">Where its tensors go; null: the CPU.</param>
     /// <returns>The preconditioner; dispose it.</returns>
     /// <exception cref="InfluenceException">The file cannot be read, is cut off, or holds something else.</exception>
-    public static DenseCurvature Load(string path, Device? device = null)
+    public static new DenseCurvature Load(string path, Device? device = null)
     {
         using var scope = NewDisposeScope();
         var (info, parameters, _, tensors) = EigenFile.Load(path, Method, device);

@@ -10,7 +10,7 @@ namespace Influence.Curvature;
 /// </summary>
 public sealed class NoCurvature : Preconditioner
 {
-    private const string Method = "gradient dot product";
+    internal const string Method = "gradient dot product";
 
     private NoCurvature(CurvatureInfo info)
         : base(info) { }

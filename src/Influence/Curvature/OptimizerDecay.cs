@@ -38,12 +38,13 @@ internal sealed record OptimizerDecay(Checkpoint Checkpoint)
             case { Decoupled: false, IsAdam: true } or { Decoupled: false, IsSgd: true }:
                 return full([part.Count], Kept(Checkpoint.Made.Of(name)!.WeightDecay), ScalarType.Float64).MoveToOuterDisposeScope();
             case { IsAdam: true } adam:
-                var v = Checkpoint.Made.SecondMoment(file, path, name).to(ScalarType.Float64).reshape(-1);
-                return v.numel() == part.Parameter.Count
-                    ? part.Of(v).sqrt().add_(Kept(adam.Eps)).mul_(Kept(adam.WeightDecay)).MoveToOuterDisposeScope()
-                    : throw new InfluenceException(
-                        $"The checkpoint {path} has moments of {v.numel()} numbers for {name}, which has " + $"{part.Parameter.Count}."
-                    );
+                var v = OptimizerRecord.Flat(
+                    Checkpoint.Made.SecondMoment(file, path, name).to(ScalarType.Float64),
+                    path,
+                    name,
+                    part.Parameter.Count
+                );
+                return part.Of(v).sqrt().add_(Kept(adam.Eps)).mul_(Kept(adam.WeightDecay)).MoveToOuterDisposeScope();
             case { } other:
                 throw new InfluenceException(
                     $"The checkpoint {path} was made by {other}; the weight decays of SGD, Adam and AdamW are known. Write "

@@ -1,4 +1,5 @@
 using Influence.Gradients;
+using Influence.Numerics;
 using TorchSharp;
 using TorchSharp.Modules;
 using static Influence.Numerics.KeptNumber;
@@ -138,7 +139,7 @@ internal sealed class ParameterVector
     /// null.</summary>
     public Tensor Gather(IEnumerable<Tensor?> gradients)
     {
-        var flat = gradients.Select(g => g is null || g.IsInvalid ? null : (g.is_sparse ? g.to_dense() : g).reshape(-1)).ToArray();
+        var flat = gradients.Select(g => g is null || g.IsInvalid ? null : g.Strided().reshape(-1)).ToArray();
         return cat(
             [
                 .. _slices.Select(slice =>

@@ -1,4 +1,6 @@
+using Influence.Formats;
 using Influence.Gradients;
+using static TorchSharp.torch;
 
 namespace Influence.Curvature;
 
@@ -22,6 +24,44 @@ public abstract class Preconditioner : IDisposable
     /// <param name="tolerance">Relative error that the inverse may be rounded by where that saves work; 0 is exact.</param>
     /// <param name="token">Checked between batches by solvers that read the training examples.</param>
     internal abstract Inverse Prepare(GradientSession session, Damping? damping, double tolerance, CancellationToken token);
+
+    /// <summary>Reads a fit of whatever kind it is, as its <c>Save</c> wrote it.</summary>
+    /// <remarks>
+    /// Each kind has a <c>Load</c> of its own beside this, for where the type counts: <c>CurvatureEdit</c> takes a <see cref="Kfac"/>, a
+    /// Newton step on a group a <see cref="DenseCurvature"/>, and a program that asks for <see cref="Ekfac"/> is not to go on with another
+    /// kind unawares. Solvers, which read the training examples at each use, have nothing to save.
+    /// </remarks>
+    /// <param name="path">The file.</param>
+    /// <param name="device">Where its tensors go: the model's device; null: the CPU.</param>
+    /// <returns>The fit; dispose it.</returns>
+    /// <exception cref="InfluenceException">The file is missing or cut off, is no fit, or one by a method that is not known
+    /// here.</exception>
+    public static Preconditioner Load(string path, Device? device = null)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        var method = MethodOf(path);
+        return method switch
+        {
+            Ekfac.Method => Ekfac.Load(path, device),
+            Kfac.Method => Kfac.Load(path, device),
+            DiagonalFisher.Method => DiagonalFisher.Load(path, device),
+            DenseCurvature.Method => DenseCurvature.Load(path, device),
+            Arnoldi.Method => Arnoldi.Load(path, device),
+            Nystrom.Method => Nystrom.Load(path, device),
+            NoCurvature.Method => NoCurvature.Load(path),
+            _ => throw new InfluenceException(
+                $"{path} holds a fit by {PlainText.Name(method)}, which is not known here; expected one by {Ekfac.Method}, "
+                    + $"{Kfac.Method}, {DiagonalFisher.Method}, {DenseCurvature.Method}, {Arnoldi.Method}, {Nystrom.Method} or "
+                    + $"{NoCurvature.Method}. Fit it anew and save that."
+            ),
+        };
+
+        static string MethodOf(string path)
+        {
+            using var file = SafetensorsFile.Open(path);
+            return CurvatureInfo.FromFile(file, path).Method;
+        }
+    }
 
     /// <summary>Refuses a model with other parameters or other weights than those of the fit.</summary>
     internal void CheckWeights(GradientSession session)

@@ -41,7 +41,7 @@ public sealed record DampingSearch
     /// <returns>The best damping, the whole curve, and which queries were used.</returns>
     /// <exception cref="InfluenceException">Bad input, fewer than two queries, or a quality that is never a number.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
-    public Curve Run(
+    public Result Run(
         InfluenceFunction influence,
         InfluenceTask task,
         Examples train,
@@ -71,7 +71,7 @@ public sealed record DampingSearch
 
         var finite = points.Where(p => double.IsFinite(p.Quality)).ToList();
         return finite.Count > 0
-            ? new Curve(finite.MaxBy(p => p.Quality).Damping, points, examples.Ids, [.. queries.Ids.Where(id => !held.Contains(id))])
+            ? new Result(finite.MaxBy(p => p.Quality).Damping, points, examples.Ids, [.. queries.Ids.Where(id => !held.Contains(id))])
             : throw new InfluenceException("The quality was not a finite number for any damping, so none can be chosen.");
     }
 
@@ -90,7 +90,7 @@ public sealed record DampingSearch
     /// <param name="HeldOutIds">The queries that the choice was made on.</param>
     /// <param name="RemainingIds">The queries to report on: <c>queries.Only(curve.RemainingIds)</c>.</param>
     [TypeFormatterSource(typeof(HtmlFormatters))]
-    public sealed record Curve(
+    public sealed record Result(
         Damping Best,
         IReadOnlyList<(Damping Damping, double Quality)> Points,
         IReadOnlyList<long> HeldOutIds,

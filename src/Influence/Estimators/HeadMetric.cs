@@ -14,7 +14,7 @@ namespace Influence.Estimators;
 internal sealed class HeadMetric : GradientMetric
 {
     private readonly Inverse _inner;
-    private readonly InfluenceFunction.AttentionHeads _heads;
+    private readonly InfluenceFunction.Projections _heads;
     private readonly string[] _names;
     private readonly int[] _blocks;
 
@@ -24,7 +24,7 @@ internal sealed class HeadMetric : GradientMetric
     // Blocks of biases that do not stand with their weights; -1 where there are none.
     private readonly int[] _biases;
 
-    public HeadMetric(Inverse inner, InfluenceFunction.AttentionHeads heads, GradientSession session)
+    public HeadMetric(Inverse inner, InfluenceFunction.Projections heads, GradientSession session)
     {
         (_inner, _heads) = (inner, heads);
         _names = [heads.Query, heads.Key, heads.Value, heads.Output];

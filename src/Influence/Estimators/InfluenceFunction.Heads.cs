@@ -24,7 +24,7 @@ public sealed partial record InfluenceFunction
         InfluenceTask task,
         Examples train,
         Examples queries,
-        AttentionHeads heads,
+        Projections heads,
         IProgress<InfluenceProgress>? progress = null,
         CancellationToken cancellationToken = default
     )

@@ -106,16 +106,8 @@ internal sealed class LessMetric : GradientMetric
         }
 
         var (first, second) = checkpoint.Made.Moments(file, checkpoint.FilePath, name);
-        if (first.numel() != part.Parameter.Count)
-        {
-            throw new InfluenceException(
-                $"The checkpoint {checkpoint.FilePath} has moments of {first.numel()} numbers for {name}, which has "
-                    + $"{part.Parameter.Count}."
-            );
-        }
-
-        _first[k][p] = part.Of(first.reshape(-1)).clone().to(session.Dtype, session.Device).DetachFromDisposeScope();
-        _second[k][p] = part.Of(second.reshape(-1)).clone().to(session.Dtype, session.Device).DetachFromDisposeScope();
+        _first[k][p] = Own(first);
+        _second[k][p] = Own(second);
         _rules[k][p] =
             direction == TracIn.UpdateDirection.LessCode
                 ? new Rule(0.9, 0.999, 1, 1, 0, 1e-8)
@@ -127,6 +119,12 @@ internal sealed class LessMetric : GradientMetric
                     made.Eps,
                     0
                 );
+
+        Tensor Own(Tensor moment) =>
+            part.Of(OptimizerRecord.Flat(moment, checkpoint.FilePath, name, part.Parameter.Count))
+                .clone()
+                .to(session.Dtype, session.Device)
+                .DetachFromDisposeScope();
     }
 
     private Tensor Step(int k, int p, Tensor g)

@@ -186,15 +186,8 @@ internal sealed class OptimizerFlow : IDisposable
                 case { IsAdam: true, Maximize: false }:
                     using (NewDisposeScope())
                     {
-                        var v = checkpoint.Made.SecondMoment(files[c], checkpoint.FilePath, name).to(ScalarType.Float64).reshape(-1);
-                        if (v.numel() != parameter.Count)
-                        {
-                            throw new InfluenceException(
-                                $"The checkpoint {checkpoint.FilePath} has moments of {v.numel()} numbers for {name}, which has "
-                                    + $"{parameter.Count}."
-                            );
-                        }
-
+                        var moments = checkpoint.Made.SecondMoment(files[c], checkpoint.FilePath, name).to(ScalarType.Float64);
+                        var v = OptimizerRecord.Flat(moments, checkpoint.FilePath, name, parameter.Count);
                         sum = (sum is null ? v : sum.add_(v)).MoveToOuterDisposeScope();
                     }
 

@@ -50,7 +50,10 @@ internal sealed class OptimizerMetric : GradientMetric
                 ),
                 { IsSgd: true } sgd => full([1], Kept(new ParameterRate(rate, sgd.Momentum, sgd.Dampening).InTheLongRun), session.Dtype),
                 { IsAdam: true } => part.Of(
-                        Fitting(checkpoint.Made.Scale(file, checkpoint.FilePath, name), part).to(session.Dtype).mul_(Kept(rate))
+                        OptimizerRecord
+                            .Flat(checkpoint.Made.Scale(file, checkpoint.FilePath, name), checkpoint.FilePath, name, part.Parameter.Count)
+                            .to(session.Dtype)
+                            .mul_(Kept(rate))
                     )
                     .clone(),
                 { } other => throw new InfluenceException(
@@ -63,14 +66,6 @@ internal sealed class OptimizerMetric : GradientMetric
                 ),
             };
         }
-
-        Tensor Fitting(Tensor scale, ParameterPart part) =>
-            scale.numel() == part.Parameter.Count
-                ? scale.reshape(-1)
-                : throw new InfluenceException(
-                    $"The checkpoint {checkpoint.FilePath} has moments of {scale.numel()} numbers for {part.Parameter.Name}, which has "
-                        + $"{part.Parameter.Count}."
-                );
     }
 
     /// <summary>The step of every weight, <c>[P]</c>, in the order of the session's parts; the caller owns it.</summary>

@@ -48,7 +48,7 @@ public sealed partial record Source
     }
 
     /// <summary>How functions of P H are formed, with P the optimizer's scale of each weight and H the EK-FAC curvature.</summary>
-    public enum Propagation
+    public enum Approximation
     {
         /// <summary>
         /// As they are: by Lanczos' iteration on P^1/2 H P^1/2, query by query, to a relative change of 1e-5 (1e-11 in float64) or 200

@@ -106,12 +106,12 @@ public sealed partial record Source : IPairEstimator
 
     /// <summary>How the functions of P H of <see cref="Direction"/> are formed. It does not count for SGD, where they are exact in EK-FAC's
     /// eigenbasis.</summary>
-    /// <value><see cref="Source.Propagation.Exact"/>.</value>
-    public Propagation Propagate
+    /// <value><see cref="Source.Approximation.Exact"/>.</value>
+    public Approximation Propagate
     {
         get;
         init => field = Check.Defined(value);
-    } = Propagation.Exact;
+    } = Approximation.Exact;
 
     /// <summary>SGD's momentum, for every parameter: the rate counts 1/(1 - momentum) times.</summary>
     /// <value>Null: as the checkpoints recorded it, for SGD; 0 where they did not.</value>
@@ -129,9 +129,9 @@ public sealed partial record Source : IPairEstimator
         init => field = Check.NotNegative(value);
     }
 
-    /// <summary>How the curvature is fitted; its damping counts for <see cref="Propagation.Diagonal"/> only.</summary>
+    /// <summary>How the curvature is fitted; its damping counts for <see cref="Approximation.Diagonal"/> only.</summary>
     /// <value>The defaults.</value>
-    public CurvatureOptions Curvature
+    public LayerwisePreconditioner.Options Curvature
     {
         get;
         init => field = value ?? throw new ArgumentNullException(nameof(value));
@@ -265,7 +265,7 @@ public sealed partial record Source : IPairEstimator
                     {
                         (var response, earlier) = pushed.Through(
                             (k, parts) =>
-                                Propagate == Propagation.Exact
+                                Propagate == Approximation.Exact
                                     ? flow.Exact(k, blocks[k], parts)
                                     : flow.Diagonal(k, blocks[k], parts, Curvature.Damping),
                             both: l > 0
@@ -380,7 +380,7 @@ public sealed partial record Source : IPairEstimator
         {
             Estimator =
                 $"SOURCE ({_segments.Count} "
-                + $"segments{(Direction == TracIn.UpdateDirection.Sgd ? string.Empty : Propagate == Propagation.Exact ? ", optimizer's direction" : ", optimizer's direction on the diagonal")})",
+                + $"segments{(Direction == TracIn.UpdateDirection.Sgd ? string.Empty : Propagate == Approximation.Exact ? ", optimizer's direction" : ", optimizer's direction on the diagonal")})",
             Checkpoints =
                 string.Join(
                     "; ",
@@ -395,7 +395,7 @@ public sealed partial record Source : IPairEstimator
             Curvature = $"EK-FAC, {Curvature.Matrix}, {train.Count} examples, seed {Curvature.Seed}{reached}",
             Damping = string.Create(
                 CultureInfo.InvariantCulture,
-                $"{(Direction != TracIn.UpdateDirection.Sgd && Propagate == Propagation.Diagonal ? Curvature.Damping : "none")}; "
+                $"{(Direction != TracIn.UpdateDirection.Sgd && Propagate == Approximation.Diagonal ? Curvature.Damping : "none")}; "
                     + $"momentum {Momentum?.ToString("R", CultureInfo.InvariantCulture) ?? "as recorded"}, weight decay "
                     + $"{WeightDecay?.ToString("R", CultureInfo.InvariantCulture) ?? "as recorded"}"
             ),

@@ -109,7 +109,7 @@ public sealed record BrittlenessTest
     /// <param name="runs">The runs of its subsets; they measured the queries of the scores.</param>
     /// <returns>The share of flipped predictions at each count, and the fewest removals that flip each query.</returns>
     /// <exception cref="InfluenceException">The runs are another plan's, lack a query, or predict every query wrong.</exception>
-    public Result Evaluate(Planned plan, RetrainingRuns runs)
+    public Result Evaluate(Planned plan, Retraining.Result runs)
     {
         ArgumentNullException.ThrowIfNull(plan);
         ArgumentNullException.ThrowIfNull(runs);
@@ -119,7 +119,7 @@ public sealed record BrittlenessTest
             Counts.Select(_ => new List<double>()).ToArray(),
             Counts.Select(_ => new List<double>()).ToArray(),
             new List<(long, int?)>(),
-            new List<DroppedQuery>()
+            new List<(long QueryId, string Reason)>()
         );
         foreach (var id in plan.Steps.Select(s => s.QueryId).OfType<long>().Distinct())
         {
@@ -136,11 +136,11 @@ public sealed record BrittlenessTest
             if (!rows.All(r => double.IsFinite(losses[r][column])) || IsWrong(losses[0][column]))
             {
                 dropped.Add(
-                    new DroppedQuery(
+                    (
                         id,
                         rows.All(r => double.IsFinite(losses[r][column]))
-                            ? "it is predicted wrong with all " + "examples"
-                            : "a run's measurement is not finite"
+                            ? "it is predicted wrong with all examples"
+                            : "a run's measurement " + "is not finite"
                     )
                 );
                 continue;
@@ -162,7 +162,7 @@ public sealed record BrittlenessTest
         }
 
         return fewest.Count == 0
-            ? throw DroppedQuery.NoneLeft(dropped)
+            ? throw DroppedQueries.NoneLeft(dropped)
             : new Result(
                 [
                     .. Counts.Select(
@@ -199,7 +199,7 @@ public sealed record BrittlenessTest
         internal Result(
             IReadOnlyList<Point> points,
             IReadOnlyList<(long QueryId, int? Count)> fewest,
-            IReadOnlyList<DroppedQuery> dropped
+            IReadOnlyList<(long QueryId, string Reason)> dropped
         ) => (Points, Fewest, Dropped) = (points, fewest, dropped);
 
         /// <summary>Count by count.</summary>
@@ -209,7 +209,7 @@ public sealed record BrittlenessTest
         public IReadOnlyList<(long QueryId, int? Count)> Fewest { get; }
 
         /// <summary>Queries that could not be judged, and why.</summary>
-        public IReadOnlyList<DroppedQuery> Dropped { get; }
+        public IReadOnlyList<(long QueryId, string Reason)> Dropped { get; }
 
         /// <summary>A table, one line a count.</summary>
         /// <returns>The table as text.</returns>

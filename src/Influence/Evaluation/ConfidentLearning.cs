@@ -21,8 +21,8 @@ public sealed record ConfidentLearning
     private const double Rounding = 1e-6;
 
     /// <summary>Which examples are issues. One whose given label is the most probable is none under any of them.</summary>
-    /// <value><see cref="ConfidentLearning.LabelIssueFilter.NoiseRate"/>.</value>
-    public LabelIssueFilter Filter { get; init; }
+    /// <value><see cref="ConfidentLearning.Kind.NoiseRate"/>.</value>
+    public Kind Filter { get; init; }
 
     /// <summary>Finds label issues.</summary>
     /// <param name="probabilities"><c>[N, K]</c>, float32 or float64, rows that sum to 1; stays the caller's.</param>
@@ -31,7 +31,7 @@ public sealed record ConfidentLearning
     /// <returns>The issues, thresholds and joint.</returns>
     /// <exception cref="InfluenceException">Shapes that do not fit, labels that are no class, or rows that are no
     /// probabilities.</exception>
-    public LabelIssues Find(Tensor probabilities, IReadOnlyList<long> labels, IReadOnlyList<long>? ids = null)
+    public Result Find(Tensor probabilities, IReadOnlyList<long> labels, IReadOnlyList<long>? ids = null)
     {
         ArgumentNullException.ThrowIfNull(probabilities);
         ArgumentNullException.ThrowIfNull(labels);
@@ -66,16 +66,16 @@ public sealed record ConfidentLearning
         int[] likeliest = [.. p.Select(row => Array.IndexOf(row, row.Max()))];
         var chosen = Filter switch
         {
-            LabelIssueFilter.NoiseRate => ByNoiseRate(),
-            LabelIssueFilter.Class => ByClass(),
-            LabelIssueFilter.Both => [.. ByNoiseRate().Intersect(ByClass())],
+            Kind.NoiseRate => ByNoiseRate(),
+            Kind.Class => ByClass(),
+            Kind.Both => [.. ByNoiseRate().Intersect(ByClass())],
             _ => [.. Enumerable.Range(0, n).Where(i => confident[i] >= 0 && confident[i] != labels[i])],
         };
         long[] issues =
         [
             .. chosen.Where(i => likeliest[i] != labels[i]).OrderBy(i => p[i][labels[i]]).ThenBy(i => ids[i]).Select(i => ids[i]),
         ];
-        return new LabelIssues(
+        return new Result(
             issues,
             thresholds,
             counts,
@@ -195,7 +195,7 @@ public sealed record ConfidentLearning
     }
 
     /// <summary>Which examples confident learning calls label issues.</summary>
-    public enum LabelIssueFilter
+    public enum Kind
     {
         /// <summary>For each pair of a given and another class, as many as the joint says, those whose margin p_other - p_given is
         /// largest.</summary>
@@ -213,9 +213,9 @@ public sealed record ConfidentLearning
 
     /// <summary>What confident learning found.</summary>
     [TypeFormatterSource(typeof(HtmlFormatters))]
-    public sealed class LabelIssues : IDisplay
+    public sealed class Result : IDisplay
     {
-        internal LabelIssues(
+        internal Result(
             IReadOnlyList<long> ids,
             IReadOnlyList<double> thresholds,
             int[,] confidentJoint,

@@ -14,7 +14,7 @@ public sealed partial record Datamodels
             IReadOnlyList<double> intercepts,
             IReadOnlyList<double> penalties,
             Estimate heldBack,
-            IReadOnlyList<DroppedQuery> dropped
+            IReadOnlyList<(long QueryId, string Reason)> dropped
         ) => (Scores, Intercepts, Penalties, HeldBack, Dropped) = (scores, intercepts, penalties, heldBack, dropped);
 
         /// <summary>The weights, <c>[Q, N]</c>, positive = proponent; they belong to this object.</summary>
@@ -33,7 +33,7 @@ public sealed partial record Datamodels
         public Estimate HeldBack { get; }
 
         /// <summary>Queries that could not be fitted, and why.</summary>
-        public IReadOnlyList<DroppedQuery> Dropped { get; }
+        public IReadOnlyList<(long QueryId, string Reason)> Dropped { get; }
 
         /// <summary>Frees the scores.</summary>
         public void Dispose() => Scores.Dispose();

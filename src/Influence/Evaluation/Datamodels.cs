@@ -19,8 +19,8 @@ namespace Influence.Evaluation;
 public sealed partial record Datamodels
 {
     /// <summary>How the weights are fitted.</summary>
-    /// <value><see cref="Datamodels.Penalty.Lasso"/>.</value>
-    public Penalty Regression { get; init; }
+    /// <value><see cref="Datamodels.Kind.Lasso"/>.</value>
+    public Kind Regression { get; init; }
 
     /// <summary>
     /// Penalties to choose from, as shares: for the lasso of the smallest penalty that leaves no weight,
@@ -63,7 +63,7 @@ public sealed partial record Datamodels
     /// <returns>The weights as scores; the caller disposes them.</returns>
     /// <exception cref="InfluenceException">Too few subsets, or no query that was measured throughout.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
-    public Result Fit(RetrainingRuns runs, IProgress<InfluenceProgress>? progress = null, CancellationToken cancellationToken = default)
+    public Result Fit(Retraining.Result runs, IProgress<InfluenceProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(runs);
         var m = runs.Subsets.Count;
@@ -80,12 +80,12 @@ public sealed partial record Datamodels
         }
 
         double[][] rewards = [.. kept.Select(q => means.Select(row => -row[q]).ToArray())];
-        var shares = Penalties ?? (Regression == Penalty.Lasso ? LogSpaced(1, 1e-3, 40) : LogSpaced(100, 1e-4, 25));
+        var shares = Penalties ?? (Regression == Kind.Lasso ? LogSpaced(1, 1e-3, 40) : LogSpaced(100, 1e-4, 25));
         var clock = Stopwatch.StartNew();
         var order = new KeyedRandom(Seed, "validation", 0).Order(m);
         var heldBack = shares.Count == 1 ? [] : order.Take(Math.Max(2, (int)Math.Round(ValidationShare * m))).Order().ToArray();
         int[] fitted = [.. Enumerable.Range(0, m).Except(heldBack)];
-        var (weights, intercepts, chosen, validation) = Regression == Penalty.Lasso ? ByLasso() : ByRidge();
+        var (weights, intercepts, chosen, validation) = Regression == Kind.Lasso ? ByLasso() : ByRidge();
         double[] correlations =
         [
             .. Enumerable
@@ -112,12 +112,7 @@ public sealed partial record Datamodels
             intercepts,
             chosen,
             Bootstrap.Mean("queries", [.. correlations.Where(c => !double.IsNaN(c))]),
-            [
-                .. Enumerable
-                    .Range(0, runs.QueryIds.Count)
-                    .Except(kept)
-                    .Select(q => new DroppedQuery(runs.QueryIds[q], "a run's measurement " + "is not finite")),
-            ]
+            [.. Enumerable.Range(0, runs.QueryIds.Count).Except(kept).Select(q => (runs.QueryIds[q], "a run's measurement is not finite"))]
         );
 
         (double[][], double[], double[], double[][]) ByLasso()
@@ -193,7 +188,7 @@ public sealed partial record Datamodels
         [.. Enumerable.Range(0, count).Select(k => from * Math.Pow(to / from, k / (count - 1.0)))];
 
     /// <summary>How a datamodel's weights are fitted.</summary>
-    public enum Penalty
+    public enum Kind
     {
         /// <summary>
         /// <c>min 1/(2M) ||y - b - m w||^2 + penalty ||w||_1</c> by coordinate descent along a path of falling penalties: few

@@ -18,7 +18,7 @@ internal static class LassoPath
     /// <param name="Share">The penalty over the largest.</param>
     /// <param name="Weights">N weights.</param>
     /// <param name="Intercept">The reward of a model trained on nothing, as the line has it.</param>
-    public sealed record Step(double Share, double[] Weights, double Intercept)
+    internal sealed record Step(double Share, double[] Weights, double Intercept)
     {
         public double Predict(TrainingSubset subset)
         {

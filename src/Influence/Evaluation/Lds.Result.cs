@@ -20,15 +20,15 @@ public sealed partial record Lds
     public sealed class Result : IDisplay
     {
         private readonly string _name;
-        private readonly RetrainingRuns _runs;
+        private readonly Retraining.Result _runs;
 
         internal Result(
             string name,
-            RetrainingRuns runs,
-            IReadOnlyList<QueryEstimate> queries,
+            Retraining.Result runs,
+            IReadOnlyList<(long QueryId, Estimate Estimate)> queries,
             Estimate mean,
             Estimate meanOverQueries,
-            IReadOnlyList<DroppedQuery> dropped,
+            IReadOnlyList<(long QueryId, string Reason)> dropped,
             NoiseCeiling? ceiling
         )
         {
@@ -44,7 +44,7 @@ public sealed partial record Lds
         }
 
         /// <summary>Query by query, with intervals over subsets.</summary>
-        public IReadOnlyList<QueryEstimate> Queries { get; }
+        public IReadOnlyList<(long QueryId, Estimate Estimate)> Queries { get; }
 
         /// <summary>The mean over queries, with an interval over queries and subsets.</summary>
         public Estimate Mean { get; }
@@ -53,7 +53,7 @@ public sealed partial record Lds
         public Estimate MeanOverQueries { get; }
 
         /// <summary>Queries that could not be judged, and why.</summary>
-        public IReadOnlyList<DroppedQuery> Dropped { get; }
+        public IReadOnlyList<(long QueryId, string Reason)> Dropped { get; }
 
         /// <summary>What the noise between seeds leaves to reach; null for runs with one seed.</summary>
         public NoiseCeiling? Ceiling { get; }

@@ -25,19 +25,19 @@ public sealed partial record Lds
     /// <param name="runs">Runs on at least three subsets.</param>
     /// <returns>The score of each query and their mean.</returns>
     /// <exception cref="InfluenceException">Ids that do not meet, or no query that can be judged.</exception>
-    public Result Evaluate(InfluenceScores scores, RetrainingRuns runs)
+    public Result Evaluate(InfluenceScores scores, Retraining.Result runs)
     {
         var predictions = SubsetPredictions.Rewards(scores, runs);
         if (predictions.Columns.Count == 0)
         {
-            throw DroppedQuery.NoneLeft(predictions.Dropped);
+            throw DroppedQueries.NoneLeft(predictions.Dropped);
         }
 
         var study = new CorrelationStudy(predictions.Columns, Agreement.Spearman, Bootstrap);
         return new Result(
             scores.Metadata.Estimator,
             runs,
-            [.. predictions.QueryIds.Select((id, c) => new QueryEstimate(id, study.Column(c, Bootstrap)))],
+            [.. predictions.QueryIds.Select((id, c) => (id, study.Column(c, Bootstrap)))],
             Bootstrap.Interval(study.Mean, study.ResampledMeans),
             Bootstrap.Interval(study.Mean, study.ResampledQueryMeans),
             predictions.Dropped,
@@ -51,14 +51,14 @@ public sealed partial record Lds
     /// <param name="runs">Runs with at least two seeds a subset.</param>
     /// <param name="queryIds">The queries to judge by; unless given, all.</param>
     /// <returns>The ceiling; null for runs with one seed.</returns>
-    public NoiseCeiling? Ceiling(RetrainingRuns runs, IReadOnlyList<long>? queryIds = null)
+    public NoiseCeiling? Ceiling(Retraining.Result runs, IReadOnlyList<long>? queryIds = null)
     {
         ArgumentNullException.ThrowIfNull(runs);
         return Ceiling(runs, queryIds, _ => true);
     }
 
     /// <summary>The same over some of the subsets.</summary>
-    internal NoiseCeiling? Ceiling(RetrainingRuns runs, IReadOnlyList<long>? queryIds, Func<TrainingSubset, bool> which)
+    internal NoiseCeiling? Ceiling(Retraining.Result runs, IReadOnlyList<long>? queryIds, Func<TrainingSubset, bool> which)
     {
         int[] rows = [.. Enumerable.Range(0, runs.Subsets.Count).Where(j => which(runs.Subsets[j]))];
         long[] seeds = [.. runs.Seeds.Distinct()];

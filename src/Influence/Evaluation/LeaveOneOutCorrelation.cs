@@ -23,12 +23,12 @@ public sealed record LeaveOneOutCorrelation
     /// <param name="runs">Runs that leave examples out, at least three.</param>
     /// <returns>Correlations and slopes.</returns>
     /// <exception cref="InfluenceException">Ids that do not meet, or no query that can be judged.</exception>
-    public Result Evaluate(InfluenceScores scores, RetrainingRuns runs)
+    public Result Evaluate(InfluenceScores scores, Retraining.Result runs)
     {
         var predictions = SubsetPredictions.Rises(scores, runs);
         if (predictions.Columns.Count == 0)
         {
-            throw DroppedQuery.NoneLeft(predictions.Dropped);
+            throw DroppedQueries.NoneLeft(predictions.Dropped);
         }
 
         // The slope is per unit of predicted rise where the scores have that unit.
@@ -43,7 +43,7 @@ public sealed record LeaveOneOutCorrelation
             Of(0, 1),
             Of(1, 1),
             Of(2, 1 / unit),
-            [.. predictions.QueryIds.Select((id, c) => new QueryEstimate(id, studies[1].Column(c, Bootstrap)))],
+            [.. predictions.QueryIds.Select((id, c) => (id, studies[1].Column(c, Bootstrap)))],
             predictions.Dropped,
             runs,
             new Lds { Bootstrap = Bootstrap }.Ceiling(runs, predictions.QueryIds, s => s.Count < runs.Subsets.TrainIds.Count)
@@ -58,7 +58,7 @@ public sealed record LeaveOneOutCorrelation
     public sealed class Result : IDisplay
     {
         private readonly string _name;
-        private readonly RetrainingRuns _runs;
+        private readonly Retraining.Result _runs;
 
         internal Result(
             string name,
@@ -67,9 +67,9 @@ public sealed record LeaveOneOutCorrelation
             Estimate pearson,
             Estimate spearman,
             Estimate slope,
-            IReadOnlyList<QueryEstimate> queries,
-            IReadOnlyList<DroppedQuery> dropped,
-            RetrainingRuns runs,
+            IReadOnlyList<(long QueryId, Estimate Estimate)> queries,
+            IReadOnlyList<(long QueryId, string Reason)> dropped,
+            Retraining.Result runs,
             Lds.NoiseCeiling? ceiling
         )
         {
@@ -105,10 +105,10 @@ public sealed record LeaveOneOutCorrelation
         public bool HasUnit { get; }
 
         /// <summary>Spearman's correlation query by query, with intervals over what was left out.</summary>
-        public IReadOnlyList<QueryEstimate> Queries { get; }
+        public IReadOnlyList<(long QueryId, Estimate Estimate)> Queries { get; }
 
         /// <summary>Queries that could not be judged, and why.</summary>
-        public IReadOnlyList<DroppedQuery> Dropped { get; }
+        public IReadOnlyList<(long QueryId, string Reason)> Dropped { get; }
 
         /// <summary>What the noise between seeds leaves to reach, over the subsets that leave something out; null for runs with one
         /// seed.</summary>

@@ -93,13 +93,13 @@ public sealed record Qld
     /// <returns>The change of each query's loss and the mean, beside random examples.</returns>
     /// <exception cref="InfluenceException">The runs are another plan's or lack a query, or no query was measured with finite
     /// numbers.</exception>
-    public Result Evaluate(Planned plan, RetrainingRuns runs)
+    public Result Evaluate(Planned plan, Retraining.Result runs)
     {
         ArgumentNullException.ThrowIfNull(plan);
         ArgumentNullException.ThrowIfNull(runs);
         var losses = PlannedRuns.Losses(plan.Subsets, runs); // all, then query by query, then the random draws
         var columnOf = runs.QueryIds.Select((id, c) => (id, c)).ToDictionary(p => p.id, p => p.c);
-        var (queries, dropped) = (new List<Change>(), new List<DroppedQuery>());
+        var (queries, dropped) = (new List<Row>(), new List<(long QueryId, string Reason)>());
         for (var q = 0; q < plan.QueryIds.Count; q++)
         {
             if (!columnOf.TryGetValue(plan.QueryIds[q], out var column))
@@ -114,17 +114,17 @@ public sealed record Qld
             var random = losses.Skip(plan.QueryIds.Count + 1).Average(row => row[column] - all);
             if (double.IsFinite(change) && double.IsFinite(random))
             {
-                queries.Add(new Change(plan.QueryIds[q], change, random));
+                queries.Add(new Row(plan.QueryIds[q], change, random));
             }
             else
             {
-                dropped.Add(new DroppedQuery(plan.QueryIds[q], "a run's measurement is not finite"));
+                dropped.Add((plan.QueryIds[q], "a run's measurement is not finite"));
             }
         }
 
         // One purpose: the same draws of queries for all three, so that the gap is that of pairs.
         return queries.Count == 0
-            ? throw DroppedQuery.NoneLeft(dropped)
+            ? throw DroppedQueries.NoneLeft(dropped)
             : new Result(
                 plan,
                 queries,
@@ -157,7 +157,7 @@ public sealed record Qld
     /// <param name="QueryId">The query's id.</param>
     /// <param name="Removed">The rise of its loss without its strongest examples.</param>
     /// <param name="AtRandom">The mean rise without as many random ones.</param>
-    public sealed record Change(long QueryId, double Removed, double AtRandom);
+    public sealed record Row(long QueryId, double Removed, double AtRandom);
 
     /// <summary>How losses rose without the strongest examples.</summary>
     [TypeFormatterSource(typeof(HtmlFormatters))]
@@ -167,8 +167,8 @@ public sealed record Qld
 
         internal Result(
             Planned plan,
-            IReadOnlyList<Change> queries,
-            IReadOnlyList<DroppedQuery> dropped,
+            IReadOnlyList<Row> queries,
+            IReadOnlyList<(long QueryId, string Reason)> dropped,
             Estimate mean,
             Estimate random,
             Estimate gap
@@ -185,10 +185,10 @@ public sealed record Qld
         public Estimate Gap { get; }
 
         /// <summary>Query by query, in the scores' order.</summary>
-        public IReadOnlyList<Change> Queries { get; }
+        public IReadOnlyList<Row> Queries { get; }
 
         /// <summary>Queries that could not be judged, and why.</summary>
-        public IReadOnlyList<DroppedQuery> Dropped { get; }
+        public IReadOnlyList<(long QueryId, string Reason)> Dropped { get; }
 
         /// <summary>A table of the means and their intervals.</summary>
         /// <returns>The table as text.</returns>

@@ -25,6 +25,26 @@ public sealed record RankAgreement
         return Evaluate(first, second, $"{first.Metadata.Estimator} and {second.Metadata.Estimator}");
     }
 
+    /// <summary>
+    /// A sanity check: scores of the trained model beside scores of the same model with weights drawn anew. A method that explains
+    /// the model gives another order then; one whose order hardly changes reads the data alone.
+    /// </summary>
+    /// <remarks>Adebayo et al., 2018, for saliency; Hanawa et al., 2021, for training data. Near 0 is expected.</remarks>
+    /// <param name="trained">Scores of the trained model.</param>
+    /// <param name="randomized">Scores by the same method of the model with random weights; of the same queries and training
+    /// examples.</param>
+    /// <returns>The correlation query by query, and its mean.</returns>
+    /// <exception cref="InfluenceException">Ids that differ, or no query that can be compared.</exception>
+    public Result EvaluateRandomized(InfluenceScores trained, InfluenceScores randomized)
+    {
+        ArgumentNullException.ThrowIfNull(trained);
+        return Evaluate(
+            trained,
+            randomized,
+            $"{trained.Metadata.Estimator} before and after the weights were drawn anew (near 0 " + "expected)"
+        );
+    }
+
     internal Result Evaluate(InfluenceScores first, InfluenceScores second, string title)
     {
         ArgumentNullException.ThrowIfNull(first);
@@ -37,7 +57,7 @@ public sealed record RankAgreement
         }
 
         var columnOf = second.TrainIds.Select((id, i) => (id, i)).ToDictionary(p => p.id, p => p.i);
-        var (queries, dropped) = (new List<(long Id, double Correlation)>(), new List<DroppedQuery>());
+        var (queries, dropped) = (new List<(long Id, double Correlation)>(), new List<(long QueryId, string Reason)>());
         for (var q = 0; q < first.QueryIds.Count; q++)
         {
             var id = first.QueryIds[q];
@@ -47,7 +67,7 @@ public sealed record RankAgreement
             var correlation = a.All(double.IsFinite) && b.All(double.IsFinite) ? new PairedColumn(a, b).Of(Agreement.Spearman) : double.NaN;
             if (double.IsNaN(correlation))
             {
-                dropped.Add(new DroppedQuery(id, a.Concat(b).All(double.IsFinite) ? "its scores are all equal" : "a score is not finite"));
+                dropped.Add((id, a.Concat(b).All(double.IsFinite) ? "its scores are all equal" : "a score is not finite"));
             }
             else
             {
@@ -72,7 +92,7 @@ public sealed record RankAgreement
             string title,
             Estimate mean,
             IReadOnlyList<(long Id, double Correlation)> queries,
-            IReadOnlyList<DroppedQuery> dropped
+            IReadOnlyList<(long QueryId, string Reason)> dropped
         ) => (_title, Mean, Queries, Dropped) = (title, mean, queries, dropped);
 
         /// <summary>The mean rank correlation over queries.</summary>
@@ -82,7 +102,7 @@ public sealed record RankAgreement
         public IReadOnlyList<(long Id, double Correlation)> Queries { get; }
 
         /// <summary>Queries that could not be compared, and why.</summary>
-        public IReadOnlyList<DroppedQuery> Dropped { get; }
+        public IReadOnlyList<(long QueryId, string Reason)> Dropped { get; }
 
         /// <summary>A table: the mean, then the queries.</summary>
         /// <returns>The table as text.</returns>

@@ -46,8 +46,11 @@ public sealed partial record RemovalCurve
     [TypeFormatterSource(typeof(HtmlFormatters))]
     public sealed class Result : IDisplay
     {
-        internal Result(IReadOnlyList<Point> points, IReadOnlyList<Comparison> areas, IReadOnlyList<DroppedQuery> dropped) =>
-            (Points, Areas, Dropped) = (points, areas, dropped);
+        internal Result(
+            IReadOnlyList<Point> points,
+            IReadOnlyList<Comparison> areas,
+            IReadOnlyList<(long QueryId, string Reason)> dropped
+        ) => (Points, Areas, Dropped) = (points, areas, dropped);
 
         /// <summary>The curves.</summary>
         public IReadOnlyList<Point> Points { get; }
@@ -56,7 +59,7 @@ public sealed partial record RemovalCurve
         public IReadOnlyList<Comparison> Areas { get; }
 
         /// <summary>Queries that could not be judged, and why.</summary>
-        public IReadOnlyList<DroppedQuery> Dropped { get; }
+        public IReadOnlyList<(long QueryId, string Reason)> Dropped { get; }
 
         /// <summary>A table: points, then areas.</summary>
         /// <returns>The table as text.</returns>

@@ -126,7 +126,7 @@ public sealed partial record RemovalCurve
     /// <param name="runs">The runs of its subsets.</param>
     /// <returns>A point for each method, kind and share, and the areas between curves.</returns>
     /// <exception cref="InfluenceException">The runs are another plan's, or no query was measured throughout.</exception>
-    public Result Evaluate(Planned plan, RetrainingRuns runs)
+    public Result Evaluate(Planned plan, Retraining.Result runs)
     {
         ArgumentNullException.ThrowIfNull(plan);
         ArgumentNullException.ThrowIfNull(runs);

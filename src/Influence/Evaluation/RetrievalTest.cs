@@ -53,7 +53,7 @@ public sealed record RetrievalTest
         var (found, chance, dropped) = (
             names.Select(_ => new List<double>()).ToArray(),
             names.Select(_ => new List<double>()).ToArray(),
-            new List<DroppedQuery>()
+            new List<(long QueryId, string Reason)>()
         );
         for (var q = 0; q < scores.QueryIds.Count; q++)
         {
@@ -62,7 +62,7 @@ public sealed record RetrievalTest
             double[] row = [.. scores.ForQuery(q).Values];
             if (!relevant.Contains(true) || row.Any(double.IsNaN))
             {
-                dropped.Add(new DroppedQuery(id, relevant.Contains(true) ? "a score is not a number" : "nothing is relevant to it"));
+                dropped.Add((id, relevant.Contains(true) ? "a score is not a number" : "nothing is relevant to it"));
                 continue;
             }
 
@@ -87,12 +87,12 @@ public sealed record RetrievalTest
         }
 
         return found[0].Count == 0
-            ? throw DroppedQuery.NoneLeft(dropped)
+            ? throw DroppedQueries.NoneLeft(dropped)
             : new Result(
                 scores.Metadata.Estimator,
                 found[0].Count,
                 dropped,
-                [.. names.Select((name, f) => new Figure(name, Bootstrap.Mean("queries", found[f]), chance[f].Average()))]
+                [.. names.Select((name, f) => new Row(name, Bootstrap.Mean("queries", found[f]), chance[f].Average()))]
             );
     }
 
@@ -100,7 +100,7 @@ public sealed record RetrievalTest
     /// <param name="Name">MRR, average precision, precision@k or recall@k.</param>
     /// <param name="Estimate">Its mean over queries.</param>
     /// <param name="Chance">What random scores reach on average.</param>
-    public sealed record Figure(string Name, Estimate Estimate, double Chance);
+    public sealed record Row(string Name, Estimate Estimate, double Chance);
 
     /// <summary>Whether the strongest proponents are those that are known to matter.</summary>
     [TypeFormatterSource(typeof(HtmlFormatters))]
@@ -108,22 +108,22 @@ public sealed record RetrievalTest
     {
         private readonly string _name;
 
-        internal Result(string name, int queries, IReadOnlyList<DroppedQuery> dropped, IReadOnlyList<Figure> figures) =>
+        internal Result(string name, int queries, IReadOnlyList<(long QueryId, string Reason)> dropped, IReadOnlyList<Row> figures) =>
             (_name, QueryCount, Dropped, Figures) = (name, queries, dropped, figures);
 
         /// <summary>The figures: MRR, average precision, precision and recall at each k.</summary>
-        public IReadOnlyList<Figure> Figures { get; }
+        public IReadOnlyList<Row> Figures { get; }
 
         /// <summary>The queries that were judged.</summary>
         public int QueryCount { get; }
 
         /// <summary>Queries that could not be judged, and why.</summary>
-        public IReadOnlyList<DroppedQuery> Dropped { get; }
+        public IReadOnlyList<(long QueryId, string Reason)> Dropped { get; }
 
         /// <summary>A figure by name.</summary>
         /// <param name="name"><c>MRR</c>, <c>average precision</c>, <c>precision@10</c>, <c>recall@10</c>.</param>
         /// <exception cref="InfluenceException">There is none of that name.</exception>
-        public Figure this[string name] =>
+        public Row this[string name] =>
             Figures.FirstOrDefault(f => f.Name == name)
             ?? throw new InfluenceException(
                 $"There is no figure \"{name}\"; there are " + $"{InfluenceException.List([.. Figures.Select(f => f.Name)])}."

@@ -34,12 +34,12 @@ public sealed record ScoreCalibration
     /// <param name="runs">Runs on at least three subsets that leave something out; one on all examples may be among them.</param>
     /// <returns>The factor, and what is left over.</returns>
     /// <exception cref="InfluenceException">Ids that do not meet, too few subsets, or no query that can be judged.</exception>
-    public Result Evaluate(InfluenceScores scores, RetrainingRuns runs)
+    public Result Evaluate(InfluenceScores scores, Retraining.Result runs)
     {
         var predictions = SubsetPredictions.Rises(scores, runs);
         if (predictions.Columns.Count == 0)
         {
-            throw DroppedQuery.NoneLeft(predictions.Dropped);
+            throw DroppedQueries.NoneLeft(predictions.Dropped);
         }
 
         var centred = !runs.Subsets.Any(subset => subset.Count == runs.Subsets.TrainIds.Count);
@@ -120,7 +120,7 @@ public sealed record ScoreCalibration
             Estimate factor,
             Estimate deviation,
             (int Subsets, int Queries) counts,
-            IReadOnlyList<DroppedQuery> dropped
+            IReadOnlyList<(long QueryId, string Reason)> dropped
         )
         {
             (_name, Factor, ResidualDeviation, _counts, Dropped) = (name, factor, deviation, counts, dropped);
@@ -134,7 +134,7 @@ public sealed record ScoreCalibration
         public Estimate ResidualDeviation { get; }
 
         /// <summary>Queries that could not be judged, and why.</summary>
-        public IReadOnlyList<DroppedQuery> Dropped { get; }
+        public IReadOnlyList<(long QueryId, string Reason)> Dropped { get; }
 
         /// <summary>The change that a retraining without examples of this score (or sum of scores) would measure: <c>c s</c>, give or take
         /// 2 standard deviations of the residuals.</summary>

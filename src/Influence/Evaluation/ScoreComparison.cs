@@ -21,7 +21,7 @@ public sealed record ScoreComparison
     /// <param name="scores">Name and scores; the first is the one that the others are measured from. They stay the caller's.</param>
     /// <returns>One line for each.</returns>
     /// <exception cref="InfluenceException">Names that repeat, ids that do not meet, or no query that all can be judged by.</exception>
-    public Result Evaluate(RetrainingRuns runs, params (string Name, InfluenceScores Scores)[] scores)
+    public Result Evaluate(Retraining.Result runs, params (string Name, InfluenceScores Scores)[] scores)
     {
         ArgumentNullException.ThrowIfNull(runs);
         ArgumentNullException.ThrowIfNull(scores);
@@ -57,7 +57,7 @@ public sealed record ScoreComparison
             [
                 .. scores.Select(
                     (s, k) =>
-                        new Entry(
+                        new Row(
                             s.Name,
                             Bootstrap.Interval(studies[k].Mean, studies[k].ResampledMeans),
                             Bootstrap.Interval(
@@ -79,19 +79,19 @@ public sealed record ScoreComparison
     /// <param name="Lds">Its mean linear datamodeling score.</param>
     /// <param name="Difference">That less the first one's, over paired resamples.</param>
     /// <param name="ShareBetter">The share of the resamples in which it is better than the first; NaN for the first.</param>
-    public sealed record Entry(string Name, Estimate Lds, Estimate Difference, double ShareBetter);
+    public sealed record Row(string Name, Estimate Lds, Estimate Difference, double ShareBetter);
 
     /// <summary>Several sets of scores on equal terms.</summary>
     [TypeFormatterSource(typeof(HtmlFormatters))]
     public sealed class Result : IDisplay
     {
-        private readonly RetrainingRuns _runs;
+        private readonly Retraining.Result _runs;
 
-        internal Result(RetrainingRuns runs, int queries, int dropped, IReadOnlyList<Entry> scores) =>
+        internal Result(Retraining.Result runs, int queries, int dropped, IReadOnlyList<Row> scores) =>
             (_runs, QueryCount, DroppedCount, Scores) = (runs, queries, dropped, scores);
 
         /// <summary>The scores, in the order given.</summary>
-        public IReadOnlyList<Entry> Scores { get; }
+        public IReadOnlyList<Row> Scores { get; }
 
         /// <summary>The queries that all were judged by.</summary>
         public int QueryCount { get; }

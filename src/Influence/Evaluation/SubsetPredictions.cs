@@ -13,8 +13,11 @@ internal sealed class SubsetPredictions
     private const double Rounding = 1e-12;
     private const int SubsetsAtOnce = 256;
 
-    private SubsetPredictions(IReadOnlyList<long> queryIds, IReadOnlyList<PairedColumn> columns, IReadOnlyList<DroppedQuery> dropped) =>
-        (QueryIds, Columns, Dropped) = (queryIds, columns, dropped);
+    private SubsetPredictions(
+        IReadOnlyList<long> queryIds,
+        IReadOnlyList<PairedColumn> columns,
+        IReadOnlyList<(long QueryId, string Reason)> dropped
+    ) => (QueryIds, Columns, Dropped) = (queryIds, columns, dropped);
 
     /// <summary>The queries that can be judged.</summary>
     public IReadOnlyList<long> QueryIds { get; }
@@ -23,10 +26,10 @@ internal sealed class SubsetPredictions
     public IReadOnlyList<PairedColumn> Columns { get; }
 
     /// <summary>The scores' other queries.</summary>
-    public IReadOnlyList<DroppedQuery> Dropped { get; }
+    public IReadOnlyList<(long QueryId, string Reason)> Dropped { get; }
 
     /// <summary>Rewards: the sum of the scores in the subset, and the negative of the mean loss.</summary>
-    public static SubsetPredictions Rewards(InfluenceScores scores, RetrainingRuns runs)
+    public static SubsetPredictions Rewards(InfluenceScores scores, Retraining.Result runs)
     {
         Check(scores, runs);
         var means = runs.Means();
@@ -37,7 +40,7 @@ internal sealed class SubsetPredictions
     /// Rises of the loss: the sum of the scores of what was left out, and the mean loss less that of the run on all examples
     /// (less nothing where there is none: correlations and slopes are the same).
     /// </summary>
-    public static SubsetPredictions Rises(InfluenceScores scores, RetrainingRuns runs)
+    public static SubsetPredictions Rises(InfluenceScores scores, Retraining.Result runs)
     {
         Check(scores, runs);
         var means = runs.Means();
@@ -47,7 +50,7 @@ internal sealed class SubsetPredictions
     }
 
     /// <summary>Everything that keeps scores and runs from being compared.</summary>
-    private static void Check(InfluenceScores scores, RetrainingRuns runs)
+    private static void Check(InfluenceScores scores, Retraining.Result runs)
     {
         ArgumentNullException.ThrowIfNull(scores);
         ArgumentNullException.ThrowIfNull(runs);
@@ -73,7 +76,13 @@ internal sealed class SubsetPredictions
         InfluenceException.ThrowIfAny(problems);
     }
 
-    private static SubsetPredictions Of(InfluenceScores scores, RetrainingRuns runs, int[] rows, bool removed, Func<int, int, double> truth)
+    private static SubsetPredictions Of(
+        InfluenceScores scores,
+        Retraining.Result runs,
+        int[] rows,
+        bool removed,
+        Func<int, int, double> truth
+    )
     {
         if (rows.Length < 3)
         {
@@ -82,7 +91,7 @@ internal sealed class SubsetPredictions
 
         var sums = Sums(scores, runs.Subsets, rows, removed); // [rows * Q]
         var columnOf = runs.QueryIds.Select((id, c) => (id, c)).ToDictionary(p => p.id, p => p.c);
-        var (ids, columns, dropped) = (new List<long>(), new List<PairedColumn>(), new List<DroppedQuery>());
+        var (ids, columns, dropped) = (new List<long>(), new List<PairedColumn>(), new List<(long QueryId, string Reason)>());
         for (var q = 0; q < scores.QueryIds.Count; q++)
         {
             var id = scores.QueryIds[q];
@@ -91,7 +100,7 @@ internal sealed class SubsetPredictions
             double[] y = [.. rows.Select(j => truth(j, column))];
             if (Problem(x, y) is { } problem)
             {
-                dropped.Add(new DroppedQuery(id, problem));
+                dropped.Add((id, problem));
             }
             else
             {

@@ -129,7 +129,7 @@ public sealed record TailPatch
             Bootstrap.Mean("queries", b),
             Bootstrap.Mean("queries", [.. a.Zip(b, (x, y) => x - y)]),
             [.. finite.Zip(a)],
-            [.. scores.QueryIds.Except(finite).Select(id => new DroppedQuery(id, "its measurement is not finite"))]
+            [.. scores.QueryIds.Except(finite).Select(id => (id, "its measurement is not finite"))]
         );
     }
 
@@ -159,7 +159,7 @@ public sealed record TailPatch
             Estimate random,
             Estimate difference,
             IReadOnlyList<(long QueryId, double Fall)> queries,
-            IReadOnlyList<DroppedQuery> dropped
+            IReadOnlyList<(long QueryId, string Reason)> dropped
         )
         {
             (_name, Proponents, Random, Difference, Queries, Dropped) = (name, proponents, random, difference, queries, dropped);
@@ -179,7 +179,7 @@ public sealed record TailPatch
         public IReadOnlyList<(long QueryId, double Fall)> Queries { get; }
 
         /// <summary>Queries that could not be judged, and why.</summary>
-        public IReadOnlyList<DroppedQuery> Dropped { get; }
+        public IReadOnlyList<(long QueryId, string Reason)> Dropped { get; }
 
         /// <summary>A table of the figures.</summary>
         /// <returns>The table as text.</returns>

@@ -124,6 +124,18 @@ internal sealed class OptimizerRecord
         }
     }
 
+    /// <summary>Moments of a parameter in one row, checked to be as many as it has numbers.</summary>
+    /// <param name="moments">What a checkpoint holds.</param>
+    /// <param name="path">The checkpoint's path, for the message.</param>
+    /// <param name="parameter">The parameter's name.</param>
+    /// <param name="count">How many numbers it has.</param>
+    public static Tensor Flat(Tensor moments, string path, string parameter, long count) =>
+        moments.numel() == count
+            ? moments.reshape(-1)
+            : throw new InfluenceException(
+                $"The checkpoint {path} has moments of {moments.numel()} numbers for {parameter}, which has " + $"{count}."
+            );
+
     /// <summary>Reads D = 1 / (sqrt(v / (1 - beta2^t)) + eps) of a parameter, in its shape, on the CPU; the caller owns it.</summary>
     /// <param name="file">The checkpoint's file.</param>
     /// <param name="path">Its path, for messages.</param>

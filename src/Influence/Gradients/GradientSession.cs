@@ -146,7 +146,7 @@ internal sealed class GradientSession : IDisposable
         var trace = Run(scope, batch, kind, isDue ? GraphAfter.Kept : GraphAfter.Freed);
         using var noGrad = no_grad();
         result.Losses = trace.Losses.detach();
-        var mask = Mask(batch);
+        var mask = Task.MaskOf(batch);
         if (mask is not null && !trace.Layers.Any(layer => layer.HasPositions(mask.shape[1])))
         {
             throw new InfluenceException(
@@ -260,19 +260,6 @@ internal sealed class GradientSession : IDisposable
                     .Substitute(batch.Count, p => rows[single.Parameters.ToList().FindIndex(own => own.Storage == p.Storage)]);
             }
         }
-    }
-
-    private Tensor? Mask(ExampleBatch batch)
-    {
-        if (Task.PositionMask is not { } positions)
-        {
-            return null;
-        }
-
-        var mask = positions(batch);
-        return mask.dim() == 2 && mask.shape[0] == batch.Count
-            ? mask
-            : throw new InfluenceException($"PositionMask returns [B, T] with B = {batch.Count}; found [{string.Join(", ", mask.shape)}].");
     }
 
     /// <summary>A mask that cannot be laid on everything would give scores that are masked in part.</summary>

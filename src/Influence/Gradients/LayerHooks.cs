@@ -1,3 +1,4 @@
+using Influence.Numerics;
 using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
@@ -178,7 +179,7 @@ internal sealed class LayerHooks : IDisposable
             order,
             losses,
             found[..taps.Length],
-            [.. found.AsSpan(taps.Length, leaves.Count).ToArray().Select(g => g is { is_sparse: true } ? g.to_dense() : g)],
+            [.. found.AsSpan(taps.Length, leaves.Count).ToArray().Select(g => g.Strided())],
             gate.UsedElsewhere(found.AsSpan(taps.Length + leaves.Count))
         );
     }

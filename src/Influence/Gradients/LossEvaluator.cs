@@ -65,7 +65,7 @@ internal sealed class LossEvaluator(InfluenceTask task, ScalarType dtype, Device
 
     private Tensor Sampled(ExampleBatch batch)
     {
-        var sampler = new LabelSampler(Seed, batch.Ids);
+        var sampler = new InfluenceTask.Sampler(Seed, batch.Ids);
         if (task.SampledLoss is { } own)
         {
             return own(batch, sampler);

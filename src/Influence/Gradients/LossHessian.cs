@@ -1,3 +1,4 @@
+using Influence.Numerics;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -56,12 +57,7 @@ internal sealed class LossHessian(TrainingSession session)
         {
             var loss = session.Losses.Evaluate(batch, kind).mean();
             return loss.requires_grad
-                ?
-                [
-                    .. GuardedBackward
-                        .Gradients([loss], values, GraphAfter.Extended, ids: batch.Ids)
-                        .Select(g => g is { is_sparse: true } ? g.to_dense() : g),
-                ]
+                ? [.. GuardedBackward.Gradients([loss], values, GraphAfter.Extended, ids: batch.Ids).Select(g => g.Strided())]
                 : new Tensor?[values.Length];
         }
     }

@@ -1,3 +1,4 @@
+using Influence.Numerics;
 using TorchSharp;
 using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
@@ -55,7 +56,7 @@ internal sealed class TokenLossDerivatives(GradientSession session, Func<Example
         var terms = gradients
             .Zip(direction)
             .Where(p => p.First is { requires_grad: true } && p.Second is not null)
-            .Select(p => ((p.First!.is_sparse ? p.First.to_dense() : p.First).reshape(-1) * p.Second!).sum())
+            .Select(p => (p.First!.Strided().reshape(-1) * p.Second!).sum())
             .ToList();
         if (terms.Count == 0)
         {

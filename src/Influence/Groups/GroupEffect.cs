@@ -59,12 +59,12 @@ public sealed partial record GroupEffect
     }
 
     /// <summary>The highest order to compute; lower ones come along.</summary>
-    /// <value><see cref="GroupEffect.EffectOrder.Second"/>.</value>
-    public EffectOrder Order
+    /// <value><see cref="GroupEffect.Expansion.Second"/>.</value>
+    public Expansion Order
     {
         get;
         init => field = Check.Defined(value);
-    } = EffectOrder.Second;
+    } = Expansion.Second;
 
     /// <summary>The damping of this call.</summary>
     /// <value>Null: the preconditioner's own.</value>
@@ -95,10 +95,10 @@ public sealed partial record GroupEffect
     /// <exception cref="InfluenceException">
     /// Bad input, a group of all examples that is removed, a curvature of the re-weighted data that is not positive, Newton without a dense
     /// curvature; a gradient or a predicted change of the parameters that is not finite. A measurement that is not, at the predicted
-    /// parameters, is no error: see <see cref="GroupEffects.Moved"/>.
+    /// parameters, is no error: see <see cref="Result.Moved"/>.
     /// </exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
-    public GroupEffects Predict(
+    public Result Predict(
         InfluenceTask task,
         Examples train,
         ExampleGroups groups,
@@ -132,7 +132,7 @@ public sealed partial record GroupEffect
         );
         var measurements = new QueryMeasurements(session, layout, queries, rows, cancellationToken);
         var (gradients, now) = (sums.MeanMeasurements(queries, queryGroups.Names, rows.Slots), measurements.Values()); // [n, P], n
-        var values = Enum.GetValues<EffectOrder>()
+        var values = Enum.GetValues<Expansion>()
             .Where(order => order <= Order)
             .ToDictionary(
                 order => order,
@@ -165,7 +165,7 @@ public sealed partial record GroupEffect
         }
 
         var described = new InfluenceFunction(_preconditioner) { Damping = Damping }.Metadata(task, session, inverse);
-        return new GroupEffects(
+        return new Result(
             queryGroups.Names,
             groups.Names,
             weight,
@@ -188,8 +188,8 @@ public sealed partial record GroupEffect
         var members = groups.Names.Sum(name => (long)groups[name].Count);
         var passes = (groups.Names.Count + atOnce - 1) / atOnce;
         return members
-            + (Order >= EffectOrder.Second ? ((long)passes * train.Count) + members : 0)
-            + (Order == EffectOrder.Newton ? members * DenseCurvature.Passes(layout.Length) : 0);
+            + (Order >= Expansion.Second ? ((long)passes * train.Count) + members : 0)
+            + (Order == Expansion.Newton ? members * DenseCurvature.Passes(layout.Length) : 0);
     }
 
     private static double[] MovedBy(QueryMeasurements measurements, Tensor move, string group)
@@ -210,7 +210,7 @@ public sealed partial record GroupEffect
 
     private CurvatureProduct? Product(GradientSession session, ParameterVector layout, Examples train)
     {
-        if (Order == EffectOrder.First)
+        if (Order == Expansion.First)
         {
             return null;
         }
@@ -247,22 +247,22 @@ public sealed partial record GroupEffect
                 + "above 0.";
         }
 
-        if (Order == EffectOrder.Newton && _preconditioner is not DenseCurvature)
+        if (Order == Expansion.Newton && _preconditioner is not DenseCurvature)
         {
-            yield return "EffectOrder.Newton needs the curvature as a matrix, DenseCurvature.Fit(task, train); found "
-                + $"{_preconditioner.Info.Method}. Or write Order = GroupEffect.EffectOrder.Second.";
+            yield return "GroupEffect.Expansion.Newton needs the curvature as a matrix, DenseCurvature.Fit(task, train); found "
+                + $"{_preconditioner.Info.Method}. Or write Order = GroupEffect.Expansion.Second.";
         }
 
-        if (Order == EffectOrder.Newton && _preconditioner.Info.Examples != train.Count)
+        if (Order == Expansion.Newton && _preconditioner.Info.Examples != train.Count)
         {
-            yield return "EffectOrder.Newton takes a group's curvature out of that of all data: fit the DenseCurvature on the "
+            yield return "GroupEffect.Expansion.Newton takes a group's curvature out of that of all data: fit the DenseCurvature on the "
                 + $"{train.Count} training examples given here; it saw {_preconditioner.Info.Examples}.";
         }
 
-        if (Order == EffectOrder.Newton && Matrix is { } matrix && matrix != CurvatureSolver.MatrixOf(_preconditioner.Info))
+        if (Order == Expansion.Newton && Matrix is { } matrix && matrix != CurvatureSolver.MatrixOf(_preconditioner.Info))
         {
-            yield return $"EffectOrder.Newton uses the matrix of the preconditioner ({_preconditioner.Info.Matrix}) for all data; leave "
-                + "Matrix at null.";
+            yield return $"GroupEffect.Expansion.Newton uses the matrix of the preconditioner ({_preconditioner.Info.Matrix}) for all "
+                + "data; leave Matrix at null.";
         }
     }
 }

@@ -145,7 +145,7 @@ public sealed record GroupInfluence
         };
     }
 
-    private List<GroupScores.GroupSize> Sizes(GroupPlan plan, Examples train, CancellationToken token)
+    private List<GroupScores.Row> Sizes(GroupPlan plan, Examples train, CancellationToken token)
     {
         var tokens = TokenCounts.Of(train, Tokens, token);
         var positions = train.Ids.Select((id, position) => (id, position)).ToDictionary(pair => pair.id, pair => pair.position);
@@ -154,7 +154,7 @@ public sealed record GroupInfluence
                 (name, g) =>
                 {
                     var (members, scored) = (plan.Groups[name], plan.Slots.Where(slot => slot.Group == g).ToList());
-                    return new GroupScores.GroupSize(
+                    return new GroupScores.Row(
                         name,
                         members.Count,
                         tokens.Sum(members.Select(id => positions[id])),

@@ -24,7 +24,7 @@ public sealed partial class GroupScores : IDisplay
     public GroupScores(
         double[,] sums,
         IReadOnlyList<string> queryGroups,
-        IReadOnlyList<GroupSize> trainGroups,
+        IReadOnlyList<Row> trainGroups,
         ScoreMetadata metadata,
         double[,]? standardErrors = null
     )
@@ -42,7 +42,7 @@ public sealed partial class GroupScores : IDisplay
     public IReadOnlyList<string> QueryGroups { get; }
 
     /// <summary>The training groups, column by column.</summary>
-    public IReadOnlyList<GroupSize> TrainGroups { get; }
+    public IReadOnlyList<Row> TrainGroups { get; }
 
     /// <summary>How they were made and how to read them.</summary>
     public ScoreMetadata Metadata { get; }
@@ -66,7 +66,7 @@ public sealed partial class GroupScores : IDisplay
     /// <summary>The influence of the whole group: the sum over its examples.</summary>
     /// <param name="query">Row.</param>
     /// <param name="train">Column.</param>
-    public double Sum(int query, int train) => _sums[Row(query), Column(train)];
+    public double Sum(int query, int train) => _sums[RowOf(query), Column(train)];
 
     /// <summary>The mean influence of one of the group's examples.</summary>
     /// <param name="query">Row.</param>
@@ -85,7 +85,7 @@ public sealed partial class GroupScores : IDisplay
     /// </summary>
     /// <param name="query">Row.</param>
     /// <param name="train">Column.</param>
-    public double StandardError(int query, int train) => _standardErrors?[Row(query), Column(train)] ?? double.NaN;
+    public double StandardError(int query, int train) => _standardErrors?[RowOf(query), Column(train)] ?? double.NaN;
 
     /// <summary>
     /// The standard error of the sum from sampling alone: how far it is from that of this very group, looked at whole. The
@@ -100,8 +100,8 @@ public sealed partial class GroupScores : IDisplay
 
     /// <summary>
     /// A confidence interval for the influence of a group of this size from the same population, by Student's t with one less
-    /// than <see cref="GroupScores.GroupSize.Blocks"/> degrees of freedom. NaN where there is no standard error. It is about training
-    /// examples only: the queries are taken as given, and how far other queries of their kind would differ is in none of the intervals.
+    /// than <see cref="GroupScores.Row.Blocks"/> degrees of freedom. NaN where there is no standard error. It is about training examples
+    /// only: the queries are taken as given, and how far other queries of their kind would differ is in none of the intervals.
     /// </summary>
     /// <param name="query">Row.</param>
     /// <param name="train">Column.</param>
@@ -185,7 +185,7 @@ public sealed partial class GroupScores : IDisplay
             ]
         );
 
-    private int Row(int query) =>
+    private int RowOf(int query) =>
         query >= 0 && query < QueryGroups.Count
             ? query
             : throw new InfluenceException($"There are {QueryGroups.Count} query groups; there is no row {query}.");

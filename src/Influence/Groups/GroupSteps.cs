@@ -20,7 +20,7 @@ internal sealed class GroupSteps(
     IReadOnlyList<(string Block, double Damping)> dampings,
     GroupGradients sums,
     CurvatureProduct? product,
-    GroupEffect.EffectOrder highest,
+    GroupEffect.Expansion highest,
     ProgressReporter reporter
 )
 {
@@ -28,7 +28,7 @@ internal sealed class GroupSteps(
     /// <param name="train">All examples.</param>
     /// <param name="groups">m groups.</param>
     /// <param name="weight">c.</param>
-    public IReadOnlyList<(GroupEffect.EffectOrder Order, Tensor Steps)> Of(Examples train, ExampleGroups groups, double weight)
+    public IReadOnlyList<(GroupEffect.Expansion Order, Tensor Steps)> Of(Examples train, ExampleGroups groups, double weight)
     {
         var slots = GroupPlan.Whole(groups, train).Slots;
         var changes = slots.Select(slot => new Reweighting(train.Count, slot.Positions.Length, weight)).ToArray();
@@ -36,13 +36,13 @@ internal sealed class GroupSteps(
         gradients.mul_(Column(changes.Select(change => change.Step), gradients));
         var first = invert(gradients); // [m, P]
         CheckFinite(first, groups.Names);
-        var found = new List<(GroupEffect.EffectOrder, Tensor)> { (GroupEffect.EffectOrder.First, first) };
-        if (highest >= GroupEffect.EffectOrder.Second && product is not null)
+        var found = new List<(GroupEffect.Expansion, Tensor)> { (GroupEffect.Expansion.First, first) };
+        if (highest >= GroupEffect.Expansion.Second && product is not null)
         {
-            found.Add((GroupEffect.EffectOrder.Second, Second(first, train, slots, changes, product)));
+            found.Add((GroupEffect.Expansion.Second, Second(first, train, slots, changes, product)));
         }
 
-        if (highest == GroupEffect.EffectOrder.Newton && product is not null && preconditioner is DenseCurvature dense)
+        if (highest == GroupEffect.Expansion.Newton && product is not null && preconditioner is DenseCurvature dense)
         {
             var newton = new NewtonStep(dense, product, dampings[0].Damping);
             var rows = zeros_like(first); // [m, P]
@@ -54,7 +54,7 @@ internal sealed class GroupSteps(
                     .copy_(newton.Of(vectors => Own(vectors, train, [slot], product), gradients.select(0, g), changes[g].Change));
             }
 
-            found.Add((GroupEffect.EffectOrder.Newton, rows));
+            found.Add((GroupEffect.Expansion.Newton, rows));
         }
 
         return found;

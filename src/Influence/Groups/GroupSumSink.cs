@@ -35,7 +35,7 @@ internal sealed class GroupSumSink(ExampleGroups groups) : ScoreSink
             sums,
             [.. QueryIds.Select(id => id < 0 ? "the queries together" : $"query {id}")],
             [
-                .. groups.Names.Select(name => new GroupScores.GroupSize(name, groups[name].Count, groups[name].Count)
+                .. groups.Names.Select(name => new GroupScores.Row(name, groups[name].Count, groups[name].Count)
                 {
                     Blocks = groups[name].Count,
                 }),

@@ -43,7 +43,7 @@ public sealed record FeldmanZhang
     /// <returns>One estimate for each such query.</returns>
     /// <exception cref="InfluenceException">No query is a training example, a measurement is not finite, or too few runs with or without an
     /// example.</exception>
-    public Result Memorisation(RetrainingRuns runs)
+    public Result Memorisation(Retraining.Result runs)
     {
         ArgumentNullException.ThrowIfNull(runs);
         var positions = runs.Subsets.TrainIds.Index().ToDictionary(pair => pair.Item, pair => pair.Index);
@@ -63,7 +63,7 @@ public sealed record FeldmanZhang
     /// <param name="runs">The runs.</param>
     /// <returns>Scores, <c>[queries, train]</c>, positive for proponents; dispose them.</returns>
     /// <exception cref="InfluenceException">A measurement is not finite, or too few runs with or without an example.</exception>
-    public InfluenceScores Influence(RetrainingRuns runs)
+    public InfluenceScores Influence(Retraining.Result runs)
     {
         ArgumentNullException.ThrowIfNull(runs);
         CheckRuns(runs, [.. Enumerable.Range(0, runs.Subsets.TrainIds.Count)]);
@@ -92,7 +92,7 @@ public sealed record FeldmanZhang
         );
     }
 
-    private Estimate Difference(RetrainingRuns runs, int train, int query)
+    private Estimate Difference(Retraining.Result runs, int train, int query)
     {
         var (with, without) = Split(runs, train);
         var (inside, outside) = (with.Select(run => -runs[run, query]).ToList(), without.Select(run => -runs[run, query]).ToList());
@@ -103,7 +103,7 @@ public sealed record FeldmanZhang
     }
 
     /// <summary>The runs with an example, and those without it.</summary>
-    private static (List<int> With, List<int> Without) Split(RetrainingRuns runs, int train)
+    private static (List<int> With, List<int> Without) Split(Retraining.Result runs, int train)
     {
         var (with, without) = (new List<int>(), new List<int>());
         for (var run = 0; run < runs.Count; run++)
@@ -121,7 +121,7 @@ public sealed record FeldmanZhang
         return sum / (binary ? values.Count : values.Count - 1) / values.Count;
     }
 
-    private void CheckRuns(RetrainingRuns runs, IReadOnlyList<int> train)
+    private void CheckRuns(Retraining.Result runs, IReadOnlyList<int> train)
     {
         if (runs.NotFinite.Count > 0)
         {

@@ -50,7 +50,7 @@ public sealed record InsertedPassages
     /// <param name="ids">The passages' ids.</param>
     /// <returns>For each passage, in the order given, how often and in which phase (from 0) it is inserted.</returns>
     /// <exception cref="InfluenceException">Ids that repeat, or fewer than the counts times the phases.</exception>
-    public IReadOnlyList<Insertion> Assign(IReadOnlyList<long> ids)
+    public IReadOnlyList<Planned> Assign(IReadOnlyList<long> ids)
     {
         ArgumentNullException.ThrowIfNull(ids);
         if (ids.Distinct().Count() != ids.Count || ids.Count < Counts.Count * Phases)
@@ -65,7 +65,7 @@ public sealed record InsertedPassages
             .Shuffled(ids, KeyedRandom.Key(Seed, "inserted passages"), id => id)
             .Index()
             .ToDictionary(pair => pair.Item, pair => pair.Index);
-        return [.. ids.Select(id => new Insertion(id, Counts[place[id] % Counts.Count], place[id] / Counts.Count % Phases))];
+        return [.. ids.Select(id => new Planned(id, Counts[place[id] % Counts.Count], place[id] / Counts.Count % Phases))];
     }
 
     /// <summary>Judges a trained model.</summary>
@@ -74,7 +74,7 @@ public sealed record InsertedPassages
     /// <param name="recitation">How much of each is recited; null: not looked at.</param>
     /// <returns>Means for each count and phase.</returns>
     /// <exception cref="InfluenceException">Passages without a loss or a recitation, or losses that are not finite.</exception>
-    public Result Evaluate(IReadOnlyList<Insertion> insertions, ExampleScores losses, Recitation.Result? recitation = null)
+    public Result Evaluate(IReadOnlyList<Planned> insertions, ExampleScores losses, Recitation.Result? recitation = null)
     {
         ArgumentNullException.ThrowIfNull(insertions);
         ArgumentNullException.ThrowIfNull(losses);
@@ -99,7 +99,7 @@ public sealed record InsertedPassages
             .GroupBy(i => (i.Count, Phase: i.Count == 0 ? 0 : i.Phase))
             .OrderBy(g => g.Key.Count)
             .ThenBy(g => g.Key.Phase)
-            .Select(group => new Level(
+            .Select(group => new Row(
                 group.Key.Count,
                 group.Key.Phase,
                 group.Count(),
@@ -123,7 +123,7 @@ public sealed record InsertedPassages
     /// <param name="Id">The passage.</param>
     /// <param name="Count">How often.</param>
     /// <param name="Phase">In which phase of training, from 0; of no meaning where the count is 0.</param>
-    public sealed record Insertion(long Id, int Count, int Phase);
+    public sealed record Planned(long Id, int Count, int Phase);
 
     /// <summary>The passages of one count and phase.</summary>
     /// <param name="Count">How often each was inserted.</param>
@@ -131,17 +131,17 @@ public sealed record InsertedPassages
     /// <param name="Passages">How many passages.</param>
     /// <param name="Loss">Their mean loss.</param>
     /// <param name="Recited">The share that is recited; null where it was not looked at.</param>
-    public sealed record Level(int Count, int Phase, int Passages, Estimate Loss, Estimate? Recited);
+    public sealed record Row(int Count, int Phase, int Passages, Estimate Loss, Estimate? Recited);
 
     /// <summary>Loss and recitation by count and phase. Plain memory.</summary>
     [TypeFormatterSource(typeof(HtmlFormatters))]
     public sealed class Result : IDisplay
     {
-        internal Result(IReadOnlyList<Level> levels, double countCorrelation, double phaseCorrelation) =>
+        internal Result(IReadOnlyList<Row> levels, double countCorrelation, double phaseCorrelation) =>
             (Levels, CountCorrelation, PhaseCorrelation) = (levels, countCorrelation, phaseCorrelation);
 
         /// <summary>One entry for each count and phase, by count and then phase; those that were not inserted are one entry.</summary>
-        public IReadOnlyList<Level> Levels { get; }
+        public IReadOnlyList<Row> Levels { get; }
 
         /// <summary>Spearman's correlation of count and loss over passages; negative where repeats are remembered.</summary>
         public double CountCorrelation { get; }

@@ -107,7 +107,7 @@ public sealed record Recitation
     /// <param name="later">What the later one recites: the truth, on the same texts.</param>
     /// <returns>Precision and recall of the forecast.</returns>
     /// <exception cref="InfluenceException">Other texts.</exception>
-    public Forecast Compare(Result earlier, Result later)
+    public Comparison Compare(Result earlier, Result later)
     {
         ArgumentNullException.ThrowIfNull(earlier);
         ArgumentNullException.ThrowIfNull(later);
@@ -118,7 +118,7 @@ public sealed record Recitation
 
         double[] Part(IReadOnlyList<bool> given, IReadOnlyList<bool> what) =>
             [.. given.Zip(what).Where(pair => pair.First).Select(pair => pair.Second ? 1.0 : 0.0)];
-        return new Forecast(
+        return new Comparison(
             Bootstrap.Mean("recited later", Part(earlier.Recited, later.Recited)),
             Bootstrap.Mean("recited earlier", Part(later.Recited, earlier.Recited)),
             earlier.Recited.Count(r => r),
@@ -154,7 +154,7 @@ public sealed record Recitation
     /// <param name="Recall">The share of the texts recited later that were recited earlier; NaN where none is.</param>
     /// <param name="Predicted">How many were recited earlier.</param>
     /// <param name="Recited">How many are recited later.</param>
-    public sealed record Forecast(Estimate Precision, Estimate Recall, int Predicted, int Recited);
+    public sealed record Comparison(Estimate Precision, Estimate Recall, int Predicted, int Recited);
 
     /// <summary>How much of each text a model recites. Plain memory.</summary>
     [TypeFormatterSource(typeof(HtmlFormatters))]

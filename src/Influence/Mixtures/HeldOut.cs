@@ -7,10 +7,10 @@ internal static class HeldOut
 {
     /// <summary>Spearman's correlation of all values with predictions by a fit to the other folds; NaN where it is not defined.</summary>
     public static double RankCorrelation(
-        IReadOnlyList<Mixture.Evaluated> observed,
+        IReadOnlyList<Mixture.Point> observed,
         int folds,
         long seed,
-        Func<IReadOnlyList<Mixture.Evaluated>, Func<Mixture, double>> fit
+        Func<IReadOnlyList<Mixture.Point>, Func<Mixture, double>> fit
     )
     {
         folds = Math.Min(folds, observed.Count);

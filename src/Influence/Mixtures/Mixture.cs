@@ -94,7 +94,7 @@ public sealed partial class Mixture : IDisplay
     /// <summary>Natural proportions: by the number of tokens.</summary>
     /// <param name="sizes">The groups, usually <see cref="GroupScores.TrainGroups"/>.</param>
     /// <returns>The mixture.</returns>
-    public static Mixture Proportional(IReadOnlyList<GroupScores.GroupSize> sizes)
+    public static Mixture Proportional(IReadOnlyList<GroupScores.Row> sizes)
     {
         ArgumentNullException.ThrowIfNull(sizes);
         return Normalized([.. sizes.Select(g => g.Name)], [.. sizes.Select(g => g.Tokens)]);
@@ -107,7 +107,7 @@ public sealed partial class Mixture : IDisplay
     /// <param name="sizes">The groups' sizes, usually <see cref="GroupScores.TrainGroups"/>; in any order.</param>
     /// <returns>A mixture over examples.</returns>
     /// <exception cref="InfluenceException">The sizes are of other groups.</exception>
-    public Mixture ToExampleShares(IReadOnlyList<GroupScores.GroupSize> sizes)
+    public Mixture ToExampleShares(IReadOnlyList<GroupScores.Row> sizes)
     {
         ArgumentNullException.ThrowIfNull(sizes);
         var weights = WeightsOf([.. sizes.Select(g => g.Name)], "the sizes");
@@ -121,7 +121,7 @@ public sealed partial class Mixture : IDisplay
     /// <param name="sizes">The groups' sizes, usually <see cref="GroupScores.TrainGroups"/>; in any order.</param>
     /// <returns>A mixture over tokens.</returns>
     /// <exception cref="InfluenceException">The sizes are of other groups.</exception>
-    public Mixture ToTokenShares(IReadOnlyList<GroupScores.GroupSize> sizes)
+    public Mixture ToTokenShares(IReadOnlyList<GroupScores.Row> sizes)
     {
         ArgumentNullException.ThrowIfNull(sizes);
         var weights = WeightsOf([.. sizes.Select(g => g.Name)], "the sizes");

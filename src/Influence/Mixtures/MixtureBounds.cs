@@ -45,7 +45,7 @@ public sealed class MixtureBounds
     /// <param name="epochs">Passes over a group; about 4 is known to cost little.</param>
     /// <returns>The bounds.</returns>
     /// <exception cref="InfluenceException">A budget or a number of epochs that is not more than 0, or a group twice.</exception>
-    public static MixtureBounds Epochs(IReadOnlyList<GroupScores.GroupSize> sizes, double tokenBudget, double epochs)
+    public static MixtureBounds Epochs(IReadOnlyList<GroupScores.Row> sizes, double tokenBudget, double epochs)
     {
         ArgumentNullException.ThrowIfNull(sizes);
         if (!(tokenBudget > 0) || !(epochs > 0))

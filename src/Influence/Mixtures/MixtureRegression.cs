@@ -73,7 +73,7 @@ internal sealed class MixtureRegression
     /// <returns>The fitted regression.</returns>
     /// <exception cref="InfluenceException">Fewer than 4 mixtures, mixtures of unlike groups, or values that are not finite.</exception>
     public static MixtureRegression Fit(
-        IReadOnlyList<Mixture.Evaluated> observed,
+        IReadOnlyList<Mixture.Point> observed,
         MixtureFeatures features = MixtureFeatures.Linear,
         long seed = 0
     )
@@ -91,7 +91,7 @@ internal sealed class MixtureRegression
     /// <param name="seed">Decides the folds.</param>
     /// <returns>The better regression first, then the other one.</returns>
     /// <exception cref="InfluenceException">As for <see cref="Fit"/>.</exception>
-    public static (MixtureRegression Best, MixtureRegression Other) FitBest(IReadOnlyList<Mixture.Evaluated> observed, long seed = 0)
+    public static (MixtureRegression Best, MixtureRegression Other) FitBest(IReadOnlyList<Mixture.Point> observed, long seed = 0)
     {
         var (linear, quadratic) = (Fit(observed, MixtureFeatures.Linear, seed), Fit(observed, MixtureFeatures.Quadratic, seed));
         return quadratic.HeldOutRankCorrelation > linear.HeldOutRankCorrelation ? (quadratic, linear) : (linear, quadratic);
@@ -114,7 +114,7 @@ internal sealed class MixtureRegression
         return sum;
     }
 
-    private static void Check(IReadOnlyList<Mixture.Evaluated> observed)
+    private static void Check(IReadOnlyList<Mixture.Point> observed)
     {
         if (observed.Count < FewestMixtures)
         {
@@ -136,7 +136,7 @@ internal sealed class MixtureRegression
         }
     }
 
-    private static MixtureRegression Solve(IReadOnlyList<Mixture.Evaluated> observed, MixtureFeatures features)
+    private static MixtureRegression Solve(IReadOnlyList<Mixture.Point> observed, MixtureFeatures features)
     {
         var groups = observed[0].Mixture.Names;
         var rows = observed.Select(o => FeaturesOf(o.Mixture.WeightsOf(groups, "the regression"), features)).ToArray();

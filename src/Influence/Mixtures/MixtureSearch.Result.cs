@@ -14,7 +14,7 @@ public sealed partial record MixtureSearch
     public sealed record Result(
         Mixture Mixture,
         double Predicted,
-        IReadOnlyList<Mixture.Evaluated> Observed,
+        IReadOnlyList<Mixture.Point> Observed,
         IReadOnlyList<double> HeldOutRankCorrelations
     ) : IDisplay
     {

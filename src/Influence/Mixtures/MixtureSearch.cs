@@ -76,7 +76,7 @@ public sealed partial record MixtureSearch
     public Result Optimize(
         Mixture prior,
         Func<Mixture, double> evaluate,
-        Func<IReadOnlyList<Mixture.Evaluated>, Func<Mixture, double>>? fit = null,
+        Func<IReadOnlyList<Mixture.Point>, Func<Mixture, double>>? fit = null,
         CancellationToken cancellationToken = default
     )
     {
@@ -91,7 +91,7 @@ public sealed partial record MixtureSearch
 
         fit ??= data => MixtureRegression.FitBest(data, Seed).Best.Predict;
         var sign = HigherIsBetter ? 1 : -1;
-        var observed = Mixture.Evaluated.All(Draw(prior, Rounds[0], 0), evaluate, cancellationToken);
+        var observed = Mixture.Point.All(Draw(prior, Rounds[0], 0), evaluate, cancellationToken);
         var correlations = new List<double>();
         for (var round = 1; round < Rounds.Count; round++)
         {
@@ -101,7 +101,7 @@ public sealed partial record MixtureSearch
                 .Concat(Draw(Best(), draws / 2, (2 * round) + 1))
                 .OrderByDescending(m => sign * predict(m))
                 .Take(Rounds[round]);
-            observed.AddRange(Mixture.Evaluated.All(chosen, evaluate, cancellationToken));
+            observed.AddRange(Mixture.Point.All(chosen, evaluate, cancellationToken));
         }
 
         var last = Refit();

@@ -182,13 +182,13 @@ public sealed record RegMix
     public MixtureSearch.Result Optimize(
         Mixture prior,
         Func<Mixture, double> evaluate,
-        Func<IReadOnlyList<Mixture.Evaluated>, Func<Mixture, double>>? fit = null,
+        Func<IReadOnlyList<Mixture.Point>, Func<Mixture, double>>? fit = null,
         CancellationToken cancellationToken = default
     )
     {
         ArgumentNullException.ThrowIfNull(evaluate);
         fit ??= observed => MixtureRegression.FitBest(observed, Seed).Best.Predict;
-        var observed = Mixture.Evaluated.All(Propose(prior), evaluate, cancellationToken);
+        var observed = Mixture.Point.All(Propose(prior), evaluate, cancellationToken);
         var predict = fit(observed);
         var mixture = Best(prior, predict);
         return new(mixture, predict(mixture), observed, [HeldOut.RankCorrelation(observed, 5, Seed, fit)]);

@@ -19,12 +19,12 @@ namespace Influence.Mixtures;
 /// </remarks>
 public sealed class RemeasuredMixture
 {
-    private readonly MixtureSampler _sampler;
+    private readonly Mixture.Sampler _sampler;
     private readonly Func<GroupScores> _measure;
     private readonly Func<GroupScores, Mixture, Mixture> _optimize;
-    private readonly IReadOnlyList<GroupScores.GroupSize>? _sizes;
+    private readonly IReadOnlyList<GroupScores.Row>? _sizes;
     private readonly EverySteps _steps;
-    private readonly List<Measurement> _history = [];
+    private readonly List<Row> _history = [];
 
     /// <summary>Makes the helper; nothing is measured yet.</summary>
     /// <param name="sampler">What the training loop's data loader draws from; its mixture is replaced.</param>
@@ -36,11 +36,11 @@ public sealed class RemeasuredMixture
     /// not, and shares of tokens are shares of examples.</param>
     /// <exception cref="InfluenceException"><paramref name="everySteps"/> is not more than 0, or the sizes are of other groups.</exception>
     public RemeasuredMixture(
-        MixtureSampler sampler,
+        Mixture.Sampler sampler,
         long everySteps,
         Func<GroupScores> measure,
         Func<GroupScores, Mixture, Mixture> optimize,
-        IReadOnlyList<GroupScores.GroupSize>? sizes = null
+        IReadOnlyList<GroupScores.Row>? sizes = null
     )
     {
         ArgumentNullException.ThrowIfNull(sampler);
@@ -66,7 +66,7 @@ public sealed class RemeasuredMixture
     public Mixture Mixture => _sizes is null ? _sampler.Mixture : _sampler.Mixture.ToTokenShares(_sizes);
 
     /// <summary>Every measurement so far, the oldest first.</summary>
-    public IReadOnlyList<Measurement> History => _history;
+    public IReadOnlyList<Row> History => _history;
 
     /// <summary>Counts one step of training, and measures when it is time.</summary>
     /// <returns>Whether it measured, so that the sampler follows a new mixture from the next batch on.</returns>
@@ -99,5 +99,5 @@ public sealed class RemeasuredMixture
     /// <param name="Step">After how many steps.</param>
     /// <param name="Scores">What was measured.</param>
     /// <param name="Mixture">What followed from it, as <see cref="RemeasuredMixture.Mixture"/>.</param>
-    public sealed record Measurement(long Step, GroupScores Scores, Mixture Mixture);
+    public sealed record Row(long Step, GroupScores Scores, Mixture Mixture);
 }

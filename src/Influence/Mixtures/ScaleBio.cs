@@ -84,10 +84,17 @@ public sealed class ScaleBio<TModel>
     /// <param name="sourceLosses">From a model to one scalar mean loss per source, in the mixture's order; called once with each model, on
     /// the same batches.</param>
     /// <param name="validationLoss">From the model to its scalar validation loss.</param>
-    /// <returns>What was measured before the step, and the weights after it.</returns>
+    /// <returns>
+    /// Contrasts: c_i = l_i(w) - l_i(u) before the step, negative where more of the source would help. Alpha: the penalty; alpha c_i
+    /// estimates minus the source's influence on the validation loss. ValidationLoss: of the model, before the step. Mixture: the weights
+    /// after the step.
+    /// </returns>
     /// <exception cref="InfluenceException">Another number of losses, or losses that are not scalar, not finite or without gradient;
     /// nothing has stepped then.</exception>
-    public ScaleBioStep Step(Func<TModel, IReadOnlyList<Tensor>> sourceLosses, Func<TModel, Tensor> validationLoss)
+    public (IReadOnlyList<double> Contrasts, double Alpha, double ValidationLoss, Mixture Mixture) Step(
+        Func<TModel, IReadOnlyList<Tensor>> sourceLosses,
+        Func<TModel, Tensor> validationLoss
+    )
     {
         ArgumentNullException.ThrowIfNull(sourceLosses);
         ArgumentNullException.ThrowIfNull(validationLoss);
@@ -113,7 +120,7 @@ public sealed class ScaleBio<TModel>
         }
 
         Mixture = new(_sources, Simplex.Softmax(_logits));
-        return new(contrasts, Alpha, validation, Mixture);
+        return (contrasts, Alpha, validation, Mixture);
 
         (double[] Losses, double Validation) Backward(TModel model, double factor, Func<TModel, Tensor>? added)
         {

@@ -4,14 +4,6 @@ namespace Influence.Mixtures;
 
 public sealed partial record TikmixD
 {
-    /// <summary>A bound that holds the answer back.</summary>
-    /// <param name="Group">The group.</param>
-    /// <param name="Upper">Whether it is the upper bound.</param>
-    /// <param name="Bound">The bound.</param>
-    /// <param name="ShadowPrice">Its multiplier: how much the objective would fall per unit of weight that the bound is loosened
-    /// by.</param>
-    public sealed record BoundPrice(string Group, bool Upper, double Bound, double ShadowPrice);
-
     /// <summary>What a mixture means for one target.</summary>
     /// <param name="Target">Its name.</param>
     /// <param name="Influence">Predicted influence under the mixture, Phat: per token, over <paramref name="Scale"/>.</param>
@@ -22,7 +14,7 @@ public sealed partial record TikmixD
     /// lose. 0 where the constraint does not bind.</param>
     /// <param name="Cost">How much lower the objective would be without this target's constraint.</param>
     /// <param name="NothingHelps">Whether its influence is negative or 0 from every group: it can only be harmed less.</param>
-    public sealed record TargetOutcome(
+    public sealed record Row(
         string Target,
         double Influence,
         double PriorInfluence,
@@ -39,8 +31,8 @@ public sealed partial record TikmixD
         internal Result(
             Mixture mixture,
             Mixture prior,
-            IReadOnlyList<TargetOutcome> targets,
-            IReadOnlyList<BoundPrice> bounds,
+            IReadOnlyList<Row> targets,
+            IReadOnlyList<(string Group, bool Upper, double Bound, double ShadowPrice)> bounds,
             double objective,
             double gap,
             double scale,
@@ -59,10 +51,13 @@ public sealed partial record TikmixD
         public Mixture Prior { get; }
 
         /// <summary>One a target.</summary>
-        public IReadOnlyList<TargetOutcome> Targets { get; }
+        public IReadOnlyList<Row> Targets { get; }
 
-        /// <summary>The bounds that hold the answer back; empty where none does.</summary>
-        public IReadOnlyList<BoundPrice> Bounds { get; }
+        /// <summary>
+        /// The bounds that hold the answer back, upper or lower, each with its multiplier: how much the objective would fall per unit of
+        /// weight that the bound is loosened by. Empty where none does.
+        /// </summary>
+        public IReadOnlyList<(string Group, bool Upper, double Bound, double ShadowPrice)> Bounds { get; }
 
         /// <summary>The objective's value, lower is better.</summary>
         public double Objective { get; }

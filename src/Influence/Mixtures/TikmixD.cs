@@ -93,7 +93,7 @@ public sealed partial record TikmixD
         );
     }
 
-    private static TargetOutcome Outcome(TikmixProgram program, MixtureTargets targets, TikmixProgram.Answer answer, bool[] kept, int i)
+    private static Row Outcome(TikmixProgram program, MixtureTargets targets, TikmixProgram.Answer answer, bool[] kept, int i)
     {
         var price = answer.TargetPrices[i] > NoPrice * program.Scale ? answer.TargetPrices[i] : 0;
 
@@ -110,19 +110,23 @@ public sealed partial record TikmixD
         );
     }
 
-    private IEnumerable<BoundPrice> Prices(IReadOnlyList<string> groups, TikmixProgram.Answer answer, double noPrice)
+    private IEnumerable<(string Group, bool Upper, double Bound, double ShadowPrice)> Prices(
+        IReadOnlyList<string> groups,
+        TikmixProgram.Answer answer,
+        double noPrice
+    )
     {
         for (var j = 0; j < groups.Count; j++)
         {
             var (minimum, maximum) = Bounds[groups[j]];
             if (minimum > 0 && answer.LowerPrices[j] > noPrice)
             {
-                yield return new(groups[j], Upper: false, minimum, answer.LowerPrices[j]);
+                yield return (groups[j], Upper: false, minimum, answer.LowerPrices[j]);
             }
 
             if (maximum < 1 && answer.UpperPrices[j] > noPrice)
             {
-                yield return new(groups[j], Upper: true, maximum, answer.UpperPrices[j]);
+                yield return (groups[j], Upper: true, maximum, answer.UpperPrices[j]);
             }
         }
     }

@@ -97,7 +97,7 @@ public sealed record TikmixM
             );
         }
 
-        var observed = Mixture.Evaluated.All(candidates, Value, cancellationToken);
+        var observed = Mixture.Point.All(candidates, Value, cancellationToken);
         var (best, other) = MixtureRegression.FitBest(observed, Seed);
 
         // Never at the prior: it may lie outside the box, where the regression saw nothing.
@@ -177,7 +177,7 @@ public sealed record TikmixM
     {
         internal Result(
             Mixture mixture,
-            IReadOnlyList<Mixture.Evaluated> observed,
+            IReadOnlyList<Mixture.Point> observed,
             MixtureRegression regression,
             MixtureRegression other,
             double predicted
@@ -187,7 +187,7 @@ public sealed record TikmixM
         public Mixture Mixture { get; }
 
         /// <summary>The candidates and their measured sum_i Phat_i.</summary>
-        public IReadOnlyList<Mixture.Evaluated> Observed { get; }
+        public IReadOnlyList<Mixture.Point> Observed { get; }
 
         /// <summary>The predicted sum_i Phat_i of the mixture.</summary>
         public double Predicted { get; }

@@ -50,7 +50,7 @@ internal sealed class TikmixProgram
     private int Count => _targets.Groups.Count;
 
     /// <summary>An answer with its prices and its proof.</summary>
-    public sealed record Answer(
+    internal sealed record Answer(
         double[] Weights,
         double[] TargetPrices,
         double[] LowerPrices,

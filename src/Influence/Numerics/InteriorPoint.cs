@@ -49,7 +49,7 @@ internal sealed class InteriorPoint
     public (double Alpha, Matrix<double> B)? Norm { get; init; }
 
     /// <summary>The point where the steps end; <c>NormDual</c> is y, empty without a norm.</summary>
-    public sealed record Solution(Vector<double> X, Vector<double> Multipliers, double[] NormDual, int Iterations);
+    internal sealed record Solution(Vector<double> X, Vector<double> Multipliers, double[] NormDual, int Iterations);
 
     public Solution Solve(Vector<double> start)
     {

@@ -23,20 +23,20 @@ namespace Influence.Recipes;
 /// alone. With grouped queries each query head is one of its own.
 /// </para>
 /// <para>
-/// With <see cref="RetrievalHeads.MeasureKind.Attention"/> a head's strongest attention is taken from the outputs of its query and key
-/// projections (the scale does not matter), or from the recomputation. Positions that enter after the projections (rotary) cannot be seen
-/// there: write <c>Retrieval = RetrievalHeads.MeasureKind.MaskedLoss</c>. A head is masked only if it points to the copied tokens
-/// <see cref="TimesChance"/> times as often as chance, or the loss on them rises without it. However the heads were found, they are put to
-/// the proof: without them the loss on the copied tokens must rise by <see cref="LeastCopyRise"/>, clearly beyond the spread of the probes,
-/// and with them it must be below that of a guess within the vocabulary.
+/// With <see cref="RetrievalHeads.Kind.Attention"/> a head's strongest attention is taken from the outputs of its query and key projections
+/// (the scale does not matter), or from the recomputation. Positions that enter after the projections (rotary) cannot be seen there: write
+/// <c>Retrieval = RetrievalHeads.Kind.MaskedLoss</c>. A head is masked only if it points to the copied tokens <see cref="TimesChance"/>
+/// times as often as chance, or the loss on them rises without it. However the heads were found, they are put to the proof: without them
+/// the loss on the copied tokens must rise by <see cref="LeastCopyRise"/>, clearly beyond the spread of the probes, and with them it must
+/// be below that of a guess within the vocabulary.
 /// </para>
 /// <para>
 /// The score is relative, so it does not matter whether the loss is a sum or a mean over tokens. It may be negative. Scores of unlike
 /// domains do not compare: rank within groups (<see cref="AttentionInfluence.Result.WithinGroups"/>). The paper keeps the top 20 percent.
 /// Cost: two forward passes over the documents, three over the probes (and one for each head with
-/// <see cref="RetrievalHeads.MeasureKind.MaskedLoss"/>). Half precision will do for the model; let its losses be computed in float32, as
-/// their difference is small. Reference: Hua et al., "AttentionInfluence: Adopting Attention Head Influence for Weak-to-Strong Pretraining
-/// Data Selection", 2025; one of its figures appears to divide by a reference loss, its equation by the model's own, which is taken here.
+/// <see cref="RetrievalHeads.Kind.MaskedLoss"/>). Half precision will do for the model; let its losses be computed in float32, as their
+/// difference is small. Reference: Hua et al., "AttentionInfluence: Adopting Attention Head Influence for Weak-to-Strong Pretraining Data
+/// Selection", 2025; one of its figures appears to divide by a reference loss, its equation by the model's own, which is taken here.
 /// </para>
 /// </remarks>
 public sealed partial record AttentionInfluence
@@ -58,13 +58,13 @@ public sealed partial record AttentionInfluence
     public IReadOnlyList<Projections> Layers { get; init; } = [];
 
     /// <summary>Whether a position of the layers with separate projections sees no later ones; for
-    /// <see cref="RetrievalHeads.MeasureKind.Attention"/>.</summary>
+    /// <see cref="RetrievalHeads.Kind.Attention"/>.</summary>
     /// <value>True.</value>
     public bool Causal { get; init; } = true;
 
     /// <summary>How it is found out which heads copy.</summary>
-    /// <value><see cref="RetrievalHeads.MeasureKind.Attention"/>.</value>
-    public RetrievalHeads.MeasureKind Retrieval
+    /// <value><see cref="RetrievalHeads.Kind.Attention"/>.</value>
+    public RetrievalHeads.Kind Retrieval
     {
         get;
         init => field = Check.Defined(value);
@@ -80,7 +80,7 @@ public sealed partial record AttentionInfluence
     } = 0.05;
 
     /// <summary>How often, in multiples of chance (1 over the length of the probes), a head must point to the copied tokens to be masked;
-    /// for <see cref="RetrievalHeads.MeasureKind.Attention"/>.</summary>
+    /// for <see cref="RetrievalHeads.Kind.Attention"/>.</summary>
     /// <value>3.</value>
     /// <exception cref="InfluenceException">Negative or not a number.</exception>
     public double TimesChance
@@ -128,11 +128,11 @@ public sealed partial record AttentionInfluence
         using var claim = ModelInUse.Claim(task.Model);
         using var watch = new AttentionWatch(task, Layers, Causal);
         var probes = Probes.Make(device);
-        var passes = Retrieval == RetrievalHeads.MeasureKind.Attention ? 1 : 1 + watch.CountHeads(probes, Logits);
+        var passes = Retrieval == RetrievalHeads.Kind.Attention ? 1 : 1 + watch.CountHeads(probes, Logits);
         var reporter = new ProgressReporter(progress, "retrieval heads", 1, (long)passes * probes.Count, cancellationToken);
         cancellationToken.ThrowIfCancellationRequested();
         var scores =
-            Retrieval == RetrievalHeads.MeasureKind.Attention
+            Retrieval == RetrievalHeads.Kind.Attention
                 ? watch.Pointing(probes, Logits, reporter.AddOrCancel)
                 : watch.MaskedLoss(probes, Logits, reporter.AddOrCancel);
         return new RetrievalHeads(Retrieval, scores);
@@ -159,7 +159,7 @@ public sealed partial record AttentionInfluence
         ExampleChecks.Run(task, (documents, "documents"));
         Result.CheckGroups(documents.Ids, groups);
         var heads = FindHeads(task, progress, cancellationToken);
-        var least = Retrieval == RetrievalHeads.MeasureKind.Attention ? TimesChance / Probes.Length : 0;
+        var least = Retrieval == RetrievalHeads.Kind.Attention ? TimesChance / Probes.Length : 0;
         RetrievalHeads.Head[] masked = [.. heads.Top(MaskedShare).Take(heads.Count(h => h.Score > least))];
         if (masked.Length == 0)
         {
@@ -327,9 +327,9 @@ public sealed partial record AttentionInfluence
     private string Advice() =>
         "Are the probes' tokens and separators those that the model knows?"
         + (
-            Retrieval == RetrievalHeads.MeasureKind.MaskedLoss
+            Retrieval == RetrievalHeads.Kind.MaskedLoss
                 ? string.Empty
-                : " With rotary positions or ALiBi write Retrieval = " + "RetrievalHeads.MeasureKind.MaskedLoss."
+                : " With rotary positions or ALiBi write Retrieval = " + "RetrievalHeads.Kind.MaskedLoss."
         );
 
     private static double[] Losses(LossEvaluator losses, ExampleBatch batch) =>

@@ -25,7 +25,7 @@ namespace Influence.Recipes;
 /// <para>
 /// The paper probes with a step of fine-tuning on the sample and names no optimizer: with Adam, whose first step has the same length
 /// whatever the gradient, NOD would say little. Its printed sign of DON is open to doubt; here it is before minus after. For the other sign
-/// write <c>Topsis.MetricDirection.Lower</c> for DON in <c>Topsis</c>.
+/// write <c>Topsis.Order.Lower</c> for DON in <c>Topsis</c>.
 /// </para>
 /// <para>
 /// Cost: one forward and one backward pass, with the output layer alone no backward pass through the rest. Reference: Hu et al.,
@@ -36,7 +36,7 @@ namespace Influence.Recipes;
 /// <code>
 /// var (don, nod) = new Donod { LearningRate = 0.01 }.Score(task, train);
 /// using var pool = new SelectionPool([don, nod]);
-/// var kept = new Topsis { Directions = [Topsis.MetricDirection.Higher, Topsis.MetricDirection.Lower] }.Select(pool, SelectionBudget.Fraction(0.3));
+/// var kept = new Topsis { Directions = [Topsis.Order.Higher, Topsis.Order.Lower] }.Select(pool, SelectionBudget.Fraction(0.3));
 /// </code>
 /// </example>
 public sealed partial record Donod

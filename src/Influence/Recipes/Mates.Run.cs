@@ -22,7 +22,7 @@ public sealed partial record Mates
         private readonly nn.Module _model;
         private readonly Func<long, Mates.Result> _measure;
         private readonly EverySteps _steps;
-        private readonly List<Measurement> _history = [];
+        private readonly List<Row> _history = [];
         private Mates.Result? _latest;
 
         /// <summary>Makes the helper; nothing is measured yet.</summary>
@@ -49,7 +49,7 @@ public sealed partial record Mates
             _latest ?? throw new InfluenceException("Nothing was measured yet: write run.Measure() before the " + "first step.");
 
         /// <summary>Every measurement so far, the oldest first; of scores only the newest are kept.</summary>
-        public IReadOnlyList<Measurement> History => _history;
+        public IReadOnlyList<Row> History => _history;
 
         /// <summary>Counts one step of training, and measures when it is time.</summary>
         /// <returns>Whether it measured, so that it is time to select anew.</returns>
@@ -83,6 +83,6 @@ public sealed partial record Mates
         /// <param name="Probes">How many examples were probed.</param>
         /// <param name="HeldOutCorrelation">The rank correlation of predicted and measured influence on those that the fit did not
         /// see.</param>
-        public sealed record Measurement(long Step, int Probes, double HeldOutCorrelation);
+        public sealed record Row(long Step, int Probes, double HeldOutCorrelation);
     }
 }

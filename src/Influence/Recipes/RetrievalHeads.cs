@@ -9,14 +9,14 @@ public sealed class RetrievalHeads : IReadOnlyList<(RetrievalHeads.Head Head, do
 {
     private readonly IReadOnlyList<(Head Head, double Score)> _all;
 
-    internal RetrievalHeads(MeasureKind measure, IEnumerable<(Head Head, double Score)> all)
+    internal RetrievalHeads(Kind measure, IEnumerable<(Head Head, double Score)> all)
     {
         Measure = measure;
         _all = [.. all.OrderByDescending(h => h.Score)];
     }
 
     /// <summary>What the scores are.</summary>
-    public MeasureKind Measure { get; }
+    public Kind Measure { get; }
 
     /// <inheritdoc/>
     public int Count => _all.Count;
@@ -49,7 +49,7 @@ public sealed class RetrievalHeads : IReadOnlyList<(RetrievalHeads.Head Head, do
         new(
             $"Retrieval heads: {Count:N0} heads by "
                 + (
-                    Measure == MeasureKind.Attention
+                    Measure == Kind.Attention
                         ? "the share of copied tokens that they point to"
                         : "the rise of the copy " + "loss without them, in nats a token"
                 ),
@@ -70,7 +70,7 @@ public sealed class RetrievalHeads : IReadOnlyList<(RetrievalHeads.Head Head, do
     }
 
     /// <summary>How it is found out which heads copy.</summary>
-    public enum MeasureKind
+    public enum Kind
     {
         /// <summary>
         /// The share of copied tokens at which the head's strongest attention points to the token to be copied, from 0 to 1. Needs to see

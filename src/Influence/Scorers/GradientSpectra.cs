@@ -27,9 +27,9 @@ namespace Influence.Scorers;
 /// the Lens of Layer-wise Gradients", 2025; effective rank: Roy, Vetterli, EUSIPCO 2007.
 /// </para>
 /// </remarks>
-public sealed record GradientSpectra
+public sealed partial record GradientSpectra
 {
-    /// <summary>Pairs of layers whose gradients are compared, by the names of <see cref="LayerSpectra.Layers"/>; of equal shape.</summary>
+    /// <summary>Pairs of layers whose gradients are compared, by the names of <see cref="Result.Layers"/>; of equal shape.</summary>
     /// <value>
     /// Null: found by name. A layer with the next one whose name differs in numbers only and whose shape is the same
     /// (<c>blocks.0.q</c> and <c>blocks.1.q</c>), and the query, key and value projections of one attention with each other.
@@ -50,7 +50,7 @@ public sealed record GradientSpectra
     /// <exception cref="InfluenceException">Bad input, no linear layer, or pairs of layers that there are not or that differ in
     /// shape.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
-    public LayerSpectra Score(
+    public Result Score(
         InfluenceTask task,
         Examples examples,
         IProgress<InfluenceProgress>? progress = null,
@@ -77,7 +77,7 @@ public sealed record GradientSpectra
         }
 
         Log.Scored(task.Logger, "gradient spectra", 1, examples.Count, 1, reporter.Elapsed.TotalSeconds);
-        return new LayerSpectra(
+        return new Result(
             examples.Ids,
             [.. layers.Select(l => l.Name)],
             [.. pairs.Select(p => (layers[p.First].Name, layers[p.Second].Name))],

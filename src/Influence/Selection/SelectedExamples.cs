@@ -119,17 +119,20 @@ public sealed partial class SelectedExamples : IDisplay
     /// <summary>The indices of the selected examples in the order of the picks, the same at each pass.</summary>
     /// <param name="ids">The ids of the data set's examples, in its order; for a <see cref="SelectedExamples.Dataset"/> its Ids. Null:
     /// their positions in the whole data set.</param>
-    /// <returns>For a <c>DataLoader</c>'s <c>shuffler</c>.</returns>
+    /// <returns>For a <c>DataLoader</c>'s <c>shuffler</c>: each enumeration is the next pass. <c>Count</c> is a pass's; the loader's own
+    /// counts the data set.</returns>
     /// <exception cref="InfluenceException">A selected id that is not among the ids.</exception>
-    public ExampleSampler Sampler(IReadOnlyList<long>? ids = null) => ExampleSampler.InOrder(IndicesIn(ids));
+    public IReadOnlyCollection<long> Sampler(IReadOnlyList<long>? ids = null) => ExampleSampler.InOrder(IndicesIn(ids));
 
     /// <summary>The indices of the selected examples, at each pass in another order.</summary>
     /// <param name="seed">Of the orders.</param>
     /// <param name="ids">The ids of the data set's examples, in its order; for a <see cref="SelectedExamples.Dataset"/> its Ids. Null:
     /// their positions in the whole data set.</param>
-    /// <returns>For a <c>DataLoader</c>'s <c>shuffler</c>.</returns>
+    /// <returns>For a <c>DataLoader</c>'s <c>shuffler</c>: each enumeration is the next pass. <c>Count</c> is a pass's; the loader's own
+    /// counts the data set.</returns>
     /// <exception cref="InfluenceException">A selected id that is not among the ids.</exception>
-    public ExampleSampler ShuffledSampler(long seed, IReadOnlyList<long>? ids = null) => ExampleSampler.Shuffled(IndicesIn(ids), seed);
+    public IReadOnlyCollection<long> ShuffledSampler(long seed, IReadOnlyList<long>? ids = null) =>
+        ExampleSampler.Shuffled(IndicesIn(ids), seed);
 
     /// <summary>
     /// Draws with replacement, each example in proportion to its weight: the expected gradient is that of the weighted loss,
@@ -139,10 +142,11 @@ public sealed partial class SelectedExamples : IDisplay
     /// <param name="count">Draws in a pass. Null: as many as are selected.</param>
     /// <param name="ids">The ids of the data set's examples, in its order; for a <see cref="SelectedExamples.Dataset"/> its Ids. Null:
     /// their positions in the whole data set.</param>
-    /// <returns>For a <c>DataLoader</c>'s <c>shuffler</c>.</returns>
+    /// <returns>For a <c>DataLoader</c>'s <c>shuffler</c>: each enumeration is the next pass. <c>Count</c> is a pass's; the loader's own
+    /// counts the data set.</returns>
     /// <exception cref="InfluenceException">A selected id that is not among the ids, less than one draw, or weights that are all
     /// zero.</exception>
-    public ExampleSampler WeightedSampler(long seed, int? count = null, IReadOnlyList<long>? ids = null)
+    public IReadOnlyCollection<long> WeightedSampler(long seed, int? count = null, IReadOnlyList<long>? ids = null)
     {
         if (count < 1)
         {

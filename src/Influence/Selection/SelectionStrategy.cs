@@ -13,7 +13,7 @@ namespace Influence.Selection;
 /// </para>
 /// <para>
 /// To write one: derive a record, add to <see cref="Picks"/> until it is full, and draw random numbers from
-/// <see cref="SelectionRun.Uniform"/> or <see cref="SelectionRun.Random"/> only. Go through candidates by position and
+/// <see cref="Run.Uniform"/> or <see cref="Run.Random"/> only. Go through candidates by position and
 /// through groups by the lowest position in each: group names come in the order in which candidates were given.
 /// </para>
 /// <code>
@@ -21,7 +21,7 @@ namespace Influence.Selection;
 /// {
 ///     public override string Name => "shortest";
 ///
-///     protected override void Pick(SelectionPool pool, Picks picks, SelectionRun run)
+///     protected override void Pick(SelectionPool pool, Picks picks, Run run)
 ///     {
 ///         var order = Enumerable.Range(0, pool.Count).OrderBy(i => pool.Lengths![i]);
 ///         picks.AddInOrder(order, [.. pool.Lengths!.Select(length => -(double)length)]);
@@ -29,7 +29,7 @@ namespace Influence.Selection;
 /// }
 /// </code>
 /// </remarks>
-public abstract record SelectionStrategy
+public abstract partial record SelectionStrategy
 {
     /// <summary>Of everything that is random.</summary>
     /// <value>0.</value>
@@ -62,7 +62,7 @@ public abstract record SelectionStrategy
         InfluenceException.ThrowIfAny(AllProblems(pool, budget));
         cancellationToken.ThrowIfCancellationRequested();
         var picks = new Picks(pool, budget);
-        var run = new SelectionRun(this, pool, progress, cancellationToken);
+        var run = new Run(this, pool, progress, cancellationToken);
         Pick(pool, picks, run);
         if (!MayPickFewer && !picks.Full)
         {
@@ -103,7 +103,7 @@ public abstract record SelectionStrategy
     /// <param name="pool">What there is to choose from.</param>
     /// <param name="picks">Empty.</param>
     /// <param name="run">Random numbers, progress and cancellation.</param>
-    protected abstract void Pick(SelectionPool pool, Picks picks, SelectionRun run);
+    protected abstract void Pick(SelectionPool pool, Picks picks, Run run);
 
     /// <summary>Everything that the strategy lacks, each with what to write instead.</summary>
     /// <param name="pool">What there is to choose from.</param>

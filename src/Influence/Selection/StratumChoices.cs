@@ -7,12 +7,12 @@ internal sealed class StratumChoices
     private readonly Strata _strata;
     private readonly SelectionStrategy _inner;
     private readonly bool _inTokens;
-    private readonly SelectionRun _run;
+    private readonly SelectionStrategy.Run _run;
     private readonly long[] _quotas;
     private readonly SelectedExamples?[] _chosen;
 
     /// <summary>Nothing is chosen yet.</summary>
-    public StratumChoices(SelectionPool pool, Strata strata, SelectionStrategy inner, bool inTokens, SelectionRun run)
+    public StratumChoices(SelectionPool pool, Strata strata, SelectionStrategy inner, bool inTokens, SelectionStrategy.Run run)
     {
         (_pool, _strata, _inner, _inTokens, _run) = (pool, strata, inner, inTokens, run);
         (_quotas, _chosen) = (strata.Quotas(), new SelectedExamples?[strata.All.Count]);

@@ -22,7 +22,7 @@ namespace Influence.Stores;
 public sealed record GradientProjection
 {
     /// <summary>How gradients are projected.</summary>
-    public enum ProjectionForm
+    public enum Kind
     {
         /// <summary>R_o' G R_i layer by layer, with random signs. The cheapest: of factored gradients only the factors are
         /// projected.</summary>
@@ -45,7 +45,7 @@ public sealed record GradientProjection
     }
 
     /// <summary>What is projected.</summary>
-    public enum GradientDirection
+    public enum UpdateDirection
     {
         /// <summary>The gradient.</summary>
         Gradient,
@@ -64,31 +64,30 @@ public sealed record GradientProjection
     }
 
     /// <summary>The gradient, or what Adam makes of it.</summary>
-    /// <value><see cref="GradientDirection.Gradient"/>.</value>
+    /// <value><see cref="UpdateDirection.Gradient"/>.</value>
     /// <exception cref="InfluenceException">No such direction.</exception>
-    public GradientDirection Direction
+    public UpdateDirection Direction
     {
         get;
         init => field = Check.Defined(value);
-    } = GradientDirection.Gradient;
+    } = UpdateDirection.Gradient;
 
     /// <summary>The checkpoint with Adam's moments, saved after one of its steps; they are copied into the store.</summary>
     /// <value>Null: none are needed.</value>
     public Checkpoint? Moments { get; init; }
 
     /// <summary>Two-sided with signs or principal directions, dense, or a sketch.</summary>
-    /// <value><see cref="ProjectionForm.TwoSided"/>.</value>
+    /// <value><see cref="Kind.TwoSided"/>.</value>
     /// <exception cref="InfluenceException">No such form.</exception>
-    public ProjectionForm Form
+    public Kind Form
     {
         get;
         init => field = Check.Defined(value);
-    } = ProjectionForm.TwoSided;
+    } = Kind.TwoSided;
 
     /// <summary>
-    /// k, the number of dimensions that each side of a layer is brought to, a smaller side being kept whole; of
-    /// <see cref="ProjectionForm.Dense"/> and <see cref="ProjectionForm.CountSketch"/> the number of numbers in all, with everything kept
-    /// where the gradient has no more.
+    /// k, the number of dimensions that each side of a layer is brought to, a smaller side being kept whole; of <see cref="Kind.Dense"/>
+    /// and <see cref="Kind.CountSketch"/> the number of numbers in all, with everything kept where the gradient has no more.
     /// </summary>
     /// <value>64: at most 4,096 numbers a layer.</value>
     /// <exception cref="InfluenceException">Less than 1.</exception>
@@ -138,5 +137,5 @@ public sealed record GradientProjection
     /// <value>1 GiB.</value>
     public MemoryBudget MemoryBudget { get; init; } = MemoryBudget.Default;
 
-    internal bool IsByLayer => Form is ProjectionForm.TwoSided or ProjectionForm.Principal;
+    internal bool IsByLayer => Form is Kind.TwoSided or Kind.Principal;
 }

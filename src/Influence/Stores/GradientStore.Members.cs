@@ -45,7 +45,7 @@ public sealed partial class GradientStore
                 original.Restore();
                 checkpoint.LoadInto(task.Model);
                 var own =
-                    projection.Direction == GradientProjection.GradientDirection.Gradient
+                    projection.Direction == GradientProjection.UpdateDirection.Gradient
                         ? projection
                         : projection with
                         {

@@ -143,7 +143,7 @@ public sealed partial class GradientStore
         string.Create(CultureInfo.InvariantCulture, $"{_ids.Length:N0} gradients of {Width:N0} numbers " + $"in {Folder}");
 
     /// <summary>What became of gradients before they were projected.</summary>
-    internal GradientProjection.GradientDirection Direction => _manifest.DirectionOf();
+    internal GradientProjection.UpdateDirection Direction => _manifest.DirectionOf();
 
     /// <summary>Whether columns belong to layers, or each to all.</summary>
     internal bool IsByLayer => Projection.IsByLayer;
@@ -374,13 +374,13 @@ public sealed partial class GradientStore
         {
             WriteIds(folder, ids);
             var matrices = new List<(string Name, Tensor Value)>();
-            if (wanted.FormOf() == GradientProjection.ProjectionForm.Principal)
+            if (wanted.FormOf() == GradientProjection.Kind.Principal)
             {
                 reporter.ExpectPasses(2);
                 matrices.AddRange(PrincipalDirections.Of(session, train, wanted.Layers, reporter));
             }
 
-            if (wanted.DirectionOf() != GradientProjection.GradientDirection.Gradient)
+            if (wanted.DirectionOf() != GradientProjection.UpdateDirection.Gradient)
             {
                 matrices.AddRange(StoredDirection.Read(session, projection.Moments!));
             }

@@ -33,10 +33,7 @@ internal static class PrincipalDirections
             for (var k = 0; k < gradients.Blocks.Count; k++)
             {
                 var layer = byName[session.Parts[k][0].Name];
-                if (
-                    gradients.Blocks[k] is not FactoredGradients { Weight: true, BiasColumn: false } block
-                    || (block.Outputs, block.Inputs) != (layer.Outputs, layer.Inputs)
-                )
+                if (gradients.Blocks[k] is not { } block || block.SidesFor(layer.Outputs, layer.Inputs) is not { } sides)
                 {
                     continue;
                 }
@@ -48,8 +45,8 @@ internal static class PrincipalDirections
                     scope.Attach(own.Outputs, own.Inputs);
                 }
 
-                AddTo(own.Outputs, block.OutputGradient);
-                AddTo(own.Inputs, block.Activation);
+                AddTo(own.Outputs, sides.OutputGradient);
+                AddTo(own.Inputs, sides.Activation);
                 block.Release();
             }
 

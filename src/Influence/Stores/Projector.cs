@@ -20,10 +20,10 @@ internal sealed class Projector
     public Projector(GradientSession session, StoreManifest manifest, IReadOnlyDictionary<string, Tensor> matrices)
     {
         (_session, _width) = (session, manifest.Width());
-        _direction = manifest.DirectionOf() is var kind and not GradientProjection.GradientDirection.Gradient
+        _direction = manifest.DirectionOf() is var kind and not GradientProjection.UpdateDirection.Gradient
             ? new StoredDirection(session, kind, matrices)
             : null;
-        if (manifest.FormOf() is GradientProjection.ProjectionForm.TwoSided or GradientProjection.ProjectionForm.Principal)
+        if (manifest.FormOf() is GradientProjection.Kind.TwoSided or GradientProjection.Kind.Principal)
         {
             var byName = new Dictionary<string, PartProjection>();
             long first = 0;
@@ -67,7 +67,7 @@ internal sealed class Projector
                 ),
             ];
         }
-        else if (manifest.FormOf() == GradientProjection.ProjectionForm.CountSketch)
+        else if (manifest.FormOf() == GradientProjection.Kind.CountSketch)
         {
             _sketch =
             [

@@ -187,42 +187,42 @@ internal sealed record StoreManifest
 
     public static string Hash(byte[] bytes) => Convert.ToHexStringLower(SHA256.HashData(bytes));
 
-    public GradientProjection.ProjectionForm FormOf() =>
+    public GradientProjection.Kind FormOf() =>
         Form switch
         {
-            TwoSided => GradientProjection.ProjectionForm.TwoSided,
-            Principal => GradientProjection.ProjectionForm.Principal,
-            Dense => GradientProjection.ProjectionForm.Dense,
-            _ => GradientProjection.ProjectionForm.CountSketch,
+            TwoSided => GradientProjection.Kind.TwoSided,
+            Principal => GradientProjection.Kind.Principal,
+            Dense => GradientProjection.Kind.Dense,
+            _ => GradientProjection.Kind.CountSketch,
         };
 
     /// <summary>What became of gradients before the projection; the text goes on with the step.</summary>
-    public GradientProjection.GradientDirection DirectionOf() =>
-        Direction.StartsWith(Update, StringComparison.Ordinal) ? GradientProjection.GradientDirection.AdamUpdate
-        : Direction.StartsWith(Scaled, StringComparison.Ordinal) ? GradientProjection.GradientDirection.AdamScaled
-        : GradientProjection.GradientDirection.Gradient;
+    public GradientProjection.UpdateDirection DirectionOf() =>
+        Direction.StartsWith(Update, StringComparison.Ordinal) ? GradientProjection.UpdateDirection.AdamUpdate
+        : Direction.StartsWith(Scaled, StringComparison.Ordinal) ? GradientProjection.UpdateDirection.AdamScaled
+        : GradientProjection.UpdateDirection.Gradient;
 
     private static string Describe(GradientProjection projection) =>
         projection switch
         {
-            { Moments: { } moments, Direction: not GradientProjection.GradientDirection.Gradient } => string.Create(
+            { Moments: { } moments, Direction: not GradientProjection.UpdateDirection.Gradient } => string.Create(
                 CultureInfo.InvariantCulture,
-                $"{(projection.Direction == GradientProjection.GradientDirection.AdamUpdate ? Update : Scaled)}, moments of step "
+                $"{(projection.Direction == GradientProjection.UpdateDirection.AdamUpdate ? Update : Scaled)}, moments of step "
                     + $"{moments.Step}, {moments.Optimizer}"
             ),
-            { Direction: not GradientProjection.GradientDirection.Gradient } => throw new InfluenceException(
+            { Direction: not GradientProjection.UpdateDirection.Gradient } => throw new InfluenceException(
                 $"Direction = {projection.Direction} takes Adam's moments from a checkpoint, and Moments is missing. Write Moments = "
                     + $"Checkpoint.FromFile(path)."
             ),
             _ => string.Empty,
         };
 
-    private static string NameOf(GradientProjection.ProjectionForm form) =>
+    private static string NameOf(GradientProjection.Kind form) =>
         form switch
         {
-            GradientProjection.ProjectionForm.TwoSided => TwoSided,
-            GradientProjection.ProjectionForm.Principal => Principal,
-            GradientProjection.ProjectionForm.Dense => Dense,
+            GradientProjection.Kind.TwoSided => TwoSided,
+            GradientProjection.Kind.Principal => Principal,
+            GradientProjection.Kind.Dense => Dense,
             _ => CountSketch,
         };
 

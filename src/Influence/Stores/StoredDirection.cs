@@ -15,12 +15,12 @@ internal sealed class StoredDirection
     private const string Settings = "/settings";
 
     private readonly (Tensor First, Tensor Second, double Beta1, double Beta2, double Eps, double Next)[][] _parts;
-    private readonly GradientProjection.GradientDirection _kind;
+    private readonly GradientProjection.UpdateDirection _kind;
 
     /// <param name="session">Open; its parts are what the moments are of.</param>
     /// <param name="kind">Not the gradient itself.</param>
     /// <param name="matrices">What <see cref="Read"/> gave.</param>
-    public StoredDirection(GradientSession session, GradientProjection.GradientDirection kind, IReadOnlyDictionary<string, Tensor> matrices)
+    public StoredDirection(GradientSession session, GradientProjection.UpdateDirection kind, IReadOnlyDictionary<string, Tensor> matrices)
     {
         _kind = kind;
         _parts =
@@ -90,7 +90,7 @@ internal sealed class StoredDirection
     /// <param name="isQuery">Of the update Adam makes only training examples have one.</param>
     public BlockGradients Apply(BlockGradients block, int index, bool isQuery)
     {
-        if (isQuery && _kind == GradientProjection.GradientDirection.AdamUpdate)
+        if (isQuery && _kind == GradientProjection.UpdateDirection.AdamUpdate)
         {
             return block;
         }
@@ -103,7 +103,7 @@ internal sealed class StoredDirection
         using var scope = NewDisposeScope();
         using Scalar eps = Kept(own.Eps),
             one = Kept(1);
-        if (_kind == GradientProjection.GradientDirection.AdamScaled)
+        if (_kind == GradientProjection.UpdateDirection.AdamScaled)
         {
             using Scalar correction = Kept(1 / (1 - Math.Pow(own.Beta2, own.Next - 1)));
             return (gradients / own.Second.mul(correction).sqrt_().add_(eps)).MoveToOuterDisposeScope();

@@ -22,8 +22,8 @@ namespace Influence.Training;
 public sealed partial record LossReweighting
 {
     /// <summary>How a loss becomes a preference.</summary>
-    /// <value><see cref="LossReweighting.Weighting.LinUpper"/>.</value>
-    public Weighting Scheme
+    /// <value><see cref="LossReweighting.Kind.LinUpper"/>.</value>
+    public Kind Scheme
     {
         get;
         init => field = Check.Defined(value);
@@ -103,8 +103,8 @@ public sealed partial record LossReweighting
     private double Preference(double h) =>
         Scheme switch
         {
-            Weighting.Quadratic => 1 - (h * h / (Delta * Delta)),
-            Weighting.Extremes => Math.Abs(h),
+            Kind.Quadratic => 1 - (h * h / (Delta * Delta)),
+            Kind.Extremes => Math.Abs(h),
             _ => Math.Min(h + Delta, Delta),
         };
 

@@ -49,10 +49,10 @@ public sealed record OnlineSelection
     /// </summary>
     /// <param name="step">A step with a validation batch.</param>
     /// <param name="optimizer">The optimizer.</param>
-    /// <returns>The choice, for <see cref="TrainingStep.Accumulate(Choice)"/>.</returns>
+    /// <returns>The choice, for <see cref="TrainingStep.Accumulate(Result)"/>.</returns>
     /// <exception cref="InfluenceException">The step has no validation batch, or products are not finite.</exception>
     /// <exception cref="ObjectDisposedException">The step is disposed.</exception>
-    public Choice Choose(TrainingStep step, optim.Optimizer optimizer)
+    public Result Choose(TrainingStep step, optim.Optimizer optimizer)
     {
         ArgumentNullException.ThrowIfNull(step);
         ArgumentNullException.ThrowIfNull(optimizer);
@@ -87,11 +87,11 @@ public sealed record OnlineSelection
     /// <summary>Chooses.</summary>
     /// <param name="step">A step with a validation batch.</param>
     /// <param name="learningRate">eta.</param>
-    /// <returns>The choice, for <see cref="TrainingStep.Accumulate(Choice)"/>.</returns>
+    /// <returns>The choice, for <see cref="TrainingStep.Accumulate(Result)"/>.</returns>
     /// <exception cref="InfluenceException">The step has no validation batch, a rate that is negative or not finite, or products are not
     /// finite.</exception>
     /// <exception cref="ObjectDisposedException">The step is disposed.</exception>
-    public Choice Choose(TrainingStep step, double learningRate)
+    public Result Choose(TrainingStep step, double learningRate)
     {
         ArgumentNullException.ThrowIfNull(step);
         if (!(learningRate >= 0) || !double.IsFinite(learningRate))
@@ -102,7 +102,7 @@ public sealed record OnlineSelection
         return Choose(step, learningRate, step.ValidationProducts, step.Gram);
     }
 
-    private Choice Choose(TrainingStep step, double learningRate, Func<Tensor> validationProducts, Func<Tensor> overlaps)
+    private Result Choose(TrainingStep step, double learningRate, Func<Tensor> validationProducts, Func<Tensor> overlaps)
     {
         using var scope = NewDisposeScope();
         var count = step.Ids.Count;
@@ -121,7 +121,7 @@ public sealed record OnlineSelection
             };
         }
 
-        return new Choice(step.Ids, Greedy(products, gram, k, learningRate / k, Redundancy));
+        return new Result(step.Ids, Greedy(products, gram, k, learningRate / k, Redundancy));
 
         static double[] Values(Tensor tensor) => tensor.cpu().to_type(ScalarType.Float64).reshape(-1).data<double>().ToArray();
     }
@@ -150,9 +150,9 @@ public sealed record OnlineSelection
     }
 
     /// <summary>Which examples of a candidate batch are trained on.</summary>
-    public sealed class Choice
+    public sealed class Result
     {
-        internal Choice(IReadOnlyList<long> ids, IReadOnlyList<(int Position, double Gain)> chosen)
+        internal Result(IReadOnlyList<long> ids, IReadOnlyList<(int Position, double Gain)> chosen)
         {
             Positions = [.. chosen.Select(c => c.Position)];
             Ids = [.. Positions.Select(p => ids[p])];

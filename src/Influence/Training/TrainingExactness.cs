@@ -17,10 +17,10 @@ namespace Influence.Training;
 [TypeFormatterSource(typeof(HtmlFormatters))]
 public sealed class TrainingExactness : IDisplay
 {
-    private TrainingExactness(IReadOnlyList<OfModule> modules) => Modules = modules;
+    private TrainingExactness(IReadOnlyList<Row> modules) => Modules = modules;
 
     /// <summary>Every module with trainable parameters, and every one that is random or mixes examples in its present mode.</summary>
-    public IReadOnlyList<OfModule> Modules { get; }
+    public IReadOnlyList<Row> Modules { get; }
 
     /// <summary>Whether every example's values are those of its own gradient over all trainable parameters, in the pass that
     /// trains.</summary>
@@ -31,7 +31,7 @@ public sealed class TrainingExactness : IDisplay
         var plain = session.Plain.Select(p => p.Storage).ToHashSet();
         var trainable = session.Trainable.ToLookup(p => p.Owner, ReferenceEqualityComparer.Instance);
         var modules = ModelParameter.Modules(model).ToList();
-        List<OfModule> rows = [.. modules.Select(Row).OfType<OfModule>()];
+        List<Row> rows = [.. modules.Select(Row).OfType<Row>()];
         if (mode is { Mixes: true } && !modules.Any(m => m.Module.training && ModelChecks.Mixes(m.Module)))
         {
             rows.Insert(
@@ -48,7 +48,7 @@ public sealed class TrainingExactness : IDisplay
 
         return new TrainingExactness(rows);
 
-        OfModule? Row((string Path, nn.Module Module) m)
+        Row? Row((string Path, nn.Module Module) m)
         {
             var own = trainable[m.Module].ToList();
             var (name, type) = (m.Path, m.Module.GetType().Name);
@@ -103,5 +103,5 @@ public sealed class TrainingExactness : IDisplay
     /// <param name="Type">Its type.</param>
     /// <param name="PerExample">Whether each example's values are its own gradient's, as far as this module goes.</param>
     /// <param name="Note">What the per-example values are of this module.</param>
-    public sealed record OfModule(string Module, string Type, bool PerExample, string Note);
+    public sealed record Row(string Module, string Type, bool PerExample, string Note);
 }

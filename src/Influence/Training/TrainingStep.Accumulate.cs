@@ -60,7 +60,7 @@ public sealed partial class TrainingStep
     /// <param name="choice">What <see cref="OnlineSelection.Choose(TrainingStep, double)"/> chose of this step.</param>
     /// <exception cref="InfluenceException">It was chosen of a batch of another size, or as with weights.</exception>
     /// <exception cref="ObjectDisposedException">This is disposed.</exception>
-    public void Accumulate(OnlineSelection.Choice choice)
+    public void Accumulate(OnlineSelection.Result choice)
     {
         ArgumentNullException.ThrowIfNull(choice);
         CheckOpen();

@@ -22,7 +22,7 @@ namespace Influence.Unlearning;
 /// without a Kronecker factored curvature (norms, embeddings) stay as they are. Pairs of equal curvature: the one of the earlier output,
 /// then input, first. Cost: two products of the factors with each weight and a sort of its elements; the fit is the cost. Reference:
 /// Merullo et al., "From Memorization to Reasoning in the Spectrum of Loss Curvature", 2025, which takes the data's own labels: <c>new
-/// CurvatureOptions { Fisher = Fisher.Empirical }</c>.
+/// Kfac.Options { Fisher = Fisher.Empirical }</c>.
 /// </remarks>
 public sealed record CurvatureEdit
 {
@@ -47,7 +47,7 @@ public sealed record CurvatureEdit
     /// <returns>The new weights, with the share of pairs that each layer kept in its notes; dispose them.</returns>
     /// <exception cref="InfluenceException">The fit is of other weights, or no layer of it can be edited.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
-    public UnlearnedWeights Apply(InfluenceTask task, Examples train, Kfac kfac, CancellationToken cancellationToken = default)
+    public UnlearningMethod.Result Apply(InfluenceTask task, Examples train, Kfac kfac, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(kfac);
         ExampleChecks.Run(task, (train, "training examples"));
@@ -75,7 +75,7 @@ public sealed record CurvatureEdit
         }
 
         return notes.Count > 0
-            ? UnlearnedWeights.Of(
+            ? UnlearningMethod.Result.Of(
                 task.Model,
                 string.Create(CultureInfo.InvariantCulture, $"K-FAC edit, kept mass {KeptMass:0.###}"),
                 notes,

@@ -46,12 +46,12 @@ public sealed record NewtonUnlearning : UnlearningMethod
 
     /// <inheritdoc/>
     public override string Name =>
-        $"{(Order == GroupEffect.EffectOrder.Newton ? "Newton" : Order == GroupEffect.EffectOrder.Second ? "second-order influence" : "influence")} "
+        $"{(Order == GroupEffect.Expansion.Newton ? "Newton" : Order == GroupEffect.Expansion.Second ? "second-order influence" : "influence")} "
         + $"step, {_preconditioner.Info.Method}";
 
     /// <summary>Which step.</summary>
-    /// <value><see cref="GroupEffect.EffectOrder.First"/>.</value>
-    public GroupEffect.EffectOrder Order
+    /// <value><see cref="GroupEffect.Expansion.First"/>.</value>
+    public GroupEffect.Expansion Order
     {
         get;
         init => field = Check.Defined(value);
@@ -138,10 +138,10 @@ public sealed record NewtonUnlearning : UnlearningMethod
 
     private protected override IEnumerable<string> Problems(Examples train, IReadOnlySet<long> forget, IReadOnlySet<long> keep)
     {
-        if (Order == GroupEffect.EffectOrder.Newton && _preconditioner is not DenseCurvature)
+        if (Order == GroupEffect.Expansion.Newton && _preconditioner is not DenseCurvature)
         {
-            yield return "EffectOrder.Newton needs the curvature as a matrix, DenseCurvature.Fit(task, train); found "
-                + $"{_preconditioner.Info.Method}. Or write Order = GroupEffect.EffectOrder.First.";
+            yield return "GroupEffect.Expansion.Newton needs the curvature as a matrix, DenseCurvature.Fit(task, train); found "
+                + $"{_preconditioner.Info.Method}. Or write Order = GroupEffect.Expansion.First.";
         }
 
         if (_preconditioner.Info.Examples is > 0 and var seen && seen != forget.Count + keep.Count)
@@ -156,7 +156,7 @@ public sealed record NewtonUnlearning : UnlearningMethod
         using var scope = NewDisposeScope();
         using var inverse = _preconditioner.Prepare(session, Damping, 0, run.Reporter.Token);
         CurvatureProduct? product = null;
-        if (Order != GroupEffect.EffectOrder.First)
+        if (Order != GroupEffect.Expansion.First)
         {
             product = CurvatureProduct.Of(CurvatureSolver.MatrixOf(_preconditioner.Info) ?? CurvatureMatrix.GaussNewton, session, layout);
             product.Try(run.All);

@@ -15,7 +15,7 @@ namespace Influence.Unlearning;
 /// Each method needs the model in evaluation mode, moves the parameters that the task's <see cref="InfluenceTask.Layers"/> choose, and
 /// costs, beside what it says itself, two forward passes over the examples to forget and to keep.
 /// </remarks>
-public abstract record UnlearningMethod
+public abstract partial record UnlearningMethod
 {
     private protected UnlearningMethod() { }
 
@@ -35,7 +35,7 @@ public abstract record UnlearningMethod
     /// that is not finite.
     /// </exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
-    public UnlearnedWeights Unlearn(
+    public Result Unlearn(
         InfluenceTask task,
         Examples train,
         IEnumerable<long> forget,
@@ -64,15 +64,7 @@ public abstract record UnlearningMethod
 
         var after = (Forget: run.MeanLoss(run.Forget), Keep: run.MeanLoss(run.Keep));
         return double.IsFinite(after.Forget) && double.IsFinite(after.Keep)
-            ? UnlearnedWeights.Of(
-                task.Model,
-                Name,
-                run.Notes,
-                norm,
-                (before.Forget, after.Forget),
-                (before.Keep, after.Keep),
-                watch.Elapsed
-            )
+            ? Result.Of(task.Model, Name, run.Notes, norm, (before.Forget, after.Forget), (before.Keep, after.Keep), watch.Elapsed)
             : throw NotFinite();
     }
 

@@ -45,7 +45,7 @@ internal static class Probes
         ),
         ["EK-FAC, no derivative"] = (
             NoDerivative,
-            c => Ekfac.Fit(c.Task(b => HasNoDerivative(c, b)), c.Train, new CurvatureOptions { Fisher = Fisher.Empirical }).Dispose()
+            c => Ekfac.Fit(c.Task(b => HasNoDerivative(c, b)), c.Train, new Ekfac.Options { Fisher = Fisher.Empirical }).Dispose()
         ),
         ["Hessian, the delegate calls backward"] = (Freed, c => ConjugateGradient.Fit(c.Task(b => CallsBackward(c, b)), c.Train).Dispose()),
         ["Hessian, out of memory"] = (Memory, c => ConjugateGradient.Fit(c.Task(b => NeedsTooMuch(c, b)), c.Train).Dispose()),

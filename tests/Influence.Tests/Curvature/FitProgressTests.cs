@@ -15,7 +15,7 @@ public class FitProgressTests
         using var c = new Classifier(train: 40);
         var reports = new Reports();
 
-        using (Ekfac.Fit(c.Task(), c.Train with { BatchSize = 8 }, new CurvatureOptions { MemoryBudget = memory }, reports)) { }
+        using (Ekfac.Fit(c.Task(), c.Train with { BatchSize = 8 }, new Ekfac.Options { MemoryBudget = memory }, reports)) { }
 
         Assert.NotEmpty(reports.All);
         Assert.All(reports.All, report => Assert.Equal(80, report.Total));

@@ -116,16 +116,16 @@ public class LabelSamplerTests
         random.manual_seed(71);
         var logits = randn([6, 4, 5], dtype: float64);
         long[] ids = [4, 9, 2, 30, 7, 1];
-        var whole = new LabelSampler(1, ids).Categorical(logits);
+        var whole = new InfluenceTask.Sampler(1, ids).Categorical(logits);
         long[] order = [5, 0, 3];
         var index = tensor(order);
 
-        var part = new LabelSampler(1, [.. order.Select(i => ids[i])]).Categorical(logits.index_select(0, index));
-        var shorter = new LabelSampler(1, ids).Categorical(logits.narrow(1, 0, 2));
+        var part = new InfluenceTask.Sampler(1, [.. order.Select(i => ids[i])]).Categorical(logits.index_select(0, index));
+        var shorter = new InfluenceTask.Sampler(1, ids).Categorical(logits.narrow(1, 0, 2));
 
         Assert.Equal(whole.index_select(0, index).data<long>().ToArray(), part.data<long>().ToArray());
         Assert.Equal(whole.narrow(1, 0, 2).contiguous().data<long>().ToArray(), shorter.data<long>().ToArray());
-        Assert.NotEqual(whole.data<long>().ToArray(), new LabelSampler(2, ids).Categorical(logits).data<long>().ToArray());
+        Assert.NotEqual(whole.data<long>().ToArray(), new InfluenceTask.Sampler(2, ids).Categorical(logits).data<long>().ToArray());
     }
 
     [Fact]
@@ -147,7 +147,8 @@ public class LabelSamplerTests
         Assert.Equal(2000, Sampler(0, 2000).Categorical(logits.to_type(float32)).sum().item<long>());
     }
 
-    private static LabelSampler Sampler(long seed, int examples) => new(seed, [.. Enumerable.Range(0, examples).Select(i => (long)i)]);
+    private static InfluenceTask.Sampler Sampler(long seed, int examples) =>
+        new(seed, [.. Enumerable.Range(0, examples).Select(i => (long)i)]);
 
     private static Tensor Same(params long[] shape) => tensor(Logits).expand([.. shape, 4]);
 

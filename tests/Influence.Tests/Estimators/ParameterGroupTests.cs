@@ -182,7 +182,7 @@ public sealed class ParameterGroupTests : IDisposable
                 }
             ),
         ];
-        var source = new Source(Source.Segment.Split(run, 2)) { Curvature = new CurvatureOptions { Fisher = Fisher.Empirical } };
+        var source = new Source(Source.Segment.Split(run, 2)) { Curvature = new Ekfac.Options { Fisher = Fisher.Empirical } };
 
         using var scores = (recorded ? source : With(source, momentum: 0.75, decay: 0.1)).Score(task, train, query);
 
@@ -228,7 +228,7 @@ public sealed class ParameterGroupTests : IDisposable
         var small = Rates.ToDictionary(r => r.Key, r => r.Value * 1e-8);
         var path = Checkpoint.Save(_folder.Path("c"), _model, 1, step: 1).FilePath;
         var checkpoint = Checkpoint.FromFile(path, name => small[name]);
-        using var source = new Source([new([checkpoint], 1)]) { Curvature = new CurvatureOptions { Fisher = Fisher.Empirical } }.Score(
+        using var source = new Source([new([checkpoint], 1)]) { Curvature = new Ekfac.Options { Fisher = Fisher.Empirical } }.Score(
             Task(),
             Examples(_train),
             Examples(_queries)

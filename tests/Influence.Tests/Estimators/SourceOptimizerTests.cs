@@ -75,7 +75,7 @@ public sealed class SourceOptimizerTests : IDisposable
     {
         var checkpoints = Train(kind, 8);
         var segments = Source.Segment.Split(checkpoints, 2);
-        var options = new CurvatureOptions { Fisher = Fisher.Empirical };
+        var options = new Ekfac.Options { Fisher = Fisher.Empirical };
         var source = new Source(segments) { Direction = TracIn.UpdateDirection.Optimizer, Curvature = options };
         using var scores = source.Score(_c.Task(), _c.Train, _c.Queries);
 
@@ -109,11 +109,11 @@ public sealed class SourceOptimizerTests : IDisposable
     {
         var checkpoints = Train("AdamW", 6);
         var segments = Source.Segment.Split(checkpoints, 2);
-        var options = new CurvatureOptions { Fisher = Fisher.Empirical, Damping = Damping.Absolute(0.03) };
+        var options = new Ekfac.Options { Fisher = Fisher.Empirical, Damping = Damping.Absolute(0.03) };
         using var scores = new Source(segments)
         {
             Direction = TracIn.UpdateDirection.Optimizer,
-            Propagate = Source.Propagation.Diagonal,
+            Propagate = Source.Approximation.Diagonal,
             Curvature = options,
         }.Score(_c.Task(), _c.Train, _c.Queries);
 
@@ -144,7 +144,7 @@ public sealed class SourceOptimizerTests : IDisposable
     {
         var model = Cases.Make(name);
         var train = Examples.FromTensors(model.Inputs(6));
-        using var ekfac = Ekfac.Fit(model.Task(), train, new CurvatureOptions { Fisher = Fisher.Empirical });
+        using var ekfac = Ekfac.Fit(model.Task(), train, new Ekfac.Options { Fisher = Fisher.Empirical });
         using var session = GradientSession.Open(model.Task(), train, null);
         var checkedBlocks = 0;
         foreach (var (block, parts) in ekfac.Blocks.Zip(session.Parts))
@@ -331,7 +331,7 @@ public sealed class SourceOptimizerTests : IDisposable
 
     /// <summary>EK-FAC of several checkpoints as one matrix, by the textbook: factors averaged over both, eigenvalues along their
     /// eigenvectors.</summary>
-    private Tensor Ekfacs(IReadOnlyList<Checkpoint> checkpoints, CurvatureOptions options)
+    private Tensor Ekfacs(IReadOnlyList<Checkpoint> checkpoints, Ekfac.Options options)
     {
         using var session = GradientSession.Open(_c.Task(), _c.Train, null);
         checkpoints[0].LoadInto(_c.Model);

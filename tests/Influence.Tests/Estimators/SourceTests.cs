@@ -80,7 +80,7 @@ public sealed class SourceTests : IDisposable
         var source = new Source([new([checkpoints[0]], 7, 0.2), new([checkpoints[1], checkpoints[2]], 5, 0.1)])
         {
             Momentum = 0.5,
-            Curvature = new CurvatureOptions { Fisher = Fisher.Empirical },
+            Curvature = new Ekfac.Options { Fisher = Fisher.Empirical },
         };
 
         using var scores = source.Score(task, train, query);
@@ -167,7 +167,7 @@ public sealed class SourceTests : IDisposable
         var queries = Examples.FromTensors(model.Inputs(2));
         var here = Checkpoint.Save(_folder.Path("here.safetensors"), model.Model, 0.1, 50);
         var task = model.Task();
-        var options = new CurvatureOptions { Fisher = Fisher.Empirical };
+        var options = new Ekfac.Options { Fisher = Fisher.Empirical };
         using var ekfac = Ekfac.Fit(task, train, options);
         using var expected = new InfluenceFunction(ekfac) { Damping = Damping.Absolute(0.1), Tolerance = 0 }.Score(task, train, queries);
 

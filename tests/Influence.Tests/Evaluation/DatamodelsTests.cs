@@ -15,9 +15,9 @@ public class DatamodelsTests
     private static readonly Subsets s_subsets = Subsets.Random(Ids(Train, first: 50), 0.4, 60, seed: 1);
 
     [Theory]
-    [InlineData(Datamodels.Penalty.Lasso)]
-    [InlineData(Datamodels.Penalty.Ridge)]
-    public void AnAdditiveModelIsRecovered(Datamodels.Penalty regression)
+    [InlineData(Datamodels.Kind.Lasso)]
+    [InlineData(Datamodels.Kind.Ridge)]
+    public void AnAdditiveModelIsRecovered(Datamodels.Kind regression)
     {
         var weights = Random(3, Train, 2);
         using var fit = new Datamodels { Regression = regression, Penalties = [1e-7] }.Fit(Additive(weights, s_subsets));
@@ -56,7 +56,7 @@ public class DatamodelsTests
     {
         var subsets = Mixed();
         var weights = Random(1, Train, 2);
-        foreach (var regression in Enum.GetValues<Datamodels.Penalty>())
+        foreach (var regression in Enum.GetValues<Datamodels.Kind>())
         {
             using var fit = new Datamodels { Regression = regression, Penalties = [1e-8] }.Fit(Additive(weights, subsets));
             Assert.All(Enumerable.Range(0, Train), i => Assert.Equal(weights[0, i], fit.Scores[0, i], 5));
@@ -118,7 +118,7 @@ public class DatamodelsTests
     {
         var subsets = Mixed();
         var runs = Additive(Random(2, Train, 2), subsets, noise: 1);
-        using var fit = new Datamodels { Regression = Datamodels.Penalty.Ridge, Penalties = [0.5] }.Fit(runs);
+        using var fit = new Datamodels { Regression = Datamodels.Kind.Ridge, Penalties = [0.5] }.Fit(runs);
 
         var m = subsets.Count;
         var masks = Matrix<double>.Build.Dense(m, Train, (j, i) => subsets[j].Contains(i) ? 1 : 0);
@@ -133,9 +133,9 @@ public class DatamodelsTests
     }
 
     [Theory]
-    [InlineData(Datamodels.Penalty.Lasso)]
-    [InlineData(Datamodels.Penalty.Ridge)]
-    public void ThePenaltyIsChosenOnSubsetsHeldBack(Datamodels.Penalty regression)
+    [InlineData(Datamodels.Kind.Lasso)]
+    [InlineData(Datamodels.Kind.Ridge)]
+    public void ThePenaltyIsChosenOnSubsetsHeldBack(Datamodels.Kind regression)
     {
         // Two examples matter, and the noise is larger than what they do: the smallest penalty would fit it.
         var weights = new double[4, Train];
@@ -152,7 +152,7 @@ public class DatamodelsTests
         using var smallest = (model with { Penalties = [1e-6] }).Fit(runs);
 
         Assert.Equal(chosen.Penalties, again.Penalties);
-        Assert.Equal(regression == Datamodels.Penalty.Lasso ? 4 : 0, progress.All.Count);
+        Assert.Equal(regression == Datamodels.Kind.Lasso ? 4 : 0, progress.All.Count);
         Assert.True(Error(chosen) < Error(smallest), $"{Error(chosen)} {Error(smallest)}");
         Assert.True(chosen.HeldBack.Value > 0.2, chosen.HeldBack.ToString());
         Assert.Contains("rank correlation", chosen.ToString(), StringComparison.Ordinal);
@@ -175,7 +175,7 @@ public class DatamodelsTests
     {
         var runs = Additive(Random(2, Train, 2), s_subsets, noise: 1);
         using var scope = NewDisposeScope();
-        using var fit = new Datamodels { Regression = Datamodels.Penalty.Ridge }.Fit(runs);
+        using var fit = new Datamodels { Regression = Datamodels.Kind.Ridge }.Fit(runs);
         Assert.Equal(0, scope.DisposablesCount);
     }
 

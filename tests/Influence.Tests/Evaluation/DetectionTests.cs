@@ -104,7 +104,7 @@ public class DetectionTests
         // By chance two of five are relevant.
         Assert.Equal(0.4, result["precision@2"].Chance, 12);
         Assert.Equal((2 / 5.0) + (3 / 10.0 / 2) + (2 / 10.0 / 3) + (1 / 10.0 / 4), result["MRR"].Chance, 12);
-        Assert.Equal([new DroppedQuery(2, "nothing is relevant to it")], result.Dropped);
+        Assert.Equal([(2, "nothing is relevant to it")], result.Dropped);
         Assert.Throws<InfluenceException>(() => result["recall@100"]);
     }
 
@@ -123,13 +123,13 @@ public class DetectionTests
             [.. trained.TrainIds.Reverse()],
             trained.Metadata
         );
-        var check = new ModelRandomizationCheck { Bootstrap = Quick };
+        var check = new RankAgreement { Bootstrap = Quick };
 
-        Assert.Equal(1, check.Evaluate(trained, turned).Mean.Value, 12);
-        Assert.Equal(-1, check.Evaluate(trained, reversed).Mean.Value, 12);
-        Assert.True(check.Evaluate(trained, random).Mean.Contains(0));
+        Assert.Equal(1, check.EvaluateRandomized(trained, turned).Mean.Value, 12);
+        Assert.Equal(-1, check.EvaluateRandomized(trained, reversed).Mean.Value, 12);
+        Assert.True(check.EvaluateRandomized(trained, random).Mean.Contains(0));
         using var others = Scores(Random(30, 41, 2));
-        Assert.Throws<InfluenceException>(() => check.Evaluate(trained, others));
+        Assert.Throws<InfluenceException>(() => check.EvaluateRandomized(trained, others));
     }
 
     [Fact]
@@ -169,7 +169,7 @@ public class DetectionTests
             },
             found.Joint
         );
-        foreach (var filter in Enum.GetValues<ConfidentLearning.LabelIssueFilter>())
+        foreach (var filter in Enum.GetValues<ConfidentLearning.Kind>())
         {
             Assert.Equal(
                 [2],
@@ -200,7 +200,7 @@ public class DetectionTests
             }
         }
 
-        foreach (var filter in Enum.GetValues<ConfidentLearning.LabelIssueFilter>())
+        foreach (var filter in Enum.GetValues<ConfidentLearning.Kind>())
         {
             var found = new ConfidentLearning { Filter = filter }.Find(tensor(rows), labels, Ids(30, first: 100));
             Assert.Equal([104, 114, 124], found.Ids.Order());

@@ -48,7 +48,7 @@ internal static class EvaluationCases
     /// A model that is linear in its data: each query's loss is 3 less the sum of its weights over the subset, plus noise that
     /// depends on the run.
     /// </summary>
-    public static RetrainingRuns Additive(double[,] weights, Subsets subsets, int seeds = 1, double noise = 0, int noiseSeed = 1)
+    public static Retraining.Result Additive(double[,] weights, Subsets subsets, int seeds = 1, double noise = 0, int noiseSeed = 1)
     {
         var random = new Random(noiseSeed);
         var losses = new double[subsets.Count * seeds, weights.GetLength(0)];
@@ -61,6 +61,6 @@ internal static class EvaluationCases
             }
         }
 
-        return RetrainingRuns.Of(subsets, Ids(weights.GetLength(0)), losses, [.. Enumerable.Range(0, seeds).Select(s => (long)s)]);
+        return Retraining.Result.Of(subsets, Ids(weights.GetLength(0)), losses, [.. Enumerable.Range(0, seeds).Select(s => (long)s)]);
     }
 }

@@ -77,7 +77,7 @@ public class LdsTests
 
         // Subsets {0}, {1}, {0, 1}, {2}: predictions 1, 2, 3, 2; rewards 1, 3, 2, 2 (losses their negatives).
         var subsets = Subsets.Of([0, 1, 2], ("a", [0]), ("b", [1]), ("c", [0, 1]), ("d", [2]));
-        var runs = RetrainingRuns.Of(
+        var runs = Retraining.Result.Of(
             subsets,
             [7],
             new[,]
@@ -100,7 +100,7 @@ public class LdsTests
 
         // Ranks 1, 2.5, 4, 2.5 and 1, 4, 2.5, 2.5: deviations (-1.5, 0, 1.5, 0) and (-1.5, 1.5, 0, 0); 2.25 / 4.5.
         Assert.Equal(0.5, result.Mean.Value, 12);
-        Assert.Equal(new QueryEstimate(7, result.Mean), Assert.Single(result.Queries));
+        Assert.Equal((7, result.Mean), Assert.Single(result.Queries));
         Assert.True(double.IsNaN(result.Mean.Lower));
     }
 
@@ -163,13 +163,13 @@ public class LdsTests
         var subsets = Subsets.Half(Ids(6), 4, seed: 1);
         var losses = Random(4, 2, 3);
         losses[2, 1] = double.NaN;
-        var runs = RetrainingRuns.Of(subsets, [10, 11], losses);
+        var runs = Retraining.Result.Of(subsets, [10, 11], losses);
         using var scores = Scores(Random(2, 6, 4), queryIds: [10, 11]);
 
         Assert.Equal([(2, 11L)], runs.NotFinite);
         Assert.Contains("1 measurements are not finite, the first of query 11 in run 2", runs.ToString(), StringComparison.Ordinal);
         Assert.Equal(
-            [new DroppedQuery(11, "a run's measurement is not finite")],
+            [(11, "a run's measurement is not finite")],
             new Lds { Bootstrap = Quick }
                 .Evaluate(scores, runs)
                 .Dropped

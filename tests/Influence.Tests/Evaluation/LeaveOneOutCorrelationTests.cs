@@ -18,7 +18,7 @@ public class LeaveOneOutCorrelationTests
     public void LeastSquaresByHand()
     {
         using var scope = NewDisposeScope();
-        var runs = RetrainingRuns.Of(
+        var runs = Retraining.Result.Of(
             Subsets.LeaveOneOut([0, 1, 2]),
             [0],
             new[,]

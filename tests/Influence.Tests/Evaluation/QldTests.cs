@@ -133,7 +133,7 @@ public class QldTests
 
         weights[1, 4] = double.NaN;
         var result = qld.Evaluate(plan, Additive(weights, plan.Subsets));
-        Assert.Equal([new DroppedQuery(1, "a run's measurement is not finite")], result.Dropped);
+        Assert.Equal([(1, "a run's measurement is not finite")], result.Dropped);
         Assert.Equal(0, Assert.Single(result.Queries).QueryId);
         using var broken = Scores(weights);
         Assert.Contains("query 1", Message(() => qld.Plan(broken)), StringComparison.Ordinal);

@@ -111,7 +111,7 @@ public class RemovalTests
 
         Assert.Equal([(0, 1), (1, 2), (2, null)], result.Fewest);
         Assert.Equal([1 / 3.0, 2 / 3.0, 2 / 3.0], result.Points.Select(p => p.Flipped.Value));
-        Assert.Equal([new DroppedQuery(3, "it is predicted wrong with all examples")], result.Dropped);
+        Assert.Equal([(3, "it is predicted wrong with all examples")], result.Dropped);
         Assert.Equal(1 + (4 * 3) + (4 * 3), plan.Subsets.Count);
 
         // An opponent is never taken for a proponent, whatever the count.

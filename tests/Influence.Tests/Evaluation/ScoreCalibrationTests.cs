@@ -38,7 +38,7 @@ public class ScoreCalibrationTests
 
         // Removed sums 1, 2, 3, rises 2, 3, 7: c = (2 + 6 + 21) / 14, residuals over 3 - 1.
         var subsets = Subsets.LeaveOneOut([0, 1, 2]);
-        var runs = RetrainingRuns.Of(
+        var runs = Retraining.Result.Of(
             subsets,
             [7],
             new[,]
@@ -118,7 +118,7 @@ public class ScoreCalibrationTests
             StringComparison.Ordinal
         );
 
-        static string Refused(InfluenceScores scores, RetrainingRuns runs) =>
+        static string Refused(InfluenceScores scores, Retraining.Result runs) =>
             Assert.Throws<InfluenceException>(() => new ScoreCalibration().Evaluate(scores, runs)).Message;
     }
 

@@ -72,7 +72,7 @@ public sealed class SeedNoiseTests
     }
 
     /// <summary>The rise is the score itself, and noise of its own in every run.</summary>
-    private static RetrainingRuns Runs(double noise, int seeds)
+    private static Retraining.Result Runs(double noise, int seeds)
     {
         using var scope = NewDisposeScope();
         var (subsets, truth, random) = (Subsets.LeaveOneOut(s_ids), Truth(), new Random(5));
@@ -86,7 +86,7 @@ public sealed class SeedNoiseTests
             }
         }
 
-        return RetrainingRuns.Of(
+        return Retraining.Result.Of(
             subsets,
             [.. Enumerable.Range(0, Queries).Select(q => (long)q)],
             losses,

@@ -77,9 +77,9 @@ public sealed class ShardTests : IDisposable
         state["h.0.attn.bias"] = ones(1, 1, 6, 6).tril();
         state["h.1.attn.masked_bias"] = tensor(-1e4);
         WriteForeign(state, name => name.StartsWith('w') ? "m-00001-of-00002.safetensors" : "m-00002-of-00002.safetensors");
-        var names = new CheckpointMatching
+        var names = new Checkpoint.Options
         {
-            Rename = CheckpointMatching.Table((@"^(wte|wpe|h|ln_f)\.", "transformer.$1."), (@"\.attn\.(masked_)?bias$", null)),
+            Rename = Checkpoint.Options.Table((@"^(wte|wpe|h|ln_f)\.", "transformer.$1."), (@"\.attn\.(masked_)?bias$", null)),
         };
         var notes = Checkpoint.FromFile(_folder.Path(Index), 0.1, names).LoadInto(other);
 
@@ -97,12 +97,12 @@ public sealed class ShardTests : IDisposable
         Assert.Contains("the model lacks", strict, StringComparison.Ordinal);
         Assert.Contains(
             "lacks",
-            Fails(() => Checkpoint.FromFile(_folder.Path(Index), 0.1, new CheckpointMatching { Lenient = true }).LoadInto(other)),
+            Fails(() => Checkpoint.FromFile(_folder.Path(Index), 0.1, new Checkpoint.Options { Lenient = true }).LoadInto(other)),
             StringComparison.Ordinal
         );
-        var lenient = new CheckpointMatching
+        var lenient = new Checkpoint.Options
         {
-            Rename = CheckpointMatching.Table((@"^(wte|wpe|h|ln_f)\.", "transformer.$1.")),
+            Rename = Checkpoint.Options.Table((@"^(wte|wpe|h|ln_f)\.", "transformer.$1.")),
             Lenient = true,
         };
         Assert.Contains(
@@ -114,11 +114,11 @@ public sealed class ShardTests : IDisposable
     [Fact]
     public void RowsOfATableFollowEachOther()
     {
-        var rename = CheckpointMatching.Table(("^module\\.", string.Empty), ("layer\\.(\\d+)", "h.$1"), ("drop", null));
+        var rename = Checkpoint.Options.Table(("^module\\.", string.Empty), ("layer\\.(\\d+)", "h.$1"), ("drop", null));
         Assert.Equal("h.12.weight", rename("module.layer.12.weight"));
         Assert.Null(rename("module.dropped"));
         Assert.Equal("same", rename("same"));
-        Assert.Contains("no pattern", Fails(() => CheckpointMatching.Table(("(", "x"))), StringComparison.Ordinal);
+        Assert.Contains("no pattern", Fails(() => Checkpoint.Options.Table(("(", "x"))), StringComparison.Ordinal);
     }
 
     [Fact]

@@ -107,7 +107,7 @@ public class W1Tests(ITestOutputHelper output)
             ScalarType.Float32,
             w1 =>
             {
-                var options = new CurvatureOptions
+                var options = new Ekfac.Options
                 {
                     Fisher = Fisher.Empirical,
                     Damping = damping == "heur" ? Damping.Default : Damping.Absolute(1e-3),

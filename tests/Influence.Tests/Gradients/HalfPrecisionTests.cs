@@ -90,7 +90,7 @@ public sealed class HalfPrecisionTests(ITestOutputHelper output) : IDisposable
                 return new TracIn().Score(task, data, data).Values;
             }
 
-            using var fit = Ekfac.Fit(task, data, new CurvatureOptions { Fisher = Fisher.Empirical });
+            using var fit = Ekfac.Fit(task, data, new Ekfac.Options { Fisher = Fisher.Empirical });
             Assert.All(
                 fit.Blocks,
                 block => Assert.All(block!.Tensors(), t => Assert.True(t.Value.dtype is ScalarType.Float32 or ScalarType.Float64))

@@ -31,7 +31,7 @@ public sealed class EffectBadInputTests : IDisposable
 
         // Counting everything twice changes nothing: the mean is the same.
         var doubled = new GroupEffect(_dense).Predict(_c.Task(), _c.Train, everything, _c.Queries, weight: 2);
-        Assert.Equal(doubled.Linear(0, 0, GroupEffect.EffectOrder.First), doubled.Linear(0, 0, GroupEffect.EffectOrder.Second), 1e-10);
+        Assert.Equal(doubled.Linear(0, 0, GroupEffect.Expansion.First), doubled.Linear(0, 0, GroupEffect.Expansion.Second), 1e-10);
     }
 
     [Theory]
@@ -64,7 +64,7 @@ public sealed class EffectBadInputTests : IDisposable
     {
         using var ekfac = Ekfac.Fit(_c.Task(), _c.Train);
         var thrown = Assert.Throws<InfluenceException>(() =>
-            new GroupEffect(ekfac) { Order = GroupEffect.EffectOrder.Newton }.Predict(_c.Task(), _c.Train, _groups, _c.Queries)
+            new GroupEffect(ekfac) { Order = GroupEffect.Expansion.Newton }.Predict(_c.Task(), _c.Train, _groups, _c.Queries)
         );
         Assert.Contains(
             "needs the curvature as a matrix, DenseCurvature.Fit(task, train); found EK-FAC",
@@ -76,7 +76,7 @@ public sealed class EffectBadInputTests : IDisposable
         Assert.Equal("groups overlap: each is re-weighted on its own", effects.Metadata.Notes);
         Assert.Contains(
             "The order Newton was not computed",
-            Assert.Throws<InfluenceException>(() => effects.Linear(0, 0, GroupEffect.EffectOrder.Newton)).Message,
+            Assert.Throws<InfluenceException>(() => effects.Linear(0, 0, GroupEffect.Expansion.Newton)).Message,
             StringComparison.Ordinal
         );
         Assert.Contains("rise of the measurement when the group counts 0 times", effects.ToString(), StringComparison.Ordinal);
@@ -88,7 +88,7 @@ public sealed class EffectBadInputTests : IDisposable
         using var scope = NewDisposeScope();
         var fewer = _c.Train.Only([0, 1, 2, 3, 4, 5]);
         var thrown = Assert.Throws<InfluenceException>(() =>
-            new GroupEffect(_dense) { Order = GroupEffect.EffectOrder.Newton }.Predict(_c.Task(), fewer, _groups, _c.Queries)
+            new GroupEffect(_dense) { Order = GroupEffect.Expansion.Newton }.Predict(_c.Task(), fewer, _groups, _c.Queries)
         );
         Assert.Contains(
             "fit the DenseCurvature on the 6 training examples given here; it saw 11",
@@ -97,7 +97,7 @@ public sealed class EffectBadInputTests : IDisposable
         );
 
         thrown = Assert.Throws<InfluenceException>(() =>
-            new GroupEffect(_dense) { Order = GroupEffect.EffectOrder.Newton, Matrix = CurvatureMatrix.Hessian }.Predict(
+            new GroupEffect(_dense) { Order = GroupEffect.Expansion.Newton, Matrix = CurvatureMatrix.Hessian }.Predict(
                 _c.Task(),
                 _c.Train,
                 _groups,
@@ -113,20 +113,20 @@ public sealed class EffectBadInputTests : IDisposable
     {
         using var scope = NewDisposeScope();
         var start = _c.Head.bias!.detach().clone();
-        var effect = new GroupEffect(_dense) { Order = GroupEffect.EffectOrder.First };
+        var effect = new GroupEffect(_dense) { Order = GroupEffect.Expansion.First };
         var bias = new InfluenceTask(_c.Model) { TrainingLoss = _c.Loss, Measurement = b => (_c.Loss(b) * 0) + _c.Head.bias![0] };
         var each = effect.Predict(bias, _c.Train, ExampleGroups.Of(_c.Train.Ids, id => $"{id}"), _c.Queries);
-        var ordered = _c.Train.Ids.OrderBy(id => each.Linear(0, (int)id, GroupEffect.EffectOrder.First)).ToArray();
+        var ordered = _c.Train.Ids.OrderBy(id => each.Linear(0, (int)id, GroupEffect.Expansion.First)).ToArray();
         Assert.True(
-            each.Linear(0, (int)ordered[0], GroupEffect.EffectOrder.First) < 0
-                && each.Linear(0, (int)ordered[^1], GroupEffect.EffectOrder.First) > 0
+            each.Linear(0, (int)ordered[0], GroupEffect.Expansion.First) < 0
+                && each.Linear(0, (int)ordered[^1], GroupEffect.Expansion.First) > 0
         );
 
         Tensor Above() => _c.Head.bias![0] - start[0] + (_c.Head.bias![0] - start[0]).abs();
         var task = new InfluenceTask(_c.Model) { TrainingLoss = _c.Loss, Measurement = b => _c.Loss(b) * (Above() * 1e300).exp() };
         var found = effect.Predict(task, _c.Train, ExampleGroups.FromMembers(("up", [ordered[^1]]), ("down", [ordered[0]])), _c.Queries);
         Assert.Equal(double.PositiveInfinity, found.Predicted(1, 0));
-        Assert.True(double.IsFinite(found.Linear(1, 0, GroupEffect.EffectOrder.First)) && double.IsFinite(found.Predicted(1, 1)));
+        Assert.True(double.IsFinite(found.Linear(1, 0, GroupEffect.Expansion.First)) && double.IsFinite(found.Predicted(1, 1)));
         Assert.Equal(start.data<double>().ToArray(), _c.Head.bias!.data<double>().ToArray());
     }
 
@@ -188,7 +188,7 @@ public sealed class EffectBadInputTests : IDisposable
                 TrainingLoss = _c.Loss,
                 Measurement = b => what == "exception" && Bias() != bias ? throw new InvalidTimeZoneException() : _c.Loss(b),
             };
-            var effect = new GroupEffect(_dense) { Order = GroupEffect.EffectOrder.Newton };
+            var effect = new GroupEffect(_dense) { Order = GroupEffect.Expansion.Newton };
             var reports = new Reports(_ => source.Cancel());
             switch (what)
             {

@@ -26,12 +26,12 @@ public sealed class EffectCostTests : IDisposable
     /// groups again. Newton: the groups once more; 51 parameters are one block of vectors.
     /// </summary>
     [Theory]
-    [InlineData(GroupEffect.EffectOrder.First, 1L << 30, 12)]
-    [InlineData(GroupEffect.EffectOrder.First, 1, 12)]
-    [InlineData(GroupEffect.EffectOrder.Second, 1L << 30, 12 + 40 + 12)]
-    [InlineData(GroupEffect.EffectOrder.Second, 1, 12 + 80 + 12)]
-    [InlineData(GroupEffect.EffectOrder.Newton, 1L << 30, 12 + 40 + 12 + 12)]
-    public void ProgressEndsAtItsTotal(GroupEffect.EffectOrder order, long memoryBudget, long total)
+    [InlineData(GroupEffect.Expansion.First, 1L << 30, 12)]
+    [InlineData(GroupEffect.Expansion.First, 1, 12)]
+    [InlineData(GroupEffect.Expansion.Second, 1L << 30, 12 + 40 + 12)]
+    [InlineData(GroupEffect.Expansion.Second, 1, 12 + 80 + 12)]
+    [InlineData(GroupEffect.Expansion.Newton, 1L << 30, 12 + 40 + 12 + 12)]
+    public void ProgressEndsAtItsTotal(GroupEffect.Expansion order, long memoryBudget, long total)
     {
         using var scope = NewDisposeScope();
         var reports = new Reports();
@@ -52,9 +52,9 @@ public sealed class EffectCostTests : IDisposable
 
     /// <summary>Five groups of a batch each, in runs or by turns: the same number of loss evaluations.</summary>
     [Theory]
-    [InlineData(GroupEffect.EffectOrder.Second)]
-    [InlineData(GroupEffect.EffectOrder.Newton)]
-    public void ScatteredGroupsFillBatches(GroupEffect.EffectOrder order)
+    [InlineData(GroupEffect.Expansion.Second)]
+    [InlineData(GroupEffect.Expansion.Newton)]
+    public void ScatteredGroupsFillBatches(GroupEffect.Expansion order)
     {
         using var scope = NewDisposeScope();
         var evaluations = 0;
@@ -92,7 +92,7 @@ public sealed class EffectCostTests : IDisposable
         using var scope = NewDisposeScope();
         var counted = new Counted(_c.X, _c.Y);
         using var loader = utils.data.DataLoader(counted, 6);
-        (GroupEffects Effects, int Reads) Run(int count)
+        (GroupEffect.Result Effects, int Reads) Run(int count)
         {
             counted.Reads = 0;
             var effects = new GroupEffect(_dense).Predict(
@@ -113,8 +113,8 @@ public sealed class EffectCostTests : IDisposable
         {
             // float64 sums in another order.
             Assert.Equal(
-                expected.Linear(1, g, GroupEffect.EffectOrder.Second),
-                eight.Effects.Linear(1, g, GroupEffect.EffectOrder.Second),
+                expected.Linear(1, g, GroupEffect.Expansion.Second),
+                eight.Effects.Linear(1, g, GroupEffect.Expansion.Second),
                 1e-12
             );
         }

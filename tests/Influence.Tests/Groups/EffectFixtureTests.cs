@@ -25,22 +25,16 @@ public class EffectFixtureTests
         var naive = new GroupInfluence(new InfluenceFunction(dense)).Score(task, train, groups, queries);
         Assert.Equal(-0.625, naive.Sum(0, 0) * naive.Metadata.LeaveOneOutFactor!.Value, 1e-12);
 
-        var effects = new GroupEffect(dense) { Order = GroupEffect.EffectOrder.Newton }.Predict(task, train, groups, queries);
-        Assert.Equal(-0.9375, effects.Linear(0, 0, GroupEffect.EffectOrder.First), 1e-12);
-        Assert.Equal(-1.171875, effects.Linear(0, 0, GroupEffect.EffectOrder.Second), 1e-12);
-        Assert.Equal(-1.25, effects.Linear(0, 0, GroupEffect.EffectOrder.Newton), 1e-12);
+        var effects = new GroupEffect(dense) { Order = GroupEffect.Expansion.Newton }.Predict(task, train, groups, queries);
+        Assert.Equal(-0.9375, effects.Linear(0, 0, GroupEffect.Expansion.First), 1e-12);
+        Assert.Equal(-1.171875, effects.Linear(0, 0, GroupEffect.Expansion.Second), 1e-12);
+        Assert.Equal(-1.25, effects.Linear(0, 0, GroupEffect.Expansion.Newton), 1e-12);
         Assert.Equal(-1.25, effects.Predicted(0, 0), 1e-12);
 
         // Halved: (0 + 1 + 3) / 3 - 7/4. Doubled: (0 + 1 + 12) / 6 - 7/4. Unchanged: nothing moves.
         foreach (var (weight, exact) in new[] { (0.5, (4 / 3.0) - 1.75), (2, (13 / 6.0) - 1.75), (1.0, 0.0) })
         {
-            effects = new GroupEffect(dense) { Order = GroupEffect.EffectOrder.Newton }.Predict(
-                task,
-                train,
-                groups,
-                queries,
-                weight: weight
-            );
+            effects = new GroupEffect(dense) { Order = GroupEffect.Expansion.Newton }.Predict(task, train, groups, queries, weight: weight);
             Assert.Equal(exact, effects.Predicted(0, 0), 1e-12);
         }
     }
@@ -80,7 +74,7 @@ public class EffectFixtureTests
                 using var dense = DenseCurvature.Fit(task, train, new() { Matrix = matrix, Damping = Damping.Absolute(0) });
                 var effects = new GroupEffect(dense)
                 {
-                    Order = GroupEffect.EffectOrder.Newton,
+                    Order = GroupEffect.Expansion.Newton,
                     MemoryBudget = seed == 1 ? 1 : 1L << 30,
                 }.Predict(task, train, groups, queries, weight: weight);
                 weights.fill_(1);
@@ -98,14 +92,14 @@ public class EffectFixtureTests
 
                 var overAll = (30 + ((weight - 1) * 6)) / 30;
                 naive += Math.Sqrt(
-                    Enumerable.Range(0, 3).Sum(q => Math.Pow((effects.Linear(q, 0, GroupEffect.EffectOrder.First) * overAll) - truth[q], 2))
+                    Enumerable.Range(0, 3).Sum(q => Math.Pow((effects.Linear(q, 0, GroupEffect.Expansion.First) * overAll) - truth[q], 2))
                 );
-                foreach (var order in Enum.GetValues<GroupEffect.EffectOrder>())
+                foreach (var order in Enum.GetValues<GroupEffect.Expansion>())
                 {
                     var error = Math.Sqrt(Enumerable.Range(0, 3).Sum(q => Math.Pow(effects.Linear(q, 0, order) - truth[q], 2)));
                     errors[(int)order] += error;
                     Assert.Equal(effects.Linear(1, 0, order), effects.Moved(1, 0, order), 1e-12);
-                    Assert.True(order != GroupEffect.EffectOrder.Newton || error < 1e-10, $"Newton is off by {error}");
+                    Assert.True(order != GroupEffect.Expansion.Newton || error < 1e-10, $"Newton is off by {error}");
                 }
             }
         }
@@ -137,7 +131,7 @@ public class EffectFixtureTests
             new GroupEffect(dense).Predict(task, train, groups, queries),
             new GroupEffect(solver).Predict(task, train, groups, queries)
         );
-        Assert.Equal([GroupEffect.EffectOrder.First, GroupEffect.EffectOrder.Second], found.Orders);
+        Assert.Equal([GroupEffect.Expansion.First, GroupEffect.Expansion.Second], found.Orders);
         foreach (var order in found.Orders)
         {
             Assert.Equal(expected.Linear(0, 0, order), found.Linear(0, 0, order), 1e-10);
@@ -146,8 +140,8 @@ public class EffectFixtureTests
 
         // By hand for removal of the last: H = 4/3, H_group = 2, P = 1/(4/3 + 0.3), d1 = -2.5 P / 2, d2 = d1 - 1/2 P (4/3 - 2) d1.
         var p = 1 / ((4 / 3.0) + 0.3);
-        Assert.Equal(-1.25 * p, expected.Linear(0, 0, GroupEffect.EffectOrder.First), 1e-12);
-        Assert.Equal(-1.25 * p * (1 + (p / 3)), expected.Linear(0, 0, GroupEffect.EffectOrder.Second), 1e-12);
+        Assert.Equal(-1.25 * p, expected.Linear(0, 0, GroupEffect.Expansion.First), 1e-12);
+        Assert.Equal(-1.25 * p * (1 + (p / 3)), expected.Linear(0, 0, GroupEffect.Expansion.Second), 1e-12);
     }
 
     private static (InfluenceTask Task, Examples Train, Examples Queries) Scalar()

@@ -49,7 +49,7 @@ public class IntervalTests
                 { whole.Sum(0, 0) },
             },
             ["q"],
-            [new GroupScores.GroupSize("g", 30, 90) { Blocks = 30 }],
+            [new GroupScores.Row("g", 30, 90) { Blocks = 30 }],
             whole.Metadata,
             new double[,]
             {

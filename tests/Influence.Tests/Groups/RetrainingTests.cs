@@ -29,13 +29,13 @@ public class RetrainingTests(ITestOutputHelper output)
         random.manual_seed(3);
         var model = nn.Linear(2, 1, dtype: float64);
         model.eval();
-        var errors = Compare(model, weight, GroupEffect.EffectOrder.Newton);
+        var errors = Compare(model, weight, GroupEffect.Expansion.Newton);
 
-        Assert.True(errors[(GroupEffect.EffectOrder.Second, false)] < 0.9 * errors[(GroupEffect.EffectOrder.First, false)]);
-        Assert.True(errors[(GroupEffect.EffectOrder.Second, true)] < 0.8 * errors[(GroupEffect.EffectOrder.First, true)]);
-        Assert.True(errors[(GroupEffect.EffectOrder.Newton, true)] < errors[(GroupEffect.EffectOrder.Second, true)]);
-        Assert.True(errors[(GroupEffect.EffectOrder.Newton, true)] < newton);
-        Assert.All(Enum.GetValues<GroupEffect.EffectOrder>(), order => Assert.True(errors[(order, true)] < errors[(order, false)]));
+        Assert.True(errors[(GroupEffect.Expansion.Second, false)] < 0.9 * errors[(GroupEffect.Expansion.First, false)]);
+        Assert.True(errors[(GroupEffect.Expansion.Second, true)] < 0.8 * errors[(GroupEffect.Expansion.First, true)]);
+        Assert.True(errors[(GroupEffect.Expansion.Newton, true)] < errors[(GroupEffect.Expansion.Second, true)]);
+        Assert.True(errors[(GroupEffect.Expansion.Newton, true)] < newton);
+        Assert.All(Enum.GetValues<GroupEffect.Expansion>(), order => Assert.True(errors[(order, true)] < errors[(order, false)]));
     }
 
     /// <summary>
@@ -43,12 +43,12 @@ public class RetrainingTests(ITestOutputHelper output)
     /// removed it takes more than is good: the second order needs none.
     /// </summary>
     [Theory]
-    [InlineData(0, GroupEffect.EffectOrder.Second, 0)]
-    [InlineData(0.5, GroupEffect.EffectOrder.Second, 0)]
-    [InlineData(2, GroupEffect.EffectOrder.Second, 0)]
-    [InlineData(0.5, GroupEffect.EffectOrder.Newton, 0.02)]
-    [InlineData(2, GroupEffect.EffectOrder.Newton, 0.02)]
-    public void AnMlp(double weight, GroupEffect.EffectOrder highest, double damping)
+    [InlineData(0, GroupEffect.Expansion.Second, 0)]
+    [InlineData(0.5, GroupEffect.Expansion.Second, 0)]
+    [InlineData(2, GroupEffect.Expansion.Second, 0)]
+    [InlineData(0.5, GroupEffect.Expansion.Newton, 0.02)]
+    [InlineData(2, GroupEffect.Expansion.Newton, 0.02)]
+    public void AnMlp(double weight, GroupEffect.Expansion highest, double damping)
     {
         using var scope = NewDisposeScope();
         random.manual_seed(3);
@@ -57,18 +57,18 @@ public class RetrainingTests(ITestOutputHelper output)
         model.eval();
         var errors = Compare(model, weight, highest, damping);
 
-        Assert.True(errors[(GroupEffect.EffectOrder.Second, true)] < 0.95 * errors[(GroupEffect.EffectOrder.First, true)]);
+        Assert.True(errors[(GroupEffect.Expansion.Second, true)] < 0.95 * errors[(GroupEffect.Expansion.First, true)]);
         Assert.True(
-            highest == GroupEffect.EffectOrder.Second
-                || errors[(GroupEffect.EffectOrder.Newton, true)] < errors[(GroupEffect.EffectOrder.Second, true)]
+            highest == GroupEffect.Expansion.Second
+                || errors[(GroupEffect.Expansion.Newton, true)] < errors[(GroupEffect.Expansion.Second, true)]
         );
         Assert.All(errors.Keys, key => Assert.True(errors[(key.Item1, true)] <= errors[(key.Item1, false)]));
     }
 
-    private Dictionary<(GroupEffect.EffectOrder, bool), double> Compare(
+    private Dictionary<(GroupEffect.Expansion, bool), double> Compare(
         nn.Module<Tensor, Tensor> model,
         double weight,
-        GroupEffect.EffectOrder highest,
+        GroupEffect.Expansion highest,
         double damping = 0
     )
     {
@@ -115,7 +115,7 @@ public class RetrainingTests(ITestOutputHelper output)
             }
         }
 
-        var errors = new Dictionary<(GroupEffect.EffectOrder, bool), double>();
+        var errors = new Dictionary<(GroupEffect.Expansion, bool), double>();
         double[] exact = [.. truth.Cast<double>()];
         foreach (var order in effects.Orders)
         {

@@ -20,7 +20,7 @@ public class FeldmanZhangTests
             right[run, 0] = run < 63 || run >= 88 ? 1 : 0;
         }
 
-        var runs = RetrainingRuns.Of(masks, right, higherIsBetter: true);
+        var runs = Retraining.Result.Of(masks, right, higherIsBetter: true);
         var (id, estimate) = Assert.Single(new FeldmanZhang().Memorisation(runs).Examples);
         Assert.Equal(0, id);
         Assert.Equal(0.5, estimate.Value, 1e-12);
@@ -90,7 +90,7 @@ public class FeldmanZhangTests
                 .Memorisation(runs)
                 .Examples.Count
         );
-        var foreign = RetrainingRuns.Of(
+        var foreign = Retraining.Result.Of(
             Subsets.Half(EvaluationCases.Ids(4), 2, seed: 1),
             [77],
             new double[,]

@@ -28,7 +28,7 @@ internal static class GroupScoresOf
         return new(
             sums,
             targets,
-            [.. groups.Select((name, j) => new GroupScores.GroupSize(name, 1, tokens[j]))],
+            [.. groups.Select((name, j) => new GroupScores.Row(name, 1, tokens[j]))],
             new ScoreMetadata { Estimator = "test", Unit = "loss per token" }
         );
     }

@@ -52,7 +52,7 @@ public class MixtureRegressionTests
     public void NoiseIsShrunk()
     {
         var random = new Random(5);
-        var observed = Mixtures(200, 5).Select(m => new Mixture.Evaluated(m, random.NextDouble())).ToList();
+        var observed = Mixtures(200, 5).Select(m => new Mixture.Point(m, random.NextDouble())).ToList();
         var regression = MixtureRegression.Fit(observed, MixtureFeatures.Quadratic);
 
         // Spearman's standard error over 200 pairs is 0.07.
@@ -73,10 +73,7 @@ public class MixtureRegressionTests
         var random = new Random(seed);
         string[] names = [.. Enumerable.Range(0, 12).Select(j => $"g{j}")];
         Mixture Draw() => Mixture.Normalized(names, [.. names.Select(_ => -Math.Log(1 - random.NextDouble()))]);
-        var observed = Enumerable
-            .Range(0, 64)
-            .Select(_ => new Mixture.Evaluated(Draw(), Math.Sqrt(12) * (random.NextDouble() - 0.5)))
-            .ToList();
+        var observed = Enumerable.Range(0, 64).Select(_ => new Mixture.Point(Draw(), Math.Sqrt(12) * (random.NextDouble() - 0.5))).ToList();
         var regression = MixtureRegression.Fit(observed, MixtureFeatures.Quadratic, seed);
         var spread = Math.Sqrt(Enumerable.Range(0, 500).Average(_ => Math.Pow(regression.Predict(Draw()), 2)));
 
@@ -95,7 +92,7 @@ public class MixtureRegressionTests
         var observed = Enumerable
             .Range(0, 20)
             .Select(_ => Draw())
-            .Select(m => new Mixture.Evaluated(m, (5 * m["g0"]) - (5 * m["g1"])))
+            .Select(m => new Mixture.Point(m, (5 * m["g0"]) - (5 * m["g1"])))
             .ToList();
         var regression = MixtureRegression.Fit(observed);
         var fresh = Enumerable.Range(0, 200).Select(_ => Draw()).ToList();
@@ -110,7 +107,7 @@ public class MixtureRegressionTests
     public void NoisyLinearLossIsRankedWell()
     {
         var random = new Random(6);
-        var observed = Mixtures(80, 6).Select(m => new Mixture.Evaluated(m, Linear(m) + (0.2 * (random.NextDouble() - 0.5)))).ToList();
+        var observed = Mixtures(80, 6).Select(m => new Mixture.Point(m, Linear(m) + (0.2 * (random.NextDouble() - 0.5)))).ToList();
         var regression = MixtureRegression.Fit(observed);
         var fresh = Mixtures(80, 7).ToList();
         var correlation = Spearman.Of([.. fresh.Select(Linear)], [.. fresh.Select(regression.Predict)]);
@@ -129,11 +126,11 @@ public class MixtureRegressionTests
         Assert.Equal(regression.Predict(mixture), regression.Predict(permuted));
 
         // A group without weight anywhere, and a loss that never changes.
-        var three = Mixtures(10, 9).Select(m => new Mixture.Evaluated(new(s_names, [m["a"] + m["d"], m["b"], m["c"], 0]), 7)).ToList();
+        var three = Mixtures(10, 9).Select(m => new Mixture.Point(new(s_names, [m["a"] + m["d"], m["b"], m["c"], 0]), 7)).ToList();
         var constant = MixtureRegression.Fit(three);
         Assert.Equal(7, constant.Predict(mixture), 1e-9);
         Assert.True(double.IsNaN(constant.HeldOutRankCorrelation));
-        var same = Enumerable.Range(0, 5).Select(i => new Mixture.Evaluated(mixture, i)).ToList();
+        var same = Enumerable.Range(0, 5).Select(i => new Mixture.Point(mixture, i)).ToList();
         Assert.Equal(2, MixtureRegression.Fit(same).Predict(permuted), 1e-9);
     }
 
@@ -149,8 +146,8 @@ public class MixtureRegressionTests
 
     private static double Linear(Mixture m) => 1 + m.Names.Sum(name => m[name] * s_slopes[Array.IndexOf(s_names, name)]);
 
-    private static List<Mixture.Evaluated> Observe(int count, int seed, Func<Mixture, double> loss) =>
-        [.. Mixtures(count, seed).Select(m => new Mixture.Evaluated(m, loss(m)))];
+    private static List<Mixture.Point> Observe(int count, int seed, Func<Mixture, double> loss) =>
+        [.. Mixtures(count, seed).Select(m => new Mixture.Point(m, loss(m)))];
 
     private static IEnumerable<Mixture> Mixtures(int count, int seed)
     {

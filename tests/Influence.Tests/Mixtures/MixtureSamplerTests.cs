@@ -19,7 +19,7 @@ public class MixtureSamplerTests
     [InlineData(true)]
     public void SharesFollowTheMixture(bool balanced)
     {
-        var sampler = new MixtureSampler(s_groups, new(["a", "b", "c"], [0.2, 0.7, 0.1]), seed: 3)
+        var sampler = new Mixture.Sampler(s_groups, new(["a", "b", "c"], [0.2, 0.7, 0.1]), seed: 3)
         {
             EpochLength = 10_000,
             Balanced = balanced,
@@ -37,7 +37,7 @@ public class MixtureSamplerTests
     [Fact]
     public void NothingRepeatsBeforeItsGroupIsUsedUp()
     {
-        var sampler = new MixtureSampler(s_groups, new(["a", "b", "c"], [0.6, 0.4, 0]), seed: 4) { EpochLength = MixtureSampler.Endless };
+        var sampler = new Mixture.Sampler(s_groups, new(["a", "b", "c"], [0.6, 0.4, 0]), seed: 4) { EpochLength = Mixture.Sampler.Endless };
         var drawn = sampler.Take(400).ToList();
         Assert.DoesNotContain(20, drawn);
         var orders = new HashSet<string>();
@@ -56,14 +56,14 @@ public class MixtureSamplerTests
     [Fact]
     public void TheSameSeedGivesTheSameStreamAndEpochsGoOn()
     {
-        MixtureSampler Make(long seed, long length) => new(s_groups, Mixture.Uniform("c", "b", "a"), seed) { EpochLength = length };
+        Mixture.Sampler Make(long seed, long length) => new(s_groups, Mixture.Uniform("c", "b", "a"), seed) { EpochLength = length };
         var whole = Make(5, 40).ToList();
         var parts = Make(5, 20);
 
         Assert.Equal(whole, Make(5, 40).ToList());
         Assert.Equal(whole, [.. parts, .. parts]);
         Assert.NotEqual(whole, Make(6, 40).ToList());
-        Assert.Equal(12, new MixtureSampler(s_groups, Mixture.Uniform("c", "b", "a")).Count());
+        Assert.Equal(12, new Mixture.Sampler(s_groups, Mixture.Uniform("c", "b", "a")).Count());
     }
 
     /// <summary>What a batch holds is decided when it is drawn: the next one follows a mixture set in between.</summary>
@@ -74,7 +74,7 @@ public class MixtureSamplerTests
     {
         using var values = arange(30, dtype: ScalarType.Int64).reshape(30, 1);
         using var dataset = utils.data.TensorDataset(values);
-        var sampler = new MixtureSampler(s_groups, new(["a", "b", "c"], [1, 0, 0]), seed: 1) { EpochLength = 26, Balanced = true };
+        var sampler = new Mixture.Sampler(s_groups, new(["a", "b", "c"], [1, 0, 0]), seed: 1) { EpochLength = 26, Balanced = true };
         using var loader = utils.data.DataLoader(dataset, 4, sampler, num_worker: workers, disposeDataset: false);
         var batches = new List<long[]>();
         foreach (var batch in loader)
@@ -95,18 +95,18 @@ public class MixtureSamplerTests
     [Fact]
     public void GroupsThatDoNotMatchAreRefused()
     {
-        Says(() => new MixtureSampler(s_groups, Mixture.Uniform("a", "b")), "lacks \"c\"");
-        Says(() => new MixtureSampler(s_groups, Mixture.Uniform("a", "b", "c", "d")), "alone has \"d\"");
-        var sampler = new MixtureSampler(s_groups, Mixture.Uniform("a", "b", "c"));
+        Says(() => new Mixture.Sampler(s_groups, Mixture.Uniform("a", "b")), "lacks \"c\"");
+        Says(() => new Mixture.Sampler(s_groups, Mixture.Uniform("a", "b", "c", "d")), "alone has \"d\"");
+        var sampler = new Mixture.Sampler(s_groups, Mixture.Uniform("a", "b", "c"));
         Says(() => sampler.Mixture = Mixture.Uniform("x"), "lacks \"a\", \"b\", \"c\"");
         Assert.Equal(1.0 / 3, sampler.Mixture["a"]);
-        Says(() => new MixtureSampler(s_groups, Mixture.Uniform("a", "b", "c")) { EpochLength = 0 }, "EpochLength is 0");
+        Says(() => new Mixture.Sampler(s_groups, Mixture.Uniform("a", "b", "c")) { EpochLength = 0 }, "EpochLength is 0");
     }
 
     [Fact]
     public void AMixtureIsMeasuredAnewEverySoManySteps()
     {
-        var sampler = new MixtureSampler(s_groups, Mixture.Uniform("a", "b", "c"));
+        var sampler = new Mixture.Sampler(s_groups, Mixture.Uniform("a", "b", "c"));
         var measured = 0;
         var remeasured = new RemeasuredMixture(
             sampler,
@@ -138,9 +138,9 @@ public class MixtureSamplerTests
     public void AMixtureOfTokensIsDrawnInExamples()
     {
         // Examples of a have 8 tokens, of b 2, of c 1.
-        GroupScores.GroupSize[] sizes = [new("a", 8, 64), new("b", 3, 6), new("c", 1, 1)];
+        GroupScores.Row[] sizes = [new("a", 8, 64), new("b", 3, 6), new("c", 1, 1)];
         var present = new Mixture(["a", "b", "c"], [0.5, 0.25, 0.25]);
-        var sampler = new MixtureSampler(s_groups, present.ToExampleShares(sizes));
+        var sampler = new Mixture.Sampler(s_groups, present.ToExampleShares(sizes));
         var seen = new List<Mixture>();
         var next = new Mixture(["a", "b", "c"], [0.8, 0.1, 0.1]);
         var remeasured = new RemeasuredMixture(
@@ -177,15 +177,15 @@ public class MixtureSamplerTests
     /// <summary>Reading the ids of an endless stream would never end, and of any stream would take its examples away.</summary>
     [Theory]
     [InlineData(26)]
-    [InlineData(MixtureSampler.Endless)]
+    [InlineData(Mixture.Sampler.Endless)]
     public void AStreamIsNotRead(long length)
     {
         using var values = arange(30, dtype: ScalarType.Int64).reshape(30, 1);
         using var dataset = utils.data.TensorDataset(values);
-        var sampler = new MixtureSampler(s_groups, Mixture.Uniform("a", "b", "c")) { EpochLength = length };
+        var sampler = new Mixture.Sampler(s_groups, Mixture.Uniform("a", "b", "c")) { EpochLength = length };
         using var loader = utils.data.DataLoader(dataset, 4, sampler, disposeDataset: false);
 
-        Says(() => Examples.FromLoader(loader).Count, "draws from a MixtureSampler");
+        Says(() => Examples.FromLoader(loader).Count, "draws from a Mixture.Sampler");
         Assert.Equal(0, sampler.Drawn.Values.Sum());
     }
 

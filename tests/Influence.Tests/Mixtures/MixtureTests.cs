@@ -27,10 +27,7 @@ public class MixtureTests
     {
         Assert.Equal([0.5, 0.5], Mixture.Uniform("a", "b").Weights);
         Assert.Equal([0.75, 0.25], Mixture.Proportional(ExampleGroups.FromMembers(("a", [0, 1, 2]), ("b", [3]))).Weights);
-        Assert.Equal(
-            [0.2, 0.8],
-            Mixture.Proportional([new GroupScores.GroupSize("a", 5, 20), new GroupScores.GroupSize("b", 5, 80)]).Weights
-        );
+        Assert.Equal([0.2, 0.8], Mixture.Proportional([new GroupScores.Row("a", 5, 20), new GroupScores.Row("b", 5, 80)]).Weights);
         Assert.Equal([0.25, 0.75], Mixture.Normalized(["a", "b"], [2, 6]).Weights);
     }
 
@@ -41,14 +38,14 @@ public class MixtureTests
             [0.25, 0.75],
             Mixture
                 .Uniform("long", "short")
-                .ToExampleShares([new GroupScores.GroupSize("long", 10, 30), new GroupScores.GroupSize("short", 40, 40)])
+                .ToExampleShares([new GroupScores.Row("long", 10, 30), new GroupScores.Row("short", 40, 40)])
                 .Weights
         );
 
     [Fact]
     public void ExampleSharesBecomeTokenShares()
     {
-        GroupScores.GroupSize[] sizes = [new("long", 10, 30), new("short", 40, 40)];
+        GroupScores.Row[] sizes = [new("long", 10, 30), new("short", 40, 40)];
 
         Assert.Equal(
             [0.5, 0.5],

@@ -23,8 +23,8 @@ public class ScaleBioTests
         // A step of one over the curvature, 1.6 and 1 + 1.6 alpha, lands on a quadratic's minimum.
         using var pair = new Pair(1 / (1 + (1.6 * alpha)), 1 / 1.6);
         var scaleBio = pair.ScaleBio(new(["a", "b"], [0.4, 0.6]), alpha, weightLearningRate: 0);
-        ScaleBioStep step = null!;
-        for (var i = 0; i < 5; i++)
+        var step = scaleBio.Step(Sources, Validation);
+        for (var i = 1; i < 5; i++)
         {
             step = scaleBio.Step(Sources, Validation);
         }

@@ -94,7 +94,7 @@ public class ValueMixtureTests
             ("clean", Enumerable.Range(0, 60).Select(i => (long)i)),
             ("noisy", Enumerable.Range(60, 40).Select(i => (long)i))
         );
-        var sampler = new MixtureSampler(groups, Mixture.Uniform("clean", "noisy"), seed: 3) { EpochLength = MixtureSampler.Endless };
+        var sampler = new Mixture.Sampler(groups, Mixture.Uniform("clean", "noisy"), seed: 3) { EpochLength = Mixture.Sampler.Endless };
         using var optimizer = optim.SGD(model.parameters(), 0.2);
         var values = new InRunValues();
         using var draws = sampler.GetEnumerator();

@@ -97,10 +97,10 @@ internal sealed class InductionDecoder : IDisposable
                 Losses.CrossEntropy(Model.call(b["x"]).narrow(1, 0, Length - 1), b["x"].narrow(1, 1, Length - 1), meanOverPositions: true),
 
             // One head of twice the size would give the same as two of which one is inert.
-            Attention = new AttentionSettings { Heads = Heads },
+            Attention = new InfluenceTask.Options { Heads = Heads },
         };
 
-    public AttentionInfluence Method(RetrievalHeads.MeasureKind measure = RetrievalHeads.MeasureKind.Attention, bool native = false) =>
+    public AttentionInfluence Method(RetrievalHeads.Kind measure = RetrievalHeads.Kind.Attention, bool native = false) =>
         new()
         {
             Logits = Model.call,

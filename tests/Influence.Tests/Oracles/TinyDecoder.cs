@@ -32,7 +32,7 @@ public sealed class TinyDecoder : nn.Module<Tensor, Tensor>
         eval();
     }
 
-    public static InfluenceFunction.AttentionHeads Heads { get; } = new("q.weight", "k.weight", "v.weight", "o.weight", HeadCount);
+    public static InfluenceFunction.Projections Heads { get; } = new("q.weight", "k.weight", "v.weight", "o.weight", HeadCount);
 
     public InfluenceTask Task(LayerSelection? layers = null) =>
         new(this) { TrainingLoss = b => Losses.CrossEntropy(call(b["x"]), b["y"], b["mask"]), Layers = layers ?? LayerSelection.All };

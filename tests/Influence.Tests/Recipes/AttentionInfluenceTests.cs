@@ -13,18 +13,18 @@ public class AttentionInfluenceTests
 {
     /// <summary>The hand-made copying head is found by both measures, in both kinds of attention; no other head copies.</summary>
     [Theory]
-    [InlineData(false, RetrievalHeads.MeasureKind.Attention)]
-    [InlineData(true, RetrievalHeads.MeasureKind.Attention)]
-    [InlineData(false, RetrievalHeads.MeasureKind.MaskedLoss)]
-    [InlineData(true, RetrievalHeads.MeasureKind.MaskedLoss)]
-    public void TheCopyingHeadIsFound(bool native, RetrievalHeads.MeasureKind measure)
+    [InlineData(false, RetrievalHeads.Kind.Attention)]
+    [InlineData(true, RetrievalHeads.Kind.Attention)]
+    [InlineData(false, RetrievalHeads.Kind.MaskedLoss)]
+    [InlineData(true, RetrievalHeads.Kind.MaskedLoss)]
+    public void TheCopyingHeadIsFound(bool native, RetrievalHeads.Kind measure)
     {
         using var decoder = new InductionDecoder(native);
         var heads = decoder.Method(measure, native).FindHeads(decoder.Task);
         Assert.Equal(4, heads.Count);
         RetrievalHeads.Head predecessor = new(native ? "attention0" : "q0.weight", 0),
             copying = new(native ? "attention1" : "q1.weight", 1);
-        if (measure == RetrievalHeads.MeasureKind.Attention)
+        if (measure == RetrievalHeads.Kind.Attention)
         {
             Assert.Equal(copying, heads[0].Head);
             Assert.Equal(1, heads[0].Score);
@@ -169,7 +169,7 @@ public class AttentionInfluenceTests
         var documents = Documents() with { BatchSize = 4 };
         var probe = InductionDecoder.Probes.Tokens();
         var state = ModelState.Of(decoder.Model, probe);
-        foreach (var measure in Enum.GetValues<RetrievalHeads.MeasureKind>())
+        foreach (var measure in Enum.GetValues<RetrievalHeads.Kind>())
         {
             var method = decoder.Method(measure, native);
             method.Score(decoder.Task, documents);
@@ -180,7 +180,7 @@ public class AttentionInfluenceTests
 
             // In the first part of the probes, and in the second batch of documents: three parts a pass over the probes, one or five passes
             // to find the heads and two to put them to the proof.
-            foreach (var stop in new[] { 1, measure == RetrievalHeads.MeasureKind.Attention ? 11 : 23 })
+            foreach (var stop in new[] { 1, measure == RetrievalHeads.Kind.Attention ? 11 : 23 })
             {
                 using var source = new CancellationTokenSource();
                 var reports = 0;
@@ -218,7 +218,7 @@ public class AttentionInfluenceTests
     {
         using var scope = NewDisposeScope();
         using var decoder = new InductionDecoder(variant: InductionVariant.Rotary);
-        var method = decoder.Method(RetrievalHeads.MeasureKind.MaskedLoss);
+        var method = decoder.Method(RetrievalHeads.Kind.MaskedLoss);
         var heads = method.FindHeads(decoder.Task);
         Assert.True(heads[1].Score > 1, $"{heads[1]}");
         Assert.Equal(["q0.weight, head 0", "q1.weight, head 1"], heads.Take(2).Select(h => h.Head.ToString()).Order());
@@ -254,7 +254,7 @@ public class AttentionInfluenceTests
             Fails(() => (method with { TimesChance = 0 }).Score(decoder.Task, Documents())),
             StringComparison.Ordinal
         );
-        var result = decoder.Method(RetrievalHeads.MeasureKind.MaskedLoss).Score(decoder.Task, Documents());
+        var result = decoder.Method(RetrievalHeads.Kind.MaskedLoss).Score(decoder.Task, Documents());
         Assert.Contains(Assert.Single(result.Masked).ToString(), new[] { "q0.weight, head 0", "q1.weight, head 1" });
     }
 
@@ -384,7 +384,7 @@ public class AttentionInfluenceTests
         RetrievalHeads.Head[] heads = [new("q", 0)];
         var expected = method.ScoreMasked(Task(model), Documents(), heads);
         model.to(bfloat16);
-        foreach (var measure in Enum.GetValues<RetrievalHeads.MeasureKind>())
+        foreach (var measure in Enum.GetValues<RetrievalHeads.Kind>())
         {
             Assert.Single((method with { Retrieval = measure }).FindHeads(Task(model)));
         }
@@ -444,7 +444,7 @@ public class AttentionInfluenceTests
         Assert.Contains(
             "[B, T, V]",
             Fails(() =>
-                (method with { Retrieval = RetrievalHeads.MeasureKind.MaskedLoss, Logits = t => decoder.Model.call(t).sum(2) }).FindHeads(
+                (method with { Retrieval = RetrievalHeads.Kind.MaskedLoss, Logits = t => decoder.Model.call(t).sum(2) }).FindHeads(
                     decoder.Task
                 )
             ),
@@ -492,7 +492,7 @@ public class AttentionInfluenceTests
 
         Assert.Contains(
             "None of the 4 heads copies",
-            Fails(() => random.Method(RetrievalHeads.MeasureKind.MaskedLoss).Score(random.Task, documents)),
+            Fails(() => random.Method(RetrievalHeads.Kind.MaskedLoss).Score(random.Task, documents)),
             StringComparison.Ordinal
         );
     }
@@ -538,7 +538,7 @@ public class AttentionInfluenceTests
                     b["x"].narrow(1, 1, InductionDecoder.Length - 1),
                     meanOverPositions: true
                 ),
-            Attention = new AttentionSettings { Heads = heads },
+            Attention = new InfluenceTask.Options { Heads = heads },
         };
 
     private static string Fails(Action action) => Assert.Throws<InfluenceException>(action).Message;

@@ -37,10 +37,7 @@ public class DonodTests
         var examples = Gradients(Step(0.1, 0.2), Step(-0.1, 0.1), Step(0, 0.05));
         var (don, nod) = new Donod { LearningRate = 1 }.Score(Linear(layer), examples);
         using var pool = new SelectionPool([don, nod]);
-        var selected = new Topsis { Directions = [Topsis.MetricDirection.Higher, Topsis.MetricDirection.Lower] }.Select(
-            pool,
-            SelectionBudget.Count(3)
-        );
+        var selected = new Topsis { Directions = [Topsis.Order.Higher, Topsis.Order.Lower] }.Select(pool, SelectionBudget.Count(3));
 
         double[] expectedDon = [0.1, -0.1, 0],
             expectedNod = [0.2, 0.1, 0.05],

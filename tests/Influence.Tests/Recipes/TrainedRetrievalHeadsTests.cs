@@ -54,7 +54,7 @@ public class TrainedRetrievalHeadsTests(ITestOutputHelper output)
         var (repeating, chained) = (result.Scores.Values.Take(40).ToArray(), result.Scores.Values.Skip(40).ToArray());
         var ordered = repeating.Average(r => chained.Average(c => r > c ? 1.0 : 0));
         output.WriteLine(result.Heads.ToString());
-        output.WriteLine((method with { Retrieval = RetrievalHeads.MeasureKind.MaskedLoss }).FindHeads(task).ToString());
+        output.WriteLine((method with { Retrieval = RetrievalHeads.Kind.MaskedLoss }).FindHeads(task).ToString());
         output.WriteLine($"repeating {repeating.Average():0.000}, chained {chained.Average():0.000}, in order {ordered:0.000}");
 
         // A copying head needs a layer before it that knows each token's predecessor, so both of them sit in the second.

@@ -210,7 +210,7 @@ public class GradientSpectraTests
             : whole.narrow(1, "qkv".IndexOf(layer[packed + 1], StringComparison.Ordinal) * shape[0] / 3, shape[0] / 3);
     }
 
-    private static void AssertEqual(Tensor gradients, LayerSpectra spectra, int layer)
+    private static void AssertEqual(Tensor gradients, GradientSpectra.Result spectra, int layer)
     {
         for (long i = 0; i < gradients.shape[0]; i++)
         {

@@ -24,14 +24,14 @@ public sealed class OwnStrategyTests : SelectionStrategyContract
     {
         public override string Name => "given";
 
-        protected override void Pick(SelectionPool pool, Picks picks, SelectionRun run) => picks.AddInOrder([0, 1], [1, Second]);
+        protected override void Pick(SelectionPool pool, Picks picks, Run run) => picks.AddInOrder([0, 1], [1, Second]);
     }
 
     private sealed record Shortest : SelectionStrategy
     {
         public override string Name => "shortest";
 
-        protected override void Pick(SelectionPool pool, Picks picks, SelectionRun run)
+        protected override void Pick(SelectionPool pool, Picks picks, Run run)
         {
             var order = Enumerable.Range(0, pool.Count).OrderBy(i => pool.Lengths![i]);
             picks.AddInOrder(order, [.. pool.Lengths!.Select(length => -(double)length)]);

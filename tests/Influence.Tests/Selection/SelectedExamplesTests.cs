@@ -90,7 +90,7 @@ public sealed class SelectedExamplesTests
 
         public int Depth { get; init; } = 4;
 
-        protected override void Pick(SelectionPool pool, Picks picks, SelectionRun run)
+        protected override void Pick(SelectionPool pool, Picks picks, Run run)
         {
             picks.Add(pool.PositionOf(3), double.PositiveInfinity, 0.1);
             picks.Add(pool.PositionOf(1), Math.BitDecrement(1), 1.0 / 3);

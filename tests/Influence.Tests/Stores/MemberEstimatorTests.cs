@@ -28,12 +28,7 @@ public sealed class MemberEstimatorTests : IDisposable
             ExamplesPerShard = 4,
         };
 
-    private static GradientProjection Dense(int dimension) =>
-        Whole with
-        {
-            Form = GradientProjection.ProjectionForm.Dense,
-            Dimension = dimension,
-        };
+    private static GradientProjection Dense(int dimension) => Whole with { Form = GradientProjection.Kind.Dense, Dimension = dimension };
 
     /// <summary>A linear logistic model whose scores were worked out by hand; without a projection TRAK is its closed form.</summary>
     [Fact]
@@ -183,9 +178,9 @@ public sealed class MemberEstimatorTests : IDisposable
     /// <summary>Sums over checkpoints: dot products times rates as TracIn has them, and cosines of Adam's updates times the rates' shares,
     /// LESS.</summary>
     [Theory]
-    [InlineData(TracIn.GradientSimilarity.Dot, GradientProjection.GradientDirection.Gradient)]
-    [InlineData(TracIn.GradientSimilarity.Cosine, GradientProjection.GradientDirection.AdamUpdate)]
-    public void MembersAreSummed(TracIn.GradientSimilarity similarity, GradientProjection.GradientDirection direction)
+    [InlineData(TracIn.GradientSimilarity.Dot, GradientProjection.UpdateDirection.Gradient)]
+    [InlineData(TracIn.GradientSimilarity.Cosine, GradientProjection.UpdateDirection.AdamUpdate)]
+    public void MembersAreSummed(TracIn.GradientSimilarity similarity, GradientProjection.UpdateDirection direction)
     {
         using var scope = NewDisposeScope();
         using var optimizer = optim.Adam(_c.Model.parameters(), 1e-2);

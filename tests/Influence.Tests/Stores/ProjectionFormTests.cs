@@ -20,7 +20,7 @@ public sealed class ProjectionFormTests : IDisposable
         _folder.Dispose();
     }
 
-    private static GradientProjection Of(GradientProjection.ProjectionForm form, int dimension) =>
+    private static GradientProjection Of(GradientProjection.Kind form, int dimension) =>
         new()
         {
             Form = form,
@@ -36,7 +36,7 @@ public sealed class ProjectionFormTests : IDisposable
     public void DenseIsItsMatrix(int dimension)
     {
         using var scope = NewDisposeScope();
-        var store = GradientStore.Write(_c.Task(), _c.Train, Of(GradientProjection.ProjectionForm.Dense, dimension), _folder.Path("s"));
+        var store = GradientStore.Write(_c.Task(), _c.Train, Of(GradientProjection.Kind.Dense, dimension), _folder.Path("s"));
         Assert.Equal(dimension, store.Width);
         var expected = zeros([11, dimension], ScalarType.Float64);
         foreach (var (name, g) in Parts())
@@ -55,12 +55,7 @@ public sealed class ProjectionFormTests : IDisposable
     {
         using var scope = NewDisposeScope();
         const int Dimension = 9;
-        var store = GradientStore.Write(
-            _c.Task(),
-            _c.Train,
-            Of(GradientProjection.ProjectionForm.CountSketch, Dimension),
-            _folder.Path("s")
-        );
+        var store = GradientStore.Write(_c.Task(), _c.Train, Of(GradientProjection.Kind.CountSketch, Dimension), _folder.Path("s"));
         var expected = zeros([11, Dimension], ScalarType.Float64);
         foreach (var (name, g) in Parts())
         {
@@ -81,7 +76,7 @@ public sealed class ProjectionFormTests : IDisposable
     {
         using var scope = NewDisposeScope();
         const int Dimension = 3;
-        var store = GradientStore.Write(_c.Task(), _c.Train, Of(GradientProjection.ProjectionForm.Principal, Dimension), _folder.Path("s"));
+        var store = GradientStore.Write(_c.Task(), _c.Train, Of(GradientProjection.Kind.Principal, Dimension), _folder.Path("s"));
         var rows = Rows(store);
         long first = 0;
         foreach (var layer in store.Layers)
@@ -115,9 +110,9 @@ public sealed class ProjectionFormTests : IDisposable
     {
         using var scope = NewDisposeScope();
         using var exact = new TracIn().Score(_c.Task(), _c.Train, _c.Queries);
-        Assert.True(Error(GradientProjection.ProjectionForm.Principal) < Error(GradientProjection.ProjectionForm.TwoSided));
+        Assert.True(Error(GradientProjection.Kind.Principal) < Error(GradientProjection.Kind.TwoSided));
 
-        double Error(GradientProjection.ProjectionForm form)
+        double Error(GradientProjection.Kind form)
         {
             using var scores = new StoredGradients(GradientStore.Write(_c.Task(), _c.Train, Of(form, 3), _folder.Path($"{form}"))).Score(
                 _c.Task(),
@@ -128,11 +123,11 @@ public sealed class ProjectionFormTests : IDisposable
     }
 
     [Theory]
-    [InlineData(GradientProjection.ProjectionForm.TwoSided, 3)]
-    [InlineData(GradientProjection.ProjectionForm.Principal, 3)]
-    [InlineData(GradientProjection.ProjectionForm.Dense, 12)]
-    [InlineData(GradientProjection.ProjectionForm.CountSketch, 12)]
-    public void BatchesAndOrderDoNotMatter(GradientProjection.ProjectionForm form, int dimension)
+    [InlineData(GradientProjection.Kind.TwoSided, 3)]
+    [InlineData(GradientProjection.Kind.Principal, 3)]
+    [InlineData(GradientProjection.Kind.Dense, 12)]
+    [InlineData(GradientProjection.Kind.CountSketch, 12)]
+    public void BatchesAndOrderDoNotMatter(GradientProjection.Kind form, int dimension)
     {
         using var scope = NewDisposeScope();
         using var expected = Score(_c.Train, "a");
@@ -153,15 +148,15 @@ public sealed class ProjectionFormTests : IDisposable
     public void ADensePrefixIsASmallerProjection()
     {
         using var scope = NewDisposeScope();
-        var large = Rows(GradientStore.Write(_c.Task(), _c.Train, Of(GradientProjection.ProjectionForm.Dense, 36), _folder.Path("l"))) * 6;
-        var small = Rows(GradientStore.Write(_c.Task(), _c.Train, Of(GradientProjection.ProjectionForm.Dense, 4), _folder.Path("s"))) * 2;
+        var large = Rows(GradientStore.Write(_c.Task(), _c.Train, Of(GradientProjection.Kind.Dense, 36), _folder.Path("l"))) * 6;
+        var small = Rows(GradientStore.Write(_c.Task(), _c.Train, Of(GradientProjection.Kind.Dense, 4), _folder.Path("s"))) * 2;
         Assert.True(SingleExampleLoop.RelativeError(large.narrow(1, 0, 4), small) < 1e-6);
     }
 
     [Theory]
-    [InlineData(GradientProjection.ProjectionForm.Dense)]
-    [InlineData(GradientProjection.ProjectionForm.CountSketch)]
-    public void WithRoomForAllNothingIsProjected(GradientProjection.ProjectionForm form)
+    [InlineData(GradientProjection.Kind.Dense)]
+    [InlineData(GradientProjection.Kind.CountSketch)]
+    public void WithRoomForAllNothingIsProjected(GradientProjection.Kind form)
     {
         using var scope = NewDisposeScope();
         using var expected = new TracIn().Score(_c.Task(), _c.Train, _c.Queries);
@@ -175,25 +170,25 @@ public sealed class ProjectionFormTests : IDisposable
     [Fact]
     public void AnotherFormIsRefused()
     {
-        GradientStore.Write(_c.Task(), _c.Train, Of(GradientProjection.ProjectionForm.Dense, 12), _folder.Path("s"));
+        GradientStore.Write(_c.Task(), _c.Train, Of(GradientProjection.Kind.Dense, 12), _folder.Path("s"));
         Assert.Contains(
             "Form (the store's: dense; now: count sketch)",
             Assert
                 .Throws<InfluenceException>(() =>
-                    GradientStore.Write(_c.Task(), _c.Train, Of(GradientProjection.ProjectionForm.CountSketch, 12), _folder.Path("s"))
+                    GradientStore.Write(_c.Task(), _c.Train, Of(GradientProjection.Kind.CountSketch, 12), _folder.Path("s"))
                 )
                 .Message,
             StringComparison.Ordinal
         );
-        Assert.Throws<InfluenceException>(() => new GradientProjection { Form = (GradientProjection.ProjectionForm)9 });
+        Assert.Throws<InfluenceException>(() => new GradientProjection { Form = (GradientProjection.Kind)9 });
     }
 
     /// <summary>Adam's update of each gradient, entry by entry, from the optimizer's own state; queries keep theirs, or are divided
     /// alike.</summary>
     [Theory]
-    [InlineData(GradientProjection.GradientDirection.AdamUpdate)]
-    [InlineData(GradientProjection.GradientDirection.AdamScaled)]
-    public void DirectionsAreThoseOfAdam(GradientProjection.GradientDirection direction)
+    [InlineData(GradientProjection.UpdateDirection.AdamUpdate)]
+    [InlineData(GradientProjection.UpdateDirection.AdamScaled)]
+    public void DirectionsAreThoseOfAdam(GradientProjection.UpdateDirection direction)
     {
         using var scope = NewDisposeScope();
         using var optimizer = optim.Adam(_c.Model.parameters(), 1e-2, 0.8, 0.95, 1e-6);
@@ -206,7 +201,7 @@ public sealed class ProjectionFormTests : IDisposable
 
         optimizer.zero_grad();
         var checkpoint = Checkpoint.Save(_folder.Path("c.safetensors"), _c.Model, optimizer, 3);
-        var projection = Of(GradientProjection.ProjectionForm.TwoSided, 1000) with { Direction = direction, Moments = checkpoint };
+        var projection = Of(GradientProjection.Kind.TwoSided, 1000) with { Direction = direction, Moments = checkpoint };
         var store = GradientStore.Write(_c.Task(), _c.Train, projection, _folder.Path("s"));
         using var scores = new StoredGradients(store).Score(_c.Task(), _c.Train, _c.Queries);
         var (expected, at) = (zeros([4, 11], ScalarType.Float64), 0);
@@ -219,7 +214,7 @@ public sealed class ProjectionFormTests : IDisposable
             var update =
                 (((0.8 * m) + (0.2 * g)) / (1 - Math.Pow(0.8, 4)))
                 / ((((0.95 * v) + (0.05 * g * g)) / (1 - Math.Pow(0.95, 4))).sqrt() + 1e-6);
-            expected += direction == GradientProjection.GradientDirection.AdamUpdate ? q.mm(update.t()) : (q / scale).mm((g / scale).t());
+            expected += direction == GradientProjection.UpdateDirection.AdamUpdate ? q.mm(update.t()) : (q / scale).mm((g / scale).t());
         }
 
         Assert.True(SingleExampleLoop.RelativeError(scores.Values, expected) < 1e-10);

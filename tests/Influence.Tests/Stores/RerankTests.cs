@@ -77,7 +77,7 @@ public sealed class RerankTests : IDisposable
                 _folder.Path("s")
             )
         );
-        using var fitted = Ekfac.Fit(_c.Task(), train, new CurvatureOptions { Fisher = Fisher.Empirical });
+        using var fitted = Ekfac.Fit(_c.Task(), train, new Ekfac.Options { Fisher = Fisher.Empirical });
         var exact = new InfluenceFunction(fitted);
         using var scores = exact.Score(_c.Task(), train, _c.Queries);
         using var coarse = store.Score(_c.Task(), _c.Queries);

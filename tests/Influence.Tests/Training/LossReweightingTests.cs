@@ -14,10 +14,10 @@ public sealed class LossReweightingTests : IDisposable
 
     /// <summary>Losses (1, 2, 3), delta = r = 1.</summary>
     [Theory]
-    [InlineData(LossReweighting.Weighting.LinUpper, 0.155362, 0.422319, 0.422319)]
-    [InlineData(LossReweighting.Weighting.Quadratic, 0.211942, 0.576117, 0.211942)]
-    [InlineData(LossReweighting.Weighting.Extremes, 0.422319, 0.155362, 0.422319)]
-    public void TheWorkedExample(LossReweighting.Weighting scheme, double first, double second, double third)
+    [InlineData(LossReweighting.Kind.LinUpper, 0.155362, 0.422319, 0.422319)]
+    [InlineData(LossReweighting.Kind.Quadratic, 0.211942, 0.576117, 0.211942)]
+    [InlineData(LossReweighting.Kind.Extremes, 0.422319, 0.155362, 0.422319)]
+    public void TheWorkedExample(LossReweighting.Kind scheme, double first, double second, double third)
     {
         var weights = new LossReweighting { Scheme = scheme, WarmUpSteps = 0 }.Weights(tensor([1.0, 2.0, 3.0]), 0);
         Assert.Equal([first, second, third], weights.data<double>().ToArray(), (a, b) => Math.Abs(a - b) < 1e-6); // six decimals are given
@@ -25,10 +25,10 @@ public sealed class LossReweightingTests : IDisposable
 
     /// <summary>Against the formula by tensor operations, for other delta and r.</summary>
     [Theory]
-    [InlineData(LossReweighting.Weighting.LinUpper)]
-    [InlineData(LossReweighting.Weighting.Quadratic)]
-    [InlineData(LossReweighting.Weighting.Extremes)]
-    public void TheFormula(LossReweighting.Weighting scheme)
+    [InlineData(LossReweighting.Kind.LinUpper)]
+    [InlineData(LossReweighting.Kind.Quadratic)]
+    [InlineData(LossReweighting.Kind.Extremes)]
+    public void TheFormula(LossReweighting.Kind scheme)
     {
         var losses = rand(9, dtype: ScalarType.Float64) * 5;
         var (delta, r) = (2.5, 0.7);
@@ -36,8 +36,8 @@ public sealed class LossReweightingTests : IDisposable
         var h = ((2 * delta * losses) - (delta * (highest + lowest))) / (highest - lowest);
         var f = scheme switch
         {
-            LossReweighting.Weighting.LinUpper => (h + delta).clamp_max(delta),
-            LossReweighting.Weighting.Quadratic => 1 - (h * h / (delta * delta)),
+            LossReweighting.Kind.LinUpper => (h + delta).clamp_max(delta),
+            LossReweighting.Kind.Quadratic => 1 - (h * h / (delta * delta)),
             _ => h.abs(),
         };
         var weights = new LossReweighting

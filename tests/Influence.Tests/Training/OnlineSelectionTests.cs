@@ -55,7 +55,7 @@ public class OnlineSelectionTests
         var (model, batch, validation) = Small();
         using var optimizer = optim.SGD(model.parameters(), 0.5);
         using var loop = TrainingGradients.Open(Task(model), batch, validation);
-        OnlineSelection.Choice choice;
+        OnlineSelection.Result choice;
         using (var step = loop.Step(batch, validation))
         {
             choice = new OnlineSelection { Fraction = 0.4 }.Choose(step, optimizer);

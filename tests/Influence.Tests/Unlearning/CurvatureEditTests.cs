@@ -31,7 +31,7 @@ public class CurvatureEditTests
     {
         using var scope = NewDisposeScope();
         using var c = new Classifier(train: 20);
-        using var kfac = Kfac.Fit(c.Task(), c.Train, new CurvatureOptions { Fisher = Fisher.Empirical });
+        using var kfac = Kfac.Fit(c.Task(), c.Train, new Kfac.Options { Fisher = Fisher.Empirical });
         using var edited = new CurvatureEdit
         {
             KeptMass = mass,

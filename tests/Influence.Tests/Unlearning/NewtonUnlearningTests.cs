@@ -25,7 +25,7 @@ public class NewtonUnlearningTests
             new() { Matrix = CurvatureMatrix.Hessian, Damping = Damping.Absolute(0) }
         );
         var before = problem.Weights;
-        using var unlearned = new NewtonUnlearning(dense) { Order = GroupEffect.EffectOrder.Newton }.Unlearn(
+        using var unlearned = new NewtonUnlearning(dense) { Order = GroupEffect.Expansion.Newton }.Unlearn(
             problem.Task,
             problem.Train,
             forget
@@ -78,7 +78,7 @@ public class NewtonUnlearningTests
         var task = new InfluenceTask(model) { TrainingLoss = b => 0.5 * Losses.SquaredError(model.call(b["x"]), b["y"]) };
         using var dense = DenseCurvature.Fit(task, train, new() { Matrix = CurvatureMatrix.Hessian, Damping = Damping.Absolute(0) });
 
-        using var newton = new NewtonUnlearning(dense) { Order = GroupEffect.EffectOrder.Newton }.Unlearn(task, train, [2]);
+        using var newton = new NewtonUnlearning(dense) { Order = GroupEffect.Expansion.Newton }.Unlearn(task, train, [2]);
         Assert.All(
             newton.Tensors["weight"].reshape(-1).data<double>().ToArray().Zip([1.0, 2.0]),
             pair => Assert.Equal(pair.Second, pair.First, 1e-12)
@@ -112,7 +112,7 @@ public class NewtonUnlearningTests
         var train = Examples.FromTensors(("x", x), ("y", y));
         long[] forget = [.. Enumerable.Range(0, 12).Select(i => (long)(i * 5))];
         using var dense = DenseCurvature.Fit(task, train, new() { Matrix = CurvatureMatrix.Hessian, Damping = Damping.Absolute(0) });
-        using var newton = new NewtonUnlearning(dense) { Order = GroupEffect.EffectOrder.Newton }.Unlearn(task, train, forget);
+        using var newton = new NewtonUnlearning(dense) { Order = GroupEffect.Expansion.Newton }.Unlearn(task, train, forget);
         using var first = new NewtonUnlearning(dense).Unlearn(task, train, forget);
 
         var start = cat([model.weight!.detach().reshape(-1).clone(), model.bias!.detach().clone()], 0);
@@ -124,7 +124,7 @@ public class NewtonUnlearningTests
         Assert.True(Distance(newton) < 0.1 * distance, $"Newton is {Distance(newton) / distance} of the way off");
         Assert.True(Distance(first) < 0.5 * distance, $"first order is {Distance(first) / distance} of the way off");
 
-        double Distance(UnlearnedWeights weights) =>
+        double Distance(UnlearningMethod.Result weights) =>
             (cat([weights.Tensors["weight"].reshape(-1), weights.Tensors["bias"]], 0) - truth).norm().item<double>();
     }
 
@@ -181,7 +181,7 @@ public class NewtonUnlearningTests
             "as a matrix",
             Assert
                 .Throws<InfluenceException>(() =>
-                    new NewtonUnlearning(ekfac) { Order = GroupEffect.EffectOrder.Newton }.Unlearn(c.Task(), c.Train, [0])
+                    new NewtonUnlearning(ekfac) { Order = GroupEffect.Expansion.Newton }.Unlearn(c.Task(), c.Train, [0])
                 )
                 .Message,
             StringComparison.Ordinal

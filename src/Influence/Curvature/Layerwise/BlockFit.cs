@@ -72,8 +72,24 @@ internal abstract class BlockFit : IDisposable
                 measured: kind == CurvatureKind.Ekfac
             ),
             (GroupedGradients, not CurvatureKind.Diagonal) => new GroupedFit(measured: kind == CurvatureKind.Ekfac),
-            (TiedGradients t, CurvatureKind.Ekfac) when TiedFit.Covers(t) => new TiedFit(t, maximumFactor),
+            ({ HeadOfTable: { } head }, CurvatureKind.Ekfac) => new TiedFit(sample, head, maximumFactor),
             (TokenGradients t, _) => new TokenFit(t, kind, maximumFactor),
             _ => new DiagonalFit(),
         };
+}
+
+/// <summary>The fit of a block whose gradients are of one kind in every batch.</summary>
+/// <typeparam name="TGradients">The kind.</typeparam>
+internal abstract class BlockFit<TGradients> : BlockFit
+    where TGradients : BlockGradients
+{
+    public sealed override void Add(BlockGradients gradients) => AddOwn((TGradients)gradients);
+
+    public sealed override void AddEigenvalues(BlockGradients gradients) => AddOwnEigenvalues((TGradients)gradients);
+
+    /// <summary>First pass: one batch.</summary>
+    protected abstract void AddOwn(TGradients gradients);
+
+    /// <summary>Second pass: one batch.</summary>
+    protected abstract void AddOwnEigenvalues(TGradients gradients);
 }

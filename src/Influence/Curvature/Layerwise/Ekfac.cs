@@ -30,7 +30,7 @@ namespace Influence.Curvature;
 [TypeFormatterSource(typeof(HtmlFormatters))]
 public sealed class Ekfac : LayerwisePreconditioner
 {
-    private const string Method = "EK-FAC";
+    internal const string Method = "EK-FAC";
 
     private Ekfac(CurvatureInfo info, BlockCurvature?[] blocks)
         : base(info, blocks) { }
@@ -43,12 +43,12 @@ public sealed class Ekfac : LayerwisePreconditioner
     /// <param name="cancellationToken">Checked between batches.</param>
     /// <returns>The fit; the caller disposes it.</returns>
     /// <exception cref="InfluenceException">Bad input, NaN gradients, labels that cannot be sampled, or a fit that would not fit
-    /// <see cref="CurvatureOptions.MemoryBudget"/>.</exception>
+    /// <see cref="LayerwisePreconditioner.Options.MemoryBudget"/>.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
     public static Ekfac Fit(
         InfluenceTask task,
         Examples train,
-        CurvatureOptions? options = null,
+        Options? options = null,
         IProgress<InfluenceProgress>? progress = null,
         CancellationToken cancellationToken = default
     )
@@ -63,7 +63,7 @@ public sealed class Ekfac : LayerwisePreconditioner
     /// <param name="options">Null: the defaults.</param>
     /// <returns>The estimate.</returns>
     /// <exception cref="InfluenceException">Bad input.</exception>
-    public static CurvatureCost Estimate(InfluenceTask task, Examples train, CurvatureOptions? options = null) =>
+    public static CurvatureCost Estimate(InfluenceTask task, Examples train, Options? options = null) =>
         EstimateBlocks(CurvatureKind.Ekfac, task, train, options);
 
     /// <summary>Reads what <see cref="LayerwisePreconditioner.Save"/> wrote.</summary>
@@ -71,7 +71,7 @@ public sealed class Ekfac : LayerwisePreconditioner
     /// <param name="device">Where it will be used: the model's device.</param>
     /// <returns>The fit; the caller disposes it.</returns>
     /// <exception cref="InfluenceException">The file is missing, truncated, or holds something else.</exception>
-    public static Ekfac Load(string path, TorchSharp.torch.Device? device = null)
+    public static new Ekfac Load(string path, TorchSharp.torch.Device? device = null)
     {
         var (info, blocks) = LayerwiseFile.Load(path, Method, device);
         return new Ekfac(info, blocks);

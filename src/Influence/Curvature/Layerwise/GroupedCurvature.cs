@@ -33,23 +33,6 @@ internal sealed class GroupedCurvature(Tensor input, Tensor output, Tensor eigen
     public override IEnumerable<(string Name, Tensor Value)> Tensors() =>
         [("input.vectors", input), ("output.vectors", output), ("eigenvalues", eigenvalues)];
 
-    /// <summary>Q_G' G Q_A of every example and group, <c>[B, g, O/g, I']</c>.</summary>
-    public static Tensor Spectrum(BlockGradients block, Tensor input, Tensor output)
-    {
-        using var scope = NewDisposeScope();
-        if (block is not GroupedGradients gradients)
-        {
-            var parts = block.Dense();
-            var weight = parts[0].reshape(block.Examples, output.shape[0], output.shape[1], -1); // [B, g, O/g, I]
-            var whole = parts.Length == 1 ? weight : cat([weight, parts[1].reshape([.. weight.shape[..3], 1])], 3);
-            return einsum("gop,bgoi,gij->bgpj", output, whole, input).MoveToOuterDisposeScope();
-        }
-
-        var (a, d) = gradients.Factors();
-        var (left, right) = (einsum("bgto,gop->bgtp", d, output), einsum("bgti,gij->bgtj", a, input));
-        return einsum("bgtp,bgtj->bgpj", left, right).MoveToOuterDisposeScope();
-    }
-
     public override void Dispose()
     {
         input.Dispose();
@@ -65,7 +48,7 @@ internal sealed class GroupedCurvature(Tensor input, Tensor output, Tensor eigen
         public override Tensor[] Dense(BlockGradients gradients)
         {
             using var scope = NewDisposeScope();
-            var spectrum = Spectrum(gradients, input, output).mul_(weights); // [B, g, O/g, I']
+            var spectrum = gradients.GroupedSpectrum(input, output).mul_(weights); // [B, g, O/g, I']
             var back = einsum("gpo,bgoi,gji->bgpj", output, spectrum, input); // [B, g, O/g, I]
             var bias = gradients.HasBias;
             var inputs = back.shape[3] - (bias ? 1 : 0);
@@ -81,7 +64,7 @@ internal sealed class GroupedCurvature(Tensor input, Tensor output, Tensor eigen
         public override Tensor SelfProducts(BlockGradients gradients)
         {
             using var scope = NewDisposeScope();
-            return Spectrum(gradients, input, output).Squared().mul_(weights).flatten(1).sum(1).MoveToOuterDisposeScope();
+            return gradients.GroupedSpectrum(input, output).Squared().mul_(weights).flatten(1).sum(1).MoveToOuterDisposeScope();
         }
 
         public override void Dispose() => weights.Dispose();

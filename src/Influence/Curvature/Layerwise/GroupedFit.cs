@@ -6,7 +6,7 @@ using static TorchSharp.torch;
 namespace Influence.Curvature;
 
 /// <summary>The statistics of a convolution with groups: covariances of every group, and EK-FAC's eigenvalues.</summary>
-internal sealed class GroupedFit(bool measured) : BlockFit
+internal sealed class GroupedFit(bool measured) : BlockFit<GroupedGradients>
 {
     private Tensor? _a;
     private Tensor? _g;
@@ -19,10 +19,10 @@ internal sealed class GroupedFit(bool measured) : BlockFit
 
     public override bool NeedsSecondPass => measured;
 
-    public override void Add(BlockGradients gradients)
+    protected override void AddOwn(GroupedGradients gradients)
     {
         using var scope = NewDisposeScope();
-        var (a, d) = ((GroupedGradients)gradients).Factors(); // [B, g, T, n]
+        var (a, d) = gradients.Factors(); // [B, g, T, n]
         _dtype = d.dtype;
         _rows += (double)d.shape[0] * d.shape[2];
         Accumulate(ref _a, Moments(a));
@@ -47,13 +47,10 @@ internal sealed class GroupedFit(bool measured) : BlockFit
         }
     }
 
-    public override void AddEigenvalues(BlockGradients gradients)
+    protected override void AddOwnEigenvalues(GroupedGradients gradients)
     {
         using var scope = NewDisposeScope();
-        Accumulate(
-            ref _eigenvalues,
-            GroupedCurvature.Spectrum((GroupedGradients)gradients, _inputVectors!, _outputVectors!).Squared().sum(0L)
-        );
+        Accumulate(ref _eigenvalues, gradients.GroupedSpectrum(_inputVectors!, _outputVectors!).Squared().sum(0L));
     }
 
     public override BlockCurvature Finish(string name, long examples)

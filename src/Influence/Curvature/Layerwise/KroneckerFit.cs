@@ -9,7 +9,7 @@ namespace Influence.Curvature;
 /// The two covariances of a linear layer, A over activations and G over output gradients, each over positions that count;
 /// and, for EK-FAC, the mean over examples of the squared gradient along their eigenvectors.
 /// </summary>
-internal sealed class KroneckerFit(InputCovariance input, Covariance output, bool measured) : BlockFit
+internal sealed class KroneckerFit(InputCovariance input, Covariance output, bool measured) : BlockFit<FactoredGradients>
 {
     /// <summary>Gradients along the eigenvectors are written out for so many numbers at a time, whatever the batch size.</summary>
     public const long NumbersAtOnce = 1 << 20;
@@ -22,11 +22,10 @@ internal sealed class KroneckerFit(InputCovariance input, Covariance output, boo
 
     public override bool NeedsSecondPass => measured;
 
-    public override void Add(BlockGradients gradients)
+    protected override void AddOwn(FactoredGradients gradients)
     {
-        var factors = (FactoredGradients)gradients;
-        _dtype = factors.OutputGradient.dtype;
-        if (!input.TryAdd(factors))
+        _dtype = gradients.OutputGradient.dtype;
+        if (!input.TryAdd(gradients))
         {
             throw new InfluenceException(
                 "Layers that saw the same input in the first batch see different ones now. Fit them in calls of their own, by Layers = "
@@ -34,7 +33,7 @@ internal sealed class KroneckerFit(InputCovariance input, Covariance output, boo
             );
         }
 
-        output.Add(factors.OutputGradient.reshape(-1, factors.Outputs), factors.CountedPositions());
+        output.Add(gradients.OutputGradient.reshape(-1, gradients.Outputs), gradients.CountedPositions());
     }
 
     public override bool IsFinite => input.IsFinite && output.IsFinite;
@@ -46,22 +45,21 @@ internal sealed class KroneckerFit(InputCovariance input, Covariance output, boo
     }
 
     /// <summary>For one position per example, (Q_G' d)^2 (Q_A' a)^2 summed over examples is one product of squares.</summary>
-    public override void AddEigenvalues(BlockGradients gradients)
+    protected override void AddOwnEigenvalues(FactoredGradients gradients)
     {
         using var scope = NewDisposeScope();
-        var factors = (FactoredGradients)gradients;
         Tensor squares; // [O, I']
-        if (factors.Positions == 1)
+        if (gradients.Positions == 1)
         {
-            var a = factors.Bias ? factors.ActivationWithBias() : factors.Activation;
-            var d = _outputBasis!.Rotate(factors.OutputGradient.squeeze(1)).Squared(); // [B, O]
+            var a = gradients.Bias ? gradients.ActivationWithBias() : gradients.Activation;
+            var d = _outputBasis!.Rotate(gradients.OutputGradient.squeeze(1)).Squared(); // [B, O]
             squares = d.t().mm(_inputBasis!.Rotate(a.squeeze(1)).Squared());
         }
         else
         {
-            squares = zeros([_outputBasis!.Size, _inputBasis!.Size], _dtype, factors.OutputGradient.device);
+            squares = zeros([_outputBasis!.Size, _inputBasis!.Size], _dtype, gradients.OutputGradient.device);
             KroneckerSpectrum.Visit(
-                factors,
+                gradients,
                 _inputBasis,
                 _outputBasis,
                 NumbersAtOnce,

@@ -12,7 +12,7 @@ internal sealed class LayerwiseFit : IDisposable
 {
     private readonly GradientSession _session;
     private readonly Examples _train;
-    private readonly CurvatureOptions _options;
+    private readonly LayerwisePreconditioner.Options _options;
     private readonly CurvatureKind _kind;
     private readonly ProgressReporter _progress;
     private readonly LossKind _labels;
@@ -24,7 +24,7 @@ internal sealed class LayerwiseFit : IDisposable
     private LayerwiseFit(
         GradientSession session,
         Examples train,
-        CurvatureOptions options,
+        LayerwisePreconditioner.Options options,
         CurvatureKind kind,
         ProgressReporter progress,
         int checkpoints,
@@ -58,7 +58,7 @@ internal sealed class LayerwiseFit : IDisposable
     public static BlockCurvature?[] Run(
         GradientSession session,
         Examples train,
-        CurvatureOptions options,
+        LayerwisePreconditioner.Options options,
         CurvatureKind kind,
         ProgressReporter progress,
         int checkpoints = 1,
@@ -151,14 +151,7 @@ internal sealed class LayerwiseFit : IDisposable
                 continue;
             }
 
-            var squares = block.SquaredNorms(); // [B]
-            var sizes = (
-                block is FactoredGradients f ? squares + f.Activation.Squared().sum(1, 2) + f.OutputGradient.Squared().sum(1, 2) : squares
-            )
-                .cpu()
-                .to_type(ScalarType.Float64)
-                .data<double>()
-                .ToArray();
+            var sizes = block.SquaredSizes().cpu().to_type(ScalarType.Float64).data<double>().ToArray(); // [B]
             for (var i = 0; i < sizes.Length; i++)
             {
                 if (!double.IsFinite(sizes[i]))
@@ -279,7 +272,7 @@ internal sealed class LayerwiseFit : IDisposable
             return null;
         }
 
-        var outputs = gradients is FactoredGradients { IsTransposed: true } transposed ? transposed.Inputs : gradients.Shape?.Outputs;
+        var outputs = gradients.LayerOutputs;
         return outputs == parts.Sum() && parts.All(p => p > 0)
             ? parts
             : throw new InfluenceException(

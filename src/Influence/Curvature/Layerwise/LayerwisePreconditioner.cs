@@ -10,7 +10,7 @@ namespace Influence.Curvature;
 /// <see cref="DiagonalFisher"/>. Any damping can be applied to one fit.
 /// </summary>
 [TypeFormatterSource(typeof(HtmlFormatters))]
-public abstract class LayerwisePreconditioner : Preconditioner, IDisplay
+public abstract partial class LayerwisePreconditioner : Preconditioner, IDisplay
 {
     private readonly BlockCurvature?[] _blocks;
 
@@ -61,7 +61,7 @@ public abstract class LayerwisePreconditioner : Preconditioner, IDisplay
         CurvatureKind kind,
         InfluenceTask task,
         Examples train,
-        CurvatureOptions? options,
+        Options? options,
         IProgress<InfluenceProgress>? progress,
         CancellationToken token
     )
@@ -69,7 +69,7 @@ public abstract class LayerwisePreconditioner : Preconditioner, IDisplay
         ArgumentNullException.ThrowIfNull(task);
         ArgumentNullException.ThrowIfNull(train);
         InfluenceException.ThrowIfAny([.. train.Problems("training examples")]);
-        options ??= new CurvatureOptions();
+        options ??= new Options();
         InfluenceException.ThrowIfAny([.. options.Problems()]);
         using var scope = torch.NewDisposeScope();
         using var session = GradientSession.Open(task, train, queries: null);
@@ -101,7 +101,7 @@ public abstract class LayerwisePreconditioner : Preconditioner, IDisplay
         );
     }
 
-    private protected static CurvatureCost EstimateBlocks(CurvatureKind kind, InfluenceTask task, Examples train, CurvatureOptions? options)
+    private protected static CurvatureCost EstimateBlocks(CurvatureKind kind, InfluenceTask task, Examples train, Options? options)
     {
         ArgumentNullException.ThrowIfNull(task);
         ArgumentNullException.ThrowIfNull(train);
@@ -112,7 +112,7 @@ public abstract class LayerwisePreconditioner : Preconditioner, IDisplay
         var watch = Stopwatch.StartNew();
         using var session = GradientSession.Open(task, train, queries: null);
         var opening = watch.Elapsed;
-        var cost = CostModel.Of(session, train, options ?? new CurvatureOptions(), kind).Timed(session, train);
+        var cost = CostModel.Of(session, train, options ?? new Options(), kind).Timed(session, train);
         return cost with { Time = cost.Time + opening };
     }
 

@@ -19,20 +19,16 @@ internal sealed class TiedFit : BlockFit
     private FactorBasis? _basis;
     private bool _finished;
 
-    public TiedFit(TiedGradients sample, int maximumFactor)
+    /// <param name="sample">The table's gradients in a first batch.</param>
+    /// <param name="head">The sizes of the head's factors.</param>
+    /// <param name="maximumFactor">The largest diagonal block.</param>
+    public TiedFit(BlockGradients sample, FactorShape head, int maximumFactor)
     {
-        var head = Heads(sample).First();
-        _dtype = head.OutputGradient.dtype;
+        var (activation, _) = sample.CountedInputs().First();
+        _dtype = activation.dtype;
         _input = new Covariance(FactorLayout.Sizes(head.Inputs, maximumFactor));
-        _sums = zeros([head.Outputs, head.Inputs], ScalarType.Float64, head.OutputGradient.device).DetachFromDisposeScope();
+        _sums = zeros([head.Outputs, head.Inputs], ScalarType.Float64, activation.device).DetachFromDisposeScope();
     }
-
-    /// <summary>Whether the uses are at least one embedding and at least one linear layer, over rows of the same width.</summary>
-    public static bool Covers(BlockGradients gradients) =>
-        gradients is TiedGradients tied
-        && Heads(tied).Any()
-        && tied.Uses.Any(use => use is TokenGradients)
-        && tied.Uses.All(use => use is TokenGradients or FactoredGradients { Weight: true, Bias: false, IsTransposed: false });
 
     public override bool NeedsSecondPass => true;
 
@@ -43,52 +39,16 @@ internal sealed class TiedFit : BlockFit
     public override void Add(BlockGradients gradients)
     {
         using var scope = NewDisposeScope();
-        foreach (var head in gradients is TiedGradients tied ? Heads(tied) : [])
+        foreach (var (activation, positions) in gradients.CountedInputs())
         {
-            _input.Add(head.CountedActivation(), head.CountedPositions()); // [R, D]
+            _input.Add(activation, positions); // [R, D]
         }
     }
 
     public override void Decompose() => _basis ??= _input.Decompose(_dtype);
 
-    public override void AddEigenvalues(BlockGradients gradients)
-    {
-        var written = gradients is TiedGradients ? null : gradients.Dense()[0];
-        using var scope = NewDisposeScope();
-        if (gradients is not TiedGradients tied)
-        {
-            var table = written!.reshape(gradients.Examples, _sums.shape[0], _sums.shape[1]);
-            _sums.add_(_basis!.Rotate(table).Squared().sum(0L).to_type(ScalarType.Float64));
-            return;
-        }
-
-        // Activations are made here, so that they outlive the chunks.
-        List<(Tensor Tokens, Tensor Rotated)> tokens =
-        [
-            .. tied.Uses.OfType<TokenGradients>().Select(t => (t.Tokens, _basis!.Rotate(t.OutputGradient))),
-        ];
-        List<(Tensor Rotated, Tensor Gradient)> heads = [.. Heads(tied).Select(h => (_basis!.Rotate(h.Activation), h.OutputGradient))];
-        var atOnce = Math.Max(1, KroneckerFit.NumbersAtOnce / _sums.numel());
-        for (long start = 0; start < gradients.Examples; start += atOnce)
-        {
-            using var chunk = NewDisposeScope();
-            var count = Math.Min(atOnce, gradients.Examples - start);
-            var spectrum = zeros([count, _sums.shape[0], _sums.shape[1]], _dtype, _sums.device); // [b, V, D]
-            foreach (var (a, d) in heads)
-            {
-                spectrum.add_(d.narrow(0, start, count).transpose(1, 2).bmm(a.narrow(0, start, count)));
-            }
-
-            foreach (var (token, d) in tokens)
-            {
-                var first = arange(Kept(0), Kept(count), Kept(1), ScalarType.Int64, token.device).mul_(Kept(_sums.shape[0])).unsqueeze(1);
-                var place = (token.narrow(0, start, count) + first).reshape(-1); // [b*T]
-                spectrum.view(-1, _sums.shape[1]).index_add_(0, place, d.narrow(0, start, count).reshape(-1, _sums.shape[1]), Kept(1));
-            }
-
-            _sums.add_(spectrum.Squared().sum(0L).to_type(ScalarType.Float64));
-        }
-    }
+    public override void AddEigenvalues(BlockGradients gradients) =>
+        gradients.AddTableSquares(_sums, _basis!.Rotate, KroneckerFit.NumbersAtOnce);
 
     public override BlockCurvature Finish(string name, long examples)
     {
@@ -106,6 +66,4 @@ internal sealed class TiedFit : BlockFit
             _basis?.Dispose();
         }
     }
-
-    private static IEnumerable<FactoredGradients> Heads(TiedGradients tied) => tied.Uses.OfType<FactoredGradients>();
 }

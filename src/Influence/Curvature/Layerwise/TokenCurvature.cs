@@ -43,25 +43,15 @@ internal sealed class TokenCurvature(FactorBasis output, Tensor eigenvalues) : B
     private sealed class TokenInverse(FactorBasis output, Tensor weights) : BlockInverse
     {
         /// <summary>Every position's share is scaled by its own token's weights, so that no table is written out.</summary>
-        public override BlockGradients Apply(BlockGradients gradients)
-        {
-            if (gradients is not TokenGradients tokens)
-            {
-                return new DenseGradients(gradients.Examples, () => Dense(gradients));
-            }
-
-            using var scope = NewDisposeScope();
-            // Not in place: without a basis, and between tables whose outputs are added, this is the captured gradient itself.
-            var d = output.Rotate(tokens.OutputGradient); // [B, T, D]
-            var scaled = d * weights.index_select(0, tokens.Tokens.reshape(-1)).reshape(d.shape);
-            return new TokenGradients(tokens.Tokens, output.RotateBack(scaled).MoveToOuterDisposeScope(), tokens.Vocabulary);
-        }
+        public override BlockGradients Apply(BlockGradients gradients) =>
+            gradients.ScaledTable(weights, output.Rotate, output.RotateBack)
+            ?? new DenseGradients(gradients.Examples, () => Dense(gradients));
 
         public override Tensor[] Dense(BlockGradients gradients)
         {
-            if (gradients is TokenGradients)
+            if (gradients.ScaledTable(weights, output.Rotate, output.RotateBack) is { } scaled)
             {
-                return Apply(gradients).Dense();
+                return scaled.Dense();
             }
 
             // The block keeps what it writes out: that is made outside of this scope.
@@ -71,30 +61,14 @@ internal sealed class TokenCurvature(FactorBasis output, Tensor eigenvalues) : B
             return [output.RotateBack(output.Rotate(table) * weights).reshape(gradients.Examples, -1).MoveToOuterDisposeScope()];
         }
 
-        public override Tensor SelfProducts(BlockGradients gradients) => Sum(gradients, weights);
+        public override Tensor SelfProducts(BlockGradients gradients) => gradients.WeightedTableSquares(weights, output.Rotate);
 
         public override Tensor SquaredNorms(BlockGradients gradients)
         {
             using var squares = weights.Squared();
-            return Sum(gradients, squares);
+            return gradients.WeightedTableSquares(squares, output.Rotate);
         }
 
         public override void Dispose() => weights.Dispose();
-
-        private Tensor Sum(BlockGradients block, Tensor factors)
-        {
-            var written = block is TokenGradients ? null : block.Dense()[0];
-            using var scope = NewDisposeScope();
-            if (block is not TokenGradients gradients)
-            {
-                var table = output.Rotate(written!.reshape(block.Examples, -1, output.Size));
-                return (table.Squared() * factors).sum(1, 2).MoveToOuterDisposeScope();
-            }
-
-            var (example, token, sums) = gradients.Pairs(); // [U], [U], [U, D]
-            var terms = output.Rotate(sums).Squared().mul_(factors.index_select(0, token)).sum(1);
-            var total = zeros([gradients.Examples], sums.dtype, sums.device);
-            return total.index_add_(0, example, terms, Kept(1)).MoveToOuterDisposeScope();
-        }
     }
 }

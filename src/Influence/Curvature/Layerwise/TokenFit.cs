@@ -6,7 +6,7 @@ using static TorchSharp.torch;
 namespace Influence.Curvature;
 
 /// <summary>The statistics of an embedding table: token frequencies, and a covariance over the output gradients.</summary>
-internal sealed class TokenFit : BlockFit
+internal sealed class TokenFit : BlockFit<TokenGradients>
 {
     private readonly CurvatureKind _kind;
     private readonly Covariance _output;
@@ -32,29 +32,29 @@ internal sealed class TokenFit : BlockFit
 
     public override bool NeedsSecondPass => _kind == CurvatureKind.Ekfac;
 
-    public override void Add(BlockGradients gradients)
+    protected override void AddOwn(TokenGradients gradients)
     {
-        var tokens = (TokenGradients)gradients;
         if (_kind == CurvatureKind.Diagonal)
         {
-            AddSquares(tokens);
+            AddOwnEigenvalues(gradients);
             return;
         }
 
         using var scope = NewDisposeScope();
-        var place = tokens.Tokens.reshape(-1); // [B*T]
-        var counted = tokens.Mask is null
+        var place = gradients.Tokens.reshape(-1); // [B*T]
+        var counted = gradients.Mask is null
             ? ones([place.shape[0]], ScalarType.Float64, place.device)
-            : tokens.Mask.reshape(-1).to_type(ScalarType.Float64);
+            : gradients.Mask.reshape(-1).to_type(ScalarType.Float64);
         _frequencies.index_add_(0, place, counted, Kept(1));
-        _output.Add(tokens.OutputGradient.reshape(-1, tokens.Width), counted.sum().item<double>());
+        _output.Add(gradients.OutputGradient.reshape(-1, gradients.Width), counted.sum().item<double>());
     }
 
     public override bool IsFinite => _output.IsFinite;
 
     public override void Decompose() => _basis ??= _output.Decompose(_dtype);
 
-    public override void AddEigenvalues(BlockGradients gradients) => AddSquares((TokenGradients)gradients);
+    protected override void AddOwnEigenvalues(TokenGradients gradients) =>
+        gradients.AddTableSquares(_sums, _basis!.Rotate, KroneckerFit.NumbersAtOnce);
 
     public override BlockCurvature Finish(string name, long examples)
     {
@@ -76,12 +76,5 @@ internal sealed class TokenFit : BlockFit
         {
             _basis?.Dispose();
         }
-    }
-
-    private void AddSquares(TokenGradients tokens)
-    {
-        using var scope = NewDisposeScope();
-        var (_, token, sums) = tokens.Pairs(); // [U], [U, D]
-        _sums.index_add_(0, token, _basis!.Rotate(sums).Squared().to_type(ScalarType.Float64), Kept(1));
     }
 }

@@ -23,7 +23,7 @@ namespace Influence.Curvature;
 /// </remarks>
 public sealed partial class Arnoldi : Preconditioner
 {
-    private const string Method = "Arnoldi";
+    internal const string Method = "Arnoldi";
 
     private readonly LowRankFit _fit;
 
@@ -88,7 +88,7 @@ public sealed partial class Arnoldi : Preconditioner
     /// <param name="device">Where its tensors go, the model's device; null: the CPU.</param>
     /// <returns>The preconditioner; dispose it.</returns>
     /// <exception cref="InfluenceException">The file cannot be read, is cut off, or holds something else.</exception>
-    public static Arnoldi Load(string path, Device? device = null)
+    public static new Arnoldi Load(string path, Device? device = null)
     {
         var (info, fit) = LowRankFit.Load(path, Method, device, notNegative: false);
         return new Arnoldi(info, fit);

@@ -6,12 +6,12 @@ public sealed partial class Astra
     public sealed record Options
     {
         /// <summary>The iteration.</summary>
-        /// <value><see cref="Astra.Iteration.Momentum"/>.</value>
-        public Iteration Iteration
+        /// <value><see cref="Astra.Kind.Momentum"/>.</value>
+        public Kind Iteration
         {
             get;
             init => field = Check.Defined(value);
-        } = Iteration.Momentum;
+        } = Kind.Momentum;
 
         /// <summary>The damping of the system where a call gives none; a relative one is relative to the mean eigenvalue that the inner fit
         /// has of each layer.</summary>
@@ -30,8 +30,8 @@ public sealed partial class Astra
             init => field = Check.AtLeastOne(value);
         } = 200;
 
-        /// <summary>Examples per step of <see cref="Astra.Iteration.Momentum"/>, drawn anew in each pass. A data loader gives its own
-        /// batches in its own order.</summary>
+        /// <summary>Examples per step of <see cref="Astra.Kind.Momentum"/>, drawn anew in each pass. A data loader gives its own batches in
+        /// its own order.</summary>
         /// <value>256.</value>
         public int BatchSize
         {
@@ -39,7 +39,7 @@ public sealed partial class Astra
             init => field = Check.AtLeastOne(value);
         } = 256;
 
-        /// <summary>The first step size of <see cref="Astra.Iteration.Momentum"/>.</summary>
+        /// <summary>The first step size of <see cref="Astra.Kind.Momentum"/>.</summary>
         /// <value>Null: 1 over the largest eigenvalue of the preconditioned system on any of eight mini-batches, by power
         /// iteration.</value>
         public double? StepSize
@@ -79,7 +79,7 @@ public sealed partial class Astra
     }
 
     /// <summary>How <see cref="Astra"/> walks from the approximate inverse to the exact one.</summary>
-    public enum Iteration
+    public enum Kind
     {
         /// <summary>Stochastic gradient descent with momentum on mini-batches, as it is published.</summary>
         Momentum,

@@ -25,14 +25,15 @@ namespace Influence.Curvature;
 /// <para>It keeps references to the training examples and to the inner preconditioner, which stay the caller's: keep them until the last
 /// use.</para>
 /// </remarks>
-public sealed partial class Astra : CurvatureSolver
+public sealed partial class Astra : Preconditioner
 {
     private const int BatchesMeasured = 8;
     private readonly Preconditioner _inner;
+    private readonly CurvatureSolver _solver;
     private readonly Options _options;
 
     private Astra(CurvatureInfo info, Examples train, Preconditioner inner, Options options)
-        : base(info, train, CurvatureMatrix.GaussNewton) => (_inner, _options) = (inner, options);
+        : base(info) => (_solver, _inner, _options) = (new(this, train, CurvatureMatrix.GaussNewton), inner, options);
 
     /// <summary>Checks that products can be formed and that the inner preconditioner fits; the solving happens where it is used.</summary>
     /// <param name="task">The model and its loss, made of <see cref="Losses"/>; in evaluation mode.</param>
@@ -58,7 +59,7 @@ public sealed partial class Astra : CurvatureSolver
         ArgumentNullException.ThrowIfNull(inner);
         options ??= new Options();
         using var scope = NewDisposeScope();
-        var info = CheckedInfo(
+        var info = CurvatureSolver.CheckedInfo(
             $"ASTRA over {inner.Info.Method}",
             task,
             train,
@@ -84,15 +85,15 @@ public sealed partial class Astra : CurvatureSolver
         CheckWeights(session);
         damping ??= Info.Damping;
         var product = new GaussNewtonProduct(session, new ParameterVector(session));
-        var (each, named) = LayerDampings.Of(session, _inner, damping, () => MeanEigenvalue.Of(product, Train, Info.Seed, token));
-        var system = new DampedCurvature(product, Train, named.Min(n => n.Damping), token) { Each = each };
+        var (each, named) = LayerDampings.Of(session, _inner, damping, () => MeanEigenvalue.Of(product, _solver.Train, Info.Seed, token));
+        var system = new DampedCurvature(product, _solver.Train, named.Min(n => n.Damping), token) { Each = each };
         Inverse? inverse = null;
         try
         {
             inverse = _inner.Prepare(session, _options.InnerDamping ?? damping, 0, token);
             var inner = new InnerInverse(inverse, product.Layout, system.Damping);
             var stepSize = _options.StepSize ?? 0;
-            if (stepSize == 0 && _options.Iteration == Iteration.Momentum)
+            if (stepSize == 0 && _options.Iteration == Kind.Momentum)
             {
                 stepSize = StepSize(system, inner, token);
             }
@@ -111,6 +112,9 @@ public sealed partial class Astra : CurvatureSolver
     /// 1 over the largest eigenvalue that the preconditioned system has on any of a few mini-batches: where few examples curve the
     /// loss strongly, a batch that holds one has a far larger eigenvalue than the mean over all.
     /// </summary>
+    /// <inheritdoc/>
+    protected override void Dispose(bool disposing) { }
+
     private double StepSize(DampedCurvature system, InnerInverse inner, CancellationToken token)
     {
         var largest = 0.0;
@@ -151,7 +155,7 @@ public sealed partial class Astra : CurvatureSolver
             var before = system.Residuals(start, gradients);
             _before = Math.Max(_before, before.DefaultIfEmpty(0).Max());
             Tensor x;
-            if (options.Iteration == Iteration.Momentum)
+            if (options.Iteration == Kind.Momentum)
             {
                 x = Descend(start, gradients);
                 var after = system.Residuals(x, gradients);

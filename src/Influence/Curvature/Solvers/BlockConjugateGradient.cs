@@ -38,14 +38,14 @@ namespace Influence.Curvature;
 /// using var scores = new InfluenceFunction(solver) { Damping = Damping.RelativeToMeanEigenvalue(1) }.Score(task, train, queries);
 /// </code>
 /// </example>
-public sealed partial class BlockConjugateGradient : CurvatureSolver
+public sealed partial class BlockConjugateGradient : Preconditioner
 {
     private readonly Preconditioner _inner;
     private readonly Options _options;
     private readonly Examples _drawn;
 
-    private BlockConjugateGradient(CurvatureInfo info, Examples train, Examples drawn, Preconditioner inner, Options options)
-        : base(info, train, CurvatureMatrix.GaussNewton) => (_inner, _drawn, _options) = (inner, drawn, options);
+    private BlockConjugateGradient(CurvatureInfo info, Examples drawn, Preconditioner inner, Options options)
+        : base(info) => (_inner, _drawn, _options) = (inner, drawn, options);
 
     /// <summary>Checks that products can be formed and that the inner preconditioner fits; the solving happens where it is used.</summary>
     /// <param name="task">The model and its loss, made of <see cref="Losses"/>; in evaluation mode.</param>
@@ -71,7 +71,7 @@ public sealed partial class BlockConjugateGradient : CurvatureSolver
         ArgumentNullException.ThrowIfNull(inner);
         options ??= new Options();
         using var scope = NewDisposeScope();
-        var info = CheckedInfo(
+        var info = CurvatureSolver.CheckedInfo(
             $"block conjugate gradient over {inner.Info.Method}",
             task,
             train,
@@ -114,7 +114,7 @@ public sealed partial class BlockConjugateGradient : CurvatureSolver
         }
 
         progress?.Report(new InfluenceProgress("block conjugate gradient fit", train.Count, train.Count, TimeSpan.Zero));
-        return new BlockConjugateGradient(info, train, drawn, inner, options);
+        return new BlockConjugateGradient(info, drawn, inner, options);
     }
 
     internal override Inverse Prepare(GradientSession session, Damping? damping, double tolerance, CancellationToken token)
@@ -136,6 +136,9 @@ public sealed partial class BlockConjugateGradient : CurvatureSolver
             throw;
         }
     }
+
+    /// <inheritdoc/>
+    protected override void Dispose(bool disposing) { }
 
     private sealed class Solver(
         CurvatureProduct product,

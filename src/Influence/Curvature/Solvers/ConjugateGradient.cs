@@ -19,12 +19,13 @@ namespace Influence.Curvature;
 /// </para>
 /// <para>It keeps references to the training examples, which stay the caller's: keep them until the last use.</para>
 /// </remarks>
-public sealed partial class ConjugateGradient : CurvatureSolver
+public sealed partial class ConjugateGradient : Preconditioner
 {
+    private readonly CurvatureSolver _solver;
     private readonly Options _options;
 
     private ConjugateGradient(CurvatureInfo info, Examples train, Options options)
-        : base(info, train, options.Matrix) => _options = options;
+        : base(info) => (_solver, _options) = (new(this, train, options.Matrix), options);
 
     /// <summary>Checks that products can be formed and takes note of the weights; the solving happens where it is used.</summary>
     /// <param name="task">The model and its loss; in evaluation mode.</param>
@@ -46,13 +47,24 @@ public sealed partial class ConjugateGradient : CurvatureSolver
     {
         options ??= new Options();
         using var scope = NewDisposeScope();
-        var info = CheckedInfo("conjugate gradient", task, train, options.Matrix, options.Damping, options.Seed, cancellationToken);
+        var info = CurvatureSolver.CheckedInfo(
+            "conjugate gradient",
+            task,
+            train,
+            options.Matrix,
+            options.Damping,
+            options.Seed,
+            cancellationToken
+        );
         progress?.Report(new InfluenceProgress("conjugate gradient fit", train.Count, train.Count, TimeSpan.Zero));
         return new ConjugateGradient(info, train, options);
     }
 
     internal override Inverse Prepare(GradientSession session, Damping? damping, double tolerance, CancellationToken token) =>
-        new Solver(System(session, damping, token), _options, session.Task);
+        new Solver(_solver.System(session, damping, token), _options, session.Task);
+
+    /// <inheritdoc/>
+    protected override void Dispose(bool disposing) { }
 
     private sealed class Solver(DampedCurvature system, Options options, InfluenceTask task) : VectorInverse(system.Product.Layout)
     {

@@ -5,45 +5,40 @@ using static TorchSharp.torch;
 namespace Influence.Curvature;
 
 /// <summary>
-/// A preconditioner that solves (H + damping I) x = g by products with the curvature: the matrix is never formed. Each use
-/// reads the training examples of the fit again.
+/// What preconditioners share that solve (H + damping I) x = g by products with the curvature: the matrix is never formed. Each use
+/// reads the training examples of the fit again, which stay the caller's.
 /// </summary>
-/// <remarks>It keeps references to the training examples, which stay the caller's: keep them until the last use.</remarks>
-public abstract class CurvatureSolver : Preconditioner
+/// <param name="fit">The preconditioner.</param>
+/// <param name="train">The training examples of the fit.</param>
+/// <param name="matrix">The curvature.</param>
+internal sealed class CurvatureSolver(Preconditioner fit, Examples train, CurvatureMatrix matrix)
 {
-    private readonly CurvatureMatrix _matrix;
     private double? _meanEigenvalue;
     private double? _largestEigenvalue;
 
-    private protected CurvatureSolver(CurvatureInfo info, Examples train, CurvatureMatrix matrix)
-        : base(info) => (Train, _matrix) = (train, matrix);
-
     /// <summary>The training examples of the fit.</summary>
-    private protected Examples Train { get; }
-
-    /// <inheritdoc/>
-    protected override void Dispose(bool disposing) { }
+    public Examples Train => train;
 
     /// <summary>The largest eigenvalue in magnitude, found at the first use.</summary>
-    private protected double LargestEigenvalue(DampedCurvature system) =>
-        _largestEigenvalue ??= PowerIteration.Of(v => system.Product.Over(Train, v, system.Token), system.Product.Layout, Info.Seed);
+    public double LargestEigenvalue(DampedCurvature system) =>
+        _largestEigenvalue ??= PowerIteration.Of(v => system.Product.Over(train, v, system.Token), system.Product.Layout, fit.Info.Seed);
 
     /// <summary>What is to be solved, in a session on a model that has the weights of the fit.</summary>
-    private protected DampedCurvature System(GradientSession session, Damping? damping, CancellationToken token)
+    public DampedCurvature System(GradientSession session, Damping? damping, CancellationToken token)
     {
-        CheckWeights(session);
-        damping = (damping ?? Info.Damping).AsOneNumber();
-        var product = CurvatureProduct.Of(_matrix, session, new ParameterVector(session));
+        fit.CheckWeights(session);
+        damping = (damping ?? fit.Info.Damping).AsOneNumber();
+        var product = CurvatureProduct.Of(matrix, session, new ParameterVector(session));
         if (damping.IsRelative)
         {
-            _meanEigenvalue ??= MeanEigenvalue.Of(product, Train, Info.Seed, token);
+            _meanEigenvalue ??= MeanEigenvalue.Of(product, train, fit.Info.Seed, token);
         }
 
-        return new DampedCurvature(product, Train, MeanEigenvalue.Damp(damping, _meanEigenvalue ?? 0, product.Name), token);
+        return new DampedCurvature(product, train, MeanEigenvalue.Damp(damping, _meanEigenvalue ?? 0, product.Name), token);
     }
 
     /// <summary>Checks the input, and that one product can be formed.</summary>
-    private protected static CurvatureInfo CheckedInfo(
+    public static CurvatureInfo CheckedInfo(
         string method,
         InfluenceTask task,
         Examples train,
@@ -61,7 +56,7 @@ public abstract class CurvatureSolver : Preconditioner
     }
 
     /// <summary>Which matrix a fit stands for; null for a Fisher matrix, or none.</summary>
-    internal static CurvatureMatrix? MatrixOf(CurvatureInfo info) =>
+    public static CurvatureMatrix? MatrixOf(CurvatureInfo info) =>
         Enum.GetValues<CurvatureMatrix>()
             .Where(matrix => Describe(matrix) == info.Matrix)
             .Select(matrix => (CurvatureMatrix?)matrix)
@@ -70,7 +65,7 @@ public abstract class CurvatureSolver : Preconditioner
     private static string Describe(CurvatureMatrix matrix) =>
         matrix == CurvatureMatrix.Hessian ? "Hessian of the mean training loss" : "Gauss-Newton matrix";
 
-    internal static GradientSession Open(InfluenceTask task, Examples train)
+    public static GradientSession Open(InfluenceTask task, Examples train)
     {
         ArgumentNullException.ThrowIfNull(task);
         ArgumentNullException.ThrowIfNull(train);
@@ -78,7 +73,7 @@ public abstract class CurvatureSolver : Preconditioner
         return GradientSession.Open(task, train, queries: null);
     }
 
-    internal static CurvatureInfo Describe(
+    public static CurvatureInfo Describe(
         string method,
         GradientSession session,
         Examples train,

@@ -26,12 +26,13 @@ namespace Influence.Curvature;
 /// </para>
 /// <para>It keeps references to the training examples, which stay the caller's: keep them until the last use.</para>
 /// </remarks>
-public sealed partial class Lissa : CurvatureSolver
+public sealed partial class Lissa : Preconditioner
 {
+    private readonly CurvatureSolver _solver;
     private readonly Options _options;
 
     private Lissa(CurvatureInfo info, Examples train, Options options)
-        : base(info, train, options.Matrix) => _options = options;
+        : base(info) => (_solver, _options) = (new(this, train, options.Matrix), options);
 
     /// <summary>Checks that products can be formed and takes note of the weights; the solving happens where it is used.</summary>
     /// <param name="task">The model and its loss; in evaluation mode.</param>
@@ -53,18 +54,21 @@ public sealed partial class Lissa : CurvatureSolver
     {
         options ??= new Options();
         using var scope = NewDisposeScope();
-        var info = CheckedInfo("LiSSA", task, train, options.Matrix, options.Damping, options.Seed, cancellationToken);
+        var info = CurvatureSolver.CheckedInfo("LiSSA", task, train, options.Matrix, options.Damping, options.Seed, cancellationToken);
         progress?.Report(new InfluenceProgress("LiSSA fit", train.Count, train.Count, TimeSpan.Zero));
         return new Lissa(info, train, options);
     }
 
     internal override Inverse Prepare(GradientSession session, Damping? damping, double tolerance, CancellationToken token)
     {
-        var system = System(session, damping, token);
-        var whole = _options.BatchSize >= Train.Count;
-        var scale = _options.Scale ?? ((LargestEigenvalue(system) + system.Damping) * (whole ? 1.1 : 2));
+        var system = _solver.System(session, damping, token);
+        var whole = _options.BatchSize >= _solver.Train.Count;
+        var scale = _options.Scale ?? ((_solver.LargestEigenvalue(system) + system.Damping) * (whole ? 1.1 : 2));
         return new Solver(system, scale > 0 ? scale : 1, whole, _options, session.Task);
     }
+
+    /// <inheritdoc/>
+    protected override void Dispose(bool disposing) { }
 
     private sealed class Solver(DampedCurvature system, double scale, bool whole, Options options, InfluenceTask task)
         : VectorInverse(system.Product.Layout)

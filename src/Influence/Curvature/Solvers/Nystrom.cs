@@ -25,7 +25,7 @@ namespace Influence.Curvature;
 /// </remarks>
 public sealed partial class Nystrom : Preconditioner
 {
-    private const string Method = "Nystrom";
+    internal const string Method = "Nystrom";
 
     private readonly LowRankFit _fit;
 
@@ -79,7 +79,7 @@ public sealed partial class Nystrom : Preconditioner
     /// <param name="device">Where its tensors go, the model's device; null: the CPU.</param>
     /// <returns>The preconditioner; dispose it.</returns>
     /// <exception cref="InfluenceException">The file cannot be read, is cut off, or holds something else.</exception>
-    public static Nystrom Load(string path, Device? device = null)
+    public static new Nystrom Load(string path, Device? device = null)
     {
         var (info, fit) = LowRankFit.Load(path, Method, device, notNegative: true);
         return new Nystrom(info, fit);

@@ -120,7 +120,7 @@ public sealed record ActivationSimilarity : IPairEstimator
         {
             using var scope = NewDisposeScope();
             _seen.Clear();
-            var mask = Mask(batch);
+            var mask = _task.MaskOf(batch)?.ne(Kept(0));
             (_watch, _masked) = ((scope, batch, mask), false);
             try
             {
@@ -193,21 +193,6 @@ public sealed record ActivationSimilarity : IPairEstimator
             var sum = rows.sum([1L], type: ScalarType.Float64).cpu(); // [B, I]
             owner.Attach(sum, counts);
             _seen.Add((layer, sum, counts));
-        }
-
-        private Tensor? Mask(ExampleBatch batch)
-        {
-            if (_task.PositionMask is not { } positions)
-            {
-                return null;
-            }
-
-            var mask = positions(batch);
-            return mask.dim() == 2 && mask.shape[0] == batch.Count
-                ? mask.ne(Kept(0))
-                : throw new InfluenceException(
-                    $"PositionMask returns [B, T] with B = {batch.Count}; found " + $"[{string.Join(", ", mask.shape)}]."
-                );
         }
     }
 }

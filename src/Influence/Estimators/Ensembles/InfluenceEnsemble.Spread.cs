@@ -20,8 +20,7 @@ public sealed partial record InfluenceEnsemble
     /// <param name="topK">How many proponents of each query are compared between members; at most N.</param>
     /// <param name="progress">Told after each batch, on the calling thread.</param>
     /// <param name="cancellationToken">Checked between batches.</param>
-    /// <returns>The scores with their spread; the caller disposes them. Their <see cref="EnsembleScores.Mean"/> is that of
-    /// <c>Score</c>.</returns>
+    /// <returns>The scores with their spread; the caller disposes them. Their <see cref="Result.Mean"/> is that of <c>Score</c>.</returns>
     /// <exception cref="InfluenceException">Bad input, or fewer than two members.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
     /// <example>
@@ -30,7 +29,7 @@ public sealed partial record InfluenceEnsemble
     /// Console.WriteLine(scores.StablePairs());
     /// </code>
     /// </example>
-    public EnsembleScores ScoreWithSpread(
+    public Result ScoreWithSpread(
         InfluenceTask task,
         Examples train,
         Examples queries,
@@ -47,8 +46,8 @@ public sealed partial record InfluenceEnsemble
             );
         }
 
-        var members = OwnMembers > 1 && !SeparateRuns ? EnsembleMembers.OneRun : EnsembleMembers.SeparateRuns;
-        return EnsembleScores.Of(Members(), members, topK, Described());
+        var members = OwnMembers > 1 && !SeparateRuns ? Kind.OneRun : Kind.SeparateRuns;
+        return Result.Of(Members(), members, topK, Described());
 
         IEnumerable<InfluenceScores> Members()
         {

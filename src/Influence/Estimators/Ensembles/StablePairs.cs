@@ -4,33 +4,13 @@ using Influence.Display;
 
 namespace Influence.Estimators;
 
-/// <summary>A query and a training example whose mean score over separate runs is not zero.</summary>
-/// <param name="Rank">From 1, by the size of the mean.</param>
-/// <param name="QueryId">The query's id.</param>
-/// <param name="TrainId">The training example's id.</param>
-/// <param name="Mean">The mean score.</param>
-/// <param name="StandardError">Of the mean.</param>
-/// <param name="Lower">The interval's lower end.</param>
-/// <param name="Upper">The interval's upper end.</param>
-/// <param name="SignAgreement">The share of members with the sign that most have.</param>
-public sealed record StablePair(
-    int Rank,
-    long QueryId,
-    long TrainId,
-    double Mean,
-    double StandardError,
-    double Lower,
-    double Upper,
-    double SignAgreement
-);
-
 /// <summary>Pairs whose interval excludes zero, the largest means first; prints as a table, in a notebook too.</summary>
 [TypeFormatterSource(typeof(HtmlFormatters))]
-public sealed class StablePairs : IReadOnlyList<StablePair>, IDisplay
+public sealed class StablePairs : IReadOnlyList<StablePairs.Row>, IDisplay
 {
-    private readonly IReadOnlyList<StablePair> _pairs;
+    private readonly IReadOnlyList<Row> _pairs;
 
-    internal StablePairs(IReadOnlyList<StablePair> pairs, double level, int members, long found, long tested) =>
+    internal StablePairs(IReadOnlyList<Row> pairs, double level, int members, long found, long tested) =>
         (_pairs, Level, MemberCount, Found, Tested) = (pairs, level, members, found, tested);
 
     /// <summary>Of the intervals.</summary>
@@ -52,10 +32,10 @@ public sealed class StablePairs : IReadOnlyList<StablePair>, IDisplay
     public int Count => _pairs.Count;
 
     /// <inheritdoc/>
-    public StablePair this[int index] => _pairs[index];
+    public Row this[int index] => _pairs[index];
 
     /// <inheritdoc/>
-    public IEnumerator<StablePair> GetEnumerator() => _pairs.GetEnumerator();
+    public IEnumerator<Row> GetEnumerator() => _pairs.GetEnumerator();
 
     IEnumerator IEnumerable.GetEnumerator() => GetEnumerator();
 
@@ -84,4 +64,24 @@ public sealed class StablePairs : IReadOnlyList<StablePair>, IDisplay
             ],
             _pairs.Count
         );
+
+    /// <summary>A query and a training example whose mean score over separate runs is not zero.</summary>
+    /// <param name="Rank">From 1, by the size of the mean.</param>
+    /// <param name="QueryId">The query's id.</param>
+    /// <param name="TrainId">The training example's id.</param>
+    /// <param name="Mean">The mean score.</param>
+    /// <param name="StandardError">Of the mean.</param>
+    /// <param name="Lower">The interval's lower end.</param>
+    /// <param name="Upper">The interval's upper end.</param>
+    /// <param name="SignAgreement">The share of members with the sign that most have.</param>
+    public sealed record Row(
+        int Rank,
+        long QueryId,
+        long TrainId,
+        double Mean,
+        double StandardError,
+        double Lower,
+        double Upper,
+        double SignAgreement
+    );
 }

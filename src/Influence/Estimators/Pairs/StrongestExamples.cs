@@ -31,7 +31,7 @@ public sealed class StrongestExamples : IDisplay
                     (one, q) =>
                         new RankedExamples(
                             $"{what} of {(queryIds[q] < 0 ? "the queries together" : $"query {queryIds[q]}")}",
-                            [.. one.Select((example, rank) => new RankedExample(rank + 1, example.Id, example.Score))]
+                            [.. one.Select((example, rank) => new RankedExamples.Row(rank + 1, example.Id, example.Score))]
                         )
                 ),
             ];

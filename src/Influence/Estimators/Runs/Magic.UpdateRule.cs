@@ -3,7 +3,7 @@ namespace Influence.Estimators;
 public sealed partial record Magic
 {
     /// <summary>What stands for the Hessian of a step's loss.</summary>
-    public enum StepCurvature
+    public enum Approximation
     {
         /// <summary>The Hessian itself: scores are derivatives of the run.</summary>
         Exact,

@@ -15,7 +15,7 @@ namespace Influence.Estimators;
 /// The model holds the weights from before training, and has them again afterwards. Parameters that a step does not reach have a gradient
 /// of zero there. Hessian products and the products with all gradients of a batch come from two ordinary passes at w ± e gamma/||gamma||
 /// (e 1e-5 in float64, 1e-3 (1 + ||w||) in float32, where about three digits are right); no operator is differentiated twice. With
-/// <see cref="Curvature"/> = <see cref="StepCurvature.EmpiricalFisher"/> they come from the gradient of each example at w, and nothing is a
+/// <see cref="Curvature"/> = <see cref="Approximation.EmpiricalFisher"/> they come from the gradient of each example at w, and nothing is a
 /// difference.
 /// </para>
 /// <para>
@@ -90,8 +90,8 @@ public sealed partial record Magic : IPairEstimator
     }
 
     /// <summary>What stands for the Hessian of a step's loss, by which a change of weights changes the steps after it.</summary>
-    /// <value><see cref="StepCurvature.Exact"/>.</value>
-    public StepCurvature Curvature
+    /// <value><see cref="Approximation.Exact"/>.</value>
+    public Approximation Curvature
     {
         get;
         init => field = Check.Defined(value);
@@ -137,7 +137,7 @@ public sealed partial record Magic : IPairEstimator
             Estimator = $"MAGIC ({(Update is AdamW ? "AdamW" : "SGD")}, {Batches.Count} steps)",
             Checkpoints = "the whole run, replayed from the model's weights",
             Curvature =
-                Curvature == StepCurvature.Exact
+                Curvature == Approximation.Exact
                     ? "Hessian of each step's loss, exact products"
                     : "empirical Fisher matrix of " + "each step's batch",
             Unit = "first-order rise of the measurement when the example is left out of all its batches",
@@ -154,7 +154,7 @@ public sealed partial record Magic : IPairEstimator
     /// <returns>The visits, step by step.</returns>
     /// <exception cref="InfluenceException">Bad input, or a run that does not repeat itself.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
-    public IReadOnlyList<Visit> ScoreVisits(
+    public IReadOnlyList<Row> ScoreVisits(
         InfluenceTask task,
         Examples train,
         Examples queries,
@@ -232,7 +232,7 @@ public sealed partial record Magic : IPairEstimator
         }
     }
 
-    private List<Visit> Backwards(TrainingReplay replay, Examples queries, ProgressReporter reporter)
+    private List<Row> Backwards(TrainingReplay replay, Examples queries, ProgressReporter reporter)
     {
         using var scope = NewDisposeScope();
         var every = KeepEvery ?? Math.Max(1, (int)Math.Ceiling(Math.Sqrt(Batches.Count)));
@@ -255,7 +255,7 @@ public sealed partial record Magic : IPairEstimator
         kept.Add(state.To(CPU));
         var a = replay.QueryGradients(state.Weights, queries); // [Q, P]
         var (b, c) = (zeros_like(a), zeros_like(a));
-        var visits = new List<Visit>();
+        var visits = new List<Row>();
         for (var segment = kept.Count - 2; segment >= 0; segment--)
         {
             using var inner = NewDisposeScope();
@@ -291,7 +291,7 @@ public sealed partial record Magic : IPairEstimator
     }
 
     /// <summary>One step back; the cotangents of weights and moments, <c>[Q, P]</c>, are changed in place.</summary>
-    private IEnumerable<Visit> Adjoint(
+    private IEnumerable<Row> Adjoint(
         TrainingReplay replay,
         int step,
         RunState before,
@@ -334,7 +334,7 @@ public sealed partial record Magic : IPairEstimator
 
         var ids = Batches[step];
         var scores = ids.ToDictionary(id => id, _ => new double[a.shape[0]]);
-        if (Curvature == StepCurvature.EmpiricalFisher)
+        if (Curvature == Approximation.EmpiricalFisher)
         {
             // H gamma = c sum of h (h . gamma), h the example's share of the gradient, c = B for a mean and 1 for a sum: its own gradient
             // twice, divided once.
@@ -350,7 +350,7 @@ public sealed partial record Magic : IPairEstimator
                     a.add_(outer(along, own));
                 }
             );
-            return [.. ids.Select(id => new Visit(step, id, scores[id]))];
+            return [.. ids.Select(id => new Row(step, id, scores[id]))];
         }
 
         var e = Distance(replay, before.Weights);
@@ -373,7 +373,7 @@ public sealed partial record Magic : IPairEstimator
             }
         }
 
-        return [.. ids.Select(id => new Visit(step, id, scores[id]))];
+        return [.. ids.Select(id => new Row(step, id, scores[id]))];
     }
 
     /// <summary>How far from the weights the two passes of a Hessian product are taken.</summary>
@@ -384,5 +384,5 @@ public sealed partial record Magic : IPairEstimator
     /// <param name="Step">From 0.</param>
     /// <param name="Id">The example's.</param>
     /// <param name="Scores">One for each query; positive = proponent.</param>
-    public sealed record Visit(int Step, long Id, IReadOnlyList<double> Scores);
+    public sealed record Row(int Step, long Id, IReadOnlyList<double> Scores);
 }

@@ -1,4 +1,5 @@
 using Influence.Gradients;
+using Influence.Numerics;
 using TorchSharp;
 using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
@@ -214,10 +215,7 @@ internal sealed class TrainingReplay
     {
         Tensor[] inputs = [.. _parameters.Select(p => (Tensor)p.Value)];
         var gradients = GuardedBackward.Gradients([total], inputs, ids: ids);
-        return cat(
-            [.. gradients.Select((g, i) => ((g is { is_sparse: true } ? g.to_dense() : g) ?? zeros_like(inputs[i])).detach().reshape(-1))],
-            0
-        );
+        return cat([.. gradients.Select((g, i) => (g.Strided() ?? zeros_like(inputs[i])).detach().reshape(-1))], 0);
     }
 
     private IEnumerable<ExampleBatch> Parts(IReadOnlyList<long> ids)

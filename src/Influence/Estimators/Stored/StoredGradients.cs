@@ -95,7 +95,7 @@ public sealed partial record StoredGradients : IPairEstimator
 
     private bool Cosine => Similarity == TracIn.GradientSimilarity.Cosine;
 
-    private bool Less => Cosine && Store.Direction == GradientProjection.GradientDirection.AdamUpdate;
+    private bool Less => Cosine && Store.Direction == GradientProjection.UpdateDirection.AdamUpdate;
 
     private IReadOnlyList<long> Chosen => _only is { } only ? [.. Store.Ids.Where(only.Contains)] : Store.Ids;
 

@@ -16,7 +16,7 @@ namespace Influence.Estimators;
 /// </summary>
 /// <remarks>
 /// <para>
-/// A store with <see cref="GradientProjection.GradientDirection.AdamScaled"/> holds what is published, gradients over the roots of Adam's
+/// A store with <see cref="GradientProjection.UpdateDirection.AdamScaled"/> holds what is published, gradients over the roots of Adam's
 /// second moments; without moments it is the same of gradients. The norm is that of the projected, preconditioned gradient: the exact norms
 /// of a store are without the metric. Signs count as elsewhere, and every score lies between -1 and 1.
 /// </para>
@@ -40,7 +40,7 @@ public sealed record TrackStar : IPairEstimator
             ? store
             : throw new InfluenceException(
                 $"TrackStar takes each layer's second moments; the store in {store.Folder} has projected the whole gradient at once. Write "
-                    + "one with ProjectionForm.TwoSided or ProjectionForm.Principal."
+                    + "one with GradientProjection.Kind.TwoSided or GradientProjection.Kind.Principal."
             );
     }
 

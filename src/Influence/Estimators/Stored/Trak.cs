@@ -29,7 +29,7 @@ namespace Influence.Estimators;
 /// </remarks>
 /// <example>
 /// <code>
-/// var members = GradientStore.WriteMembers(models, train, new GradientProjection { Form = GradientProjection.ProjectionForm.Dense, Dimension = 2048 }, "runs/trak");
+/// var members = GradientStore.WriteMembers(models, train, new GradientProjection { Form = GradientProjection.Kind.Dense, Dimension = 2048 }, "runs/trak");
 /// using var scores = new Trak(members) { OtherModels = models }.Score(models[0], train, queries);
 /// </code>
 /// </example>
@@ -49,7 +49,7 @@ public sealed record Trak : IPairEstimator
     public Trak(IReadOnlyList<GradientStore> members)
     {
         _stores = StoredMembers.Copy(members);
-        if (_stores[0].Direction != GradientProjection.GradientDirection.Gradient)
+        if (_stores[0].Direction != GradientProjection.UpdateDirection.Gradient)
         {
             throw new InfluenceException(
                 $"TRAK takes gradients; the store in {_stores[0].Folder} holds what Adam makes of them. Write "
@@ -175,8 +175,8 @@ public sealed record Trak : IPairEstimator
         {
             throw new InfluenceException(
                 $"TRAK inverts a matrix of {width:N0} dimensions made of {count:N0} examples, which is singular. Write a store of "
-                    + $"at most {count:N0} numbers (GradientProjection {{ Form = ProjectionForm.Dense, Dimension = ... }}), or give "
-                    + "Damping."
+                    + $"at most {count:N0} numbers (GradientProjection {{ Form = GradientProjection.Kind.Dense, Dimension = ... }}), or "
+                    + "give Damping."
             );
         }
 
@@ -184,8 +184,8 @@ public sealed record Trak : IPairEstimator
         {
             throw new InfluenceException(
                 $"TRAK inverts one matrix over all {width:N0} numbers of an example, which takes "
-                    + $"{3 * sizeof(double) * width * width:N0} bytes, more than MemoryBudget. Write a store with ProjectionForm.Dense "
-                    + "and a Dimension of a few thousand."
+                    + $"{3 * sizeof(double) * width * width:N0} bytes, more than MemoryBudget. Write a store with "
+                    + "GradientProjection.Kind.Dense and a Dimension of a few thousand."
             );
         }
     }

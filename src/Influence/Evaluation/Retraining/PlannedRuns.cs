@@ -5,7 +5,7 @@ internal static class PlannedRuns
 {
     /// <summary>Mean losses, subset by subset and query by query.</summary>
     /// <exception cref="InfluenceException">The runs are of other subsets.</exception>
-    public static double[][] Losses(Subsets plan, RetrainingRuns runs)
+    public static double[][] Losses(Subsets plan, Retraining.Result runs)
     {
         if (
             runs.Subsets.Count != plan.Count
@@ -23,7 +23,7 @@ internal static class PlannedRuns
     }
 
     /// <summary>The rise of the loss above the run on all examples, step by step, for the queries that were measured throughout.</summary>
-    public static (double[][] Rises, IReadOnlyList<DroppedQuery> Dropped) Rises(Subsets plan, RetrainingRuns runs)
+    public static (double[][] Rises, IReadOnlyList<(long QueryId, string Reason)> Dropped) Rises(Subsets plan, Retraining.Result runs)
     {
         var losses = Losses(plan, runs);
         int[] kept = [.. Enumerable.Range(0, runs.QueryIds.Count).Where(q => losses.All(row => double.IsFinite(row[q])))];
@@ -35,7 +35,7 @@ internal static class PlannedRuns
                     .. Enumerable
                         .Range(0, runs.QueryIds.Count)
                         .Except(kept)
-                        .Select(q => new DroppedQuery(runs.QueryIds[q], "a run's measurement " + "is not finite")),
+                        .Select(q => (runs.QueryIds[q], "a run's measurement is not " + "finite")),
                 ]
             );
     }

@@ -92,7 +92,7 @@ public sealed partial record Retraining
     /// next call tries those again.
     /// </exception>
     /// <exception cref="OperationCanceledException">The token was cancelled; finished runs are recorded.</exception>
-    public RetrainingRuns Run(
+    public Result Run(
         Subsets subsets,
         IReadOnlyList<long> queryIds,
         Func<Job, IReadOnlyList<double>> train,
@@ -136,7 +136,7 @@ public sealed partial record Retraining
 
             if (finished.Count + failures.Count == manifest.RunCount)
             {
-                return failures.Count == 0 ? RetrainingRuns.Load(Folder) : throw Failed(manifest, failures, finished.Count);
+                return failures.Count == 0 ? Result.Load(Folder) : throw Failed(manifest, failures, finished.Count);
             }
 
             if (idle)

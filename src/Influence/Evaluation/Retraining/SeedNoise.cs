@@ -10,7 +10,7 @@ internal static class SeedNoise
     /// <summary>Empty where the seeds agree beyond chance.</summary>
     /// <param name="runs">The runs.</param>
     /// <param name="ceiling">The agreement of halves of their seeds; null for one seed, or where nothing varies.</param>
-    public static string Note(RetrainingRuns runs, Lds.NoiseCeiling? ceiling)
+    public static string Note(Retraining.Result runs, Lds.NoiseCeiling? ceiling)
     {
         var seeds = runs.Seeds.Distinct().Count();
         return seeds < 2

@@ -36,7 +36,7 @@ public sealed partial record UnlearningTest
         /// <returns>The losses.</returns>
         /// <exception cref="InfluenceException">A query that the runs lack, or a loss that is not finite.</exception>
         public static ModelLosses FromRun(
-            RetrainingRuns runs,
+            Retraining.Result runs,
             int run,
             IReadOnlyList<long> forget,
             IReadOnlyList<long> keep,

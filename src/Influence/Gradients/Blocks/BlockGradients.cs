@@ -157,6 +157,85 @@ internal abstract class BlockGradients(long examples)
     public virtual Tensor ByPosition(Tensor[] queries) =>
         throw new NotSupportedException("This block is not a sum over the examples' positions.");
 
+    /// <summary>The outputs of the layer, also where its factors have changed places; null where there are none.</summary>
+    public virtual long? LayerOutputs => Shape?.Outputs;
+
+    /// <summary>
+    /// d and a of every example where the gradient is their sum of outer products and a matrix of these sizes, without a column of the
+    /// bias; else null.
+    /// </summary>
+    public virtual (Tensor OutputGradient, Tensor Activation)? SidesFor(long outputs, long inputs) => null;
+
+    /// <summary>The squared norm of each example's gradient and of what it is made of, <c>[B]</c>: not finite where something is too large
+    /// to be squared.</summary>
+    public virtual Tensor SquaredSizes() => SquaredNorms();
+
+    /// <summary>The inputs of the linear layers, position by position, <c>[R, I]</c>, zero where they do not count, and how many do; none
+    /// where there are no factors.</summary>
+    public virtual IEnumerable<(Tensor Activation, double Positions)> CountedInputs() => [];
+
+    /// <summary>Q_G' G Q_A of every example and group of channels, <c>[B, g, O/g, I']</c>.</summary>
+    /// <param name="input">Q_A of every group, <c>[g, I', I']</c>.</param>
+    /// <param name="output">Q_G of every group, <c>[g, O/g, O/g]</c>.</param>
+    public virtual Tensor GroupedSpectrum(Tensor input, Tensor output)
+    {
+        // What is written out is kept: it is made outside of this scope.
+        var parts = Dense();
+        using var scope = NewDisposeScope();
+        var weight = parts[0].reshape(Examples, output.shape[0], output.shape[1], -1); // [B, g, O/g, I]
+        var whole = parts.Length == 1 ? weight : cat([weight, parts[1].reshape([.. weight.shape[..3], 1])], 3);
+        return einsum("gop,bgoi,gij->bgpj", output, whole, input).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>What the layer may be to a table that several layers share.</summary>
+    public virtual TableUse TableUse => TableUse.None;
+
+    /// <summary>The sizes of the head's factors, where these are gradients of a table that is embedding and head at once, and nothing else;
+    /// else null.</summary>
+    public virtual FactorShape? HeadOfTable => null;
+
+    /// <summary>Adds sum over i of R(G_i)^2 to <c>[V, D]</c>, float64: the gradients as tables, R a rotation of their rows.</summary>
+    /// <param name="sums"><c>[V, D]</c>, float64.</param>
+    /// <param name="rotate">R, of <c>[..., D]</c>.</param>
+    /// <param name="numbersAtOnce">How many numbers may be written out at once where only some examples need be.</param>
+    public virtual void AddTableSquares(Tensor sums, Func<Tensor, Tensor> rotate, long numbersAtOnce)
+    {
+        // What is written out is kept: it is made outside of this scope.
+        var written = Dense()[0];
+        using var scope = NewDisposeScope();
+        var table = written.reshape(Examples, sums.shape[0], sums.shape[1]); // [B, V, D]
+        sums.add_(rotate(table).Squared().sum(0L).to_type(ScalarType.Float64));
+    }
+
+    /// <summary>sum over v, d of F[v, d] R(G_i)[v, d]^2 of every example, <c>[B]</c>.</summary>
+    /// <param name="weights">F, <c>[V, D]</c>.</param>
+    /// <param name="rotate">R, a rotation of the table's rows.</param>
+    public virtual Tensor WeightedTableSquares(Tensor weights, Func<Tensor, Tensor> rotate)
+    {
+        var written = Dense()[0];
+        using var scope = NewDisposeScope();
+        var table = rotate(written.reshape(Examples, weights.shape[0], weights.shape[1]));
+        return (table.Squared() * weights).sum(1, 2).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>B(F[v, d] R(G)[v, d]) in a form without the table, where this kind has one; else null.</summary>
+    /// <param name="weights">F, <c>[V, D]</c>.</param>
+    /// <param name="rotate">R, a rotation of the table's rows.</param>
+    /// <param name="rotateBack">B.</param>
+    public virtual BlockGradients? ScaledTable(Tensor weights, Func<Tensor, Tensor> rotate, Func<Tensor, Tensor> rotateBack) => null;
+
+    /// <summary>
+    /// Rotates once, in the current scope, and gives what adds the rotated tables of <c>count</c> examples from <c>start</c> on to those of
+    /// other layers: from a sum <c>[count, V, D]</c>, or null, to the new one.
+    /// </summary>
+    /// <param name="rotate">A rotation of the table's rows.</param>
+    /// <param name="rows">V.</param>
+    public virtual Func<Tensor?, long, long, Tensor> RotatedTables(Func<Tensor, Tensor> rotate, long rows)
+    {
+        var tables = rotate(Dense()[0].reshape(Examples, rows, -1)); // [B, V, D]
+        return (sum, start, count) => sum is null ? tables.narrow(0, start, count).clone() : sum.add_(tables.narrow(0, start, count));
+    }
+
     /// <summary>Drops everything that was made and kept; it is made anew when it is asked for again.</summary>
     public virtual void Release()
     {

@@ -114,6 +114,27 @@ internal sealed class FactoredGradients(
         return Mask is null ? rows : rows * Mask.reshape(-1, 1).to_type(rows.dtype);
     }
 
+    public override IEnumerable<(Tensor Activation, double Positions)> CountedInputs() => [(CountedActivation(), CountedPositions())];
+
+    public override long? LayerOutputs => IsTransposed ? inputs : Outputs;
+
+    public override (Tensor OutputGradient, Tensor Activation)? SidesFor(long outputs, long size) =>
+        weight && !BiasColumn && (Outputs, inputs) == (outputs, size) ? (outputGradient, Activation) : null;
+
+    public override Tensor SquaredSizes() => SquaredNorms() + Activation.Squared().sum(1, 2) + outputGradient.Squared().sum(1, 2);
+
+    public override TableUse TableUse => weight && !bias && !IsTransposed ? TableUse.Head : TableUse.None;
+
+    public override Func<Tensor?, long, long, Tensor> RotatedTables(Func<Tensor, Tensor> rotate, long rows)
+    {
+        var rotated = rotate(Activation); // [B, T, D]
+        return (sum, start, count) =>
+        {
+            var tables = outputGradient.narrow(0, start, count).transpose(1, 2).bmm(rotated.narrow(0, start, count)); // [count, V, D]
+            return sum is null ? tables : sum.add_(tables);
+        };
+    }
+
     public bool Weight => weight;
 
     public bool Bias => bias;

@@ -30,6 +30,14 @@ internal sealed class GroupedGradients(
         return (bias ? cat([a, ones([.. a.shape[..^1], 1], a.dtype, a.device)], -1) : a, d);
     }
 
+    public override Tensor GroupedSpectrum(Tensor input, Tensor output)
+    {
+        using var scope = NewDisposeScope();
+        var (a, d) = Factors();
+        var (left, right) = (einsum("bgto,gop->bgtp", d, output), einsum("bgti,gij->bgtj", a, input));
+        return einsum("bgtp,bgtj->bgpj", left, right).MoveToOuterDisposeScope();
+    }
+
     public override Tensor? NotFinite()
     {
         using var scope = NewDisposeScope();

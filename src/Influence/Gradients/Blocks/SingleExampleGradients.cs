@@ -1,3 +1,4 @@
+using Influence.Numerics;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -88,7 +89,7 @@ internal sealed class SingleExampleGradients(
         }
 
         var gradients = GuardedBackward.Gradients([total], values, ids: among is { } one ? [batch.Ids[one]] : batch.Ids);
-        return [.. gradients.Select(g => g is { is_sparse: true } ? g.to_dense() : g)];
+        return [.. gradients.Select(g => g.Strided())];
     }
 
     /// <summary>The parameters in the order of <see cref="Of"/>.</summary>

@@ -1,3 +1,4 @@
+using TorchSharp;
 using static TorchSharp.torch;
 
 namespace Influence.Gradients;
@@ -13,6 +14,31 @@ internal sealed class TiedGradients(IReadOnlyList<BlockGradients> uses) : BlockG
     public override bool HasBias => false;
 
     public override bool CanBeCut => uses.All(use => use.CanBeCut);
+
+    public override FactorShape? HeadOfTable =>
+        uses.All(use => use.TableUse != TableUse.None) && uses.Any(use => use.TableUse == TableUse.Embedding)
+            ? uses.FirstOrDefault(use => use.TableUse == TableUse.Head)?.Shape
+            : null;
+
+    public override IEnumerable<(Tensor Activation, double Positions)> CountedInputs() => uses.SelectMany(use => use.CountedInputs());
+
+    /// <summary>Each layer's gradients are rotated once; their sums are written out for some examples at a time.</summary>
+    public override void AddTableSquares(Tensor sums, Func<Tensor, Tensor> rotate, long numbersAtOnce)
+    {
+        using var scope = NewDisposeScope();
+        List<Func<Tensor?, long, long, Tensor>> tables =
+        [
+            .. uses.OrderBy(use => use.TableUse == TableUse.Head ? 0 : 1).Select(use => use.RotatedTables(rotate, sums.shape[0])),
+        ];
+        var atOnce = Math.Max(1, numbersAtOnce / sums.numel());
+        for (long start = 0; start < Examples; start += atOnce)
+        {
+            using var chunk = NewDisposeScope();
+            var count = Math.Min(atOnce, Examples - start);
+            var spectrum = tables.Aggregate((Tensor?)null, (sum, of) => of(sum, start, count))!; // [count, V, D]
+            sums.add_(spectrum.Squared().sum(0L).to_type(ScalarType.Float64));
+        }
+    }
 
     public override double NumbersAtWork => 2 * DenseSize;
 

@@ -69,6 +69,48 @@ internal sealed class TokenGradients(Tensor tokens, Tensor outputGradient, long 
         return (pairs.floor_divide(Kept(vocabulary)), pairs.remainder(Kept(vocabulary)), sums);
     }
 
+    public override TableUse TableUse => TableUse.Embedding;
+
+    public override void AddTableSquares(Tensor sums, Func<Tensor, Tensor> rotate, long numbersAtOnce)
+    {
+        using var scope = NewDisposeScope();
+        var (_, token, pairs) = Pairs(); // [U], [U, D]
+        sums.index_add_(0, token, rotate(pairs).Squared().to_type(ScalarType.Float64), Kept(1));
+    }
+
+    public override Tensor WeightedTableSquares(Tensor weights, Func<Tensor, Tensor> rotate)
+    {
+        using var scope = NewDisposeScope();
+        var (example, token, sums) = Pairs(); // [U], [U], [U, D]
+        var terms = rotate(sums).Squared().mul_(weights.index_select(0, token)).sum(1);
+        var total = zeros([Examples], sums.dtype, sums.device);
+        return total.index_add_(0, example, terms, Kept(1)).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>Every position's share is scaled by its own token's weights.</summary>
+    public override BlockGradients ScaledTable(Tensor weights, Func<Tensor, Tensor> rotate, Func<Tensor, Tensor> rotateBack)
+    {
+        using var scope = NewDisposeScope();
+
+        // Not in place: without a basis, and between tables whose outputs are added, this is the captured gradient itself.
+        var d = rotate(outputGradient); // [B, T, D]
+        var scaled = d * weights.index_select(0, tokens.reshape(-1)).reshape(d.shape);
+        return new TokenGradients(tokens, rotateBack(scaled).MoveToOuterDisposeScope(), vocabulary);
+    }
+
+    public override Func<Tensor?, long, long, Tensor> RotatedTables(Func<Tensor, Tensor> rotate, long rows)
+    {
+        var rotated = rotate(outputGradient); // [B, T, D]
+        return (sum, start, count) =>
+        {
+            sum ??= zeros([count, rows, Width], rotated.dtype, rotated.device);
+            var first = arange(Kept(0), Kept(count), Kept(1), ScalarType.Int64, tokens.device).mul_(Kept(rows)).unsqueeze(1);
+            var place = (tokens.narrow(0, start, count) + first).reshape(-1); // [count*T]
+            sum.view(-1, Width).index_add_(0, place, rotated.narrow(0, start, count).reshape(-1, Width), Kept(1));
+            return sum;
+        };
+    }
+
     /// <summary>Whether the positions are the examples' own, and not those of several calls.</summary>
     public bool PositionsLead { get; init; }
 

@@ -469,21 +469,21 @@ internal sealed class CaptureAudit
     {
         return new ParameterCoverage([.. _hooks.Trainable.GroupBy(p => p.Storage).Select(Row)]);
 
-        ParameterCoverage.Covered Row(IGrouping<TensorIdentity, ModelParameter> tied)
+        ParameterCoverage.Row Row(IGrouping<TensorIdentity, ModelParameter> tied)
         {
             var name = ParameterCoverage.NameOf(tied.Select(p => p.Name));
             var first = tied.First();
             var rules = tied.Where(_byRule.Contains).SelectMany(_hooks.LayersOf).Select(layer => layer.Rule.Name).Distinct().ToList();
             var note = tied.All(idle.Contains) ? "the loss of the first examples does not depend on it" : string.Empty;
-            return !tied.Any(_chosen.Contains) ? new ParameterCoverage.Covered(name, first.Count, ParameterCoverage.LeftOut)
+            return !tied.Any(_chosen.Contains) ? new ParameterCoverage.Row(name, first.Count, ParameterCoverage.LeftOut)
                 : tied.Any(_single.Contains)
-                    ? new ParameterCoverage.Covered(
+                    ? new ParameterCoverage.Row(
                         name,
                         first.Count,
                         ParameterCoverage.SingleExamples,
                         note.Length > 0 ? $"{_notes[tied.First(_single.Contains)]}; " + $"{note}" : _notes[tied.First(_single.Contains)]
                     )
-                : new ParameterCoverage.Covered(name, first.Count, string.Join(" + ", rules), note);
+                : new ParameterCoverage.Row(name, first.Count, string.Join(" + ", rules), note);
         }
     }
 

@@ -1,3 +1,4 @@
+using Influence.Numerics;
 using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
@@ -44,7 +45,7 @@ internal sealed class ParameterGate : IDisposable
         foreach (var (parameter, _) in _watched.Values)
         {
             // A penalty with a weight of zero is no use.
-            if (gradients[next++] is { } gradient && (gradient.is_sparse ? gradient.to_dense() : gradient).ne(Kept(0)).any().item<bool>())
+            if (gradients[next++] is { } gradient && gradient.Strided().ne(Kept(0)).any().item<bool>())
             {
                 found.Add(parameter);
             }

@@ -26,12 +26,7 @@ internal static class TwiceDifferentiable
     {
         try
         {
-            return
-            [
-                .. GuardedBackward
-                    .Gradients([first], inputs, graph, ids: ids)
-                    .Select(gradient => (gradient is { is_sparse: true } ? gradient.to_dense() : gradient)?.reshape(-1)),
-            ];
+            return [.. GuardedBackward.Gradients([first], inputs, graph, ids: ids).Select(gradient => gradient.Strided()?.reshape(-1))];
         }
         catch (InfluenceException exception) when (BackwardFailure.LacksDerivative(exception))
         {

@@ -16,7 +16,7 @@ internal sealed class NativeModule
     private readonly List<Action> _unhook = [];
     private IDisposable? _withoutGraph;
 
-    private NativeModule(NativeParameters parameters, NativeAttention attention, AttentionSettings? given)
+    private NativeModule(NativeParameters parameters, NativeAttention attention, InfluenceTask.Options? given)
     {
         _parameters = parameters;
         Attentions = [(string.Empty, attention)];
@@ -24,7 +24,7 @@ internal sealed class NativeModule
         _search = Search(NativeSettings.Candidates(attention.Width, isEncoder: false, given));
     }
 
-    private NativeModule(NativeParameters parameters, IReadOnlyList<NativeEncoderLayer> layers, AttentionSettings? given)
+    private NativeModule(NativeParameters parameters, IReadOnlyList<NativeEncoderLayer> layers, InfluenceTask.Options? given)
     {
         _parameters = parameters;
         Attentions = [.. layers.Select(layer => (layer.AttentionName, layer.Attention))];
@@ -68,7 +68,12 @@ internal sealed class NativeModule
     /// <param name="selected">Its own parameters that take part.</param>
     /// <param name="given">What the user says of its settings.</param>
     /// <param name="reason">Why it cannot be recomputed.</param>
-    public static NativeModule? For(nn.Module module, IReadOnlyList<ModelParameter> selected, AttentionSettings? given, out string? reason)
+    public static NativeModule? For(
+        nn.Module module,
+        IReadOnlyList<ModelParameter> selected,
+        InfluenceTask.Options? given,
+        out string? reason
+    )
     {
         reason = null;
         var parameters = new NativeParameters(module, selected);

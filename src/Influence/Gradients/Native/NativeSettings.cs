@@ -11,7 +11,7 @@ namespace Influence.Gradients;
 internal sealed record NativeSettings(long Heads, nn.Activations? Activation, bool ZeroAttention)
 {
     /// <summary>Everything that a module of this width can be made with, as far as it was not given.</summary>
-    public static IReadOnlyList<NativeSettings> Candidates(long width, bool isEncoder, AttentionSettings? given)
+    public static IReadOnlyList<NativeSettings> Candidates(long width, bool isEncoder, InfluenceTask.Options? given)
     {
         var heads = Enumerable.Range(1, (int)width).Select(h => (long)h).Where(h => width % h == 0 && h == (given?.Heads ?? h));
         nn.Activations?[] activations =
@@ -100,8 +100,8 @@ internal sealed class NativeSettingsSearch(string path, IReadOnlyList<NativeSett
             isTraining ? "Is its dropout on? Write model.eval() first."
             : !native.isfinite().all().item<bool>()
                 ? "Its output has NaN or infinite values: does a mask hide every key of an example? " + "Mend the mask."
-            : "Does a hook change its output? Remove it; or give the settings: Attention = new AttentionSettings { Heads = ... } (leave "
-                + "them out to have all tried); or leave the module out: Layers = LayerSelection.Where(...).";
+            : "Does a hook change its output? Remove it; or give the settings: Attention = new InfluenceTask.Options { Heads = ... } "
+                + "(leave them out to have all tried); or leave the module out: Layers = LayerSelection.Where(...).";
         return new InfluenceException(
             $"{path} could not be recomputed: with no settings its output agrees to "
                 + $"{tolerance.ToString("G1", CultureInfo.InvariantCulture)}; {found}. {why}"

@@ -148,8 +148,8 @@ internal sealed class ProjectedAttention : WatchedAttention
         : output.dim() == 3 && output.shape[1] == probes.Count && output.shape[0] == probes.Length ? output.detach().transpose(0, 1)
         : throw new InfluenceException(
             $"{name} gives [{string.Join(", ", output.shape)}] for {probes.Count} sequences of {probes.Length} tokens; attention is "
-                + "read where it gives [B, T, ...] or [T, B, ...]. Write Retrieval = RetrievalHeads.MeasureKind.MaskedLoss, which needs "
-                + "no attention."
+                + "read where it gives [B, T, ...] or [T, B, ...]. Write Retrieval = RetrievalHeads.Kind.MaskedLoss, which needs no "
+                + "attention."
         );
 
     private void Forget()

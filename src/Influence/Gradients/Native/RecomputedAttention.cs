@@ -27,7 +27,7 @@ internal sealed class RecomputedAttention : WatchedAttention
     /// Every attention layer of the model's native modules, and which modules with attention are left out and why; disposing one of a
     /// module's layers unhooks the module.
     /// </summary>
-    public static (List<RecomputedAttention> Layers, List<string> LeftOut) Find(nn.Module model, AttentionSettings? settings)
+    public static (List<RecomputedAttention> Layers, List<string> LeftOut) Find(nn.Module model, InfluenceTask.Options? settings)
     {
         using var scope = NewDisposeScope();
         var (found, leftOut) = (new List<RecomputedAttention>(), new List<string>());
@@ -96,7 +96,7 @@ internal sealed class RecomputedAttention : WatchedAttention
             {
                 throw new InfluenceException(
                     $"{Name} saw {weights.shape[0]} sequences of {weights.shape[2]} positions for {probes.Count} of {probes.Length} "
-                        + "tokens. Write Retrieval = RetrievalHeads.MeasureKind.MaskedLoss, which needs no attention."
+                        + "tokens. Write Retrieval = RetrievalHeads.Kind.MaskedLoss, which needs no attention."
                 );
             }
 

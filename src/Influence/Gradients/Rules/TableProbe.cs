@@ -1,3 +1,4 @@
+using Influence.Numerics;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -44,11 +45,6 @@ internal static class TableProbe
     public static double[] Received(Tensor weight, Tensor output)
     {
         var received = GuardedBackward.Gradients([output.narrow(1, 0, 1).sum()], [weight])[0] ?? zeros_like(weight);
-        return (received.is_sparse ? received.to_dense() : received)
-            .select(1, 0)
-            .cpu()
-            .to_type(ScalarType.Float64)
-            .data<double>()
-            .ToArray();
+        return received.Strided().select(1, 0).cpu().to_type(ScalarType.Float64).data<double>().ToArray();
     }
 }

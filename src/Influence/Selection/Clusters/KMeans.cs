@@ -69,7 +69,7 @@ public sealed partial record KMeans(int Clusters)
     /// <returns>Every point's cluster; the caller disposes it.</returns>
     /// <exception cref="InfluenceException">Another shape or dtype, or numbers that are not finite.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
-    public Clustering Fit(Tensor features, CancellationToken cancellationToken = default)
+    public Result Fit(Tensor features, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(features);
         CheckFeatures(features);
@@ -91,7 +91,7 @@ public sealed partial record KMeans(int Clusters)
             KMeansPlusPlus.Centroids(start, Clusters, random, cancellationToken),
             cancellationToken
         );
-        return Clustering.Of(features, unit, mean, centroids, inertia);
+        return Result.Of(features, unit, mean, centroids, inertia);
     }
 
     private static void CheckFeatures(Tensor features)

@@ -4,20 +4,10 @@ using static TorchSharp.torch;
 
 namespace Influence.Selection;
 
-/// <summary>Which of a cluster's members are kept.</summary>
-public enum PrototypeOrder
-{
-    /// <summary>The farthest from their centroid: the unusual ones, for a pool that is large for its task.</summary>
-    Hardest,
-
-    /// <summary>The nearest to their centroid: the typical ones, for a small or a noisy pool.</summary>
-    Easiest,
-}
-
 /// <summary>Clusters by k-means, and each candidate's distance to the centroid of its own.</summary>
 internal sealed class Prototypes : IDisposable
 {
-    private Prototypes(KMeans.Clustering clustering, Tensor centroids, double[] distances) =>
+    private Prototypes(KMeans.Result clustering, Tensor centroids, double[] distances) =>
         (Members, Assignment, Centroids, Distances) = (clustering.Members, clustering.Assignment, centroids, distances);
 
     public IReadOnlyList<IReadOnlyList<int>> Members { get; }

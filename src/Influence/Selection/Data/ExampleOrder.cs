@@ -55,7 +55,7 @@ public sealed class ExampleOrder : IDisplay
     /// <param name="ids">The ids of the data set's examples, in its order. Null: their positions.</param>
     /// <returns>The sampler.</returns>
     /// <exception cref="InfluenceException">An id of the order that is not among the ids.</exception>
-    public ExampleSampler Sampler(IReadOnlyList<long>? ids = null)
+    public IReadOnlyCollection<long> Sampler(IReadOnlyList<long>? ids = null)
     {
         var epochs = Epochs.Select(epoch => Positions.Of(epoch, ids, null)).ToArray();
         return new ExampleSampler(epochs[0].Length, pass => epochs[pass % epochs.Length]);

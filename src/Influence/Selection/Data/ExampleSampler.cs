@@ -11,12 +11,12 @@ namespace Influence.Selection;
 /// TorchSharp's <c>loader.Count</c> counts the data set, not the sampler: where a sampler draws from a part of the data, use
 /// <see cref="Count"/>. A loader whose passes differ cannot be scored by id; score with <c>shuffle: false</c>.
 /// </remarks>
-public sealed class ExampleSampler : IEnumerable<long>
+internal sealed class ExampleSampler : IReadOnlyCollection<long>
 {
     private readonly Func<int, IEnumerable<long>> _pass;
     private int _passes = -1;
 
-    internal ExampleSampler(int count, Func<int, IEnumerable<long>> pass) => (Count, _pass) = (count, pass);
+    public ExampleSampler(int count, Func<int, IEnumerable<long>> pass) => (Count, _pass) = (count, pass);
 
     /// <summary>The number of indices in the first pass; in every pass unless an <see cref="ExampleOrder"/> says otherwise.</summary>
     public int Count { get; }
@@ -28,10 +28,10 @@ public sealed class ExampleSampler : IEnumerable<long>
     IEnumerator IEnumerable.GetEnumerator() => GetEnumerator();
 
     /// <summary>The same indices at each pass.</summary>
-    internal static ExampleSampler InOrder(long[] indices) => new(indices.Length, _ => indices);
+    public static ExampleSampler InOrder(long[] indices) => new(indices.Length, _ => indices);
 
     /// <summary>All indices at each pass, each time in another order.</summary>
-    internal static ExampleSampler Shuffled(long[] indices, long seed) =>
+    public static ExampleSampler Shuffled(long[] indices, long seed) =>
         new(
             indices.Length,
             pass =>
@@ -42,7 +42,7 @@ public sealed class ExampleSampler : IEnumerable<long>
         );
 
     /// <summary>Independent draws with replacement, each index in proportion to its weight.</summary>
-    internal static ExampleSampler Weighted(long[] indices, IReadOnlyList<double> weights, int count, long seed)
+    public static ExampleSampler Weighted(long[] indices, IReadOnlyList<double> weights, int count, long seed)
     {
         var ends = new double[indices.Length];
         var end = 0.0;

@@ -23,7 +23,7 @@ public sealed record InfluenceCurriculum
 {
     /// <summary>Which end an epoch begins with.</summary>
     /// <value>Ascending.</value>
-    public CurriculumDirection Direction { get; init; }
+    public Kind Direction { get; init; }
 
     /// <summary>Examples in a segment that is shuffled.</summary>
     /// <value>1: no shuffling. The paper's segments have 1,000 documents.</value>
@@ -57,7 +57,7 @@ public sealed record InfluenceCurriculum
 
     private long[] Epoch(SelectionPool pool, int epoch, int epochs)
     {
-        var highestFirst = Direction == CurriculumDirection.Descending || (Direction == CurriculumDirection.Alternating && epoch % 2 == 1);
+        var highestFirst = Direction == Kind.Descending || (Direction == Kind.Alternating && epoch % 2 == 1);
         var sorted = Relevance.Sorted(Relevance.Row(pool, epoch), highestFirst);
         var shown = Growing ? (int)Math.Ceiling((double)pool.Count * (epoch + 1) / epochs) : pool.Count;
         var key = KeyedRandom.Mix(KeyedRandom.Mix((ulong)Seed) ^ (ulong)epoch);
@@ -68,7 +68,7 @@ public sealed record InfluenceCurriculum
     }
 
     /// <summary>Which end of the scores an epoch begins with.</summary>
-    public enum CurriculumDirection
+    public enum Kind
     {
         /// <summary>The lowest score first.</summary>
         Ascending,

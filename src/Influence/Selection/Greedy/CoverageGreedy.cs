@@ -10,7 +10,7 @@ internal static class CoverageGreedy
     private const int DenseUpTo = 10_000;
 
     /// <summary>Lazy greedy over all candidates at some positions; each is compared with each.</summary>
-    public static void Exact(CoverageObjective objective, Picks picks, SelectionRun run, int[] positions)
+    public static void Exact(CoverageObjective objective, Picks picks, SelectionStrategy.Run run, int[] positions)
     {
         using var scope = NewDisposeScope();
         using var coverage = CoverageOf(objective, positions);
@@ -27,7 +27,13 @@ internal static class CoverageGreedy
     /// Similarities count within clusters only. The objective is then a sum over clusters, and greedy on it is the merge of
     /// each cluster's own greedy sequence by gain: every pair of a cluster is compared once, whatever the budget.
     /// </summary>
-    public static void Clustered(CoverageObjective objective, Picks picks, SelectionRun run, IReadOnlyList<int[]> clusters, bool tokens)
+    public static void Clustered(
+        CoverageObjective objective,
+        Picks picks,
+        SelectionStrategy.Run run,
+        IReadOnlyList<int[]> clusters,
+        bool tokens
+    )
     {
         foreach (var (position, gain) in Merged(objective, run, clusters, tokens ? int.MaxValue : picks.Room))
         {
@@ -51,7 +57,7 @@ internal static class CoverageGreedy
         int exactUpTo,
         int clusterSize,
         long seed,
-        SelectionRun run
+        SelectionStrategy.Run run
     )
     {
         if (positions.Length <= exactUpTo)
@@ -70,7 +76,7 @@ internal static class CoverageGreedy
 
     private static IEnumerable<(int Position, double Gain)> Merged(
         CoverageObjective objective,
-        SelectionRun run,
+        SelectionStrategy.Run run,
         IReadOnlyList<int[]> clusters,
         int count
     )
@@ -99,7 +105,12 @@ internal static class CoverageGreedy
         }
     }
 
-    private static List<(int Position, double Gain)> Sequence(CoverageObjective objective, int[] positions, int count, SelectionRun run)
+    private static List<(int Position, double Gain)> Sequence(
+        CoverageObjective objective,
+        int[] positions,
+        int count,
+        SelectionStrategy.Run run
+    )
     {
         using var scope = NewDisposeScope();
         using var coverage = CoverageOf(objective, positions);

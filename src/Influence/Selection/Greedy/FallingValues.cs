@@ -25,7 +25,7 @@ internal sealed class FallingValues(Tensor points, Tensor own, Func<Tensor, Tens
     /// <param name="picks">Added to.</param>
     /// <param name="utility">Of a value.</param>
     /// <param name="run">Told of each pick.</param>
-    public void Run(Tensor start, int first, double floor, Picks picks, Func<double, double> utility, SelectionRun run)
+    public void Run(Tensor start, int first, double floor, Picks picks, Func<double, double> utility, SelectionStrategy.Run run)
     {
         var total = picks.Count + picks.Room;
         var pending = new List<int>();
@@ -53,7 +53,7 @@ internal sealed class FallingValues(Tensor points, Tensor own, Func<Tensor, Tens
         Picks picks,
         List<int> pending,
         Func<double, double> utility,
-        SelectionRun run,
+        SelectionStrategy.Run run,
         int total
     )
     {

@@ -11,7 +11,7 @@ namespace Influence.Selection;
 /// examples.</remarks>
 internal static class StochasticGreedy
 {
-    public static void Run(Similarities similarities, Picks picks, SelectionRun run, int referencePoints, double epsilon)
+    public static void Run(Similarities similarities, Picks picks, SelectionStrategy.Run run, int referencePoints, double epsilon)
     {
         using var scope = NewDisposeScope();
         var (n, total) = (similarities.Count, picks.Room);

@@ -40,7 +40,7 @@ public sealed record Upcore : SelectionStrategy
     protected override IEnumerable<string> Problems(SelectionPool pool, SelectionBudget budget) => NeedsFeatures(pool);
 
     /// <inheritdoc/>
-    protected override void Pick(SelectionPool pool, Picks picks, SelectionRun run)
+    protected override void Pick(SelectionPool pool, Picks picks, Run run)
     {
         ArgumentNullException.ThrowIfNull(pool);
         ArgumentNullException.ThrowIfNull(picks);

@@ -34,7 +34,7 @@ public sealed record Bids : SelectionStrategy
 
     /// <inheritdoc/>
     /// <exception cref="InfluenceException">Every query scores all candidates alike.</exception>
-    protected override void Pick(SelectionPool pool, Picks picks, SelectionRun run)
+    protected override void Pick(SelectionPool pool, Picks picks, Run run)
     {
         ArgumentNullException.ThrowIfNull(pool);
         ArgumentNullException.ThrowIfNull(picks);
@@ -84,7 +84,7 @@ public sealed record Bids : SelectionStrategy
         }
     }
 
-    private static List<Column> Columns(SelectionPool pool, SelectionRun run)
+    private static List<Column> Columns(SelectionPool pool, Run run)
     {
         var columns = new List<Column>();
         var constant = new List<long>();

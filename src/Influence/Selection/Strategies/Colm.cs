@@ -85,7 +85,7 @@ public sealed partial record Colm : SelectionStrategy
     }
 
     /// <inheritdoc/>
-    protected override void Pick(SelectionPool pool, Picks picks, SelectionRun run)
+    protected override void Pick(SelectionPool pool, Picks picks, Run run)
     {
         ArgumentNullException.ThrowIfNull(pool);
         ArgumentNullException.ThrowIfNull(picks);

@@ -55,7 +55,7 @@ public sealed record CoverageSampling : SelectionStrategy
     protected override IEnumerable<string> Problems(SelectionPool pool, SelectionBudget budget) => NeedsScores(pool);
 
     /// <inheritdoc/>
-    protected override void Pick(SelectionPool pool, Picks picks, SelectionRun run)
+    protected override void Pick(SelectionPool pool, Picks picks, Run run)
     {
         ArgumentNullException.ThrowIfNull(pool);
         ArgumentNullException.ThrowIfNull(picks);
@@ -94,6 +94,6 @@ public sealed record CoverageSampling : SelectionStrategy
         }
     }
 
-    private static IEnumerable<int> Shuffled(IEnumerable<int> positions, SelectionRun run) =>
+    private static IEnumerable<int> Shuffled(IEnumerable<int> positions, Run run) =>
         positions.OrderBy(position => run.Uniform("coverage", position));
 }

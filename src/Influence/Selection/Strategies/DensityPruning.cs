@@ -61,8 +61,8 @@ public sealed record DensityPruning : SelectionStrategy
     } = 1;
 
     /// <summary>Which of a cluster's members are kept.</summary>
-    /// <value><see cref="PrototypeOrder.Hardest"/>.</value>
-    public PrototypeOrder Keep { get; init; }
+    /// <value><see cref="SslPrototypes.Order.Hardest"/>.</value>
+    public SslPrototypes.Order Keep { get; init; }
 
     /// <summary>Sizes of clusters from their complexity.</summary>
     /// <param name="complexity">C.</param>
@@ -93,7 +93,7 @@ public sealed record DensityPruning : SelectionStrategy
     protected override IEnumerable<string> Problems(SelectionPool pool, SelectionBudget budget) => NeedsFeatures(pool);
 
     /// <inheritdoc/>
-    protected override void Pick(SelectionPool pool, Picks picks, SelectionRun run)
+    protected override void Pick(SelectionPool pool, Picks picks, Run run)
     {
         ArgumentNullException.ThrowIfNull(pool);
         ArgumentNullException.ThrowIfNull(picks);
@@ -110,7 +110,7 @@ public sealed record DensityPruning : SelectionStrategy
             [.. prototypes.Members.Select(members => members.Sum(picks.Size))],
             Math.Min(picks.Left, Enumerable.Range(0, pool.Count).Sum(picks.Size))
         );
-        var worth = Keep == PrototypeOrder.Hardest ? prototypes.Distances : Array.ConvertAll(prototypes.Distances, d => -d);
+        var worth = Keep == SslPrototypes.Order.Hardest ? prototypes.Distances : Array.ConvertAll(prototypes.Distances, d => -d);
         var order = Relevance.Descending(worth);
         foreach (var position in order)
         {

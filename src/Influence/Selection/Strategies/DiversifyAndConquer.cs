@@ -23,9 +23,9 @@ public sealed record DiversifyAndConquer : SelectionStrategy
     /// <inheritdoc/>
     public override string Name => "Diversify and Conquer";
 
-    /// <summary>Rewards a round's picks: one finite number for each of <see cref="DiversifyAndConquer.RoundPicks.Added"/>, the higher the
-    /// more of its like is wanted.</summary>
-    public required Func<RoundPicks, IReadOnlyList<double>> Reward { get; init; }
+    /// <summary>Rewards a round's picks: one finite number for each of <see cref="DiversifyAndConquer.Row.Added"/>, the higher the more of
+    /// its like is wanted.</summary>
+    public required Func<Row, IReadOnlyList<double>> Reward { get; init; }
 
     /// <summary>k of k-means on the pool's features; null: the pool's groups, and where it has none the root of N, at most 512.</summary>
     /// <value>null.</value>
@@ -85,7 +85,7 @@ public sealed record DiversifyAndConquer : SelectionStrategy
     }
 
     /// <inheritdoc/>
-    protected override void Pick(SelectionPool pool, Picks picks, SelectionRun run)
+    protected override void Pick(SelectionPool pool, Picks picks, Run run)
     {
         ArgumentNullException.ThrowIfNull(pool);
         ArgumentNullException.ThrowIfNull(picks);
@@ -180,7 +180,7 @@ public sealed record DiversifyAndConquer : SelectionStrategy
     {
         long[] selected = [.. picks.Positions.Select(p => pool.Ids[p])];
         var added = selected[before..];
-        var rewards = Reward(new RoundPicks(round, selected, added));
+        var rewards = Reward(new Row(round, selected, added));
         if (rewards is null || rewards.Count != added.Length || rewards.Any(r => !double.IsFinite(r)))
         {
             throw new InfluenceException(
@@ -204,5 +204,5 @@ public sealed record DiversifyAndConquer : SelectionStrategy
     /// <param name="Round">From 1.</param>
     /// <param name="Selected">Everything selected so far, this round's picks included: what to train on.</param>
     /// <param name="Added">This round's picks: what to reward.</param>
-    public sealed record RoundPicks(int Round, IReadOnlyList<long> Selected, IReadOnlyList<long> Added);
+    public sealed record Row(int Round, IReadOnlyList<long> Selected, IReadOnlyList<long> Added);
 }

@@ -30,7 +30,7 @@ public sealed record Dpp : SelectionStrategy
 
     /// <summary>s.</summary>
     /// <value>Cosine.</value>
-    public DppKernel Kernel { get; init; }
+    public Kind Kernel { get; init; }
 
     /// <summary>h of the Gaussian kernel.</summary>
     /// <value>Null: the median distance between candidates, of 1,000 at most.</value>
@@ -59,7 +59,7 @@ public sealed record Dpp : SelectionStrategy
             yield return problem;
         }
 
-        if (Kernel == DppKernel.Gaussian && (budget.Examples(pool) ?? pool.Count) * (long)pool.Count > LargestTable)
+        if (Kernel == Kind.Gaussian && (budget.Examples(pool) ?? pool.Count) * (long)pool.Count > LargestTable)
         {
             yield return $"A DPP with a Gaussian kernel keeps picks x candidates numbers, at most {LargestTable:N0}: pick fewer, or from "
                 + "a pool that another strategy has narrowed.";
@@ -82,7 +82,7 @@ public sealed record Dpp : SelectionStrategy
     }
 
     /// <inheritdoc/>
-    protected override void Pick(SelectionPool pool, Picks picks, SelectionRun run)
+    protected override void Pick(SelectionPool pool, Picks picks, Run run)
     {
         ArgumentNullException.ThrowIfNull(pool);
         ArgumentNullException.ThrowIfNull(picks);
@@ -92,7 +92,7 @@ public sealed record Dpp : SelectionStrategy
         var relevance = ScaledRelevance.Of(pool, Aggregation, Scale);
         var unit = PowerOfTwo.Of(relevance.Max());
         var quality = tensor(relevance, device: pool.Features!.device) / Kept(unit); // [N]
-        if (Kernel == DppKernel.Cosine)
+        if (Kernel == Kind.Cosine)
         {
             // In float64 throughout: rows that are of unit length in float32 only seem to leave something beyond the rank.
             var rows = FeatureBlocks.Normalised(pool.Features, ScalarType.Float64).mul_(quality.unsqueeze(1)); // [N, d]
@@ -121,7 +121,7 @@ public sealed record Dpp : SelectionStrategy
     }
 
     /// <summary>d^2, the kernel's diagonal at first, loses the square of each new column of the Cholesky factor.</summary>
-    private static void Greedily(Tensor squares, double unit, DppColumns columns, Picks picks, SelectionRun run)
+    private static void Greedily(Tensor squares, double unit, DppColumns columns, Picks picks, Run run)
     {
         var (total, smallest) = (picks.Room, Vanished * squares.max().item<double>());
         while (!picks.Full)
@@ -151,7 +151,7 @@ public sealed record Dpp : SelectionStrategy
     }
 
     /// <summary>What <see cref="Dpp"/> takes for alike.</summary>
-    public enum DppKernel
+    public enum Kind
     {
         /// <summary>cos(x, y): of rank d, so that at most d candidates can be told apart.</summary>
         Cosine,

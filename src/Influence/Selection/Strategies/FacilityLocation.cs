@@ -31,7 +31,7 @@ public sealed record FacilityLocation : SelectionStrategy
 
     /// <summary>How the best candidate is looked for.</summary>
     /// <value>Automatic.</value>
-    public SearchMethod Method { get; init; }
+    public Kind Method { get; init; }
 
     /// <summary>Up to so many candidates each is compared with each. At 100,000 and a tenth picked, lazy greedy takes many
     /// minutes.</summary>
@@ -78,7 +78,7 @@ public sealed record FacilityLocation : SelectionStrategy
     protected override IEnumerable<string> Problems(SelectionPool pool, SelectionBudget budget) => NeedsFeatures(pool);
 
     /// <inheritdoc/>
-    protected override void Pick(SelectionPool pool, Picks picks, SelectionRun run)
+    protected override void Pick(SelectionPool pool, Picks picks, Run run)
     {
         ArgumentNullException.ThrowIfNull(pool);
         ArgumentNullException.ThrowIfNull(picks);
@@ -86,10 +86,7 @@ public sealed record FacilityLocation : SelectionStrategy
         using var similarities = new Similarities(pool.Features!, Similarity);
         int[] all = [.. Enumerable.Range(0, pool.Count)];
         IReadOnlyList<int[]> clusters = [all];
-        if (
-            Method == SearchMethod.Stochastic
-            || (Method == SearchMethod.Automatic && pool.Count > ExactUpTo && 4L * picks.Room <= ReferencePoints)
-        )
+        if (Method == Kind.Stochastic || (Method == Kind.Automatic && pool.Count > ExactUpTo && 4L * picks.Room <= ReferencePoints))
         {
             if (ReferencePoints < pool.Count)
             {
@@ -116,7 +113,7 @@ public sealed record FacilityLocation : SelectionStrategy
     }
 
     /// <summary>How <see cref="FacilityLocation"/> looks for the best candidate.</summary>
-    public enum SearchMethod
+    public enum Kind
     {
         /// <summary>
         /// Lazy up to <see cref="FacilityLocation.ExactUpTo"/> candidates; beyond, stochastic where the reference points are at least

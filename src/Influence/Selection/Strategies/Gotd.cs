@@ -99,7 +99,7 @@ public sealed record Gotd : SelectionStrategy
     }
 
     /// <inheritdoc/>
-    protected override void Pick(SelectionPool pool, Picks picks, SelectionRun run)
+    protected override void Pick(SelectionPool pool, Picks picks, Run run)
     {
         ArgumentNullException.ThrowIfNull(pool);
         ArgumentNullException.ThrowIfNull(picks);

@@ -17,7 +17,7 @@ namespace Influence.Selection;
 /// 10^5 of 10^6 candidates in 64 dimensions, which is many minutes; memory: one number a candidate and blocks of 64 MiB.
 /// </para>
 /// <para>
-/// Wrong where there are outliers: they are picked first. Gonzalez, <i>KMeans.Clustering to minimize the maximum intercluster
+/// Wrong where there are outliers: they are picked first. Gonzalez, <i>KMeans.Result to minimize the maximum intercluster
 /// distance</i>, 1985; for data selection Sener and Savarese, ICLR 2018.
 /// </para>
 /// </remarks>
@@ -40,7 +40,7 @@ public sealed record KCenter : SelectionStrategy
     }
 
     /// <inheritdoc/>
-    protected override void Pick(SelectionPool pool, Picks picks, SelectionRun run)
+    protected override void Pick(SelectionPool pool, Picks picks, Run run)
     {
         ArgumentNullException.ThrowIfNull(pool);
         ArgumentNullException.ThrowIfNull(picks);

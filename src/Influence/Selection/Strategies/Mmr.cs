@@ -39,7 +39,7 @@ public sealed record Mmr : SelectionStrategy
         [.. NeedsScores(pool), .. NeedsFeatures(pool)];
 
     /// <inheritdoc/>
-    protected override void Pick(SelectionPool pool, Picks picks, SelectionRun run)
+    protected override void Pick(SelectionPool pool, Picks picks, Run run)
     {
         ArgumentNullException.ThrowIfNull(pool);
         ArgumentNullException.ThrowIfNull(picks);

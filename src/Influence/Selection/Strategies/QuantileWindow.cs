@@ -49,7 +49,7 @@ public sealed record QuantileWindow : SelectionStrategy
             : [string.Create(CultureInfo.InvariantCulture, $"From lies below To; found {From} and {To}."), .. NeedsScores(pool)];
 
     /// <inheritdoc/>
-    protected override void Pick(SelectionPool pool, Picks picks, SelectionRun run)
+    protected override void Pick(SelectionPool pool, Picks picks, Run run)
     {
         ArgumentNullException.ThrowIfNull(pool);
         ArgumentNullException.ThrowIfNull(picks);

@@ -23,18 +23,18 @@ public sealed record RoundRobin : SelectionStrategy
 
     /// <summary>Whose turn it is.</summary>
     /// <value>Tasks; without tasks, queries.</value>
-    public TurnTaking Turns { get; init; }
+    public Kind Turns { get; init; }
 
     /// <inheritdoc/>
     protected override IEnumerable<string> Problems(SelectionPool pool, SelectionBudget budget) => NeedsScores(pool);
 
     /// <inheritdoc/>
-    protected override void Pick(SelectionPool pool, Picks picks, SelectionRun run)
+    protected override void Pick(SelectionPool pool, Picks picks, Run run)
     {
         ArgumentNullException.ThrowIfNull(pool);
         ArgumentNullException.ThrowIfNull(picks);
         ArgumentNullException.ThrowIfNull(run);
-        var targets = new TargetScores(pool, Turns == TurnTaking.Queries);
+        var targets = new TargetScores(pool, Turns == Kind.Queries);
         var total = picks.Room;
         // Four times a fair share: others take some of a target's best before its turn comes.
         var part = (4 * total / targets.Count) + 16;
@@ -59,7 +59,7 @@ public sealed record RoundRobin : SelectionStrategy
     }
 
     /// <summary>Whose turn it is.</summary>
-    public enum TurnTaking
+    public enum Kind
     {
         /// <summary>Tasks where the pool has them, else queries.</summary>
         Tasks,

@@ -16,8 +16,8 @@ public sealed record SslPrototypes : SelectionStrategy
     public override string Name => "SSL prototypes";
 
     /// <summary>Which are kept.</summary>
-    /// <value><see cref="PrototypeOrder.Hardest"/>.</value>
-    public PrototypeOrder Keep { get; init; }
+    /// <value><see cref="Order.Hardest"/>.</value>
+    public Order Keep { get; init; }
 
     /// <summary>To the centroid.</summary>
     /// <value><see cref="FeatureDistance.Cosine"/>.</value>
@@ -47,13 +47,13 @@ public sealed record SslPrototypes : SelectionStrategy
         Balance > 0 ? NeedsFeatures(pool).Concat(NeedsGroups(pool)) : NeedsFeatures(pool);
 
     /// <inheritdoc/>
-    protected override void Pick(SelectionPool pool, Picks picks, SelectionRun run)
+    protected override void Pick(SelectionPool pool, Picks picks, Run run)
     {
         ArgumentNullException.ThrowIfNull(pool);
         ArgumentNullException.ThrowIfNull(picks);
         ArgumentNullException.ThrowIfNull(run);
         using var prototypes = Prototypes.Of(pool, Clusters ?? Prototypes.Default(pool), Distance, Seed, run.CancellationToken);
-        var worth = Keep == PrototypeOrder.Hardest ? prototypes.Distances : Array.ConvertAll(prototypes.Distances, d => -d);
+        var worth = Keep == Order.Hardest ? prototypes.Distances : Array.ConvertAll(prototypes.Distances, d => -d);
         var order = Relevance.Descending(worth);
         if (Balance > 0)
         {
@@ -78,5 +78,15 @@ public sealed record SslPrototypes : SelectionStrategy
                 picks.Add(position, worth[position]);
             }
         }
+    }
+
+    /// <summary>Which of a cluster's members are kept.</summary>
+    public enum Order
+    {
+        /// <summary>The farthest from their centroid: the unusual ones, for a pool that is large for its task.</summary>
+        Hardest,
+
+        /// <summary>The nearest to their centroid: the typical ones, for a small or a noisy pool.</summary>
+        Easiest,
     }
 }

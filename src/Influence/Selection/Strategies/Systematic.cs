@@ -89,7 +89,7 @@ public sealed record Systematic : SelectionStrategy
     }
 
     /// <inheritdoc/>
-    protected override void Pick(SelectionPool pool, Picks picks, SelectionRun run)
+    protected override void Pick(SelectionPool pool, Picks picks, Run run)
     {
         ArgumentNullException.ThrowIfNull(pool);
         ArgumentNullException.ThrowIfNull(picks);
@@ -152,7 +152,7 @@ public sealed record Systematic : SelectionStrategy
     }
 
     /// <summary>Room that is left: tokens, or by rounding the last of k.</summary>
-    private void Fill(Picks picks, SelectionRun run, double[] weights, double[] probabilities)
+    private void Fill(Picks picks, Run run, double[] weights, double[] probabilities)
     {
         var keys = new double[weights.Length];
         for (var i = 0; i < keys.Length; i++)

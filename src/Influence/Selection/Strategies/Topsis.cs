@@ -28,7 +28,7 @@ public sealed record Topsis : SelectionStrategy
 
     /// <summary>Which end of each metric is the good one.</summary>
     /// <value>Null: the higher the better, for all.</value>
-    public IReadOnlyList<MetricDirection>? Directions { get; init; }
+    public IReadOnlyList<Order>? Directions { get; init; }
 
     /// <summary>How much each metric counts; only their ratios matter.</summary>
     /// <value>Null: all alike.</value>
@@ -69,7 +69,7 @@ public sealed record Topsis : SelectionStrategy
     }
 
     /// <inheritdoc/>
-    protected override void Pick(SelectionPool pool, Picks picks, SelectionRun run)
+    protected override void Pick(SelectionPool pool, Picks picks, Run run)
     {
         ArgumentNullException.ThrowIfNull(pool);
         ArgumentNullException.ThrowIfNull(picks);
@@ -89,7 +89,7 @@ public sealed record Topsis : SelectionStrategy
             // Scaled by the largest entry, so that no square overflows.
             var scale = Math.Max(Math.Abs(lowest), Math.Abs(highest));
             var factor = (Weights?[m] ?? 1) / (scale * Math.Sqrt(x.Sum(value => value / scale * (value / scale))));
-            var (ideal, antiIdeal) = Directions?[m] == MetricDirection.Lower ? (lowest, highest) : (highest, lowest);
+            var (ideal, antiIdeal) = Directions?[m] == Order.Lower ? (lowest, highest) : (highest, lowest);
             for (var i = 0; i < x.Length; i++)
             {
                 var (above, below) = ((x[i] - ideal) * factor, (x[i] - antiIdeal) * factor);
@@ -127,7 +127,7 @@ public sealed record Topsis : SelectionStrategy
     }
 
     /// <summary>Which end of a metric is the good one.</summary>
-    public enum MetricDirection
+    public enum Order
     {
         /// <summary>The higher the better.</summary>
         Higher,

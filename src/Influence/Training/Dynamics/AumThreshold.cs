@@ -40,7 +40,7 @@ public sealed partial record AumThreshold
     /// <param name="classes">The number of real classes, C.</param>
     /// <returns>The samples.</returns>
     /// <exception cref="InfluenceException">Ids that repeat, or too few examples or classes.</exception>
-    public Samples Draw(IReadOnlyList<long> ids, int classes)
+    public Planned Draw(IReadOnlyList<long> ids, int classes)
     {
         ArgumentNullException.ThrowIfNull(ids);
         var count = classes < 1 ? 0 : ids.Count / (classes + 1);
@@ -54,17 +54,17 @@ public sealed partial record AumThreshold
 
         var random = new KeyedRandom(Seed, "AUM threshold samples");
         long[] order = [.. ids.OrderBy(random.Of).ThenBy(id => id)];
-        return new Samples(Percentile, classes, ids.ToHashSet(), [order[..count].ToHashSet(), order[count..(2 * count)].ToHashSet()]);
+        return new Planned(Percentile, classes, ids.ToHashSet(), [order[..count].ToHashSet(), order[count..(2 * count)].ToHashSet()]);
     }
 
     /// <summary>Examples that get a class that does not exist, in each of two runs.</summary>
-    public sealed class Samples
+    public sealed class Planned
     {
         private readonly double _percentile;
         private readonly HashSet<long> _ids;
         private readonly HashSet<long>[] _samples;
 
-        internal Samples(double percentile, int classes, HashSet<long> ids, HashSet<long>[] samples) =>
+        internal Planned(double percentile, int classes, HashSet<long> ids, HashSet<long>[] samples) =>
             (_percentile, Class, _ids, _samples) = (percentile, classes, ids, samples);
 
         /// <summary>The class that does not exist: C, where the real ones are 0 to C - 1.</summary>
@@ -106,7 +106,7 @@ public sealed partial record AumThreshold
         /// <param name="second">The second run's; without it the first run's samples are not judged.</param>
         /// <returns>The flagged examples.</returns>
         /// <exception cref="InfluenceException">Areas that lack threshold samples, or examples that were not drawn from.</exception>
-        public Flags Judge(ExampleScores first, ExampleScores? second = null)
+        public Result Judge(ExampleScores first, ExampleScores? second = null)
         {
             ArgumentNullException.ThrowIfNull(first);
             var judged = new SortedDictionary<long, double>();
@@ -116,7 +116,7 @@ public sealed partial record AumThreshold
                 thresholds.Add(JudgeRun(second, 1, _samples[0].Contains, judged));
             }
 
-            return new Flags(
+            return new Result(
                 ExampleScores.Of([.. judged.Keys], [.. judged.Values], "Area under the margin above the threshold"),
                 thresholds,
                 [.. _ids.Where(id => !judged.ContainsKey(id)).Order()]

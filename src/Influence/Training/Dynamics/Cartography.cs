@@ -44,7 +44,7 @@ public sealed partial class Cartography : IDisplay
     /// <param name="share">The share of all examples, rounded down, at least one example. Regions of large shares overlap.</param>
     /// <returns>Its examples, the most typical first.</returns>
     /// <exception cref="InfluenceException">A share not above 0, or above 1.</exception>
-    public Ranking Region(DataRegion region, double share = 0.33)
+    public Result Region(Kind region, double share = 0.33)
     {
         if (share is not (> 0 and <= 1))
         {
@@ -59,13 +59,13 @@ public sealed partial class Cartography : IDisplay
     /// <param name="k">How many; at most as many as there are.</param>
     /// <returns>The ranking; ties go to the lowest id.</returns>
     /// <exception cref="InfluenceException">A negative number.</exception>
-    public Ranking Hardest(int k = 20) => Top(DataRegion.HardToLearn, k);
+    public Result Hardest(int k = 20) => Top(Kind.HardToLearn, k);
 
     /// <summary>The examples with the highest variability.</summary>
     /// <param name="k">How many; at most as many as there are.</param>
     /// <returns>The ranking; ties go to the lowest id.</returns>
     /// <exception cref="InfluenceException">A negative number.</exception>
-    public Ranking MostAmbiguous(int k = 20) => Top(DataRegion.Ambiguous, k);
+    public Result MostAmbiguous(int k = 20) => Top(Kind.Ambiguous, k);
 
     /// <summary>A table of the three regions.</summary>
     /// <returns>The table as text.</returns>
@@ -82,9 +82,9 @@ public sealed partial class Cartography : IDisplay
             string.Create(CultureInfo.InvariantCulture, $"Data map of {Points.Count:N0} examples: {_metadata.Notes}"),
             ["region (33%)", "examples", "confidence", "variability", "correct"],
             [
-                Row("easy to learn", Region(DataRegion.EasyToLearn)),
-                Row("ambiguous", Region(DataRegion.Ambiguous)),
-                Row("hard to learn", Region(DataRegion.HardToLearn)),
+                Row("easy to learn", Region(Kind.EasyToLearn)),
+                Row("ambiguous", Region(Kind.Ambiguous)),
+                Row("hard to learn", Region(Kind.HardToLearn)),
                 Row("all", Points),
             ]
         );
@@ -92,7 +92,7 @@ public sealed partial class Cartography : IDisplay
     private static IReadOnlyList<object> Row(string name, IReadOnlyList<Point> points) =>
         [name, points.Count, points.Average(p => p.Confidence), points.Average(p => p.Variability), points.Average(p => p.CorrectFraction)];
 
-    private Ranking Top(DataRegion region, int k)
+    private Result Top(Kind region, int k)
     {
         if (k < 0)
         {
@@ -101,11 +101,11 @@ public sealed partial class Cartography : IDisplay
 
         IEnumerable<Point> order = region switch
         {
-            DataRegion.EasyToLearn => Points.OrderByDescending(p => p.Confidence).ThenBy(p => p.Variability),
-            DataRegion.HardToLearn => Points.OrderBy(p => p.Confidence),
+            Kind.EasyToLearn => Points.OrderByDescending(p => p.Confidence).ThenBy(p => p.Variability),
+            Kind.HardToLearn => Points.OrderBy(p => p.Confidence),
             _ => Points.OrderByDescending(p => p.Variability),
         };
-        return new Ranking(region, [.. order.Take(k)]);
+        return new Result(region, [.. order.Take(k)]);
     }
 
     private ExampleScores Scores(string title, Func<Point, double> score, string sign, string unit) =>

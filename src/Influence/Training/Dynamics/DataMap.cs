@@ -9,7 +9,7 @@ namespace Influence.Training;
 /// Draws a <see cref="Cartography"/>: variability on x, confidence on y, coloured by the share of correct predictions
 /// (Swayamdipta et al., 2020, figure 1).
 /// </summary>
-public sealed record DataMap
+public sealed partial record DataMap
 {
     private const int Width = 760;
     private const int Height = 520;
@@ -41,7 +41,7 @@ public sealed record DataMap
     /// <summary>Draws the map.</summary>
     /// <param name="cartography">What <see cref="TrainingDynamics.Cartography"/> gives.</param>
     /// <returns>The picture.</returns>
-    public SvgPicture Draw(Cartography cartography)
+    public Result Draw(Cartography cartography)
     {
         ArgumentNullException.ThrowIfNull(cartography);
         var points = Sample(cartography.Points);
@@ -66,7 +66,7 @@ public sealed record DataMap
             "fill=\"#666\" font-style=\"italic\" " + "text-anchor=\"end\""
         );
         AppendLegend(svg, points);
-        return new SvgPicture(svg.Append("</svg>\n").ToString());
+        return new Result(svg.Append("</svg>\n").ToString());
     }
 
     /// <summary>The examples of lowest random key: the same ones in whatever order they come.</summary>

@@ -77,7 +77,7 @@ public class AgreementTests(ITestOutputHelper output)
     {
         using var scope = NewDisposeScope();
         using var test = new Setting(name);
-        using var ekfac = Ekfac.Fit(test.Task, test.Train, new CurvatureOptions { Seed = 1 });
+        using var ekfac = Ekfac.Fit(test.Task, test.Train, new Ekfac.Options { Seed = 1 });
         var before = test.Error(ekfac, output, test.Damping);
         using var solved = Astra.Fit(
             test.Task,
@@ -86,7 +86,7 @@ public class AgreementTests(ITestOutputHelper output)
             new()
             {
                 Damping = test.Damping,
-                Iteration = Astra.Iteration.ConjugateGradient,
+                Iteration = Astra.Kind.ConjugateGradient,
                 Tolerance = 1e-10,
             }
         );

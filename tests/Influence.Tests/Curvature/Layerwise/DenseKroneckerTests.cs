@@ -36,7 +36,7 @@ public class DenseKroneckerTests
         var made = TracedModel.Make(name);
         var (train, queries) = (made.Inputs(12), made.Inputs(4));
         var oracle = made.Oracle(train);
-        var options = new CurvatureOptions { Fisher = Fisher.Empirical, Damping = Damping.RelativeToMeanEigenvalue(damping) };
+        var options = new Ekfac.Options { Fisher = Fisher.Empirical, Damping = Damping.RelativeToMeanEigenvalue(damping) };
         var (trainExamples, queryExamples) = (Examples.FromTensors(train), Examples.FromTensors(queries));
         using LayerwisePreconditioner fit = measured
             ? Ekfac.Fit(made.Task(), trainExamples, options)
@@ -62,7 +62,7 @@ public class DenseKroneckerTests
         var made = TracedModel.Make("attention");
         var train = made.Inputs(12);
         var examples = Examples.FromTensors(train);
-        var options = new CurvatureOptions { Fisher = Fisher.Empirical };
+        var options = new Ekfac.Options { Fisher = Fisher.Empirical };
         using LayerwisePreconditioner fit = measured ? Ekfac.Fit(made.Task(), examples, options) : Kfac.Fit(made.Task(), examples, options);
 
         using var scores = new InfluenceFunction(fit) { Tolerance = 0, Damping = Damping.Absolute(0.02) }.Score(

@@ -50,7 +50,7 @@ public class FactorSplitTests
         Assert.True(SingleExampleLoop.RelativeError(Scores(fused, options with { OutputSplits = splits }), expected) < 1e-10);
         Assert.True(SingleExampleLoop.RelativeError(Scores(fused, options), expected) > 1e-3);
 
-        Tensor Scores(Composite model, CurvatureOptions with)
+        Tensor Scores(Composite model, Ekfac.Options with)
         {
             var task = Task(model);
             using LayerwisePreconditioner fit = measured ? Ekfac.Fit(task, examples, with) : Kfac.Fit(task, examples, with);
@@ -81,8 +81,7 @@ public class FactorSplitTests
     }
 
     [Fact]
-    public void AMaximumFactorSizeOfZeroIsRefused() =>
-        Assert.Throws<InfluenceException>(() => new CurvatureOptions { MaximumFactorSize = 0 });
+    public void AMaximumFactorSizeOfZeroIsRefused() => Assert.Throws<InfluenceException>(() => new Ekfac.Options { MaximumFactorSize = 0 });
 
     /// <summary>Sizes worked out by hand: as even as whole numbers allow, none above the maximum.</summary>
     private static (long[]? A, long[]? S) Blocks(string model, string layer) =>

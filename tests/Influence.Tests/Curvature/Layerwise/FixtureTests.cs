@@ -78,7 +78,7 @@ public class FixtureTests
                 }
             )
         );
-        var options = new CurvatureOptions { Fisher = Fisher.Empirical, Damping = Damping.Absolute(1) };
+        var options = new Ekfac.Options { Fisher = Fisher.Empirical, Damping = Damping.Absolute(1) };
         using LayerwisePreconditioner fit = measured ? Ekfac.Fit(task, train, options) : Kfac.Fit(task, train, options);
         var self = new InfluenceFunction(fit).SelfInfluence(task, train);
 

@@ -7,9 +7,9 @@ internal static class LayerwiseMethods
 {
     public static readonly string[] All = ["EK-FAC", "K-FAC", "diagonal Fisher", "gradient dot product"];
 
-    public static readonly CurvatureOptions Empirical = new() { Fisher = Fisher.Empirical };
+    public static readonly Ekfac.Options Empirical = new() { Fisher = Fisher.Empirical };
 
-    public static Preconditioner Fit(string method, InfluenceTask task, Examples train, CurvatureOptions? options = null) =>
+    public static Preconditioner Fit(string method, InfluenceTask task, Examples train, Ekfac.Options? options = null) =>
         method switch
         {
             "gradient dot product" => NoCurvature.Fit(task, train),
@@ -20,7 +20,7 @@ internal static class LayerwiseMethods
         string method,
         InfluenceTask task,
         Examples train,
-        CurvatureOptions? options = null,
+        Ekfac.Options? options = null,
         IProgress<InfluenceProgress>? progress = null,
         CancellationToken token = default
     ) =>
@@ -32,7 +32,7 @@ internal static class LayerwiseMethods
             _ => throw new ArgumentException(method),
         };
 
-    public static CurvatureCost Estimate(string method, InfluenceTask task, Examples train, CurvatureOptions? options = null) =>
+    public static CurvatureCost Estimate(string method, InfluenceTask task, Examples train, Ekfac.Options? options = null) =>
         method switch
         {
             "EK-FAC" => Ekfac.Estimate(task, train, options ?? Empirical),

@@ -126,7 +126,7 @@ public class SampledFisherTests
 
         Tensor Scores(Examples fitted, long seed)
         {
-            using var fit = LayerwiseMethods.Fit(method, made.Task(), fitted, new CurvatureOptions { Seed = seed });
+            using var fit = LayerwiseMethods.Fit(method, made.Task(), fitted, new Ekfac.Options { Seed = seed });
             Assert.Equal(seed, fit.Info.Seed);
             return new InfluenceFunction(fit) { Tolerance = 0 }
                 .Score(made.Task(), examples, examples)
@@ -190,7 +190,7 @@ public class SampledFisherTests
             Kfac.Fit(c.Task(), c.Train, new() { Fisher = Fisher.Empirical, LabelDraws = 4 })
         );
         Assert.Contains("LabelDraws = 4 is for Fisher.Sampled", thrown.Message, StringComparison.Ordinal);
-        Assert.Throws<InfluenceException>(() => new CurvatureOptions { LabelDraws = 0 });
+        Assert.Throws<InfluenceException>(() => new Ekfac.Options { LabelDraws = 0 });
     }
 
     [Fact]

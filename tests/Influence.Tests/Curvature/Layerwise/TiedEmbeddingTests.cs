@@ -90,7 +90,7 @@ public class TiedEmbeddingTests
         using var folder = new TempFolder();
         random.manual_seed(12);
         var (model, data) = (new TinyGpt2(), TinyGpt2.Sequences(10));
-        var options = new CurvatureOptions { Seed = 3 };
+        var options = new Ekfac.Options { Seed = 3 };
         using var fit = Ekfac.Fit(model.Task(), data, options);
         using var small = Ekfac.Fit(model.Task(), data with { BatchSize = 3 }, options);
         fit.Save(folder.Path("fit.safetensors"));

@@ -55,7 +55,7 @@ public class TransposedProjectionTests
             Assert.True(SingleExampleLoop.RelativeError(ofPacked[head].Scores.Values, ofSeparate[head].Scores.Values) < Rounding);
         }
 
-        LayerwisePreconditioner Fit(Composite model, CurvatureOptions with) =>
+        LayerwisePreconditioner Fit(Composite model, Ekfac.Options with) =>
             measured ? Ekfac.Fit(Task(model), examples, with) : Kfac.Fit(Task(model), examples, with);
         InfluenceScores Scores(Preconditioner fit, Composite model) =>
             new InfluenceFunction(fit) { Tolerance = 0 }.Score(Task(model), examples, examples);
@@ -72,7 +72,7 @@ public class TransposedProjectionTests
         using var fit = Ekfac.Fit(
             model.Task(),
             data,
-            new CurvatureOptions
+            new Ekfac.Options
             {
                 OutputSplits = new Dictionary<string, IReadOnlyList<long>>
                 {

@@ -65,7 +65,7 @@ public class SolverFixtureTests
         using var lissa = Lissa.Fit(fixture.Task, fixture.Train, new() { Damping = damping, Tolerance = 1e-11 });
         fixture.AssertScores(lissa, [0.4, -0.4, 0]);
         using var identity = NoCurvature.Fit(fixture.Task, fixture.Train);
-        foreach (var iteration in Enum.GetValues<Astra.Iteration>())
+        foreach (var iteration in Enum.GetValues<Astra.Kind>())
         {
             using var astra = Astra.Fit(
                 fixture.Task,

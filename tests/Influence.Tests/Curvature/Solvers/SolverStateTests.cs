@@ -336,7 +336,7 @@ public class SolverStateTests
                 task,
                 train,
                 inner,
-                new() { Iteration = Astra.Iteration.ConjugateGradient, Tolerance = 1e-12 },
+                new() { Iteration = Astra.Kind.ConjugateGradient, Tolerance = 1e-12 },
                 cancellationToken: token
             ),
         };

@@ -14,7 +14,7 @@ public class EnsembleSpreadTests
     public void TheWorkedExample()
     {
         double[] pair = [1, 1.4, 0.9, 1.2, 1.5];
-        using var scores = EnsembleScores.Of(
+        using var scores = InfluenceEnsemble.Result.Of(
             Members([
                 .. pair.Select(
                     (v, m) =>
@@ -24,7 +24,7 @@ public class EnsembleSpreadTests
                         }
                 ),
             ]),
-            EnsembleMembers.SeparateRuns,
+            InfluenceEnsemble.Kind.SeparateRuns,
             topK: 1
         );
         Assert.Equal(1.2, scores.Mean[0, 0], 12);
@@ -69,7 +69,7 @@ public class EnsembleSpreadTests
                     return values;
                 }),
         ];
-        using var scores = EnsembleScores.Of(Members(members), EnsembleMembers.SeparateRuns, topK: 4);
+        using var scores = InfluenceEnsemble.Result.Of(Members(members), InfluenceEnsemble.Kind.SeparateRuns, topK: 4);
         var stable = scores.StablePairs(0.99);
         for (var q = 0; q < 3; q++)
         {
@@ -124,7 +124,7 @@ public class EnsembleSpreadTests
             using var mean = ensemble.Score(c.Task(), c.Train, c.Queries);
             Assert.True(SingleExampleLoop.RelativeError(scores.Mean.Values, mean.Values) < 1e-12);
             Assert.True(SingleExampleLoop.RelativeError(scores.StandardDeviations, (one.Values - two.Values).abs() / Math.Sqrt(2)) < 1e-9);
-            Assert.Equal(EnsembleMembers.OneRun, scores.Members);
+            Assert.Equal(InfluenceEnsemble.Kind.OneRun, scores.Members);
             Assert.Contains("step 1; step 2", scores.Mean.Metadata.Checkpoints, StringComparison.Ordinal);
             foreach (var call in new Action[] { () => scores.Interval(0, 0), () => scores.StandardError(0, 0), () => scores.StablePairs() })
             {
@@ -140,7 +140,7 @@ public class EnsembleSpreadTests
             c.Train,
             c.Queries
         );
-        Assert.Equal((EnsembleMembers.SeparateRuns, 2), (models.Members, models.MemberCount));
+        Assert.Equal((InfluenceEnsemble.Kind.SeparateRuns, 2), (models.Members, models.MemberCount));
         Assert.All(models.TopOverlaps, overlap => Assert.Equal(1, overlap, 12));
         Assert.Contains(
             "at least two members",
@@ -155,18 +155,18 @@ public class EnsembleSpreadTests
         var live = LiveTensors.OnThisThread;
         Assert.Contains(
             "two members; found 1",
-            Message(() => EnsembleScores.Of(Members(new double[1, 2]), EnsembleMembers.SeparateRuns)),
+            Message(() => InfluenceEnsemble.Result.Of(Members(new double[1, 2]), InfluenceEnsemble.Kind.SeparateRuns)),
             StringComparison.Ordinal
         );
         Assert.Contains(
             "member 2 has other ids",
-            Message(() => EnsembleScores.Of(Members(new double[1, 2], new double[1, 3]), EnsembleMembers.SeparateRuns)),
+            Message(() => InfluenceEnsemble.Result.Of(Members(new double[1, 2], new double[1, 3]), InfluenceEnsemble.Kind.SeparateRuns)),
             StringComparison.Ordinal
         );
         Assert.Contains(
             "Member 2 has scores",
             Message(() =>
-                EnsembleScores.Of(
+                InfluenceEnsemble.Result.Of(
                     Members(
                         new double[1, 1],
                         new[,]
@@ -174,14 +174,14 @@ public class EnsembleSpreadTests
                             { double.NaN },
                         }
                     ),
-                    EnsembleMembers.SeparateRuns
+                    InfluenceEnsemble.Kind.SeparateRuns
                 )
             ),
             StringComparison.Ordinal
         );
         Assert.Contains(
             "topK is at least 1",
-            Message(() => EnsembleScores.Of(Members(new double[1, 1]), EnsembleMembers.SeparateRuns, 0)),
+            Message(() => InfluenceEnsemble.Result.Of(Members(new double[1, 1]), InfluenceEnsemble.Kind.SeparateRuns, 0)),
             StringComparison.Ordinal
         );
         Assert.Equal(live, LiveTensors.OnThisThread);
@@ -201,7 +201,7 @@ public class EnsembleSpreadTests
         }
     }
 
-    private static string Message(Func<EnsembleScores> call) =>
+    private static string Message(Func<InfluenceEnsemble.Result> call) =>
         Assert
             .Throws<InfluenceException>(() =>
             {

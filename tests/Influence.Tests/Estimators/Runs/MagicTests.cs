@@ -27,7 +27,7 @@ public sealed class MagicTests : IDisposable
             new Magic.AdamW { Beta2 = 0.99, WeightDecay = 0.1 },
             [0.1, 0.1, 0.05],
             [0.00675341, 0.00933137, 0.00399305, -0.02365511, 0.00131046, 0.00226684],
-            Magic.StepCurvature.EmpiricalFisher
+            Magic.Approximation.EmpiricalFisher
         );
 
     [Fact]
@@ -70,16 +70,16 @@ public sealed class MagicTests : IDisposable
             ],
             LearningRates = [0.1],
             Update = new Magic.Sgd(),
-            Curvature = Magic.StepCurvature.EmpiricalFisher,
+            Curvature = Magic.Approximation.EmpiricalFisher,
         };
         Assert.Equal(0.192, run.ScoreVisits(task, train, queries)[0].Scores[0], 1e-12);
-        Assert.Equal(0.3, (run with { Curvature = Magic.StepCurvature.Exact }).ScoreVisits(task, train, queries)[0].Scores[0], 1e-9);
+        Assert.Equal(0.3, (run with { Curvature = Magic.Approximation.Exact }).ScoreVisits(task, train, queries)[0].Scores[0], 1e-9);
     }
 
     [Theory]
-    [InlineData(Magic.StepCurvature.Exact, 1e-8)]
-    [InlineData(Magic.StepCurvature.EmpiricalFisher, 1e-13)]
-    public void SumsAreMeansAtARateDivided(Magic.StepCurvature curvature, double tolerance)
+    [InlineData(Magic.Approximation.Exact, 1e-8)]
+    [InlineData(Magic.Approximation.EmpiricalFisher, 1e-13)]
+    public void SumsAreMeansAtARateDivided(Magic.Approximation curvature, double tolerance)
     {
         var (_, task, train, queries) = Network();
         var mean = Run(false) with
@@ -97,8 +97,8 @@ public sealed class MagicTests : IDisposable
         using var expected = mean.Score(task, train, queries);
         using var found = (mean with { SumsLosses = true, ClipNorm = 0.9, LearningRates = [0.05 / 3] }).Score(task, train, queries);
         Assert.Equal(0, (expected.Values - found.Values).abs().max().item<double>(), tolerance);
-        Assert.Contains(curvature == Magic.StepCurvature.Exact ? "Hessian" : "Fisher", found.Metadata.Curvature, StringComparison.Ordinal);
-        Assert.Throws<InfluenceException>(() => mean with { Curvature = (Magic.StepCurvature)7 });
+        Assert.Contains(curvature == Magic.Approximation.Exact ? "Hessian" : "Fisher", found.Metadata.Curvature, StringComparison.Ordinal);
+        Assert.Throws<InfluenceException>(() => mean with { Curvature = (Magic.Approximation)7 });
     }
 
     [Fact]
@@ -241,9 +241,9 @@ public sealed class MagicTests : IDisposable
     }
 
     [Theory]
-    [InlineData(Magic.StepCurvature.Exact)]
-    [InlineData(Magic.StepCurvature.EmpiricalFisher)]
-    public void TheStrongestAreThoseOfAllScores(Magic.StepCurvature curvature)
+    [InlineData(Magic.Approximation.Exact)]
+    [InlineData(Magic.Approximation.EmpiricalFisher)]
+    public void TheStrongestAreThoseOfAllScores(Magic.Approximation curvature)
     {
         var (_, task, train, queries) = Network();
         IPairEstimator run = Run(true) with { Curvature = curvature };
@@ -258,9 +258,9 @@ public sealed class MagicTests : IDisposable
     }
 
     [Theory]
-    [InlineData(Magic.StepCurvature.Exact)]
-    [InlineData(Magic.StepCurvature.EmpiricalFisher)]
-    public void NoTensorOutlivesACall(Magic.StepCurvature curvature)
+    [InlineData(Magic.Approximation.Exact)]
+    [InlineData(Magic.Approximation.EmpiricalFisher)]
+    public void NoTensorOutlivesACall(Magic.Approximation curvature)
     {
         var (_, task, train, queries) = Network();
         var run = Run(true) with { Curvature = curvature, ClipNorm = 0.3 };
@@ -373,7 +373,7 @@ public sealed class MagicTests : IDisposable
         Magic.UpdateRule update,
         double[] rates,
         double[] expected,
-        Magic.StepCurvature curvature = Magic.StepCurvature.Exact
+        Magic.Approximation curvature = Magic.Approximation.Exact
     )
     {
         var model = nn.Linear(2, 1, hasBias: false, dtype: ScalarType.Float64);

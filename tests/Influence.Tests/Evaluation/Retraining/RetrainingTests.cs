@@ -95,8 +95,8 @@ public sealed class RetrainingTests : IDisposable
         );
 
         Assert.Equal([0, 1], _done);
-        Assert.Throws<InfluenceException>(() => RetrainingRuns.Load(_folder.FullName));
-        Assert.Equal([0, 1], RetrainingRuns.Load(_folder.FullName, unfinished: true).Subsets.Select(s => int.Parse(s.Name[5..], null)));
+        Assert.Throws<InfluenceException>(() => Retraining.Result.Load(_folder.FullName));
+        Assert.Equal([0, 1], Retraining.Result.Load(_folder.FullName, unfinished: true).Subsets.Select(s => int.Parse(s.Name[5..], null)));
         Run(retraining);
         Assert.Equal([0, 1, 2, 3], _done);
     }
@@ -112,7 +112,7 @@ public sealed class RetrainingTests : IDisposable
         Run(retraining);
         File.WriteAllText(_folder.Path("run-000002.json"), content);
 
-        var thrown = Assert.Throws<InfluenceException>(() => RetrainingRuns.Load(_folder.FullName));
+        var thrown = Assert.Throws<InfluenceException>(() => Retraining.Result.Load(_folder.FullName));
         Assert.Contains("lacks 1 of 4 runs: 2.", thrown.Message, StringComparison.Ordinal);
         Assert.Contains("run-000002.json", thrown.Message, StringComparison.Ordinal);
 
@@ -165,7 +165,7 @@ public sealed class RetrainingTests : IDisposable
         var subsets = Subsets.Half(Ids(10), 12, seed: 2);
         var (counts, together) = (new int[12], 0);
         using var both = new Barrier(2);
-        var results = new RetrainingRuns[2];
+        var results = new Retraining.Result[2];
         var workers = Enumerable
             .Range(0, 2)
             .Select(w => new Thread(() =>
@@ -329,7 +329,7 @@ public sealed class RetrainingTests : IDisposable
         Assert.Contains("null", File.ReadAllText(_folder.Path("retraining.json")), StringComparison.Ordinal);
         Assert.Contains(
             "retraining.json",
-            Assert.Throws<InfluenceException>(() => RetrainingRuns.Load(_folder.FullName)).Message,
+            Assert.Throws<InfluenceException>(() => Retraining.Result.Load(_folder.FullName)).Message,
             StringComparison.Ordinal
         );
     }
@@ -346,7 +346,7 @@ public sealed class RetrainingTests : IDisposable
             var bytes = (byte[])whole.Clone();
             bytes[at] ^= 1;
             File.WriteAllBytes(path, bytes);
-            var read = Record.Exception(() => Assert.Equal(Truth(2, 1), RetrainingRuns.Load(_folder.FullName)[2, 1]));
+            var read = Record.Exception(() => Assert.Equal(Truth(2, 1), Retraining.Result.Load(_folder.FullName)[2, 1]));
             Assert.True(read is null or InfluenceException, $"{at}: {read}");
         }
 
@@ -355,7 +355,7 @@ public sealed class RetrainingTests : IDisposable
             path,
             text[..text.IndexOf(",\"sha256\"", StringComparison.Ordinal)].Replace("run/2", "run/1", StringComparison.Ordinal) + "}"
         );
-        Assert.Equal(Truth(2, 1), RetrainingRuns.Load(_folder.FullName)[2, 1]);
+        Assert.Equal(Truth(2, 1), Retraining.Result.Load(_folder.FullName)[2, 1]);
     }
 
     [Fact]
@@ -377,7 +377,7 @@ public sealed class RetrainingTests : IDisposable
         Assert.Equal(-Truth(3, 1), runs[3, 1]);
         Assert.Equal(
             2,
-            RetrainingRuns.Of(
+            Retraining.Result.Of(
                 s_subsets,
                 [20],
                 new double[,]
@@ -418,7 +418,7 @@ public sealed class RetrainingTests : IDisposable
     [Fact]
     public void RunsOfAnotherToolComeAsArrays()
     {
-        var runs = RetrainingRuns.Of(
+        var runs = Retraining.Result.Of(
             new[,]
             {
                 { true, false, true },
@@ -437,7 +437,7 @@ public sealed class RetrainingTests : IDisposable
         Assert.Equal([0, 1, 0, 1], runs.Seeds);
         Assert.Equal([2, 3], runs.Means()[0]);
         Assert.Throws<InfluenceException>(() =>
-            RetrainingRuns.Of(
+            Retraining.Result.Of(
                 new[,]
                 {
                     { true },
@@ -461,7 +461,7 @@ public sealed class RetrainingTests : IDisposable
         return [Truth(run.Index, 0), Truth(run.Index, 1)];
     }
 
-    private RetrainingRuns Run(Retraining retraining, IProgress<InfluenceProgress>? progress = null) =>
+    private Retraining.Result Run(Retraining retraining, IProgress<InfluenceProgress>? progress = null) =>
         retraining.Run(s_subsets, [20, 21], Train, progress);
 
     private void Claim(int run, ClaimOwner owner) =>

@@ -51,7 +51,7 @@ public class UnlearningTestTests
             { 1, 2, 3, 0.5, 0.7, 1.5, 2.5, 2.6, 9 },
             { 2, 3, 4, 0.6, 0.8, 1.4, 2.4, 2.7, 9 },
         };
-        var runs = RetrainingRuns.Of(Subsets.Of([0, 1, 2, 3, 4], ("without", keep)), [.. forget, .. keep, .. test], losses);
+        var runs = Retraining.Result.Of(Subsets.Of([0, 1, 2, 3, 4], ("without", keep)), [.. forget, .. keep, .. test], losses);
         UnlearningTest.ModelLosses[] models =
         [
             .. Enumerable.Range(0, 2).Select(run => UnlearningTest.ModelLosses.FromRun(runs, run, forget, keep, test)),

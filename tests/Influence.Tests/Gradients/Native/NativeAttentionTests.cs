@@ -142,7 +142,8 @@ public sealed class NativeAttentionTests : IDisposable
     {
         var made = Cases.Make("native encoder");
         var (train, queries) = (made.Inputs(5), made.Inputs(3));
-        InfluenceTask With(AttentionSettings settings) => new(made.Model) { TrainingLoss = made.Task().TrainingLoss, Attention = settings };
+        InfluenceTask With(InfluenceTask.Options settings) =>
+            new(made.Model) { TrainingLoss = made.Task().TrainingLoss, Attention = settings };
         using var found = new TracIn().Score(made.Task(), Examples.FromTensors(train), Examples.FromTensors(queries));
         using var given = new TracIn().Score(
             With(new() { Heads = 3, Activation = nn.Activations.ReLU }),
@@ -154,10 +155,10 @@ public sealed class NativeAttentionTests : IDisposable
         var heads = Assert.Throws<InfluenceException>(() => With(new() { Heads = 2 }).Coverage(Examples.FromTensors(train)));
         Assert.Contains("native (TransformerEncoder) could not be recomputed", heads.Message, StringComparison.Ordinal);
         Assert.Contains("2 heads, ReLU; 2 heads, GELU; the closest, 2 heads, ReLU, differs by", heads.Message, StringComparison.Ordinal);
-        Assert.Contains("Attention = new AttentionSettings { Heads = ... }", heads.Message, StringComparison.Ordinal);
+        Assert.Contains("Attention = new InfluenceTask.Options { Heads = ... }", heads.Message, StringComparison.Ordinal);
         var width = Assert.Throws<InfluenceException>(() => With(new() { Heads = 4 }).Coverage(Examples.FromTensors(train)));
         Assert.Contains("does not divide its width", width.Message, StringComparison.Ordinal);
-        Assert.Throws<InfluenceException>(() => new AttentionSettings { Heads = 0 });
+        Assert.Throws<InfluenceException>(() => new InfluenceTask.Options { Heads = 0 });
     }
 
     [Fact]

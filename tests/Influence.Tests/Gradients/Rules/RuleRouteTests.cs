@@ -66,7 +66,7 @@ public class RuleRouteTests
                 TrainingLoss = b => ((model.call(b[0]) - b[1]).Squared().sum(2) * b[2].to_type(float64)).sum(1),
                 PositionMask = masked ? b => b[2] : null,
             };
-            var options = new CurvatureOptions { Fisher = Fisher.Empirical };
+            var options = new Ekfac.Options { Fisher = Fisher.Empirical };
             using Preconditioner fit = corrected
                 ? Ekfac.Fit(task, Examples.FromTensors(train), options)
                 : Kfac.Fit(task, Examples.FromTensors(train), options);
@@ -94,7 +94,7 @@ public class RuleRouteTests
             return Assert
                 .Throws<InfluenceException>(() =>
                 {
-                    using var fit = Kfac.Fit(task, Examples.FromTensors(x), new CurvatureOptions { Fisher = Fisher.Empirical });
+                    using var fit = Kfac.Fit(task, Examples.FromTensors(x), new Kfac.Options { Fisher = Fisher.Empirical });
                 })
                 .Message;
         }

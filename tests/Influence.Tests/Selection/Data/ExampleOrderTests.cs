@@ -66,11 +66,11 @@ public sealed class ExampleOrderTests
     }
 
     [Theory]
-    [InlineData(InfluenceCurriculum.CurriculumDirection.Ascending, false, new long[] { 1, 2, 3, 4 }, new long[] { 4, 3, 2, 1 })]
-    [InlineData(InfluenceCurriculum.CurriculumDirection.Descending, false, new long[] { 4, 3, 2, 1 }, new long[] { 1, 2, 3, 4 })]
-    [InlineData(InfluenceCurriculum.CurriculumDirection.Alternating, false, new long[] { 1, 2, 3, 4 }, new long[] { 1, 2, 3, 4 })]
-    [InlineData(InfluenceCurriculum.CurriculumDirection.Ascending, true, new long[] { 1, 2 }, new long[] { 4, 3, 2, 1 })]
-    public void EachEpochFollowsItsOwnScores(InfluenceCurriculum.CurriculumDirection direction, bool growing, long[] first, long[] second)
+    [InlineData(InfluenceCurriculum.Kind.Ascending, false, new long[] { 1, 2, 3, 4 }, new long[] { 4, 3, 2, 1 })]
+    [InlineData(InfluenceCurriculum.Kind.Descending, false, new long[] { 4, 3, 2, 1 }, new long[] { 1, 2, 3, 4 })]
+    [InlineData(InfluenceCurriculum.Kind.Alternating, false, new long[] { 1, 2, 3, 4 }, new long[] { 1, 2, 3, 4 })]
+    [InlineData(InfluenceCurriculum.Kind.Ascending, true, new long[] { 1, 2 }, new long[] { 4, 3, 2, 1 })]
+    public void EachEpochFollowsItsOwnScores(InfluenceCurriculum.Kind direction, bool growing, long[] first, long[] second)
     {
         var order = new InfluenceCurriculum { Direction = direction, Growing = growing }.Order([
             ExampleScores.Of([1, 2, 3, 4], [-2, -1, 5, 7]),

@@ -163,7 +163,7 @@ public sealed class SelectedDatasetTests
     {
         public override string Name => "fixed";
 
-        protected override void Pick(SelectionPool pool, Picks picks, SelectionRun run)
+        protected override void Pick(SelectionPool pool, Picks picks, Run run)
         {
             var relevance = pool.Scores is null ? new double[pool.Count] : Relevance.Of(pool, ScoreAggregation.Mean);
             picks.AddInOrder(Relevance.Descending(relevance), relevance);

@@ -35,7 +35,7 @@ public sealed class DiversifyAndConquerTests : SelectionStrategyContract
     [Fact]
     public void RoundsAreEqualAndFollowTheRewards()
     {
-        var rounds = new List<DiversifyAndConquer.RoundPicks>();
+        var rounds = new List<DiversifyAndConquer.Row>();
         long[] ids = [.. Enumerable.Range(0, 600)];
         using var pool = new SelectionPool(ids) { Groups = ExampleGroups.Of(ids, id => $"{id % 3}") };
         var strategy = new DiversifyAndConquer
@@ -80,7 +80,7 @@ public sealed class DiversifyAndConquerTests : SelectionStrategyContract
         Assert.Throws<InfluenceException>(() => new DiversifyAndConquer { Reward = _ => [], Rounds = 0 });
         Assert.Throws<InfluenceException>(() => new DiversifyAndConquer { Reward = _ => [], Temperature = 0 });
 
-        string Message(Func<DiversifyAndConquer.RoundPicks, IReadOnlyList<double>> reward) =>
+        string Message(Func<DiversifyAndConquer.Row, IReadOnlyList<double>> reward) =>
             Assert
                 .Throws<InfluenceException>(() => new DiversifyAndConquer { Reward = reward }.Select(pool, SelectionBudget.Count(9)))
                 .Message;

@@ -38,9 +38,9 @@ public sealed class DppTests : SelectionStrategyContract
 
     /// <summary>Utilities multiply up to the determinant, and each pick raises it most.</summary>
     [Theory]
-    [InlineData(Dpp.DppKernel.Cosine)]
-    [InlineData(Dpp.DppKernel.Gaussian)]
-    public void EqualsGreedyOnTheDeterminant(Dpp.DppKernel kernel)
+    [InlineData(Dpp.Kind.Cosine)]
+    [InlineData(Dpp.Kind.Gaussian)]
+    public void EqualsGreedyOnTheDeterminant(Dpp.Kind kernel)
     {
         using var scope = NewDisposeScope();
         var features = CoverageReference.Features(12, 6, 5);
@@ -52,7 +52,7 @@ public sealed class DppTests : SelectionStrategyContract
             (i, j) =>
                 quality[i]
                 * quality[j]
-                * (kernel == Dpp.DppKernel.Cosine ? (2 * cosines[i, j]) - 1 : Math.Exp(-distances[i, j] * distances[i, j] / 2 / 0.49))
+                * (kernel == Dpp.Kind.Cosine ? (2 * cosines[i, j]) - 1 : Math.Exp(-distances[i, j] * distances[i, j] / 2 / 0.49))
         );
         var l = tensor(similarity);
         using var pool = new SelectionPool(ExampleScores.Of([.. Enumerable.Range(0, 12).Select(i => (long)i)], quality))
@@ -91,7 +91,7 @@ public sealed class DppTests : SelectionStrategyContract
         Assert.Equal(selected.Ids.Skip(3).OrderDescending(), selected.Ids.Skip(3));
         Assert.Contains("after 3 picks", Assert.Single(selected.Notes), StringComparison.Ordinal);
         Assert.Empty(
-            new Dpp { Kernel = Dpp.DppKernel.Gaussian }
+            new Dpp { Kernel = Dpp.Kind.Gaussian }
                 .Select(pool, SelectionBudget.Count(10))
                 .Notes
         );
@@ -152,9 +152,9 @@ public sealed class DppTests : SelectionStrategyContract
 
     /// <summary>Raw scores whose squares leave the range of float64: the same picks as with scores near 1.</summary>
     [Theory]
-    [InlineData(Dpp.DppKernel.Cosine)]
-    [InlineData(Dpp.DppKernel.Gaussian)]
-    public void TheUnitOfScoresAndFeaturesDoesNotMatter(Dpp.DppKernel kernel)
+    [InlineData(Dpp.Kind.Cosine)]
+    [InlineData(Dpp.Kind.Gaussian)]
+    public void TheUnitOfScoresAndFeaturesDoesNotMatter(Dpp.Kind kernel)
     {
         using var scope = NewDisposeScope();
         var features = tensor(CoverageReference.Features(12, 6, 5));
@@ -190,7 +190,7 @@ public sealed class DppTests : SelectionStrategyContract
         Assert.Contains(
             "Gaussian",
             Assert
-                .Throws<InfluenceException>(() => new Dpp { Kernel = Dpp.DppKernel.Gaussian }.Select(large, SelectionBudget.Fraction(1)))
+                .Throws<InfluenceException>(() => new Dpp { Kernel = Dpp.Kind.Gaussian }.Select(large, SelectionBudget.Fraction(1)))
                 .Message,
             StringComparison.Ordinal
         );
@@ -215,5 +215,5 @@ public sealed class DppTests : SelectionStrategyContract
 
 public sealed class GaussianDppTests : SelectionStrategyContract
 {
-    protected override SelectionStrategy Strategy(long seed) => new Dpp { Seed = seed, Kernel = Dpp.DppKernel.Gaussian };
+    protected override SelectionStrategy Strategy(long seed) => new Dpp { Seed = seed, Kernel = Dpp.Kind.Gaussian };
 }

@@ -85,7 +85,7 @@ public sealed class FacilityLocationTests : SelectionStrategyContract
     {
         using var pool = Pool(CoverageReference.Features(80, 4, 4));
         var lazy = new FacilityLocation().Select(pool, SelectionBudget.Count(8));
-        var all = new FacilityLocation { Method = FacilityLocation.SearchMethod.Stochastic, Epsilon = 1e-12 }.Select(
+        var all = new FacilityLocation { Method = FacilityLocation.Kind.Stochastic, Epsilon = 1e-12 }.Select(
             pool,
             SelectionBudget.Count(8)
         );
@@ -95,10 +95,10 @@ public sealed class FacilityLocationTests : SelectionStrategyContract
 
     /// <summary>On clustered points: the sampled and the clustered value against that of exact greedy.</summary>
     [Theory]
-    [InlineData(FacilityLocation.SearchMethod.Stochastic)]
-    [InlineData(FacilityLocation.SearchMethod.Lazy)]
-    [InlineData(FacilityLocation.SearchMethod.Automatic)]
-    public void ApproximationsAreNearTheExactValue(FacilityLocation.SearchMethod method)
+    [InlineData(FacilityLocation.Kind.Stochastic)]
+    [InlineData(FacilityLocation.Kind.Lazy)]
+    [InlineData(FacilityLocation.Kind.Automatic)]
+    public void ApproximationsAreNearTheExactValue(FacilityLocation.Kind method)
     {
         var features = Clustered(500, 6, 5);
         var similarities = CoverageReference.Cosine(features);
@@ -133,7 +133,7 @@ public sealed class FacilityLocationTests : SelectionStrategyContract
         {
             ExactUpTo = 100,
             ClusterSize = 50,
-            Method = FacilityLocation.SearchMethod.Lazy,
+            Method = FacilityLocation.Kind.Lazy,
         }.Select(pool, SelectionBudget.Count(40));
         var value = CoverageReference.Value(CoverageReference.Cosine(features), selected.Ids.Select(id => (int)id));
         Assert.InRange(selected.Utilities.Sum(), 0.8 * value, value + 1e-3);
@@ -141,10 +141,10 @@ public sealed class FacilityLocationTests : SelectionStrategyContract
     }
 
     [Theory]
-    [InlineData(FacilityLocation.SearchMethod.Lazy, 10)]
-    [InlineData(FacilityLocation.SearchMethod.Lazy, 1000)]
-    [InlineData(FacilityLocation.SearchMethod.Stochastic, 10)]
-    public void IdenticalPointsAreTakenInOrder(FacilityLocation.SearchMethod method, int exactUpTo)
+    [InlineData(FacilityLocation.Kind.Lazy, 10)]
+    [InlineData(FacilityLocation.Kind.Lazy, 1000)]
+    [InlineData(FacilityLocation.Kind.Stochastic, 10)]
+    public void IdenticalPointsAreTakenInOrder(FacilityLocation.Kind method, int exactUpTo)
     {
         using var scope = NewDisposeScope();
         using var pool = new SelectionPool([.. Enumerable.Range(0, 60).Select(i => (long)i)]) { Features = ones(60, 3) };
@@ -162,11 +162,11 @@ public sealed class FacilityLocationTests : SelectionStrategyContract
 
     /// <summary>Squares of such points leave the range of float32; powers of two, so that nothing else changes.</summary>
     [Theory]
-    [InlineData(66, FeatureSimilarity.Euclidean, FacilityLocation.SearchMethod.Lazy)]
-    [InlineData(-80, FeatureSimilarity.Euclidean, FacilityLocation.SearchMethod.Lazy)]
-    [InlineData(66, FeatureSimilarity.Euclidean, FacilityLocation.SearchMethod.Stochastic)]
-    [InlineData(122, FeatureSimilarity.Manhattan, FacilityLocation.SearchMethod.Lazy)]
-    public void TheUnitOfPointsDoesNotMatter(int power, FeatureSimilarity kind, FacilityLocation.SearchMethod method)
+    [InlineData(66, FeatureSimilarity.Euclidean, FacilityLocation.Kind.Lazy)]
+    [InlineData(-80, FeatureSimilarity.Euclidean, FacilityLocation.Kind.Lazy)]
+    [InlineData(66, FeatureSimilarity.Euclidean, FacilityLocation.Kind.Stochastic)]
+    [InlineData(122, FeatureSimilarity.Manhattan, FacilityLocation.Kind.Lazy)]
+    public void TheUnitOfPointsDoesNotMatter(int power, FeatureSimilarity kind, FacilityLocation.Kind method)
     {
         using var scope = NewDisposeScope();
         var features = tensor(CoverageReference.Features(30, 64, 2)).to_type(ScalarType.Float32);
@@ -259,7 +259,7 @@ public sealed class StochasticFacilityLocationTests : SelectionStrategyContract
         new FacilityLocation
         {
             Seed = seed,
-            Method = FacilityLocation.SearchMethod.Stochastic,
+            Method = FacilityLocation.Kind.Stochastic,
             ReferencePoints = 40,
             Epsilon = 0.3,
         };
@@ -273,7 +273,7 @@ public sealed class ClusteredFacilityLocationTests : SelectionStrategyContract
         new FacilityLocation
         {
             Seed = seed,
-            Method = FacilityLocation.SearchMethod.Lazy,
+            Method = FacilityLocation.Kind.Lazy,
             ExactUpTo = 20,
             ClusterSize = 10,
         };

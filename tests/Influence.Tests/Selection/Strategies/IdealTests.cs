@@ -167,7 +167,7 @@ public sealed class IdealTests : SelectionStrategyContract
     /// <summary>The same graphs as the strategy's, from its documented weights and keyed numbers.</summary>
     private static LiveEdgeGraphs Graphs(SelectionPool pool, Ideal strategy)
     {
-        var run = new SelectionRun(strategy, pool, null, default);
+        var run = new SelectionStrategy.Run(strategy, pool, null, default);
         var neighbours = new CosineNeighbours(pool.Features!, strategy.Neighbours, (_, _) => { });
         (int, double)[][] edges =
         [

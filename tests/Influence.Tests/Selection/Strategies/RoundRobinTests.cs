@@ -43,7 +43,7 @@ public sealed class RoundRobinTests : SelectionStrategyContract
         Assert.Equal([13, 10, 11, 12], new RoundRobin().Select(pool, SelectionBudget.Fraction(1)).Ids);
         Assert.Equal(
             [13, 11, 10, 12],
-            new RoundRobin { Turns = RoundRobin.TurnTaking.Queries }
+            new RoundRobin { Turns = RoundRobin.Kind.Queries }
                 .Select(pool, SelectionBudget.Fraction(1))
                 .Ids
         );

@@ -23,7 +23,7 @@ public sealed class SslPrototypesTests : SelectionStrategyContract
         {
             Clusters = 1,
             Distance = FeatureDistance.Euclidean,
-            Keep = PrototypeOrder.Easiest,
+            Keep = SslPrototypes.Order.Easiest,
         }.Select(pool, SelectionBudget.Count(2));
         Assert.Equal([3, 2], easiest.Ids);
     }
@@ -42,7 +42,7 @@ public sealed class SslPrototypesTests : SelectionStrategyContract
                 }
             ),
         };
-        var selected = new SslPrototypes { Clusters = 1, Keep = PrototypeOrder.Easiest }.Select(pool, SelectionBudget.Count(3));
+        var selected = new SslPrototypes { Clusters = 1, Keep = SslPrototypes.Order.Easiest }.Select(pool, SelectionBudget.Count(3));
         Assert.Equal([2, 1, 3], selected.Ids);
         Assert.Equal(0, selected.Utilities[0], 1e-12);
         Assert.Equal(-(1 - Math.Sqrt(0.5)), selected.Utilities[1], 1e-12);
@@ -62,7 +62,7 @@ public sealed class SslPrototypesTests : SelectionStrategyContract
         {
             Clusters = 1,
             Distance = FeatureDistance.Euclidean,
-            Keep = PrototypeOrder.Easiest,
+            Keep = SslPrototypes.Order.Easiest,
         };
         Assert.DoesNotContain(alone.Select(pool, SelectionBudget.Count(4)).Ids, id => id >= 10);
         var balanced = (alone with { Balance = 0.5 }).Select(pool, SelectionBudget.Count(4));

@@ -318,7 +318,7 @@ public sealed class StratifiedTests : SelectionStrategyContract
         protected override IEnumerable<string> Problems(SelectionPool pool, SelectionBudget budget) =>
             pool.Count > Largest ? [$"at most {Largest} candidates, not {pool.Count}."] : [];
 
-        protected override void Pick(SelectionPool pool, Picks picks, SelectionRun run)
+        protected override void Pick(SelectionPool pool, Picks picks, Run run)
         {
             Calls.Add(pool.Count);
             picks.AddInOrder(Enumerable.Range(0, pool.Count), new double[pool.Count]);

@@ -17,10 +17,7 @@ public sealed class TopsisTests : SelectionStrategyContract
     public void TheWorkedExample()
     {
         using var pool = new SelectionPool([s_don, s_nod]);
-        var selected = new Topsis { Directions = [Topsis.MetricDirection.Higher, Topsis.MetricDirection.Lower] }.Select(
-            pool,
-            SelectionBudget.Fraction(1)
-        );
+        var selected = new Topsis { Directions = [Topsis.Order.Higher, Topsis.Order.Lower] }.Select(pool, SelectionBudget.Fraction(1));
         Assert.Equal([1, 3, 2], selected.Ids);
         double[] expected = [0.683569, 0.576768, 0.233715];
         for (var i = 0; i < 3; i++)
@@ -35,7 +32,7 @@ public sealed class TopsisTests : SelectionStrategyContract
         using var pool = new SelectionPool([s_nod]);
         Assert.Equal(
             [3, 2, 1],
-            new Topsis { Directions = [Topsis.MetricDirection.Lower] }
+            new Topsis { Directions = [Topsis.Order.Lower] }
                 .Select(pool, SelectionBudget.Count(3))
                 .Ids
         );
@@ -71,7 +68,7 @@ public sealed class TopsisTests : SelectionStrategyContract
     {
         using var pool = new SelectionPool([s_don, s_nod]);
         var thrown = Assert.Throws<InfluenceException>(() =>
-            new Topsis { Directions = [Topsis.MetricDirection.Lower], Weights = [1, 2, 3] }.Select(pool, SelectionBudget.Count(1))
+            new Topsis { Directions = [Topsis.Order.Lower], Weights = [1, 2, 3] }.Select(pool, SelectionBudget.Count(1))
         );
         Assert.Contains("Directions has 1", thrown.Message, StringComparison.Ordinal);
         Assert.Contains("Weights has 3", thrown.Message, StringComparison.Ordinal);
@@ -79,7 +76,7 @@ public sealed class TopsisTests : SelectionStrategyContract
         Assert.Throws<InfluenceException>(() => new Topsis { Weights = [1, -1] });
         Assert.Contains(
             "Higher, Lower",
-            new Topsis { Directions = [Topsis.MetricDirection.Higher, Topsis.MetricDirection.Lower] }.ToString(),
+            new Topsis { Directions = [Topsis.Order.Higher, Topsis.Order.Lower] }.ToString(),
             StringComparison.Ordinal
         );
     }

@@ -130,7 +130,7 @@ public sealed class AumThresholdTests : IDisposable
     }
 
     /// <summary>The run's samples have areas 0, 1, 2, ... above an offset, all others 5 or 15.</summary>
-    private static ExampleScores Areas(AumThreshold.Samples samples, int run, double offset)
+    private static ExampleScores Areas(AumThreshold.Planned samples, int run, double offset)
     {
         var next = 0;
         return ExampleScores.Of(s_ids, [.. s_ids.Select(id => offset + (samples.Of(run).Contains(id) ? next++ : 5 + (10.0 * (id % 2))))]);

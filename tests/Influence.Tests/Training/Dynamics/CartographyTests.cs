@@ -34,15 +34,15 @@ public sealed class CartographyTests : IDisposable
     public void RegionsAreAThirdOfTheExamplesEach()
     {
         var map = _dynamics.Cartography();
-        Assert.Equal([3, 2, 1], map.Region(Cartography.DataRegion.EasyToLearn).Ids);
-        Assert.Equal([4, 5, 6], map.Region(Cartography.DataRegion.Ambiguous).Ids);
-        Assert.Equal([9, 8, 7], map.Region(Cartography.DataRegion.HardToLearn).Ids);
-        Assert.Equal([9, 8, 7, 4, 5], map.Region(Cartography.DataRegion.HardToLearn, 0.5).Ids);
-        Assert.Equal([9], map.Region(Cartography.DataRegion.HardToLearn, 0.01).Ids);
-        Assert.Equal(10, map.Region(Cartography.DataRegion.Ambiguous, 1).Count);
+        Assert.Equal([3, 2, 1], map.Region(Cartography.Kind.EasyToLearn).Ids);
+        Assert.Equal([4, 5, 6], map.Region(Cartography.Kind.Ambiguous).Ids);
+        Assert.Equal([9, 8, 7], map.Region(Cartography.Kind.HardToLearn).Ids);
+        Assert.Equal([9, 8, 7, 4, 5], map.Region(Cartography.Kind.HardToLearn, 0.5).Ids);
+        Assert.Equal([9], map.Region(Cartography.Kind.HardToLearn, 0.01).Ids);
+        Assert.Equal(10, map.Region(Cartography.Kind.Ambiguous, 1).Count);
         Assert.Equal([9, 8], map.Hardest(2).Ids);
         Assert.Equal([4], map.MostAmbiguous(1).Ids);
-        Assert.Throws<InfluenceException>(() => map.Region(Cartography.DataRegion.Ambiguous, 0));
+        Assert.Throws<InfluenceException>(() => map.Region(Cartography.Kind.Ambiguous, 0));
         Assert.Throws<InfluenceException>(() => map.Hardest(-1));
         Assert.Contains("hard to learn", map.ToString(), StringComparison.Ordinal);
     }
@@ -66,7 +66,7 @@ public sealed class CartographyTests : IDisposable
         using var dynamics = new TrainingDynamics();
         Traces.Probabilities(dynamics, 1, 0.25, 0.75);
         Traces.Probabilities(dynamics, 2, 0.5, 0.5);
-        Assert.Equal([2, 1], dynamics.Cartography().Region(Cartography.DataRegion.EasyToLearn, 1).Ids);
+        Assert.Equal([2, 1], dynamics.Cartography().Region(Cartography.Kind.EasyToLearn, 1).Ids);
     }
 
     [Fact]

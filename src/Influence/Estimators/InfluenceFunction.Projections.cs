@@ -15,7 +15,7 @@ public sealed partial record InfluenceFunction
     /// <param name="Output">The output projection's weight; its columns are the heads'.</param>
     /// <param name="Heads">The number of heads. With grouped queries that of the key and value heads: a key head and the query heads that
     /// share it are scored as one.</param>
-    public sealed record AttentionHeads(string Query, string Key, string Value, string Output, int Heads)
+    public sealed record Projections(string Query, string Key, string Value, string Output, int Heads)
     {
         /// <summary>The number of heads.</summary>
         public int Heads { get; } = Heads > 0 ? Heads : throw new InfluenceException($"Heads is positive; found {Heads}.");

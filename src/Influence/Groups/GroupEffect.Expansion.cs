@@ -3,7 +3,7 @@ namespace Influence.Groups;
 public sealed partial record GroupEffect
 {
     /// <summary>How the change of the parameters is predicted when a group is re-weighted.</summary>
-    public enum EffectOrder
+    public enum Expansion
     {
         /// <summary>One step with the curvature of all data: what group influence says, over the re-weighted number of examples.</summary>
         First,

@@ -5,11 +5,11 @@ namespace Influence.Training;
 
 public sealed partial record AumThreshold
 {
-    /// <summary>Labels that <see cref="AumThreshold.Samples.Judge"/> distrusts.</summary>
+    /// <summary>Labels that <see cref="AumThreshold.Planned.Judge"/> distrusts.</summary>
     [TypeFormatterSource(typeof(HtmlFormatters))]
-    public sealed class Flags : IDisplay
+    public sealed class Result : IDisplay
     {
-        internal Flags(ExampleScores aboveThreshold, IReadOnlyList<double> thresholds, IReadOnlyList<long> notJudged)
+        internal Result(ExampleScores aboveThreshold, IReadOnlyList<double> thresholds, IReadOnlyList<long> notJudged)
         {
             (AboveThreshold, Thresholds, NotJudged) = (aboveThreshold, thresholds, notJudged);
             Flagged =

@@ -3,7 +3,7 @@ namespace Influence.Training;
 public sealed partial class Cartography
 {
     /// <summary>The regions of a data map.</summary>
-    public enum DataRegion
+    public enum Kind
     {
         /// <summary>High confidence, low variability.</summary>
         EasyToLearn,

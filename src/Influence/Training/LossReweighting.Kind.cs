@@ -3,7 +3,7 @@ namespace Influence.Training;
 public sealed partial record LossReweighting
 {
     /// <summary>Which losses <see cref="LossReweighting"/> prefers.</summary>
-    public enum Weighting
+    public enum Kind
     {
         /// <summary>More, the higher the loss, up to the middle of the batch's range; the same from there on.</summary>
         LinUpper,

@@ -7,9 +7,9 @@ namespace Influence.Selection;
 public sealed partial record KMeans
 {
     /// <summary>What k-means found: every cluster has at least one point.</summary>
-    public sealed class Clustering : IDisposable
+    public sealed class Result : IDisposable
     {
-        private Clustering(Tensor centroids, int[] assignment, double[] distances, IReadOnlyList<double> inertia)
+        private Result(Tensor centroids, int[] assignment, double[] distances, IReadOnlyList<double> inertia)
         {
             (Centroids, Assignment, SquaredDistances, InertiaByIteration) = (centroids, assignment, distances, inertia);
             var sizes = new int[centroids.shape[0]];
@@ -72,7 +72,7 @@ public sealed partial record KMeans
         /// <param name="mean"><c>[1, d]</c>, subtracted from the features after that.</param>
         /// <param name="centroids"><c>[k, d]</c>.</param>
         /// <param name="inertia">By iteration, in squares of the unit.</param>
-        internal static Clustering Of(Tensor features, double unit, Tensor mean, Tensor centroids, IReadOnlyList<double> inertia)
+        internal static Result Of(Tensor features, double unit, Tensor mean, Tensor centroids, IReadOnlyList<double> inertia)
         {
             using var scope = NewDisposeScope();
             var (assignment, distances) = NearestCentroid.Of(features, centroids, unit, mean);
@@ -89,7 +89,7 @@ public sealed partial record KMeans
             }
 
             var rows = centroids.index_select(0, tensor(kept, device: centroids.device)).add_(mean).mul_(Kept(unit)); // [k, d]
-            return new Clustering(
+            return new Result(
                 rows.DetachFromDisposeScope(),
                 Array.ConvertAll(assignment, cluster => number[cluster]),
                 Array.ConvertAll(distances, Squared),

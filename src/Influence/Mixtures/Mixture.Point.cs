@@ -5,16 +5,12 @@ public sealed partial class Mixture
     /// <summary>A mixture and what came of it: the loss of a model trained on it, or the influence of a group mixed by it.</summary>
     /// <param name="Mixture">The mixture.</param>
     /// <param name="Value">A finite number.</param>
-    public sealed record Evaluated(Mixture Mixture, double Value)
+    public sealed record Point(Mixture Mixture, double Value)
     {
         /// <summary>Evaluates mixtures one after the other, and refuses numbers that are not finite.</summary>
-        internal static List<Evaluated> All(
-            IEnumerable<Mixture> mixtures,
-            Func<Mixture, double> evaluate,
-            CancellationToken cancellationToken
-        )
+        internal static List<Point> All(IEnumerable<Mixture> mixtures, Func<Mixture, double> evaluate, CancellationToken cancellationToken)
         {
-            var evaluated = new List<Evaluated>();
+            var evaluated = new List<Point>();
             foreach (var mixture in mixtures)
             {
                 cancellationToken.ThrowIfCancellationRequested();

@@ -8,13 +8,13 @@ public sealed partial class GroupScores
     /// <param name="Tokens">Its tokens, or its examples where none were counted.</param>
     /// <param name="ScoredExamples">Those whose gradients were taken; all of them unless the group was sampled.</param>
     /// <param name="ScoredTokens">Their tokens.</param>
-    public sealed record GroupSize(string Name, long Examples, double Tokens, long ScoredExamples, double ScoredTokens)
+    public sealed record Row(string Name, long Examples, double Tokens, long ScoredExamples, double ScoredTokens)
     {
         /// <summary>A group that was looked at whole.</summary>
         /// <param name="name">The group.</param>
         /// <param name="examples">Its examples.</param>
         /// <param name="tokens">Its tokens.</param>
-        public GroupSize(string name, long examples, double tokens)
+        public Row(string name, long examples, double tokens)
             : this(name, examples, tokens, examples, tokens) { }
 
         /// <summary>

@@ -8,13 +8,13 @@ public sealed partial class Cartography
 {
     /// <summary>Examples of one region of a data map, the most typical first; prints as a table, in a notebook too.</summary>
     [TypeFormatterSource(typeof(HtmlFormatters))]
-    public sealed class Ranking : IReadOnlyList<Point>, IDisplay
+    public sealed class Result : IReadOnlyList<Point>, IDisplay
     {
-        private readonly DataRegion _region;
+        private readonly Kind _region;
         private readonly IReadOnlyList<Point> _points;
         private readonly Func<long, string>? _describe;
 
-        internal Ranking(DataRegion region, IReadOnlyList<Point> points, Func<long, string>? describe = null) =>
+        internal Result(Kind region, IReadOnlyList<Point> points, Func<long, string>? describe = null) =>
             (_region, _points, _describe) = (region, points, describe);
 
         /// <summary>The ids in order.</summary>
@@ -29,10 +29,10 @@ public sealed partial class Cartography
         /// <summary>The same ranking with a text for each example in its table.</summary>
         /// <param name="describe">From an example's id to its text.</param>
         /// <returns>The described ranking.</returns>
-        public Ranking Describe(Func<long, string> describe)
+        public Result Describe(Func<long, string> describe)
         {
             ArgumentNullException.ThrowIfNull(describe);
-            return new Ranking(_region, _points, describe);
+            return new Result(_region, _points, describe);
         }
 
         /// <inheritdoc/>
@@ -55,8 +55,8 @@ public sealed partial class Cartography
         {
             var title = _region switch
             {
-                DataRegion.EasyToLearn => "Easy to learn, highest confidence first",
-                DataRegion.HardToLearn => "Hard to learn, lowest confidence first",
+                Kind.EasyToLearn => "Easy to learn, highest confidence first",
+                Kind.HardToLearn => "Hard to learn, lowest confidence first",
                 _ => "Ambiguous, highest variability first",
             };
             string[] headers = ["rank", "id", "confidence", "variability", "correct"];
