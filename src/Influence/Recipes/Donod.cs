@@ -13,7 +13,7 @@ namespace Influence.Recipes;
 /// DON(x) = sum over weights l of ||W_l|| - ||W'_l||      delta of norm, before minus after
 /// NOD(x) = sum over weights l of ||W_l - W'_l||          norm of delta, rate ||G_l||
 /// </code>
-/// in Frobenius norms. Keep what has a high DON (the step does not make the weights grow) and a low NOD (it does not move them far).
+/// in Frobenius norms. Keep what has a low NOD (the step does not move the weights far) and a low DON (nor makes them shrink): see the remarks.
 /// </summary>
 /// <remarks>
 /// <para>
@@ -24,8 +24,12 @@ namespace Influence.Recipes;
 /// </para>
 /// <para>
 /// The paper probes with a step of fine-tuning on the sample and names no optimizer: with Adam, whose first step has the same length
-/// whatever the gradient, NOD would say little. Its printed sign of DON is open to doubt; here it is before minus after. For the other sign
-/// write <c>Topsis.Order.Lower</c> for DON in <c>Topsis</c>.
+/// whatever the gradient, NOD would say little. It asks for a high DON, before minus after as printed. That keeps what training should
+/// leave out: a step on a wrong label takes back what the right ones have built, so that the weights shrink. On 10,000 images of
+/// Fashion-MNIST, a tenth of them with flipped labels, high DON finds the flipped ones with an AUC of 0.93; of the 70% that TOPSIS keeps by
+/// high DON and low NOD 11.9% are flipped, and by low DON and low NOD 0.5%: a network trained on the former is right on 78.8% of test
+/// images, on the latter on 84.2%, on a random 70% on 84.0%, on all on 84.6% (<c>./build.sh quality d1</c>). At a model that was not
+/// trained neither metric tells anything (AUC 0.50 and 0.52).
 /// </para>
 /// <para>
 /// Cost: one forward and one backward pass, with the output layer alone no backward pass through the rest. Reference: Hu et al.,
@@ -36,7 +40,7 @@ namespace Influence.Recipes;
 /// <code>
 /// var (don, nod) = new Donod { LearningRate = 0.01 }.Score(task, train);
 /// using var pool = new SelectionPool([don, nod]);
-/// var kept = new Topsis { Directions = [Topsis.Order.Higher, Topsis.Order.Lower] }.Select(pool, SelectionBudget.Fraction(0.3));
+/// var kept = new Topsis { Directions = [Topsis.Order.Lower, Topsis.Order.Lower] }.Select(pool, SelectionBudget.Fraction(0.3));
 /// </code>
 /// </example>
 public sealed partial record Donod

@@ -21,7 +21,7 @@ public sealed partial record Magic
     /// </para>
     /// <para>
     /// Cost: one run, and three passes over its batch for each step and order, however many queries there are. Memory: six times the
-    /// parameters, and three for each order. The gradients are those of <see cref="StepCurvature.Exact"/> whatever <see cref="Curvature"/>
+    /// parameters, and three for each order. The gradients are those of <see cref="Approximation.Exact"/> whatever <see cref="Curvature"/>
     /// says. The forward form of the adjoint of Ilyas, Engstrom, "MAGIC: Near-Optimal Data Attribution for Deep Learning", 2025, with the
     /// optimizer's arithmetic kept whole where that form takes its derivative too.
     /// </para>

@@ -16,8 +16,8 @@ namespace Influence.Selection;
 /// are such, every closeness is 1/2. Closeness depends on the pool: other candidates change norms and ideals.
 /// </para>
 /// <para>
-/// With the two metrics of DONOD, the fall of the weights' norm by a step on the example (higher is better) and the norm of
-/// that step (lower is better), this is DONOD's selection: Hu et al., "DONOD", 2025, arXiv 2504.14810. TOPSIS: Hwang, Yoon,
+/// With the two metrics of DONOD, the fall of the weights' norm by a step on the example and the norm of that step, this is DONOD's
+/// selection; which end of the former is the good one is told at <c>Donod</c>. Hu et al., "DONOD", 2025, arXiv 2504.14810. TOPSIS: Hwang, Yoon,
 /// "Multiple Attribute Decision Making", 1981. Cost: two passes over the scores and a sort.
 /// </para>
 /// </remarks>
