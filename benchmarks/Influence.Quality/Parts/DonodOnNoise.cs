@@ -32,19 +32,19 @@ internal sealed class DonodOnNoise(Recipe recipe, LabelledData data, IReadOnlyLi
     public IEnumerable<(string What, string Figure)> Selections(nn.Module<Tensor, Tensor> trained)
     {
         var (late, early) = (Score(trained), Untrained(Score));
-        yield return Selection("high DON, low NOD (as printed)", Pick(late, Topsis.MetricDirection.Higher));
-        yield return Selection("low DON, low NOD", Pick(late, Topsis.MetricDirection.Lower));
-        yield return Selection("high DON, low NOD, untrained", Pick(early, Topsis.MetricDirection.Higher));
-        yield return Selection("low DON, low NOD, untrained", Pick(early, Topsis.MetricDirection.Lower));
+        yield return Selection("high DON, low NOD (as printed)", Pick(late, Topsis.Order.Higher));
+        yield return Selection("low DON, low NOD", Pick(late, Topsis.Order.Lower));
+        yield return Selection("high DON, low NOD, untrained", Pick(early, Topsis.Order.Higher));
+        yield return Selection("low DON, low NOD, untrained", Pick(early, Topsis.Order.Lower));
         using var pool = new SelectionPool(late.Nod);
         yield return Selection("at random", new RandomSelection { Seed = 1 }.Select(pool, SelectionBudget.Fraction(Kept)).Ids);
         yield return Selection("all", data.TrainIds);
     }
 
-    private static IReadOnlyList<long> Pick(Donod.Result scores, Topsis.MetricDirection don)
+    private static IReadOnlyList<long> Pick(Donod.Result scores, Topsis.Order don)
     {
         using var pool = new SelectionPool([scores.Don, scores.Nod]);
-        return new Topsis { Directions = [don, Topsis.MetricDirection.Lower] }.Select(pool, SelectionBudget.Fraction(Kept)).Ids;
+        return new Topsis { Directions = [don, Topsis.Order.Lower] }.Select(pool, SelectionBudget.Fraction(Kept)).Ids;
     }
 
     private (string What, string Figure) Selection(string name, IReadOnlyList<long> ids)

@@ -82,7 +82,10 @@ public class ScaleBioTests
         for (var i = 0; i < 12; i++)
         {
             scaleBio.Step(Sources, Validation);
-            _ = i < 6 ? begun.Step(Sources, Validation) : null;
+            if (i < 6)
+            {
+                begun.Step(Sources, Validation);
+            }
         }
 
         using var second = new Pair(0.05, 0.4);
