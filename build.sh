@@ -121,16 +121,19 @@ fetch_mnist() {
 
 # Tables of data that R packages of Debian carry, once; only the one file is unpacked, and R itself is not needed.
 fetch_table() { # fetch_table <package> <file>
-    local package=$1 file=$2 folder=artifacts/data/tables-package
+    local package=$1 file=$2 folder=artifacts/data/tables-package tool
     [ ! -f "$tables/$file.rdx" ] || return 0
-    command -v bzip2 > /dev/null || install_missing bzip2
+    install_missing bzip2 xz-utils
     echo "Fetching $file (Debian package $package)"
     rm -rf "$folder"
     mkdir -p "$folder" "$tables"
     (cd "$folder" && apt-get download "$package" > download.log 2>&1) || fail "apt could not fetch $package ($folder/download.log); apt-get update may help"
     dpkg-deb --fsys-tarfile "$folder/$package"_*.deb | tar --no-same-owner -x -C "$folder" "./usr/lib/R/site-library/${package#r-cran-}/data/$file.rda"
     local packed="$folder/usr/lib/R/site-library/${package#r-cran-}/data/$file.rda"
-    gzip -dc "$packed" > "$folder/$file.rdx" 2> /dev/null || bzip2 -dc "$packed" > "$folder/$file.rdx" || fail "$file of $package is packed in another way than gzip and bzip2"
+    for tool in gzip bzip2 xz; do
+        ! "$tool" -dc "$packed" > "$folder/$file.rdx" 2> /dev/null || break
+    done
+    [ -s "$folder/$file.rdx" ] || fail "$file of $package could not be unpacked by gzip, bzip2 and xz"
     # Only now: a file that is there is whole.
     mv "$folder/$file.rdx" "$tables/$file.rdx"
     rm -rf "$folder"

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Diagnostics;
 using TorchSharp;
 
@@ -80,6 +81,7 @@ internal sealed class TreeWork(
     BoostedTrees model, TabularExamples train, TabularExamples queries, bool pairs, IProgress<InfluenceProgress>? progress, CancellationToken token)
 {
     private readonly Stopwatch _clock = Stopwatch.StartNew();
+    private readonly ConcurrentBag<object> _idle = [];
 
     public BoostedTrees Model { get; } = model;
 
@@ -117,7 +119,6 @@ internal sealed class TreeWork(
                 () => _idle.TryTake(out var kept) ? (T)kept : buffers(),
                 (i, _, own) =>
                 {
-                    Token.ThrowIfCancellationRequested();
                     act(i, own);
                     return own;
                 },
@@ -126,8 +127,6 @@ internal sealed class TreeWork(
 
         Report(stage, Train.Count, Train.Count);
     }
-
-    private readonly System.Collections.Concurrent.ConcurrentBag<object> _idle = [];
 
     public void CheckFinite(string title)
     {
