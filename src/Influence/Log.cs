@@ -54,6 +54,9 @@ internal static partial class Log
     public static void RetrainingWaits(ILogger? logger, int runs, double seconds) =>
         RetrainingWaitsCore(logger ?? NullLogger.Instance, runs, seconds);
 
+    public static void WorkWaits(ILogger? logger, int units, string stage, double seconds) =>
+        WorkWaitsCore(logger ?? NullLogger.Instance, units, stage, seconds);
+
     [LoggerMessage(1, LogLevel.Information,
         "Gradients: {ByRule} parameters by layer rules, {Single} by single examples, {LeftOut} left out (checked in {Milliseconds:0} ms)")]
     private static partial void AuditDoneCore(ILogger logger, long byRule, long single, long leftOut, double milliseconds);
@@ -106,4 +109,8 @@ internal static partial class Log
     [LoggerMessage(64, LogLevel.Information,
         "Waiting for {Runs} retraining runs that other processes are at; one that shows no sign of life for {Seconds:0} s is taken over")]
     private static partial void RetrainingWaitsCore(ILogger logger, int runs, double seconds);
+
+    [LoggerMessage(65, LogLevel.Information,
+        "Waiting for {Units} units of {Stage} that other processes are at; one that shows no sign of life for {Seconds:0} s is taken over")]
+    private static partial void WorkWaitsCore(ILogger logger, int units, string stage, double seconds);
 }

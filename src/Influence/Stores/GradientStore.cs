@@ -89,6 +89,11 @@ public sealed partial class GradientStore
         using var noGrad = no_grad();
         long[] ids = [.. train.Ids];
         var reporter = new ProgressReporter(progress, "gradient store", 1, ids.Length, cancellationToken);
+        if (projection.Work is { } work)
+        {
+            return WriteShared(work, session, train, projection, folder, ids, reporter);
+        }
+
         var (manifest, there) = Begin(folder, StoreManifest.Of(session, ids, projection), ids, session, train, projection, reporter);
         var store = new GradientStore(folder, manifest, ids);
         if (there[0])

@@ -147,7 +147,8 @@ internal static unsafe class StoreShard
 
     private static ReadOnlySpan<byte> AsBytes(double[] values) => System.Runtime.InteropServices.MemoryMarshal.AsBytes(values.AsSpan());
 
-    private static Int128 Length(StoreManifest manifest, int shard)
+    /// <summary>Bytes of a shard's file.</summary>
+    public static Int128 Length(StoreManifest manifest, int shard)
     {
         var (type, blocks) = (manifest.Type(), manifest.Type() == ScalarType.Int8 ? (int)Int8Blocks.Count(manifest.Layers) : 0);
         return (manifest.CountOf(shard) * (((Int128)manifest.Width() * type.ElementSize()) + ScaleBytes(type, blocks) + (2 * sizeof(double)))) + HashBytes;
