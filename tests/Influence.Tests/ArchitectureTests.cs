@@ -14,7 +14,7 @@ public partial class ArchitectureTests(ITestOutputHelper output)
         ["Formats"] = ["Numerics"],
         ["Numerics"] = [],
         ["Gradients"] = ["Numerics"],
-        ["Distributed"] = ["Formats"],
+        ["Distributed"] = ["Display", "Formats"],
         ["Stores"] = ["Gradients", "Distributed", "Formats", "Numerics"],
         ["Curvature"] = ["Gradients", "Distributed", "Formats", "Display", "Numerics"],
         ["Training"] = ["Gradients", "Formats", "Display", "Numerics"],

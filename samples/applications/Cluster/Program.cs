@@ -6,6 +6,7 @@ using Influence.Distributed;
 using Influence.Estimators;
 using Influence.Training;
 using LanguageModelAttribution;
+using TorchSharp;
 
 return CommandLine.Run<Options>(args, (options, cancellationToken) =>
 {

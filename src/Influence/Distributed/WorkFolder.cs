@@ -206,8 +206,14 @@ internal sealed class WorkFolder : IDisposable
     /// <summary>The same for files that lie elsewhere.</summary>
     public static void CheckFree(string folder, long bytes)
     {
-        Directory.CreateDirectory(folder);
-        CheckRoom(folder, bytes, new DriveInfo(Path.GetFullPath(folder)).AvailableFreeSpace);
+        // Of a folder that is not there yet the one that it will be in says how much is free.
+        var there = Path.GetFullPath(folder);
+        while (!Directory.Exists(there) && Path.GetDirectoryName(there) is { } above)
+        {
+            there = above;
+        }
+
+        CheckRoom(folder, bytes, new DriveInfo(there).AvailableFreeSpace);
     }
 
     internal static void CheckRoom(string folder, long needed, long free)
@@ -215,7 +221,7 @@ internal sealed class WorkFolder : IDisposable
         if (needed > free)
         {
             throw new InfluenceException(FormattableString.Invariant(
-                $"The units of this call take {needed / (double)(1 << 20):N1} MiB more in {folder}, and {free / (double)(1 << 20):N1} MiB are free there. What is there stays, and the same call goes on from it. Free some room, set ExamplesPerUnit higher (fewer files of sums), or name a folder on another disk."));
+                $"The files of this call take {needed / (double)(1 << 20):N1} MiB more in {folder}, and {free / (double)(1 << 20):N1} MiB are free there. What is there stays, and the same call goes on from it. Free some room, set ExamplesPerUnit higher (fewer files of sums), or name a folder on another disk."));
         }
     }
 

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 using Influence.Curvature;
 using Influence.Distributed;
@@ -16,6 +17,50 @@ public sealed partial record InfluenceFunction
     /// </summary>
     /// <value>Null: one process, and nothing is kept.</value>
     public Work? Work { get; init; }
+
+    /// <summary>What scoring would take: seconds from a sample of the training examples that is scored for all queries, and the room of the scores.</summary>
+    /// <param name="task">The model at the weights of the fit, and its loss.</param>
+    /// <param name="train">N training examples.</param>
+    /// <param name="queries">Q queries.</param>
+    /// <param name="cancellationToken">Checked between batches.</param>
+    /// <returns>
+    /// The estimate: time for the queries as measured, and for N examples by the rate of one batch after another; memory <see cref="MemoryBudget"/> and Q N scores, which
+    /// <see cref="PairEstimators.Strongest"/> and <see cref="PairEstimators.ScoreToFile"/> do not keep; with <see cref="Work"/> Q N scores on the disk.
+    /// </returns>
+    /// <exception cref="InfluenceException">Bad input.</exception>
+    /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
+    public Work.Cost Estimate(InfluenceTask task, Examples train, Examples queries, CancellationToken cancellationToken = default)
+    {
+        ExampleChecks.Run(task, (train, "training examples"), (queries, "queries"));
+        var watch = Stopwatch.StartNew();
+        using var scope = NewDisposeScope();
+        using var session = GradientSession.Open(task, train, queries);
+        using var inverse = _preconditioner.Prepare(session, Damping, Tolerance, cancellationToken);
+        var reporter = new ProgressReporter(null, "estimate", 1, train.Count, cancellationToken);
+        var (before, batch) = (TimeSpan.Zero, TimeSpan.Zero);
+        var count = Math.Min(train.BatchSize, train.Count);
+        Products(session, inverse).PairsByUnit(
+            score =>
+            {
+                before = watch.Elapsed;
+
+                // The first is slower than those after it.
+                score(train.Range(0, count), (_, _, _) => { });
+                watch.Restart();
+                score(train.Range(train.Count - count, count), (_, _, _) => { });
+                batch = watch.Elapsed;
+            },
+            train,
+            queries,
+            reporter);
+        var (rows, bytes) = (QueryIds(queries).Count, (long)session.Dtype.ElementSize());
+        var units = Work is null ? null : new WorkUnits(train, Work);
+        return new Work.Cost(
+            before + (batch * ((double)train.Count / count)),
+            MemoryBudget + (rows * (long)train.Count * bytes),
+            units is null ? 0 : UnitScores.BytesOf(units, rows, train, session.Dtype),
+            units?.Count ?? 1);
+    }
 
     private ScoreMetadata ScoreInUnits(
         Work work, ScoreSink sink, InfluenceTask task, Examples train, Examples queries, IProgress<InfluenceProgress>? progress, CancellationToken token)

@@ -151,10 +151,12 @@ internal sealed class GradientProducts(
         var (_, _, examplesAtOnce) = Plan(train, queries);
         using var sum = Sum(queries, examplesAtOnce, progress);
         using var total = sum.Take();
+        using var kept = NewDisposeScope();
+        using var applied = metric.Written(total);
+        using var block = Alone(applied, total, kept);
         run((part, take) =>
         {
-            using var kept = NewDisposeScope();
-            One(1, (_, query, first, products) => take(query, first, products.mul_(Kept(weight))), part, total, examplesAtOnce, kept, progress);
+            Stream(1, (_, first, products) => take(0, first, products.mul_(Kept(weight))), block, part, [-1], examplesAtOnce, progress, meet: false);
             unchanged.Check();
         });
     }
@@ -193,10 +195,16 @@ internal sealed class GradientProducts(
         int parts, Action<int, long, long, Tensor> take, Examples train, BatchGradients gradient, int examplesAtOnce, DisposeScope kept, ProgressReporter progress)
     {
         using var applied = metric.Written(gradient);
-        var plan = applied.Blocks.Select(_ => Contraction.Factored).ToArray();
-        using var block = new QueryGradients(plan, _planner, 1, kept);
-        block.Add(applied, Cosine ? metric.SelfProducts(gradient) : null);
+        using var block = Alone(applied, gradient, kept);
         Stream(parts, (part, first, products) => take(part, 0, first, products), block, train, [-1], examplesAtOnce, progress, meet: false);
+    }
+
+    /// <summary>One gradient, to which the metric has been applied, as the only query.</summary>
+    private QueryGradients Alone(BatchGradients applied, BatchGradients gradient, DisposeScope kept)
+    {
+        var block = new QueryGradients([.. applied.Blocks.Select(_ => Contraction.Factored)], _planner, 1, kept);
+        block.Add(applied, Cosine ? metric.SelfProducts(gradient) : null);
+        return block;
     }
 
     /// <summary>Adds weight times every training example's product with itself.</summary>

@@ -1,6 +1,8 @@
+using System.Diagnostics;
 using System.Globalization;
 using Influence.Distributed;
 using Influence.Gradients;
+using TorchSharp;
 using static TorchSharp.torch;
 
 namespace Influence.Stores;
@@ -8,11 +10,51 @@ namespace Influence.Stores;
 /// <summary>A store that several processes write: its shards are the units.</summary>
 public sealed partial class GradientStore
 {
+    /// <summary>What writing a store would take: seconds from a batch that is projected, and its files.</summary>
+    /// <param name="task">The model, its loss and, by <c>Layers</c>, the parameters.</param>
+    /// <param name="train">N training examples.</param>
+    /// <param name="projection">How many dimensions.</param>
+    /// <param name="cancellationToken">Checked between batches.</param>
+    /// <returns>The estimate; matrices that the data give, or Adam's moments, take room and time beside it.</returns>
+    /// <exception cref="InfluenceException">Bad input.</exception>
+    public static Work.Cost Estimate(InfluenceTask task, Examples train, GradientProjection projection, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(task);
+        ArgumentNullException.ThrowIfNull(train);
+        ArgumentNullException.ThrowIfNull(projection);
+        InfluenceException.ThrowIfAny([.. train.Problems("training examples")]);
+        var watch = Stopwatch.StartNew();
+        using var scope = NewDisposeScope();
+        using var session = GradientSession.Open(task, train, null);
+        using var noGrad = no_grad();
+        var manifest = StoreManifest.Of(session, [.. train.Ids], projection with { Form = projection.Form == GradientProjection.ProjectionForm.Principal ? GradientProjection.ProjectionForm.TwoSided : projection.Form, Direction = GradientProjection.GradientDirection.Gradient });
+        var projector = new Projector(session, manifest, new Dictionary<string, Tensor>());
+        var opening = watch.Elapsed;
+        var aligned = Aligned(train, projection.ExamplesPerShard);
+        var count = Math.Min(aligned.BatchSize, train.Count);
+        for (var round = 0; round < 2; round++)
+        {
+            // The first is slower than those after it.
+            cancellationToken.ThrowIfCancellationRequested();
+            watch.Restart();
+            foreach (var batch in SubBatches.Within(session, aligned.Range(0, count), LossKind.Training, blocks => projector.ExamplesAtOnce(blocks, projection.MemoryBudget)))
+            {
+                using var step = NewDisposeScope();
+                projector.Project(batch, isQuery: false, empty([batch.Count, manifest.Width()], manifest.Type() == ScalarType.Float64 ? ScalarType.Float64 : ScalarType.Float32), new double[batch.Count], new double[batch.Count]);
+            }
+        }
+
+        return new Work.Cost(
+            opening + (watch.Elapsed * ((double)train.Count / count)),
+            projection.MemoryBudget + (2L * manifest.CountOf(0) * manifest.Width() * (manifest.Type() == ScalarType.Float64 ? 8 : 4)),
+            BytesOf(manifest),
+            manifest.Shards);
+    }
+
     /// <summary>Writes the shards that are missing and that no other process is at; the store is that of one process, byte for byte.</summary>
     private static GradientStore WriteShared(
-        Work work, GradientSession session, Examples train, GradientProjection projection, string folder, long[] ids, ProgressReporter reporter)
+        Work work, StoreManifest wanted, GradientSession session, Examples train, GradientProjection projection, string folder, long[] ids, ProgressReporter reporter)
     {
-        var wanted = StoreManifest.Of(session, ids, projection);
         var units = new WorkUnits(train, work with { ExamplesPerUnit = projection.ExamplesPerShard });
         using var shared = WorkFolder.Open(work, WorkManifest.Of(
             "gradient store",
@@ -22,7 +64,6 @@ public sealed partial class GradientStore
             session.FirstLoss(train),
             ("the projection", string.Create(CultureInfo.InvariantCulture, $"{wanted.Form}, {wanted.Dimension}, seed {wanted.Seed}, {wanted.Dtype} {wanted.Direction}")),
             ("the store's folder", Path.GetFileName(Path.GetFullPath(folder).TrimEnd(Path.DirectorySeparatorChar)))), reporter.Token);
-        WorkFolder.CheckFree(folder, BytesOf(wanted) - BytesIn(folder));
 
         // The ids, and the matrices where the data give them, come from one process.
         shared.Do("store", 1, () => false, _ => File.Exists(Path.Combine(folder, StoreManifest.FileName)), _ => Begin(folder, wanted, ids, session, train, projection, reporter));

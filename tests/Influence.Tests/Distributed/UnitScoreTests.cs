@@ -114,6 +114,33 @@ public sealed class UnitScoreTests : IDisposable
         Assert.Equal(Contents("whole"), Contents("shared"));
     }
 
+    /// <summary>Room is arithmetic; of the time only that there is one, as a loaded machine says nothing else.</summary>
+    [Fact]
+    public void WhatACallTakesIsEstimated()
+    {
+        var task = _classifier.Task();
+        var scores = new InfluenceFunction(_fit) { Work = Work("scores"), MemoryBudget = 1000 };
+        var cost = scores.Estimate(task, _classifier.Train, _classifier.Queries);
+        Assert.Equal((4, 1000 + (5 * 23 * 8), true), (cost.Units, cost.MemoryBytes, cost.Time > TimeSpan.Zero));
+        scores.Score(task, _classifier.Train, _classifier.Queries).Dispose();
+        Assert.InRange(Bytes("scores", "*.safetensors"), 5 * 23 * 8, cost.DiskBytes);
+
+        var projection = new GradientProjection { Dimension = 3, ExamplesPerShard = 6 };
+        cost = GradientStore.Estimate(task, _classifier.Train, projection);
+        GradientStore.Write(task, _classifier.Train, projection, _folder.Path("store"));
+        Assert.Equal((4, Bytes("store", "*.bin")), (cost.Units, cost.DiskBytes));
+        Assert.Contains("time of one process", cost.ToString(), StringComparison.Ordinal);
+
+        var options = new CurvatureOptions { Work = Work("fit") };
+        var fit = Ekfac.Estimate(task, _classifier.Train, options);
+        Assert.Equal(0, Ekfac.Estimate(task, _classifier.Train).DiskBytes);
+        var most = 0L;
+        Ekfac.Fit(task, _classifier.Train, options, new Reports(_ => most = Math.Max(most, Bytes("fit", "*.safetensors")))).Dispose();
+        Assert.InRange(most, 1, fit.DiskBytes);
+
+        long Bytes(string folder, string files) => new DirectoryInfo(_folder.Path(folder)).EnumerateFiles(files).Sum(f => f.Length);
+    }
+
     [Fact]
     public void WhatCannotBeCutIsRefused()
     {
