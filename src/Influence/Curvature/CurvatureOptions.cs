@@ -1,3 +1,5 @@
+using Influence.Distributed;
+
 namespace Influence.Curvature;
 
 /// <summary>How the layer-wise curvatures (<see cref="Ekfac"/>, <see cref="Kfac"/>, <see cref="DiagonalFisher"/>) are fitted.</summary>
@@ -60,6 +62,13 @@ public sealed record CurvatureOptions
     /// </summary>
     /// <value>Half of the memory that this process may use.</value>
     public MemoryBudget MemoryBudget { get; init; } = MemoryBudget.HalfOfMemory;
+
+    /// <summary>
+    /// A folder that keeps what is finished, unit by unit, and that several processes may share: the same call goes on where one was cut
+    /// off, and ends with the same bytes. Sums are then rounded by units: the fit differs in its last digits from one without.
+    /// </summary>
+    /// <value>Null: one process, and nothing is kept.</value>
+    public Work? Work { get; init; }
 
     /// <summary>The matrix that is fitted, in words.</summary>
     internal string Matrix =>
