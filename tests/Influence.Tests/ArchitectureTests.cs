@@ -14,10 +14,11 @@ public partial class ArchitectureTests(ITestOutputHelper output)
         ["Formats"] = ["Numerics"],
         ["Numerics"] = [],
         ["Gradients"] = ["Numerics"],
-        ["Stores"] = ["Gradients", "Formats", "Numerics"],
-        ["Curvature"] = ["Gradients", "Formats", "Display", "Numerics"],
+        ["Distributed"] = ["Display", "Formats"],
+        ["Stores"] = ["Gradients", "Distributed", "Formats", "Numerics"],
+        ["Curvature"] = ["Gradients", "Distributed", "Formats", "Display", "Numerics"],
         ["Training"] = ["Gradients", "Formats", "Display", "Numerics"],
-        ["Estimators"] = ["Gradients", "Training", "Formats", "Display", "Numerics", "Curvature", "Stores"],
+        ["Estimators"] = ["Gradients", "Training", "Distributed", "Formats", "Display", "Numerics", "Curvature", "Stores"],
         ["Scorers"] = ["Estimators", "Gradients", "Training", "Formats", "Display", "Numerics", "Curvature", "Stores"],
         ["Recipes"] = ["Scorers", "Estimators", "Gradients", "Training", "Formats", "Display", "Numerics", "Curvature", "Stores"],
         ["Groups"] = ["Estimators", "Gradients", "Curvature", "Display", "Formats", "Numerics"],
@@ -26,7 +27,7 @@ public partial class ArchitectureTests(ITestOutputHelper output)
         ["Memorisation"] = ["Evaluation", "Gradients", "Display", "Numerics"],
         ["Selection"] = ["Display", "Formats", "Numerics"],
         ["Notebooks"] = ["Display"],
-        ["Evaluation"] = ["Display", "Formats", "Numerics"],
+        ["Evaluation"] = ["Distributed", "Display", "Formats", "Numerics"],
         ["Interchange"] = ["Formats"],
     };
 

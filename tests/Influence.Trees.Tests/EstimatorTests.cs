@@ -106,7 +106,7 @@ public class EstimatorTests
             }
         }
 
-        var lds = new Lds().Evaluate(scores, RetrainingRuns.Of(halves, queries.Ids, losses));
+        var lds = new Lds().Evaluate(scores, Retraining.Result.Of(halves, queries.Ids, losses));
 
         Assert.True(found.Auc.Value > 0.8, found.ToString());
         Assert.Equal(30, kept.Count);

@@ -96,16 +96,16 @@ internal sealed class TreeStudy
     private BoostedTrees Trained(TabularExamples rows) =>
         BoostedTrees.ParseLightGbm(LightGbm.Train(rows, _setUp.Parameters, _setUp.Iterations).Text);
 
-    private RetrainingRuns Halves() => Retrained("LDS, halves", Subsets.Half(_setUp.Train.Ids, _context.Pick(50, 10), seed: 1));
+    private Retraining.Result Halves() => Retrained("LDS, halves", Subsets.Half(_setUp.Train.Ids, _context.Pick(50, 10), seed: 1));
 
-    private RetrainingRuns Single()
+    private Retraining.Result Single()
     {
         var order = _setUp.Train.Ids.ToArray();
         new Random(Seed).Shuffle(order);
         return Retrained("leave-one-out", Subsets.LeaveOneOut(_setUp.Train.Ids, order[.._context.Pick(120, 20)]));
     }
 
-    private RetrainingRuns Groups()
+    private Retraining.Result Groups()
     {
         var order = _setUp.Train.Ids.ToArray();
         new Random(Seed + 1).Shuffle(order);
@@ -124,7 +124,7 @@ internal sealed class TreeStudy
         );
     }
 
-    private RetrainingRuns Retrained(string name, Subsets subsets, IReadOnlyList<long>? some = null)
+    private Retraining.Result Retrained(string name, Subsets subsets, IReadOnlyList<long>? some = null)
     {
         var queries = some is null ? _setUp.Queries : _setUp.Queries.Only(some);
         var losses = new double[subsets.Count, queries.Count];
@@ -143,11 +143,11 @@ internal sealed class TreeStudy
         });
         _times[$"{name}, {subsets.Count} models"] = seconds;
         _context.Note($"{name}: {subsets.Count} models trained in {seconds:F0} s");
-        return RetrainingRuns.Of(subsets, queries.Ids, losses);
+        return Retraining.Result.Of(subsets, queries.Ids, losses);
     }
 
     /// <summary>A whole group refitted at once, in place of the sum over its examples.</summary>
-    private void AddGroupRefit(BoostedTrees model, RetrainingRuns groups)
+    private void AddGroupRefit(BoostedTrees model, Retraining.Result groups)
     {
         var (train, queries) = (_setUp.Train, _setUp.Queries);
         int[] runs = [.. Enumerable.Range(0, groups.Count).Where(r => groups.SubsetOf(r).Count < train.Count)];

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Influence.Distributed;
 using Influence.Gradients;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -10,6 +11,9 @@ internal static class CostModel
 {
     /// <summary>A symmetric eigendecomposition takes about this many n^3, with vectors.</summary>
     private const double Decomposition = 9;
+
+    /// <summary>A file's header, roughly.</summary>
+    private const double FileBytes = 1 << 13;
 
     public static CurvatureCost Of(GradientSession session, Examples train, LayerwisePreconditioner.Options options, CurvatureKind kind)
     {
@@ -115,7 +119,13 @@ internal static class CostModel
         }
 
         var passes = (kind == CurvatureKind.Ekfac ? 2 : 1) * options.LabelDraws;
-        return new CurvatureCost((long)kept, (long)(kept + sums + largest), work, passes, TimeSpan.Zero);
+        return new CurvatureCost((long)kept, (long)(kept + sums + largest), work, passes, TimeSpan.Zero)
+        {
+            // Sums of a unit, the bases, the result, and each file's header.
+            DiskBytes = options.Work is { } inUnits
+                ? (long)((new WorkUnits(train, inUnits).Count * (sums + FileBytes)) + (2 * (kept + FileBytes)))
+                : 0,
+        };
     }
 
     /// <summary>The same with a time: the passes by one measured batch, the arithmetic by one measured product.</summary>

@@ -11,6 +11,10 @@ namespace Influence.Curvature;
 [TypeFormatterSource(typeof(HtmlFormatters))]
 public sealed record CurvatureCost(long KeptBytes, long PeakBytes, double MultiplyAdds, int Passes, TimeSpan Time) : IDisplay
 {
+    /// <summary>What the files of a fit in units take in its <see cref="LayerwisePreconditioner.Options.Work"/> folder at most, while it runs; 0
+    /// without.</summary>
+    public long DiskBytes { get; init; }
+
     /// <summary>A table of the figures.</summary>
     /// <returns>The table as text.</returns>
     public override string ToString() => ToTable().ToText();
@@ -42,6 +46,12 @@ public sealed record CurvatureCost(long KeptBytes, long PeakBytes, double Multip
             [
                 ["memory and disk of the fit", Mebibytes(KeptBytes)],
                 ["peak memory beside the model", Mebibytes(PeakBytes)],
+                .. DiskBytes > 0
+                    ?
+                    [
+                        ["disk for units, at most", Mebibytes(DiskBytes)],
+                    ]
+                    : Array.Empty<IReadOnlyList<object>>(),
                 ["passes over the training examples", Passes],
                 ["multiply-adds beside them", $"{MultiplyAdds:0.0e+0}"],
                 ["time", Time < TimeSpan.FromMinutes(2) ? $"{Time.TotalSeconds:0.0} s" : $"{Time.TotalMinutes:0} min"],

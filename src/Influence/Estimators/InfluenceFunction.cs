@@ -97,6 +97,11 @@ public sealed partial record InfluenceFunction : IPairEstimator
     )
     {
         ArgumentNullException.ThrowIfNull(sink);
+        if (Work is { } work)
+        {
+            return ScoreInUnits(work, sink, task, train, queries, progress, cancellationToken);
+        }
+
         var factors = Normalization == ScoreNormalization.Leverage ? LeverageFactors(task, train, progress, cancellationToken) : null;
         return Run(
             task,
@@ -203,6 +208,11 @@ public sealed partial record InfluenceFunction : IPairEstimator
         ExampleChecks.Run(task, (train, "training examples"));
         RefuseNormalization("for self-influence");
         CheckCheckpoint(task);
+        if (Work is { } work)
+        {
+            return SelfInUnits(work, task, train, progress, cancellationToken);
+        }
+
         using var scope = NewDisposeScope();
         using var session = GradientSession.Open(task, train, null);
         using var inverse = _preconditioner.Prepare(session, Damping, 0, cancellationToken);
@@ -214,11 +224,7 @@ public sealed partial record InfluenceFunction : IPairEstimator
             "Self-influence",
             train.Ids,
             totals.to_type(ScalarType.Float64).data<double>().ToArray(),
-            Metadata(task, session, inverse) with
-            {
-                Estimator = $"{Name}, self-influence",
-                Sign = "high = the model had to learn the " + "example by heart",
-            }
+            SelfMetadata(task, session, inverse)
         );
     }
 
@@ -285,20 +291,7 @@ public sealed partial record InfluenceFunction : IPairEstimator
         begin(session);
         using var inverse = _preconditioner.Prepare(session, Damping, Tolerance, token);
         var reporter = new ProgressReporter(progress, "scoring", 1, train.Count, token);
-        score(
-            new GradientProducts(
-                session,
-                MemoryBudget,
-                inverse,
-                Normalization switch
-                {
-                    ScoreNormalization.Theta => Gradients.Normalization.ThetaRelative,
-                    ScoreNormalization.Loss => Gradients.Normalization.LossRelative,
-                    _ => Gradients.Normalization.None,
-                }
-            ),
-            reporter
-        );
+        score(Products(session, inverse), reporter);
         Log.Scored(task.Logger, Name, QueryIds(queries).Count, train.Count, 1, reporter.Elapsed.TotalSeconds);
         return Metadata(task, session, inverse);
     }
@@ -315,6 +308,11 @@ public sealed partial record InfluenceFunction : IPairEstimator
                 $"Scores {what} are not normalised: a share of a normalised score has no meaning of its own. "
                     + "Leave Normalization at None."
             );
+        }
+
+        if (Work is not null && what.StartsWith("per ", StringComparison.Ordinal))
+        {
+            throw new InfluenceException($"Scores {what} are not kept in units. Leave Work out.");
         }
     }
 

@@ -134,7 +134,12 @@ public sealed partial record Source : IPairEstimator
     public LayerwisePreconditioner.Options Curvature
     {
         get;
-        init => field = value ?? throw new ArgumentNullException(nameof(value));
+        init =>
+            field = value is { Work: not null }
+                ? throw new InfluenceException(
+                    "Source fits several segments in one call, which units of one folder are not for: leave " + "Curvature.Work out."
+                )
+                : value ?? throw new ArgumentNullException(nameof(value));
     } = new();
 
     /// <summary>Bytes that the queries' written-out gradients may take. Cost only; more queries than fit are refused.</summary>

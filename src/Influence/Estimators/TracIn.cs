@@ -28,7 +28,7 @@ namespace Influence.Estimators;
 /// by Tracing Gradient Descent", NeurIPS 2020, equation 3 (TracInCP) and section 4.1 (last layer).
 /// </para>
 /// </remarks>
-public sealed record TracIn : IPairEstimator
+public sealed partial record TracIn : IPairEstimator
 {
     /// <summary>The checkpoints to sum over, three to ten spread over the phase in which the loss falls; copied.</summary>
     /// <value>Null: the model's current weights with weight 1.</value>
@@ -120,6 +120,11 @@ public sealed record TracIn : IPairEstimator
         ArgumentNullException.ThrowIfNull(sink);
         ExampleChecks.Run(task, (train, "training examples"), (queries, "queries"));
         CheckDirection();
+        if (Work is { } work)
+        {
+            return ScoreInUnits(work, sink, task, train, queries, progress, cancellationToken);
+        }
+
         using var weights = new WeightKeeper(task.Model, Checkpoints ?? []);
         var reporter = new ProgressReporter(progress, "scoring", Math.Max(1, Count), train.Count, cancellationToken);
         ParameterCoverage? coverage = null;
@@ -193,6 +198,11 @@ public sealed record TracIn : IPairEstimator
         }
 
         CheckDirection();
+        if (Work is { } work)
+        {
+            return SelfInUnits(work, task, train, progress, cancellationToken);
+        }
+
         using var scope = NewDisposeScope();
         using var weights = new WeightKeeper(task.Model, Checkpoints ?? []);
         var reporter = new ProgressReporter(progress, "self-influence", Math.Max(1, Count), train.Count, cancellationToken);

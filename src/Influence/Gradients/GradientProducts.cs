@@ -126,7 +126,96 @@ internal sealed class GradientProducts(
         var unchanged = new UnchangedWeights(session.Task.Model);
         var (_, _, examplesAtOnce) = Plan(train, queries);
         using var kept = NewDisposeScope();
-        using var sum = new GradientSum(session);
+        using var sum = Sum(queries, examplesAtOnce, progress);
+        using var total = sum.Take();
+        One(parts, take, train, total, examplesAtOnce, kept, progress);
+        unchanged.Check();
+    }
+
+    /// <summary>The same for some training examples after others, past queries that are taken once where they fit the budget.</summary>
+    /// <param name="run">Is given what hands on the products of some training examples, whose columns count from their first; it calls it
+    /// as often as it wants.</param>
+    /// <param name="train">All training examples: the forms of the products are chosen by the first of them.</param>
+    /// <param name="queries">Q queries; their measurement is differentiated.</param>
+    /// <param name="progress">Told after each batch.</param>
+    public void PairsByUnit(
+        Action<Action<Examples, Action<long, long, Tensor>>> run,
+        Examples train,
+        Examples queries,
+        ProgressReporter progress
+    )
+    {
+        using var noGrad = no_grad();
+        var unchanged = new UnchangedWeights(session.Task.Model);
+        var (plan, capacity, examplesAtOnce) = Plan(train, queries);
+        if (capacity < queries.Count)
+        {
+            run((part, take) => Pairs(take, part, queries, progress));
+            return;
+        }
+
+        using var kept = NewDisposeScope();
+        using var block = new QueryGradients(plan, _planner, queries.Count, kept);
+        foreach (var examples in SubBatches.Of(queries, examplesAtOnce))
+        {
+            progress.Token.ThrowIfCancellationRequested();
+            using var batch = session.Capture(examples, LossKind.Measurement);
+            Keep(block, batch);
+        }
+
+        block.Complete();
+        run(
+            (part, take) =>
+            {
+                Stream(1, (_, first, products) => take(0, first, products), block, part, queries.Ids, examplesAtOnce, progress);
+                unchanged.Check();
+            }
+        );
+    }
+
+    /// <summary>The same for the summed queries, in one row.</summary>
+    /// <param name="run">As for pairs.</param>
+    /// <param name="train">All training examples.</param>
+    /// <param name="queries">Q queries.</param>
+    /// <param name="weight">The factor; 1/Q for the mean.</param>
+    /// <param name="progress">Told after each batch.</param>
+    public void SummedByUnit(
+        Action<Action<Examples, Action<long, long, Tensor>>> run,
+        Examples train,
+        Examples queries,
+        double weight,
+        ProgressReporter progress
+    )
+    {
+        using var noGrad = no_grad();
+        var unchanged = new UnchangedWeights(session.Task.Model);
+        var (_, _, examplesAtOnce) = Plan(train, queries);
+        using var sum = Sum(queries, examplesAtOnce, progress);
+        using var total = sum.Take();
+        using var kept = NewDisposeScope();
+        using var applied = metric.Written(total);
+        using var block = Alone(applied, total, kept);
+        run(
+            (part, take) =>
+            {
+                Stream(
+                    1,
+                    (_, first, products) => take(0, first, products.mul_(Kept(weight))),
+                    block,
+                    part,
+                    [-1],
+                    examplesAtOnce,
+                    progress,
+                    meet: false
+                );
+                unchanged.Check();
+            }
+        );
+    }
+
+    private GradientSum Sum(Examples queries, int examplesAtOnce, ProgressReporter progress)
+    {
+        var sum = new GradientSum(session);
         foreach (var examples in SubBatches.Of(queries, examplesAtOnce))
         {
             progress.Token.ThrowIfCancellationRequested();
@@ -134,9 +223,7 @@ internal sealed class GradientProducts(
             sum.Add(batch);
         }
 
-        using var total = sum.Take();
-        One(parts, take, train, total, examplesAtOnce, kept, progress);
-        unchanged.Check();
+        return sum;
     }
 
     /// <summary>Adds the product of one gradient with every training example's.</summary>
@@ -168,10 +255,16 @@ internal sealed class GradientProducts(
     )
     {
         using var applied = metric.Written(gradient);
-        var plan = applied.Blocks.Select(_ => Contraction.Factored).ToArray();
-        using var block = new QueryGradients(plan, _planner, 1, kept);
-        block.Add(applied, Cosine ? metric.SelfProducts(gradient) : null);
+        using var block = Alone(applied, gradient, kept);
         Stream(parts, (part, first, products) => take(part, 0, first, products), block, train, [-1], examplesAtOnce, progress, meet: false);
+    }
+
+    /// <summary>One gradient, to which the metric has been applied, as the only query.</summary>
+    private QueryGradients Alone(BatchGradients applied, BatchGradients gradient, DisposeScope kept)
+    {
+        var block = new QueryGradients([.. applied.Blocks.Select(_ => Contraction.Factored)], _planner, 1, kept);
+        block.Add(applied, Cosine ? metric.SelfProducts(gradient) : null);
+        return block;
     }
 
     /// <summary>Adds weight times every training example's product with itself.</summary>

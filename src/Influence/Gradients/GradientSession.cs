@@ -110,6 +110,19 @@ internal sealed class GradientSession : IDisposable
         }
     }
 
+    /// <summary>The first example's training loss; null where no layer is followed by a rule.</summary>
+    public double? FirstLoss(Examples train)
+    {
+        foreach (var batch in train.Batches().Take(1))
+        {
+            using var scope = NewDisposeScope();
+            using var one = Capture(batch.Pick([0]), LossKind.Training);
+            return one.Losses?.to_type(ScalarType.Float64).cpu()[0].item<double>();
+        }
+
+        return null;
+    }
+
     /// <summary>The per-example gradients of a batch. The caller disposes the result before it captures the next batch.</summary>
     public BatchGradients Capture(ExampleBatch batch, LossKind kind)
     {

@@ -1,3 +1,4 @@
+using Influence.Distributed;
 using static TorchSharp.torch;
 
 namespace Influence.Stores;
@@ -136,6 +137,11 @@ public sealed record GradientProjection
     /// <summary>Bytes that gradients may take while they are projected. Cost only.</summary>
     /// <value>1 GiB.</value>
     public MemoryBudget MemoryBudget { get; init; } = MemoryBudget.Default;
+
+    /// <summary>A folder by which several processes share the writing of one store: its shards are claimed there. It is not part of the
+    /// projection, and the store is the same without.</summary>
+    /// <value>Null: one process writes.</value>
+    public Work? Work { get; init; }
 
     internal bool IsByLayer => Form is Kind.TwoSided or Kind.Principal;
 }

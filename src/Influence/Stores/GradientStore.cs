@@ -1,4 +1,5 @@
 using System.Globalization;
+using Influence.Distributed;
 using Influence.Formats;
 using Influence.Gradients;
 using TorchSharp;
@@ -97,7 +98,14 @@ public sealed partial class GradientStore
         using var noGrad = no_grad();
         long[] ids = [.. train.Ids];
         var reporter = new ProgressReporter(progress, "gradient store", 1, ids.Length, cancellationToken);
-        var (manifest, there) = Begin(folder, StoreManifest.Of(session, ids, projection), ids, session, train, projection, reporter);
+        var wanted = StoreManifest.Of(session, ids, projection);
+        WorkFolder.CheckFree(folder, BytesOf(wanted) - BytesIn(folder));
+        if (projection.Work is { } work)
+        {
+            return WriteShared(work, wanted, session, train, projection, folder, ids, reporter);
+        }
+
+        var (manifest, there) = Begin(folder, wanted, ids, session, train, projection, reporter);
         var store = new GradientStore(folder, manifest, ids);
         if (there[0])
         {

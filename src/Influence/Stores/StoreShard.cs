@@ -157,7 +157,8 @@ internal static unsafe class StoreShard
 
     private static ReadOnlySpan<byte> AsBytes(double[] values) => System.Runtime.InteropServices.MemoryMarshal.AsBytes(values.AsSpan());
 
-    private static Int128 Length(StoreManifest manifest, int shard)
+    /// <summary>Bytes of a shard's file.</summary>
+    public static Int128 Length(StoreManifest manifest, int shard)
     {
         var (type, blocks) = (manifest.Type(), manifest.Type() == ScalarType.Int8 ? (int)Int8Blocks.Count(manifest.Layers) : 0);
         return (

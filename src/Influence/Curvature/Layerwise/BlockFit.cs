@@ -38,6 +38,9 @@ internal abstract class BlockFit : IDisposable
     /// <summary>Second pass: one batch.</summary>
     public virtual void AddEigenvalues(BlockGradients gradients) { }
 
+    /// <summary>Names what a stage gathers, or what it left, to a state that writes it or adds what others gathered.</summary>
+    public abstract void Exchange(FitState state, FitStage stage);
+
     /// <summary>The fitted curvature; owns the tensors from here.</summary>
     /// <param name="name">The names of the block's parameters.</param>
     /// <param name="examples">N, also counting examples that never reached the block.</param>

@@ -46,6 +46,25 @@ internal sealed class Covariance(long[] sizes) : IDisposable
     /// <summary>Whether every sum is a number.</summary>
     public bool IsFinite => _sums.All(sum => sum is null || (sum * Kept(0)).sum().eq(Kept(0)).item<bool>());
 
+    /// <summary>Names the sums and the number of rows.</summary>
+    public void Exchange(FitState state, string name)
+    {
+        for (var k = 0; k < sizes.Length; k++)
+        {
+            state.Sum(FormattableString.Invariant($"{name}.{k}"), ref _sums[k]);
+        }
+
+        ExchangeRows(state, name);
+    }
+
+    /// <summary>Names the number of rows alone.</summary>
+    public void ExchangeRows(FitState state, string name)
+    {
+        var rows = Rows;
+        state.Count($"{name}.rows", ref rows);
+        Rows = rows;
+    }
+
     /// <summary>The basis of the mean; the sums are freed.</summary>
     public FactorBasis Decompose(ScalarType dtype)
     {

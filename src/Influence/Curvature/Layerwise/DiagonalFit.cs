@@ -32,6 +32,30 @@ internal sealed class DiagonalFit : BlockFit
         gradients.Release();
     }
 
+    public override void Exchange(FitState state, FitStage stage)
+    {
+        if (stage == FitStage.Eigenvalues)
+        {
+            return;
+        }
+
+        _dtype = state.Dtype;
+        var sums = new List<Tensor>();
+        while (true)
+        {
+            var sum = sums.Count < (_sums?.Length ?? 0) ? _sums![sums.Count] : null;
+            state.Sum(FormattableString.Invariant($"squares.{sums.Count}"), ref sum);
+            if (sum is null)
+            {
+                break;
+            }
+
+            sums.Add(sum);
+        }
+
+        _sums = [.. sums];
+    }
+
     public override BlockCurvature Finish(string name, long examples)
     {
         using var scope = NewDisposeScope();

@@ -53,6 +53,31 @@ internal sealed class GroupedFit(bool measured) : BlockFit<GroupedGradients>
         Accumulate(ref _eigenvalues, gradients.GroupedSpectrum(_inputVectors!, _outputVectors!).Squared().sum(0L));
     }
 
+    public override void Exchange(FitState state, FitStage stage)
+    {
+        _dtype = state.Dtype;
+        switch (stage)
+        {
+            case FitStage.Sums:
+                state.Sum("input", ref _a);
+                state.Sum("output", ref _g);
+                state.Count("rows", ref _rows);
+                break;
+            case FitStage.Bases:
+                state.Values("input.vectors", ref _inputVectors);
+                state.Values("output.vectors", ref _outputVectors);
+                if (!measured)
+                {
+                    state.Values("eigenvalues", ref _eigenvalues);
+                }
+
+                break;
+            default:
+                state.Sum("eigenvalues", ref _eigenvalues);
+                break;
+        }
+    }
+
     public override BlockCurvature Finish(string name, long examples)
     {
         using var scope = NewDisposeScope();

@@ -78,6 +78,25 @@ internal sealed class KroneckerFit(InputCovariance input, Covariance output, boo
         }
     }
 
+    public override void Exchange(FitState state, FitStage stage)
+    {
+        _dtype = state.Dtype;
+        switch (stage)
+        {
+            case FitStage.Sums:
+                input.Exchange(state, stage);
+                output.Exchange(state, "output");
+                break;
+            case FitStage.Bases:
+                _inputBasis = input.Exchange(state, stage);
+                state.Basis("output", ref _outputBasis);
+                break;
+            default:
+                state.Sum("eigenvalues", ref _eigenvalues);
+                break;
+        }
+    }
+
     public override BlockCurvature Finish(string name, long examples)
     {
         using var scope = NewDisposeScope();

@@ -8,7 +8,7 @@ namespace Influence.Curvature;
 /// Runs the passes of a layer-wise fit: covariances, their decomposition, and for EK-FAC the eigenvalues. Where all layers
 /// see one position per example and everything fits, one capture serves both passes.
 /// </summary>
-internal sealed class LayerwiseFit : IDisposable
+internal sealed partial class LayerwiseFit : IDisposable
 {
     private readonly GradientSession _session;
     private readonly Examples _train;
@@ -20,6 +20,10 @@ internal sealed class LayerwiseFit : IDisposable
     private readonly BlockFit?[] _fits;
     private readonly int _passes;
     private readonly Action<int>? _load;
+
+    // The batch being visited, and the one after it.
+    private (int First, int Count) _current;
+    private int _next;
 
     private LayerwiseFit(
         GradientSession session,
@@ -42,6 +46,8 @@ internal sealed class LayerwiseFit : IDisposable
         );
         _labels = options.Fisher == Fisher.Sampled ? LossKind.Sampled : LossKind.Training;
         _fits = new BlockFit?[session.Parts.Count];
+        _firsts = new (int, int)?[_fits.Length];
+        _whole = train;
     }
 
     /// <summary>
@@ -123,6 +129,11 @@ internal sealed class LayerwiseFit : IDisposable
             _progress.Add(_train.Count * _passes);
         }
 
+        return Finish();
+    }
+
+    private BlockCurvature?[] Finish()
+    {
         var names = _session.BlockNames;
         BlockCurvature?[] blocks = [.. _fits.Select((fit, k) => fit?.Finish(names[k], (long)_train.Count * _passes))];
         if (Array.FindIndex(blocks, block => block?.IsFinite() == false) is >= 0 and var broken)
@@ -184,6 +195,7 @@ internal sealed class LayerwiseFit : IDisposable
         foreach (var examples in Batches())
         {
             _progress.Token.ThrowIfCancellationRequested();
+            (_current, _next) = ((_next, examples.Count), _next + examples.Count);
             using (var batch = _session.Capture(examples, _labels))
             {
                 CheckFinite(batch);
@@ -239,7 +251,7 @@ internal sealed class LayerwiseFit : IDisposable
             using var scope = NewDisposeScope();
             if (first)
             {
-                (_fits[k] ??= BlockFit.For(block, _kind, Splits(k, block), _options.MaximumFactorSize, _inputs)).Add(block);
+                Fit(k, block).Add(block);
             }
             else
             {
@@ -248,6 +260,17 @@ internal sealed class LayerwiseFit : IDisposable
 
             block.Release();
         }
+    }
+
+    private BlockFit Fit(int k, BlockGradients block)
+    {
+        if (_fits[k] is not { } fit)
+        {
+            _fits[k] = fit = BlockFit.For(block, _kind, Splits(k, block), _options.MaximumFactorSize, _inputs);
+            _firsts[k] = (_offset + (_current.First % _train.Count), _current.Count);
+        }
+
+        return fit;
     }
 
     private void Decompose()

@@ -1,3 +1,4 @@
+using Influence.Distributed;
 namespace Influence.Curvature;
 
 public abstract partial class LayerwisePreconditioner
@@ -62,6 +63,13 @@ public abstract partial class LayerwisePreconditioner
         /// </summary>
         /// <value>Half of the memory that this process may use.</value>
         public MemoryBudget MemoryBudget { get; init; } = MemoryBudget.HalfOfMemory;
+
+        /// <summary>
+        /// A folder that keeps what is finished, unit by unit, and that several processes may share: the same call goes on where one was cut
+        /// off, and ends with the same bytes. Sums are then rounded by units: the fit differs in its last digits from one without.
+        /// </summary>
+        /// <value>Null: one process, and nothing is kept.</value>
+        public Work? Work { get; init; }
 
         /// <summary>The matrix that is fitted, in words.</summary>
         internal string Matrix =>

@@ -1,5 +1,7 @@
 using System.Diagnostics;
+using System.Globalization;
 using Influence.Display;
+using Influence.Distributed;
 using Influence.Gradients;
 using TorchSharp;
 
@@ -74,8 +76,34 @@ public abstract partial class LayerwisePreconditioner : Preconditioner, IDisplay
         using var scope = torch.NewDisposeScope();
         using var session = GradientSession.Open(task, train, queries: null);
         var reporter = new ProgressReporter(progress, $"{method} fit", 1, (long)train.Count * options.LabelDraws, token);
-        CostModel.Of(session, train, options, kind).RefuseAbove(options.MemoryBudget);
-        var blocks = LayerwiseFit.Run(session, train, options, kind, reporter);
+        var cost = CostModel.Of(session, train, options, kind);
+        cost.RefuseAbove(options.MemoryBudget);
+        var info = new CurvatureInfo
+        {
+            Method = method,
+            Matrix = options.Matrix,
+            Damping = options.Damping,
+            Examples = train.Count,
+            Seed = options.Seed,
+            Weights = session.WeightsFingerprint(),
+        };
+        BlockCurvature?[] blocks;
+        if (options.Work is { } work)
+        {
+            var units = new WorkUnits(train, work);
+            using var folder = WorkFolder.Open(work, Manifest(method, info, session, train, units, options), token);
+            folder.CheckRoom(cost.DiskBytes);
+            (info, blocks) = LayerwiseFile.Load(
+                LayerwiseFit.RunInUnits(session, train, options, kind, info, folder, units, reporter),
+                method,
+                session.Device
+            );
+        }
+        else
+        {
+            blocks = LayerwiseFit.Run(session, train, options, kind, reporter);
+        }
+
         Log.Fitted(task.Logger, method, train.Count, reporter.Elapsed.TotalSeconds);
         var least = LayerwiseInverse.LeastCurvature(blocks, session.Dtype);
         foreach (
@@ -87,19 +115,37 @@ public abstract partial class LayerwisePreconditioner : Preconditioner, IDisplay
             Log.NoCurvature(task.Logger, name);
         }
 
-        return (
-            new CurvatureInfo
-            {
-                Method = method,
-                Matrix = options.Matrix,
-                Damping = options.Damping,
-                Examples = train.Count,
-                Seed = options.Seed,
-                Weights = session.WeightsFingerprint(),
-            },
-            blocks
-        );
+        return (info, blocks);
     }
+
+    private static WorkManifest Manifest(
+        string method,
+        CurvatureInfo info,
+        GradientSession session,
+        Examples train,
+        WorkUnits units,
+        Options options
+    ) =>
+        WorkManifest.Of(
+            $"{method} fit",
+            info.Weights,
+            train,
+            units,
+            session.FirstLoss(train),
+            ("the labels", info.Matrix),
+            ("Damping", info.Damping.ToString()),
+            ("Seed", info.Seed.ToString(CultureInfo.InvariantCulture)),
+            ("MaximumFactorSize", options.MaximumFactorSize.ToString(CultureInfo.InvariantCulture)),
+            (
+                "OutputSplits",
+                string.Join(
+                    "; ",
+                    options.OutputSplits.OrderBy(s => s.Key, StringComparer.Ordinal).Select(s => $"{s.Key}: {string.Join(", ", s.Value)}")
+                )
+            ),
+            ("the examples' BatchSize", train.BatchSize.ToString(CultureInfo.InvariantCulture)),
+            ("the numbers", session.Dtype.ToString())
+        );
 
     private protected static CurvatureCost EstimateBlocks(CurvatureKind kind, InfluenceTask task, Examples train, Options? options)
     {

@@ -85,5 +85,24 @@ internal sealed class InputCovariance(string? key, bool bias, Covariance sums) :
     /// <summary>The basis; made once.</summary>
     public FactorBasis Decompose(torch.ScalarType dtype) => _basis ??= sums.Decompose(dtype);
 
+    /// <summary>Names the sums, or the basis, once for all layers that have this input; gives the basis where there is one.</summary>
+    public FactorBasis? Exchange(FitState state, FitStage stage)
+    {
+        const string Name = "input";
+        if (state.Owns(this, Name))
+        {
+            if (stage == FitStage.Sums)
+            {
+                sums.Exchange(state, Name);
+            }
+            else
+            {
+                state.Basis(Name, ref _basis);
+            }
+        }
+
+        return _basis;
+    }
+
     public void Dispose() => sums.Dispose();
 }

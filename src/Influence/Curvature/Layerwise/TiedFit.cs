@@ -50,6 +50,23 @@ internal sealed class TiedFit : BlockFit
     public override void AddEigenvalues(BlockGradients gradients) =>
         gradients.AddTableSquares(_sums, _basis!.Rotate, KroneckerFit.NumbersAtOnce);
 
+    public override void Exchange(FitState state, FitStage stage)
+    {
+        Tensor? sums = _sums;
+        switch (stage)
+        {
+            case FitStage.Sums:
+                _input.Exchange(state, "input");
+                break;
+            case FitStage.Bases:
+                state.Basis("input", ref _basis);
+                break;
+            default:
+                state.Sum("eigenvalues", ref sums);
+                break;
+        }
+    }
+
     public override BlockCurvature Finish(string name, long examples)
     {
         using var scope = NewDisposeScope();

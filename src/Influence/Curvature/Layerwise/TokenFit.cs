@@ -56,6 +56,30 @@ internal sealed class TokenFit : BlockFit<TokenGradients>
     protected override void AddOwnEigenvalues(TokenGradients gradients) =>
         gradients.AddTableSquares(_sums, _basis!.Rotate, KroneckerFit.NumbersAtOnce);
 
+    public override void Exchange(FitState state, FitStage stage)
+    {
+        Tensor? frequencies = _frequencies,
+            sums = _sums;
+        switch (stage)
+        {
+            case FitStage.Sums or FitStage.Bases when _kind == CurvatureKind.Diagonal:
+            case FitStage.Eigenvalues when _kind == CurvatureKind.Ekfac:
+                state.Sum("squares", ref sums);
+                break;
+            case FitStage.Sums:
+                state.Sum("frequencies", ref frequencies);
+                _output.Exchange(state, "output");
+                break;
+            case FitStage.Bases:
+                state.Sum("frequencies", ref frequencies);
+                _output.ExchangeRows(state, "output");
+                state.Basis("output", ref _basis);
+                break;
+            default:
+                break;
+        }
+    }
+
     public override BlockCurvature Finish(string name, long examples)
     {
         using var scope = NewDisposeScope();

@@ -1,4 +1,6 @@
 using System.Diagnostics;
+using Influence.Distributed;
+using Influence.Formats;
 using Microsoft.Extensions.Logging;
 
 namespace Influence.Evaluation;
@@ -18,12 +20,23 @@ public sealed partial record Retraining
 {
     private static readonly TimeSpan s_poll = TimeSpan.FromMilliseconds(200);
 
+    private readonly Work? _work;
+
     /// <summary>Takes the folder.</summary>
     /// <param name="folder">Where the runs are kept; made when missing.</param>
     public Retraining(string folder)
     {
         ArgumentNullException.ThrowIfNull(folder);
         Folder = folder;
+    }
+
+    /// <summary>Takes the folder and this process's place among those that share it: it begins at its own share of the runs, and its rank
+    /// is its alone.</summary>
+    /// <param name="work">The folder, the rank, and <see cref="Work.StaleAfter"/>.</param>
+    public Retraining(Work work)
+    {
+        ArgumentNullException.ThrowIfNull(work);
+        (_work, Folder, StaleAfter, Logger) = (work, work.Folder, work.StaleAfter, work.Logger);
     }
 
     /// <summary>The folder.</summary>
@@ -113,6 +126,10 @@ public sealed partial record Retraining
         cancellationToken.ThrowIfCancellationRequested();
         var manifest = RetrainingManifest.Of(subsets, queryIds, Seeds, Settings, HigherIsBetter);
         var folder = RetrainingFolder.Open(Folder, manifest);
+        using var member = _work is null ? null : WorkMember.Join(_work with { StaleAfter = StaleAfter }, cancellationToken);
+        int[] order = [.. manifest.Order()];
+        var start = _work is null ? 0 : (int)((long)order.Length * _work.Rank / _work.Count);
+        order = [.. order[start..], .. order[..start]];
         var clock = Stopwatch.StartNew();
         var finished = new HashSet<int>();
         var failures = new SortedDictionary<int, Exception>();
@@ -120,7 +137,7 @@ public sealed partial record Retraining
         while (true)
         {
             var idle = true;
-            foreach (var run in manifest.Order())
+            foreach (var run in order)
             {
                 cancellationToken.ThrowIfCancellationRequested();
                 if (!finished.Contains(run) && !failures.ContainsKey(run) && (IsRecorded(folder, run) || Do(run)))
@@ -154,7 +171,7 @@ public sealed partial record Retraining
         // False when another process is at it.
         bool Do(int run)
         {
-            using var claim = RunClaim.TryTake(folder.ClaimPath(run), StaleAfter);
+            using var claim = WorkClaim.TryTake(folder.ClaimPath(run), StaleAfter);
             if (claim is null)
             {
                 return false;

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Influence.Evaluation;
+using Influence.Formats;
 using Influence.Tests.Oracles;
 using Xunit;
 using static Influence.Tests.Evaluation.EvaluationCases;
@@ -239,9 +240,9 @@ public sealed class RetrainingTests : IDisposable
     public void AProcessOfAnotherNamespaceIsNotTakenForADeadOne()
     {
         Claim(1, ClaimOwner.Draw() with { Space = "another", Process = int.MaxValue });
-        Assert.Null(RunClaim.TryTake(_folder.Path("run-000001.claim"), TimeSpan.FromMinutes(2)));
+        Assert.Null(WorkClaim.TryTake(_folder.Path("run-000001.claim"), TimeSpan.FromMinutes(2)));
         Claim(1, ClaimOwner.Draw() with { Process = int.MaxValue });
-        using var taken = RunClaim.TryTake(_folder.Path("run-000001.claim"), TimeSpan.FromMinutes(2));
+        using var taken = WorkClaim.TryTake(_folder.Path("run-000001.claim"), TimeSpan.FromMinutes(2));
         Assert.NotNull(taken);
     }
 
@@ -273,7 +274,7 @@ public sealed class RetrainingTests : IDisposable
     public void AClaimThatWasTakenOverIsLeftAlone()
     {
         var path = _folder.Path("run-000001.claim");
-        using (RunClaim.TryTake(path, staleAfter: TimeSpan.FromMilliseconds(60)))
+        using (WorkClaim.TryTake(path, staleAfter: TimeSpan.FromMilliseconds(60)))
         {
             Claim(1, ClaimOwner.Draw() with { Machine = "elsewhere" });
             File.SetLastWriteTimeUtc(path, DateTime.UtcNow.AddMinutes(-1));
@@ -294,18 +295,18 @@ public sealed class RetrainingTests : IDisposable
         {
             File.WriteAllText(path, string.Empty);
             using var start = new Barrier(6);
-            var taken = new RunClaim?[6];
+            var taken = new WorkClaim?[6];
             var threads = Enumerable
                 .Range(0, 6)
                 .Select(i => new Thread(() =>
                 {
                     start.SignalAndWait();
-                    taken[i] = RunClaim.TryTake(path, TimeSpan.FromMinutes(2));
+                    taken[i] = WorkClaim.TryTake(path, TimeSpan.FromMinutes(2));
                 }))
                 .ToArray();
             Array.ForEach(threads, t => t.Start());
             Array.ForEach(threads, t => t.Join());
-            Assert.Single(taken.OfType<RunClaim>());
+            Assert.Single(taken.OfType<WorkClaim>());
             Array.ForEach(taken, claim => claim?.Dispose());
             Assert.False(File.Exists(path));
         }
@@ -362,12 +363,12 @@ public sealed class RetrainingTests : IDisposable
     public void AHeartbeatKeepsALongRun()
     {
         var path = _folder.Path("x.claim");
-        using var claim = RunClaim.TryTake(path, staleAfter: TimeSpan.FromMilliseconds(300));
+        using var claim = WorkClaim.TryTake(path, staleAfter: TimeSpan.FromMilliseconds(300));
         var taken = File.GetLastWriteTimeUtc(path);
 
         // However busy the machine is.
         Assert.True(SpinWait.SpinUntil(() => File.GetLastWriteTimeUtc(path) > taken, TimeSpan.FromMinutes(1)));
-        Assert.Null(RunClaim.TryTake(path, staleAfter: TimeSpan.FromMinutes(2)));
+        Assert.Null(WorkClaim.TryTake(path, staleAfter: TimeSpan.FromMinutes(2)));
     }
 
     [Fact]

@@ -1,40 +1,40 @@
+using System.Diagnostics;
 using System.Text.Json;
-using Influence.Formats;
 
-namespace Influence.Evaluation;
+namespace Influence.Formats;
 
 /// <summary>
-/// One process's lease on a run: a file with a random token, written in one step, whose time its owner renews. It is stale when its
-/// process is gone for certain, or when its time is not around now by the clock of the folder; what cannot be read is nobody's, as no
+/// One process's lease on a unit of work: a file with a random token, written in one step, whose time its owner renews. It is stale when
+/// its process is gone for certain, or when its time is not around now by the clock of the folder; what cannot be read is nobody's, as no
 /// claim is ever there half written.
 /// </summary>
-internal sealed class RunClaim : IDisposable
+internal sealed class WorkClaim : IDisposable
 {
     private readonly string _path;
     private readonly byte[] _content;
     private readonly ManualResetEventSlim _stop = new();
     private readonly Thread _heartbeat;
 
-    private RunClaim(string path, byte[] content, TimeSpan staleAfter)
+    private WorkClaim(string path, byte[] content, TimeSpan staleAfter)
     {
         (_path, _content) = (path, content);
 
-        // A thread of its own: a training may keep the pool's busy for longer than a claim lives.
+        // A thread of its own: the work may keep the pool's busy for longer than a claim lives.
         _heartbeat = new Thread(() =>
         {
             while (!_stop.Wait(staleAfter / 6) && Beat()) { }
         })
         {
             IsBackground = true,
-            Name = "heartbeat of a retraining run",
+            Name = "heartbeat of a claim",
         };
         _heartbeat.Start();
     }
 
-    /// <summary>Claims a run, or returns null when another process has it.</summary>
+    /// <summary>Claims a unit, or returns null when another process has it.</summary>
     /// <param name="path">The claim's file.</param>
     /// <param name="staleAfter">The age at which a claim without a heartbeat counts no more.</param>
-    public static RunClaim? TryTake(string path, TimeSpan staleAfter)
+    public static WorkClaim? TryTake(string path, TimeSpan staleAfter)
     {
         var content = JsonSerializer.SerializeToUtf8Bytes(ClaimOwner.Draw());
         if (File.Exists(path))
@@ -55,11 +55,72 @@ internal sealed class RunClaim : IDisposable
 
                 // In one step: there is no moment without a claim. Where the file system has no locks, the last one's stays.
                 AtomicFile.Write(path, stream => stream.Write(content));
-                return Holds(path, content) ? new RunClaim(path, content, staleAfter) : null;
+                return Holds(path, content) ? new WorkClaim(path, content, staleAfter) : null;
             }
         }
 
-        return AtomicFile.TryCreate(path, stream => stream.Write(content)) ? new RunClaim(path, content, staleAfter) : null;
+        return AtomicFile.TryCreate(path, stream => stream.Write(content)) ? new WorkClaim(path, content, staleAfter) : null;
+    }
+
+    /// <summary>Looks for as long as it takes to tell: whether a claim's owner lives. False when it is gone, or shows no sign of
+    /// life.</summary>
+    /// <param name="path">The claim's file.</param>
+    /// <param name="staleAfter">The age at which a claim without a heartbeat counts no more.</param>
+    /// <param name="token">Ends the look.</param>
+    public static bool Watch(string path, TimeSpan staleAfter, CancellationToken token)
+    {
+        var since = Stopwatch.GetTimestamp();
+        DateTime? first = null;
+        while (true)
+        {
+            token.ThrowIfCancellationRequested();
+            try
+            {
+                if (!File.Exists(path) || Read(path) is not { } owner || owner.IsGone())
+                {
+                    return false;
+                }
+
+                var written = File.GetLastWriteTimeUtc(path);
+                first ??= written;
+                if (written != first || owner.IsHere())
+                {
+                    return true;
+                }
+            }
+            catch (FileNotFoundException)
+            {
+                return false;
+            }
+            catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+            {
+                // Not to be read just now.
+                _ = exception;
+            }
+
+            if (Stopwatch.GetElapsedTime(since) > staleAfter)
+            {
+                return false;
+            }
+
+            token.WaitHandle.WaitOne(TimeSpan.FromMilliseconds(50));
+        }
+    }
+
+    /// <summary>A claim's owner in words.</summary>
+    public static string OwnerOf(string path)
+    {
+        try
+        {
+            return Read(path) is { } owner
+                ? FormattableString.Invariant($"process {owner.Process} on {PlainText.Name(owner.Machine)}")
+                : "gone by now";
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            _ = exception;
+            return "gone by now";
+        }
     }
 
     public void Dispose()
@@ -76,7 +137,7 @@ internal sealed class RunClaim : IDisposable
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
-            // It goes stale with this process; the run itself is recorded or not, whatever becomes of its claim.
+            // It goes stale with this process; the unit itself is recorded or not, whatever becomes of its claim.
             _ = exception;
         }
     }
@@ -113,7 +174,7 @@ internal sealed class RunClaim : IDisposable
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
-            // A beat missed is a claim that may be taken over: the run is then done twice, with one result.
+            // A beat missed is a claim that may be taken over: the unit is then done twice, with one result.
             _ = exception;
             return true;
         }

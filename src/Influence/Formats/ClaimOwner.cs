@@ -1,7 +1,7 @@
 using System.ComponentModel;
 using System.Globalization;
 
-namespace Influence.Evaluation;
+namespace Influence.Formats;
 
 /// <summary>
 /// Whose a claim is. A process's number says something only where the same numbers are counted: on one machine since one start of it, and
@@ -44,6 +44,9 @@ internal sealed record ClaimOwner(string Token, string Machine, string Space, in
             return false;
         }
     }
+
+    /// <summary>Whether it is a process of this machine and namespace, of which <see cref="IsGone"/> can tell.</summary>
+    public bool IsHere() => Machine == Environment.MachineName && Space == s_space && s_space.Length > 0;
 
     /// <summary>The clock ticks from the machine's start to the process's, which no correction of the clock changes; elsewhere the time of
     /// day.</summary>

@@ -1,8 +1,8 @@
-namespace Influence.Evaluation;
+namespace Influence.Formats;
 
 /// <summary>
 /// A lock that processes on one machine share, and that ends with its owner, however that ends. Where the file system has
-/// none, two processes may do one run twice; both then record the same.
+/// none, two processes may do one unit twice; both then record the same.
 /// </summary>
 internal sealed class FolderLock : IDisposable
 {

@@ -1,0 +1,226 @@
+using System.Diagnostics;
+using System.Globalization;
+using Influence.Curvature;
+using Influence.Distributed;
+using Influence.Gradients;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Influence.Estimators;
+
+/// <summary>Scores in units that a folder keeps.</summary>
+public sealed partial record InfluenceFunction
+{
+    /// <summary>
+    /// A folder that keeps scores as they are finished, unit by unit, and that several processes may share: the same call goes on where one
+    /// was cut off. For <see cref="PairEstimators.Score"/>, <see cref="PairEstimators.Strongest"/>,
+    /// <see cref="PairEstimators.ScoreToFile"/> and <see cref="SelfInfluence"/>.
+    /// </summary>
+    /// <value>Null: one process, and nothing is kept.</value>
+    public Work? Work { get; init; }
+
+    /// <summary>What scoring would take: seconds from a sample of the training examples that is scored for all queries, and the room of the
+    /// scores.</summary>
+    /// <param name="task">The model at the weights of the fit, and its loss.</param>
+    /// <param name="train">N training examples.</param>
+    /// <param name="queries">Q queries.</param>
+    /// <param name="cancellationToken">Checked between batches.</param>
+    /// <returns>
+    /// The estimate: time for the queries as measured, and for N examples by the rate of one batch after another; memory
+    /// <see cref="MemoryBudget"/> and Q N scores, which <see cref="PairEstimators.Strongest"/> and <see cref="PairEstimators.ScoreToFile"/>
+    /// do not keep; with <see cref="Work"/> Q N scores on the disk.
+    /// </returns>
+    /// <exception cref="InfluenceException">Bad input.</exception>
+    /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
+    public Work.Cost Estimate(InfluenceTask task, Examples train, Examples queries, CancellationToken cancellationToken = default)
+    {
+        ExampleChecks.Run(task, (train, "training examples"), (queries, "queries"));
+        var watch = Stopwatch.StartNew();
+        using var scope = NewDisposeScope();
+        using var session = GradientSession.Open(task, train, queries);
+        using var inverse = _preconditioner.Prepare(session, Damping, Tolerance, cancellationToken);
+        var reporter = new ProgressReporter(null, "estimate", 1, train.Count, cancellationToken);
+        var (before, batch) = (TimeSpan.Zero, TimeSpan.Zero);
+        var count = Math.Min(train.BatchSize, train.Count);
+        Products(session, inverse)
+            .PairsByUnit(
+                score =>
+                {
+                    before = watch.Elapsed;
+
+                    // The first is slower than those after it.
+                    score(train.Range(0, count), (_, _, _) => { });
+                    watch.Restart();
+                    score(train.Range(train.Count - count, count), (_, _, _) => { });
+                    batch = watch.Elapsed;
+                },
+                train,
+                queries,
+                reporter
+            );
+        var (rows, bytes) = (QueryIds(queries).Count, (long)session.Dtype.ElementSize());
+        var units = Work is null ? null : new WorkUnits(train, Work);
+        return new Work.Cost(
+            before + (batch * ((double)train.Count / count)),
+            MemoryBudget + (rows * (long)train.Count * bytes),
+            units is null ? 0 : UnitScores.BytesOf(units, rows, train, session.Dtype),
+            units?.Count ?? 1
+        );
+    }
+
+    private ScoreMetadata ScoreInUnits(
+        Work work,
+        ScoreSink sink,
+        InfluenceTask task,
+        Examples train,
+        Examples queries,
+        IProgress<InfluenceProgress>? progress,
+        CancellationToken token
+    )
+    {
+        ExampleChecks.Run(task, (train, "training examples"), (queries, "queries"));
+        CheckCheckpoint(task);
+        if (Normalization == ScoreNormalization.Leverage)
+        {
+            throw new InfluenceException(
+                "Normalization = Leverage reads all training examples before the first score, and cannot be cut "
+                    + "into units. Leave Work out, or Normalization at None."
+            );
+        }
+
+        using var scope = NewDisposeScope();
+        using var session = GradientSession.Open(task, train, queries);
+        var units = new WorkUnits(train, work);
+        var rows = QueryIds(queries);
+        using var folder = UnitScores.Open(
+            work,
+            Manifest("scores", session, train, units, queries),
+            units,
+            rows.Count,
+            train,
+            session.Dtype,
+            token
+        );
+        var reporter = new ProgressReporter(progress, "scoring", 1, train.Count, token);
+        var scores = new UnitScores(folder, units, train, reporter);
+        if (!scores.AllThere)
+        {
+            using var inverse = _preconditioner.Prepare(session, Damping, Tolerance, token);
+            var products = Products(session, inverse);
+            if (Aggregation == QueryAggregation.None)
+            {
+                products.PairsByUnit(Units, train, queries, reporter);
+            }
+            else
+            {
+                products.SummedByUnit(Units, train, queries, SumWeight(queries), reporter);
+            }
+
+            void Units(Action<Examples, Action<long, long, Tensor>> score) =>
+                scores.Do(part =>
+                {
+                    using var all = new DenseSink();
+                    all.Begin(rows, part.Ids, session.Dtype);
+                    score(part, (query, first, values) => all.Add((int)query, (int)first, values));
+                    var metadata = Metadata(task, session, inverse);
+                    using var own = all.Finish(metadata);
+                    return (own.Values.alias(), metadata);
+                });
+        }
+
+        Log.Scored(task.Logger, Name, rows.Count, train.Count, 1, reporter.Elapsed.TotalSeconds);
+        return scores.Merge(sink, rows);
+    }
+
+    private ExampleScores SelfInUnits(
+        Work work,
+        InfluenceTask task,
+        Examples train,
+        IProgress<InfluenceProgress>? progress,
+        CancellationToken token
+    )
+    {
+        using var scope = NewDisposeScope();
+        using var session = GradientSession.Open(task, train, null);
+        var units = new WorkUnits(train, work);
+        using var folder = UnitScores.Open(
+            work,
+            Manifest("self-influence", session, train, units, null),
+            units,
+            1,
+            train,
+            session.Dtype,
+            token
+        );
+        var reporter = new ProgressReporter(progress, "self-influence", 1, train.Count, token);
+        var scores = new UnitScores(folder, units, train, reporter);
+        if (!scores.AllThere)
+        {
+            using var inverse = _preconditioner.Prepare(session, Damping, 0, token);
+            var products = new GradientProducts(session, MemoryBudget, inverse, Gradients.Normalization.None);
+            scores.Do(part =>
+            {
+                var totals = zeros([part.Count], session.Dtype, CPU);
+                products.AddSelf(totals, part, 1, reporter);
+                return (totals.unsqueeze(0), SelfMetadata(task, session, inverse));
+            });
+        }
+
+        Log.Scored(task.Logger, Name, 1, train.Count, 1, reporter.Elapsed.TotalSeconds);
+        return scores.MergeSelf();
+    }
+
+    private WorkManifest Manifest(string what, GradientSession session, Examples train, WorkUnits units, Examples? queries) =>
+        WorkManifest.Of(
+            $"{what} by an influence function",
+            session.WeightsFingerprint(),
+            train,
+            units,
+            session.FirstLoss(train),
+            ("the queries", queries is null ? "none" : WorkManifest.Describe(queries)),
+            (
+                "the curvature",
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"{_preconditioner.Info.Method}, {_preconditioner.Info.Matrix}, "
+                        + $"{_preconditioner.Info.Examples} examples, seed {_preconditioner.Info.Seed}{Spectrum}"
+                )
+            ),
+            ("Damping", (Damping ?? _preconditioner.Info.Damping).ToString()),
+            ("Normalization", Normalization.ToString()),
+            ("Aggregation", Aggregation.ToString()),
+            ("Tolerance", Tolerance.ToString("R", CultureInfo.InvariantCulture)),
+            ("MemoryBudget", MemoryBudget.Bytes.ToString(CultureInfo.InvariantCulture)),
+            ("the examples' BatchSize", train.BatchSize.ToString(CultureInfo.InvariantCulture)),
+            ("the numbers", session.Dtype.ToString())
+        );
+
+    /// <summary>What tells two fits of the same kind apart.</summary>
+    private string Spectrum =>
+        _preconditioner is LayerwisePreconditioner fit
+            ? string.Create(
+                CultureInfo.InvariantCulture,
+                $", mean eigenvalues {fit.MeanEigenvalues.Sum(b => b.MeanEigenvalue):G6} in " + $"{fit.MeanEigenvalues.Count} blocks"
+            )
+            : string.Empty;
+
+    private GradientProducts Products(GradientSession session, Inverse inverse) =>
+        new(
+            session,
+            MemoryBudget,
+            inverse,
+            Normalization switch
+            {
+                ScoreNormalization.Theta => Gradients.Normalization.ThetaRelative,
+                ScoreNormalization.Loss => Gradients.Normalization.LossRelative,
+                _ => Gradients.Normalization.None,
+            }
+        );
+
+    private ScoreMetadata SelfMetadata(InfluenceTask task, GradientSession session, Inverse inverse) =>
+        Metadata(task, session, inverse) with
+        {
+            Estimator = $"{Name}, self-influence",
+            Sign = "high = the model had to learn the example " + "by heart",
+        };
+}

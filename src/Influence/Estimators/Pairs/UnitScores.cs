@@ -1,0 +1,120 @@
+using System.Globalization;
+using Influence.Distributed;
+using Influence.Gradients;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Influence.Estimators;
+
+/// <summary>Scores of some training examples after others, each unit's in a file of its own.</summary>
+/// <param name="folder">The open folder.</param>
+/// <param name="units">How the examples are cut.</param>
+/// <param name="train">The examples.</param>
+/// <param name="reporter">Told of units that are there already.</param>
+internal sealed class UnitScores(WorkFolder folder, WorkUnits units, Examples train, ProgressReporter reporter)
+{
+    private const string Stage = "scores";
+    private const string Tensor = "scores";
+    private const long FileBytes = 1 << 13;
+
+    /// <summary>Whether nothing is left to do.</summary>
+    public bool AllThere => Enumerable.Range(0, units.Count).All(unit => folder.IsThere(WorkFolder.NameOf(Stage, unit)));
+
+    /// <summary>Opens the folder of one call; what its files take is looked for on the disk first.</summary>
+    public static WorkFolder Open(
+        Work work,
+        WorkManifest manifest,
+        WorkUnits units,
+        long rows,
+        Examples train,
+        ScalarType dtype,
+        CancellationToken token
+    )
+    {
+        var folder = WorkFolder.Open(work, manifest, token);
+        try
+        {
+            folder.CheckRoom(BytesOf(units, rows, train, dtype));
+            return folder;
+        }
+        catch
+        {
+            folder.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>What all units' files take.</summary>
+    public static long BytesOf(WorkUnits units, long rows, Examples train, ScalarType dtype) =>
+        (rows * train.Count * dtype.ElementSize()) + (units.Count * FileBytes);
+
+    /// <summary>Scores the units that are missing.</summary>
+    /// <param name="score">Scores some examples: <c>[q, n]</c> on the CPU in the current scope, and how they were made.</param>
+    public void Do(Func<Examples, (Tensor Values, ScoreMetadata Metadata)> score) =>
+        folder.Do(
+            Stage,
+            units.Count,
+            () => false,
+            unit =>
+            {
+                using var scope = NewDisposeScope();
+                var (values, metadata) = score(units.Of(unit));
+                folder.Save(WorkFolder.NameOf(Stage, unit), [(Tensor, values)], metadata.ToStrings());
+            },
+            unit => reporter.Add(units.CountOf(unit))
+        );
+
+    /// <summary>Hands all scores to a sink, unit after unit.</summary>
+    public ScoreMetadata Merge(ScoreSink sink, IReadOnlyList<long> queryIds)
+    {
+        ScoreMetadata? metadata = null;
+        Each(
+            (unit, values, strings) =>
+            {
+                if (metadata is null)
+                {
+                    metadata = ScoreMetadata.FromStrings(strings, string.Empty);
+                    sink.Begin(queryIds, train.Ids, values.dtype);
+                }
+
+                sink.Add(0, units.First(unit), values);
+            }
+        );
+        return metadata!;
+    }
+
+    /// <summary>All self-influences.</summary>
+    public ExampleScores MergeSelf()
+    {
+        ScoreMetadata? metadata = null;
+        var all = new double[train.Count];
+        Each(
+            (unit, values, strings) =>
+            {
+                metadata ??= ScoreMetadata.FromStrings(strings, string.Empty);
+                values.reshape(-1).to_type(ScalarType.Float64).data<double>().ToArray().CopyTo(all, units.First(unit));
+            }
+        );
+        return new ExampleScores("Self-influence", train.Ids, all, metadata!);
+    }
+
+    private void Each(Action<int, Tensor, Dictionary<string, string>> take)
+    {
+        for (var unit = 0; unit < units.Count; unit++)
+        {
+            using var scope = NewDisposeScope();
+            var name = WorkFolder.NameOf(Stage, unit);
+            using var file = folder.Open(name);
+            var values = folder.Read(file, name, Tensor); // [q, n]
+            if (values.dim() != 2 || values.shape[1] != units.CountOf(unit))
+            {
+                throw new InfluenceException(
+                    $"{folder.PathOf(name)} has scores of shape [{string.Join(", ", values.shape)}]; expected those of "
+                        + $"{units.CountOf(unit).ToString(CultureInfo.InvariantCulture)} examples. Delete that file and call again."
+                );
+            }
+
+            take(unit, values, file.Metadata);
+        }
+    }
+}

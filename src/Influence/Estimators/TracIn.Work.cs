@@ -1,0 +1,107 @@
+using System.Globalization;
+using Influence.Distributed;
+using Influence.Gradients;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Influence.Estimators;
+
+/// <summary>Scores in units that a folder keeps.</summary>
+public sealed partial record TracIn
+{
+    /// <summary>
+    /// A folder that keeps scores as they are finished, unit by unit, and that several processes may share: the same call goes on where one
+    /// was cut off. For <see cref="PairEstimators.Score"/>, <see cref="PairEstimators.Strongest"/>,
+    /// <see cref="PairEstimators.ScoreToFile"/> and <see cref="SelfInfluence"/>. Every unit loads all checkpoints and reads the queries
+    /// anew.
+    /// </summary>
+    /// <value>Null: one process, and nothing is kept.</value>
+    public Work? Work { get; init; }
+
+    private ScoreMetadata ScoreInUnits(
+        Work work,
+        ScoreSink sink,
+        InfluenceTask task,
+        Examples train,
+        Examples queries,
+        IProgress<InfluenceProgress>? progress,
+        CancellationToken token
+    )
+    {
+        var units = new WorkUnits(train, work);
+        var (manifest, dtype) = Manifest("scores", task, train, units, queries);
+        using var folder = UnitScores.Open(work, manifest, units, queries.Count, train, dtype, token);
+        var reporter = new ProgressReporter(progress, "scoring", 1, train.Count, token);
+        var scores = new UnitScores(folder, units, train, reporter);
+        scores.Do(part =>
+        {
+            using var all = new DenseSink();
+            using var own = all.Finish((this with { Work = null }).ScoreInto(all, task, part, queries, null, token));
+            reporter.Add(part.Count);
+            return (own.Values.alias(), own.Metadata);
+        });
+        return scores.Merge(sink, queries.Ids);
+    }
+
+    private ExampleScores SelfInUnits(
+        Work work,
+        InfluenceTask task,
+        Examples train,
+        IProgress<InfluenceProgress>? progress,
+        CancellationToken token
+    )
+    {
+        var units = new WorkUnits(train, work);
+        var (manifest, _) = Manifest("self-influence", task, train, units, null);
+        using var folder = UnitScores.Open(work, manifest, units, 1, train, ScalarType.Float64, token);
+        var reporter = new ProgressReporter(progress, "self-influence", 1, train.Count, token);
+        var scores = new UnitScores(folder, units, train, reporter);
+        scores.Do(part =>
+        {
+            var own = (this with { Work = null }).SelfInfluence(task, part, null, token);
+            reporter.Add(part.Count);
+            return (tensor(own.Values.ToArray()).unsqueeze(0), own.Metadata);
+        });
+        return scores.MergeSelf();
+    }
+
+    /// <summary>The weights of every checkpoint are part of what the folder is of.</summary>
+    private (WorkManifest Manifest, ScalarType Dtype) Manifest(
+        string what,
+        InfluenceTask task,
+        Examples train,
+        WorkUnits units,
+        Examples? queries
+    )
+    {
+        using var weights = new WeightKeeper(task.Model, Checkpoints ?? []);
+        var hashes = new List<string>();
+        for (var i = Math.Max(1, Count) - 1; i >= 0; i--)
+        {
+            weights.Load(i);
+            hashes.Add(WeightsHash.OfAll(task.Model));
+        }
+
+        using var session = GradientSession.Open(task, train, queries);
+        return (
+            WorkManifest.Of(
+                $"{what} by {Name}",
+                session.WeightsFingerprint(),
+                train,
+                units,
+                session.FirstLoss(train),
+                ("the queries", queries is null ? "none" : WorkManifest.Describe(queries)),
+                (
+                    "the checkpoints, from the last on",
+                    string.Join("; ", hashes.Select((hash, i) => Checkpoints is { } own ? $"{hash} {own[^(i + 1)].Rates}" : hash))
+                ),
+                ("Similarity", Similarity.ToString()),
+                ("Direction", Direction.ToString()),
+                ("MemoryBudget", MemoryBudget.Bytes.ToString(CultureInfo.InvariantCulture)),
+                ("the examples' BatchSize", train.BatchSize.ToString(CultureInfo.InvariantCulture)),
+                ("the numbers", session.Dtype.ToString())
+            ),
+            session.Dtype
+        );
+    }
+}
