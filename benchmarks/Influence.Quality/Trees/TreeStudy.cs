@@ -231,7 +231,7 @@ internal sealed class TreeStudy
             {
                 using var scores = estimator.Score(model, train, _setUp.Clean);
                 using var scope = torch.NewDisposeScope();
-                return ExampleScores.Of(train.Ids, [.. scores.Values.sum(0).neg().data<double>()]);
+                return ExampleScores.Of(train.Ids, [.. scores.Values.sum([0]).neg().data<double>()]);
             });
             Judge($"harm to {_setUp.Clean.Count} rows with right labels, {name}", harm, took);
         }
