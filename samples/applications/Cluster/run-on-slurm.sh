@@ -107,12 +107,14 @@ began=$(date +%s)
 job=$(sbatch --parsable --chdir="$folder" "$here/job.sh" "$sample" --folder "$shared" --run array "$@")
 squeue --array
 
-# Killed at work: when units are there and the result is not.
+# Killed at work, when units are there and the result is not: the process itself, which hears nothing of it. Its claim on its rank says which it is.
 unit_is_there() { compgen -G "$shared/array/fit/s*-0*.safetensors"; }
+claim=$shared/array/fit/worker-2-of-4.claim
+wait_for 300 "task 2 at work" test -s "$claim"
 wait_for 300 "a first unit" unit_is_there
-scancel --full --signal=KILL "${job}_2"
-echo "Task ${job}_2 is killed with $(compgen -G "$shared/array/fit/s*-0*.safetensors" | wc -l) units done"
-# Units vanish when their sum is taken, so that the last task may end between two looks: what counts is that no task runs.
+victim=$(sed -n 's/.*"Process":\([0-9]*\).*/\1/p' "$claim")
+kill -KILL "$victim"
+echo "Task ${job}_2, process $victim, is killed with $(compgen -G "$shared/array/fit/s*-0*.safetensors" | wc -l) units done"
 none_runs() { [ -z "$(squeue --noheader --job="$job" 2> /dev/null)" ]; }
 wait_for 900 "the array's end" none_runs
 echo "All tasks ended after $(($(date +%s) - began)) s"
