@@ -2,11 +2,11 @@ using System.Globalization;
 using Influence;
 using Influence.Curvature;
 using Influence.Estimators;
-using Influence.Evaluation;
 using Influence.Gradients;
 using Influence.Scorers;
 using PretrainedImageClassifier;
 using TorchSharp;
+using static System.FormattableString;
 using static TorchSharp.torch;
 
 const int Side = 64;
@@ -23,7 +23,7 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
     var train = FashionMnist.ReadTraining(options.Data, options.Images);
     var test = FashionMnist.ReadTest(options.Data).At([.. Enumerable.Range(0, options.Test)]);
     var check = FeatureCheck.Run(file, graph, preparation, test.At([0, 1, 2, 3]));
-    Console.WriteLine(Text($"Beside ONNX Runtime, {check.Pictures} pictures: features of up to {check.Largest:0.0} differ by at most {check.Difference:0.0e+0} (allowed: {FeatureCheck.Allowed:0e+0} of the largest)."));
+    Console.WriteLine(Invariant($"Beside ONNX Runtime, {check.Pictures} pictures: features of up to {check.Largest:0.0} differ by at most {check.Difference:0.0e+0} (allowed: {FeatureCheck.Allowed:0e+0} of the largest)."));
     if (!check.Holds)
     {
         throw new SampleException("The network does not do what ONNX Runtime does with the same weights.");
@@ -65,7 +65,7 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
     var task = new InfluenceTask(model) { TrainingLoss = b => Losses.CrossEntropy(model.call(b["image"]), b["label"]) };
     var examples = Examples.FromTensors(("image", images), ("label", given)) with { BatchSize = 50 };
     var coverage = task.Coverage(examples);
-    Console.WriteLine(Text($"Coverage: {coverage.ByRule:N0} of {coverage.Total:N0} parameters by layer rules, {coverage.BySingleExamples:N0} by single examples."));
+    Console.WriteLine(Invariant($"Coverage: {coverage.ByRule:N0} of {coverage.Total:N0} parameters by layer rules, {coverage.BySingleExamples:N0} by single examples."));
     var settings = new CurvatureOptions { Seed = options.Seed, MaximumFactorSize = WidestFactor, MemoryBudget = 4L << 30 };
     var estimate = costs.Measure("estimate of the fit", () => Ekfac.Estimate(task, examples, settings));
     using var ekfac = costs.Measure("EK-FAC fit", () => Ekfac.Fit(task, examples, settings, progress, cancellationToken), estimate);
@@ -78,27 +78,22 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
     var tracIn = costs.Measure(
         $"TracIn, self-influence over {recorder.Checkpoints.Count} checkpoints", () => new TracIn { Checkpoints = recorder.Checkpoints }.SelfInfluence(task, examples, progress, cancellationToken));
     var losses = costs.Measure("losses", () => new ExampleLosses().Score(task, examples, progress, cancellationToken));
-    var detection = new MislabelDetection();
-    List<(string Ranking, MislabelDetection.Result Result)> detections = [];
-    List<IReadOnlyList<string>> found = [["ranking by", "AUC", "from", "to", "found in the first tenth", "in the first fifth"]];
-    foreach (var (name, scores) in new[]
-    {
-        ("EK-FAC, self-influence", suspicion), ("TracIn, self-influence", tracIn), ("loss", losses),
-        ("random", ExampleScores.Of(losses.Ids, [.. losses.Ids.Select(_ => random.NextDouble())])),
-    })
-    {
-        var result = detection.Evaluate(scores, flipped);
-        detections.Add((name, result));
-        found.Add([name, Text($"{result.Auc.Value:0.000}"), Text($"{result.Auc.Lower:0.000}"), Text($"{result.Auc.Upper:0.000}"), Text($"{result.RecallAt(0.1):0%}"), Text($"{result.RecallAt(0.2):0%}")]);
-    }
+    var found = Detections.Of(
+        [
+            ("EK-FAC, self-influence", suspicion), ("TracIn, self-influence", tracIn), ("loss", losses),
+            ("random", ExampleScores.Of(losses.Ids, [.. losses.Ids.Select(_ => random.NextDouble())])),
+        ],
+        flipped);
 
     // Where do predictions come from?
-    var explained = Explained.Choose(predictions, test.Labels);
-    using var testLabels = tensor(test.Labels.Select(label => (long)label).ToArray());
-    var queries = Examples.FromTensors(("image", testImages), ("label", testLabels)).Only(explained.Select(i => (long)i)) with { BatchSize = 50 };
+    var chosen = Evaluation.WrongFirst(predictions, test.Labels, wrong: 5, count: 8);
+    var explained = test.At(chosen);
+    using var explainedImages = Pictures.ToTensor(explained, Side, preparation);
+    using var explainedLabels = tensor(explained.Labels.Select(label => (long)label).ToArray());
+    var queries = Examples.FromTensors(("image", explainedImages), ("label", explainedLabels)) with { Ids = [.. chosen.Select(i => (long)i)], BatchSize = 50 };
     using var pairs = costs.Measure($"scores of all training images for {queries.Count} queries", () => influence.Score(task, examples, queries, progress, cancellationToken));
     progress.Clear();
-    foreach (var table in new[] { found, costs.Rows })
+    foreach (var table in new[] { Detections.Rows(found), costs.Rows })
     {
         Console.WriteLine();
         TextTable.Write(Console.Out, table);
@@ -107,17 +102,12 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
     var page = new Report
     {
         Summary = summary,
-        Found = detections,
+        Found = found,
         Costs = costs.Rows,
         Coverage = coverage,
-        Train = train,
-        Labels = labels,
-        Test = test,
-        Predictions = predictions,
+        Images = new ImageViews { Train = train, Labels = labels, Test = test, Predictions = predictions },
     }.ToPage(suspicion, losses, pairs);
     cancellationToken.ThrowIfCancellationRequested();
     OutputFile.Write(options.Output, page.ToHtml());
     Console.WriteLine($"Pictures: {Path.GetFullPath(options.Output)}");
-
-    static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
 });

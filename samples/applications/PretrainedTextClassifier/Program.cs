@@ -4,6 +4,7 @@ using Influence.Curvature;
 using Influence.Estimators;
 using Influence.Gradients;
 using PretrainedTextClassifier;
+using static System.FormattableString;
 
 return CommandLine.Run<Options>(args, (options, cancellationToken) =>
 {
@@ -54,8 +55,9 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
     // The questions.
     var rankings = findings.Rankings(graph, recorder.Checkpoints, clean, Predictions.Of(model, train, cancellationToken), options.Seed);
     var tables = new List<(string Title, string Text, IReadOnlyList<IReadOnlyList<string>> Rows)>();
-    Add("How well the flipped labels are found", "AUC: the probability that a flipped label ranks before a right one, with a 95% interval.", Findings.Detection(rankings, flipped));
-    var explanations = Explanation.Explain(findings.Influence, task, examples, test.ToExamples(), onTest, costs, progress, cancellationToken);
+    var found = Detections.Of(rankings, flipped);
+    Print("How well the flipped labels are found", Detections.Rows(found));
+    using var explanation = Explanation.Explain(findings.Influence, task, examples, test, onTest, costs, progress, cancellationToken);
     var sources = findings.Sources(test);
     var picks = findings.BestTenth(target, options.Seed);
     Add("The best tenth for hard ham", "Each pick trains the pretrained model anew, by the labels as given; a tenth in four times as many epochs as all mails.",
@@ -76,12 +78,11 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
         Test = test,
         Predictions = onTest,
         Tokenizer = tokenizer,
+        Found = found,
         Tables = tables,
-        Suspects = rankings[0].Scores.Highest(Math.Min(20, all.Length)),
-        Explanations = explanations,
     };
     cancellationToken.ThrowIfCancellationRequested();
-    OutputFile.Write(options.Output, report.ToPage().ToString());
+    OutputFile.Write(options.Output, report.ToPage(rankings[0].Scores, explanation).ToHtml());
     Console.WriteLine($"Page: {Path.GetFullPath(options.Output)}");
 
     void CheckEmbeddings()
@@ -111,8 +112,8 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
         var (hard, whole) = model is null ? (onHard, onTest) : (Predictions.Of(model, hardTest, cancellationToken), Predictions.Of(model, test, cancellationToken));
         return
         [
-            $"{pick} ({ids.Count})", Text($"{hard.Accuracy:0.0%}"), Text($"{hard.Loss:0.000}"), Text($"{whole.Accuracy:0.0%}"),
-            Text($"{ids.Average(id => split.Train[(int)id].Source == Mail.HardHam ? 1.0 : 0):0%}"), Text($"{ids.Average(id => flipped.Contains(id) ? 1.0 : 0):0%}"),
+            $"{pick} ({ids.Count})", Invariant($"{hard.Accuracy:0.0%}"), Invariant($"{hard.Loss:0.000}"), Invariant($"{whole.Accuracy:0.0%}"),
+            Invariant($"{ids.Average(id => split.Train[(int)id].Source == Mail.HardHam ? 1.0 : 0):0%}"), Invariant($"{ids.Average(id => flipped.Contains(id) ? 1.0 : 0):0%}"),
         ];
     }
 
@@ -124,7 +125,7 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
         [
             ["source left out", "mails", "predicted rise", "measured rise"],
             .. predicted.Select(group => (IReadOnlyList<string>)
-                [group.Name, $"{group.Examples}", Text($"{group.Rise:+0.0000;-0.0000}"), options.Retrain && group.Name == tried ? Text($"{Measured(group.Name):+0.0000;-0.0000}") : string.Empty]),
+                [group.Name, $"{group.Examples}", Invariant($"{group.Rise:+0.0000;-0.0000}"), options.Retrain && group.Name == tried ? Invariant($"{Measured(group.Name):+0.0000;-0.0000}") : string.Empty]),
         ];
 
         double Measured(string source)
@@ -136,11 +137,14 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
 
     void Add(string title, string text, IReadOnlyList<IReadOnlyList<string>> rows)
     {
-        progress.Clear();
         tables.Add((title, text, rows));
+        Print(title, rows);
+    }
+
+    void Print(string title, IReadOnlyList<IReadOnlyList<string>> rows)
+    {
+        progress.Clear();
         Console.WriteLine($"\n{title}");
         TextTable.Write(Console.Out, rows);
     }
-
-    static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
 });
