@@ -12,11 +12,14 @@ namespace Influence.Benchmarks.Measuring;
 /// <param name="Gpu">MiB that the process took on the GPU; null without one. libtorch keeps what it once took.</param>
 internal sealed record PeakMemory(double Host, double? Gpu)
 {
+    /// <summary>The command of the child process.</summary>
+    public const string Verb = "memory";
+
     /// <summary>Measures in a child process.</summary>
     public static PeakMemory Measure(string workload, string measurement, Options options)
     {
         var output = ChildProcess.Run(
-            [Options.Memory, "--only", workload, "--measurement", measurement, "--device", options.Device, .. options.Quick ? ["--quick"] : Array.Empty<string>()],
+            [Verb, "--only", workload, "--measurement", measurement, "--device", options.Device, .. options.Quick ? ["--quick"] : Array.Empty<string>()],
             $"the memory of {measurement} on {workload}");
         var numbers = output.Split(' ', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
         return numbers.Length == 2

@@ -10,7 +10,7 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
     var corpus = options.Corpus is { } folder
         ? MixtureCorpus.Read(Domain.OfFolder(folder), Domain.OfFolder(Path.Combine(folder, "targets")), options.Seed)
         : MixtureCorpus.Read(DebianDomains.Training, DebianDomains.Targets, options.Seed);
-    TextTable.Write(Console.Out, corpus.ToTable());
+    ConsoleTable.Write(corpus.ToTable());
     clock.Lap("reading");
 
     // Every method with every seed, seed by seed; within a seed all begin with the same weights.
@@ -55,7 +55,6 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
 
     static void Show(IEnumerable<IReadOnlyList<string>> table)
     {
-        Console.WriteLine();
-        TextTable.Write(Console.Out, table);
+        ConsoleTable.Write(table);
     }
 });

@@ -15,7 +15,7 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
     // Read the texts.
     var corpus = Corpus.Read(
         options.Corpus is null ? FiveDomains.All : Domain.OfFolder(options.Corpus), options.Passages, options.Seed);
-    TextTable.Write(Console.Out, corpus.ToTable());
+    ConsoleTable.Write(corpus.ToTable());
     clock.Lap("reading");
 
     // Train as ever; the recorder keeps the checkpoints.
@@ -71,7 +71,7 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
 
     // Report.
     var shares = new DomainShares(corpus, queries, attributions);
-    TextTable.Write(Console.Out, shares.ToTable());
+    ConsoleTable.Write(shares.ToTable());
     Console.WriteLine(clock);
     var report = new Report
     {

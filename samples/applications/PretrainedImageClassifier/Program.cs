@@ -37,7 +37,7 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
     // Fine-tune the last stage and a new head, or the head alone.
     using var progress = new ConsoleProgress();
     using var folder = new TemporaryFolder();
-    var costs = new Costs();
+    var costs = new Costs(progress);
     var labels = FlippedLabels.Flip(train.Labels, Options.FlippedShare, options.Seed);
     using var images = Pictures.ToTensor(train, Side, preparation);
     using var given = labels.ToTensor();
@@ -95,8 +95,7 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
     progress.Clear();
     foreach (var table in new[] { Detections.Rows(found), costs.Rows })
     {
-        Console.WriteLine();
-        TextTable.Write(Console.Out, table);
+        ConsoleTable.Write(table);
     }
 
     var page = new Report

@@ -4,7 +4,6 @@ using Influence.Curvature;
 using Influence.Estimators;
 using Influence.Gradients;
 using PretrainedTextClassifier;
-using static System.FormattableString;
 
 return CommandLine.Run<Options>(args, (options, cancellationToken) =>
 {
@@ -15,7 +14,7 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
     var graph = OnnxGraph.Read(file, "MiniLM's model.onnx");
     var tokenizer = WordPieces.Read(MiniLmPackage.Vocabulary());
     var split = MailSplit.Draw(options.Data, options.Mails, options.Seed);
-    CheckEmbeddings();
+    EmbeddingCheck.Demand(file, graph, tokenizer, [.. split.Test.Take(24).Select(mail => mail.Text)], options.Length);
     if (options.Check)
     {
         return;
@@ -24,7 +23,7 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
     // Fine-tune as ever; the recorder keeps the checkpoints.
     using var progress = new ConsoleProgress();
     using var folder = new TemporaryFolder();
-    var costs = new Costs();
+    var costs = new Costs(progress);
     var (given, flipped) = split.FlipLabels(Options.FlippedShare, options.Seed);
     using var train = new MailTensors(split.Train, tokenizer, options.Length, given);
     using var test = new MailTensors(split.Test, tokenizer, options.Length);
@@ -59,14 +58,26 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
     Print("How well the flipped labels are found", Detections.Rows(found));
     using var explanation = Explanation.Explain(findings.Influence, task, examples, test, onTest, costs, progress, cancellationToken);
     var sources = findings.Sources(test);
+    var retraining = new Retraining
+    {
+        Create = () => MailClassifier.Create(graph, options.Seed, options.Lora ? Options.LoraRank : 0),
+        Trainer = trainer,
+        Train = train,
+        Flipped = flipped,
+        Test = test,
+        HardTest = hardTest,
+        Progress = progress,
+        Token = cancellationToken,
+    };
     var picks = findings.BestTenth(target, options.Seed);
     Add("The best tenth for hard ham", "Each pick trains the pretrained model anew, by the labels as given; a tenth in four times as many epochs as all mails.",
     [
-        ["trained on", "hard ham, right", "hard ham, loss", "all test mails, right", "hard ham among the picks", "flipped labels among them"],
-        Row("all mails", model: null, all),
-        .. picks.Select(pick => Row(pick.Pick, Retrained(pick.Ids, options.Epochs * 4), pick.Ids)),
+        Retraining.Head,
+        retraining.Row("all mails", all, onTest, onHard),
+        .. picks.Select(pick => retraining.Row(pick.Pick, pick.Ids, options.Epochs * 4)),
     ]);
-    Add("Leaving out one source of mails", "The rise of the test mails' mean loss: predicted to first order, and where it was tried, after training again without the source.", SourceTable());
+    Add("Leaving out one source of mails", "The rise of the test mails' mean loss: predicted to first order, and where it was tried, after training again without the source.",
+        retraining.WithoutSources(sources, onTest.Loss, options.Retrain));
     progress.Clear();
     Add("What it took", "Seconds by the clock and of the processor, the latter also in plain epochs of training (forward, backward and AdamW); memory is the process's.", costs.Rows);
 
@@ -85,56 +96,6 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
     OutputFile.Write(options.Output, report.ToPage(rankings[0].Scores, explanation).ToHtml());
     Console.WriteLine($"Page: {Path.GetFullPath(options.Output)}");
 
-    void CheckEmbeddings()
-    {
-        using var encoder = new MiniLm();
-        var unused = MiniLmWeights.Load(encoder, graph);
-        var check = EmbeddingCheck.Run(file, encoder, tokenizer, [.. split.Test.Take(24).Select(mail => mail.Text)], options.Length);
-        Console.WriteLine(
-            $"Beside ONNX Runtime, {check.Texts} mails: states differ by at most {check.States:0.0e+0}, embeddings by {check.Embeddings:0.0e+0} (allowed: {EmbeddingCheck.Allowed:0e+0}). " +
-            $"Weights of the file that are not needed: {string.Join(", ", unused)}.");
-        if (!check.Holds)
-        {
-            throw new SampleException("The modules do not do what ONNX Runtime does with the same weights.");
-        }
-    }
-
-    MailClassifier Retrained(IReadOnlyList<long> ids, int epochs)
-    {
-        var again = MailClassifier.Create(graph, options.Seed, options.Lora ? Options.LoraRank : 0);
-        (trainer with { Epochs = epochs }).Train(again, train, ids, null, progress, cancellationToken);
-        return again;
-    }
-
-    IReadOnlyList<string> Row(string pick, MailClassifier? model, IReadOnlyList<long> ids)
-    {
-        using var disposed = model;
-        var (hard, whole) = model is null ? (onHard, onTest) : (Predictions.Of(model, hardTest, cancellationToken), Predictions.Of(model, test, cancellationToken));
-        return
-        [
-            $"{pick} ({ids.Count})", Invariant($"{hard.Accuracy:0.0%}"), Invariant($"{hard.Loss:0.000}"), Invariant($"{whole.Accuracy:0.0%}"),
-            Invariant($"{ids.Average(id => split.Train[(int)id].Source == Mail.HardHam ? 1.0 : 0):0%}"), Invariant($"{ids.Average(id => flipped.Contains(id) ? 1.0 : 0):0%}"),
-        ];
-    }
-
-    IReadOnlyList<IReadOnlyList<string>> SourceTable()
-    {
-        var predicted = sources.TrainGroups.Select((group, k) => (group.Name, group.Examples, Rise: sources.Sum(0, k) / all.Length)).ToList();
-        var tried = predicted.MaxBy(group => Math.Abs(group.Rise)).Name;
-        return
-        [
-            ["source left out", "mails", "predicted rise", "measured rise"],
-            .. predicted.Select(group => (IReadOnlyList<string>)
-                [group.Name, $"{group.Examples}", Invariant($"{group.Rise:+0.0000;-0.0000}"), options.Retrain && group.Name == tried ? Invariant($"{Measured(group.Name):+0.0000;-0.0000}") : string.Empty]),
-        ];
-
-        double Measured(string source)
-        {
-            using var again = Retrained([.. all.Where(id => split.Train[(int)id].Source != source)], options.Epochs);
-            return Predictions.Of(again, test, cancellationToken).Loss - onTest.Loss;
-        }
-    }
-
     void Add(string title, string text, IReadOnlyList<IReadOnlyList<string>> rows)
     {
         tables.Add((title, text, rows));
@@ -145,6 +106,6 @@ return CommandLine.Run<Options>(args, (options, cancellationToken) =>
     {
         progress.Clear();
         Console.WriteLine($"\n{title}");
-        TextTable.Write(Console.Out, rows);
+        ConsoleTable.Write(rows);
     }
 });
