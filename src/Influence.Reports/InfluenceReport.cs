@@ -219,8 +219,9 @@ public sealed partial class InfluenceReport(string title)
         var sections = _made.Count == 0 ? _sections : [.. _sections, ("How the numbers were made", MadeTable())];
         var rest = $"\"suspects\":[{string.Join(',', _suspects)}],\"queries\":[{string.Join(',', _queries)}]}}";
         var used = Encoding.UTF8.GetByteCount(style) + Encoding.UTF8.GetByteCount(script) + Encoding.UTF8.GetByteCount(rest)
-            + sections.Sum(s => Encoding.UTF8.GetByteCount(s.Html) + (4L * s.Heading.Length) + 300) + 4_000;
-        var (views, cut) = _views.ToJson(MaximumBytes - used);
+            + sections.Sum(s => Encoding.UTF8.GetByteCount(s.Html) + (4L * s.Heading.Length) + 300) + 4_000
+            + (MaximumBytes / CharactersOfAPart * (PartBegin.Length + 10));
+        var (heads, lines, cut) = _views.ToJson(MaximumBytes - used);
         var cutNote = cut == 0
             ? string.Empty
             : Invariant($"{cut:N0} of {_views.Count:N0} examples are listed without their picture or text, which would make this page larger than {MaximumBytes / 1e6:0.#} MB (MaximumBytes).");
@@ -243,7 +244,8 @@ public sealed partial class InfluenceReport(string title)
             {{string.Concat(Summary.Select(Paragraph))}}{{Paragraph(cutNote)}}<nav aria-label="Sections"><ul>{{string.Concat(sections.Select((s, i) => $"<li><a href=\"#s{i + 1}\">{Cell.Html(s.Heading)}</a></li>"))}}</ul></nav></header>
             <main id="main" class="wide">
             {{string.Concat(sections.Select((s, i) => $"<section id=\"s{i + 1}\" aria-labelledby=\"h{i + 1}\"><h2 id=\"h{i + 1}\">{Cell.Html(s.Heading)}</h2>{s.Html}</section>\n"))}}</main>
-            <script type="application/json" id="data">{"views":{{views}},{{rest}}</script>
+            <script type="application/json" id="data">{"views":{{heads}},{{rest}}</script>
+            {{Parts(lines)}}
             <script>{{script}}</script>
             </body>
             </html>
@@ -251,6 +253,23 @@ public sealed partial class InfluenceReport(string title)
             """;
     }
 
+    /// <summary>Lines in elements of some size: a browser reads several small ones in less time than one of many megabytes.</summary>
+    private static string Parts(IReadOnlyList<string> lines)
+    {
+        var html = new StringBuilder();
+        var size = 0;
+        foreach (var (i, line) in lines.Index())
+        {
+            var begins = i == 0 || size > CharactersOfAPart;
+            html.Append(begins ? i == 0 ? PartBegin : $"</script>\n{PartBegin}" : "\n").Append(line);
+            size = begins ? line.Length : size + line.Length;
+        }
+
+        return lines.Count == 0 ? string.Empty : html.Append("</script>").ToString();
+    }
+
+    private const int CharactersOfAPart = 60_000;
+    private const string PartBegin = "<script type=\"application/json\" data-views>";
     private const string NoScript = "<noscript><p>Galleries and queries need this page's own script, which is switched off here. Tables and curves do not.</p></noscript>";
 
     private static string Resource(string name)
@@ -327,6 +346,7 @@ public sealed partial class InfluenceReport(string title)
             ("curvature", m => m.Curvature), ("damping", m => m.Damping), ("layers", m => m.Layers),
             ("coverage of the parameters", m => double.IsFinite(m.Coverage) ? m.Coverage.ToString("0.0%", CultureInfo.InvariantCulture) : "unknown"),
             ("leave-one-out factor", m => m.LeaveOneOutFactor is { } factor ? Cell.Number(factor) : string.Empty), ("notes", m => m.Notes), ("integrity", m => m.Integrity),
+            ("cost", m => m.Cost?.ToString() ?? string.Empty),
         ];
         var html = new StringBuilder("<div class=\"scroll\"><table class=\"made\"><thead><tr><th scope=\"col\">of the scores</th>");
         foreach (var (of, _) in _made)

@@ -35,6 +35,9 @@ public sealed record CurvatureInfo
     /// </summary>
     public string Integrity { get; init; } = string.Empty;
 
+    /// <summary>What the fit took, stage by stage; null for a fit from a file that does not say it.</summary>
+    public ScoreMetadata.RunCost? Cost { get; init; } = ScoreMetadata.RunCost.OfCallUnderWay();
+
     internal Dictionary<string, string> ToStrings() => new()
     {
         [Prefix + "method"] = Method,
@@ -43,6 +46,7 @@ public sealed record CurvatureInfo
         [Prefix + "examples"] = Examples.ToString(CultureInfo.InvariantCulture),
         [Prefix + "seed"] = Seed.ToString(CultureInfo.InvariantCulture),
         [Prefix + "weights"] = Weights,
+        [Prefix + "cost"] = Cost?.ToJson() ?? string.Empty,
     };
 
     /// <exception cref="InfluenceException">The metadata are not those of a fit, or name what none can have.</exception>
@@ -57,6 +61,7 @@ public sealed record CurvatureInfo
             Seed = long.TryParse(Get("seed"), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var seed) ? seed : throw Bad("seed", "a whole number"),
             Weights = Get("weights"),
             Integrity = file.Integrity,
+            Cost = ScoreMetadata.RunCost.FromJson(file.Metadata.GetValueOrDefault(Prefix + "cost")),
         };
 
         string Get(string key) => file.Metadata.TryGetValue(Prefix + key, out var value)

@@ -1,3 +1,4 @@
+using Influence.Numerics;
 using TorchSharp;
 using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
@@ -17,6 +18,10 @@ internal sealed class GradientProducts(
 {
     private readonly double[] _factors = factors is null ? [1] : [.. factors.Distinct()];
     private readonly ContractionPlanner _planner = new(memoryBudget, session.Dtype == ScalarType.Float64 ? 8 : 4);
+
+    private const string QueryPass = "query pass";
+    private const string TrainingPass = "training pass";
+    private const string Preconditioning = "preconditioning";
 
     private bool Cosine => normalization == Normalization.Cosine;
 
@@ -56,6 +61,7 @@ internal sealed class GradientProducts(
             while (more && block.Count + source.Current.Count <= capacity)
             {
                 progress.Token.ThrowIfCancellationRequested();
+                using var stage = CostMeter.Stage(QueryPass);
                 using (var batch = session.Capture(source.Current, LossKind.Measurement))
                 {
                     Keep(block, batch);
@@ -103,6 +109,7 @@ internal sealed class GradientProducts(
         foreach (var examples in SubBatches.Of(queries, examplesAtOnce))
         {
             progress.Token.ThrowIfCancellationRequested();
+            using var stage = CostMeter.Stage(QueryPass);
             using var batch = session.Capture(examples, LossKind.Measurement);
             sum.Add(batch);
         }
@@ -132,7 +139,7 @@ internal sealed class GradientProducts(
     private void One(
         int parts, Action<int, long, long, Tensor> take, Examples train, BatchGradients gradient, int examplesAtOnce, DisposeScope kept, ProgressReporter progress)
     {
-        using var applied = metric.Written(gradient);
+        using var applied = Preconditioned(() => metric.Written(gradient));
         var plan = applied.Blocks.Select(_ => Contraction.Factored).ToArray();
         using var block = new QueryGradients(plan, _planner, 1, kept);
         block.Add(applied, Cosine ? metric.SelfProducts(gradient) : null);
@@ -172,6 +179,7 @@ internal sealed class GradientProducts(
         foreach (var examples in SubBatches.Of(train, examplesAtOnce))
         {
             progress.Token.ThrowIfCancellationRequested();
+            using var stage = CostMeter.Stage(TrainingPass);
             using var batch = session.Capture(examples, kind);
             var norms = SelfProducts(batch);
             if (FiniteProducts.AnyNotFinite(norms))
@@ -209,6 +217,12 @@ internal sealed class GradientProducts(
         return total;
     }
 
+    private BatchGradients Preconditioned(Func<BatchGradients> apply)
+    {
+        using var stage = metric.IsEuclidean ? default : CostMeter.Stage(Preconditioning);
+        return apply();
+    }
+
     private void Keep(QueryGradients block, BatchGradients batch)
     {
         if (metric.IsEuclidean)
@@ -218,7 +232,7 @@ internal sealed class GradientProducts(
         }
 
         var squares = Cosine ? metric.SelfProducts(batch) : null;
-        using var applied = metric.Apply(batch);
+        using var applied = Preconditioned(() => metric.Apply(batch));
         block.Add(applied, squares);
     }
 
@@ -240,6 +254,7 @@ internal sealed class GradientProducts(
         }
 
         long first = 0;
+        using var stage = CostMeter.Stage(TrainingPass);
         using var waiting = new JoinedBatches();
         foreach (var examples in SubBatches.Of(train, examplesAtOnce))
         {
@@ -294,7 +309,7 @@ internal sealed class GradientProducts(
             }
             else
             {
-                using var met = metric.Meet(batch);
+                using var met = Preconditioned(() => metric.Meet(batch));
                 queries.AddDot(met, Target);
             }
 

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Influence.Numerics;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -80,6 +81,7 @@ internal sealed class GradientSession : IDisposable
     /// <param name="apart">Parameters for which this differs never share a block, so that each block has one learning rate, say; null: all may.</param>
     public static GradientSession Open(InfluenceTask task, Examples train, Examples? queries, Func<ModelParameter, object>? apart = null)
     {
+        using var stage = CostMeter.Stage("audit");
         var watch = Stopwatch.StartNew();
         var claim = ModelInUse.Claim(task.Model);
         LayerHooks? hooks = null;

@@ -66,7 +66,7 @@ public abstract class InfluenceFeatures
         internal override void Read(Examples examples, Action<IReadOnlyList<long>, Tensor> read, IProgress<InfluenceProgress>? progress, CancellationToken token)
         {
             using var noGrad = no_grad();
-            var reporter = new ProgressReporter(progress, "features", 1, examples.Count, token);
+            using var reporter = new ProgressReporter(progress, "features", 1, examples.Count, token);
             foreach (var batch in examples.Batches())
             {
                 token.ThrowIfCancellationRequested();

@@ -81,7 +81,7 @@ public sealed record LearnabilityQuality
         using var weights = new WeightKeeper(task.Model, Checkpoints);
         var last = Checkpoints.Count - 1;
         var steps = Checkpoints[last].Step - Checkpoints[0].Step;
-        var reporter = new ProgressReporter(progress, Name, 1, train.Count * (steps - 1 + (last * (DivideByNorm ? 2 : 1))), cancellationToken);
+        using var reporter = new ProgressReporter(progress, Name, 1, train.Count * (steps - 1 + (last * (DivideByNorm ? 2 : 1))), cancellationToken);
         weights.Load(last);
         using var session = GradientSession.Open(task, train, targets);
         var layout = new ParameterVector(session);

@@ -147,7 +147,7 @@ public sealed partial record Magic : IPairEstimator
         ExampleChecks.Run(task, (train, "training examples"), (queries, "queries"));
         return OnModel(task, train, replay =>
         {
-            var reporter = new ProgressReporter(progress, "replaying", 1, 3L * Batches.Sum(b => b.Count), cancellationToken);
+            using var reporter = new ProgressReporter(progress, "replaying", 1, 3L * Batches.Sum(b => b.Count), cancellationToken);
             return Backwards(replay, queries, reporter);
         });
     }
