@@ -231,9 +231,29 @@ run_all_tests() {
     while [ ${#running[@]} -gt 0 ]; do
         finish_tests
     done
+    test_notebook
     echo
     echo "$passed passed, $failed failed$([ "$skipped" -eq 0 ] || echo ", $skipped skipped")"
     [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
+}
+
+# The shortest notebook, run on a copy: half a minute of the processor. Without Jupyter it counts as skipped.
+test_notebook() {
+    local name=training-dynamics folder=artifacts/notebooks/test
+    echo "== notebook $name"
+    if ! command -v jupyter > /dev/null || ! python3 -c 'import jupyter_client, nbconvert' 2> /dev/null; then
+        echo "skipped: there is no Jupyter here (apt-get install ${jupyter[*]})"
+        skipped=$((skipped + 1))
+        return
+    fi
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    cp "samples/notebooks/$name.ipynb" "$folder/"
+    if (run_notebooks "$folder/$name.ipynb"); then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+    fi
 }
 
 # The longest first: name, project, and the filter of what is a part of one.
@@ -361,8 +381,21 @@ command_docs() {
 }
 
 # The kernel asks NuGet for what `#r "nuget: ..."` names and keeps the answer by its text, so each run has a version of its own.
-command_notebooks() {
+run_notebooks() { # run_notebooks <notebook>...: top to bottom, with the package just packed; outputs go back into the files
     local published packed packages=artifacts/notebooks/packages status=0
+    install_kernel
+    published=$(sed -n 's/.*<Version>\(.*\)<\/Version>.*/\1/p' Directory.Build.props)
+    packed=$published-notebooks.$(date +%s)
+    rm -rf "$packages"
+    build src/Influence -target:Pack -p:PackageVersion="$packed" -p:PackageOutputPath="$PWD/$packages"
+    # ONEDNN_MAX_CPU_ISA as for the tests: with oneDNN's newest kernels gradients of convolutions are wrong on some processors.
+    ONEDNN_MAX_CPU_ISA=AVX JUPYTER_PATH=$PWD/artifacts/notebooks/jupyter RestoreAdditionalProjectSources=$PWD/$packages DOTNET_INTERACTIVE_CLI_TELEMETRY_OPTOUT=1 \
+        python3 samples/notebooks/run.py "$published" "$packed" artifacts/notebooks/work "$@" || status=$?
+    rm -rf "${NUGET_PACKAGES:-$HOME/.nuget/packages}/influence/$packed"
+    return $status
+}
+
+command_notebooks() {
     if [ "${1:-}" = --check ]; then
         set_up
         build tests/Influence.Docs.Tests
@@ -371,16 +404,7 @@ command_notebooks() {
     fi
 
     set_up "${datasets[@]}" "${texts[@]}" "${more_texts[@]}" "${jupyter[@]}"
-    install_kernel
-    published=$(sed -n 's/.*<Version>\(.*\)<\/Version>.*/\1/p' Directory.Build.props)
-    packed=$published-notebooks.$(date +%s)
-    rm -rf "$packages"
-    build src/Influence -target:Pack -p:PackageVersion="$packed" -p:PackageOutputPath="$PWD/$packages"
-    # ONEDNN_MAX_CPU_ISA as for the tests: with oneDNN's newest kernels gradients of convolutions are wrong on some processors.
-    ONEDNN_MAX_CPU_ISA=AVX JUPYTER_PATH=$PWD/artifacts/notebooks/jupyter RestoreAdditionalProjectSources=$PWD/$packages DOTNET_INTERACTIVE_CLI_TELEMETRY_OPTOUT=1 \
-        python3 samples/notebooks/run.py "$published" "$packed" artifacts/notebooks/work $(notebook_files "$@") || status=$?
-    rm -rf "${NUGET_PACKAGES:-$HOME/.nuget/packages}/influence/$packed"
-    return $status
+    run_notebooks $(notebook_files "$@")
 }
 
 notebook_files() { # notebook_files [name]...: the notebooks of these names, or all

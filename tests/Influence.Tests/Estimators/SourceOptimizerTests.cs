@@ -280,8 +280,9 @@ public sealed class SourceOptimizerTests : IDisposable
     {
         using var session = GradientSession.Open(_c.Task(), _c.Train, null);
         checkpoints[0].LoadInto(_c.Model);
+        using var reporter = new ProgressReporter(null, "test", 1, 11, CancellationToken.None);
         var blocks = LayerwiseFit.Run(
-            session, _c.Train, options, CurvatureKind.Ekfac, new ProgressReporter(null, "test", 1, 11, CancellationToken.None), checkpoints.Count, c => checkpoints[c].LoadInto(_c.Model));
+            session, _c.Train, options, CurvatureKind.Ekfac, reporter, checkpoints.Count, c => checkpoints[c].LoadInto(_c.Model));
         var size = session.Parts.Sum(parts => parts.Sum(p => p.Count));
         var h = zeros([size, size], dtype: float64);
         var start = 0L;
