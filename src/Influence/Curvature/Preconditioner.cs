@@ -1,4 +1,5 @@
 using Influence.Gradients;
+using Influence.Numerics;
 
 namespace Influence.Curvature;
 
@@ -21,7 +22,14 @@ public abstract class Preconditioner : IDisposable
     /// <param name="damping">Null: <see cref="CurvatureInfo.Damping"/>.</param>
     /// <param name="tolerance">Relative error that the inverse may be rounded by where that saves work; 0 is exact.</param>
     /// <param name="token">Checked between batches by solvers that read the training examples.</param>
-    internal abstract Inverse Prepare(GradientSession session, Damping? damping, double tolerance, CancellationToken token);
+    internal Inverse Prepare(GradientSession session, Damping? damping, double tolerance, CancellationToken token)
+    {
+        using var stage = CostMeter.Stage("preconditioning");
+        return PrepareInverse(session, damping, tolerance, token);
+    }
+
+    /// <inheritdoc cref="Prepare"/>
+    private protected abstract Inverse PrepareInverse(GradientSession session, Damping? damping, double tolerance, CancellationToken token);
 
     /// <summary>Refuses a model with other parameters or other weights than those of the fit.</summary>
     internal void CheckWeights(GradientSession session)

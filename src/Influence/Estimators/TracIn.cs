@@ -110,7 +110,7 @@ public sealed record TracIn : IPairEstimator
         ExampleChecks.Run(task, (train, "training examples"), (queries, "queries"));
         CheckDirection();
         using var weights = new WeightKeeper(task.Model, Checkpoints ?? []);
-        var reporter = new ProgressReporter(progress, "scoring", Math.Max(1, Count), train.Count, cancellationToken);
+        using var reporter = new ProgressReporter(progress, "scoring", Math.Max(1, Count), train.Count, cancellationToken);
         ParameterCoverage? coverage = null;
         foreach (var (first, block) in TrainingBlocks.Of(train, sink.ExamplesAtOnce(queries.Count, train.Count)))
         {
@@ -176,7 +176,7 @@ public sealed record TracIn : IPairEstimator
         CheckDirection();
         using var scope = NewDisposeScope();
         using var weights = new WeightKeeper(task.Model, Checkpoints ?? []);
-        var reporter = new ProgressReporter(progress, "self-influence", Math.Max(1, Count), train.Count, cancellationToken);
+        using var reporter = new ProgressReporter(progress, "self-influence", Math.Max(1, Count), train.Count, cancellationToken);
         Tensor? totals = null;
         ParameterCoverage? coverage = null;
         EachCheckpoint(

@@ -96,7 +96,7 @@ public sealed partial class GradientStore
         using var session = GradientSession.Open(task, train, null);
         using var noGrad = no_grad();
         long[] ids = [.. train.Ids];
-        var reporter = new ProgressReporter(progress, "gradient store", 1, ids.Length, cancellationToken);
+        using var reporter = new ProgressReporter(progress, "gradient store", 1, ids.Length, cancellationToken);
         var (manifest, there) = Begin(folder, StoreManifest.Of(session, ids, projection), ids, session, train, projection, reporter);
         var store = new GradientStore(folder, manifest, ids);
         if (there[0])

@@ -31,7 +31,7 @@ public abstract class LayerwisePreconditioner : Preconditioner, IDisplay
     /// <exception cref="InfluenceException">Another ending, or it cannot be written; nothing was changed.</exception>
     public void Save(string path) => LayerwiseFile.Save(path, Info, _blocks);
 
-    internal override Inverse Prepare(GradientSession session, Damping? damping, double tolerance, CancellationToken token)
+    private protected override Inverse PrepareInverse(GradientSession session, Damping? damping, double tolerance, CancellationToken token)
     {
         CheckWeights(session);
         return new LayerwiseInverse(_blocks, damping ?? Info.Damping, tolerance, session);
@@ -72,8 +72,8 @@ public abstract class LayerwisePreconditioner : Preconditioner, IDisplay
         options ??= new CurvatureOptions();
         InfluenceException.ThrowIfAny([.. options.Problems()]);
         using var scope = torch.NewDisposeScope();
+        using var reporter = new ProgressReporter(progress, $"{method} fit", 1, (long)train.Count * options.LabelDraws, token);
         using var session = GradientSession.Open(task, train, queries: null);
-        var reporter = new ProgressReporter(progress, $"{method} fit", 1, (long)train.Count * options.LabelDraws, token);
         CostModel.Of(session, train, options, kind).RefuseAbove(options.MemoryBudget);
         var blocks = LayerwiseFit.Run(session, train, options, kind, reporter);
         Log.Fitted(task.Logger, method, train.Count, reporter.Elapsed.TotalSeconds);

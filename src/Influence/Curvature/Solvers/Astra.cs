@@ -79,7 +79,7 @@ public sealed partial class Astra : CurvatureSolver
         return new Astra(info, train, inner, options);
     }
 
-    internal override Inverse Prepare(GradientSession session, Damping? damping, double tolerance, CancellationToken token)
+    private protected override Inverse PrepareInverse(GradientSession session, Damping? damping, double tolerance, CancellationToken token)
     {
         CheckWeights(session);
         damping ??= Info.Damping;

@@ -51,8 +51,12 @@ public sealed partial class ConjugateGradient : CurvatureSolver
         return new ConjugateGradient(info, train, options);
     }
 
-    internal override Inverse Prepare(GradientSession session, Damping? damping, double tolerance, CancellationToken token) =>
-        new Solver(System(session, damping, token), _options, session.Task);
+    private protected override Inverse PrepareInverse(
+        GradientSession session,
+        Damping? damping,
+        double tolerance,
+        CancellationToken token
+    ) => new Solver(System(session, damping, token), _options, session.Task);
 
     private sealed class Solver(DampedCurvature system, Options options, InfluenceTask task) : VectorInverse(system.Product.Layout)
     {

@@ -1,4 +1,5 @@
 using Influence.Gradients;
+using Influence.Numerics;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -53,6 +54,7 @@ public abstract class CurvatureSolver : Preconditioner
         CancellationToken token
     )
     {
+        using var cost = CostMeter.Begin($"{method} fit");
         using var session = Open(task, train);
         token.ThrowIfCancellationRequested();
         using var scope = NewDisposeScope();

@@ -58,7 +58,7 @@ public sealed partial class Lissa : CurvatureSolver
         return new Lissa(info, train, options);
     }
 
-    internal override Inverse Prepare(GradientSession session, Damping? damping, double tolerance, CancellationToken token)
+    private protected override Inverse PrepareInverse(GradientSession session, Damping? damping, double tolerance, CancellationToken token)
     {
         var system = System(session, damping, token);
         var whole = _options.BatchSize >= Train.Count;
