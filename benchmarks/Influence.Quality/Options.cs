@@ -1,3 +1,4 @@
+using System.CommandLine;
 using Influence.Quality.Parts;
 
 namespace Influence.Quality;
@@ -9,58 +10,70 @@ namespace Influence.Quality;
 /// <param name="Cache">Where retrained models' measurements and trained models are kept.</param>
 internal sealed record Options(IReadOnlyList<Part> Parts, bool Quick, string? Output, string Cache)
 {
-    public static string Usage { get; } =
-        $"""
-            Influence.Quality [part ...] [options]       scores held against retraining, beside published figures; all parts unless named
-
-            {string.Join("\n", PartCatalog.All.Select(part => $"  {part.Key, -15} {part.Title}"))}
-
-              --quick            fewer examples, subsets and epochs: to see that it works, not to quote
-              --output FOLDER    where the result files go; benchmarks/results of the repository unless given
-              --no-files         print only
-              --cache FOLDER     where finished trainings are kept; artifacts/quality of the repository unless given
-            """;
-
-    public static Options Parse(IReadOnlyList<string> arguments)
+    private static readonly Argument<Part[]> s_parts = new("part")
     {
-        var rest = new Queue<string>(arguments);
-        var parts = new List<Part>();
-        var (quick, files) = (false, true);
-        string? output = null,
-            cache = null;
-        while (rest.TryDequeue(out var option))
+        Description = $"all unless named:\n{string.Join("\n", PartCatalog.All.Select(part => $"{part.Key, -15} {part.Title}"))}",
+        Arity = ArgumentArity.ZeroOrMore,
+        CustomParser = result =>
         {
-            switch (option)
+            var parts = new List<Part>();
+            foreach (var token in result.Tokens)
             {
-                case "--quick":
-                    quick = true;
-                    break;
-                case "--no-files":
-                    files = false;
-                    break;
-                case "--output":
-                    output = Value(option);
-                    break;
-                case "--cache":
-                    cache = Value(option);
-                    break;
-                default:
-                    parts.Add(
-                        PartCatalog.All.FirstOrDefault(part => part.Key == option)
-                            ?? throw new BenchmarkException($"There is no part or option '{option}'.\n\n{Usage}")
-                    );
-                    break;
+                if (PartCatalog.All.FirstOrDefault(part => part.Key == token.Value) is { } found)
+                {
+                    parts.Add(found);
+                }
+                else
+                {
+                    result.AddError($"There is no part or option '{token.Value}'.");
+                }
             }
-        }
 
-        return new Options(
-            parts.Count > 0 ? [.. parts.Distinct()] : PartCatalog.All,
-            quick,
-            files ? output ?? Repository.Folder("benchmarks", "results") : null,
-            cache ?? Repository.Folder("artifacts", "quality")
+            return [.. parts.Distinct()];
+        },
+    };
+
+    private static readonly Option<bool> s_quick = new("--quick")
+    {
+        Description = "fewer examples, subsets and epochs: to see that it " + "works, not to quote",
+    };
+
+    private static readonly Option<string> s_output = new("--output")
+    {
+        HelpName = "FOLDER",
+        Description = "where the result files go; benchmarks/results of the repository unless " + "given",
+    };
+
+    private static readonly Option<bool> s_noFiles = new("--no-files") { Description = "print only" };
+
+    private static readonly Option<string> s_cache = new("--cache")
+    {
+        HelpName = "FOLDER",
+        Description = "where finished trainings are kept; artifacts/quality of the repository " + "unless given",
+    };
+
+    /// <summary>The command line.</summary>
+    /// <param name="run">What it does.</param>
+    public static RootCommand Command(Action<Options> run)
+    {
+        var root = new RootCommand("Scores held against retraining, beside published figures.")
+        {
+            s_parts,
+            s_quick,
+            s_output,
+            s_noFiles,
+            s_cache,
+        };
+        root.SetAction(given =>
+            run(
+                new Options(
+                    given.GetValue(s_parts) is { Length: > 0 } parts ? parts : PartCatalog.All,
+                    given.GetValue(s_quick),
+                    given.GetValue(s_noFiles) ? null : given.GetValue(s_output) ?? Repository.Folder("benchmarks", "results"),
+                    given.GetValue(s_cache) ?? Repository.Folder("artifacts", "quality")
+                )
+            )
         );
-
-        string Value(string option) =>
-            rest.TryDequeue(out var value) ? value : throw new BenchmarkException($"{option} needs a value.\n\n{Usage}");
+        return root;
     }
 }

@@ -14,11 +14,7 @@ internal static class QualityRun
         foreach (var part in options.Parts)
         {
             using var scope = NewDisposeScope();
-            var context = new PartContext(
-                part.Key,
-                options.Quick,
-                Path.Combine(options.Cache, part.Key + (options.Quick ? "-quick" : string.Empty))
-            );
+            var context = new PartContext(part.Key, options.Quick, options.Cache);
             context.Note(part.Title);
             var findings = part.Run(context);
             var report = new QualityReport(

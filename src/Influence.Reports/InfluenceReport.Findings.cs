@@ -447,6 +447,25 @@ public sealed partial class InfluenceReport
         );
     }
 
+    /// <summary>Adds what results took, stage by stage: seconds by the clock and of the processor, and memory.</summary>
+    /// <param name="costs">
+    /// Each result with its cost, <see cref="ScoreMetadata.Cost"/> of scores or <see cref="Curvature.CurvatureInfo.Cost"/> of a fit; where
+    /// a result has none, as one of an older file, it says so.
+    /// </param>
+    /// <returns>The report.</returns>
+    public InfluenceReport Cost(params IReadOnlyList<(string Of, ScoreMetadata.RunCost? Cost)> costs)
+    {
+        ArgumentNullException.ThrowIfNull(costs);
+        var rows = costs.SelectMany(one =>
+            one.Cost is null
+                ? [(IReadOnlyList<object?>)[one.Of, "not known", null, null, null]]
+                : one.Cost.Stages.Select(stage =>
+                    (IReadOnlyList<object?>)[one.Of, stage.Name, stage.Seconds, stage.ProcessorSeconds, stage.PeakMemory / 1048576]
+                )
+        );
+        return Add("Cost", Sortable(["of", "stage", "seconds", "seconds of the processor", "largest memory, MB"], [.. rows]));
+    }
+
     /// <summary>Adds which parameters take part in the scores, and how their gradients are taken.</summary>
     /// <param name="coverage">The coverage: <c>task.Coverage(train)</c>.</param>
     /// <param name="heading">The heading.</param>

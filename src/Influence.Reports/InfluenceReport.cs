@@ -238,8 +238,9 @@ public sealed partial class InfluenceReport(string title)
             + Encoding.UTF8.GetByteCount(script)
             + Encoding.UTF8.GetByteCount(rest)
             + sections.Sum(s => Encoding.UTF8.GetByteCount(s.Html) + (4L * s.Heading.Length) + 300)
-            + 4_000;
-        var (views, cut) = _views.ToJson(MaximumBytes - used);
+            + 4_000
+            + (MaximumBytes / CharactersOfAPart * (PartBegin.Length + 10));
+        var (heads, lines, cut) = _views.ToJson(MaximumBytes - used);
         var cutNote =
             cut == 0
                 ? string.Empty
@@ -276,7 +277,8 @@ public sealed partial class InfluenceReport(string title)
                         $"<section id=\"s{i + 1}\" aria-labelledby=\"h{i + 1}\"><h2 id=\"h{i + 1}\">{Cell.Html(s.Heading)}</h2>{s.Html}</section>\n"
                 )
             )}}</main>
-            <script type="application/json" id="data">{"views":{{views}},{{rest}}</script>
+            <script type="application/json" id="data">{"views":{{heads}},{{rest}}</script>
+            {{Parts(lines)}}
             <script>{{script}}</script>
             </body>
             </html>
@@ -284,6 +286,30 @@ public sealed partial class InfluenceReport(string title)
             """;
     }
 
+    /// <summary>Lines in elements of some size: a browser reads several small ones in less time than one of many megabytes.</summary>
+    private static string Parts(IReadOnlyList<string> lines)
+    {
+        var html = new StringBuilder();
+        var size = 0;
+        foreach (var (i, line) in lines.Index())
+        {
+            var begins = i == 0 || size > CharactersOfAPart;
+            html.Append(
+                    begins
+                        ? i == 0
+                            ? PartBegin
+                            : $"</script>\n{PartBegin}"
+                        : "\n"
+                )
+                .Append(line);
+            size = begins ? line.Length : size + line.Length;
+        }
+
+        return lines.Count == 0 ? string.Empty : html.Append("</script>").ToString();
+    }
+
+    private const int CharactersOfAPart = 60_000;
+    private const string PartBegin = "<script type=\"application/json\" data-views>";
     private const string NoScript =
         "<noscript><p>Galleries and queries need this page's own script, which is switched off here. Tables "
         + "and curves do not.</p></noscript>";
@@ -377,6 +403,7 @@ public sealed partial class InfluenceReport(string title)
             ("leave-one-out factor", m => m.LeaveOneOutFactor is { } factor ? Cell.Number(factor) : string.Empty),
             ("notes", m => m.Notes),
             ("integrity", m => m.Integrity),
+            ("cost", m => m.Cost?.ToString() ?? string.Empty),
         ];
         var html = new StringBuilder("<div class=\"scroll\"><table class=\"made\"><thead><tr><th scope=\"col\">of the scores</th>");
         foreach (var (of, _) in _made)

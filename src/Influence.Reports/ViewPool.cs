@@ -45,42 +45,72 @@ internal sealed class ViewPool
         return _entries.Count - 1;
     }
 
-    /// <summary>The examples as a JSON array, with as much of them as the budget holds; without it each keeps its id, label and
-    /// mark.</summary>
+    /// <summary>
+    /// The examples in two parts: what the page sorts and filters by, in one JSON object of lists, and the rest of each example, a line of
+    /// JSON each, which the page reads when it shows the example. As much of them as the budget holds; without it each keeps its id, label
+    /// and mark.
+    /// </summary>
     /// <param name="budget">Bytes.</param>
-    /// <returns>The array, and how many examples had to be cut.</returns>
-    public (string Json, int Cut) ToJson(long budget)
+    /// <returns>The object, the lines, and how many examples had to be cut.</returns>
+    public (string Heads, IReadOnlyList<string> Lines, int Cut) ToJson(long budget)
     {
-        var (whole, bare) = (new byte[_entries.Count][], new byte[_entries.Count][]);
-        for (var i = 0; i < whole.Length; i++)
-        {
-            (whole[i], bare[i]) = (Write(_entries[i], cut: false), Write(_entries[i], cut: true));
-        }
-
-        var left = budget - bare.Sum(b => b.Length + 1L);
-        var cut = 0;
+        var (whole, bare) = (
+            _entries.Select(entry => Bytes(writer => WriteContent(writer, entry.View))).ToArray(),
+            Bytes(writer => WriteCut(writer))
+        );
+        var cut = new bool[whole.Length];
+        var left = budget - Encoding.UTF8.GetByteCount(Heads(cut)) - (whole.Length * (bare.Length + 1L));
         foreach (var i in Enumerable.Range(0, whole.Length).OrderBy(i => _entries[i].Priority).ThenBy(i => i))
         {
-            var more = whole[i].Length - bare[i].Length;
-            if (more > 0 && more > left)
+            var more = whole[i].Length - bare.Length;
+            cut[i] = HasContent(_entries[i].View) && more > left;
+            left -= cut[i] ? 0 : more;
+        }
+
+        return (Heads(cut), [.. whole.Select((line, i) => Encoding.UTF8.GetString(cut[i] ? bare : line))], cut.Count(c => c));
+    }
+
+    private string Heads(bool[] cut) =>
+        Json(writer =>
+        {
+            writer.WriteStartObject();
+            List("i", entry => entry.Id.ToString(CultureInfo.InvariantCulture));
+            List("l", entry => Cell.Clean(entry.View.Label));
+            List("m", entry => Cell.Clean(entry.View.Mark));
+            writer.WriteStartArray("q");
+            foreach (var (i, _) in _entries.Index().Where(entry => entry.Item.Query))
             {
-                whole[i] = bare[i];
-                cut++;
-                continue;
+                writer.WriteNumberValue(i);
             }
 
-            left -= more;
-        }
+            writer.WriteEndArray();
+            writer.WriteString(
+                "c",
+                string.Concat(
+                    _entries.Select(
+                        (entry, i) =>
+                            cut[i] || !HasContent(entry.View) ? '0'
+                            : entry.View.Image is null ? '2'
+                            : '1'
+                    )
+                )
+            );
+            writer.WriteEndObject();
 
-        var json = new StringBuilder("[");
-        for (var i = 0; i < whole.Length; i++)
-        {
-            _ = i == 0 ? json : json.Append(',');
-            json.Append(Encoding.UTF8.GetString(whole[i]));
-        }
+            void List(string name, Func<Entry, string> get)
+            {
+                writer.WriteStartArray(name);
+                foreach (var entry in _entries)
+                {
+                    writer.WriteStringValue(get(entry));
+                }
 
-        return (json.Append(']').ToString(), cut);
-    }
+                writer.WriteEndArray();
+            }
+        });
+
+    private static bool HasContent(ExampleView view) =>
+        view.Text.Length > 0 || view.Image is not null || view.Fields.Count > 0 || view.Strips.Count > 0;
 
     /// <summary>A writer whose texts can stand within a script element, and what it wrote.</summary>
     public static string Json(Action<Utf8JsonWriter> write) => Encoding.UTF8.GetString(Bytes(write));
@@ -106,39 +136,24 @@ internal sealed class ViewPool
         return buffer.WrittenSpan.ToArray();
     }
 
-    private static byte[] Write(Entry entry, bool cut) =>
-        Bytes(writer =>
+    private static void WriteCut(Utf8JsonWriter writer)
+    {
+        writer.WriteStartObject();
+        writer.WriteNumber("d", 1);
+        writer.WriteEndObject();
+    }
+
+    private static void WriteContent(Utf8JsonWriter writer, ExampleView view)
+    {
+        writer.WriteStartObject();
+        if (view.Text.Length > 0)
         {
-            var view = entry.View;
-            writer.WriteStartObject();
-            writer.WriteString("i", entry.Id.ToString(CultureInfo.InvariantCulture));
-            if (entry.Query)
-            {
-                writer.WriteString("k", "q");
-            }
+            writer.WriteString("x", Cell.Clean(view.Text));
+        }
 
-            Text("l", view.Label);
-            Text("m", view.Mark);
-            if (cut)
-            {
-                writer.WriteNumber("d", 1);
-            }
-            else
-            {
-                Text("x", view.Text);
-                Content(writer, view);
-            }
-
-            writer.WriteEndObject();
-
-            void Text(string name, string text)
-            {
-                if (text.Length > 0)
-                {
-                    writer.WriteString(name, Cell.Clean(text));
-                }
-            }
-        });
+        Content(writer, view);
+        writer.WriteEndObject();
+    }
 
     private static void Content(Utf8JsonWriter writer, ExampleView view)
     {

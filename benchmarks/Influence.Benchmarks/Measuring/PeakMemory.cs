@@ -12,12 +12,15 @@ namespace Influence.Benchmarks.Measuring;
 /// <param name="Gpu">MiB that the process took on the GPU; null without one. libtorch keeps what it once took.</param>
 internal sealed record PeakMemory(double Host, double? Gpu)
 {
+    /// <summary>The command of the child process.</summary>
+    public const string Verb = "memory";
+
     /// <summary>Measures in a child process.</summary>
     public static PeakMemory Measure(string workload, string measurement, Options options)
     {
         var output = ChildProcess.Run(
             [
-                Options.Memory,
+                Verb,
                 "--only",
                 workload,
                 "--measurement",

@@ -1,6 +1,6 @@
 using System.Globalization;
-using System.Text;
 using Influence.Benchmarks.Measuring;
+using Influence.Benchmarks.Reporting;
 using Influence.Benchmarks.Workloads;
 using Influence.Stores;
 using TorchSharp;
@@ -26,30 +26,28 @@ internal static class StoreBench
             List<Work> works =
             [
                 Work.Always(() => [(Measurement.PlainEpoch, new DeviceClock(device).Time(workload.PlainEpoch))]),
-                Work.Always(() => [(Recipe.Disk, sums.WriteToDisk(Path.Combine(folder.FullName, "plain"), stores[ScalarType.Float32]))]),
+                Work.Always(() => [(Names.Disk, sums.WriteToDisk(Path.Combine(folder.FullName, "plain"), stores[ScalarType.Float32]))]),
                 .. s_types.Select(type =>
-                    Work.Always(() => [(Recipe.Writing(type), Timed(() => Write(workload, type, Fresh(folder, type))))])
+                    Work.Always(() => [(Names.Writing(type), Timed(() => Write(workload, type, Fresh(folder, type))))])
                 ),
-                .. s_types.Select(type => Work.Always(() => [(Recipe.Sum(type), Timed(() => sums.Sum(type)))])),
+                .. s_types.Select(type => Work.Always(() => [(Names.Sum(type), Timed(() => sums.Sum(type)))])),
                 .. s_types.SelectMany(type =>
-                    s_queries.Select(q => Work.Always(() => [(Recipe.Scan(type, q), Timed(() => sums.Scan(type, q)))]))
+                    s_queries.Select(q => Work.Always(() => [(Names.Scan(type, q), Timed(() => sums.Scan(type, q)))]))
                 ),
             ];
             Interleaved.Quick.Run(works, _ => { });
             var samples = rounds.Run(works, _ => { });
-            var text = Report(options, workload, stores, samples, Machine.Describe(device));
-            Console.WriteLine(text);
-            if (options.Output is { } output)
-            {
-                Directory.CreateDirectory(output);
-                var path = Path.Combine(
-                    output,
-                    $"{DateTime.Now.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture)}-store-cpu{(options.Quick ? "-quick" : string.Empty)}.md"
-                );
-                File.WriteAllText(path, text);
-                Console.WriteLine($"Wrote {Path.GetRelativePath(Environment.CurrentDirectory, path)}");
-            }
-
+            var about = string.Create(
+                CultureInfo.InvariantCulture,
+                $"""
+                {workload.Title}; two-sided, 64 a side, {stores[
+                    ScalarType.Float32
+                ].Width:N0} numbers an example. All works run in turn, round by round; seconds are the fastest
+                round's, which other work on the machine disturbs least, and ratios are of these. A store is written to a disk, flushed and hashed; "plain bytes" writes and flushes a float32 store's bytes alone.
+                A scan maps every shard anew and gives all products of so many queries; the plain sum adds the same mapped bytes as 64-bit numbers, on as many threads.
+                """
+            );
+            new MarkdownPage(options, device).Write("store", "Gradient store", about, Table(stores, samples).ToString());
             return 0;
         }
         finally
@@ -79,59 +77,27 @@ internal static class StoreBench
         return clock.Elapsed.TotalSeconds;
     }
 
-    private static string Report(
-        Options options,
-        Workload workload,
-        Dictionary<ScalarType, GradientStore> stores,
-        Dictionary<string, Samples> samples,
-        IReadOnlyDictionary<string, string> machine
-    )
+    private static TextTable Table(Dictionary<ScalarType, GradientStore> stores, Dictionary<string, Samples> samples)
     {
-        var text = new StringBuilder();
-        text.AppendLine(
-            CultureInfo.InvariantCulture,
-            $"# Gradient store, {DateTime.Now:yyyy-MM-dd}, "
-                + $"{options.Device}{(options.Quick ? " (quick: fewer rounds)" : string.Empty)}"
-        );
-        text.AppendLine();
-        text.AppendLine(
-            CultureInfo.InvariantCulture,
-            $"{workload.Title}; two-sided, 64 a side, {stores[ScalarType.Float32].Width:N0} "
-                + $"numbers an example. All works run in turn, round by round; seconds are the fastest"
-        );
-        text.AppendLine(
-            "round's, which other work on the machine disturbs least, and ratios are of these. A store is written to a disk, "
-                + "flushed and hashed; \"plain bytes\" writes and flushes a float32 store's bytes alone."
-        );
-        text.AppendLine(
-            "A scan maps every shard anew and gives all products of so many queries; the plain sum adds the same mapped bytes "
-                + "as 64-bit numbers, on as many threads."
-        );
-        text.AppendLine();
-        foreach (var (name, value) in machine)
-        {
-            text.AppendLine(CultureInfo.InvariantCulture, $"- {name}: {value}");
-        }
-
         var plain = samples[Measurement.PlainEpoch].Min;
         var table = new TextTable("work", "MB", "s, fastest", "s, median", "in plain epochs", "in plain sums", "GB/s", "rounds");
         Add(Measurement.PlainEpoch, null, null);
-        Add(Recipe.Disk, ScalarType.Float32, null);
+        Add(Names.Disk, ScalarType.Float32, null);
         foreach (var type in s_types)
         {
-            Add(Recipe.Writing(type), type, null);
+            Add(Names.Writing(type), type, null);
         }
 
         foreach (var type in s_types)
         {
-            Add(Recipe.Sum(type), type, samples[Recipe.Sum(type)].Min);
+            Add(Names.Sum(type), type, samples[Names.Sum(type)].Min);
             foreach (var q in s_queries)
             {
-                Add(Recipe.Scan(type, q), type, samples[Recipe.Sum(type)].Min);
+                Add(Names.Scan(type, q), type, samples[Names.Sum(type)].Min);
             }
         }
 
-        return text.AppendLine().Append(table).ToString();
+        return table;
 
         void Add(string name, ScalarType? type, double? sum)
         {
@@ -151,7 +117,7 @@ internal static class StoreBench
         static string Number(double value, string format) => value.ToString(format, CultureInfo.InvariantCulture);
     }
 
-    private static class Recipe
+    private static class Names
     {
         public const string Disk = "plain bytes to the disk";
 

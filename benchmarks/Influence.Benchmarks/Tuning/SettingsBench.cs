@@ -1,5 +1,5 @@
 using System.Globalization;
-using System.Text;
+using Influence.Benchmarks.Reporting;
 using static TorchSharp.torch;
 
 namespace Influence.Benchmarks.Tuning;
@@ -14,38 +14,26 @@ internal static class SettingsBench
 
     public static int Run(Options options)
     {
-        var date = DateTime.Now.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture);
         using (zeros(1))
         {
             // libtorch and its BLAS are loaded by the first tensor.
         }
 
-        var text = new StringBuilder();
-        text.AppendLine(CultureInfo.InvariantCulture, $"# Settings of the environment, {date}, cpu");
-        text.AppendLine();
-        text.AppendLine(
+        // Made before the processes run, whose load is not the machine's own. They run on the processor, and there is no quick form of it.
+        var page = new MarkdownPage(options with { Device = "cpu", Quick = false }, CPU);
+        var about = string.Create(
             CultureInfo.InvariantCulture,
-            $"Seconds, the fastest of {Rounds} processes that ran in turn with the others; in " + $"brackets the share of the default's."
+            $"""
+            Seconds, the fastest of {Rounds} processes that ran in turn with the others; in brackets the share of the default's.
+            The decoder has 100 training examples.
+            """
         );
-        text.AppendLine("The decoder has 100 training examples.");
-        text.AppendLine();
-        foreach (var (name, value) in Machine.Describe(CPU))
-        {
-            text.AppendLine(CultureInfo.InvariantCulture, $"- {name}: {value}");
-        }
-
-        foreach (var workload in options.Workloads)
-        {
-            text.AppendLine().AppendLine(CultureInfo.InvariantCulture, $"## {workload}").AppendLine().Append(Table(workload));
-        }
-
-        Console.WriteLine(text);
-        if (options.Output is { } folder)
-        {
-            Directory.CreateDirectory(folder);
-            File.WriteAllText(Path.Combine(folder, $"{date}-settings-cpu.md"), text.ToString());
-        }
-
+        page.Write(
+            "settings",
+            "Settings of the environment",
+            about,
+            string.Join('\n', options.Workloads.Select(workload => $"## {workload}\n\n{Table(workload)}"))
+        );
         return 0;
     }
 

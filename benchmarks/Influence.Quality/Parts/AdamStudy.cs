@@ -18,8 +18,6 @@ namespace Influence.Quality.Parts;
 /// </summary>
 internal static class AdamStudy
 {
-    private const long SubsetSeed = 1;
-    private const long FirstModelSeed = 1000;
     private const int SourceSegments = 3;
     private const string Ekfac1 = "EK-FAC";
     private const string Fisher1 = "EK-FAC, empirical Fisher";
@@ -29,8 +27,8 @@ internal static class AdamStudy
     public static Findings Run(PartContext context, AdamSetUp setUp)
     {
         var study = new Study(context, setUp.Recipe, setUp.Data);
-        var halves = study.Retrain("halves", Subsets.Half(setUp.Data.TrainIds, setUp.Halves, SubsetSeed), setUp.Seeds);
-        long[] modelSeeds = [.. Enumerable.Range(0, setUp.Models).Select(m => FirstModelSeed + m)];
+        var halves = study.Retrain("halves", Subsets.Half(setUp.Data.TrainIds, setUp.Halves, DeepStudy.SubsetSeed), setUp.Seeds);
+        long[] modelSeeds = [.. Enumerable.Range(0, setUp.Models).Select(m => DeepStudy.FirstModelSeed + m)];
         TrainedModel[] runs = [.. modelSeeds.Select(study.Full)];
         context.Note($"{runs.Length} models trained on all examples");
         var (train, queries) = (setUp.Data.Train(), setUp.Data.Queries());
@@ -49,14 +47,14 @@ internal static class AdamStudy
 
         var settings = FindingsBuilder.Settings(
             study,
-            $"{halves.Subsets.Count} random halves, drawn with seed {SubsetSeed}",
+            $"{halves.Subsets.Count} random halves, drawn with seed {DeepStudy.SubsetSeed}",
             setUp.Seeds,
             modelSeeds
         );
         QueryLosses? losses = null;
         if (setUp.QldQueries > 0)
         {
-            losses = new QueryLosses(context, study, judge, judge.Few(setUp.QldQueries).Ids, FirstModelSeed);
+            losses = new QueryLosses(context, study, judge, judge.Few(setUp.QldQueries).Ids, DeepStudy.FirstModelSeed);
             foreach (var (name, scores) in scored.All)
             {
                 losses.Add(name, scores);
@@ -80,7 +78,7 @@ internal static class AdamStudy
         );
         if (setUp.FlippedLabels)
         {
-            settings["flipped labels"] = AdamLabels.Add(context, setUp, judge, scored.Dampings[Ekfac1], FirstModelSeed);
+            settings["flipped labels"] = AdamLabels.Add(context, setUp, judge, scored.Dampings[Ekfac1], DeepStudy.FirstModelSeed);
         }
 
         var facts = FindingsBuilder.Facts(study, model, judge);
@@ -104,8 +102,8 @@ internal static class AdamStudy
     {
         var runs = study.Retrain(
             "drops",
-            Subsets.Random(setUp.Data.TrainIds, 0.99, setUp.SmallRemovals, SubsetSeed),
-            [FirstModelSeed],
+            Subsets.Random(setUp.Data.TrainIds, 0.99, setUp.SmallRemovals, DeepStudy.SubsetSeed),
+            [DeepStudy.FirstModelSeed],
             holes: true
         );
         var ids = judge.Few(setUp.MagicQueries).Ids;
@@ -116,7 +114,8 @@ internal static class AdamStudy
             judge.Add("LDS, hundredths left out of the scored run itself", name, lds.Evaluate(own, runs).Mean, ids.Count);
         }
 
-        return $"{setUp.SmallRemovals} random hundredths left out of the run with seed {FirstModelSeed}, with weight 0 in its own batches";
+        return $"{setUp.SmallRemovals} random hundredths left out of the run with seed {DeepStudy.FirstModelSeed}, with weight 0 in its "
+            + "own batches";
     }
 
     /// <summary>The methods, in the order of the table.</summary>
@@ -276,7 +275,7 @@ internal static class AdamStudy
         /// <summary>The scored run, from its first weights, in float64.</summary>
         private T Replayed<T>(double epsilon, Func<Magic, InfluenceTask, T> action)
         {
-            manual_seed(FirstModelSeed);
+            manual_seed(DeepStudy.FirstModelSeed);
             using var fresh = setUp.Recipe.Create();
             fresh.to(ScalarType.Float64);
             fresh.eval();
@@ -286,7 +285,9 @@ internal static class AdamStudy
                 [
                     .. Enumerable
                         .Range(0, setUp.Recipe.Epochs)
-                        .SelectMany(epoch => BatchOrder.Batches(setUp.Data.TrainIds, FirstModelSeed, epoch, setUp.Recipe.BatchSize)),
+                        .SelectMany(epoch =>
+                            BatchOrder.Batches(setUp.Data.TrainIds, DeepStudy.FirstModelSeed, epoch, setUp.Recipe.BatchSize)
+                        ),
                 ],
                 LearningRates = [setUp.Recipe.LearningRate],
                 Update = new Magic.AdamW { WeightDecay = setUp.Recipe.WeightDecay, Epsilon = epsilon },

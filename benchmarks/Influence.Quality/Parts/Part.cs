@@ -13,16 +13,20 @@ internal sealed record Part(string Key, string Title, Func<PartContext, Findings
 /// <summary>What a part is run with.</summary>
 /// <param name="key">The part's name.</param>
 /// <param name="quick">Whether it is the small version.</param>
-/// <param name="cache">The part's own folder of finished trainings.</param>
-internal sealed class PartContext(string key, bool quick, string cache)
+/// <param name="caches">Holds each part's folder of finished trainings.</param>
+internal sealed class PartContext(string key, bool quick, string caches)
 {
     private readonly Stopwatch _clock = Stopwatch.StartNew();
 
     public bool Quick { get; } = quick;
 
-    public string Cache { get; } = cache;
+    /// <summary>The part's own folder of finished trainings.</summary>
+    public string Cache { get; } = Path.Combine(caches, quick ? $"{key}-quick" : key);
 
     public TimeSpan Elapsed => _clock.Elapsed;
+
+    /// <summary>Another part's context: what that one has trained is found there.</summary>
+    public PartContext Of(string part) => new(part, Quick, caches);
 
     public T Pick<T>(T full, T small) => Quick ? small : full;
 

@@ -19,7 +19,8 @@ internal static class SolverStudy
 
     public static Findings Run(PartContext context, SetUp setUp)
     {
-        var study = new Study(context, setUp.Recipe, setUp.Data);
+        // The trainings are W1's own.
+        var study = new Study(context.Of("w1"), setUp.Recipe, setUp.Data);
         var halves = study.Retrain("halves", Subsets.Half(setUp.Data.TrainIds, setUp.Halves, DeepStudy.SubsetSeed), setUp.Seeds);
         var run = study.Full(DeepStudy.FirstModelSeed);
         var (train, all) = (setUp.Data.Train(setUp.BatchSize), setUp.Data.Queries(setUp.BatchSize));
@@ -27,7 +28,7 @@ internal static class SolverStudy
         var judge = new Judge(context, halves, all);
         using var model = run.AtTheEnd();
         var task = TrainedModel.Task(model);
-        using var ekfac = Fit(context, task, train, setUp.Curvature);
+        using var ekfac = Fit(context, study, task, train, setUp.Curvature);
         var block = new BlockConjugateGradient.Options { Examples = context.Pick(1024, 128), MaximumIterations = 8 };
         var astra = setUp.Astra with { Iterations = context.Pick(60, 20), HalveEvery = context.Pick(20, 5) };
         foreach (var factor in s_factors)
@@ -96,9 +97,11 @@ internal static class SolverStudy
     }
 
     /// <summary>Kept beside the trainings: with many label draws it takes as long as they do.</summary>
-    private static Ekfac Fit(PartContext context, InfluenceTask task, Examples train, Ekfac.Options options)
+    private static Ekfac Fit(PartContext context, Study study, InfluenceTask task, Examples train, Ekfac.Options options)
     {
-        var path = Path.Combine(context.Cache, "ekfac.safetensors");
+        // The budget, which is the machine's, changes nothing in the fit.
+        var key = study.Key($"EK-FAC; seed {DeepStudy.FirstModelSeed}; {options with { MemoryBudget = MemoryBudget.Default }}");
+        var path = Path.Combine(context.Cache, $"ekfac-{key}.safetensors");
         if (File.Exists(path))
         {
             return Ekfac.Load(path);

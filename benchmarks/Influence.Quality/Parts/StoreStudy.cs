@@ -16,8 +16,6 @@ namespace Influence.Quality.Parts;
 /// time of a query.</summary>
 internal static class StoreStudy
 {
-    private const long SubsetSeed = 1;
-    private const long FirstModelSeed = 1000;
     private const int Resamples = 100;
     private const string Size = "kB an example";
     private const string Query = "ms a query, of 450 at once";
@@ -34,11 +32,11 @@ internal static class StoreStudy
     public static Findings Run(PartContext context)
     {
         // The trainings are W1's own.
-        var own = new PartContext("w1", context.Quick, context.Cache.Replace("g1", "w1", StringComparison.Ordinal));
+        var own = context.Of("w1");
         var setUp = SetUps.FashionMlp(own);
         var study = new Study(own, setUp.Recipe, setUp.Data);
-        var halves = study.Retrain("halves", Subsets.Half(setUp.Data.TrainIds, setUp.Halves, SubsetSeed), setUp.Seeds);
-        long[] modelSeeds = [.. Enumerable.Range(0, setUp.Models).Select(m => FirstModelSeed + m)];
+        var halves = study.Retrain("halves", Subsets.Half(setUp.Data.TrainIds, setUp.Halves, DeepStudy.SubsetSeed), setUp.Seeds);
+        long[] modelSeeds = [.. Enumerable.Range(0, setUp.Models).Select(m => DeepStudy.FirstModelSeed + m)];
         TrainedModel[] runs = [.. modelSeeds.Select(study.Full)];
         var folder = Directory.CreateTempSubdirectory("influence-store-study");
         var models = runs.Select(run => run.AtTheEnd()).ToList();
@@ -58,7 +56,7 @@ internal static class StoreStudy
             one.Members(runs[0].After(setUp.FewEpochs), setUp.FewEpochs.Count);
             var settings = FindingsBuilder.Settings(
                 study,
-                $"{halves.Subsets.Count} random halves, drawn with seed {SubsetSeed}",
+                $"{halves.Subsets.Count} random halves, drawn with seed " + $"{DeepStudy.SubsetSeed}",
                 setUp.Seeds,
                 modelSeeds
             );

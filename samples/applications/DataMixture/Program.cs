@@ -12,7 +12,7 @@ return CommandLine.Run<Options>(
         var corpus = options.Corpus is { } folder
             ? MixtureCorpus.Read(Domain.OfFolder(folder), Domain.OfFolder(Path.Combine(folder, "targets")), options.Seed)
             : MixtureCorpus.Read(DebianDomains.Training, DebianDomains.Targets, options.Seed);
-        TextTable.Write(Console.Out, corpus.ToTable());
+        ConsoleTable.Write(corpus.ToTable());
         clock.Lap("reading");
 
         // Every method with every seed, seed by seed; within a seed all begin with the same weights.
@@ -64,8 +64,7 @@ return CommandLine.Run<Options>(
 
         static void Show(IEnumerable<IReadOnlyList<string>> table)
         {
-            Console.WriteLine();
-            TextTable.Write(Console.Out, table);
+            ConsoleTable.Write(table);
         }
     }
 );

@@ -29,10 +29,6 @@ internal sealed class Gpt2Model : nn.Module<Tensor, Tensor>
     /// <summary>The number of parameters, the tied table once.</summary>
     public long ParameterCount => parameters().DistinctBy(p => p.storage<float>().data_ptr()).Sum(p => p.numel());
 
-    /// <summary>From the names in files of the hub, which have no prefix and hold the causal masks too, to those of this model.</summary>
-    public static Checkpoint.Options HubNames { get; } =
-        new() { Rename = Checkpoint.Options.Table((@"^(wte|wpe|h|ln_f)\.", "transformer.$1."), (@"\.attn\.(masked_)?bias$", null)) };
-
     public static Gpt2Model Create(Gpt2Settings settings, int seed)
     {
         manual_seed(Randomness.SeedFor(seed, "initial weights"));

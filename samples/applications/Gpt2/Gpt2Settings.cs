@@ -3,17 +3,6 @@ namespace Gpt2;
 /// <summary>GPT-2's sizes, by the names of Hugging Face's <c>config.json</c>.</summary>
 internal sealed record Gpt2Settings
 {
-    /// <summary>The 124 million parameters that <c>gpt2</c> on the hub has.</summary>
-    public static Gpt2Settings Small { get; } =
-        new()
-        {
-            Vocabulary = 50_257,
-            Positions = 1024,
-            Width = 768,
-            Layers = 12,
-            Heads = 12,
-        };
-
     /// <summary>What this sample trains: one token a byte.</summary>
     public static Gpt2Settings Bytes { get; } =
         new()

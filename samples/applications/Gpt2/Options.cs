@@ -1,49 +1,47 @@
+using System.CommandLine;
+
 namespace Gpt2;
 
 /// <summary>What the command line asks for.</summary>
-internal sealed record Options : ICommandOptions<Options>
+internal sealed class Options(ParseResult given) : ICommandOptions<Options>
 {
-    public static string Usage =>
-        """
+    private static readonly Option<int> s_passages = Setting.Number("--passages", "training passages of each domain", 200, least: 10);
+    private static readonly Option<int> s_epochs = Setting.Number("--epochs", "how often to pass over them in training", 8, least: 1);
+    private static readonly Option<int> s_seed = Setting.Number(
+        "--seed",
+        "decides which passages are taken and how training goes",
+        1,
+        least: 0
+    );
+    private static readonly Option<string?> s_output = Setting.OptionalText(
+        "--output",
+        "FOLDER",
+        "where the checkpoint goes [a temporary " + "one]"
+    );
+
+    public static RootCommand Command { get; } =
+        new(
+            """
             Trains a small GPT-2 (Hugging Face's names, one token a byte) on three domains of text, saves it as sharded safetensors and
             loads it, lets it write greedily, and says which training passages, and which heads, made it write so. Then adapts it by LoRA to
             two more domains, and says the same of the adaptation.
+            """
+        )
+        {
+            s_passages,
+            s_epochs,
+            s_seed,
+            s_output,
+        };
 
-              --passages N     training passages of each domain  [200]
-              --epochs N       how often to pass over them in training  [8]
-              --seed N         decides which passages are taken and how training goes  [1]
-              --output FOLDER  where the checkpoint goes  [a temporary one]
-              --help           show this text
-            """;
+    public int Passages => given.GetRequiredValue(s_passages);
 
-    public int Passages { get; private init; } = 200;
+    public int Epochs => given.GetRequiredValue(s_epochs);
 
-    public int Epochs { get; private init; } = 8;
-
-    public int Seed { get; private init; } = 1;
+    public int Seed => given.GetRequiredValue(s_seed);
 
     /// <summary>The checkpoint's folder; null for one that goes away.</summary>
-    public string? Output { get; private init; }
+    public string? Output => given.GetValue(s_output);
 
-    public bool Help { get; private init; }
-
-    public static Options Parse(IReadOnlyList<string> arguments)
-    {
-        var options = new Options();
-        var reader = new OptionReader(arguments);
-        while (reader.Read())
-        {
-            options = reader.Name switch
-            {
-                "--passages" => options with { Passages = reader.Number(10) },
-                "--epochs" => options with { Epochs = reader.Number(1) },
-                "--seed" => options with { Seed = reader.Number(0) },
-                "--output" => options with { Output = reader.Text() },
-                "--help" or "-h" => options with { Help = true },
-                _ => throw reader.Unknown(),
-            };
-        }
-
-        return options;
-    }
+    public static Options Of(ParseResult given) => new(given);
 }

@@ -3,8 +3,6 @@ using Influence;
 using Influence.Curvature;
 using Influence.Estimators;
 using Influence.Gradients;
-using TorchSharp;
-using static TorchSharp.torch;
 
 return CommandLine.Run<Options>(
     args,
@@ -17,7 +15,7 @@ return CommandLine.Run<Options>(
 
         // Three domains to train on, two to adapt to.
         var corpus = Corpus.Read(FiveDomains.All, options.Passages, options.Seed);
-        TextTable.Write(Console.Out, corpus.ToTable());
+        ConsoleTable.Write(corpus.ToTable());
         var passages = corpus.Train.Where(p => p.Domain < 3).ToList();
         using var trainTensors = new PassageTensors(passages);
         var train = trainTensors.ToExamples(batchSize: 20);
@@ -39,27 +37,7 @@ return CommandLine.Run<Options>(
 
         // Saved as Hugging Face saves large models, in several files with an index, and loaded strictly into another model.
         using var temporary = new TemporaryFolder();
-        var folder = options.Output ?? temporary.FullPath;
-        OutputFolder.Prepare(folder);
-        var index = Path.Combine(folder, "model.safetensors.index.json");
-        Checkpoint.SaveSharded(index, trained, learningRate: 0, shardBytes: 500_000);
-        using var model = Gpt2Model.Create(Gpt2Settings.Bytes, options.Seed + 1);
-        foreach (var note in Checkpoint.FromFile(index).LoadInto(model))
-        {
-            Console.WriteLine(note);
-        }
-
-        model.eval();
-        using (var scope = NewDisposeScope())
-        using (no_grad())
-        {
-            var difference = (model.call(trainTensors.Input[..8]) - trained.call(trainTensors.Input[..8])).abs().max().item<float>();
-            Console.WriteLine(
-                $"Saved in {Directory.GetFiles(folder, "*.safetensors").Length} files and loaded: the largest difference "
-                    + $"between logits is {difference}."
-            );
-        }
-
+        using var model = Shards.SaveAndLoad(trained, options.Output ?? temporary.FullPath, options.Seed + 1, trainTensors.Input[..8]);
         clock.Lap("saving and loading");
 
         // Every parameter by a rule, the tied table as one.
@@ -105,7 +83,7 @@ return CommandLine.Run<Options>(
         using var scores = influence.Score(task, train, asked, progress, cancellationToken);
         progress.Clear();
         clock.Lap("EK-FAC scores");
-        TextTable.Write(Console.Out, Report.Proponents(corpus, passages, written, scores));
+        ConsoleTable.Write(Report.Proponents(corpus, passages, written, scores));
 
         // Head by head in the last block, for the passages that are among any query's strongest.
         var strongest = train.Only([.. Enumerable.Range(0, written.Count).SelectMany(q => scores.Proponents(q, 5).Ids).Distinct()]);
@@ -125,8 +103,7 @@ return CommandLine.Run<Options>(
             cancellationToken
         );
         progress.Clear();
-        TextTable.Write(
-            Console.Out,
+        ConsoleTable.Write(
             Report.Heads(
                 corpus,
                 written,
@@ -190,7 +167,7 @@ return CommandLine.Run<Options>(
             cancellationToken
         );
         progress.Clear();
-        TextTable.Write(Console.Out, Report.Proponents(corpus, adapted, questions, loraScores));
+        ConsoleTable.Write(Report.Proponents(corpus, adapted, questions, loraScores));
         clock.Lap("LoRA's EK-FAC and scores");
         Console.WriteLine(clock);
     }

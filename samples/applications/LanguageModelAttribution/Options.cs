@@ -1,53 +1,56 @@
+using System.CommandLine;
+
 namespace LanguageModelAttribution;
 
 /// <summary>What the command line asks for.</summary>
-internal sealed record Options : ICommandOptions<Options>
+internal sealed class Options(ParseResult given) : ICommandOptions<Options>
 {
-    public static string Usage =>
-        """
+    private static readonly Option<string?> s_corpus = Setting.OptionalText(
+        "--corpus",
+        "FOLDER",
+        "your own texts: each .txt file a " + "domain, passages parted by lines with % [Debian's packages]"
+    );
+    private static readonly Option<int> s_passages = Setting.Number("--passages", "training passages of each domain", 400, least: 10);
+    private static readonly Option<int> s_epochs = Setting.Number("--epochs", "how often to pass over them in training", 4, least: 1);
+    private static readonly Option<int> s_seed = Setting.Number(
+        "--seed",
+        "decides which passages are taken and how training goes",
+        1,
+        least: 0
+    );
+    private static readonly Option<string> s_output = Setting.Text(
+        "--output",
+        "FILE",
+        "where the page goes",
+        "language-model-attribution.html"
+    );
+
+    public static RootCommand Command { get; } =
+        new(
+            """
             Trains a small byte-level language model on texts of several domains, then says for ten passages, held out or
             written by the model, which training passages, and which tokens in them, made them likely: by EK-FAC influence and
             by TracIn, side by side on one page.
-
-              --corpus FOLDER  your own texts: each .txt file a domain, passages parted by lines with %  [Debian's packages]
-              --passages N     training passages of each domain  [400]
-              --epochs N       how often to pass over them in training  [4]
-              --seed N         decides which passages are taken and how training goes  [1]
-              --output FILE    where the page goes  [language-model-attribution.html]
-              --help           show this text
-            """;
+            """
+        )
+        {
+            s_corpus,
+            s_passages,
+            s_epochs,
+            s_seed,
+            s_output,
+        };
 
     /// <summary>The folder of one's own texts; null for the texts of Debian's packages.</summary>
-    public string? Corpus { get; private init; }
+    public string? Corpus => given.GetValue(s_corpus);
 
-    public int Passages { get; private init; } = 400;
+    public int Passages => given.GetRequiredValue(s_passages);
 
-    public int Epochs { get; private init; } = 4;
+    public int Epochs => given.GetRequiredValue(s_epochs);
 
-    public int Seed { get; private init; } = 1;
+    public int Seed => given.GetRequiredValue(s_seed);
 
-    public string Output { get; private init; } = "language-model-attribution.html";
+    public string Output => given.GetRequiredValue(s_output);
 
-    public bool Help { get; private init; }
-
-    public static Options Parse(IReadOnlyList<string> arguments)
-    {
-        var options = new Options();
-        var reader = new OptionReader(arguments);
-        while (reader.Read())
-        {
-            options = reader.Name switch
-            {
-                "--corpus" => options with { Corpus = reader.Text() },
-                "--passages" => options with { Passages = reader.Number(10) },
-                "--epochs" => options with { Epochs = reader.Number(1) },
-                "--seed" => options with { Seed = reader.Number(0) },
-                "--output" => options with { Output = reader.Text() },
-                "--help" or "-h" => options with { Help = true },
-                _ => throw reader.Unknown(),
-            };
-        }
-
-        return options;
-    }
+    public static Options Of(ParseResult given) => new(given);
 }

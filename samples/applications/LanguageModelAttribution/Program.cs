@@ -20,7 +20,7 @@ return CommandLine.Run<Options>(
             options.Passages,
             options.Seed
         );
-        TextTable.Write(Console.Out, corpus.ToTable());
+        ConsoleTable.Write(corpus.ToTable());
         clock.Lap("reading");
 
         // Train as ever; the recorder keeps the checkpoints.
@@ -79,7 +79,7 @@ return CommandLine.Run<Options>(
 
         // Report.
         var shares = new DomainShares(corpus, queries, attributions);
-        TextTable.Write(Console.Out, shares.ToTable());
+        ConsoleTable.Write(shares.ToTable());
         Console.WriteLine(clock);
         var report = new Report
         {

@@ -50,10 +50,17 @@ return CommandLine.Run<Options>(
 
         // Explain some test images.
         var predictions = Evaluation.Predictions(model, testImages, cancellationToken);
-        var chosen = TestImages.Choose(predictions, test.Labels);
+        var chosen = Evaluation.WrongFirst(predictions, test.Labels, wrong: 7, count: 10);
+        var explained = test.At(chosen);
+        using var explainedImages = explained.ToTensor();
+        using var explainedLabels = tensor(explained.Labels.Select(label => (long)label).ToArray());
+        var queries = Examples.FromTensors(("image", explainedImages), ("label", explainedLabels)) with
+        {
+            Ids = [.. chosen.Select(i => (long)i)],
+        };
         (progress.Purpose, cost.Purpose) = ("explanations", "explanations");
         watch.Restart();
-        using var scores = TestImages.Score(tracIn, task, examples, chosen, testImages, test, cost, cancellationToken);
+        using var scores = tracIn.Score(task, examples, queries, cost, cancellationToken);
         var explaining = watch.Elapsed;
         progress.Clear();
 
@@ -75,18 +82,17 @@ return CommandLine.Run<Options>(
         };
         results.Print(Console.Out);
 
-        var pictures = new Pictures
+        var views = new ImageViews
         {
             Train = train,
             Labels = labels,
             Test = test,
-            Chosen = chosen,
             Predictions = predictions,
         };
-        var report = new InfluenceReport("Mislabelled images in Fashion-MNIST") { Summary = pictures.Summary(results) }
+        var report = new InfluenceReport("Mislabelled images in Fashion-MNIST") { Summary = results.Summary(labels) }
             .Detection(results.Detections)
-            .Suspects(selfInfluence, pictures.Training, Options.Suspects, beside: [losses], heading: "Suspects")
-            .Queries(scores, pictures.Training, pictures.Query, count: 3, heading: "Why the network says so", note: Pictures.AboutQueries)
+            .Suspects(selfInfluence, views.Training, Options.Suspects, beside: [losses], heading: "Suspects")
+            .Queries(scores, views.Training, views.Query, count: 3, heading: "Why the network says so", note: ImageViews.AboutQueries)
             .Coverage(task.Coverage(examples))
             .Cost(cost);
         cancellationToken.ThrowIfCancellationRequested();

@@ -16,6 +16,16 @@ internal sealed record Results
 
     public required TimeSpan Explaining { get; init; }
 
+    /// <summary>What the report says first.</summary>
+    public IReadOnlyList<string> Summary(FlippedLabels labels) =>
+        [
+            $"Of the {labels.Given.Count:N0} training images, {labels.FlippedCount:N0} were given a wrong label at random. A small "
+                + "network was trained on them all. Self-influence (TracIn over the checkpoints of that training) says how hard the "
+                + "network had to work for each single image; images with a wrong label tend to come first.",
+            $"Accuracy on the test set: {TestAccuracy:0.0%}. Training took {Training.TotalSeconds:0.0} s, scoring "
+                + $"{Scoring.TotalSeconds:0.0} s.",
+        ];
+
     /// <summary>One figure a line; the lines of self-influence carry no name in front.</summary>
     public void Print(TextWriter writer)
     {

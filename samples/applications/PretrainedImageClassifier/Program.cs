@@ -2,7 +2,6 @@ using System.Globalization;
 using Influence;
 using Influence.Curvature;
 using Influence.Estimators;
-using Influence.Evaluation;
 using Influence.Gradients;
 using Influence.Scorers;
 using PretrainedImageClassifier;
@@ -46,7 +45,7 @@ return CommandLine.Run<Options>(
         // Fine-tune the last stage and a new head, or the head alone.
         using var progress = new ConsoleProgress();
         using var folder = new TemporaryFolder();
-        var costs = new Costs();
+        var costs = new Costs(progress);
         var labels = FlippedLabels.Flip(train.Labels, Options.FlippedShare, options.Seed);
         using var images = Pictures.ToTensor(train, Side, preparation);
         using var given = labels.ToTensor();
@@ -109,39 +108,24 @@ return CommandLine.Run<Options>(
             () => new TracIn { Checkpoints = recorder.Checkpoints }.SelfInfluence(task, examples, progress, cancellationToken)
         );
         var losses = costs.Measure("losses", () => new ExampleLosses().Score(task, examples, progress, cancellationToken));
-        var detection = new MislabelDetection();
-        List<(string Ranking, MislabelDetection.Result Result)> detections = [];
-        List<IReadOnlyList<string>> found =
-        [
-            ["ranking by", "AUC", "from", "to", "found in the first tenth", "in the first fifth"],
-        ];
-        foreach (
-            var (name, scores) in new[]
-            {
+        var found = Detections.Of(
+            [
                 ("EK-FAC, self-influence", suspicion),
                 ("TracIn, self-influence", tracIn),
                 ("loss", losses),
                 ("random", ExampleScores.Of(losses.Ids, [.. losses.Ids.Select(_ => random.NextDouble())])),
-            }
-        )
-        {
-            var result = detection.Evaluate(scores, flipped);
-            detections.Add((name, result));
-            found.Add([
-                name,
-                string.Create(CultureInfo.InvariantCulture, $"{result.Auc.Value:0.000}"),
-                string.Create(CultureInfo.InvariantCulture, $"{result.Auc.Lower:0.000}"),
-                string.Create(CultureInfo.InvariantCulture, $"{result.Auc.Upper:0.000}"),
-                string.Create(CultureInfo.InvariantCulture, $"{result.RecallAt(0.1):0%}"),
-                string.Create(CultureInfo.InvariantCulture, $"{result.RecallAt(0.2):0%}"),
-            ]);
-        }
+            ],
+            flipped
+        );
 
         // Where do predictions come from?
-        var explained = Explained.Choose(predictions, test.Labels);
-        using var testLabels = tensor(test.Labels.Select(label => (long)label).ToArray());
-        var queries = Examples.FromTensors(("image", testImages), ("label", testLabels)).Only(explained.Select(i => (long)i)) with
+        var chosen = Evaluation.WrongFirst(predictions, test.Labels, wrong: 5, count: 8);
+        var explained = test.At(chosen);
+        using var explainedImages = Pictures.ToTensor(explained, Side, preparation);
+        using var explainedLabels = tensor(explained.Labels.Select(label => (long)label).ToArray());
+        var queries = Examples.FromTensors(("image", explainedImages), ("label", explainedLabels)) with
         {
+            Ids = [.. chosen.Select(i => (long)i)],
             BatchSize = 50,
         };
         using var pairs = costs.Measure(
@@ -149,22 +133,24 @@ return CommandLine.Run<Options>(
             () => influence.Score(task, examples, queries, progress, cancellationToken)
         );
         progress.Clear();
-        foreach (var table in new[] { found, costs.Rows })
+        foreach (var table in new[] { Detections.Rows(found), costs.Rows })
         {
-            Console.WriteLine();
-            TextTable.Write(Console.Out, table);
+            ConsoleTable.Write(table);
         }
 
         var page = new Report
         {
             Summary = summary,
-            Found = detections,
+            Found = found,
             Costs = costs.Rows,
             Coverage = coverage,
-            Train = train,
-            Labels = labels,
-            Test = test,
-            Predictions = predictions,
+            Images = new ImageViews
+            {
+                Train = train,
+                Labels = labels,
+                Test = test,
+                Predictions = predictions,
+            },
         }.ToPage(suspicion, losses, pairs);
         cancellationToken.ThrowIfCancellationRequested();
         OutputFile.Write(options.Output, page.ToHtml());

@@ -47,6 +47,24 @@ internal sealed record EmbeddingCheck(int Texts, double States, double Embedding
         return new EmbeddingCheck(texts.Count, states, embeddings);
     }
 
+    /// <summary>Says how far apart they are.</summary>
+    /// <exception cref="SampleException">Too far.</exception>
+    public static void Demand(byte[] file, OnnxGraph graph, WordPieces tokenizer, IReadOnlyList<string> texts, int length)
+    {
+        using var encoder = new MiniLm();
+        var unused = MiniLmWeights.Load(encoder, graph);
+        var check = Run(file, encoder, tokenizer, texts, length);
+        Console.WriteLine(
+            $"Beside ONNX Runtime, {check.Texts} mails: states differ by at most {check.States:0.0e+0}, embeddings by "
+                + $"{check.Embeddings:0.0e+0} (allowed: {Allowed:0e+0}). "
+                + $"Weights of the file that are not needed: {string.Join(", ", unused)}."
+        );
+        if (!check.Holds)
+        {
+            throw new SampleException("The modules do not do what ONNX Runtime does with the same weights.");
+        }
+    }
+
     private static Tensor Embedding(Tensor states, Tensor mask) => nn.functional.normalize(MiniLm.Pool(states, mask), 2, 1);
 
     private static double Largest(Tensor difference) => difference.abs().max().item<float>();

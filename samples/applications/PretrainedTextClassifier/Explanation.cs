@@ -1,70 +1,80 @@
 using Influence;
 using Influence.Estimators;
+using TorchSharp;
+using static TorchSharp.torch;
 
 namespace PretrainedTextClassifier;
 
-/// <summary>One test mail with the training mails that did most for and against its right class, and by which of their words.</summary>
-/// <param name="TestMail">Its position in the test set.</param>
-/// <param name="Proponents">Training on these lowered the loss of its own class most.</param>
-/// <param name="Opponents">Training on these raised it most.</param>
-/// <param name="Pieces">For each of these training mails, by id: a score for each of its pieces.</param>
-internal sealed record Explanation(
-    int TestMail,
-    RankedExamples Proponents,
-    RankedExamples Opponents,
-    IReadOnlyDictionary<long, double[]> Pieces
-)
+/// <summary>What did most for and against the right classes of some test mails, and by which words; whoever makes it disposes it.</summary>
+/// <param name="Scores">Of all training mails for the test mails.</param>
+/// <param name="Pieces">For each test mail, by id, and each of its strongest training mails: a score for each piece.</param>
+internal sealed record Explanation(InfluenceScores Scores, IReadOnlyDictionary<(long Query, long Train), double[]> Pieces) : IDisposable
 {
+    /// <summary>How many proponents a test mail has, and how many opponents.</summary>
+    public const int Strongest = 2;
+
     private const int Wrong = 4;
     private const int Count = 6;
-    private const int Strongest = 2;
 
     /// <summary>Wrong predictions first, then right ones, each in the order of the test set.</summary>
-    private static int[] Choose(Predictions predictions)
+    private static long[] Choose(Predictions predictions)
     {
         var mails = Enumerable.Range(0, predictions.Labels.Count).ToList();
-        var wrong = mails.Where(i => predictions.Class(i) != predictions.Labels[i]).Take(Wrong).ToArray();
-        return [.. wrong, .. mails.Where(i => predictions.Class(i) == predictions.Labels[i]).Take(Count - wrong.Length)];
+        var wrong = mails.Where(i => predictions.Class(i) != predictions.Labels[i]).Take(Wrong).ToList();
+        return [.. wrong, .. mails.Where(i => predictions.Class(i) == predictions.Labels[i]).Take(Count - wrong.Count)];
     }
 
-    public static IReadOnlyList<Explanation> Explain(
+    public static Explanation Explain(
         InfluenceFunction influence,
         InfluenceTask task,
         Examples train,
-        Examples test,
+        MailTensors test,
         Predictions predictions,
         Costs costs,
         IProgress<InfluenceProgress> progress,
         CancellationToken cancellationToken
     )
     {
+        using var scope = NewDisposeScope();
         var chosen = Choose(predictions);
-        var queries = test.Only(chosen.Select(i => (long)i));
-        using var scores = costs.Measure(
+        var rows = tensor(chosen);
+        var queries = Examples.FromTensors(
+            ("ids", test.Ids.index_select(0, rows)),
+            ("mask", test.Mask.index_select(0, rows)),
+            ("label", test.Labels.index_select(0, rows))
+        ) with
+        {
+            Ids = chosen,
+        };
+        var scores = costs.Measure(
             $"scores of all training mails for {queries.Count} queries",
             () => influence.Score(task, train, queries, progress, cancellationToken)
         );
-        var ranked = chosen
-            .Select(mail =>
-            {
-                var row = scores.QueryIds.Index().Single(id => id.Item == mail).Index;
-                return (Mail: mail, Row: row, Best: scores.Proponents(row, Strongest), Worst: scores.Opponents(row, Strongest));
-            })
+        var pairs = scores
+            .QueryIds.SelectMany(
+                (query, row) =>
+                    scores
+                        .Proponents(row, Strongest)
+                        .Ids.Concat(scores.Opponents(row, Strongest).Ids)
+                        .Distinct()
+                        .Select(id => (Query: query, Train: id))
+            )
             .ToList();
-        var strongest = train.Only(ranked.SelectMany(r => r.Best.Ids.Concat(r.Worst.Ids)).Distinct());
+        var strongest = train.Only(pairs.Select(pair => pair.Train).Distinct());
         using var pieces = costs.Measure(
             $"scores of the words of {strongest.Count} mails",
             () => influence.ScorePositions(task, strongest, queries, progress, cancellationToken)
         );
-        return
-        [
-            .. ranked.Select(r => new Explanation(
-                r.Mail,
-                r.Best,
-                r.Worst,
-                r.Best.Ids.Concat(r.Worst.Ids)
-                    .ToDictionary(id => id, id => pieces.For(r.Row, pieces.TrainIds.Index().Single(own => own.Item == id).Index))
-            )),
-        ];
+        return new Explanation(
+            scores,
+            pairs.ToDictionary(
+                pair => pair,
+                pair => pieces.For(Position(pieces.QueryIds, pair.Query), Position(pieces.TrainIds, pair.Train))
+            )
+        );
+
+        static int Position(IReadOnlyList<long> ids, long id) => ids.Index().Single(own => own.Item == id).Index;
     }
+
+    public void Dispose() => Scores.Dispose();
 }

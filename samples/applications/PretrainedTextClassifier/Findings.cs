@@ -1,4 +1,3 @@
-using System.Globalization;
 using Influence;
 using Influence.Curvature;
 using Influence.Estimators;
@@ -74,31 +73,6 @@ internal sealed record Findings(
         ];
     }
 
-    public static IReadOnlyList<IReadOnlyList<string>> Detection(
-        IReadOnlyList<(string Name, ExampleScores Scores)> rankings,
-        IReadOnlyList<long> flipped
-    )
-    {
-        var detection = new MislabelDetection();
-        return
-        [
-            ["ranking by", "AUC", "from", "to", "found in the first tenth", "in the first fifth"],
-            .. rankings.Select(ranking =>
-            {
-                var result = detection.Evaluate(ranking.Scores, flipped);
-                return (IReadOnlyList<string>)
-                    [
-                        ranking.Name,
-                        Number(result.Auc.Value),
-                        Number(result.Auc.Lower),
-                        Number(result.Auc.Upper),
-                        Percent(result.RecallAt(0.1)),
-                        Percent(result.RecallAt(0.2)),
-                    ];
-            }),
-        ];
-    }
-
     /// <summary>The tenth of the training mails that helps hard ham most, as many of each given class as there are, beside a tenth at
     /// random.</summary>
     public IReadOnlyList<(string Pick, IReadOnlyList<long> Ids)> BestTenth(MailTensors target, int seed)
@@ -144,8 +118,4 @@ internal sealed record Findings(
                 )
         );
     }
-
-    private static string Number(double value) => value.ToString("0.000", CultureInfo.InvariantCulture);
-
-    private static string Percent(double value) => value.ToString("0%", CultureInfo.InvariantCulture);
 }

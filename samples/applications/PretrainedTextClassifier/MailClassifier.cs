@@ -17,8 +17,6 @@ internal sealed class MailClassifier : nn.Module<Tensor, Tensor, Tensor>
         RegisterComponents();
     }
 
-    public MiniLm Encoder => encoder;
-
     public long ParameterCount => parameters().Sum(p => p.numel());
 
     public long TrainedCount => parameters().Where(p => p.requires_grad).Sum(p => p.numel());

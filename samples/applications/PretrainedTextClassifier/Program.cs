@@ -16,7 +16,7 @@ return CommandLine.Run<Options>(
         var graph = OnnxGraph.Read(file, "MiniLM's model.onnx");
         var tokenizer = WordPieces.Read(MiniLmPackage.Vocabulary());
         var split = MailSplit.Draw(options.Data, options.Mails, options.Seed);
-        CheckEmbeddings();
+        EmbeddingCheck.Demand(file, graph, tokenizer, [.. split.Test.Take(24).Select(mail => mail.Text)], options.Length);
         if (options.Check)
         {
             return;
@@ -25,7 +25,7 @@ return CommandLine.Run<Options>(
         // Fine-tune as ever; the recorder keeps the checkpoints.
         using var progress = new ConsoleProgress();
         using var folder = new TemporaryFolder();
-        var costs = new Costs();
+        var costs = new Costs(progress);
         var (given, flipped) = split.FlipLabels(Options.FlippedShare, options.Seed);
         using var train = new MailTensors(split.Train, tokenizer, options.Length, given);
         using var test = new MailTensors(split.Test, tokenizer, options.Length);
@@ -68,44 +68,36 @@ return CommandLine.Run<Options>(
         // The questions.
         var rankings = findings.Rankings(graph, recorder.Checkpoints, clean, Predictions.Of(model, train, cancellationToken), options.Seed);
         var tables = new List<(string Title, string Text, IReadOnlyList<IReadOnlyList<string>> Rows)>();
-        Add(
-            "How well the flipped labels are found",
-            "AUC: the probability that a flipped label ranks before a right one, with a 95% " + "interval.",
-            Findings.Detection(rankings, flipped)
-        );
-        var explanations = Explanation.Explain(
-            findings.Influence,
-            task,
-            examples,
-            test.ToExamples(),
-            onTest,
-            costs,
-            progress,
-            cancellationToken
-        );
+        var found = Detections.Of(rankings, flipped);
+        Print("How well the flipped labels are found", Detections.Rows(found));
+        using var explanation = Explanation.Explain(findings.Influence, task, examples, test, onTest, costs, progress, cancellationToken);
         var sources = findings.Sources(test);
+        var retraining = new Retraining
+        {
+            Create = () => MailClassifier.Create(graph, options.Seed, options.Lora ? Options.LoraRank : 0),
+            Trainer = trainer,
+            Train = train,
+            Flipped = flipped,
+            Test = test,
+            HardTest = hardTest,
+            Progress = progress,
+            Token = cancellationToken,
+        };
         var picks = findings.BestTenth(target, options.Seed);
         Add(
             "The best tenth for hard ham",
             "Each pick trains the pretrained model anew, by the labels as given; a tenth in four times as many " + "epochs as all mails.",
             [
-                [
-                    "trained on",
-                    "hard ham, right",
-                    "hard ham, loss",
-                    "all test mails, right",
-                    "hard ham among the picks",
-                    "flipped labels among " + "them",
-                ],
-                Row("all mails", model: null, all),
-                .. picks.Select(pick => Row(pick.Pick, Retrained(pick.Ids, options.Epochs * 4), pick.Ids)),
+                Retraining.Head,
+                retraining.Row("all mails", all, onTest, onHard),
+                .. picks.Select(pick => retraining.Row(pick.Pick, pick.Ids, options.Epochs * 4)),
             ]
         );
         Add(
             "Leaving out one source of mails",
             "The rise of the test mails' mean loss: predicted to first order, and where it was tried, "
                 + "after training again without the source.",
-            SourceTable()
+            retraining.WithoutSources(sources, onTest.Loss, options.Retrain)
         );
         progress.Clear();
         Add(
@@ -123,92 +115,24 @@ return CommandLine.Run<Options>(
             Test = test,
             Predictions = onTest,
             Tokenizer = tokenizer,
+            Found = found,
             Tables = tables,
-            Suspects = rankings[0].Scores.Highest(Math.Min(20, all.Length)),
-            Explanations = explanations,
         };
         cancellationToken.ThrowIfCancellationRequested();
-        OutputFile.Write(options.Output, report.ToPage().ToString());
+        OutputFile.Write(options.Output, report.ToPage(rankings[0].Scores, explanation).ToHtml());
         Console.WriteLine($"Page: {Path.GetFullPath(options.Output)}");
-
-        void CheckEmbeddings()
-        {
-            using var encoder = new MiniLm();
-            var unused = MiniLmWeights.Load(encoder, graph);
-            var check = EmbeddingCheck.Run(file, encoder, tokenizer, [.. split.Test.Take(24).Select(mail => mail.Text)], options.Length);
-            Console.WriteLine(
-                $"Beside ONNX Runtime, {check.Texts} mails: states differ by at most {check.States:0.0e+0}, embeddings by "
-                    + $"{check.Embeddings:0.0e+0} (allowed: {EmbeddingCheck.Allowed:0e+0}). "
-                    + $"Weights of the file that are not needed: {string.Join(", ", unused)}."
-            );
-            if (!check.Holds)
-            {
-                throw new SampleException("The modules do not do what ONNX Runtime does with the same weights.");
-            }
-        }
-
-        MailClassifier Retrained(IReadOnlyList<long> ids, int epochs)
-        {
-            var again = MailClassifier.Create(graph, options.Seed, options.Lora ? Options.LoraRank : 0);
-            (trainer with { Epochs = epochs }).Train(again, train, ids, null, progress, cancellationToken);
-            return again;
-        }
-
-        IReadOnlyList<string> Row(string pick, MailClassifier? model, IReadOnlyList<long> ids)
-        {
-            using var disposed = model;
-            var (hard, whole) = model is null
-                ? (onHard, onTest)
-                : (Predictions.Of(model, hardTest, cancellationToken), Predictions.Of(model, test, cancellationToken));
-            return
-            [
-                $"{pick} ({ids.Count})",
-                string.Create(CultureInfo.InvariantCulture, $"{hard.Accuracy:0.0%}"),
-                string.Create(CultureInfo.InvariantCulture, $"{hard.Loss:0.000}"),
-                string.Create(CultureInfo.InvariantCulture, $"{whole.Accuracy:0.0%}"),
-                string.Create(
-                    CultureInfo.InvariantCulture,
-                    $"{ids.Average(id => split.Train[(int)id].Source == Mail.HardHam ? 1.0 : 0):0%}"
-                ),
-                string.Create(CultureInfo.InvariantCulture, $"{ids.Average(id => flipped.Contains(id) ? 1.0 : 0):0%}"),
-            ];
-        }
-
-        IReadOnlyList<IReadOnlyList<string>> SourceTable()
-        {
-            var predicted = sources
-                .TrainGroups.Select((group, k) => (group.Name, group.Examples, Rise: sources.Sum(0, k) / all.Length))
-                .ToList();
-            var tried = predicted.MaxBy(group => Math.Abs(group.Rise)).Name;
-            return
-            [
-                ["source left out", "mails", "predicted rise", "measured rise"],
-                .. predicted.Select(group =>
-                    (IReadOnlyList<string>)
-                        [
-                            group.Name,
-                            $"{group.Examples}",
-                            string.Create(CultureInfo.InvariantCulture, $"{group.Rise:+0.0000;-0.0000}"),
-                            options.Retrain && group.Name == tried
-                                ? string.Create(CultureInfo.InvariantCulture, $"{Measured(group.Name):+0.0000;-0.0000}")
-                                : string.Empty,
-                        ]
-                ),
-            ];
-
-            double Measured(string source)
-            {
-                using var again = Retrained([.. all.Where(id => split.Train[(int)id].Source != source)], options.Epochs);
-                return Predictions.Of(again, test, cancellationToken).Loss - onTest.Loss;
-            }
-        }
 
         void Add(string title, string text, IReadOnlyList<IReadOnlyList<string>> rows)
         {
-            progress.Clear();
             tables.Add((title, text, rows));
+            Print(title, rows);
+        }
+
+        void Print(string title, IReadOnlyList<IReadOnlyList<string>> rows)
+        {
+            progress.Clear();
             Console.WriteLine($"\n{title}");
-            TextTable.Write(Console.Out, rows);
+            ConsoleTable.Write(rows);
         }
     }
 );

@@ -1,12 +1,20 @@
 using System.Globalization;
 using Influence;
+using Influence.Evaluation;
+using Influence.Reports;
 
 namespace PretrainedTextClassifier;
 
-/// <summary>Lays the run out on a page: the figures, the strongest suspects, the explained test mails.</summary>
+/// <summary>The run as a page: the figures, the strongest suspects, the explained test mails.</summary>
 internal sealed record Report
 {
+    private const int Suspects = 20;
     private const int ShownCharacters = 220;
+
+    private const string AboutQueries =
+        "Test mails, those with a wrong prediction first, with the training mails that did most to lower the loss of the right class "
+        + "(proponents) and most to raise it (opponents). A colour behind a piece of a word says what the states at that position "
+        + "did: blue for the right class, red against it.";
 
     public required string Summary { get; init; }
 
@@ -20,70 +28,86 @@ internal sealed record Report
 
     public required WordPieces Tokenizer { get; init; }
 
+    public required IReadOnlyList<(string Ranking, MislabelDetection.Result Result)> Found { get; init; }
+
+    /// <summary>Each with its head first.</summary>
     public required IReadOnlyList<(string Title, string Text, IReadOnlyList<IReadOnlyList<string>> Rows)> Tables { get; init; }
 
-    /// <summary>The training mails with the highest self-influence, highest first.</summary>
-    public required RankedExamples Suspects { get; init; }
-
-    public required IReadOnlyList<Explanation> Explanations { get; init; }
-
-    public HtmlPage ToPage()
+    public InfluenceReport ToPage(ExampleScores suspicion, Explanation explanation)
     {
-        var page = new HtmlPage("A pretrained model that tells spam from ham, and what it learnt from").Paragraph(Summary);
+        var flipped = suspicion.Highest(Math.Min(Suspects, suspicion.Count)).Count(suspect => Flipped.Contains(suspect.Id));
+        var page = new InfluenceReport("A pretrained model that tells spam from ham, and what it learnt from")
+        {
+            Summary = [Summary],
+        }.Detection(Found);
         foreach (var (title, text, rows) in Tables)
         {
-            page.Heading(title).Paragraph(text).Table(rows);
+            page.Table(title, rows[0], rows.Skip(1), text);
         }
 
-        page.Heading($"The {Suspects.Count} strongest suspects")
-            .Paragraph($"{Suspects.Count(s => Flipped.Contains(s.Id))} of them have a flipped label, which is marked.")
-            .Html(
-                $"<div class=\"pair\">{string.Concat(Suspects.Select(s => Card(s, HtmlPage.Encode(Short(Train.Mails[(int)s.Id].Text)))))}</div>"
+        Func<long, ExampleView> training = Training;
+        return page.Suspects(
+                suspicion,
+                training,
+                Suspects,
+                heading: "Suspects, by EK-FAC's self-influence",
+                note: $"{flipped} of them have a " + "flipped label, which is marked."
+            )
+            .Queries(
+                explanation.Scores,
+                training,
+                Query,
+                Explanation.Strongest,
+                (query, id) => Coloured(id, explanation.Pieces[(query, id)]),
+                heading: "Where predictions come from",
+                note: AboutQueries
             );
-        page.Heading("Where predictions come from")
-            .Paragraph(
-                "Test mails, those with a wrong prediction first, with the training mails that did most to lower the loss of the "
-                    + "right class (proponents) and most to raise it (opponents). A colour behind a piece of a word says what the states "
-                    + "at that position did: blue for the right class, red against it."
-            );
-        foreach (var explanation in Explanations)
+    }
+
+    private ExampleView Training(long id) =>
+        ExampleView.FromText(Short(Train.Mails[(int)id].Text)) with
         {
-            var mail = Test.Mails[explanation.TestMail];
-            var predicted = Predictions.Class(explanation.TestMail);
-            var mark = predicted == mail.Label ? string.Empty : "wrong";
-            var spam = Predictions.Probabilities[explanation.TestMail].ToString("0.00", CultureInfo.InvariantCulture);
-            page.Html(
-                    $"<h3>{HtmlPage.Encode(mail.Subject)}</h3><div "
-                        + $"class=\"box\">{Head($"{mail.Source}, predicted {Mail.Name(predicted)} (spam {spam})", mark)}{HtmlPage.Encode(Short(mail.Text))}</div>"
-                )
-                .Html(
-                    $"<div class=\"pair\"><div><h3>Proponents</h3>{Cards(explanation, explanation.Proponents)}</div><div><h3>Opponents</h3>{Cards(explanation, explanation.Opponents)}</div></div>"
-                );
-        }
+            Label = Mail.Name(Train.GivenLabels[(int)id]),
+            Mark = Flipped.Contains(id) ? "flipped" : string.Empty,
+            Fields = Source(Train, id),
+        };
 
-        return page;
-    }
-
-    private string Cards(Explanation explanation, RankedExamples mails) =>
-        string.Concat(mails.Select(mail => Card(mail, HtmlPage.Coloured(Pieces((int)mail.Id, explanation.Pieces[mail.Id])))));
-
-    /// <summary>Without padding, and without the marks at both ends.</summary>
-    private IEnumerable<(string Piece, double Value)> Pieces(int mail, double[] values)
+    private ExampleView Query(long id)
     {
-        var (ids, mask) = Tokenizer.Encode(Train.Mails[mail].Text, values.Length);
-        return Enumerable.Range(1, (int)mask.Sum() - 2).Select(t => (Tokenizer.Text(ids[t]), values[t]));
+        var (mail, predicted) = (Test.Mails[(int)id], Predictions.Class((int)id));
+        var spam = Predictions.Probabilities[(int)id].ToString("0.00", CultureInfo.InvariantCulture);
+        return ExampleView.FromText(Short(mail.Text)) with
+        {
+            Label = Mail.Name(mail.Label),
+            Mark = predicted == mail.Label ? string.Empty : "wrong",
+            Fields = [.. Source(Test, id), ("predicted", $"{Mail.Name(predicted)} (spam {spam})")],
+        };
     }
 
-    private string Card(RankedExamples.Row example, string text)
+    /// <summary>The pieces that the model read, without padding and without the marks at both ends.</summary>
+    private ExampleView Coloured(long id, double[] values)
     {
-        var (mail, given) = (Train.Mails[(int)example.Id], Train.GivenLabels[(int)example.Id]);
-        var mark = Flipped.Contains(example.Id) ? "flipped" : string.Empty;
-        var score = example.Score.ToString(Math.Abs(example.Score) >= 100 ? "+#,0;-#,0" : "+0.##;-0.##", CultureInfo.InvariantCulture);
-        return $"<div class=\"box\">{Head($"#{example.Id} {mail.Source}, given as {Mail.Name(given)}, {score}", mark)}{text}</div>";
+        var (ids, mask) = Tokenizer.Encode(Train.Mails[(int)id].Text, values.Length);
+        var read = 1..((int)mask.Sum() - 1);
+        string[] pieces = [.. ids[read].Select(Tokenizer.Text)];
+        return ExampleView.FromTokens(
+            [
+                .. pieces.Select(
+                    (piece, t) =>
+                        piece.StartsWith("##", StringComparison.Ordinal) ? piece[2..]
+                        : t == 0 ? piece
+                        : $" {piece}"
+                ),
+            ],
+            values[read]
+        ) with
+        {
+            Fields = Source(Train, id),
+        };
     }
 
-    private static string Head(string text, string mark) =>
-        $"<div class=\"head\"><b>{HtmlPage.Encode(text)}</b> <span class=\"mark\">{HtmlPage.Encode(mark)}</span></div>";
+    private static IReadOnlyList<(string Name, string Value)> Source(MailTensors mails, long id) =>
+        [("source", mails.Mails[(int)id].Source)];
 
     private static string Short(string text) => text.Length <= ShownCharacters ? text : $"{text[..ShownCharacters]} ...";
 }

@@ -40,7 +40,7 @@ internal static class ImagePart
         }
 
         clock.Lap("picks and trainings");
-        TextTable.Write(Console.Out, contest.ToTable());
+        ConsoleTable.Write(contest.ToTable());
         Console.WriteLine(clock);
     }
 }

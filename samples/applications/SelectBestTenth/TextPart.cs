@@ -136,7 +136,7 @@ internal static class TextPart
         }
 
         clock.Lap("trainings");
-        TextTable.Write(Console.Out, rows);
+        ConsoleTable.Write(rows);
         Console.WriteLine(clock);
 
         double[] Measure(IReadOnlyList<long> ids)

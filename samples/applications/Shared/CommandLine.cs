@@ -1,3 +1,5 @@
+using System.CommandLine;
+using System.CommandLine.Help;
 using System.Runtime.InteropServices;
 using Influence;
 
@@ -6,6 +8,7 @@ namespace Samples;
 /// <summary>Runs the sample's steps under the manners of a command: exit codes, messages without stack traces, Ctrl-C.</summary>
 internal static class CommandLine
 {
+    private const int UsageError = 2;
     private const int SignalBase = 128;
     private const int Interrupt = 2;
     private const int Terminate = 15;
@@ -19,14 +22,22 @@ internal static class CommandLine
         using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, context => Stop(context, Terminate));
         try
         {
-            var options = TOptions.Parse(arguments);
-            if (options.Help)
+            var given = Parse(TOptions.Command, arguments);
+            if (given.Action is HelpAction)
             {
-                Console.WriteLine(TOptions.Usage);
-                return 0;
+                return given.Invoke();
             }
 
-            steps(options, cancellation.Token);
+            if (given.Errors is [var error, ..])
+            {
+                throw new SampleException(
+                    $"{string.Join(' ', error.Message.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries))} "
+                        + "--help says what there is.",
+                    UsageError
+                );
+            }
+
+            steps(TOptions.Of(given), cancellation.Token);
             return 0;
         }
         catch (OperationCanceledException) when (cancellation.IsCancellationRequested)
@@ -49,8 +60,24 @@ internal static class CommandLine
         void Stop(PosixSignalContext context, int signal)
         {
             context.Cancel = received == 0;
+            if (received != 0)
+            {
+                Terminal.ShowCursor();
+            }
+
             received = signal;
             cancellation.Cancel();
         }
+    }
+
+    /// <summary>No option but those of the sample and help, and no file of further arguments.</summary>
+    private static ParseResult Parse(RootCommand command, string[] arguments)
+    {
+        foreach (var version in command.Options.OfType<VersionOption>().ToList())
+        {
+            command.Options.Remove(version);
+        }
+
+        return command.Parse(arguments, new ParserConfiguration { ResponseFileTokenReplacer = null });
     }
 }

@@ -1,14 +1,14 @@
+using System.CommandLine;
+
 namespace Samples;
 
 /// <summary>What a sample's command line can ask for.</summary>
 internal interface ICommandOptions<TSelf>
     where TSelf : ICommandOptions<TSelf>
 {
-    /// <summary>What <c>--help</c> shows.</summary>
-    static abstract string Usage { get; }
+    /// <summary>What the sample is about, and its options.</summary>
+    static abstract RootCommand Command { get; }
 
-    bool Help { get; }
-
-    /// <exception cref="SampleException">An option that does not exist, or a value that does not fit.</exception>
-    static abstract TSelf Parse(IReadOnlyList<string> arguments);
+    /// <summary>What one command line asks for; it was parsed without an error.</summary>
+    static abstract TSelf Of(ParseResult given);
 }

@@ -1,60 +1,39 @@
-using System.Diagnostics;
 using Influence;
 
 namespace Samples;
 
-/// <summary>
-/// Live progress: on a terminal one line that is written over, elsewhere (a file, a pipe) a line every few seconds.
-/// </summary>
+/// <summary>What is under way: on a terminal a bar for each stage, elsewhere (a file, a pipe) a line for each.</summary>
 internal sealed class ConsoleProgress : IProgress<InfluenceProgress>, IDisposable
 {
-    private readonly bool _isTerminal = !Console.IsOutputRedirected;
-    private readonly TimeSpan _interval;
-    private readonly Stopwatch _sinceLast = Stopwatch.StartNew();
-    private int _written;
-
-    public ConsoleProgress() => _interval = _isTerminal ? TimeSpan.FromSeconds(0.1) : TimeSpan.FromSeconds(5);
+    private readonly IStageDisplay _display = Terminal.IsLive ? new StageBars() : new StageLines();
 
     /// <summary>What is under way, before each report's own words; empty for nothing.</summary>
     public string Purpose { get; set; } = string.Empty;
 
     public void Report(InfluenceProgress value)
     {
-        if (_sinceLast.Elapsed < _interval)
-        {
-            return;
-        }
-
-        _sinceLast.Restart();
-        var text = Purpose.Length == 0 ? value.ToString() : $"{Purpose}: {value}";
-        if (_isTerminal)
-        {
-            Rewrite(text);
-        }
-        else
-        {
-            Console.WriteLine(text);
-        }
+        // "scoring, checkpoint 2 of 4" is a part of the stage "scoring".
+        var comma = value.Stage.IndexOf(", ", StringComparison.Ordinal);
+        var name = comma < 0 ? value.Stage : value.Stage[..comma];
+        var shown = value.Done >= value.Total ? name : value.Stage;
+        _display.Show(new(Purpose, name), value with { Stage = Purpose.Length == 0 ? shown : $"{Purpose}: {shown}" });
     }
 
-    /// <summary>Takes the live line away, so that other output begins on an empty one.</summary>
-    public void Clear()
-    {
-        if (_written > 0)
-        {
-            Rewrite(string.Empty);
-            Console.Write('\r');
-        }
-    }
+    /// <summary>Leaves the bars as they are, so that other output goes below them.</summary>
+    public void Clear() => _display.Settle();
 
     public void Dispose() => Clear();
+}
 
-    private void Rewrite(string text)
-    {
-        // A line that wraps could not be written over. Some terminals do not tell their width.
-        var width = Console.WindowWidth > 1 ? Console.WindowWidth - 1 : 79;
-        var line = text.Length <= width ? text : text[..width];
-        Console.Write($"\r{line.PadRight(Math.Min(_written, width))}");
-        _written = line.Length;
-    }
+/// <summary>What reports of one kind belong to.</summary>
+/// <param name="Purpose">What the sample wants it for.</param>
+/// <param name="Name">What the library does.</param>
+internal sealed record StageKey(string Purpose, string Name);
+
+/// <summary>How stages are shown.</summary>
+internal interface IStageDisplay
+{
+    void Show(StageKey stage, InfluenceProgress value);
+
+    void Settle();
 }

@@ -69,10 +69,8 @@ static void Run(NoisyJob job, Options options, ConsoleProgress progress, Cancell
     }
 
     var comparison = new Comparison(job, runs);
-    Console.WriteLine();
-    TextTable.Write(Console.Out, comparison.Losses());
-    Console.WriteLine();
-    TextTable.Write(Console.Out, comparison.Findings());
+    ConsoleTable.Write(comparison.Losses());
+    ConsoleTable.Write(comparison.Findings());
     Console.WriteLine();
     Console.WriteLine(comparison.Values());
 

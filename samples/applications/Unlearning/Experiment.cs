@@ -45,8 +45,8 @@ internal sealed class Experiment(Options options, ForgetSet set, CancellationTok
                     var clock = Stopwatch.StartNew();
                     using var weights = unlearn(subject);
                     times.Add(clock.Elapsed + fit);
-                    At(
-                        subject,
+                    Unlearned.At(
+                        subject.Model,
                         weights,
                         () =>
                         {
@@ -83,7 +83,7 @@ internal sealed class Experiment(Options options, ForgetSet set, CancellationTok
         {
             using var weights = unlearn(subject);
             var distance = double.PositiveInfinity;
-            At(subject, weights, () => distance = Distance(subject.Measure(), retrained));
+            Unlearned.At(subject.Model, weights, () => distance = Distance(subject.Measure(), retrained));
             return distance;
         }
         catch (InfluenceException)
@@ -97,26 +97,6 @@ internal sealed class Experiment(Options options, ForgetSet set, CancellationTok
         double Part(Func<UnlearningTest.ModelLosses, IReadOnlyList<double>> of) =>
             Math.Log(of(found).Average() / retrained.Average(model => of(model).Average()));
         return Math.Sqrt(new[] { Part(m => m.Forget), Part(m => m.Keep), Part(m => m.Test) }.Average(d => d * d));
-    }
-
-    /// <summary>Does something at unlearned weights, and puts the model's own back.</summary>
-    private static void At(Subject subject, UnlearningMethod.Result weights, Action act)
-    {
-        var own = subject.Model.state_dict().ToDictionary(pair => pair.Key, pair => pair.Value.detach().clone());
-        try
-        {
-            weights.LoadInto(subject.Model);
-            act();
-        }
-        finally
-        {
-            using var noGrad = no_grad();
-            foreach (var (name, value) in subject.Model.state_dict())
-            {
-                value.copy_(own[name]);
-                own[name].Dispose();
-            }
-        }
     }
 
     private Subject Train(int seed)

@@ -8,6 +8,7 @@ namespace UnlearningSample;
 /// <see cref="FirstTestId"/>, peers after them.</summary>
 internal sealed class ForgetSet : IDisposable
 {
+    private const long FirstTestId = 1_000_000;
     private const int KeptSample = 500;
     private const int TestImages = 1_000;
     private const int ForgottenClass = 6;
@@ -37,7 +38,6 @@ internal sealed class ForgetSet : IDisposable
         using var testImages = test.ToTensor();
         int[] tested = [.. Enumerable.Range(0, test.Count).Where(isTest).Take(TestImages)];
         int[] peers = [.. Enumerable.Range(0, test.Count).Where(i => peer(i).Is).Take(TestImages)];
-        FirstTestId = 1_000_000;
         TestExamples = Of(testImages, tested, i => test.Labels[i], FirstTestId);
         PeerExamples = Of(testImages, peers, i => peer(i).Label, FirstTestId * 2);
         ForgetExamples = Some(forget);
@@ -45,8 +45,6 @@ internal sealed class ForgetSet : IDisposable
     }
 
     public string Name { get; }
-
-    public long FirstTestId { get; }
 
     public IReadOnlyList<long> TrainIds { get; }
 

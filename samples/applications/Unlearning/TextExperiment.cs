@@ -47,14 +47,16 @@ internal sealed class TextExperiment(CancellationToken cancellationToken) : IDis
         var spare = corpus
             .HeldOut.Where(passage => passage.Domain == 0 && passage.Bytes.Length >= _recitation.PrefixLength + _recitation.SuffixLength)
             .ToList();
-        _verses = new PassageTensors([.. spare.Take(Inserted)]);
-        _heldOut = new PassageTensors([.. corpus.HeldOut.Except(spare.Take(Inserted))]);
+        var verses = spare.Take(Inserted).ToList();
+        _verses = new PassageTensors(verses);
+        _heldOut = new PassageTensors([.. corpus.HeldOut.Except(verses)]);
         _base = new PassageTensors(corpus.Train);
         long[] ids = [.. Enumerable.Range(0, Inserted).Select(i => (long)i)];
         var dealt = _insertions.Assign(ids);
         var (order, lastSeen) = Order(dealt);
         var halfway = Train(order);
-        var (after, forecast) = (Recite(), _recitation.Compare(halfway, Recite()));
+        var after = Recite();
+        var forecast = _recitation.Compare(halfway, after);
         var task = new InfluenceTask(_model)
         {
             TrainingLoss = b => Losses.CrossEntropy(_model.call(b["input"]), b["target"], b["predicted"], meanOverPositions: true),
@@ -105,7 +107,7 @@ internal sealed class TextExperiment(CancellationToken cancellationToken) : IDis
             $"Order of the last epoch: {test}. The same losses beside the corpus's own order, " + $"which training did not follow: {none}."
         );
         Console.WriteLine($"{test}; {watch.Elapsed.TotalSeconds:0} s");
-        text.Append(Edits(task, dealt))
+        text.Append(Edits(task, dealt, [.. verses, .. corpus.Train]))
             .AppendLine()
             .AppendLine(
                 string.Create(CultureInfo.InvariantCulture, $"The whole took {watch.Elapsed.TotalSeconds:0} " + $"s on one loaded core.")
@@ -127,7 +129,7 @@ internal sealed class TextExperiment(CancellationToken cancellationToken) : IDis
 
     /// <summary>The K-FAC edit at several kept masses, and unlearning of the verses that were read most, all on the weights of the
     /// MLPs.</summary>
-    private string Edits(InfluenceTask task, IReadOnlyList<InsertedPassages.Planned> dealt)
+    private string Edits(InfluenceTask task, IReadOnlyList<InsertedPassages.Planned> dealt, IReadOnlyList<Passage> all)
     {
         long[] forget = [.. dealt.Where(i => i.Count >= ManyTimes).Select(i => i.Id)];
         var known = dealt.Index().Where(pair => pair.Item.Count >= ManyTimes).Select(pair => pair.Index).ToList();
@@ -155,8 +157,9 @@ internal sealed class TextExperiment(CancellationToken cancellationToken) : IDis
         }
 
         // The verses and what is kept as one set of examples: ids of the verses first.
-        using var both = new Both(_verses!, _base!);
-        long[] keep = [.. both.Examples.Ids.Where(id => id >= Inserted)];
+        using var both = new PassageTensors(all);
+        var examples = both.ToExamples(32);
+        long[] keep = [.. examples.Ids.Where(id => id >= Inserted)];
         foreach (var limit in new[] { 2.5, 4.0 })
         {
             var difference = GradientUnlearning.Difference with
@@ -166,19 +169,19 @@ internal sealed class TextExperiment(CancellationToken cancellationToken) : IDis
                 LearningRate = 0.1,
                 ForgetLossLimit = limit,
             };
-            using var gone = difference.Unlearn(task, both.Examples, forget, keep, cancellationToken: cancellationToken);
+            using var gone = difference.Unlearn(task, examples, forget, keep, cancellationToken: cancellationToken);
             Row(string.Create(CultureInfo.InvariantCulture, $"gradient difference, to a loss of {limit:0.0}"), gone, gone.Elapsed);
         }
 
         clock.Restart();
-        using (var ekfac = Ekfac.Fit(task, both.Examples.Only(forget.Concat(keep))))
+        using (var ekfac = Ekfac.Fit(task, examples.Only(forget.Concat(keep))))
         {
             var fit = clock.Elapsed;
             foreach (var rise in new[] { 0.05, 0.2 })
             {
                 using var gone = new NewtonUnlearning(ekfac) { MaximumKeepRise = rise }.Unlearn(
                     task,
-                    both.Examples,
+                    examples,
                     forget,
                     keep,
                     cancellationToken: cancellationToken
@@ -195,24 +198,24 @@ internal sealed class TextExperiment(CancellationToken cancellationToken) : IDis
 
         void Row(string name, UnlearningMethod.Result? weights, TimeSpan time)
         {
-            var own = _model.state_dict().ToDictionary(pair => pair.Key, pair => pair.Value.detach().clone());
-            weights?.LoadInto(_model);
-            var (recited, verses, heldOut) = (Recite(), Loss(task, _verses!), Loss(task, _heldOut!));
-            text.AppendLine(
-                string.Create(
-                    CultureInfo.InvariantCulture,
-                    $"| {name} | {known.Count(i => recited.Recited[i])} of {known.Count} | {known.Average(i => recited.Shares[i]):0.00} | "
-                        + $"{known.Average(i => verses.Values[i]):0.00} | {heldOut.Values.Average():0.000} | "
-                        + $"{(time == TimeSpan.Zero ? "-" : time.TotalSeconds.ToString("0.0", CultureInfo.InvariantCulture))} |"
-                )
+            Unlearned.At(
+                _model,
+                weights,
+                () =>
+                {
+                    var (recited, verses, heldOut) = (Recite(), Loss(task, _verses!), Loss(task, _heldOut!));
+                    text.AppendLine(
+                        string.Create(
+                            CultureInfo.InvariantCulture,
+                            $"| {name} | {known.Count(i => recited.Recited[i])} of {known.Count} | "
+                                + $"{known.Average(i => recited.Shares[i]):0.00} | "
+                                + $"{known.Average(i => verses.Values[i]):0.00} | {heldOut.Values.Average():0.000} | "
+                                + $"{(time == TimeSpan.Zero ? "-" : time.TotalSeconds.ToString("0.0", CultureInfo.InvariantCulture))} |"
+                        )
+                    );
+                    Console.WriteLine($"{name}: {known.Count(i => recited.Recited[i])} recited");
+                }
             );
-            Console.WriteLine($"{name}: {known.Count(i => recited.Recited[i])} recited");
-            using var noGrad = no_grad();
-            foreach (var (key, value) in _model.state_dict())
-            {
-                value.copy_(own[key]);
-                own[key].Dispose();
-            }
         }
     }
 
@@ -283,35 +286,5 @@ internal sealed class TextExperiment(CancellationToken cancellationToken) : IDis
 
         _model.eval();
         return halfway ?? Recite();
-    }
-
-    /// <summary>Two sets of passages one behind the other.</summary>
-    private sealed class Both : IDisposable
-    {
-        private readonly Tensor[] _tensors;
-
-        public Both(PassageTensors first, PassageTensors second)
-        {
-            _tensors =
-            [
-                cat([first.Input, second.Input], 0),
-                cat([first.Target, second.Target], 0),
-                cat([first.Predicted, second.Predicted], 0),
-            ];
-            Examples = Examples.FromTensors(("input", _tensors[0]), ("target", _tensors[1]), ("predicted", _tensors[2])) with
-            {
-                BatchSize = 32,
-            };
-        }
-
-        public Examples Examples { get; }
-
-        public void Dispose()
-        {
-            foreach (var tensor in _tensors)
-            {
-                tensor.Dispose();
-            }
-        }
     }
 }

@@ -3,7 +3,11 @@
 
   // Everything that comes from data becomes a text node or a property; no markup is ever made of it.
   const data = JSON.parse(document.getElementById('data').textContent);
-  const views = data.views;
+  // Of ten thousand examples few are looked at: what is sorted and filtered by lies open, the rest is a line each that is read when it is wanted.
+  const heads = data.views;
+  const lines = [...document.querySelectorAll('script[data-views]')].flatMap(part => part.textContent.split('\n'));
+  const queries = new Set(heads.q);
+  const [hasPicture, isWords, hasContent] = [index => heads.c[index] === '1', index => heads.c[index] === '2', index => heads.c[index] !== '0'];
   const digits = new Intl.NumberFormat('en', { maximumSignificantDigits: 4 });
   const whole = new Intl.NumberFormat('en');
 
@@ -26,6 +30,20 @@
   const signed = value => (value > 0 ? '+' : '') + number(value);
   const nameOf = view => (view.k === 'q' ? 'Query ' : 'Training example ') + view.i;
   const hasWords = view => !view.p && (view.x || view.s || view.f);
+
+  // What is said of a pair stands beside what is known of its training example.
+  const train = new Map();
+  for (const section of data.queries) for (const item of section.items) for (const entry of [...item.p, ...item.o]) if (entry[2] !== undefined) train.set(entry[2], entry[0]);
+  const read = new Map();
+  const viewOf = index => {
+    let view = read.get(index);
+    if (view === undefined) {
+      view = { i: heads.i[index], ...(queries.has(index) ? { k: 'q' } : {}), ...(heads.l[index] ? { l: heads.l[index] } : {}), ...(heads.m[index] ? { m: heads.m[index] } : {}), ...JSON.parse(lines[index]) };
+      if (train.has(index)) view = { ...viewOf(train.get(index)), ...(view.s ? { x: undefined } : {}), ...view };
+      read.set(index, view);
+    }
+    return view;
+  };
 
   // --- one example ---------------------------------------------------------------------------------------------------
 
@@ -73,8 +91,7 @@
 
   // --- where an example stands ---------------------------------------------------------------------------------------
 
-  // Looked up when an example is opened: of ten thousand, few are.
-  const train = new Map();
+  // Looked up when an example is opened.
   const standsOf = index => {
     const wanted = train.get(index) ?? index;
     const stands = [];
@@ -83,16 +100,9 @@
       if (rank >= 0) stands.push(section.title + ': rank ' + whole.format(rank + 1) + ', ' + section.columns.map((c, i) => c + ' ' + number(section.rows[rank][i + 1])).join(', '));
     }
     for (const section of data.queries) for (const item of section.items) for (const [side, list] of [['Proponent', item.p], ['Opponent', item.o]])
-      list.forEach((entry, rank) => { if (entry[0] === wanted) stands.push(side + ' ' + (rank + 1) + ' of query ' + views[item.v].i + ' (' + section.title + '), ' + signed(entry[1])); });
+      list.forEach((entry, rank) => { if (entry[0] === wanted) stands.push(side + ' ' + (rank + 1) + ' of query ' + heads.i[item.v] + ' (' + section.title + '), ' + signed(entry[1])); });
     return stands;
   };
-
-  // What is said of a pair stands beside what is known of its training example.
-  for (const section of data.queries) for (const item of section.items) for (const entry of [...item.p, ...item.o]) if (entry[2] !== undefined) {
-    const [one, pair] = [views[entry[0]], views[entry[2]]];
-    views[entry[2]] = { ...one, ...(pair.s ? { x: undefined } : {}), ...pair };
-    train.set(entry[2], entry[0]);
-  }
 
   const dialog = make('dialog', { 'aria-labelledby': 'dialog-title' });
   let opener = null;
@@ -101,7 +111,7 @@
   dialog.addEventListener('close', () => { opener?.focus(); dialog.replaceChildren(); });
 
   const openDialog = (index, from) => {
-    const view = views[index];
+    const view = viewOf(index);
     opener = from;
     hidePeek();
     const close = make('button', { type: 'button', class: 'close' }, 'Close');
@@ -124,7 +134,7 @@
   document.body.append(peek);
   const hidePeek = () => { peek.hidden = true; };
   const showPeek = target => {
-    const view = views[Number(target.dataset.v)];
+    const view = viewOf(Number(target.dataset.v));
     if (!view || (!view.p && !target.matches('circle, td *'))) return hidePeek();
     peek.replaceChildren(...[view.p ? large(view, 300) : null, make('div', {}, nameOf(view)), view.l ? make('div', { class: 'label' }, view.l) : null,
       view.m ? make('div', { class: 'mark' }, view.m) : null, !view.p && view.x ? make('div', { class: 'text' }, view.x.slice(0, 400)) : null,
@@ -163,9 +173,12 @@
     if (!wanted) return () => true;
     if (/^[#\-\d\s,;]+$/.test(wanted)) {
       const ids = new Set(wanted.split(/[\s,;]+/).map(id => id.replace(/^#/, '')));
-      return view => ids.has(view.i);
+      return index => ids.has(heads.i[index]);
     }
-    return view => [view.l, view.m, view.x, ...(view.f || []).map(f => f[0] + ' ' + f[1]), ...(view.s ? [view.s[0][1].join('')] : [])].some(part => part && part.toLowerCase().includes(wanted));
+    return index => {
+      const view = viewOf(index);
+      return [view.l, view.m, view.x, ...(view.f || []).map(f => f[0] + ' ' + f[1]), ...(view.s ? [view.s[0][1].join('')] : [])].some(part => part && part.toLowerCase().includes(wanted));
+    };
   };
 
   const compare = (a, b, up) => {
@@ -204,13 +217,13 @@
 
   document.querySelectorAll('[data-suspects]').forEach(host => {
     const section = data.suspects[Number(host.dataset.suspects)];
-    const all = section.rows.map((row, rank) => ({ index: row[0], view: views[row[0]], rank, numbers: row.slice(1) }));
-    const words = all.some(row => hasWords(row.view));
-    const state = { page: 0, sort: 'rank', up: true, table: !words && !all.some(row => row.view.p), label: '', mark: '', find: '' };
-    const keys = [['rank', 'rank', row => row.rank], ['id', 'id', row => row.view.i], ['label', 'label', row => row.view.l || ''], ['mark', 'mark', row => row.view.m || ''],
+    const all = section.rows.map((row, rank) => ({ index: row[0], rank, numbers: row.slice(1) }));
+    const words = all.some(row => isWords(row.index));
+    const state = { page: 0, sort: 'rank', up: true, table: !words && !all.some(row => hasPicture(row.index)), label: '', mark: '', find: '' };
+    const keys = [['rank', 'rank', row => row.rank], ['id', 'id', row => heads.i[row.index]], ['label', 'label', row => heads.l[row.index]], ['mark', 'mark', row => heads.m[row.index]],
       ...section.columns.map((name, i) => ['n' + i, name, row => row.numbers[i]])];
     const keyOf = Object.fromEntries(keys.map(([key, , get]) => [key, get]));
-    const count = key => { const counts = new Map(); for (const row of all) { const value = row.view[key]; if (value) counts.set(value, (counts.get(value) || 0) + 1); } return counts; };
+    const count = key => { const counts = new Map(); for (const row of all) { const value = heads[key][row.index]; if (value) counts.set(value, (counts.get(value) || 0) + 1); } return counts; };
     const options = (counts, none) => [make('option', { value: '' }, none), ...[...counts].sort((a, b) => b[1] - a[1]).slice(0, 300).map(([value, n]) => make('option', { value }, (value.length > 60 ? value.slice(0, 60) + '\u2026' : value) + ' (' + whole.format(n) + ')'))];
     const [labels, marks] = [count('l'), count('m')];
     const find = make('input', { type: 'search', placeholder: 'ids, or words', autocomplete: 'off' });
@@ -236,7 +249,7 @@
       direction.textContent = state.up ? 'Ascending' : 'Descending';
       sort.value = state.sort;
       list.replaceChildren(state.table ? asTable(rows) : make('ul', { class: 'cards' + (words ? ' words' : '') },
-        ...rows.map(row => card('li', row.view, row.index, section.columns.map((name, i) => [name, number(row.numbers[i])])))));
+        ...rows.map(row => card('li', viewOf(row.index), row.index, section.columns.map((name, i) => [name, number(row.numbers[i])])))));
       if (moved) host.scrollIntoView({ block: 'start' });
     };
 
@@ -248,21 +261,22 @@
         if (state.sort === key) head.setAttribute('aria-sort', state.up ? 'ascending' : 'descending');
         return head;
       });
-      const example = all.some(row => row.view.p || hasWords(row.view));
+      const example = all.some(row => hasContent(row.index));
       return make('table', {}, make('thead', {}, make('tr', {}, ...heads, example ? make('th', { scope: 'col' }, 'example') : null)),
         make('tbody', {}, ...rows.map(row => {
-          const open = make('button', { type: 'button', 'data-v': row.index, 'aria-label': 'Open ' + nameOf(row.view).toLowerCase() }, row.view.i);
+          const view = viewOf(row.index);
+          const open = make('button', { type: 'button', 'data-v': row.index, 'aria-label': 'Open ' + nameOf(view).toLowerCase() }, view.i);
           open.addEventListener('click', () => openDialog(row.index, open));
-          const cells = { rank: whole.format(row.rank + 1), id: open, label: row.view.l || '', mark: row.view.m || '' };
+          const cells = { rank: whole.format(row.rank + 1), id: open, label: view.l || '', mark: view.m || '' };
           section.columns.forEach((name, i) => { cells['n' + i] = number(row.numbers[i]); });
           return make('tr', {}, ...shown.map(([key]) => make('td', { class: key === 'rank' || key === 'id' || key[0] === 'n' ? 'n' : '' }, cells[key])),
-            example ? make('td', {}, row.view.p ? make('span', { 'data-v': row.index }, picture(row.view, { class: 'thumb' })) : (row.view.x || (row.view.s ? row.view.s[0][1].join('') : (row.view.f || []).map(f => f.join(' ')).join(', '))).slice(0, 160)) : null);
+            example ? make('td', {}, view.p ? make('span', { 'data-v': row.index }, picture(view, { class: 'thumb' })) : (view.x || (view.s ? view.s[0][1].join('') : (view.f || []).map(f => f.join(' ')).join(', '))).slice(0, 160)) : null);
         })));
     };
 
     const update = () => {
       const matches = finder(state.find);
-      found = all.filter(row => (!state.label || row.view.l === state.label) && (!state.mark || row.view.m === state.mark) && matches(row.view));
+      found = all.filter(row => (!state.label || heads.l[row.index] === state.label) && (!state.mark || heads.m[row.index] === state.mark) && matches(row.index));
       if (state.sort !== 'rank' || !state.up) { const get = keyOf[state.sort]; found.sort((a, b) => compare(get(a), get(b), state.up) || a.rank - b.rank); }
       state.page = 0;
       status.textContent = (found.length === all.length ? '' : whole.format(found.length) + ' of ') + whole.format(all.length) + ' examples' + (found.length === all.length ? '' : ' match') + '.';
@@ -276,7 +290,7 @@
     direction.addEventListener('click', () => { state.up = !state.up; update(); });
     gallery.addEventListener('click', () => { state.table = false; draw(false); });
     table.addEventListener('click', () => { state.table = true; draw(false); });
-    copyIds.addEventListener('click', () => copy(found.map(row => row.view.i).join('\n'), status, found.length));
+    copyIds.addEventListener('click', () => copy(found.map(row => heads.i[row.index]).join('\n'), status, found.length));
     host.append(make('div', { class: 'tools', role: 'group', 'aria-label': 'Sort and filter: ' + section.title },
       labelled('Find', find), labels.size > 1 ? labelled('Label', label) : null, marks.size ? labelled('Mark', mark) : null, labelled('Sort by', sort), direction,
       make('div', { class: 'group', role: 'group', 'aria-label': 'Layout' }, gallery, table), copyIds), status, list, bar);
@@ -297,20 +311,20 @@
     const [bar, turn] = pager(state, moved => draw(moved));
     const side = (title, item, entries, largest) => {
       const ids = make('button', { type: 'button' }, 'Copy ids');
-      ids.addEventListener('click', () => copy(entries.map(entry => views[entry[0]].i).join('\n'), status, entries.length));
-      const words = entries.some(entry => hasWords(views[entry[2] ?? entry[0]]));
+      ids.addEventListener('click', () => copy(entries.map(entry => heads.i[entry[0]]).join('\n'), status, entries.length));
+      const words = entries.some(entry => hasWords(viewOf(entry[2] ?? entry[0])));
       return make('div', {}, make('div', { class: 'head top' }, make('h3', {}, title), ids),
         make('ol', { class: 'cards' + (words ? ' words' : '') }, ...entries.map(entry => {
           const fill = make('i', {});
           fill.style.width = (largest > 0 && Number.isFinite(entry[1]) ? 100 * Math.abs(entry[1]) / largest : 0) + '%';
-          return card('li', views[entry[2] ?? entry[0]], entry[2] ?? entry[0], [['score', signed(entry[1])]],
+          return card('li', viewOf(entry[2] ?? entry[0]), entry[2] ?? entry[0], [['score', signed(entry[1])]],
             make('div', { class: 'bar' + (entry[1] < 0 ? ' against' : '') }, fill));
         })));
     };
     const draw = moved => {
       const start = turn(found.length, 10);
       list.replaceChildren(...found.slice(start, start + 10).map(item => {
-        const view = views[item.v];
+        const view = viewOf(item.v);
         const largest = Math.max(...[...item.p, ...item.o].map(entry => Number.isFinite(entry[1]) ? Math.abs(entry[1]) : 0));
         return make('article', { class: 'query' + (hasWords(view) ? ' words' : ''), 'aria-label': nameOf(view) },
           card('div', view, item.v, []), make('div', { class: 'sides' }, side('Proponents: lower the measurement', item, item.p, largest), item.o.length ? side('Opponents: raise it', item, item.o, largest) : null));
@@ -319,7 +333,7 @@
     };
     const update = () => {
       const [matches, near] = [finder(find.value), finder(shaped.value)];
-      found = items.filter(item => matches(views[item.v]) && (!shaped.value.trim() || [...item.p, ...item.o].some(entry => near(views[entry[0]]))));
+      found = items.filter(item => matches(item.v) && (!shaped.value.trim() || [...item.p, ...item.o].some(entry => near(entry[0]))));
       state.page = 0;
       status.textContent = (found.length === items.length ? '' : whole.format(found.length) + ' of ') + whole.format(items.length) + (items.length === 1 ? ' query.' : ' queries.');
       draw(false);

@@ -36,6 +36,9 @@ public sealed record CurvatureInfo
     /// </summary>
     public string Integrity { get; init; } = string.Empty;
 
+    /// <summary>What the fit took, stage by stage; null for a fit from a file that does not say it.</summary>
+    public ScoreMetadata.RunCost? Cost { get; init; } = ScoreMetadata.RunCost.OfCallUnderWay();
+
     internal Dictionary<string, string> ToStrings() =>
         new()
         {
@@ -45,6 +48,7 @@ public sealed record CurvatureInfo
             [Prefix + "examples"] = Examples.ToString(CultureInfo.InvariantCulture),
             [Prefix + "seed"] = Seed.ToString(CultureInfo.InvariantCulture),
             [Prefix + "weights"] = Weights,
+            [Prefix + "cost"] = Cost?.ToJson() ?? string.Empty,
         };
 
     /// <exception cref="InfluenceException">The metadata are not those of a fit, or name what none can have.</exception>
@@ -64,6 +68,7 @@ public sealed record CurvatureInfo
                 : throw Bad("seed", "a whole number"),
             Weights = Get("weights"),
             Integrity = file.Integrity,
+            Cost = ScoreMetadata.RunCost.FromJson(file.Metadata.GetValueOrDefault(Prefix + "cost")),
         };
 
         string Get(string key) =>

@@ -1,4 +1,5 @@
 using Influence.Gradients;
+using Influence.Numerics;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -50,6 +51,7 @@ public abstract class CustomPreconditioner : Preconditioner
         ArgumentNullException.ThrowIfNull(damping);
         InfluenceException.ThrowIfAny([.. train.Problems("training examples")]);
         using var scope = NewDisposeScope();
+        using var cost = CostMeter.Begin("fit");
         using var session = GradientSession.Open(task, train, queries: null);
         return new CurvatureInfo
         {
@@ -70,7 +72,12 @@ public abstract class CustomPreconditioner : Preconditioner
     /// <returns>The same names and shapes, in the current scope.</returns>
     protected abstract IReadOnlyDictionary<string, Tensor> Apply(IReadOnlyDictionary<string, Tensor> gradients, Damping damping);
 
-    internal sealed override Inverse Prepare(GradientSession session, Damping? damping, double tolerance, CancellationToken token)
+    private protected sealed override Inverse PrepareInverse(
+        GradientSession session,
+        Damping? damping,
+        double tolerance,
+        CancellationToken token
+    )
     {
         CheckWeights(session);
         return new Applied(this, new ParameterVector(session), (damping ?? Info.Damping).AsOneNumber());

@@ -50,10 +50,11 @@ public sealed partial class DataInf : Preconditioner
         options ??= new Options();
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
+        ArgumentNullException.ThrowIfNull(train);
+        using var reporter = new ProgressReporter(progress, "DataInf fit", 1, train.Count, cancellationToken);
         using var session = CurvatureSolver.Open(task, train);
         session.Losses.Seed = options.Seed;
         var labels = options.Fisher == Fisher.Sampled ? LossKind.Sampled : LossKind.Training;
-        var reporter = new ProgressReporter(progress, "DataInf fit", 1, train.Count, cancellationToken);
         var sizes = new ParameterVector(session).BlockRanges;
         var sums = new double[sizes.Count];
         foreach (var examples in train.Batches())
@@ -91,7 +92,7 @@ public sealed partial class DataInf : Preconditioner
         return new DataInf(info, train, labels, [.. sums.Select((sum, k) => sum / train.Count / sizes[k].Count)]);
     }
 
-    internal override Inverse Prepare(GradientSession session, Damping? damping, double tolerance, CancellationToken token)
+    private protected override Inverse PrepareInverse(GradientSession session, Damping? damping, double tolerance, CancellationToken token)
     {
         CheckWeights(session);
         session.Losses.Seed = Info.Seed;

@@ -67,6 +67,8 @@ public sealed partial class DenseCurvature : Preconditioner
         options ??= new Options();
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
+        ArgumentNullException.ThrowIfNull(train);
+        using var reporter = new ProgressReporter(progress, $"{Method} fit", 1, train.Count, cancellationToken);
         using var session = CurvatureSolver.Open(task, train);
         var layout = new ParameterVector(session);
         if (layout.Length > options.MaximumParameters)
@@ -83,7 +85,6 @@ public sealed partial class DenseCurvature : Preconditioner
 
         var product = CurvatureProduct.Of(options.Matrix, session, layout);
         product.Try(train);
-        var reporter = new ProgressReporter(progress, $"{Method} fit", 1, train.Count, cancellationToken);
         reporter.ExpectPasses(Passes(layout.Length));
         var matrix = Form(layout, units => product.Over(train, units, reporter.Token, reporter.Add)); // [P, P]
         var (values, vectors) = linalg.eigh(matrix); // [P], [P, P]
@@ -128,7 +129,7 @@ public sealed partial class DenseCurvature : Preconditioner
             );
     }
 
-    internal override Inverse Prepare(GradientSession session, Damping? damping, double tolerance, CancellationToken token)
+    private protected override Inverse PrepareInverse(GradientSession session, Damping? damping, double tolerance, CancellationToken token)
     {
         CheckWeights(session);
         var layout = new ParameterVector(session);

@@ -1,5 +1,6 @@
 using Influence.Formats;
 using Influence.Gradients;
+using Influence.Numerics;
 using TorchSharp;
 
 namespace Influence.Curvature;
@@ -26,6 +27,7 @@ public sealed class NoCurvature : Preconditioner
         ArgumentNullException.ThrowIfNull(train);
         InfluenceException.ThrowIfAny([.. train.Problems("training examples")]);
         using var scope = torch.NewDisposeScope();
+        using var cost = CostMeter.Begin("fit");
         using var session = GradientSession.Open(task, train, queries: null);
         return new NoCurvature(
             new CurvatureInfo
@@ -63,7 +65,7 @@ public sealed class NoCurvature : Preconditioner
             : throw new InfluenceException($"{path} holds a fit by " + $"{PlainText.Name(info.Method)}, not by {Method}.");
     }
 
-    internal override Inverse Prepare(GradientSession session, Damping? damping, double tolerance, CancellationToken token)
+    private protected override Inverse PrepareInverse(GradientSession session, Damping? damping, double tolerance, CancellationToken token)
     {
         CheckWeights(session);
         return new Same();

@@ -1,5 +1,6 @@
 using Influence.Formats;
 using Influence.Gradients;
+using Influence.Numerics;
 using static TorchSharp.torch;
 
 namespace Influence.Curvature;
@@ -23,7 +24,14 @@ public abstract class Preconditioner : IDisposable
     /// <param name="damping">Null: <see cref="CurvatureInfo.Damping"/>.</param>
     /// <param name="tolerance">Relative error that the inverse may be rounded by where that saves work; 0 is exact.</param>
     /// <param name="token">Checked between batches by solvers that read the training examples.</param>
-    internal abstract Inverse Prepare(GradientSession session, Damping? damping, double tolerance, CancellationToken token);
+    internal Inverse Prepare(GradientSession session, Damping? damping, double tolerance, CancellationToken token)
+    {
+        using var stage = CostMeter.Stage("preconditioning");
+        return PrepareInverse(session, damping, tolerance, token);
+    }
+
+    /// <inheritdoc cref="Prepare"/>
+    private protected abstract Inverse PrepareInverse(GradientSession session, Damping? damping, double tolerance, CancellationToken token);
 
     /// <summary>Reads a fit of whatever kind it is, as its <c>Save</c> wrote it.</summary>
     /// <remarks>

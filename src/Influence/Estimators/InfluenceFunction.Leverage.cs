@@ -50,9 +50,9 @@ public sealed partial record InfluenceFunction
         ExampleChecks.Run(task, (train, "training examples"));
         CheckCheckpoint(task);
         using var scope = NewDisposeScope();
+        using var reporter = new ProgressReporter(progress, "leverage", LeverageDraws, train.Count, cancellationToken);
         using var session = GradientSession.Open(task, train, null);
         using var inverse = _preconditioner.Prepare(session, Damping, 0, cancellationToken);
-        var reporter = new ProgressReporter(progress, "leverage", LeverageDraws, train.Count, cancellationToken);
         var totals = zeros([train.Count], session.Dtype, CPU); // [N]
         var products = new GradientProducts(session, MemoryBudget, inverse, Gradients.Normalization.None);
         var weight = 1.0 / LeverageDraws / _preconditioner.Info.Examples;

@@ -128,9 +128,9 @@ public sealed partial record InfluenceFunction
         RefuseAggregation(what);
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
+        using var reporter = new ProgressReporter(progress, $"scoring {what}", 1, train.Count, token);
         using var session = GradientSession.Open(task, train, queries);
         using var inverse = _preconditioner.Prepare(session, Damping, 0, token);
-        var reporter = new ProgressReporter(progress, $"scoring {what}", 1, train.Count, token);
         var directions = Directions(session, inverse, queries, scope, token);
         var score = scorer(session, directions);
         var parts = new List<Tensor>();

@@ -214,9 +214,9 @@ public sealed partial record InfluenceFunction : IPairEstimator
         }
 
         using var scope = NewDisposeScope();
+        using var reporter = new ProgressReporter(progress, "self-influence", 1, train.Count, cancellationToken);
         using var session = GradientSession.Open(task, train, null);
         using var inverse = _preconditioner.Prepare(session, Damping, 0, cancellationToken);
-        var reporter = new ProgressReporter(progress, "self-influence", 1, train.Count, cancellationToken);
         var totals = zeros([train.Count], session.Dtype, CPU);
         new GradientProducts(session, MemoryBudget, inverse, Gradients.Normalization.None).AddSelf(totals, train, 1, reporter);
         Log.Scored(task.Logger, Name, 1, train.Count, 1, reporter.Elapsed.TotalSeconds);
@@ -287,10 +287,10 @@ public sealed partial record InfluenceFunction : IPairEstimator
         ExampleChecks.Run(task, (train, "training examples"), (queries, "queries"));
         CheckCheckpoint(task);
         using var scope = NewDisposeScope();
+        using var reporter = new ProgressReporter(progress, "scoring", 1, train.Count, token);
         using var session = GradientSession.Open(task, train, queries);
         begin(session);
         using var inverse = _preconditioner.Prepare(session, Damping, Tolerance, token);
-        var reporter = new ProgressReporter(progress, "scoring", 1, train.Count, token);
         score(Products(session, inverse), reporter);
         Log.Scored(task.Logger, Name, QueryIds(queries).Count, train.Count, 1, reporter.Elapsed.TotalSeconds);
         return Metadata(task, session, inverse);

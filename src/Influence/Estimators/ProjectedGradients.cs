@@ -80,10 +80,10 @@ public sealed record ProjectedGradients
     {
         ExampleChecks.Run(task, (examples, "examples"));
         using var scope = NewDisposeScope();
+        using var reporter = new ProgressReporter(progress, "projected gradients", 1, examples.Count, token);
         using var session = GradientSession.Open(task, examples, null);
         using var noGrad = no_grad();
         var columns = Columns(session, out var width);
-        var reporter = new ProgressReporter(progress, "projected gradients", 1, examples.Count, token);
         foreach (var batch in SubBatches.Within(session, examples, LossKind.Training, blocks => ExamplesAtOnce(blocks, session)))
         {
             token.ThrowIfCancellationRequested();

@@ -165,7 +165,7 @@ public sealed partial record Source : IPairEstimator
         using var scope = NewDisposeScope();
         Checkpoint[] checkpoints = [.. _segments.SelectMany(s => s.Checkpoints)];
         using var weights = new WeightKeeper(task.Model, checkpoints);
-        var reporter = new ProgressReporter(progress, "SOURCE", checkpoints.Length, train.Count, cancellationToken);
+        using var reporter = new ProgressReporter(progress, "SOURCE", checkpoints.Length, train.Count, cancellationToken);
         reporter.ExpectPasses(1 + (2L * Curvature.LabelDraws));
         weights.Load(checkpoints.Length - 1);
         var (end, coverage) = AtTheEnd(task, train, queries, reporter);

@@ -126,7 +126,7 @@ public sealed partial record TracIn : IPairEstimator
         }
 
         using var weights = new WeightKeeper(task.Model, Checkpoints ?? []);
-        var reporter = new ProgressReporter(progress, "scoring", Math.Max(1, Count), train.Count, cancellationToken);
+        using var reporter = new ProgressReporter(progress, "scoring", Math.Max(1, Count), train.Count, cancellationToken);
         ParameterCoverage? coverage = null;
         IReadOnlyList<long> rows = Aggregation == InfluenceFunction.QueryAggregation.None ? queries.Ids : [-1];
         foreach (var (first, block) in TrainingBlocks.Of(train, sink.ExamplesAtOnce(rows.Count, train.Count)))
@@ -205,7 +205,7 @@ public sealed partial record TracIn : IPairEstimator
 
         using var scope = NewDisposeScope();
         using var weights = new WeightKeeper(task.Model, Checkpoints ?? []);
-        var reporter = new ProgressReporter(progress, "self-influence", Math.Max(1, Count), train.Count, cancellationToken);
+        using var reporter = new ProgressReporter(progress, "self-influence", Math.Max(1, Count), train.Count, cancellationToken);
         Tensor? totals = null;
         ParameterCoverage? coverage = null;
         EachCheckpoint(

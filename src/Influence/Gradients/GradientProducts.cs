@@ -1,3 +1,4 @@
+using Influence.Numerics;
 using TorchSharp;
 using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
@@ -23,6 +24,10 @@ internal sealed class GradientProducts(
 {
     private readonly double[] _factors = factors is null ? [1] : [.. factors.Distinct()];
     private readonly ContractionPlanner _planner = new(memoryBudget, session.Dtype == ScalarType.Float64 ? 8 : 4);
+
+    private const string QueryPass = "query pass";
+    private const string TrainingPass = "training pass";
+    private const string Preconditioning = "preconditioning";
 
     private bool Cosine => normalization == Normalization.Cosine;
 
@@ -74,6 +79,7 @@ internal sealed class GradientProducts(
             while (more && block.Count + source.Current.Count <= capacity)
             {
                 progress.Token.ThrowIfCancellationRequested();
+                using var stage = CostMeter.Stage(QueryPass);
                 using (var batch = session.Capture(source.Current, LossKind.Measurement))
                 {
                     Keep(block, batch);
@@ -219,6 +225,7 @@ internal sealed class GradientProducts(
         foreach (var examples in SubBatches.Of(queries, examplesAtOnce))
         {
             progress.Token.ThrowIfCancellationRequested();
+            using var stage = CostMeter.Stage(QueryPass);
             using var batch = session.Capture(examples, LossKind.Measurement);
             sum.Add(batch);
         }
@@ -254,7 +261,7 @@ internal sealed class GradientProducts(
         ProgressReporter progress
     )
     {
-        using var applied = metric.Written(gradient);
+        using var applied = Preconditioned(() => metric.Written(gradient));
         using var block = Alone(applied, gradient, kept);
         Stream(parts, (part, first, products) => take(part, 0, first, products), block, train, [-1], examplesAtOnce, progress, meet: false);
     }
@@ -309,6 +316,7 @@ internal sealed class GradientProducts(
         foreach (var examples in SubBatches.Of(train, examplesAtOnce))
         {
             progress.Token.ThrowIfCancellationRequested();
+            using var stage = CostMeter.Stage(TrainingPass);
             using var batch = session.Capture(examples, kind);
             var norms = SelfProducts(batch);
             if (FiniteProducts.AnyNotFinite(norms))
@@ -346,6 +354,12 @@ internal sealed class GradientProducts(
         return total;
     }
 
+    private BatchGradients Preconditioned(Func<BatchGradients> apply)
+    {
+        using var stage = metric.IsEuclidean ? default : CostMeter.Stage(Preconditioning);
+        return apply();
+    }
+
     private void Keep(QueryGradients block, BatchGradients batch)
     {
         if (metric.IsEuclidean)
@@ -355,7 +369,7 @@ internal sealed class GradientProducts(
         }
 
         var squares = Cosine ? metric.SelfProducts(batch) : null;
-        using var applied = metric.Apply(batch);
+        using var applied = Preconditioned(() => metric.Apply(batch));
         block.Add(applied, squares);
     }
 
@@ -378,6 +392,7 @@ internal sealed class GradientProducts(
         }
 
         long first = 0;
+        using var stage = CostMeter.Stage(TrainingPass);
         using var waiting = new JoinedBatches();
         foreach (var examples in SubBatches.Of(train, examplesAtOnce))
         {
@@ -435,7 +450,7 @@ internal sealed class GradientProducts(
             }
             else
             {
-                using var met = metric.Meet(batch);
+                using var met = Preconditioned(() => metric.Meet(batch));
                 queries.AddDot(met, Target);
             }
 

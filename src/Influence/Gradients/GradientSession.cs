@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Influence.Numerics;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -82,6 +83,7 @@ internal sealed class GradientSession : IDisposable
     /// may.</param>
     public static GradientSession Open(InfluenceTask task, Examples train, Examples? queries, Func<ModelParameter, object>? apart = null)
     {
+        using var stage = CostMeter.Stage("audit");
         var watch = Stopwatch.StartNew();
         var claim = ModelInUse.Claim(task.Model);
         LayerHooks? hooks = null;

@@ -1,16 +1,18 @@
 using System.Diagnostics;
+using Influence.Numerics;
 
 namespace Influence.Gradients;
 
-/// <summary>Counts examples over all checkpoints and passes, and carries the caller's cancellation.</summary>
+/// <summary>Counts examples over all checkpoints and passes, measures what the call costs, and carries the caller's cancellation.</summary>
 internal sealed class ProgressReporter(
     IProgress<InfluenceProgress>? progress,
     string what,
     int checkpoints,
     long examples,
     CancellationToken token
-)
+) : IDisposable
 {
+    private readonly CostMeter _cost = CostMeter.Begin(what);
     private readonly Stopwatch _watch = Stopwatch.StartNew();
     private long _passes = 1;
     private long _done;
@@ -41,4 +43,6 @@ internal sealed class ProgressReporter(
         using var callback = ModelInUse.CallingBack("the progress callback");
         progress?.Report(new InfluenceProgress(Stage, _done, Math.Max(_done, examples * checkpoints * _passes), _watch.Elapsed));
     }
+
+    public void Dispose() => _cost.Dispose();
 }

@@ -118,7 +118,7 @@ public sealed partial record GroupEffect
         using var session = GradientSession.Open(task, train, queries);
         var layout = new ParameterVector(session);
         var atOnce = (int)Math.Clamp(MemoryBudget / (6.0 * layout.Length * session.Dtype.ElementSize()), 1, groups.Names.Count);
-        var reporter = new ProgressReporter(progress, "group effect", 1, Work(train, groups, layout, atOnce), cancellationToken);
+        using var reporter = new ProgressReporter(progress, "group effect", 1, Work(train, groups, layout, atOnce), cancellationToken);
         using var inverse = _preconditioner.Prepare(session, Damping, 0, cancellationToken);
         var (sums, rows) = (new GroupGradients(session, layout, MemoryBudget, reporter), GroupPlan.Whole(queryGroups, queries));
         var steps = new GroupSteps(

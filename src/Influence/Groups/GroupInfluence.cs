@@ -128,7 +128,7 @@ public sealed record GroupInfluence
         using var noGrad = no_grad();
         var (plan, rows) = (GroupPlan.Of(groups, train, MaximumExamples, Blocks, Seed), GroupPlan.Whole(queryGroups, queries));
         var sizes = Sizes(plan, train, cancellationToken);
-        var reporter = new ProgressReporter(progress, "group influence", _estimator.Steps, plan.Gradients, cancellationToken);
+        using var reporter = new ProgressReporter(progress, "group influence", _estimator.Steps, plan.Gradients, cancellationToken);
         var values = new double[plan.Slots.Count, rows.Slots.Count];
         var metadata = _estimator.Run(
             task,

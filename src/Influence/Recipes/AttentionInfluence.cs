@@ -129,7 +129,7 @@ public sealed partial record AttentionInfluence
         using var watch = new AttentionWatch(task, Layers, Causal);
         var probes = Probes.Make(device);
         var passes = Retrieval == RetrievalHeads.Kind.Attention ? 1 : 1 + watch.CountHeads(probes, Logits);
-        var reporter = new ProgressReporter(progress, "retrieval heads", 1, (long)passes * probes.Count, cancellationToken);
+        using var reporter = new ProgressReporter(progress, "retrieval heads", 1, (long)passes * probes.Count, cancellationToken);
         cancellationToken.ThrowIfCancellationRequested();
         var scores =
             Retrieval == RetrievalHeads.Kind.Attention
@@ -211,7 +211,7 @@ public sealed partial record AttentionInfluence
         using var claim = ModelInUse.Claim(task.Model);
         using var watch = new AttentionWatch(task, Layers, Causal);
         var losses = new LossEvaluator(task, dtype, device);
-        var reporter = new ProgressReporter(progress, "attention influence", 1, documents.Count, cancellationToken);
+        using var reporter = new ProgressReporter(progress, "attention influence", 1, documents.Count, cancellationToken);
         var (values, floored) = (new List<double>(documents.Count), new List<long>());
         foreach (var batch in documents.Batches())
         {
@@ -291,7 +291,7 @@ public sealed partial record AttentionInfluence
         using var claim = ModelInUse.Claim(task.Model);
         using var watch = new AttentionWatch(task, Layers, Causal);
         var probes = Probes.Make(device);
-        var reporter = new ProgressReporter(progress, "copying without the heads", 1, 2L * probes.Count, cancellationToken);
+        using var reporter = new ProgressReporter(progress, "copying without the heads", 1, 2L * probes.Count, cancellationToken);
         var before = AttentionWatch.CopyLosses(probes, Logits, reporter.AddOrCancel);
         watch.Mask(heads);
         var after = AttentionWatch.CopyLosses(probes, Logits, reporter.AddOrCancel);

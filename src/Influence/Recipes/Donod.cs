@@ -83,7 +83,7 @@ public sealed partial record Donod
         ExampleChecks.Run(task, (examples, "examples"));
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
-        var reporter = new ProgressReporter(progress, "DONOD", 1, examples.Count, cancellationToken);
+        using var reporter = new ProgressReporter(progress, "DONOD", 1, examples.Count, cancellationToken);
         using var session = GradientSession.Open(task.ForTraining(Layers), examples, queries: null);
         var weights = Weights(session);
         var (don, nod) = (zeros([examples.Count], ScalarType.Float64), zeros([examples.Count], ScalarType.Float64)); // [N]

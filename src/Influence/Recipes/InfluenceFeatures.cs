@@ -102,7 +102,7 @@ public abstract class InfluenceFeatures
         )
         {
             using var noGrad = no_grad();
-            var reporter = new ProgressReporter(progress, "features", 1, examples.Count, token);
+            using var reporter = new ProgressReporter(progress, "features", 1, examples.Count, token);
             foreach (var batch in examples.Batches())
             {
                 token.ThrowIfCancellationRequested();

@@ -87,7 +87,7 @@ public sealed record LearnabilityQuality
         using var weights = new WeightKeeper(task.Model, Checkpoints);
         var last = Checkpoints.Count - 1;
         var steps = Checkpoints[last].Step - Checkpoints[0].Step;
-        var reporter = new ProgressReporter(
+        using var reporter = new ProgressReporter(
             progress,
             Name,
             1,

@@ -29,7 +29,7 @@ public sealed record ExampleLosses : IExampleScorer
         var trainable = ModelParameter.Find(task.Model);
         ModelChecks.Run(task.Model, trainable);
         var losses = new LossEvaluator(task, trainable[0].Value.dtype, trainable[0].Value.device);
-        var reporter = new ProgressReporter(progress, "losses", 1, examples.Count, cancellationToken);
+        using var reporter = new ProgressReporter(progress, "losses", 1, examples.Count, cancellationToken);
         var values = new List<double>(examples.Count);
         foreach (var batch in examples.Batches())
         {

@@ -53,7 +53,7 @@ public sealed record GraNd : IExampleScorer
         using var scope = NewDisposeScope();
         using var weights = new WeightKeeper(task.Model, Checkpoints ?? []);
         var count = Checkpoints?.Count ?? 1;
-        var reporter = new ProgressReporter(progress, "gradient norms", count, examples.Count, cancellationToken);
+        using var reporter = new ProgressReporter(progress, "gradient norms", count, examples.Count, cancellationToken);
         var totals = zeros([examples.Count], ScalarType.Float64); // [N]
         ParameterCoverage? coverage = null;
         for (var k = 0; k < count; k++)

@@ -60,7 +60,7 @@ public sealed partial record GradientSpectra
         ExampleChecks.Run(task, (examples, "examples"));
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
-        var reporter = new ProgressReporter(progress, "gradient spectra", 1, examples.Count, cancellationToken);
+        using var reporter = new ProgressReporter(progress, "gradient spectra", 1, examples.Count, cancellationToken);
         using var session = GradientSession.Open(task, examples, queries: null);
         var layers = Layers(session);
         var pairs = Pairs is null ? LayerPairs.Find(layers) : LayerPairs.Named(layers, Pairs);

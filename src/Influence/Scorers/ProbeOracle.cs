@@ -69,7 +69,7 @@ public sealed record ProbeOracle : IExampleScorer
         var trainable = ModelParameter.Find(task.Model);
         ModelChecks.Run(task.Model, trainable);
         var losses = new LossEvaluator(task, trainable[0].Value.dtype, trainable[0].Value.device);
-        var reporter = new ProgressReporter(progress, "probing", 1, examples.Count, cancellationToken);
+        using var reporter = new ProgressReporter(progress, "probing", 1, examples.Count, cancellationToken);
         var values = new List<double>(examples.Count);
         using var kept = new KeptState(task.Model);
         ProbeStep.Check(task.Model, Optimizer);

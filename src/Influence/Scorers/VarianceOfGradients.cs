@@ -103,7 +103,7 @@ public sealed record VarianceOfGradients : IExampleScorer
         using var frozen = RequiresGrad.Off([.. trainable.Select(p => p.Value)]);
         using var weights = new WeightKeeper(task.Model, Checkpoints);
         var gradients = new InputGradients(this, task.PositionMask);
-        var reporter = new ProgressReporter(progress, "variance of gradients", Checkpoints.Count, examples.Count, cancellationToken);
+        using var reporter = new ProgressReporter(progress, "variance of gradients", Checkpoints.Count, examples.Count, cancellationToken);
         var (values, classes) = (new List<double>(), new List<long>());
         var atOnce = ExamplesAtOnce(gradients, examples);
         var chunk = new List<ExampleBatch>();

@@ -97,7 +97,7 @@ public sealed partial class GradientStore
         using var session = GradientSession.Open(task, train, null);
         using var noGrad = no_grad();
         long[] ids = [.. train.Ids];
-        var reporter = new ProgressReporter(progress, "gradient store", 1, ids.Length, cancellationToken);
+        using var reporter = new ProgressReporter(progress, "gradient store", 1, ids.Length, cancellationToken);
         var wanted = StoreManifest.Of(session, ids, projection);
         WorkFolder.CheckFree(folder, BytesOf(wanted) - BytesIn(folder));
         if (projection.Work is { } work)

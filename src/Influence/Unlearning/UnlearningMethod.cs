@@ -51,7 +51,7 @@ public abstract partial record UnlearningMethod
         InfluenceException.ThrowIfAny([.. SetProblems(train, toForget, toKeep, keep is not null), .. Problems(train, toForget, toKeep)]);
         cancellationToken.ThrowIfCancellationRequested();
         var watch = Stopwatch.StartNew();
-        var reporter = new ProgressReporter(progress, Name, 1, 2L * (toForget.Count + toKeep.Count), cancellationToken);
+        using var reporter = new ProgressReporter(progress, Name, 1, 2L * (toForget.Count + toKeep.Count), cancellationToken);
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
         using var run = new UnlearningRun(task with { Measurement = null }, train, toForget, toKeep, reporter);

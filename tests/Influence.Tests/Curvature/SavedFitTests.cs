@@ -220,7 +220,8 @@ public sealed class SavedFitTests : IDisposable
             Assert.Contains("lacks", AssertRefused(), StringComparison.Ordinal);
         }
 
-        foreach (var missing in metadata.Keys)
+        // What the fit took is not needed: files of earlier versions do not say it.
+        foreach (var missing in metadata.Keys.Where(key => key != "influence.curvature.cost"))
         {
             Safetensors.Save(Path, [.. tensors.Select(t => (t.Key, t.Value))], metadata.Where(m => m.Key != missing).ToDictionary());
             AssertRefused();

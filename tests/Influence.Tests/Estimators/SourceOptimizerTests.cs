@@ -335,12 +335,13 @@ public sealed class SourceOptimizerTests : IDisposable
     {
         using var session = GradientSession.Open(_c.Task(), _c.Train, null);
         checkpoints[0].LoadInto(_c.Model);
+        using var reporter = new ProgressReporter(null, "test", 1, 11, CancellationToken.None);
         var blocks = LayerwiseFit.Run(
             session,
             _c.Train,
             options,
             CurvatureKind.Ekfac,
-            new ProgressReporter(null, "test", 1, 11, CancellationToken.None),
+            reporter,
             checkpoints.Count,
             c => checkpoints[c].LoadInto(_c.Model)
         );

@@ -23,4 +23,17 @@ internal static class Evaluation
 
         return [.. values];
     }
+
+    /// <summary>Positions of images to explain: wrong predictions first, then right ones, each in the order of the set.</summary>
+    /// <param name="predictions">The class that the model says, of each image.</param>
+    /// <param name="labels">The right ones.</param>
+    /// <param name="wrong">The most wrong predictions.</param>
+    /// <param name="count">How many images.</param>
+    public static int[] WrongFirst(IReadOnlyList<long> predictions, IReadOnlyList<byte> labels, int wrong, int count)
+    {
+        var first = Where(right: false).Take(wrong).ToArray();
+        return [.. first, .. Where(right: true).Take(count - first.Length)];
+
+        IEnumerable<int> Where(bool right) => Enumerable.Range(0, labels.Count).Where(i => predictions[i] == labels[i] == right);
+    }
 }

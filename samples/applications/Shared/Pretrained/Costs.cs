@@ -5,7 +5,8 @@ using Influence.Curvature;
 namespace Samples.Pretrained;
 
 /// <summary>What each stage took, beside a plain epoch of training and beside what the library said beforehand.</summary>
-internal sealed class Costs
+/// <param name="progress">What shows the stages while they run.</param>
+internal sealed class Costs(ConsoleProgress progress)
 {
     private readonly List<IReadOnlyList<string>> _rows =
     [
@@ -59,6 +60,7 @@ internal sealed class Costs
             estimate is null ? string.Empty : Number(seconds / estimate.Time.TotalSeconds, "0.00"),
             peak.ToString("N0", CultureInfo.InvariantCulture),
         ]);
+        progress.Clear();
         Console.WriteLine(
             string.Join(
                 "  ",

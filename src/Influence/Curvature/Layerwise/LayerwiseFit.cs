@@ -1,4 +1,5 @@
 using Influence.Gradients;
+using Influence.Numerics;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -10,6 +11,9 @@ namespace Influence.Curvature;
 /// </summary>
 internal sealed partial class LayerwiseFit : IDisposable
 {
+    private const string FirstPass = "first pass";
+    private const string SecondPass = "second pass";
+
     private readonly GradientSession _session;
     private readonly Examples _train;
     private readonly LayerwisePreconditioner.Options _options;
@@ -190,6 +194,7 @@ internal sealed partial class LayerwiseFit : IDisposable
     /// <summary>Captures every batch; returns whether they all wait to be taken as one, unvisited.</summary>
     private bool Capture(Action<BatchGradients> visit, JoinedBatches? waiting)
     {
+        using var stage = CostMeter.Stage(waiting is null ? SecondPass : FirstPass);
         var room = Math.Min(_options.MemoryBudget, 4L << 30) / 8 / (_session.Dtype == ScalarType.Float64 ? 8 : 4);
         var join = waiting is not null;
         foreach (var examples in Batches())
@@ -240,6 +245,7 @@ internal sealed partial class LayerwiseFit : IDisposable
 
     private void Visit(BatchGradients batch, bool first)
     {
+        using var stage = CostMeter.Stage(first ? FirstPass : SecondPass);
         _inputs.BeginBatch();
         for (var k = 0; k < _fits.Length; k++)
         {
@@ -275,6 +281,7 @@ internal sealed partial class LayerwiseFit : IDisposable
 
     private void Decompose()
     {
+        using var stage = CostMeter.Stage("decomposition");
         if (Array.FindIndex(_fits, fit => fit?.IsFinite == false) is >= 0 and var broken)
         {
             ThrowTooLarge(broken);

@@ -33,7 +33,7 @@ public abstract partial class LayerwisePreconditioner : Preconditioner, IDisplay
     /// <exception cref="InfluenceException">Another ending, or it cannot be written; nothing was changed.</exception>
     public void Save(string path) => LayerwiseFile.Save(path, Info, _blocks);
 
-    internal override Inverse Prepare(GradientSession session, Damping? damping, double tolerance, CancellationToken token)
+    private protected override Inverse PrepareInverse(GradientSession session, Damping? damping, double tolerance, CancellationToken token)
     {
         CheckWeights(session);
         return new LayerwiseInverse(_blocks, damping ?? Info.Damping, tolerance, session);
@@ -74,8 +74,8 @@ public abstract partial class LayerwisePreconditioner : Preconditioner, IDisplay
         options ??= new Options();
         InfluenceException.ThrowIfAny([.. options.Problems()]);
         using var scope = torch.NewDisposeScope();
+        using var reporter = new ProgressReporter(progress, $"{method} fit", 1, (long)train.Count * options.LabelDraws, token);
         using var session = GradientSession.Open(task, train, queries: null);
-        var reporter = new ProgressReporter(progress, $"{method} fit", 1, (long)train.Count * options.LabelDraws, token);
         var cost = CostModel.Of(session, train, options, kind);
         cost.RefuseAbove(options.MemoryBudget);
         var info = new CurvatureInfo

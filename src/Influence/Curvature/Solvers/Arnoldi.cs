@@ -94,7 +94,7 @@ public sealed partial class Arnoldi : Preconditioner
         return new Arnoldi(info, fit);
     }
 
-    internal override Inverse Prepare(GradientSession session, Damping? damping, double tolerance, CancellationToken token)
+    private protected override Inverse PrepareInverse(GradientSession session, Damping? damping, double tolerance, CancellationToken token)
     {
         CheckWeights(session);
         var layout = new ParameterVector(session);

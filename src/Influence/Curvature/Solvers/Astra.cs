@@ -80,7 +80,7 @@ public sealed partial class Astra : Preconditioner
         return new Astra(info, train, inner, options);
     }
 
-    internal override Inverse Prepare(GradientSession session, Damping? damping, double tolerance, CancellationToken token)
+    private protected override Inverse PrepareInverse(GradientSession session, Damping? damping, double tolerance, CancellationToken token)
     {
         CheckWeights(session);
         damping ??= Info.Damping;

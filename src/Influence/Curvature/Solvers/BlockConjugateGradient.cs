@@ -117,7 +117,7 @@ public sealed partial class BlockConjugateGradient : Preconditioner
         return new BlockConjugateGradient(info, drawn, inner, options);
     }
 
-    internal override Inverse Prepare(GradientSession session, Damping? damping, double tolerance, CancellationToken token)
+    private protected override Inverse PrepareInverse(GradientSession session, Damping? damping, double tolerance, CancellationToken token)
     {
         CheckWeights(session);
         damping ??= Info.Damping;

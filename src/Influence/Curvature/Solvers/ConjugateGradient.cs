@@ -60,8 +60,12 @@ public sealed partial class ConjugateGradient : Preconditioner
         return new ConjugateGradient(info, train, options);
     }
 
-    internal override Inverse Prepare(GradientSession session, Damping? damping, double tolerance, CancellationToken token) =>
-        new Solver(_solver.System(session, damping, token), _options, session.Task);
+    private protected override Inverse PrepareInverse(
+        GradientSession session,
+        Damping? damping,
+        double tolerance,
+        CancellationToken token
+    ) => new Solver(_solver.System(session, damping, token), _options, session.Task);
 
     /// <inheritdoc/>
     protected override void Dispose(bool disposing) { }

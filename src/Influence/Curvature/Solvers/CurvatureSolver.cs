@@ -1,4 +1,5 @@
 using Influence.Gradients;
+using Influence.Numerics;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -48,6 +49,7 @@ internal sealed class CurvatureSolver(Preconditioner fit, Examples train, Curvat
         CancellationToken token
     )
     {
+        using var cost = CostMeter.Begin($"{method} fit");
         using var session = Open(task, train);
         token.ThrowIfCancellationRequested();
         using var scope = NewDisposeScope();

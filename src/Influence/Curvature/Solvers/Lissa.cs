@@ -59,7 +59,7 @@ public sealed partial class Lissa : Preconditioner
         return new Lissa(info, train, options);
     }
 
-    internal override Inverse Prepare(GradientSession session, Damping? damping, double tolerance, CancellationToken token)
+    private protected override Inverse PrepareInverse(GradientSession session, Damping? damping, double tolerance, CancellationToken token)
     {
         var system = _solver.System(session, damping, token);
         var whole = _options.BatchSize >= _solver.Train.Count;

@@ -32,11 +32,12 @@ internal sealed record LowRankFit(double[] Values, Tensor Vectors, double MeanEi
     {
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
+        ArgumentNullException.ThrowIfNull(train);
+        using var reporter = new ProgressReporter(progress, $"{method} fit", 1, train.Count, token);
         using var session = CurvatureSolver.Open(task, train);
         var layout = new ParameterVector(session);
         var product = CurvatureProduct.Of(matrix, session, layout);
         product.Try(train);
-        var reporter = new ProgressReporter(progress, $"{method} fit", 1, train.Count, token);
         reporter.ExpectPasses(expectedPasses);
         var mean = Curvature.MeanEigenvalue.Of(product, train, seed, token);
         var (values, vectors, report) = find(layout, v => product.Over(train, v, token, reporter.Add));

@@ -85,7 +85,7 @@ public sealed partial class Nystrom : Preconditioner
         return new Nystrom(info, fit);
     }
 
-    internal override Inverse Prepare(GradientSession session, Damping? damping, double tolerance, CancellationToken token)
+    private protected override Inverse PrepareInverse(GradientSession session, Damping? damping, double tolerance, CancellationToken token)
     {
         CheckWeights(session);
         var layout = new ParameterVector(session);

@@ -74,7 +74,7 @@ public sealed partial record Bm25 : IPairEstimator
         ArgumentNullException.ThrowIfNull(sink);
         ExampleChecks.Run(task, (train, "training examples"), (queries, "queries"));
         sink.Begin(queries.Ids, train.Ids, ScalarType.Float64);
-        var reporter = new ProgressReporter(progress, "words", 1, (long)train.Count + queries.Count, cancellationToken);
+        using var reporter = new ProgressReporter(progress, "words", 1, (long)train.Count + queries.Count, cancellationToken);
         var (postings, lengths) = Index(train, reporter);
         var mean = lengths.Average();
         for (var q = 0; q < queries.Count; q++)

@@ -142,6 +142,7 @@ internal sealed class FeatureReader : IDisposable
 
     public void Dispose()
     {
+        _reporter.Dispose();
         _noGrad.Dispose();
         _claim.Dispose();
     }

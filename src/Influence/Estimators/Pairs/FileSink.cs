@@ -12,9 +12,9 @@ namespace Influence.Estimators;
 /// <param name="stream">The file; it stays the caller's.</param>
 internal sealed class FileSink(Stream stream) : ScoreSink
 {
-    /// <summary>Room for what is known at the end only: a dozen texts of at most <see cref="LongestText"/> characters, six bytes each, and
+    /// <summary>Room for what is known at the end only: thirteen texts of at most <see cref="LongestText"/> characters, six bytes each, and
     /// checksums.</summary>
-    private const int HeaderBytes = 320 << 10;
+    private const int HeaderBytes = 352 << 10;
     private const int LongestText = 4000;
     private const int Piece = 1 << 22;
 

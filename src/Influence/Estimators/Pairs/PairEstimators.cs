@@ -1,5 +1,6 @@
 using System.Runtime.ExceptionServices;
 using Influence.Formats;
+using Influence.Numerics;
 
 namespace Influence.Estimators;
 
@@ -31,7 +32,7 @@ public static class PairEstimators
     {
         ArgumentNullException.ThrowIfNull(estimator);
         using var sink = new DenseSink();
-        return sink.Finish(estimator.ScoreInto(sink, task, train, queries, progress, cancellationToken));
+        return sink.Finish(Measured(estimator, sink, task, train, queries, progress, cancellationToken));
     }
 
     /// <summary>
@@ -68,7 +69,7 @@ public static class PairEstimators
         }
 
         using var sink = new StrongestSink(k);
-        return sink.Finish(estimator.ScoreInto(sink, task, train, queries, progress, cancellationToken));
+        return sink.Finish(Measured(estimator, sink, task, train, queries, progress, cancellationToken));
     }
 
     /// <summary>
@@ -110,7 +111,7 @@ public static class PairEstimators
                     using var sink = new FileSink(stream);
                     try
                     {
-                        metadata = estimator.ScoreInto(sink, task, train, queries, progress, cancellationToken);
+                        metadata = Measured(estimator, sink, task, train, queries, progress, cancellationToken);
                     }
                     catch (Exception exception) when (!sink.Failed)
                     {
@@ -129,5 +130,20 @@ public static class PairEstimators
         }
 
         return metadata!;
+    }
+
+    /// <summary>Scores, and says what that cost, whoever wrote the estimator.</summary>
+    private static ScoreMetadata Measured(
+        IPairEstimator estimator,
+        ScoreSink sink,
+        InfluenceTask task,
+        Examples train,
+        Examples queries,
+        IProgress<InfluenceProgress>? progress,
+        CancellationToken token
+    )
+    {
+        using var meter = CostMeter.Begin("scoring");
+        return estimator.ScoreInto(sink, task, train, queries, progress, token) with { Cost = ScoreMetadata.RunCost.Of(meter) };
     }
 }

@@ -35,7 +35,7 @@ public sealed partial record Magic
     {
         Check.Positive(distance, nameof(distance));
         ExampleChecks.Run(task, (train, "training examples"));
-        var reporter = new ProgressReporter(progress, "training", 1, 3L * Batches.Sum(b => b.Count), cancellationToken);
+        using var reporter = new ProgressReporter(progress, "training", 1, 3L * Batches.Sum(b => b.Count), cancellationToken);
         double[] End(double h) => FinalWeights(task, train, id => 1 + (h * Direction(seed, id)), reporter);
         var (start, middle, end) = (End(0), End(distance), End(2 * distance));
         if (start.AsSpan().SequenceEqual(end))

@@ -168,7 +168,7 @@ public sealed partial record Magic : IPairEstimator
             train,
             replay =>
             {
-                var reporter = new ProgressReporter(progress, "replaying", 1, 3L * Batches.Sum(b => b.Count), cancellationToken);
+                using var reporter = new ProgressReporter(progress, "replaying", 1, 3L * Batches.Sum(b => b.Count), cancellationToken);
                 return Backwards(replay, queries, reporter);
             }
         );

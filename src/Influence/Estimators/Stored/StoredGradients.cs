@@ -251,7 +251,7 @@ public sealed partial record StoredGradients : IPairEstimator
         var members = new StoredMembers(_stores, Checkpoints, OtherModels);
         var wanted = members.Wanted(trainIds);
         var groups = Damping is null ? [] : Groups();
-        var reporter = new ProgressReporter(progress, "scoring", 1, Store.Ids.Count, token);
+        using var reporter = new ProgressReporter(progress, "scoring", 1, Store.Ids.Count, token);
         reporter.ExpectPasses((groups.Count * members.Count) + 1);
         var (scans, lengths, coverage) = (new List<StoreScan>(), new List<Tensor>(), default(ParameterCoverage));
         var shares = Shares();

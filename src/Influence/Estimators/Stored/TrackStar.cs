@@ -100,7 +100,7 @@ public sealed record TrackStar : IPairEstimator
         var members = new StoredMembers([Store], null, []);
         var wanted = members.Wanted(train.Ids);
         Store.CheckData(task, train, wanted[0]);
-        var reporter = new ProgressReporter(progress, "TrackStar", 1, Store.Ids.Count, cancellationToken);
+        using var reporter = new ProgressReporter(progress, "TrackStar", 1, Store.Ids.Count, cancellationToken);
         reporter.ExpectPasses(2);
         var (rows, _, _, coverage) = Store.Project(task, queries, MemoryBudget, cancellationToken);
         List<(long First, long Size)> layers = [.. Columns()];

@@ -102,7 +102,7 @@ public sealed record Trak : IPairEstimator
         using var noGrad = no_grad();
         var members = new StoredMembers(_stores, Checkpoints, OtherModels);
         var wanted = members.Wanted(train.Ids);
-        var reporter = new ProgressReporter(progress, "TRAK", 1, members.First.Ids.Count, cancellationToken);
+        using var reporter = new ProgressReporter(progress, "TRAK", 1, members.First.Ids.Count, cancellationToken);
         reporter.ExpectPasses(members.Count + 1);
         var (scans, missing) = (new List<StoreScan>(), new List<double[]>());
         var coverage = default(ParameterCoverage);
