@@ -277,7 +277,7 @@ run_all_tests() {
 test_notebook() {
     local name=training-dynamics folder=artifacts/notebooks/test
     echo "== notebook $name"
-    if ! command -v jupyter > /dev/null || ! python3 -c 'import jupyter_client, nbconvert' 2> /dev/null; then
+    if ! jupyter nbconvert --version > /dev/null 2>&1; then
         echo "skipped: there is no Jupyter here (apt-get install ${jupyter[*]})"
         skipped=$((skipped + 1))
         return
