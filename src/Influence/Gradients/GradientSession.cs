@@ -17,9 +17,9 @@ internal sealed class GradientSession : IDisposable
     private readonly ModelInUse _claim;
     private CapturePlan _plan;
 
-    private GradientSession(LayerHooks hooks, CapturePlan plan, ModelInUse claim)
+    private GradientSession(LayerHooks hooks, CapturePlan plan, AuditMemory? memory, ModelInUse claim)
     {
-        (_hooks, _plan, _claim, _checks) = (hooks, plan, claim, new BatchChecks(hooks));
+        (_hooks, _plan, _claim, _checks) = (hooks, plan, claim, new BatchChecks(hooks, memory?.Batches));
         _single = new SingleExampleGradients(plan.BySingleExample, hooks.Losses, hooks.Apart);
     }
 
@@ -87,9 +87,9 @@ internal sealed class GradientSession : IDisposable
         try
         {
             hooks = LayerHooks.ForScores(task, apart);
-            var plan = FirstBatches.Audit(hooks, train, queries);
+            var (plan, memory) = FirstBatches.Audit(hooks, train, queries);
             hooks.KeepOnly(plan.Layers);
-            session = new GradientSession(hooks, plan, claim);
+            session = new GradientSession(hooks, plan, memory, claim);
             session.CheckMask(train);
             plan.Coverage.Log(task.Logger, watch.Elapsed);
             return session;
@@ -142,6 +142,12 @@ internal sealed class GradientSession : IDisposable
 
         var isDue = _checks.IsDue(batch, kind);
         var trace = Run(scope, batch, kind, isDue ? GraphAfter.Kept : GraphAfter.Freed);
+        if (!isDue && _checks.IsAnother(trace))
+        {
+            isDue = true;
+            trace = Run(scope, batch, kind, GraphAfter.Kept);
+        }
+
         using var noGrad = no_grad();
         result.Losses = trace.Losses.detach();
         var mask = Mask(batch);
