@@ -34,6 +34,9 @@ internal sealed class AuditMemory
     /// <summary>The batches that were checked under this task.</summary>
     public CheckedBatches Batches { get; } = new();
 
+    /// <summary>How products were formed, by what that was decided from beside the shapes; it changes cost and no result.</summary>
+    public Dictionary<string, (Contraction[] Plan, long QueriesAtOnce, int ExamplesAtOnce)> Contractions { get; } = [];
+
     /// <summary>The calls that were made; each looks at other examples.</summary>
     public long Calls { get; set; }
 
@@ -74,6 +77,7 @@ internal sealed class AuditMemory
     {
         Decided = null;
         Batches.Clear();
+        Contractions.Clear();
     }
 
     /// <summary>The plan for layers that were hooked anew, which then know what the audit found of them; null where they are others.</summary>

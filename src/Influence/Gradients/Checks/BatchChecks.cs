@@ -14,6 +14,7 @@ internal sealed class BatchChecks(LayerHooks hooks, CheckedBatches? before = nul
     private readonly IDisposable _running = CheckBudget.Of(hooks.Task).Running();
     private IReadOnlyList<int> _news = [];
     private ulong? _key;
+    private ulong? _weights;
     private long _seed;
 
     /// <summary>The batches that were taken without it.</summary>
@@ -37,12 +38,12 @@ internal sealed class BatchChecks(LayerHooks hooks, CheckedBatches? before = nul
         }
 
         // Asked only where a check would cost more than the question.
-        _key = before is null ? null : CheckedBatches.KeyOf(hooks.Task.Model, batch, kind, hooks.Task.Layers.Description);
+        _key = before is null ? null : CheckedBatches.KeyOf(_weights ??= CheckedBatches.WeightsOf(hooks.Task.Model), batch, kind);
         return _key is not { } key || !before!.Contains(key);
     }
 
-    /// <summary>Whether a batch that is not due, since it was checked before, gave other losses than it gave then: then it is due.</summary>
-    public bool IsAnother(CaptureTrace trace) => _key is { } key && !before!.GaveThese(key, trace.Losses);
+    /// <summary>Whether a batch that is not due, since it was checked before, gave other losses, or other rows, than it gave then: then it is due.</summary>
+    public bool IsAnother(CaptureTrace trace) => _key is { } key && !before!.GaveThese(key, trace);
 
     /// <summary>The layers whose rows are not the examples' own in order, of the batch that was last asked about.</summary>
     /// <exception cref="InfluenceException">The model mixes the examples.</exception>
@@ -58,7 +59,7 @@ internal sealed class BatchChecks(LayerHooks hooks, CheckedBatches? before = nul
         LoneLosses.CheckParts(hooks, batch, kind, losses, _news, _seed);
         if (found.Count == 0 && _key is { } key)
         {
-            before!.Add(key, trace.Losses);
+            before!.Add(key, trace);
         }
 
         return found;

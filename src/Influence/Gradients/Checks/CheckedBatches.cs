@@ -3,21 +3,32 @@ using static TorchSharp.torch;
 namespace Influence.Gradients;
 
 /// <summary>
-/// The batches whose rows and losses were checked, by the bits of the weights, of the examples and of the losses that came out: the same
-/// computation again needs no second look. A batch that gives other losses than it gave when it was checked is another one.
+/// The batches whose rows and losses were checked, by the bits of the weights, of the examples and of what came out, the losses and
+/// numbers of what each layer gave, in order: the same computation again needs no second look. A batch that gives another of these than it gave when it was
+/// checked, as where rows now go in another order, is another one.
 /// </summary>
 internal sealed class CheckedBatches
 {
     private const int Most = 4096;
 
-    private readonly Dictionary<ulong, ulong> _losses = [];
+    private readonly Dictionary<ulong, ulong> _signatures = [];
 
-    /// <summary>What a batch is known by, at the model's weights as they are.</summary>
-    public static ulong KeyOf(nn.Module model, ExampleBatch batch, LossKind kind, string plan)
+    /// <summary>What a model's weights and buffers are known by.</summary>
+    public static ulong WeightsOf(nn.Module model)
     {
         using var scope = NewDisposeScope();
-        var hash = (ulong)kind + 1;
-        foreach (var tensor in model.named_parameters().Select(p => (Tensor)p.parameter).Concat(model.named_buffers().Select(b => b.buffer)).Concat(batch.Tensors))
+        return model.named_parameters().Select(p => (Tensor)p.parameter).Concat(model.named_buffers().Select(b => b.buffer))
+            .Aggregate(1UL, (hash, tensor) => Mix(hash, WeightsHash.Bits(tensor)));
+    }
+
+    /// <summary>What a batch is known by.</summary>
+    /// <param name="weights">What the weights are known by. A session takes them once: where they change while it is open, the losses show it.</param>
+    /// <param name="batch">The examples.</param>
+    /// <param name="kind">Which delegate.</param>
+    public static ulong KeyOf(ulong weights, ExampleBatch batch, LossKind kind)
+    {
+        var hash = Mix(weights, (ulong)kind);
+        foreach (var tensor in batch.Tensors)
         {
             hash = Mix(hash, WeightsHash.Bits(tensor));
         }
@@ -27,32 +38,27 @@ internal sealed class CheckedBatches
             hash = Mix(hash, (ulong)id);
         }
 
-        foreach (var letter in plan)
-        {
-            hash = Mix(hash, letter);
-        }
-
         return hash;
     }
 
     /// <summary>Whether such a batch was checked.</summary>
-    public bool Contains(ulong key) => _losses.ContainsKey(key);
+    public bool Contains(ulong key) => _signatures.ContainsKey(key);
 
-    /// <summary>Whether it gave these losses then.</summary>
-    public bool GaveThese(ulong key, Tensor losses) => _losses.TryGetValue(key, out var before) && before == WeightsHash.Bits(losses);
+    /// <summary>Whether it gave the same then.</summary>
+    public bool GaveThese(ulong key, CaptureTrace trace) => _signatures.TryGetValue(key, out var before) && before == WeightsHash.Bits(trace.Signature());
 
     /// <summary>Notes a batch that was checked.</summary>
-    public void Add(ulong key, Tensor losses)
+    public void Add(ulong key, CaptureTrace trace)
     {
-        if (_losses.Count >= Most)
+        if (_signatures.Count >= Most)
         {
-            _losses.Clear();
+            _signatures.Clear();
         }
 
-        _losses[key] = WeightsHash.Bits(losses);
+        _signatures[key] = WeightsHash.Bits(trace.Signature());
     }
 
-    public void Clear() => _losses.Clear();
+    public void Clear() => _signatures.Clear();
 
     private static ulong Mix(ulong hash, ulong next) => System.Numerics.BitOperations.RotateLeft((hash ^ next) * 0x9E3779B97F4A7C15, 29) + 1;
 }

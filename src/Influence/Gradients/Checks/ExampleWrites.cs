@@ -56,20 +56,7 @@ internal sealed class ExampleWrites : IDisposable
             return true;
         }
 
-        if (_numbers.Count == 0)
-        {
-            return false;
-        }
-
-        try
-        {
-            autograd.backward(_numbers, inputs: [_leaf!]);
-            return false;
-        }
-        catch (ExternalException exception) when (exception.Message.Contains("inplace operation", StringComparison.Ordinal))
-        {
-            return true;
-        }
+        return _numbers.Count > 0 && WriteProbe.WasWrittenTo(_numbers, _leaf!);
     }
 
     /// <summary>

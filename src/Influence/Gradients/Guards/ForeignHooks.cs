@@ -1,4 +1,5 @@
 using System.Collections;
+using System.Collections.Concurrent;
 using System.Reflection;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -12,19 +13,20 @@ namespace Influence.Gradients;
 internal static class ForeignHooks
 {
     private const BindingFlags Own = BindingFlags.Instance | BindingFlags.NonPublic | BindingFlags.DeclaredOnly;
+    private static readonly ConcurrentDictionary<Type, FieldInfo[]> s_lists = [];
 
     /// <summary>Whether anything runs behind a module's forward pass; asked before the library registers hooks of its own.</summary>
-    public static bool On(nn.Module module)
+    public static bool On(nn.Module module) => s_lists.GetOrAdd(module.GetType(), ListsOf).Any(field => field.GetValue(module) is ICollection { Count: > 0 });
+
+    private static FieldInfo[] ListsOf(Type module)
     {
-        for (var type = module.GetType(); type is not null; type = type.BaseType)
+        List<FieldInfo> found = [];
+        for (var type = module; type is not null; type = type.BaseType)
         {
-            if (type.GetFields(Own).Any(field => field.Name.EndsWith("post_hooks", StringComparison.Ordinal) && field.GetValue(module) is ICollection { Count: > 0 }))
-            {
-                return true;
-            }
+            found.AddRange(type.GetFields(Own).Where(field => field.Name.EndsWith("post_hooks", StringComparison.Ordinal)));
         }
 
-        return false;
+        return [.. found];
     }
 
     /// <summary>Whether an output is the layer's own for its input, to the last bit: hooks that only look leave it so.</summary>
