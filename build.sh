@@ -392,18 +392,17 @@ command_apps() {
 }
 
 command_format() {
-    local task=format options=() what=Formatting
+    local options=() what=Formatting
     case "${1:-}" in
         "") ;;
-        --check) task=check options=(--verify-no-changes) what="Checking the format of" ;;
+        --check) options=(--verify-no-changes) what="Checking the format of" ;;
         *) fail "format takes --check or nothing" ;;
     esac
     require_sdk
     echo "$what the code (half a minute)"
-    dotnet tool restore > /dev/null || fail "the formatter could not be restored (.config/dotnet-tools.json)"
-    dotnet csharpier "$task" .
     dotnet restore Influence.sln --verbosity quiet
-    dotnet format style Influence.sln --no-restore "${options[@]}"
+    dotnet format Influence.sln --no-restore "${options[@]}"
+    dotnet format whitespace tests/PackageConsumer --folder "${options[@]}"
 }
 
 # Type tests on the kinds of per-example gradients: patterns, casts and the arms of switches. What differs from kind to kind

@@ -4,7 +4,7 @@ using Influence.Benchmarks.Workloads;
 namespace Influence.Benchmarks;
 
 /// <summary>What the command line asks for.</summary>
-/// <param name="Verb">bench, selection, settings, store, gpu-tests, or memory (a child process of bench).</param>
+/// <param name="Verb">bench, selection, settings, store, fixed, gpu-tests, or memory (a child process of bench).</param>
 /// <param name="Workloads">The workloads to run.</param>
 /// <param name="Selections">The selection strategies to run.</param>
 /// <param name="Methods">Any of tracin, influence, groups and training.</param>
@@ -29,6 +29,7 @@ internal sealed record Options(
     public const string Settings = "settings";
     public const string Memory = "memory";
     public const string Store = "store";
+    public const string Fixed = "fixed";
     public const string TracIn = "tracin";
     public const string Influence = "influence";
     public const string Groups = "groups";
@@ -45,6 +46,7 @@ internal sealed record Options(
             Influence.Benchmarks selection [options]     seconds and memory of selection strategies for 10^4, 10^5 and 10^6 examples
             Influence.Benchmarks settings [options]      what thread and allocator settings of the environment do to a plain epoch and to the library
             Influence.Benchmarks store [options]         a gradient store: written, beside a plain epoch, and scanned, beside a plain sum over its bytes
+            Influence.Benchmarks fixed [options]         what a call costs beyond its passes, at 1 to 1,000 examples, and what its checks cost
             Influence.Benchmarks gpu-tests [options]     the library on a device against itself on the CPU in float64
             Influence.Benchmarks libtorch FOLDER cpu|cuda
                                                          whether that folder's libtorch has all that TorchSharp's native library needs
@@ -64,7 +66,7 @@ internal sealed record Options(
             arguments.Count > 0 && !arguments[0].StartsWith('-')
                 ? (arguments[0], new Queue<string>(arguments.Skip(1)))
                 : (Bench, new Queue<string>(arguments));
-        if (verb is not (Bench or Selection or Settings or Store or GpuTests or Memory))
+        if (verb is not (Bench or Selection or Settings or Store or Fixed or GpuTests or Memory))
         {
             throw new BenchmarkException($"There is no command '{verb}'.\n\n{Usage}");
         }

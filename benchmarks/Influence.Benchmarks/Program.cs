@@ -39,6 +39,7 @@ try
         Options.Selection => SelectionBench.Run(options),
         Options.Store => StoreBench.Run(options, Find(options.Device)),
         Options.Settings => SettingsBench.Run(options),
+        Options.Fixed => FixedCosts.Run(options, Find(options.Device)),
         Options.Memory => PeakMemory.RunChild(
             options.Workloads[0],
             options.Measurement ?? string.Empty,

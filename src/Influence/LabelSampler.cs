@@ -53,11 +53,20 @@ public sealed class LabelSampler
         ArgumentNullException.ThrowIfNull(mean);
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
+        return (mean.detach() + NormalDeviation(mean, standardDeviation)).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>How far the drawn values lie from the predictions. Beside a large prediction a value itself has no room for it: 1e10 + 1 is
+    /// 1e10 in float32.</summary>
+    internal Tensor NormalDeviation(Tensor mean, double standardDeviation)
+    {
+        using var noGrad = no_grad();
+        using var scope = NewDisposeScope();
+
         // In float64: a number just below one would round to one in float32, and its logarithm be infinite.
         var radius = (Kept(-2) * (Kept(1) - Uniform(mean.shape, mean, ScalarType.Float64)).log()).sqrt();
         var angle = Kept(2 * Math.PI) * Uniform(mean.shape, mean, ScalarType.Float64);
-        var deviation = (radius * angle.cos() * Kept(standardDeviation)).to_type(mean.dtype);
-        return (mean.detach() + deviation).MoveToOuterDisposeScope();
+        return (radius * angle.cos() * Kept(standardDeviation)).to_type(mean.dtype).MoveToOuterDisposeScope();
     }
 
     /// <summary>Values around the predictions with the density proportional to exp(-Huber's loss): normal within d, exponential
@@ -70,6 +79,14 @@ public sealed class LabelSampler
     {
         ArgumentNullException.ThrowIfNull(mean);
         Check.Positive(delta, nameof(delta));
+        using var noGrad = no_grad();
+        using var scope = NewDisposeScope();
+        return (mean.detach() + HuberDeviation(mean, delta)).MoveToOuterDisposeScope();
+    }
+
+    /// <inheritdoc cref="NormalDeviation"/>
+    internal Tensor HuberDeviation(Tensor mean, double delta)
+    {
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
 
@@ -87,7 +104,7 @@ public sealed class LabelSampler
                 / Kept(delta)
             );
         var distance = where(mass.le(Kept(inner)), middle.clamp_max(Kept(delta)), tail);
-        return (mean.detach() + (distance * v.sign()).to_type(mean.dtype)).MoveToOuterDisposeScope();
+        return (distance * v.sign()).to_type(mean.dtype).MoveToOuterDisposeScope();
     }
 
     /// <summary>Numbers in [0, 1) of that shape, on the device of a tensor and of its dtype unless given; the first dimension runs over the
