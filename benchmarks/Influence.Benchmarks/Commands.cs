@@ -45,6 +45,13 @@ internal static class Commands
         );
         root.Add(
             With(
+                new Command("fixed", "what a call costs beyond its passes, at 1 to 1,000 examples, and what its checks cost"),
+                Options.OfWorkloads,
+                options => FixedCosts.Run(options, Find(options.Device))
+            )
+        );
+        root.Add(
+            With(
                 new Command("gpu-tests", "the library on a device against itself on the CPU in float64"),
                 Options.OfWorkloads,
                 options => GpuTestRunner.Run(Find(options.Device), options.Workloads)

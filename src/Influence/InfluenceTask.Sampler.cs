@@ -48,19 +48,27 @@ public sealed partial record InfluenceTask
 
         /// <summary>Normal values around the predictions.</summary>
         /// <param name="mean"><c>[B, ...]</c>.</param>
-        /// <param name="standardDeviation">One number; sqrt(1/2) where the loss is a plain squared error, 1 where it is half of
-        /// that.</param>
+        /// <param name="standardDeviation">One number; sqrt(1/2) where the loss is a plain squared error, 1 where it is half of that.</param>
         /// <returns>Of the mean's shape and dtype.</returns>
         public Tensor Normal(Tensor mean, double standardDeviation)
         {
             ArgumentNullException.ThrowIfNull(mean);
             using var noGrad = no_grad();
             using var scope = NewDisposeScope();
+            return (mean.detach() + NormalDeviation(mean, standardDeviation)).MoveToOuterDisposeScope();
+        }
+
+        /// <summary>How far the drawn values lie from the predictions. Beside a large prediction a value itself has no room for it: 1e10 + 1 is
+        /// 1e10 in float32.</summary>
+        internal Tensor NormalDeviation(Tensor mean, double standardDeviation)
+        {
+            using var noGrad = no_grad();
+            using var scope = NewDisposeScope();
+
             // In float64: a number just below one would round to one in float32, and its logarithm be infinite.
             var radius = (Kept(-2) * (Kept(1) - Uniform(mean.shape, mean, ScalarType.Float64)).log()).sqrt();
             var angle = Kept(2 * Math.PI) * Uniform(mean.shape, mean, ScalarType.Float64);
-            var deviation = (radius * angle.cos() * Kept(standardDeviation)).to_type(mean.dtype);
-            return (mean.detach() + deviation).MoveToOuterDisposeScope();
+            return (radius * angle.cos() * Kept(standardDeviation)).to_type(mean.dtype).MoveToOuterDisposeScope();
         }
 
         /// <summary>Values around the predictions with the density proportional to exp(-Huber's loss): normal within d, exponential
@@ -75,9 +83,17 @@ public sealed partial record InfluenceTask
             Check.Positive(delta, nameof(delta));
             using var noGrad = no_grad();
             using var scope = NewDisposeScope();
+            return (mean.detach() + HuberDeviation(mean, delta)).MoveToOuterDisposeScope();
+        }
 
-            // The middle has the mass sqrt(2 pi) erf(d/sqrt 2), the two tails together 2 exp(-d^2/2)/d; inverted along the distance from
-            // the mean.
+        /// <inheritdoc cref="NormalDeviation"/>
+        internal Tensor HuberDeviation(Tensor mean, double delta)
+        {
+            using var noGrad = no_grad();
+            using var scope = NewDisposeScope();
+
+            // The middle has the mass sqrt(2 pi) erf(d/sqrt 2), the two tails together 2 exp(-d^2/2)/d; inverted along the distance from the
+            // mean.
             var inner = Math.Sqrt(2 * Math.PI) * tensor(delta / Math.Sqrt(2), ScalarType.Float64).erf().item<double>();
             var outer = 2 * Math.Exp(-delta * delta / 2) / delta;
             var v = (Kept(2) * Uniform(mean.shape, mean, ScalarType.Float64)) - Kept(1);
@@ -90,11 +106,11 @@ public sealed partial record InfluenceTask
                     / Kept(delta)
                 );
             var distance = where(mass.le(Kept(inner)), middle.clamp_max(Kept(delta)), tail);
-            return (mean.detach() + (distance * v.sign()).to_type(mean.dtype)).MoveToOuterDisposeScope();
+            return (distance * v.sign()).to_type(mean.dtype).MoveToOuterDisposeScope();
         }
 
-        /// <summary>Numbers in [0, 1) of that shape, on the device of a tensor and of its dtype unless given; the first dimension runs over
-        /// the examples.</summary>
+        /// <summary>Numbers in [0, 1) of that shape, on the device of a tensor and of its dtype unless given; the first dimension runs over the
+        /// examples.</summary>
         private Tensor Uniform(long[] shape, Tensor like, ScalarType? dtype = null)
         {
             if (shape.Length == 0 || shape[0] != _ids.Count)

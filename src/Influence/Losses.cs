@@ -112,10 +112,12 @@ public static class Losses
         CheckSameShape(predictions, targets);
 
         // exp(-(prediction - target)^2) is a normal density of variance one half.
-        var y = LossTrace.Current?.Sampler?.Normal(predictions, Math.Sqrt(0.5)) ?? targets.to_type(predictions.dtype);
+        var drawn = LossTrace.Current?.Sampler?.NormalDeviation(predictions, Math.Sqrt(0.5));
+        var y = drawn ?? targets.to_type(predictions.dtype);
+        var from = drawn is null ? null : predictions.detach();
         return Traced(predictions, Loss);
 
-        Tensor Loss(Tensor z) => ReducePositions((z - y).Squared(), null, mean: false);
+        Tensor Loss(Tensor z) => ReducePositions(((from is null ? z : z - from) - y).Squared(), null, mean: false);
     }
 
     /// <summary>
@@ -244,8 +246,13 @@ public static class Losses
     {
         CheckSameShape(predictions, targets);
         Check.Positive(delta, nameof(delta));
-        var y = LossTrace.Current?.Sampler?.Huber(predictions, delta) ?? targets.to_type(predictions.dtype);
-        return Traced(predictions, z => ReducePositions(F.huber_loss(z, y, delta, nn.Reduction.None), null, mean: false));
+        var drawn = LossTrace.Current?.Sampler?.HuberDeviation(predictions, delta);
+        var y = drawn ?? targets.to_type(predictions.dtype);
+        var from = drawn is null ? null : predictions.detach();
+        return Traced(
+            predictions,
+            z => ReducePositions(F.huber_loss(from is null ? z : z - from, y, delta, nn.Reduction.None), null, mean: false)
+        );
     }
 
     /// <summary>

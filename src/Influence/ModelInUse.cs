@@ -5,48 +5,56 @@ namespace Influence;
 
 /// <summary>
 /// One call at a time on a model: it is hooked, frozen and given other weights meanwhile, and two threads in one model end the
-/// process. A call claims its model until this is disposed; what it calls within the library shares the claim, while another
-/// thread is refused, and so is a delegate or a progress callback of the running call that begins another.
+/// process. A call claims its model until this is disposed, with every module in it, since models may share layers; what it calls within
+/// the library shares the claim, while another thread is refused, and so is a delegate or a progress callback of the running call that
+/// begins another.
 /// </summary>
 internal sealed class ModelInUse : IDisposable
 {
     private static readonly ConditionalWeakTable<nn.Module, Holder> s_holders = [];
+    private static readonly Lock s_lock = new();
 
     /// <summary>The code of the caller's that the library is in on this thread; null in the library's own.</summary>
     [ThreadStatic]
     private static string? s_callback;
 
     private readonly string? _outerCallback;
-    private Holder? _holder;
+    private IReadOnlyList<Holder>? _holders;
 
-    private ModelInUse(Holder holder) => (_holder, _outerCallback, s_callback) = (holder, s_callback, null);
+    private ModelInUse(IReadOnlyList<Holder> holders) => (_holders, _outerCallback, s_callback) = (holders, s_callback, null);
 
     /// <summary>Claims a model.</summary>
     /// <exception cref="InfluenceException">It is in use.</exception>
     public static ModelInUse Claim(nn.Module model)
     {
-        var holder = s_holders.GetOrCreateValue(model);
-        lock (holder)
+        var own = s_holders.GetOrCreateValue(model);
+        lock (s_lock)
         {
-            if (holder.Claims > 0 && holder.Thread != Environment.CurrentManagedThreadId)
+            // Within a call of this thread the modules are claimed already, and looking for them costs something.
+            if (own.Claims > 0)
             {
-                throw new InfluenceException(
-                    "Another call is running on this model, on another thread. A model serves one call at a time: wait for the other "
-                        + "call, or give each thread a model of its own."
-                );
+                own.CheckFree(" on this model");
+                own.Claims++;
+                return new ModelInUse([own]);
+            }
+        }
+
+        Holder[] holders = [own, .. model.named_modules().Select(m => s_holders.GetOrCreateValue(m.module))];
+        lock (s_lock)
+        {
+            own.CheckFree(" on this model");
+            foreach (var holder in holders)
+            {
+                holder.CheckFree(" on a model that shares layers with this one");
             }
 
-            if (holder.Claims > 0 && s_callback is { } callback)
+            foreach (var holder in holders)
             {
-                throw new InfluenceException(
-                    $"Another call is running on this model: {callback} of that call began this one. Note down what you need there, and "
-                        + "begin the next call when the first has returned."
-                );
+                holder.Thread = Environment.CurrentManagedThreadId;
+                holder.Claims++;
             }
 
-            holder.Thread = Environment.CurrentManagedThreadId;
-            holder.Claims++;
-            return new ModelInUse(holder);
+            return new ModelInUse(holders);
         }
     }
 
@@ -56,12 +64,15 @@ internal sealed class ModelInUse : IDisposable
 
     public void Dispose()
     {
-        if (_holder is { } holder)
+        if (_holders is { } holders)
         {
-            _holder = null;
-            lock (holder)
+            _holders = null;
+            lock (s_lock)
             {
-                holder.Claims--;
+                foreach (var holder in holders)
+                {
+                    holder.Claims--;
+                }
             }
 
             s_callback = _outerCallback;
@@ -73,6 +84,26 @@ internal sealed class ModelInUse : IDisposable
         public int Claims { get; set; }
 
         public int Thread { get; set; }
+
+        /// <summary>Refuses another thread, and code of the caller's within the running call.</summary>
+        public void CheckFree(string where)
+        {
+            if (Claims > 0 && Thread != Environment.CurrentManagedThreadId)
+            {
+                throw new InfluenceException(
+                    $"Another call is running{where}, on another thread. A model serves one call at a time: wait for the other call, or "
+                        + "give each thread a model of its own."
+                );
+            }
+
+            if (Claims > 0 && s_callback is { } callback)
+            {
+                throw new InfluenceException(
+                    $"Another call is running{where}: {callback} of that call began this one. Note down what you need there, and begin "
+                        + "the next call when the first has returned."
+                );
+            }
+        }
     }
 
     internal readonly struct Callback : IDisposable

@@ -41,6 +41,32 @@ public class ModelInUseTests
         using var after = ModelInUse.Claim(model);
     }
 
+    /// <summary>Two models around one layer are one to libtorch: the layer is hooked and frozen for both.</summary>
+    [Fact]
+    public void ModelsThatShareALayerAreInUseTogether()
+    {
+        using var shared = nn.Linear(2, 2);
+        using var body = nn.Sequential(("shared", shared));
+        using var one = nn.Sequential(("body", body), ("head", nn.Linear(2, 2)));
+        using var other = nn.Sequential(("shared", shared), ("own", nn.Linear(2, 2)));
+        using var apart = nn.Sequential(("own", nn.Linear(2, 2)));
+        using (ModelInUse.Claim(one))
+        {
+            Assert.Contains("shares layers", Refused(() => OnAnotherThread(() => ModelInUse.Claim(other))), StringComparison.Ordinal);
+            Assert.Contains("on another thread", Refused(() => OnAnotherThread(() => ModelInUse.Claim(shared))), StringComparison.Ordinal);
+            OnAnotherThread(() => ModelInUse.Claim(apart).Dispose());
+            using (ModelInUse.Claim(other))
+            {
+                // The library's own calls on this thread may use both.
+            }
+
+            using var callback = ModelInUse.CallingBack("the loss");
+            Assert.Contains("the loss of that call began this one", Refused(() => ModelInUse.Claim(other)), StringComparison.Ordinal);
+        }
+
+        OnAnotherThread(() => ModelInUse.Claim(other).Dispose());
+    }
+
     [Fact]
     public void ARefusedClaimLeavesTheOtherAsItWas()
     {

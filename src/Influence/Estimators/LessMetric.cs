@@ -18,15 +18,16 @@ internal sealed class LessMetric : GradientMetric
     private readonly Rule[][] _rules;
     private readonly long[][] _sizes;
     private readonly bool _cosine;
-    private readonly double _weight;
+    private readonly double[][] _weights; // of a part, its learning rate or share
 
-    private LessMetric(GradientSession session, bool cosine, double weight)
+    private LessMetric(GradientSession session, bool cosine, Func<string, double> weight)
     {
         _sizes = [.. session.Parts.Select(block => block.Select(part => part.Count).ToArray())];
         _first = [.. _sizes.Select(block => new Tensor?[block.Length])];
         _second = [.. _sizes.Select(block => new Tensor?[block.Length])];
         _rules = [.. _sizes.Select(block => new Rule[block.Length])];
-        (_cosine, _weight) = (cosine, weight);
+        _weights = [.. session.Parts.Select(block => block.Select(part => weight(part.Parameter.Name)).ToArray())];
+        _cosine = cosine;
     }
 
     /// <summary>Reads a checkpoint's moments, in the order of the session's blocks.</summary>
@@ -36,7 +37,7 @@ internal sealed class LessMetric : GradientMetric
         Checkpoint checkpoint,
         TracIn.UpdateDirection direction,
         TracIn.GradientSimilarity similarity,
-        double weight
+        Func<string, double> weight
     )
     {
         using var scope = NewDisposeScope();
@@ -62,9 +63,9 @@ internal sealed class LessMetric : GradientMetric
         }
     }
 
-    public override BatchGradients Apply(BatchGradients gradients) => Written(gradients, (_, _, g) => g.clone(), _weight);
+    public override BatchGradients Apply(BatchGradients gradients) => Written(gradients, (_, _, g) => g.clone(), _weights);
 
-    public override BatchGradients Meet(BatchGradients gradients) => Written(gradients, Step, 1);
+    public override BatchGradients Meet(BatchGradients gradients) => Written(gradients, Step, null);
 
     public override void Dispose()
     {
@@ -142,7 +143,7 @@ internal sealed class LessMetric : GradientMetric
 
     /// <summary>A map of every part, written out over all blocks, of length one for cosines; what the batch did not use has gradients of
     /// zero.</summary>
-    private BatchGradients Written(BatchGradients gradients, Func<int, int, Tensor, Tensor> map, double factor)
+    private BatchGradients Written(BatchGradients gradients, Func<int, int, Tensor, Tensor> map, double[][]? factors)
     {
         var scope = NewDisposeScope();
         try
@@ -172,9 +173,12 @@ internal sealed class LessMetric : GradientMetric
                 }
             }
 
-            foreach (var part in parts.SelectMany(block => block).Where(_ => factor != 1))
+            for (var k = 0; factors is not null && k < parts.Length; k++)
             {
-                part.mul_(Kept(factor));
+                for (var p = 0; p < parts[k].Length; p++)
+                {
+                    parts[k][p].mul_(Kept(factors[k][p]));
+                }
             }
 
             // Views: what a block releases stays here, for it is read again.

@@ -247,7 +247,7 @@ public sealed partial record TracIn : IPairEstimator
             if (Direction is UpdateDirection.Less or UpdateDirection.LessCode)
             {
                 using var own = GradientSession.Open(task, train, queries);
-                using var metric = LessMetric.Of(own, Checkpoints![i], Direction, Similarity, Weight(i));
+                using var metric = LessMetric.Of(own, Checkpoints![i], Direction, Similarity, name => Weight(i, name));
                 add(own, new GradientProducts(own, MemoryBudget, metric, Normalization.None));
                 continue;
             }
@@ -271,9 +271,13 @@ public sealed partial record TracIn : IPairEstimator
     private double SumWeight(Examples queries) =>
         Aggregation == InfluenceFunction.QueryAggregation.Mean && Similarity == GradientSimilarity.Dot ? 1.0 / queries.Count : 1;
 
-    /// <summary>LESS weighs a checkpoint by its rate; its code by the rate's share in the sum of all.</summary>
-    private double Weight(int i) =>
-        Checkpoints![i].LearningRate / (Direction == UpdateDirection.LessCode ? Checkpoints.Sum(c => c.LearningRate) : 1);
+    /// <summary>LESS weighs a checkpoint by its rate, each parameter's part by its own where they differ; its code by the rate's share in
+    /// the sum of all.</summary>
+    private double Weight(int i, string parameter)
+    {
+        var rate = Checkpoints![i].LearningRateOf(parameter);
+        return rate == 0 || Direction != UpdateDirection.LessCode ? rate : rate / Checkpoints.Sum(c => c.LearningRateOf(parameter));
+    }
 
     internal void CheckDirection()
     {

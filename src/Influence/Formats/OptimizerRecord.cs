@@ -48,7 +48,7 @@ internal sealed class OptimizerRecord
     /// <summary>Reads the optimizers' settings, and hands on their moments as tensors of the file, by the parameters' names.</summary>
     public static OptimizerRecord Of(nn.Module model, IReadOnlyList<optim.Optimizer> optimizers, Action<string, Tensor> keep)
     {
-        var held = new Dictionary<(nint, long, long), (Setting Setting, OptimizerState? State)>();
+        var held = new ParameterTable<(Setting Setting, OptimizerState? State)>();
         foreach (var optimizer in optimizers)
         {
             var states = optimizer is OptimizerHelper helper and (SGD or Adam or AdamW) ? helper.state_dict().State : null;
@@ -59,7 +59,7 @@ internal sealed class OptimizerRecord
                 {
                     var state = states is not null && next < states.Count ? states[next] : null;
                     next++;
-                    held[ParameterRates.AddressOf(parameter)] = (Setting.Of(optimizer, group, state), state);
+                    held.Set(parameter, (Setting.Of(optimizer, group, state), state));
                 }
             }
         }
@@ -67,7 +67,7 @@ internal sealed class OptimizerRecord
         var found = new Dictionary<string, Setting>();
         foreach (var (name, value) in ParameterRates.Own(model))
         {
-            if (!held.TryGetValue(ParameterRates.AddressOf(value), out var own))
+            if (!held.TryGet(value, out var own))
             {
                 continue;
             }

@@ -43,18 +43,16 @@ internal sealed class ParameterRates
         }
 
         using var scope = NewDisposeScope();
-        var held = new Dictionary<(nint, long, long), ParameterRate>();
+        var held = new ParameterTable<ParameterRate>();
         foreach (var group in groups.OfType<ParamGroup>())
         {
             foreach (var parameter in group.Parameters)
             {
-                held[AddressOf(parameter)] = Of(group);
+                held.Set(parameter, Of(group));
             }
         }
 
-        var own = Own(model)
-            .Select(p => (p.Name, p.Value.requires_grad, Held: held.TryGetValue(AddressOf(p.Value), out var rate), Rate: rate))
-            .ToList();
+        var own = Own(model).Select(p => (p.Name, p.Value.requires_grad, Held: held.TryGet(p.Value, out var rate), Rate: rate)).ToList();
         if (!own.Exists(p => p.Held))
         {
             throw new InfluenceException(
@@ -148,16 +146,6 @@ internal sealed class ParameterRates
             return null;
         }
     }
-
-    /// <summary>Where a parameter's numbers lie, as TorchSharp hands out new objects for one; the object itself where they are of a type
-    /// that is not scored.</summary>
-    public static (nint, long, long) AddressOf(Tensor parameter) =>
-        parameter.dtype switch
-        {
-            ScalarType.Float32 => (parameter.storage<float>().data_ptr(), parameter.storage_offset(), parameter.numel()),
-            ScalarType.Float64 => (parameter.storage<double>().data_ptr(), parameter.storage_offset(), parameter.numel()),
-            _ => (parameter.Handle, 0, parameter.numel()),
-        };
 
     private static ParameterRate Of(ParamGroup group) =>
         group.Options switch

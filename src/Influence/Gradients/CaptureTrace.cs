@@ -17,6 +17,9 @@ internal sealed class CaptureTrace(
     IReadOnlyList<ModelParameter> usedElsewhere
 )
 {
+    /// <summary>About how many numbers of a layer's outputs a signature holds at most.</summary>
+    private const long SignatureNumbers = 1 << 14;
+
     public Tensor Losses => losses;
 
     public IReadOnlyList<Tensor?> Leaves => leaves;
@@ -50,6 +53,21 @@ internal sealed class CaptureTrace(
             }
         );
         return found;
+    }
+
+    /// <summary>The losses, and numbers of every layer's outputs at even distances, in order: the same computation has the same.</summary>
+    public Tensor Signature()
+    {
+        using var scope = NewDisposeScope();
+        using var noGrad = no_grad();
+        List<Tensor> numbers = [losses.detach().to_type(ScalarType.Float64)];
+        foreach (var tap in layers.SelectMany(layer => layer.Taps).Where(tap => tap.numel() > 0))
+        {
+            var flat = tap.detach().reshape(-1);
+            numbers.Add(flat.slice(0, 0, flat.shape[0], Math.Max(1, flat.shape[0] / SignatureNumbers)).to_type(ScalarType.Float64));
+        }
+
+        return cat([.. numbers], 0).MoveToOuterDisposeScope();
     }
 
     /// <summary>The layers whose rows are not the examples' own in order; one more backward pass to the layers' outputs through the graph,

@@ -531,6 +531,23 @@ internal sealed class GradientProducts(
     /// <summary>Looks at two examples' gradients of each side and decides for all of them.</summary>
     private (Contraction[] Plan, long QueriesAtOnce, int ExamplesAtOnce) Plan(Examples train, Examples? queries)
     {
+        if (!metric.IsEuclidean)
+        {
+            return Planned(train, queries);
+        }
+
+        // Without a preconditioner it follows from shapes, which are this task's from call to call.
+        var key = $"{memoryBudget} {queries?.Count} {session.Dtype} {string.Join('|', session.BlockNames)}";
+        if (!session.Contractions.TryGetValue(key, out var plan))
+        {
+            session.Contractions[key] = plan = Planned(train, queries);
+        }
+
+        return plan;
+    }
+
+    private (Contraction[] Plan, long QueriesAtOnce, int ExamplesAtOnce) Planned(Examples train, Examples? queries)
+    {
         using var scope = NewDisposeScope();
         using var sample = Sample(train, LossKind.Training);
         var examplesAtOnce = _planner.ExamplesAtOnce(sample.Blocks);
@@ -558,7 +575,7 @@ internal sealed class GradientProducts(
     {
         foreach (var first in examples.Batches().Take(1))
         {
-            return session.Capture(first.Pick([.. Enumerable.Range(0, Math.Min(2, first.Count))]), kind);
+            return session.CaptureSample(first.Pick([.. Enumerable.Range(0, Math.Min(2, first.Count))]), kind);
         }
 
         throw new InfluenceException("There are no examples.");

@@ -18,9 +18,10 @@ internal sealed class GradientSession : IDisposable
     private readonly ModelInUse _claim;
     private CapturePlan _plan;
 
-    private GradientSession(LayerHooks hooks, CapturePlan plan, ModelInUse claim)
+    private GradientSession(LayerHooks hooks, CapturePlan plan, AuditMemory? memory, ModelInUse claim)
     {
-        (_hooks, _plan, _claim, _checks) = (hooks, plan, claim, new BatchChecks(hooks));
+        (_hooks, _plan, _claim, _checks) = (hooks, plan, claim, new BatchChecks(hooks, memory?.Batches));
+        Contractions = memory?.Contractions ?? [];
         _single = new SingleExampleGradients(plan.BySingleExample, hooks.Losses, hooks.Apart);
     }
 
@@ -41,6 +42,9 @@ internal sealed class GradientSession : IDisposable
     /// <summary>Whether positions that the loss does not depend on are found and masked, for means over positions; products do not need
     /// it.</summary>
     public bool FindsReachedPositions { get; set; }
+
+    /// <summary>How earlier calls on the same task and shapes formed their products.</summary>
+    public Dictionary<string, (Contraction[] Plan, long QueriesAtOnce, int ExamplesAtOnce)> Contractions { get; }
 
     /// <summary>The blocks of the parameters with a rule.</summary>
     public IReadOnlyList<ParameterBlock> Blocks => _plan.Blocks;
@@ -91,9 +95,9 @@ internal sealed class GradientSession : IDisposable
         try
         {
             hooks = LayerHooks.ForScores(task, apart);
-            var plan = FirstBatches.Audit(hooks, train, queries);
+            var (plan, memory) = FirstBatches.Audit(hooks, train, queries);
             hooks.KeepOnly(plan.Layers);
-            session = new GradientSession(hooks, plan, claim);
+            session = new GradientSession(hooks, plan, memory, claim);
             session.CheckMask(train);
             plan.Coverage.Log(task.Logger, watch.Elapsed);
             return session;
@@ -126,13 +130,18 @@ internal sealed class GradientSession : IDisposable
     }
 
     /// <summary>The per-example gradients of a batch. The caller disposes the result before it captures the next batch.</summary>
-    public BatchGradients Capture(ExampleBatch batch, LossKind kind)
+    public BatchGradients Capture(ExampleBatch batch, LossKind kind) => Capture(batch, kind, CheckedIfDue);
+
+    /// <summary>The same of a few examples that nothing but sizes and kinds is read from.</summary>
+    public BatchGradients CaptureSample(ExampleBatch batch, LossKind kind) => Capture(batch, kind, (_, _) => false);
+
+    private BatchGradients Capture(ExampleBatch batch, LossKind kind, Func<ExampleBatch, LossKind, bool> isChecked)
     {
         var scope = NewDisposeScope();
         try
         {
             var result = new BatchGradients(scope, batch.Ids, Dtype, Device);
-            result.Blocks = [.. CaptureLayers(scope, batch, kind, result), .. _single.Capture(batch, kind)];
+            result.Blocks = [.. CaptureLayers(scope, batch, kind, result, isChecked), .. _single.Capture(batch, kind)];
             return result;
         }
         catch
@@ -150,15 +159,29 @@ internal sealed class GradientSession : IDisposable
         _claim.Dispose();
     }
 
-    private List<BlockGradients?> CaptureLayers(DisposeScope scope, ExampleBatch batch, LossKind kind, BatchGradients result)
+    private bool CheckedIfDue(ExampleBatch batch, LossKind kind) => _checks.IsDue(batch, kind);
+
+    private List<BlockGradients?> CaptureLayers(
+        DisposeScope scope,
+        ExampleBatch batch,
+        LossKind kind,
+        BatchGradients result,
+        Func<ExampleBatch, LossKind, bool> isChecked
+    )
     {
         if (Blocks.Count == 0)
         {
             return [];
         }
 
-        var isDue = _checks.IsDue(batch, kind);
+        var isDue = isChecked(batch, kind);
         var trace = Run(scope, batch, kind, isDue ? GraphAfter.Kept : GraphAfter.Freed);
+        if (!isDue && _checks.IsAnother(trace))
+        {
+            isDue = true;
+            trace = Run(scope, batch, kind, GraphAfter.Kept);
+        }
+
         using var noGrad = no_grad();
         result.Losses = trace.Losses.detach();
         var mask = Task.MaskOf(batch);

@@ -152,7 +152,7 @@ internal sealed class LayerHooks : IDisposable
     {
         using var grad = enable_grad();
         using var gate = new ParameterGate(plan.ByRule);
-        var writes = plan.Mode == TapMode.Share ? new WriteProbe(scope, Device) : null;
+        var writes = plan.Mode == TapMode.Share && !CheckBudget.IsSwitchedOff ? new WriteProbe(scope, Device) : null;
         Tensor losses;
         try
         {
@@ -180,7 +180,17 @@ internal sealed class LayerHooks : IDisposable
             losses,
             found[..taps.Length],
             [.. found.AsSpan(taps.Length, leaves.Count).ToArray().Select(g => g.Strided())],
-            gate.UsedElsewhere(found.AsSpan(taps.Length + leaves.Count))
+            [
+                .. gate.UsedElsewhere(found.AsSpan(taps.Length + leaves.Count))
+                    .Concat(
+                        order
+                            .Where(layer => layer.WasChanged)
+                            .SelectMany(layer => layer.Parts)
+                            .Select(part => part.Parameter)
+                            .Where(plan.ByRule.Contains)
+                    )
+                    .Distinct(),
+            ]
         );
     }
 
@@ -284,9 +294,10 @@ internal sealed class LayerHooks : IDisposable
             var (weight, bias) = (Part("weight"), Part("bias"));
             (ParameterPart?, ParameterPart?)[] uses =
                 rule.BiasApart && weight is not null && bias is not null ? [(weight, null), (null, bias)] : [(weight, bias)];
+            var hasHooks = ForeignHooks.On(module);
             foreach (var (ofWeight, ofBias) in uses)
             {
-                var layer = new TrackedLayer(own[0].Path, rule, ofWeight, ofBias);
+                var layer = new TrackedLayer(own[0].Path, rule, ofWeight, ofBias) { HasForeignHooks = hasHooks };
                 layer.Hook(module);
                 _layers.Add(layer);
             }

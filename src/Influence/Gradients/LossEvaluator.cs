@@ -29,8 +29,14 @@ internal sealed class LossEvaluator(InfluenceTask task, ScalarType dtype, Device
     public Tensor Evaluate(ExampleBatch batch, LossKind kind, bool finite = true)
     {
         CheckBatch(batch);
+        using var writes = CheckBudget.IsSwitchedOff ? null : new ExampleWrites(batch);
         var losses = Call(batch, kind);
         CheckShape(losses, batch, kind);
+        if (writes is not null && writes.Any())
+        {
+            CheckRepeats(batch, kind);
+        }
+
         if (finite && !losses.detach().isfinite().all().item<bool>())
         {
             var flags = losses.detach().isfinite().to_type(ScalarType.Int64).cpu().data<long>().ToArray();
@@ -45,6 +51,22 @@ internal sealed class LossEvaluator(InfluenceTask task, ScalarType dtype, Device
         }
 
         return HalfPrecision.Wide(losses);
+    }
+
+    /// <summary>The delegate wrote to the examples. What it writes once for all, as where padding is cleared, is no harm; another
+    /// evaluation tells.</summary>
+    private void CheckRepeats(ExampleBatch batch, LossKind kind)
+    {
+        // In a training loop it draws random numbers, and running statistics would move.
+        using var undisturbed = new UndisturbedState(task.Model);
+        if (ExampleWrites.ChangedBy(batch, copy => Call(copy, kind)) is { } name)
+        {
+            throw new InfluenceException(
+                $"{Name(kind)} writes to the examples' tensor \"{name}\" in place, so that each evaluation sees other numbers than "
+                    + $"the one before. Work on a copy, b[\"{name}\"].clone(), or use the operator without an underscore; and read the "
+                    + "data anew: they are changed."
+            );
+        }
     }
 
     private string Name(LossKind kind) =>

@@ -1,3 +1,4 @@
+using Influence.Numerics;
 using static TorchSharp.torch;
 
 namespace Influence.Gradients;
@@ -13,12 +14,5 @@ namespace Influence.Gradients;
 internal readonly record struct TensorIdentity(nint Address, long Offset, long Count, int Which)
 {
     /// <summary>Whether two wrappers hold one tensor: what is set on one then shows on the other.</summary>
-    public static bool AreOne(Tensor first, Tensor second)
-    {
-        var (own, other) = (first.requires_grad, second.requires_grad);
-        first.requires_grad = !own;
-        var one = second.requires_grad != other;
-        first.requires_grad = own;
-        return one;
-    }
+    public static bool AreOne(Tensor first, Tensor second) => SameTensor.Are(first, second);
 }

@@ -41,6 +41,12 @@ internal sealed class TrackedLayer(string path, LayerRule rule, ParameterPart? w
 
     public string Path => path;
 
+    /// <summary>Whether hooks of the user's own were on the module first.</summary>
+    public bool HasForeignHooks { get; init; }
+
+    /// <summary>Whether one of them changed an output in this pass, so that what the layer saw is not its own.</summary>
+    public bool WasChanged { get; private set; }
+
     public LayerRule Rule => rule;
 
     public ParameterPart? Weight => weight;
@@ -93,6 +99,7 @@ internal sealed class TrackedLayer(string path, LayerRule rule, ParameterPart? w
         _seen.Clear();
         _shapes.Clear();
         _compared.Clear();
+        WasChanged = false;
     }
 
     /// <summary>After <see cref="TapMode.Compare"/>: whether an input or output no longer is what the layer saw.</summary>
@@ -273,6 +280,16 @@ internal sealed class TrackedLayer(string path, LayerRule rule, ParameterPart? w
 
     private Tensor? AfterCall(Tensor input, Tensor output)
     {
+        // A norm over the batch would move its running statistics once more.
+        if (
+            HasForeignHooks
+            && _watch is { Mode: TapMode.Share or TapMode.Copy }
+            && _module is nn.Module<Tensor, Tensor> { training: false } layer
+        )
+        {
+            WasChanged |= !ForeignHooks.LeftAlone(layer, input, output);
+        }
+
         Leave();
         return Observe(input, output);
     }

@@ -73,7 +73,17 @@ public sealed partial class TrainingStep : IDisposable
     /// <summary>||g_i||, the L2 norm of each example's own gradient, <c>[B]</c>, over the parameters with a layer rule.</summary>
     /// <exception cref="InfluenceException">No parameter has a layer rule (<see cref="TrainingGradients.Coverage"/>).</exception>
     /// <exception cref="ObjectDisposedException">This is disposed.</exception>
-    public Tensor GradientNorms() => Result(0, () => _rows.SquaredNorms().clamp_min(Kept(0)).sqrt_());
+    public Tensor GradientNorms() =>
+        Result(
+            0,
+            () =>
+            {
+                var squares = _rows.SquaredNorms();
+                return squares.isfinite().all().item<bool>()
+                    ? squares.clamp_min(Kept(0)).sqrt_()
+                    : _rows.PreciseSquaredNorms().sqrt_().to_type(squares.dtype);
+            }
+        );
 
     /// <summary>
     /// g_val . g_i, <c>[B]</c>: the product of the mean validation gradient with each example's gradient. Positive: a step along

@@ -13,10 +13,9 @@ namespace Influence.Training;
 /// </summary>
 internal sealed class UpdateScale
 {
-    private readonly Dictionary<(nint, long, long), (double Rate, Func<Tensor>? Divisor)> _scales;
+    private readonly Dictionary<string, (double Rate, Func<Tensor>? Divisor)> _scales;
 
-    private UpdateScale(Dictionary<(nint, long, long), (double, Func<Tensor>?)> scales, double? rate) =>
-        (_scales, Uniform) = (scales, rate);
+    private UpdateScale(Dictionary<string, (double, Func<Tensor>?)> scales, double? rate) => (_scales, Uniform) = (scales, rate);
 
     /// <summary>The rate where it is one for all parameters and nothing is divided by; else null.</summary>
     public double? Uniform { get; }
@@ -41,19 +40,29 @@ internal sealed class UpdateScale
             );
         }
 
-        var scales = new Dictionary<(nint, long, long), (double, Func<Tensor>?)>();
+        var held = new ParameterTable<(double Rate, Func<Tensor>? Divisor)>();
         var states = helper.state_dict().State;
         var next = 0;
         foreach (var group in optimizer.ParamGroups.Cast<ParamGroup>())
         {
             foreach (var parameter in group.Parameters)
             {
-                scales[ModelParameter.StorageOf(parameter)] = ScaleOf(parameter, group, states[next++]);
+                held.Set(parameter, ScaleOf(parameter, group, states[next++]));
             }
         }
 
-        var own = session.Blocks.SelectMany(block => block.Parts).Select(Key).ToList();
-        if (!own.Any(scales.ContainsKey))
+        // By name: two parameters over one memory have two rates and two moments, and TorchSharp makes new objects of one parameter.
+        var own = session.Blocks.SelectMany(block => block.Parts).Select(part => part.Parameter).DistinctBy(p => p.Name).ToList();
+        var scales = new Dictionary<string, (double Rate, Func<Tensor>? Divisor)>();
+        foreach (var parameter in own)
+        {
+            if (held.TryGet(parameter.Value, out var scale))
+            {
+                scales[parameter.Name] = scale;
+            }
+        }
+
+        if (scales.Count == 0)
         {
             throw new InfluenceException(
                 "The optimizer holds none of the model's parameters. Make it of model.parameters(), after the model was moved to its "
@@ -62,14 +71,14 @@ internal sealed class UpdateScale
         }
 
         // One rate for all, as is usual, needs no gradient written out.
-        var rates = own.Select(key => scales.GetValueOrDefault(key)).Distinct().ToList();
+        var rates = own.Select(p => scales.GetValueOrDefault(p.Name)).Distinct().ToList();
         return new UpdateScale(scales, rates is [{ Item2: null } only] ? only.Item1 : null);
     }
 
     /// <summary>eta D^-1 v, <c>[P_k]</c>, in the current scope; zero for parameters that the optimizer does not hold.</summary>
     public Tensor Apply(ParameterPart part, Tensor v)
     {
-        var (rate, divisor) = Uniform is { } uniform ? (uniform, (Func<Tensor>?)null) : _scales.GetValueOrDefault(Key(part));
+        var (rate, divisor) = Uniform is { } uniform ? (uniform, (Func<Tensor>?)null) : _scales.GetValueOrDefault(part.Parameter.Name);
         if (divisor is null)
         {
             return v * Kept(rate);
@@ -78,8 +87,6 @@ internal sealed class UpdateScale
         using var by = divisor(); // [P_k]
         return (v / by).mul_(Kept(rate));
     }
-
-    private static (nint, long, long) Key(ParameterPart part) => ModelParameter.StorageOf(part.Parameter.Value);
 
     private static (double Rate, Func<Tensor>? Divisor) ScaleOf(Parameter parameter, ParamGroup group, OptimizerState state)
     {

@@ -130,4 +130,53 @@ public sealed class StaleFitTests : IDisposable
             c.Head.bias!.copy_(weights);
         }
     }
+
+    /// <summary>Changes that leave every sum as it is, and buffers.</summary>
+    [Theory]
+    [InlineData("rows exchanged")]
+    [InlineData("two numbers exchanged")]
+    [InlineData("a sign")]
+    [InlineData("a buffer")]
+    public void ChangesThatSumsDoNotShowAreNoticed(string what)
+    {
+        using var scope = NewDisposeScope();
+        using var c = new Classifier();
+        using var norm = nn.BatchNorm1d(6, dtype: float64);
+        using var model = new Composite(
+            x => c.Head.call(norm.call(c.Hidden.call(x)).tanh()),
+            ("hidden", c.Hidden),
+            ("norm", norm),
+            ("head", c.Head)
+        );
+        model.eval();
+        var (weight, changed) = (c.Hidden.weight!, false);
+        var progress = new Reports(_ =>
+        {
+            if (!changed)
+            {
+                using var noGrad = no_grad();
+                changed = true;
+                switch (what)
+                {
+                    case "rows exchanged":
+                        weight.copy_(weight.roll(1, 0));
+                        break;
+                    case "two numbers exchanged":
+                        weight[0].copy_(weight[0].flip(0));
+                        break;
+                    case "a sign":
+                        (weight[0, 0], weight[1, 1]) = (-weight[0, 0], weight[1, 1]);
+                        break;
+                    default:
+                        norm.running_mean!.add_(0.1);
+                        break;
+                }
+            }
+        });
+        var task = new InfluenceTask(model) { TrainingLoss = b => Losses.CrossEntropy(model.call(b["x"]), b["y"]) };
+
+        var thrown = Assert.Throws<InfluenceException>(() => new TracIn().Score(task, c.Train with { BatchSize = 4 }, c.Queries, progress));
+
+        Assert.Contains(what == "a buffer" ? "(norm.running_mean)" : "(hidden.weight)", thrown.Message, StringComparison.Ordinal);
+    }
 }

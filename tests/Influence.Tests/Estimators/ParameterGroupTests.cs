@@ -317,6 +317,169 @@ public sealed class ParameterGroupTests : IDisposable
         Assert.All(values.Scores().Values.Zip(products), pair => Assert.Equal(pair.Second / 9, pair.First, 1e-12));
     }
 
+    /// <summary>A weight and its transposed view as a second parameter, each in a group of its own: rates, decay and Adam's moments are
+    /// each one's own.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void TwoParametersOverOneMemoryHaveTwoRates(bool adam)
+    {
+        using var scope = NewDisposeScope();
+        var (encoder, decoder) = (nn.Linear(4, 4, dtype: float64), nn.Linear(4, 4, dtype: float64));
+        using var memory = encoder.weight!.detach();
+        decoder.weight = new Parameter(memory.t());
+        var model = new Composite(x => decoder.call(encoder.call(x).tanh()), ("encoder", encoder), ("decoder", decoder));
+        model.eval();
+        Tensor Loss(ExampleBatch b) => (model.call(b["x"]) - b["x"]).Squared().sum(1);
+        (string, Tensor)[] data = [("x", randn(7, 4, dtype: float64))];
+        var task = new InfluenceTask(model) { TrainingLoss = Loss };
+        var examples = Influence.Examples.FromTensors(data);
+        var rates = new Dictionary<string, double>
+        {
+            ["encoder.weight"] = 0.3,
+            ["encoder.bias"] = 0.3,
+            ["decoder.weight"] = 0.02,
+            ["decoder.bias"] = 0.02,
+        };
+        optim.Optimizer optimizer = adam
+            ? optim.AdamW([
+                new AdamW.ParamGroup(
+                    encoder.parameters(),
+                    new AdamW.Options
+                    {
+                        LearningRate = 0.3,
+                        beta1 = 0.9,
+                        beta2 = 0.999,
+                        eps = 1e-8,
+                        weight_decay = 0,
+                        amsgrad = false,
+                        maximize = false,
+                        InitialLearningRate = 0.3,
+                    }
+                ),
+                new AdamW.ParamGroup(
+                    decoder.parameters(),
+                    new AdamW.Options
+                    {
+                        LearningRate = 0.02,
+                        beta1 = 0.9,
+                        beta2 = 0.999,
+                        eps = 1e-8,
+                        weight_decay = 0,
+                        amsgrad = false,
+                        maximize = false,
+                        InitialLearningRate = 0.02,
+                    }
+                ),
+            ])
+            : optim.SGD([new SGD.ParamGroup(encoder.parameters(), 0.3), new SGD.ParamGroup(decoder.parameters(), 0.02)], 0.01);
+        var batch = ExampleBatch.Of([.. Enumerable.Range(0, 7).Select(i => (long)i)], data);
+
+        // Names are in the order of the oracle's gradients.
+        var order = model.named_parameters().Select(p => (p.name, p.parameter.numel())).ToList();
+        Tensor Each(Func<string, Tensor> of) => cat([.. order.Select(p => of(p.name))], 0);
+        Tensor RateOf(string name) => full([order.Single(p => p.name == name).Item2], rates[name], float64);
+        var g = PlainAutograd.Gradients(model, Loss, data);
+        var eta = Each(RateOf);
+
+        // In-run values, before the optimizer's first step.
+        using (var loop = TrainingGradients.Open(task, batch, batch))
+        using (var step = loop.Step(batch, batch))
+        {
+            step.Accumulate();
+            var values = new InRunValues();
+            values.Add(step, optimizer);
+            var mean = g.mean([0]);
+            var divided = adam ? mean / (mean.abs() + 1e-8) : mean; // Adam's first step: the root of its own square
+            var expected = adam ? g.mv(eta * mean / (mean.abs() + 1e-8)) : g.mv(eta * divided);
+            Assert.True(SingleExampleLoop.RelativeError(tensor(values.Scores().Values.ToArray()), expected / 7) < 1e-9);
+        }
+
+        // TracIn over a checkpoint that the optimizer's first step left behind.
+        optimizer.step();
+        var checkpoint = Checkpoint.Save(_folder.Path("two"), model, optimizer, 1);
+        Assert.All(rates, pair => Assert.Equal(pair.Value, checkpoint.LearningRateOf(pair.Key)));
+        var after = PlainAutograd.Gradients(model, Loss, data);
+        using var plain = new TracIn { Checkpoints = [checkpoint] }.Score(task, examples, examples);
+        Assert.True(SingleExampleLoop.RelativeError(plain.Values, (after * eta).mm(after.t())) < 1e-9);
+        if (adam)
+        {
+            using var directed = new TracIn { Checkpoints = [checkpoint], Direction = TracIn.UpdateDirection.Optimizer }.Score(
+                task,
+                examples,
+                examples
+            );
+            var root = g.mean([0]).abs() + 1e-8; // sqrt(v / (1 - beta2)) after one step
+            Assert.True(SingleExampleLoop.RelativeError(directed.Values, (after * (eta / root)).mm(after.t())) < 1e-8);
+        }
+    }
+
+    /// <summary>LESS weighs each parameter's part by that parameter's own rate, and stored rows, which one number would weigh, are
+    /// refused.</summary>
+    [Theory]
+    [InlineData(TracIn.UpdateDirection.Less, TracIn.GradientSimilarity.Dot)]
+    [InlineData(TracIn.UpdateDirection.Less, TracIn.GradientSimilarity.Cosine)]
+    [InlineData(TracIn.UpdateDirection.LessCode, TracIn.GradientSimilarity.Cosine)]
+    public void LessWeighsEachParameterByItsOwnRate(TracIn.UpdateDirection direction, TracIn.GradientSimilarity similarity)
+    {
+        using var scope = NewDisposeScope();
+        var rates = Rates.ToDictionary(r => r.Key, r => r.Value + 0.01);
+        AdamW.ParamGroup Group(string name) =>
+            new(
+                [_model.get_parameter(name)!],
+                new AdamW.Options
+                {
+                    LearningRate = rates[name],
+                    InitialLearningRate = rates[name],
+                    beta1 = 0.9,
+                    beta2 = 0.999,
+                    eps = 1e-8,
+                    weight_decay = 0,
+                    amsgrad = false,
+                    maximize = false,
+                }
+            );
+        var optimizer = optim.AdamW(rates.Keys.Select(Group));
+        var names = _model.named_parameters().Select(p => p.name).ToList();
+        var (expected, run) = (zeros([4, 9], dtype: float64), new List<Checkpoint>());
+        var (first, second) = (zeros(1, dtype: float64), zeros(1, dtype: float64));
+        for (var t = 1; t <= 2; t++)
+        {
+            optimizer.zero_grad();
+            PlainLoss(_train).mean().backward();
+            var mean = cat([.. _model.named_parameters().Select(p => p.parameter.grad!.reshape(-1))], 0);
+            (first, second) = ((first * 0.9) + (mean * 0.1), (second * 0.999) + (mean.Squared() * 0.001));
+            optimizer.step();
+            run.Add(Checkpoint.Save(_folder.Path($"less{t}"), _model, optimizer, t));
+            var (f, g) = (Gradients(_queries), Gradients(_train));
+            var isCode = direction == TracIn.UpdateDirection.LessCode;
+            var m = (first * 0.9) + (g * 0.1);
+            var v = (second * 0.999) + (g.Squared() * 0.001);
+            var step = isCode ? m / (v + 1e-8).sqrt() : m / (1 - Math.Pow(0.9, t + 1)) / ((v / (1 - Math.Pow(0.999, t + 1))).sqrt() + 1e-8);
+            if (similarity == TracIn.GradientSimilarity.Cosine)
+            {
+                (f, step) = (f / f.norm(1, keepdim: true), step / step.norm(1, keepdim: true));
+            }
+
+            // Rates stay as they are, so the code's share of each of two checkpoints is a half.
+            var weights = cat(
+                [.. _model.named_parameters().Select(p => full([p.parameter.numel()], isCode ? 0.5 : rates[p.name], float64))],
+                0
+            );
+            expected = expected + (f * weights).mm(step.t());
+        }
+
+        using var scores = new TracIn
+        {
+            Checkpoints = run,
+            Direction = direction,
+            Similarity = similarity,
+        }.Score(Task(), Examples(_train), Examples(_queries));
+
+        Assert.True(SingleExampleLoop.RelativeError(scores.Values, expected) < 1e-8);
+        Assert.Equal(5, names.Count);
+    }
+
     private SGD Grouped() => optim.SGD(Rates.Select(rate => new SGD.ParamGroup([_model.get_parameter(rate.Key)!], rate.Value)), 0.01);
 
     private Checkpoint Saved(optim.Optimizer optimizer)

@@ -87,6 +87,144 @@ public sealed class RarePathTests : IDisposable
         PlainAutograd.AssertTrains(_model, Loss, 8, ("x", whole ? _tokens.narrow(0, From, 8) : _tokens));
     }
 
+    /// <summary>40 texts with padding from the 33rd on, masked in place behind the last layer: each example's score is the loop's, not that
+    /// of unmasked rows.</summary>
+    [Fact]
+    public void PaddingFromTheThirtyThirdTextOn()
+    {
+        var (e, c) = (nn.Embedding(11, 4, dtype: float64), nn.Linear(4, 1, dtype: float64));
+        var model = new Composite(x => c.call(e.call(x).tanh()), ("e", e), ("c", c));
+        var x = randint(1, 11, [40, 5]);
+        x.narrow(0, 32, 8).narrow(1, 3, 2).zero_();
+        Tensor Loss(ExampleBatch b) => c.call(e.call(b[0]).tanh()).masked_fill_(b[0].eq(0).unsqueeze(2), 0).add(1).Squared().sum([1, 2]);
+        PlainAutograd.AssertScores(model, Loss, 128, ("x", x));
+        PlainAutograd.AssertScores(model, Loss, 8, ("x", x));
+        PlainAutograd.AssertTrains(model, Loss, 8, ("x", x));
+    }
+
+    /// <summary>A delegate that writes to the examples sees other numbers at each evaluation, and leaves the user's data changed.</summary>
+    [Theory]
+    [InlineData("scales the images")]
+    [InlineData("shifts the tokens")]
+    [InlineData("from example 40 on")]
+    public void ALossThatWritesToTheExamplesIsRefused(string how)
+    {
+        _model.eval();
+        var task = new InfluenceTask(_model)
+        {
+            TrainingLoss = b =>
+            {
+                var (x, w) = (b["x"], b["w"]);
+                if (how == "scales the images" || (how == "from example 40 on" && b["flag"].any().item<bool>()))
+                {
+                    w.div_(255);
+                }
+                else if (how == "shifts the tokens")
+                {
+                    x.copy_((x + 1).remainder(9));
+                }
+
+                return _model.call(x).add(1).Squared().sum([1, 2]) * (w + 1);
+            },
+        };
+        var examples = Examples.FromTensors(("x", _tokens), ("flag", _flag), ("w", _weight + 1)) with { BatchSize = 8 };
+
+        var thrown = Assert.Throws<InfluenceException>(() => new TracIn().Score(task, examples, examples));
+
+        Assert.Contains(how == "shifts the tokens" ? "\"x\" in place" : "\"w\" in place", thrown.Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>What is written once for all is no harm.</summary>
+    [Fact]
+    public void ALossThatClearsPaddingOfTheExamplesIsRight()
+    {
+        Tensor Loss(ExampleBatch b) =>
+            _model.call(b["x"].masked_fill_(b["x"].eq(0), 3)).add(1).Squared().sum([1, 2]) * b["w"].clamp_(0, 0.2).add(1);
+        var (x, w) = (_tokens.clone(), _weight.clone());
+        PlainAutograd.AssertScores(_model, Loss, 16, ("x", x), ("w", w));
+    }
+
+    /// <summary>A statistic without a gradient mixes losses and no gradient's direction, and here the batch's first examples are not part
+    /// of it.</summary>
+    [Theory]
+    [InlineData("flag")]
+    [InlineData("tokens")]
+    [InlineData("standard deviation")]
+    [InlineData("number")]
+    public void ADetachedStatisticOverSomeRowsIsRefused(string of)
+    {
+        Tensor Loss(ExampleBatch b)
+        {
+            var losses = _model.call(b["x"]).add(1).Squared().sum([1, 2]);
+            var some = of == "flag" ? b["flag"] : b["x"].eq(0).any(1);
+            if (!some.any().item<bool>())
+            {
+                return losses;
+            }
+
+            var own = losses.masked_select(some).detach();
+            var by =
+                of == "number" ? tensor((double)own.numel())
+                : of == "standard deviation" ? own.std(unbiased: false) + 1
+                : own.mean();
+            return where(some, losses / by, losses);
+        }
+
+        _model.eval();
+        var examples = Examples.FromTensors(("x", _tokens), ("flag", _flag)) with { BatchSize = 16 };
+        Assert.Contains(
+            "mixes the examples",
+            Assert
+                .Throws<InfluenceException>(() => new TracIn().Score(new InfluenceTask(_model) { TrainingLoss = Loss }, examples, examples))
+                .Message,
+            StringComparison.Ordinal
+        );
+    }
+
+    /// <summary>The measurement of late queries goes another way.</summary>
+    [Fact]
+    public void AMeasurementThatUsesAWeightPastItsLayerLate()
+    {
+        _model.eval();
+        Tensor Train(ExampleBatch b) => _model.call(b["x"]).add(1).Squared().sum([1, 2]);
+        Tensor Measure(ExampleBatch b) => b["flag"].any().item<bool>() ? Train(b) + (b["w"] * _hidden.weight!.Squared().sum()) : Train(b);
+        var data = new[] { ("x", _tokens), ("flag", _flag), ("w", _weight) };
+        var (f, g) = (PlainAutograd.Gradients(_model, Measure, data), PlainAutograd.Gradients(_model, Train, data));
+        var examples = Examples.FromTensors(data) with { BatchSize = 16 };
+
+        using var scores = new TracIn().Score(
+            new InfluenceTask(_model) { TrainingLoss = Train, Measurement = Measure },
+            examples,
+            examples
+        );
+
+        Assert.True(SingleExampleLoop.RelativeError(scores.Values, f.mm(g.t())) < 1e-9);
+    }
+
+    /// <summary>A hook of the user's own that changes what a layer gives, from example 40 on.</summary>
+    [Theory]
+    [InlineData("uses the weight")]
+    [InlineData("scales")]
+    [InlineData("looks")]
+    public void AHookOfTheUsersOwn(string what)
+    {
+        var late = false;
+        var hook = _hidden.register_forward_hook(
+            (_, _, output) =>
+                !late || what == "looks" ? output.alias()
+                : what == "scales" ? output * 2
+                : output + _hidden.weight!.Squared().sum()
+        );
+        Tensor Loss(ExampleBatch b)
+        {
+            late = b["flag"].any().item<bool>();
+            return _model.call(b["x"]).add(1).Squared().sum([1, 2]);
+        }
+
+        PlainAutograd.AssertScores(_model, Loss, 8, ("x", _tokens), ("flag", _flag));
+        hook.remove();
+    }
+
     [Theory]
     [InlineData("another task by the weight")]
     [InlineData("a penalty")]
@@ -145,6 +283,7 @@ public sealed class RarePathTests : IDisposable
     [InlineData("transposed")]
     [InlineData("same shape")]
     [InlineData("as a convolution")]
+    [InlineData("a part")]
     public void TwoParametersOverOneMemory(string how)
     {
         var encoder = nn.Linear(4, 4, dtype: float64);
@@ -159,7 +298,11 @@ public sealed class RarePathTests : IDisposable
         else
         {
             var linear = nn.Linear(4, 4, dtype: float64);
-            linear.weight = new TorchSharp.Modules.Parameter(how == "transposed" ? memory.t() : memory);
+            linear.weight = new TorchSharp.Modules.Parameter(
+                how == "transposed" ? memory.t()
+                : how == "a part" ? memory.narrow(0, 1, 1).expand(4, 4)
+                : memory
+            );
             decoder = linear;
         }
 

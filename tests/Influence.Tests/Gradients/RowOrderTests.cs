@@ -65,6 +65,63 @@ public sealed class RowOrderTests : IDisposable
         AssertExact(8, Loss, ("x", randn(24, 4, dtype: float64)), ("flag", flag));
     }
 
+    /// <summary>The few examples of the last batch alone go in another order, and so do queries alone.</summary>
+    [Fact]
+    public void RowsThatASmallerBatchTurnsRound() =>
+        AssertExact(
+            8,
+            b => (b.Count == 5 ? _model.call(b["x"].flip(0)).flip(0) : _model.call(b["x"])).Squared().sum(1),
+            ("x", randn(21, 4, dtype: float64))
+        );
+
+    /// <summary>The measurement turns the queries round, from the twentieth on.</summary>
+    [Fact]
+    public void RowsThatAMeasurementTurnsRound()
+    {
+        _model.eval();
+        var x = randn(24, 4, dtype: float64);
+        Tensor Train(ExampleBatch b) => _model.call(b["x"]).Squared().sum(1);
+        var task = new InfluenceTask(_model)
+        {
+            TrainingLoss = Train,
+            Measurement = b => (b.Ids[0] >= 16 ? _model.call(b["x"].roll(3, 0)).roll(-3, 0) : _model.call(b["x"])).sin().sum(1),
+        };
+        var examples = Examples.FromTensors(("x", x)) with { BatchSize = 8 };
+        var f = PlainAutograd.Gradients(_model, b => _model.call(b["x"]).sin().sum(1), [("x", x)]);
+        var g = PlainAutograd.Gradients(_model, Train, [("x", x)]);
+
+        using var scores = new TracIn().Score(task, examples, examples);
+
+        Assert.True(SingleExampleLoop.RelativeError(scores.Values, f.mm(g.t())) < 1e-9);
+    }
+
+    /// <summary>No permutation at all: a layer without a bias sees an orthogonal mixture of the rows, undone behind it, which leaves every
+    /// loss as it is.</summary>
+    [Fact]
+    public void RowsThatAreMixedAndUnmixed()
+    {
+        var (narrow, wide) = (nn.Linear(4, 3, hasBias: false, dtype: float64), nn.Linear(3, 2, dtype: float64));
+        var model = new Composite(x => x, ("narrow", narrow), ("wide", wide));
+        Tensor Loss(ExampleBatch b)
+        {
+            var count = b["x"].shape[0];
+            var at = arange(count, float64);
+            var q = linalg.qr((at.unsqueeze(1) * at.unsqueeze(0) * 1.7).sin() + eye(count, dtype: float64)).Q;
+            return wide.call(q.t().mm(narrow.call(q.mm(b["x"]))).tanh()).Squared().sum(1);
+        }
+
+        AssertExact(model, 4, Loss, ("x", randn(10, 4, dtype: float64)));
+    }
+
+    /// <summary>Sixteen by sixteen, the number of weights that tell rows apart.</summary>
+    [Fact]
+    public void RowsThatMoveBySixteen() =>
+        AssertExact(
+            64,
+            b => (b.Count > 16 ? _model.call(b["x"].roll(16, 0)).roll(-16, 0) : _model.call(b["x"])).Squared().sum(1),
+            ("x", randn(64, 4, dtype: float64))
+        );
+
     /// <summary>A mixture of experts: each expert sees the rows that are sent to it, here sometimes as many as there are
     /// examples.</summary>
     [Theory]

@@ -317,6 +317,15 @@ public sealed partial record StoredGradients : IPairEstimator
             return [.. _stores.Select(_ => 1.0 / _stores.Count)];
         }
 
+        if (Checkpoints.FirstOrDefault(c => !c.Rates.AreSame) is { } mixed)
+        {
+            throw new InfluenceException(
+                $"The checkpoint {mixed.FilePath} has learning rates that differ by parameter ({mixed.Rates}), and stored rows are "
+                    + "projected over several parameters, so that one number would weigh them all. Write TracIn, which weighs each "
+                    + "parameter by its own rate, or give one rate by Checkpoint.FromFile(path, learningRate: ...)."
+            );
+        }
+
         double[] rates = [.. Checkpoints.Select(c => c.LearningRate)];
         var total = rates.Sum();
         return total > 0

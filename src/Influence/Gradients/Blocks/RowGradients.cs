@@ -78,6 +78,28 @@ internal sealed partial class RowGradients(
         return total.MoveToOuterDisposeScope();
     }
 
+    /// <summary>The same in float64, for norms whose squares are too large for the session's type.</summary>
+    public Tensor PreciseSquaredNorms()
+    {
+        using var scope = NewDisposeScope();
+        using var noGrad = no_grad();
+        var total = zeros([count], ScalarType.Float64, session.Device); // [B]
+        ForEach(
+            (block, k) =>
+            {
+                if (Written(k, block) is { } written)
+                {
+                    total.add_(BlockGradients.SquaredNorms([.. written.Select(part => part.to_type(ScalarType.Float64))]));
+                }
+                else
+                {
+                    ForSlices(block, k, (part, start) => total.narrow(0, start, part.Examples).add_(part.PreciseSquaredNorms()));
+                }
+            }
+        );
+        return total.MoveToOuterDisposeScope();
+    }
+
     /// <summary>v . g_i for every example, <c>[B]</c>, in the current scope.</summary>
     /// <param name="direction">v, one part a parameter, <c>[P_k]</c>; null where it is zero.</param>
     public Tensor ProductsWith(IReadOnlyList<Tensor[]?> direction)

@@ -6,11 +6,15 @@ namespace Influence.Gradients;
 /// its layer and for its numbers of rows, which costs next to nothing.
 /// </summary>
 /// <param name="hooks">The model.</param>
-internal sealed class BatchChecks(LayerHooks hooks) : IDisposable
+/// <param name="before">The batches that earlier calls checked, which are not checked again at the same weights; null: none.</param>
+internal sealed class BatchChecks(LayerHooks hooks, CheckedBatches? before = null) : IDisposable
 {
     private readonly BatchNovelty _novelty = new();
     private readonly CheckBudget _budget = CheckBudget.Of(hooks.Task);
     private readonly IDisposable _running = CheckBudget.Of(hooks.Task).Running();
+    private IReadOnlyList<int> _news = [];
+    private ulong? _key;
+    private ulong? _weights;
     private long _seed;
 
     /// <summary>The batches that were taken without it.</summary>
@@ -19,29 +23,47 @@ internal sealed class BatchChecks(LayerHooks hooks) : IDisposable
     /// <summary>Whether a batch is to be checked, or else counted as unchecked. The rows of an example alone are its own.</summary>
     public bool IsDue(ExampleBatch batch, LossKind kind)
     {
-        if (batch.Count == 1)
+        if (batch.Count == 1 || CheckBudget.IsSwitchedOff)
         {
             return false;
         }
 
-        var isDue = _novelty.IsNew(batch, kind) || _budget.Allows;
-        Unchecked += isDue ? 0 : 1;
-        return isDue;
+        var news = _novelty.News(batch, kind);
+        _news = news ?? [];
+        _key = null;
+        if (news is null && !_budget.Allows)
+        {
+            Unchecked++;
+            return false;
+        }
+
+        // Asked only where a check would cost more than the question.
+        _key = before is null ? null : CheckedBatches.KeyOf(_weights ??= CheckedBatches.WeightsOf(hooks.Task.Model), batch, kind);
+        return _key is not { } key || !before!.Contains(key);
     }
 
-    /// <summary>The layers whose rows are not the examples' own in order.</summary>
+    /// <summary>Whether a batch that is not due, since it was checked before, gave other losses, or other rows, than it gave then: then it
+    /// is due.</summary>
+    public bool IsAnother(CaptureTrace trace) => _key is { } key && !before!.GaveThese(key, trace);
+
+    /// <summary>The layers whose rows are not the examples' own in order, of the batch that was last asked about.</summary>
     /// <exception cref="InfluenceException">The model mixes the examples.</exception>
     public List<TrackedLayer> ForeignRows(CaptureTrace trace, ExampleBatch batch, LossKind kind) =>
         _budget.Charge(() =>
         {
             var found = trace.WithForeignRows(batch, ++_seed);
-            LoneLosses.Check(
-                hooks,
-                batch,
-                kind,
-                LayerHooks.Values(trace.Losses),
-                found.Count > 0 ? Math.Min(batch.Count, LoneLosses.Most) : 1
-            );
+            var losses = LayerHooks.Values(trace.Losses);
+            if (found.Count > 0)
+            {
+                LoneLosses.Check(hooks, batch, kind, losses, Math.Min(batch.Count, LoneLosses.Most));
+            }
+
+            LoneLosses.CheckParts(hooks, batch, kind, losses, _news, _seed);
+            if (found.Count == 0 && _key is { } key)
+            {
+                before!.Add(key, trace);
+            }
+
             return found;
         });
 

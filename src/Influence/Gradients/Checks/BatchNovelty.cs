@@ -12,19 +12,23 @@ internal sealed class BatchNovelty
     /// <summary>Tensors with more values than this are no flags; shapes that go on changing are not news.</summary>
     private const int Most = 16;
 
+    /// <summary>How many examples with something new are named at most.</summary>
     private const int Handful = 4;
 
     private readonly HashSet<string> _shapes = [];
     private readonly Dictionary<(LossKind Kind, string Name), HashSet<long>> _values = [];
 
-    /// <summary>Whether the batch has a shape or a value that no batch before had; it is noted.</summary>
-    public bool IsNew(ExampleBatch batch, LossKind kind)
+    /// <summary>Notes the batch, and whether it has a shape or a value that no batch before had.</summary>
+    /// <returns>Positions of examples with a value that is new, empty where only the shape is; null where nothing is.</returns>
+    public IReadOnlyList<int>? News(ExampleBatch batch, LossKind kind)
     {
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
-        // A handful of examples, as a plan looks at, shows less than a batch.
         var shape = string.Join(';', batch.Tensors.Select(t => string.Join(',', t.shape.Skip(1))));
-        var isNew = _shapes.Count < Most && _shapes.Add($"{kind} {Math.Min(batch.Count, Handful)} {shape}");
+
+        // The number of examples is a part of it: a model may go another way with the few of the last batch.
+        var isNew = _shapes.Count < Most && _shapes.Add($"{kind} {batch.Count} {shape}");
+        var found = new List<int>();
         for (var k = 0; k < batch.Tensors.Count; k++)
         {
             var tensor = batch.Tensors[k];
@@ -42,13 +46,23 @@ internal sealed class BatchNovelty
             {
                 var values = tensor.detach().reshape(-1);
                 var whole = values.is_floating_point() || values.is_complex() ? values.sign() : values;
+                var position = 0;
                 foreach (var value in whole.to_type(ScalarType.Int64).cpu().data<long>())
                 {
-                    isNew |= seen.Count < Most && seen.Add(value);
+                    if (seen.Count < Most && seen.Add(value))
+                    {
+                        isNew = true;
+                        if (found.Count < Handful)
+                        {
+                            found.Add(position);
+                        }
+                    }
+
+                    position++;
                 }
             }
         }
 
-        return isNew;
+        return isNew ? found : null;
     }
 }

@@ -4,8 +4,8 @@ using System.Runtime.CompilerServices;
 namespace Influence.Gradients;
 
 /// <summary>
-/// How much checking a task's runs do: a fiftieth of the time that they take, and a quarter of a second in all beyond that, in which
-/// a small run is checked whole.
+/// How much checking a task's runs do: a fiftieth of the time that they take, and beyond that a quarter of a second or 32 checks in all, in
+/// which a small run is checked whole.
 /// </summary>
 internal sealed class CheckBudget
 {
@@ -15,16 +15,26 @@ internal sealed class CheckBudget
     private static readonly TimeSpan s_allowance = TimeSpan.FromMilliseconds(250);
     private static readonly ConditionalWeakTable<InfluenceTask, CheckBudget> s_budgets = [];
 
+    /// <summary>So many checks are made whatever the machine is busy with, unless they take as long as this.</summary>
+    private const int Least = 32;
+
+    private static readonly TimeSpan s_most = TimeSpan.FromSeconds(2.5);
+
     private readonly Stopwatch _run = new();
     private readonly Stopwatch _spent = new();
     private TimeSpan _last;
+    private int _checks;
     private int _open;
+
+    /// <summary>Leaves out every check that comes beside each batch's own pass, so that its cost can be measured; never in use.</summary>
+    public static bool IsSwitchedOff { get; set; }
 
     /// <summary>The one of a task, whose runs share it: a session for each checkpoint is one run in parts.</summary>
     public static CheckBudget Of(InfluenceTask task) => s_budgets.GetOrCreateValue(task);
 
     /// <summary>Whether another check fits, one that is like the last.</summary>
-    public bool Allows => _spent.Elapsed + _last <= s_allowance + (_run.Elapsed * Share);
+    public bool Allows =>
+        _spent.Elapsed + _last <= s_allowance + (_run.Elapsed * Share) || (_checks < Least && _spent.Elapsed + _last <= s_most);
 
     /// <summary>The time that checks took so far.</summary>
     public TimeSpan Spent => _spent.Elapsed;
@@ -45,6 +55,7 @@ internal sealed class CheckBudget
         {
             _spent.Stop();
             _last = _spent.Elapsed - before;
+            _checks++;
         }
     }
 

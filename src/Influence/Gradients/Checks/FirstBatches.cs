@@ -8,15 +8,16 @@ namespace Influence.Gradients;
 internal static class FirstBatches
 {
     private const int Elsewhere = 32;
+    private const int KeptElsewhere = 4;
     private const string RandomData =
         "the data set gives the same example otherwise each time it is read (random augmentation?): each score is of one draw, and "
         + "another call gives others";
 
-    /// <summary>Audits a session on its data.</summary>
-    public static CapturePlan Audit(LayerHooks hooks, Examples train, Examples? queries)
+    /// <summary>Audits a session on its data, or takes the plan of an earlier call on the same task that still holds.</summary>
+    public static (CapturePlan Plan, AuditMemory? Memory) Audit(LayerHooks hooks, Examples train, Examples? queries)
     {
         var isRandom = Differs(train) || (queries is not null && Differs(queries));
-        var plan = Audit(hooks, train, queries, FromAnywhere(train));
+        var (plan, memory) = Plan(hooks, train, queries);
         var convolutions = hooks.Layers.Any(layer => layer.Rule is ConvolutionRule)
             ? ConvolutionKernels.Fault(hooks.ModelDtype, hooks.Device.type)
             : null;
@@ -26,52 +27,71 @@ internal static class FirstBatches
             Log.Doubtful(hooks.Task.Logger, note);
         }
 
-        return notes.Length == 0
-            ? plan
-            : plan with
-            {
-                Coverage = new ParameterCoverage(plan.Coverage.Parameters) { Notes = string.Join("; ", notes) },
-            };
+        return (
+            notes.Length == 0
+                ? plan
+                : plan with
+                {
+                    Coverage = new ParameterCoverage(plan.Coverage.Parameters) { Notes = string.Join("; ", notes) },
+                },
+            memory
+        );
     }
 
-    private static CapturePlan Audit(LayerHooks hooks, Examples train, Examples? queries, ExampleBatch? elsewhere)
+    private static (CapturePlan Plan, AuditMemory? Memory) Plan(LayerHooks hooks, Examples train, Examples? queries)
     {
-        try
+        foreach (var batch in train.Batches().Take(1))
         {
-            foreach (var batch in train.Batches().Take(1))
+            if (queries is null)
             {
-                if (queries is null)
-                {
-                    return CaptureAudit.Run(hooks, batch, null, elsewhere);
-                }
-
-                foreach (var query in queries.Batches().Take(1))
-                {
-                    return CaptureAudit.Run(hooks, batch, query, elsewhere);
-                }
+                return Plan(hooks, train, batch, null);
             }
-        }
-        finally
-        {
-            foreach (var tensor in elsewhere?.Tensors ?? [])
+
+            foreach (var query in queries.Batches().Take(1))
             {
-                tensor.Dispose();
+                return Plan(hooks, train, batch, query);
             }
         }
 
         throw new InfluenceException("There are no examples.");
     }
 
-    /// <summary>Some examples behind the first batch, the same at each call; null where the source cannot be asked for them.</summary>
-    private static ExampleBatch? FromAnywhere(Examples examples)
+    private static (CapturePlan Plan, AuditMemory? Memory) Plan(LayerHooks hooks, Examples train, ExampleBatch batch, ExampleBatch? query)
+    {
+        var memory = AuditMemory.Of(hooks, batch, query);
+        var seed = memory is null ? 0 : memory.Calls++;
+        if (memory?.Restore(hooks) is { } known)
+        {
+            using var few = new Borrowed(FromAnywhere(train, KeptElsewhere, seed));
+            if (PlanConfirmation.Holds(hooks, known, batch, query, few.Batch, seed))
+            {
+                return (known, memory);
+            }
+
+            memory.Forget();
+            foreach (var layer in hooks.Layers)
+            {
+                layer.Layouts.Clear();
+                layer.SharedShapes.Clear();
+            }
+        }
+
+        using var elsewhere = new Borrowed(FromAnywhere(train, Elsewhere, 0));
+        var plan = CaptureAudit.Run(hooks, batch, query, elsewhere.Batch);
+        memory?.Keep(hooks, plan);
+        return (plan, memory);
+    }
+
+    /// <summary>Some examples behind the first batch; null where the source cannot be asked for them.</summary>
+    private static ExampleBatch? FromAnywhere(Examples examples, int count, long seed)
     {
         if (!examples.IsIndexable || examples.Count <= examples.BatchSize)
         {
             return null;
         }
 
-        var drawn = Enumerable.Range(0, Elsewhere).Select(k => (int)(KeyedRandom.Mix((ulong)k) % (ulong)examples.Count));
-        return examples.Gather([.. examples.Count <= Elsewhere ? Enumerable.Range(0, examples.Count) : new SortedSet<int>(drawn)]);
+        var drawn = Enumerable.Range(0, count).Select(k => (int)(KeyedRandom.Mix(((ulong)seed << 32) + (ulong)k) % (ulong)examples.Count));
+        return examples.Gather([.. examples.Count <= count ? Enumerable.Range(0, examples.Count) : new SortedSet<int>(drawn)]);
     }
 
     /// <summary>Whether the first batch is another when it is read again.</summary>
@@ -104,6 +124,20 @@ internal static class FirstBatches
             }
 
             return [];
+        }
+    }
+
+    /// <summary>A batch whose tensors go when this is disposed.</summary>
+    private sealed class Borrowed(ExampleBatch? batch) : IDisposable
+    {
+        public ExampleBatch? Batch => batch;
+
+        public void Dispose()
+        {
+            foreach (var tensor in batch?.Tensors ?? [])
+            {
+                tensor.Dispose();
+            }
         }
     }
 }

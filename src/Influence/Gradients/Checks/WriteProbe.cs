@@ -33,16 +33,14 @@ internal sealed class WriteProbe(DisposeScope owner, Device device)
         failure.InnerException is { } cause && cause.Message.Contains("leaf Variable", StringComparison.Ordinal);
 
     /// <summary>Whether anything was written to a watched tensor since.</summary>
-    public bool WasWrittenTo()
-    {
-        if (_numbers.Count == 0)
-        {
-            return false;
-        }
+    public bool WasWrittenTo() => _numbers.Count > 0 && WasWrittenTo(_numbers, _leaf!);
 
+    /// <summary>Whether anything was written to what these numbers, each times the leaf, were read from.</summary>
+    public static bool WasWrittenTo(List<Tensor> numbers, Tensor leaf)
+    {
         try
         {
-            autograd.backward(_numbers, inputs: [_leaf!]);
+            autograd.backward(numbers, inputs: [leaf]);
             return false;
         }
         catch (ExternalException exception) when (exception.Message.Contains("inplace operation", StringComparison.Ordinal))

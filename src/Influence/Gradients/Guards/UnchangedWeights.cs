@@ -1,32 +1,28 @@
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace Influence.Gradients;
 
 /// <summary>
-/// Notices weights that change while a call runs, by the loss delegate or by a progress callback: what was computed before and after
-/// does not belong together. Two sums over each parameter are compared, which reads the weights once and copies none.
+/// Notices weights, and buffers of real numbers, that change while a call runs, by the loss delegate or by a progress callback: what was
+/// computed before and after does not belong together. A hash of all their bits is compared, which reads them once and copies none.
 /// </summary>
 internal sealed class UnchangedWeights
 {
     private readonly nn.Module _model;
-    private readonly List<string> _names;
-    private readonly double[] _sums;
+    private readonly List<(string Name, ulong Hash)> _before;
 
     public UnchangedWeights(nn.Module model)
     {
         _model = model;
-        (_names, _sums) = Sums(model);
+        _before = Hashes(model);
     }
 
-    /// <summary>Throws where a parameter is no longer what it was.</summary>
+    /// <summary>Throws where one is no longer what it was.</summary>
     public void Check()
     {
-        var (names, sums) = Sums(_model);
-        var changed = names.SequenceEqual(_names)
-            ? names.Where((_, i) => !sums[2 * i].Equals(_sums[2 * i]) || !sums[(2 * i) + 1].Equals(_sums[(2 * i) + 1])).ToList()
-            : [.. names.Except(_names).Union(_names.Except(names))];
-        if (changed.Count > 0 || names.Count != _names.Count)
+        var now = Hashes(_model);
+        var changed = now.Except(_before).Concat(_before.Except(now)).Select(pair => pair.Name).Distinct().ToList();
+        if (changed.Count > 0)
         {
             throw new InfluenceException(
                 $"The model's weights changed during the call ({InfluenceException.List(changed)}), so its results would be a mixture. "
@@ -36,21 +32,13 @@ internal sealed class UnchangedWeights
         }
     }
 
-    private static (List<string> Names, double[] Sums) Sums(nn.Module model)
+    private static List<(string Name, ulong Hash)> Hashes(nn.Module model)
     {
         using var scope = NewDisposeScope();
-        using var noGrad = no_grad();
-        var names = new List<string>();
-        var sums = new List<Tensor>();
-        foreach (var (name, parameter) in model.named_parameters())
-        {
-            names.Add(name);
-            sums.Add(parameter.sum(ScalarType.Float64).cpu());
-            sums.Add(
-                (parameter.is_floating_point() ? linalg.vector_norm(parameter) : parameter.abs().sum()).to_type(ScalarType.Float64).cpu()
-            );
-        }
-
-        return (names, sums.Count == 0 ? [] : stack([.. sums], 0).data<double>().ToArray());
+        return
+        [
+            .. model.named_parameters().Select(p => (p.name, WeightsHash.Bits(p.parameter))),
+            .. model.named_buffers().Where(b => b.buffer.is_floating_point()).Select(b => (b.name, WeightsHash.Bits(b.buffer))),
+        ];
     }
 }
