@@ -17,7 +17,6 @@ internal static class PartCatalog
         new("t3-adamw", "T3's MLP trained by AdamW on Fashion-MNIST, 6,144 training examples and 100 queries", c => AdamStudy.Run(c, AdamSetUps.WideFashionMlp(c))),
         new("g1", "scores from gradient stores on W1, by form and dimension of the projection", StoreStudy.Run),
         new("trees", "LightGBM on Spambase, 1,500 training examples and 200 queries", c => TreeStudy.Run(c, TreeSetUps.Spambase(c))),
-        new("trees-satellite", "LightGBM on Satellite, six classes, 1,000 training examples and 150 queries", c => TreeStudy.Run(c, TreeSetUps.Satellite(c))),
         new("d1", "scores of the training run on Fashion-MNIST with flipped labels, 10,000 training examples", ScoresOfTheRun.Run),
     ];
 }

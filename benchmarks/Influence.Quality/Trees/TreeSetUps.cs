@@ -24,10 +24,6 @@ internal static class TreeSetUps
         "spam.rdx", "r-cran-kernlab", "type", "Spambase (UCI), 57 word and character frequencies of mails", 2, $"objective=binary {Boosting}",
         context.Pick(1500, 300), context.Pick(200, 40), context.Pick(60, 10));
 
-    public static TreeSetUp Satellite(PartContext context) => Of(
-        "Satellite.rdx", "r-cran-mlbench", "classes", "Landsat Satellite (UCI), 36 values of 3 x 3 pixels in four bands", 6, $"objective=multiclass num_class=6 {Boosting}",
-        context.Pick(1000, 300), context.Pick(150, 40), context.Pick(25, 5));
-
     private static TreeSetUp Of(string file, string package, string target, string note, int classes, string parameters, int train, int queries, int iterations)
     {
         var path = Path.Combine(Repository.Folder("artifacts", "data", "tables"), file);
