@@ -329,7 +329,6 @@ command_quality() {
     fetch_mnist
     fetch_mails
     fetch_table r-cran-kernlab spam
-    fetch_table r-cran-mlbench Satellite
     run_app benchmarks/Influence.Quality "$@"
 }
 

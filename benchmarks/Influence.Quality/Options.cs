@@ -13,7 +13,7 @@ internal sealed record Options(IReadOnlyList<Part> Parts, bool Quick, string? Ou
         $"""
             Influence.Quality [part ...] [options]       scores held against retraining, beside published figures; all parts unless named
 
-            {string.Join("\n", PartCatalog.All.Select(part => $"  {part.Key, -15} {part.Title}"))}
+            {string.Join("\n", PartCatalog.All.Select(part => $"  {part.Key, -8} {part.Title}"))}
 
               --quick            fewer examples, subsets and epochs: to see that it works, not to quote
               --output FOLDER    where the result files go; benchmarks/results of the repository unless given
