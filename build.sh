@@ -372,7 +372,7 @@ command_quality() {
             --quick | --no-files | 'value of '*) ;;
             t1 | t2) named=1 mnist=1 ;;
             spam) named=1 mails=1 ;;
-            trees*) named=1 tables=1 ;;
+            trees) named=1 tables=1 ;;
             w1 | w1s | t3 | t3-adamw | g1 | d1) named=1 fashion=1 ;;
             *) named=1 ;;
         esac
@@ -382,7 +382,7 @@ command_quality() {
     set_up ${fashion:+"${datasets[@]}"}
     [ ! "$mnist" ] || fetch_mnist
     [ ! "$mails" ] || fetch_mails
-    [ ! "$tables" ] || { fetch_table r-cran-kernlab spam && fetch_table r-cran-mlbench Satellite; }
+    [ ! "$tables" ] || fetch_table r-cran-kernlab spam
     run_app benchmarks/Influence.Quality "$@"
 }
 

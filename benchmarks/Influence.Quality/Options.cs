@@ -12,7 +12,7 @@ internal sealed record Options(IReadOnlyList<Part> Parts, bool Quick, string? Ou
 {
     private static readonly Argument<Part[]> s_parts = new("part")
     {
-        Description = $"all unless named:\n{string.Join("\n", PartCatalog.All.Select(part => $"{part.Key, -15} {part.Title}"))}",
+        Description = $"all unless named:\n{string.Join("\n", PartCatalog.All.Select(part => $"{part.Key, -8} {part.Title}"))}",
         Arity = ArgumentArity.ZeroOrMore,
         CustomParser = result =>
         {

@@ -41,11 +41,6 @@ internal static class PartCatalog
         ),
         new("g1", "scores from gradient stores on W1, by form and dimension of the projection", StoreStudy.Run),
         new("trees", "LightGBM on Spambase, 1,500 training examples and 200 queries", c => TreeStudy.Run(c, TreeSetUps.Spambase(c))),
-        new(
-            "trees-satellite",
-            "LightGBM on Satellite, six classes, 1,000 training examples and 150 queries",
-            c => TreeStudy.Run(c, TreeSetUps.Satellite(c))
-        ),
         new("d1", "scores of the training run on Fashion-MNIST with flipped labels, 10,000 training examples", ScoresOfTheRun.Run),
     ];
 }

@@ -40,19 +40,6 @@ internal static class TreeSetUps
             context.Pick(60, 10)
         );
 
-    public static TreeSetUp Satellite(PartContext context) =>
-        Of(
-            "Satellite.rdx",
-            "r-cran-mlbench",
-            "classes",
-            "Landsat Satellite (UCI), 36 values of 3 x 3 pixels in four bands",
-            6,
-            "objective=multiclass " + $"num_class=6 {Boosting}",
-            context.Pick(1000, 300),
-            context.Pick(150, 40),
-            context.Pick(25, 5)
-        );
-
     private static TreeSetUp Of(
         string file,
         string package,
