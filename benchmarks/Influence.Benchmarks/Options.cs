@@ -33,14 +33,14 @@ internal sealed record Options(
     private static readonly Option<string[]> s_method = Repeated("--method", "one method (may be repeated)", s_methods);
     private static readonly Option<bool> s_quick = new("--quick")
     {
-        Description = "every measurement once, on fewer examples where all of " + "them take minutes",
+        Description = "every measurement once, on fewer examples where all of them take minutes",
     };
     private static readonly Option<string> s_device = OfDevice();
 
     private static readonly Option<string> s_output = new("--output")
     {
         HelpName = "FOLDER",
-        Description = "where the result files go; benchmarks/results of the repository unless " + "given",
+        Description = "where the result files go; benchmarks/results of the repository unless given",
     };
 
     private static readonly Option<bool> s_noFiles = new("--no-files") { Description = "print only" };

@@ -35,13 +35,13 @@ internal sealed record Options(IReadOnlyList<Part> Parts, bool Quick, string? Ou
 
     private static readonly Option<bool> s_quick = new("--quick")
     {
-        Description = "fewer examples, subsets and epochs: to see that it " + "works, not to quote",
+        Description = "fewer examples, subsets and epochs: to see that it works, not to quote",
     };
 
     private static readonly Option<string> s_output = new("--output")
     {
         HelpName = "FOLDER",
-        Description = "where the result files go; benchmarks/results of the repository unless " + "given",
+        Description = "where the result files go; benchmarks/results of the repository unless given",
     };
 
     private static readonly Option<bool> s_noFiles = new("--no-files") { Description = "print only" };
@@ -49,7 +49,7 @@ internal sealed record Options(IReadOnlyList<Part> Parts, bool Quick, string? Ou
     private static readonly Option<string> s_cache = new("--cache")
     {
         HelpName = "FOLDER",
-        Description = "where finished trainings are kept; artifacts/quality of the repository " + "unless given",
+        Description = "where finished trainings are kept; artifacts/quality of the repository unless given",
     };
 
     /// <summary>The command line.</summary>

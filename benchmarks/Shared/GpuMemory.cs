@@ -14,7 +14,7 @@ internal static class GpuMemory
 
     /// <summary>The GPU's name and memory.</summary>
     public static string Describe(Device device) =>
-        $"{Query(device, "name")}, {Query(device, "memory.total")} MiB, driver " + $"{Query(device, "driver_version")}";
+        $"{Query(device, "name")}, {Query(device, "memory.total")} MiB, driver {Query(device, "driver_version")}";
 
     private static string Query(Device device, string what)
     {

@@ -9,7 +9,7 @@ internal static partial class LibtorchVersion
     /// <summary>As a PyTorch (2.10.0+cu128) or a libtorch folder names itself; of a package's, which does not, what was asked
     /// for.</summary>
     public static string Describe() =>
-        Read() ?? $"{torch.__version__}, as TorchSharp " + $"{typeof(torch).Assembly.GetName().Version?.ToString(3)} asks for";
+        Read() ?? $"{torch.__version__}, as TorchSharp {typeof(torch).Assembly.GetName().Version?.ToString(3)} asks for";
 
     /// <summary>Major and minor number; null where the libtorch does not name itself.</summary>
     public static Version? Number() =>

@@ -128,7 +128,7 @@ public sealed partial class InfluenceReport
         var edge = curve.AtTheEdge ? " It lies at the edge of what was tried: a better one may lie beyond." : string.Empty;
         var chosen = string.Create(
             CultureInfo.InvariantCulture,
-            $"Chosen on {curve.HeldOutIds.Count:N0} held-out queries: " + $"{curve.Best}.{edge}"
+            $"Chosen on {curve.HeldOutIds.Count:N0} held-out queries: {curve.Best}.{edge}"
         );
         Plot.Point[] points =
         [
@@ -262,7 +262,7 @@ public sealed partial class InfluenceReport
                 .. rankings.Count == 0
                     ? []
                     : rankings[0]
-                        .Result.Recalls.Select(r => "found after checking " + $"{r.Share.ToString("0.##%", CultureInfo.InvariantCulture)}"),
+                        .Result.Recalls.Select(r => $"found after checking {r.Share.ToString("0.##%", CultureInfo.InvariantCulture)}"),
             ],
             [
                 .. rankings.Select(r =>

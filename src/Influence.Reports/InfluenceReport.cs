@@ -134,7 +134,7 @@ public sealed partial class InfluenceReport(string title)
         var shown =
             ranking.Count == scores.Count
                 ? string.Empty
-                : string.Create(CultureInfo.InvariantCulture, $"The first {ranking.Count:N0} " + $"of {scores.Count:N0} examples.");
+                : string.Create(CultureInfo.InvariantCulture, $"The first {ranking.Count:N0} of {scores.Count:N0} examples.");
         return Add(heading, $"{Paragraph(note)}{Paragraph(shown)}<div data-suspects=\"{_suspects.Count - 1}\">{NoScript}</div>");
     }
 
@@ -212,7 +212,7 @@ public sealed partial class InfluenceReport(string title)
         var sign = $"{scores.Metadata.Sign}. Unit: {scores.Metadata.Unit}.";
         return Add(
             heading,
-            $"{Paragraph(note)}<p class=\"note\">{Cell.Html(sign)}</p><div " + $"data-queries=\"{_queries.Count - 1}\">{NoScript}</div>"
+            $"{Paragraph(note)}<p class=\"note\">{Cell.Html(sign)}</p><div data-queries=\"{_queries.Count - 1}\">{NoScript}</div>"
         );
     }
 

@@ -9,7 +9,7 @@ internal static class OutputFile
         if (!path.EndsWith(ending, StringComparison.OrdinalIgnoreCase))
         {
             throw new InfluenceException(
-                $"{Path.GetFileName(path)}: the name's ending says the format. Write a name that ends in " + $"{ending}."
+                $"{Path.GetFileName(path)}: the name's ending says the format. Write a name that ends in {ending}."
             );
         }
     }
@@ -34,7 +34,7 @@ internal static class OutputFile
             when (exception is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException)
         {
             throw new InfluenceException(
-                $"Cannot write {path}: {exception.Message} Nothing was changed. Check the folder's rights and " + "the free space.",
+                $"Cannot write {path}: {exception.Message} Nothing was changed. Check the folder's rights and the free space.",
                 exception
             );
         }

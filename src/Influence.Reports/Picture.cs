@@ -65,14 +65,14 @@ internal sealed record Picture(int Width, int Height, string Base64)
         if (rows.dtype is not (ScalarType.Float32 or ScalarType.Float64 or ScalarType.Float16 or ScalarType.BFloat16))
         {
             throw new InfluenceException(
-                $"A picture is of bytes or of a float type; found {rows.dtype}. Write " + "image.to_type(ScalarType.Byte)."
+                $"A picture is of bytes or of a float type; found {rows.dtype}. Write image.to_type(ScalarType.Byte)."
             );
         }
 
         if (!(high > low) || !double.IsFinite(high - low))
         {
             throw new InfluenceException(
-                $"The range of a picture goes from black to white, low to high: range: (0, 1); found ({low}, " + $"{high})."
+                $"The range of a picture goes from black to white, low to high: range: (0, 1); found ({low}, {high})."
             );
         }
 

@@ -45,7 +45,7 @@ internal static class Plot
         {
             svg.Append(
                 CultureInfo.InvariantCulture,
-                $"<path class=\"{(tick == 0 ? "zero" : "grid")}\" d=\"M{Left} " + $"{Y(tick):0.#}h{PlotWidth}\"/>"
+                $"<path class=\"{(tick == 0 ? "zero" : "grid")}\" d=\"M{Left} {Y(tick):0.#}h{PlotWidth}\"/>"
             );
             Text(svg, Left - 8, Y(tick) + 4, text, "axis", "end");
         }
@@ -118,7 +118,7 @@ internal static class Plot
         {
             svg.Append(
                 CultureInfo.InvariantCulture,
-                $"<path class=\"{(tick == 0 ? "zero" : "grid")}\" d=\"M{X(tick):0.#} " + $"{top}v{rows.Count * rowHeight}\"/>"
+                $"<path class=\"{(tick == 0 ? "zero" : "grid")}\" d=\"M{X(tick):0.#} {top}v{rows.Count * rowHeight}\"/>"
             );
             Text(svg, X(tick), top + (rows.Count * rowHeight) + 17, text, "axis", "middle");
         }
@@ -177,7 +177,7 @@ internal static class Plot
             var (x, y) = (Left + (PlotWidth * i / 5.0), Top + (PlotHeight * (1 - (i / 5.0))));
             svg.Append(
                 CultureInfo.InvariantCulture,
-                $"<path class=\"grid\" d=\"M{x:0.#} {Top}v{PlotHeight}M{Left} " + $"{y:0.#}h{PlotWidth}\"/>"
+                $"<path class=\"grid\" d=\"M{x:0.#} {Top}v{PlotHeight}M{Left} {y:0.#}h{PlotWidth}\"/>"
             );
             Text(svg, x, Top + PlotHeight + 18, (i * 0.1).ToString("0.0", CultureInfo.InvariantCulture), "axis", "middle");
             Text(svg, Left - 8, y + 4, (i * 0.2).ToString("0.0", CultureInfo.InvariantCulture), "axis", "end");
@@ -203,7 +203,7 @@ internal static class Plot
             {
                 svg.Append(
                     CultureInfo.InvariantCulture,
-                    $"<circle cx=\"{Left + (PlotWidth * point.X / 0.5):0.#}\" " + $"cy=\"{Top + (PlotHeight * (1 - point.Y)):0.#}\" r=\"3\""
+                    $"<circle cx=\"{Left + (PlotWidth * point.X / 0.5):0.#}\" cy=\"{Top + (PlotHeight * (1 - point.Y)):0.#}\" r=\"3\""
                 );
                 _ = point.View is { } view ? svg.Append(CultureInfo.InvariantCulture, $" data-v=\"{view}\"/>") : svg.Append("/>");
             }
@@ -217,7 +217,7 @@ internal static class Plot
         {
             svg.Append(
                 CultureInfo.InvariantCulture,
-                $"<circle class=\"m{index}\" cx=\"{Left + PlotWidth + 26}\" " + $"cy=\"{Top + 28 + (22 * index)}\" r=\"5\"/>"
+                $"<circle class=\"m{index}\" cx=\"{Left + PlotWidth + 26}\" cy=\"{Top + 28 + (22 * index)}\" r=\"5\"/>"
             );
             Text(svg, Left + PlotWidth + 38, Top + 32 + (22 * index), name, "", "start");
         }
@@ -233,7 +233,7 @@ internal static class Plot
     private static StringBuilder Begin(string title, int height) =>
         new StringBuilder().Append(
             CultureInfo.InvariantCulture,
-            $"<svg class=\"plot\" role=\"img\" aria-label=\"{Cell.Html(title)}\" viewBox=\"0 0 {Width} " + $"{height}\">"
+            $"<svg class=\"plot\" role=\"img\" aria-label=\"{Cell.Html(title)}\" viewBox=\"0 0 {Width} {height}\">"
         );
 
     private static void Text(StringBuilder svg, double x, double y, string text, string kind, string anchor) =>

@@ -214,7 +214,7 @@ internal sealed class ViewPool
     }
 
     private static InfluenceException NoView(long id) =>
-        new($"The report was given no view for the example {id}: the function that shows " + "examples returned null.");
+        new($"The report was given no view for the example {id}: the function that shows examples returned null.");
 
     private sealed record Entry(long Id, bool Query, int Priority, ExampleView View);
 }

@@ -39,7 +39,7 @@ public sealed record BoostIn : TreeEstimator
         if (model.Settings.IsDart)
         {
             throw new InfluenceException(
-                "BoostIn follows the iterations of boosting, and dart rescales earlier trees; train with " + "boosting = gbdt."
+                "BoostIn follows the iterations of boosting, and dart rescales earlier trees; train with boosting = gbdt."
             );
         }
 

@@ -209,7 +209,7 @@ internal sealed class LightGbmText
         var words = Get(fields, key).Split(' ', StringSplitOptions.RemoveEmptyEntries);
         return words.Length == count
             ? [.. words.Select(w => infinite && w == "inf" ? double.PositiveInfinity : Number(w, key))]
-            : throw Wrong($"{key} has {words.Length} " + $"numbers where {count} are expected");
+            : throw Wrong($"{key} has {words.Length} numbers where {count} are expected");
     }
 
     private double Number(string word, string key) =>

@@ -128,7 +128,7 @@ public sealed class TabularExamples
     internal int PositionOf(long id) =>
         _positions.TryGetValue(id, out var position)
             ? position
-            : throw new InfluenceException($"There is no example with id {id} among " + $"the {Count} examples.") { ExampleIds = [id] };
+            : throw new InfluenceException($"There is no example with id {id} among the {Count} examples.") { ExampleIds = [id] };
 
     private static double[] Flat(double[,] features)
     {

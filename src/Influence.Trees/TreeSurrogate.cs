@@ -43,7 +43,7 @@ internal sealed class TreeSurrogate(TreeKernelFeatures features, TreeLoss loss, 
                 if (Math.Sqrt(Dot(gradient, gradient)) > 1e4 * goal)
                 {
                     throw new InfluenceException(
-                        $"TREX's surrogate did not converge in {steps} Newton steps: write a larger L2 or " + "Tolerance."
+                        $"TREX's surrogate did not converge in {steps} Newton steps: write a larger L2 or Tolerance."
                     );
                 }
 

@@ -69,7 +69,7 @@ public sealed partial class Checkpoint
                     return new Regex(
                         pattern
                             ?? throw new InfluenceException(
-                                "A row of a table of names has no pattern; write " + "(@\"^prefix\\.\", \"other.\")."
+                                "A row of a table of names has no pattern; write (@\"^prefix\\.\", \"other.\")."
                             ),
                         RegexOptions.CultureInvariant | RegexOptions.NonBacktracking
                     );

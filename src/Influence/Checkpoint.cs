@@ -281,7 +281,7 @@ public sealed partial class Checkpoint
         return long.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out var step)
             ? step
             : throw new InfluenceException(
-                $"{path} names the step \"{PlainText.Name(number)}\"; expected a whole number that is not " + $"negative."
+                $"{path} names the step \"{PlainText.Name(number)}\"; expected a whole number that is not negative."
             );
     }
 
@@ -289,9 +289,7 @@ public sealed partial class Checkpoint
         file.Metadata.GetValueOrDefault(OptimizerRecord.Key) is not { } text
             ? OptimizerRecord.Unknown
             : OptimizerRecord.FromJson(text)
-                ?? throw new InfluenceException(
-                    $"{path} has settings of an optimizer that cannot be read. Save " + "the checkpoint again."
-                );
+                ?? throw new InfluenceException($"{path} has settings of an optimizer that cannot be read. Save the checkpoint again.");
 
     private static ParameterRates Recorded(SafetensorsTensors file, string path)
     {
@@ -307,7 +305,7 @@ public sealed partial class Checkpoint
 
         var text =
             file.Metadata.GetValueOrDefault(LearningRateKey)
-            ?? throw new InfluenceException($"{path} names no learning rate. " + "Write Checkpoint.FromFile(path, learningRate: ...).");
+            ?? throw new InfluenceException($"{path} names no learning rate. Write Checkpoint.FromFile(path, learningRate: ...).");
         return !double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out var rate)
                 ? throw new InfluenceException(
                     $"{path} names the learning rate \"{PlainText.Name(text)}\", which is no number. Write "

@@ -177,7 +177,7 @@ internal sealed class CheckpointNames
             [
                 .. common
                     .Where(c => SafetensorsType.Find(c.File.Type) is { } type && type.Type != c.Model.dtype)
-                    .Select(c => $"{c.Name} {c.File.Type} " + $"to {c.Model.dtype}"),
+                    .Select(c => $"{c.Name} {c.File.Type} to {c.Model.dtype}"),
             ],
             "converted:"
         );

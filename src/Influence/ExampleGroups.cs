@@ -35,7 +35,7 @@ public sealed class ExampleGroups
         _members.TryGetValue(group, out var members)
             ? members
             : throw new InfluenceException(
-                $"There is no group \"{group}\"; there are " + $"{InfluenceException.List([.. Names.Select(n => $"\"{n}\"")])}."
+                $"There is no group \"{group}\"; there are {InfluenceException.List([.. Names.Select(n => $"\"{n}\"")])}."
             );
 
     /// <summary>Group names by id.</summary>
@@ -44,7 +44,7 @@ public sealed class ExampleGroups
     /// <summary>The groups with their sizes.</summary>
     /// <returns>For example <c>2 groups: books (120), web (4000)</c>.</returns>
     public override string ToString() =>
-        $"{Names.Count} groups: " + $"{InfluenceException.List([.. Names.Select(name => $"{name} ({_members[name].Length})")])}";
+        $"{Names.Count} groups: {InfluenceException.List([.. Names.Select(name => $"{name} ({_members[name].Length})")])}";
 
     /// <summary>One group for each id, in step.</summary>
     /// <param name="ids">The examples' ids, usually <see cref="Examples.Ids"/>.</param>

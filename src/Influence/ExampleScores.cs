@@ -200,7 +200,7 @@ public sealed class ExampleScores : IDisplay
         if (estimators.Count > 1)
         {
             throw new InfluenceException(
-                "Runs are averaged of one score with the same settings; found " + $"{string.Join(" and ", estimators)}."
+                $"Runs are averaged of one score with the same settings; found {string.Join(" and ", estimators)}."
             );
         }
 

@@ -194,7 +194,7 @@ public sealed record Examples : IDisplay
     {
         var from = _whole is { } whole
             ? $"({string.Join(", ", whole.Names)}), in batches of {BatchSize}"
-            : "in the batches of their " + "source";
+            : "in the batches of their source";
         return string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{Count:N0} examples ") + from;
     }
 

@@ -209,7 +209,7 @@ public sealed class InfluenceScores : IDisposable, IDisplay
         if (values.dim() is not (1 or 2))
         {
             throw new InfluenceException(
-                $"{path} has scores of shape [{string.Join(", ", values.shape)}]; expected [queries, train], or " + "[train] for one query."
+                $"{path} has scores of shape [{string.Join(", ", values.shape)}]; expected [queries, train], or [train] for one query."
             );
         }
 
@@ -242,7 +242,7 @@ public sealed class InfluenceScores : IDisposable, IDisplay
             trainIds ?? allTrain,
             file.Metadata with
             {
-                Integrity = "unverified: only a part " + "of the file was read",
+                Integrity = "unverified: only a part of the file was read",
             }
         );
 

@@ -48,7 +48,8 @@ public sealed partial record InfluenceTask
 
         /// <summary>Normal values around the predictions.</summary>
         /// <param name="mean"><c>[B, ...]</c>.</param>
-        /// <param name="standardDeviation">One number; sqrt(1/2) where the loss is a plain squared error, 1 where it is half of that.</param>
+        /// <param name="standardDeviation">One number; sqrt(1/2) where the loss is a plain squared error, 1 where it is half of
+        /// that.</param>
         /// <returns>Of the mean's shape and dtype.</returns>
         public Tensor Normal(Tensor mean, double standardDeviation)
         {
@@ -58,8 +59,8 @@ public sealed partial record InfluenceTask
             return (mean.detach() + NormalDeviation(mean, standardDeviation)).MoveToOuterDisposeScope();
         }
 
-        /// <summary>How far the drawn values lie from the predictions. Beside a large prediction a value itself has no room for it: 1e10 + 1 is
-        /// 1e10 in float32.</summary>
+        /// <summary>How far the drawn values lie from the predictions. Beside a large prediction a value itself has no room for it: 1e10 +
+        /// 1 is 1e10 in float32.</summary>
         internal Tensor NormalDeviation(Tensor mean, double standardDeviation)
         {
             using var noGrad = no_grad();
@@ -92,8 +93,8 @@ public sealed partial record InfluenceTask
             using var noGrad = no_grad();
             using var scope = NewDisposeScope();
 
-            // The middle has the mass sqrt(2 pi) erf(d/sqrt 2), the two tails together 2 exp(-d^2/2)/d; inverted along the distance from the
-            // mean.
+            // The middle has the mass sqrt(2 pi) erf(d/sqrt 2), the two tails together 2 exp(-d^2/2)/d; inverted along the distance from
+            // the mean.
             var inner = Math.Sqrt(2 * Math.PI) * tensor(delta / Math.Sqrt(2), ScalarType.Float64).erf().item<double>();
             var outer = 2 * Math.Exp(-delta * delta / 2) / delta;
             var v = (Kept(2) * Uniform(mean.shape, mean, ScalarType.Float64)) - Kept(1);
@@ -109,8 +110,8 @@ public sealed partial record InfluenceTask
             return (distance * v.sign()).to_type(mean.dtype).MoveToOuterDisposeScope();
         }
 
-        /// <summary>Numbers in [0, 1) of that shape, on the device of a tensor and of its dtype unless given; the first dimension runs over the
-        /// examples.</summary>
+        /// <summary>Numbers in [0, 1) of that shape, on the device of a tensor and of its dtype unless given; the first dimension runs over
+        /// the examples.</summary>
         private Tensor Uniform(long[] shape, Tensor like, ScalarType? dtype = null)
         {
             if (shape.Length == 0 || shape[0] != _ids.Count)

@@ -113,7 +113,7 @@ internal static partial class Log
     [LoggerMessage(
         31,
         LogLevel.Information,
-        "{Estimator}: {Groups} groups for {QueryGroups} query groups from {Gradients} gradients in " + "{Seconds:0.0} s"
+        "{Estimator}: {Groups} groups for {QueryGroups} query groups from {Gradients} gradients in {Seconds:0.0} s"
     )]
     private static partial void GroupsScoredCore(
         ILogger logger,

@@ -75,7 +75,7 @@ internal static class ProbeStep
         try
         {
             return make(model)
-                ?? throw new InfluenceException("optimizer returned null; it returns a new optimizer over " + "model.parameters().");
+                ?? throw new InfluenceException("optimizer returned null; it returns a new optimizer over model.parameters().");
         }
         catch (Exception exception) when (exception is not (InfluenceException or OperationCanceledException or OutOfMemoryException))
         {

@@ -80,7 +80,7 @@ internal sealed class ScoreFile : IDisposable
         if (entry.Shape.Length != 1 || entry.Shape[0] != count || entry.Type is not ("I64" or "I32" or "I16" or "I8" or "U8"))
         {
             throw new InfluenceException(
-                $"{_path}: \"{name}\" is {entry.Describe()}; expected one whole number for each of {count} " + $"scores, I64 [{count}]."
+                $"{_path}: \"{name}\" is {entry.Describe()}; expected one whole number for each of {count} scores, I64 [{count}]."
             );
         }
 

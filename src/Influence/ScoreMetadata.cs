@@ -180,7 +180,7 @@ public sealed record ScoreMetadata : IDisplay
                 Stages.Select(stage => string.Create(CultureInfo.InvariantCulture, $"{stage.Name} {stage.Seconds:0.00} s"))
             );
             var processor = ProcessorSeconds is { } seconds
-                ? string.Create(CultureInfo.InvariantCulture, $", {seconds:0.00} s of the " + $"processor")
+                ? string.Create(CultureInfo.InvariantCulture, $", {seconds:0.00} s of the processor")
                 : string.Empty;
             return string.Create(CultureInfo.InvariantCulture, $"{Seconds:0.00} s ({stages}){processor}, at most {PeakMemory / 1e6:N0} MB");
         }

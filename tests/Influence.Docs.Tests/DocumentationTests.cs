@@ -64,7 +64,7 @@ public class DocumentationTests
     {
         var assembly = SnippetProgram.Compile([
             new Snippet("page.md", 1, "var x = 40;"),
-            new Snippet("page.md", 5, "using System.Globalization;\nConsole.Write((x + " + "2).ToString(CultureInfo.InvariantCulture));"),
+            new Snippet("page.md", 5, "using System.Globalization;\nConsole.Write((x + 2).ToString(CultureInfo.InvariantCulture));"),
         ]);
 
         Assert.Equal("42", SnippetProgram.Run(assembly));

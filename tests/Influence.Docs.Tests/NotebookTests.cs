@@ -34,7 +34,7 @@ public partial class NotebookTests
         {
             Assert.True(
                 output.Kind is "execute_result" or "display_data" or "stream",
-                $"An output is of the kind {output.Kind}: " + $"{output.Text}"
+                $"An output is of the kind {output.Kind}: {output.Text}"
             );
             Assert.True(output.Name != "stderr", $"A cell complained: {output.Text}");
             Assert.InRange(output.Text.Length, 1, MaximumOutput);
@@ -74,7 +74,7 @@ public partial class NotebookTests
             var errors = previous.GetDiagnostics().Where(d => d.Severity == DiagnosticSeverity.Error).ToList();
             Assert.True(
                 errors.Count == 0,
-                $"{name}, the cell that begins with '{cell.Source.Split('\n')[0]}': " + $"{string.Join('\n', errors)}"
+                $"{name}, the cell that begins with '{cell.Source.Split('\n')[0]}': {string.Join('\n', errors)}"
             );
         }
     }

@@ -13,7 +13,7 @@ namespace Influence.Reports.Tests;
 public class ReportPageTests(Chromium chromium, ITestOutputHelper output) : IClassFixture<Chromium>
 {
     private const string Hostile =
-        "</script><script>window.pwned=1</script><img src=x " + "onerror=\"window.pwned=2\"><!--<script>\u2028'\"&lt;";
+        "</script><script>window.pwned=1</script><img src=x onerror=\"window.pwned=2\"><!--<script>\u2028'\"&lt;";
 
     [ChromiumFact]
     public async Task EveryKindOfSectionLoadsWithoutComplaint()
@@ -114,12 +114,12 @@ public class ReportPageTests(Chromium chromium, ITestOutputHelper output) : ICla
         await Press(page, "Table");
         Assert.Equal(3, await page.Ask<int>("document.querySelectorAll('[data-suspects] tbody tr').length"));
         await page.Page.EvaluateExpressionAsync(
-            "[...document.querySelectorAll('th button')].find(b => b.textContent === " + "'Self-influence').click()"
+            "[...document.querySelectorAll('th button')].find(b => b.textContent === 'Self-influence').click()"
         );
         Assert.Equal("descending", await page.Ask<string>("document.querySelector('th[aria-sort]').getAttribute('aria-sort')"));
         Assert.Equal(
             ["13", "8", "498"],
-            await page.Ask<string[]>("[...document.querySelectorAll('[data-suspects] tbody tr')].map(r => " + "r.cells[1].textContent)")
+            await page.Ask<string[]>("[...document.querySelectorAll('[data-suspects] tbody tr')].map(r => r.cells[1].textContent)")
         );
         Assert.Empty(page.Complaints);
     }
@@ -183,19 +183,17 @@ public class ReportPageTests(Chromium chromium, ITestOutputHelper output) : ICla
         Assert.Equal(Hostile, await page.Ask<string>("document.title"));
         Assert.Equal(
             Hostile + "\ufffd\ufffd end",
-            await page.Ask<string>(
-                "[...document.querySelectorAll('.card .text')].find(t => " + "t.textContent.includes('end')).textContent"
-            )
+            await page.Ask<string>("[...document.querySelectorAll('.card .text')].find(t => t.textContent.includes('end')).textContent")
         );
 
         // Ids beyond 2^53 keep all their digits; what is no number comes last.
         Assert.Equal(
             ["#2", "#1"],
-            await page.Ask<string[]>("[...document.querySelectorAll('[data-suspects] .open')].map(b => " + "b.textContent)")
+            await page.Ask<string[]>("[...document.querySelectorAll('[data-suspects] .open')].map(b => b.textContent)")
         );
         Assert.Contains(
             "#-9223372036854775808",
-            await page.Ask<string[]>("[...document.querySelectorAll('[data-queries] .open')].map(b " + "=> b.textContent)")
+            await page.Ask<string[]>("[...document.querySelectorAll('[data-queries] .open')].map(b => b.textContent)")
         );
     }
 
@@ -208,7 +206,7 @@ public class ReportPageTests(Chromium chromium, ITestOutputHelper output) : ICla
             .ToHtml()
             .Replace(
                 "<main",
-                "<script>window.pwned=1</script><img " + "src=\"https://example.com/a.png\" onerror=\"window.pwned=2\"><main",
+                "<script>window.pwned=1</script><img src=\"https://example.com/a.png\" onerror=\"window.pwned=2\"><main",
                 StringComparison.Ordinal
             );
         await using var page = await chromium.OpenAsync(html);
@@ -252,7 +250,7 @@ public class ReportPageTests(Chromium chromium, ITestOutputHelper output) : ICla
         await page.Picture("tokens");
         Assert.Equal(
             ["t f1", "t a10", "t f5"],
-            await page.Ask<string[]>("[...document.querySelector('.t').parentNode.children].map(t => " + "t.className)")
+            await page.Ask<string[]>("[...document.querySelector('.t').parentNode.children].map(t => t.className)")
         );
         Assert.Contains(
             "Strongest by loss: red -1, fox +0.5, the +0.1.",
@@ -265,7 +263,7 @@ public class ReportPageTests(Chromium chromium, ITestOutputHelper output) : ICla
         await page.Page.EvaluateExpressionAsync("document.querySelector('.t').closest('.card').querySelector('.open').click()");
         Assert.Equal(
             ["loss", "hidden", "In this report"],
-            await page.Ask<string[]>("[...document.querySelectorAll('dialog h3')].map(h => " + "h.textContent)")
+            await page.Ask<string[]>("[...document.querySelectorAll('dialog h3')].map(h => h.textContent)")
         );
         Assert.Empty(page.Complaints);
     }

@@ -108,7 +108,7 @@ public sealed class CostTests : IDisposable
                 "[]",
                 "{\"stages\": 1}",
                 "{\"peak_memory\": 1, \"stages\": [{}]}",
-                "{\"peak_memory\": 1e99, " + "\"stages\": []}",
+                "{\"peak_memory\": 1e99, \"stages\": []}",
             }
         )
         {

@@ -23,9 +23,7 @@ public class KernelTests
             [0, 0, 1, 1, 1]
         );
         var model = BoostedTrees.ParseLightGbm(
-            LightGbm
-                .Train(train, "objective=binary num_leaves=2 min_data_in_leaf=1 min_data_in_bin=1 " + "min_sum_hessian_in_leaf=0", 4)
-                .Text
+            LightGbm.Train(train, "objective=binary num_leaves=2 min_data_in_leaf=1 min_data_in_bin=1 min_sum_hessian_in_leaf=0", 4).Text
         );
         var query = new TabularExamples(
             new double[,]

@@ -31,7 +31,7 @@ public class LeafTests
     {
         // From 0, with rate 1/2 and lambda 1: the left leaf is 0.5 * 9/4 = 1.125, the right 0.5 * 24/3 = 4.
         var model = BoostedTrees.ParseLightGbm(
-            LightGbm.Train(s_two, "objective=regression boost_from_average=false learning_rate=0.5 " + $"lambda_l2=1 {TwoLeaves}", 1).Text
+            LightGbm.Train(s_two, $"objective=regression boost_from_average=false learning_rate=0.5 lambda_l2=1 {TwoLeaves}", 1).Text
         );
         var queries = new TabularExamples(
             new double[,]
@@ -189,7 +189,7 @@ public class LeafTests
     {
         var train = Tables.Of(LossKind.Binary, 120, 1);
         var model = BoostedTrees.ParseLightGbm(
-            LightGbm.Train(train, "objective=binary num_leaves=5 boost_from_average=false " + "min_data_in_leaf=5", 1).Text
+            LightGbm.Train(train, "objective=binary num_leaves=5 boost_from_average=false min_data_in_leaf=5", 1).Text
         );
         var queries = Tables.Of(LossKind.Binary, 9, 2);
 

@@ -60,7 +60,7 @@ public class ReaderTests
 
         var (text, expected) = LightGbm.Train(
             train,
-            "objective=regression num_leaves=15 min_data_in_leaf=5 min_data_per_group=5 " + "categorical_feature=4",
+            "objective=regression num_leaves=15 min_data_in_leaf=5 min_data_per_group=5 categorical_feature=4",
             20,
             queries
         );
@@ -168,7 +168,7 @@ public class ReaderTests
         {
             var (text, _) = LightGbm.Train(
                 Tables.Of(LossKind.Binary, 100, 1),
-                "objective=binary num_leaves=4 lambda_l2=2 " + "learning_rate=0.2",
+                "objective=binary num_leaves=4 lambda_l2=2 learning_rate=0.2",
                 2
             );
             File.WriteAllText(path, text);

@@ -27,7 +27,7 @@ internal static class Require
         using var scope = NewDisposeScope();
         That(
             actual.shape.SequenceEqual(expected.shape),
-            $"expected shape [{string.Join(", ", expected.shape)}], found " + $"[{string.Join(", ", actual.shape)}]"
+            $"expected shape [{string.Join(", ", expected.shape)}], found [{string.Join(", ", actual.shape)}]"
         );
         var wide = actual.to_type(ScalarType.Float64).cpu();
         var error = ((wide - expected).abs().max() / expected.abs().max()).item<double>();

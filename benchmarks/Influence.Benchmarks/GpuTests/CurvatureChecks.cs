@@ -96,7 +96,7 @@ internal static class CurvatureChecks
         var error = ((scores.Values - Pairs(workload, curvature)).to_type(ScalarType.Float64).abs() / largest).max().item<double>();
         Require.That(
             error <= 1.01 * function.Tolerance,
-            string.Create(CultureInfo.InvariantCulture, $"relative error {error:E2}, allowed " + $"{function.Tolerance:E2}")
+            string.Create(CultureInfo.InvariantCulture, $"relative error {error:E2}, allowed {function.Tolerance:E2}")
         );
 
         Tensor Roots(Examples examples) => tensor(function.SelfInfluence(workload.Task, examples).Values.ToArray()).sqrt();

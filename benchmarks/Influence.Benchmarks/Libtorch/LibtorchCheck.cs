@@ -41,9 +41,7 @@ internal static class LibtorchCheck
         [
             .. paths
                 .Where(path => !File.Exists(path))
-                .Select(path =>
-                    $"{Path.GetFileName(path)} is not " + $"there{(IsOfCuda(path) ? ": a libtorch without CUDA" : string.Empty)}"
-                ),
+                .Select(path => $"{Path.GetFileName(path)} is not there{(IsOfCuda(path) ? ": a libtorch without CUDA" : string.Empty)}"),
             .. paths.Where(File.Exists).Select(SharedLibrary.Problem).OfType<string>(),
         ];
         if (problems.Count > 0)

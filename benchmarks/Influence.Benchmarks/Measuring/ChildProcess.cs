@@ -13,8 +13,7 @@ internal static class ChildProcess
     public static string Run(IEnumerable<string> arguments, string what, Setting? setting = null)
     {
         var program =
-            Environment.ProcessPath
-            ?? throw new BenchmarkException("The path of this process is unknown, so no child can be " + "started.");
+            Environment.ProcessPath ?? throw new BenchmarkException("The path of this process is unknown, so no child can be started.");
         var start = new ProcessStartInfo(program) { RedirectStandardOutput = true };
         if (Path.GetFileNameWithoutExtension(program) == "dotnet")
         {

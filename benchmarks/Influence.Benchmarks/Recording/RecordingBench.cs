@@ -79,7 +79,7 @@ internal static class RecordingBench
         var text = new StringBuilder();
         text.AppendLine(
             CultureInfo.InvariantCulture,
-            $"# Recorders in a training loop, {date}, " + $"{options.Device}{(options.Quick ? " (quick: fewer rounds)" : string.Empty)}"
+            $"# Recorders in a training loop, {date}, {options.Device}{(options.Quick ? " (quick: fewer rounds)" : string.Empty)}"
         );
         text.AppendLine();
         text.AppendLine(
@@ -87,10 +87,10 @@ internal static class RecordingBench
                 + "runs over the"
         );
         text.AppendLine(
-            "same batches in turn, round by round; a ratio is over the plain steps of the same round, and the median of " + "these. \"Of"
+            "same batches in turn, round by round; a ratio is over the plain steps of the same round, and the median of these. \"Of"
         );
         text.AppendLine(
-            "minima\" compares the fastest rounds, which other work on the machine disturbs least. In-run values and " + "selection have a"
+            "minima\" compares the fastest rounds, which other work on the machine disturbs least. In-run values and selection have a"
         );
         text.AppendLine(
             "validation batch of a tenth of the training batch in every step; online selection trains on half of the batch "

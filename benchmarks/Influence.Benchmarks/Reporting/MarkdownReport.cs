@@ -16,7 +16,7 @@ internal static class MarkdownReport
         );
         text.AppendLine();
         text.AppendLine(
-            "One plain epoch: forward, mean loss and backward over the same training set at the same batch size, no optimizer " + "step."
+            "One plain epoch: forward, mean loss and backward over the same training set at the same batch size, no optimizer step."
         );
         text.AppendLine(
             "Seconds are medians of runs taken in turn in one process; \"of minima\" compares the fastest runs, which other "

@@ -79,7 +79,7 @@ internal static class SelectionBench
         var text = new StringBuilder();
         text.AppendLine(
             CultureInfo.InvariantCulture,
-            $"# Selection at size, {date}, " + $"cpu{(quick ? " (quick: up to 100,000 examples)" : string.Empty)}"
+            $"# Selection at size, {date}, cpu{(quick ? " (quick: up to 100,000 examples)" : string.Empty)}"
         );
         text.AppendLine();
         text.AppendLine(

@@ -14,7 +14,7 @@ internal static class SelectionRuns
     {
         var output = ChildProcess.Run(
             [Verb, selection.Key, count.ToString(CultureInfo.InvariantCulture)],
-            $"{selection.Key} on {count} " + "examples"
+            $"{selection.Key} on {count} examples"
         );
         var numbers = output.Split(' ', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
         return new SelectionTiming(
@@ -49,10 +49,7 @@ internal static class SelectionRuns
         process.Refresh();
         var processor = (process.TotalProcessorTime - used).TotalSeconds;
         Console.WriteLine(
-            string.Create(
-                CultureInfo.InvariantCulture,
-                $"{seconds:F4} {processor:F4} " + $"{PeakMemory.HighWaterMarkMiB() - before:F1} {picked}"
-            )
+            string.Create(CultureInfo.InvariantCulture, $"{seconds:F4} {processor:F4} {PeakMemory.HighWaterMarkMiB() - before:F1} {picked}")
         );
         return 0;
     }

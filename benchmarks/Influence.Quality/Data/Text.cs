@@ -10,10 +10,10 @@ internal static class Text
         var ((x, y), (qx, qy), note) = TextBytes.Load(DataFolder.Find(), new WorkloadSize(train, queries), positions, CPU);
         return note.StartsWith("random", StringComparison.Ordinal)
             ? throw new BenchmarkException(
-                "The licences' texts of Debian's base-files (common-licenses) are not there, or too short: " + "they are the training data."
+                "The licences' texts of Debian's base-files (common-licenses) are not there, or too short: they are the training data."
             )
             : new LabelledData(
-                $"{note}, {train:N0} training and {queries:N0} query windows of {positions} positions, drawn from one " + "text",
+                $"{note}, {train:N0} training and {queries:N0} query windows of {positions} positions, drawn from one text",
                 x,
                 y,
                 qx,

@@ -71,7 +71,7 @@ internal sealed class QueryLosses(PartContext context, Study study, Judge judge,
     }
 
     public override string ToString() =>
-        string.Create(CultureInfo.InvariantCulture, $"{queryIds.Count} queries, seed {seed}, left out " + $"with weight 0");
+        string.Create(CultureInfo.InvariantCulture, $"{queryIds.Count} queries, seed {seed}, left out with weight 0");
 
     private void Measure(Subsets all, IReadOnlyList<TrainingSubset> missing)
     {

@@ -10,8 +10,8 @@ using static TorchSharp.torch;
 namespace Influence.Quality.Parts;
 
 /// <summary>
-/// DONOD on data with flipped labels, its delta of norm taken as printed and turned, at a model that was trained on them and at one that was
-/// not: how well each finds the flipped labels, and what training on its selection comes to.
+/// DONOD on data with flipped labels, its delta of norm taken as printed and turned, at a model that was trained on them and at one that
+/// was not: how well each finds the flipped labels, and what training on its selection comes to.
 /// </summary>
 internal sealed class DonodOnNoise(Recipe recipe, LabelledData data, IReadOnlyList<long> flipped, long seed)
 {
@@ -37,14 +37,21 @@ internal sealed class DonodOnNoise(Recipe recipe, LabelledData data, IReadOnlyLi
         yield return Selection("high DON, low NOD, untrained", Pick(early, Topsis.Order.Higher));
         yield return Selection("low DON, low NOD, untrained", Pick(early, Topsis.Order.Lower));
         using var pool = new SelectionPool(late.Nod);
-        yield return Selection("at random", new RandomSelection { Seed = 1 }.Select(pool, SelectionBudget.Fraction(Kept)).Ids);
+        yield return Selection(
+            "at random",
+            new RandomSelection { Seed = 1 }
+                .Select(pool, SelectionBudget.Fraction(Kept))
+                .Ids
+        );
         yield return Selection("all", data.TrainIds);
     }
 
     private static IReadOnlyList<long> Pick(Donod.Result scores, Topsis.Order don)
     {
         using var pool = new SelectionPool([scores.Don, scores.Nod]);
-        return new Topsis { Directions = [don, Topsis.Order.Lower] }.Select(pool, SelectionBudget.Fraction(Kept)).Ids;
+        return new Topsis { Directions = [don, Topsis.Order.Lower] }
+            .Select(pool, SelectionBudget.Fraction(Kept))
+            .Ids;
     }
 
     private (string What, string Figure) Selection(string name, IReadOnlyList<long> ids)
@@ -55,7 +62,10 @@ internal sealed class DonodOnNoise(Recipe recipe, LabelledData data, IReadOnlyLi
         var wrong = ids.Intersect(flipped).Count() / (double)ids.Count;
         return (
             $"DONOD, {(ids.Count == data.TrainIds.Count ? string.Empty : $"{Kept:P0} kept: ")}{name}",
-            string.Create(CultureInfo.InvariantCulture, $"{wrong:P1} flipped, then right on {accuracy:P1} of {data.QueryX.shape[0]} test images")
+            string.Create(
+                CultureInfo.InvariantCulture,
+                $"{wrong:P1} flipped, then right on {accuracy:P1} of {data.QueryX.shape[0]} test images"
+            )
         );
     }
 

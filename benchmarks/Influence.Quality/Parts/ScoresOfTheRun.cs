@@ -88,7 +88,7 @@ internal static class ScoresOfTheRun
             ["flipped"] = $"{flipped.Count} of {train.Count} labels",
             ["model seed"] = Seed.ToString(CultureInfo.InvariantCulture),
             ["validation of in-run values, target of LQS"] =
-                $"{data.QueryX.shape[0]} clean test images; {WatchedRun.ValidationBatch} of " + "them in a step",
+                $"{data.QueryX.shape[0]} clean test images; {WatchedRun.ValidationBatch} of them in a step",
             ["seconds"] =
                 "beyond the plain training, the run's recording and the score together; scores of several presentations come "
                 + "from one recording",

@@ -56,7 +56,7 @@ internal static class StoreStudy
             one.Members(runs[0].After(setUp.FewEpochs), setUp.FewEpochs.Count);
             var settings = FindingsBuilder.Settings(
                 study,
-                $"{halves.Subsets.Count} random halves, drawn with seed " + $"{DeepStudy.SubsetSeed}",
+                $"{halves.Subsets.Count} random halves, drawn with seed {DeepStudy.SubsetSeed}",
                 setUp.Seeds,
                 modelSeeds
             );

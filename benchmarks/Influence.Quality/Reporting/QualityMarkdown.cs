@@ -25,7 +25,7 @@ internal static class QualityMarkdown
             );
             text.AppendLine(
                 CultureInfo.InvariantCulture,
-                $"One seed: against one retraining for each half in place of the mean over " + $"seeds, as published figures mostly are."
+                $"One seed: against one retraining for each half in place of the mean over seeds, as published figures mostly are."
             );
         }
 

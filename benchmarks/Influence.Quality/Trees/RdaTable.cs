@@ -36,7 +36,7 @@ internal sealed class RdaTable
         [
             .. frame.Names.Zip(
                 frame.Values.Select(v =>
-                    v as double[] ?? throw new BenchmarkException($"{path} has columns that " + "are neither numbers nor factors.")
+                    v as double[] ?? throw new BenchmarkException($"{path} has columns that are neither numbers nor factors.")
                 )
             ),
         ];

@@ -77,7 +77,7 @@ internal sealed class TreeStudy
                 ["retraining"] = "the same settings on other rows: splits are chosen anew, and nothing is drawn, so there are no seeds",
                 ["measurement"] = "cross-entropy of the query",
                 ["intervals"] =
-                    "95 percent; queries and subsets drawn again; of flipped labels wrong and right rows, each among " + "themselves",
+                    "95 percent; queries and subsets drawn again; of flipped labels wrong and right rows, each among themselves",
                 ["flipped labels"] = flips,
             },
             new Dictionary<string, string>

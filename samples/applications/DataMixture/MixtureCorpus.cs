@@ -83,7 +83,7 @@ internal sealed class MixtureCorpus
             [
                 $"target: {target.Name}",
                 target.Source,
-                $"{MeasuredWindows * Passage.MostBytes:N0} + " + $"{JudgedWindows * Passage.MostBytes:N0}",
+                $"{MeasuredWindows * Passage.MostBytes:N0} + {JudgedWindows * Passage.MostBytes:N0}",
                 "0.0%",
             ];
         }

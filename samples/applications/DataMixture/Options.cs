@@ -10,13 +10,13 @@ internal sealed class Options(ParseResult given) : ICommandOptions<Options>
     private static readonly Option<int> s_seed = Setting.Number("--seed", "the first run's seed", 1, least: 0);
     private static readonly Option<int?> s_steps = Setting.OptionalNumber(
         "--steps",
-        "training steps of each run, 8 windows of 128 bytes " + "a step [1000, quick 250]",
+        "training steps of each run, 8 windows of 128 bytes a step [1000, quick 250]",
         least: 100
     );
     private static readonly Option<string?> s_corpus = Setting.OptionalText(
         "--corpus",
         "FOLDER",
-        "your own texts: each .txt file a " + "domain, and in its folder targets/ each .txt file a target [Debian's packages]"
+        "your own texts: each .txt file a domain, and in its folder targets/ each .txt file a target [Debian's packages]"
     );
 
     public static RootCommand Command { get; } =

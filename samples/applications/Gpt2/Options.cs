@@ -16,7 +16,7 @@ internal sealed class Options(ParseResult given) : ICommandOptions<Options>
     private static readonly Option<string?> s_output = Setting.OptionalText(
         "--output",
         "FOLDER",
-        "where the checkpoint goes [a temporary " + "one]"
+        "where the checkpoint goes [a temporary one]"
     );
 
     public static RootCommand Command { get; } =

@@ -8,7 +8,7 @@ internal sealed class Options(ParseResult given) : ICommandOptions<Options>
     private static readonly Option<string?> s_corpus = Setting.OptionalText(
         "--corpus",
         "FOLDER",
-        "your own texts: each .txt file a " + "domain, passages parted by lines with % [Debian's packages]"
+        "your own texts: each .txt file a domain, passages parted by lines with % [Debian's packages]"
     );
     private static readonly Option<int> s_passages = Setting.Number("--passages", "training passages of each domain", 400, least: 10);
     private static readonly Option<int> s_epochs = Setting.Number("--epochs", "how often to pass over them in training", 4, least: 1);

@@ -21,7 +21,7 @@ internal sealed class Options(ParseResult given) : ICommandOptions<Options>
     private static readonly Option<int> s_epochs = Setting.Number("--epochs", "how often to pass over them in training", 5, least: 1);
     private static readonly Option<string> s_train = Setting.OneOf(
         "--train",
-        "head: only the last layer is trained; block: the last of " + "the four stages too",
+        "head: only the last layer is trained; block: the last of the four stages too",
         "block",
         "head"
     );

@@ -8,7 +8,7 @@ internal sealed class Options(ParseResult given) : ICommandOptions<Options>
     private static readonly Option<string> s_data = Setting.Text(
         "--data",
         "FOLDER",
-        "the folder with the corpus' parts, easy-ham-1 and " + "so on",
+        "the folder with the corpus' parts, easy-ham-1 and so on",
         "artifacts/data/spam-assassin"
     );
     private static readonly Option<int> s_mails = Setting.Number("--mails", "how many training mails to take", 1000, least: 100);
@@ -21,19 +21,19 @@ internal sealed class Options(ParseResult given) : ICommandOptions<Options>
     private static readonly Option<int> s_epochs = Setting.Number("--epochs", "how often to pass over them in training", 3, least: 1);
     private static readonly Option<string> s_tuning = Setting.OneOf(
         "--tuning",
-        "all: every parameter is trained; lora: corrections of " + "rank 8 and the head",
+        "all: every parameter is trained; lora: corrections of rank 8 and the head",
         "all",
         "lora"
     );
     private static readonly Option<int> s_seed = Setting.Number(
         "--seed",
-        "decides which mails are taken, which labels are flipped and " + "how training goes",
+        "decides which mails are taken, which labels are flipped and how training goes",
         1,
         least: 0
     );
     private static readonly Option<string> s_retrain = Setting.OneOf(
         "--retrain",
-        "whether to train again without the source of most " + "influence, to see whether it is so",
+        "whether to train again without the source of most influence, to see whether it is so",
         "1",
         "0"
     );

@@ -86,7 +86,7 @@ return CommandLine.Run<Options>(
         var picks = findings.BestTenth(target, options.Seed);
         Add(
             "The best tenth for hard ham",
-            "Each pick trains the pretrained model anew, by the labels as given; a tenth in four times as many " + "epochs as all mails.",
+            "Each pick trains the pretrained model anew, by the labels as given; a tenth in four times as many epochs as all mails.",
             [
                 Retraining.Head,
                 retraining.Row("all mails", all, onTest, onHard),

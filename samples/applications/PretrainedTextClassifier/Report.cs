@@ -51,7 +51,7 @@ internal sealed record Report
                 training,
                 Suspects,
                 heading: "Suspects, by EK-FAC's self-influence",
-                note: $"{flipped} of them have a " + "flipped label, which is marked."
+                note: $"{flipped} of them have a flipped label, which is marked."
             )
             .Queries(
                 explanation.Scores,

@@ -9,14 +9,7 @@ internal sealed record Retraining
 {
     /// <summary>The columns of <see cref="Row(string, IReadOnlyList{long}, int)"/>.</summary>
     public static IReadOnlyList<string> Head { get; } =
-    [
-        "trained on",
-        "hard ham, right",
-        "hard ham, loss",
-        "all test mails, right",
-        "hard ham among the picks",
-        "flipped labels among " + "them",
-    ];
+    ["trained on", "hard ham, right", "hard ham, loss", "all test mails, right", "hard ham among the picks", "flipped labels among them"];
 
     /// <summary>Makes the model as it was before any training.</summary>
     public required Func<MailClassifier> Create { get; init; }

@@ -18,17 +18,17 @@ internal sealed class Options(ParseResult given) : ICommandOptions<Options>
     );
     private static readonly Option<int?> s_passages = Setting.OptionalNumber(
         "--passages",
-        "how many passages of each domain the pool of " + "texts has [400, quick 200]",
+        "how many passages of each domain the pool of texts has [400, quick 200]",
         least: 100
     );
     private static readonly Option<int?> s_seeds = Setting.OptionalNumber(
         "--seeds",
-        "how many times a model is trained on each pick [3, " + "quick 2]",
+        "how many times a model is trained on each pick [3, quick 2]",
         least: 1
     );
     private static readonly Option<int> s_seed = Setting.Number(
         "--seed",
-        "decides which images are in the pool, which labels are flipped " + "and how training goes",
+        "decides which images are in the pool, which labels are flipped and how training goes",
         1,
         least: 0
     );

@@ -121,7 +121,7 @@ internal sealed class Experiment(Options options, ForgetSet set, CancellationTok
             Seeds = [.. Enumerable.Range(101, 2 * options.Models).Select(seed => (long)seed)],
             Settings = string.Create(
                 CultureInfo.InvariantCulture,
-                $"small CNN, {options.Images} images, {options.Epochs} epochs, " + $"{set.Name}, test and peers 2"
+                $"small CNN, {options.Images} images, {options.Epochs} epochs, {set.Name}, test and peers 2"
             ),
         };
         var subsets = Subsets.Of(set.TrainIds, ("without", set.TrainIds.Except(set.Forget)));

@@ -20,7 +20,7 @@ internal sealed class Options(ParseResult given) : ICommandOptions<Options>
     private static readonly Option<int> s_epochs = Setting.Number("--epochs", "how often to pass over them in training", 5, least: 1);
     private static readonly Option<int> s_models = Setting.Number(
         "--models",
-        "models that each figure is a mean over; one more is for " + "the choice of settings",
+        "models that each figure is a mean over; one more is for the choice of settings",
         3,
         least: 2
     );
@@ -36,7 +36,7 @@ internal sealed class Options(ParseResult given) : ICommandOptions<Options>
     private static readonly Option<string> s_runs = Setting.Text(
         "--runs",
         "FOLDER",
-        "where retrained models' losses are kept, so that a " + "later call goes on",
+        "where retrained models' losses are kept, so that a later call goes on",
         "unlearning-runs"
     );
     private static readonly Option<string> s_output = Setting.Text("--output", "FILE", "where the tables go, as Markdown", "unlearning.md");

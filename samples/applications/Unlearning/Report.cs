@@ -52,5 +52,5 @@ internal static class Report
             : string.Join(", ", row.RelearningSteps.Select(steps => steps?.ToString(CultureInfo.InvariantCulture) ?? "never"));
 
     private static string Text(Estimate estimate) =>
-        string.Create(CultureInfo.InvariantCulture, $"{estimate.Value:0.00} " + $"[{estimate.Lower:0.00}, {estimate.Upper:0.00}]");
+        string.Create(CultureInfo.InvariantCulture, $"{estimate.Value:0.00} [{estimate.Lower:0.00}, {estimate.Upper:0.00}]");
 }

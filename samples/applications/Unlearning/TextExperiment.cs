@@ -104,14 +104,12 @@ internal sealed class TextExperiment(CancellationToken cancellationToken) : IDis
         var none = new OrderTest().Test([.. lastSeen.Order()], losses.Values);
         text.AppendLine(
             CultureInfo.InvariantCulture,
-            $"Order of the last epoch: {test}. The same losses beside the corpus's own order, " + $"which training did not follow: {none}."
+            $"Order of the last epoch: {test}. The same losses beside the corpus's own order, which training did not follow: {none}."
         );
         Console.WriteLine($"{test}; {watch.Elapsed.TotalSeconds:0} s");
         text.Append(Edits(task, dealt, [.. verses, .. corpus.Train]))
             .AppendLine()
-            .AppendLine(
-                string.Create(CultureInfo.InvariantCulture, $"The whole took {watch.Elapsed.TotalSeconds:0} " + $"s on one loaded core.")
-            )
+            .AppendLine(string.Create(CultureInfo.InvariantCulture, $"The whole took {watch.Elapsed.TotalSeconds:0} s on one loaded core."))
             .AppendLine();
         return text.ToString();
     }

@@ -11,8 +11,8 @@ namespace Influence.Curvature;
 [TypeFormatterSource(typeof(HtmlFormatters))]
 public sealed record CurvatureCost(long KeptBytes, long PeakBytes, double MultiplyAdds, int Passes, TimeSpan Time) : IDisplay
 {
-    /// <summary>What the files of a fit in units take in its <see cref="LayerwisePreconditioner.Options.Work"/> folder at most, while it runs; 0
-    /// without.</summary>
+    /// <summary>What the files of a fit in units take in its <see cref="LayerwisePreconditioner.Options.Work"/> folder at most, while it
+    /// runs; 0 without.</summary>
     public long DiskBytes { get; init; }
 
     /// <summary>A table of the figures.</summary>

@@ -23,7 +23,7 @@ public sealed record Damping
         if (!double.IsFinite(value) || value < 0)
         {
             throw new InfluenceException(
-                "Damping is a finite number that is not negative; found " + $"{value.ToString(CultureInfo.InvariantCulture)}."
+                $"Damping is a finite number that is not negative; found {value.ToString(CultureInfo.InvariantCulture)}."
             );
         }
 

@@ -81,9 +81,7 @@ public sealed partial class DataInf : Preconditioner
         {
             Method = "DataInf",
             Matrix =
-                options.Fisher == Fisher.Sampled
-                    ? "true Fisher, labels sampled from the model"
-                    : "empirical Fisher, the data's " + "labels",
+                options.Fisher == Fisher.Sampled ? "true Fisher, labels sampled from the model" : "empirical Fisher, the data's labels",
             Damping = options.Damping,
             Examples = train.Count,
             Seed = options.Seed,
@@ -100,7 +98,7 @@ public sealed partial class DataInf : Preconditioner
         if (damping.Value == 0)
         {
             throw new InfluenceException(
-                "DataInf divides by the damping, so it cannot be zero. Write Damping = " + "Damping.RelativeToMeanEigenvalue(0.1)."
+                "DataInf divides by the damping, so it cannot be zero. Write Damping = Damping.RelativeToMeanEigenvalue(0.1)."
             );
         }
 

@@ -125,7 +125,7 @@ public sealed partial class DenseCurvature : Preconditioner
                 vectors.DetachFromDisposeScope()
             )
             : throw new InfluenceException(
-                $"{path} is no fit that can be used: \"matrix\" is [{matrix.shape[0]}, {matrix.shape[1]}]; " + "expected a square."
+                $"{path} is no fit that can be used: \"matrix\" is [{matrix.shape[0]}, {matrix.shape[1]}]; expected a square."
             );
     }
 

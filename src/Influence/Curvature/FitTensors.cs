@@ -35,7 +35,7 @@ internal sealed class FitTensors(string path, Dictionary<string, Tensor> tensors
         Check(
             name,
             statistics ? dtype == ScalarType.Float64 : dtype is ScalarType.Float32 or ScalarType.Float64,
-            $"is {dtype}; expected " + $"{(statistics ? "Float64" : "Float32 or Float64")}"
+            $"is {dtype}; expected {(statistics ? "Float64" : "Float32 or Float64")}"
         );
         if (!statistics)
         {

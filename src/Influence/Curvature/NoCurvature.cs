@@ -62,7 +62,7 @@ public sealed class NoCurvature : Preconditioner
         var info = CurvatureInfo.FromFile(file, path);
         return info.Method == Method
             ? new NoCurvature(info)
-            : throw new InfluenceException($"{path} holds a fit by " + $"{PlainText.Name(info.Method)}, not by {Method}.");
+            : throw new InfluenceException($"{path} holds a fit by {PlainText.Name(info.Method)}, not by {Method}.");
     }
 
     private protected override Inverse PrepareInverse(GradientSession session, Damping? damping, double tolerance, CancellationToken token)

@@ -38,7 +38,7 @@ internal sealed class ParameterVector
         if (found != Length)
         {
             throw new InfluenceException(
-                $"The fit by {method} is over {found:N0} parameters; those of the task that take part are " + $"{Length:N0}."
+                $"The fit by {method} is over {found:N0} parameters; those of the task that take part are {Length:N0}."
             );
         }
     }

@@ -93,7 +93,7 @@ public sealed partial record Work
                 );
 
         int Needed(string name, string why) =>
-            Number(name) ?? throw new InfluenceException($"The environment variable {name} is missing " + $"({why}).");
+            Number(name) ?? throw new InfluenceException($"The environment variable {name} is missing ({why}).");
 
         int? Number(string name) =>
             variable(name) is not { Length: > 0 } text ? null

@@ -184,7 +184,7 @@ internal sealed class WorkFolder : IDisposable
         }
 
         throw new InfluenceException(
-            $"{path} is of another call, or another unit's. Delete that file and call again with the same " + "arguments: it is made anew."
+            $"{path} is of another call, or another unit's. Delete that file and call again with the same arguments: it is made anew."
         );
     }
 
@@ -236,7 +236,8 @@ internal sealed class WorkFolder : IDisposable
         if (needed > free)
         {
             throw new InfluenceException(
-                string.Create(CultureInfo.InvariantCulture, 
+                string.Create(
+                    CultureInfo.InvariantCulture,
                     $"The files of this call take {needed / (double)(1 << 20):N1} MiB more in {folder}, and "
                         + $"{free / (double)(1 << 20):N1} MiB are free there. What is there stays, and the same call goes on from it. "
                         + $"Free some room, set ExamplesPerUnit higher (fewer files of sums), or name a folder on another disk."
@@ -250,7 +251,8 @@ internal sealed class WorkFolder : IDisposable
         if (difference.Duration() > staleAfter / 2)
         {
             throw new InfluenceException(
-                string.Create(CultureInfo.InvariantCulture, 
+                string.Create(
+                    CultureInfo.InvariantCulture,
                     $"The clock of {folder} is {difference.TotalSeconds:0.0} s before this machine's: heartbeats of living processes would "
                         + $"look old, and StaleAfter is {staleAfter.TotalSeconds:0.0} s. Set the machines' clocks by one server (NTP), or "
                         + $"StaleAfter above twice the difference."

@@ -101,7 +101,7 @@ internal sealed record WorkManifest
 
         return string.Create(
             CultureInfo.InvariantCulture,
-            $"{examples.Count}, ids {Short(SHA256.HashData(ids))}, data " + $"{Short(data.GetHashAndReset())}"
+            $"{examples.Count}, ids {Short(SHA256.HashData(ids))}, data {Short(data.GetHashAndReset())}"
         );
 
         void Append(ExampleBatch batch)
@@ -111,7 +111,7 @@ internal sealed record WorkManifest
                 var value = batch[name];
                 data.AppendData(
                     Encoding.UTF8.GetBytes(
-                        string.Create(CultureInfo.InvariantCulture, $"{name} {value.dtype} " + $"{string.Join(',', value.shape)}\0")
+                        string.Create(CultureInfo.InvariantCulture, $"{name} {value.dtype} {string.Join(',', value.shape)}\0")
                     )
                 );
                 using var plain = value.detach().cpu().contiguous().clone();

@@ -12,7 +12,7 @@ internal static class CheckpointList
         {
             null => null,
             _ when given.Contains(null!) => throw new InfluenceException(
-                "Checkpoints holds a null. Write recorder.Checkpoints, or " + "Checkpoint.FromFile(path) for each file."
+                "Checkpoints holds a null. Write recorder.Checkpoints, or Checkpoint.FromFile(path) for each file."
             ),
             _ when given.Count < least => throw new InfluenceException(
                 $"At least {least} checkpoint{(least == 1 ? " is" : "s are")} needed, {why}; found {given.Count}. Has the recorder "

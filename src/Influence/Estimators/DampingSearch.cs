@@ -114,7 +114,7 @@ public sealed record DampingSearch
         private Table ToTable() =>
             new(
                 $"Damping on {HeldOutIds.Count} held-out queries: best {Best}"
-                    + (AtTheEdge ? " (at the edge of the candidates: try further " + "ones)" : string.Empty),
+                    + (AtTheEdge ? " (at the edge of the candidates: try further ones)" : string.Empty),
                 ["damping", "quality", "best"],
                 [.. Points.Select(p => (IReadOnlyList<object>)[p.Damping.ToString(), p.Quality, p.Damping == Best ? "<-" : string.Empty])]
             );

@@ -61,7 +61,7 @@ public sealed partial record InfluenceFunction
                             train.Ids,
                             metadata with
                             {
-                                Layers = $"{name} of {heads.Query} and its " + "fellows",
+                                Layers = $"{name} of {heads.Query} and its fellows",
                             }
                         )
                     );

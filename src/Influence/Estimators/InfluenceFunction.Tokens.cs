@@ -53,7 +53,7 @@ public sealed partial record InfluenceFunction
         );
         return products!.LeftOut.Count == 0
             ? scores
-            : scores.WithNote("left out, as their positions are not the examples' own: " + $"{InfluenceException.List(products.LeftOut)}");
+            : scores.WithNote($"left out, as their positions are not the examples' own: {InfluenceException.List(products.LeftOut)}");
     }
 
     /// <summary>
@@ -239,7 +239,7 @@ public sealed partial record InfluenceFunction
         if (Aggregation != QueryAggregation.None)
         {
             throw new InfluenceException(
-                $"Scores {what} are given query by query. Leave Aggregation at None, and sum the result over its " + "queries."
+                $"Scores {what} are given query by query. Leave Aggregation at None, and sum the result over its queries."
             );
         }
     }

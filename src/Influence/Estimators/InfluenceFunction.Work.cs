@@ -200,7 +200,7 @@ public sealed partial record InfluenceFunction
         _preconditioner is LayerwisePreconditioner fit
             ? string.Create(
                 CultureInfo.InvariantCulture,
-                $", mean eigenvalues {fit.MeanEigenvalues.Sum(b => b.MeanEigenvalue):G6} in " + $"{fit.MeanEigenvalues.Count} blocks"
+                $", mean eigenvalues {fit.MeanEigenvalues.Sum(b => b.MeanEigenvalue):G6} in {fit.MeanEigenvalues.Count} blocks"
             )
             : string.Empty;
 
@@ -221,6 +221,6 @@ public sealed partial record InfluenceFunction
         Metadata(task, session, inverse) with
         {
             Estimator = $"{Name}, self-influence",
-            Sign = "high = the model had to learn the example " + "by heart",
+            Sign = "high = the model had to learn the example by heart",
         };
 }

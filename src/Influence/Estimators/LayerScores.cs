@@ -25,7 +25,7 @@ public sealed class LayerScores : IReadOnlyList<(string Parameters, InfluenceSco
     public InfluenceScores this[string parameter] =>
         _all.Where(l => l.Parameters.Split(", ").Contains(parameter)).Select(l => l.Scores).FirstOrDefault()
         ?? throw new InfluenceException(
-            $"No block holds the parameter {parameter}; the blocks: " + $"{InfluenceException.List([.. _all.Select(l => l.Parameters)])}."
+            $"No block holds the parameter {parameter}; the blocks: {InfluenceException.List([.. _all.Select(l => l.Parameters)])}."
         );
 
     /// <inheritdoc/>

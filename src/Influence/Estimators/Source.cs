@@ -137,7 +137,7 @@ public sealed partial record Source : IPairEstimator
         init =>
             field = value is { Work: not null }
                 ? throw new InfluenceException(
-                    "Source fits several segments in one call, which units of one folder are not for: leave " + "Curvature.Work out."
+                    "Source fits several segments in one call, which units of one folder are not for: leave Curvature.Work out."
                 )
                 : value ?? throw new ArgumentNullException(nameof(value));
     } = new();
@@ -301,7 +301,7 @@ public sealed partial record Source : IPairEstimator
             ? string.Empty
             : string.Create(
                 CultureInfo.InvariantCulture,
-                $"; functions of P H by {steps} steps of Lanczos " + $"at most, the last ones changed {change:G2}"
+                $"; functions of P H by {steps} steps of Lanczos at most, the last ones changed {change:G2}"
             );
 
         void Forget()

@@ -49,7 +49,7 @@ public sealed class TokenScores : IDisposable, IDisplay
         if (query < 0 || query >= QueryIds.Count || train < 0 || train >= TrainIds.Count)
         {
             throw new InfluenceException(
-                $"There are {QueryIds.Count} queries and {TrainIds.Count} training examples; there is no pair " + $"({query}, {train})."
+                $"There are {QueryIds.Count} queries and {TrainIds.Count} training examples; there is no pair ({query}, {train})."
             );
         }
 

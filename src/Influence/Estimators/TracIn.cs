@@ -67,8 +67,8 @@ public sealed partial record TracIn : IPairEstimator
     } = GradientSimilarity.Dot;
 
     /// <summary>
-    /// Whether queries are explained one by one or as a set. The cosine is then with the queries' mean gradient at each checkpoint; with the
-    /// training examples themselves as queries it is the score of influence-driven curricula (<c>InfluenceCurriculum</c>).
+    /// Whether queries are explained one by one or as a set. The cosine is then with the queries' mean gradient at each checkpoint; with
+    /// the training examples themselves as queries it is the score of influence-driven curricula (<c>InfluenceCurriculum</c>).
     /// </summary>
     /// <value><see cref="InfluenceFunction.QueryAggregation.None"/>.</value>
     public InfluenceFunction.QueryAggregation Aggregation
@@ -356,7 +356,7 @@ public sealed partial record TracIn : IPairEstimator
                     ? Count == 0
                         ? "cosine"
                         : Direction == UpdateDirection.LessCode
-                            ? "mean of cosines, weighed by the checkpoints' learning " + "rates"
+                            ? "mean of cosines, weighed by the checkpoints' learning rates"
                             : "sum of cosines, each times its checkpoint's learning rate"
                     : Direction is UpdateDirection.Less or UpdateDirection.LessCode
                         ? "fall of the measurement, to first order, by the step that "

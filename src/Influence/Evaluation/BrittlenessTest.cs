@@ -140,7 +140,7 @@ public sealed record BrittlenessTest
                         id,
                         rows.All(r => double.IsFinite(losses[r][column]))
                             ? "it is predicted wrong with all examples"
-                            : "a run's measurement " + "is not finite"
+                            : "a run's measurement is not finite"
                     )
                 );
                 continue;

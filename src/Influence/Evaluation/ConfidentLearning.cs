@@ -84,7 +84,7 @@ public sealed record ConfidentLearning
             ExampleScores.Of(
                 ids,
                 [.. p.Select((row, i) => row.Where((_, k) => k != labels[i]).Max() - row[labels[i]])],
-                "p(likeliest other) - " + "p(given label)"
+                "p(likeliest other) - p(given label)"
             )
         );
 
@@ -146,7 +146,7 @@ public sealed record ConfidentLearning
         InfluenceException.ThrowIfAny([
             .. foreign.Count == 0
                 ? Array.Empty<string>()
-                : [$"Labels are 0 to {classes - 1}; those of these examples are not: ids " + $"{InfluenceException.List(foreign)}."],
+                : [$"Labels are 0 to {classes - 1}; those of these examples are not: ids {InfluenceException.List(foreign)}."],
             .. broken.Count == 0
                 ? Array.Empty<string>()
                 :

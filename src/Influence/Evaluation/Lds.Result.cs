@@ -106,7 +106,7 @@ public sealed partial record Lds
                     + (
                         Dropped.Count == 0
                             ? string.Empty
-                            : $" (query {Dropped[0].QueryId}: " + $"{Dropped[0].Reason}{(Dropped.Count > 1 ? "; ..." : string.Empty)})"
+                            : $" (query {Dropped[0].QueryId}: {Dropped[0].Reason}{(Dropped.Count > 1 ? "; ..." : string.Empty)})"
                     )
                     + (TruthNote.Length == 0 ? string.Empty : $"; {TruthNote}"),
                 ["", "LDS", "lower", "upper"],

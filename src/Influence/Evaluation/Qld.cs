@@ -105,7 +105,7 @@ public sealed record Qld
             if (!columnOf.TryGetValue(plan.QueryIds[q], out var column))
             {
                 throw new InfluenceException(
-                    $"The runs did not measure query {plan.QueryIds[q]}: give Retraining.Run the ids of the " + "scores' queries."
+                    $"The runs did not measure query {plan.QueryIds[q]}: give Retraining.Run the ids of the scores' queries."
                 );
             }
 

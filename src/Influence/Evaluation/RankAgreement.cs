@@ -41,7 +41,7 @@ public sealed record RankAgreement
         return Evaluate(
             trained,
             randomized,
-            $"{trained.Metadata.Estimator} before and after the weights were drawn anew (near 0 " + "expected)"
+            $"{trained.Metadata.Estimator} before and after the weights were drawn anew (near 0 expected)"
         );
     }
 
@@ -52,7 +52,7 @@ public sealed record RankAgreement
         if (!first.QueryIds.ToHashSet().SetEquals(second.QueryIds) || !first.TrainIds.ToHashSet().SetEquals(second.TrainIds))
         {
             throw new InfluenceException(
-                "Both sets of scores need the same queries and the same training examples, by id: score the same " + "examples by both."
+                "Both sets of scores need the same queries and the same training examples, by id: score the same examples by both."
             );
         }
 
@@ -77,7 +77,7 @@ public sealed record RankAgreement
 
         return queries.Count == 0
             ? throw new InfluenceException(
-                "No query can be compared: " + $"{InfluenceException.List([.. dropped.Select(d => $"query {d.QueryId}, {d.Reason}")])}."
+                $"No query can be compared: {InfluenceException.List([.. dropped.Select(d => $"query {d.QueryId}, {d.Reason}")])}."
             )
             : new Result(title, Bootstrap.Mean("queries", [.. queries.Select(q => q.Correlation)]), queries, dropped);
     }

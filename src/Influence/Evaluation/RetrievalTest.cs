@@ -21,9 +21,7 @@ public sealed record RetrievalTest
         get;
         init =>
             field =
-                value is not null && value.All(k => k > 0)
-                    ? [.. value]
-                    : throw new InfluenceException("Ks are at least 1: Ks = " + "[1, 10].");
+                value is not null && value.All(k => k > 0) ? [.. value] : throw new InfluenceException("Ks are at least 1: Ks = [1, 10].");
     } = [1, 5, 10, 50];
 
     /// <summary>How intervals are made: over queries.</summary>
@@ -126,7 +124,7 @@ public sealed record RetrievalTest
         public Row this[string name] =>
             Figures.FirstOrDefault(f => f.Name == name)
             ?? throw new InfluenceException(
-                $"There is no figure \"{name}\"; there are " + $"{InfluenceException.List([.. Figures.Select(f => f.Name)])}."
+                $"There is no figure \"{name}\"; there are {InfluenceException.List([.. Figures.Select(f => f.Name)])}."
             );
 
         /// <summary>A table of the figures.</summary>

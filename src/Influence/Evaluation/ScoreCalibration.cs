@@ -162,7 +162,7 @@ public sealed record ScoreCalibration
             new(
                 string.Create(
                     CultureInfo.InvariantCulture,
-                    $"Calibration of {_name}: {_counts.Subsets:N0} subsets, {_counts.Queries:N0} " + $"queries, {Dropped.Count:N0} dropped"
+                    $"Calibration of {_name}: {_counts.Subsets:N0} subsets, {_counts.Queries:N0} queries, {Dropped.Count:N0} dropped"
                 ),
                 ["", "value", "lower", "upper"],
                 [

@@ -33,7 +33,7 @@ internal sealed class FolderLock : IDisposable
             catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
             {
                 throw new InfluenceException(
-                    $"Cannot write to the folder {folder}: {exception.Message} Check its rights and the free " + "space.",
+                    $"Cannot write to the folder {folder}: {exception.Message} Check its rights and the free space.",
                     exception
                 );
             }

@@ -133,7 +133,7 @@ internal sealed class OptimizerRecord
         moments.numel() == count
             ? moments.reshape(-1)
             : throw new InfluenceException(
-                $"The checkpoint {path} has moments of {moments.numel()} numbers for {parameter}, which has " + $"{count}."
+                $"The checkpoint {path} has moments of {moments.numel()} numbers for {parameter}, which has {count}."
             );
 
     /// <summary>Reads D = 1 / (sqrt(v / (1 - beta2^t)) + eps) of a parameter, in its shape, on the CPU; the caller owns it.</summary>

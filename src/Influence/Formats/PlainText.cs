@@ -29,7 +29,7 @@ internal static class PlainText
             ? text
             : string.Create(
                 CultureInfo.InvariantCulture,
-                $"{text.AsSpan(0, longest * 3 / 4)}...{text.AsSpan(text.Length - (longest / 8))} " + $"({text.Length:N0} characters)"
+                $"{text.AsSpan(0, longest * 3 / 4)}...{text.AsSpan(text.Length - (longest / 8))} ({text.Length:N0} characters)"
             );
 
     private static string Escape(string text, bool keepLines)

@@ -33,7 +33,7 @@ internal sealed record SafetensorsEntry(string Name, string Type, long[] Shape, 
         );
         return entry.Fits()
             ? entry
-            : throw new FormatException($"the entry of \"{PlainText.Name(entry.Name)}\" ({entry.Describe()}) does " + "not fit its bytes");
+            : throw new FormatException($"the entry of \"{PlainText.Name(entry.Name)}\" ({entry.Describe()}) does not fit its bytes");
     }
 
     /// <summary>Type and shape, for messages.</summary>

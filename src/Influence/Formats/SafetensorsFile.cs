@@ -64,7 +64,7 @@ internal sealed class SafetensorsFile : SafetensorsTensors
         var entry = _entries.TryGetValue(name, out var found)
             ? found
             : throw new InfluenceException(
-                $"{_path} holds no tensor \"{PlainText.Name(name)}\"; it holds " + $"{InfluenceException.List(_entries.Keys)}."
+                $"{_path} holds no tensor \"{PlainText.Name(name)}\"; it holds {InfluenceException.List(_entries.Keys)}."
             );
         var (type, size) =
             SafetensorsType.Find(entry.Type)
@@ -86,7 +86,7 @@ internal sealed class SafetensorsFile : SafetensorsTensors
             // A byte of 2 would be neither true nor false.
             tensor = tensor.gt(Kept(1)).any().item<bool>()
                 ? throw new InfluenceException(
-                    $"{_path}: the tensor \"{PlainText.Name(name)}\" is of type BOOL; it has bytes that are " + "neither 0 nor 1."
+                    $"{_path}: the tensor \"{PlainText.Name(name)}\" is of type BOOL; it has bytes that are neither 0 nor 1."
                 )
                 : tensor.to_type(ScalarType.Bool);
         }

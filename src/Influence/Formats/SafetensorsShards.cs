@@ -112,7 +112,7 @@ internal sealed class SafetensorsShards : SafetensorsTensors
         _fileOf.TryGetValue(name, out var file)
             ? file.Read(name)
             : throw new InfluenceException(
-                $"The index names no tensor \"{PlainText.Name(name)}\"; it names " + $"{InfluenceException.List(_entries.Keys)}."
+                $"The index names no tensor \"{PlainText.Name(name)}\"; it names {InfluenceException.List(_entries.Keys)}."
             );
 
     public override void Dispose()

@@ -196,7 +196,7 @@ internal sealed class GradientSession : IDisposable
         Distrust(
             trace.WithOtherRows(batch.Count),
             batch,
-            "saw another number of rows than the first examples let expect, as where a layer is " + "given some of the examples"
+            "saw another number of rows than the first examples let expect, as where a layer is given some of the examples"
         );
         if (isDue)
         {

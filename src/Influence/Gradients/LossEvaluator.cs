@@ -111,7 +111,7 @@ internal sealed class LossEvaluator(InfluenceTask task, ScalarType dtype, Device
         try
         {
             return Run(loss, batch, kind)
-                ?? throw new InfluenceException($"{Name(kind)} returned null; it returns one loss per example, " + "[B].");
+                ?? throw new InfluenceException($"{Name(kind)} returned null; it returns one loss per example, [B].");
         }
         catch (InfluenceException exception) when (exception.BatchPositions.Count > 0)
         {
@@ -130,7 +130,7 @@ internal sealed class LossEvaluator(InfluenceTask task, ScalarType dtype, Device
                     + (
                         bad.Length == 0 || bad.Length == batch.Count
                             ? string.Empty
-                            : " It fails for the examples with ids " + $"{InfluenceException.List(bad)}."
+                            : $" It fails for the examples with ids {InfluenceException.List(bad)}."
                     ),
                 exception
             )

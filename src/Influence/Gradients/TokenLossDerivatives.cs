@@ -68,7 +68,7 @@ internal sealed class TokenLossDerivatives(GradientSession session, Func<Example
             [u],
             ids,
             "scores per loss token need",
-            "use ScorePositions, which needs first derivatives " + "only",
+            "use ScorePositions, which needs first derivatives only",
             GraphAfter.Kept
         );
         var derivative = found[0]?.reshape(u.shape) ?? zeros_like(u); // [B, T]

@@ -72,7 +72,7 @@ public sealed partial record GroupEffect
             new(
                 string.Create(
                     CultureInfo.InvariantCulture,
-                    $"{Metadata.Estimator}: rise of the measurement when the group counts {Weight:G4} " + $"times"
+                    $"{Metadata.Estimator}: rise of the measurement when the group counts {Weight:G4} times"
                 ),
                 ["training group", .. QueryGroups],
                 [.. TrainGroups.Select((g, j) => (IReadOnlyList<object>)[g, .. QueryGroups.Select((_, q) => (object)Predicted(q, j))])]

@@ -114,7 +114,7 @@ internal sealed class GroupGradients(GradientSession session, ParameterVector la
         var what =
             kind == LossKind.Measurement
                 ? $"measurement gradient of the query group \"{group}\""
-                : "gradient of examples of the " + $"group \"{group}\"";
+                : $"gradient of examples of the group \"{group}\"";
         throw new InfluenceException(
             $"The summed {what} is NaN or too large for {layout.Dtype}, though the losses are finite. It is so because of the ids "
                 + $"{InfluenceException.List(found)}: look at their inputs, leave them out, or use a float64 model."

@@ -59,7 +59,7 @@ public sealed partial class GroupScores : IDisplay
                         ? null
                         : [.. value]
                     : throw new InfluenceException(
-                        $"QueryCounts has one number for each of the {QueryGroups.Count} query groups; found " + $"{value.Count}."
+                        $"QueryCounts has one number for each of the {QueryGroups.Count} query groups; found {value.Count}."
                     );
     }
 

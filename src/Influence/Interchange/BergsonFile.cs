@@ -91,7 +91,7 @@ internal static class BergsonFile
             if (root.ValueKind == JsonValueKind.Object && root.TryGetProperty("attribute_tokens", out _))
             {
                 throw new InfluenceException(
-                    $"{path} is of scores of single tokens; scores of whole examples are read. Run bergson " + "without attribute_tokens."
+                    $"{path} is of scores of single tokens; scores of whole examples are read. Run bergson without attribute_tokens."
                 );
             }
 

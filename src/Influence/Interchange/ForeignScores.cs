@@ -107,7 +107,7 @@ public static class ForeignScores
             values.to_type(ScalarType.Float64).contiguous().data<double>().ToArray(),
             metadata with
             {
-                Sign = "high = the model had " + "to learn the example by heart",
+                Sign = "high = the model had to learn the example by heart",
             }
         );
     }
@@ -159,7 +159,7 @@ public static class ForeignScores
         string folder,
         IReadOnlyList<long>? queryIds = null,
         IReadOnlyList<long>? trainIds = null,
-        string sign = "unknown: as the run's " + "configuration says"
+        string sign = "unknown: as the run's configuration says"
     )
     {
         ArgumentNullException.ThrowIfNull(folder);
@@ -268,6 +268,6 @@ public static class ForeignScores
 
         return ids.Count == count
             ? ids
-            : throw new InfluenceException($"The file has scores of {count:N0} {what}; found {ids.Count:N0} " + "ids for them.");
+            : throw new InfluenceException($"The file has scores of {count:N0} {what}; found {ids.Count:N0} ids for them.");
     }
 }

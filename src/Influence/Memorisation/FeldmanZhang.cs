@@ -51,7 +51,7 @@ public sealed record FeldmanZhang
         if (both.Count == 0)
         {
             throw new InfluenceException(
-                "No query of the runs is a training example: give Retraining.Run the training examples' own ids " + "as query ids."
+                "No query of the runs is a training example: give Retraining.Run the training examples' own ids as query ids."
             );
         }
 

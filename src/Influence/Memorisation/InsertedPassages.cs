@@ -25,7 +25,7 @@ public sealed record InsertedPassages
             field = Check.List(
                 value,
                 list => list.Count > 1 && list.All(count => count >= 0) && list.Distinct().Count() == list.Count,
-                "holds two or more numbers " + "of at least 0, none twice: Counts = [0, 1, 4, 16]"
+                "holds two or more numbers of at least 0, none twice: Counts = [0, 1, 4, 16]"
             );
     } = [0, 1, 4, 16, 64];
 

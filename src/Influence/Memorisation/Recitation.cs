@@ -197,7 +197,7 @@ public sealed record Recitation
             return new Table(
                 string.Create(
                     CultureInfo.InvariantCulture,
-                    $"Recitation of {Ids.Count:N0} texts: {_settings.SuffixLength} tokens after " + $"{_settings.PrefixLength}"
+                    $"Recitation of {Ids.Count:N0} texts: {_settings.SuffixLength} tokens after {_settings.PrefixLength}"
                 ),
                 ["", "mean over texts", "lower", "upper"],
                 [

@@ -60,7 +60,7 @@ public sealed partial class Mixture
             get => _epochLength;
             init =>
                 _epochLength =
-                    value > 0 ? value : throw new InfluenceException("An epoch has at least one example; EpochLength is " + $"{value}.");
+                    value > 0 ? value : throw new InfluenceException($"An epoch has at least one example; EpochLength is {value}.");
         }
 
         /// <summary>

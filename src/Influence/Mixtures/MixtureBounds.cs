@@ -51,7 +51,7 @@ public sealed class MixtureBounds
         if (!(tokenBudget > 0) || !(epochs > 0))
         {
             throw new InfluenceException(
-                $"A token budget and epochs of more than 0 are expected; found {Text(tokenBudget)} and " + $"{Text(epochs)}."
+                $"A token budget and epochs of more than 0 are expected; found {Text(tokenBudget)} and {Text(epochs)}."
             );
         }
 
@@ -110,7 +110,7 @@ public sealed class MixtureBounds
         if (least > 1 + 1e-12)
         {
             problems.Add(
-                $"The least weights sum to {Text(least)}, more than 1: {Named(groups, b => b.Minimum, (0, 1))}. Lower one of " + "them."
+                $"The least weights sum to {Text(least)}, more than 1: {Named(groups, b => b.Minimum, (0, 1))}. Lower one of them."
             );
         }
 
@@ -128,7 +128,7 @@ public sealed class MixtureBounds
 
     internal string Describe(IReadOnlyList<string> groups) =>
         InfluenceException.List([
-            .. groups.Where(g => this[g] != (0, 1)).Select(g => $"{Text(this[g].Minimum)} <= \"{g}\" <= " + $"{Text(this[g].Maximum)}"),
+            .. groups.Where(g => this[g] != (0, 1)).Select(g => $"{Text(this[g].Minimum)} <= \"{g}\" <= {Text(this[g].Maximum)}"),
         ]);
 
     private string Named(

@@ -85,7 +85,7 @@ public sealed partial record MixtureSearch
         if (MinimumStrength > MaximumStrength)
         {
             throw new InfluenceException(
-                $"Strengths go from small to large; found MinimumStrength {MinimumStrength} and MaximumStrength " + $"{MaximumStrength}."
+                $"Strengths go from small to large; found MinimumStrength {MinimumStrength} and MaximumStrength {MaximumStrength}."
             );
         }
 

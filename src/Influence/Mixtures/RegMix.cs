@@ -168,7 +168,7 @@ public sealed record RegMix
         return top.Count > 0
             ? new(prior.Names, Simplex.Mean([.. top.Select(m => m.Mixture.Weights)]))
             : throw new InfluenceException(
-                $"No simulated mixture keeps every weight within {MaximumRatio} times the prior's. Raise " + "MaximumRatio."
+                $"No simulated mixture keeps every weight within {MaximumRatio} times the prior's. Raise MaximumRatio."
             );
     }
 
@@ -227,7 +227,7 @@ public sealed record RegMix
         if (MinimumStrength > MaximumStrength)
         {
             throw new InfluenceException(
-                $"Strengths go from small to large; found MinimumStrength {MinimumStrength} and MaximumStrength " + $"{MaximumStrength}."
+                $"Strengths go from small to large; found MinimumStrength {MinimumStrength} and MaximumStrength {MaximumStrength}."
             );
         }
     }

@@ -88,7 +88,7 @@ public sealed class RemeasuredMixture
     public Mixture Measure()
     {
         var scores =
-            _measure() ?? throw new InfluenceException("measure returned null; it returns the GroupScores of the present " + "weights.");
+            _measure() ?? throw new InfluenceException("measure returned null; it returns the GroupScores of the present weights.");
         var mixture = _optimize(scores, Mixture) ?? throw new InfluenceException("optimize returned null; it returns the next Mixture.");
         _sampler.Mixture = _sizes is null ? mixture : mixture.ToExampleShares(_sizes);
         _history.Add(new(Steps, scores, mixture));

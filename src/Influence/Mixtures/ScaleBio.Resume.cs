@@ -8,8 +8,8 @@ public static class ScaleBio
 {
     /// <summary>
     /// Pairs two models that have stepped side by side before. Save both models' and both optimizers' states with
-    /// <see cref="ScaleBio{TModel}.Mixture"/> and <see cref="ScaleBio{TModel}.Alpha"/>; load the states, call this, and set Alpha and the rate of the weights: the run
-    /// goes on as if it had not ended.
+    /// <see cref="ScaleBio{TModel}.Mixture"/> and <see cref="ScaleBio{TModel}.Alpha"/>; load the states, call this, and set Alpha and the
+    /// rate of the weights: the run goes on as if it had not ended.
     /// </summary>
     /// <typeparam name="TModel">The model's type.</typeparam>
     /// <param name="model">The model that is wanted, at the weights where the run ended.</param>

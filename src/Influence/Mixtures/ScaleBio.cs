@@ -162,7 +162,7 @@ public sealed class ScaleBio<TModel>
         if (!loss.requires_grad)
         {
             throw new InfluenceException(
-                $"{what} has no gradient: compute it with the model that is passed in, outside no_grad(), with " + "trainable parameters."
+                $"{what} has no gradient: compute it with the model that is passed in, outside no_grad(), with trainable parameters."
             );
         }
 
@@ -171,7 +171,7 @@ public sealed class ScaleBio<TModel>
         return double.IsFinite(value)
             ? value
             : throw new InfluenceException(
-                $"{what} is {value}; a finite number is expected. Nothing has stepped; lower the learning " + "rates, or Alpha."
+                $"{what} is {value}; a finite number is expected. Nothing has stepped; lower the learning rates, or Alpha."
             );
     }
 

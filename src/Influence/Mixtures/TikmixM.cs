@@ -123,7 +123,7 @@ public sealed record TikmixM
             return influence.Length == targets.Names.Count
                 ? influence.Zip(targets.Scales, (p, s) => p / s).Sum()
                 : throw new InfluenceException(
-                    $"measure returns one influence for each of the {targets.Names.Count} targets; found " + $"{influence.Length}."
+                    $"measure returns one influence for each of the {targets.Names.Count} targets; found {influence.Length}."
                 );
         }
     }

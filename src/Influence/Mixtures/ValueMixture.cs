@@ -63,7 +63,7 @@ public sealed record ValueMixture
         if (bad.Count > 0)
         {
             throw new InfluenceException(
-                $"The values of the examples with ids {InfluenceException.List(bad)} are NaN or infinite; finite " + "values are expected."
+                $"The values of the examples with ids {InfluenceException.List(bad)} are NaN or infinite; finite values are expected."
             )
             {
                 ExampleIds = bad,
@@ -73,7 +73,7 @@ public sealed record ValueMixture
         if (Floor * count > 1)
         {
             throw new InfluenceException(
-                $"A floor of {Floor} for each of {count} groups is more than 1 in all; write Floor = " + $"{0.5 / count:G2} or less."
+                $"A floor of {Floor} for each of {count} groups is more than 1 in all; write Floor = {0.5 / count:G2} or less."
             );
         }
 

@@ -112,7 +112,7 @@ internal sealed class BatchSource<T>(
         if (own.Length != rows)
         {
             throw new InfluenceException(
-                $"The delegate gives {own.Length} ids for batch {number}, which has {rows} examples. Give one id " + "for each."
+                $"The delegate gives {own.Length} ids for batch {number}, which has {rows} examples. Give one id for each."
             );
         }
 
@@ -137,7 +137,7 @@ internal sealed class BatchSource<T>(
         /// <summary>What differs in a later reading; empty where nothing does.</summary>
         public string Differs(Note later) =>
             !Ids.AsSpan().SequenceEqual(later.Ids)
-                ? $"has other ids ({InfluenceException.List(later.Ids)}, " + $"at first {InfluenceException.List(Ids)})"
+                ? $"has other ids ({InfluenceException.List(later.Ids)}, at first {InfluenceException.List(Ids)})"
             : Shapes != later.Shapes ? $"has {later.Shapes}, at first {Shapes}"
             : !Sums.AsSpan().SequenceEqual(later.Sums) ? "has other values"
             : string.Empty;

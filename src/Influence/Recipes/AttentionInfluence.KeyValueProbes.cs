@@ -222,6 +222,6 @@ public sealed partial record AttentionInfluence
         }
 
         private static int AtLeast(int least, int value, string name) =>
-            value >= least ? value : throw new InfluenceException($"{name} is at least {least}, " + $"not {value}.");
+            value >= least ? value : throw new InfluenceException($"{name} is at least {least}, not {value}.");
     }
 }

@@ -312,7 +312,7 @@ public sealed partial record AttentionInfluence
         return rise > Math.Max(LeastCopyRise, 3 * error)
             ? string.Create(
                 CultureInfo.InvariantCulture,
-                $"without the heads the loss on copied tokens rises from {before.Average():G3} " + $"to {after.Average():G3} nats a token"
+                $"without the heads the loss on copied tokens rises from {before.Average():G3} to {after.Average():G3} nats a token"
             )
             : throw new InfluenceException(
                 string.Create(
@@ -329,7 +329,7 @@ public sealed partial record AttentionInfluence
         + (
             Retrieval == RetrievalHeads.Kind.MaskedLoss
                 ? string.Empty
-                : " With rotary positions or ALiBi write Retrieval = " + "RetrievalHeads.Kind.MaskedLoss."
+                : " With rotary positions or ALiBi write Retrieval = RetrievalHeads.Kind.MaskedLoss."
         );
 
     private static double[] Losses(LossEvaluator losses, ExampleBatch batch) =>

@@ -22,7 +22,7 @@ internal sealed class AttentionWatch : IDisposable
         if (twice.Count > 0)
         {
             throw new InfluenceException(
-                "Each attention layer is named once, by its query projection; found twice: " + $"{InfluenceException.List(twice)}."
+                $"Each attention layer is named once, by its query projection; found twice: {InfluenceException.List(twice)}."
             );
         }
 
@@ -178,7 +178,7 @@ internal sealed class AttentionWatch : IDisposable
             if (answers.max().item<long>() >= all.shape[2])
             {
                 throw new InfluenceException(
-                    $"The probes' vocabulary has token {answers.max().item<long>()}, but the logits are for " + $"{all.shape[2]} tokens."
+                    $"The probes' vocabulary has token {answers.max().item<long>()}, but the logits are for {all.shape[2]} tokens."
                 );
             }
 

@@ -85,7 +85,7 @@ public sealed record Dealrec
         if (bad.Length > 0)
         {
             throw new InfluenceException(
-                "Influence and effort are finite numbers; those of the examples with ids " + $"{InfluenceException.List(bad)} are not."
+                $"Influence and effort are finite numbers; those of the examples with ids {InfluenceException.List(bad)} are not."
             )
             {
                 ExampleIds = bad,
@@ -101,7 +101,7 @@ public sealed record Dealrec
             {
                 Estimator = string.Create(
                     CultureInfo.InvariantCulture,
-                    $"DEALRec: influence + {EffortWeight:R} effort, each moved to the " + $"range 0 to 1"
+                    $"DEALRec: influence + {EffortWeight:R} effort, each moved to the range 0 to 1"
                 ),
                 Sign = "high = worth training on",
                 Unit = "none",

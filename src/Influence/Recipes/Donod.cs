@@ -13,7 +13,8 @@ namespace Influence.Recipes;
 /// DON(x) = sum over weights l of ||W_l|| - ||W'_l||      delta of norm, before minus after
 /// NOD(x) = sum over weights l of ||W_l - W'_l||          norm of delta, rate ||G_l||
 /// </code>
-/// in Frobenius norms. Keep what has a low NOD (the step does not move the weights far) and a low DON (nor makes them shrink): see the remarks.
+/// in Frobenius norms. Keep what has a low NOD (the step does not move the weights far) and a low DON (nor makes them shrink): see the
+/// remarks.
 /// </summary>
 /// <remarks>
 /// <para>
@@ -107,13 +108,13 @@ public sealed partial record Donod
                 "DON",
                 examples.Ids,
                 don.data<double>().ToArray(),
-                Metadata("DON", "high = a step on the example makes the " + "weights smaller", session)
+                Metadata("DON", "high = a step on the example makes the weights smaller", session)
             ),
             new ExampleScores(
                 "NOD",
                 examples.Ids,
                 nod.data<double>().ToArray(),
-                Metadata("NOD", "high = a step on the example moves the " + "weights far", session)
+                Metadata("NOD", "high = a step on the example moves the weights far", session)
             )
         );
     }

@@ -3,8 +3,8 @@ using static TorchSharp.torch;
 namespace Influence.Recipes;
 
 /// <summary>
-/// A way to learn influence from features: <see cref="RidgeRegression"/>, <see cref="MlpRegression"/>, <see cref="ModuleRegression"/> with a
-/// module of your own, a small language model for instance, or a class of your own.
+/// A way to learn influence from features: <see cref="RidgeRegression"/>, <see cref="MlpRegression"/>, <see cref="ModuleRegression"/> with
+/// a module of your own, a small language model for instance, or a class of your own.
 /// </summary>
 public interface IInfluenceRegression
 {

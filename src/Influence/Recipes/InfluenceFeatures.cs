@@ -127,7 +127,7 @@ public abstract class InfluenceFeatures
     private sealed class Projected(InfluenceTask task, ProjectedGradients projection) : InfluenceFeatures
     {
         internal override string Description =>
-            $"gradients of {task.Layers.Description}, projected to {projection.Dimension} dimensions " + $"(seed {projection.Seed})";
+            $"gradients of {task.Layers.Description}, projected to {projection.Dimension} dimensions (seed {projection.Seed})";
 
         internal override string Fingerprint() => WeightsHash.OfAll(task.Model);
 

@@ -51,7 +51,7 @@ public sealed record LearnabilityQuality
         get;
         init =>
             field = Checked(
-                CheckpointList.Copy(value ?? throw new ArgumentNullException(nameof(value)), 2, "the start and the end of " + "a run")!
+                CheckpointList.Copy(value ?? throw new ArgumentNullException(nameof(value)), 2, "the start and the end of a run")!
             );
     }
 

@@ -46,7 +46,7 @@ public sealed partial record Mates
         /// <summary>The newest scores.</summary>
         /// <exception cref="InfluenceException">Nothing was measured yet.</exception>
         public Mates.Result Latest =>
-            _latest ?? throw new InfluenceException("Nothing was measured yet: write run.Measure() before the " + "first step.");
+            _latest ?? throw new InfluenceException("Nothing was measured yet: write run.Measure() before the first step.");
 
         /// <summary>Every measurement so far, the oldest first; of scores only the newest are kept.</summary>
         public IReadOnlyList<Row> History => _history;
@@ -72,7 +72,7 @@ public sealed partial record Mates
             using var evaluation = new EvaluationMode(_model);
             var scores =
                 _measure(Steps)
-                ?? throw new InfluenceException("measure returned null; it returns the Mates.Result of the " + "present weights.");
+                ?? throw new InfluenceException("measure returned null; it returns the Mates.Result of the present weights.");
             _latest = scores;
             _history.Add(new(Steps, scores.Measured.Count, scores.HeldOutCorrelation));
             return scores;

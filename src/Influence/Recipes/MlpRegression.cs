@@ -108,7 +108,7 @@ public sealed record MlpRegression : IInfluenceRegression
 
         return new Network(
             [.. best.Select(w => w.DetachFromDisposeScope())],
-            $"{Hidden} hidden units, the weights after {bestEpoch} of " + $"{Epochs} epochs"
+            $"{Hidden} hidden units, the weights after {bestEpoch} of {Epochs} epochs"
         );
 
         double Error()
@@ -142,7 +142,7 @@ public sealed record MlpRegression : IInfluenceRegression
         F.linear(F.relu(F.linear(x, weights[0], weights[1])), weights[2], weights[3]).squeeze(1); // [n]
 
     private static int AtLeastOne(int value, string name) =>
-        value >= 1 ? value : throw new InfluenceException($"{name} is at least 1, " + $"not {value}.");
+        value >= 1 ? value : throw new InfluenceException($"{name} is at least 1, not {value}.");
 
     private sealed class Network(Tensor[] weights, string description) : IInfluencePredictor
     {

@@ -37,7 +37,8 @@ public sealed record ModuleRegression : IInfluenceRegression
         if (!module.parameters().Any(p => p.requires_grad))
         {
             throw new InfluenceException(
-                "The module has no trainable parameter, so that it can learn nothing. Set requires_grad = true on those that it is to learn."
+                "The module has no trainable parameter, so that it can learn nothing. Set requires_grad = true on those that it is to "
+                    + "learn."
             );
         }
 

@@ -51,7 +51,7 @@ public sealed class RetrievalHeads : IReadOnlyList<(RetrievalHeads.Head Head, do
                 + (
                     Measure == Kind.Attention
                         ? "the share of copied tokens that they point to"
-                        : "the rise of the copy " + "loss without them, in nats a token"
+                        : "the rise of the copy loss without them, in nats a token"
                 ),
             ["layer", "head", "score"],
             [.. _all.Take(Table.MaximumRows).Select(h => (IReadOnlyList<object>)[h.Head.Layer, h.Head.Index, h.Score])],

@@ -108,7 +108,7 @@ internal sealed class InputGradients(VarianceOfGradients settings, Func<ExampleB
         catch (Exception exception) when (exception is not (InfluenceException or OperationCanceledException or OutOfMemoryException))
         {
             throw new InfluenceException(
-                $"{name} failed: {exception.Message.Split('\n')[0].TrimEnd('.')}. The batch held " + $"{batch.Describe()}.",
+                $"{name} failed: {exception.Message.Split('\n')[0].TrimEnd('.')}. The batch held {batch.Describe()}.",
                 exception
             );
         }

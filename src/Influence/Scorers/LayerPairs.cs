@@ -51,7 +51,7 @@ internal static partial class LayerPairs
         return unlike.Count == 0
             ? found
             : throw new InfluenceException(
-                $"Gradients of equal shape have a cosine; found {InfluenceException.List(unlike)}. Leave these " + "out of Pairs."
+                $"Gradients of equal shape have a cosine; found {InfluenceException.List(unlike)}. Leave these out of Pairs."
             );
     }
 

@@ -31,7 +31,7 @@ public sealed record GroupQuotas
         if (wrong.Count > 0)
         {
             throw new InfluenceException(
-                $"Weights of groups are finite and not negative; those of {InfluenceException.List(wrong)} are " + "not."
+                $"Weights of groups are finite and not negative; those of {InfluenceException.List(wrong)} are not."
             );
         }
 

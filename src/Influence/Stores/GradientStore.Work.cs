@@ -37,10 +37,7 @@ public sealed partial class GradientStore
             [.. train.Ids],
             projection with
             {
-                Form =
-                    projection.Form == GradientProjection.Kind.Principal
-                        ? GradientProjection.Kind.TwoSided
-                        : projection.Form,
+                Form = projection.Form == GradientProjection.Kind.Principal ? GradientProjection.Kind.TwoSided : projection.Form,
                 Direction = GradientProjection.UpdateDirection.Gradient,
             }
         );
@@ -107,7 +104,7 @@ public sealed partial class GradientStore
                     "the projection",
                     string.Create(
                         CultureInfo.InvariantCulture,
-                        $"{wanted.Form}, {wanted.Dimension}, seed {wanted.Seed}, " + $"{wanted.Dtype} {wanted.Direction}"
+                        $"{wanted.Form}, {wanted.Dimension}, seed {wanted.Seed}, {wanted.Dtype} {wanted.Direction}"
                     )
                 ),
                 ("the store's folder", Path.GetFileName(Path.GetFullPath(folder).TrimEnd(Path.DirectorySeparatorChar)))

@@ -148,7 +148,7 @@ public sealed partial class GradientStore
     /// <summary>One line: examples, numbers of each, folder.</summary>
     /// <returns>For example <c>1,000 gradients of 8,192 numbers in store</c>.</returns>
     public override string ToString() =>
-        string.Create(CultureInfo.InvariantCulture, $"{_ids.Length:N0} gradients of {Width:N0} numbers " + $"in {Folder}");
+        string.Create(CultureInfo.InvariantCulture, $"{_ids.Length:N0} gradients of {Width:N0} numbers in {Folder}");
 
     /// <summary>What became of gradients before they were projected.</summary>
     internal GradientProjection.UpdateDirection Direction => _manifest.DirectionOf();

@@ -137,7 +137,7 @@ public sealed class CheckpointRecorder : IDisposable
         {
             throw new ArgumentNullException(
                 nameof(optimizers),
-                "The optimizer whose learning rates are recorded is missing: write " + "recorder.Save(model, optimizer)."
+                "The optimizer whose learning rates are recorded is missing: write recorder.Save(model, optimizer)."
             );
         }
 

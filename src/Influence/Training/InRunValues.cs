@@ -95,7 +95,7 @@ public sealed class InRunValues
     public ExampleScores Scores() =>
         Result(
             "In-run data values",
-            "change of the validation measurement, summed over the steps with the " + "example, sign reversed",
+            "change of the validation measurement, summed over the steps with the example, sign reversed",
             v => v.Value
         );
 
@@ -105,7 +105,7 @@ public sealed class InRunValues
     public ExampleScores MeanScores() =>
         Result(
             "In-run data values, mean of a step",
-            "change of the validation measurement in a step " + "with the example, sign reversed",
+            "change of the validation measurement in a step with the example, sign reversed",
             v => v.Value / v.Seen
         );
 
@@ -245,7 +245,7 @@ public sealed class InRunValues
         if (step.Weights.All(w => w == 0))
         {
             throw new InfluenceException(
-                "Nothing of this step was accumulated yet, so no example did anything: call step.Accumulate() " + "first."
+                "Nothing of this step was accumulated yet, so no example did anything: call step.Accumulate() first."
             );
         }
 

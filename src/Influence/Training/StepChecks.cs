@@ -67,7 +67,7 @@ internal static class StepChecks
         if (norms.dim() != 1 || !norms.is_floating_point())
         {
             throw new InfluenceException(
-                $"Gradient norms are floating point [B], one for each example; found {norms.dtype} " + $"{Shape(norms)}."
+                $"Gradient norms are floating point [B], one for each example; found {norms.dtype} {Shape(norms)}."
             );
         }
 

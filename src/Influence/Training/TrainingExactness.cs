@@ -70,7 +70,7 @@ public sealed class TrainingExactness : IDisplay
             }
 
             return without.Count > 0
-                    ? new(name, type, false, $"{string.Join(", ", without)}: trained exactly, not in the per-example " + "values")
+                    ? new(name, type, false, $"{string.Join(", ", without)}: trained exactly, not in the per-example values")
                 : own.Count > 0 ? new(name, type, true, "its own gradient")
                 : null;
         }

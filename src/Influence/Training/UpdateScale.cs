@@ -173,7 +173,7 @@ internal sealed class UpdateScale
         if (maximize == true)
         {
             throw new InfluenceException(
-                "The optimizer maximizes; in-run values follow a loss that falls. Negate the loss and leave " + "maximize out."
+                "The optimizer maximizes; in-run values follow a loss that falls. Negate the loss and leave maximize out."
             );
         }
     }

@@ -85,7 +85,7 @@ public sealed record CurvatureEdit
                 watch.Elapsed
             )
             : throw new InfluenceException(
-                "No layer of the fit has a Kronecker factored curvature and is chosen by Layers: choose linear " + "layers or convolutions."
+                "No layer of the fit has a Kronecker factored curvature and is chosen by Layers: choose linear layers or convolutions."
             );
     }
 

@@ -157,7 +157,7 @@ public sealed record DatamodelMatching : UnlearningMethod
         run.Notes.Add(
             string.Create(
                 CultureInfo.InvariantCulture,
-                $"{points.Count:N0} points; mean squared distance to their targets in " + $"the last batch {last:G3}"
+                $"{points.Count:N0} points; mean squared distance to their targets in the last batch {last:G3}"
             )
         );
     }

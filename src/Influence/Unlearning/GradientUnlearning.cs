@@ -143,10 +143,7 @@ public sealed record GradientUnlearning : UnlearningMethod
         if (mask is not null)
         {
             run.Notes.Add(
-                string.Create(
-                    CultureInfo.InvariantCulture,
-                    $"{mask.sum().cpu().item<long>():N0} of {mask.shape[0]:N0} " + $"parameters may move"
-                )
+                string.Create(CultureInfo.InvariantCulture, $"{mask.sum().cpu().item<long>():N0} of {mask.shape[0]:N0} parameters may move")
             );
         }
 

@@ -104,7 +104,7 @@ public sealed record LcodecUnlearning : UnlearningMethod
         run.Notes.Add(
             string.Create(
                 CultureInfo.InvariantCulture,
-                $"{chosen.Count} of {rows.Count} rows were chosen, {elements.Length:N0} " + $"of {run.Layout.Length:N0} parameters moved"
+                $"{chosen.Count} of {rows.Count} rows were chosen, {elements.Length:N0} of {run.Layout.Length:N0} parameters moved"
             )
         );
     }
@@ -241,7 +241,7 @@ public sealed record LcodecUnlearning : UnlearningMethod
                     eigenvalues,
                     Damping.For(eigenvalues.Average()),
                     layout.Dtype,
-                    $"{product.Name} of the " + "chosen parameters"
+                    $"{product.Name} of the chosen parameters"
                 );
                 // [S]
                 var sum = gradient.index_select(0, index).to_type(ScalarType.Float64) * Kept((double)run.Forget.Count / run.Keep.Count);

@@ -94,10 +94,7 @@ public sealed record NewtonUnlearning : UnlearningMethod
         {
             scale = longest / norm;
             run.Notes.Add(
-                string.Create(
-                    CultureInfo.InvariantCulture,
-                    $"the step of length {norm:G4} was shortened to the trust region, " + $"{longest:G4}"
-                )
+                string.Create(CultureInfo.InvariantCulture, $"the step of length {norm:G4} was shortened to the trust region, {longest:G4}")
             );
         }
 
@@ -113,7 +110,7 @@ public sealed record NewtonUnlearning : UnlearningMethod
                     run.Notes.Add(
                         string.Create(
                             CultureInfo.InvariantCulture,
-                            $"the step was halved {halving} times to keep the kept loss " + $"at or below {limit:G4}"
+                            $"the step was halved {halving} times to keep the kept loss at or below {limit:G4}"
                         )
                     );
                 }

@@ -107,7 +107,7 @@ public sealed record SingleLayerUnlearning : UnlearningMethod
         step.narrow(0, start, count).copy_(forget.narrow(0, start, count) * factor);
         run.MoveTo(step);
         run.Notes.Add(
-            string.Create(CultureInfo.InvariantCulture, $"the layer {run.Names[best]} moved, by {bestScale:G4} times its " + $"gradient")
+            string.Create(CultureInfo.InvariantCulture, $"the layer {run.Names[best]} moved, by {bestScale:G4} times its gradient")
         );
     }
 

@@ -136,7 +136,7 @@ public sealed record WorstCaseForgetSet
         return pairs.Cast<double>().All(double.IsFinite)
             ? pairs
             : throw new InfluenceException(
-                "Scores are finite numbers here; some are " + "NaN or infinite. Look at them with scores.ToString()."
+                "Scores are finite numbers here; some are NaN or infinite. Look at them with scores.ToString()."
             );
     }
 }

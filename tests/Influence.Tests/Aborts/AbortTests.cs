@@ -17,7 +17,7 @@ public class AbortTests(AbortTests.Child child) : IClassFixture<AbortTests.Child
     {
         Assert.True(
             child.Began.Contains(name),
-            $"The child did not come so far: it ended in {child.Began.LastOrDefault()}, " + $"{child.Output}"
+            $"The child did not come so far: it ended in {child.Began.LastOrDefault()}, {child.Output}"
         );
         Assert.True(child.Answers.TryGetValue(name, out var answer), $"The child ended: {child.Output}");
         Assert.StartsWith(nameof(InfluenceException), answer, StringComparison.Ordinal);

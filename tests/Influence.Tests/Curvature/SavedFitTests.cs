@@ -28,7 +28,7 @@ public sealed class SavedFitTests : IDisposable
                     "embedding",
                     "layer norm",
                     "raw parameter",
-                    "attention grouped-query " + "rotary padded",
+                    "attention grouped-query rotary padded",
                 }
             )
             {

@@ -205,11 +205,7 @@ public class NotebookTests
         using var one = ones(1);
         Assert.Contains(
             Notebook.Prepare(),
-            new[]
-            {
-                "TorchSharp's native library is loaded already.",
-                "TorchSharp's native library needs " + "no correction on this system.",
-            }
+            new[] { "TorchSharp's native library is loaded already.", "TorchSharp's native library needs no correction on this system." }
         );
     }
 

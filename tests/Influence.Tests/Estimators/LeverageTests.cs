@@ -48,7 +48,7 @@ public sealed class LeverageTests : IDisposable
         {
             Assert.True(
                 Math.Abs(leverage.Values[i] - hat[i]) < 4 * hat[i] * Math.Sqrt(2.0 / Draws),
-                $"{leverage.Values[i]} against " + $"{hat[i]}"
+                $"{leverage.Values[i]} against {hat[i]}"
             );
         }
 
@@ -97,7 +97,7 @@ public sealed class LeverageTests : IDisposable
             // A Bernoulli label's square has a smaller spread than a normal one's as long as p is not near 0 or 1.
             Assert.True(
                 Math.Abs(leverage.Values[i] - expected[i]) < 5 * expected[i] * Math.Sqrt(2.0 / Draws),
-                $"{leverage.Values[i]} " + $"against {expected[i]}"
+                $"{leverage.Values[i]} against {expected[i]}"
             );
         }
     }

@@ -57,7 +57,7 @@ public class W1SolverTests(ITestOutputHelper output)
         {
             var trace = Rows.Dot(signs.narrow(1, start, count), multiplied.narrow(1, start, count)).Average() / count;
             output.WriteLine(
-                $"{name}: mean eigenvalue of the Gauss-Newton matrix {trace:G4}, of EK-FAC {mean:G4}, ratio " + $"{trace / mean:F3}"
+                $"{name}: mean eigenvalue of the Gauss-Newton matrix {trace:G4}, of EK-FAC {mean:G4}, ratio {trace / mean:F3}"
             );
             Assert.InRange(trace / mean, 0.33, 3);
         }

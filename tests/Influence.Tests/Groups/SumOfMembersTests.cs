@@ -26,7 +26,7 @@ public class SumOfMembersTests
                         "cnn with batch norm",
                         "conv2d strided",
                         "attention causal",
-                        "attention grouped-query " + "rotary padded",
+                        "attention grouped-query rotary padded",
                         "tied embedding and head",
                         "embedding with padding index",
                         "layer norm",

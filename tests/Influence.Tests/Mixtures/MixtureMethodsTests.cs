@@ -431,7 +431,7 @@ public class MixtureMethodsTests
                 // No candidate keeps the targets: said before anything is measured.
                 Says(
                     () => new TikmixM { Candidates = 32, Seed = seed }.Optimize(scores, centre, prior, _ => [measured++, 0]),
-                    "The centre is worse " + "than the prior for \"t",
+                    "The centre is worse than the prior for \"t",
                     "KeepTargets = false"
                 );
                 Assert.Equal(0, measured);

@@ -71,7 +71,8 @@ public class ScaleBioTests
         Assert.Equal(1, pair.Model.Value, 1e-2);
     }
 
-    /// <summary>Twelve steps, and six and six with all states taken through copies: the same numbers, but for the rounding of a logarithm.</summary>
+    /// <summary>Twelve steps, and six and six with all states taken through copies: the same numbers, but for the rounding of a
+    /// logarithm.</summary>
     [Fact]
     public void AnInterruptedRunGoesOn()
     {

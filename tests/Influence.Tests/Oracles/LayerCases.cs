@@ -15,7 +15,7 @@ internal static class LayerCases
         "conv3d grouped",
         "conv3d same padding even kernel",
         "transposed conv1d",
-        "transposed conv1d output padding beyond " + "stride",
+        "transposed conv1d output padding beyond stride",
         "transposed conv2d",
         "transposed conv2d rectangular",
         "transposed conv2d grouped",

@@ -15,7 +15,7 @@ internal static class NativeAttentionCases
         "native attention without biases",
         "native attention masked",
         "native attention cross",
-        "native attention of " + "three inputs",
+        "native attention of three inputs",
         "native attention over two windows",
         "native attention weights",
         "native attention twice",
@@ -28,7 +28,7 @@ internal static class NativeAttentionCases
         "native encoder",
         "native encoder masked",
         "native encoder on its own",
-        "native attention behind " + "in-place",
+        "native attention behind in-place",
     ];
 
     public static ModelCase Build(string name)

@@ -55,7 +55,7 @@ internal sealed class Costs(ConsoleProgress progress)
                 ? string.Empty
                 : string.Create(
                     CultureInfo.InvariantCulture,
-                    $"{estimate.Time.TotalSeconds:0.0} s, " + $"{estimate.PeakBytes / (1 << 20):N0} MiB"
+                    $"{estimate.Time.TotalSeconds:0.0} s, {estimate.PeakBytes / (1 << 20):N0} MiB"
                 ),
             estimate is null ? string.Empty : Number(seconds / estimate.Time.TotalSeconds, "0.00"),
             peak.ToString("N0", CultureInfo.InvariantCulture),

@@ -76,7 +76,7 @@ internal static class LayerwiseFile
         )
         {
             throw new InfluenceException(
-                $"{path} is not a saved preconditioner: its metadata lack a number \"{CountKey}\" of at most " + $"{MostBlocks}."
+                $"{path} is not a saved preconditioner: its metadata lack a number \"{CountKey}\" of at most {MostBlocks}."
             );
         }
 
@@ -112,7 +112,7 @@ internal static class LayerwiseFile
                     && k < count
                         ? k
                         : throw new InfluenceException(
-                            $"{path} speaks of {count} blocks; its entry \"{PlainText.Name(key)}\" is of none of " + $"them."
+                            $"{path} speaks of {count} blocks; its entry \"{PlainText.Name(key)}\" is of none of them."
                         )
                 )
                 .ToHashSet();
@@ -164,7 +164,7 @@ internal static class LayerwiseFile
                 && _inputs.TryGetValue(first, out var basis)
                     ? basis
                     : throw new InfluenceException(
-                        $"{path} says that block {k} has the input of block \"{PlainText.Name(shared)}\", which " + $"has none."
+                        $"{path} says that block {k} has the input of block \"{PlainText.Name(shared)}\", which has none."
                     )
                 : _inputs[k] = Basis(k, "input");
 

@@ -1,4 +1,5 @@
 using Influence.Distributed;
+
 namespace Influence.Curvature;
 
 public abstract partial class LayerwisePreconditioner
@@ -65,8 +66,8 @@ public abstract partial class LayerwisePreconditioner
         public MemoryBudget MemoryBudget { get; init; } = MemoryBudget.HalfOfMemory;
 
         /// <summary>
-        /// A folder that keeps what is finished, unit by unit, and that several processes may share: the same call goes on where one was cut
-        /// off, and ends with the same bytes. Sums are then rounded by units: the fit differs in its last digits from one without.
+        /// A folder that keeps what is finished, unit by unit, and that several processes may share: the same call goes on where one was
+        /// cut off, and ends with the same bytes. Sums are then rounded by units: the fit differs in its last digits from one without.
         /// </summary>
         /// <value>Null: one process, and nothing is kept.</value>
         public Work? Work { get; init; }

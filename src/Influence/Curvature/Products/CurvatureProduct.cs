@@ -129,7 +129,7 @@ internal abstract class CurvatureProduct(GradientSession session, ParameterVecto
                 values,
                 one.Ids,
                 $"products with the {Name} need",
-                "use EK-FAC, which needs first " + "derivatives only"
+                "use EK-FAC, which needs first derivatives only"
             );
         }
 

@@ -68,7 +68,7 @@ public sealed partial class Arnoldi : Preconditioner
                     vectors,
                     string.Create(
                         CultureInfo.InvariantCulture,
-                        $"{products} iterations, {values.Length} eigenvalues kept, largest |H v - l v| " + $"{residual:G3}"
+                        $"{products} iterations, {values.Length} eigenvalues kept, largest |H v - l v| {residual:G3}"
                     )
                 );
             },

@@ -102,10 +102,7 @@ public sealed partial class BlockConjugateGradient : Preconditioner
                 inner is LayerwisePreconditioner
                     ? info with
                     {
-                        Matrix = string.Create(
-                            CultureInfo.InvariantCulture,
-                            $"{info.Matrix}, {options.Shrinkage:P0} " + $"{inner.Info.Method}"
-                        ),
+                        Matrix = string.Create(CultureInfo.InvariantCulture, $"{info.Matrix}, {options.Shrinkage:P0} {inner.Info.Method}"),
                     }
                     : throw new InfluenceException(
                         $"Shrinkage mixes in the curvature of Ekfac, Kfac or DiagonalFisher; the inner "

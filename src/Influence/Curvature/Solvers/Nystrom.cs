@@ -135,7 +135,7 @@ public sealed partial class Nystrom : Preconditioner
             u.narrow(1, 0, kept).t().to_type(layout.Dtype).contiguous().MoveToOuterDisposeScope(),
             string.Create(
                 CultureInfo.InvariantCulture,
-                $"rank {kept} of {rank} vectors, smallest eigenvalue kept " + $"{eigenvalues.DefaultIfEmpty(0).Last():G3}"
+                $"rank {kept} of {rank} vectors, smallest eigenvalue kept {eigenvalues.DefaultIfEmpty(0).Last():G3}"
             )
         );
     }

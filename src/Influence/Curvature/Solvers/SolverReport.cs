@@ -31,11 +31,11 @@ internal sealed class SolverReport
             ? null
             : string.Create(
                 CultureInfo.InvariantCulture,
-                $"{Iterations} iterations, largest relative residual {Residual:G3} over " + $"{RightHandSides} right-hand sides"
+                $"{Iterations} iterations, largest relative residual {Residual:G3} over {RightHandSides} right-hand sides"
             )
                 + (
                     FellShort == 0
                         ? string.Empty
-                        : string.Create(CultureInfo.InvariantCulture, $"; {FellShort} above the tolerance of " + $"{_tolerance:G3}")
+                        : string.Create(CultureInfo.InvariantCulture, $"; {FellShort} above the tolerance of {_tolerance:G3}")
                 );
 }

@@ -133,7 +133,7 @@ internal sealed class FeatureReader : IDisposable
         var set = flags.to_type(ScalarType.Int64).data<long>().ToArray();
         long[] ids = [.. batch.Ids.Where((_, i) => set[i] != 0)];
         return new InfluenceException(
-            $"{problem} for the examples with ids {InfluenceException.List(ids)}. Look at their inputs, or " + "leave them out."
+            $"{problem} for the examples with ids {InfluenceException.List(ids)}. Look at their inputs, or leave them out."
         )
         {
             ExampleIds = ids,

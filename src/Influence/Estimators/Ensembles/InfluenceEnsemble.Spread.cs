@@ -42,7 +42,7 @@ public sealed partial record InfluenceEnsemble
         if (MemberCount < 2)
         {
             throw new InfluenceException(
-                "A spread needs at least two members; found one. Write OtherModels = [...], or Checkpoints = " + "[...] with two or more."
+                "A spread needs at least two members; found one. Write OtherModels = [...], or Checkpoints = [...] with two or more."
             );
         }
 

@@ -48,16 +48,16 @@ public abstract class ScoreSink : IDisposable
         [
             .. _next is null
                 ? Array.Empty<string>()
-                : ["A sink takes the scores of one call, and this one has begun already. Make a new " + "one for each call."],
+                : ["A sink takes the scores of one call, and this one has begun already. Make a new one for each call."],
             .. queryIds.Count > 0 && trainIds.Count > 0
                 ? Array.Empty<string>()
-                : ["At least one query and one training example are " + $"needed; found {queryIds.Count} and {trainIds.Count}."],
+                : [$"At least one query and one training example are needed; found {queryIds.Count} and {trainIds.Count}."],
             .. AreDistinct(queryIds) && AreDistinct(trainIds)
                 ? Array.Empty<string>()
                 : ["Ids of queries, and ids of training examples, may not repeat."],
             .. dtype is ScalarType.Float32 or ScalarType.Float64
                 ? Array.Empty<string>()
-                : ["Scores are float32 or float64; found " + $"{dtype}."],
+                : [$"Scores are float32 or float64; found {dtype}."],
         ];
         InfluenceException.ThrowIfAny(problems);
         (QueryIds, TrainIds, Dtype, _next) = (queryIds, trainIds, dtype, new int[queryIds.Count]);
@@ -115,7 +115,7 @@ public abstract class ScoreSink : IDisposable
         if (_next is null)
         {
             throw new InfluenceException(
-                "The estimator gave no score. It writes sink.Begin(queries.Ids, train.Ids, dtype), then sink.Add " + "for each block."
+                "The estimator gave no score. It writes sink.Begin(queries.Ids, train.Ids, dtype), then sink.Add for each block."
             );
         }
 

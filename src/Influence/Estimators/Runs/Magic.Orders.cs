@@ -9,8 +9,8 @@ public sealed partial record Magic
 {
     /// <summary>
     /// What another order of the training data would have done, forecast along the recorded run and without training again. With B_t the
-    /// run's batches, w_t its weights, B'_t the other batches and u_t the other run's weights, the other run takes the optimizer's own steps
-    /// with gradients of first order:
+    /// run's batches, w_t its weights, B'_t the other batches and u_t the other run's weights, the other run takes the optimizer's own
+    /// steps with gradients of first order:
     /// <code>g'_t = grad L(w_t, B'_t) + H(w_t, B'_t) (u_t - w_t),   u_0 = w_0,   rise of q = grad f(w_T, q) . (u_T - w_T)</code>
     /// </summary>
     /// <remarks>

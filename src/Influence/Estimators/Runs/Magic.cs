@@ -65,7 +65,7 @@ public sealed partial record Magic : IPairEstimator
             field = Check.List(
                 value,
                 rates => rates.Count > 0 && rates.All(r => r >= 0 && double.IsFinite(r)),
-                "holds finite rates of " + "at least 0, one for each step or one for all: LearningRates = [0.1]"
+                "holds finite rates of at least 0, one for each step or one for all: LearningRates = [0.1]"
             );
     }
 
@@ -139,7 +139,7 @@ public sealed partial record Magic : IPairEstimator
             Curvature =
                 Curvature == Approximation.Exact
                     ? "Hessian of each step's loss, exact products"
-                    : "empirical Fisher matrix of " + "each step's batch",
+                    : "empirical Fisher matrix of each step's batch",
             Unit = "first-order rise of the measurement when the example is left out of all its batches",
             LeaveOneOutFactor = 1,
         };
@@ -208,7 +208,7 @@ public sealed partial record Magic : IPairEstimator
         if (LearningRates.Count != 1 && LearningRates.Count != Batches.Count)
         {
             throw new InfluenceException(
-                $"LearningRates holds one rate for each of the {Batches.Count} steps, or one for all; found " + $"{LearningRates.Count}."
+                $"LearningRates holds one rate for each of the {Batches.Count} steps, or one for all; found {LearningRates.Count}."
             );
         }
 

@@ -103,7 +103,7 @@ public sealed partial record StoredGradients : IPairEstimator
         Damping is not null ? "LoGRA"
         : Less ? "LESS"
         : Cosine ? "stored gradient cosine"
-        : "stored gradient dot " + "product";
+        : "stored gradient dot product";
 
     /// <summary>The same of some examples of the store alone; shards without any of them are not read. Curvature stays that of
     /// all.</summary>
@@ -120,7 +120,7 @@ public sealed partial record StoredGradients : IPairEstimator
             throw new InfluenceException(
                 wanted.Count == 0
                     ? "At least one id is needed; found none."
-                    : $"The store in {Store.Folder} has no example with the id " + $"{InfluenceException.List(unknown)}."
+                    : $"The store in {Store.Folder} has no example with the id {InfluenceException.List(unknown)}."
             );
         }
 
@@ -208,7 +208,7 @@ public sealed partial record StoredGradients : IPairEstimator
         if (_only is { } only && train.Ids.Any(id => !only.Contains(id)))
         {
             throw new InfluenceException(
-                "Only(...) leaves out some of the training examples that are to be scored. Leave one of the two " + "out."
+                "Only(...) leaves out some of the training examples that are to be scored. Leave one of the two out."
             );
         }
 

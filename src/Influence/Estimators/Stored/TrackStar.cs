@@ -57,7 +57,7 @@ public sealed record TrackStar : IPairEstimator
         init =>
             field = value is null or (>= 0 and <= 1)
                 ? value
-                : throw new InfluenceException("Mixing is a share between 0 and 1, not " + $"{value}.");
+                : throw new InfluenceException($"Mixing is a share between 0 and 1, not {value}.");
     }
 
     /// <summary>Which eigenvalue the rule for c looks at.</summary>
@@ -132,7 +132,7 @@ public sealed record TrackStar : IPairEstimator
             Unit = "cosine of preconditioned projected gradients",
             Curvature = string.Create(
                 CultureInfo.InvariantCulture,
-                $"second moments of each layer's projected gradients, {mixing:P0} of " + $"them the queries'"
+                $"second moments of each layer's projected gradients, {mixing:P0} of them the queries'"
             ),
             Damping = Damping.ToString(),
             Layers = task.Layers.Description,

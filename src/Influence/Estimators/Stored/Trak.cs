@@ -232,7 +232,7 @@ public sealed record Trak : IPairEstimator
                 + (
                     negative
                         ? "Use a cross-entropy as TrainingLoss."
-                        : "Use Losses.CrossEntropy, which stays exact, or a float64 model, or " + "leave these examples out."
+                        : "Use Losses.CrossEntropy, which stays exact, or a float64 model, or leave these examples out."
                 )
         )
         {

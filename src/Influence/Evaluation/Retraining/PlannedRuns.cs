@@ -35,7 +35,7 @@ internal static class PlannedRuns
                     .. Enumerable
                         .Range(0, runs.QueryIds.Count)
                         .Except(kept)
-                        .Select(q => (runs.QueryIds[q], "a run's measurement is not " + "finite")),
+                        .Select(q => (runs.QueryIds[q], "a run's measurement is not finite")),
                 ]
             );
     }

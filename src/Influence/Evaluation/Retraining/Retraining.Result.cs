@@ -169,7 +169,7 @@ public sealed partial record Retraining
                     $"{folder} lacks {missing.Length} of {manifest.RunCount} runs: "
                         + $"{InfluenceException.List(missing)}.{(damaged is null ? string.Empty : $" {damaged}.")} "
                         + "Call Retraining.Run again to have them made"
-                        + (whole.Length == 0 ? "." : ", or write unfinished: true to read the " + "subsets that are complete.")
+                        + (whole.Length == 0 ? "." : ", or write unfinished: true to read the subsets that are complete.")
                 );
             }
 

@@ -119,7 +119,7 @@ public sealed partial record Retraining
         if (queryIds.Count == 0 || queryIds.Distinct().Count() != queryIds.Count)
         {
             throw new InfluenceException(
-                $"Query ids are needed, no id twice; found {queryIds.Count} ids, {queryIds.Distinct().Count()} " + "different."
+                $"Query ids are needed, no id twice; found {queryIds.Count} ids, {queryIds.Distinct().Count()} different."
             );
         }
 

@@ -19,7 +19,7 @@ internal static class SeedNoise
             : ceiling is { HalfAgreement: var half } && half.Contains(0)
                 ? string.Create(
                     CultureInfo.InvariantCulture,
-                    $"the truth is noise: halves of the {seeds} seeds agree by {half}, which covers " + $"zero; {Advice(seeds, half)}"
+                    $"the truth is noise: halves of the {seeds} seeds agree by {half}, which covers zero; {Advice(seeds, half)}"
                 )
             : string.Empty;
     }

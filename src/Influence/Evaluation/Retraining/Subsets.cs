@@ -223,7 +223,7 @@ public sealed class Subsets : IReadOnlyList<TrainingSubset>, IDisplay
         if (trainIds.Count == 0 || trainIds.Distinct().Count() != trainIds.Count)
         {
             throw new InfluenceException(
-                $"Training ids are needed, no id twice; found {trainIds.Count} ids, " + $"{trainIds.Distinct().Count()} different."
+                $"Training ids are needed, no id twice; found {trainIds.Count} ids, {trainIds.Distinct().Count()} different."
             );
         }
     }

@@ -81,7 +81,7 @@ public sealed partial record UnlearningTest
             var broken = all.Where(pair => !double.IsFinite(pair.Loss)).Select(pair => pair.Id).ToList();
             return broken.Count > 0
                 ? throw new InfluenceException(
-                    $"Losses are NaN or infinite for the ids {InfluenceException.List(broken)}: the model " + "cannot be judged."
+                    $"Losses are NaN or infinite for the ids {InfluenceException.List(broken)}: the model cannot be judged."
                 )
                 {
                     ExampleIds = broken,
@@ -184,7 +184,7 @@ public sealed partial record UnlearningTest
                                     ? "-"
                                     : string.Create(
                                         CultureInfo.InvariantCulture,
-                                        $"{row.ForgetKlom.Value:0.0}, " + $"{row.KeepKlom.Value:0.0}, {row.TestKlom.Value:0.0}"
+                                        $"{row.ForgetKlom.Value:0.0}, {row.KeepKlom.Value:0.0}, {row.TestKlom.Value:0.0}"
                                     ),
                                 row.RelearningSteps.Count == 0
                                     ? "-"
@@ -199,6 +199,6 @@ public sealed partial record UnlearningTest
             );
 
         private static string Text(Estimate estimate) =>
-            string.Create(CultureInfo.InvariantCulture, $"{estimate.Value:0.00} " + $"[{estimate.Lower:0.00}, {estimate.Upper:0.00}]");
+            string.Create(CultureInfo.InvariantCulture, $"{estimate.Value:0.00} [{estimate.Lower:0.00}, {estimate.Upper:0.00}]");
     }
 }

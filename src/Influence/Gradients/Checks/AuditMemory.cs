@@ -133,7 +133,7 @@ internal sealed class AuditMemory
             new(NameOf(layer), [.. layer.Layouts.Select(pair => (pair.Key, pair.Value))], [.. layer.SharedShapes]);
 
         public static string NameOf(TrackedLayer layer) =>
-            $"{layer.Path} {layer.Rule.Name} {layer.HasForeignHooks} " + $"{string.Join(' ', layer.Parts.Select(part => part.Name))}";
+            $"{layer.Path} {layer.Rule.Name} {layer.HasForeignHooks} {string.Join(' ', layer.Parts.Select(part => part.Name))}";
     }
 
     /// <summary>An object that is not kept alive: equal to itself as long as it lives.</summary>

@@ -82,7 +82,7 @@ internal sealed class CaptureAudit
 
         ToSingle(
             _byRule.Where(p => _hooks.LayersOf(p).Any(layer => layer.IsShared && !MeetsItsPositions(layer))).ToList(),
-            _ => "its layer's input has " + "no example axis"
+            _ => "its layer's input has no example axis"
         );
 
         var mode = inPlace ? TapMode.Copy : TapMode.Share;
@@ -481,7 +481,7 @@ internal sealed class CaptureAudit
                         name,
                         first.Count,
                         ParameterCoverage.SingleExamples,
-                        note.Length > 0 ? $"{_notes[tied.First(_single.Contains)]}; " + $"{note}" : _notes[tied.First(_single.Contains)]
+                        note.Length > 0 ? $"{_notes[tied.First(_single.Contains)]}; {note}" : _notes[tied.First(_single.Contains)]
                     )
                 : new ParameterCoverage.Row(name, first.Count, string.Join(" + ", rules), note);
         }

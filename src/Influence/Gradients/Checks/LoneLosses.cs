@@ -60,7 +60,7 @@ internal static class LoneLosses
                     kind,
                     differing[0],
                     losses[Array.IndexOf(part, differing[0])],
-                    $"in a part of {part.Length} of the " + "batch",
+                    $"in a part of {part.Length} of the batch",
                     together
                 );
             }

@@ -66,7 +66,7 @@ internal static class ModelChecks
         if (is_inference_mode_enabled())
         {
             throw new InfluenceException(
-                "Gradients cannot be taken within torch.inference_mode(). Call outside of it; torch.no_grad() " + "does not disturb."
+                "Gradients cannot be taken within torch.inference_mode(). Call outside of it; torch.no_grad() does not disturb."
             );
         }
 

@@ -90,7 +90,7 @@ internal sealed class NativeSettingsSearch(string path, IReadOnlyList<NativeSett
             .OrderBy(t => t.Error)
             .Take(1)
             .Select(t =>
-                $"; the closest, {t.Settings}, differs by {t.Error.ToString("G3", CultureInfo.InvariantCulture)} of the output's " + "norm"
+                $"; the closest, {t.Settings}, differs by {t.Error.ToString("G3", CultureInfo.InvariantCulture)} of the output's norm"
             );
         var found =
             tried.Count == 0
@@ -99,7 +99,7 @@ internal sealed class NativeSettingsSearch(string path, IReadOnlyList<NativeSett
         var why =
             isTraining ? "Is its dropout on? Write model.eval() first."
             : !native.isfinite().all().item<bool>()
-                ? "Its output has NaN or infinite values: does a mask hide every key of an example? " + "Mend the mask."
+                ? "Its output has NaN or infinite values: does a mask hide every key of an example? Mend the mask."
             : "Does a hook change its output? Remove it; or give the settings: Attention = new InfluenceTask.Options { Heads = ... } "
                 + "(leave them out to have all tried); or leave the module out: Layers = LayerSelection.Where(...).";
         return new InfluenceException(

@@ -86,7 +86,7 @@ internal abstract class WatchedAttention(string name) : IDisposable
         if (_masked.Any(head => head < 0 || head >= heads))
         {
             throw new InfluenceException(
-                $"{Name} has {heads} heads, 0 to {heads - 1}; found " + $"{InfluenceException.List([.. _masked.Order()])}."
+                $"{Name} has {heads} heads, 0 to {heads - 1}; found {InfluenceException.List([.. _masked.Order()])}."
             );
         }
 

@@ -29,7 +29,7 @@ public sealed partial record KMeans(int Clusters)
 
     /// <summary>k.</summary>
     public int Clusters { get; } =
-        Clusters >= 1 ? Clusters : throw new InfluenceException("k-means makes at least 1 cluster, not " + $"{Clusters}.");
+        Clusters >= 1 ? Clusters : throw new InfluenceException($"k-means makes at least 1 cluster, not {Clusters}.");
 
     /// <summary>Of the start and of the sample.</summary>
     /// <value>0.</value>
@@ -104,7 +104,7 @@ public sealed partial record KMeans(int Clusters)
         )
         {
             throw new InfluenceException(
-                $"k-means takes points [N, d] of float32 or float64; found [{string.Join(", ", features.shape)}] " + $"of {features.dtype}."
+                $"k-means takes points [N, d] of float32 or float64; found [{string.Join(", ", features.shape)}] of {features.dtype}."
             );
         }
 

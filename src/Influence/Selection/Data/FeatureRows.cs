@@ -16,7 +16,7 @@ internal static class FeatureRows
         if (features.dtype is not (ScalarType.Float32 or ScalarType.Float64))
         {
             throw new InfluenceException(
-                $"Features are float32 or float64; found {features.dtype}. Write " + "features.to_type(ScalarType.Float32)."
+                $"Features are float32 or float64; found {features.dtype}. Write features.to_type(ScalarType.Float32)."
             );
         }
     }
@@ -36,7 +36,7 @@ internal static class FeatureRows
         if (repeated.Count > 0)
         {
             throw new InfluenceException(
-                $"The features have ids that repeat: {InfluenceException.List(repeated)}. One row for each " + "candidate is expected."
+                $"The features have ids that repeat: {InfluenceException.List(repeated)}. One row for each candidate is expected."
             )
             {
                 ExampleIds = repeated,

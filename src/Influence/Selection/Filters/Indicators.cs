@@ -11,7 +11,7 @@ internal static class Indicators
             if (column.Count != columns[0].Count || !column.Ids.ToHashSet().SetEquals(columns[0].Ids))
             {
                 throw new InfluenceException(
-                    $"{what} are of the same examples, by id; \"{columns[0].Title}\" and \"{column.Title}\" are " + "not."
+                    $"{what} are of the same examples, by id; \"{columns[0].Title}\" and \"{column.Title}\" are not."
                 );
             }
         }
@@ -21,9 +21,7 @@ internal static class Indicators
         List<long> broken = [.. columns[0].Ids.Where((_, i) => rows[i].Any(double.IsNaN))];
         return broken.Count == 0
             ? rows
-            : throw new InfluenceException(
-                $"{what} are numbers; those of these examples are not: ids " + $"{InfluenceException.List(broken)}."
-            )
+            : throw new InfluenceException($"{what} are numbers; those of these examples are not: ids {InfluenceException.List(broken)}.")
             {
                 ExampleIds = broken,
             };

@@ -20,7 +20,7 @@ public static class PredictiveStrength
         if (losses.Count < 2)
         {
             throw new InfluenceException(
-                "Losses under at least two models are expected, from the worst to the best; found " + $"{losses.Count}."
+                $"Losses under at least two models are expected, from the worst to the best; found {losses.Count}."
             );
         }
 

@@ -80,7 +80,7 @@ public sealed record DiversifyAndConquer : SelectionStrategy
         return Reward is null
             ? PoolClusters
                 .Problems(Name, pool, Clusters)
-                .Prepend("Diversify and Conquer needs a Reward: new DiversifyAndConquer { Reward " + "= round => ... }.")
+                .Prepend("Diversify and Conquer needs a Reward: new DiversifyAndConquer { Reward = round => ... }.")
             : PoolClusters.Problems(Name, pool, Clusters);
     }
 

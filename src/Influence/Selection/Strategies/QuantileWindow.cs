@@ -60,7 +60,7 @@ public sealed record QuantileWindow : SelectionStrategy
         run.Note(
             string.Create(
                 CultureInfo.InvariantCulture,
-                $"{inside.Length:N0} of {pool.Count:N0} candidates lie between the quantiles " + $"{From:0.####} and {To:0.####}."
+                $"{inside.Length:N0} of {pool.Count:N0} candidates lie between the quantiles {From:0.####} and {To:0.####}."
             )
         );
     }

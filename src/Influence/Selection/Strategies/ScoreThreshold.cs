@@ -43,10 +43,7 @@ public sealed record ScoreThreshold : SelectionStrategy
         var passed = relevance.Count(score => score >= Minimum);
         picks.AddInOrder(Relevance.Descending(relevance).Take(passed), relevance);
         run.Note(
-            string.Create(
-                CultureInfo.InvariantCulture,
-                $"{passed:N0} of {pool.Count:N0} candidates have a score of at least " + $"{Minimum:G6}."
-            )
+            string.Create(CultureInfo.InvariantCulture, $"{passed:N0} of {pool.Count:N0} candidates have a score of at least {Minimum:G6}.")
         );
     }
 }

@@ -73,7 +73,7 @@ public sealed record Systematic : SelectionStrategy
         if (positive == 0 || budget.Examples(pool) > positive)
         {
             problems.Add(
-                $"The budget is {budget}, but only {positive:N0} of {pool.Count:N0} candidates have a score above 0 and can be " + "drawn."
+                $"The budget is {budget}, but only {positive:N0} of {pool.Count:N0} candidates have a score above 0 and can be drawn."
             );
         }
 

@@ -17,8 +17,8 @@ namespace Influence.Selection;
 /// </para>
 /// <para>
 /// With the two metrics of DONOD, the fall of the weights' norm by a step on the example and the norm of that step, this is DONOD's
-/// selection; which end of the former is the good one is told at <c>Donod</c>. Hu et al., "DONOD", 2025, arXiv 2504.14810. TOPSIS: Hwang, Yoon,
-/// "Multiple Attribute Decision Making", 1981. Cost: two passes over the scores and a sort.
+/// selection; which end of the former is the good one is told at <c>Donod</c>. Hu et al., "DONOD", 2025, arXiv 2504.14810. TOPSIS: Hwang,
+/// Yoon, "Multiple Attribute Decision Making", 1981. Cost: two passes over the scores and a sort.
 /// </para>
 /// </remarks>
 public sealed record Topsis : SelectionStrategy
@@ -41,7 +41,7 @@ public sealed record Topsis : SelectionStrategy
                 value is null || (value.All(weight => double.IsFinite(weight) && weight >= 0) && value.Any(weight => weight > 0))
                     ? value
                     : throw new InfluenceException(
-                        "Weights are finite, not negative and not all zero; found " + $"{InfluenceException.List([.. value])}."
+                        $"Weights are finite, not negative and not all zero; found {InfluenceException.List([.. value])}."
                     );
     }
 

@@ -74,7 +74,7 @@ public sealed partial record AumThreshold
         /// <param name="run">0 or 1.</param>
         /// <exception cref="InfluenceException">Another run.</exception>
         public IReadOnlySet<long> Of(int run) =>
-            run is 0 or 1 ? _samples[run] : throw new InfluenceException("There are two runs, 0 and " + $"1; found {run}.");
+            run is 0 or 1 ? _samples[run] : throw new InfluenceException($"There are two runs, 0 and 1; found {run}.");
 
         /// <summary>A batch's labels with the threshold samples' replaced.</summary>
         /// <param name="ids">The batch's ids.</param>

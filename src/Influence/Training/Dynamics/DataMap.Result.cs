@@ -23,7 +23,7 @@ public sealed partial record DataMap
             if (!path.EndsWith(".svg", StringComparison.OrdinalIgnoreCase))
             {
                 throw new InfluenceException(
-                    $"{Path.GetFileName(path)}: the name's ending says the format. Write a name that ends in " + ".svg."
+                    $"{Path.GetFileName(path)}: the name's ending says the format. Write a name that ends in .svg."
                 );
             }
 

@@ -63,7 +63,7 @@ public sealed partial record DataMap
             Left + PlotWidth - 8,
             Top + (PlotHeight / 2),
             "ambiguous",
-            "fill=\"#666\" font-style=\"italic\" " + "text-anchor=\"end\""
+            "fill=\"#666\" font-style=\"italic\" text-anchor=\"end\""
         );
         AppendLegend(svg, points);
         return new Result(svg.Append("</svg>\n").ToString());
@@ -121,7 +121,7 @@ public sealed partial record DataMap
             24,
             middle,
             "confidence: mean probability of the label",
-            string.Create(CultureInfo.InvariantCulture, $"text-anchor=\"middle\" " + $"transform=\"rotate(-90 24 {middle})\"")
+            string.Create(CultureInfo.InvariantCulture, $"text-anchor=\"middle\" transform=\"rotate(-90 24 {middle})\"")
         );
     }
 
@@ -134,7 +134,7 @@ public sealed partial record DataMap
             {
                 svg.Append(
                     CultureInfo.InvariantCulture,
-                    $"<circle cx=\"{X(point.Variability):0.#}\" cy=\"{Y(point.Confidence):0.#}\" " + $"r=\"2.5\"/>\n"
+                    $"<circle cx=\"{X(point.Variability):0.#}\" cy=\"{Y(point.Confidence):0.#}\" r=\"2.5\"/>\n"
                 );
             }
 
@@ -154,7 +154,7 @@ public sealed partial record DataMap
             var name =
                 bin == 0 ? "none"
                 : bin == s_colours.Length - 1 ? "all"
-                : string.Create(CultureInfo.InvariantCulture, $"{Edge(bin - 1):0%} to " + $"{Edge(bin):0%}");
+                : string.Create(CultureInfo.InvariantCulture, $"{Edge(bin - 1):0%} to {Edge(bin):0%}");
             AppendText(
                 svg,
                 X + 20,

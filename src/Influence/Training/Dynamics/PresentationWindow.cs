@@ -42,7 +42,7 @@ internal sealed class PresentationWindow
         if (Members.Count == 0)
         {
             throw new InfluenceException(
-                $"No example has a presentation in the range {_range}; the most that an example has is " + $"{appearances.Most}."
+                $"No example has a presentation in the range {_range}; the most that an example has is {appearances.Most}."
             );
         }
     }
@@ -95,7 +95,7 @@ internal sealed class PresentationWindow
         {
             text += string.Create(
                 CultureInfo.InvariantCulture,
-                $"; {fewer:N0} of {Members.Count:N0} examples have fewer, at least " + $"{fewest}"
+                $"; {fewer:N0} of {Members.Count:N0} examples have fewer, at least {fewest}"
             );
         }
 
@@ -104,7 +104,7 @@ internal sealed class PresentationWindow
             : text
                 + string.Create(
                     CultureInfo.InvariantCulture,
-                    $"; {_examples - Members.Count:N0} examples have none there and are left " + $"out"
+                    $"; {_examples - Members.Count:N0} examples have none there and are left out"
                 );
     }
 

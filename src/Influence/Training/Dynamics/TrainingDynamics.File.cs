@@ -102,7 +102,7 @@ public sealed partial class TrainingDynamics
         if (file.Metadata.GetValueOrDefault("format") != Format)
         {
             throw new InfluenceException(
-                $"{path} was not written by TrainingDynamics.Save; it holds " + $"{InfluenceException.List([.. file.Entries.Keys])}."
+                $"{path} was not written by TrainingDynamics.Save; it holds {InfluenceException.List([.. file.Entries.Keys])}."
             );
         }
 
@@ -167,7 +167,7 @@ public sealed partial class TrainingDynamics
         string? Get(string key) => metadata.GetValueOrDefault(key);
 
         InfluenceException Bad(string key) =>
-            new($"{path} is damaged: its entry \"{key}\" is " + $"{(Get(key) is { } text ? $"\"{PlainText.Name(text)}\"" : "missing")}.");
+            new($"{path} is damaged: its entry \"{key}\" is {(Get(key) is { } text ? $"\"{PlainText.Name(text)}\"" : "missing")}.");
     }
 
     private static void CheckFile(string path, Dictionary<string, Tensor> tensors)

@@ -163,7 +163,7 @@ public sealed partial class TrainingDynamics
         title +=
             _log.Empty == 0
                 ? string.Empty
-                : string.Create(CultureInfo.InvariantCulture, $", {_log.Empty:N0} presentations without a " + $"position that counts");
+                : string.Create(CultureInfo.InvariantCulture, $", {_log.Empty:N0} presentations without a position that counts");
         var rows = new List<IReadOnlyList<object>>();
         if (_log.Count > 0)
         {
@@ -177,10 +177,7 @@ public sealed partial class TrainingDynamics
             rows.Add(Row("mean loss", MeanLoss().Values));
             rows.Add(
                 Row(
-                    string.Create(
-                        CultureInfo.InvariantCulture,
-                        $"forgetting events ({forgetting.NeverLearnt.Count:N0} never " + $"learnt)"
-                    ),
+                    string.Create(CultureInfo.InvariantCulture, $"forgetting events ({forgetting.NeverLearnt.Count:N0} never learnt)"),
                     learnt
                 )
             );

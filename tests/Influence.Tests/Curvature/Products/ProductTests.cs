@@ -66,7 +66,7 @@ public class ProductTests
             // The differences themselves are good to 1e-8 or so of the product.
             Assert.True(
                 (product[k] - expected).norm().item<double>() <= 1e-6 * (expected.norm().item<double>() + 1e-6),
-                $"{made.Name} {(product[k] - expected).norm().item<double>()} " + $"of {expected.norm().item<double>()}"
+                $"{made.Name} {(product[k] - expected).norm().item<double>()} of {expected.norm().item<double>()}"
             );
         }
     }

@@ -30,8 +30,8 @@ public sealed class OrderTests : IDisposable
 
     public void Dispose() => _scope.Dispose();
 
-    /// <summary>Steps on a quadratic loss are affine in the weights, and a linear measurement of them is exact: to rounding, and 1e-5's square
-    /// in the differences.</summary>
+    /// <summary>Steps on a quadratic loss are affine in the weights, and a linear measurement of them is exact: to rounding, and 1e-5's
+    /// square in the differences.</summary>
     [Theory]
     [InlineData(0)]
     [InlineData(0.9)]

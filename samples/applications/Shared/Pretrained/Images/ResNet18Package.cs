@@ -15,7 +15,7 @@ internal static class ResNet18Package
         return File.Exists(path)
             ? File.ReadAllBytes(path)
             : throw new SampleException(
-                $"There is no {path}; building the sample copies it from the NuGet package " + "Microsoft.ML.DnnImageFeaturizer.ResNet18."
+                $"There is no {path}; building the sample copies it from the NuGet package Microsoft.ML.DnnImageFeaturizer.ResNet18."
             );
     }
 }

@@ -88,7 +88,7 @@ internal static class ResNet18Weights
             if (!values.shape.SequenceEqual(target.shape))
             {
                 throw new SampleException(
-                    $"The ONNX file's {source} is [{string.Join(", ", values.shape)}]; {name} is " + $"[{string.Join(", ", target.shape)}]."
+                    $"The ONNX file's {source} is [{string.Join(", ", values.shape)}]; {name} is [{string.Join(", ", target.shape)}]."
                 );
             }
 
