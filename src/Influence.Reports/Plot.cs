@@ -79,11 +79,8 @@ internal static class Plot
                 svg.Append(CultureInfo.InvariantCulture, $"<polygon class=\"band\" points=\"{band}\"/>");
             }
 
-            svg.Append(
-                CultureInfo.InvariantCulture,
-                $"<polyline class=\"line\" "
-                    + $"points=\"{string.Join(' ', curve.Select(p => string.Create(CultureInfo.InvariantCulture, $"{X(p.X):0.#},{Y(p.Value):0.#}")))}\"/>"
-            );
+            var corners = string.Join(' ', curve.Select(p => string.Create(CultureInfo.InvariantCulture, $"{X(p.X):0.#},{Y(p.Value):0.#}")));
+            svg.Append(CultureInfo.InvariantCulture, $"<polyline class=\"line\" points=\"{corners}\"/>");
             if (curve.Count <= 40)
             {
                 foreach (var p in curve)

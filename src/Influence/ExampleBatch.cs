@@ -86,9 +86,9 @@ public sealed class ExampleBatch
         ArgumentNullException.ThrowIfNull(ids);
         if (!batch.TryGetValue(ids, out var values) || values.dim() != 1 || values.is_floating_point())
         {
+            var held = batch.Select(t => $"\"{t.Key}\" {t.Value.dtype} [{string.Join(", ", t.Value.shape)}]");
             throw new InfluenceException(
-                $"The batch holds no tensor \"{ids}\" of whole numbers [B]; it holds "
-                    + $"{InfluenceException.List([.. batch.Select(t => $"\"{t.Key}\" {t.Value.dtype} [{string.Join(", ", t.Value.shape)}]")])}. "
+                $"The batch holds no tensor \"{ids}\" of whole numbers [B]; it holds {InfluenceException.List([.. held])}. "
                     + "Let the data set give each example its index, for instance [\"id\"] = torch.tensor(index)."
             );
         }

@@ -210,7 +210,8 @@ public static class Losses
         {
             throw new InfluenceException(
                 "Distillation expects logits [B, ..., C] of at least two classes, and a mask [B, ...]; found logits "
-                    + $"[{string.Join(", ", logits.shape)}]{(mask is null ? string.Empty : $" and a mask [{string.Join(", ", mask.shape)}]")}."
+                    + $"[{string.Join(", ", logits.shape)}]"
+                    + (mask is null ? "." : $" and a mask [{string.Join(", ", mask.shape)}].")
             );
         }
 

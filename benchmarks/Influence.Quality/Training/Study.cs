@@ -31,7 +31,12 @@ internal sealed class Study(PartContext context, Recipe recipe, LabelledData dat
     public Retraining.Result Retrain(string name, Subsets subsets, IReadOnlyList<long> seeds, bool holes = false)
     {
         var settings =
-            $"{Describe()}; {name}{(!holes ? string.Empty : Recipe.KeepsShares ? ", batches of all examples, weight 0 for those left out" : ", batches of all examples with holes")}";
+            $"{Describe()}; {name}"
+            + (
+                !holes ? string.Empty
+                : Recipe.KeepsShares ? ", batches of all examples, weight 0 for those left out"
+                : ", batches of all examples with holes"
+            );
         var folder = Path.Combine(
             context.Cache,
             $"{name}-{Hash($"{settings}; {subsets.Count} subsets; seeds {string.Join(", ", seeds)}")}"

@@ -19,7 +19,8 @@ namespace Influence.Curvature;
 /// public sealed class AdamDiagonal(InfluenceTask task, Examples train, IReadOnlyDictionary&lt;string, Tensor&gt; moments)
 ///     : CustomPreconditioner(Describe(task, train, "Adam's diagonal", "second moments", Damping.Absolute(1e-3)))
 /// {
-///     protected override IReadOnlyDictionary&lt;string, Tensor&gt; Apply(IReadOnlyDictionary&lt;string, Tensor&gt; gradients, Damping damping) =>
+///     protected override IReadOnlyDictionary&lt;string, Tensor&gt; Apply(
+///         IReadOnlyDictionary&lt;string, Tensor&gt; gradients, Damping damping) =>
 ///         gradients.ToDictionary(g => g.Key, g => g.Value / (moments[g.Key] + damping.Value));
 ///
 ///     protected override void Dispose(bool disposing)

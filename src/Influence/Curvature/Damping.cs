@@ -73,7 +73,8 @@ public sealed record Damping
     /// <exception cref="InfluenceException">The checkpoint does not say which optimizer made it, or the factor is negative or not
     /// finite.</exception>
     /// <example><code>
-    /// using var scores = new InfluenceFunction(ekfac) { Damping = Damping.OfOptimizer(recorder.Checkpoints[^1], 0.1) }.Score(task, train, queries);
+    /// var damping = Damping.OfOptimizer(recorder.Checkpoints[^1], 0.1);
+    /// using var scores = new InfluenceFunction(ekfac) { Damping = damping }.Score(task, train, queries);
     /// </code></example>
     public static Damping OfOptimizer(Checkpoint checkpoint, double factorOfMeanEigenvalue = 0)
     {

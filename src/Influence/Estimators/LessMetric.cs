@@ -101,7 +101,12 @@ internal sealed class LessMetric : GradientMetric
         {
             throw new InfluenceException(
                 $"LESS's direction is the step of Adam or AdamW; the checkpoint {checkpoint.FilePath} "
-                    + $"{(made is null ? $"does not say how its optimizer moved the parameter {name}" : made.Maximize ? "maximizes" : $"was made by {made}")}. "
+                    + (
+                        made is null ? $"does not say how its optimizer moved the parameter {name}"
+                        : made.Maximize ? "maximizes"
+                        : $"was made by {made}"
+                    )
+                    + ". "
                     + "Write Direction = TracIn.UpdateDirection.Optimizer, which knows SGD too, or Sgd."
             );
         }

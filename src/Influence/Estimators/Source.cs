@@ -384,16 +384,20 @@ public sealed partial record Source : IPairEstimator
         new()
         {
             Estimator =
-                $"SOURCE ({_segments.Count} "
-                + $"segments{(Direction == TracIn.UpdateDirection.Sgd ? string.Empty : Propagate == Approximation.Exact ? ", optimizer's direction" : ", optimizer's direction on the diagonal")})",
+                $"SOURCE ({_segments.Count} segments"
+                + (
+                    Direction == TracIn.UpdateDirection.Sgd ? string.Empty
+                    : Propagate == Approximation.Exact ? ", optimizer's direction"
+                    : ", optimizer's direction on the diagonal"
+                )
+                + ")",
             Checkpoints =
                 string.Join(
                     "; ",
                     _segments.Select(s =>
                         string.Create(
                             CultureInfo.InvariantCulture,
-                            $"steps {string.Join(", ", s.Checkpoints.Select(c => c.Step))}: {s.Steps} steps at "
-                                + $"{(s.RatesAreRecorded ? string.Join(", ", s.Checkpoints.Select(c => c.Rates.ToString()).Distinct()) : s.LearningRate.ToString("R", CultureInfo.InvariantCulture))}"
+                            $"steps {string.Join(", ", s.Checkpoints.Select(c => c.Step))}: {s.Steps} steps at " + $"{RatesOf(s)}"
                         )
                     )
                 ) + (MadeBy.Length > 0 ? $"; made by {MadeBy}" : string.Empty),
@@ -417,4 +421,9 @@ public sealed partial record Source : IPairEstimator
     /// <param name="First">The segment's first checkpoint.</param>
     /// <param name="Checkpoints">How many it has.</param>
     private sealed record Pushed(PushedQueries Queries, int First, int Checkpoints);
+
+    private static string RatesOf(Segment segment) =>
+        segment.RatesAreRecorded
+            ? string.Join(", ", segment.Checkpoints.Select(c => c.Rates.ToString()).Distinct())
+            : segment.LearningRate.ToString("R", CultureInfo.InvariantCulture);
 }

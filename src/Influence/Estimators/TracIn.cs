@@ -79,7 +79,10 @@ public sealed partial record TracIn : IPairEstimator
 
     /// <summary>
     /// Whose step the example is thought to take: plain SGD's, or that of the optimizer that made the checkpoints,
-    /// <code>s(z, q) = sum over checkpoints i of grad f(w_i, q)' diag(rate_i D_i) grad L(w_i, z),   D = 1 / (sqrt(v / (1 - beta2^t)) + eps)</code>
+    /// <code>
+    /// s(z, q) = sum over checkpoints i of grad f(w_i, q)' diag(rate_i D_i) grad L(w_i, z),
+    /// D = 1 / (sqrt(v / (1 - beta2^t)) + eps)
+    /// </code>
     /// with Adam's second moment v and its step t as they were saved (its maximum with amsgrad); for SGD with momentum D is
     /// (1 - dampening) / (1 - momentum), what a gradient moves in the long run.
     /// </summary>
@@ -382,7 +385,10 @@ public sealed partial record TracIn : IPairEstimator
 
         /// <summary>
         /// LESS: the step that Adam would take next on the example alone,
-        /// <code>m' / (1 - beta1^n) / (sqrt(v' / (1 - beta2^n)) + eps),   m' = beta1 m + (1 - beta1) g,   v' = beta2 v + (1 - beta2) g^2,   n = t + 1</code>
+        /// <code>
+        /// m' / (1 - beta1^n) / (sqrt(v' / (1 - beta2^n)) + eps),
+        /// m' = beta1 m + (1 - beta1) g,   v' = beta2 v + (1 - beta2) g^2,   n = t + 1
+        /// </code>
         /// from the checkpoint's moments m and v after step t. g is one example's and v a batch's, so that g^2 weighs more in v' than it
         /// would in training.
         /// </summary>

@@ -31,7 +31,8 @@ public sealed class SkillIt
         {
             throw new InfluenceException(
                 $"A graph has one row for each of the {initial.Names.Count} groups and finite entries; found [{graph.GetLength(0)}, "
-                    + $"{graph.GetLength(1)}]{(graph.Cast<double>().All(double.IsFinite) ? string.Empty : " with entries that are not finite")}."
+                    + $"{graph.GetLength(1)}]"
+                    + (graph.Cast<double>().All(double.IsFinite) ? "." : " with entries that are not finite.")
             );
         }
 

@@ -87,7 +87,12 @@ internal sealed class BatchSource<T>(
         if (names.Length == 0 || broken.Count > 0)
         {
             throw new InfluenceException(
-                $"Batch {number} has {(names.Length == 0 ? "no tensor" : $"tensors that are null, disposed or without a dimension: {InfluenceException.List(broken)}")}; "
+                $"Batch {number} has "
+                    + (
+                        names.Length == 0
+                            ? "no tensor; "
+                            : $"tensors that are null, disposed or without a dimension: {InfluenceException.List(broken)}; "
+                    )
                     + "the first dimension of each tensor runs over the examples."
             );
         }

@@ -144,7 +144,7 @@ internal sealed class InputGradients(VarianceOfGradients settings, Func<ExampleB
         return gradient
             ?? throw new InfluenceException(
                 "The logits do not depend on "
-                    + $"{(settings.Embedding is null ? $"the tensor \"{settings.Input}\"" : "the output of the layer given as Embedding")}. "
+                    + (settings.Embedding is null ? $"the tensor \"{settings.Input}\". " : "the output of the layer given as Embedding. ")
                     + $"Does the Logits delegate read another tensor than b[\"{settings.Input}\"] (the batch holds {batch.Describe()}), "
                     + "detach it, or run under no_grad()?"
             );

@@ -76,7 +76,9 @@ public sealed partial class GradientStore
 
     /// <summary>The same for several models, trained on the same data with other seeds for instance, each with its own loss
     /// delegate.</summary>
-    /// <inheritdoc cref="WriteMembers(InfluenceTask, IReadOnlyList{Checkpoint}, Examples, GradientProjection, string, IProgress{InfluenceProgress}?, CancellationToken)"/>
+    /// <inheritdoc
+    /// cref="WriteMembers(InfluenceTask, IReadOnlyList{Checkpoint}, Examples, GradientProjection, string, IProgress{InfluenceProgress}?,
+    /// CancellationToken)"/>
     /// <param name="models">The models, each with the weights that its member is of.</param>
     /// <param name="train">N training examples, in the same order at each call.</param>
     /// <param name="projection">How many dimensions.</param>
@@ -106,7 +108,9 @@ public sealed partial class GradientStore
     }
 
     /// <summary>Opens all members of a folder that
-    /// <see cref="WriteMembers(InfluenceTask, IReadOnlyList{Checkpoint}, Examples, GradientProjection, string, IProgress{InfluenceProgress}?, CancellationToken)"/>
+    /// <see
+    /// cref="WriteMembers(InfluenceTask, IReadOnlyList{Checkpoint}, Examples, GradientProjection, string, IProgress{InfluenceProgress}?,
+    /// CancellationToken)"/>
     /// wrote.</summary>
     /// <param name="folder">The folder.</param>
     /// <returns>The members, in order.</returns>

@@ -46,8 +46,11 @@ public sealed record NewtonUnlearning : UnlearningMethod
 
     /// <inheritdoc/>
     public override string Name =>
-        $"{(Order == GroupEffect.Expansion.Newton ? "Newton" : Order == GroupEffect.Expansion.Second ? "second-order influence" : "influence")} "
-        + $"step, {_preconditioner.Info.Method}";
+        (
+            Order == GroupEffect.Expansion.Newton ? "Newton"
+            : Order == GroupEffect.Expansion.Second ? "second-order influence"
+            : "influence"
+        ) + $" step, {_preconditioner.Info.Method}";
 
     /// <summary>Which step.</summary>
     /// <value><see cref="GroupEffect.Expansion.First"/>.</value>

@@ -25,7 +25,8 @@ public sealed partial record InfluenceEnsemble
     /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
     /// <example>
     /// <code>
-    /// using var scores = new InfluenceEnsemble(task => Ekfac.Fit(task, train)) { OtherModels = seeds }.ScoreWithSpread(task, train, queries);
+    /// var ensemble = new InfluenceEnsemble(task => Ekfac.Fit(task, train)) { OtherModels = seeds };
+    /// using var scores = ensemble.ScoreWithSpread(task, train, queries);
     /// Console.WriteLine(scores.StablePairs());
     /// </code>
     /// </example>

@@ -29,7 +29,8 @@ namespace Influence.Estimators;
 /// </remarks>
 /// <example>
 /// <code>
-/// var members = GradientStore.WriteMembers(models, train, new GradientProjection { Form = GradientProjection.Kind.Dense, Dimension = 2048 }, "runs/trak");
+/// var projection = new GradientProjection { Form = GradientProjection.Kind.Dense, Dimension = 2048 };
+/// var members = GradientStore.WriteMembers(models, train, projection, "runs/trak");
 /// using var scores = new Trak(members) { OtherModels = models }.Score(models[0], train, queries);
 /// </code>
 /// </example>

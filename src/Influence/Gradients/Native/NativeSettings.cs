@@ -27,7 +27,9 @@ internal sealed record NativeSettings(long Heads, nn.Activations? Activation, bo
     }
 
     public override string ToString() =>
-        $"{Heads} heads{(Activation is { } activation ? $", {activation}" : string.Empty)}{(ZeroAttention ? ", zero attention" : string.Empty)}";
+        $"{Heads} heads"
+        + (Activation is { } activation ? $", {activation}" : string.Empty)
+        + (ZeroAttention ? ", zero attention" : string.Empty);
 }
 
 /// <summary>

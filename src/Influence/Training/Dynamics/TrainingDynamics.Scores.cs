@@ -116,7 +116,10 @@ public sealed partial class TrainingDynamics
     /// <summary>
     /// Dataset Cartography (Swayamdipta et al., 2020, section 2): over the presentations t in the range, of the label's probability
     /// p_t
-    /// <code>confidence = mean_t p_t,   variability = sqrt(mean_t (p_t - confidence)^2),   correctness = number of t with a correct prediction</code>
+    /// <code>
+    /// confidence = mean_t p_t,   variability = sqrt(mean_t (p_t - confidence)^2),
+    /// correctness = number of t with a correct prediction
+    /// </code>
     /// </summary>
     /// <param name="presentations">Which presentations of each example; null = all. <c>1..</c> leaves out the first epoch, as the paper's
     /// code can.</param>
