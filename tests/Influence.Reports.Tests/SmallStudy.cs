@@ -123,7 +123,8 @@ internal static class SmallStudy
             .Removal(removed)
             .DataMap(dynamics.Cartography(), show)
             .Coverage(task.Coverage(train))
-            .Cost(cost);
+            .Cost(cost)
+            .Cost(("EK-FAC's fit", ekfac.Info.Cost), ("scores", scores.Metadata.Cost), ("of an older file", null));
     }
 
     /// <summary>Circles, squares and crosses of 12 x 12 pixels with noise, in [0, 1].</summary>
