@@ -79,7 +79,10 @@ internal static class Plot
                 svg.Append(CultureInfo.InvariantCulture, $"<polygon class=\"band\" points=\"{band}\"/>");
             }
 
-            var corners = string.Join(' ', curve.Select(p => string.Create(CultureInfo.InvariantCulture, $"{X(p.X):0.#},{Y(p.Value):0.#}")));
+            var corners = string.Join(
+                ' ',
+                curve.Select(p => string.Create(CultureInfo.InvariantCulture, $"{X(p.X):0.#},{Y(p.Value):0.#}"))
+            );
             svg.Append(CultureInfo.InvariantCulture, $"<polyline class=\"line\" points=\"{corners}\"/>");
             if (curve.Count <= 40)
             {

@@ -5,6 +5,9 @@ namespace Gpt2;
 /// <summary>What the command line asks for.</summary>
 internal sealed class Options(ParseResult given) : ICommandOptions<Options>
 {
+    /// <summary>Passages of each domain that are asked about.</summary>
+    public const int QueriesOfADomain = 3;
+
     private static readonly Option<int> s_passages = Setting.Number("--passages", "training passages of each domain", 200, least: 10);
     private static readonly Option<int> s_epochs = Setting.Number("--epochs", "how often to pass over them in training", 8, least: 1);
     private static readonly Option<int> s_seed = Setting.Number(

@@ -1,4 +1,5 @@
 using Influence;
+using Influence.Estimators;
 
 namespace Gpt2;
 
@@ -37,17 +38,13 @@ internal static class Report
     }
 
     /// <summary>Each head's share of what its layer says of every query's strongest passages.</summary>
-    public static IEnumerable<IReadOnlyList<string>> Heads(
-        Corpus corpus,
-        IReadOnlyList<Passage> queries,
-        IReadOnlyList<(string Name, double[] Sums)> heads
-    )
+    public static IEnumerable<IReadOnlyList<string>> Heads(Corpus corpus, IReadOnlyList<Passage> queries, LayerScores heads)
     {
-        yield return ["query", .. heads.Select(h => h.Name)];
+        yield return ["query", .. heads.Select(h => h.Parameters)];
         foreach (var (query, passage) in queries.Index())
         {
-            var whole = heads.Sum(h => h.Sums[query]);
-            yield return [corpus.Domains[passage.Domain].Name, .. heads.Select(h => $"{h.Sums[query] / whole:0%}")];
+            double[] sums = [.. heads.Select(h => (double)h.Scores.Values[query].sum().item<float>())];
+            yield return [corpus.Domains[passage.Domain].Name, .. sums.Select(sum => $"{sum / sums.Sum():0%}")];
         }
     }
 

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Microsoft.ML.OnnxRuntime;
 using Microsoft.ML.OnnxRuntime.Tensors;
 using TorchSharp;
@@ -13,13 +14,30 @@ namespace PretrainedImageClassifier;
 /// <param name="Largest">The largest feature.</param>
 internal sealed record FeatureCheck(int Pictures, double Difference, double Largest)
 {
-    public const double Allowed = 1e-4;
+    private const double Allowed = 1e-4;
     private const int Side = 224;
     private const int Features = 512;
 
-    public bool Holds => Difference <= Allowed * Math.Max(1, Largest);
+    private bool Holds => Difference <= Allowed * Math.Max(1, Largest);
 
-    public static FeatureCheck Run(byte[] file, OnnxGraph graph, OnnxGraph preparation, LabelledImages images)
+    /// <summary>Says how far they are apart, and ends where that is too far.</summary>
+    public static void Demand(byte[] file, OnnxGraph graph, OnnxGraph preparation, LabelledImages images)
+    {
+        var check = Run(file, graph, preparation, images);
+        Console.WriteLine(
+            string.Create(
+                CultureInfo.InvariantCulture,
+                $"Beside ONNX Runtime, {check.Pictures} pictures: features of up to {check.Largest:0.0} differ by at most "
+                    + $"{check.Difference:0.0e+0} (allowed: {Allowed:0e+0} of the largest)."
+            )
+        );
+        if (!check.Holds)
+        {
+            throw new SampleException("The network does not do what ONNX Runtime does with the same weights.");
+        }
+    }
+
+    private static FeatureCheck Run(byte[] file, OnnxGraph graph, OnnxGraph preparation, LabelledImages images)
     {
         // With a head that hands on what it gets, the network puts out its features.
         using var model = ResNet18Weights.Create(graph, Features);

@@ -23,20 +23,7 @@ return CommandLine.Run<Options>(
         var preparation = OnnxGraph.Read(ResNet18Package.Preparation(), "ResNetPreprocess.onnx");
         var train = FashionMnist.ReadTraining(options.Data, options.Images);
         var test = FashionMnist.ReadTest(options.Data).At([.. Enumerable.Range(0, options.Test)]);
-        var check = FeatureCheck.Run(file, graph, preparation, test.At([0, 1, 2, 3]));
-        Console.WriteLine(
-            string.Create(
-                CultureInfo.InvariantCulture,
-                $"Beside ONNX Runtime, {check.Pictures} pictures: features of up to "
-                    + $"{check.Largest:0.0} differ by at most {check.Difference:0.0e+0} (allowed: {FeatureCheck.Allowed:0e+0} of the "
-                    + $"largest)."
-            )
-        );
-        if (!check.Holds)
-        {
-            throw new SampleException("The network does not do what ONNX Runtime does with the same weights.");
-        }
-
+        FeatureCheck.Demand(file, graph, preparation, test.At([0, 1, 2, 3]));
         if (options.Check)
         {
             return;
@@ -52,13 +39,7 @@ return CommandLine.Run<Options>(
         using var testImages = Pictures.ToTensor(test, Side, preparation);
         manual_seed(Randomness.SeedFor(options.Seed, "new weights"));
         using var model = ResNet18Weights.Create(graph, LabelledImages.ClassCount);
-        foreach (var (name, parameter) in model.named_parameters())
-        {
-            parameter.requires_grad =
-                name.StartsWith("fc.", StringComparison.Ordinal)
-                || (!options.HeadOnly && name.StartsWith("layer4.", StringComparison.Ordinal));
-        }
-
+        Trainer.Freeze(model, options.HeadOnly);
         var trainer = new Trainer { Epochs = options.Epochs, Seed = options.Seed };
         using var recorder = trainer.Recorder(folder.FullPath, train.Count);
         costs.MeasureTraining(
@@ -67,14 +48,7 @@ return CommandLine.Run<Options>(
             () => trainer.Train(model, images, given, recorder, progress, cancellationToken)
         );
         var predictions = Evaluation.Predictions(model, testImages, cancellationToken);
-        var accuracy = predictions.Index().Average(p => p.Item == test.Labels[p.Index] ? 1.0 : 0.0);
-        var summary = string.Create(
-            CultureInfo.InvariantCulture,
-            $"A pretrained ResNet-18 with a new head, {model.parameters().Where(p => p.requires_grad).Sum(p => p.numel()):N0} of "
-                + $"{model.parameters().Sum(p => p.numel()):N0} parameters trained by AdamW for {options.Epochs} epochs on "
-                + $"{train.Count:N0} images of {Side} x {Side} pixels, {labels.FlippedCount:N0} labels flipped (seed {options.Seed}). "
-                + $"Right on {accuracy:0.0%} of {test.Count:N0} test images."
-        );
+        var summary = Report.Describe(model, train, labels, test, predictions, options, Side);
         progress.Clear();
         Console.WriteLine(summary);
 
@@ -100,23 +74,13 @@ return CommandLine.Run<Options>(
         var influence = new InfluenceFunction(ekfac);
 
         // Which labels are wrong?
-        var flipped = labels.IsFlipped.Index().Where(label => label.Item).Select(label => (long)label.Index).ToList();
-        var random = Randomness.For(options.Seed, "random ranking");
         var suspicion = costs.Measure("EK-FAC, self-influence", () => influence.SelfInfluence(task, examples, progress, cancellationToken));
         var tracIn = costs.Measure(
             $"TracIn, self-influence over {recorder.Checkpoints.Count} checkpoints",
             () => new TracIn { Checkpoints = recorder.Checkpoints }.SelfInfluence(task, examples, progress, cancellationToken)
         );
         var losses = costs.Measure("losses", () => new ExampleLosses().Score(task, examples, progress, cancellationToken));
-        var found = Detections.Of(
-            [
-                ("EK-FAC, self-influence", suspicion),
-                ("TracIn, self-influence", tracIn),
-                ("loss", losses),
-                ("random", ExampleScores.Of(losses.Ids, [.. losses.Ids.Select(_ => random.NextDouble())])),
-            ],
-            flipped
-        );
+        var found = Report.Detect(suspicion, tracIn, losses, labels, options.Seed);
 
         // Where do predictions come from?
         var chosen = Evaluation.WrongFirst(predictions, test.Labels, wrong: 5, count: 8);

@@ -66,4 +66,14 @@ internal sealed record Trainer
     /// most.</summary>
     public CheckpointRecorder Recorder(string folder, int examples) =>
         new(folder) { EverySteps = ((examples + BatchSize - 1) / BatchSize) * Math.Max(1, Epochs / 3) };
+
+    /// <summary>The last stage and the head are trained, or the head alone.</summary>
+    public static void Freeze(nn.Module model, bool headOnly)
+    {
+        foreach (var (name, parameter) in model.named_parameters())
+        {
+            parameter.requires_grad =
+                name.StartsWith("fc.", StringComparison.Ordinal) || (!headOnly && name.StartsWith("layer4.", StringComparison.Ordinal));
+        }
+    }
 }

@@ -43,13 +43,7 @@ return CommandLine.Run<Options>(
         using var model = MailClassifier.Create(graph, options.Seed, options.Lora ? Options.LoraRank : 0);
         costs.MeasureTraining("fine-tuning", options.Epochs, () => trainer.Train(model, train, all, recorder, progress, cancellationToken));
         var (onTest, onHard) = (Predictions.Of(model, test, cancellationToken), Predictions.Of(model, hardTest, cancellationToken));
-        var summary = string.Create(
-            CultureInfo.InvariantCulture,
-            $"all-MiniLM-L6-v2 with a new head, {model.TrainedCount:N0} of {model.ParameterCount:N0} parameters trained by AdamW "
-                + $"for {options.Epochs} epochs on {all.Length:N0} mails of {options.Length} pieces, {flipped.Count:N0} labels flipped "
-                + $"(seed {options.Seed}). Right on {onTest.Accuracy:0.0%} of {split.Test.Count} test mails and {onHard.Accuracy:0.0%} of "
-                + $"{split.HardTest.Count} mails of hard ham."
-        );
+        var summary = Report.Describe(model, split, flipped.Count, onTest, onHard, options);
         Console.WriteLine(summary);
 
         // The task; every trained parameter takes part.
@@ -67,9 +61,9 @@ return CommandLine.Run<Options>(
 
         // The questions.
         var rankings = findings.Rankings(graph, recorder.Checkpoints, clean, Predictions.Of(model, train, cancellationToken), options.Seed);
-        var tables = new List<(string Title, string Text, IReadOnlyList<IReadOnlyList<string>> Rows)>();
+        var tables = new Tables(progress);
         var found = Detections.Of(rankings, flipped);
-        Print("How well the flipped labels are found", Detections.Rows(found));
+        tables.Print("How well the flipped labels are found", Detections.Rows(found));
         using var explanation = Explanation.Explain(findings.Influence, task, examples, test, onTest, costs, progress, cancellationToken);
         var sources = findings.Sources(test);
         var retraining = new Retraining
@@ -84,7 +78,7 @@ return CommandLine.Run<Options>(
             Token = cancellationToken,
         };
         var picks = findings.BestTenth(target, options.Seed);
-        Add(
+        tables.Add(
             "The best tenth for hard ham",
             "Each pick trains the pretrained model anew, by the labels as given; a tenth in four times as many epochs as all mails.",
             [
@@ -93,14 +87,13 @@ return CommandLine.Run<Options>(
                 .. picks.Select(pick => retraining.Row(pick.Pick, pick.Ids, options.Epochs * 4)),
             ]
         );
-        Add(
+        tables.Add(
             "Leaving out one source of mails",
             "The rise of the test mails' mean loss: predicted to first order, and where it was tried, "
                 + "after training again without the source.",
             retraining.WithoutSources(sources, onTest.Loss, options.Retrain)
         );
-        progress.Clear();
-        Add(
+        tables.Add(
             "What it took",
             "Seconds by the clock and of the processor, the latter also in plain epochs of training (forward, backward and "
                 + "AdamW); memory is the process's.",
@@ -116,23 +109,10 @@ return CommandLine.Run<Options>(
             Predictions = onTest,
             Tokenizer = tokenizer,
             Found = found,
-            Tables = tables,
+            Tables = tables.All,
         };
         cancellationToken.ThrowIfCancellationRequested();
         OutputFile.Write(options.Output, report.ToPage(rankings[0].Scores, explanation).ToHtml());
         Console.WriteLine($"Page: {Path.GetFullPath(options.Output)}");
-
-        void Add(string title, string text, IReadOnlyList<IReadOnlyList<string>> rows)
-        {
-            tables.Add((title, text, rows));
-            Print(title, rows);
-        }
-
-        void Print(string title, IReadOnlyList<IReadOnlyList<string>> rows)
-        {
-            progress.Clear();
-            Console.WriteLine($"\n{title}");
-            ConsoleTable.Write(rows);
-        }
     }
 );

@@ -33,6 +33,23 @@ internal sealed record Report
     /// <summary>Each with its head first.</summary>
     public required IReadOnlyList<(string Title, string Text, IReadOnlyList<IReadOnlyList<string>> Rows)> Tables { get; init; }
 
+    /// <summary>What was trained on what, and how well it does.</summary>
+    public static string Describe(
+        MailClassifier model,
+        MailSplit split,
+        int flipped,
+        Predictions onTest,
+        Predictions onHard,
+        Options options
+    ) =>
+        string.Create(
+            CultureInfo.InvariantCulture,
+            $"all-MiniLM-L6-v2 with a new head, {model.TrainedCount:N0} of {model.ParameterCount:N0} parameters trained by AdamW "
+                + $"for {options.Epochs} epochs on {split.Train.Count:N0} mails of {options.Length} pieces, {flipped:N0} labels flipped "
+                + $"(seed {options.Seed}). Right on {onTest.Accuracy:0.0%} of {split.Test.Count} test mails and {onHard.Accuracy:0.0%} of "
+                + $"{split.HardTest.Count} mails of hard ham."
+        );
+
     public InfluenceReport ToPage(ExampleScores suspicion, Explanation explanation)
     {
         var flipped = suspicion.Highest(Math.Min(Suspects, suspicion.Count)).Count(suspect => Flipped.Contains(suspect.Id));

@@ -39,7 +39,7 @@ public sealed partial record InfluenceFunction
         using var scope = NewDisposeScope();
         using var session = GradientSession.Open(task, train, queries);
         using var inverse = _preconditioner.Prepare(session, Damping, Tolerance, cancellationToken);
-        var reporter = new ProgressReporter(null, "estimate", 1, train.Count, cancellationToken);
+        using var reporter = new ProgressReporter(null, "estimate", 1, train.Count, cancellationToken);
         var (before, batch) = (TimeSpan.Zero, TimeSpan.Zero);
         var count = Math.Min(train.BatchSize, train.Count);
         Products(session, inverse)
@@ -101,7 +101,7 @@ public sealed partial record InfluenceFunction
             session.Dtype,
             token
         );
-        var reporter = new ProgressReporter(progress, "scoring", 1, train.Count, token);
+        using var reporter = new ProgressReporter(progress, "scoring", 1, train.Count, token);
         var scores = new UnitScores(folder, units, train, reporter);
         if (!scores.AllThere)
         {
@@ -152,7 +152,7 @@ public sealed partial record InfluenceFunction
             session.Dtype,
             token
         );
-        var reporter = new ProgressReporter(progress, "self-influence", 1, train.Count, token);
+        using var reporter = new ProgressReporter(progress, "self-influence", 1, train.Count, token);
         var scores = new UnitScores(folder, units, train, reporter);
         if (!scores.AllThere)
         {

@@ -31,7 +31,7 @@ public sealed partial record TracIn
         var units = new WorkUnits(train, work);
         var (manifest, dtype) = Manifest("scores", task, train, units, queries);
         using var folder = UnitScores.Open(work, manifest, units, queries.Count, train, dtype, token);
-        var reporter = new ProgressReporter(progress, "scoring", 1, train.Count, token);
+        using var reporter = new ProgressReporter(progress, "scoring", 1, train.Count, token);
         var scores = new UnitScores(folder, units, train, reporter);
         scores.Do(part =>
         {
@@ -54,7 +54,7 @@ public sealed partial record TracIn
         var units = new WorkUnits(train, work);
         var (manifest, _) = Manifest("self-influence", task, train, units, null);
         using var folder = UnitScores.Open(work, manifest, units, 1, train, ScalarType.Float64, token);
-        var reporter = new ProgressReporter(progress, "self-influence", 1, train.Count, token);
+        using var reporter = new ProgressReporter(progress, "self-influence", 1, train.Count, token);
         var scores = new UnitScores(folder, units, train, reporter);
         scores.Do(part =>
         {

@@ -130,18 +130,18 @@ internal sealed class GradientSession : IDisposable
     }
 
     /// <summary>The per-example gradients of a batch. The caller disposes the result before it captures the next batch.</summary>
-    public BatchGradients Capture(ExampleBatch batch, LossKind kind) => Capture(batch, kind, CheckedIfDue);
+    public BatchGradients Capture(ExampleBatch batch, LossKind kind) => Capture(batch, kind, _checks);
 
     /// <summary>The same of a few examples that nothing but sizes and kinds is read from.</summary>
-    public BatchGradients CaptureSample(ExampleBatch batch, LossKind kind) => Capture(batch, kind, (_, _) => false);
+    public BatchGradients CaptureSample(ExampleBatch batch, LossKind kind) => Capture(batch, kind, checks: null);
 
-    private BatchGradients Capture(ExampleBatch batch, LossKind kind, Func<ExampleBatch, LossKind, bool> isChecked)
+    private BatchGradients Capture(ExampleBatch batch, LossKind kind, BatchChecks? checks)
     {
         var scope = NewDisposeScope();
         try
         {
             var result = new BatchGradients(scope, batch.Ids, Dtype, Device);
-            result.Blocks = [.. CaptureLayers(scope, batch, kind, result, isChecked), .. _single.Capture(batch, kind)];
+            result.Blocks = [.. CaptureLayers(scope, batch, kind, result, checks), .. _single.Capture(batch, kind)];
             return result;
         }
         catch
@@ -159,14 +159,12 @@ internal sealed class GradientSession : IDisposable
         _claim.Dispose();
     }
 
-    private bool CheckedIfDue(ExampleBatch batch, LossKind kind) => _checks.IsDue(batch, kind);
-
     private List<BlockGradients?> CaptureLayers(
         DisposeScope scope,
         ExampleBatch batch,
         LossKind kind,
         BatchGradients result,
-        Func<ExampleBatch, LossKind, bool> isChecked
+        BatchChecks? checks
     )
     {
         if (Blocks.Count == 0)
@@ -174,9 +172,9 @@ internal sealed class GradientSession : IDisposable
             return [];
         }
 
-        var isDue = isChecked(batch, kind);
+        var isDue = checks?.IsDue(batch, kind) == true;
         var trace = Run(scope, batch, kind, isDue ? GraphAfter.Kept : GraphAfter.Freed);
-        if (!isDue && _checks.IsAnother(trace))
+        if (!isDue && checks?.IsAnother(trace) == true)
         {
             isDue = true;
             trace = Run(scope, batch, kind, GraphAfter.Kept);

@@ -116,7 +116,7 @@ public sealed partial class Mixture
 
         IEnumerator IEnumerable.GetEnumerator() => GetEnumerator();
 
-        string IRunningStream.Description => nameof(Sampler);
+        string IRunningStream.Description => $"{nameof(Mixture)}.{nameof(Sampler)}";
 
         private long Next()
         {

@@ -102,6 +102,7 @@ public abstract partial class LayerwisePreconditioner : Preconditioner, IDisplay
         else
         {
             blocks = LayerwiseFit.Run(session, train, options, kind, reporter);
+            info = info with { Cost = ScoreMetadata.RunCost.OfCallUnderWay() };
         }
 
         Log.Fitted(task.Logger, method, train.Count, reporter.Elapsed.TotalSeconds);

@@ -59,7 +59,8 @@ internal sealed class UnitScores(WorkFolder folder, WorkUnits units, Examples tr
             {
                 using var scope = NewDisposeScope();
                 var (values, metadata) = score(units.Of(unit));
-                folder.Save(WorkFolder.NameOf(Stage, unit), [(Tensor, values)], metadata.ToStrings());
+                // Without what it took: the same unit has the same bytes whoever did it.
+                folder.Save(WorkFolder.NameOf(Stage, unit), [(Tensor, values)], (metadata with { Cost = null }).ToStrings());
             },
             unit => reporter.Add(units.CountOf(unit))
         );

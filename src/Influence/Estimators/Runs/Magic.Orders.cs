@@ -75,7 +75,8 @@ public sealed partial record Magic
             {
                 replay.CheckKnown(orders.SelectMany(order => order));
                 var examples = Batches.Sum(b => b.Count) + (3L * orders.Sum(order => order.Sum(b => b.Count)));
-                return Forwards(replay, queries, orders, new ProgressReporter(progress, "replaying", 1, examples, cancellationToken));
+                using var reporter = new ProgressReporter(progress, "replaying", 1, examples, cancellationToken);
+                return Forwards(replay, queries, orders, reporter);
             }
         );
     }

@@ -23,6 +23,7 @@ internal sealed class BatchChecks(LayerHooks hooks, CheckedBatches? before = nul
     /// <summary>Whether a batch is to be checked, or else counted as unchecked. The rows of an example alone are its own.</summary>
     public bool IsDue(ExampleBatch batch, LossKind kind)
     {
+        (_news, _key) = ([], null);
         if (batch.Count == 1 || CheckBudget.IsSwitchedOff)
         {
             return false;
@@ -30,7 +31,6 @@ internal sealed class BatchChecks(LayerHooks hooks, CheckedBatches? before = nul
 
         var news = _novelty.News(batch, kind);
         _news = news ?? [];
-        _key = null;
         if (news is null && !_budget.Allows)
         {
             Unchecked++;

@@ -129,7 +129,7 @@ internal sealed partial class LayerwiseFit
             var blocks = fit.Finish();
             try
             {
-                LayerwiseFile.Save(folder.PathOf(ResultFile), info, blocks);
+                LayerwiseFile.Save(folder.PathOf(ResultFile), info with { Cost = null }, blocks);
             }
             finally
             {
