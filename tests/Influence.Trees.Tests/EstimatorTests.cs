@@ -29,7 +29,7 @@ public class EstimatorTests
             new TreeSimilarity { Kernel = TreeKernel.LeafPath, Cosine = true },
         ];
 
-    [Theory]
+    [LightGbmTheory]
     [MemberData(nameof(Estimators))]
     public void Self_influence_is_the_diagonal(TreeEstimator estimator)
     {
@@ -50,7 +50,7 @@ public class EstimatorTests
         }
     }
 
-    [Theory]
+    [LightGbmTheory]
     [MemberData(nameof(Estimators))]
     public void Order_of_the_examples_and_company_of_the_queries_change_nothing(TreeEstimator estimator)
     {
@@ -67,7 +67,7 @@ public class EstimatorTests
         }
     }
 
-    [Theory]
+    [LightGbmTheory]
     [MemberData(nameof(Estimators))]
     public void Progress_reaches_its_total_and_metadata_say_what_it_is(TreeEstimator estimator)
     {
@@ -82,7 +82,7 @@ public class EstimatorTests
     }
 
     /// <summary>The core's selection, retraining study and search for wrong labels take the scores as they are.</summary>
-    [Fact]
+    [LightGbmFact]
     public void Scores_go_through_the_library()
     {
         var clean = Tables.Of(LossKind.Binary, 300, 1, category: false);

@@ -61,7 +61,7 @@ public class ExamplesTests
         Assert.Equal([8.0, 9], examples.WithTargets([8, 9]).Targets);
     }
 
-    [Theory]
+    [LightGbmTheory]
     [MemberData(nameof(EstimatorTests.Estimators), MemberType = typeof(EstimatorTests))]
     public void Examples_that_are_not_the_models_are_refused(TreeEstimator estimator)
     {
@@ -87,7 +87,7 @@ public class ExamplesTests
         Assert.Throws<OperationCanceledException>(() => estimator.Score(model, train, queries, cancellationToken: cancelled.Token));
     }
 
-    [Fact]
+    [LightGbmFact]
     public void Leaf_values_that_do_not_follow_from_the_examples_are_refused()
     {
         var (model, train, queries) = Tables.Trained(LossKind.SquaredError);

@@ -8,7 +8,7 @@ namespace Influence.Trees.Tests;
 /// <summary>Kernels, similarity and TREX.</summary>
 public class KernelTests
 {
-    [Fact]
+    [LightGbmFact]
     public void Similarity_of_two_leaves_by_hand()
     {
         var train = new TabularExamples(
@@ -46,7 +46,7 @@ public class KernelTests
         Assert.Equal([-1, -1, 1, 0, 0], cosine.ForQuery(0).Values, (a, b) => Math.Abs(a - b) < 1e-12);
     }
 
-    [Fact]
+    [LightGbmFact]
     public void A_regression_agrees_by_the_side_of_the_prediction()
     {
         var (model, train, queries) = Tables.Trained(LossKind.SquaredError);
@@ -63,7 +63,7 @@ public class KernelTests
 
     /// <summary>Squared error has a closed form, (K + 2 l2 N) alpha = y - b; both are double precision, the fit to 1e-10 of its first
     /// gradient.</summary>
-    [Theory]
+    [LightGbmTheory]
     [InlineData(TreeKernel.WeightedLeafPath)]
     [InlineData(TreeKernel.LeafPath)]
     [InlineData(TreeKernel.LeafOutput)]
@@ -108,7 +108,7 @@ public class KernelTests
 
     /// <summary>At the minimum alpha is -L' / (2 l2 N), and the terms add up to the output: both say that the fit is where it should
     /// be.</summary>
-    [Theory]
+    [LightGbmTheory]
     [InlineData(LossKind.Binary)]
     [InlineData(LossKind.Multiclass)]
     public void Trex_of_classes_is_at_its_minimum(LossKind loss)

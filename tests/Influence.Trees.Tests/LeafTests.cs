@@ -26,7 +26,7 @@ public class LeafTests
 
     private const string TwoLeaves = "num_leaves=2 min_data_in_leaf=1 min_data_in_bin=1 min_sum_hessian_in_leaf=0";
 
-    [Fact]
+    [LightGbmFact]
     public void One_iteration_of_squared_error_by_hand()
     {
         // From 0, with rate 1/2 and lambda 1: the left leaf is 0.5 * 9/4 = 1.125, the right 0.5 * 24/3 = 4.
@@ -63,7 +63,7 @@ public class LeafTests
     }
 
     /// <summary>LightGBM computes gradients in single precision: leaf values, and losses of some units, agree to about 1e-6.</summary>
-    [Theory]
+    [LightGbmTheory]
     [InlineData("objective=regression learning_rate=0.3", false)]
     [InlineData("objective=regression learning_rate=0.3 lambda_l2=2 boost_from_average=false", false)]
     [InlineData("objective=binary learning_rate=0.3 lambda_l2=0.1", true)]
@@ -101,7 +101,7 @@ public class LeafTests
         }
     }
 
-    [Theory]
+    [LightGbmTheory]
     [MemberData(nameof(Tables.Losses), MemberType = typeof(Tables))]
     public void Refitting_all_examples_gives_the_model_again(LossKind loss)
     {
@@ -120,7 +120,7 @@ public class LeafTests
         }
     }
 
-    [Theory]
+    [LightGbmTheory]
     [MemberData(nameof(Tables.Losses), MemberType = typeof(Tables))]
     public void LeafRefit_is_a_refit_of_each_example(LossKind loss)
     {
@@ -140,7 +140,7 @@ public class LeafTests
 
     /// <summary>The derivative by the example's weight, by central differences of the refit with weights: steps of 1e-4 leave errors of
     /// about 1e-8.</summary>
-    [Theory]
+    [LightGbmTheory]
     [MemberData(nameof(Tables.Losses), MemberType = typeof(Tables))]
     public void LeafInfluence_is_the_derivative_of_the_refit(LossKind loss)
     {
@@ -184,7 +184,7 @@ public class LeafTests
 
     /// <summary>Squared error has no second change of derivatives, so at one iteration held and followed gradients are the same but for the
     /// initial score.</summary>
-    [Fact]
+    [LightGbmFact]
     public void Without_propagation_one_iteration_is_the_same()
     {
         var train = Tables.Of(LossKind.Binary, 120, 1);
@@ -211,7 +211,7 @@ public class LeafTests
         }
     }
 
-    [Theory]
+    [LightGbmTheory]
     [MemberData(nameof(Tables.Losses), MemberType = typeof(Tables))]
     public void BoostIn_is_its_formula_in_a_loop(LossKind loss)
     {

@@ -8,7 +8,7 @@ namespace Influence.Trees.Tests;
 /// generous.</summary>
 public class ReaderTests
 {
-    [Theory]
+    [LightGbmTheory]
     [InlineData(LossKind.SquaredError, "")]
     [InlineData(LossKind.SquaredError, "boost_from_average=false")]
     [InlineData(LossKind.SquaredError, "zero_as_missing=true")]
@@ -44,7 +44,7 @@ public class ReaderTests
         }
     }
 
-    [Fact]
+    [LightGbmFact]
     public void Categories_that_the_training_did_not_see_go_where_LightGBM_sends_them()
     {
         var train = Tables.Of(LossKind.SquaredError, 400, 1);
@@ -72,7 +72,7 @@ public class ReaderTests
         }
     }
 
-    [Fact]
+    [LightGbmFact]
     public void A_model_without_a_split_is_its_average()
     {
         var train = new TabularExamples(
@@ -90,7 +90,7 @@ public class ReaderTests
         Assert.Equal(3, model.Raw(train)[0, 0], 1e-6);
     }
 
-    [Fact]
+    [LightGbmFact]
     public void Predictions_and_losses_follow_from_raw_scores()
     {
         var (model, train, _) = Tables.Trained(LossKind.Multiclass);
@@ -102,7 +102,7 @@ public class ReaderTests
         Assert.Equal(Math.Exp(raw[3, 1] - raw[3, 0]), predictions[3, 1] / predictions[3, 0], 1e-10);
     }
 
-    [Fact]
+    [LightGbmFact]
     public void Other_objectives_and_broken_files_are_refused_by_name()
     {
         var train = Tables.Of(LossKind.Binary, 100, 1);
@@ -160,7 +160,7 @@ public class ReaderTests
         static string Message(string text) => Assert.Throws<InfluenceException>(() => BoostedTrees.ParseLightGbm(text)).Message;
     }
 
-    [Fact]
+    [LightGbmFact]
     public void A_file_is_read_as_its_text()
     {
         var path = Path.GetTempFileName();
