@@ -99,6 +99,14 @@ internal sealed class WorkFolder : IDisposable
 
                 if (isOver())
                 {
+                    for (var other = 0; other < units; other++)
+                    {
+                        if (!done[other])
+                        {
+                            found?.Invoke(other);
+                        }
+                    }
+
                     return;
                 }
 

@@ -42,22 +42,22 @@ public sealed partial record InfluenceFunction
         using var reporter = new ProgressReporter(null, "estimate", 1, train.Count, cancellationToken);
         var (before, batch) = (TimeSpan.Zero, TimeSpan.Zero);
         var count = Math.Min(train.BatchSize, train.Count);
-        Products(session, inverse)
-            .PairsByUnit(
-                score =>
-                {
-                    before = watch.Elapsed;
+        ByUnit(
+            Products(session, inverse),
+            score =>
+            {
+                before = watch.Elapsed;
 
-                    // The first is slower than those after it.
-                    score(train.Range(0, count), (_, _, _) => { });
-                    watch.Restart();
-                    score(train.Range(train.Count - count, count), (_, _, _) => { });
-                    batch = watch.Elapsed;
-                },
-                train,
-                queries,
-                reporter
-            );
+                // The first is slower than those after it.
+                score(train.Range(0, count), (_, _, _) => { });
+                watch.Restart();
+                score(train.Range(train.Count - count, count), (_, _, _) => { });
+                batch = watch.Elapsed;
+            },
+            train,
+            queries,
+            reporter
+        );
         var (rows, bytes) = (QueryIds(queries).Count, (long)session.Dtype.ElementSize());
         var units = Work is null ? null : new WorkUnits(train, Work);
         return new Work.Cost(
@@ -106,15 +106,7 @@ public sealed partial record InfluenceFunction
         if (!scores.AllThere)
         {
             using var inverse = _preconditioner.Prepare(session, Damping, Tolerance, token);
-            var products = Products(session, inverse);
-            if (Aggregation == QueryAggregation.None)
-            {
-                products.PairsByUnit(Units, train, queries, reporter);
-            }
-            else
-            {
-                products.SummedByUnit(Units, train, queries, SumWeight(queries), reporter);
-            }
+            ByUnit(Products(session, inverse), Units, train, queries, reporter);
 
             void Units(Action<Examples, Action<long, long, Tensor>> score) =>
                 scores.Do(part =>
@@ -130,6 +122,24 @@ public sealed partial record InfluenceFunction
 
         Log.Scored(task.Logger, Name, rows.Count, train.Count, 1, reporter.Elapsed.TotalSeconds);
         return scores.Merge(sink, rows);
+    }
+
+    private void ByUnit(
+        GradientProducts products,
+        Action<Action<Examples, Action<long, long, Tensor>>> run,
+        Examples train,
+        Examples queries,
+        ProgressReporter reporter
+    )
+    {
+        if (Aggregation == QueryAggregation.None)
+        {
+            products.PairsByUnit(run, train, queries, reporter);
+        }
+        else
+        {
+            products.SummedByUnit(run, train, queries, SumWeight(queries), reporter);
+        }
     }
 
     private ExampleScores SelfInUnits(

@@ -30,7 +30,7 @@ public sealed partial record TracIn
     {
         var units = new WorkUnits(train, work);
         var (manifest, dtype) = Manifest("scores", task, train, units, queries);
-        using var folder = UnitScores.Open(work, manifest, units, queries.Count, train, dtype, token);
+        using var folder = UnitScores.Open(work, manifest, units, Rows(queries).Count, train, dtype, token);
         using var reporter = new ProgressReporter(progress, "scoring", 1, train.Count, token);
         var scores = new UnitScores(folder, units, train, reporter);
         scores.Do(part =>
@@ -40,7 +40,7 @@ public sealed partial record TracIn
             reporter.Add(part.Count);
             return (own.Values.alias(), own.Metadata);
         });
-        return scores.Merge(sink, queries.Ids);
+        return scores.Merge(sink, Rows(queries));
     }
 
     private ExampleScores SelfInUnits(
@@ -97,6 +97,7 @@ public sealed partial record TracIn
                 ),
                 ("Similarity", Similarity.ToString()),
                 ("Direction", Direction.ToString()),
+                ("Aggregation", Aggregation.ToString()),
                 ("MemoryBudget", MemoryBudget.Bytes.ToString(CultureInfo.InvariantCulture)),
                 ("the examples' BatchSize", train.BatchSize.ToString(CultureInfo.InvariantCulture)),
                 ("the numbers", session.Dtype.ToString())

@@ -131,7 +131,7 @@ public sealed partial record TracIn : IPairEstimator
         using var weights = new WeightKeeper(task.Model, Checkpoints ?? []);
         using var reporter = new ProgressReporter(progress, "scoring", Math.Max(1, Count), train.Count, cancellationToken);
         ParameterCoverage? coverage = null;
-        IReadOnlyList<long> rows = Aggregation == InfluenceFunction.QueryAggregation.None ? queries.Ids : [-1];
+        var rows = Rows(queries);
         foreach (var (first, block) in TrainingBlocks.Of(train, sink.ExamplesAtOnce(rows.Count, train.Count)))
         {
             using var scope = NewDisposeScope();
@@ -269,6 +269,8 @@ public sealed partial record TracIn : IPairEstimator
             add(session, new GradientProducts(session, MemoryBudget, GradientMetric.Euclidean, normalization, factors));
         }
     }
+
+    private IReadOnlyList<long> Rows(Examples queries) => Aggregation == InfluenceFunction.QueryAggregation.None ? queries.Ids : [-1];
 
     /// <summary>A cosine has the same value with a mean as with a sum.</summary>
     private double SumWeight(Examples queries) =>

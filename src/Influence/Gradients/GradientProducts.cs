@@ -78,13 +78,7 @@ internal sealed class GradientProducts(
             var block = new QueryGradients(plan, _planner, Math.Min(capacity, queries.Count - done), kept);
             while (more && block.Count + source.Current.Count <= capacity)
             {
-                progress.Token.ThrowIfCancellationRequested();
-                using var stage = CostMeter.Stage(QueryPass);
-                using (var batch = session.Capture(source.Current, LossKind.Measurement))
-                {
-                    Keep(block, batch);
-                }
-
+                Keep(block, source.Current, progress);
                 more = source.MoveNext();
             }
 
@@ -152,7 +146,6 @@ internal sealed class GradientProducts(
     )
     {
         using var noGrad = no_grad();
-        var unchanged = new UnchangedWeights(session.Task.Model);
         var (plan, capacity, examplesAtOnce) = Plan(train, queries);
         if (capacity < queries.Count)
         {
@@ -160,13 +153,12 @@ internal sealed class GradientProducts(
             return;
         }
 
+        var unchanged = new UnchangedWeights(session.Task.Model);
         using var kept = NewDisposeScope();
         using var block = new QueryGradients(plan, _planner, queries.Count, kept);
         foreach (var examples in SubBatches.Of(queries, examplesAtOnce))
         {
-            progress.Token.ThrowIfCancellationRequested();
-            using var batch = session.Capture(examples, LossKind.Measurement);
-            Keep(block, batch);
+            Keep(block, examples, progress);
         }
 
         block.Complete();
@@ -199,7 +191,7 @@ internal sealed class GradientProducts(
         using var sum = Sum(queries, examplesAtOnce, progress);
         using var total = sum.Take();
         using var kept = NewDisposeScope();
-        using var applied = metric.Written(total);
+        using var applied = Preconditioned(() => metric.Written(total));
         using var block = Alone(applied, total, kept);
         run(
             (part, take) =>
@@ -358,6 +350,14 @@ internal sealed class GradientProducts(
     {
         using var stage = metric.IsEuclidean ? default : CostMeter.Stage(Preconditioning);
         return apply();
+    }
+
+    private void Keep(QueryGradients block, ExampleBatch examples, ProgressReporter progress)
+    {
+        progress.Token.ThrowIfCancellationRequested();
+        using var stage = CostMeter.Stage(QueryPass);
+        using var batch = session.Capture(examples, LossKind.Measurement);
+        Keep(block, batch);
     }
 
     private void Keep(QueryGradients block, BatchGradients batch)

@@ -80,6 +80,33 @@ public sealed class UnitScoreTests : IDisposable
         Assert.All(expected.Values.Zip(scores.Values), p => Assert.Equal(p.First, p.Second, Rounding * expected.Values.Max()));
     }
 
+    /// <summary>Queries as one: a single row, whatever it is made of, and another way of taking them together is another call.</summary>
+    [Theory]
+    [InlineData(InfluenceFunction.QueryAggregation.Mean, TracIn.GradientSimilarity.Dot)]
+    [InlineData(InfluenceFunction.QueryAggregation.Sum, TracIn.GradientSimilarity.Dot)]
+    [InlineData(InfluenceFunction.QueryAggregation.Mean, TracIn.GradientSimilarity.Cosine)]
+    public void AggregatedTracInIsThatOfOneCall(InfluenceFunction.QueryAggregation aggregation, TracIn.GradientSimilarity similarity)
+    {
+        var tracIn = new TracIn { Aggregation = aggregation, Similarity = similarity };
+        using var expected = tracIn.Score(_classifier.Task(), _classifier.Train, _classifier.Queries);
+        var inUnits = tracIn with { Work = Work("together") };
+        using var scores = inUnits.Score(_classifier.Task(), _classifier.Train, _classifier.Queries);
+        Assert.Equal([-1L], scores.QueryIds);
+        AssertClose(expected, scores);
+        var apart = inUnits with { Aggregation = InfluenceFunction.QueryAggregation.None };
+        var thrown = Assert.Throws<InfluenceException>(() => apart.Score(_classifier.Task(), _classifier.Train, _classifier.Queries));
+        Assert.Contains("Aggregation", thrown.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void WhatItTookIsSaidOfUnitsToo()
+    {
+        var influence = new InfluenceFunction(_fit) { Work = Work("scores") };
+        using var scores = influence.Score(_classifier.Task(), _classifier.Train, _classifier.Queries);
+        Assert.Contains("query pass", scores.Metadata.Cost!.Stages.Select(stage => stage.Name));
+        Assert.NotNull((influence with { Work = Work("self") }).SelfInfluence(_classifier.Task(), _classifier.Train).Metadata.Cost);
+    }
+
     [Fact]
     public void TracInIsThatOfOneCall()
     {

@@ -102,9 +102,9 @@ public abstract partial class LayerwisePreconditioner : Preconditioner, IDisplay
         else
         {
             blocks = LayerwiseFit.Run(session, train, options, kind, reporter);
-            info = info with { Cost = ScoreMetadata.RunCost.OfCallUnderWay() };
         }
 
+        info = info with { Cost = ScoreMetadata.RunCost.OfCallUnderWay() };
         Log.Fitted(task.Logger, method, train.Count, reporter.Elapsed.TotalSeconds);
         var least = LayerwiseInverse.LeastCurvature(blocks, session.Dtype);
         foreach (

@@ -81,7 +81,7 @@ internal sealed class UnitScores(WorkFolder folder, WorkUnits units, Examples tr
                 sink.Add(0, units.First(unit), values);
             }
         );
-        return metadata!;
+        return metadata! with { Cost = ScoreMetadata.RunCost.OfCallUnderWay() };
     }
 
     /// <summary>All self-influences.</summary>
@@ -96,7 +96,8 @@ internal sealed class UnitScores(WorkFolder folder, WorkUnits units, Examples tr
                 values.reshape(-1).to_type(ScalarType.Float64).data<double>().ToArray().CopyTo(all, units.First(unit));
             }
         );
-        return new ExampleScores("Self-influence", train.Ids, all, metadata!);
+        var cost = ScoreMetadata.RunCost.OfCallUnderWay();
+        return new ExampleScores("Self-influence", train.Ids, all, metadata! with { Cost = cost });
     }
 
     private void Each(Action<int, Tensor, Dictionary<string, string>> take)
