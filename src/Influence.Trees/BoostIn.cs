@@ -8,7 +8,8 @@ namespace Influence.Trees;
 /// <remarks>
 /// Brophy, Hammoudeh and Lowd, JMLR 2023, section 4. It holds the structure, and every other example's gradient, as they are: what an
 /// example does to later trees by way of others is left out (<see cref="LeafInfluence"/> has it). Works for any model that is read, sampled
-/// or weighted ones too, with second derivatives of the examples given. Cost: N T for the fit, Q N T divided by the leaves of a tree for
+/// ones too, with second derivatives of the examples given; of one that was trained with weights the first iteration's terms are off by the
+/// difference of the starting scores. Cost: N T for the fit, Q N T divided by the leaves of a tree for
 /// the scores; memory Q N + N T.
 /// </remarks>
 public sealed record BoostIn : TreeEstimator
@@ -52,23 +53,31 @@ public sealed record BoostIn : TreeEstimator
             h = new double[outputs];
         double[] own = new double[outputs];
 
-        // The queries' gradients, iteration by iteration, are needed beside the training examples'.
+        // The queries' gradients, iteration by iteration, are needed beside the training examples'; of self-influence they are the same.
         var kept = new List<double[]>(model.Iterations);
-        fit.Replay(
-            queries,
-            queryLeaves,
-            (_, raw) =>
-            {
-                var gradients = new double[raw.Length];
-                for (var q = 0; q < queries.Count; q++)
+        if (work.Pairs)
+        {
+            fit.Replay(
+                queries,
+                queryLeaves,
+                (_, raw) =>
                 {
-                    loss.Derivatives(raw.AsSpan(q * outputs, outputs), queries.TargetArray[q], gradients.AsSpan(q * outputs, outputs), h);
-                }
+                    var gradients = new double[raw.Length];
+                    for (var q = 0; q < queries.Count; q++)
+                    {
+                        loss.Derivatives(
+                            raw.AsSpan(q * outputs, outputs),
+                            queries.TargetArray[q],
+                            gradients.AsSpan(q * outputs, outputs),
+                            h
+                        );
+                    }
 
-                kept.Add(gradients);
-            },
-            work.Token
-        );
+                    kept.Add(gradients);
+                },
+                work.Token
+            );
+        }
 
         fit.Replay(
             train,
@@ -87,10 +96,14 @@ public sealed record BoostIn : TreeEstimator
                         pulls[(i * outputs) + k] = model.Trees[tree].IsConstant
                             ? 0
                             : fit.Rates[tree] * (own[k] + (h[k] * theta)) / fit.Hessians[tree][leaf];
+                        if (!work.Pairs)
+                        {
+                            work.At(i, i) += own[k] * pulls[(i * outputs) + k];
+                        }
                     }
                 }
 
-                for (var k = 0; k < outputs; k++)
+                for (var k = 0; work.Pairs && k < outputs; k++)
                 {
                     Add(work, kept[iteration], pulls, fit.Leaves[first + k], queryLeaves[first + k], fit.Theta[first + k].Length, k);
                 }
@@ -104,16 +117,6 @@ public sealed record BoostIn : TreeEstimator
     private static void Add(TreeWork work, double[] gradients, double[] pulls, int[] leaves, int[] queryLeaves, int leafCount, int k)
     {
         var outputs = work.Model.Outputs;
-        if (!work.Pairs)
-        {
-            for (var i = 0; i < leaves.Length; i++)
-            {
-                work.At(i, i) += gradients[(i * outputs) + k] * pulls[(i * outputs) + k];
-            }
-
-            return;
-        }
-
         var members = LeafMembers.Of(leaves, leafCount);
         for (var q = 0; q < queryLeaves.Length; q++)
         {

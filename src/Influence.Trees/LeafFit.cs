@@ -18,7 +18,7 @@ internal sealed class LeafFit
         var loss = model.LossFunction;
         Leaves = LeavesOf(model, train, token);
         Rates = [.. model.Trees.Select((tree, t) => model.Settings.RateOf(tree, t < model.Outputs))];
-        Initial = model.Settings.StartsFromAverage ? loss.Initial(train.TargetArray, null) : new double[model.Outputs];
+        Initial = model.Start(train.TargetArray);
         Theta =
         [
             .. model.Trees.Select(

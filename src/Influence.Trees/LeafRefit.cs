@@ -115,6 +115,8 @@ public sealed record LeafRefit : TreeEstimator
     /// <summary>Leaf values when one example leaves its leaves and every other gradient stays.</summary>
     private sealed class HeldRefit(LeafFit fit, LeafRefitter all, List<double[]> raw)
     {
+        private readonly int[][] _members = [.. fit.Leaves.Select((leaves, tree) => Counts(leaves, fit.Theta[tree].Length))];
+
         public double[][] Buffers() => [.. all.Values.Select(v => (double[])v.Clone())];
 
         public double[] Run(int example, double[][] values)
@@ -143,11 +145,24 @@ public sealed record LeafRefit : TreeEstimator
                 if (!model.Trees[t].IsConstant)
                 {
                     var gradient = -all.Values[t][leaf] / fit.Rates[t] * fit.Hessians[t][leaf];
-                    values[t][leaf] = -(gradient - g[k]) / (fit.Hessians[t][leaf] - h[k]) * fit.Rates[t];
+
+                    // Of a leaf's only example nothing is left, though the difference of what was read and what is computed may be more.
+                    values[t][leaf] = _members[t][leaf] == 1 ? 0 : -(gradient - g[k]) / (fit.Hessians[t][leaf] - h[k]) * fit.Rates[t];
                 }
             }
 
             return all.Initial;
+        }
+
+        private static int[] Counts(int[] leaves, int leafCount)
+        {
+            var counts = new int[leafCount];
+            foreach (var leaf in leaves)
+            {
+                counts[leaf]++;
+            }
+
+            return counts;
         }
     }
 }

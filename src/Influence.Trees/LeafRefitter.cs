@@ -34,7 +34,7 @@ internal sealed class LeafRefitter
         var (model, train) = (_fit.Model, _fit.Train);
         var outputs = model.Outputs;
         var loss = model.LossFunction;
-        Initial = model.Settings.StartsFromAverage ? loss.Initial(train.TargetArray, Weights) : new double[outputs];
+        Initial = model.Start(train.TargetArray, Weights);
         for (var i = 0; i < _raw.Length; i++)
         {
             _raw[i] = Initial[i % outputs];

@@ -88,8 +88,6 @@ public sealed class TabularExamples
 
     internal double[] TargetArray => _targets;
 
-    internal double[] FeatureArray => _features;
-
     /// <summary>Some of the examples, in the order given.</summary>
     /// <param name="ids">Their ids.</param>
     /// <returns>The examples, copied.</returns>
@@ -114,8 +112,8 @@ public sealed class TabularExamples
     public TabularExamples Without(IReadOnlyCollection<long> ids)
     {
         ArgumentNullException.ThrowIfNull(ids);
-        var left = ids.Select(id => (PositionOf(id), id).id).ToHashSet();
-        return Only([.. Ids.Where(id => !left.Contains(id))]);
+        HashSet<int> left = [.. ids.Select(PositionOf)];
+        return Only([.. Ids.Where((_, i) => !left.Contains(i))]);
     }
 
     /// <summary>The same rows with other targets, flipped labels for instance.</summary>

@@ -23,7 +23,7 @@ internal sealed class TreeKernelFeatures
         var (model, train) = (work.Model, work.Train);
         Train = LeafFit.LeavesOf(model, train, work.Token);
         Queries = work.Pairs ? LeafFit.LeavesOf(model, work.Queries, work.Token) : Train;
-        var initial = model.Settings.StartsFromAverage ? model.LossFunction.Initial(train.TargetArray, null) : new double[model.Outputs];
+        var initial = model.Start(train.TargetArray);
         _weights =
         [
             .. model.Trees.Select(

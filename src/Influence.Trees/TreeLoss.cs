@@ -39,7 +39,7 @@ internal abstract class TreeLoss
     /// <summary>The product of the matrix of second derivatives with a direction, for the surrogate's fit.</summary>
     public abstract void Curve(ReadOnlySpan<double> raw, ReadOnlySpan<double> direction, Span<double> product);
 
-    /// <summary>First derivatives of the loss alone; those of boosting are the same.</summary>
+    /// <summary>Whether a target is one that the loss has.</summary>
     public abstract bool Fits(double target);
 
     public abstract string Targets { get; }
