@@ -189,7 +189,7 @@ output_of() { # output_of <project>: the assembly that the project builds
 is_built() { # is_built <project folder>
     local stamp=artifacts/built/$1
     [ -f "$stamp" ] && [ -f "$(output_of "$(basename "$1")")" ] && [ "$(cat "$stamp")" = "$(dotnet --version)" ] &&
-        [ -z "$(find src samples benchmarks Directory.Build.* -newer "$stamp" -print -quit)" ]
+        [ -z "$(find src samples benchmarks tests/Influence.Trees.Tests/LightGbm.cs Directory.Build.* -newer "$stamp" -print -quit)" ]
 }
 
 run_app() { # run_app <project folder> [arguments]
@@ -369,7 +369,7 @@ command_quality() {
     for argument; do
         case "$value$argument" in
             --output | --cache) value='value of ' && continue ;;
-            --quick | --no-files | 'value of '*) ;;
+            --quick | --no-files | --output=* | --cache=* | 'value of '*) ;;
             t1 | t2) named=1 mnist=1 ;;
             spam) named=1 mails=1 ;;
             trees) named=1 tables=1 ;;
@@ -409,6 +409,7 @@ command_docs() {
     local tool=artifacts/tools/docfx source=artifacts/site-source version=2.81.0
     [ -x "$tool" ] || dotnet tool install docfx --version "$version" --tool-path artifacts/tools > /dev/null || fail "docfx $version could not be installed"
     build src/Influence.Reports
+    build src/Influence.Trees
     rm -rf "$source" artifacts/site
     mkdir -p "$source/docs"
     cp README.md "$source/index.md"
