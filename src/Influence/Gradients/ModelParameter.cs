@@ -1,3 +1,4 @@
+using Influence.Numerics;
 using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
@@ -112,7 +113,7 @@ internal sealed record ModelParameter(nn.Module Owner, string Path, string Local
                 tensors[(address, offset, count)] = over = [];
             }
 
-            var which = over.FindIndex(other => TensorIdentity.AreOne(other, parameter));
+            var which = over.FindIndex(other => SameTensor.Are(other, parameter));
             if (which < 0)
             {
                 which = over.Count;

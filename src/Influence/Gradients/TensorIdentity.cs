@@ -1,6 +1,3 @@
-using Influence.Numerics;
-using static TorchSharp.torch;
-
 namespace Influence.Gradients;
 
 /// <summary>
@@ -11,8 +8,4 @@ namespace Influence.Gradients;
 /// <param name="Offset">The first element in it.</param>
 /// <param name="Count">The number of elements.</param>
 /// <param name="Which">Tells apart several tensors over these elements.</param>
-internal readonly record struct TensorIdentity(nint Address, long Offset, long Count, int Which)
-{
-    /// <summary>Whether two wrappers hold one tensor: what is set on one then shows on the other.</summary>
-    public static bool AreOne(Tensor first, Tensor second) => SameTensor.Are(first, second);
-}
+internal readonly record struct TensorIdentity(nint Address, long Offset, long Count, int Which);

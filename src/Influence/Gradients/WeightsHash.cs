@@ -2,6 +2,7 @@ using System.Numerics;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using System.Text;
+using Influence.Numerics;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -30,16 +31,16 @@ internal static class WeightsHash
     /// <summary>
     /// A quick hash of one tensor's numbers and their order, for telling within a process whether it is what it was: every step can be
     /// undone, so one changed number is never missed. Numbers that lie elsewhere than in the processor's memory are hashed as sums along
-    /// their first and last axis.
+    /// their first and last axis, which rounding may keep.
     /// </summary>
     public static ulong Bits(Tensor value)
     {
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
-        var own = value.detach();
-        if (own.is_sparse)
+        var own = value.detach().Strided()!;
+        if (own.numel() == 0)
         {
-            own = own.to_dense();
+            return 0;
         }
 
         if (own.device_type != DeviceType.CPU)

@@ -93,7 +93,8 @@ public sealed record ModuleRegression : IInfluenceRegression
         Parameter[] weights = [.. _module.parameters().Where(p => p.requires_grad)];
         var (fit, validation) = HeldOutPart.Split((int)targets.shape[0], Validation, seed, "module validation");
         using var optimizer = Optimizer(weights) ?? throw new InfluenceException("Optimizer returned null; it returns an optimizer.");
-        Tensor[] best = [.. weights.Select(w => w.detach().clone())];
+        Tensor[] state = [.. weights, .. _module.named_buffers().Select(b => b.buffer)];
+        Tensor[] best = [.. state.Select(w => w.detach().clone())];
         var (lowest, bestEpoch) = (Error(), 0);
         for (var epoch = 1; epoch <= Epochs; epoch++)
         {
@@ -112,11 +113,11 @@ public sealed record ModuleRegression : IInfluenceRegression
             if (Error() is var error && error < lowest)
             {
                 (lowest, bestEpoch) = (error, epoch);
-                Copy(weights, best);
+                Copy(state, best);
             }
         }
 
-        Copy(best, weights);
+        Copy(best, state);
         return new Predictor(_module, $"the weights after {bestEpoch} of {Epochs} epochs");
 
         Tensor SquaredErrors(long[] rows)
@@ -140,10 +141,10 @@ public sealed record ModuleRegression : IInfluenceRegression
         }
     }
 
-    private static void Copy(IReadOnlyList<Tensor> from, IReadOnlyList<Tensor> to)
+    private static void Copy(Tensor[] from, Tensor[] to)
     {
         using var noGrad = no_grad();
-        for (var k = 0; k < from.Count; k++)
+        for (var k = 0; k < from.Length; k++)
         {
             to[k].copy_(from[k]);
         }

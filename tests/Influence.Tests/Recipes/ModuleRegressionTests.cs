@@ -71,6 +71,18 @@ public sealed class ModuleRegressionTests : IDisposable
         Assert.Contains("inputs as they are", found.Description, StringComparison.Ordinal);
     }
 
+    /// <summary>At a rate that ruins every epoch the module is as it was, its running statistics too.</summary>
+    [Fact]
+    public void StatisticsBelongToTheEpochThatIsKept()
+    {
+        var (examples, measured) = Texts();
+        using var norm = nn.Sequential(nn.BatchNorm1d(8, dtype: float64), nn.Linear(8, 1, dtype: float64));
+        var before = norm.state_dict().Values.Select(v => v.to_type(float64).data<double>().ToArray()).ToList();
+        var ruinous = new ModuleRegression(norm) { Epochs = 2, Optimizer = p => optim.SGD(p, 1e6) };
+        DataInfluenceModel.Fit(measured, examples, InfluenceFeatures.AsGiven(b => b["tokens"]), ruinous).Dispose();
+        Assert.Equal(before, norm.state_dict().Values.Select(v => v.to_type(float64).data<double>().ToArray()).ToList());
+    }
+
     [Fact]
     public void BadModulesAreRefused()
     {

@@ -269,7 +269,7 @@ internal sealed class FactoredGradients(
     /// more than the products.</summary>
     public override void AddWrittenProducts(Tensor products, Tensor[] queries)
     {
-        if (!weight || BiasColumn || Examples * inputs * Outputs <= NumbersWritten)
+        if (!weight || BiasColumn || IsSubstitute || Examples * inputs * Outputs <= NumbersWritten)
         {
             base.AddWrittenProducts(products, queries);
             return;

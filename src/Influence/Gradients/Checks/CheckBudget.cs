@@ -36,9 +36,6 @@ internal sealed class CheckBudget
     public bool Allows =>
         _spent.Elapsed + _last <= s_allowance + (_run.Elapsed * Share) || (_checks < Least && _spent.Elapsed + _last <= s_most);
 
-    /// <summary>The time that checks took so far.</summary>
-    public TimeSpan Spent => _spent.Elapsed;
-
     /// <summary>A run goes on until the result is disposed.</summary>
     public IDisposable Running() => new Run(this);
 

@@ -1,3 +1,4 @@
+using Influence.Numerics;
 using static TorchSharp.torch;
 
 namespace Influence.Gradients;
@@ -21,7 +22,7 @@ internal sealed class CheckedBatches
             .named_parameters()
             .Select(p => (Tensor)p.parameter)
             .Concat(model.named_buffers().Select(b => b.buffer))
-            .Aggregate(1UL, (hash, tensor) => Mix(hash, WeightsHash.Bits(tensor)));
+            .Aggregate(1UL, (hash, tensor) => KeyedRandom.Mix(hash ^ WeightsHash.Bits(tensor)));
     }
 
     /// <summary>What a batch is known by.</summary>
@@ -31,15 +32,15 @@ internal sealed class CheckedBatches
     /// <param name="kind">Which delegate.</param>
     public static ulong KeyOf(ulong weights, ExampleBatch batch, LossKind kind)
     {
-        var hash = Mix(weights, (ulong)kind);
+        var hash = KeyedRandom.Mix(weights ^ (ulong)kind);
         foreach (var tensor in batch.Tensors)
         {
-            hash = Mix(hash, WeightsHash.Bits(tensor));
+            hash = KeyedRandom.Mix(hash ^ WeightsHash.Bits(tensor));
         }
 
         foreach (var id in batch.Ids)
         {
-            hash = Mix(hash, (ulong)id);
+            hash = KeyedRandom.Mix(hash ^ (ulong)id);
         }
 
         return hash;
@@ -64,7 +65,4 @@ internal sealed class CheckedBatches
     }
 
     public void Clear() => _signatures.Clear();
-
-    private static ulong Mix(ulong hash, ulong next) =>
-        System.Numerics.BitOperations.RotateLeft((hash ^ next) * 0x9E3779B97F4A7C15, 29) + 1;
 }

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Influence.Numerics;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -75,10 +76,7 @@ internal sealed class ExampleWrites : IDisposable
         }
 
         evaluate(copy);
-        return batch.Names.FirstOrDefault(name => !Same(copy[name], batch[name]));
-
-        static bool Same(Tensor first, Tensor second) =>
-            first.eq(second).logical_or(first.ne(first).logical_and(second.ne(second))).all().item<bool>();
+        return batch.Names.FirstOrDefault(name => !SameNumbers.Are(copy[name], batch[name]));
     }
 
     public void Dispose() => _owned.ForEach(tensor => tensor.Dispose());

@@ -22,6 +22,7 @@ namespace Influence.Selection;
 public sealed record NearDuplicates
 {
     private const int Hashes = 128;
+    private static readonly ulong[] s_keys = [.. Enumerable.Range(0, Hashes).Select(h => KeyedRandom.Mix((ulong)h))];
     private const double Seen = 0.99;
 
     /// <summary>The Jaccard similarity from which two texts count as the same.</summary>
@@ -153,7 +154,7 @@ public sealed record NearDuplicates
         {
             for (var h = 0; h < Hashes; h++)
             {
-                signature[h] = Math.Min(signature[h], KeyedRandom.Mix(shingle ^ KeyedRandom.Mix((ulong)h)));
+                signature[h] = Math.Min(signature[h], KeyedRandom.Mix(shingle ^ s_keys[h]));
             }
         }
 
