@@ -84,30 +84,10 @@ public sealed record MlpRegression : IInfluenceRegression
         var (heldX, heldY) = (features.index_select(0, tensor(validation)), targets.index_select(0, tensor(validation)));
         var weights = Initial(features.shape[1], seed);
         using var optimizer = optim.Adam(weights, LearningRate, weight_decay: WeightDecay);
-        Tensor[] best = [.. weights.Select(w => w.detach().clone())];
-        var (lowest, bestEpoch) = (Error(), 0);
-        for (var epoch = 1; epoch <= Epochs; epoch++)
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            var order = new KeyedRandom(seed, "network order", epoch).Order(fit.Length);
-            foreach (var rows in order.Select(i => fit[i]).Chunk(BatchSize))
-            {
-                Step(optimizer, weights, features, targets, rows);
-            }
-
-            if (Error() is var error && error < lowest)
-            {
-                (lowest, bestEpoch) = (error, epoch);
-                using var noGrad = no_grad();
-                for (var k = 0; k < best.Length; k++)
-                {
-                    best[k].copy_(weights[k]);
-                }
-            }
-        }
-
+        var training = new BestEpoch(fit, BatchSize, rows => Step(optimizer, weights, features, targets, rows), Error);
+        var bestEpoch = training.Train(weights, Epochs, epoch => new KeyedRandom(seed, "network order", epoch), cancellationToken);
         return new Network(
-            [.. best.Select(w => w.DetachFromDisposeScope())],
+            [.. weights.Select(w => w.detach().clone().DetachFromDisposeScope())],
             $"{Hidden} hidden units, the weights after {bestEpoch} of {Epochs} epochs"
         );
 

@@ -94,31 +94,19 @@ public sealed record ModuleRegression : IInfluenceRegression
         var (fit, validation) = HeldOutPart.Split((int)targets.shape[0], Validation, seed, "module validation");
         using var optimizer = Optimizer(weights) ?? throw new InfluenceException("Optimizer returned null; it returns an optimizer.");
         Tensor[] state = [.. weights, .. _module.named_buffers().Select(b => b.buffer)];
-        Tensor[] best = [.. state.Select(w => w.detach().clone())];
-        var (lowest, bestEpoch) = (Error(), 0);
-        for (var epoch = 1; epoch <= Epochs; epoch++)
-        {
-            _module.train();
-            foreach (var rows in new KeyedRandom(seed, "module order", epoch).Order(fit.Length).Select(i => fit[i]).Chunk(BatchSize))
-            {
-                cancellationToken.ThrowIfCancellationRequested();
-                using var step = NewDisposeScope();
-                using var grad = enable_grad();
-                optimizer.zero_grad();
-                GuardedBackward.Accumulate(SquaredErrors(rows).mean());
-                optimizer.step();
-            }
-
-            _module.eval();
-            if (Error() is var error && error < lowest)
-            {
-                (lowest, bestEpoch) = (error, epoch);
-                Copy(state, best);
-            }
-        }
-
-        Copy(best, state);
+        var training = new BestEpoch(fit, BatchSize, Step, Error);
+        var bestEpoch = training.Train(state, Epochs, epoch => new KeyedRandom(seed, "module order", epoch), cancellationToken);
         return new Predictor(_module, $"the weights after {bestEpoch} of {Epochs} epochs");
+
+        void Step(long[] rows)
+        {
+            using var step = NewDisposeScope();
+            using var grad = enable_grad();
+            _module.train();
+            optimizer.zero_grad();
+            GuardedBackward.Accumulate(SquaredErrors(rows).mean());
+            optimizer.step();
+        }
 
         Tensor SquaredErrors(long[] rows)
         {
@@ -130,6 +118,7 @@ public sealed record ModuleRegression : IInfluenceRegression
         double Error()
         {
             using var noGrad = no_grad();
+            _module.eval();
             var total = 0.0;
             foreach (var rows in validation.Chunk(BatchSize))
             {
@@ -138,15 +127,6 @@ public sealed record ModuleRegression : IInfluenceRegression
             }
 
             return total / validation.Length;
-        }
-    }
-
-    private static void Copy(Tensor[] from, Tensor[] to)
-    {
-        using var noGrad = no_grad();
-        for (var k = 0; k < from.Length; k++)
-        {
-            to[k].copy_(from[k]);
         }
     }
 

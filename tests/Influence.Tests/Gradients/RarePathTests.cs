@@ -42,6 +42,40 @@ public sealed class RarePathTests : IDisposable
 
     public void Dispose() => _scope.Dispose();
 
+    /// <summary>Only the parameters of an expert take part, to which none of the first examples is routed: it has no rows there, or is not
+    /// run at all.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void AnExpertThatTheFirstExamplesDoNotReach(bool runsOnNothing)
+    {
+        _model.eval();
+        Tensor Loss(ExampleBatch b)
+        {
+            var (table, rows) = (_table.call(b["x"]).mean([1]), b["flag"].nonzero().squeeze(1));
+            table = rows.shape[0] > 0 || runsOnNothing ? table.index_add(0, rows, _hidden.call(table.index_select(0, rows)), 1) : table;
+            return _head.call(table.tanh()).squeeze(1).Squared();
+        }
+
+        (string, Tensor)[] data = [("x", _tokens), ("flag", _flag)];
+        var g = PlainAutograd.Gradients(_model, Loss, data, name => name.StartsWith("hidden", StringComparison.Ordinal));
+        var task = new InfluenceTask(_model)
+        {
+            TrainingLoss = Loss,
+            Layers = LayerSelection.Where(name => name.StartsWith("hidden", StringComparison.Ordinal)),
+        };
+        var examples = Examples.FromTensors(data) with { BatchSize = 8 };
+
+        using var scores = new TracIn().Score(task, examples, examples.Range(From, 8));
+
+        Assert.True(SingleExampleLoop.RelativeError(scores.Values, g.narrow(0, From, 8).mm(g.t())) < 1e-9);
+        if (!runsOnNothing)
+        {
+            var error = Assert.Throws<InfluenceException>(() => new TracIn().SelfInfluence(task, examples.Range(0, From)));
+            Assert.Contains("examples looked at", error.Message, StringComparison.Ordinal);
+        }
+    }
+
     /// <summary>Written to the output of a layer or of the first layer, only where there is padding, token 0. (What a layer was given may
     /// not be written to in training either.)</summary>
     [Theory]

@@ -47,8 +47,8 @@ internal static class PlainAutograd
         using var scores = new TracIn().Score(task, examples, examples);
         var self = new TracIn().SelfInfluence(task, examples);
 
-        Assert.True(SingleExampleLoop.RelativeError(scores.Values, g.mm(g.t())) < Rounding, "scores");
-        Assert.True(SingleExampleLoop.RelativeError(tensor(self.Values.ToArray()), g.Squared().sum(1)) < Rounding, "self-influence");
+        AssertSmall("scores", SingleExampleLoop.RelativeError(scores.Values, g.mm(g.t())));
+        AssertSmall("self-influence", SingleExampleLoop.RelativeError(tensor(self.Values.ToArray()), g.Squared().sum(1)));
     }
 
     /// <summary>
@@ -74,7 +74,7 @@ internal static class PlainAutograd
         using (var step = loop.Step(batch))
         {
             step.Accumulate();
-            Assert.True(PlainBackward.RelativeError(PlainBackward.Take(model), mean) < Rounding, ".grad");
+            AssertSmall(".grad", PlainBackward.RelativeError(PlainBackward.Take(model), mean));
             var rules = loop
                 .Coverage.Parameters.Where(p => p.Method is not ("single examples" or "left out"))
                 .SelectMany(p => p.Name.Split(" = "))
@@ -82,16 +82,19 @@ internal static class PlainAutograd
             if (rules.Count > 0)
             {
                 var g = Gradients(model, loss, data, rules.Contains);
-                Assert.True(SingleExampleLoop.RelativeError(step.GradientNorms(), g.Squared().sum(1).sqrt()) < Rounding, "norms");
+                AssertSmall("norms", SingleExampleLoop.RelativeError(step.GradientNorms(), g.Squared().sum(1).sqrt()));
             }
         }
 
         using (var step = loop.Step(batch))
         {
             step.Accumulate(w);
-            Assert.True(PlainBackward.RelativeError(PlainBackward.Take(model), weighted) < Rounding, "weighted .grad");
+            AssertSmall("weighted .grad", PlainBackward.RelativeError(PlainBackward.Take(model), weighted));
         }
     }
+
+    private static void AssertSmall(string what, double error) =>
+        Assert.True(error < Rounding, $"{what}: {error:0.0e0} beside plain autograd");
 
     private static ExampleBatch Batch((string Name, Tensor Tensor)[] data, long first, long count) =>
         ExampleBatch.Of(

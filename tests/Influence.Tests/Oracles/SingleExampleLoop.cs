@@ -64,12 +64,13 @@ internal static class SingleExampleLoop
         return rows.ToDictionary(one => one.Key, one => stack([.. one.Value], 0).MoveToOuterDisposeScope());
     }
 
-    /// <summary>Largest difference relative to the largest expected value.</summary>
+    /// <summary>Largest difference relative to the largest expected value, or as it is where all of them are zero.</summary>
     public static double RelativeError(Tensor actual, Tensor expected)
     {
         using var scope = NewDisposeScope();
         var wide = actual.to_type(ScalarType.Float64);
-        return ((wide - expected).abs().max() / expected.abs().max()).item<double>();
+        var (difference, scale) = ((wide - expected).abs().max().item<double>(), expected.abs().max().item<double>());
+        return difference / (scale == 0 ? 1 : scale);
     }
 
     private static Tensor Row(Tensor parameter)

@@ -51,10 +51,12 @@ internal sealed class CaptureAudit
         }
 
         _chosen = Members(_hooks.Task.Layers);
-        foreach (var side in _sides.Where(s => s.Compare))
+        for (var k = 0; k < _sides.Count; k++)
         {
-            side.References = [Reference(side.One, side.Kind, _chosen), Reference(side.Other, side.Kind, _chosen)];
-            CheckReached(side);
+            if (_sides[k].Compare && !IsReached(_sides[k]))
+            {
+                _sides[k] = Reached(_sides[k], elsewhere);
+            }
         }
 
         _byRule.AddRange(_chosen.Where(p => _hooks.LayersOf(p).Any()));
@@ -189,12 +191,60 @@ internal sealed class CaptureAudit
         // The largest losses: their gradients are far from rounding. Equal examples would hide an exchange; one alone serves twice.
         List<int> order = [.. Enumerable.Range(0, losses.Length).OrderByDescending(i => Math.Abs(losses[i]))];
         var second = order.Skip(1).Where(i => !candidates.AreEqual(order[0], i)).Append(order.Count > 1 ? order[1] : order[0]).First();
-        var pair = candidates.Pick([order[0], second]);
-        var side = new Side(kind, compare, candidates, pair, pair.Pick([1, 0]), pair.Pick([0]), pair.Pick([1]));
-        CheckLoss(side, [losses[order[0]], losses[second]]);
-        side.Called = FindLayouts(side);
-        _sides.Add(side);
+        _sides.Add(SideOf(kind, compare, candidates, candidates.Pick([order[0], second]), [losses[order[0]], losses[second]]));
         return inPlace;
+    }
+
+    private Side SideOf(LossKind kind, bool compare, ExampleBatch candidates, ExampleBatch pair, double[] among)
+    {
+        var side = new Side(kind, compare, candidates, pair, pair.Pick([1, 0]), pair.Pick([0]), pair.Pick([1]));
+        CheckLoss(side, among);
+        side.Called = FindLayouts(side);
+        return side;
+    }
+
+    /// <summary>Takes the two examples' gradients; whether they depend on anything chosen.</summary>
+    private bool IsReached(Side side)
+    {
+        side.References = [Reference(side.One, side.Kind, _chosen), Reference(side.Other, side.Kind, _chosen)];
+        return side.References.Any(r => r.Count > 0);
+    }
+
+    /// <summary>The side with two other examples, of which one depends on what was chosen, as where few are routed to an expert.</summary>
+    private Side Reached(Side side, ExampleBatch? elsewhere)
+    {
+        List<ExampleBatch> batches = [side.Candidates];
+        if (side.Kind == LossKind.Training && elsewhere is not null)
+        {
+            batches.Add(elsewhere);
+        }
+
+        foreach (var batch in batches)
+        {
+            for (var i = 0; i < batch.Count; i++)
+            {
+                if (Reference(batch.Pick([i]), side.Kind, _chosen).Count == 0)
+                {
+                    continue;
+                }
+
+                var losses = _hooks.LossValues(batch, side.Kind);
+                var second = Enumerable
+                    .Range(0, batch.Count)
+                    .Where(j => !batch.AreEqual(i, j))
+                    .Append(i == 0 ? batch.Count - 1 : 0)
+                    .First();
+                var found = SideOf(side.Kind, side.Compare, side.Candidates, batch.Pick([i, second]), [losses[i], losses[second]]);
+                IsReached(found);
+                return found;
+            }
+        }
+
+        throw new InfluenceException(
+            $"{(side.Kind == LossKind.Training ? "TrainingLoss" : "Measurement")} does not depend on any of the model's selected "
+                + $"parameters for any of the {batches.Sum(b => b.Count)} examples looked at. Does the loss delegate use this model, "
+                + "detach its output, or run under no_grad()?"
+        );
     }
 
     private void CheckLoss(Side side, double[] among)
@@ -295,17 +345,6 @@ internal sealed class CaptureAudit
         }
 
         return found;
-    }
-
-    private static void CheckReached(Side side)
-    {
-        if (side.References.All(r => r.Count == 0))
-        {
-            throw new InfluenceException(
-                $"{(side.Kind == LossKind.Training ? "TrainingLoss" : "Measurement")} does not depend on any of the model's "
-                    + "selected parameters. Does the loss delegate use this model, detach its output, or run under no_grad()?"
-            );
-        }
     }
 
     private void CheckForward(Side side)

@@ -1,0 +1,97 @@
+using System.Globalization;
+using Influence.Curvature;
+using Influence.Estimators;
+using Influence.Gradients;
+using Influence.Tests.Oracles;
+using TorchSharp;
+using Xunit;
+using Xunit.Sdk;
+using static TorchSharp.torch;
+
+namespace Influence.Tests.Gradients;
+
+/// <summary>
+/// Models drawn at random against plain autograd example by example. A call that is refused is right too, a wrong number never is. For a
+/// longer hunt set INFLUENCE_SEEDS to a first and a last seed, 1000-5000, and INFLUENCE_SEEDS_LOG to a file for what is found.
+/// </summary>
+public sealed class RandomModelTests
+{
+    private const int Usual = 25;
+
+    [Fact]
+    public void ScoresAreExactOrRefused() =>
+        Hunt(model => PlainAutograd.AssertScores(model.Model, model.Loss, model.BatchSize, model.Data));
+
+    [Fact]
+    public void TrainingGradientsAreExactOrRefused() => Hunt(model => PlainAutograd.AssertTrains(model.Model, model.Loss, 2, model.Data));
+
+    /// <summary>A batch of one example has no rows to confuse: where both go by the same rules, a fit and its scores are the
+    /// same.</summary>
+    [Fact]
+    public void CurvatureIsThatOfSingleExamplesOrRefused() =>
+        Hunt(model =>
+        {
+            model.Model.eval();
+            var task = new InfluenceTask(model.Model) { TrainingLoss = model.Loss };
+            var examples = Examples.FromTensors(model.Data);
+            var (many, single) = (examples with { BatchSize = model.BatchSize }, examples with { BatchSize = 1 });
+            if (model.DropsRows || Methods(many) != Methods(single))
+            {
+                return;
+            }
+
+            using var expected = Scores(single);
+            using var found = Scores(many);
+            var error = SingleExampleLoop.RelativeError(found.Values, expected.Values);
+            Assert.True(error < 1e-8, $"{error:0.0e0} beside batches of one");
+
+            string Methods(Examples of) => string.Join(";", task.Coverage(of).Parameters.Select(p => p.Method));
+
+            InfluenceScores Scores(Examples of)
+            {
+                using var fit = Ekfac.Fit(task, of, new Ekfac.Options { Fisher = Fisher.Empirical });
+                return new InfluenceFunction(fit).Score(task, of, of);
+            }
+        });
+
+    private static void Hunt(Action<RandomModel> check)
+    {
+        var (first, last) = Environment.GetEnvironmentVariable("INFLUENCE_SEEDS") is { } given
+            ? (Number(given.Split('-')[0]), Number(given.Split('-')[1]))
+            : (0, Usual - 1);
+        List<string> wrong = [];
+        var refused = 0;
+        for (var seed = first; seed <= last; seed++)
+        {
+            using var scope = NewDisposeScope();
+            var model = new RandomModel(seed);
+            try
+            {
+                check(model);
+            }
+            catch (InfluenceException exception)
+            {
+                refused++;
+                Note($"refused {seed}: {model.Description}: {exception.Message}");
+            }
+            catch (Exception exception)
+            {
+                wrong.Add($"{seed}: {model.Description}: {exception.GetType().Name} {exception.Message}");
+                Note($"wrong {wrong[^1]}");
+            }
+        }
+
+        Assert.True(wrong.Count == 0, string.Join("\n", wrong));
+        Assert.True(refused < (last - first + 1) / 5, $"{refused} refused");
+
+        static int Number(string text) => int.Parse(text, CultureInfo.InvariantCulture);
+
+        static void Note(string line)
+        {
+            if (Environment.GetEnvironmentVariable("INFLUENCE_SEEDS_LOG") is { } file)
+            {
+                File.AppendAllText(file, line + "\n");
+            }
+        }
+    }
+}
