@@ -2,7 +2,10 @@ using System.Globalization;
 using Influence.Curvature;
 using Influence.Estimators;
 using Influence.Gradients;
+using Influence.Groups;
+using Influence.Tests.Groups;
 using Influence.Tests.Oracles;
+using Influence.Training;
 using TorchSharp;
 using Xunit;
 using Xunit.Sdk;
@@ -16,7 +19,7 @@ namespace Influence.Tests.Gradients;
 /// </summary>
 public sealed class RandomModelTests
 {
-    private const int Usual = 25;
+    private const int Usual = 20;
 
     [Fact]
     public void ScoresAreExactOrRefused() =>
@@ -51,6 +54,56 @@ public sealed class RandomModelTests
             {
                 using var fit = Ekfac.Fit(task, of, new Ekfac.Options { Fisher = Fisher.Empirical });
                 return new InfluenceFunction(fit).Score(task, of, of);
+            }
+        });
+
+    /// <summary>Sums over queries and groups, no memory, another order of the data, and products within a training step.</summary>
+    [Fact]
+    public void OtherWaysGiveTheSameNumbersOrAreRefused() =>
+        Hunt(model =>
+        {
+            model.Model.eval();
+            var g = PlainAutograd.Gradients(model.Model, model.Loss, model.Data);
+            var expected = g.mm(g.t()); // [N, N]
+            var task = new InfluenceTask(model.Model) { TrainingLoss = model.Loss };
+            var examples = Examples.FromTensors(model.Data) with { BatchSize = model.BatchSize };
+
+            using var small = new TracIn { MemoryBudget = 1 }.Score(task, examples, examples);
+            AssertSame(expected, small.Values, "no memory");
+            using var sum = new TracIn { Aggregation = InfluenceFunction.QueryAggregation.Sum }.Score(task, examples, examples);
+            AssertSame(expected.sum(0L, keepdim: true), sum.Values, "sum of queries");
+
+            var (groups, halves) = (GroupOracle.Mixed(examples), GroupOracle.Halves(examples));
+            var sums = new GroupInfluence(new TracIn()).Score(task, examples, groups, examples, halves);
+            if (expected.count_nonzero().item<long>() > 0)
+            {
+                GroupOracle.AssertEqual(GroupOracle.Sums(small, groups, halves), sums);
+            }
+
+            var order = randperm(expected.shape[0]);
+            var moved = Examples.FromTensors([.. model.Data.Select(d => (d.Name, d.Tensor.index_select(0, order)))]);
+            using var permuted = new TracIn().Score(task, moved with { BatchSize = model.BatchSize + 1 }, examples);
+            AssertSame(expected.index_select(1, order), permuted.Values, "another order");
+
+            var count = expected.shape[0] / 2;
+            var (batch, validation) = (PlainAutograd.Batch(model.Data, 0, count), PlainAutograd.Batch(model.Data, count, count));
+            using var loop = TrainingGradients.Open(task, batch, validation);
+            using var step = loop.Step(batch, validation);
+            step.Accumulate();
+            model.Model.zero_grad();
+            var rules = PlainAutograd.ByRule(loop);
+            if (rules.Count > 0)
+            {
+                var own = PlainAutograd.Gradients(model.Model, model.Loss, model.Data, rules.Contains);
+                var (first, second) = (own.narrow(0, 0, count), own.narrow(0, count, count));
+                AssertSame(first.mm(first.t()), step.Gram(), "gram");
+                AssertSame(first.mv(second.mean([0])), step.ValidationProducts(), "validation products");
+            }
+
+            static void AssertSame(Tensor expected, Tensor found, string what)
+            {
+                var error = SingleExampleLoop.RelativeError(found, expected);
+                Assert.True(error < 1e-9, $"{what}: {error:0.0e0}");
             }
         });
 

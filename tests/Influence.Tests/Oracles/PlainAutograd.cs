@@ -75,10 +75,7 @@ internal static class PlainAutograd
         {
             step.Accumulate();
             AssertSmall(".grad", PlainBackward.RelativeError(PlainBackward.Take(model), mean));
-            var rules = loop
-                .Coverage.Parameters.Where(p => p.Method is not ("single examples" or "left out"))
-                .SelectMany(p => p.Name.Split(" = "))
-                .ToHashSet();
+            var rules = ByRule(loop);
             if (rules.Count > 0)
             {
                 var g = Gradients(model, loss, data, rules.Contains);
@@ -93,10 +90,14 @@ internal static class PlainAutograd
         }
     }
 
+    /// <summary>The names of the parameters that have a layer rule.</summary>
+    public static HashSet<string> ByRule(TrainingGradients loop) =>
+        [.. loop.Coverage.Parameters.Where(p => p.Method is not ("single examples" or "left out")).SelectMany(p => p.Name.Split(" = "))];
+
     private static void AssertSmall(string what, double error) =>
         Assert.True(error < Rounding, $"{what}: {error:0.0e0} beside plain autograd");
 
-    private static ExampleBatch Batch((string Name, Tensor Tensor)[] data, long first, long count) =>
+    public static ExampleBatch Batch((string Name, Tensor Tensor)[] data, long first, long count) =>
         ExampleBatch.Of(
             [.. Enumerable.Range((int)first, (int)count).Select(i => (long)i)],
             [.. data.Select(d => (d.Name, d.Tensor.narrow(0, first, count)))]

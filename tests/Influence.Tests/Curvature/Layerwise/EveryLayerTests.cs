@@ -34,8 +34,8 @@ public class EveryLayerTests
             using var scores = exact.Score(task, trainExamples, queryExamples);
 
             // The same product from either side: the inverse is symmetric.
-            var (fromQueries, _) = Written(fit, made, queries, ofTrain);
-            var (fromTraining, norms) = Written(fit, made, train, ofQueries);
+            var (fromQueries, _) = Written(fit, task, queries, ofTrain);
+            var (fromTraining, norms) = Written(fit, task, train, ofQueries);
             AssertClose(fromQueries, scores.Values, method);
             AssertClose(fromTraining.t(), scores.Values, method);
 
@@ -80,9 +80,10 @@ public class EveryLayerTests
         using var scope = NewDisposeScope();
         var made = Cases.Make(name);
         var (train, queries) = (made.Inputs(9), made.Inputs(4));
-        using var fit = DiagonalFisher.Fit(made.Task(), Examples.FromTensors(train), LayerwiseMethods.Empirical);
+        var task = made.Task();
+        using var fit = DiagonalFisher.Fit(task, Examples.FromTensors(train), LayerwiseMethods.Empirical);
         using var scores = new InfluenceFunction(fit) { Tolerance = 0 }.Score(
-            made.Task(),
+            task,
             Examples.FromTensors(train),
             Examples.FromTensors(queries)
         );
@@ -193,8 +194,10 @@ public class EveryLayerTests
         using var scope = NewDisposeScope();
         var made = Cases.Make(name);
         var (train, queries) = (made.Inputs(9), made.Inputs(4));
+        var task = made.Task();
         var expected = LayerwiseMethods.All.Select(method => Scores(method, train, queries)).ToArray();
         made.Model.to(float32);
+        task = made.Task();
         for (var k = 0; k < expected.Length; k++)
         {
             var scores = Scores(LayerwiseMethods.All[k], Narrow(train), Narrow(queries));
@@ -206,9 +209,9 @@ public class EveryLayerTests
         Tensor Scores(string method, Tensor[] ofTrain, Tensor[] ofQueries)
         {
             var examples = Examples.FromTensors(ofTrain);
-            using var fit = LayerwiseMethods.Fit(method, made.Task(), examples);
+            using var fit = LayerwiseMethods.Fit(method, task, examples);
             return new InfluenceFunction(fit) { Tolerance = 0 }
-                .Score(made.Task(), examples, Examples.FromTensors(ofQueries))
+                .Score(task, examples, Examples.FromTensors(ofQueries))
                 .Values;
         }
 
@@ -219,13 +222,13 @@ public class EveryLayerTests
     /// norms.</summary>
     private static (Tensor Products, Tensor Norms) Written(
         Preconditioner fit,
-        ModelCase made,
+        InfluenceTask task,
         Tensor[] own,
         Dictionary<string, Tensor> other
     )
     {
         var examples = Examples.FromTensors(own);
-        using var session = GradientSession.Open(made.Task(), examples, null);
+        using var session = GradientSession.Open(task, examples, null);
         using var inverse = fit.Prepare(session, null, 0, default);
         var products = zeros([own[0].shape[0], other.Values.First().shape[0]], float64);
         var squares = zeros([own[0].shape[0]], float64);
