@@ -21,6 +21,8 @@ internal static class AdamStudy
     private const int SourceSegments = 3;
     private const string Ekfac1 = "EK-FAC";
     private const string Fisher1 = "EK-FAC, empirical Fisher";
+    private const string SourceOfSgd = "SOURCE, one run";
+    private const string SourceFlow = "SOURCE, one run, optimizer's flow";
     private const string ExactMagic = "MAGIC";
     private const string AdamWInfluence = "AdamW-influence (MAGIC with the empirical Fisher)";
 
@@ -143,6 +145,8 @@ internal static class AdamStudy
                     $"TracIn, {setUp.Models} models, {setUp.FewEpochs.Count} checkpoints each, optimizer's direction",
                     $"TracIn, {setUp.Models} models, {setUp.FewEpochs.Count} checkpoints each"
                 ),
+                new(SourceFlow, SourceOfSgd),
+                new($"{SourceFlow}, diagonal propagator", SourceOfSgd),
                 new(Fisher1, Ekfac1),
                 new(AdamWInfluence, ExactMagic),
                 new(ExactMagic, Fisher1),
@@ -163,7 +167,7 @@ internal static class AdamStudy
                 q => new TracIn { Similarity = cosine, Checkpoints = runs[0].After(_few) }.Score(task, train, q)
             );
             Add(
-                "SOURCE, one run",
+                SourceOfSgd,
                 q => new Source(runs[0].Segments(setUp.SourceEpochs, SourceSegments)) { Curvature = setUp.Curvature }.Score(task, train, q)
             );
         }
@@ -183,6 +187,12 @@ internal static class AdamStudy
             Add(
                 $"TracIn, {runs.Length} models, {_few.Count} checkpoints each, optimizer's direction",
                 q => EachQuery.Sum(runs, run => new TracIn { Checkpoints = run.After(_few), Direction = own }.Score(task, train, q))
+            );
+            var source = new Source(runs[0].Segments(setUp.SourceEpochs, SourceSegments)) { Curvature = setUp.Curvature, Direction = own };
+            Add(SourceFlow, q => source.Score(task, train, q));
+            Add(
+                $"{SourceFlow}, diagonal propagator",
+                q => (source with { Propagate = Source.Approximation.Diagonal }).Score(task, train, q)
             );
         }
 

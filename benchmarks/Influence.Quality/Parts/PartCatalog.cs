@@ -13,7 +13,16 @@ internal static class PartCatalog
             "MLP 784-256-128-10 on Fashion-MNIST, 5,000 training examples and 500 queries",
             c => DeepStudy.Run(c, SetUps.FashionMlp(c))
         ),
-        new("w1s", "solvers around EK-FAC on w1's model and retrainings", c => SolverStudy.Run(c, SetUps.FashionMlp(c))),
+        new(
+            "w1s",
+            "solvers around EK-FAC, and other factors, on w1's model and retrainings",
+            c => SolverStudy.Run(c, c.Of("w1"), SetUps.FashionMlp(c), oneQueryIn: 20)
+        ),
+        new(
+            "w1m",
+            "the same on an MLP 784-128-64-10 of Fashion-MNIST, 2,000 training examples and 200 queries",
+            c => SolverStudy.Run(c, c, SetUps.SmallFashionMlp(c), oneQueryIn: 5)
+        ),
         new(
             "t2",
             "MLP 784-128-64-10 with dropout on MNIST, 5,000 training examples and 500 queries",

@@ -33,12 +33,22 @@ internal static class CostModel
                 {
                     case FactoredGradients { Weight: true } f when kronecker:
                     {
-                        var shared = f.InputKey is { } key && !inputs.Add((key, f.Bias));
+                        var kfac = options.Factors == LayerwisePreconditioner.FactorKind.Kfac;
+                        var shared = kfac && f.InputKey is { } key && !inputs.Add((key, f.Bias));
                         var splits = options.OutputSplits.GetValueOrDefault(session.Parts[k][0].Parameter.Name);
                         var ofInputs = (f.IsTransposed ? splits : null) ?? [f.Inputs + (f.Bias ? 1 : 0)];
                         long[] a = shared ? [] : FactorLayout.Sizes(ofInputs, options.MaximumFactorSize);
                         long[] g = FactorLayout.Sizes((f.IsTransposed ? null : splits) ?? [f.Outputs], options.MaximumFactorSize);
                         Count(a, g, f.Positions, f.Inputs + f.Outputs, measured ? size : 0);
+                        if (options.Factors == LayerwisePreconditioner.FactorKind.Shampoo)
+                        {
+                            // In place of a product for each position; and its pieces.
+                            var squares = a.Concat(g).Sum(n => (double)n * n);
+                            work +=
+                                looks * (ShampooSums.Cost(f.Positions, f.Inputs + (f.Bias ? 1 : 0), f.Outputs) - (f.Positions * squares));
+                            largest = Math.Max(largest, Math.Max(KroneckerFit.NumbersAtOnce, size) * element * 2);
+                        }
+
                         break;
                     }
 

@@ -50,8 +50,8 @@ public abstract class Preconditioner : IDisposable
         var method = MethodOf(path);
         return method switch
         {
-            Ekfac.Method => Ekfac.Load(path, device),
-            Kfac.Method => Kfac.Load(path, device),
+            _ when FactorSums.NamesOf(Ekfac.Method).Contains(method) => Ekfac.Load(path, device),
+            _ when FactorSums.NamesOf(Kfac.Method).Contains(method) => Kfac.Load(path, device),
             DiagonalFisher.Method => DiagonalFisher.Load(path, device),
             DenseCurvature.Method => DenseCurvature.Load(path, device),
             Arnoldi.Method => Arnoldi.Load(path, device),

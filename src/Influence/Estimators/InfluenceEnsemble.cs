@@ -12,7 +12,8 @@ namespace Influence.Estimators;
 /// <remarks>
 /// The members are the task's model at each of <see cref="Checkpoints"/>, or at its present weights without any, and each of
 /// <see cref="OtherModels"/> at its own. Where a sink takes the scores in several blocks, the fits of all members are kept meanwhile; with
-/// one block, as for all scores in memory, one at a time.
+/// one block, as for all scores in memory, one at a time. With a way to fit that takes a seed, the members are fits of the one model with
+/// other labels drawn, <see cref="LabelFits"/> of them: their spread is the error of estimating the curvature, and nothing else.
 /// </remarks>
 /// <example>
 /// <code>
@@ -22,14 +23,14 @@ namespace Influence.Estimators;
 /// </example>
 public sealed partial record InfluenceEnsemble : IPairEstimator
 {
-    private readonly Func<InfluenceTask, Preconditioner> _fit;
+    private readonly Func<InfluenceTask, long, Preconditioner> _fit;
 
     /// <summary>Takes the way to fit curvature.</summary>
     /// <param name="fit">Fits a preconditioner at a task's current weights; it is disposed after use.</param>
     public InfluenceEnsemble(Func<InfluenceTask, Preconditioner> fit)
     {
         ArgumentNullException.ThrowIfNull(fit);
-        _fit = fit;
+        _fit = (task, _) => fit(task);
     }
 
     /// <summary>How a member scores: damping, normalisation, aggregation.</summary>
@@ -66,6 +67,7 @@ public sealed partial record InfluenceEnsemble : IPairEstimator
     {
         ArgumentNullException.ThrowIfNull(sink);
         ExampleChecks.Run(task, (train, "training examples"), (queries, "queries"));
+        CheckLabelFits();
         using var weights = new WeightKeeper(task.Model, Checkpoints ?? []);
         using var fits = new Fits(MemberCount);
         var atOnce = sink.ExamplesAtOnce(queries.Count, train.Count);
@@ -78,7 +80,7 @@ public sealed partial record InfluenceEnsemble : IPairEstimator
             {
                 cancellationToken.ThrowIfCancellationRequested();
                 var model = Member(member, task, weights);
-                var preconditioner = fits.Of(member, () => _fit(model));
+                var preconditioner = fits.Of(member, () => Fitted(model, member));
                 using var scores = Function(preconditioner).Score(model, block, queries, progress, cancellationToken);
                 if (metadata is null)
                 {
@@ -102,7 +104,7 @@ public sealed partial record InfluenceEnsemble : IPairEstimator
         };
     }
 
-    private int OwnMembers => Math.Max(1, Checkpoints?.Count ?? 0);
+    private int OwnMembers => DrawsLabels ? LabelFits : Math.Max(1, Checkpoints?.Count ?? 0);
 
     private int MemberCount => OwnMembers + OtherModels.Count;
 
@@ -114,12 +116,18 @@ public sealed partial record InfluenceEnsemble : IPairEstimator
             return OtherModels[member - OwnMembers];
         }
 
-        weights.Load(member);
+        weights.Load(DrawsLabels ? 0 : member);
         return task;
     }
 
     private string Described()
     {
+        if (DrawsLabels)
+        {
+            var at = Checkpoints is [var only] ? $"step {only.Step}" : "current weights";
+            return $"{at}, mean over {LabelFits} fits of the curvature, each with labels of its own";
+        }
+
         var own = Checkpoints is null ? "current weights" : string.Join("; ", Checkpoints.Select(c => $"step {c.Step}"));
         return $"mean over {own}" + (OtherModels.Count == 0 ? string.Empty : $" and {OtherModels.Count} other models");
     }

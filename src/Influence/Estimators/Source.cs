@@ -159,7 +159,7 @@ public sealed partial record Source : IPairEstimator
     {
         ArgumentNullException.ThrowIfNull(sink);
         ExampleChecks.Run(task, (train, "training examples"), (queries, "queries"));
-        InfluenceException.ThrowIfAny([.. Curvature.Problems(), .. DirectionProblems()]);
+        InfluenceException.ThrowIfAny([.. Curvature.Problems(CurvatureKind.Ekfac), .. DirectionProblems()]);
         cancellationToken.ThrowIfCancellationRequested();
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
@@ -401,7 +401,9 @@ public sealed partial record Source : IPairEstimator
                         )
                     )
                 ) + (MadeBy.Length > 0 ? $"; made by {MadeBy}" : string.Empty),
-            Curvature = $"EK-FAC, {Curvature.Matrix}, {train.Count} examples, seed {Curvature.Seed}{reached}",
+            Curvature =
+                $"{FactorSums.NameOf(Ekfac.Method, Curvature.Factors)}, {Curvature.Matrix}, {train.Count} examples, seed "
+                    + $"{Curvature.Seed}{reached}",
             Damping = string.Create(
                 CultureInfo.InvariantCulture,
                 $"{(Direction != TracIn.UpdateDirection.Sgd && Propagate == Approximation.Diagonal ? Curvature.Damping : "none")}; "

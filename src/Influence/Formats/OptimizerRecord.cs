@@ -42,6 +42,9 @@ internal sealed class OptimizerRecord
     /// <summary>"AdamW", "SGD, momentum 0.9", or several joined by "and"; empty where it is not known.</summary>
     public override string ToString() => string.Join(" and ", _byName.Values.Select(s => s.ToString()).Distinct());
 
+    /// <summary>The settings of all parameters that the optimizers held.</summary>
+    public IEnumerable<Setting> Settings => _byName.Values;
+
     /// <summary>A parameter's settings; null where the optimizers did not hold it.</summary>
     public Setting? Of(string parameter) => _byName.GetValueOrDefault(parameter);
 
@@ -219,6 +222,7 @@ internal sealed class OptimizerRecord
     /// <param name="AmsGrad">Whether Adam divides by the largest second moment so far.</param>
     /// <param name="Maximize">Whether the loss is to rise.</param>
     /// <param name="Step">Adam's steps of this parameter; 0 before the first, and where the state could not be read.</param>
+    /// <param name="Nesterov">Whether SGD looks ahead; false in files of earlier versions, which did not say it.</param>
     internal sealed record Setting(
         string Kind,
         double Momentum,
@@ -230,7 +234,8 @@ internal sealed class OptimizerRecord
         bool Decoupled,
         bool AmsGrad,
         bool Maximize,
-        long Step
+        long Step,
+        bool Nesterov = false
     )
     {
         public bool IsAdam => Kind is "Adam" or "AdamW";
@@ -262,7 +267,8 @@ internal sealed class OptimizerRecord
                     false,
                     false,
                     s.maximize == true,
-                    0
+                    0,
+                    s.nesterov == true
                 ),
                 (Adam.Options a, _) => new(
                     "Adam",
@@ -296,7 +302,7 @@ internal sealed class OptimizerRecord
         public override string ToString() =>
             FormattableString.Invariant(
                 $"{PlainText.Name(Kind)}{(Momentum > 0 ? $", momentum {Momentum}" : string.Empty)}{(AmsGrad ? ", amsgrad" : string.Empty)}"
-            );
+            ) + (Nesterov ? ", Nesterov" : string.Empty);
     }
 
     private sealed record Group(string[] Parameters, Setting Setting);

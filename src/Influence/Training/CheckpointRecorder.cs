@@ -13,7 +13,7 @@ namespace Influence.Training;
 /// <remarks>
 /// TracIn wants three to ten checkpoints, spread over the phase in which the loss still falls (Pruthi et al., 2020).
 /// </remarks>
-public sealed class CheckpointRecorder : IDisposable
+public sealed partial class CheckpointRecorder : IDisposable
 {
     private const string Pattern = "step-*.safetensors";
     private readonly List<Checkpoint> _checkpoints;
@@ -69,6 +69,9 @@ public sealed class CheckpointRecorder : IDisposable
                         + "another folder."
                 );
             }
+
+            StepCount = _checkpoints.Count == 0 ? 0 : _checkpoints[^1].Step;
+            SweepSteps(folder, resume, overwrite, StepCount);
         }
         catch
         {
@@ -76,7 +79,6 @@ public sealed class CheckpointRecorder : IDisposable
             throw;
         }
 
-        StepCount = _checkpoints.Count == 0 ? 0 : _checkpoints[^1].Step;
         _lastSaved = _checkpoints.Count == 0 ? -1 : StepCount;
     }
 
@@ -132,15 +134,7 @@ public sealed class CheckpointRecorder : IDisposable
     public void Save(nn.Module model, params optim.Optimizer[] optimizers)
     {
         ArgumentNullException.ThrowIfNull(model);
-        ArgumentNullException.ThrowIfNull(optimizers);
-        if (optimizers.Length == 0 || optimizers.Contains(null!))
-        {
-            throw new ArgumentNullException(
-                nameof(optimizers),
-                "The optimizer whose learning rates are recorded is missing: write recorder.Save(model, optimizer)."
-            );
-        }
-
+        CheckOptimizers(optimizers);
         ObjectDisposedException.ThrowIf(_disposed, this);
         if (StepCount == _lastSaved)
         {
@@ -183,6 +177,7 @@ public sealed class CheckpointRecorder : IDisposable
     public void Dispose()
     {
         _disposed = true;
+        _steps?.Dispose();
         _lock.Dispose();
     }
 }

@@ -1,3 +1,4 @@
+using Influence.Curvature;
 using TorchSharp;
 using static TorchSharp.torch;
 using F = TorchSharp.torch.nn.functional;
@@ -86,12 +87,14 @@ internal sealed class KroneckerOracle
     /// <param name="loss">One loss per example.</param>
     /// <param name="examples">One batch of one for each example; lengths may differ.</param>
     /// <param name="blocks">Optional sizes of the diagonal blocks of A and S that are kept, by layer.</param>
+    /// <param name="factors">K-FAC's, or those of Shampoo or TKFAC, each over its trace so that the two multiply to the curvature.</param>
     public KroneckerOracle(
         LayerTrace trace,
         nn.Module model,
         Func<Tensor[], Tensor> loss,
         IReadOnlyList<Tensor[]> examples,
-        Func<string, (long[]? A, long[]? S)>? blocks = null
+        Func<string, (long[]? A, long[]? S)>? blocks = null,
+        Ekfac.FactorKind factors = Ekfac.FactorKind.Kfac
     )
     {
         var inputs = new Dictionary<string, List<Tensor>>();
@@ -108,17 +111,45 @@ internal sealed class KroneckerOracle
         foreach (var name in inputs.Keys)
         {
             var (blocksA, blocksS) = blocks?.Invoke(name) ?? (null, null);
-            _layers.Add(
-                new Layer(
-                    name,
-                    Kept(Moments(cat([.. inputs[name]], 0)), blocksA),
-                    Kept(Moments(cat([.. outputs[name]], 0)), blocksS),
-                    Gradients(model, loss, examples, name)
-                )
-            );
+            var gradients = Gradients(model, loss, examples, name);
+            var (a, s) = factors switch
+            {
+                Ekfac.FactorKind.Shampoo => OfExamples(gradients),
+                Ekfac.FactorKind.Tkfac => OfPositions(inputs[name], outputs[name]),
+                _ => (Moments(cat([.. inputs[name]], 0)), Moments(cat([.. outputs[name]], 0))),
+            };
+            _layers.Add(new Layer(name, Kept(a, blocksA), Kept(s, blocksS), gradients));
         }
 
         static Tensor Moments(Tensor rows) => rows.t().mm(rows) / rows.shape[0]; // [n, n]
+    }
+
+    /// <summary>R / tr R and L, example by example.</summary>
+    private static (Tensor A, Tensor S) OfExamples(Tensor gradients)
+    {
+        var (n, o, i) = (gradients.shape[0], gradients.shape[1], gradients.shape[2]);
+        var (r, l) = (zeros([i, i], float64), zeros([o, o], float64));
+        for (long z = 0; z < n; z++)
+        {
+            r += gradients[z].t().mm(gradients[z]) / n;
+            l += gradients[z].mm(gradients[z].t()) / n;
+        }
+
+        return (r / r.trace(), l);
+    }
+
+    /// <summary>A' / tr A' and S', position by position.</summary>
+    private static (Tensor A, Tensor S) OfPositions(IEnumerable<Tensor> inputs, IEnumerable<Tensor> outputs)
+    {
+        var (rows, seen) = (cat([.. inputs], 0), cat([.. outputs], 0)); // [R, I'], [R, O]
+        var (a, s) = (zeros([rows.shape[1], rows.shape[1]], float64), zeros([seen.shape[1], seen.shape[1]], float64));
+        for (long t = 0; t < rows.shape[0]; t++)
+        {
+            a += rows[t].outer(rows[t]) * seen[t].dot(seen[t]) / rows.shape[0];
+            s += seen[t].outer(seen[t]) * rows[t].dot(rows[t]) / rows.shape[0];
+        }
+
+        return (a / a.trace(), s);
     }
 
     public IEnumerable<string> Layers => _layers.Select(l => l.Name);

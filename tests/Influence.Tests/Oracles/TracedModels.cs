@@ -1,3 +1,4 @@
+using Influence.Curvature;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -34,8 +35,11 @@ internal sealed record TracedModel(string Name, LayerTrace Trace, Composite Mode
     public static List<Tensor[]> One(Tensor[] inputs) =>
         [.. Enumerable.Range(0, (int)inputs[0].shape[0]).Select(i => inputs.Select(t => t.narrow(0, i, 1)).ToArray())];
 
-    public KroneckerOracle Oracle(Tensor[] inputs, Func<string, (long[]? A, long[]? S)>? blocks = null) =>
-        new(Trace, Model, Loss, One(inputs), blocks);
+    public KroneckerOracle Oracle(
+        Tensor[] inputs,
+        Func<string, (long[]? A, long[]? S)>? blocks = null,
+        Ekfac.FactorKind factors = Ekfac.FactorKind.Kfac
+    ) => new(Trace, Model, Loss, One(inputs), blocks, factors);
 
     private static TracedModel Mlp()
     {

@@ -54,29 +54,24 @@ internal abstract class BlockFit : IDisposable
     /// <param name="outputs">The sizes of the diagonal blocks of the outputs' covariance; null for the layer's own.</param>
     /// <param name="maximumFactor">The largest diagonal block.</param>
     /// <param name="inputs">Covariances of inputs that layers share.</param>
+    /// <param name="factors">The kind of factors.</param>
     public static BlockFit For(
         BlockGradients sample,
         CurvatureKind kind,
         IReadOnlyList<long>? outputs,
         int maximumFactor,
-        SharedInputs inputs
+        SharedInputs inputs,
+        LayerwisePreconditioner.FactorKind factors
     ) =>
         (sample, kind) switch
         {
-            // Its factors have changed places: what splits belong to are the outputs of the layer.
-            (FactoredGradients { Weight: true, IsTransposed: true } f, not CurvatureKind.Diagonal) => new KroneckerFit(
-                inputs.For(f, maximumFactor, outputs),
-                new Covariance(FactorLayout.Sizes(f.Outputs, maximumFactor)),
-                measured: kind == CurvatureKind.Ekfac
-            ),
             (FactoredGradients { Weight: true } f, not CurvatureKind.Diagonal) => new KroneckerFit(
-                inputs.For(f, maximumFactor),
-                new Covariance(FactorLayout.Sizes(outputs ?? [f.Outputs], maximumFactor)),
+                FactorSums.Of(factors, f, outputs, maximumFactor, inputs),
                 measured: kind == CurvatureKind.Ekfac
             ),
-            (GroupedGradients, not CurvatureKind.Diagonal) => new GroupedFit(measured: kind == CurvatureKind.Ekfac),
+            (GroupedGradients, not CurvatureKind.Diagonal) => new GroupedFit(factors, measured: kind == CurvatureKind.Ekfac),
             ({ HeadOfTable: { } head }, CurvatureKind.Ekfac) => new TiedFit(sample, head, maximumFactor),
-            (TokenGradients t, _) => new TokenFit(t, kind, maximumFactor),
+            (TokenGradients t, _) => new TokenFit(t, kind, maximumFactor, factors),
             _ => new DiagonalFit(),
         };
 }

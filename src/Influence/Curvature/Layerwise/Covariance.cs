@@ -20,14 +20,20 @@ internal sealed class Covariance(long[] sizes) : IDisposable
 
     /// <param name="x"><c>[R, n]</c>.</param>
     /// <param name="rows">How many of the rows count; rows that do not are zero.</param>
-    public void Add(Tensor x, double rows)
+    public void Add(Tensor x, double rows) => Add(x, x, rows);
+
+    /// <summary>Adds x y', for a product that is symmetric.</summary>
+    /// <param name="x"><c>[R, n]</c>.</param>
+    /// <param name="y"><c>[R, n]</c>.</param>
+    /// <param name="rows">How many of the rows count; rows that do not are zero.</param>
+    public void Add(Tensor x, Tensor y, double rows)
     {
         using var scope = NewDisposeScope();
         long start = 0;
         for (var k = 0; k < sizes.Length; k++)
         {
-            var part = sizes.Length == 1 ? x : x.narrow(1, start, sizes[k]);
-            var product = part.t().mm(part).to_type(ScalarType.Float64); // [n, n]
+            var (left, right) = sizes.Length == 1 ? (x, y) : (x.narrow(1, start, sizes[k]), y.narrow(1, start, sizes[k]));
+            var product = left.t().mm(right).to_type(ScalarType.Float64); // [n, n]
             if (_sums[k] is { } sum)
             {
                 sum.add_(product);
@@ -66,12 +72,19 @@ internal sealed class Covariance(long[] sizes) : IDisposable
     }
 
     /// <summary>The basis of the mean; the sums are freed.</summary>
-    public FactorBasis Decompose(ScalarType dtype)
+    /// <param name="dtype">The dtype that gradients are rotated in.</param>
+    /// <param name="unitTrace">Divide by the trace, not by the number of rows.</param>
+    public FactorBasis Decompose(ScalarType dtype, bool unitTrace = false)
     {
         using var scope = NewDisposeScope();
 
         // No row counted: then they are all zero.
-        var basis = FactorBasis.Of([.. _sums.Select(s => s! / Kept(Math.Max(Rows, 1)))], dtype, _sums[0]!.device);
+        var trace = unitTrace ? _sums.Sum(s => s!.trace().item<double>()) : 0;
+        var divisor =
+            !unitTrace ? Math.Max(Rows, 1)
+            : trace > 0 ? trace
+            : 1;
+        var basis = FactorBasis.Of([.. _sums.Select(s => s! / Kept(divisor))], dtype, _sums[0]!.device);
         Dispose();
         return basis;
     }

@@ -56,7 +56,7 @@ public sealed class DiagonalFisher : LayerwisePreconditioner
     /// <exception cref="InfluenceException">The file is missing, truncated, or holds something else.</exception>
     public static new DiagonalFisher Load(string path, TorchSharp.torch.Device? device = null)
     {
-        var (info, blocks) = LayerwiseFile.Load(path, Method, device);
+        var (info, blocks) = LayerwiseFile.Load(path, [Method], device);
         return new DiagonalFisher(info, blocks);
     }
 }

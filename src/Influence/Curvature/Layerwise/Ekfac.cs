@@ -73,7 +73,7 @@ public sealed class Ekfac : LayerwisePreconditioner
     /// <exception cref="InfluenceException">The file is missing, truncated, or holds something else.</exception>
     public static new Ekfac Load(string path, TorchSharp.torch.Device? device = null)
     {
-        var (info, blocks) = LayerwiseFile.Load(path, Method, device);
+        var (info, blocks) = LayerwiseFile.Load(path, FactorSums.NamesOf(Method), device);
         return new Ekfac(info, blocks);
     }
 }

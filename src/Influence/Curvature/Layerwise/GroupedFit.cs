@@ -5,8 +5,8 @@ using static TorchSharp.torch;
 
 namespace Influence.Curvature;
 
-/// <summary>The statistics of a convolution with groups: covariances of every group, and EK-FAC's eigenvalues.</summary>
-internal sealed class GroupedFit(bool measured) : BlockFit<GroupedGradients>
+/// <summary>The statistics of a convolution with groups: the factors of every group, and EK-FAC's eigenvalues.</summary>
+internal sealed class GroupedFit(LayerwisePreconditioner.FactorKind factors, bool measured) : BlockFit<GroupedGradients>
 {
     private Tensor? _a;
     private Tensor? _g;
@@ -24,11 +24,10 @@ internal sealed class GroupedFit(bool measured) : BlockFit<GroupedGradients>
         using var scope = NewDisposeScope();
         var (a, d) = gradients.Factors(); // [B, g, T, n]
         _dtype = d.dtype;
-        _rows += (double)d.shape[0] * d.shape[2];
-        Accumulate(ref _a, Moments(a));
-        Accumulate(ref _g, Moments(d));
-
-        static Tensor Moments(Tensor x) => einsum("bgti,bgtj->gij", x, x); // [g, n, n]
+        var (input, output, rows) = FactorSums.OfGroups(factors, a, d); // [g, n, n]
+        _rows += rows;
+        Accumulate(ref _a, input);
+        Accumulate(ref _g, output);
     }
 
     public override bool IsFinite => new[] { _a, _g }.All(sum => sum is null || sum.isfinite().all().item<bool>());
@@ -36,14 +35,22 @@ internal sealed class GroupedFit(bool measured) : BlockFit<GroupedGradients>
     public override void Decompose()
     {
         using var scope = NewDisposeScope();
-        var (a, inputVectors) = linalg.eigh(_a! / Kept(_rows));
-        var (g, outputVectors) = linalg.eigh(_g! / Kept(_rows));
+        var input = factors == LayerwisePreconditioner.FactorKind.Kfac ? _a! / Kept(Math.Max(_rows, 1)) : _a! / Traces(_a!);
+        var (a, inputVectors) = linalg.eigh(input);
+        var (g, outputVectors) = linalg.eigh(_g! / Kept(Math.Max(_rows, 1)));
         _inputVectors = inputVectors.to_type(_dtype).contiguous().DetachFromDisposeScope();
         _outputVectors = outputVectors.to_type(_dtype).contiguous().DetachFromDisposeScope();
         if (!measured)
         {
             // [g, O/g, I']
             _eigenvalues = (g.clamp_min(Kept(0)).unsqueeze(2) * a.clamp_min(Kept(0)).unsqueeze(1)).DetachFromDisposeScope();
+        }
+
+        // A group without gradients has zeros alone.
+        static Tensor Traces(Tensor sums)
+        {
+            var traces = sums.diagonal(0, 1, 2).sum(1).reshape(-1, 1, 1); // [g, 1, 1]
+            return traces + traces.eq(Kept(0)).to_type(traces.dtype);
         }
     }
 
@@ -81,7 +88,8 @@ internal sealed class GroupedFit(bool measured) : BlockFit<GroupedGradients>
     public override BlockCurvature Finish(string name, long examples)
     {
         using var scope = NewDisposeScope();
-        var eigenvalues = measured ? _eigenvalues! / Kept(examples) : _eigenvalues!;
+        var overExamples = measured || factors == LayerwisePreconditioner.FactorKind.Shampoo;
+        var eigenvalues = overExamples ? _eigenvalues! / Kept(examples) : _eigenvalues!;
         _finished = true;
         return new GroupedCurvature(_inputVectors!, _outputVectors!, eigenvalues.to_type(_dtype).clone().DetachFromDisposeScope())
         {

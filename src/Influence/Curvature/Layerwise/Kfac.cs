@@ -65,7 +65,7 @@ public sealed class Kfac : LayerwisePreconditioner
     /// <exception cref="InfluenceException">The file is missing, truncated, or holds something else.</exception>
     public static new Kfac Load(string path, TorchSharp.torch.Device? device = null)
     {
-        var (info, blocks) = LayerwiseFile.Load(path, Method, device);
+        var (info, blocks) = LayerwiseFile.Load(path, FactorSums.NamesOf(Method), device);
         return new Kfac(info, blocks);
     }
 }

@@ -6,10 +6,10 @@ using static TorchSharp.torch;
 namespace Influence.Curvature;
 
 /// <summary>
-/// The two covariances of a linear layer, A over activations and G over output gradients, each over positions that count;
-/// and, for EK-FAC, the mean over examples of the squared gradient along their eigenvectors.
+/// The two factors of a linear layer, of whatever kind; and, for EK-FAC, the mean over examples of the squared gradient along their
+/// eigenvectors.
 /// </summary>
-internal sealed class KroneckerFit(InputCovariance input, Covariance output, bool measured) : BlockFit<FactoredGradients>
+internal sealed class KroneckerFit(FactorSums sums, bool measured) : BlockFit<FactoredGradients>
 {
     /// <summary>Gradients along the eigenvectors are written out for so many numbers at a time, whatever the batch size.</summary>
     public const long NumbersAtOnce = 1 << 20;
@@ -25,24 +25,12 @@ internal sealed class KroneckerFit(InputCovariance input, Covariance output, boo
     protected override void AddOwn(FactoredGradients gradients)
     {
         _dtype = gradients.OutputGradient.dtype;
-        if (!input.TryAdd(gradients))
-        {
-            throw new InfluenceException(
-                "Layers that saw the same input in the first batch see different ones now. Fit them in calls of their own, by Layers = "
-                    + "LayerSelection.Where(...)."
-            );
-        }
-
-        output.Add(gradients.OutputGradient.reshape(-1, gradients.Outputs), gradients.CountedPositions());
+        sums.Add(gradients);
     }
 
-    public override bool IsFinite => input.IsFinite && output.IsFinite;
+    public override bool IsFinite => sums.IsFinite;
 
-    public override void Decompose()
-    {
-        _inputBasis = input.Decompose(_dtype);
-        _outputBasis = output.Decompose(_dtype);
-    }
+    public override void Decompose() => (_inputBasis, _outputBasis) = sums.Decompose(_dtype);
 
     /// <summary>For one position per example, (Q_G' d)^2 (Q_A' a)^2 summed over examples is one product of squares.</summary>
     protected override void AddOwnEigenvalues(FactoredGradients gradients)
@@ -84,12 +72,10 @@ internal sealed class KroneckerFit(InputCovariance input, Covariance output, boo
         switch (stage)
         {
             case FitStage.Sums:
-                input.Exchange(state, stage);
-                output.Exchange(state, "output");
+                sums.Exchange(state);
                 break;
             case FitStage.Bases:
-                _inputBasis = input.Exchange(state, stage);
-                state.Basis("output", ref _outputBasis);
+                sums.ExchangeBases(state, ref _inputBasis, ref _outputBasis);
                 break;
             default:
                 state.Sum("eigenvalues", ref _eigenvalues);
@@ -101,13 +87,14 @@ internal sealed class KroneckerFit(InputCovariance input, Covariance output, boo
     {
         using var scope = NewDisposeScope();
         var eigenvalues = measured ? (_eigenvalues! / Kept(examples)).to_type(_dtype).contiguous().DetachFromDisposeScope() : null;
+        sums.Finish(_outputBasis!, examples);
         _finished = true;
         return new KroneckerCurvature(_inputBasis!, _outputBasis!, eigenvalues) { Name = name };
     }
 
     public override void Dispose()
     {
-        output.Dispose();
+        sums.Dispose();
         _eigenvalues?.Dispose();
         if (!_finished)
         {

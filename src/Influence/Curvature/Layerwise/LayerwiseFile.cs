@@ -59,15 +59,15 @@ internal static class LayerwiseFile
         Safetensors.Save(path, tensors, metadata);
     }
 
-    public static (CurvatureInfo Info, BlockCurvature?[] Blocks) Load(string path, string method, Device? device)
+    public static (CurvatureInfo Info, BlockCurvature?[] Blocks) Load(string path, IReadOnlyList<string> methods, Device? device)
     {
         ArgumentNullException.ThrowIfNull(path);
         using var scope = NewDisposeScope();
         using var file = SafetensorsFile.Open(path);
         var info = CurvatureInfo.FromFile(file, path);
-        if (info.Method != method)
+        if (!methods.Contains(info.Method))
         {
-            throw new InfluenceException($"{path} holds a fit by {PlainText.Name(info.Method)}, not by {method}.");
+            throw new InfluenceException($"{path} holds a fit by {PlainText.Name(info.Method)}, not by {string.Join(" or ", methods)}.");
         }
 
         if (

@@ -272,7 +272,7 @@ internal sealed partial class LayerwiseFit : IDisposable
     {
         if (_fits[k] is not { } fit)
         {
-            _fits[k] = fit = BlockFit.For(block, _kind, Splits(k, block), _options.MaximumFactorSize, _inputs);
+            _fits[k] = fit = BlockFit.For(block, _kind, Splits(k, block), _options.MaximumFactorSize, _inputs, _options.Factors);
             _firsts[k] = (_offset + (_current.First % _train.Count), _current.Count);
         }
 
@@ -342,6 +342,19 @@ internal sealed partial class LayerwiseFit : IDisposable
                     + "or a weight is used outside its layer, so they have no Kronecker factors. Write SingleExamples = "
                     + "LayerSelection.Where(...) on the task, which gives them a diagonal, or leave them out by Layers."
             );
+        }
+
+        if (_kind == CurvatureKind.Ekfac && _options.Factors != LayerwisePreconditioner.FactorKind.Kfac)
+        {
+            List<string> tied = [.. _session.BlockNames.Where((_, k) => batch.Blocks[k] is { HeadOfTable: not null })];
+            if (tied.Count > 0)
+            {
+                throw new InfluenceException(
+                    $"{InfluenceException.List(tied)} is embedding and head at once: its gradient is a sum of two uses, and the factors of "
+                        + $"{_options.Factors} are those of one. Write Factors = Ekfac.FactorKind.Kfac, whose basis there is that of "
+                        + "the head's inputs, or leave the table out by Layers."
+                );
+            }
         }
     }
 

@@ -15,6 +15,17 @@ public abstract partial class LayerwisePreconditioner
             init => field = Check.Defined(value);
         } = Fisher.Sampled;
 
+        /// <summary>
+        /// What the Kronecker factors of a layer are made of: the bases of <see cref="Ekfac"/>, and with their eigenvalues the whole of
+        /// <see cref="Kfac"/>. A table that is embedding and head at once has K-FAC's alone with <see cref="Ekfac"/>.
+        /// </summary>
+        /// <value><see cref="FactorKind.Kfac"/>.</value>
+        public FactorKind Factors
+        {
+            get;
+            init => field = Check.Defined(value);
+        }
+
         /// <summary>The damping where a call gives none.</summary>
         /// <value>0.1 x the layer's mean eigenvalue.</value>
         public Damping Damping { get; init; } = Damping.Default;
@@ -79,8 +90,13 @@ public abstract partial class LayerwisePreconditioner
             : $"true Fisher, {LabelDraws} labels an example sampled from the model";
 
         /// <summary>What does not go together.</summary>
-        internal IEnumerable<string> Problems()
+        internal IEnumerable<string> Problems(CurvatureKind kind)
         {
+            if (kind == CurvatureKind.Diagonal && Factors != FactorKind.Kfac)
+            {
+                yield return $"Factors = {Factors} is for Ekfac and Kfac; a diagonal has no factors. Leave it out, or use Ekfac.Fit(...).";
+            }
+
             if (Damping.Decay is not null)
             {
                 yield return "Damping.OfOptimizer belongs to a call and is not kept with a fit. Write new InfluenceFunction(fit) { "

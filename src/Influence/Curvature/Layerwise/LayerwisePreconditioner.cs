@@ -72,7 +72,8 @@ public abstract partial class LayerwisePreconditioner : Preconditioner, IDisplay
         ArgumentNullException.ThrowIfNull(train);
         InfluenceException.ThrowIfAny([.. train.Problems("training examples")]);
         options ??= new Options();
-        InfluenceException.ThrowIfAny([.. options.Problems()]);
+        InfluenceException.ThrowIfAny([.. options.Problems(kind)]);
+        method = FactorSums.NameOf(method, options.Factors);
         using var scope = torch.NewDisposeScope();
         using var reporter = new ProgressReporter(progress, $"{method} fit", 1, (long)train.Count * options.LabelDraws, token);
         using var session = GradientSession.Open(task, train, queries: null);
@@ -95,7 +96,7 @@ public abstract partial class LayerwisePreconditioner : Preconditioner, IDisplay
             folder.CheckRoom(cost.DiskBytes);
             (info, blocks) = LayerwiseFile.Load(
                 LayerwiseFit.RunInUnits(session, train, options, kind, info, folder, units, reporter),
-                method,
+                [method],
                 session.Device
             );
         }
@@ -152,7 +153,7 @@ public abstract partial class LayerwisePreconditioner : Preconditioner, IDisplay
     {
         ArgumentNullException.ThrowIfNull(task);
         ArgumentNullException.ThrowIfNull(train);
-        InfluenceException.ThrowIfAny([.. train.Problems("training examples")]);
+        InfluenceException.ThrowIfAny([.. train.Problems("training examples"), .. (options ?? new Options()).Problems(kind)]);
         using var scope = torch.NewDisposeScope();
 
         // The fit opens a session too, whose checks are no small part of the time where examples are few and the model is large.

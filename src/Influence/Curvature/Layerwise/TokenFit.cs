@@ -5,10 +5,12 @@ using static TorchSharp.torch;
 
 namespace Influence.Curvature;
 
-/// <summary>The statistics of an embedding table: token frequencies, and a covariance over the output gradients.</summary>
+/// <summary>The statistics of an embedding table: token frequencies, or what stands for them, and a covariance over the output
+/// gradients.</summary>
 internal sealed class TokenFit : BlockFit<TokenGradients>
 {
     private readonly CurvatureKind _kind;
+    private readonly LayerwisePreconditioner.FactorKind _factors;
     private readonly Covariance _output;
     private readonly Tensor _frequencies;
     private readonly Tensor _sums;
@@ -16,10 +18,10 @@ internal sealed class TokenFit : BlockFit<TokenGradients>
     private FactorBasis? _basis;
     private bool _finished;
 
-    public TokenFit(TokenGradients sample, CurvatureKind kind, int maximumFactor)
+    public TokenFit(TokenGradients sample, CurvatureKind kind, int maximumFactor, LayerwisePreconditioner.FactorKind factors)
     {
         using var scope = NewDisposeScope();
-        _kind = kind;
+        (_kind, _factors) = (kind, factors);
         var device = sample.OutputGradient.device;
         _dtype = sample.OutputGradient.dtype;
         _output = new Covariance(FactorLayout.Sizes(sample.Width, maximumFactor));
@@ -41,12 +43,9 @@ internal sealed class TokenFit : BlockFit<TokenGradients>
         }
 
         using var scope = NewDisposeScope();
-        var place = gradients.Tokens.reshape(-1); // [B*T]
-        var counted = gradients.Mask is null
-            ? ones([place.shape[0]], ScalarType.Float64, place.device)
-            : gradients.Mask.reshape(-1).to_type(ScalarType.Float64);
-        _frequencies.index_add_(0, place, counted, Kept(1));
-        _output.Add(gradients.OutputGradient.reshape(-1, gradients.Width), counted.sum().item<double>());
+        var (tokens, added, rows, count) = FactorSums.OfTable(_factors, gradients); // [R], [R], [R, D]
+        _frequencies.index_add_(0, tokens, added, Kept(1));
+        _output.Add(rows, count);
     }
 
     public override bool IsFinite => _output.IsFinite;
@@ -83,12 +82,18 @@ internal sealed class TokenFit : BlockFit<TokenGradients>
     public override BlockCurvature Finish(string name, long examples)
     {
         using var scope = NewDisposeScope();
-        var eigenvalues =
-            _kind == CurvatureKind.Kfac
-                ? (_frequencies / Kept(Math.Max(_output.Rows, 1))).outer(_basis!.Values.to(_frequencies.device))
-                : _sums / Kept(examples); // [V, D]
+        var eigenvalues = _kind == CurvatureKind.Kfac ? Products(examples) : _sums / Kept(examples); // [V, D]
         _finished = true;
         return new TokenCurvature(_basis!, eigenvalues.to_type(_dtype).DetachFromDisposeScope()) { Name = name };
+    }
+
+    /// <summary>K-FAC's frequencies are means over positions; the other kinds' are shares of the trace.</summary>
+    private Tensor Products(long examples)
+    {
+        var total = _factors == LayerwisePreconditioner.FactorKind.Kfac ? _output.Rows : _frequencies.sum().item<double>();
+        var tokens = _frequencies / Kept(total > 0 ? total : 1); // [V]
+        var values = _basis!.Values.to(_frequencies.device); // [D]
+        return tokens.outer(_factors == LayerwisePreconditioner.FactorKind.Shampoo ? values / Kept(examples) : values);
     }
 
     public override void Dispose()

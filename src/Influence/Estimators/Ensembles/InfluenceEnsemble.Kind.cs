@@ -11,5 +11,12 @@ public sealed partial record InfluenceEnsemble
         /// <summary>Checkpoints of one run. They resemble each other, so their spread says how scores move along the run, and nothing of
         /// another run.</summary>
         OneRun,
+
+        /// <summary>
+        /// Fits of one model's curvature, each with other labels drawn. Their spread is the curvature estimation error: what another seed
+        /// of labels would change, and nothing of what another run would. The mean's interval holds the scores of a fit with no end of
+        /// labels.
+        /// </summary>
+        LabelDraws,
     }
 }

@@ -15,7 +15,8 @@ public sealed partial record InfluenceEnsemble
     /// <remarks>
     /// One example's influence is often smaller than what another initialisation or batch order changes (Nguyen et al., NeurIPS 2023), so a
     /// single score is one draw of a random variable. For members that were trained apart the mean's interval is <c>mean +- t(M - 1) s /
-    /// sqrt(M)</c>, with Student's t: it takes the members' scores of a pair for normal and independent. Owns its tensors: dispose it.
+    /// sqrt(M)</c>, with Student's t: it takes the members' scores of a pair for normal and independent. For fits of one model with other
+    /// labels the interval is that of estimating the curvature. Owns its tensors: dispose it.
     /// </remarks>
     [TypeFormatterSource(typeof(HtmlFormatters))]
     public sealed class Result : IDisposable, IDisplay
@@ -105,6 +106,28 @@ public sealed partial record InfluenceEnsemble
             return gathering.Finish(kind, described);
         }
 
+        /// <summary>
+        /// The curvature estimation error of a pair: how far the score of one fit lies, by its standard deviation, from that with no end of
+        /// labels.
+        /// </summary>
+        /// <param name="query">The query's row (not id).</param>
+        /// <param name="train">The training example's column (not id).</param>
+        /// <exception cref="InfluenceException">The members are no fits with other labels, or there is no such row or column.</exception>
+        public double CurvatureError(int query, int train)
+        {
+            if (Members != InfluenceEnsemble.Kind.LabelDraws)
+            {
+                throw new InfluenceException(
+                    "A curvature estimation error is the spread of fits of one model with other labels; these members are "
+                        + $"{MembersInWords}. Write new InfluenceEnsemble((task, seed) => Ekfac.Fit(task, train, new() {{ Seed = seed }}))."
+                );
+            }
+
+            _ = Mean[query, train];
+            using var scope = NewDisposeScope();
+            return StandardDeviations[query, train].item<double>();
+        }
+
         /// <summary>The standard error of a pair's mean, <c>s / sqrt(M)</c>.</summary>
         /// <param name="query">The query's row (not id).</param>
         /// <param name="train">The training example's column (not id).</param>
@@ -144,6 +167,14 @@ public sealed partial record InfluenceEnsemble
         public StablePairs StablePairs(double level = 0.95, int? k = null)
         {
             CheckSeparate("interval");
+            if (Members == InfluenceEnsemble.Kind.LabelDraws)
+            {
+                throw new InfluenceException(
+                    "Fits of one model with other labels say how well its curvature is estimated, and nothing of which pairs another run "
+                        + "would show again. Gather models of separate runs: InfluenceEnsemble with OtherModels."
+                );
+            }
+
             _ = Check.AtLeastOne(k, nameof(k));
             var quantile = Quantile(level);
             var (queries, train) = (Mean.QueryIds.Count, Mean.TrainIds.Count);
@@ -218,13 +249,23 @@ public sealed partial record InfluenceEnsemble
                         ]
                 );
             return new Table(
-                $"{MemberCount} members ({(Members == InfluenceEnsemble.Kind.OneRun ? "checkpoints of one run" : "separate runs")}), "
-                    + $"means over {Mean.TrainIds.Count:N0} training examples",
-                ["query", "|mean|", "spread", "same sign", $"top {TopK} shared"],
+                $"{MemberCount} members ({MembersInWords}), means over {Mean.TrainIds.Count:N0} training examples",
+                ["query", "|mean|", SpreadInWords(Members), "same sign", $"top {TopK} shared"],
                 [.. rows],
                 Mean.QueryIds.Count
             );
         }
+
+        private string MembersInWords =>
+            Members switch
+            {
+                InfluenceEnsemble.Kind.OneRun => "checkpoints of one run",
+                InfluenceEnsemble.Kind.LabelDraws => "fits with other labels",
+                _ => "separate runs",
+            };
+
+        private static string SpreadInWords(InfluenceEnsemble.Kind members) =>
+            members == InfluenceEnsemble.Kind.LabelDraws ? "curvature estimation error" : "spread";
 
         private static double[] Row(Tensor values, int row) => values.select(0, row).contiguous().data<double>().ToArray();
 
@@ -300,6 +341,14 @@ public sealed partial record InfluenceEnsemble
                 }
             }
 
+            private string WithError(string notes)
+            {
+                var note =
+                    $"the spread of the {_count} members is the curvature estimation error: what other labels change, nothing of other "
+                        + "runs";
+                return notes.Length == 0 ? note : $"{notes}; {note}";
+            }
+
             public Result Finish(InfluenceEnsemble.Kind kind, string? described)
             {
                 if (_count < 2)
@@ -317,7 +366,13 @@ public sealed partial record InfluenceEnsemble
                     Estimator = $"mean of {_count} members: {string.Join(", ", _estimators.Distinct())}",
                     Checkpoints =
                         described
-                        ?? (kind == InfluenceEnsemble.Kind.OneRun ? "mean over checkpoints of one run" : "mean over separate runs"),
+                        ?? kind switch
+                        {
+                            InfluenceEnsemble.Kind.OneRun => "mean over checkpoints of one run",
+                            InfluenceEnsemble.Kind.LabelDraws => "mean over fits with other labels",
+                            _ => "mean over separate runs",
+                        },
+                    Notes = kind == InfluenceEnsemble.Kind.LabelDraws ? WithError(_metadata.Notes) : _metadata.Notes,
                 };
                 return new Result(
                     new InfluenceScores(_mean!.clone(), _queryIds, _trainIds, metadata),

@@ -11,7 +11,8 @@ public sealed partial record InfluenceEnsemble
 
     /// <summary>
     /// The scores of all members with their spread: mean, standard deviation, agreement of signs and of the strongest proponents, and, for
-    /// members of separate runs, intervals and the pairs whose interval excludes zero.
+    /// members of separate runs, intervals and the pairs whose interval excludes zero. Of fits with other labels the spread is the
+    /// <see cref="Result.CurvatureError"/>.
     /// </summary>
     /// <remarks>One member at a time: memory of one fit, one score matrix and 28 bytes a pair, whatever the number of members.</remarks>
     /// <param name="task">The model and its loss. The model is left as it was found, its weights too.</param>
@@ -40,14 +41,19 @@ public sealed partial record InfluenceEnsemble
     )
     {
         ExampleChecks.Run(task, (train, "training examples"), (queries, "queries"));
+        CheckLabelFits();
         if (MemberCount < 2)
         {
             throw new InfluenceException(
-                "A spread needs at least two members; found one. Write OtherModels = [...], or Checkpoints = [...] with two or more."
+                "A spread needs at least two members; found one. Write OtherModels = [...], or Checkpoints = [...] with two or more"
+                    + (DrawsLabels ? ", or LabelFits = 5." : ".")
             );
         }
 
-        var members = OwnMembers > 1 && !SeparateRuns ? Kind.OneRun : Kind.SeparateRuns;
+        var members =
+            DrawsLabels ? Kind.LabelDraws
+            : OwnMembers > 1 && !SeparateRuns ? Kind.OneRun
+            : Kind.SeparateRuns;
         return Result.Of(Members(), members, topK, Described());
 
         IEnumerable<InfluenceScores> Members()
@@ -57,7 +63,7 @@ public sealed partial record InfluenceEnsemble
             {
                 cancellationToken.ThrowIfCancellationRequested();
                 var model = Member(member, task, weights);
-                using var preconditioner = _fit(model);
+                using var preconditioner = Fitted(model, member);
                 using var scores = Function(preconditioner).Score(model, train, queries, progress, cancellationToken);
                 yield return scores;
             }

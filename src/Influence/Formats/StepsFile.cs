@@ -1,0 +1,246 @@
+using System.Buffers.Binary;
+using System.Security.Cryptography;
+
+namespace Influence.Formats;
+
+/// <summary>
+/// The steps of a run, one record after the other: step, learning rates where they are others than the step's before, ids as differences in
+/// as few bytes as they take. A record is handed to the system as soon as it is made, so that nothing is lost when the process is killed;
+/// one that was cut off is no record. Each has a checksum.
+/// </summary>
+internal sealed class StepsFile : IDisposable
+{
+    private const int ChecksumBytes = 4;
+    private const int MostBytes = 1 << 28;
+    private readonly FileStream _stream;
+    private double[] _rates;
+
+    private StepsFile(FileStream stream, double[] rates) => (_stream, _rates) = (stream, rates);
+
+    private static ReadOnlySpan<byte> Header => "influence steps 1\n"u8;
+
+    /// <summary>Opens a file to go on after a step; what it has of later steps, and what was cut off, is dropped.</summary>
+    /// <param name="path">The file; it is made where there is none.</param>
+    /// <param name="last">The last step that stays.</param>
+    /// <exception cref="InfluenceException">It cannot be written, or is something else.</exception>
+    public static StepsFile Append(string path, long last)
+    {
+        FileStream? stream = null;
+        try
+        {
+            var (kept, rates) = ((long)Header.Length, Array.Empty<double>());
+            if (File.Exists(path))
+            {
+                foreach (var (step, own, _, end) in Records(path))
+                {
+                    if (step > last)
+                    {
+                        break;
+                    }
+
+                    (kept, rates) = (end, own);
+                }
+            }
+
+            stream = new FileStream(path, FileMode.OpenOrCreate, FileAccess.Write, FileShare.Read, bufferSize: 0);
+            if (stream.Length < Header.Length)
+            {
+                stream.SetLength(0);
+                stream.Write(Header);
+            }
+
+            stream.SetLength(kept);
+            stream.Position = kept;
+            return new StepsFile(stream, rates);
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            stream?.Dispose();
+            throw new InfluenceException($"{path} cannot be written: {exception.Message}", exception);
+        }
+    }
+
+    /// <summary>Adds a step.</summary>
+    /// <exception cref="InfluenceException">It cannot be written.</exception>
+    public void Add(long step, double[] rates, IReadOnlyList<long> ids)
+    {
+        using var payload = new MemoryStream();
+        Put(payload, step);
+        var same = rates.AsSpan().SequenceEqual(_rates);
+        Put(payload, same ? 0 : rates.Length);
+        if (!same)
+        {
+            Span<byte> bytes = stackalloc byte[sizeof(double)];
+            foreach (var rate in rates)
+            {
+                BinaryPrimitives.WriteDoubleLittleEndian(bytes, rate);
+                payload.Write(bytes);
+            }
+        }
+
+        Put(payload, ids.Count);
+        var before = 0L;
+        foreach (var id in ids)
+        {
+            var difference = id - before;
+            Put(payload, (difference << 1) ^ (difference >> 63));
+            before = id;
+        }
+
+        var content = payload.ToArray();
+        using var record = new MemoryStream();
+        Put(record, content.Length);
+        record.Write(content);
+        record.Write(SHA256.HashData(content).AsSpan(0, ChecksumBytes));
+        try
+        {
+            _stream.Write(record.GetBuffer().AsSpan(0, (int)record.Length));
+        }
+        catch (IOException exception)
+        {
+            throw new InfluenceException($"{_stream.Name} cannot be written: {exception.Message}", exception);
+        }
+
+        _rates = rates;
+    }
+
+    /// <summary>Reads the steps, in the order in which they were added.</summary>
+    /// <exception cref="InfluenceException">It cannot be read, is damaged or something else.</exception>
+    public static List<(long Step, double[] Rates, long[] Ids)> Read(string path)
+    {
+        try
+        {
+            return [.. Records(path).Select(r => (r.Step, r.Rates, r.Ids))];
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw new InfluenceException($"{path} cannot be read: {exception.Message}", exception);
+        }
+    }
+
+    public void Dispose() => _stream.Dispose();
+
+    private static IEnumerable<(long Step, double[] Rates, long[] Ids, long End)> Records(string path)
+    {
+        byte[] bytes;
+        using (var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite))
+        {
+            bytes = new byte[stream.Length];
+            stream.ReadExactly(bytes);
+        }
+
+        var at = Math.Min(bytes.Length, Header.Length);
+        if (!bytes.AsSpan(0, at).SequenceEqual(Header[..at]))
+        {
+            throw new InfluenceException($"{path} holds no steps of a run, or those of a later version.");
+        }
+
+        double[] rates = [];
+        while (at < bytes.Length)
+        {
+            var start = at;
+            if (!TryTake(bytes, ref at, out var length) || length is < 0 or > MostBytes || at + length + ChecksumBytes > bytes.Length)
+            {
+                // Cut off: the process was killed while it wrote.
+                yield break;
+            }
+
+            var end = at + (int)length + ChecksumBytes;
+            var payload = bytes.AsSpan(at, (int)length).ToArray();
+            if (!SHA256.HashData(payload).AsSpan(0, ChecksumBytes).SequenceEqual(bytes.AsSpan(at + (int)length, ChecksumBytes)))
+            {
+                if (end == bytes.Length)
+                {
+                    yield break;
+                }
+
+                throw new InfluenceException(
+                    $"{path} is damaged at byte {start}: a step's checksum is not that of its record. Record the run again, or take a "
+                        + "copy that "
+                        + "is whole."
+                );
+            }
+
+            var (step, own, ids) = Parse(payload, rates) ?? throw new InfluenceException($"{path} holds a step that cannot be read.");
+            (rates, at) = (own, end);
+            yield return (step, own, ids, end);
+        }
+    }
+
+    private static (long Step, double[] Rates, long[] Ids)? Parse(byte[] payload, double[] before)
+    {
+        var at = 0;
+        if (!TryTake(payload, ref at, out var step) || !TryTake(payload, ref at, out var groups))
+        {
+            return null;
+        }
+
+        var rates = before;
+        if (groups > 0)
+        {
+            if (groups > (payload.Length - at) / sizeof(double))
+            {
+                return null;
+            }
+
+            rates = new double[groups];
+            for (var k = 0; k < rates.Length; k++, at += sizeof(double))
+            {
+                rates[k] = BinaryPrimitives.ReadDoubleLittleEndian(payload.AsSpan(at));
+            }
+        }
+
+        if (!TryTake(payload, ref at, out var count) || count < 0 || count > payload.Length - at)
+        {
+            return null;
+        }
+
+        var ids = new long[count];
+        var id = 0L;
+        for (var k = 0; k < ids.Length; k++)
+        {
+            if (!TryTake(payload, ref at, out var coded))
+            {
+                return null;
+            }
+
+            id += (long)((ulong)coded >> 1) ^ -(coded & 1);
+            ids[k] = id;
+        }
+
+        return (step, rates, ids);
+    }
+
+    /// <summary>Seven bits a byte, the lowest first.</summary>
+    private static void Put(MemoryStream stream, long value)
+    {
+        var left = (ulong)value;
+        while (left >= 0x80)
+        {
+            stream.WriteByte((byte)(left | 0x80));
+            left >>= 7;
+        }
+
+        stream.WriteByte((byte)left);
+    }
+
+    private static bool TryTake(byte[] bytes, ref int at, out long value)
+    {
+        var (found, shift) = (0UL, 0);
+        while (at < bytes.Length && shift < 64)
+        {
+            var own = bytes[at++];
+            found |= (ulong)(own & 0x7f) << shift;
+            if (own < 0x80)
+            {
+                value = (long)found;
+                return true;
+            }
+
+            shift += 7;
+        }
+
+        value = 0;
+        return false;
+    }
+}
