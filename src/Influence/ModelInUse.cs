@@ -20,6 +20,7 @@ internal sealed class ModelInUse : IDisposable
 
     private readonly string? _outerCallback;
     private IReadOnlyList<Holder>? _holders;
+    private IReadOnlyList<Holder> _held = [];
 
     private ModelInUse(IReadOnlyList<Holder> holders) => (_holders, _outerCallback, s_callback) = (holders, s_callback, null);
 
@@ -58,6 +59,26 @@ internal sealed class ModelInUse : IDisposable
         }
     }
 
+    /// <summary>
+    /// Keeps the claim between calls, for something that the caller holds: until it is given up, no call begins on the model or on one
+    /// that shares layers with it, on this thread either.
+    /// </summary>
+    /// <param name="model">The claimed model.</param>
+    /// <param name="what">What holds it, for the message: "a prepared query".</param>
+    public void Hold(nn.Module model, string what)
+    {
+        Holder[] holders = [s_holders.GetOrCreateValue(model), .. model.named_modules().Select(m => s_holders.GetOrCreateValue(m.module))];
+        lock (s_lock)
+        {
+            foreach (var holder in holders)
+            {
+                holder.HeldBy = what;
+            }
+        }
+
+        _held = holders;
+    }
+
     /// <summary>Until it is disposed this thread is in the caller's code, from which no other call may begin on the same model.</summary>
     /// <param name="what">What of the call is run, for the message: "the loss delegate".</param>
     public static Callback CallingBack(string what) => new(what);
@@ -73,6 +94,11 @@ internal sealed class ModelInUse : IDisposable
                 {
                     holder.Claims--;
                 }
+
+                foreach (var holder in _held)
+                {
+                    holder.HeldBy = null;
+                }
             }
 
             s_callback = _outerCallback;
@@ -85,9 +111,20 @@ internal sealed class ModelInUse : IDisposable
 
         public int Thread { get; set; }
 
+        /// <summary>What the caller holds the model by between calls.</summary>
+        public string? HeldBy { get; set; }
+
         /// <summary>Refuses another thread, and code of the caller's within the running call.</summary>
         public void CheckFree(string where)
         {
+            if (HeldBy is { } what)
+            {
+                throw new InfluenceException(
+                    $"{char.ToUpperInvariant(what[0])}{what[1..]} is open{where}, and no other call may begin there. Dispose it first: "
+                        + "using (var prepared = influence.Prepare(...)) { ... }."
+                );
+            }
+
             if (Claims > 0 && Thread != Environment.CurrentManagedThreadId)
             {
                 throw new InfluenceException(

@@ -177,7 +177,7 @@ internal sealed class Contest(SkewedPool pool, PoolKnowledge knowledge, Options 
     )
     {
         var accuracies = new List<double>();
-        for (var seed = 0; seed < options.Seeds; seed++)
+        for (var seed = 0; seed < Math.Max(1, options.Seeds); seed++)
         {
             var trainer = new ClassifierTrainer { Steps = trainingSteps, Seed = Randomness.SeedFor(options.Seed, $"training {seed}") };
             using var model = trainer.Train(images, labels, rows, weights, cancellationToken);

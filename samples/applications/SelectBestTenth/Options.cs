@@ -23,8 +23,8 @@ internal sealed class Options(ParseResult given) : ICommandOptions<Options>
     );
     private static readonly Option<int?> s_seeds = Setting.OptionalNumber(
         "--seeds",
-        "how many times a model is trained on each pick [3, quick 2]",
-        least: 1
+        "how many times a model is trained on each pick; of texts 0 for the picks alone [3, quick 2]",
+        least: 0
     );
     private static readonly Option<int> s_seed = Setting.Number(
         "--seed",

@@ -1,18 +1,13 @@
 using System.Diagnostics;
-using System.Globalization;
 using Influence;
 using Influence.Evaluation;
 using Influence.Unlearning;
-using TorchSharp;
-using static TorchSharp.torch;
 
 namespace UnlearningSample;
 
-/// <summary>All methods on one set of images.</summary>
+/// <summary>All methods on one set.</summary>
 internal sealed class Experiment(Options options, ForgetSet set, CancellationToken cancellationToken)
 {
-    private readonly Trainer _trainer = new() { Epochs = options.Epochs };
-
     public string Run(string runs)
     {
         var watch = Stopwatch.StartNew();
@@ -30,7 +25,7 @@ internal sealed class Experiment(Options options, ForgetSet set, CancellationTok
                 test.Compare("before", [.. others.Select(subject => subject.Before)], first),
             ];
             var chosen = new List<string>();
-            foreach (var contender in Contender.All)
+            foreach (var contender in Contender.For(set))
             {
                 cancellationToken.ThrowIfCancellationRequested();
                 var (name, unlearn) = contender
@@ -70,7 +65,7 @@ internal sealed class Experiment(Options options, ForgetSet set, CancellationTok
     }
 
     /// <summary>
-    /// How far a setting leaves the choice's model from the retrained ones: the root mean square over forgotten, kept and unseen images of
+    /// How far a setting leaves the choice's model from the retrained ones: the root mean square over forgotten, kept and unseen examples of
     /// the mean log loss difference; infinite where it is refused.
     /// </summary>
     private static double Tried(
@@ -99,17 +94,9 @@ internal sealed class Experiment(Options options, ForgetSet set, CancellationTok
         return Math.Sqrt(new[] { Part(m => m.Forget), Part(m => m.Keep), Part(m => m.Test) }.Average(d => d * d));
     }
 
-    private Subject Train(int seed)
-    {
-        var (images, labels) = set.Rows(set.TrainIds);
-        using (images)
-        using (labels)
-        {
-            return new Subject(set, _trainer.Train(images, labels, seed, cancellationToken));
-        }
-    }
+    private Subject Train(int seed) => new(set, set.TrainedOn(set.TrainIds, seed, cancellationToken));
 
-    /// <summary>Models that never saw the images, of seeds of their own: those that methods are compared with, and as many again for the
+    /// <summary>Models that never saw the examples, of seeds of their own: those that methods are compared with, and as many again for the
     /// noise between them.</summary>
     private List<UnlearningTest.ModelLosses> Retrained(string folder)
     {
@@ -119,10 +106,7 @@ internal sealed class Experiment(Options options, ForgetSet set, CancellationTok
         var retraining = new Retraining(folder)
         {
             Seeds = [.. Enumerable.Range(101, 2 * options.Models).Select(seed => (long)seed)],
-            Settings = string.Create(
-                CultureInfo.InvariantCulture,
-                $"small CNN, {options.Images} images, {options.Epochs} epochs, {set.Name}, test and peers 2"
-            ),
+            Settings = set.RetrainingSettings,
         };
         var subsets = Subsets.Of(set.TrainIds, ("without", set.TrainIds.Except(set.Forget)));
         var runs = retraining.Run(
@@ -130,13 +114,8 @@ internal sealed class Experiment(Options options, ForgetSet set, CancellationTok
             queries,
             job =>
             {
-                var (images, labels) = set.Rows(job.Ids);
-                using (images)
-                using (labels)
-                {
-                    using var subject = new Subject(set, _trainer.Train(images, labels, (int)job.Seed, job.CancellationToken));
-                    return [.. subject.Before.Forget, .. subject.Before.Keep, .. subject.Before.Test, .. subject.Before.Peers];
-                }
+                using var subject = new Subject(set, set.TrainedOn(job.Ids, (int)job.Seed, job.CancellationToken));
+                return [.. subject.Before.Forget, .. subject.Before.Keep, .. subject.Before.Test, .. subject.Before.Peers];
             },
             cancellationToken: cancellationToken
         );

@@ -26,12 +26,13 @@ internal sealed class Options(ParseResult given) : ICommandOptions<Options>
     );
     private static readonly Option<string> s_set = Setting.OneOf(
         "--set",
-        "class, random or mislabelled images alone, or the texts",
+        "class, random or mislabelled images alone, one book among texts, or verses that were read many times",
         "all",
         "class",
         "random",
         "mislabelled",
-        "texts"
+        "book",
+        "verses"
     );
     private static readonly Option<string> s_runs = Setting.Text(
         "--runs",
@@ -44,9 +45,9 @@ internal sealed class Options(ParseResult given) : ICommandOptions<Options>
     public static RootCommand Command { get; } =
         new(
             """
-            Makes small networks forget Fashion-MNIST images (a class, random ones, mislabelled ones) by each method of
-            Influence.Unlearning, and compares them with networks that were trained without those images. Then a decoder
-            that read some verses many times: what it recites, and what takes that out again.
+            Makes small networks forget Fashion-MNIST images (a class, random ones, mislabelled ones), and a decoder one book, by
+            each method of Influence.Unlearning, and compares them with networks that were trained without these. Then a
+            decoder that read some verses many times: what it recites, and what takes that out again.
             """
         )
         {

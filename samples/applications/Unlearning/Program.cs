@@ -5,19 +5,18 @@ return CommandLine.Run<Options>(
     (options, cancellationToken) =>
     {
         OutputFile.Check(options.Output);
-        string[] names = options.Set is { } one ? [one] : ["random", "mislabelled", "class", "texts"];
-        var text = names is ["texts"] ? string.Empty : Report.Head(options);
+        string[] names = options.Set is { } one ? [one] : ["random", "mislabelled", "class", "book", "verses"];
+        var text = names is ["verses"] ? string.Empty : Report.Head(options);
         foreach (var name in names)
         {
-            if (name == "texts")
+            if (name == "verses")
             {
                 using var texts = new TextExperiment(cancellationToken);
                 text += texts.Run();
             }
             else
             {
-                var train = FashionMnist.ReadTraining(options.Data, options.Images);
-                using var set = ForgetSet.Make(name, train, FashionMnist.ReadTest(options.Data), options.Images / 10);
+                using var set = Make(name);
                 text += new Experiment(options, set, cancellationToken).Run(Path.Combine(options.Runs, name));
             }
 
@@ -25,5 +24,16 @@ return CommandLine.Run<Options>(
         }
 
         Console.WriteLine($"Tables: {Path.GetFullPath(options.Output)}");
+
+        ForgetSet Make(string name) =>
+            name == "book"
+                ? TextSet.Make()
+                : ImageSet.Make(
+                    name,
+                    new Trainer { Epochs = options.Epochs },
+                    FashionMnist.ReadTraining(options.Data, options.Images),
+                    FashionMnist.ReadTest(options.Data),
+                    options.Images / 10
+                );
     }
 );

@@ -11,12 +11,12 @@ internal static class Report
         string.Create(
             CultureInfo.InvariantCulture,
             $"""
-            # Unlearning Fashion-MNIST images
+            # Unlearning
 
-            A small CNN (28,938 parameters) trained on {options.Images:N0} images for {options.Epochs} epochs; {options.Models} models of seeds of their own that unlearn, {options.Models} that were retrained without the
-            images. Settings were chosen out of three on a further model. Intervals are over images, 95 percent. Membership AUC: forgotten images against unseen ones of their kind, by the loss; 0.5 is not at
-            all. KLoM: 95th percentile over images of the divergence of margins from the retrained models', for forgotten, kept and unseen images; the first row shows what it is between retrained models.
-            Relearned: steps of SGD on the forgotten images until their loss is what it was before. Seconds include a fit of curvature, on one loaded core.
+            {options.Models} models of seeds of their own that unlearn, {options.Models} that were retrained without the examples. Settings were chosen out of three on a further
+            model. Intervals are over examples, 95 percent. Membership AUC: forgotten examples against unseen ones of their kind, by the loss; 0.5 is not at all. KLoM: 95th percentile over examples of the
+            divergence of margins from the retrained models', for forgotten, kept and unseen ones; the first row shows what it is between retrained models. Relearned: steps of SGD on the forgotten examples
+            until their loss is what it was before. Seconds include a fit of curvature, on one loaded core.
 
             """
         );
@@ -25,6 +25,8 @@ internal static class Report
     {
         var text = new StringBuilder()
             .AppendLine(CultureInfo.InvariantCulture, $"## {set.Name} ({set.Forget.Count} of {set.TrainIds.Count:N0})")
+            .AppendLine()
+            .AppendLine(set.About)
             .AppendLine()
             .AppendLine("| method | forget loss | keep loss | test loss | membership AUC | KLoM forget, keep, test | relearned | seconds |")
             .AppendLine("|---|---|---|---|---|---|---|---|");

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using Influence;
 using Influence.Curvature;
+using Influence.Estimators;
 using Influence.Evaluation;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -10,13 +11,18 @@ namespace UnlearningSample;
 /// <summary>A trained model that is to forget.</summary>
 internal sealed class Subject : IDisposable
 {
+    /// <summary>Of each side, in datamodel matching: scores are of every point with every forgotten example.</summary>
+    private const int MostPoints = 200;
+
     private Ekfac? _ekfac;
     private TimeSpan _fit;
+    private InfluenceScores? _scores;
+    private TimeSpan _scoring;
 
     public Subject(ForgetSet set, nn.Module<Tensor, Tensor> model)
     {
         (Set, Model) = (set, model);
-        Task = new InfluenceTask(model) { TrainingLoss = b => Losses.CrossEntropy(model.call(b["image"]), b["label"]) };
+        Task = new InfluenceTask(model) { TrainingLoss = b => set.Loss(model, b) };
         Before = Measure();
     }
 
@@ -45,6 +51,39 @@ internal sealed class Subject : IDisposable
         return (_ekfac, _fit);
     }
 
+    /// <summary>The influence of the forgotten examples on margins of some of them and of some kept ones, scored once, and how long that
+    /// took.</summary>
+    public (InfluenceScores Scores, TimeSpan Time) MarginScores()
+    {
+        if (_scores is null)
+        {
+            var clock = Stopwatch.StartNew();
+            long[] points = [.. Set.Forget.Take(MostPoints).Concat(Set.Keep.Take(MostPoints)).Order()];
+            using var scores = new InfluenceFunction(Curvature().Fit).Score(
+                Task with
+                {
+                    Measurement = b => Set.Margin(Model, b),
+                },
+                Set.ForgetExamples,
+                Set.Some(points)
+            );
+
+            // What is left when the forgotten ones are gone is what the model would be trained on.
+            _scores = new InfluenceScores(
+                scores.Values.clone(),
+                scores.QueryIds,
+                scores.TrainIds,
+                scores.Metadata with
+                {
+                    LeaveOneOutFactor = 1.0 / (Set.TrainIds.Count - Set.Forget.Count),
+                }
+            );
+            _scoring = clock.Elapsed;
+        }
+
+        return (_scores, _scoring);
+    }
+
     public UnlearningTest.ModelLosses Measure() =>
         UnlearningTest.Measure(Task, Set.ForgetExamples, Set.KeepExamples, Set.TestExamples, Set.PeerExamples);
 
@@ -57,7 +96,7 @@ internal sealed class Subject : IDisposable
                 BatchSize = 50,
             },
             Before.Forget.Average(),
-            model => optim.SGD(model.parameters(), 0.05),
+            model => optim.SGD(model.parameters(), Set.RelearningRate),
             maximumSteps: 100,
             cancellationToken
         );
@@ -65,6 +104,7 @@ internal sealed class Subject : IDisposable
     public void Dispose()
     {
         _ekfac?.Dispose();
+        _scores?.Dispose();
         Model.Dispose();
     }
 }

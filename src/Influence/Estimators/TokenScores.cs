@@ -57,6 +57,30 @@ public sealed class TokenScores : IDisposable, IDisplay
         return Values[query, train].to_type(ScalarType.Float64).contiguous().data<double>().ToArray();
     }
 
+    /// <summary>One example's scores for one query, summed over spans of positions: over sentences, steps of a reasoning, or the lines of a
+    /// program.</summary>
+    /// <param name="query">The query's row (not id).</param>
+    /// <param name="train">The training example's place (not id).</param>
+    /// <param name="spans">Spans of positions, <c>[0..12, 12..^0]</c>; they may overlap. Where they part all positions, their sums add up to
+    /// the example's score.</param>
+    /// <returns>One sum a span.</returns>
+    /// <exception cref="InfluenceException">There is no such row or place, or a span goes beyond the positions.</exception>
+    public double[] SumSpans(int query, int train, params IReadOnlyList<Range> spans)
+    {
+        ArgumentNullException.ThrowIfNull(spans);
+        var values = For(query, train);
+        return
+        [
+            .. spans.Select(span =>
+            {
+                var (start, end) = (span.Start.GetOffset(values.Length), span.End.GetOffset(values.Length));
+                return start >= 0 && start <= end && end <= values.Length
+                    ? values[start..end].Sum()
+                    : throw new InfluenceException($"A span lies within the {values.Length} positions; {span} does not.");
+            }),
+        ];
+    }
+
     /// <summary>Writes the scores as safetensors: <c>scores [Q, N, T]</c>, <c>query_ids</c>, <c>train_ids</c> and the metadata.</summary>
     /// <param name="path">The file, ending in <c>.safetensors</c>.</param>
     /// <exception cref="InfluenceException">Another ending, or it cannot be written; nothing was changed.</exception>

@@ -14,7 +14,7 @@ namespace Influence.Gradients;
 /// <param name="normalization">What products are divided by.</param>
 /// <param name="factors">What the products of each block of the session are multiplied by, its learning rate for instance; null for ones.
 /// Norms are without them.</param>
-internal sealed class GradientProducts(
+internal sealed partial class GradientProducts(
     GradientSession session,
     long memoryBudget,
     GradientMetric metric,

@@ -12,7 +12,7 @@ namespace Influence.Mixtures;
 /// on group i lowers loss j. Reference: Chen et al., Skill-it! A Data-Driven Skills Framework for Understanding and Training
 /// Language Models (NeurIPS 2023).
 /// </remarks>
-public sealed class SkillIt
+public sealed partial class SkillIt
 {
     private readonly double[,] _graph;
     private readonly Queue<double[]> _losses = new();

@@ -43,10 +43,6 @@ internal sealed class ByteDecoder : nn.Module<Tensor, Tensor>
     public static bool IsAttentionOrMlp(string parameter) =>
         parameter.StartsWith($"{nameof(blocks)}.", StringComparison.Ordinal) && !parameter.Contains("Norm.", StringComparison.Ordinal);
 
-    /// <summary>The projections of attention alone, by parameter name: queries, keys, values and output.</summary>
-    public static bool IsAttention(string parameter) =>
-        IsAttentionOrMlp(parameter) && parameter.Split('.')[^2] is ("q" or "k" or "v" or "o");
-
     /// <param name="input">Bytes, <c>[B, T]</c>, int64.</param>
     /// <returns>Logits of the next byte, <c>[B, T, 256]</c>.</returns>
     public override Tensor forward(Tensor input)

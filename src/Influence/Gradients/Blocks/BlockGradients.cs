@@ -81,6 +81,35 @@ internal abstract class BlockGradients(long examples)
     /// </summary>
     public virtual Tensor? CheapPairs(BlockGradients others) => null;
 
+    /// <summary>A copy that outlives the batch; it multiplies as this does, in the same form where that is known.</summary>
+    /// <param name="scope">What its tensors go to.</param>
+    public virtual BlockGradients Copy(DisposeScope scope)
+    {
+        Tensor[] parts = [.. Dense().Select(part => part.clone())];
+        scope.Attach(parts);
+        return new DenseGradients(Examples, () => [.. parts.Select(part => part.alias())]);
+    }
+
+    /// <summary>How many numbers one example takes in <see cref="Copy"/>.</summary>
+    public virtual double NumbersToCopy => DenseSize;
+
+    /// <summary>The product g_i . h_i of each example's gradient with that of the same place among others, <c>[B]</c>, in the current
+    /// scope.</summary>
+    /// <param name="others">As many gradients of the same block.</param>
+    public virtual Tensor MatchedProducts(BlockGradients others)
+    {
+        // What is written out is kept: it is made outside of this scope.
+        var (own, other) = (Dense(), others.Dense());
+        using var scope = NewDisposeScope();
+        var total = zeros([Examples], own[0].dtype, own[0].device);
+        foreach (var (a, b) in own.Zip(other))
+        {
+            total.add_((a * b).sum(1));
+        }
+
+        return total.MoveToOuterDisposeScope();
+    }
+
     /// <summary>
     /// Adds each parameter of an example to one of k columns, with a sign, <c>[B, k]</c>: a sparse projection.
     /// </summary>

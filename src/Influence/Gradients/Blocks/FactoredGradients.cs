@@ -356,6 +356,45 @@ internal sealed class FactoredGradients(
             ? Pairs(left, this)
             : null;
 
+    public override BlockGradients Copy(DisposeScope scope)
+    {
+        var (a, d) = (Activation.clone(), outputGradient.clone());
+        scope.Attach(a, d);
+        return new FactoredGradients(() => a.alias(), d, inputs, weight, bias)
+        {
+            IsTransposed = IsTransposed,
+            BiasColumn = BiasColumn,
+            PositionsLead = PositionsLead,
+            IsSubstitute = IsSubstitute,
+        };
+    }
+
+    public override double NumbersToCopy => Positions * ((double)inputs + Outputs);
+
+    /// <summary>sum over t, s of (a_t . b_s + 1)(d_t . e_s), example by example, where that costs less than writing both out.</summary>
+    public override Tensor MatchedProducts(BlockGradients others)
+    {
+        if (
+            !weight
+            || others is not FactoredGradients { Weight: true } right
+            || (right.Inputs, right.Outputs, right.Bias, right.BiasColumn) != (inputs, Outputs, bias, BiasColumn)
+            || ContractionCost.Ghost(1, right.Positions, Positions, inputs, Outputs)
+                > ContractionCost.Dense(1, Positions, inputs, Outputs) + ContractionCost.Dense(1, right.Positions, inputs, Outputs)
+        )
+        {
+            return base.MatchedProducts(others);
+        }
+
+        using var scope = NewDisposeScope();
+        var (a, d) = (Pairs(Activation, right.Activation), Pairs(outputGradient, right.OutputGradient)); // [B, T, S]
+        return (bias ? a.add_(Kept(1)) : a).mul_(d).sum(1, 2).MoveToOuterDisposeScope();
+
+        static Tensor Pairs(Tensor left, Tensor right) =>
+            left.shape[1] == 1 && right.shape[1] == 1
+                ? (left * right).sum(2, keepdim: true) // [B, 1, 1]
+                : left.bmm(right.transpose(1, 2)); // [B, T, S]
+    }
+
     /// <summary>The weight's gradients are the same factors without the bias, which a block's own norm counts.</summary>
     public override BlockGradients Part(int part) =>
         weight && !BiasColumn && part == 0

@@ -163,6 +163,33 @@ internal sealed class TokenGradients(Tensor tokens, Tensor outputGradient, long 
         return true;
     }
 
+    public override BlockGradients Copy(DisposeScope scope)
+    {
+        var (x, d) = (tokens.clone(), outputGradient.clone());
+        scope.Attach(x, d);
+        return new TokenGradients(x, d, vocabulary) { PositionsLead = PositionsLead, IsSubstitute = IsSubstitute };
+    }
+
+    public override double NumbersToCopy => tokens.shape[1] * ((double)Width + 2);
+
+    /// <summary>sum over t, s with the same token of d_t . e_s, example by example.</summary>
+    public override Tensor MatchedProducts(BlockGradients others)
+    {
+        if (
+            others is not TokenGradients right
+            || right.Width != Width
+            || (double)tokens.shape[1] * right.Tokens.shape[1] > 2.0 * vocabulary * Width
+        )
+        {
+            return base.MatchedProducts(others);
+        }
+
+        using var scope = NewDisposeScope();
+        var same = tokens.unsqueeze(2).eq(right.Tokens.unsqueeze(1)); // [B, T, S]
+        var products = outputGradient.bmm(right.OutputGradient.transpose(1, 2)); // [B, T, S]
+        return products.mul_(same.to_type(products.dtype)).sum(1, 2).MoveToOuterDisposeScope();
+    }
+
     public override void AddSketch(Tensor rows, (Tensor Column, Tensor? Sign)[] columns)
     {
         var (example, token, sums) = Pairs(); // [U], [U], [U, D]
