@@ -99,23 +99,31 @@ internal sealed record Findings(
         ];
     }
 
-    /// <summary>What leaving out each source would do to the loss of the test mails, to first order.</summary>
-    public GroupScores Sources(MailTensors test)
+    /// <summary>
+    /// What leaving out each source would do to the loss of the test mails, to first order, twice: by curvature at the end of the run, with
+    /// the damping that its length is, and by the optimizer's steps at the checkpoints.
+    /// </summary>
+    /// <param name="test">The test mails.</param>
+    /// <param name="checkpoints">One for each epoch.</param>
+    /// <param name="batchSize">Of the training.</param>
+    public IReadOnlyList<SourceForecast> Sources(MailTensors test, IReadOnlyList<Checkpoint> checkpoints, int batchSize)
     {
         var groups = ExampleGroups.Of(Examples.Ids, id => Train.Mails[(int)id].Source);
         var queries = test.ToExamples();
-        return Costs.Measure(
-            "EK-FAC, influence of sources",
-            () =>
-                new GroupInfluence(Influence).Score(
-                    Task,
-                    Examples,
-                    groups,
-                    queries,
-                    ExampleGroups.Of(queries.Ids, _ => "test mails"),
-                    Progress,
-                    Token
+        var curved = new GroupInfluence(Influence with { Damping = Damping.OfRun(checkpoints) });
+        var stepped = new GroupInfluence(new TracIn { Checkpoints = checkpoints, Direction = TracIn.UpdateDirection.Optimizer });
+
+        // An epoch visits each mail once, as one of a batch.
+        return [Forecast("EK-FAC", curved, 1.0 / Examples.Count), Forecast("TracIn", stepped, 1.0 / batchSize)];
+
+        SourceForecast Forecast(string name, GroupInfluence method, double unit) =>
+            new(
+                name,
+                unit,
+                Costs.Measure(
+                    $"{name}, influence of sources",
+                    () => method.Score(Task, Examples, groups, queries, ExampleGroups.Of(queries.Ids, _ => "test mails"), Progress, Token)
                 )
-        );
+            );
     }
 }

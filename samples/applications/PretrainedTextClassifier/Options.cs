@@ -33,7 +33,7 @@ internal sealed class Options(ParseResult given) : ICommandOptions<Options>
     );
     private static readonly Option<string> s_retrain = Setting.OneOf(
         "--retrain",
-        "whether to train again without the source of most influence, to see whether it is so",
+        "whether to train again without each source of mails, to see whether it does what is predicted",
         "1",
         "0"
     );

@@ -65,7 +65,7 @@ return CommandLine.Run<Options>(
         var found = Detections.Of(rankings, flipped);
         tables.Print("How well the flipped labels are found", Detections.Rows(found));
         using var explanation = Explanation.Explain(findings.Influence, task, examples, test, onTest, costs, progress, cancellationToken);
-        var sources = findings.Sources(test);
+        var sources = findings.Sources(test, recorder.Checkpoints, trainer.BatchSize);
         var retraining = new Retraining
         {
             Create = () => MailClassifier.Create(graph, options.Seed, options.Lora ? Options.LoraRank : 0),
@@ -89,8 +89,9 @@ return CommandLine.Run<Options>(
         );
         tables.Add(
             "Leaving out one source of mails",
-            "The rise of the test mails' mean loss: predicted to first order, and where it was tried, "
-                + "after training again without the source.",
+            "The rise of the test mails' mean loss: predicted to first order by EK-FAC, damped by the length of the run, and "
+                + "by TracIn along AdamW's steps; and measured, after training again without the source. The last row tells the noise: all mails, in "
+                + "another order.",
             retraining.WithoutSources(sources, onTest.Loss, options.Retrain)
         );
         tables.Add(

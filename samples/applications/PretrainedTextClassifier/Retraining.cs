@@ -31,7 +31,7 @@ internal sealed record Retraining
     /// <summary>What a model comes to that is trained on these mails alone.</summary>
     public IReadOnlyList<string> Row(string pick, IReadOnlyList<long> ids, int epochs)
     {
-        using var model = Trained(ids, epochs);
+        using var model = Trained(Trainer with { Epochs = epochs }, ids);
         return Row(pick, ids, Predictions.Of(model, Test, Token), Predictions.Of(model, HardTest, Token));
     }
 
@@ -46,46 +46,56 @@ internal sealed record Retraining
             string.Create(CultureInfo.InvariantCulture, $"{ids.Average(id => Flipped.Contains(id) ? 1.0 : 0):0%}"),
         ];
 
-    /// <summary>What leaving out each source would do to the test mails' loss, and what leaving out that of most influence does.</summary>
-    /// <param name="sources">The sum of influences of each source.</param>
+    /// <summary>What leaving out each source does to the test mails' mean loss: as predicted, and after training again without
+    /// it.</summary>
+    /// <param name="forecasts">At least one; all of the same sources.</param>
     /// <param name="loss">Of the test mails, with all sources.</param>
-    /// <param name="measure">Whether to train again without that source.</param>
-    public IReadOnlyList<IReadOnlyList<string>> WithoutSources(GroupScores sources, double loss, bool measure)
+    /// <param name="measure">Whether to train again.</param>
+    /// <returns>A row a source; in the last all mails were kept, and passed in another order.</returns>
+    public IReadOnlyList<IReadOnlyList<string>> WithoutSources(IReadOnlyList<SourceForecast> forecasts, double loss, bool measure)
     {
-        var predicted = sources
-            .TrainGroups.Select((group, k) => (group.Name, group.Examples, Rise: sources.Sum(0, k) / Train.Mails.Count))
-            .ToList();
-        var tried = predicted.MaxBy(group => Math.Abs(group.Rise)).Name;
+        IReadOnlyList<GroupScores.Row> sources = forecasts[0].Scores.TrainGroups;
+        long[] all = [.. Enumerable.Range(0, Train.Mails.Count)];
+        List<double[]> rows =
+        [
+            .. sources.Select(
+                (source, k) =>
+                    (double[])
+                        [
+                            .. forecasts.Select(forecast => forecast.Rise(k)),
+                            Rise(Trainer, [.. all.Where(mail => Train.Mails[(int)mail].Source != source.Name)]),
+                        ]
+            ),
+            [.. forecasts.Select(_ => 0.0), Rise(Trainer with { Seed = Trainer.Seed + 1 }, all)],
+        ];
         return
         [
-            ["source left out", "mails", "predicted rise", "measured rise"],
-            .. predicted.Select(group =>
-                (IReadOnlyList<string>)
-                    [
-                        group.Name,
-                        $"{group.Examples}",
-                        string.Create(CultureInfo.InvariantCulture, $"{group.Rise:+0.0000;-0.0000}"),
-                        measure && group.Name == tried
-                            ? string.Create(CultureInfo.InvariantCulture, $"{Measured(group.Name):+0.0000;-0.0000}")
-                            : string.Empty,
-                    ]
-            ),
+            ["left out", "mails", .. forecasts.Select(forecast => $"rise by {forecast.Method}"), "rise measured"],
+            .. sources
+                .Select(source => (source.Name, source.Examples))
+                .Append(("none, in another order", 0))
+                .Zip(rows, (source, row) => (IReadOnlyList<string>)[source.Name, $"{source.Examples}", .. row.Select(Text)]),
         ];
 
-        double Measured(string source)
+        double Rise(Trainer trainer, IReadOnlyList<long> ids)
         {
-            using var again = Trained(
-                [.. Train.Mails.Index().Where(mail => mail.Item.Source != source).Select(mail => (long)mail.Index)],
-                Trainer.Epochs
-            );
+            if (!measure)
+            {
+                return double.NaN;
+            }
+
+            using var again = Trained(trainer, ids);
             return Predictions.Of(again, Test, Token).Loss - loss;
         }
+
+        static string Text(double rise) =>
+            double.IsNaN(rise) ? string.Empty : rise.ToString("+0.0000;-0.0000;0", CultureInfo.InvariantCulture);
     }
 
-    private MailClassifier Trained(IReadOnlyList<long> ids, int epochs)
+    private MailClassifier Trained(Trainer trainer, IReadOnlyList<long> ids)
     {
         var model = Create();
-        (Trainer with { Epochs = epochs }).Train(model, Train, ids, null, Progress, Token);
+        trainer.Train(model, Train, ids, null, Progress, Token);
         return model;
     }
 }

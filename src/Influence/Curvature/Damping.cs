@@ -91,12 +91,70 @@ public sealed record Damping
     /// <summary>The optimizer's weight decay; null where the damping has nothing of it.</summary>
     internal OptimizerDecay? Decay { get; private init; }
 
+    /// <summary>
+    /// The damping that the length of a run is. Steps at rates eta_k follow the loss downhill for a time tau = sum of eta_k, and bring a
+    /// direction of curvature h to (1 - exp(-tau h)) / h of its gradient, which is
+    /// <code>1 / (h + 1/tau)</code>
+    /// up to a factor between 1 and 1.3: training that ends before it is at a minimum acts like a damping of 1/tau, and like
+    /// (sqrt(v / (1 - beta2^t)) + eps) / tau weight by weight where Adam or AdamW divided by that. With it scores over N are of the scale
+    /// of what leaving examples out of that very run does, also for a model that was fine-tuned by a few small steps, where
+    /// <see cref="Default"/> stands for a run that never ends and claims far too much.
+    /// </summary>
+    /// <param name="checkpoints">
+    /// The run, in the order of its steps; the last has the weights that are scored. Rates between checkpoints are taken as a line, that
+    /// before the first as the first one's. For Adam and AdamW the last must hold the optimizer's state, as
+    /// <c>Checkpoint.Save(path, model, optimizer, step)</c> or <c>CheckpointRecorder</c> wrote it; its weight decay is added as
+    /// <see cref="OfOptimizer"/> does.
+    /// </param>
+    /// <param name="factorOfMeanEigenvalue">What is added to it, as <see cref="RelativeToMeanEigenvalue"/> means it.</param>
+    /// <returns>
+    /// The damping, for a call, not for a fit. Layer-wise curvature adds to each block's eigenvalues the one number by which a gradient as
+    /// large as Adam's second moments v says moves the loss as far as by each weight's own, sum v over sum v / (sqrt(v) + eps), over tau:
+    /// weights that no gradient reached, as of tokens that were not there, count for nothing. <see cref="BlockConjugateGradient"/> adds it
+    /// weight by weight. Other preconditioners refuse it.
+    /// </returns>
+    /// <remarks>
+    /// The formula of <c>Source</c> with one segment comes to the same without the factor of 1.3, for a curvature and gradients that are
+    /// means over the run; this needs one fit at the end of it. References: Goodfellow, Bengio, Courville, "Deep Learning", 2016, section
+    /// 7.8 (early stopping as weight decay); Bae et al., "Training Data Attribution via Approximate Unrolled Differentiation", 2024.
+    /// </remarks>
+    /// <exception cref="InfluenceException">No checkpoints, steps that do not ascend from above 0, an optimizer that is not known, or a
+    /// factor that is negative or not finite. A parameter that the run did not train is refused at the call.</exception>
+    /// <example><code>
+    /// var damping = Damping.OfRun(recorder.Checkpoints);
+    /// using var scores = new InfluenceFunction(ekfac) { Damping = damping }.Score(task, train, queries);
+    /// </code></example>
+    public static Damping OfRun(IReadOnlyList<Checkpoint> checkpoints, double factorOfMeanEigenvalue = 0)
+    {
+        ArgumentNullException.ThrowIfNull(checkpoints);
+        if (
+            checkpoints.Count == 0
+            || checkpoints[0].Step <= 0
+            || checkpoints.Zip(checkpoints.Skip(1)).Any(pair => pair.First.Step >= pair.Second.Step)
+        )
+        {
+            throw new InfluenceException(
+                "Damping.OfRun needs the checkpoints of a run in the order of their steps, from a step above 0; found "
+                    + $"{(checkpoints.Count == 0 ? "none" : "steps " + InfluenceException.List([.. checkpoints.Select(c => c.Step)]))}. "
+                    + "Write recorder.Checkpoints, or Damping.Absolute(1 / tau) with tau the sum of the steps' learning rates."
+            );
+        }
+
+        return checkpoints[^1].Made.IsKnown
+            ? new(factorOfMeanEigenvalue, relative: true) { Decay = new OptimizerDecay(checkpoints[^1]) { Run = [.. checkpoints] } }
+            : throw new InfluenceException(
+                $"Damping.OfRun needs to know the optimizer that made the run; {checkpoints[^1].FilePath} does not say it. Write "
+                    + "Checkpoint.Save(path, model, optimizer, step) or use a CheckpointRecorder; or, for a run of SGD, "
+                    + "Damping.Absolute(1 / tau) with tau the sum of the steps' learning rates."
+            );
+    }
+
     /// <summary>Refuses the optimizer's decay where a damping is one number.</summary>
     internal Damping AsOneNumber() =>
         Decay is null
             ? this
             : throw new InfluenceException(
-                "Damping.OfOptimizer differs from weight to weight; Ekfac, Kfac, DiagonalFisher and BlockConjugateGradient know "
+                $"Damping.{Decay.Maker} differs from weight to weight; Ekfac, Kfac, DiagonalFisher and BlockConjugateGradient know "
                     + "how to take it, at a call. Write Damping.Absolute(...) or RelativeToMeanEigenvalue(...) here."
             );
 

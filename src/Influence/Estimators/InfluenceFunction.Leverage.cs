@@ -85,6 +85,8 @@ public sealed partial record InfluenceFunction
 
     private string OptimizerNote =>
         MadeBy is not { } made ? string.Empty
+        : Damping?.Decay is { Run.Count: > 0 }
+            ? $"made by {made.Optimizer}: the length of its run, its steps' scale and its weight decay are in the damping"
         : Damping?.Decay is not null
             ? $"made by {made.Optimizer}: its weight decay is in the damping, its steps are not in the formula, "
                 + "which takes the weights as a minimum"

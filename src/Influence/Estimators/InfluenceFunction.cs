@@ -270,8 +270,29 @@ public sealed partial record InfluenceFunction : IPairEstimator
             Layers = task.Layers.Description,
             Coverage = session.Coverage.Fraction,
             Integrity = _preconditioner.Info.Integrity,
-            Notes = string.Join("; ", new[] { session.Coverage.Notes, OptimizerNote }.Where(n => n.Length > 0)),
+            Notes = string.Join("; ", new[] { session.Coverage.Notes, OptimizerNote, ScaleNote(inverse) }.Where(n => n.Length > 0)),
         };
+
+    /// <summary>
+    /// Says so where scores over N are no rises that a loss can have. The mean of self-influence over the examples of the fit is about the
+    /// number of directions that the damped curvature takes as known, sum of eigenvalue / (eigenvalue + damping); N examples can show N at
+    /// most, but eigenvalues measured one by one along a basis claim far more where weights are many and examples few.
+    /// </summary>
+    private string ScaleNote(Inverse inverse)
+    {
+        const double MostLikelyRise = 10;
+        var examples = _preconditioner.Info.Examples;
+        return
+            _preconditioner is LayerwisePreconditioner fit
+            && inverse is LayerwiseInverse
+            && fit.KnownDirections(inverse.Dampings) / examples is var rise and > MostLikelyRise
+            ? string.Create(
+                CultureInfo.InvariantCulture,
+                $"the order of scores stands, their scale does not: by them one of the {examples} examples left out raises its own loss by "
+                    + $"{rise:N0} in the mean. Write Damping = Damping.OfRun(recorder.Checkpoints), which is the length of the training"
+            )
+            : string.Empty;
+    }
 
     /// <summary>Opens a session, prepares the preconditioner and scores.</summary>
     private ScoreMetadata Run(

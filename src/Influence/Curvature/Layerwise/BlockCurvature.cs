@@ -29,6 +29,20 @@ internal abstract class BlockCurvature : IDisposable
     /// <param name="bias">Whether the last column is the bias, a part of its own.</param>
     public abstract Tensor[] Diagonal(bool bias);
 
+    /// <summary>The sum over its eigenvalues of eigenvalue / (eigenvalue + damping): how many directions it takes as known.</summary>
+    public double KnownDirections(double damping)
+    {
+        using var scope = NewDisposeScope();
+        var known = 0.0;
+        using var same = Map(eigenvalues =>
+        {
+            var shares = damping > 0 ? eigenvalues / (eigenvalues + Kept(damping)) : eigenvalues.gt(Kept(0));
+            known = shares.to_type(ScalarType.Float64).sum().item<double>();
+            return eigenvalues.clone();
+        });
+        return known;
+    }
+
     /// <summary>Whether every eigenvalue is a number in the type of the gradients: the inverse of one that is too large would be
     /// zero.</summary>
     public bool IsFinite()

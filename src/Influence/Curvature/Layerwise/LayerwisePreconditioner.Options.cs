@@ -99,8 +99,8 @@ public abstract partial class LayerwisePreconditioner
 
             if (Damping.Decay is not null)
             {
-                yield return "Damping.OfOptimizer belongs to a call and is not kept with a fit. Write new InfluenceFunction(fit) { "
-                    + "Damping = Damping.OfOptimizer(checkpoint) }.";
+                yield return $"Damping.{Damping.Decay.Maker} belongs to a call and is not kept with a fit. Write "
+                    + $"new InfluenceFunction(fit) {{ Damping = Damping.{Damping.Decay.Maker}(...) }}.";
             }
 
             if (Fisher == Fisher.Empirical && LabelDraws > 1)

@@ -15,6 +15,7 @@ namespace Influence.Curvature;
 public abstract partial class LayerwisePreconditioner : Preconditioner, IDisplay
 {
     private readonly BlockCurvature?[] _blocks;
+    private (IReadOnlyList<(string Block, double Damping)> Of, double Count) _known = ([], 0);
 
     private protected LayerwisePreconditioner(CurvatureInfo info, BlockCurvature?[] blocks)
         : base(info) => _blocks = blocks;
@@ -27,6 +28,24 @@ public abstract partial class LayerwisePreconditioner : Preconditioner, IDisplay
         [.. _blocks.OfType<BlockCurvature>().Select(b => (b.Name, b.MeanEigenvalue))];
 
     internal IReadOnlyList<BlockCurvature?> Blocks => _blocks;
+
+    /// <summary>How many directions the curvature takes as known at these dampings: the sum of eigenvalue / (eigenvalue +
+    /// damping).</summary>
+    internal double KnownDirections(IReadOnlyList<(string Block, double Damping)> dampings)
+    {
+        var known = _known;
+        if (!known.Of.SequenceEqual(dampings))
+        {
+            var of = dampings.ToDictionary(d => d.Block, d => d.Damping);
+            known = (
+                [.. dampings],
+                _blocks.OfType<BlockCurvature>().Sum(b => of.TryGetValue(b.Name, out var damping) ? b.KnownDirections(damping) : 0)
+            );
+            _known = known;
+        }
+
+        return known.Count;
+    }
 
     /// <summary>Writes the fit as safetensors, with how it was made; read it again with <c>Load</c>.</summary>
     /// <param name="path">The file, ending in <c>.safetensors</c>.</param>
