@@ -27,7 +27,8 @@ public sealed class BoostedTrees
     /// <summary>Raw scores of an example, and trees of an iteration: 1, or the number of classes.</summary>
     public int Outputs => LossFunction.Outputs;
 
-    /// <summary>The score that boosting starts from, one an output: the targets' average where the model was trained so, else zero.</summary>
+    /// <summary>The score that boosting starts from, one an output: the targets' average where the model was trained so, else
+    /// zero.</summary>
     internal double[] Start(double[] targets, double[]? weights = null) =>
         Settings.StartsFromAverage ? LossFunction.Initial(targets, weights) : new double[Outputs];
 

@@ -7,7 +7,8 @@ using static TorchSharp.torch;
 namespace UnlearningSample;
 
 /// <summary>
-/// Passages of one book to forget: what ants say when they are cross, a collection of Italian aphorisms. Kept beside it: other Italian texts,
+/// Passages of one book to forget: what ants say when they are cross, a collection of Italian aphorisms. Kept beside it: other Italian
+/// texts,
 /// Spanish ones and Bible verses.
 /// </summary>
 internal sealed class TextSet : ForgetSet
