@@ -222,7 +222,7 @@ internal sealed class WorkFolder : IDisposable
     /// <param name="bytes">What the call's files take together.</param>
     public void CheckRoom(long bytes)
     {
-        var there = new DirectoryInfo(_work.Folder).EnumerateFiles("*" + Ending).Sum(file => file.Length);
+        var there = FolderSize.Of(_work.Folder, "*" + Ending);
         CheckRoom(_work.Folder, bytes - there, new DriveInfo(Path.GetFullPath(_work.Folder)).AvailableFreeSpace);
     }
 

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using Influence.Distributed;
+using Influence.Formats;
 using Influence.Gradients;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -171,5 +172,5 @@ public sealed partial class GradientStore
         (8L * manifest.Count) + Enumerable.Range(0, manifest.Shards).Sum(shard => (long)StoreShard.Length(manifest, shard));
 
     private static long BytesIn(string folder) =>
-        Directory.Exists(folder) ? new DirectoryInfo(folder).EnumerateFiles("*.bin").Sum(file => file.Length) : 0;
+        Directory.Exists(folder) ? FolderSize.Of(folder, "*.bin") : 0;
 }
