@@ -7,6 +7,7 @@ using Xunit;
 namespace Influence.Docs.Tests;
 
 /// <summary>What the documentation shows is what runs.</summary>
+[Collection(NotebookRunTests.OneAtATime)]
 public class DocumentationTests
 {
     /// <summary>Names a folder that gets what each page printed: from there tables go into the pages.</summary>

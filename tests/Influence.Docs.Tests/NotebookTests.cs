@@ -110,7 +110,7 @@ public partial class NotebookTests
     }
 
     /// <summary>What the kernel makes of a cell: a script that goes on with what the cells before it declared.</summary>
-    private static CSharpCompilation Submission(CSharpCompilation? previous, string code) =>
+    internal static CSharpCompilation Submission(CSharpCompilation? previous, string code) =>
         CSharpCompilation.CreateScriptCompilation(
             $"Cell{Guid.NewGuid():N}",
             CSharpSyntaxTree.ParseText(code, new CSharpParseOptions(LanguageVersion.Latest, kind: SourceCodeKind.Script)),
@@ -134,15 +134,15 @@ public partial class NotebookTests
     [GeneratedRegex(@"<progress max=""1"" value=""0")]
     private static partial Regex UnfinishedBar();
 
-    private sealed record Output(string Kind, string Name, string Text);
+    internal sealed record Output(string Kind, string Name, string Text);
 
-    private sealed record Cell(bool IsCode, string Source, int? ExecutionCount, IReadOnlyList<Output> Outputs)
+    internal sealed record Cell(bool IsCode, string Source, int? ExecutionCount, IReadOnlyList<Output> Outputs)
     {
         /// <summary>The last line is an expression, not a statement or a declaration.</summary>
         public bool EndsInAValue => Source.TrimEnd() is { Length: > 0 } text && text[^1] is not (';' or '}');
     }
 
-    private sealed record Notebook(string Kernel, IReadOnlyList<Cell> Cells)
+    internal sealed record Notebook(string Kernel, IReadOnlyList<Cell> Cells)
     {
         public static string Folder { get; } = Path.Combine(Page.Root, "samples", "notebooks");
 
