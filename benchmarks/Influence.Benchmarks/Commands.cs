@@ -2,7 +2,9 @@ using System.CommandLine;
 using Influence.Benchmarks.GpuTests;
 using Influence.Benchmarks.Libtorch;
 using Influence.Benchmarks.Measuring;
+using Influence.Benchmarks.Profiling;
 using Influence.Benchmarks.Recording;
+using Influence.Benchmarks.Scaling;
 using Influence.Benchmarks.Selecting;
 using Influence.Benchmarks.Storing;
 using Influence.Benchmarks.Tuning;
@@ -48,6 +50,13 @@ internal static class Commands
                 new Command("fixed", "what a call costs beyond its passes, at 1 to 1,000 examples, and what its checks cost"),
                 Options.OfWorkloads,
                 options => FixedCosts.Run(options, Find(options.Device))
+            )
+        );
+        root.Add(
+            With(
+                new Command("scale", "how cost grows with examples, queries, width and positions, beside the counted work"),
+                Options.OfWorkloads,
+                options => ScaleBench.Run(options, Find(options.Device))
             )
         );
         root.Add(
@@ -122,6 +131,11 @@ internal static class Commands
 
     private static int RunBench(Options options)
     {
+        if (options.Profile)
+        {
+            return ProfileBench.Run(options, Find(options.Device));
+        }
+
         // Recorders have a file of their own: they are held against a step, not an epoch.
         var device = Find(options.Device);
         var (recorders, others) = (options.Methods.Contains(Options.Training), options.Methods.Any(method => method != Options.Training));

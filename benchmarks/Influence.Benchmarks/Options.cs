@@ -10,6 +10,7 @@ namespace Influence.Benchmarks;
 /// <param name="Methods">Any of tracin, influence, groups and training.</param>
 /// <param name="Quick">Every measurement once, on fewer examples where all of them take minutes.</param>
 /// <param name="Device">cpu, or cuda with an optional number.</param>
+/// <param name="Profile">Where the time goes, stage by stage, in place of how long calls take.</param>
 /// <param name="Output">The folder of the result files; null for none.</param>
 internal sealed record Options(
     IReadOnlyList<string> Workloads,
@@ -17,6 +18,7 @@ internal sealed record Options(
     IReadOnlyList<string> Methods,
     bool Quick,
     string Device,
+    bool Profile,
     string? Output
 )
 {
@@ -43,10 +45,15 @@ internal sealed record Options(
         Description = "where the result files go; benchmarks/results of the repository unless given",
     };
 
+    private static readonly Option<bool> s_profile = new("--profile")
+    {
+        Description = "where the time goes, stage by stage, beside the same operations alone in libtorch",
+    };
+
     private static readonly Option<bool> s_noFiles = new("--no-files") { Description = "print only" };
 
     /// <summary>The options of a command that runs workloads.</summary>
-    public static IReadOnlyList<Option> OfWorkloads { get; } = [s_workload, s_method, s_quick, s_device, s_output, s_noFiles];
+    public static IReadOnlyList<Option> OfWorkloads { get; } = [s_workload, s_method, s_quick, s_device, s_profile, s_output, s_noFiles];
 
     /// <summary>The options of the command that runs selection strategies.</summary>
     public static IReadOnlyList<Option> OfSelections { get; } = [s_selection, s_quick, s_output, s_noFiles];
@@ -58,6 +65,7 @@ internal sealed record Options(
             given.GetValue(s_method) is { Length: > 0 } methods ? methods : s_methods,
             given.GetValue(s_quick),
             given.GetValue(s_device) ?? "cpu",
+            given.GetValue(s_profile),
             given.GetValue(s_noFiles) ? null : given.GetValue(s_output) ?? Repository.Folder("benchmarks", "results")
         );
 

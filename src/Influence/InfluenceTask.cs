@@ -86,6 +86,9 @@ public sealed partial record InfluenceTask : IDisplay
     /// <value>None.</value>
     public ILogger? Logger { get; init; }
 
+    /// <summary>Leaves out every check that comes beside each batch's own pass, so that a benchmark can measure what they cost.</summary>
+    internal bool WithoutChecks { get; init; }
+
     /// <summary>The model's type and the parameters that take part.</summary>
     /// <returns>One line.</returns>
     public override string ToString() => $"{Model.GetType().Name}, {Layers.Description}";

@@ -19,7 +19,8 @@ internal static partial class ThreadClock
         return Now() - before;
     }
 
-    private static double Now() =>
+    /// <summary>The seconds that the calling thread has taken so far.</summary>
+    public static double Now() =>
         OperatingSystem.IsLinux() && ReadClock(ThreadTime, out var time) == 0
             ? time.Seconds + (time.Nanoseconds / 1e9)
             : Stopwatch.GetTimestamp() / (double)Stopwatch.Frequency;

@@ -95,7 +95,8 @@ internal sealed class RecordedSteps : IDisposable
         _workload.Dispose();
     }
 
-    private void Run(string name)
+    /// <summary>Runs one kind of step over all batches.</summary>
+    public void Run(string name)
     {
         using var dynamics = new TrainingDynamics();
         var values = new InRunValues { Order = name == SecondOrder ? InRunValues.Expansion.Second : InRunValues.Expansion.First };

@@ -92,6 +92,7 @@ internal static class FixedCosts
             var train = Influence.Examples.FromTensors(("x", x), ("y", y)) with { BatchSize = workload.BatchSize };
             var asked = Influence.Examples.FromTensors(("x", qx), ("y", qy)) with { BatchSize = workload.BatchSize };
             var task = workload.Task;
+            var without = task with { WithoutChecks = true };
             Work[] works =
             [
                 Timed(
@@ -104,10 +105,10 @@ internal static class FixedCosts
                 ),
                 Timed(First, () => new TracIn().Score(NewTask(workload), train, asked).Dispose()),
                 Timed(Again, () => new TracIn().Score(task, train, asked).Dispose()),
-                Timed(Unchecked, () => new TracIn().Score(task, train, asked).Dispose(), off: true),
+                Timed(Unchecked, () => new TracIn().Score(without, train, asked).Dispose()),
                 Timed(Opening, () => GradientSession.Open(task, train, asked).Dispose()),
                 Timed(Self, () => new TracIn().SelfInfluence(task, train)),
-                Timed(SelfUnchecked, () => new TracIn().SelfInfluence(task, train), off: true),
+                Timed(SelfUnchecked, () => new TracIn().SelfInfluence(without, train)),
             ];
             var samples = new Interleaved(quick ? 12 : 200, TimeSpan.FromSeconds(quick ? 8 : 25)).Run(works, _ => { });
             double At(string name) => samples[name].Min * 1000;
@@ -123,19 +124,8 @@ internal static class FixedCosts
 
         return table;
 
-        Work Timed(string name, Action run, bool off = false) =>
-            Work.Always(() =>
-            {
-                CheckBudget.IsSwitchedOff = off;
-                try
-                {
-                    return [(name, device.type == TorchSharp.DeviceType.CPU ? ThreadClock.Time(run) : clock.Time(run))];
-                }
-                finally
-                {
-                    CheckBudget.IsSwitchedOff = false;
-                }
-            });
+        Work Timed(string name, Action run) =>
+            Work.Always(() => [(name, device.type == TorchSharp.DeviceType.CPU ? ThreadClock.Time(run) : clock.Time(run))]);
     }
 
     /// <summary>A delegate of its own, which no earlier call has seen.</summary>

@@ -42,6 +42,7 @@ internal sealed class BatchGradients : IDisposable
             if (block is not null)
             {
                 using var scope = NewDisposeScope();
+                using var span = ContractionSpan.Of(ContractionSpan.Norms, block);
                 total.add_(block.SquaredNorms());
                 block.Release();
             }

@@ -1,3 +1,4 @@
+using Influence.Numerics;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -17,8 +18,8 @@ internal sealed class CaptureTrace(
     IReadOnlyList<ModelParameter> usedElsewhere
 )
 {
-    /// <summary>About how many numbers of a layer's outputs a signature holds at most.</summary>
-    private const long SignatureNumbers = 1 << 14;
+    /// <summary>About how many numbers of a layer's outputs a signature holds, or four of each of its rows where those are more.</summary>
+    private const long SignatureNumbers = 1 << 12;
 
     public Tensor Losses => losses;
 
@@ -55,19 +56,24 @@ internal sealed class CaptureTrace(
         return found;
     }
 
-    /// <summary>The losses, and numbers of every layer's outputs at even distances, in order: the same computation has the same.</summary>
-    public Tensor Signature()
+    /// <summary>A hash of the losses, and of numbers of every layer's outputs at even distances, in order: the same computation has the
+    /// same.</summary>
+    public ulong Signature()
     {
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
-        List<Tensor> numbers = [losses.detach().to_type(ScalarType.Float64)];
+        var hash = WeightsHash.Bits(losses);
         foreach (var tap in layers.SelectMany(layer => layer.Taps).Where(tap => tap.numel() > 0))
         {
             var flat = tap.detach().reshape(-1);
-            numbers.Add(flat.slice(0, 0, flat.shape[0], Math.Max(1, flat.shape[0] / SignatureNumbers)).to_type(ScalarType.Float64));
+            var rows = tap.dim() < 2 ? 1 : tap.shape[0] * (tap.dim() < 3 ? 1 : tap.shape[1]);
+
+            // An odd distance: an even one may meet few of the columns.
+            var distance = Math.Max(1, flat.shape[0] / Math.Max(SignatureNumbers, 4 * rows)) | 1;
+            hash = KeyedRandom.Mix(hash ^ WeightsHash.Bits(flat.slice(0, 0, flat.shape[0], distance)));
         }
 
-        return cat([.. numbers], 0).MoveToOuterDisposeScope();
+        return hash;
     }
 
     /// <summary>The layers whose rows are not the examples' own in order; one more backward pass to the layers' outputs through the graph,

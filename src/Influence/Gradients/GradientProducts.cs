@@ -394,25 +394,28 @@ internal sealed partial class GradientProducts(
         long first = 0;
         using var stage = CostMeter.Stage(TrainingPass);
         using var waiting = new JoinedBatches();
+        var enough = metric.IsEuclidean ? JoinedBatches.EnoughForPairs : JoinedBatches.Enough;
         foreach (var examples in SubBatches.Of(train, examplesAtOnce))
         {
             progress.Token.ThrowIfCancellationRequested();
             using (var batch = session.Capture(examples, LossKind.Training))
             {
-                if (!JoinedBatches.Takes(batch))
+                var room = JoinedBatches.Takes(batch)
+                    ? Math.Min(enough, _planner.ExamplesToJoin(JoinedBatches.NumbersPerExample(batch) + queries.Count))
+                    : 0;
+                if (waiting.Count > 0 && waiting.Count + batch.Count > room)
                 {
                     FlushWaiting();
-                    AddProducts(batch);
+                }
+
+                if (batch.Count < room)
+                {
+                    waiting.Add(batch, room);
                 }
                 else
                 {
-                    waiting.Add(batch);
+                    AddProducts(batch);
                 }
-            }
-
-            if (waiting.Count >= _planner.ExamplesToJoin(waiting.NumbersPerExample + queries.Count))
-            {
-                FlushWaiting();
             }
 
             progress.Add(examples.Count);
@@ -460,12 +463,17 @@ internal sealed partial class GradientProducts(
             {
                 var sum = Weighted(products.AsSpan(k * _factors.Length, _factors.Length));
                 var values = norms is null ? sum : (sum / norms).masked_fill(norms.eq(Kept(0)), Kept(0));
-                if (FiniteProducts.AnyNotFinite(values))
+                using (Spans.Of("check: finite products"))
                 {
-                    FiniteProducts.ThrowNotFinite(values, batch.Ids, queryIds);
+                    if (FiniteProducts.AnyNotFinite(values))
+                    {
+                        FiniteProducts.ThrowNotFinite(values, batch.Ids, queryIds);
+                    }
                 }
 
+                using var copies = Spans.Of("products handed on");
                 take(k, first, values.cpu());
+                Spans.Made(values);
             }
 
             first += batch.Count;
@@ -486,6 +494,7 @@ internal sealed partial class GradientProducts(
             return products[0];
         }
 
+        using var span = Spans.Of("products weighted");
         var sum = zeros_like(products[0]);
         for (var f = 0; f < _factors.Length; f++)
         {
@@ -531,6 +540,7 @@ internal sealed partial class GradientProducts(
     /// <summary>Looks at two examples' gradients of each side and decides for all of them.</summary>
     private (Contraction[] Plan, long QueriesAtOnce, int ExamplesAtOnce) Plan(Examples train, Examples? queries)
     {
+        using var span = Spans.Of("planning");
         if (!metric.IsEuclidean)
         {
             return Planned(train, queries);

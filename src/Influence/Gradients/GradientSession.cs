@@ -94,7 +94,11 @@ internal sealed class GradientSession : IDisposable
         GradientSession? session = null;
         try
         {
-            hooks = LayerHooks.ForScores(task, apart);
+            using (Spans.Of("hooks"))
+            {
+                hooks = LayerHooks.ForScores(task, apart);
+            }
+
             var (plan, memory) = FirstBatches.Audit(hooks, train, queries);
             hooks.KeepOnly(plan.Layers);
             session = new GradientSession(hooks, plan, memory, claim);
@@ -172,7 +176,12 @@ internal sealed class GradientSession : IDisposable
             return [];
         }
 
-        var isDue = checks?.IsDue(batch, kind) == true;
+        bool isDue;
+        using (Spans.Of("check: is it known"))
+        {
+            isDue = checks?.IsDue(batch, kind) == true;
+        }
+
         var trace = Run(scope, batch, kind, isDue ? GraphAfter.Kept : GraphAfter.Freed);
         if (!isDue && checks?.IsAnother(trace) == true)
         {
@@ -201,6 +210,7 @@ internal sealed class GradientSession : IDisposable
             Distrust(_checks.ForeignRows(trace, batch, kind), batch, "saw rows in another order than the batch's examples");
         }
 
+        using var factors = Spans.Of("factors");
         var wrong = trace.UsedElsewhere.Select(p => p.Storage).Concat(_distrusted).ToHashSet();
         var calls = trace.Calls(_plan.Layers, mask);
         if (FindsReachedPositions)

@@ -152,10 +152,11 @@ internal sealed class LayerHooks : IDisposable
     {
         using var grad = enable_grad();
         using var gate = new ParameterGate(plan.ByRule);
-        var writes = plan.Mode == TapMode.Share && !CheckBudget.IsSwitchedOff ? new WriteProbe(scope, Device) : null;
+        var writes = plan.Mode == TapMode.Share && !Task.WithoutChecks ? new WriteProbe() : null;
         Tensor losses;
         try
         {
+            using var forward = Spans.Of("capture forward", examples: batch.Count);
             losses = Watched(plan.Layers, new LayerWatch(scope, batch.Count, plan.Mode, kind) { Gate = gate, Writes = writes }, batch);
         }
         catch (InfluenceException exception) when (writes is not null && WriteProbe.IsWriteToLeaf(exception))
@@ -163,18 +164,19 @@ internal sealed class LayerHooks : IDisposable
             return null;
         }
 
-        if (writes is not null && writes.WasWrittenTo())
+        using (Spans.Of("check: writes in place"))
         {
-            return null;
+            if (writes is not null && writes.WasWrittenTo())
+            {
+                return null;
+            }
         }
 
         List<TrackedLayer> order = [.. plan.Layers.Where(layer => layer.Calls > 0)];
         Tensor[] taps = [.. order.SelectMany(layer => layer.Taps)];
         Tensor[] inputs = [.. taps, .. leaves, .. gate.Values];
-        var found =
-            losses.requires_grad && inputs.Length > 0
-                ? GuardedBackward.Gradients([losses.sum()], inputs, graph, ids: batch.Ids)
-                : new Tensor?[inputs.Length];
+        var found = Backward(losses, inputs, graph, batch);
+        using var past = Spans.Of("check: uses past the layers");
         return new CaptureTrace(
             order,
             losses,
@@ -192,6 +194,23 @@ internal sealed class LayerHooks : IDisposable
                     .Distinct(),
             ]
         );
+    }
+
+    private static Tensor?[] Backward(Tensor losses, Tensor[] inputs, GraphAfter graph, ExampleBatch batch)
+    {
+        using var span = Spans.Of("capture backward", examples: batch.Count);
+        if (!losses.requires_grad || inputs.Length == 0)
+        {
+            return new Tensor?[inputs.Length];
+        }
+
+        var found = GuardedBackward.Gradients([losses.sum()], inputs, graph, ids: batch.Ids);
+        foreach (var gradient in found)
+        {
+            Spans.Made(gradient);
+        }
+
+        return found;
     }
 
     /// <summary>The layers in the order of their calls; afterwards they know the shapes that they saw.</summary>

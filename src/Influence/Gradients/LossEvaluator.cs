@@ -1,3 +1,4 @@
+using Influence.Numerics;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -29,15 +30,12 @@ internal sealed class LossEvaluator(InfluenceTask task, ScalarType dtype, Device
     public Tensor Evaluate(ExampleBatch batch, LossKind kind, bool finite = true)
     {
         CheckBatch(batch);
-        using var writes = CheckBudget.IsSwitchedOff ? null : new ExampleWrites(batch);
+        var writes = Watched(batch);
         var losses = Call(batch, kind);
         CheckShape(losses, batch, kind);
-        if (writes is not null && writes.Any())
-        {
-            CheckRepeats(batch, kind);
-        }
-
-        if (finite && !losses.detach().isfinite().all().item<bool>())
+        CheckWrites(writes, batch, kind);
+        using var isFinite = Spans.Of("check: finite losses");
+        if (finite && FiniteProducts.AnyNotFinite(losses.detach()))
         {
             var flags = losses.detach().isfinite().to_type(ScalarType.Int64).cpu().data<long>().ToArray();
             var bad = batch.Ids.Where((_, i) => flags[i] == 0).ToArray();
@@ -51,6 +49,21 @@ internal sealed class LossEvaluator(InfluenceTask task, ScalarType dtype, Device
         }
 
         return HalfPrecision.Wide(losses);
+    }
+
+    private ExampleWrites? Watched(ExampleBatch batch)
+    {
+        using var span = Spans.Of("check: writes to the examples");
+        return task.WithoutChecks ? null : new ExampleWrites(batch);
+    }
+
+    private void CheckWrites(ExampleWrites? writes, ExampleBatch batch, LossKind kind)
+    {
+        using var span = Spans.Of("check: writes to the examples");
+        if (writes is not null && writes.Any())
+        {
+            CheckRepeats(batch, kind);
+        }
     }
 
     /// <summary>The delegate wrote to the examples. What it writes once for all, as where padding is cleared, is no harm; another

@@ -1,3 +1,4 @@
+using Influence.Numerics;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -47,6 +48,7 @@ internal sealed class QueryGradients : IDisposable
     /// <param name="withNorms">Keep their norms too, for cosines.</param>
     public void Add(BatchGradients batch, bool withNorms)
     {
+        using var span = Spans.Of("queries kept", examples: batch.Count);
         var norms = withNorms ? Own(zeros([batch.Count], batch.Dtype, batch.Device)) : null;
         for (var k = 0; k < _plan.Length; k++)
         {
@@ -81,6 +83,7 @@ internal sealed class QueryGradients : IDisposable
     /// <summary>Joins what came in several batches, so that products are few and large.</summary>
     public void Complete()
     {
+        using var span = Spans.Of("queries kept");
         foreach (var parts in _parts)
         {
             if (
@@ -133,7 +136,9 @@ internal sealed class QueryGradients : IDisposable
                 continue;
             }
 
+            using var span = ContractionSpan.Of(_plan[k].ToString(), block, Count);
             var products = target(k);
+            Spans.Made(products);
             using var scope = NewDisposeScope();
             foreach (var (row, factors) in _parts[k])
             {

@@ -1,3 +1,4 @@
+using Influence.Numerics;
 using static TorchSharp.torch;
 
 namespace Influence.Gradients;
@@ -44,7 +45,7 @@ internal static class SubBatches
     /// <summary>The batches, cut where they are larger than the limit.</summary>
     public static IEnumerable<ExampleBatch> Of(Examples examples, int atOnce)
     {
-        foreach (var batch in examples.Batches())
+        foreach (var batch in Read(examples))
         {
             if (batch.Count <= atOnce)
             {
@@ -67,6 +68,21 @@ internal static class SubBatches
                     }
                 }
             }
+        }
+
+        static IEnumerable<ExampleBatch> Read(Examples examples)
+        {
+            using var batches = examples.Batches().GetEnumerator();
+            while (Next(batches))
+            {
+                yield return batches.Current;
+            }
+        }
+
+        static bool Next(IEnumerator<ExampleBatch> batches)
+        {
+            using var span = Spans.Of("reading");
+            return batches.MoveNext();
         }
 
         static ExampleBatch Part(ExampleBatch batch, int start, int count)

@@ -1,3 +1,4 @@
+using Influence.Numerics;
 using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
@@ -356,10 +357,10 @@ internal sealed class TrackedLayer(string path, LayerRule rule, ParameterPart? w
         var kept = (watch.Mode == TapMode.Copy ? activation.clone() : activation, tap.alias(), layout, _module?.training ?? false);
         watch.Owner.Attach(kept.Item1, kept.Item2);
         _seen.Add(kept);
+        Spans.Made(tap);
         if (watch.Writes is { } writes)
         {
-            writes.Watch(kept.Item1);
-            writes.Watch(kept.Item2.detach());
+            writes.Watch(kept.Item1, kept.Item2);
         }
 
         return watch.Mode == TapMode.Copy ? tap.clone()

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Influence.Numerics;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -176,8 +177,12 @@ internal sealed class TrainingSession : IDisposable
     private CapturedPass Pass(ExampleBatch batch, LossKind kind, Needs needs)
     {
         using var claim = ModelInUse.Claim(Task.Model);
-        CheckModel();
-        using var before = random.get_rng_state();
+        using (Spans.Of("check: model"))
+        {
+            CheckModel();
+        }
+
+        using var before = RandomState();
         if (TryPass(batch, kind, needs) is { } pass)
         {
             return pass;
@@ -192,6 +197,12 @@ internal sealed class TrainingSession : IDisposable
             again = TryPass(batch, kind, needs);
         } while (again is null);
         return again;
+    }
+
+    private static Tensor RandomState()
+    {
+        using var span = Spans.Of("random numbers kept");
+        return random.get_rng_state();
     }
 
     /// <summary>A pass; null where it showed that the plan is wrong, which then is another.</summary>

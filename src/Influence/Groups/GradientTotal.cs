@@ -1,5 +1,6 @@
 using Influence.Curvature;
 using Influence.Gradients;
+using Influence.Numerics;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -47,9 +48,15 @@ internal sealed class GradientTotal : IDisposable
         using var managed = _session.WithManagedAttention();
         var values = _layout.Values();
         using var unfrozen = RequiresGrad.On(values);
-        var total = _session.Losses.Evaluate(batch, _kind).sum();
+        Tensor total;
+        using (Spans.Of("plain forward", examples: batch.Count))
+        {
+            total = _session.Losses.Evaluate(batch, _kind).sum();
+        }
+
         if (total.requires_grad)
         {
+            using var backward = Spans.Of("plain backward", examples: batch.Count);
             GuardedBackward.Accumulate(total, values, ids: batch.Ids);
         }
 
@@ -79,6 +86,7 @@ internal sealed class GradientTotal : IDisposable
             return row.squeeze(0).MoveToOuterDisposeScope(); // [P]
         }
 
+        using var span = Spans.Of("sum of a part taken");
         var values = _layout.Values();
         var total = _layout.Gather(values.Select(value => value.grad)); // [P]
         Clear(values);

@@ -1,3 +1,4 @@
+using Influence.Numerics;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -26,9 +27,14 @@ internal static class GroupBatches
             for (var b = 0; b < batches; b++)
             {
                 var (first, end) = ((int)((long)positions.Length * b / batches), (int)((long)positions.Length * (b + 1) / batches));
-                foreach (var batch in examples.Gathered(positions[first..end]))
+                var batch = Gather(examples, positions[first..end]);
+                try
                 {
                     yield return (s, batch);
+                }
+                finally
+                {
+                    Dispose(batch);
                 }
             }
         }
@@ -87,6 +93,18 @@ internal static class GroupBatches
         {
             waiting.Dispose();
         }
+    }
+
+    private static ExampleBatch Gather(Examples examples, int[] positions)
+    {
+        using var span = Spans.Of("reading", examples: positions.Length);
+        var batch = examples.Gather(positions);
+        foreach (var tensor in batch.Tensors)
+        {
+            Spans.Made(tensor);
+        }
+
+        return batch;
     }
 
     private static void Dispose(ExampleBatch batch)

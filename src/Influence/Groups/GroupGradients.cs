@@ -1,5 +1,6 @@
 using Influence.Curvature;
 using Influence.Gradients;
+using Influence.Numerics;
 using TorchSharp;
 using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
@@ -55,9 +56,12 @@ internal sealed class GroupGradients(GradientSession session, ParameterVector la
             {
                 using var scope = NewDisposeScope();
                 var taken = total.Take(); // [P]
-                if (FiniteProducts.AnyNotFinite(taken))
+                using (Spans.Of("check: finite sums"))
                 {
-                    ThrowNotFinite(kind, examples, groups[slots[open].Group], ids);
+                    if (FiniteProducts.AnyNotFinite(taken))
+                    {
+                        ThrowNotFinite(kind, examples, groups[slots[open].Group], ids);
+                    }
                 }
 
                 sum(open, taken);

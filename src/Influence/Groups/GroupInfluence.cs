@@ -1,5 +1,6 @@
 using Influence.Estimators;
 using Influence.Gradients;
+using Influence.Numerics;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -126,8 +127,7 @@ public sealed record GroupInfluence
         queryGroups ??= ExampleGroups.Of(queries.Ids, id => $"query {id}");
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
-        var (plan, rows) = (GroupPlan.Of(groups, train, MaximumExamples, Blocks, Seed), GroupPlan.Whole(queryGroups, queries));
-        var sizes = Sizes(plan, train, cancellationToken);
+        var (plan, rows, sizes) = Planned(train, groups, queries, queryGroups, cancellationToken);
         using var reporter = new ProgressReporter(progress, "group influence", _estimator.Steps, plan.Gradients, cancellationToken);
         var values = new double[plan.Slots.Count, rows.Slots.Count];
         var metadata = _estimator.Run(
@@ -143,6 +143,19 @@ public sealed record GroupInfluence
         {
             QueryCounts = [.. rows.Slots.Select(slot => slot.Positions.Length)],
         };
+    }
+
+    private (GroupPlan Plan, GroupPlan Rows, List<GroupScores.Row> Sizes) Planned(
+        Examples train,
+        ExampleGroups groups,
+        Examples queries,
+        ExampleGroups queryGroups,
+        CancellationToken token
+    )
+    {
+        using var span = Spans.Of("groups planned");
+        var (plan, rows) = (GroupPlan.Of(groups, train, MaximumExamples, Blocks, Seed), GroupPlan.Whole(queryGroups, queries));
+        return (plan, rows, Sizes(plan, train, token));
     }
 
     private List<GroupScores.Row> Sizes(GroupPlan plan, Examples train, CancellationToken token)

@@ -1,4 +1,5 @@
 using Influence.Gradients;
+using Influence.Numerics;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -47,6 +48,7 @@ internal sealed class GroupProducts(LinearStep step, long memoryBudget, Progress
             plan.Slots,
             (slot, sum) =>
             {
+                using var span = Spans.Of("products of a part");
                 var products = kept.mv(sum).cpu().to_type(ScalarType.Float64).data<double>().ToArray(); // [K]
                 for (var k = 0; k < products.Length; k++)
                 {

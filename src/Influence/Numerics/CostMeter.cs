@@ -154,9 +154,14 @@ internal sealed class CostMeter : IDisposable
     {
         private readonly CostMeter? _meter;
         private readonly Tally? _before;
+        private readonly Spans.Span _span;
 
-        public Part(CostMeter? meter, string name) => (_meter, _before) = (meter, meter?.Enter(meter.TallyOf(name)));
+        public Part(CostMeter? meter, string name) => (_meter, _before, _span) = (meter, meter?.Enter(meter.TallyOf(name)), Spans.Of(name));
 
-        public void Dispose() => _meter?.Enter(_before!);
+        public void Dispose()
+        {
+            _span.Dispose();
+            _meter?.Enter(_before!);
+        }
     }
 }

@@ -1,4 +1,5 @@
 using Influence.Formats;
+using Influence.Numerics;
 using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
 
@@ -56,7 +57,7 @@ public sealed record OnlineSelection
     {
         ArgumentNullException.ThrowIfNull(step);
         ArgumentNullException.ThrowIfNull(optimizer);
-        var rates = ParameterRates.Of(step.Loop.Task.Model, [optimizer]);
+        var rates = RatesOf(step, optimizer);
         if (rates.AreSame)
         {
             return Choose(step, rates.Largest);
@@ -82,6 +83,12 @@ public sealed record OnlineSelection
             () => step.ProductsWith(direction),
             () => step.ScaledGram([.. eta.Select(parts => parts.Select(r => r * r).ToArray())])
         );
+    }
+
+    private static ParameterRates RatesOf(TrainingStep step, optim.Optimizer optimizer)
+    {
+        using var span = Spans.Of("rates of the optimizer");
+        return ParameterRates.Of(step.Loop.Task.Model, [optimizer]);
     }
 
     /// <summary>Chooses.</summary>
@@ -121,6 +128,7 @@ public sealed record OnlineSelection
             };
         }
 
+        using var greedy = Spans.Of("greedy choice");
         return new Result(step.Ids, Greedy(products, gram, k, learningRate / k, Redundancy));
 
         static double[] Values(Tensor tensor) => tensor.cpu().to_type(ScalarType.Float64).reshape(-1).data<double>().ToArray();

@@ -1,4 +1,5 @@
 using Influence.Gradients;
+using Influence.Numerics;
 using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
@@ -116,7 +117,12 @@ public sealed class TrainingGradients : IDisposable
     {
         ArgumentNullException.ThrowIfNull(batch);
         ObjectDisposedException.ThrowIf(IsDisposed, this);
-        var mode = _probe.Of(batch);
+        ModeFacts mode;
+        using (Spans.Of("mode"))
+        {
+            mode = _probe.Of(batch);
+        }
+
         if (mode.WritesInPlace)
         {
             _session.CopyTaps();
@@ -170,6 +176,7 @@ public sealed class TrainingGradients : IDisposable
         }
 
         using var scope = NewDisposeScope();
+        using var span = Spans.Of("training and validation joined");
         var training = ModelParameter.Modules(_task.Model).Any(m => m.Module.training);
         if ((training && _session.Device.type != DeviceType.CPU) || batch.Join(validation) is not { } both)
         {

@@ -1,4 +1,5 @@
 using Influence.Gradients;
+using Influence.Numerics;
 using TorchSharp;
 using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
@@ -121,7 +122,7 @@ public sealed partial class TrainingStep
         {
             if (_pass.Plain[k] is { } gradient)
             {
-                Add(_pass.PlainParameters[k], gradient, weight);
+                Add(_pass.PlainParameters[k], gradient, weight, isOurs: false);
             }
         }
 
@@ -152,6 +153,7 @@ public sealed partial class TrainingStep
 
     private void Add(Tensor[]?[] sums, double scale)
     {
+        using var span = Spans.Of("added to .grad");
         var blocks = _loop.Session.Blocks;
         for (var k = 0; k < blocks.Count; k++)
         {
@@ -159,7 +161,7 @@ public sealed partial class TrainingStep
             {
                 if (sums[k] is { } parts)
                 {
-                    Add(blocks[k].Parts[p].Parameter, parts[p], scale);
+                    Add(blocks[k].Parts[p].Parameter, parts[p], scale, isOurs: !_mixes);
                 }
             }
         }
@@ -184,7 +186,11 @@ public sealed partial class TrainingStep
         }
     }
 
-    private static void Add(ModelParameter parameter, Tensor gradient, double scale)
+    /// <param name="parameter">Whose.</param>
+    /// <param name="gradient">What is added, once it is scaled.</param>
+    /// <param name="scale">By how much.</param>
+    /// <param name="isOurs">Whether nothing else will read the gradient, so that it can be scaled in its place.</param>
+    private static void Add(ModelParameter parameter, Tensor gradient, double scale, bool isOurs)
     {
         var value = parameter.Value;
         if (value.grad is { } present)
@@ -193,7 +199,7 @@ public sealed partial class TrainingStep
         }
         else
         {
-            value.grad = gradient.reshape(value.shape) * Kept(scale);
+            value.grad = isOurs ? gradient.mul_(Kept(scale)).reshape(value.shape) : gradient.reshape(value.shape) * Kept(scale);
         }
     }
 

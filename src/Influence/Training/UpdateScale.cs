@@ -1,5 +1,6 @@
 using Influence.Formats;
 using Influence.Gradients;
+using Influence.Numerics;
 using TorchSharp;
 using TorchSharp.Modules;
 using static Influence.Numerics.KeptNumber;
@@ -40,6 +41,7 @@ internal sealed class UpdateScale
             );
         }
 
+        using var span = Spans.Of("rates of the optimizer");
         var held = new ParameterTable<(double Rate, Func<Tensor>? Divisor)>();
         var states = helper.state_dict().State;
         var next = 0;

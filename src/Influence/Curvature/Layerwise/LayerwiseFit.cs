@@ -209,7 +209,7 @@ internal sealed partial class LayerwiseFit : IDisposable
                 if (join)
                 {
                     waiting!.Add(batch);
-                    join = waiting.NumbersPerExample * _train.Count * _passes <= room;
+                    join = JoinedBatches.NumbersPerExample(batch) * _train.Count * _passes <= room;
                 }
                 else
                 {

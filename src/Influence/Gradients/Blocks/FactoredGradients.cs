@@ -194,8 +194,9 @@ internal sealed class FactoredGradients(
 
         if (Positions == 1)
         {
-            var a = Activation.Squared().sum(2).squeeze(1); // [B]
-            var d = outputGradient.Squared().sum(2).squeeze(1); // [B]
+            // Norms first: they write nothing of the factors' size.
+            var a = linalg.vector_norm(Activation, 2, [2]).squeeze(1).Squared(); // [B]
+            var d = linalg.vector_norm(outputGradient, 2, [2]).squeeze(1).Squared(); // [B]
             return (bias ? a.add_(Kept(1)) : a).mul_(d);
         }
 
@@ -307,7 +308,9 @@ internal sealed class FactoredGradients(
     }
 
     public override QueryFactors? FactorsFor(Contraction contraction) =>
-        contraction == Contraction.Ghost ? new QueryFactors(ActivationWithBias(), outputGradient.clone()) : null;
+        contraction != Contraction.Ghost ? null
+        : Positions == 1 ? new QueryFactors(Activation.clone(), outputGradient.clone())
+        : new QueryFactors(ActivationWithBias(), outputGradient.clone());
 
     public override void AddFactorProducts(Tensor products, QueryFactors queries, ContractionPlanner planner)
     {

@@ -7,8 +7,16 @@ namespace Influence.Gradients;
 /// <summary>Looks for products that are no numbers, and names the examples behind them.</summary>
 internal static class FiniteProducts
 {
-    /// <summary>Zero times a number is zero unless the number is NaN or infinite: two fast passes, where isfinite() takes ten.</summary>
-    public static bool AnyNotFinite(Tensor values) => !(values * Kept(0)).sum().eq(Kept(0)).item<bool>();
+    /// <summary>
+    /// A finite sum has finite terms, and takes one pass that writes nothing. A sum that is not may be of large numbers: then zero times
+    /// each tells, which is zero unless the number is NaN or infinite.
+    /// </summary>
+    public static bool AnyNotFinite(Tensor values)
+    {
+        using var scope = NewDisposeScope();
+        return !double.IsFinite(values.sum().to_type(ScalarType.Float64).item<double>())
+            && !(values * Kept(0)).sum().eq(Kept(0)).item<bool>();
+    }
 
     /// <summary>
     /// Names the culprits: examples with no finite product at all, on either side; failing that, the pairs whose product

@@ -7,11 +7,13 @@ namespace Influence.Gradients;
 /// <summary>The contractions themselves; each adds the products of Q queries with B training examples to <c>[Q, B]</c>.</summary>
 internal static class Products
 {
-    /// <summary>sum over t, t' of (a_t . a_t')(d_t . d_t'), the bias as one more input of a: the ghost product.</summary>
+    /// <summary>sum over t, t' of (a_t . a_t')(d_t . d_t'), the ghost product; with a bias it is one more input of a, or, where the queries
+    /// were kept without it, a one that is added to a_t . a_t'.</summary>
     public static void AddGhost(Tensor products, Tensor queryA, Tensor queryD, FactoredGradients train, long examplesAtOnce)
     {
         var (q, tq) = (queryA.shape[0], queryA.shape[1]);
-        var activation = train.Bias ? train.ActivationWithBias() : train.Activation;
+        var addsOne = train.Bias && queryA.shape[2] == train.Inputs;
+        var activation = train.Bias && !addsOne ? train.ActivationWithBias() : train.Activation;
         for (long start = 0; start < train.Examples; start += examplesAtOnce)
         {
             using var scope = NewDisposeScope();
@@ -20,6 +22,11 @@ internal static class Products
             var d = train.OutputGradient.narrow(0, start, b); // [b, T, O]
             var target = products.narrow(1, start, b); // [Q, b]
             var aa = Gram(queryA, a); // [Q*Tq, b*T]
+            if (addsOne)
+            {
+                aa.add_(Kept(1));
+            }
+
             var dd = Gram(queryD, d);
             if (tq == 1 && train.Positions == 1)
             {

@@ -43,6 +43,7 @@ internal sealed partial class RowGradients(
                     (block, k) =>
                     {
                         using var one = NewDisposeScope();
+                        using var span = block is null ? default : ContractionSpan.Of(ContractionSpan.Sums, block);
                         var sum =
                             block is null ? null
                             : Written(k, block) is { } written ? BlockGradients.Sum(written, weights)
@@ -65,6 +66,7 @@ internal sealed partial class RowGradients(
         ForEach(
             (block, k) =>
             {
+                using var span = ContractionSpan.Of(ContractionSpan.Norms, block);
                 if (Written(k, block) is { } written)
                 {
                     total.add_(BlockGradients.SquaredNorms(written));
@@ -130,6 +132,7 @@ internal sealed partial class RowGradients(
         ForEach(
             (block, k) =>
             {
+                using var span = ContractionSpan.Of(ContractionSpan.Means, block, others.Count);
                 if (other[k] is not { } meets)
                 {
                     return;
@@ -180,6 +183,7 @@ internal sealed partial class RowGradients(
 
     private void AddGram(Tensor total, BlockGradients block, int k)
     {
+        using var span = ContractionSpan.Of(ContractionSpan.Overlaps, block, count);
         if (Written(k, block) is { } written)
         {
             Products.AddDense(total, written, written);
@@ -240,6 +244,7 @@ internal sealed partial class RowGradients(
         }
 
         _free -= bytes;
+        using var span = ContractionSpan.Of(ContractionSpan.WrittenOut, block);
         using var scope = NewDisposeScope();
 
         // The block disposes what it made when it is released: an alias stays.

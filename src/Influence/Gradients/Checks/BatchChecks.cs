@@ -1,3 +1,5 @@
+using Influence.Numerics;
+
 namespace Influence.Gradients;
 
 /// <summary>
@@ -24,7 +26,7 @@ internal sealed class BatchChecks(LayerHooks hooks, CheckedBatches? before = nul
     public bool IsDue(ExampleBatch batch, LossKind kind)
     {
         (_news, _key) = ([], null);
-        if (batch.Count == 1 || CheckBudget.IsSwitchedOff)
+        if (batch.Count == 1 || hooks.Task.WithoutChecks)
         {
             return false;
         }
@@ -44,13 +46,18 @@ internal sealed class BatchChecks(LayerHooks hooks, CheckedBatches? before = nul
 
     /// <summary>Whether a batch that is not due, since it was checked before, gave other losses, or other rows, than it gave then: then it
     /// is due.</summary>
-    public bool IsAnother(CaptureTrace trace) => _key is { } key && !before!.GaveThese(key, trace);
+    public bool IsAnother(CaptureTrace trace)
+    {
+        using var span = Spans.Of("check: did it give the same");
+        return _key is { } key && !before!.GaveThese(key, trace);
+    }
 
     /// <summary>The layers whose rows are not the examples' own in order, of the batch that was last asked about.</summary>
     /// <exception cref="InfluenceException">The model mixes the examples.</exception>
     public List<TrackedLayer> ForeignRows(CaptureTrace trace, ExampleBatch batch, LossKind kind) =>
         _budget.Charge(() =>
         {
+            using var span = Spans.Of("check: rows");
             var found = trace.WithForeignRows(batch, ++_seed);
             var losses = LayerHooks.Values(trace.Losses);
             if (found.Count > 0)
@@ -58,7 +65,11 @@ internal sealed class BatchChecks(LayerHooks hooks, CheckedBatches? before = nul
                 LoneLosses.Check(hooks, batch, kind, losses, Math.Min(batch.Count, LoneLosses.Most));
             }
 
-            LoneLosses.CheckParts(hooks, batch, kind, losses, _news, _seed);
+            using (Spans.Of("check: mixed losses"))
+            {
+                LoneLosses.CheckParts(hooks, batch, kind, losses, _news, _seed);
+            }
+
             if (found.Count == 0 && _key is { } key)
             {
                 before!.Add(key, trace);
@@ -69,7 +80,11 @@ internal sealed class BatchChecks(LayerHooks hooks, CheckedBatches? before = nul
 
     /// <summary>The same in a mode in which losses may be random.</summary>
     public List<TrackedLayer> ForeignRows(CaptureTrace trace, ExampleBatch batch, GraphAfter graph) =>
-        _budget.Charge(() => trace.WithForeignRows(batch, ++_seed, graph));
+        _budget.Charge(() =>
+        {
+            using var span = Spans.Of("check: rows");
+            return trace.WithForeignRows(batch, ++_seed, graph);
+        });
 
     public void Dispose() => _running.Dispose();
 }

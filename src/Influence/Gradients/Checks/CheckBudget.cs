@@ -26,9 +26,6 @@ internal sealed class CheckBudget
     private int _checks;
     private int _open;
 
-    /// <summary>Leaves out every check that comes beside each batch's own pass, so that its cost can be measured; never in use.</summary>
-    public static bool IsSwitchedOff { get; set; }
-
     /// <summary>The one of a task, whose runs share it: a session for each checkpoint is one run in parts.</summary>
     public static CheckBudget Of(InfluenceTask task) => s_budgets.GetOrCreateValue(task);
 

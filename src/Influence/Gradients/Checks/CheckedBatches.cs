@@ -50,8 +50,7 @@ internal sealed class CheckedBatches
     public bool Contains(ulong key) => _signatures.ContainsKey(key);
 
     /// <summary>Whether it gave the same then.</summary>
-    public bool GaveThese(ulong key, CaptureTrace trace) =>
-        _signatures.TryGetValue(key, out var before) && before == WeightsHash.Bits(trace.Signature());
+    public bool GaveThese(ulong key, CaptureTrace trace) => _signatures.TryGetValue(key, out var before) && before == trace.Signature();
 
     /// <summary>Notes a batch that was checked.</summary>
     public void Add(ulong key, CaptureTrace trace)
@@ -61,7 +60,7 @@ internal sealed class CheckedBatches
             _signatures.Clear();
         }
 
-        _signatures[key] = WeightsHash.Bits(trace.Signature());
+        _signatures[key] = trace.Signature();
     }
 
     public void Clear() => _signatures.Clear();

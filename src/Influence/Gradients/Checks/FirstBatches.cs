@@ -58,10 +58,16 @@ internal static class FirstBatches
 
     private static (CapturePlan Plan, AuditMemory? Memory) Plan(LayerHooks hooks, Examples train, ExampleBatch batch, ExampleBatch? query)
     {
-        var memory = AuditMemory.Of(hooks, batch, query);
+        AuditMemory? memory;
+        using (Spans.Of("is the plan known"))
+        {
+            memory = AuditMemory.Of(hooks, batch, query);
+        }
+
         var seed = memory is null ? 0 : memory.Calls++;
         if (memory?.Restore(hooks) is { } known)
         {
+            using var trial = Spans.Of("trial of the plan");
             using var few = new Borrowed(FromAnywhere(train, KeptElsewhere, seed));
             if (PlanConfirmation.Holds(hooks, known, batch, query, few.Batch, seed))
             {
@@ -76,6 +82,7 @@ internal static class FirstBatches
             }
         }
 
+        using var whole = Spans.Of("whole audit");
         using var elsewhere = new Borrowed(FromAnywhere(train, Elsewhere, 0));
         var plan = CaptureAudit.Run(hooks, batch, query, elsewhere.Batch);
         memory?.Keep(hooks, plan);

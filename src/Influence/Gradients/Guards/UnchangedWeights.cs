@@ -1,3 +1,4 @@
+using Influence.Numerics;
 using static TorchSharp.torch;
 
 namespace Influence.Gradients;
@@ -34,6 +35,7 @@ internal sealed class UnchangedWeights
 
     private static List<(string Name, ulong Hash)> Hashes(nn.Module model)
     {
+        using var span = Spans.Of("check: weights");
         using var scope = NewDisposeScope();
         return
         [
