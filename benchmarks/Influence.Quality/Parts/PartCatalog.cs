@@ -20,8 +20,8 @@ internal static class PartCatalog
         ),
         new(
             "w1m",
-            "the same on an MLP 784-128-64-10 of Fashion-MNIST, 2,000 training examples and 200 queries",
-            c => SolverStudy.Run(c, c, SetUps.SmallFashionMlp(c), oneQueryIn: 5)
+            "the same on an MLP 784-64-32-10 of Fashion-MNIST, 1,000 training examples and 200 queries",
+            c => SolverStudy.Run(c, c, SetUps.SmallFashionMlp(c), oneQueryIn: 6)
         ),
         new(
             "t2",

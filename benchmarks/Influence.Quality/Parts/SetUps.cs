@@ -97,14 +97,16 @@ internal static class SetUps
     /// <summary>W1 at a size whose trainings take minutes: a model that fits its training examples as well.</summary>
     public static SetUp SmallFashionMlp(PartContext context)
     {
-        long[] widths = [784, .. context.Pick<long[]>([128, 64], [64, 32]), 10];
+        var data = Images.FashionMnist.Load(context.Pick(1000, 300), context.Pick(200, 60), context.Pick(1, 2));
+        long[] widths = [data.TrainX.shape[1], .. context.Pick<long[]>([64, 32], [32, 16]), 10];
         var whole = FashionMlp(context);
         return whole with
         {
-            Data = Images.FashionMnist.Load(context.Pick(2000, 600), context.Pick(200, 60), context.Pick(1, 2)),
+            Data = data,
             Recipe = whole.Recipe with { Model = Recipe.MlpName(widths), Create = () => Recipe.Mlp(widths) },
             Halves = context.Pick(40, 12),
             Seeds = [0, 1],
+            Astra = whole.Astra with { Iterations = 40 },
             Published = [],
         };
     }

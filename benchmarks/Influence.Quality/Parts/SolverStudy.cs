@@ -41,8 +41,8 @@ internal static class SolverStudy
         using var empirical = Fit(trainings, study, task, train, new() { Fisher = Fisher.Empirical });
         using var shampoo = Fit(trainings, study, task, train, setUp.Curvature with { Factors = Ekfac.FactorKind.Shampoo });
         var block = new BlockConjugateGradient.Options { Examples = context.Pick(1024, 128), MaximumIterations = 8 };
-        int[] lengths = context.Pick<int[]>([15, 60, 180], [5, 20, 60]);
-        var astra = setUp.Astra with { Iterations = lengths[1], HalveEvery = context.Pick(20, 5) };
+        int[] lengths = [setUp.Astra.Iterations / 4, setUp.Astra.Iterations, 2 * setUp.Astra.Iterations];
+        var astra = setUp.Astra with { HalveEvery = Math.Max(1, setUp.Astra.Iterations / 3) };
         var found = new Dictionary<string, List<(Damping Damping, InfluenceScores Scores)>>();
         try
         {

@@ -403,7 +403,7 @@ public sealed partial record Source : IPairEstimator
                 ) + (MadeBy.Length > 0 ? $"; made by {MadeBy}" : string.Empty),
             Curvature =
                 $"{FactorSums.NameOf(Ekfac.Method, Curvature.Factors)}, {Curvature.Matrix}, {train.Count} examples, seed "
-                    + $"{Curvature.Seed}{reached}",
+                + $"{Curvature.Seed}{reached}",
             Damping = string.Create(
                 CultureInfo.InvariantCulture,
                 $"{(Direction != TracIn.UpdateDirection.Sgd && Propagate == Approximation.Diagonal ? Curvature.Damping : "none")}; "

@@ -95,31 +95,9 @@ internal sealed class TokenLossDerivatives(GradientSession session, Func<Example
 
     private Tensor Evaluate(ExampleBatch batch)
     {
-        Tensor losses;
-        using (ModelInUse.CallingBack("the delegate of token losses"))
-        {
-            losses = tokenLosses(batch);
-        }
-
-        if (losses.dim() != 2 || losses.shape[0] != batch.Count || !losses.is_floating_point())
-        {
-            throw new InfluenceException(
-                $"The delegate of token losses returns one loss per token, [B, T] with B = {batch.Count}; found {losses.dtype} "
-                    + $"[{string.Join(", ", losses.shape)}]. With Losses.TokenCrossEntropy(logits, targets, mask) it is one line."
-            );
-        }
-
-        var sum = losses.detach().sum(1);
+        var losses = TokenLosses.Evaluate(tokenLosses, batch);
         using var noGrad = no_grad();
-        var whole = session.Losses.Evaluate(batch, LossKind.Training).detach();
-        var room = Kept(session.Dtype == ScalarType.Float64 ? 1e-9 : 1e-3) * (whole.abs() + Kept(1));
-        return (sum - whole).abs().le(room).all().item<bool>()
-            ? losses
-            : throw new InfluenceException(
-                "Token losses sum to the training loss; the first example's sum is "
-                    + $"{sum[0].to_type(ScalarType.Float64).item<double>():G6}, its training loss "
-                    + $"{whole[0].to_type(ScalarType.Float64).item<double>():G6}. "
-                    + "Is one a mean and the other a sum, or is padding counted in one of them?"
-            );
+        TokenLosses.CheckSums(losses, session.Losses.Evaluate(batch, LossKind.Training), session.Dtype);
+        return losses;
     }
 }

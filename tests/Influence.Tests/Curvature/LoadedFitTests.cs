@@ -85,11 +85,11 @@ public class LoadedFitTests
 
         using (var none = NoCurvature.Fit(classifier.Task(), classifier.Train))
         {
-            Safetensors.Save(path, [], (none.Info with { Method = "Soap" }).ToStrings());
+            Safetensors.Save(path, [], (none.Info with { Method = "Muon" }).ToStrings());
         }
 
         var unknown = Refused();
-        Assert.Contains("holds a fit by Soap", unknown, StringComparison.Ordinal);
+        Assert.Contains("holds a fit by Muon", unknown, StringComparison.Ordinal);
         Assert.Contains("expected one by EK-FAC, K-FAC,", unknown, StringComparison.Ordinal);
 
         // A kind's own load refuses the other kinds.

@@ -14,7 +14,8 @@ namespace Influence.Curvature;
 /// with one Kronecker product for each group of channels; embeddings have a diagonal input factor; a table that is embedding
 /// and head at once has the eigenvectors of the head's inputs, and eigenvalues measured with its whole gradient, so that the cross terms of
 /// the two uses count; norms, biases on their own
-/// and what is taken by single examples have a diagonal.
+/// and what is taken by single examples have a diagonal. The eigenvectors may be those of other factors,
+/// <see cref="LayerwisePreconditioner.Options.Factors"/>: of Shampoo's, which makes it EC-Shampoo, or of TKFAC's.
 /// </para>
 /// <para>
 /// Cost: two passes over the training examples without weight gradients, and for each layer of I inputs and O outputs two

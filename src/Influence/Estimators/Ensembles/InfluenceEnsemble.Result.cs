@@ -345,7 +345,7 @@ public sealed partial record InfluenceEnsemble
             {
                 var note =
                     $"the spread of the {_count} members is the curvature estimation error: what other labels change, nothing of other "
-                        + "runs";
+                    + "runs";
                 return notes.Length == 0 ? note : $"{notes}; {note}";
             }
 

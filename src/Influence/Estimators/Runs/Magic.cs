@@ -132,7 +132,11 @@ public sealed partial record Magic : IPairEstimator
         var dtype = ModelParameter.Find(task.Model)[0].Value.dtype == ScalarType.Float64 ? ScalarType.Float64 : ScalarType.Float32;
         sink.Begin(queries.Ids, train.Ids, dtype);
         sink.Add(0, 0, tensor(totals).to_type(dtype));
-        return new ScoreMetadata
+        return Metadata();
+    }
+
+    private ScoreMetadata Metadata() =>
+        new()
         {
             Estimator = $"MAGIC ({(Update is AdamW ? "AdamW" : "SGD")}, {Batches.Count} steps)",
             Checkpoints = "the whole run, replayed from the model's weights",
@@ -143,7 +147,6 @@ public sealed partial record Magic : IPairEstimator
             Unit = "first-order rise of the measurement when the example is left out of all its batches",
             LeaveOneOutFactor = 1,
         };
-    }
 
     /// <summary>The scores of each visit apart: of an example in one step.</summary>
     /// <param name="task">The model, with the weights from before training, and its loss. It is left as it was found.</param>
@@ -169,7 +172,15 @@ public sealed partial record Magic : IPairEstimator
             replay =>
             {
                 using var reporter = new ProgressReporter(progress, "replaying", 1, 3L * Batches.Sum(b => b.Count), cancellationToken);
-                return Backwards(replay, queries, reporter);
+                var visits = new List<Row>();
+                Backwards(
+                    replay,
+                    queries,
+                    reporter,
+                    (step, ids, scores) => visits.AddRange(ids.Select(id => new Row(step, id, [.. scores.Select(s => s[id][0])])))
+                );
+                visits.Sort((x, y) => x.Step != y.Step ? x.Step.CompareTo(y.Step) : x.Id.CompareTo(y.Id));
+                return visits;
             }
         );
     }
@@ -203,7 +214,7 @@ public sealed partial record Magic : IPairEstimator
 
     internal double RateOf(int step) => LearningRates[LearningRates.Count == 1 ? 0 : step];
 
-    private T OnModel<T>(InfluenceTask task, Examples train, Func<TrainingReplay, T> action)
+    private T OnModel<T>(InfluenceTask task, Examples train, Func<TrainingReplay, T> action, Func<ExampleBatch, Tensor>? tokenLosses = null)
     {
         if (LearningRates.Count != 1 && LearningRates.Count != Batches.Count)
         {
@@ -224,7 +235,7 @@ public sealed partial record Magic : IPairEstimator
         using var weights = new KeptWeights(task.Model);
         try
         {
-            return action(new TrainingReplay(this, task, train));
+            return action(new TrainingReplay(this, task, train, tokenLosses));
         }
         finally
         {
@@ -232,7 +243,14 @@ public sealed partial record Magic : IPairEstimator
         }
     }
 
-    private List<Row> Backwards(TrainingReplay replay, Examples queries, ProgressReporter reporter)
+    /// <summary>Hands on each step's scores, from the last step to the first: for each query those of the batch's examples by id, one for
+    /// each, or one for each of its tokens.</summary>
+    private void Backwards(
+        TrainingReplay replay,
+        Examples queries,
+        ProgressReporter reporter,
+        Action<int, IReadOnlyList<long>, IReadOnlyList<Dictionary<long, double[]>>> take
+    )
     {
         using var scope = NewDisposeScope();
         var every = KeepEvery ?? Math.Max(1, (int)Math.Ceiling(Math.Sqrt(Batches.Count)));
@@ -255,7 +273,6 @@ public sealed partial record Magic : IPairEstimator
         kept.Add(state.To(CPU));
         var a = replay.QueryGradients(state.Weights, queries); // [Q, P]
         var (b, c) = (zeros_like(a), zeros_like(a));
-        var visits = new List<Row>();
         for (var segment = kept.Count - 2; segment >= 0; segment--)
         {
             using var inner = NewDisposeScope();
@@ -281,17 +298,14 @@ public sealed partial record Magic : IPairEstimator
             for (var t = last - 1; t >= first; t--)
             {
                 var (before, after) = (states[t - first].To(replay.Device), states[t - first + 1].To(replay.Device));
-                visits.AddRange(Adjoint(replay, t, before, gradients[t - first].To(replay.Device), after, a, b, c));
+                take(t, Batches[t], Adjoint(replay, t, before, gradients[t - first].To(replay.Device), after, a, b, c));
                 reporter.AddOrCancel(Batches[t].Count);
             }
         }
-
-        visits.Sort((x, y) => x.Step != y.Step ? x.Step.CompareTo(y.Step) : x.Id.CompareTo(y.Id));
-        return visits;
     }
 
     /// <summary>One step back; the cotangents of weights and moments, <c>[Q, P]</c>, are changed in place.</summary>
-    private IEnumerable<Row> Adjoint(
+    private List<Dictionary<long, double[]>> Adjoint(
         TrainingReplay replay,
         int step,
         RunState before,
@@ -333,12 +347,12 @@ public sealed partial record Magic : IPairEstimator
         }
 
         var ids = Batches[step];
-        var scores = ids.ToDictionary(id => id, _ => new double[a.shape[0]]);
+        var share = SumsLosses ? 1.0 : 1.0 / ids.Count;
+        List<Dictionary<long, double[]>> scores = [.. Enumerable.Range(0, (int)a.shape[0]).Select(_ => new Dictionary<long, double[]>())];
         if (Curvature == Approximation.EmpiricalFisher)
         {
             // H gamma = c sum of h (h . gamma), h the example's share of the gradient, c = B for a mean and 1 for a sum: its own gradient
             // twice, divided once.
-            var share = SumsLosses ? 1.0 : 1.0 / ids.Count;
             replay.ForEachGradient(
                 step,
                 before.Weights,
@@ -346,11 +360,18 @@ public sealed partial record Magic : IPairEstimator
                 {
                     using var noGrad = no_grad();
                     var along = gammas.mv(own) * Kept(share); // [Q]
-                    scores[id] = [.. LayerHooks.Values(along).Select(v => -v)];
+                    foreach (var (of, value) in scores.Zip(LayerHooks.Values(along)))
+                    {
+                        of[id] = [-value];
+                    }
+
                     a.add_(outer(along, own));
                 }
             );
-            return [.. ids.Select(id => new Row(step, id, scores[id]))];
+            if (!replay.ByToken)
+            {
+                return scores;
+            }
         }
 
         var e = Distance(replay, before.Weights);
@@ -360,20 +381,35 @@ public sealed partial record Magic : IPairEstimator
             var norm = gammas[q].norm().to_type(ScalarType.Float64).item<double>();
             if (norm == 0)
             {
+                foreach (var id in ids)
+                {
+                    scores[q][id] = [0];
+                }
+
                 continue;
             }
 
             var u = gammas[q] * Kept(e / norm);
-            var (above, below) = (new Dictionary<long, double>(), new Dictionary<long, double>());
-            var difference = replay.Gradient(ids, before.Weights + u, null, above) - replay.Gradient(ids, before.Weights - u, null, below);
-            a[q].add_(difference * Kept(norm / (2 * e)));
+            Dictionary<long, double[]> above,
+                below;
+            if (Curvature == Approximation.EmpiricalFisher)
+            {
+                (above, below) = (replay.Losses(ids, before.Weights + u), replay.Losses(ids, before.Weights - u));
+            }
+            else
+            {
+                (above, below) = ([], []);
+                var ahead = replay.Gradient(ids, before.Weights + u, null, above);
+                a[q].add_((ahead - replay.Gradient(ids, before.Weights - u, null, below)) * Kept(norm / (2 * e)));
+            }
+
             foreach (var id in ids)
             {
-                scores[id][q] = -norm * (above[id] - below[id]) / (2 * e) / (SumsLosses ? 1 : ids.Count);
+                scores[q][id] = [.. above[id].Zip(below[id], (x, y) => -norm * (x - y) / (2 * e) * share)];
             }
         }
 
-        return [.. ids.Select(id => new Row(step, id, scores[id]))];
+        return scores;
     }
 
     /// <summary>How far from the weights the two passes of a Hessian product are taken.</summary>

@@ -43,10 +43,11 @@ internal sealed class TrainingReplay
     private readonly LossEvaluator _losses;
     private readonly List<ModelParameter> _parameters;
     private readonly Dictionary<long, int> _positions;
+    private readonly Func<ExampleBatch, Tensor>? _tokenLosses;
 
-    public TrainingReplay(Magic run, InfluenceTask task, Examples train)
+    public TrainingReplay(Magic run, InfluenceTask task, Examples train, Func<ExampleBatch, Tensor>? tokenLosses = null)
     {
-        (_run, _train) = (run, train);
+        (_run, _train, _tokenLosses) = (run, train, tokenLosses);
         _parameters = ModelParameter.Find(task.Model);
         ModelChecks.Run(task.Model, _parameters);
         using (NewDisposeScope())
@@ -71,6 +72,9 @@ internal sealed class TrainingReplay
             );
         }
     }
+
+    /// <summary>Whether losses are noted token by token.</summary>
+    public bool ByToken => _tokenLosses is not null;
 
     public ScalarType Dtype { get; }
 
@@ -102,16 +106,43 @@ internal sealed class TrainingReplay
         return stack([.. rows], 0);
     }
 
+    /// <summary>Refuses token losses that do not sum to the training loss in the first batch.</summary>
+    public void CheckTokenLosses()
+    {
+        using var scope = NewDisposeScope();
+        using var noGrad = no_grad();
+        foreach (var part in Parts(_run.Batches[0]))
+        {
+            TokenLosses.CheckSums(TokenLosses.Evaluate(_tokenLosses!, part), _losses.Evaluate(part, LossKind.Training), Dtype);
+        }
+    }
+
+    /// <summary>The losses of a batch's examples at some weights, by id: one, or one a token.</summary>
+    public Dictionary<long, double[]> Losses(IReadOnlyList<long> ids, Tensor weights)
+    {
+        using var scope = NewDisposeScope();
+        using var noGrad = no_grad();
+        Write(weights);
+        var losses = new Dictionary<long, double[]>();
+        foreach (var part in Parts(ids))
+        {
+            using var inner = NewDisposeScope();
+            Evaluate(part, losses);
+        }
+
+        return losses;
+    }
+
     /// <summary>The gradient of a batch's loss at some weights, <c>[P]</c>, and the losses of its examples by id.</summary>
     /// <param name="ids">Of the batch.</param>
     /// <param name="weights">Of the model.</param>
     /// <param name="share">What each example's loss counts beside the mean or the sum; null: 1.</param>
-    /// <param name="losses">Takes the losses; null: not wanted.</param>
+    /// <param name="losses">Takes the losses, one for each example or one for each of its tokens; null: not wanted.</param>
     public Tensor Gradient(
         IReadOnlyList<long> ids,
         Tensor weights,
         Func<long, double>? share = null,
-        Dictionary<long, double>? losses = null
+        Dictionary<long, double[]>? losses = null
     )
     {
         using var scope = NewDisposeScope();
@@ -120,15 +151,7 @@ internal sealed class TrainingReplay
         foreach (var part in Parts(ids))
         {
             using var inner = NewDisposeScope();
-            var each = _losses.Evaluate(part, LossKind.Training); // [B]
-            if (losses is not null)
-            {
-                foreach (var (id, value) in part.Ids.Zip(LayerHooks.Values(each)))
-                {
-                    losses[id] = value;
-                }
-            }
-
+            var each = Evaluate(part, losses); // [B]
             var counted = share is null ? each.sum() : (each * tensor(part.Ids.Select(share).ToArray(), Dtype, Device)).sum();
             total.add_(Flat(_run.SumsLosses ? counted : counted / Kept(ids.Count), part.Ids));
         }
@@ -197,6 +220,24 @@ internal sealed class TrainingReplay
         var gradient = Clipped(Gradient(_run.Batches[step], before.Weights, share));
         var after = After(before, step, gradient);
         return (gradient with { Raw = gradient.Raw.MoveToOuterDisposeScope() }, after.MoveToOuterDisposeScope());
+    }
+
+    /// <summary>The losses of a batch, <c>[B]</c>; they, or those of the tokens, are noted where that is wanted.</summary>
+    private Tensor Evaluate(ExampleBatch part, Dictionary<long, double[]>? losses)
+    {
+        var tokens = losses is not null && _tokenLosses is not null ? TokenLosses.Evaluate(_tokenLosses, part) : null; // [B, T]
+        var each = tokens?.sum(1) ?? _losses.Evaluate(part, LossKind.Training); // [B]
+        if (losses is not null)
+        {
+            var values = LayerHooks.Values((tokens ?? each).reshape(-1));
+            var width = values.Length / part.Count;
+            for (var i = 0; i < part.Count; i++)
+            {
+                losses[part.Ids[i]] = values[(i * width)..((i + 1) * width)];
+            }
+        }
+
+        return each;
     }
 
     private void Write(Tensor weights)
