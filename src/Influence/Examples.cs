@@ -169,6 +169,21 @@ public sealed record Examples : IDisplay
         return new Examples(size => Picked(this with { BatchSize = size }, wanted), () => kept) { BatchSize = BatchSize };
     }
 
+    /// <summary>As <see cref="Only"/>, in full batches where the examples are tensors: a few from all over are one pass then, and not one for
+    /// each batch that holds some of them.</summary>
+    internal Examples Packed(IReadOnlyCollection<long> ids)
+    {
+        var only = Only(ids);
+        if (!IsIndexable)
+        {
+            return only;
+        }
+
+        var wanted = ids.ToHashSet();
+        int[] positions = [.. Enumerable.Range(0, Count).Where(i => wanted.Contains(Ids[i]))];
+        return new Examples(size => Packs(this, positions, size), () => (long[])only.Ids) { BatchSize = BatchSize };
+    }
+
     /// <summary>
     /// So many examples from a position on. Of tensors nothing else is touched; a loader is read from its beginning.
     /// </summary>
@@ -472,6 +487,15 @@ public sealed record Examples : IDisplay
             {
                 yield return ([.. batch.Names], batch.PickDetached(positions), true);
             }
+        }
+    }
+
+    private static IEnumerable<(string[] Names, Tensor[] Tensors, bool Owned)> Packs(Examples source, int[] positions, int size)
+    {
+        foreach (var chunk in positions.Chunk(size))
+        {
+            var batch = source.Gather(chunk);
+            yield return ([.. batch.Names], [.. batch.Tensors], true);
         }
     }
 

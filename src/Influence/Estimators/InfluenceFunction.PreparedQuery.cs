@@ -127,7 +127,7 @@ public sealed partial record InfluenceFunction
                 throw new InfluenceException("Each id is asked for once; found some that repeat.");
             }
 
-            var examples = _train.Only(ids);
+            var examples = _train.Packed(ids);
             var found = new Dictionary<long, double>(ids.Count);
             using var scope = NewDisposeScope();
             using var reporter = new ProgressReporter(null, "scoring", 1, ids.Count, CancellationToken.None);

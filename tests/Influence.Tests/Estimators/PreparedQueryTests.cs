@@ -101,12 +101,13 @@ public sealed class PreparedQueryTests : IDisposable
     public void QuadPaysForWhatItMeasures()
     {
         random.manual_seed(3);
-        var seen = 0L;
+        var (seen, passes) = (0L, 0);
         var head = nn.Linear(4, 3, dtype: float64);
         var model = new Composite(
             x =>
             {
                 seen += x.shape[0];
+                passes++;
                 return head.call(x);
             },
             ("head", head)
@@ -137,7 +138,18 @@ public sealed class PreparedQueryTests : IDisposable
             measured = oracle.Scored;
         }
 
+        var paid = seen;
+
+        // Six examples from all over the pool are one pass, with at most two by which a batch is checked.
+        using (var oracle = influence.Prepare(task, train, reference))
+        {
+            oracle.Score([4, 901, 206, 412, 78, 641]);
+            passes = 0;
+            oracle.Score([3, 900, 205, 411, 77, 640]);
+            Assert.InRange(passes, 1, 3);
+        }
+
         Assert.InRange(measured, 160, 170);
-        Assert.True(seen < 0.25 * all, $"{seen} examples went through the model, and {all} for all scores");
+        Assert.True(paid < 0.25 * all, $"{paid} examples went through the model, and {all} for all scores");
     }
 }

@@ -47,6 +47,12 @@ public class TokenScoresTests
                 Assert.True(SingleExampleLoop.RelativeError(tokens.Values.sum(2), whole.Values) < Rounding);
                 Assert.Equal(0, tokens.Values[.., .., ..2].abs().max().item<double>());
 
+                // Spans that part the positions add up to the whole; one alone is its positions' sum.
+                var spans = tokens.SumSpans(1, 2, ..3, 3..5, 5..);
+                Assert.Equal(whole.Values[1, 2].item<double>(), spans.Sum(), Rounding * Math.Abs(spans[0]) + Rounding);
+                Assert.Equal(tokens.For(1, 2)[3] + tokens.For(1, 2)[4], spans[1], 1e-12);
+                Assert.Throws<InfluenceException>(() => tokens.SumSpans(0, 0, ..(TinyDecoder.Length + 1)));
+
                 // A training loss of one token only: its score is that token's share.
                 for (var t = 2; t < TinyDecoder.Length; t++)
                 {
