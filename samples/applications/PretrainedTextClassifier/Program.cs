@@ -90,8 +90,8 @@ return CommandLine.Run<Options>(
         tables.Add(
             "Leaving out one source of mails",
             "The rise of the test mails' mean loss: predicted to first order by EK-FAC, damped by the length of the run, and "
-                + "by TracIn along AdamW's steps; and measured, after training again without the source. The last row tells the noise: all mails, in "
-                + "another order.",
+                + "by TracIn along AdamW's steps; and measured, after training again without the source. "
+                + "The last row tells the noise: all mails, in another order.",
             retraining.WithoutSources(sources, onTest.Loss, options.Retrain)
         );
         tables.Add(

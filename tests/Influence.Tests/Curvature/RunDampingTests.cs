@@ -121,9 +121,8 @@ public sealed class RunDampingTests : IDisposable
 
     /// <summary>
     /// A wide network, few examples and few small steps, as in fine-tuning: the default damping predicts that leaving out a group raises
-    /// the loss by far more than it does, and says so. By the run's own the rises that were measured are on a line of slope about 1 over
-    /// those
-    /// predicted: 1.2 here, with a half and 2 as what is left to a first order that has one number a layer for Adam's steps.
+    /// the loss by far more than it does, and says so. By the run's own the rises that were measured are on a line of slope about 1
+    /// over those predicted: 1.2 here, with a half and 2 as what is left to a first order that has one number a layer for Adam's steps.
     /// </summary>
     [Fact]
     public void AShortRunPredictsRisesOfTheSizeOfThoseMeasured()

@@ -52,7 +52,12 @@ internal static class LayerCases
         "lstm",
         "gru",
         "rnn",
+        "lstm cell",
+        "gru cell",
+        "rnn cell",
+        "weight norm",
         "native decoder layer",
+        "native decoder",
     ];
 
     public static readonly string[] Names = [.. ByRule, .. BySingleExamples];
@@ -272,6 +277,73 @@ internal static class LayerCases
                 );
             }
 
+            case "lstm cell":
+            {
+                var (cell, head) = (nn.LSTMCell(3, 4, dtype: float64), nn.Linear(4, 2, dtype: float64));
+                return Steps(
+                    name,
+                    cell,
+                    head,
+                    x =>
+                    {
+                        var (h, c) = cell.call(x.select(1, 0), (NoState(x), NoState(x)));
+                        return head.call(cell.call(x.select(1, 1), (h, c)).Item1);
+                    }
+                );
+            }
+
+            case "gru cell":
+            {
+                var (cell, head) = (nn.GRUCell(3, 4, dtype: float64), nn.Linear(4, 2, dtype: float64));
+                return Steps(name, cell, head, x => head.call(cell.call(x.select(1, 1), cell.call(x.select(1, 0), NoState(x)))));
+            }
+
+            case "rnn cell":
+            {
+                var (cell, head) = (nn.RNNCell(3, 4, dtype: float64), nn.Linear(4, 2, dtype: float64));
+                return Steps(name, cell, head, x => head.call(cell.call(x.select(1, 1), cell.call(x.select(1, 0), NoState(x)))));
+            }
+
+            case "weight norm":
+            {
+                // TorchSharp has none; this is what it is: a direction for each output, and its length.
+                var head = nn.Linear(4, 2, dtype: float64);
+                Composite? model = null;
+                model = new Composite(
+                    x =>
+                    {
+                        var (direction, length) = (model!.get_parameter("direction")!, model.get_parameter("length")!);
+                        var weight = direction * (length / (direction * direction).sum(1, keepdim: true).sqrt());
+                        return head.call(nn.functional.linear(x, weight).tanh());
+                    },
+                    ("head", head)
+                );
+                model.With("direction", nn.Parameter(randn([4, 5], dtype: float64)));
+                model.With("length", nn.Parameter(rand([4, 1], dtype: float64) + 0.5));
+                return Cases.Regression(name, model, [5], [2]);
+            }
+
+            case "native decoder":
+            {
+                var (first, head) = (nn.Linear(5, 6, dtype: float64), nn.Linear(6, 2, dtype: float64));
+                var decoder = nn.TransformerDecoder(nn.TransformerDecoderLayer(6, 2, 8), 2).to(float64);
+                return Cases.Regression(
+                    name,
+                    new Composite(
+                        x =>
+                        {
+                            var y = first.call(x).transpose(0, 1);
+                            return head.call(decoder.call(y.narrow(0, 0, 2), y)).transpose(0, 1);
+                        },
+                        ("first", first),
+                        ("layer", decoder),
+                        ("head", head)
+                    ),
+                    [4, 5],
+                    [2, 2]
+                );
+            }
+
             case "native decoder layer":
             {
                 var (first, layer, head) = (
@@ -300,6 +372,12 @@ internal static class LayerCases
                 throw new ArgumentException(name);
         }
     }
+
+    private static Tensor NoState(Tensor x) => zeros([x.shape[0], 4], x.dtype);
+
+    /// <summary>Sequences that are read by a cell.</summary>
+    private static ModelCase Steps(string name, nn.Module cell, nn.Module head, Func<Tensor, Tensor> forward) =>
+        Cases.Regression(name, new Composite(forward, ("cell", cell), ("head", head)), [4, 3], [2]);
 
     private static nn.Module<Tensor, Tensor> Sequential(params nn.Module<Tensor, Tensor>[] modules) => nn.Sequential(modules);
 
