@@ -61,6 +61,13 @@ internal static class Commands
         );
         root.Add(
             With(
+                new Command("strongest", "what the strongest examples of each query cost with K-FAC and EK-FAC, beside all pairs"),
+                Options.OfWorkloads,
+                options => StrongestCosts.Run(options, Find(options.Device))
+            )
+        );
+        root.Add(
+            With(
                 new Command("gpu-tests", "the library on a device against itself on the CPU in float64"),
                 Options.OfWorkloads,
                 options => GpuTestRunner.Run(Find(options.Device), options.Workloads)

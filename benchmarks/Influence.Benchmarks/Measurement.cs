@@ -17,10 +17,12 @@ internal static class Measurement
     public const string Matmul = "matmul";
     public const string KfacFit = "K-FAC fit";
     public const string KfacPairs = "K-FAC all pairs";
+    public const string KfacStrongest = "K-FAC, the 100 strongest";
     public const string KfacFitAndPairs = "K-FAC fit + all pairs";
     public const string EkfacFit = "EK-FAC fit";
     public const string EkfacPairs = "EK-FAC all pairs";
     public const string EkfacFitAndPairs = "EK-FAC fit + all pairs";
+    public const string EkfacStrongest = "EK-FAC, the 100 strongest";
     public const string EkfacExact = "EK-FAC all pairs, exact";
     public const string EkfacSelf = "EK-FAC self-influence";
     public const string Groups = "group influence";

@@ -15,7 +15,7 @@ public partial class ArchitectureTests(ITestOutputHelper output)
         ["Numerics"] = [],
         ["Gradients"] = ["Numerics"],
         ["Distributed"] = ["Display", "Formats"],
-        ["Stores"] = ["Gradients", "Distributed", "Formats", "Numerics"],
+        ["Stores"] = ["Gradients", "Distributed", "Formats", "Numerics", "Curvature"],
         ["Curvature"] = ["Gradients", "Distributed", "Formats", "Display", "Numerics"],
         ["Training"] = ["Gradients", "Formats", "Display", "Numerics"],
         ["Estimators"] = ["Gradients", "Training", "Distributed", "Formats", "Display", "Numerics", "Curvature", "Stores"],

@@ -7,6 +7,8 @@ namespace Influence.Benchmarks.Measuring;
 /// <summary>Fits and scores with K-FAC and EK-FAC, each step on its own; scores take the latest fit.</summary>
 internal sealed class InfluenceRun(Workload workload, DeviceClock clock) : IDisposable
 {
+    private const int Strongest = 100;
+
     private Kfac? _kfac;
     private Ekfac? _ekfac;
 
@@ -15,8 +17,10 @@ internal sealed class InfluenceRun(Workload workload, DeviceClock clock) : IDisp
         [
             Step(Measurement.KfacFit, FitKfac),
             Step(Measurement.KfacPairs, () => Score(new InfluenceFunction(_kfac!))),
+            Step(Measurement.KfacStrongest, () => FindStrongest(new InfluenceFunction(_kfac!))),
             Step(Measurement.EkfacFit, FitEkfac),
             Step(Measurement.EkfacPairs, () => Score(new InfluenceFunction(_ekfac!))),
+            Step(Measurement.EkfacStrongest, () => FindStrongest(new InfluenceFunction(_ekfac!))),
             Step(Measurement.EkfacExact, () => Score(new InfluenceFunction(_ekfac!) { Tolerance = 0 }), minimumRuns: 1),
             Step(Measurement.EkfacSelf, () => new InfluenceFunction(_ekfac!).SelfInfluence(workload.Task, workload.TrainExamples)),
         ];
@@ -59,6 +63,9 @@ internal sealed class InfluenceRun(Workload workload, DeviceClock clock) : IDisp
     {
         using var scores = function.Score(workload.Task, workload.TrainExamples, workload.QueryExamples);
     }
+
+    private void FindStrongest(InfluenceFunction function) =>
+        function.Strongest((int)Math.Min(Strongest, workload.TrainCount), workload.Task, workload.TrainExamples, workload.QueryExamples);
 
     private Work Step(string name, Action step, int minimumRuns = 2) => Work.Seldom(() => [(name, clock.Time(step))], minimumRuns);
 }

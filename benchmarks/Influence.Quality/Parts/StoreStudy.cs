@@ -52,6 +52,7 @@ internal static class StoreStudy
             );
             one.Exact();
             one.ByLayer();
+            one.WithCurvature();
             one.Whole();
             one.Members(runs[0].After(setUp.FewEpochs), setUp.FewEpochs.Count);
             var settings = FindingsBuilder.Settings(
@@ -127,6 +128,40 @@ internal static class StoreStudy
                     q => new StoredGradients(store).Score(Task, q),
                     _dot
                 );
+            }
+        }
+
+        /// <summary>EK-FAC's curvature in the stored gradients, each side of a layer brought to few dimensions.</summary>
+        public void WithCurvature()
+        {
+            var (fit, fitting) = Clocked.Run(() => Ekfac.Fit(Task, train));
+            using (fit)
+            {
+                using var exact = judge.Add(
+                    "EK-FAC, exact, one model",
+                    q => new InfluenceFunction(fit) { Tolerance = 0 }.Score(Task, train, q)
+                );
+                foreach (var k in context.Pick<int[]>([4, 16, 64], [4, 8]))
+                {
+                    foreach (var form in new[] { GradientProjection.Kind.TwoSided, GradientProjection.Kind.Principal })
+                    {
+                        var projection = new GradientProjection
+                        {
+                            Form = form,
+                            Dimension = k,
+                            Direction = GradientProjection.UpdateDirection.Preconditioned,
+                            Preconditioner = fit,
+                        };
+                        var (store, seconds) = Write(projection);
+                        Keep(
+                            $"{Name(form)}, {k} a side, EK-FAC in it, dot product",
+                            store,
+                            seconds + fitting,
+                            q => new StoredGradients(store).Score(Task, q),
+                            exact
+                        );
+                    }
+                }
             }
         }
 
@@ -213,7 +248,10 @@ internal static class StoreStudy
         {
             var path = Path.Combine(
                 folder,
-                string.Create(CultureInfo.InvariantCulture, $"{projection.Form}-{projection.Dimension}-{projection.Dtype}")
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"{projection.Form}-{projection.Dimension}-{projection.Dtype}-{projection.Direction}"
+                )
             );
             if (!_written.TryGetValue(path, out var made))
             {

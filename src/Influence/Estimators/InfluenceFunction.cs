@@ -69,7 +69,8 @@ public sealed partial record InfluenceFunction : IPairEstimator
 
     /// <summary>
     /// The relative error that a score may have where that saves work: |error| at most this times sqrt(s(q,q) s(z,z)), the
-    /// largest that the score could be. 0 is exact.
+    /// largest that the score could be. 0 is exact. What <see cref="PairEstimators.Strongest"/> finds is exact on layers with one
+    /// position an example whatever this is: there a cheap pass with a bound for each pair says which examples are scored.
     /// </summary>
     /// <value>0.001.</value>
     public double Tolerance
@@ -110,7 +111,11 @@ public sealed partial record InfluenceFunction : IPairEstimator
             session => sink.Begin(QueryIds(queries), train.Ids, session.Dtype),
             (products, reporter) =>
             {
-                if (Aggregation == QueryAggregation.None)
+                if (sink is StrongestSink strongest && Aggregation == QueryAggregation.None && Normalization == ScoreNormalization.None)
+                {
+                    products.Strongest(strongest, train, queries, reporter);
+                }
+                else if (Aggregation == QueryAggregation.None)
                 {
                     products.Pairs(Take, train, queries, reporter);
                 }

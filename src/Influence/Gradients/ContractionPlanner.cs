@@ -64,8 +64,10 @@ internal sealed class ContractionPlanner(long memoryBudget, int elementSize)
         Math.Max(1, (long)(memoryBudget / 8 / ((double)examples * width * elementSize * 2)));
 
     /// <summary>How many examples may wait to be joined, so many numbers each.</summary>
-    public long ExamplesToJoin(double numbersPerExample) =>
-        (long)Math.Clamp(memoryBudget / 8 / (numbersPerExample * elementSize * 2), 1, JoinedBatches.Enough);
+    /// <param name="numbersPerExample">What one takes.</param>
+    /// <param name="enough">More would not help.</param>
+    public long ExamplesToJoin(double numbersPerExample, long enough = JoinedBatches.Enough) =>
+        (long)Math.Clamp(memoryBudget / 8 / (numbersPerExample * elementSize * 2), 1, enough);
 
     /// <summary>How many training examples a ghost product over positions may take at once.</summary>
     public long GhostExamplesAtOnce(long queries, long queryPositions, long positions) =>

@@ -56,18 +56,30 @@ internal sealed partial class GradientProducts(
     public void Pairs(Action<long, long, Tensor> take, Examples train, Examples queries, ProgressReporter progress) =>
         Pairs(1, (_, query, first, products) => take(query, first, products), train, queries, progress);
 
+    /// <summary>Finds the strongest pairs of each query, with exact scores; the others are not scored where that saves work.</summary>
+    /// <param name="found">Where they go.</param>
+    /// <param name="train">N training examples.</param>
+    /// <param name="queries">Q queries; their measurement is differentiated.</param>
+    /// <param name="progress">Told after each batch.</param>
+    public void Strongest(IStrongestPairs found, Examples train, Examples queries, ProgressReporter progress)
+    {
+        using var search = new StrongestSearch(found);
+        Pairs(1, (_, _, _, _) => { }, train, queries, progress, search: search);
+    }
+
     private void Pairs(
         int parts,
         Action<int, long, long, Tensor> take,
         Examples train,
         Examples queries,
         ProgressReporter progress,
-        Func<int, int>? totalOf = null
+        Func<int, int>? totalOf = null,
+        StrongestSearch? search = null
     )
     {
         using var noGrad = no_grad();
         var unchanged = new UnchangedWeights(session.Task.Model);
-        var (plan, capacity, examplesAtOnce) = Plan(train, queries);
+        var (plan, capacity, examplesAtOnce) = Plan(train, queries, strongest: search is not null);
         using var source = SubBatches.Of(queries, (int)Math.Min(capacity, examplesAtOnce)).GetEnumerator();
         long done = 0;
         var more = source.MoveNext();
@@ -94,7 +106,8 @@ internal sealed partial class GradientProducts(
                 ids,
                 examplesAtOnce,
                 progress,
-                totalOf: totalOf
+                totalOf: totalOf,
+                search: search is null ? null : (met, first) => search.Take(block, met, (int)row, (int)first, ids)
             );
             done += block.Count;
         }
@@ -382,7 +395,8 @@ internal sealed partial class GradientProducts(
         int examplesAtOnce,
         ProgressReporter progress,
         bool meet = true,
-        Func<int, int>? totalOf = null
+        Func<int, int>? totalOf = null,
+        Action<BatchGradients, long>? search = null
     )
     {
         var queryNorms = Cosine ? queries.Norms().unsqueeze(1) : null; // [Q, 1]
@@ -400,9 +414,7 @@ internal sealed partial class GradientProducts(
             progress.Token.ThrowIfCancellationRequested();
             using (var batch = session.Capture(examples, LossKind.Training))
             {
-                var room = JoinedBatches.Takes(batch)
-                    ? Math.Min(enough, _planner.ExamplesToJoin(JoinedBatches.NumbersPerExample(batch) + queries.Count))
-                    : 0;
+                var room = JoinedBatches.Takes(batch) ? Room(JoinedBatches.NumbersPerExample(batch)) : 0;
                 if (waiting.Count > 0 && waiting.Count + batch.Count > room)
                 {
                     FlushWaiting();
@@ -423,6 +435,12 @@ internal sealed partial class GradientProducts(
 
         FlushWaiting();
 
+        // The strongest of more examples stand further out: a search takes as many as there is memory for.
+        long Room(double numbers) =>
+            search is null
+                ? Math.Min(enough, _planner.ExamplesToJoin(numbers + queries.Count))
+                : Math.Min(train.Count, _planner.ExamplesToJoin(numbers + (4.0 * queries.Count), enough: long.MaxValue));
+
         void FlushWaiting()
         {
             if (waiting.Count > 0)
@@ -435,6 +453,14 @@ internal sealed partial class GradientProducts(
         void AddProducts(BatchGradients batch)
         {
             using var scope = NewDisposeScope();
+            if (search is not null)
+            {
+                using var met = Preconditioned(() => metric.Meet(batch));
+                search(met, first);
+                first += batch.Count;
+                return;
+            }
+
             var squares = normalization switch
             {
                 Normalization.None => null,
@@ -538,12 +564,12 @@ internal sealed partial class GradientProducts(
     }
 
     /// <summary>Looks at two examples' gradients of each side and decides for all of them.</summary>
-    private (Contraction[] Plan, long QueriesAtOnce, int ExamplesAtOnce) Plan(Examples train, Examples? queries)
+    private (Contraction[] Plan, long QueriesAtOnce, int ExamplesAtOnce) Plan(Examples train, Examples? queries, bool strongest = false)
     {
         using var span = Spans.Of("planning");
         if (!metric.IsEuclidean)
         {
-            return Planned(train, queries);
+            return Planned(train, queries, strongest);
         }
 
         // Without a preconditioner it follows from shapes, which are this task's from call to call.
@@ -556,7 +582,7 @@ internal sealed partial class GradientProducts(
         return plan;
     }
 
-    private (Contraction[] Plan, long QueriesAtOnce, int ExamplesAtOnce) Planned(Examples train, Examples? queries)
+    private (Contraction[] Plan, long QueriesAtOnce, int ExamplesAtOnce) Planned(Examples train, Examples? queries, bool strongest = false)
     {
         using var scope = NewDisposeScope();
         using var sample = Sample(train, LossKind.Training);
@@ -568,7 +594,8 @@ internal sealed partial class GradientProducts(
 
         using var querySample = Sample(queries, LossKind.Measurement);
         var written = session.Parts.Sum(parts => parts.Sum(p => (double)p.Count)) * session.Dtype.ElementSize();
-        metric.Plan(querySample, new ScorePlan(queries.Count, (long)Math.Ceiling(queries.Count * written / _planner.QueryBytes)));
+        var passes = (long)Math.Ceiling(queries.Count * written / _planner.QueryBytes);
+        metric.Plan(querySample, new ScorePlan(queries.Count, passes, strongest));
         using var applied = metric.Outline(querySample);
         using var met = metric.Meet(sample);
         var plan = _planner.Plan(applied.Blocks, met.Blocks, queries.Count);

@@ -110,6 +110,10 @@ internal sealed class QueryGradients : IDisposable
         }
     }
 
+    /// <summary>The factors of all queries in one block, where they are kept as factors and in one piece; else null.</summary>
+    public QueryFactors? FactorsOf(int block) =>
+        _parts[block] is [var (row, factors)] && row == 0 && factors.First.shape[0] == Count ? factors : null;
+
     /// <summary>The L2 norms of the queries' gradients, <c>[Q]</c>.</summary>
     public Tensor Norms() => cat([.. _squaredNorms], 0).sqrt_();
 
@@ -127,11 +131,12 @@ internal sealed class QueryGradients : IDisposable
     /// <param name="batch">Training examples.</param>
     /// <param name="target">Where the products of a block go, <c>[Q, B]</c>.</param>
     /// <param name="squaredNorms">Optional <c>[B]</c>: the examples' squared norms are added to it while they are at hand.</param>
-    public void AddDot(BatchGradients batch, Func<int, Tensor> target, Tensor? squaredNorms = null)
+    /// <param name="skip">Optional: blocks that are left out, and not released.</param>
+    public void AddDot(BatchGradients batch, Func<int, Tensor> target, Tensor? squaredNorms = null, Func<int, bool>? skip = null)
     {
         for (var k = 0; k < _plan.Length; k++)
         {
-            if (batch.Blocks[k] is not { } block)
+            if (batch.Blocks[k] is not { } block || skip?.Invoke(k) == true)
             {
                 continue;
             }

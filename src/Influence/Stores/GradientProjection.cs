@@ -1,3 +1,4 @@
+using Influence.Curvature;
 using Influence.Distributed;
 using static TorchSharp.torch;
 
@@ -62,6 +63,16 @@ public sealed record GradientProjection
         /// <summary>g / (sqrt(v / (1 - b2^t)) + eps) of training examples and queries alike (TrackStar). Each gradient is written out for
         /// it.</summary>
         AdamScaled,
+
+        /// <summary>
+        /// (H + damping I)^(-1/2) g of training examples and queries alike, with the curvature of
+        /// <see cref="GradientProjection.Preconditioner"/>: dot products are then influence scores, and norms the roots of self-influences.
+        /// With EK-FAC
+        /// <code>R_o' Q_G [ (Q_G' G Q_A) / sqrt(eigenvalues + damping) ] Q_A' R_i</code>
+        /// the sides of the projection being turned into the eigenbasis once: O I k operations an example, more than the passes of a small
+        /// model take. With every side kept whole the products are those of <c>InfluenceFunction</c>.
+        /// </summary>
+        Preconditioned,
     }
 
     /// <summary>The gradient, or what Adam makes of it.</summary>
@@ -76,6 +87,15 @@ public sealed record GradientProjection
     /// <summary>The checkpoint with Adam's moments, saved after one of its steps; they are copied into the store.</summary>
     /// <value>Null: none are needed.</value>
     public Checkpoint? Moments { get; init; }
+
+    /// <summary>The curvature of <see cref="UpdateDirection.Preconditioned"/>, fitted at the weights that the store is written with; it is
+    /// copied into the store.</summary>
+    /// <value>Null: none is needed.</value>
+    public LayerwisePreconditioner? Preconditioner { get; init; }
+
+    /// <summary>The damping of that curvature.</summary>
+    /// <value>Null: the preconditioner's own.</value>
+    public Damping? Damping { get; init; }
 
     /// <summary>Two-sided with signs or principal directions, dense, or a sketch.</summary>
     /// <value><see cref="Kind.TwoSided"/>.</value>

@@ -40,9 +40,11 @@ public sealed partial class GradientStore
             {
                 Form = projection.Form == GradientProjection.Kind.Principal ? GradientProjection.Kind.TwoSided : projection.Form,
                 Direction = GradientProjection.UpdateDirection.Gradient,
+                Preconditioner = null,
+                Damping = null,
             }
         );
-        var projector = new Projector(session, manifest, new Dictionary<string, Tensor>());
+        using var projector = new Projector(session, manifest, new Dictionary<string, Tensor>(), string.Empty);
         var opening = watch.Elapsed;
         var aligned = Aligned(train, projection.ExamplesPerShard);
         var count = Math.Min(aligned.BatchSize, train.Count);
@@ -130,7 +132,7 @@ public sealed partial class GradientStore
 
         using var scope = NewDisposeScope();
         var unchanged = new UnchangedWeights(session.Task.Model);
-        var projector = new Projector(session, manifest, store.Matrices());
+        using var projector = new Projector(session, manifest, store.Matrices(), store.Folder);
         var buffer = new ShardBuffer(manifest);
         var aligned = Aligned(train, projection.ExamplesPerShard);
         shared.Do(

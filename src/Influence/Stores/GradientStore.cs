@@ -153,6 +153,12 @@ public sealed partial class GradientStore
     /// <summary>What became of gradients before they were projected.</summary>
     internal GradientProjection.UpdateDirection Direction => _manifest.DirectionOf();
 
+    /// <summary>That in words, with the step or the fit; empty for the gradient itself.</summary>
+    internal string DirectionInWords => _manifest.Direction;
+
+    /// <summary>The number of examples of the fit whose curvature is in the rows; 0 where none is.</summary>
+    internal int FitExamples => _manifest.FitExamples;
+
     /// <summary>Whether columns belong to layers, or each to all.</summary>
     internal bool IsByLayer => Projection.IsByLayer;
 
@@ -220,7 +226,7 @@ public sealed partial class GradientStore
         using var noGrad = no_grad();
         CheckModel(session);
         var unchanged = new UnchangedWeights(task.Model);
-        var projector = new Projector(session, _manifest, Matrices());
+        using var projector = new Projector(session, _manifest, Matrices(), Folder);
         var (rows, norms, losses) = (zeros([queries.Count, Width], Dtype), new double[queries.Count], new double[queries.Count]);
         var at = 0;
         foreach (var batch in SubBatches.Within(session, queries, LossKind.Training, blocks => projector.ExamplesAtOnce(blocks, budget)))
@@ -253,7 +259,8 @@ public sealed partial class GradientStore
         {
             using var scope = NewDisposeScope();
             var found = zeros([1, Width], session.Dtype);
-            new Projector(session, _manifest, Matrices()).Project(batch.Pick([0]), isQuery: false, found, new double[1], new double[1]);
+            using var projector = new Projector(session, _manifest, Matrices(), Folder);
+            projector.Project(batch.Pick([0]), isQuery: false, found, new double[1], new double[1]);
             var (shard, row) = (position / _manifest.ExamplesPerShard, position % _manifest.ExamplesPerShard);
             using var map = Map(shard);
             var stored = empty([1, Width], Dtype);
@@ -388,7 +395,11 @@ public sealed partial class GradientStore
                 matrices.AddRange(PrincipalDirections.Of(session, train, wanted.Layers, reporter));
             }
 
-            if (wanted.DirectionOf() != GradientProjection.UpdateDirection.Gradient)
+            if (wanted.DirectionOf() == GradientProjection.UpdateDirection.Preconditioned)
+            {
+                matrices.AddRange(StoredCurvature.Write(session, projection, folder, reporter.Token));
+            }
+            else if (wanted.DirectionOf() != GradientProjection.UpdateDirection.Gradient)
             {
                 matrices.AddRange(StoredDirection.Read(session, projection.Moments!));
             }
@@ -461,7 +472,7 @@ public sealed partial class GradientStore
     {
         using var scope = NewDisposeScope();
         var unchanged = new UnchangedWeights(session.Task.Model);
-        var projector = new Projector(session, _manifest, Matrices());
+        using var projector = new Projector(session, _manifest, Matrices(), Folder);
         var (buffer, other) = (new ShardBuffer(_manifest), new ShardBuffer(_manifest));
         using var writer = new BackgroundWriter();
         var at = 0;

@@ -6,21 +6,25 @@ using static TorchSharp.torch;
 namespace Influence.Stores;
 
 /// <summary>Projects a batch's gradients, layer by layer; of factored ones the factors, so that no gradient is written out.</summary>
-internal sealed class Projector
+internal sealed class Projector : IDisposable
 {
     private readonly GradientSession _session;
     private readonly PartProjection[][] _projections = [];
     private readonly (Tensor Column, Tensor? Sign)[][]? _sketch;
     private readonly StoredDirection? _direction;
+    private readonly StoredCurvature? _curvature;
     private readonly long _width;
 
     /// <param name="session">Open; its parts are the layers, in any order.</param>
     /// <param name="manifest">How to project.</param>
     /// <param name="matrices">Those that the data gave, by name; the matrices live in the current scope.</param>
-    public Projector(GradientSession session, StoreManifest manifest, IReadOnlyDictionary<string, Tensor> matrices)
+    /// <param name="folder">The store's.</param>
+    public Projector(GradientSession session, StoreManifest manifest, IReadOnlyDictionary<string, Tensor> matrices, string folder)
     {
         (_session, _width) = (session, manifest.Width());
-        _direction = manifest.DirectionOf() is var kind and not GradientProjection.UpdateDirection.Gradient
+        var kind = manifest.DirectionOf();
+        _curvature = kind == GradientProjection.UpdateDirection.Preconditioned ? new StoredCurvature(session, folder, matrices) : null;
+        _direction = kind is GradientProjection.UpdateDirection.AdamUpdate or GradientProjection.UpdateDirection.AdamScaled
             ? new StoredDirection(session, kind, matrices)
             : null;
         if (manifest.FormOf() is GradientProjection.Kind.TwoSided or GradientProjection.Kind.Principal)
@@ -116,6 +120,12 @@ internal sealed class Projector
                 if (gradients.Blocks[k] is { } captured)
                 {
                     using var step = NewDisposeScope();
+                    if (_curvature is not null)
+                    {
+                        AddPreconditioned(own, squares, captured, k);
+                        continue;
+                    }
+
                     var block = _direction?.Apply(captured, k, isQuery) ?? captured;
                     squares.add_(block.SquaredNorms().to_type(ScalarType.Float64), one);
                     if (_sketch is not null)
@@ -158,6 +168,30 @@ internal sealed class Projector
         }
     }
 
+    public void Dispose() => _curvature?.Dispose();
+
+    private void AddPreconditioned(Tensor rows, Tensor squares, BlockGradients captured, int block)
+    {
+        if (_curvature!.SquaredNorms(captured, block) is { } norms)
+        {
+            using Scalar one = Kept(1);
+            squares.add_(norms.to_type(ScalarType.Float64), one);
+
+            // What the norms needed was made in a scope of theirs.
+            captured.Release();
+            if (_sketch is not null)
+            {
+                _curvature.AddSketch(rows, captured, block, _sketch[block]);
+            }
+            else
+            {
+                _curvature.AddProjected(rows, captured, block, _projections[block]);
+            }
+        }
+
+        captured.Release();
+    }
+
     /// <summary>So many that what the largest block makes fits the budget.</summary>
     public int ExamplesAtOnce(IReadOnlyList<BlockGradients?> blocks, long budget)
     {
@@ -166,7 +200,7 @@ internal sealed class Projector
                 (block, k) =>
                     block is null ? 1
                     : _sketch is not null ? block.NumbersToSketch(_session.Parts[k].Sum(p => (double)p.Count))
-                    : _direction is not null ? 4 * _session.Parts[k].Sum(p => (double)p.Count)
+                    : _direction is not null || _curvature is not null ? 4 * _session.Parts[k].Sum(p => (double)p.Count)
                     : block.NumbersToProject(_projections[k])
             )
             .DefaultIfEmpty(1)

@@ -16,6 +16,7 @@ internal sealed record StoreManifest
     public const string IdsName = "ids.bin";
     public const string MatricesName = "matrices.safetensors";
     private const string Update = "Adam's update";
+    private const string Preconditioned = "times the inverse root of the damped curvature: ";
     private const string Scaled = "over the roots of Adam's second moments";
     private const string TwoSided = "two-sided";
     private const string Principal = "principal";
@@ -65,6 +66,10 @@ internal sealed record StoreManifest
 
     public required StoredLayer[] Layers { get; init; }
 
+    /// <summary>The number of examples of the fit whose curvature is in the gradients; 0 where none is.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
+    public int FitExamples { get; init; }
+
     /// <summary>What every shard's hash begins with: another store's file is not taken for this one's.</summary>
     [JsonIgnore]
     public byte[] Key => field ??= SHA256.HashData(JsonSerializer.SerializeToUtf8Bytes(this, s_json));
@@ -95,6 +100,8 @@ internal sealed record StoreManifest
             MatricesHash = string.Empty,
             Direction = Describe(projection),
             Layers = LayersOf(session, projection),
+            FitExamples =
+                projection.Direction == GradientProjection.UpdateDirection.Preconditioned ? projection.Preconditioner!.Info.Examples : 0,
         };
 
     public long Width() => Layers.Sum(layer => layer.Size());
@@ -200,11 +207,22 @@ internal sealed record StoreManifest
     public GradientProjection.UpdateDirection DirectionOf() =>
         Direction.StartsWith(Update, StringComparison.Ordinal) ? GradientProjection.UpdateDirection.AdamUpdate
         : Direction.StartsWith(Scaled, StringComparison.Ordinal) ? GradientProjection.UpdateDirection.AdamScaled
+        : Direction.StartsWith(Preconditioned, StringComparison.Ordinal) ? GradientProjection.UpdateDirection.Preconditioned
         : GradientProjection.UpdateDirection.Gradient;
 
     private static string Describe(GradientProjection projection) =>
         projection switch
         {
+            { Preconditioner: { } fit, Direction: GradientProjection.UpdateDirection.Preconditioned } => Preconditioned
+                + StoredCurvature.Describe(fit, projection.Damping),
+            { Direction: GradientProjection.UpdateDirection.Preconditioned } => throw new InfluenceException(
+                "Direction = Preconditioned takes the curvature of a fit, and Preconditioner is missing. Write Preconditioner = "
+                    + "Ekfac.Fit(task, train)."
+            ),
+            { Preconditioner: not null } or { Damping: not null } => throw new InfluenceException(
+                $"Preconditioner and Damping change nothing where Direction is {projection.Direction}. Write Direction = "
+                    + "GradientProjection.UpdateDirection.Preconditioned, or leave them out."
+            ),
             { Moments: { } moments, Direction: not GradientProjection.UpdateDirection.Gradient } => string.Create(
                 CultureInfo.InvariantCulture,
                 $"{(projection.Direction == GradientProjection.UpdateDirection.AdamUpdate ? Update : Scaled)}, moments of step "

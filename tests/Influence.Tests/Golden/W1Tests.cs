@@ -129,6 +129,38 @@ public class W1Tests(ITestOutputHelper output)
             }
         );
 
+    /// <summary>The search by few terms and bounds on images: scores are the exact ones to float32's rounding of these sums, and only
+    /// examples whose scores differ by less than that may change places.</summary>
+    [Theory]
+    [InlineData("ekfac", 10)]
+    [InlineData("kfac", 3)]
+    public void StrongestAreThoseOfAllScores(string method, int k) =>
+        WithData(
+            ScalarType.Float32,
+            w1 =>
+            {
+                var options = new Ekfac.Options { Fisher = Fisher.Empirical };
+                using Preconditioner fit = method == "ekfac" ? Ekfac.Fit(w1.Task, w1.Train, options) : Kfac.Fit(w1.Task, w1.Train, options);
+                var queries = w1.Train.Range(0, 96);
+                using var exact = new InfluenceFunction(fit) { Tolerance = 0 }.Score(w1.Task, w1.Train, queries);
+                var strongest = new InfluenceFunction(fit).Strongest(k, w1.Task, w1.Train, queries);
+                for (var q = 0; q < queries.Count; q++)
+                {
+                    Same(exact.Proponents(q, k), strongest.Proponents(q));
+                    Same(exact.Opponents(q, k), strongest.Opponents(q));
+                }
+
+                static void Same(RankedExamples expected, RankedExamples found)
+                {
+                    var largest = expected.Concat(found).Max(e => Math.Abs(e.Score));
+                    foreach (var (e, f) in expected.Zip(found))
+                    {
+                        Assert.InRange(Math.Abs(e.Score - f.Score), 0, 1e-4 * largest);
+                    }
+                }
+            }
+        );
+
     /// <summary>Why <see cref="Losses.CrossEntropy"/> is there: the usual one cancels, and the order of well-fitted examples is
     /// noise.</summary>
     [Fact]

@@ -21,6 +21,9 @@ internal abstract class BlockCurvature : IDisposable
     /// <summary>(H + damping I)^-1 of this block.</summary>
     public virtual BlockInverse Invert(double damping) => Map(eigenvalues => Reciprocal(eigenvalues, damping));
 
+    /// <summary>(H + damping I)^(-1/2) of this block.</summary>
+    public BlockInverse InverseRoot(double damping) => Map(eigenvalues => Reciprocal(eigenvalues, damping).sqrt_());
+
     /// <summary>Q w(eigenvalues) Q' of this block, for weights w of the eigenvalues, in their shape, in the current scope.</summary>
     public abstract BlockInverse Map(Func<Tensor, Tensor> weights);
 

@@ -25,6 +25,17 @@ internal abstract class BlockInverse : IDisposable
     /// <summary>(H + damping I)^-1 g written out in the parameters' own basis, one part a parameter, <c>[B, P_k]</c>.</summary>
     public abstract Tensor[] Dense(BlockGradients gradients);
 
+    /// <summary>Adds the projection of (H + damping I)^-1 g of each example to its row.</summary>
+    /// <param name="rows"><c>[B, K]</c>.</param>
+    /// <param name="gradients">The gradients, as captured.</param>
+    /// <param name="projections">One a part.</param>
+    public virtual void AddProjected(Tensor rows, BlockGradients gradients, PartProjection[] projections)
+    {
+        var written = new DenseGradients(gradients.Examples, () => Dense(gradients));
+        written.AddProjected(rows, projections);
+        written.Release();
+    }
+
     /// <summary>g' (H + damping I)^-1 g of each example, <c>[B]</c>.</summary>
     public abstract Tensor SelfProducts(BlockGradients gradients);
 

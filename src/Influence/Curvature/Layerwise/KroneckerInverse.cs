@@ -18,8 +18,8 @@ internal sealed class KroneckerInverse(FactorBasis input, FactorBasis output, Te
     /// <summary>Below so many multiply-adds a training example the exact product takes no longer than an approximation.</summary>
     private const double LeastWork = 1 << 23;
 
-    private CrossApproximation? _lowRank;
     private SpectralWeights? _spectral;
+    private (PartProjection[] Given, PartProjection[] Turned)? _projections;
     private double _queryTolerance;
 
     public override void Plan(BlockGradients sample, ScorePlan plan, double tolerance)
@@ -33,14 +33,10 @@ internal sealed class KroneckerInverse(FactorBasis input, FactorBasis output, Te
         var approximate = tolerance > 0 && damping > 0;
         if (factors.Positions == 1)
         {
-            approximate &= (double)plan.Queries * input.Size * output.Size > LeastWork;
-            _lowRank =
-                separable && approximate
-                    ? CrossApproximation.Of(weights, tolerance, (input.Size * output.Size) / (input.Size + output.Size))
-                    : null;
+            var worthIt = damping > 0 && (double)plan.Queries * input.Size * output.Size > LeastWork;
             _spectral =
-                _lowRank is not null ? null
-                : approximate ? Banded(tolerance)
+                worthIt && plan.Strongest ? SpectralWeights.Exact(weights, Eigenvalues().DetachFromDisposeScope())
+                : worthIt && approximate ? Approximate(tolerance)
                 : SpectralWeights.Exact(weights);
         }
         else if (approximate && plan.Passes > 1)
@@ -51,13 +47,12 @@ internal sealed class KroneckerInverse(FactorBasis input, FactorBasis output, Te
 
     public override BlockGradients Apply(BlockGradients gradients)
     {
-        return _lowRank is not null ? LowRank(gradients)
-            : _spectral is not null ? new SpectralGradients(Rotated(gradients), _spectral)
+        return _spectral is not null ? new SpectralGradients(Rotated(gradients), _spectral)
             : _queryTolerance > 0 && LowRankQuery(gradients) is { } lowRank ? lowRank
             : new DenseGradients(gradients.Examples, () => Dense(gradients)) { Size = (double)input.Size * output.Size };
     }
 
-    public override BlockGradients Meet(BlockGradients gradients) => _lowRank is null && _spectral is null ? gradients : Rotated(gradients);
+    public override BlockGradients Meet(BlockGradients gradients) => _spectral is null ? gradients : Rotated(gradients);
 
     public override Tensor[] Dense(BlockGradients gradients)
     {
@@ -79,6 +74,40 @@ internal sealed class KroneckerInverse(FactorBasis input, FactorBasis output, Te
         return ofBias is null ? [whole] : [whole, ofBias.MoveToOuterDisposeScope()];
     }
 
+    /// <summary>L' P(G) R = (Q_G' L)' [ W * (Q_G' G Q_A) ] (Q_A' R): the projection's sides are turned once, and no gradient is turned
+    /// back.</summary>
+    public override void AddProjected(Tensor rows, BlockGradients gradients, PartProjection[] projections)
+    {
+        var bias = gradients.HasBias;
+        if (
+            projections.Length != (bias ? 2 : 1)
+            || projections.Any(projection => projection.GetType() != typeof(PartProjection))
+            || (projections[0].Outputs, projections[0].Inputs) != (output.Size, input.Size - (bias ? 1 : 0))
+        )
+        {
+            base.AddProjected(rows, gradients, projections);
+            return;
+        }
+
+        if (_projections?.Given != projections)
+        {
+            ForgetProjections();
+            _projections = (projections, Turned(projections));
+        }
+
+        EachSpectrum(
+            gradients,
+            (start, spectrum) =>
+            {
+                var weighted = spectrum.mul_(weights).flatten(1); // [b, O*I']
+                foreach (var projection in _projections!.Value.Turned)
+                {
+                    projection.AddWritten(rows.narrow(0, start, weighted.shape[0]), weighted);
+                }
+            }
+        );
+    }
+
     public override Tensor SelfProducts(BlockGradients gradients) => Sum(gradients, weights);
 
     public override Tensor SquaredNorms(BlockGradients gradients)
@@ -90,14 +119,53 @@ internal sealed class KroneckerInverse(FactorBasis input, FactorBasis output, Te
     public override void Dispose()
     {
         weights.Dispose();
-        _lowRank?.Dispose();
+        ForgetProjections();
         _spectral?.Dispose();
     }
 
-    private SpectralWeights Banded(double tolerance)
+    private SpectralWeights Approximate(double tolerance)
     {
         using var scope = NewDisposeScope();
-        return SpectralWeights.Within(weights, (weights.reciprocal() - Kept(damping)).clamp_min(Kept(0)), tolerance);
+        var energy = Eigenvalues();
+        return (separable ? SpectralWeights.InTerms(weights, energy, tolerance) : null)
+            ?? SpectralWeights.Within(weights, energy, tolerance);
+    }
+
+    private Tensor Eigenvalues()
+    {
+        using var scope = NewDisposeScope();
+        return (weights.reciprocal() - Kept(damping)).clamp_min_(Kept(0)).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>The projections of the weight and of the bias, both of the whole spectrum.</summary>
+    private PartProjection[] Turned(PartProjection[] projections)
+    {
+        using var scope = NewDisposeScope();
+        var turned = new List<PartProjection>();
+        for (var p = 0; p < projections.Length; p++)
+        {
+            // The weight has all columns but the bias's, the bias that one alone.
+            var (given, all) = (projections[p], eye(input.Size, dtype: weights.dtype, device: weights.device));
+            var columns = all.narrow(1, p == 0 ? 0 : input.Size - 1, given.Inputs); // [I', I] or [I', 1]
+            var right = given.Right is null ? columns : columns.mm(given.Right);
+            var left = given.Left ?? eye(output.Size, dtype: weights.dtype, device: weights.device);
+            turned.Add(new PartProjection(output.Size, input.Size, given.First, Side(output, left), Side(input, right)));
+        }
+
+        return [.. turned];
+
+        static Tensor Side(FactorBasis basis, Tensor side) => basis.Rotate(side.t().contiguous()).t().contiguous().DetachFromDisposeScope();
+    }
+
+    private void ForgetProjections()
+    {
+        foreach (var projection in _projections?.Turned ?? [])
+        {
+            projection.Left?.Dispose();
+            projection.Right?.Dispose();
+        }
+
+        _projections = null;
     }
 
     /// <summary>sum over o, i of F[o, i] (Q_G' G Q_A)[o, i]^2; for one position two squares and one matrix product.</summary>
@@ -147,17 +215,6 @@ internal sealed class KroneckerInverse(FactorBasis input, FactorBasis output, Te
         var v = input.RotateBack(factors.V).MoveToOuterDisposeScope();
         var u = output.RotateBack(factors.U.transpose(1, 2)).MoveToOuterDisposeScope();
         return new FactoredGradients(v.alias, u, v.shape[2], weight: true, bias: false) { BiasColumn = gradients.HasBias };
-    }
-
-    private FactoredGradients LowRank(BlockGradients gradients)
-    {
-        // A position for each term of each position: (d_t * u_r)(a_t * v_r)'. A later batch may have more than the planned one.
-        using var scope = NewDisposeScope();
-        var rotated = Rotated(gradients);
-        var a = (rotated.Activation.unsqueeze(2) * _lowRank!.Right).flatten(1, 2); // [B, T*R, I']
-        var d = (rotated.OutputGradient.unsqueeze(2) * _lowRank.Left).flatten(1, 2); // [B, T*R, O]
-        a.MoveToOuterDisposeScope();
-        return new FactoredGradients(a.alias, d.MoveToOuterDisposeScope(), a.shape[2], weight: true, bias: false);
     }
 
     /// <summary>The factors in the eigenbasis, the bias as one more input.</summary>

@@ -91,6 +91,9 @@ public abstract class ScoreSink : IDisposable
         }
     }
 
+    /// <summary>Counts scores that need not be given, since what they are is known not to matter.</summary>
+    private protected void LeaveOut(int query, int count) => _next![query] += count;
+
     /// <summary>Frees what the sink holds and has not given away.</summary>
     public void Dispose()
     {

@@ -95,6 +95,8 @@ public sealed partial record StoredGradients : IPairEstimator
 
     private bool Cosine => Similarity == TracIn.GradientSimilarity.Cosine;
 
+    private bool Preconditioned => Store.Direction == GradientProjection.UpdateDirection.Preconditioned;
+
     private bool Less => Cosine && Store.Direction == GradientProjection.UpdateDirection.AdamUpdate;
 
     private IReadOnlyList<long> Chosen => _only is { } only ? [.. Store.Ids.Where(only.Contains)] : Store.Ids;
@@ -102,6 +104,7 @@ public sealed partial record StoredGradients : IPairEstimator
     private string Name =>
         Damping is not null ? "LoGRA"
         : Less ? "LESS"
+        : Preconditioned && !Cosine ? "stored influence function"
         : Cosine ? "stored gradient cosine"
         : "stored gradient dot product";
 
@@ -234,6 +237,14 @@ public sealed partial record StoredGradients : IPairEstimator
             );
         }
 
+        if (Damping is not null && Preconditioned)
+        {
+            throw new InfluenceException(
+                $"The store in {Store.Folder} has curvature in its gradients already ({Store.DirectionInWords}), and Damping would apply "
+                    + "another. Leave Damping out."
+            );
+        }
+
         if (
             Damping is not null
             && !Store.IsByLayer
@@ -312,7 +323,7 @@ public sealed partial record StoredGradients : IPairEstimator
     /// <summary>What each member's scores are multiplied by where there are several.</summary>
     private double[] Shares()
     {
-        if (Checkpoints is null || OtherModels.Count > 0 || Damping is not null)
+        if (Checkpoints is null || OtherModels.Count > 0 || Damping is not null || Preconditioned)
         {
             return [.. _stores.Select(_ => 1.0 / _stores.Count)];
         }
@@ -400,11 +411,20 @@ public sealed partial record StoredGradients : IPairEstimator
             Checkpoints = Checkpoints is null ? "the weights that the store was written with, weight 1" : string.Join("; ", Checkpoints),
             Unit =
                 Cosine ? "cosine, of the projected product and exact norms"
+                : Preconditioned
+                    ? "loss; over the number of training examples of the fit: the predicted rise of the measurement when the example is "
+                        + "left out"
                 : Damping is null ? "fall of the measurement, to first order, by one SGD step on the example alone"
                 : "fall of the measurement, to first order, when the example's weight in the sum of losses grows by N",
-            Curvature = Damping is null ? string.Empty : "empirical Fisher matrix of each layer's projected gradients",
+            Curvature =
+                Preconditioned ? Store.DirectionInWords
+                : Damping is null ? string.Empty
+                : "empirical Fisher matrix of each layer's projected gradients",
             Damping = Damping?.ToString() ?? string.Empty,
-            LeaveOneOutFactor = Damping is null ? null : 1.0 / Store.Ids.Count,
+            LeaveOneOutFactor =
+                Preconditioned && !Cosine ? 1.0 / Store.FitExamples
+                : Damping is null ? null
+                : 1.0 / Store.Ids.Count,
             Layers = task.Layers.Description,
             Coverage = coverage.Fraction,
             Notes = string.Join(

@@ -10,6 +10,9 @@ namespace Influence.Gradients;
 /// </summary>
 internal static class SpectralProducts
 {
+    /// <summary>So many products of factors at once stay in the processor's caches until they are multiplied.</summary>
+    private const long ProductsAtOnce = 1 << 18;
+
     /// <summary>Adds the products of Q queries with B training examples.</summary>
     /// <param name="products"><c>[Q, B]</c>.</param>
     /// <param name="queryA">a of the queries in the eigenbasis, <c>[Q, T, I]</c>.</param>
@@ -28,6 +31,11 @@ internal static class SpectralProducts
     {
         var (a, d) = (train.Activation, train.OutputGradient);
         var exact = weights.Error is null ? null : Exceptions(queryA, queryD, a, d, weights);
+        if (weights.Terms is { } terms)
+        {
+            AddTerms(products, queryA, queryD, a, d, terms);
+        }
+
         foreach (var band in weights.Bands)
         {
             using var scope = NewDisposeScope();
@@ -55,6 +63,23 @@ internal static class SpectralProducts
         if (exact is not null)
         {
             AddExceptions(products, exact, queryA, queryD, a, d, weights, numbersAtOnce);
+        }
+    }
+
+    /// <summary>sum over r of ghost products with the queries' factors times x_r and y_r.</summary>
+    public static void AddTerms(Tensor products, Tensor queryA, Tensor queryD, Tensor a, Tensor d, SpectralTerms terms)
+    {
+        var columns = Math.Max(64, ProductsAtOnce / Math.Max(1, queryA.shape[0] * queryA.shape[1]));
+        for (long r = 0; r < terms.Rank; r++)
+        {
+            using var scope = NewDisposeScope();
+            var (scaledA, scaledD) = (queryA * terms.Right.select(0, r), queryD * terms.Left.select(0, r));
+            for (long start = 0; start < a.shape[0]; start += columns)
+            {
+                using var step = NewDisposeScope();
+                var count = Math.Min(columns, a.shape[0] - start);
+                AddGhost(products.narrow(1, start, count), scaledA, scaledD, a.narrow(0, start, count), d.narrow(0, start, count));
+            }
         }
     }
 
@@ -89,6 +114,11 @@ internal static class SpectralProducts
         using var scope = NewDisposeScope();
         var (someA, someD) = (a.index_select(0, which), d.index_select(0, which));
         var rest = zeros([products.shape[0], which.shape[0]], products.dtype, products.device);
+        if (weights.Terms is { } terms)
+        {
+            AddWritten(rest, queryA, queryD, someA, someD, terms.Difference, numbersAtOnce);
+        }
+
         foreach (var band in weights.Bands.Where(b => b.Common is not null && b.Own > 0))
         {
             using var inner = NewDisposeScope();

@@ -27,6 +27,12 @@ internal sealed class SpectralWeights : IDisposable
         (Weights, Bands, Error, Tolerance) = (weights, bands, error, tolerance);
     }
 
+    /// <summary>The mean of x^2 over the fit's examples where exact weights may be searched by a cheaper form; owned.</summary>
+    public Tensor? Energy { get; private init; }
+
+    /// <summary>Few outer products in place of bands; owned.</summary>
+    public SpectralTerms? Terms { get; private init; }
+
     /// <summary>W; not owned.</summary>
     public Tensor Weights { get; }
 
@@ -38,8 +44,26 @@ internal sealed class SpectralWeights : IDisposable
     public double Tolerance { get; }
 
     /// <summary>All columns with their own weights.</summary>
-    public static SpectralWeights Exact(Tensor weights) =>
-        new(weights, [.. Cut(weights.shape[0]).Select(b => new Band(b.Row, b.Rows, 0, null))], null, 0);
+    /// <param name="weights">W.</param>
+    /// <param name="energy">Optional: the mean of x^2 over examples, for a search of the strongest pairs; owned from here.</param>
+    public static SpectralWeights Exact(Tensor weights, Tensor? energy = null) =>
+        new(weights, [.. Cut(weights.shape[0]).Select(b => new Band(b.Row, b.Rows, 0, null))], null, 0) { Energy = energy };
+
+    /// <summary>Few outer products within a tolerance, as of weights 1/(a g + damping); null where they would save less than
+    /// half.</summary>
+    /// <param name="weights">W.</param>
+    /// <param name="energy">The mean of x^2 over examples, <c>[O, I]</c>: the eigenvalues.</param>
+    /// <param name="tolerance">The relative error.</param>
+    public static SpectralWeights? InTerms(Tensor weights, Tensor energy, double tolerance)
+    {
+        var (o, i) = (weights.shape[0], weights.shape[1]);
+        return SpectralTerms.Within(weights, energy, MeanShare * tolerance, tolerance, o * i / (2 * (o + i))) is { } terms
+            ? new(weights, [], terms.IsWithin(weights, tolerance) ? null : terms.Error.clone().DetachFromDisposeScope(), tolerance)
+            {
+                Terms = terms,
+            }
+            : null;
+    }
 
     /// <summary>Bands within a tolerance; the exact ones where that saves less than a quarter.</summary>
     /// <param name="weights">W.</param>
@@ -97,6 +121,8 @@ internal sealed class SpectralWeights : IDisposable
     public void Dispose()
     {
         Error?.Dispose();
+        Energy?.Dispose();
+        Terms?.Dispose();
         foreach (var band in Bands)
         {
             band.Common?.Dispose();

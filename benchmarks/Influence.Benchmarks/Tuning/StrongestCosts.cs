@@ -1,0 +1,127 @@
+using System.Globalization;
+using System.Text;
+using Influence.Benchmarks.Measuring;
+using Influence.Benchmarks.Workloads;
+using Influence.Curvature;
+using Influence.Estimators;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Influence.Benchmarks.Tuning;
+
+/// <summary>
+/// What the k strongest examples of each query cost with K-FAC and EK-FAC, beside all pairs, on weights as drawn and on trained ones:
+/// how many examples a bound can exclude depends on how far the strongest stand out. Processor time of one thread.
+/// </summary>
+internal static class StrongestCosts
+{
+    private const int Epochs = 10;
+    private const string Plain = "plain epoch";
+
+    public static int Run(Options options, Device device)
+    {
+        var date = DateTime.Now.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture);
+        var text = new StringBuilder();
+        text.AppendLine(CultureInfo.InvariantCulture, $"# The strongest examples of each query beside all pairs, {date}, {options.Device}");
+        text.AppendLine();
+        text.AppendLine(
+            "Seconds of processor time on one thread, the fastest run, which other load on the machine stretches less than a clock's;"
+        );
+        text.AppendLine(
+            "one plain epoch is a forward pass, mean loss and backward pass over the training examples. Labels are sampled, the damping"
+        );
+        text.AppendLine("is the default. All pairs are within the tolerance of 0.001 unless exact; the strongest are exact.");
+        text.AppendLine();
+        foreach (var (name, value) in Machine.Describe(device))
+        {
+            text.AppendLine(CultureInfo.InvariantCulture, $"- {name}: {value}");
+        }
+
+        set_num_threads(1);
+        using (var workload = WorkloadCatalog.Create("mlp", device, options.Quick))
+        {
+            text.AppendLine().AppendLine(CultureInfo.InvariantCulture, $"## {workload.Title}, {workload.DataNote}");
+            text.AppendLine().AppendLine("Weights as drawn:").AppendLine().Append(Table(workload, options.Quick));
+            Train(workload);
+            text.AppendLine().AppendLine(CultureInfo.InvariantCulture, $"After {Epochs} epochs of SGD:");
+            text.AppendLine().Append(Table(workload, options.Quick));
+        }
+
+        Console.WriteLine(text);
+        if (options.Output is { } folder)
+        {
+            Directory.CreateDirectory(folder);
+            File.WriteAllText(Path.Combine(folder, $"{date}-strongest-{options.Device.Replace(':', '-')}.md"), text.ToString());
+        }
+
+        return 0;
+    }
+
+    private static TextTable Table(Workload workload, bool quick)
+    {
+        using var kfac = Kfac.Fit(workload.Task, workload.TrainExamples);
+        using var ekfac = Ekfac.Fit(workload.Task, workload.TrainExamples);
+        var (train, queries) = (workload.TrainExamples, workload.QueryExamples);
+        Work[] works =
+        [
+            Work.Always(() => [(Plain, ThreadClock.Time(workload.PlainEpoch))]),
+            Timed("K-FAC all pairs", () => new InfluenceFunction(kfac).Score(workload.Task, train, queries).Dispose()),
+            Timed("K-FAC, the 100 strongest", () => new InfluenceFunction(kfac).Strongest(100, workload.Task, train, queries)),
+            Timed("K-FAC, the 10 strongest", () => new InfluenceFunction(kfac).Strongest(10, workload.Task, train, queries)),
+            Timed("EK-FAC, the 100 strongest", () => new InfluenceFunction(ekfac).Strongest(100, workload.Task, train, queries)),
+            Timed("EK-FAC, the 10 strongest", () => new InfluenceFunction(ekfac).Strongest(10, workload.Task, train, queries)),
+            Timed("EK-FAC all pairs", () => new InfluenceFunction(ekfac).Score(workload.Task, train, queries).Dispose()),
+            Timed(
+                "EK-FAC all pairs, exact",
+                () =>
+                    new InfluenceFunction(ekfac) { Tolerance = 0 }
+                        .Score(workload.Task, train, queries)
+                        .Dispose()
+            ),
+        ];
+        var samples = (quick ? Interleaved.Quick : new Interleaved(3, TimeSpan.FromMinutes(3))).Run(
+            works,
+            round => Console.Error.WriteLine($"round {round}")
+        );
+        var plain = samples[Plain].Min;
+        var table = new TextTable(["", "processor s", "plain epochs"]);
+        foreach (var (name, own) in samples)
+        {
+            table.Add([name, Number(own.Min), Number(own.Min / plain)]);
+        }
+
+        return table;
+
+        static Work Timed(string name, Action run) =>
+            new(
+                () =>
+                {
+                    var seconds = ThreadClock.Time(run);
+                    Console.Error.WriteLine($"{name}: {seconds:F2} s");
+                    return [(name, seconds)];
+                },
+                1,
+                TimeSpan.FromSeconds(60)
+            );
+    }
+
+    private static string Number(double value) => value.ToString("G3", CultureInfo.InvariantCulture);
+
+    private static void Train(Workload workload)
+    {
+        using var optimizer = optim.SGD(workload.Model.parameters(), 0.05, momentum: 0.9);
+        const int Batch = 50;
+        for (var epoch = 0; epoch < Epochs; epoch++)
+        {
+            for (long start = 0; start + Batch <= workload.TrainCount; start += Batch)
+            {
+                using var scope = NewDisposeScope();
+                optimizer.zero_grad();
+                workload.MeanLoss(workload.Train.X.narrow(0, start, Batch), workload.Train.Y.narrow(0, start, Batch)).backward();
+                optimizer.step();
+            }
+        }
+
+        workload.Model.zero_grad();
+    }
+}
