@@ -10,7 +10,8 @@ using static TorchSharp.torch;
 namespace Influence.Tests;
 
 /// <summary>
-/// The work of calls, counted and not timed: examples that are captured, multiply-adds of the products, bytes of what is made. Whoever makes
+/// The work of calls, counted and not timed: examples that are captured, multiply-adds of the products, bytes of what is made. Whoever
+/// makes
 /// a call pass over its data once more, or form its products in a dearer way, sees it here.
 /// </summary>
 public sealed class CountedWorkTests : IDisposable

@@ -9,7 +9,8 @@ using static TorchSharp.torch;
 namespace Influence.Benchmarks.Profiling;
 
 /// <summary>
-/// Where the time of calls goes, stage by stage, beside the same operations alone in libtorch at the same sizes, and beside what the machine
+/// Where the time of calls goes, stage by stage, beside the same operations alone in libtorch at the same sizes, and beside what the
+/// machine
 /// reaches in the same run.
 /// </summary>
 internal static class ProfileBench

@@ -131,7 +131,8 @@ internal sealed class ConvolutionRule : LayerRule
         }
     }
 
-    /// <summary>One weight gradient for each row, <c>[B*k, O*I/groups]</c>. On a processor some rows at a time: their patches then lie in the
+    /// <summary>One weight gradient for each row, <c>[B*k, O*I/groups]</c>. On a processor some rows at a time: their patches then lie in
+    /// the
     /// caches, in memory that is used again, where those of a whole batch are fresh memory at each call.</summary>
     private Tensor WeightGradient(LayerCall call)
     {
