@@ -169,8 +169,8 @@ public sealed record Examples : IDisplay
         return new Examples(size => Picked(this with { BatchSize = size }, wanted), () => kept) { BatchSize = BatchSize };
     }
 
-    /// <summary>As <see cref="Only"/>, in full batches where the examples are tensors: a few from all over are one pass then, and not one for
-    /// each batch that holds some of them.</summary>
+    /// <summary>As <see cref="Only"/>, in full batches where the examples are tensors: a few from all over are one pass then, and not one
+    /// for each batch that holds some of them.</summary>
     internal Examples Packed(IReadOnlyCollection<long> ids)
     {
         var only = Only(ids);

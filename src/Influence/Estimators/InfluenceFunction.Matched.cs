@@ -13,8 +13,8 @@ public sealed partial record InfluenceFunction
     /// chosen ones as queries it tells which preference pairs pull the model both ways at once.
     /// </summary>
     /// <remarks>
-    /// Exact, whatever <see cref="Tolerance"/> is. Cost: one forward and backward pass over both sets, the queries' gradients written out and
-    /// preconditioned, and N products. Memory: what <see cref="MemoryBudget"/> allows a batch of both.
+    /// Exact, whatever <see cref="Tolerance"/> is. Cost: one forward and backward pass over both sets, the queries' gradients written out
+    /// and preconditioned, and N products. Memory: what <see cref="MemoryBudget"/> allows a batch of both.
     /// </remarks>
     /// <param name="task">The model at the weights of the fit, and its loss.</param>
     /// <param name="train">N training examples.</param>

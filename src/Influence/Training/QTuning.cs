@@ -19,13 +19,15 @@ namespace Influence.Training;
 /// </summary>
 /// <remarks>
 /// <para>
-/// High and low are above the quantile 1 - a and below the quantile a of the batch, with a as large as makes <see cref="SampleShare"/> of the
-/// batch one of the two that are kept; the paper finds it by bisection between 0 and 1/2, here each example's own a, at which it would enter,
-/// is sorted, which is the same. Where error and uncertainty go together too few examples may be left even at 1/2; then fewer are kept.
+/// High and low are above the quantile 1 - a and below the quantile a of the batch, with a as large as makes <see cref="SampleShare"/> of
+/// the batch one of the two that are kept; the paper finds it by bisection between 0 and 1/2, here each example's own a, at which it would
+/// enter, is sorted, which is the same. Where error and uncertainty go together too few examples may be left even at 1/2; then fewer are
+/// kept.
 /// </para>
 /// <para>
 /// A token's score is <c>(1 - l) PPL_t + l (mean of its neighbours' PPL)</c>, and those with the highest scores do not count until
-/// <see cref="TokenShare"/> remain. The paper's equation has the neighbours' sum (<see cref="SumsNeighbours"/>), a published re-implementation
+/// <see cref="TokenShare"/> remain. The paper's equation has the neighbours' sum (<see cref="SumsNeighbours"/>), a published
+/// re-implementation
 /// their mean. Reference: "Winning the Pruning Gamble: A Unified Approach to Joint Sample and Token Pruning for Efficient Supervised
 /// Fine-Tuning", 2025 (arXiv 2509.23873).
 /// </para>
