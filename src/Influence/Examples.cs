@@ -170,8 +170,7 @@ public sealed record Examples : IDisplay
     }
 
     /// <summary>As <see cref="Only"/>, in full batches where the examples are tensors: a few from all over are one pass then, and not one
-    /// for
-    /// each batch that holds some of them.</summary>
+    /// for each batch that holds some of them.</summary>
     internal Examples Packed(IReadOnlyCollection<long> ids)
     {
         var only = Only(ids);

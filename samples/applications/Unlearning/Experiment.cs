@@ -66,8 +66,7 @@ internal sealed class Experiment(Options options, ForgetSet set, CancellationTok
 
     /// <summary>
     /// How far a setting leaves the choice's model from the retrained ones: the root mean square over forgotten, kept and unseen examples
-    /// of
-    /// the mean log loss difference; infinite where it is refused.
+    /// of the mean log loss difference; infinite where it is refused.
     /// </summary>
     private static double Tried(
         Func<Subject, UnlearningMethod.Result> unlearn,

@@ -8,8 +8,7 @@ namespace UnlearningSample;
 
 /// <summary>
 /// Passages of one book to forget: what ants say when they are cross, a collection of Italian aphorisms. Kept beside it: other Italian
-/// texts,
-/// Spanish ones and Bible verses.
+/// texts, Spanish ones and Bible verses.
 /// </summary>
 internal sealed class TextSet : ForgetSet
 {
@@ -134,8 +133,9 @@ internal sealed class TextSet : ForgetSet
     {
         var logits = model.call(batch["input"]); // [B, T, V]
         var own = batch["target"].unsqueeze(2); // [B, T, 1]
+        // [B, T]
         var margins =
-            logits.gather(2, own).squeeze(2) - logits.scatter(2, own, full(own.shape, double.NegativeInfinity, logits.dtype)).logsumexp(2); // [B, T]
+            logits.gather(2, own).squeeze(2) - logits.scatter(2, own, full(own.shape, double.NegativeInfinity, logits.dtype)).logsumexp(2);
         var counts = batch["predicted"].to_type(logits.dtype); // [B, T]
         return (margins * counts).sum(1) / counts.sum(1);
     }

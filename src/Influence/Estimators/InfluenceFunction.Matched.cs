@@ -14,8 +14,7 @@ public sealed partial record InfluenceFunction
     /// </summary>
     /// <remarks>
     /// Exact, whatever <see cref="Tolerance"/> is. Cost: one forward and backward pass over both sets, the queries' gradients written out
-    /// and
-    /// preconditioned, and N products. Memory: what <see cref="MemoryBudget"/> allows a batch of both.
+    /// and preconditioned, and N products. Memory: what <see cref="MemoryBudget"/> allows a batch of both.
     /// </remarks>
     /// <param name="task">The model at the weights of the fit, and its loss.</param>
     /// <param name="train">N training examples.</param>

@@ -62,8 +62,7 @@ public sealed class TokenScores : IDisposable, IDisplay
     /// <param name="query">The query's row (not id).</param>
     /// <param name="train">The training example's place (not id).</param>
     /// <param name="spans">Spans of positions, <c>[0..12, 12..^0]</c>; they may overlap. Where they part all positions, their sums add up
-    /// to
-    /// the example's score.</param>
+    /// to the example's score.</param>
     /// <returns>One sum a span.</returns>
     /// <exception cref="InfluenceException">There is no such row or place, or a span goes beyond the positions.</exception>
     public double[] SumSpans(int query, int train, params IReadOnlyList<Range> spans)

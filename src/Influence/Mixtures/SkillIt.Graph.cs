@@ -7,8 +7,8 @@ public sealed partial class SkillIt
 
     /// <summary>
     /// Learns the graph from trial trainings: of each group alone, and of each two together for the same number of steps. Group i teaches
-    /// j,
-    /// with the weight one half, where the two together reach a lower loss on j than j alone; each group teaches itself, with the weight 1.
+    /// j, with the weight one half, where the two together reach a lower loss on j than j alone; each group teaches itself, with the weight
+    /// 1.
     /// </summary>
     /// <param name="groups">k: the number of groups, and of evaluations, one for each.</param>
     /// <param name="train">Trains on one or two groups, by their places, with a seed, for the same number of steps each time, and gives the

@@ -20,10 +20,9 @@ namespace Influence.Training;
 /// <remarks>
 /// <para>
 /// High and low are above the quantile 1 - a and below the quantile a of the batch, with a as large as makes <see cref="SampleShare"/> of
-/// the
-/// batch one of the two that are kept; the paper finds it by bisection between 0 and 1/2, here each example's own a, at which it would
-/// enter,
-/// is sorted, which is the same. Where error and uncertainty go together too few examples may be left even at 1/2; then fewer are kept.
+/// the batch one of the two that are kept; the paper finds it by bisection between 0 and 1/2, here each example's own a, at which it would
+/// enter, is sorted, which is the same. Where error and uncertainty go together too few examples may be left even at 1/2; then fewer are
+/// kept.
 /// </para>
 /// <para>
 /// A token's score is <c>(1 - l) PPL_t + l (mean of its neighbours' PPL)</c>, and those with the highest scores do not count until

@@ -6,15 +6,14 @@ namespace Influence.Selection;
 /// <summary>
 /// CLIMB's clusters: of the many clusters that k-means found, those of poor quality are dropped, and those that lie near each other become
 /// one, so that some twenty groups are left to mix. Quality is the mean of a score over a cluster's members; near is by Ward's linkage of
-/// the
-/// centroids,
+/// the centroids,
 /// <code>distance(A, B) = sqrt(2 |A| |B| / (|A| + |B|)) ||mean of A - mean of B||</code>
 /// with |A| the number of centroids in A: the two nearest become one until none are within <see cref="Distance"/>.
 /// </summary>
 /// <remarks>
 /// Embed, cluster by <see cref="KMeans"/> (a thousand in the paper), merge, and give the groups to <c>MixtureSearch</c>. Distances are
-/// those
-/// of the features' unit: 1.5 is the published code's, for embeddings of unit length; write another for yours. Cost: k^3 / 6 comparisons.
+/// those of the features' unit: 1.5 is the published code's, for embeddings of unit length; write another for yours. Cost: k^3 / 6
+/// comparisons.
 /// Diao et al., "CLIMB: CLustering-based Iterative Data Mixture Bootstrapping", 2025; Ward, 1963.
 /// </remarks>
 /// <example>
@@ -42,8 +41,7 @@ public sealed record ClusterMerging
     /// <returns>The groups, named "group 0", "group 1", ... in the order of their first cluster; examples of dropped clusters are in
     /// none.</returns>
     /// <exception cref="InfluenceException">Not one id for each point, scores of other examples or that are no numbers, or no cluster that
-    /// is
-    /// good enough.</exception>
+    /// is good enough.</exception>
     public ExampleGroups Apply(
         KMeans.Result clusters,
         IReadOnlyList<long> ids,

@@ -13,8 +13,8 @@ namespace Influence.Selection;
 /// </summary>
 /// <remarks>
 /// The same model may be the one that is fine-tuned: first filter, fine-tune on what is kept, let it answer the prompts, have the two
-/// answers
-/// compared, and filter again with the comparison. With the median half of the data goes, whatever its quality: write a threshold where you
+/// answers compared, and filter again with the comparison. With the median half of the data goes, whatever its quality: write a threshold
+/// where you
 /// know better. Chen, Mueller, "Automated Data Curation for Robust Language Model Fine-Tuning", 2024 (arXiv 2403.12776).
 /// </remarks>
 /// <example>
@@ -49,8 +49,7 @@ public sealed record ConfidenceFilter
     /// <code>C = b mean over answers of (a agreement + (1 - a) [same]) + (1 - b) mean reflection</code>
     /// </summary>
     /// <param name="answers">Answers that the model gave at a high temperature: how far each does not contradict the given one, 0 to 1 (of
-    /// a
-    /// model of entailment), and whether it is the same. At least one.</param>
+    /// a model of entailment), and whether it is the same. At least one.</param>
     /// <param name="reflections">The model's own verdicts on the given answer, 1 for right, 0.5 for unsure and 0 for wrong. At least
     /// one.</param>
     /// <param name="agreementShare">a, 0 to 1.</param>
