@@ -394,15 +394,12 @@ internal sealed class GradientProducts(
         long first = 0;
         using var stage = CostMeter.Stage(TrainingPass);
         using var waiting = new JoinedBatches();
-        var enough = metric.IsEuclidean ? JoinedBatches.EnoughForPairs : JoinedBatches.Enough;
         foreach (var examples in SubBatches.Of(train, examplesAtOnce))
         {
             progress.Token.ThrowIfCancellationRequested();
             using (var batch = session.Capture(examples, LossKind.Training))
             {
-                var room = JoinedBatches.Takes(batch)
-                    ? Math.Min(enough, _planner.ExamplesToJoin(JoinedBatches.NumbersPerExample(batch) + queries.Count))
-                    : 0;
+                var room = JoinedBatches.Takes(batch) ? _planner.ExamplesToJoin(JoinedBatches.NumbersPerExample(batch) + queries.Count) : 0;
                 if (waiting.Count > 0 && waiting.Count + batch.Count > room)
                 {
                     FlushWaiting();
