@@ -14,6 +14,8 @@ namespace Influence.Benchmarks.Scaling;
 /// </summary>
 internal static class ScaleBench
 {
+    private static readonly string[] s_names = ["plain epoch", "all pairs", "self-influence"];
+
     public static int Run(Options options, Device device)
     {
         var date = DateTime.Now.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture);
@@ -67,7 +69,7 @@ internal static class ScaleBench
             var task = new InfluenceTask(model) { TrainingLoss = b => Losses.CrossEntropy(model.call(b["x"]), b["y"]) };
             using var scope = NewDisposeScope();
             var (train, queries) = (shape.Data(shape.Train, device), shape.Data(shape.Queries, device));
-            var plain = shape.Batches(train);
+            var plain = ScaleShape.Batches(train);
             Action[] works =
             [
                 () => Plain(model, plain),
@@ -80,7 +82,7 @@ internal static class ScaleBench
             }
         }
 
-        foreach (var (name, row) in new[] { "plain epoch", "all pairs", "self-influence" }.Zip(rows))
+        foreach (var (name, row) in s_names.Zip(rows))
         {
             table.Add([
                 name,

@@ -75,7 +75,8 @@ internal sealed record ScaleShape(int Train, int Queries, long Width, long Posit
         return Examples.FromTensors(("x", x), ("y", randint(0, Classes, [count], device: device))) with { BatchSize = BatchSize };
     }
 
-    public IEnumerable<(Tensor X, Tensor Y)> Batches(Examples examples) => examples.Batches().Select(batch => (batch["x"], batch["y"]));
+    public static IEnumerable<(Tensor X, Tensor Y)> Batches(Examples examples) =>
+        examples.Batches().Select(batch => (batch["x"], batch["y"]));
 
     /// <summary>The mean over positions.</summary>
     private sealed class Mean(bool hasPositions) : nn.Module<Tensor, Tensor>(nameof(Mean))

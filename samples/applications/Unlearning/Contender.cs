@@ -15,6 +15,9 @@ internal sealed record Contender(
 )
 {
     private const int Batch = 50;
+    private static readonly double[] s_targets = [1, 2, 4];
+    private static readonly double[] s_smallRates = [0.0003, 0.001, 0.003];
+    private static readonly double[] s_rates = [0.003, 0.01, 0.03];
 
     /// <summary>All methods but L-CODEC, which takes a product with the curvature of all kept examples for each parameter that moves. The
     /// rates are those of images, times the set's scale.</summary>
@@ -41,7 +44,7 @@ internal sealed record Contender(
             new(
                 "SLUG",
                 [
-                    .. new[] { 1.0, 2.0, 4.0 }.Select(factor =>
+                    .. s_targets.Select(factor =>
                         Setting(
                             $"{factor} x the loss of unseen ones",
                             subject => Run(subject, new SingleLayerUnlearning { TargetLoss = factor * subject.PeerLoss })
@@ -51,7 +54,7 @@ internal sealed record Contender(
             ),
             new(
                 "datamodel matching, EK-FAC scores",
-                [.. new[] { 0.0003, 0.001, 0.003 }.Select(rate => Setting(Rate(rate), subject => Matched(subject, rate * set.RateScale)))],
+                [.. s_smallRates.Select(rate => Setting(Rate(rate), subject => Matched(subject, rate * set.RateScale)))],
                 NeedsCurvature: true
             ),
         ];
@@ -65,7 +68,7 @@ internal sealed record Contender(
             new(
                 name,
                 [
-                    .. new[] { 0.003, 0.01, 0.03 }.Select(rate =>
+                    .. s_rates.Select(rate =>
                         Setting(
                             Rate(rate),
                             subject =>

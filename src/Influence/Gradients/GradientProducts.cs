@@ -408,7 +408,6 @@ internal sealed partial class GradientProducts(
         long first = 0;
         using var stage = CostMeter.Stage(TrainingPass);
         using var waiting = new JoinedBatches();
-        var enough = metric.IsEuclidean ? JoinedBatches.EnoughForPairs : JoinedBatches.Enough;
         foreach (var examples in SubBatches.Of(train, examplesAtOnce))
         {
             progress.Token.ThrowIfCancellationRequested();
@@ -438,7 +437,7 @@ internal sealed partial class GradientProducts(
         // The strongest of more examples stand further out: a search takes as many as there is memory for.
         long Room(double numbers) =>
             search is null
-                ? Math.Min(enough, _planner.ExamplesToJoin(numbers + queries.Count))
+                ? _planner.ExamplesToJoin(numbers + queries.Count)
                 : Math.Min(train.Count, _planner.ExamplesToJoin(numbers + (4.0 * queries.Count), enough: long.MaxValue));
 
         void FlushWaiting()

@@ -13,9 +13,6 @@ internal sealed class JoinedBatches : IDisposable
     /// <summary>Products of this many examples run at full speed; more would only take memory.</summary>
     public const int Enough = 2048;
 
-    /// <summary>Plain products of factors are as fast with so many examples, and what lies between them stays in the caches.</summary>
-    public const int EnoughForPairs = 512;
-
     private readonly DisposeScope _owned = NewDisposeScope();
     private readonly List<List<(Tensor Activation, Tensor OutputGradient)>> _factors = [];
     private readonly List<(Tensor Activation, Tensor OutputGradient)> _room = [];

@@ -11,8 +11,6 @@ namespace Influence.Gradients;
 /// </summary>
 internal sealed class ConvolutionRule : LayerRule
 {
-    private const long PatchNumbersAtOnce = 1 << 19;
-
     private readonly int _dimensions;
     private readonly long _groups;
     private readonly long[] _kernel;
@@ -131,33 +129,8 @@ internal sealed class ConvolutionRule : LayerRule
         }
     }
 
-    /// <summary>One weight gradient for each row, <c>[B*k, O*I/groups]</c>. On a processor some rows at a time: their patches then lie in
-    /// the
-    /// caches, in memory that is used again, where those of a whole batch are fresh memory at each call.</summary>
+    /// <summary>One weight gradient for each row, <c>[B*k, O*I/groups]</c>.</summary>
     private Tensor WeightGradient(LayerCall call)
-    {
-        var (a, d) = (call.Activation, call.OutputGradient);
-        var rows = d.shape[0];
-        var patch = a.shape[1] * Product(_kernel) * Product(d.shape[2..]);
-        var atOnce = d.device_type == DeviceType.CPU ? Math.Max(1, PatchNumbersAtOnce / Math.Max(1, patch)) : rows;
-        if (atOnce >= rows)
-        {
-            return RowGradients(call);
-        }
-
-        var all = empty([rows, d.shape[1] / _groups * a.shape[1] * Product(_kernel)], d.dtype, d.device);
-        for (long start = 0; start < rows; start += atOnce)
-        {
-            using var scope = NewDisposeScope();
-            var count = Math.Min(atOnce, rows - start);
-            all.narrow(0, start, count)
-                .copy_(RowGradients(call with { Activation = a.narrow(0, start, count), OutputGradient = d.narrow(0, start, count) }));
-        }
-
-        return all;
-    }
-
-    private Tensor RowGradients(LayerCall call)
     {
         var d = call.OutputGradient;
         var rows = d.shape[0];
