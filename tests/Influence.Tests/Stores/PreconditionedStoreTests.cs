@@ -36,6 +36,18 @@ public sealed class PreconditionedStoreTests : IDisposable
         }
     }
 
+    /// <summary>What makes a curvature of the stored gradients would apply one twice.</summary>
+    [Fact]
+    public void EstimatorsWithACurvatureOfTheirOwnRefuseThem()
+    {
+        var made = Cases.Make("mlp");
+        var train = Examples.FromTensors(made.Inputs(9));
+        using var fit = Curvature.LayerwiseMethods.FitLayerwise("EK-FAC", made.Task(), train);
+        var store = GradientStore.Write(made.Task(), train, Of(fit, 4), _folder.Path("s"));
+        Assert.Contains("in them already", Assert.Throws<InfluenceException>(() => new TrackStar(store)).Message, StringComparison.Ordinal);
+        Assert.Contains("something else", Assert.Throws<InfluenceException>(() => new Trak(store)).Message, StringComparison.Ordinal);
+    }
+
     /// <summary>With every side kept whole: sums over a few hundred terms in float64, divided by eigenvalues of up to 1e4 times another
     /// size.</summary>
     [Theory]

@@ -32,7 +32,7 @@ public sealed record TrackStar : IPairEstimator
 
     /// <summary>Scores from a store.</summary>
     /// <param name="store">A complete one, projected layer by layer.</param>
-    /// <exception cref="InfluenceException">A projection of the whole gradient.</exception>
+    /// <exception cref="InfluenceException">A projection of the whole gradient, or gradients that have a curvature in them.</exception>
     public TrackStar(GradientStore store)
     {
         ArgumentNullException.ThrowIfNull(store);
@@ -42,6 +42,13 @@ public sealed record TrackStar : IPairEstimator
                 $"TrackStar takes each layer's second moments; the store in {store.Folder} has projected the whole gradient at once. Write "
                     + "one with GradientProjection.Kind.TwoSided or GradientProjection.Kind.Principal."
             );
+        if (store.Direction == GradientProjection.UpdateDirection.Preconditioned)
+        {
+            throw new InfluenceException(
+                $"TrackStar makes a curvature of the gradients itself, and the store in {store.Folder} has one in them already "
+                    + $"({store.DirectionInWords}). Score it by StoredGradients, or write one with Direction = Gradient or AdamScaled."
+            );
+        }
     }
 
     /// <summary>The store.</summary>

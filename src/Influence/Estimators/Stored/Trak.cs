@@ -53,8 +53,8 @@ public sealed record Trak : IPairEstimator
         if (_stores[0].Direction != GradientProjection.UpdateDirection.Gradient)
         {
             throw new InfluenceException(
-                $"TRAK takes gradients; the store in {_stores[0].Folder} holds what Adam makes of them. Write "
-                    + "one with Direction left out."
+                $"TRAK takes gradients; the store in {_stores[0].Folder} holds something else "
+                    + $"({_stores[0].DirectionInWords}). Write one with Direction left out."
             );
         }
     }
