@@ -118,7 +118,7 @@ public sealed record Damping
     /// means over the run; this needs one fit at the end of it. References: Goodfellow, Bengio, Courville, "Deep Learning", 2016, section
     /// 7.8 (early stopping as weight decay); Bae et al., "Training Data Attribution via Approximate Unrolled Differentiation", 2024.
     /// </remarks>
-    /// <exception cref="InfluenceException">No checkpoints, steps that do not ascend from above 0, an optimizer that is not known, or a
+    /// <exception cref="InfluenceException">No checkpoints, steps that do not ascend, or none above 0, an optimizer that is not known, or a
     /// factor that is negative or not finite. A parameter that the run did not train is refused at the call.</exception>
     /// <example><code>
     /// var damping = Damping.OfRun(recorder.Checkpoints);
@@ -129,12 +129,13 @@ public sealed record Damping
         ArgumentNullException.ThrowIfNull(checkpoints);
         if (
             checkpoints.Count == 0
-            || checkpoints[0].Step <= 0
+            || checkpoints[0].Step < 0
+            || checkpoints[^1].Step == 0
             || checkpoints.Zip(checkpoints.Skip(1)).Any(pair => pair.First.Step >= pair.Second.Step)
         )
         {
             throw new InfluenceException(
-                "Damping.OfRun needs the checkpoints of a run in the order of their steps, from a step above 0; found "
+                "Damping.OfRun needs the checkpoints of a run in the order of their steps, the last above 0; found "
                     + $"{(checkpoints.Count == 0 ? "none" : "steps " + InfluenceException.List([.. checkpoints.Select(c => c.Step)]))}. "
                     + "Write recorder.Checkpoints, or Damping.Absolute(1 / tau) with tau the sum of the steps' learning rates."
             );

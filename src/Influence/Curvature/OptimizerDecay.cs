@@ -108,7 +108,9 @@ internal sealed record OptimizerDecay(Checkpoint Checkpoint)
         using var noGrad = no_grad();
         var (name, path) = (part.Parameter.Name, Checkpoint.FilePath);
         using var file = SafetensorsTensors.OpenAny(path);
-        var trained = Checkpoint.Rates.Of(name).LearningRate > 0;
+
+        // A schedule may end at 0: a weight that moved at any step of the run had its decay.
+        var trained = Run.Append(Checkpoint).Any(checkpoint => checkpoint.Rates.Of(name).LearningRate > 0);
         switch (Checkpoint.Made.Of(name))
         {
             case null when Checkpoint.Rates.AreByName && file.Entries.ContainsKey(name) && !trained:

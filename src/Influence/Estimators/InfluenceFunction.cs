@@ -278,6 +278,8 @@ public sealed partial record InfluenceFunction : IPairEstimator
             Notes = string.Join("; ", new[] { session.Coverage.Notes, OptimizerNote, ScaleNote(inverse) }.Where(n => n.Length > 0)),
         };
 
+    private const string RunsLength = "Damping = Damping.OfRun(recorder.Checkpoints), which is the length of the training";
+
     /// <summary>
     /// Says so where scores over N are no rises that a loss can have. The mean of self-influence over the examples of the fit is about the
     /// number of directions that the damped curvature takes as known, sum of eigenvalue / (eigenvalue + damping); N examples can show N at
@@ -286,6 +288,11 @@ public sealed partial record InfluenceFunction : IPairEstimator
     private string ScaleNote(Inverse inverse)
     {
         const double MostLikelyRise = 10;
+        if (Normalization is ScoreNormalization.Theta or ScoreNormalization.Loss)
+        {
+            return string.Empty;
+        }
+
         var examples = _preconditioner.Info.Examples;
         return
             _preconditioner is LayerwisePreconditioner fit
@@ -294,8 +301,8 @@ public sealed partial record InfluenceFunction : IPairEstimator
             ? string.Create(
                 CultureInfo.InvariantCulture,
                 $"the order of scores stands, their scale does not: by them one of the {examples} examples left out raises its own loss by "
-                    + $"{rise:N0} in the mean. Write Damping = Damping.OfRun(recorder.Checkpoints), which is the length of the training"
-            )
+                    + $"{rise:N0} in the mean"
+            ) + (Damping?.Decay is { Run.Count: > 0 } ? string.Empty : $". Write {RunsLength}")
             : string.Empty;
     }
 

@@ -28,17 +28,27 @@ internal sealed class StepsFile : IDisposable
         FileStream? stream = null;
         try
         {
-            var (kept, rates) = ((long)Header.Length, Array.Empty<double>());
+            var (kept, reached, rates) = ((long)Header.Length, 0L, Array.Empty<double>());
             if (File.Exists(path))
             {
                 foreach (var (step, own, _, end) in Records(path))
                 {
                     if (step > last)
                     {
+                        reached = last;
                         break;
                     }
 
-                    (kept, rates) = (end, own);
+                    (kept, reached, rates) = (end, step, own);
+                }
+
+                // What a kill cuts off comes after the last checkpoint.
+                if (reached < last && new FileInfo(path).Length > Math.Max(kept, Header.Length))
+                {
+                    throw new InfluenceException(
+                        $"{path} is damaged at byte {kept}: steps after {reached} cannot be read, and the run's last checkpoint is of step "
+                            + $"{last}. Take a copy that is whole, or remove it to go on without the steps so far."
+                    );
                 }
             }
 
@@ -125,6 +135,13 @@ internal sealed class StepsFile : IDisposable
         byte[] bytes;
         using (var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite))
         {
+            if (stream.Length > Array.MaxLength)
+            {
+                throw new InfluenceException(
+                    $"{path} has {stream.Length:N0} bytes, more than can be read at once. Record fewer steps to a folder."
+                );
+            }
+
             bytes = new byte[stream.Length];
             stream.ReadExactly(bytes);
         }

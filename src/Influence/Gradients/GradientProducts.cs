@@ -437,7 +437,7 @@ internal sealed partial class GradientProducts(
         // The strongest of more examples stand further out: a search takes as many as there is memory for.
         long Room(double numbers) =>
             search is null
-                ? _planner.ExamplesToJoin(numbers + queries.Count)
+                ? Math.Min(train.Count, _planner.ExamplesToJoin(numbers + queries.Count))
                 : Math.Min(train.Count, _planner.ExamplesToJoin(numbers + (4.0 * queries.Count), enough: long.MaxValue));
 
         void FlushWaiting()

@@ -15,14 +15,14 @@ namespace Influence.Training;
 /// low e,  low u    known               dropped
 /// </code>
 /// In the loop: <c>using var kept = pruning.Apply(losses, QTuning.Entropies(logits), mask); ((losses * kept.Mask).sum() /
-/// kept.Mask.sum()).backward();</c>
+/// kept.Mask.sum().clamp_min(1)).backward();</c>
 /// </summary>
 /// <remarks>
 /// <para>
 /// High and low are above the quantile 1 - a and below the quantile a of the batch, with a as large as makes <see cref="SampleShare"/> of
 /// the batch one of the two that are kept; the paper finds it by bisection between 0 and 1/2, here each example's own a, at which it would
 /// enter, is sorted, which is the same. Where error and uncertainty go together too few examples may be left even at 1/2; then fewer are
-/// kept.
+/// kept, and it may be none: the mask's sum is then 0, which <c>clamp_min(1)</c> keeps out of the division.
 /// </para>
 /// <para>
 /// A token's score is <c>(1 - l) PPL_t + l (mean of its neighbours' PPL)</c>, and those with the highest scores do not count until
@@ -34,7 +34,7 @@ namespace Influence.Training;
 /// </remarks>
 public sealed record QTuning
 {
-    /// <summary>The share of a batch that is kept, rounded, at least one.</summary>
+    /// <summary>The share of a batch that is looked for, rounded, at least one; none may be found (see remarks).</summary>
     /// <value>An eighth.</value>
     /// <exception cref="InfluenceException">Not above 0, or above 1.</exception>
     public double SampleShare

@@ -97,6 +97,9 @@ public sealed class RunDampingTests : IDisposable
             Assert.Throws<InfluenceException>(() => Damping.OfRun([late, early])).Message,
             StringComparison.Ordinal
         );
+        var start = Checkpoint.Save(_folder.Path("start"), _c.Model, optimizer, 0);
+        Assert.NotNull(Damping.OfRun([start, early]).Decay);
+        Assert.Throws<InfluenceException>(() => Damping.OfRun([start]));
         Assert.Contains("none", Assert.Throws<InfluenceException>(() => Damping.OfRun([])).Message, StringComparison.Ordinal);
         Assert.Contains("1 / tau", Assert.Throws<InfluenceException>(() => Damping.OfRun([plain])).Message, StringComparison.Ordinal);
         Assert.Contains(

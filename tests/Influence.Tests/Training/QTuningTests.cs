@@ -98,6 +98,10 @@ public class QTuningTests
         Assert.False(pruned.Mask[.., 3..].any().item<bool>());
         Assert.True(pruned.Mask.any().item<bool>());
         Assert.Throws<InfluenceException>(() => new QTuning().Apply(losses, entropies, zeros_like(mask)));
+
+        // Error and uncertainty that rank alike leave nothing to keep.
+        using var none = new QTuning().Apply(tensor([1.0, 2.0]).reshape(2, 1), tensor([1.0, 2.0]).reshape(2, 1));
+        Assert.False(none.Mask.any().item<bool>());
         Assert.Throws<InfluenceException>(() => new QTuning().Apply(losses, rand([12, 4], float64)));
         Assert.Throws<InfluenceException>(() => new QTuning { SampleShare = 0 });
     }

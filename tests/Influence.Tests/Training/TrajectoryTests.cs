@@ -183,6 +183,64 @@ public sealed class TrajectoryTests : IDisposable
         Assert.Equal(0, (expected.Values - scores.Values).abs().max().item<double>(), 1e-12);
     }
 
+    /// <summary>The optimizer held the last layer; a replay would train the others too.</summary>
+    [Fact]
+    public void AModelOfWhichAPartWasTrainedIsRefusedUntilTheRestIsFrozen()
+    {
+        var parameters = _c.Model.named_parameters().ToList();
+        var last = parameters.TakeLast(2).ToList();
+        var optimizer = optim.SGD(last.Select(p => p.parameter), 0.1);
+        using (var recorder = new CheckpointRecorder(_folder.FullName))
+        {
+            recorder.Save(_c.Model, optimizer);
+            _c.Loss(_c.Train.Gather([0, 1])).mean().backward();
+            optimizer.step();
+            recorder.Step(_c.Model, [0, 1], optimizer);
+            recorder.Save(_c.Model, optimizer);
+        }
+
+        var trained = Flat();
+        CheckpointRecorder.Find(_folder.FullName).Single(c => c.Step == 0).LoadInto(_c.Model);
+        var run = Magic.FromRun(_folder.FullName);
+        var error = Assert.Throws<InfluenceException>(() => run.FinalWeights(_c.Task(), _c.Train));
+        Assert.Contains("did not hold " + parameters[0].name, error.Message, StringComparison.Ordinal);
+
+        foreach (var (_, parameter) in parameters.Except(last))
+        {
+            parameter.requires_grad = false;
+        }
+
+        var replayed = run.FinalWeights(_c.Task(), _c.Train);
+        Assert.Equal(0, trained.TakeLast(replayed.Length).Zip(replayed, (x, y) => Math.Abs(x - y)).Max(), 1e-12);
+    }
+
+    /// <summary>A length that is damaged far before the last checkpoint is no cut-off, and what follows it is not thrown away.</summary>
+    [Fact]
+    public void ADamagedLengthIsNoEnd()
+    {
+        var optimizer = optim.SGD(_c.Model.parameters(), 0.1);
+        using (var recorder = new CheckpointRecorder(_folder.FullName) { EverySteps = 6 })
+        {
+            for (var step = 0; step < 6; step++)
+            {
+                recorder.Step(_c.Model, [1, 2, 3], optimizer);
+            }
+        }
+
+        var bytes = File.ReadAllBytes(_folder.Path(FileName));
+        bytes["influence steps 1\n".Length] = 100;
+        File.WriteAllBytes(_folder.Path(FileName), bytes);
+        var error = Assert.Throws<InfluenceException>(() => new CheckpointRecorder(_folder.FullName, resume: true));
+        Assert.Contains("is damaged", error.Message, StringComparison.Ordinal);
+        Assert.Equal(bytes, File.ReadAllBytes(_folder.Path(FileName)));
+
+        // The folder is free again.
+        File.Delete(_folder.Path(FileName));
+        using var resumed = new CheckpointRecorder(_folder.FullName, resume: true);
+        resumed.Step(_c.Model, [4], optimizer);
+        Assert.Equal([7], CheckpointRecorder.FindSteps(_folder.FullName).Select(s => s.Step));
+    }
+
     [Fact]
     public void WhatCannotBeReplayedIsRefused()
     {

@@ -33,10 +33,17 @@ public sealed partial record InfluenceEnsemble
 
     /// <summary>How many fits with labels of their own, where the way to fit takes a seed.</summary>
     /// <value>5.</value>
+    /// <exception cref="InfluenceException">Less than 1, or the way to fit takes no seed.</exception>
     public int LabelFits
     {
         get;
-        init => field = Check.AtLeastOne(value);
+        init =>
+            field = DrawsLabels
+                ? Check.AtLeastOne(value)
+                : throw new InfluenceException(
+                    "LabelFits needs a way to fit that takes a seed: new InfluenceEnsemble((task, seed) => Ekfac.Fit(task, train, new() { Seed "
+                        + "= seed }))."
+                );
     } = 5;
 
     private bool DrawsLabels { get; }

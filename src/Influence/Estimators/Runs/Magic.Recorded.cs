@@ -1,17 +1,21 @@
 using Influence.Formats;
+using Influence.Gradients;
 using Influence.Training;
 
 namespace Influence.Estimators;
 
 public sealed partial record Magic
 {
+    /// <summary>What the optimizer of a recorded run held; null where the run was written down by hand.</summary>
+    private OptimizerRecord? _trained;
+
     /// <summary>
     /// The run that a <see cref="CheckpointRecorder"/> was told step by step: its batches, its learning rates, and the optimizer of its
     /// checkpoints. What no recorder sees is set by <c>with</c>: <see cref="SumsLosses"/> and <see cref="ClipNorm"/>.
     /// </summary>
     /// <remarks>
     /// The weights from before training must be in the model: save them by <c>recorder.Save(model, optimizer)</c> before the first step,
-    /// and load them by <c>CheckpointRecorder.Find(folder)[0].LoadInto(model)</c>.
+    /// and load them by <c>CheckpointRecorder.Find(folder).Single(c => c.Step == 0).LoadInto(model)</c>.
     /// </remarks>
     /// <param name="folder">The recorder's folder.</param>
     /// <returns>The run.</returns>
@@ -19,7 +23,7 @@ public sealed partial record Magic
     /// is none that a replay knows: plain SGD, AdamW, or Adam without weight decay.</exception>
     /// <example>
     /// <code>
-    /// CheckpointRecorder.Find("checkpoints")[0].LoadInto(model);
+    /// CheckpointRecorder.Find("checkpoints").Single(c => c.Step == 0).LoadInto(model);
     /// using var scores = Magic.FromRun("checkpoints").Score(task, train, queries);
     /// </code>
     /// </example>
@@ -52,21 +56,47 @@ public sealed partial record Magic
             );
         }
 
-        return new Magic
-        {
-            Batches = [.. steps.Select(s => s.Ids)],
-            LearningRates = [.. steps.Select(s => s.LearningRates[0])],
-            Update = RuleOf(folder),
-        };
-    }
-
-    private static UpdateRule RuleOf(string folder)
-    {
         var made =
             CheckpointRecorder.Find(folder).LastOrDefault(c => c.Made.IsKnown)
             ?? throw new InfluenceException(
                 $"{folder} has no checkpoint that names its optimizer: save one by recorder.Save(model, optimizer)."
             );
+        return new Magic
+        {
+            Batches = [.. steps.Select(s => s.Ids)],
+            LearningRates = [.. steps.Select(s => s.LearningRates[0])],
+            Update = RuleOf(made),
+            _trained = made.Made,
+        };
+    }
+
+    /// <summary>Refuses a model of which the run's optimizer held a part only: a replay would train all of it.</summary>
+    private void CheckTrained(InfluenceTask task)
+    {
+        if (_trained is not { } held)
+        {
+            return;
+        }
+
+        List<string> left =
+        [
+            .. ModelParameter
+                .Find(task.Model)
+                .GroupBy(p => p.Storage)
+                .Where(tied => tied.All(p => held.Of(p.Name) is null))
+                .Select(tied => tied.First().Name),
+        ];
+        if (left.Count > 0)
+        {
+            throw new InfluenceException(
+                $"The run's optimizer did not hold {InfluenceException.List(left)}, which a replay would train. Set requires_grad = false "
+                    + "for them."
+            );
+        }
+    }
+
+    private static UpdateRule RuleOf(Checkpoint made)
+    {
         var settings = made.Made.Settings.Select(s => s with { Step = 0 }).Distinct().ToList();
         return settings switch
         {

@@ -12,7 +12,8 @@ public sealed partial record Magic
     /// <code>s(z, t, q) = - d f(w_T, q) / d weight_(z, t),   with l_z = sum over t of weight_(z, t) l_t</code>
     /// </summary>
     /// <remarks>
-    /// Over T the scores sum to those of <see cref="ScoreInto"/>, up to rounding. The same passes as for examples; with the empirical
+    /// Over T the scores sum to those of <see cref="ScoreInto"/>, up to rounding; with the empirical Fisher matrix up to the error of a
+    /// difference, which scores of tokens are there. The same passes as for examples; with the empirical
     /// Fisher matrix two forward passes a step and query more. Memory: Q N T numbers more. Padding that the loss leaves out has a score of
     /// zero.
     /// </remarks>

@@ -223,6 +223,7 @@ public sealed partial record Magic : IPairEstimator
             );
         }
 
+        CheckTrained(task);
         if (!ReferenceEquals(task.Layers, LayerSelection.All))
         {
             throw new InfluenceException(

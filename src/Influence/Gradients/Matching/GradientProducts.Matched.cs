@@ -72,13 +72,13 @@ internal sealed partial class GradientProducts
         using var sum = Sum(queries, examplesAtOnce, progress);
         using var total = sum.Take();
         using var applied = Preconditioned(() => metric.Written(total));
+        unchanged.Check();
         Tensor[]?[] parts =
         [
             .. applied.Blocks.Select(block =>
                 block is null ? null : (Tensor[])[.. block.Dense().Select(part => part.clone().mul_(Kept(weight)).DetachFromDisposeScope())]
             ),
         ];
-        unchanged.Check();
         return new PreparedSum(parts, examplesAtOnce, unchanged);
     }
 

@@ -238,11 +238,15 @@ internal sealed class StrongestSearch(IStrongestPairs found) : IDisposable
     private void Search(Numbers numbers, List<Layer> open, Tensor rest, long[] done)
     {
         using var scope = NewDisposeScope();
-        var (estimates, bounds) = (rest.clone(), zeros_like(rest)); // [Q, B]
+        var (estimates, bounds) = (zeros_like(rest), zeros_like(rest)); // [Q, B]
         foreach (var layer in open)
         {
             AddEstimate(estimates, bounds, layer, TermsOf(layer, _rank));
         }
+
+        // The last sum, that of the exact scores, and estimate +- bound round too.
+        estimates.add_(rest);
+        bounds.add_(estimates.abs(), Kept(rest.dtype == ScalarType.Float64 ? 1e-15 : 5e-7));
 
         Check(estimates, numbers);
         var (q, b) = (estimates.shape[0], estimates.shape[1]);

@@ -111,6 +111,7 @@ public sealed class LabelFitsTests : IDisposable
             "mixed up",
             new InfluenceEnsemble((task, seed) => Ekfac.Fit(task, _c.Train, new() { Seed = seed })) { OtherModels = [_c.Task()] }
         );
+        Assert.Throws<InfluenceException>(() => new InfluenceEnsemble(task => Ekfac.Fit(task, _c.Train)) { LabelFits = 8 });
         Refused("LabelFits = 5", new InfluenceEnsemble((task, seed) => Ekfac.Fit(task, _c.Train, new() { Seed = seed })) { LabelFits = 1 });
 
         void Refused(string told, InfluenceEnsemble ensemble)
