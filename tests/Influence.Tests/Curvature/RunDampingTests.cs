@@ -85,6 +85,27 @@ public sealed class RunDampingTests : IDisposable
         Assert.True(SingleExampleLoop.RelativeError(solved.Values, dense) < 1e-8);
     }
 
+    /// <summary>A block of a diagonal has its eigenvalues in one tensor for each parameter.</summary>
+    [Theory]
+    [InlineData("diagonal Fisher")]
+    [InlineData("EK-FAC")]
+    public void KnownDirectionsAreOfAllEigenvalues(string method)
+    {
+        using var fit = LayerwiseMethods.FitLayerwise(method, _c.Task(), _c.Train);
+        foreach (var block in fit.Blocks.OfType<BlockCurvature>())
+        {
+            var values = new List<double>();
+            using var same = block.Map(eigenvalues =>
+            {
+                values.AddRange(eigenvalues.reshape(-1).data<double>().ToArray());
+                return eigenvalues.clone();
+            });
+            Assert.Equal(block.Size, values.Count);
+            Assert.Equal(values.Sum(value => value / (value + 0.01)), block.KnownDirections(0.01), 1e-9);
+            Assert.Equal(values.Count(value => value > 0), block.KnownDirections(0));
+        }
+    }
+
     [Fact]
     public void ARunThatSaysTooLittleIsRefused()
     {

@@ -35,13 +35,11 @@ internal abstract class BlockCurvature : IDisposable
     /// <summary>The sum over its eigenvalues of eigenvalue / (eigenvalue + damping): how many directions it takes as known.</summary>
     public double KnownDirections(double damping)
     {
-        using var scope = NewDisposeScope();
         var known = 0.0;
-        using var same = Map(eigenvalues =>
+        Look(eigenvalues =>
         {
             var shares = damping > 0 ? eigenvalues / (eigenvalues + Kept(damping)) : eigenvalues.gt(Kept(0));
-            known = shares.to_type(ScalarType.Float64).sum().item<double>();
-            return eigenvalues.clone();
+            known += shares.to_type(ScalarType.Float64).sum().item<double>();
         });
         return known;
     }
@@ -50,13 +48,8 @@ internal abstract class BlockCurvature : IDisposable
     /// zero.</summary>
     public bool IsFinite()
     {
-        using var scope = NewDisposeScope();
         var finite = true;
-        using var same = Map(eigenvalues =>
-        {
-            finite = finite && eigenvalues.isfinite().all().item<bool>();
-            return eigenvalues.clone();
-        });
+        Look(eigenvalues => finite = finite && eigenvalues.isfinite().all().item<bool>());
         return finite;
     }
 
@@ -64,6 +57,17 @@ internal abstract class BlockCurvature : IDisposable
     public abstract IEnumerable<(string Name, Tensor Value)> Tensors();
 
     public abstract void Dispose();
+
+    /// <summary>Shows the eigenvalues, in one tensor or several.</summary>
+    private void Look(Action<Tensor> at)
+    {
+        using var scope = NewDisposeScope();
+        using var same = Map(eigenvalues =>
+        {
+            at(eigenvalues);
+            return eigenvalues.clone();
+        });
+    }
 
     /// <summary>Cuts a matrix <c>[O, I']</c> into the weight's part and the bias's.</summary>
     protected static Tensor[] Parts(Tensor matrix, bool bias)
