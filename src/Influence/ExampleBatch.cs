@@ -222,6 +222,20 @@ public sealed class ExampleBatch
         return picked;
     }
 
+    /// <summary>The examples at these positions as a batch of its own, in no dispose scope: the caller frees it by
+    /// <see cref="Free"/>.</summary>
+    internal ExampleBatch PickApart(IReadOnlyList<int> positions) =>
+        new([.. _names], PickDetached(positions), [.. positions.Select(p => Ids[p])], Shared);
+
+    /// <summary>Frees the tensors, of a batch that owns them.</summary>
+    internal void Free()
+    {
+        foreach (var tensor in _tensors)
+        {
+            tensor.Dispose();
+        }
+    }
+
     /// <summary>One line for error messages: names, dtypes, shapes and devices.</summary>
     internal string Describe() =>
         string.Join(

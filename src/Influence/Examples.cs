@@ -355,10 +355,7 @@ public sealed record Examples : IDisplay
         }
         finally
         {
-            foreach (var tensor in batch.Tensors)
-            {
-                tensor.Dispose();
-            }
+            batch.Free();
         }
     }
 

@@ -48,6 +48,9 @@ public sealed record ScoreMetadata : IDisplay
     /// <summary>Anything else that one must know to read the scores right; empty where there is nothing.</summary>
     public string Notes { get; init; } = string.Empty;
 
+    /// <summary>Notes one after the other, without those that are empty.</summary>
+    internal static string Joined(params IEnumerable<string> notes) => string.Join("; ", notes.Where(note => note.Length > 0));
+
     /// <summary>
     /// Empty for scores that were computed here, or read from a file whose checksum was right; "unverified: ..." where the file has no
     /// checksum, as those of other tools and of earlier versions: then nobody can tell whether its bytes are those that were written.

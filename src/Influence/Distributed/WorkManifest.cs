@@ -80,10 +80,7 @@ internal sealed record WorkManifest
             var count = Math.Min(Looked, examples.Count);
             var batch = examples.Gather([.. Enumerable.Range(0, count).Select(i => (int)((long)i * examples.Count / count))]);
             Append(batch);
-            foreach (var tensor in batch.Tensors)
-            {
-                tensor.Dispose();
-            }
+            batch.Free();
         }
         else
         {

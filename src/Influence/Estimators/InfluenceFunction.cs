@@ -275,10 +275,8 @@ public sealed partial record InfluenceFunction : IPairEstimator
             Layers = task.Layers.Description,
             Coverage = session.Coverage.Fraction,
             Integrity = _preconditioner.Info.Integrity,
-            Notes = string.Join("; ", new[] { session.Coverage.Notes, OptimizerNote, ScaleNote(inverse) }.Where(n => n.Length > 0)),
+            Notes = ScoreMetadata.Joined(session.Coverage.Notes, OptimizerNote, ScaleNote(inverse)),
         };
-
-    private const string RunsLength = "Damping = Damping.OfRun(recorder.Checkpoints), which is the length of the training";
 
     /// <summary>
     /// Says so where scores over N are no rises that a loss can have. The mean of self-influence over the examples of the fit is about the
@@ -302,7 +300,12 @@ public sealed partial record InfluenceFunction : IPairEstimator
                 CultureInfo.InvariantCulture,
                 $"the order of scores stands, their scale does not: by them one of the {examples} examples left out raises its own loss by "
                     + $"{rise:N0} in the mean"
-            ) + (Damping?.Decay is { Run.Count: > 0 } ? string.Empty : $". Write {RunsLength}")
+            )
+                + (
+                    Damping?.Decay is { Run.Count: > 0 }
+                        ? string.Empty
+                        : ". Write Damping = Damping.OfRun(recorder.Checkpoints), which is the length of the training"
+                )
             : string.Empty;
     }
 

@@ -415,7 +415,7 @@ public sealed partial record Source : IPairEstimator
             Layers = task.Layers.Description,
             Coverage = coverage.Fraction,
             Integrity = Checkpoint.IntegrityOf(_segments.SelectMany(s => s.Checkpoints)),
-            Notes = string.Join("; ", new[] { coverage.Notes, PlainSgdNote }.Where(n => n.Length > 0)),
+            Notes = ScoreMetadata.Joined(coverage.Notes, PlainSgdNote),
         };
 
     /// <summary>The queries as the training gradients of one segment meet them.</summary>

@@ -373,7 +373,7 @@ public sealed partial record TracIn : IPairEstimator
             Layers = task.Layers.Description,
             Coverage = coverage.Fraction,
             Integrity = Checkpoint.IntegrityOf(Checkpoints ?? []),
-            Notes = string.Join("; ", new[] { coverage.Notes, PlainSgdNote }.Where(n => n.Length > 0)),
+            Notes = ScoreMetadata.Joined(coverage.Notes, PlainSgdNote),
         };
 
     /// <summary>Whose step an example's gradient takes.</summary>

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Security.Cryptography;
 
 namespace Influence.Formats;
 
@@ -40,6 +41,22 @@ internal static class SharedFile
         var content = new byte[stream.Length];
         stream.ReadExactly(content);
         return content;
+    }
+
+    /// <summary>A whole file's SHA-256.</summary>
+    /// <param name="path">The file.</param>
+    /// <exception cref="InfluenceException">It cannot be read.</exception>
+    public static byte[] HashOf(string path)
+    {
+        try
+        {
+            using var stream = OpenRead(path);
+            return SHA256.HashData(stream);
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw new InfluenceException($"Cannot read {path}: {exception.Message}", exception);
+        }
     }
 
     private static bool IsLocked(IOException exception)

@@ -1,5 +1,5 @@
-using System.Buffers.Binary;
 using System.Security.Cryptography;
+using System.Text;
 
 namespace Influence.Formats;
 
@@ -75,33 +75,35 @@ internal sealed class StepsFile : IDisposable
     public void Add(long step, double[] rates, IReadOnlyList<long> ids)
     {
         using var payload = new MemoryStream();
-        Put(payload, step);
-        var same = rates.AsSpan().SequenceEqual(_rates);
-        Put(payload, same ? 0 : rates.Length);
-        if (!same)
+        using (var writer = new BinaryWriter(payload))
         {
-            Span<byte> bytes = stackalloc byte[sizeof(double)];
-            foreach (var rate in rates)
+            writer.Write7BitEncodedInt64(step);
+            var same = rates.AsSpan().SequenceEqual(_rates);
+            writer.Write7BitEncodedInt64(same ? 0 : rates.Length);
+            foreach (var rate in same ? [] : rates)
             {
-                BinaryPrimitives.WriteDoubleLittleEndian(bytes, rate);
-                payload.Write(bytes);
+                writer.Write(rate);
             }
-        }
 
-        Put(payload, ids.Count);
-        var before = 0L;
-        foreach (var id in ids)
-        {
-            var difference = id - before;
-            Put(payload, (difference << 1) ^ (difference >> 63));
-            before = id;
+            writer.Write7BitEncodedInt64(ids.Count);
+            var before = 0L;
+            foreach (var id in ids)
+            {
+                var difference = id - before;
+                writer.Write7BitEncodedInt64((difference << 1) ^ (difference >> 63));
+                before = id;
+            }
         }
 
         var content = payload.ToArray();
         using var record = new MemoryStream();
-        Put(record, content.Length);
-        record.Write(content);
-        record.Write(SHA256.HashData(content).AsSpan(0, ChecksumBytes));
+        using (var writer = new BinaryWriter(record, Encoding.UTF8, leaveOpen: true))
+        {
+            writer.Write7BitEncodedInt64(content.Length);
+            writer.Write(content);
+            writer.Write(SHA256.HashData(content).AsSpan(0, ChecksumBytes));
+        }
+
         try
         {
             _stream.Write(record.GetBuffer().AsSpan(0, (int)record.Length));
@@ -153,18 +155,25 @@ internal sealed class StepsFile : IDisposable
         }
 
         double[] rates = [];
+        using var reader = new BinaryReader(new MemoryStream(bytes));
         while (at < bytes.Length)
         {
             var start = at;
-            if (!TryTake(bytes, ref at, out var length) || length is < 0 or > MostBytes || at + length + ChecksumBytes > bytes.Length)
+            reader.BaseStream.Position = at;
+            if (
+                !TryTake(reader, out var length)
+                || length is < 0 or > MostBytes
+                || reader.BaseStream.Position + length + ChecksumBytes > bytes.Length
+            )
             {
                 // Cut off: the process was killed while it wrote.
                 yield break;
             }
 
-            var end = at + (int)length + ChecksumBytes;
-            var payload = bytes.AsSpan(at, (int)length).ToArray();
-            if (!SHA256.HashData(payload).AsSpan(0, ChecksumBytes).SequenceEqual(bytes.AsSpan(at + (int)length, ChecksumBytes)))
+            var payload = reader.ReadBytes((int)length);
+            var isWhole = SHA256.HashData(payload).AsSpan(0, ChecksumBytes).SequenceEqual(reader.ReadBytes(ChecksumBytes));
+            var end = (int)reader.BaseStream.Position;
+            if (!isWhole)
             {
                 if (end == bytes.Length)
                 {
@@ -173,8 +182,7 @@ internal sealed class StepsFile : IDisposable
 
                 throw new InfluenceException(
                     $"{path} is damaged at byte {start}: a step's checksum is not that of its record. Record the run again, or take a "
-                        + "copy that "
-                        + "is whole."
+                        + "copy that is whole."
                 );
             }
 
@@ -186,28 +194,14 @@ internal sealed class StepsFile : IDisposable
 
     private static (long Step, double[] Rates, long[] Ids)? Parse(byte[] payload, double[] before)
     {
-        var at = 0;
-        if (!TryTake(payload, ref at, out var step) || !TryTake(payload, ref at, out var groups))
+        using var reader = new BinaryReader(new MemoryStream(payload));
+        if (!TryTake(reader, out var step) || !TryTake(reader, out var groups) || groups < 0 || groups > Left() / sizeof(double))
         {
             return null;
         }
 
-        var rates = before;
-        if (groups > 0)
-        {
-            if (groups > (payload.Length - at) / sizeof(double))
-            {
-                return null;
-            }
-
-            rates = new double[groups];
-            for (var k = 0; k < rates.Length; k++, at += sizeof(double))
-            {
-                rates[k] = BinaryPrimitives.ReadDoubleLittleEndian(payload.AsSpan(at));
-            }
-        }
-
-        if (!TryTake(payload, ref at, out var count) || count < 0 || count > payload.Length - at)
+        var rates = groups == 0 ? before : [.. Enumerable.Range(0, (int)groups).Select(_ => reader.ReadDouble())];
+        if (!TryTake(reader, out var count) || count < 0 || count > Left())
         {
             return null;
         }
@@ -216,7 +210,7 @@ internal sealed class StepsFile : IDisposable
         var id = 0L;
         for (var k = 0; k < ids.Length; k++)
         {
-            if (!TryTake(payload, ref at, out var coded))
+            if (!TryTake(reader, out var coded))
             {
                 return null;
             }
@@ -226,38 +220,22 @@ internal sealed class StepsFile : IDisposable
         }
 
         return (step, rates, ids);
+
+        long Left() => payload.Length - reader.BaseStream.Position;
     }
 
-    /// <summary>Seven bits a byte, the lowest first.</summary>
-    private static void Put(MemoryStream stream, long value)
+    /// <summary>A number of seven bits a byte, the lowest first.</summary>
+    private static bool TryTake(BinaryReader reader, out long value)
     {
-        var left = (ulong)value;
-        while (left >= 0x80)
+        try
         {
-            stream.WriteByte((byte)(left | 0x80));
-            left >>= 7;
+            value = reader.Read7BitEncodedInt64();
+            return true;
         }
-
-        stream.WriteByte((byte)left);
-    }
-
-    private static bool TryTake(byte[] bytes, ref int at, out long value)
-    {
-        var (found, shift) = (0UL, 0);
-        while (at < bytes.Length && shift < 64)
+        catch (Exception exception) when (exception is EndOfStreamException or FormatException)
         {
-            var own = bytes[at++];
-            found |= (ulong)(own & 0x7f) << shift;
-            if (own < 0x80)
-            {
-                value = (long)found;
-                return true;
-            }
-
-            shift += 7;
+            value = 0;
+            return false;
         }
-
-        value = 0;
-        return false;
     }
 }

@@ -19,6 +19,17 @@ internal sealed class BatchGradients : IDisposable
         Device = device;
     }
 
+    /// <summary>One gradient that is written out, as that of an example of id -1. The tensors stay the caller's, who disposes the result
+    /// first.</summary>
+    /// <param name="parts">One entry per block of the session, <c>[1, P_k]</c> each.</param>
+    /// <param name="dtype">Of the gradients.</param>
+    /// <param name="device">Where they are.</param>
+    public static BatchGradients OfOne(Tensor[]?[] parts, ScalarType dtype, Device device) =>
+        new(NewDisposeScope(), [-1], dtype, device)
+        {
+            Blocks = [.. parts.Select(own => own is null ? null : new DenseGradients(1, () => [.. own.Select(part => part.alias())]))],
+        };
+
     /// <summary>One entry per block of the session; null where the batch did not use the block.</summary>
     public IReadOnlyList<BlockGradients?> Blocks { get; set; } = [];
 

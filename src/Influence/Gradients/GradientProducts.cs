@@ -359,6 +359,15 @@ internal sealed partial class GradientProducts(
         return total;
     }
 
+    /// <summary>What each example's products are divided by the root of, <c>[B]</c>; null for nothing.</summary>
+    private Tensor? Squares(BatchGradients batch) =>
+        normalization switch
+        {
+            Normalization.None => null,
+            Normalization.ThetaRelative => metric.SquaredNorms(batch),
+            _ => metric.SelfProducts(batch),
+        };
+
     private BatchGradients Preconditioned(Func<BatchGradients> apply)
     {
         using var stage = metric.IsEuclidean ? default : CostMeter.Stage(Preconditioning);
@@ -436,9 +445,12 @@ internal sealed partial class GradientProducts(
 
         // The strongest of more examples stand further out: a search takes as many as there is memory for.
         long Room(double numbers) =>
-            search is null
-                ? Math.Min(train.Count, _planner.ExamplesToJoin(numbers + queries.Count))
-                : Math.Min(train.Count, _planner.ExamplesToJoin(numbers + (4.0 * queries.Count), enough: long.MaxValue));
+            Math.Min(
+                train.Count,
+                search is null
+                    ? _planner.ExamplesToJoin(numbers + queries.Count)
+                    : _planner.ExamplesToJoin(numbers + (4.0 * queries.Count), enough: long.MaxValue)
+            );
 
         void FlushWaiting()
         {
@@ -460,13 +472,7 @@ internal sealed partial class GradientProducts(
                 return;
             }
 
-            var squares = normalization switch
-            {
-                Normalization.None => null,
-                Normalization.ThetaRelative => metric.SquaredNorms(batch),
-                Normalization.Cosine when metric.IsEuclidean => zeros([batch.Count], batch.Dtype, batch.Device),
-                _ => metric.SelfProducts(batch),
-            };
+            var squares = Cosine && metric.IsEuclidean ? zeros([batch.Count], batch.Dtype, batch.Device) : Squares(batch);
             var products = Enumerable
                 .Range(0, parts * _factors.Length)
                 .Select(_ => zeros([queries.Count, batch.Count], batch.Dtype, batch.Device))

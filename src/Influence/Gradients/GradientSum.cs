@@ -40,11 +40,7 @@ internal sealed class GradientSum(GradientSession session) : IDisposable
     }
 
     /// <summary>The sum as the gradients of one example, of id -1. The caller disposes it before this.</summary>
-    public BatchGradients Take() =>
-        new(NewDisposeScope(), [-1], session.Dtype, session.Device)
-        {
-            Blocks = [.. _sums.Select(parts => parts is null ? null : new DenseGradients(1, () => [.. parts.Select(p => p.alias())]))],
-        };
+    public BatchGradients Take() => BatchGradients.OfOne(_sums, session.Dtype, session.Device);
 
     public void Dispose()
     {

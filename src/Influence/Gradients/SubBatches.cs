@@ -55,17 +55,14 @@ internal static class SubBatches
 
             for (var start = 0; start < batch.Count; start += atOnce)
             {
-                var part = Part(batch, start, Math.Min(atOnce, batch.Count - start));
+                var part = batch.PickApart([.. Enumerable.Range(start, Math.Min(atOnce, batch.Count - start))]);
                 try
                 {
                     yield return part;
                 }
                 finally
                 {
-                    foreach (var tensor in part.Tensors)
-                    {
-                        tensor.Dispose();
-                    }
+                    part.Free();
                 }
             }
         }
@@ -83,17 +80,6 @@ internal static class SubBatches
         {
             using var span = Spans.Of("reading");
             return batches.MoveNext();
-        }
-
-        static ExampleBatch Part(ExampleBatch batch, int start, int count)
-        {
-            int[] positions = [.. Enumerable.Range(start, count)];
-            return new ExampleBatch(
-                [.. batch.Names],
-                batch.PickDetached(positions),
-                [.. positions.Select(p => batch.Ids[p])],
-                batch.Shared
-            );
         }
     }
 }

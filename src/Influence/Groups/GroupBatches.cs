@@ -34,7 +34,7 @@ internal static class GroupBatches
                 }
                 finally
                 {
-                    Dispose(batch);
+                    batch.Free();
                 }
             }
         }
@@ -71,7 +71,7 @@ internal static class GroupBatches
                         }
                         finally
                         {
-                            Dispose(ready.Batch);
+                            ready.Batch.Free();
                         }
                     }
                 }
@@ -85,7 +85,7 @@ internal static class GroupBatches
                 }
                 finally
                 {
-                    Dispose(rest.Batch);
+                    rest.Batch.Free();
                 }
             }
         }
@@ -105,13 +105,5 @@ internal static class GroupBatches
         }
 
         return batch;
-    }
-
-    private static void Dispose(ExampleBatch batch)
-    {
-        foreach (var tensor in batch.Tensors)
-        {
-            tensor.Dispose();
-        }
     }
 }

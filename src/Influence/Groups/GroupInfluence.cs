@@ -196,11 +196,11 @@ public sealed record GroupInfluence
         var left = train.Count - groups.Ids.Count();
         string[] notes =
         [
-            .. metadata.Notes.Length > 0 ? [metadata.Notes] : Array.Empty<string>(),
+            metadata.Notes,
             .. groups.Overlap ? ["groups overlap: an example counts in each of its groups"] : Array.Empty<string>(),
             .. queryGroups.Overlap ? ["query groups overlap"] : Array.Empty<string>(),
             .. left > 0 ? [$"{left} of {train.Count} training examples are in no group"] : Array.Empty<string>(),
         ];
-        return metadata with { Estimator = $"group influence, {metadata.Estimator}", Notes = string.Join("; ", notes) };
+        return metadata with { Estimator = $"group influence, {metadata.Estimator}", Notes = ScoreMetadata.Joined(notes) };
     }
 }

@@ -13,12 +13,7 @@ internal sealed class WaitingExamples : IDisposable
     /// <returns>What they can be batched with.</returns>
     public (int Slot, string Shape) Add(int slot, ExampleBatch batch, int[] positions)
     {
-        var picked = new ExampleBatch(
-            [.. batch.Names],
-            batch.PickDetached(positions),
-            [.. positions.Select(p => batch.Ids[p])],
-            batch.Shared
-        );
+        var picked = batch.PickApart(positions);
 
         // A tensor that does not run over the examples belongs to its own batch: nothing else can join it.
         var own = batch.Tensors.Any(t => t.dim() == 0 || t.shape[0] != batch.Count);
@@ -51,9 +46,9 @@ internal sealed class WaitingExamples : IDisposable
 
     public void Dispose()
     {
-        foreach (var tensor in _parts.Values.SelectMany(list => list).SelectMany(batch => batch.Tensors))
+        foreach (var batch in _parts.Values.SelectMany(list => list))
         {
-            tensor.Dispose();
+            batch.Free();
         }
 
         _parts.Clear();
@@ -94,10 +89,7 @@ internal sealed class WaitingExamples : IDisposable
             tensors[k] = cat([.. pieces.Select(piece => piece.Tensors[k])], 0).DetachFromDisposeScope();
         }
 
-        foreach (var tensor in pieces.SelectMany(piece => piece.Tensors))
-        {
-            tensor.Dispose();
-        }
+        pieces.ForEach(piece => piece.Free());
 
         return new ExampleBatch([.. pieces[0].Names], tensors, [.. pieces.SelectMany(piece => piece.Ids)]);
     }

@@ -255,7 +255,7 @@ public sealed partial record AttentionInfluence
                 Estimator = "AttentionInfluence",
                 Sign = "high = the document needs the masked heads; compare within one domain only",
                 Unit = "rise of the loss without the heads, over the loss",
-                Notes = string.Join("; ", Notes().Where(n => n.Length > 0)),
+                Notes = ScoreMetadata.Joined(Notes()),
             }
         );
 

@@ -118,7 +118,7 @@ public sealed record VarianceOfGradients : IExampleScorer
                     Release(chunk);
                 }
 
-                chunk.Add(new ExampleBatch([.. batch.Names], batch.PickDetached([.. Enumerable.Range(0, batch.Count)]), [.. batch.Ids]));
+                chunk.Add(batch.PickApart([.. Enumerable.Range(0, batch.Count)]));
             }
 
             AddChunk(gradients, weights, chunk, values, classes, reporter);
@@ -208,11 +208,7 @@ public sealed record VarianceOfGradients : IExampleScorer
 
     private static void Release(List<ExampleBatch> chunk)
     {
-        foreach (var tensor in chunk.SelectMany(batch => batch.Tensors))
-        {
-            tensor.Dispose();
-        }
-
+        chunk.ForEach(batch => batch.Free());
         chunk.Clear();
     }
 

@@ -320,7 +320,7 @@ public sealed partial class GradientStore
         }
 
         var path = Path.Combine(Folder, StoreManifest.MatricesName);
-        if (HashOf(path) != _manifest.MatricesHash)
+        if (Convert.ToHexStringLower(SharedFile.HashOf(path)) != _manifest.MatricesHash)
         {
             throw new InfluenceException(
                 $"{path} is damaged, or of another store: its hash is not the manifest's. Delete the folder and "
@@ -329,19 +329,6 @@ public sealed partial class GradientStore
         }
 
         return Safetensors.Load(path).Tensors;
-    }
-
-    private static string HashOf(string path)
-    {
-        try
-        {
-            using var stream = SharedFile.OpenRead(path);
-            return Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(stream));
-        }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
-        {
-            throw new InfluenceException($"Cannot read {path}: {exception.Message}", exception);
-        }
     }
 
     private void CheckModel(GradientSession session)
@@ -408,7 +395,7 @@ public sealed partial class GradientStore
             {
                 var path = Path.Combine(folder, StoreManifest.MatricesName);
                 Safetensors.Save(path, matrices, new Dictionary<string, string>());
-                wanted = wanted with { MatricesHash = HashOf(path) };
+                wanted = wanted with { MatricesHash = Convert.ToHexStringLower(SharedFile.HashOf(path)) };
             }
 
             wanted.Save(folder);

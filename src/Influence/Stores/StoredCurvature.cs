@@ -28,7 +28,7 @@ internal sealed class StoredCurvature : IDisposable
     public StoredCurvature(GradientSession session, string folder, IReadOnlyDictionary<string, Tensor> matrices)
     {
         var path = Path.Combine(folder, FileName);
-        if (!HashOf(path).AsSpan().SequenceEqual(matrices[FileHash].data<byte>().ToArray()))
+        if (!SharedFile.HashOf(path).AsSpan().SequenceEqual(matrices[FileHash].data<byte>().ToArray()))
         {
             throw new InfluenceException(
                 $"{path} is damaged, or of another store: its hash is not the one that the store has. Delete the folder and call "
@@ -86,7 +86,7 @@ internal sealed class StoredCurvature : IDisposable
         return
         [
             (Dampings, tensor(fit.Blocks.Select(b => b is null ? Unused : own.GetValueOrDefault(b.Name, Unused)).ToArray())),
-            (FileHash, tensor(HashOf(path))),
+            (FileHash, tensor(SharedFile.HashOf(path))),
         ];
     }
 
@@ -115,18 +115,5 @@ internal sealed class StoredCurvature : IDisposable
         }
 
         _fit.Dispose();
-    }
-
-    private static byte[] HashOf(string path)
-    {
-        try
-        {
-            using var stream = SharedFile.OpenRead(path);
-            return SHA256.HashData(stream);
-        }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
-        {
-            throw new InfluenceException($"Cannot read {path}: {exception.Message}", exception);
-        }
     }
 }

@@ -81,8 +81,7 @@ public sealed partial class CheckpointRecorder
         {
             throw new InfluenceException(
                 $"{folder} already holds {steps.Count} steps of a run without a checkpoint. Write new CheckpointRecorder(folder, "
-                    + "overwrite: "
-                    + "true) to begin anew, or choose another folder."
+                    + "overwrite: true) to begin anew, or choose another folder."
             );
         }
 

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Influence.Numerics;
 using TorchSharp;
 using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
@@ -27,9 +28,8 @@ namespace Influence.Training;
 /// <para>
 /// A token's score is <c>(1 - l) PPL_t + l (mean of its neighbours' PPL)</c>, and those with the highest scores do not count until
 /// <see cref="TokenShare"/> remain. The paper's equation has the neighbours' sum (<see cref="SumsNeighbours"/>), a published
-/// re-implementation
-/// their mean. Reference: "Winning the Pruning Gamble: A Unified Approach to Joint Sample and Token Pruning for Efficient Supervised
-/// Fine-Tuning", 2025 (arXiv 2509.23873).
+/// re-implementation their mean. Reference: "Winning the Pruning Gamble: A Unified Approach to Joint Sample and Token Pruning for Efficient
+/// Supervised Fine-Tuning", 2025 (arXiv 2509.23873).
 /// </para>
 /// </remarks>
 public sealed record QTuning
@@ -157,15 +157,15 @@ public sealed record QTuning
     public override string ToString() =>
         string.Create(
             CultureInfo.InvariantCulture,
-            $"Q-Tuning {{ SampleShare = {SampleShare}, TokenShare = {TokenShare}, Smoothing = {Smoothing}, SumsNeighbours = {SumsNeighbours} }}"
+            $"Q-Tuning {{ SampleShare = {SampleShare}, TokenShare = {TokenShare}, Smoothing = {Smoothing}, "
+                + $"SumsNeighbours = {SumsNeighbours} }}"
         );
 
     private static double[] Rows(Tensor values) => values.detach().to_type(ScalarType.Float64).cpu().contiguous().data<double>().ToArray();
 
     /// <summary>The share of the values below, with half of its equals, itself among them: 0 to 1, the middle of the batch at one
     /// half.</summary>
-    private static double[] Places(double[] values) =>
-        [.. values.Select(v => (values.Count(other => other < v) + (0.5 * values.Count(other => other == v))) / values.Length)];
+    private static double[] Places(double[] values) => [.. Ranks.Of(values).Select(rank => (rank - 0.5) / values.Length)];
 
     private Region[] Regions(double[] e, double[] u)
     {

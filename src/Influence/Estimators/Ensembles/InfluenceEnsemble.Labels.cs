@@ -41,8 +41,8 @@ public sealed partial record InfluenceEnsemble
             field = DrawsLabels
                 ? Check.AtLeastOne(value)
                 : throw new InfluenceException(
-                    "LabelFits needs a way to fit that takes a seed: new InfluenceEnsemble((task, seed) => Ekfac.Fit(task, train, new() { Seed "
-                        + "= seed }))."
+                    "LabelFits needs a way to fit that takes a seed: new InfluenceEnsemble((task, seed) => Ekfac.Fit(task, train, "
+                        + "new() { Seed = seed }))."
                 );
     } = 5;
 
@@ -80,8 +80,7 @@ public sealed partial record InfluenceEnsemble
         {
             throw new InfluenceException(
                 "Fits with other labels are fits of one model: their spread would be mixed up with that between models. Leave OtherModels "
-                    + "out, "
-                    + "and Checkpoints or all but one; or write new InfluenceEnsemble(task => ...)."
+                    + "out, and Checkpoints or all but one; or write new InfluenceEnsemble(task => ...)."
             );
         }
     }

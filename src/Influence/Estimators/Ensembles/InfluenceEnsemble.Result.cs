@@ -341,13 +341,8 @@ public sealed partial record InfluenceEnsemble
                 }
             }
 
-            private string WithError(string notes)
-            {
-                var note =
-                    $"the spread of the {_count} members is the curvature estimation error: what other labels change, nothing of other "
-                    + "runs";
-                return notes.Length == 0 ? note : $"{notes}; {note}";
-            }
+            private string ErrorNote =>
+                $"the spread of the {_count} members is the curvature estimation error: what other labels change, nothing of other runs";
 
             public Result Finish(InfluenceEnsemble.Kind kind, string? described)
             {
@@ -372,7 +367,7 @@ public sealed partial record InfluenceEnsemble
                             InfluenceEnsemble.Kind.LabelDraws => "mean over fits with other labels",
                             _ => "mean over separate runs",
                         },
-                    Notes = kind == InfluenceEnsemble.Kind.LabelDraws ? WithError(_metadata.Notes) : _metadata.Notes,
+                    Notes = kind == InfluenceEnsemble.Kind.LabelDraws ? ScoreMetadata.Joined(_metadata.Notes, ErrorNote) : _metadata.Notes,
                 };
                 return new Result(
                     new InfluenceScores(_mean!.clone(), _queryIds, _trainIds, metadata),

@@ -43,8 +43,7 @@ public sealed partial record Magic
         {
             throw new InfluenceException(
                 $"A replay needs every step from the first; after {gap.Index} steps {folder} has step {wrong.Step}. Was a step counted "
-                    + "without "
-                    + "its batch?"
+                    + "without its batch?"
             );
         }
 

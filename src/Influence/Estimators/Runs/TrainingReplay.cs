@@ -279,10 +279,7 @@ internal sealed class TrainingReplay
         }
         finally
         {
-            foreach (var tensor in whole.Tensors)
-            {
-                tensor.Dispose();
-            }
+            whole.Free();
         }
     }
 }

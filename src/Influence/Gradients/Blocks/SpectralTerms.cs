@@ -154,12 +154,15 @@ internal sealed class SpectralTerms : IDisposable
         var wide = weights.to_type(ScalarType.Float64); // [O, I]
         var (row, column) = (Scale(energy, 1), Scale(energy, 0)); // [O], [I]
         var scaled = wide * row.unsqueeze(1) * column; // [O, I]
-        var rows = scaled.shape[0] <= scaled.shape[1];
-        var gram = rows ? scaled.mm(scaled.t()) : scaled.t().mm(scaled);
+        var (gram, rows) = Gram(scaled);
         var vectors = linalg.eigh(gram).Item2.narrow(1, gram.shape[0] - rank, rank).flip(1).t(); // [R, O] or [R, I]
         var (left, right) = rows ? (vectors, vectors.mm(scaled)) : (vectors.mm(scaled.t()), vectors);
         return ((left / row).MoveToOuterDisposeScope(), (right / column).MoveToOuterDisposeScope());
     }
+
+    /// <summary>The smaller side's Gram matrix, and whether that side is the rows.</summary>
+    private static (Tensor Gram, bool Rows) Gram(Tensor matrix) =>
+        matrix.shape[0] <= matrix.shape[1] ? (matrix.mm(matrix.t()), true) : (matrix.t().mm(matrix), false);
 
     /// <summary>The mean energy along one side over that of all; where there is hardly any, W is as good as constant.</summary>
     private static Tensor Scale(Tensor energy, long dimension)
@@ -195,8 +198,7 @@ internal sealed class SpectralTerms : IDisposable
         var error = difference.abs() + sums;
         var (row, column) = (Scale(energy, 1), Scale(energy, 0));
         var scaled = difference * row.unsqueeze(1) * column;
-        var gram = scaled.shape[0] <= scaled.shape[1] ? scaled.mm(scaled.t()) : scaled.t().mm(scaled);
-        var largest = Math.Sqrt(Math.Max(0, linalg.eigvalsh(gram).max().item<double>()));
+        var largest = Math.Sqrt(Math.Max(0, linalg.eigvalsh(Gram(scaled).Gram).max().item<double>()));
         var spread = (largest * (1 + 1e-6)) + (sums * row.unsqueeze(1) * column).norm().item<double>();
         return new SpectralTerms(
             x.clone().DetachFromDisposeScope(),

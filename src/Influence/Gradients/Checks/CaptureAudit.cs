@@ -53,7 +53,13 @@ internal sealed class CaptureAudit
         _chosen = Members(_hooks.Task.Layers);
         for (var k = 0; k < _sides.Count; k++)
         {
-            if (_sides[k].Compare && !IsReached(_sides[k]))
+            if (!_sides[k].Compare)
+            {
+                continue;
+            }
+
+            Refer(_sides[k]);
+            if (!_sides[k].IsReached)
             {
                 _sides[k] = Reached(_sides[k], elsewhere);
             }
@@ -189,26 +195,25 @@ internal sealed class CaptureAudit
         var inPlace = _hooks.WritesInPlace(candidates, kind, out var losses);
 
         // The largest losses: their gradients are far from rounding. Equal examples would hide an exchange; one alone serves twice.
-        List<int> order = [.. Enumerable.Range(0, losses.Length).OrderByDescending(i => Math.Abs(losses[i]))];
-        var second = order.Skip(1).Where(i => !candidates.AreEqual(order[0], i)).Append(order.Count > 1 ? order[1] : order[0]).First();
-        _sides.Add(SideOf(kind, compare, candidates, candidates.Pick([order[0], second]), [losses[order[0]], losses[second]]));
+        int[] order = [.. Enumerable.Range(0, losses.Length).OrderByDescending(i => Math.Abs(losses[i]))];
+        _sides.Add(SideOf(kind, compare, candidates, candidates, order, losses));
         return inPlace;
     }
 
-    private Side SideOf(LossKind kind, bool compare, ExampleBatch candidates, ExampleBatch pair, double[] among)
+    /// <summary>A side with the first example of an order over a batch, and the next that is not equal to it.</summary>
+    private Side SideOf(LossKind kind, bool compare, ExampleBatch candidates, ExampleBatch batch, int[] order, double[] losses)
     {
+        var first = order[0];
+        var second = order.Skip(1).Where(i => !batch.AreEqual(first, i)).Append(order.Length > 1 ? order[1] : first).First();
+        var pair = batch.Pick([first, second]);
         var side = new Side(kind, compare, candidates, pair, pair.Pick([1, 0]), pair.Pick([0]), pair.Pick([1]));
-        CheckLoss(side, among);
+        CheckLoss(side, [losses[first], losses[second]]);
         side.Called = FindLayouts(side);
         return side;
     }
 
-    /// <summary>Takes the two examples' gradients; whether they depend on anything chosen.</summary>
-    private bool IsReached(Side side)
-    {
-        side.References = [Reference(side.One, side.Kind, _chosen), Reference(side.Other, side.Kind, _chosen)];
-        return side.References.Any(r => r.Count > 0);
-    }
+    /// <summary>Takes the gradients of the two examples.</summary>
+    private void Refer(Side side) => side.References = [Reference(side.One, side.Kind, _chosen), Reference(side.Other, side.Kind, _chosen)];
 
     /// <summary>The side with two other examples, of which one depends on what was chosen, as where few are routed to an expert.</summary>
     private Side Reached(Side side, ExampleBatch? elsewhere)
@@ -228,14 +233,9 @@ internal sealed class CaptureAudit
                     continue;
                 }
 
-                var losses = _hooks.LossValues(batch, side.Kind);
-                var second = Enumerable
-                    .Range(0, batch.Count)
-                    .Where(j => !batch.AreEqual(i, j))
-                    .Append(i == 0 ? batch.Count - 1 : 0)
-                    .First();
-                var found = SideOf(side.Kind, side.Compare, side.Candidates, batch.Pick([i, second]), [losses[i], losses[second]]);
-                IsReached(found);
+                int[] order = [i, .. Enumerable.Range(0, batch.Count).Where(j => j != i)];
+                var found = SideOf(side.Kind, side.Compare, side.Candidates, batch, order, _hooks.LossValues(batch, side.Kind));
+                Refer(found);
                 return found;
             }
         }
@@ -543,5 +543,8 @@ internal sealed class CaptureAudit
         public List<long[]> Shapes { get; } = [];
 
         public Dictionary<TensorIdentity, Tensor>[] References { get; set; } = [];
+
+        /// <summary>Whether either example depends on anything that was chosen.</summary>
+        public bool IsReached => References.Any(r => r.Count > 0);
     }
 }

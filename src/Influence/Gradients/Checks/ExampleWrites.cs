@@ -12,7 +12,6 @@ namespace Influence.Gradients;
 internal sealed class ExampleWrites
 {
     private readonly WriteProbe _probe = new();
-
     private readonly List<(Tensor Value, ulong Hash)> _wholes;
 
     /// <summary>Watches a batch's tensors from now on.</summary>

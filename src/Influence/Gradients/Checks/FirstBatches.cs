@@ -116,11 +116,7 @@ internal static class FirstBatches
             .Any(pair =>
                 !pair.First.shape.AsSpan().SequenceEqual(pair.Second.shape)
                 || pair.First.dtype != pair.Second.dtype
-                || pair.First.eq(pair.Second)
-                    .logical_or(pair.First.ne(pair.First).logical_and(pair.Second.ne(pair.Second)))
-                    .logical_not()
-                    .any()
-                    .item<bool>()
+                || !SameNumbers.Are(pair.First, pair.Second)
             );
 
         Tensor[] First()
@@ -139,12 +135,6 @@ internal static class FirstBatches
     {
         public ExampleBatch? Batch => batch;
 
-        public void Dispose()
-        {
-            foreach (var tensor in batch?.Tensors ?? [])
-            {
-                tensor.Dispose();
-            }
-        }
+        public void Dispose() => batch?.Free();
     }
 }

@@ -135,13 +135,7 @@ internal sealed partial class GradientProducts
 
     private Tensor Normalized(Tensor products, BatchGradients batch, Tensor? querySquares)
     {
-        var squares = normalization switch
-        {
-            Normalization.None => null,
-            Normalization.ThetaRelative => metric.SquaredNorms(batch),
-            _ => metric.SelfProducts(batch),
-        };
-        if (squares is null)
+        if (Squares(batch) is not { } squares)
         {
             return products;
         }

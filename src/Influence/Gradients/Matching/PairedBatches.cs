@@ -43,25 +43,14 @@ internal static class PairedBatches
         }
     }
 
-    private static ExampleBatch Part(ExampleBatch batch, int start, int count)
-    {
-        if (count == batch.Count)
-        {
-            return batch;
-        }
-
-        int[] positions = [.. Enumerable.Range(start, count)];
-        return new ExampleBatch([.. batch.Names], batch.PickDetached(positions), [.. positions.Select(p => batch.Ids[p])], batch.Shared);
-    }
+    private static ExampleBatch Part(ExampleBatch batch, int start, int count) =>
+        count == batch.Count ? batch : batch.PickApart([.. Enumerable.Range(start, count)]);
 
     private static void Drop(ExampleBatch part, ExampleBatch whole)
     {
         if (!ReferenceEquals(part, whole))
         {
-            foreach (var tensor in part.Tensors)
-            {
-                tensor.Dispose();
-            }
+            part.Free();
         }
     }
 }

@@ -14,11 +14,7 @@ internal sealed class PreparedSum(Tensor[]?[] parts, int examplesAtOnce, Unchang
     public UnchangedWeights Unchanged => unchanged;
 
     /// <summary>As the gradients of one example, of id -1. The caller disposes it before this.</summary>
-    public BatchGradients Take(ScalarType dtype, Device device) =>
-        new(NewDisposeScope(), [-1], dtype, device)
-        {
-            Blocks = [.. parts.Select(own => own is null ? null : new DenseGradients(1, () => [.. own.Select(part => part.alias())]))],
-        };
+    public BatchGradients Take(ScalarType dtype, Device device) => BatchGradients.OfOne(parts, dtype, device);
 
     public void Dispose()
     {

@@ -196,11 +196,11 @@ internal sealed class StrongestSearch(IStrongestPairs found) : IDisposable
 
         var (high, low) = Thresholds(numbers, sample, sum);
         var dense = b * layers.Sum(layer => layer.Size);
+        var open = Enumerable.Range(0, layers.Count).Where(l => IsOpen(layers[l])).ToList();
         (_rank, var least) = (0, WorthIt * dense);
         foreach (var rank in s_ranks)
         {
             using var step = NewDisposeScope();
-            var open = Enumerable.Range(0, layers.Count).Where(l => IsOpen(layers[l])).ToList();
             var first = b * layers.Sum(layer => IsOpen(layer) ? (RankOf(layer, rank) + 1) * layer.Sides : layer.Size);
             if (open.Count == 0 || first > least)
             {

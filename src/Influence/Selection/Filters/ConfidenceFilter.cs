@@ -1,4 +1,5 @@
 using System.Globalization;
+using MathNet.Numerics.Statistics;
 
 namespace Influence.Selection;
 
@@ -113,7 +114,7 @@ public sealed record ConfidenceFilter
             candidates = better.Ids.Zip(better.Values).ToDictionary(pair => pair.First, pair => pair.Second);
         }
 
-        var threshold = Threshold ?? Median(confidence.Values);
+        var threshold = Threshold ?? confidence.Values.Median();
         var (kept, replaced, dropped) = (new List<long>(), new List<long>(), new List<long>());
         foreach (var (id, value) in confidence.Ids.Zip(confidence.Values))
         {
@@ -125,12 +126,6 @@ public sealed record ConfidenceFilter
         }
 
         return new Outcome(kept, replaced, dropped, threshold);
-    }
-
-    private static double Median(IReadOnlyList<double> values)
-    {
-        double[] sorted = [.. values.Order()];
-        return (sorted[(sorted.Length - 1) / 2] + sorted[sorted.Length / 2]) / 2;
     }
 
     private static void Refuse(ExampleScores scores, string what)

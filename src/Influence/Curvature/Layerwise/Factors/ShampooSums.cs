@@ -10,7 +10,7 @@ namespace Influence.Curvature;
 /// examples; H is about L (x) R / tr R, and tr R = tr L the mean squared norm. Never of a batch's sum, whose squares depend on the size of
 /// batches. The input's basis has the eigenvalues of R / tr R, so that products of eigenvalues are the curvature's.
 /// </summary>
-internal sealed class ShampooSums(Covariance input, Covariance output) : FactorSums
+internal sealed class ShampooSums(Covariance input, Covariance output) : TracedSums(input, output)
 {
     public const string Name = "Shampoo";
 
@@ -34,14 +34,14 @@ internal sealed class ShampooSums(Covariance input, Covariance output) : FactorS
             if (written)
             {
                 var g = ownD.transpose(1, 2).bmm(ownA); // [b, O, I']
-                input.Add(g.reshape(-1, i), rows: 0);
-                output.Add(g.transpose(1, 2).reshape(-1, o), rows: 0);
+                Input.Add(g.reshape(-1, i), rows: 0);
+                Output.Add(g.transpose(1, 2).reshape(-1, o), rows: 0);
             }
             else
             {
                 var (ofA, ofD) = (ownA.bmm(ownA.transpose(1, 2)), ownD.bmm(ownD.transpose(1, 2))); // [b, T, T]
-                input.Add(ownA.reshape(-1, i), ofD.bmm(ownA).reshape(-1, i), rows: 0);
-                output.Add(ownD.reshape(-1, o), ofA.bmm(ownD).reshape(-1, o), rows: 0);
+                Input.Add(ownA.reshape(-1, i), ofD.bmm(ownA).reshape(-1, i), rows: 0);
+                Output.Add(ownD.reshape(-1, o), ofA.bmm(ownD).reshape(-1, o), rows: 0);
             }
         }
     }
@@ -62,24 +62,7 @@ internal sealed class ShampooSums(Covariance input, Covariance output) : FactorS
         return (token, sums.Squared().sum(1).to_type(ScalarType.Float64), sums, 0);
     }
 
-    public override bool IsFinite => input.IsFinite && output.IsFinite;
-
-    public override (FactorBasis Input, FactorBasis Output) Decompose(ScalarType dtype) =>
-        (input.Decompose(dtype, unitTrace: true), output.Decompose(dtype));
-
-    public override void Exchange(FitState state)
-    {
-        input.Exchange(state, "input");
-        output.Exchange(state, "output");
-    }
-
     public override void Finish(FactorBasis output, long examples) => output.Values.div_(Kept(examples));
-
-    public override void Dispose()
-    {
-        input.Dispose();
-        output.Dispose();
-    }
 
     private static double Written(double t, double i, double o) => (t * i * o) + (i * o * (i + o));
 

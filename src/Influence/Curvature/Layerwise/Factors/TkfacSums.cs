@@ -9,7 +9,7 @@ namespace Influence.Curvature;
 /// which keeps the trace. With one position an example these are Shampoo's. The input's basis has the eigenvalues of A' / tr A', so that
 /// products of eigenvalues are the curvature's.
 /// </summary>
-internal sealed class TkfacSums(Covariance input, Covariance output) : FactorSums
+internal sealed class TkfacSums(Covariance input, Covariance output) : TracedSums(input, output)
 {
     public const string Name = "TKFAC";
 
@@ -22,8 +22,8 @@ internal sealed class TkfacSums(Covariance input, Covariance output) : FactorSum
         );
         var d = gradients.OutputGradient.reshape(-1, gradients.Outputs); // [R, O]; zero at positions that do not count
         var rows = gradients.CountedPositions();
-        input.Add(a, a * d.Squared().sum(1, keepdim: true), rows);
-        output.Add(d, d * a.Squared().sum(1, keepdim: true), rows);
+        Input.Add(a, a * d.Squared().sum(1, keepdim: true), rows);
+        Output.Add(d, d * a.Squared().sum(1, keepdim: true), rows);
     }
 
     public static (Tensor Input, Tensor Output, double Rows) OfGroups(Tensor a, Tensor d)
@@ -38,22 +38,5 @@ internal sealed class TkfacSums(Covariance input, Covariance output) : FactorSum
     {
         var (tokens, _, rows, count) = KfacSums.OfTable(gradients);
         return (tokens, rows.Squared().sum(1).to_type(ScalarType.Float64), rows, count);
-    }
-
-    public override bool IsFinite => input.IsFinite && output.IsFinite;
-
-    public override (FactorBasis Input, FactorBasis Output) Decompose(ScalarType dtype) =>
-        (input.Decompose(dtype, unitTrace: true), output.Decompose(dtype));
-
-    public override void Exchange(FitState state)
-    {
-        input.Exchange(state, "input");
-        output.Exchange(state, "output");
-    }
-
-    public override void Dispose()
-    {
-        input.Dispose();
-        output.Dispose();
     }
 }
