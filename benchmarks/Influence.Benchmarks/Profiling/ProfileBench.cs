@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text;
 using Influence.Benchmarks.Measuring;
 using Influence.Benchmarks.Recording;
+using Influence.Benchmarks.Reporting;
 using Influence.Benchmarks.Workloads;
 using Influence.Estimators;
 using static TorchSharp.torch;
@@ -10,8 +11,7 @@ namespace Influence.Benchmarks.Profiling;
 
 /// <summary>
 /// Where the time of calls goes, stage by stage, beside the same operations alone in libtorch at the same sizes, and beside what the
-/// machine
-/// reaches in the same run.
+/// machine reaches in the same run.
 /// </summary>
 internal static class ProfileBench
 {
@@ -20,58 +20,28 @@ internal static class ProfileBench
 
     public static int Run(Options options, Device device)
     {
-        var date = DateTime.Now.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture);
-        var (text, printed) = (new StringBuilder(), 0);
-        text.AppendLine(CultureInfo.InvariantCulture, $"# Where the time goes, {date}, {options.Device}");
-        text.AppendLine();
-        text.AppendLine(
-            "Milliseconds of processor time on one thread, which other load on the machine does not stretch; of each call the fastest of"
-        );
-        text.AppendLine(
-            "rounds that took turns. A moment belongs to the innermost stage. \"MB\" are the tensors that a stage makes or copies. \"Bare\" is"
-        );
-        text.AppendLine(
-            "the same operation alone in libtorch at the same sizes, as often: forward and backward passes to the layers' outputs, matrix"
-        );
-        text.AppendLine(
-            "products, copies. The share is of the whole call, and its time in plain epochs (or plain steps) stands above each table."
-        );
-        text.AppendLine();
-
         // One thread, whose processor time is told apart from other load.
         set_num_threads(1);
-        foreach (var (name, value) in Machine.Describe(device))
-        {
-            text.AppendLine(CultureInfo.InvariantCulture, $"- {name}: {value}");
-        }
-
+        var page = new MarkdownPage(options, device);
+        var text = new StringBuilder();
         foreach (var name in options.Workloads)
         {
+            Console.Error.WriteLine(name);
             using var workload = WorkloadCatalog.Create(name, device, options.Quick);
-            text.AppendLine().AppendLine(CultureInfo.InvariantCulture, $"## {workload.Title}").AppendLine();
+            text.AppendLine(CultureInfo.InvariantCulture, $"## {workload.Title}").AppendLine();
             text.Append(MachineRates.Table(workload)).AppendLine();
-            Print();
             text.Append(OfCalls(workload, device, options.Quick));
-            Print();
-            text.Append(OfSteps(name, workload, device, options.Quick));
-            Print();
+            text.Append(OfSteps(name, workload, device, options.Quick)).AppendLine();
         }
 
-        if (options.Output is { } folder)
-        {
-            Directory.CreateDirectory(folder);
-            var suffix = options.Quick ? "-quick" : string.Empty;
-            File.WriteAllText(Path.Combine(folder, $"{date}-profile-{options.Device.Replace(':', '-')}{suffix}.md"), text.ToString());
-        }
-
+        const string About = """
+            Milliseconds of processor time on one thread, which other load on the machine does not stretch; of each call the fastest of
+            rounds that took turns. A moment belongs to the innermost stage. "MB" are the tensors that a stage makes or copies. "Bare" is
+            the same operation alone in libtorch at the same sizes, as often: forward and backward passes to the layers' outputs, matrix
+            products, copies. The share is of the whole call, and its time in plain epochs (or plain steps) stands above each table.
+            """;
+        page.Write("profile", "Where the time goes", About, text.ToString());
         return 0;
-
-        // As it goes: the whole takes minutes.
-        void Print()
-        {
-            Console.Write(text.ToString(printed, text.Length - printed));
-            printed = text.Length;
-        }
     }
 
     private static string OfCalls(Workload workload, Device device, bool quick)

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text;
 using Influence.Benchmarks.Measuring;
+using Influence.Benchmarks.Reporting;
 using Influence.Estimators;
 using Influence.Numerics;
 using TorchSharp;
@@ -18,43 +19,22 @@ internal static class ScaleBench
 
     public static int Run(Options options, Device device)
     {
-        var date = DateTime.Now.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture);
-        var text = new StringBuilder();
-        text.AppendLine(CultureInfo.InvariantCulture, $"# Cost against size, {date}, {options.Device}");
-        text.AppendLine();
-        text.AppendLine(
-            "Milliseconds of processor time on one thread, the fastest of three runs (one where it takes more than four seconds), of calls on"
-        );
-        text.AppendLine(
-            "a task that was seen before. An exponent is the slope between the last two sizes of a row, on logarithmic scales; \"counted\" is"
-        );
-        text.AppendLine("that of the multiply-adds of passes and products, counted in the same calls.");
-        text.AppendLine();
-
         // One thread, whose processor time is told apart from other load.
         set_num_threads(1);
-        foreach (var (name, value) in Machine.Describe(device))
-        {
-            text.AppendLine(CultureInfo.InvariantCulture, $"- {name}: {value}");
-        }
-
-        Console.WriteLine(text);
-        var table = new StringBuilder();
+        var page = new MarkdownPage(options, device);
+        var text = new StringBuilder();
         foreach (var series in ScaleSeries.All(options.Quick))
         {
-            table.AppendLine().AppendLine(CultureInfo.InvariantCulture, $"## {series.Title}").AppendLine().Append(Table(series, device));
-            Console.WriteLine(table);
-            text.Append(table);
-            table.Clear();
+            Console.Error.WriteLine(series.Title);
+            text.AppendLine(CultureInfo.InvariantCulture, $"## {series.Title}").AppendLine().Append(Table(series, device)).AppendLine();
         }
 
-        if (options.Output is { } folder)
-        {
-            Directory.CreateDirectory(folder);
-            var suffix = options.Quick ? "-quick" : string.Empty;
-            File.WriteAllText(Path.Combine(folder, $"{date}-scale-{options.Device.Replace(':', '-')}{suffix}.md"), text.ToString());
-        }
-
+        const string About = """
+            Milliseconds of processor time on one thread, the fastest of three runs (one where it takes more than four seconds), of calls on
+            a task that was seen before. An exponent is the slope between the last two sizes of a row, on logarithmic scales; "counted" is
+            that of the multiply-adds of passes and products, counted in the same calls.
+            """;
+        page.Write("scale", "Cost against size", About, text.ToString());
         return 0;
     }
 

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text;
 using Influence.Benchmarks.Measuring;
+using Influence.Benchmarks.Reporting;
 using Influence.Benchmarks.Workloads;
 using Influence.Estimators;
 using Influence.Gradients;
@@ -27,44 +28,29 @@ internal static class FixedCosts
 
     public static int Run(Options options, Device device)
     {
-        var date = DateTime.Now.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture);
-        var text = new StringBuilder();
-        text.AppendLine(CultureInfo.InvariantCulture, $"# Fixed costs of a call and the cost of its checks, {date}, {options.Device}");
-        text.AppendLine();
-        text.AppendLine(
-            CultureInfo.InvariantCulture,
-            $"Milliseconds of processor time on one thread, the fastest of rounds that took "
-                + $"turns. TracIn over N training examples and {Queries} queries, all parameters. \"{Passes}\" is a forward and a"
-        );
-        text.AppendLine(
-            "backward pass over the same examples with the gradients of all weights; the first call has a task that was never "
-                + "seen, the others the same task again."
-        );
-        text.AppendLine("\"no checks\": without the checks of rows, of mixed losses and of in-place writes in every batch.");
-        text.AppendLine();
-        foreach (var (name, value) in Machine.Describe(device))
-        {
-            text.AppendLine(CultureInfo.InvariantCulture, $"- {name}: {value}");
-        }
-
         // One thread, whose processor time is told apart from other load.
         set_num_threads(1);
+        var page = new MarkdownPage(options, device);
+        var text = new StringBuilder();
         foreach (var name in options.Workloads)
         {
             using var workload = WorkloadCatalog.Create(name, device, options.Quick);
-            text.AppendLine()
-                .AppendLine(CultureInfo.InvariantCulture, $"## {workload.Title}")
+            text.AppendLine(CultureInfo.InvariantCulture, $"## {workload.Title}")
                 .AppendLine()
-                .Append(Table(workload, device, options.Quick));
+                .Append(Table(workload, device, options.Quick))
+                .AppendLine();
         }
 
-        Console.WriteLine(text);
-        if (options.Output is { } folder)
-        {
-            Directory.CreateDirectory(folder);
-            File.WriteAllText(Path.Combine(folder, $"{date}-fixed-{options.Device.Replace(':', '-')}.md"), text.ToString());
-        }
-
+        var about = string.Create(
+            CultureInfo.InvariantCulture,
+            $"""
+            Milliseconds of processor time on one thread, the fastest of rounds that took turns. TracIn over N training examples and
+            {Queries} queries, all parameters. "{Passes}" is a forward and a backward pass over the same examples with the gradients of all
+            weights; the first call has a task that was never seen, the others the same task again.
+            "no checks": without the checks of rows, of mixed losses and of in-place writes in every batch.
+            """
+        );
+        page.Write("fixed", "Fixed costs of a call and the cost of its checks", about, text.ToString());
         return 0;
     }
 

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text;
 using Influence.Benchmarks.Measuring;
+using Influence.Benchmarks.Reporting;
 using Influence.Benchmarks.Workloads;
 using Influence.Curvature;
 using Influence.Estimators;
@@ -20,40 +21,24 @@ internal static class StrongestCosts
 
     public static int Run(Options options, Device device)
     {
-        var date = DateTime.Now.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture);
-        var text = new StringBuilder();
-        text.AppendLine(CultureInfo.InvariantCulture, $"# The strongest examples of each query beside all pairs, {date}, {options.Device}");
-        text.AppendLine();
-        text.AppendLine(
-            "Seconds of processor time on one thread, the fastest run, which other load on the machine stretches less than a clock's;"
-        );
-        text.AppendLine(
-            "one plain epoch is a forward pass, mean loss and backward pass over the training examples. Labels are sampled, the damping"
-        );
-        text.AppendLine("is the default. All pairs are within the tolerance of 0.001 unless exact; the strongest are exact.");
-        text.AppendLine();
-        foreach (var (name, value) in Machine.Describe(device))
-        {
-            text.AppendLine(CultureInfo.InvariantCulture, $"- {name}: {value}");
-        }
-
         set_num_threads(1);
+        var page = new MarkdownPage(options, device);
+        var text = new StringBuilder();
         using (var workload = WorkloadCatalog.Create("mlp", device, options.Quick))
         {
-            text.AppendLine().AppendLine(CultureInfo.InvariantCulture, $"## {workload.Title}, {workload.DataNote}");
+            text.AppendLine(CultureInfo.InvariantCulture, $"## {workload.Title}, {workload.DataNote}");
             text.AppendLine().AppendLine("Weights as drawn:").AppendLine().Append(Table(workload, options.Quick));
             Train(workload);
             text.AppendLine().AppendLine(CultureInfo.InvariantCulture, $"After {Epochs} epochs of SGD:");
             text.AppendLine().Append(Table(workload, options.Quick));
         }
 
-        Console.WriteLine(text);
-        if (options.Output is { } folder)
-        {
-            Directory.CreateDirectory(folder);
-            File.WriteAllText(Path.Combine(folder, $"{date}-strongest-{options.Device.Replace(':', '-')}.md"), text.ToString());
-        }
-
+        const string About = """
+            Seconds of processor time on one thread, the fastest run, which other load on the machine stretches less than a clock's;
+            one plain epoch is a forward pass, mean loss and backward pass over the training examples. Labels are sampled, the damping
+            is the default. All pairs are within the tolerance of 0.001 unless exact; the strongest are exact.
+            """;
+        page.Write("strongest", "The strongest examples of each query beside all pairs", About, text.ToString());
         return 0;
     }
 
