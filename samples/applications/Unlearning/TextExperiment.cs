@@ -266,8 +266,7 @@ internal sealed class TextExperiment(CancellationToken cancellationToken) : IDis
             }
 
             using var scope = NewDisposeScope();
-            optimizer.ParamGroups.First().LearningRate =
-                PeakRate * Math.Min(1, done / 0.05) * (0.1 + (0.9 * 0.5 * (1 + Math.Cos(Math.PI * done))));
+            optimizer.ParamGroups.First().LearningRate = PeakRate * Schedule.Share(done);
             var batch = order[start..Math.Min(start + BatchSize, order.Length)];
             Tensor Rows(Func<PassageTensors, Tensor> of) =>
                 stack([.. batch.Select(what => what < 0 ? of(_verses!).select(0, -1 - what) : of(_base!).select(0, what))], 0);

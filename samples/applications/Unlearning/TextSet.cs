@@ -91,8 +91,7 @@ internal sealed class TextSet : ForgetSet
                 cancellationToken.ThrowIfCancellationRequested();
                 using var scope = NewDisposeScope();
                 var done = (double)step++ / steps;
-                optimizer.ParamGroups.First().LearningRate =
-                    PeakRate * Math.Min(1, done / 0.05) * (0.1 + (0.9 * 0.5 * (1 + Math.Cos(Math.PI * done))));
+                optimizer.ParamGroups.First().LearningRate = PeakRate * Schedule.Share(done);
                 var index = tensor(chunk);
                 var predicted = _train.Predicted.index_select(0, index); // [B, T]
                 var loss = Losses.CrossEntropy(
