@@ -474,17 +474,18 @@ command_apps() {
 }
 
 command_format() {
-    local options=() what=Formatting
+    local task=format options=() what=Formatting
     case "${1:-}" in
         "") ;;
-        --check) options=(--verify-no-changes) what="Checking the format of" ;;
+        --check) task=check options=(--verify-no-changes) what="Checking the format of" ;;
         *) fail "format takes --check or nothing" ;;
     esac
     require_sdk
-    echo "$what the code (half a minute)"
+    echo "$what the code (a minute)"
+    dotnet tool restore > /dev/null || fail "the formatter could not be restored (.config/dotnet-tools.json)"
+    dotnet csharpier "$task" .
     dotnet restore Influence.sln --verbosity quiet
-    dotnet format Influence.sln --no-restore "${options[@]}"
-    dotnet format whitespace tests/PackageConsumer --folder "${options[@]}"
+    dotnet format style Influence.sln --no-restore "${options[@]}"
 }
 
 # Type tests on the kinds of per-example gradients: patterns, casts and the arms of switches. What differs from kind to kind
