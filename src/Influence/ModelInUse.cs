@@ -83,6 +83,10 @@ internal sealed class ModelInUse : IDisposable
     /// <param name="what">What of the call is run, for the message: "the loss delegate".</param>
     public static Callback CallingBack(string what) => new(what);
 
+    /// <summary>Puts this thread back, when it is disposed, into the code that it is in now: a claim that outlives the call that took it
+    /// would otherwise leave the thread in the library's, also where another call's delegate made it.</summary>
+    public static Callback Here() => new(s_callback);
+
     public void Dispose()
     {
         if (_holders is { } holders)
@@ -147,7 +151,7 @@ internal sealed class ModelInUse : IDisposable
     {
         private readonly string? _outer;
 
-        public Callback(string what) => (_outer, s_callback) = (s_callback, what);
+        public Callback(string? what) => (_outer, s_callback) = (s_callback, what);
 
         public void Dispose() => s_callback = _outer;
     }

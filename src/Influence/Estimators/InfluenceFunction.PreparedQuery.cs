@@ -39,6 +39,7 @@ public sealed partial record InfluenceFunction
                 : Array.Empty<string>(),
             .. Work is not null ? ["A prepared query is kept in memory, not in units. Leave Work out."] : Array.Empty<string>(),
         ]);
+        using var here = ModelInUse.Here();
         var held = new List<IDisposable>();
         try
         {
@@ -149,6 +150,10 @@ public sealed partial record InfluenceFunction
         }
 
         /// <summary>Gives the model back as it was found.</summary>
-        public void Dispose() => Give(_held);
+        public void Dispose()
+        {
+            using var here = ModelInUse.Here();
+            Give(_held);
+        }
     }
 }

@@ -83,6 +83,50 @@ public sealed class PreparedQueryTests : IDisposable
             Assert.Contains(part, Assert.Throws<InfluenceException>(act).Message, comparison);
     }
 
+    /// <summary>
+    /// A query that is prepared in another model's loss delegate outlives the preparation. That delegate is the caller's code all the
+    /// same: a call on the other model is refused there, while the query is open and when it was disposed there.
+    /// </summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void PreparedWithinAnotherModelsLossTheGuardStays(bool disposedThere)
+    {
+        using var data = new Classifier();
+        using var other = new Classifier();
+        using var ekfac = Ekfac.Fit(data.Task(), data.Train);
+        var influence = new InfluenceFunction(ekfac) { Aggregation = InfluenceFunction.QueryAggregation.Mean };
+        InfluenceFunction.PreparedQuery? prepared = null;
+        InfluenceException? refused = null;
+        var inner = other.Task();
+        var outer = new InfluenceTask(other.Model)
+        {
+            TrainingLoss = b =>
+            {
+                if (prepared is null)
+                {
+                    prepared = influence.Prepare(data.Task(), data.Train, data.Queries);
+                    prepared.Score([1, 2]);
+                    if (disposedThere)
+                    {
+                        prepared.Dispose();
+                    }
+
+                    refused = Record.Exception(() => new TracIn().Score(inner, other.Train, other.Queries).Dispose()) as InfluenceException;
+                }
+
+                return inner.TrainingLoss(b);
+            },
+        };
+        using var scores = new TracIn().Score(outer, other.Train, other.Queries);
+        using var expected = new TracIn().Score(inner, other.Train, other.Queries);
+        Assert.Contains("Another call is running", refused?.Message, StringComparison.Ordinal);
+        Assert.True(scores.Values.allclose(expected.Values, 1e-12));
+        Assert.Equal(!disposedThere, Record.Exception(() => prepared!.Score([1])) is null);
+        prepared!.Dispose();
+        new TracIn().Score(data.Task(), data.Train, data.Queries).Dispose();
+    }
+
     [Fact]
     public void SeveralQueriesNeedAnAggregation()
     {

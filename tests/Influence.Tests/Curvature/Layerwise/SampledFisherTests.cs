@@ -141,7 +141,8 @@ public class SampledFisherTests
         using var scope = NewDisposeScope();
         var made = TracedModel.Make("attention");
         var examples = Examples.FromTensors(made.Inputs(11)) with { BatchSize = 4 };
-        var mean = Enumerable.Range(5, 3).Select(seed => Diagonal(seed, draws: 1)).Aggregate((a, b) => a + b) / 3;
+        var seeds = Enumerable.Range(0, 3).Select(pass => LayerwiseFit.SeedOf(5, pass));
+        var mean = seeds.Select(seed => Diagonal(seed, draws: 1)).Aggregate((a, b) => a + b) / 3;
         Assert.True(SingleExampleLoop.RelativeError(Diagonal(5, draws: 3), mean) < 1e-10);
 
         Tensor Diagonal(long seed, int draws)
@@ -152,6 +153,15 @@ public class SampledFisherTests
                 .. fit.Blocks.OfType<BlockCurvature>().SelectMany(b => b.Tensors()).Select(t => t.Value.to_type(float64).flatten()),
             ]);
         }
+    }
+
+    /// <summary>Fits that differ in their seeds alone say how far labels move scores, which holds only while they share no draw.</summary>
+    [Fact]
+    public void NeighbouringSeedsShareNoDraw()
+    {
+        var seeds = Enumerable.Range(0, 64).SelectMany(seed => Enumerable.Range(0, 64).Select(pass => LayerwiseFit.SeedOf(seed, pass)));
+        Assert.Equal(64 * 64, seeds.Distinct().Count());
+        Assert.Equal(7, LayerwiseFit.SeedOf(7, 0));
     }
 
     /// <summary>An almost fitted softmax: the other label is drawn once in fifty, so that one draw each says little about which way it
