@@ -114,7 +114,7 @@ public sealed partial record InfluenceFunction
                     using var all = new DenseSink();
                     all.Begin(rows, part.Ids, session.Dtype);
                     score(part, (query, first, values) => all.Add((int)query, (int)first, values));
-                    var metadata = Metadata(task, session, inverse);
+                    var metadata = Rounded(Metadata(task, session, inverse));
                     using var own = all.Finish(metadata);
                     return (own.Values.alias(), metadata);
                 });
@@ -202,7 +202,7 @@ public sealed partial record InfluenceFunction
             ("Tolerance", Tolerance.ToString("R", CultureInfo.InvariantCulture)),
             ("MemoryBudget", MemoryBudget.Bytes.ToString(CultureInfo.InvariantCulture)),
             ("the examples' BatchSize", train.BatchSize.ToString(CultureInfo.InvariantCulture)),
-            ("the numbers", session.Dtype.ToString())
+            ("the numbers", ProductArithmetic.Describe(session.Dtype, ProductType))
         );
 
     /// <summary>What tells two fits of the same kind apart.</summary>
@@ -224,7 +224,8 @@ public sealed partial record InfluenceFunction
                 ScoreNormalization.Theta => Gradients.Normalization.ThetaRelative,
                 ScoreNormalization.Loss => Gradients.Normalization.LossRelative,
                 _ => Gradients.Normalization.None,
-            }
+            },
+            arithmetic: ProductArithmetic.Of(ProductType, session.Dtype)
         );
 
     private ScoreMetadata SelfMetadata(InfluenceTask task, GradientSession session, Inverse inverse) =>

@@ -100,7 +100,7 @@ public sealed partial record TracIn
                 ("Aggregation", Aggregation.ToString()),
                 ("MemoryBudget", MemoryBudget.Bytes.ToString(CultureInfo.InvariantCulture)),
                 ("the examples' BatchSize", train.BatchSize.ToString(CultureInfo.InvariantCulture)),
-                ("the numbers", session.Dtype.ToString())
+                ("the numbers", ProductArithmetic.Describe(session.Dtype, ProductType))
             ),
             session.Dtype
         );

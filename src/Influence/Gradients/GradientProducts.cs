@@ -14,12 +14,15 @@ namespace Influence.Gradients;
 /// <param name="normalization">What products are divided by.</param>
 /// <param name="factors">What the products of each block of the session are multiplied by, its learning rate for instance; null for ones.
 /// Norms are without them.</param>
+/// <param name="arithmetic">How the matrix products of many queries with many examples are reckoned; null: in the gradients' own type. One
+/// query's products, norms and searches are in that always.</param>
 internal sealed partial class GradientProducts(
     GradientSession session,
     long memoryBudget,
     GradientMetric metric,
     Normalization normalization,
-    IReadOnlyList<double>? factors = null
+    IReadOnlyList<double>? factors = null,
+    ProductArithmetic? arithmetic = null
 )
 {
     private readonly double[] _factors = factors is null ? [1] : [.. factors.Distinct()];
@@ -87,7 +90,13 @@ internal sealed partial class GradientProducts(
         {
             // Keep as many queries as fit, then stream the training examples past them.
             using var kept = NewDisposeScope();
-            var block = new QueryGradients(plan, _planner, Math.Min(capacity, queries.Count - done), kept);
+            var block = new QueryGradients(
+                plan,
+                _planner,
+                Math.Min(capacity, queries.Count - done),
+                kept,
+                search is null ? arithmetic : null
+            );
             while (more && block.Count + source.Current.Count <= capacity)
             {
                 Keep(block, source.Current, progress);
@@ -168,7 +177,7 @@ internal sealed partial class GradientProducts(
 
         var unchanged = new UnchangedWeights(session.Task.Model);
         using var kept = NewDisposeScope();
-        using var block = new QueryGradients(plan, _planner, queries.Count, kept);
+        using var block = new QueryGradients(plan, _planner, queries.Count, kept, arithmetic);
         foreach (var examples in SubBatches.Of(queries, examplesAtOnce))
         {
             Keep(block, examples, progress);

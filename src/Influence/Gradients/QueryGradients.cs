@@ -12,16 +12,29 @@ internal sealed class QueryGradients : IDisposable
 {
     private readonly Contraction[] _plan;
     private readonly ContractionPlanner _planner;
+    private readonly ProductArithmetic _arithmetic;
     private readonly List<(long Row, QueryFactors Factors)>[] _parts;
     private readonly Tensor[]?[] _dense;
     private readonly List<Tensor> _squaredNorms = [];
     private readonly long _capacity;
     private readonly DisposeScope _owned;
 
-    public QueryGradients(Contraction[] plan, ContractionPlanner planner, long capacity, DisposeScope owned)
+    /// <param name="plan">The contraction of each block.</param>
+    /// <param name="planner">How much may be written out at once.</param>
+    /// <param name="capacity">How many queries will come.</param>
+    /// <param name="owned">What the kept tensors go to.</param>
+    /// <param name="arithmetic">How matrix products are reckoned; null: in the numbers' own type.</param>
+    public QueryGradients(
+        Contraction[] plan,
+        ContractionPlanner planner,
+        long capacity,
+        DisposeScope owned,
+        ProductArithmetic? arithmetic = null
+    )
     {
         _plan = plan;
         _planner = planner;
+        _arithmetic = arithmetic ?? ProductArithmetic.Own;
         _capacity = capacity;
         _owned = owned;
         _parts = [.. plan.Select(_ => new List<(long, QueryFactors)>())];
@@ -147,7 +160,7 @@ internal sealed class QueryGradients : IDisposable
             using var scope = NewDisposeScope();
             foreach (var (row, factors) in _parts[k])
             {
-                block.AddFactorProducts(products.narrow(0, row, factors.First.shape[0]), factors, _planner);
+                block.AddFactorProducts(products.narrow(0, row, factors.First.shape[0]), factors, _planner, _arithmetic);
             }
 
             if (_dense[k] is { } queries)
@@ -155,15 +168,15 @@ internal sealed class QueryGradients : IDisposable
                 var kept = queries.Select(q => q.narrow(0, 0, Count)).ToArray();
                 if (_plan[k] is Contraction.Factored or Contraction.Rows)
                 {
-                    block.AddProducts(products, kept);
+                    block.AddProducts(products, kept, _arithmetic);
                 }
                 else if (squaredNorms is null)
                 {
-                    block.AddWrittenProducts(products, kept);
+                    block.AddWrittenProducts(products, kept, _arithmetic);
                 }
                 else
                 {
-                    Products.AddDense(products, kept, block.Dense());
+                    Products.AddDense(products, kept, block.Dense(), _arithmetic);
                 }
             }
 
@@ -183,7 +196,11 @@ internal sealed class QueryGradients : IDisposable
     private void KeepDense(int k, BlockGradients block)
     {
         var dense = block.Dense();
-        _dense[k] ??= [.. dense.Select(part => Own(zeros([_capacity, part.shape[1]], part.dtype, part.device)))];
+        var written = _plan[k] == Contraction.Dense; // others read single rows, or add them up
+        _dense[k] ??=
+        [
+            .. dense.Select(part => Own(zeros([_capacity, part.shape[1]], written ? _arithmetic.TypeOf(part) : part.dtype, part.device))),
+        ];
         for (var p = 0; p < dense.Length; p++)
         {
             using var rows = _dense[k]![p].narrow(0, Count, block.Examples);

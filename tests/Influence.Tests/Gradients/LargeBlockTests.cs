@@ -23,7 +23,7 @@ public class LargeBlockTests
         var block = Block(a, d, bias);
         Tensor[] queries = bias ? [randn([3, 307 * 513], float64), randn([3, 307], float64)] : [randn([3, 307 * 513], float64)];
         var products = ones([3, 40], float64);
-        block.AddWrittenProducts(products, queries);
+        block.AddWrittenProducts(products, queries, ProductArithmetic.Own);
 
         var expected = 1 + queries[0].mm(d.transpose(1, 2).matmul(a).reshape(40, -1).t());
         expected = bias ? expected + queries[1].mm(d.sum(1).t()) : expected;

@@ -54,12 +54,16 @@ internal abstract class BlockGradients(long examples)
     /// <summary>Adds the products with written-out queries to <c>[Q, B]</c>.</summary>
     /// <param name="products"><c>[Q, B]</c>.</param>
     /// <param name="queries">One part a parameter, <c>[Q, P_k]</c>.</param>
-    public virtual void AddProducts(Tensor products, Tensor[] queries) => Products.AddDense(products, queries, Dense());
+    /// <param name="arithmetic">How matrix products are reckoned; null: in the numbers' own type.</param>
+    public virtual void AddProducts(Tensor products, Tensor[] queries, ProductArithmetic? arithmetic = null) =>
+        Products.AddDense(products, queries, Dense(), arithmetic);
 
     /// <summary>The same with these gradients written out, where nothing else will ask for them written.</summary>
     /// <param name="products"><c>[Q, B]</c>.</param>
     /// <param name="queries">One part a parameter, <c>[Q, P_k]</c>.</param>
-    public virtual void AddWrittenProducts(Tensor products, Tensor[] queries) => Products.AddDense(products, queries, Dense());
+    /// <param name="arithmetic">How matrix products are reckoned.</param>
+    public virtual void AddWrittenProducts(Tensor products, Tensor[] queries, ProductArithmetic arithmetic) =>
+        Products.AddDense(products, queries, Dense(), arithmetic);
 
     /// <summary>Copies of the factors of queries that this contraction keeps as they are; null where it wants them written out.</summary>
     public virtual QueryFactors? FactorsFor(Contraction contraction) => null;
@@ -68,8 +72,13 @@ internal abstract class BlockGradients(long examples)
     /// <param name="products"><c>[Q, B]</c>.</param>
     /// <param name="queries">What <see cref="FactorsFor"/> gave of the same block.</param>
     /// <param name="planner">How much may be written out at once.</param>
-    public virtual void AddFactorProducts(Tensor products, QueryFactors queries, ContractionPlanner planner) =>
-        throw new NotSupportedException("This block has no factors for the queries' factors to meet.");
+    /// <param name="arithmetic">How matrix products are reckoned.</param>
+    public virtual void AddFactorProducts(
+        Tensor products,
+        QueryFactors queries,
+        ContractionPlanner planner,
+        ProductArithmetic arithmetic
+    ) => throw new NotSupportedException("This block has no factors for the queries' factors to meet.");
 
     /// <summary>Adds g_i . g_j to <c>[B, B]</c> where that is cheapest without writing gradients out.</summary>
     /// <returns>False, with nothing added, where it is not.</returns>

@@ -254,41 +254,42 @@ internal sealed class FactoredGradients(
     }
 
     /// <summary>sum over t of d_t' (G_q a_t).</summary>
-    public override void AddProducts(Tensor products, Tensor[] queries)
+    public override void AddProducts(Tensor products, Tensor[] queries, ProductArithmetic? arithmetic = null)
     {
         if (weight && !BiasColumn)
         {
-            Products.AddFactored(products, queries, this);
+            Products.AddFactored(products, queries, this, arithmetic ?? ProductArithmetic.Own);
         }
         else
         {
-            base.AddProducts(products, queries);
+            base.AddProducts(products, queries, arithmetic);
         }
     }
 
     /// <summary>A band of outputs at a time, which stays in the caches: a whole batch written out is fresh memory at each call, and costs
     /// more than the products.</summary>
-    public override void AddWrittenProducts(Tensor products, Tensor[] queries)
+    public override void AddWrittenProducts(Tensor products, Tensor[] queries, ProductArithmetic arithmetic)
     {
         if (!weight || BiasColumn || IsSubstitute || Examples * inputs * Outputs <= NumbersWritten)
         {
-            base.AddWrittenProducts(products, queries);
+            base.AddWrittenProducts(products, queries, arithmetic);
             return;
         }
 
         var band = Math.Max(1, NumbersInBand / (Examples * inputs));
-        var (a, d) = (Activation, outputGradient.transpose(1, 2)); // [B, T, I], [B, O, T]
+        using var whole = NewDisposeScope();
+        var (a, d) = (arithmetic.Rounded(Activation), arithmetic.Rounded(outputGradient).transpose(1, 2)); // [B, T, I], [B, O, T]
         for (long first = 0; first < Outputs; first += band)
         {
             using var scope = NewDisposeScope();
             var count = Math.Min(band, Outputs - first);
             var written = d.narrow(1, first, count).bmm(a).reshape(Examples, -1); // [B, R*I]
-            products.addmm_(queries[0].narrow(1, first * inputs, count * inputs), written.t());
+            arithmetic.AddProduct(products, queries[0].narrow(1, first * inputs, count * inputs), written.t());
         }
 
         if (bias)
         {
-            products.addmm_(queries[1], outputGradient.sum(1).t());
+            arithmetic.AddProduct(products, queries[1], outputGradient.sum(1).t());
         }
     }
 
@@ -312,16 +313,16 @@ internal sealed class FactoredGradients(
         : Positions == 1 ? new QueryFactors(Activation.clone(), outputGradient.clone())
         : new QueryFactors(ActivationWithBias(), outputGradient.clone());
 
-    public override void AddFactorProducts(Tensor products, QueryFactors queries, ContractionPlanner planner)
+    public override void AddFactorProducts(Tensor products, QueryFactors queries, ContractionPlanner planner, ProductArithmetic arithmetic)
     {
         if (queries.Weights is { } spectrum)
         {
-            SpectralProducts.Add(products, queries.First, queries.Second, this, spectrum, planner.NumbersAtOnce);
+            SpectralProducts.Add(products, queries.First, queries.Second, this, spectrum, planner.NumbersAtOnce, arithmetic);
         }
         else
         {
             var atOnce = planner.GhostExamplesAtOnce(queries.First.shape[0], queries.First.shape[1], Positions);
-            Products.AddGhost(products, queries.First, queries.Second, this, atOnce);
+            Products.AddGhost(products, queries.First, queries.Second, this, atOnce, arithmetic);
         }
     }
 
@@ -343,7 +344,14 @@ internal sealed class FactoredGradients(
         }
 
         var activation = bias ? ActivationWithBias() : Activation; // [B, T, I (+1)]
-        Products.AddGhost(products, activation, outputGradient, this, planner.GhostExamplesAtOnce(Examples, Positions, Positions));
+        Products.AddGhost(
+            products,
+            activation,
+            outputGradient,
+            this,
+            planner.GhostExamplesAtOnce(Examples, Positions, Positions),
+            ProductArithmetic.Own
+        );
         return true;
     }
 

@@ -9,7 +9,14 @@ internal static class Products
 {
     /// <summary>sum over t, t' of (a_t . a_t')(d_t . d_t'), the ghost product; with a bias it is one more input of a, or, where the queries
     /// were kept without it, a one that is added to a_t . a_t'.</summary>
-    public static void AddGhost(Tensor products, Tensor queryA, Tensor queryD, FactoredGradients train, long examplesAtOnce)
+    public static void AddGhost(
+        Tensor products,
+        Tensor queryA,
+        Tensor queryD,
+        FactoredGradients train,
+        long examplesAtOnce,
+        ProductArithmetic arithmetic
+    )
     {
         var (q, tq) = (queryA.shape[0], queryA.shape[1]);
         var addsOne = train.Bias && queryA.shape[2] == train.Inputs;
@@ -38,26 +45,27 @@ internal static class Products
             }
         }
 
-        static Tensor Gram(Tensor left, Tensor right) => left.reshape(-1, left.shape[2]).mm(right.reshape(-1, right.shape[2]).t());
+        Tensor Gram(Tensor left, Tensor right) =>
+            arithmetic.Product(left.reshape(-1, left.shape[2]), right.reshape(-1, right.shape[2]).t(), products.dtype);
     }
 
     /// <summary>One matrix product per parameter, G_q [Q, P] times G [B, P] transposed.</summary>
-    public static void AddDense(Tensor products, Tensor[] queries, Tensor[] train)
+    public static void AddDense(Tensor products, Tensor[] queries, Tensor[] train, ProductArithmetic? arithmetic = null)
     {
         for (var p = 0; p < queries.Length; p++)
         {
-            using var transposed = train[p].t();
-            products.addmm_(queries[p], transposed);
+            using var scope = NewDisposeScope();
+            (arithmetic ?? ProductArithmetic.Own).AddProduct(products, queries[p], train[p].t());
         }
     }
 
     /// <summary>sum over t of d_t' (G_q a_t), with the training examples left as factors.</summary>
-    public static void AddFactored(Tensor products, Tensor[] queries, FactoredGradients train)
+    public static void AddFactored(Tensor products, Tensor[] queries, FactoredGradients train, ProductArithmetic arithmetic)
     {
         var (q, b, t) = (queries[0].shape[0], train.Examples, train.Positions);
         var weights = queries[0].reshape(q * train.Outputs, train.Inputs); // [Q*O, I]
         var a = train.Activation.reshape(b * t, train.Inputs); // [B*T, I]
-        var response = weights.mm(a.t()).reshape(q, train.Outputs, b * t); // [Q, O, B*T]
+        var response = arithmetic.Product(weights, a.t(), products.dtype).reshape(q, train.Outputs, b * t); // [Q, O, B*T]
         var d = train.OutputGradient.reshape(b * t, train.Outputs).t().unsqueeze(0); // [1, O, B*T]
         products.add_(response.mul_(d).sum(1).reshape(q, b, t).sum(2));
         if (train.Bias)

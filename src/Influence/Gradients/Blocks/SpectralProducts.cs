@@ -20,20 +20,23 @@ internal static class SpectralProducts
     /// <param name="train">Training examples in the eigenbasis.</param>
     /// <param name="weights">W.</param>
     /// <param name="numbersAtOnce">How many numbers may be written out at once.</param>
+    /// <param name="arithmetic">How matrix products are reckoned; null: in the numbers' own type.</param>
     public static void Add(
         Tensor products,
         Tensor queryA,
         Tensor queryD,
         FactoredGradients train,
         SpectralWeights weights,
-        long numbersAtOnce
+        long numbersAtOnce,
+        ProductArithmetic? arithmetic = null
     )
     {
+        arithmetic ??= ProductArithmetic.Own;
         var (a, d) = (train.Activation, train.OutputGradient);
         var exact = weights.Error is null ? null : Exceptions(queryA, queryD, a, d, weights);
         if (weights.Terms is { } terms)
         {
-            AddTerms(products, queryA, queryD, a, d, terms);
+            AddTerms(products, queryA, queryD, arithmetic.Rounded(a), arithmetic.Rounded(d), terms, arithmetic);
         }
 
         foreach (var band in weights.Bands)
@@ -42,7 +45,14 @@ internal static class SpectralProducts
             var columns = queryA.shape[2] - band.Own;
             if (band.Common is { } common && band.Own > 0)
             {
-                AddGhost(products, queryA.narrow(2, 0, band.Own) * common, Rows(queryD, band), a.narrow(2, 0, band.Own), Rows(d, band));
+                AddGhost(
+                    products,
+                    queryA.narrow(2, 0, band.Own) * common,
+                    Rows(queryD, band),
+                    a.narrow(2, 0, band.Own),
+                    Rows(d, band),
+                    arithmetic
+                );
             }
 
             if (columns > 0)
@@ -55,7 +65,8 @@ internal static class SpectralProducts
                     a.narrow(2, band.Own, columns),
                     Rows(d, band),
                     own,
-                    numbersAtOnce
+                    numbersAtOnce,
+                    arithmetic
                 );
             }
         }
@@ -67,18 +78,35 @@ internal static class SpectralProducts
     }
 
     /// <summary>sum over r of ghost products with the queries' factors times x_r and y_r.</summary>
-    public static void AddTerms(Tensor products, Tensor queryA, Tensor queryD, Tensor a, Tensor d, SpectralTerms terms)
+    public static void AddTerms(
+        Tensor products,
+        Tensor queryA,
+        Tensor queryD,
+        Tensor a,
+        Tensor d,
+        SpectralTerms terms,
+        ProductArithmetic? arithmetic = null
+    )
     {
+        arithmetic ??= ProductArithmetic.Own;
         var columns = Math.Max(64, ProductsAtOnce / Math.Max(1, queryA.shape[0] * queryA.shape[1]));
         for (long r = 0; r < terms.Rank; r++)
         {
             using var scope = NewDisposeScope();
-            var (scaledA, scaledD) = (queryA * terms.Right.select(0, r), queryD * terms.Left.select(0, r));
+            var scaledA = arithmetic.Rounded(queryA * terms.Right.select(0, r));
+            var scaledD = arithmetic.Rounded(queryD * terms.Left.select(0, r));
             for (long start = 0; start < a.shape[0]; start += columns)
             {
                 using var step = NewDisposeScope();
                 var count = Math.Min(columns, a.shape[0] - start);
-                AddGhost(products.narrow(1, start, count), scaledA, scaledD, a.narrow(0, start, count), d.narrow(0, start, count));
+                AddGhost(
+                    products.narrow(1, start, count),
+                    scaledA,
+                    scaledD,
+                    a.narrow(0, start, count),
+                    d.narrow(0, start, count),
+                    arithmetic
+                );
             }
         }
     }
@@ -116,7 +144,7 @@ internal static class SpectralProducts
         var rest = zeros([products.shape[0], which.shape[0]], products.dtype, products.device);
         if (weights.Terms is { } terms)
         {
-            AddWritten(rest, queryA, queryD, someA, someD, terms.Difference, numbersAtOnce);
+            AddWritten(rest, queryA, queryD, someA, someD, terms.Difference, numbersAtOnce, ProductArithmetic.Own);
         }
 
         foreach (var band in weights.Bands.Where(b => b.Common is not null && b.Own > 0))
@@ -130,7 +158,8 @@ internal static class SpectralProducts
                 someA.narrow(2, 0, band.Own),
                 Rows(someD, band),
                 difference,
-                numbersAtOnce
+                numbersAtOnce,
+                ProductArithmetic.Own
             );
         }
 
@@ -139,10 +168,10 @@ internal static class SpectralProducts
 
     private static Tensor Rows(Tensor d, SpectralWeights.Band band) => d.narrow(2, band.Row, band.Rows);
 
-    private static void AddGhost(Tensor products, Tensor queryA, Tensor queryD, Tensor a, Tensor d)
+    private static void AddGhost(Tensor products, Tensor queryA, Tensor queryD, Tensor a, Tensor d, ProductArithmetic arithmetic)
     {
-        var aa = queryA.reshape(-1, queryA.shape[2]).mm(a.reshape(-1, a.shape[2]).t()); // [Q*T, B*T]
-        var dd = queryD.reshape(-1, queryD.shape[2]).mm(d.reshape(-1, d.shape[2]).t());
+        var aa = Gram(queryA, a); // [Q*T, B*T]
+        var dd = Gram(queryD, d);
         if (queryA.shape[1] == 1 && a.shape[1] == 1)
         {
             products.addcmul_(aa, dd, Kept(1));
@@ -151,10 +180,24 @@ internal static class SpectralProducts
         {
             products.add_(aa.mul_(dd).reshape(queryA.shape[0], queryA.shape[1], a.shape[0], a.shape[1]).sum(1, 3));
         }
+
+        Tensor Gram(Tensor left, Tensor right) =>
+            arithmetic.Product(left.reshape(-1, left.shape[2]), right.reshape(-1, right.shape[2]).t(), products.dtype);
     }
 
-    private static void AddWritten(Tensor products, Tensor queryA, Tensor queryD, Tensor a, Tensor d, Tensor weights, long numbersAtOnce)
+    private static void AddWritten(
+        Tensor products,
+        Tensor queryA,
+        Tensor queryD,
+        Tensor a,
+        Tensor d,
+        Tensor weights,
+        long numbersAtOnce,
+        ProductArithmetic arithmetic
+    )
     {
+        using var rounded = NewDisposeScope();
+        (a, d) = (arithmetic.Rounded(a), arithmetic.Rounded(d));
         var (q, b, columns) = (queryA.shape[0], a.shape[0], queryA.shape[2]);
         var atOnce = Math.Clamp(numbersAtOnce / ((q + b) * columns), 1, queryD.shape[2]);
         for (long row = 0; row < queryD.shape[2]; row += atOnce)
@@ -163,7 +206,7 @@ internal static class SpectralProducts
             var rows = Math.Min(atOnce, queryD.shape[2] - row);
             var query = Coordinates(queryA, queryD.narrow(2, row, rows)).mul_(weights.narrow(0, row, rows)).reshape(q, -1);
             var train = Coordinates(a, d.narrow(2, row, rows)).reshape(b, -1); // [B, R*C]
-            products.addmm_(query, train.t());
+            arithmetic.AddProduct(products, query, train.t());
         }
     }
 

@@ -60,11 +60,11 @@ internal sealed class TiedGradients(IReadOnlyList<BlockGradients> uses) : BlockG
         return total;
     }
 
-    public override void AddProducts(Tensor products, Tensor[] queries)
+    public override void AddProducts(Tensor products, Tensor[] queries, ProductArithmetic? arithmetic = null)
     {
         foreach (var use in uses)
         {
-            use.AddProducts(products, queries);
+            use.AddProducts(products, queries, arithmetic);
         }
     }
 

@@ -149,13 +149,18 @@ internal sealed class TokenGradients(Tensor tokens, Tensor outputGradient, long 
     }
 
     /// <summary>sum over t of d_t' V_q[x_t]: only rows that occur are read.</summary>
-    public override void AddProducts(Tensor products, Tensor[] queries) => Products.AddTable(products, queries[0], this);
+    public override void AddProducts(Tensor products, Tensor[] queries, ProductArithmetic? arithmetic = null) =>
+        Products.AddTable(products, queries[0], this);
 
     public override QueryFactors? FactorsFor(Contraction contraction) =>
         contraction == Contraction.Rows ? new QueryFactors(tokens.clone(), outputGradient.clone()) : null;
 
-    public override void AddFactorProducts(Tensor products, QueryFactors queries, ContractionPlanner planner) =>
-        Products.AddRows(products, queries.First, queries.Second, this, planner.RowsAtOnce(queries.First.shape[0] + Examples, Width));
+    public override void AddFactorProducts(
+        Tensor products,
+        QueryFactors queries,
+        ContractionPlanner planner,
+        ProductArithmetic arithmetic
+    ) => Products.AddRows(products, queries.First, queries.Second, this, planner.RowsAtOnce(queries.First.shape[0] + Examples, Width));
 
     public override bool TryAddGram(Tensor products, ContractionPlanner planner)
     {
