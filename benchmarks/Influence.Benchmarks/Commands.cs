@@ -68,6 +68,13 @@ internal static class Commands
         );
         root.Add(
             With(
+                new Command("products", "all pairs with products in bfloat16 beside float32: processor time and errors"),
+                Options.OfWorkloads,
+                options => ProductCosts.Run(options, Find(options.Device))
+            )
+        );
+        root.Add(
+            With(
                 new Command("gpu-tests", "the library on a device against itself on the CPU in float64"),
                 Options.OfWorkloads,
                 options => GpuTestRunner.Run(Find(options.Device), options.Workloads)

@@ -28,7 +28,7 @@ internal static class StrongestCosts
         {
             text.AppendLine(CultureInfo.InvariantCulture, $"## {workload.Title}, {workload.DataNote}");
             text.AppendLine().AppendLine("Weights as drawn:").AppendLine().Append(Table(workload, options.Quick));
-            Train(workload);
+            ThreadWork.Train(workload, Epochs);
             text.AppendLine().AppendLine(CultureInfo.InvariantCulture, $"After {Epochs} epochs of SGD:");
             text.AppendLine().Append(Table(workload, options.Quick));
         }
@@ -50,13 +50,13 @@ internal static class StrongestCosts
         Work[] works =
         [
             Work.Always(() => [(Plain, ThreadClock.Time(workload.PlainEpoch))]),
-            Timed("K-FAC all pairs", () => new InfluenceFunction(kfac).Score(workload.Task, train, queries).Dispose()),
-            Timed("K-FAC, the 100 strongest", () => new InfluenceFunction(kfac).Strongest(100, workload.Task, train, queries)),
-            Timed("K-FAC, the 10 strongest", () => new InfluenceFunction(kfac).Strongest(10, workload.Task, train, queries)),
-            Timed("EK-FAC, the 100 strongest", () => new InfluenceFunction(ekfac).Strongest(100, workload.Task, train, queries)),
-            Timed("EK-FAC, the 10 strongest", () => new InfluenceFunction(ekfac).Strongest(10, workload.Task, train, queries)),
-            Timed("EK-FAC all pairs", () => new InfluenceFunction(ekfac).Score(workload.Task, train, queries).Dispose()),
-            Timed(
+            ThreadWork.Timed("K-FAC all pairs", () => new InfluenceFunction(kfac).Score(workload.Task, train, queries).Dispose()),
+            ThreadWork.Timed("K-FAC, the 100 strongest", () => new InfluenceFunction(kfac).Strongest(100, workload.Task, train, queries)),
+            ThreadWork.Timed("K-FAC, the 10 strongest", () => new InfluenceFunction(kfac).Strongest(10, workload.Task, train, queries)),
+            ThreadWork.Timed("EK-FAC, the 100 strongest", () => new InfluenceFunction(ekfac).Strongest(100, workload.Task, train, queries)),
+            ThreadWork.Timed("EK-FAC, the 10 strongest", () => new InfluenceFunction(ekfac).Strongest(10, workload.Task, train, queries)),
+            ThreadWork.Timed("EK-FAC all pairs", () => new InfluenceFunction(ekfac).Score(workload.Task, train, queries).Dispose()),
+            ThreadWork.Timed(
                 "EK-FAC all pairs, exact",
                 () =>
                     new InfluenceFunction(ekfac) { Tolerance = 0 }
@@ -72,41 +72,9 @@ internal static class StrongestCosts
         var table = new TextTable(["", "processor s", "plain epochs"]);
         foreach (var (name, own) in samples)
         {
-            table.Add([name, Number(own.Min), Number(own.Min / plain)]);
+            table.Add([name, ThreadWork.Number(own.Min), ThreadWork.Number(own.Min / plain)]);
         }
 
         return table;
-
-        static Work Timed(string name, Action run) =>
-            new(
-                () =>
-                {
-                    var seconds = ThreadClock.Time(run);
-                    Console.Error.WriteLine($"{name}: {seconds:F2} s");
-                    return [(name, seconds)];
-                },
-                1,
-                TimeSpan.FromSeconds(60)
-            );
-    }
-
-    private static string Number(double value) => value.ToString("G3", CultureInfo.InvariantCulture);
-
-    private static void Train(Workload workload)
-    {
-        using var optimizer = optim.SGD(workload.Model.parameters(), 0.05, momentum: 0.9);
-        const int Batch = 50;
-        for (var epoch = 0; epoch < Epochs; epoch++)
-        {
-            for (long start = 0; start + Batch <= workload.TrainCount; start += Batch)
-            {
-                using var scope = NewDisposeScope();
-                optimizer.zero_grad();
-                workload.MeanLoss(workload.Train.X.narrow(0, start, Batch), workload.Train.Y.narrow(0, start, Batch)).backward();
-                optimizer.step();
-            }
-        }
-
-        workload.Model.zero_grad();
     }
 }
