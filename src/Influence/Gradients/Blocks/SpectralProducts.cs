@@ -13,6 +13,16 @@ internal static class SpectralProducts
     /// <summary>So many products of factors at once stay in the processor's caches until they are multiplied.</summary>
     private const long ProductsAtOnce = 1 << 18;
 
+    /// <summary>So many numbers are written out at once: they are read again before they leave the caches, and glibc keeps such pieces for
+    /// the next ones, where larger ones are fresh pages each time.</summary>
+    private const long NumbersInCache = 1 << 20;
+
+    /// <summary>With fewer examples at once matrix products are slow.</summary>
+    private const long LeastExamples = 128;
+
+    /// <summary>How often the response is gone over, beside the coordinates, which are written once.</summary>
+    private const long ResponsePasses = 3;
+
     /// <summary>Adds the products of Q queries with B training examples.</summary>
     /// <param name="products"><c>[Q, B]</c>.</param>
     /// <param name="queryA">a of the queries in the eigenbasis, <c>[Q, T, I]</c>.</param>
@@ -185,6 +195,10 @@ internal static class SpectralProducts
             arithmetic.Product(left.reshape(-1, left.shape[2]), right.reshape(-1, right.shape[2]).t(), products.dtype);
     }
 
+    /// <summary>
+    /// A band of rows and some examples at a time, so that what is written out stays in the caches, in the form that writes less: either
+    /// the examples' coordinates, I numbers a row and example, or the queries' response to them, Q numbers a row and example.
+    /// </summary>
     private static void AddWritten(
         Tensor products,
         Tensor queryA,
@@ -198,15 +212,32 @@ internal static class SpectralProducts
     {
         using var rounded = NewDisposeScope();
         (a, d) = (arithmetic.Rounded(a), arithmetic.Rounded(d));
-        var (q, b, columns) = (queryA.shape[0], a.shape[0], queryA.shape[2]);
-        var atOnce = Math.Clamp(numbersAtOnce / ((q + b) * columns), 1, queryD.shape[2]);
-        for (long row = 0; row < queryD.shape[2]; row += atOnce)
+        var (q, b, columns, rows) = (queryA.shape[0], a.shape[0], queryA.shape[2], queryD.shape[2]);
+        var responds = a.shape[1] == 1 && ResponsePasses * q < columns;
+        var numbers = Math.Min(numbersAtOnce, NumbersInCache);
+        var examples = Math.Clamp(numbers / (responds ? q : columns), Math.Min(b, LeastExamples), b);
+        var band = Math.Clamp(Math.Min(numbers / (q * columns), numbers / (examples * (responds ? q : columns))), 1, rows);
+        for (long row = 0; row < rows; row += band)
         {
             using var scope = NewDisposeScope();
-            var rows = Math.Min(atOnce, queryD.shape[2] - row);
-            var query = Coordinates(queryA, queryD.narrow(2, row, rows)).mul_(weights.narrow(0, row, rows)).reshape(q, -1);
-            var train = Coordinates(a, d.narrow(2, row, rows)).reshape(b, -1); // [B, R*C]
-            arithmetic.AddProduct(products, query, train.t());
+            var count = Math.Min(band, rows - row);
+            var query = arithmetic.Rounded(Coordinates(queryA, queryD.narrow(2, row, count)).mul_(weights.narrow(0, row, count))); // [Q, R, C]
+            for (long first = 0; first < b; first += examples)
+            {
+                using var step = NewDisposeScope();
+                var some = Math.Min(examples, b - first);
+                var target = products.narrow(1, first, some);
+                var (ownA, ownD) = (a.narrow(0, first, some), d.narrow(0, first, some).narrow(2, row, count));
+                if (responds)
+                {
+                    var response = arithmetic.Product(query.reshape(q * count, columns), ownA.squeeze(1).t(), products.dtype); // [Q*R, b]
+                    target.add_(response.reshape(q, count, some).mul_(ownD.squeeze(1).t()).sum(1));
+                }
+                else
+                {
+                    arithmetic.AddProduct(target, query.reshape(q, -1), Coordinates(ownA, ownD).reshape(some, -1).t());
+                }
+            }
         }
     }
 

@@ -22,6 +22,10 @@ internal sealed class SpectralWeights : IDisposable
     /// <summary>The mean of r over the fit's examples, in tolerances: low enough that few single examples exceed one tolerance.</summary>
     private const double MeanShare = 0.5;
 
+    /// <summary>The share of exact products that bands must save: their ghost products and the bounds of examples take about a third
+    /// of the time of all.</summary>
+    private const double LeastSaved = 0.4;
+
     private SpectralWeights(Tensor weights, IReadOnlyList<Band> bands, Tensor? error, double tolerance)
     {
         (Weights, Bands, Error, Tolerance) = (weights, bands, error, tolerance);
@@ -65,7 +69,7 @@ internal sealed class SpectralWeights : IDisposable
             : null;
     }
 
-    /// <summary>Bands within a tolerance; the exact ones where that saves less than a quarter.</summary>
+    /// <summary>Bands within a tolerance; the exact ones where that saves too little for the bands' own products.</summary>
     /// <param name="weights">W.</param>
     /// <param name="energy">The mean of x^2 over examples, <c>[O, I]</c>: the eigenvalues. Rows and columns ascend.</param>
     /// <param name="tolerance">The relative error.</param>
@@ -90,7 +94,7 @@ internal sealed class SpectralWeights : IDisposable
         var total = (weights.to_type(ScalarType.Float64) * energy.to_type(ScalarType.Float64)).sum().item<double>();
         var own = Columns(errors, MeanShare * tolerance * total);
         var saved = cut.Zip(own, (band, first) => (double)(first * (band.Rows - 1))).Sum() / (weights.shape[0] * columns);
-        if (saved < 0.25)
+        if (saved < LeastSaved)
         {
             return Exact(weights);
         }
