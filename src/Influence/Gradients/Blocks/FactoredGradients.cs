@@ -27,8 +27,6 @@ internal sealed class FactoredGradients(
     /// call.</summary>
     private const long NumbersWritten = 1 << 22;
 
-    private const long NumbersInBand = 1 << 20;
-
     private Tensor? _activation;
 
     /// <summary>a, <c>[B, T, I]</c>.</summary>
@@ -202,12 +200,30 @@ internal sealed class FactoredGradients(
 
         if (ContractionCost.GhostNorm(this) < ContractionCost.DenseNorm(this))
         {
-            var a = Activation.bmm(Activation.transpose(1, 2)); // [B, T, T]
-            var d = outputGradient.bmm(outputGradient.transpose(1, 2)); // [B, T, T]
-            return (bias ? a.add_(Kept(1)) : a).mul_(d).sum(1, 2);
+            return GhostNorms();
         }
 
         return SquaredNorms(Dense());
+    }
+
+    /// <summary>sum over t, s of (a_t . a_s + 1)(d_t . d_s), some examples at a time.</summary>
+    private Tensor GhostNorms()
+    {
+        var norms = empty([Examples], outputGradient.dtype, outputGradient.device);
+        var activation = Activation; // kept by the block: not made in a scope of this call's
+        var atOnce = Pieces.Of((double)Positions * Positions, Examples);
+        for (long first = 0; first < Examples; first += atOnce)
+        {
+            using var scope = NewDisposeScope();
+            var count = Math.Min(atOnce, Examples - first);
+            var a = Gram(activation.narrow(0, first, count)); // [b, T, T]
+            var d = Gram(outputGradient.narrow(0, first, count));
+            norms.narrow(0, first, count).copy_((bias ? a.add_(Kept(1)) : a).mul_(d).sum(1, 2));
+        }
+
+        return norms;
+
+        static Tensor Gram(Tensor factor) => factor.bmm(factor.transpose(1, 2));
     }
 
     public override Tensor PreciseSquaredNorms() =>
@@ -276,9 +292,10 @@ internal sealed class FactoredGradients(
             return;
         }
 
-        var band = Math.Max(1, NumbersInBand / (Examples * inputs));
+        var band = Math.Max(1, Pieces.Numbers / (Examples * inputs));
+        var made = Activation; // kept by the block: not made in a scope of this call's
         using var whole = NewDisposeScope();
-        var (a, d) = (arithmetic.Rounded(Activation), arithmetic.Rounded(outputGradient).transpose(1, 2)); // [B, T, I], [B, O, T]
+        var (a, d) = (arithmetic.Rounded(made), arithmetic.Rounded(outputGradient).transpose(1, 2)); // [B, T, I], [B, O, T]
         for (long first = 0; first < Outputs; first += band)
         {
             using var scope = NewDisposeScope();

@@ -21,6 +21,7 @@ internal static class Products
         var (q, tq) = (queryA.shape[0], queryA.shape[1]);
         var addsOne = train.Bias && queryA.shape[2] == train.Inputs;
         var activation = train.Bias && !addsOne ? train.ActivationWithBias() : train.Activation;
+        examplesAtOnce = Math.Min(examplesAtOnce, Pieces.Of((double)q * tq * train.Positions, train.Examples));
         for (long start = 0; start < train.Examples; start += examplesAtOnce)
         {
             using var scope = NewDisposeScope();
@@ -59,18 +60,36 @@ internal static class Products
         }
     }
 
-    /// <summary>sum over t of d_t' (G_q a_t), with the training examples left as factors.</summary>
+    /// <summary>sum over t of d_t' (G_q a_t), with the training examples left as factors: the response of some queries to some examples at a
+    /// time.</summary>
     public static void AddFactored(Tensor products, Tensor[] queries, FactoredGradients train, ProductArithmetic arithmetic)
     {
         var (q, b, t) = (queries[0].shape[0], train.Examples, train.Positions);
-        var weights = queries[0].reshape(q * train.Outputs, train.Inputs); // [Q*O, I]
-        var a = train.Activation.reshape(b * t, train.Inputs); // [B*T, I]
-        var response = arithmetic.Product(weights, a.t(), products.dtype).reshape(q, train.Outputs, b * t); // [Q, O, B*T]
-        var d = train.OutputGradient.reshape(b * t, train.Outputs).t().unsqueeze(0); // [1, O, B*T]
-        products.add_(response.mul_(d).sum(1).reshape(q, b, t).sum(2));
+        var perPair = (double)train.Outputs * t;
+        var examples = Pieces.Of(perPair, b);
+        var atOnce = Pieces.Of(perPair * examples, q);
+        var (made, gradient) = (train.Activation, train.OutputGradient); // kept by the block: not made in a scope of this call's
+        using var whole = NewDisposeScope();
+        var activation = arithmetic.Rounded(made);
+        for (long row = 0; row < q; row += atOnce)
+        {
+            using var scope = NewDisposeScope();
+            var rows = Math.Min(atOnce, q - row);
+            var weights = arithmetic.Rounded(queries[0].narrow(0, row, rows).reshape(rows * train.Outputs, train.Inputs)); // [q*O, I]
+            for (long first = 0; first < b; first += examples)
+            {
+                using var piece = NewDisposeScope();
+                var count = Math.Min(examples, b - first);
+                var a = activation.narrow(0, first, count).reshape(count * t, train.Inputs); // [b*T, I]
+                var d = gradient.narrow(0, first, count).reshape(count * t, train.Outputs).t().unsqueeze(0); // [1, O, b*T]
+                var response = arithmetic.Product(weights, a.t(), products.dtype).reshape(rows, train.Outputs, count * t); // [q, O, b*T]
+                products.narrow(0, row, rows).narrow(1, first, count).add_(response.mul_(d).sum(1).reshape(rows, count, t).sum(2));
+            }
+        }
+
         if (train.Bias)
         {
-            products.addmm_(queries[1], train.OutputGradient.sum(1).t());
+            arithmetic.AddProduct(products, queries[1], train.OutputGradient.sum(1).t());
         }
     }
 

@@ -13,10 +13,6 @@ internal static class SpectralProducts
     /// <summary>So many products of factors at once stay in the processor's caches until they are multiplied.</summary>
     private const long ProductsAtOnce = 1 << 18;
 
-    /// <summary>So many numbers are written out at once: they are read again before they leave the caches, and glibc keeps such pieces for
-    /// the next ones, where larger ones are fresh pages each time.</summary>
-    private const long NumbersInCache = 1 << 20;
-
     /// <summary>With fewer examples at once matrix products are slow.</summary>
     private const long LeastExamples = 128;
 
@@ -214,7 +210,7 @@ internal static class SpectralProducts
         (a, d) = (arithmetic.Rounded(a), arithmetic.Rounded(d));
         var (q, b, columns, rows) = (queryA.shape[0], a.shape[0], queryA.shape[2], queryD.shape[2]);
         var responds = a.shape[1] == 1 && ResponsePasses * q < columns;
-        var numbers = Math.Min(numbersAtOnce, NumbersInCache);
+        var numbers = Math.Min(numbersAtOnce, Pieces.Numbers);
         var examples = Math.Clamp(numbers / (responds ? q : columns), Math.Min(b, LeastExamples), b);
         var band = Math.Clamp(Math.Min(numbers / (q * columns), numbers / (examples * (responds ? q : columns))), 1, rows);
         for (long row = 0; row < rows; row += band)
