@@ -31,7 +31,7 @@ public sealed partial class GradientStore
         InfluenceException.ThrowIfAny([.. train.Problems("training examples")]);
         var watch = Stopwatch.StartNew();
         using var scope = NewDisposeScope();
-        using var session = GradientSession.Open(task, train, null);
+        using var session = GradientSession.Open(task, train, null, memory: projection.MemoryBudget);
         using var noGrad = no_grad();
         var manifest = StoreManifest.Of(
             session,
@@ -173,6 +173,5 @@ public sealed partial class GradientStore
     private static long BytesOf(StoreManifest manifest) =>
         (8L * manifest.Count) + Enumerable.Range(0, manifest.Shards).Sum(shard => (long)StoreShard.Length(manifest, shard));
 
-    private static long BytesIn(string folder) =>
-        Directory.Exists(folder) ? FolderSize.Of(folder, "*.bin") : 0;
+    private static long BytesIn(string folder) => Directory.Exists(folder) ? FolderSize.Of(folder, "*.bin") : 0;
 }
