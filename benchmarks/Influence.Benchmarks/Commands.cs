@@ -47,6 +47,13 @@ internal static class Commands
         );
         root.Add(
             With(
+                new Command("nearest", "approximate search over a gradient store by USearch, its recall beside a scan of all rows"),
+                Options.OfWorkloads,
+                options => NearestBench.Run(options, Find(options.Device))
+            )
+        );
+        root.Add(
+            With(
                 new Command("fixed", "what a call costs beyond its passes, at 1 to 1,000 examples, and what its checks cost"),
                 Options.OfWorkloads,
                 options => FixedCosts.Run(options, Find(options.Device))
@@ -57,6 +64,13 @@ internal static class Commands
                 new Command("scale", "how cost grows with examples, queries, width and positions, beside the counted work"),
                 Options.OfWorkloads,
                 options => ScaleBench.Run(options, Find(options.Device))
+            )
+        );
+        root.Add(
+            With(
+                new Command("ranks", "an EK-FAC fit, scores and a store by two processes over one folder, beside one process"),
+                Options.OfWorkloads,
+                options => RanksBench.Run(options, Find(options.Device))
             )
         );
         root.Add(
@@ -84,6 +98,7 @@ internal static class Commands
         root.Add(OfMemory());
         root.Add(OfSelectionRun());
         root.Add(OfSettingSeconds());
+        root.Add(RanksBench.Command());
         return root;
     }
 

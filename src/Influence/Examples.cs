@@ -169,19 +169,13 @@ public sealed record Examples : IDisplay
         return new Examples(size => Picked(this with { BatchSize = size }, wanted), () => kept) { BatchSize = BatchSize };
     }
 
-    /// <summary>As <see cref="Only"/>, in full batches where the examples are tensors: a few from all over are one pass then, and not one
-    /// for each batch that holds some of them.</summary>
-    internal Examples Packed(IReadOnlyCollection<long> ids)
+    /// <summary>The examples at some positions, in full batches where the examples are tensors: a few from all over are one pass then, and
+    /// not one for each batch that holds some of them.</summary>
+    /// <param name="positions">Ascending.</param>
+    internal Examples Packed(int[] positions)
     {
-        var only = Only(ids);
-        if (!IsIndexable)
-        {
-            return only;
-        }
-
-        var wanted = ids.ToHashSet();
-        int[] positions = [.. Enumerable.Range(0, Count).Where(i => wanted.Contains(Ids[i]))];
-        return new Examples(size => Packs(this, positions, size), () => (long[])only.Ids) { BatchSize = BatchSize };
+        long[] ids = [.. positions.Select(i => Ids[i])];
+        return IsIndexable ? new Examples(size => Packs(this, positions, size), () => ids) { BatchSize = BatchSize } : Only(ids);
     }
 
     /// <summary>

@@ -3,12 +3,20 @@ using System.Globalization;
 namespace Influence;
 
 /// <summary>
-/// Says how many bytes a call may keep beside the model and one batch's activations. A number of bytes converts to it:
+/// Says how many bytes a call may keep beside the model, and as many again for one batch's activations. A number of bytes converts to it:
 /// <c>new TracIn { MemoryBudget = 4L &lt;&lt; 30 }</c>.
 /// </summary>
 /// <remarks>
+/// <para>
 /// Where work can be cut into parts, a smaller budget costs passes over the data and changes no result. Where it cannot, as in a
 /// curvature fit, what would not fit is refused before it starts; such settings begin at <see cref="HalfOfMemory"/>.
+/// </para>
+/// <para>
+/// A batch whose activations would not fit is cut before it is run. What one example takes is counted on a forward pass of one: every
+/// layer's inputs, its outputs twice (their gradients come back) and what else the model's own code made; tensors that the code disposes
+/// and libtorch needs for the backward pass all the same are not seen. The first batch of a call is checked on as many examples as fit, at
+/// least two. Calls without a budget of their own take <see cref="HalfOfMemory"/>.
+/// </para>
 /// </remarks>
 public readonly record struct MemoryBudget
 {

@@ -48,7 +48,13 @@ internal static class PartCatalog
             "T3's MLP trained by AdamW on Fashion-MNIST, 6,144 training examples and 100 queries",
             c => AdamStudy.Run(c, AdamSetUps.WideFashionMlp(c))
         ),
-        new("g1", "scores from gradient stores on W1, by form and dimension of the projection", StoreStudy.Run),
+        new(
+            "g1",
+            "scores from gradient stores on W1, by form and dimension of the projection",
+            c => StoreStudy.Run(c, "w1", SetUps.FashionMlp, [4, 16, 64], widest: 16)
+        ),
+        new("g3", "the same on T3", c => StoreStudy.Run(c, "t3", SetUps.WideFashionMlp, [4, 16, 64], widest: 16)),
+        new("g8", "the same on T8", c => StoreStudy.Run(c, "t8", SetUps.Decoder, [4, 16, 64], widest: 16)),
         new("trees", "LightGBM on Spambase, 1,500 training examples and 200 queries", c => TreeStudy.Run(c, TreeSetUps.Spambase(c))),
         new("d1", "scores of the training run on Fashion-MNIST with flipped labels, 10,000 training examples", ScoresOfTheRun.Run),
     ];

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Globalization;
 using Influence.Curvature;
 using Influence.Estimators;
@@ -18,53 +17,58 @@ internal static class StoreStudy
 {
     private const int Resamples = 100;
     private const string Size = "kB an example";
-    private const string Query = "ms a query, of 450 at once";
+    private const string Query = "processor ms a query, scored beside all others";
     private const string Fidelity = "correlation with exact gradients' scores, mean over queries";
 
-    private static readonly Published[] s_published =
-    [
-        new("LDS", "EK-FAC, exact, one model", 0.417, "this library, same retrainings, quality-w1 of 2026-11-21"),
-        new("LDS", "EK-FAC, exact, 4 checkpoints of one run", 0.502, "this library, same retrainings, quality-w1 of 2026-11-21"),
-        new("LDS", "TracIn, exact, 4 checkpoints", 0.133, "this library, same retrainings, quality-w1 of 2026-11-21"),
-        new("LDS", "TRAK, 5 models", 0.20, "another implementation"),
-    ];
-
-    public static Findings Run(PartContext context)
+    /// <param name="context">Of this part.</param>
+    /// <param name="of">The part whose trainings these are.</param>
+    /// <param name="setUp">The set-up.</param>
+    /// <param name="sides">Dimensions a side, ascending.</param>
+    /// <param name="widest">Up to how many dimensions a side layers' Fisher matrices, k^2 by k^2, are inverted.</param>
+    public static Findings Run(PartContext context, string of, Func<PartContext, SetUp> setUp, int[] sides, int widest)
     {
-        // The trainings are W1's own.
-        var own = context.Of("w1");
-        var setUp = SetUps.FashionMlp(own);
-        var study = new Study(own, setUp.Recipe, setUp.Data);
-        var halves = study.Retrain("halves", Subsets.Half(setUp.Data.TrainIds, setUp.Halves, DeepStudy.SubsetSeed), setUp.Seeds);
-        long[] modelSeeds = [.. Enumerable.Range(0, setUp.Models).Select(m => DeepStudy.FirstModelSeed + m)];
+        // The trainings are that part's own.
+        var own = context.Of(of);
+        var found = setUp(own);
+        var study = new Study(own, found.Recipe, found.Data);
+        var halves = study.Retrain("halves", Subsets.Half(found.Data.TrainIds, found.Halves, DeepStudy.SubsetSeed), found.Seeds);
+        long[] modelSeeds = [.. Enumerable.Range(0, found.Models).Select(m => DeepStudy.FirstModelSeed + m)];
         TrainedModel[] runs = [.. modelSeeds.Select(study.Full)];
         var folder = Directory.CreateTempSubdirectory("influence-store-study");
         var models = runs.Select(run => run.AtTheEnd()).ToList();
         try
         {
-            var judge = new Judge(context, halves, setUp.Data.Queries(setUp.BatchSize), Resamples);
+            var judge = new Judge(context, halves, found.Data.Queries(found.BatchSize), Resamples);
             using var one = new OneModel(
                 context,
+                found,
+                models[0],
                 judge,
                 [.. models.Select(TrainedModel.Task)],
-                setUp.Data.Train(setUp.BatchSize),
+                found.Data.Train(found.BatchSize),
                 folder.FullName
-            );
+            )
+            {
+                Sides = context.Pick<int[]>(sides, [4, 8]),
+                Widest = context.Pick(widest, 8),
+            };
             one.Exact();
+            one.Likeness();
             one.ByLayer();
             one.WithCurvature();
+            one.Members(runs[0].After(found.FewEpochs), found.FewEpochs.Count);
             one.Whole();
-            one.Members(runs[0].After(setUp.FewEpochs), setUp.FewEpochs.Count);
             var settings = FindingsBuilder.Settings(
                 study,
                 $"{halves.Subsets.Count} random halves, drawn with seed {DeepStudy.SubsetSeed}",
-                setUp.Seeds,
+                found.Seeds,
                 modelSeeds
             );
             settings["stores"] =
-                "float32 unless another type is named; s: writing the store, fitting and scoring 450 queries; the cost "
+                $"float32 unless another type is named; s: writing the store, fitting and scoring {judge.Reported.Count} queries; the cost "
                 + "of a store that others share is counted again";
-            return new Findings(settings, FindingsBuilder.Facts(study, models[0], judge), study.Times, judge.Results, s_published);
+            settings["EK-FAC"] = "empirical Fisher matrix; where it is in stored gradients, and beside them, the default damping";
+            return new Findings(settings, FindingsBuilder.Facts(study, models[0], judge), study.Times, judge.Results, []);
         }
         finally
         {
@@ -73,14 +77,27 @@ internal static class StoreStudy
         }
     }
 
-    private sealed class OneModel(PartContext context, Judge judge, IReadOnlyList<InfluenceTask> tasks, Examples train, string folder)
-        : IDisposable
+    private sealed class OneModel(
+        PartContext context,
+        SetUp setUp,
+        nn.Module<Tensor, Tensor> model,
+        Judge judge,
+        IReadOnlyList<InfluenceTask> tasks,
+        Examples train,
+        string folder
+    ) : IDisposable
     {
         private static readonly Damping[] s_dampings = [.. new[] { 1, 0.1, 0.01 }.Select(Damping.RelativeToMeanEigenvalue)];
         private readonly Dictionary<string, (GradientStore Store, double Seconds)> _written = [];
         private Damping _trak = Damping.Default;
         private InfluenceScores? _dot;
         private InfluenceScores? _cosine;
+
+        /// <summary>Dimensions a side.</summary>
+        public required int[] Sides { get; init; }
+
+        /// <summary>The most of them at which layers' Fisher matrices are inverted.</summary>
+        public required int Widest { get; init; }
 
         private InfluenceTask Task => tasks[0];
 
@@ -91,9 +108,23 @@ internal static class StoreStudy
             _cosine = judge.Add("cosine, exact", q => new TracIn { Similarity = TracIn.GradientSimilarity.Cosine }.Score(Task, train, q));
         }
 
+        /// <summary>What knows of no gradient: the last hidden state, the layers' inputs, and of texts hidden states pooled by
+        /// position.</summary>
+        public void Likeness()
+        {
+            judge.Add("embedding similarity", q => new EmbeddingSimilarity(b => Mean(Hidden(b))).Score(Task, train, q)).Dispose();
+            judge.Add("activation similarity", q => new ActivationSimilarity().Score(Task, train, q)).Dispose();
+            if (setUp.Data.TrainY.dim() > 1)
+            {
+                judge.Add("RDS+", q => new RdsPlus(Hidden).Score(Task, train, q)).Dispose();
+            }
+
+            static Tensor Mean(Tensor hidden) => hidden.dim() == 3 ? hidden.mean([1L]) : hidden;
+        }
+
         public void ByLayer()
         {
-            foreach (var k in context.Pick<int[]>([4, 16, 64], [4, 8]))
+            foreach (var k in Sides)
             {
                 foreach (var form in new[] { GradientProjection.Kind.TwoSided, GradientProjection.Kind.Principal })
                 {
@@ -108,21 +139,24 @@ internal static class StoreStudy
                         _cosine
                     );
                     Correlate($"{name}, cosine with the projection's own norms", ProjectedCosine(store), _cosine!);
-                    if (k <= context.Pick(16, 8))
+                    if (k <= Widest)
                     {
                         judge
                             .Add($"{name}, LoGRA", s_dampings, (d, q) => new StoredGradients(store) { Damping = d }.Score(Task, q), seconds)
                             .Scores.Dispose();
                         judge.Add($"{name}, TrackStar", q => new TrackStar(store).Score(Task, train, q)).Dispose();
+                        judge
+                            .Add($"{name}, TrackStar, not mixed", q => new TrackStar(store) { Mixing = 0 }.Score(Task, train, q))
+                            .Dispose();
                     }
                 }
             }
 
             foreach (var type in new[] { ScalarType.Float16, ScalarType.Int8 })
             {
-                var (store, seconds) = Write(new GradientProjection { Dimension = context.Pick(64, 8), Dtype = type });
+                var (store, seconds) = Write(new GradientProjection { Dimension = Sides[^1], Dtype = type });
                 Keep(
-                    $"two-sided, {context.Pick(64, 8)} a side, {type}, dot product",
+                    $"two-sided, {Sides[^1]} a side, {type}, dot product",
                     store,
                     seconds,
                     q => new StoredGradients(store).Score(Task, q),
@@ -134,14 +168,22 @@ internal static class StoreStudy
         /// <summary>EK-FAC's curvature in the stored gradients, each side of a layer brought to few dimensions.</summary>
         public void WithCurvature()
         {
-            var (fit, fitting) = Clocked.Run(() => Ekfac.Fit(Task, train));
+            var (fit, fitting) = Clocked.Run(() => Ekfac.Fit(Task, train, new Ekfac.Options { Fisher = Fisher.Empirical }));
             using (fit)
             {
+                judge
+                    .Add(
+                        "EK-FAC, damping chosen",
+                        [.. new[] { 1, 0.1, 0.01, 0.001, 0.0001, 0.00001 }.Select(Damping.RelativeToMeanEigenvalue)],
+                        (d, q) => new InfluenceFunction(fit) { Damping = d }.Score(Task, train, q),
+                        fitting
+                    )
+                    .Scores.Dispose();
                 using var exact = judge.Add(
                     "EK-FAC, exact, one model",
                     q => new InfluenceFunction(fit) { Tolerance = 0 }.Score(Task, train, q)
                 );
-                foreach (var k in context.Pick<int[]>([4, 16, 64], [4, 8]))
+                foreach (var k in Sides)
                 {
                     foreach (var form in new[] { GradientProjection.Kind.TwoSided, GradientProjection.Kind.Principal })
                     {
@@ -193,6 +235,12 @@ internal static class StoreStudy
 
         public void Members(IReadOnlyList<Checkpoint> checkpoints, int count)
         {
+            judge.Add($"TracIn, exact, {count} checkpoints", q => new TracIn { Checkpoints = checkpoints }.Score(Task, train, q)).Dispose();
+            if (setUp.Recipe.Adam)
+            {
+                Less(checkpoints, count);
+            }
+
             var sketch = new GradientProjection { Form = GradientProjection.Kind.CountSketch, Dimension = context.Pick(2048, 128) };
             var (members, seconds) = Clocked.Run(() => GradientStore.WriteMembers(tasks, train, sketch, Path.Combine(folder, "models")));
             Keep(
@@ -227,6 +275,63 @@ internal static class StoreStudy
                     runSeconds
                 )
                 .Scores.Dispose();
+        }
+
+        /// <summary>Adam's updates of training examples against queries' gradients, by their cosines: exact, and stored.</summary>
+        private void Less(IReadOnlyList<Checkpoint> checkpoints, int count)
+        {
+            using var exact = judge.Add(
+                $"LESS, exact, {count} checkpoints",
+                q =>
+                    new TracIn
+                    {
+                        Checkpoints = checkpoints,
+                        Direction = TracIn.UpdateDirection.Less,
+                        Similarity = TracIn.GradientSimilarity.Cosine,
+                    }.Score(Task, train, q)
+            );
+            foreach (var k in Sides)
+            {
+                var projection = new GradientProjection { Dimension = k, Direction = GradientProjection.UpdateDirection.AdamUpdate };
+                var (members, seconds) = Clocked.Run(() =>
+                    GradientStore.WriteMembers(Task, checkpoints, train, projection, Path.Combine(folder, $"less-{k}"))
+                );
+                Keep(
+                    $"two-sided, {k} a side, LESS, {count} checkpoints",
+                    members[0],
+                    seconds,
+                    q =>
+                        new StoredGradients(members) { Checkpoints = checkpoints, Similarity = TracIn.GradientSimilarity.Cosine }.Score(
+                            Task,
+                            train,
+                            q
+                        ),
+                    exact
+                );
+            }
+        }
+
+        /// <summary>What the last linear layer reads.</summary>
+        private Tensor Hidden(ExampleBatch batch)
+        {
+            var last = (nn.Module<Tensor, Tensor>)model.named_modules().Last(child => child.module is TorchSharp.Modules.Linear).module;
+            Tensor? read = null;
+            var hook = last.register_forward_pre_hook(
+                (_, input) =>
+                {
+                    read = input.alias();
+                    return input.alias();
+                }
+            );
+            try
+            {
+                model.call(batch["x"]);
+                return read!;
+            }
+            finally
+            {
+                hook.remove();
+            }
         }
 
         public void Dispose()
@@ -271,9 +376,9 @@ internal static class StoreStudy
                 method,
                 queries =>
                 {
-                    var clock = Stopwatch.StartNew();
+                    var before = Environment.CpuUsage.TotalTime;
                     var made = score(queries);
-                    perQuery = clock.Elapsed.TotalMilliseconds / queries.Count;
+                    perQuery = (Environment.CpuUsage.TotalTime - before).TotalMilliseconds / queries.Count;
                     return made;
                 }
             );

@@ -21,6 +21,12 @@ internal sealed class Options(ParseResult given) : ICommandOptions<Options>
         "how many passages of each domain the pool of texts has [400, quick 200]",
         least: 100
     );
+    private static readonly Option<int> s_repeated = Setting.Number(
+        "--repeated",
+        "how often each passage is in the pool of texts, for a larger one than the texts give",
+        1,
+        least: 1
+    );
     private static readonly Option<int?> s_seeds = Setting.OptionalNumber(
         "--seeds",
         "how many times a model is trained on each pick; of texts 0 for the picks alone [3, quick 2]",
@@ -47,6 +53,7 @@ internal sealed class Options(ParseResult given) : ICommandOptions<Options>
             s_data,
             s_images,
             s_passages,
+            s_repeated,
             s_seeds,
             s_seed,
             s_quick,
@@ -58,6 +65,8 @@ internal sealed class Options(ParseResult given) : ICommandOptions<Options>
     public int Images => given.GetValue(s_images) ?? (Quick ? 8000 : 20_000);
 
     public int Passages => given.GetValue(s_passages) ?? (Quick ? 200 : 400);
+
+    public int Repeated => given.GetRequiredValue(s_repeated);
 
     public int Seeds => given.GetValue(s_seeds) ?? (Quick ? 2 : 3);
 

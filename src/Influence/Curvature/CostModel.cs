@@ -146,7 +146,11 @@ internal static class CostModel
         foreach (var first in train.Batches().Take(1))
         {
             var watch = Stopwatch.StartNew();
-            using var batch = session.Capture(first, LossKind.Training);
+            foreach (var part in session.Cut(first, LossKind.Training))
+            {
+                using var batch = session.Capture(part, LossKind.Training);
+            }
+
             seconds = watch.Elapsed.TotalSeconds * train.Count / first.Count;
         }
 

@@ -57,7 +57,7 @@ public sealed partial class DataInf : Preconditioner
         var labels = options.Fisher == Fisher.Sampled ? LossKind.Sampled : LossKind.Training;
         var sizes = new ParameterVector(session).BlockRanges;
         var sums = new double[sizes.Count];
-        foreach (var examples in train.Batches())
+        foreach (var examples in session.Batches(train, labels))
         {
             cancellationToken.ThrowIfCancellationRequested();
             using var batch = session.Capture(examples, labels);
@@ -137,7 +137,7 @@ public sealed partial class DataInf : Preconditioner
         {
             var sum = zeros_like(gradients); // [Q, P]
             var ranges = Layout.BlockRanges;
-            foreach (var examples in train.Batches())
+            foreach (var examples in session.Batches(train, labels))
             {
                 token.ThrowIfCancellationRequested();
                 using var batch = session.Capture(examples, labels);

@@ -35,7 +35,7 @@ public sealed partial record InfluenceFunction
         RefuseAggregation("per head");
         using var scope = NewDisposeScope();
         using var reporter = new ProgressReporter(progress, "scoring heads", 1, train.Count, cancellationToken);
-        using var session = GradientSession.Open(task, train, queries);
+        using var session = GradientSession.Open(task, train, queries, memory: MemoryBudget);
         using var inverse = _preconditioner.Prepare(session, Damping, 0, cancellationToken);
         using var metric = new HeadMetric(inverse, heads, session);
         var totals = Enumerable.Range(0, heads.Heads + 1).Select(_ => zeros([queries.Count, train.Count], session.Dtype, CPU)).ToArray();

@@ -51,7 +51,7 @@ public sealed partial record InfluenceFunction
         CheckCheckpoint(task);
         using var scope = NewDisposeScope();
         using var reporter = new ProgressReporter(progress, "leverage", LeverageDraws, train.Count, cancellationToken);
-        using var session = GradientSession.Open(task, train, null);
+        using var session = GradientSession.Open(task, train, null, memory: MemoryBudget);
         using var inverse = _preconditioner.Prepare(session, Damping, 0, cancellationToken);
         var totals = zeros([train.Count], session.Dtype, CPU); // [N]
         var products = new GradientProducts(session, MemoryBudget, inverse, Gradients.Normalization.None);

@@ -45,7 +45,7 @@ public sealed partial record InfluenceFunction
         ]);
         using var scope = NewDisposeScope();
         using var reporter = new ProgressReporter(progress, "scoring", 1, train.Count, cancellationToken);
-        using var session = GradientSession.Open(task, train, queries);
+        using var session = GradientSession.Open(task, train, queries, memory: MemoryBudget);
         using var inverse = _preconditioner.Prepare(session, Damping, 0, cancellationToken);
         var totals = new double[train.Count];
         MatchedScores.Add(totals, Products(session, inverse), train, queries, reporter);

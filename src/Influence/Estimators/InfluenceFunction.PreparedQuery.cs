@@ -45,7 +45,7 @@ public sealed partial record InfluenceFunction
         {
             using var scope = NewDisposeScope();
             using var reporter = new ProgressReporter(null, "preparing", 1, queries.Count, cancellationToken);
-            var session = GradientSession.Open(task, train, queries);
+            var session = GradientSession.Open(task, train, queries, memory: MemoryBudget);
             held.Add(session);
             var inverse = _preconditioner.Prepare(session, Damping, 0, cancellationToken);
             held.Add(inverse);
@@ -86,6 +86,7 @@ public sealed partial record InfluenceFunction
         private readonly PreparedSum _sum;
         private readonly Examples _train;
         private readonly int _thread = Environment.CurrentManagedThreadId;
+        private Dictionary<long, int>? _positions;
 
         internal PreparedQuery(
             List<IDisposable> held,
@@ -128,7 +129,15 @@ public sealed partial record InfluenceFunction
                 throw new InfluenceException("Each id is asked for once; found some that repeat.");
             }
 
-            var examples = _train.Packed(ids);
+            // A pull asks for a few of many: nothing of it goes through all of them.
+            _positions ??= _train.Ids.Index().ToDictionary(pair => pair.Item, pair => pair.Index);
+            long[] unknown = [.. ids.Where(id => !_positions.ContainsKey(id))];
+            if (unknown.Length > 0)
+            {
+                throw new InfluenceException($"No example has the id {InfluenceException.List(unknown)}.");
+            }
+
+            var examples = _train.Packed([.. ids.Select(id => _positions[id]).Order()]);
             var found = new Dictionary<long, double>(ids.Count);
             using var scope = NewDisposeScope();
             using var reporter = new ProgressReporter(null, "scoring", 1, ids.Count, CancellationToken.None);

@@ -129,12 +129,12 @@ public sealed partial record InfluenceFunction
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
         using var reporter = new ProgressReporter(progress, $"scoring {what}", 1, train.Count, token);
-        using var session = GradientSession.Open(task, train, queries);
+        using var session = GradientSession.Open(task, train, queries, memory: MemoryBudget);
         using var inverse = _preconditioner.Prepare(session, Damping, 0, token);
         var directions = Directions(session, inverse, queries, scope, token);
         var score = scorer(session, directions);
         var parts = new List<Tensor>();
-        foreach (var examples in train.Batches())
+        foreach (var examples in session.Batches(train, LossKind.Training))
         {
             token.ThrowIfCancellationRequested();
             var values = score(examples); // [Q, B, T]
@@ -176,7 +176,7 @@ public sealed partial record InfluenceFunction
 
         var found = new Tensor[]?[session.Parts.Count];
         long first = 0;
-        foreach (var examples in queries.Batches())
+        foreach (var examples in session.Batches(queries, LossKind.Measurement))
         {
             token.ThrowIfCancellationRequested();
             using var batch = session.Capture(examples, LossKind.Measurement);

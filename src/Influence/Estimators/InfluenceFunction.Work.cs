@@ -37,7 +37,7 @@ public sealed partial record InfluenceFunction
         ExampleChecks.Run(task, (train, "training examples"), (queries, "queries"));
         var watch = Stopwatch.StartNew();
         using var scope = NewDisposeScope();
-        using var session = GradientSession.Open(task, train, queries);
+        using var session = GradientSession.Open(task, train, queries, memory: MemoryBudget);
         using var inverse = _preconditioner.Prepare(session, Damping, Tolerance, cancellationToken);
         using var reporter = new ProgressReporter(null, "estimate", 1, train.Count, cancellationToken);
         var (before, batch) = (TimeSpan.Zero, TimeSpan.Zero);
@@ -89,7 +89,7 @@ public sealed partial record InfluenceFunction
         }
 
         using var scope = NewDisposeScope();
-        using var session = GradientSession.Open(task, train, queries);
+        using var session = GradientSession.Open(task, train, queries, memory: MemoryBudget);
         var units = new WorkUnits(train, work);
         var rows = QueryIds(queries);
         using var folder = UnitScores.Open(
@@ -151,7 +151,7 @@ public sealed partial record InfluenceFunction
     )
     {
         using var scope = NewDisposeScope();
-        using var session = GradientSession.Open(task, train, null);
+        using var session = GradientSession.Open(task, train, null, memory: MemoryBudget);
         var units = new WorkUnits(train, work);
         using var folder = UnitScores.Open(
             work,

@@ -244,7 +244,7 @@ public sealed partial record InfluenceFunction : IPairEstimator
 
         using var scope = NewDisposeScope();
         using var reporter = new ProgressReporter(progress, "self-influence", 1, train.Count, cancellationToken);
-        using var session = GradientSession.Open(task, train, null);
+        using var session = GradientSession.Open(task, train, null, memory: MemoryBudget);
         using var inverse = _preconditioner.Prepare(session, Damping, 0, cancellationToken);
         var totals = zeros([train.Count], session.Dtype, CPU);
         new GradientProducts(session, MemoryBudget, inverse, Gradients.Normalization.None).AddSelf(totals, train, 1, reporter);
@@ -357,7 +357,7 @@ public sealed partial record InfluenceFunction : IPairEstimator
         CheckCheckpoint(task);
         using var scope = NewDisposeScope();
         using var reporter = new ProgressReporter(progress, "scoring", 1, train.Count, token);
-        using var session = GradientSession.Open(task, train, queries);
+        using var session = GradientSession.Open(task, train, queries, memory: MemoryBudget);
         begin(session);
         using var inverse = _preconditioner.Prepare(session, Damping, Tolerance, token);
         score(Products(session, inverse), reporter);

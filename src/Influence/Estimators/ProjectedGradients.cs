@@ -81,7 +81,7 @@ public sealed record ProjectedGradients
         ExampleChecks.Run(task, (examples, "examples"));
         using var scope = NewDisposeScope();
         using var reporter = new ProgressReporter(progress, "projected gradients", 1, examples.Count, token);
-        using var session = GradientSession.Open(task, examples, null);
+        using var session = GradientSession.Open(task, examples, null, memory: MemoryBudget);
         using var noGrad = no_grad();
         var columns = Columns(session, out var width);
         foreach (var batch in SubBatches.Within(session, examples, LossKind.Training, blocks => ExamplesAtOnce(blocks, session)))

@@ -32,7 +32,7 @@ internal sealed class PushedQueries : GradientMetric
         try
         {
             long start = 0;
-            foreach (var examples in queries.Batches())
+            foreach (var examples in session.Batches(queries, LossKind.Measurement))
             {
                 token.ThrowIfCancellationRequested();
                 using var batch = session.Capture(examples, LossKind.Measurement);

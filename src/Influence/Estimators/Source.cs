@@ -227,7 +227,13 @@ public sealed partial record Source : IPairEstimator
 
     /// <summary>Opens a session whose blocks have one rate and one weight decay each in every segment.</summary>
     private GradientSession Open(InfluenceTask task, Examples train, Examples? queries) =>
-        GradientSession.Open(task, train, queries, p => string.Join(';', _segments.Select(s => (Of(s, p.Name), DecouplesIn(s, p.Name)))));
+        GradientSession.Open(
+            task,
+            train,
+            queries,
+            p => string.Join(';', _segments.Select(s => (Of(s, p.Name), DecouplesIn(s, p.Name)))),
+            MemoryBudget
+        );
 
     /// <summary>Pushes the queries back through every segment, the last first: what the training gradients of each meet. Returns how far an
     /// iteration came.</summary>

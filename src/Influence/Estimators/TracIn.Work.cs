@@ -82,7 +82,7 @@ public sealed partial record TracIn
             hashes.Add(WeightsHash.OfAll(task.Model));
         }
 
-        using var session = GradientSession.Open(task, train, queries);
+        using var session = GradientSession.Open(task, train, queries, memory: MemoryBudget);
         return (
             WorkManifest.Of(
                 $"{what} by {Name}",

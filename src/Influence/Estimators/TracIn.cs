@@ -265,7 +265,7 @@ public sealed partial record TracIn : IPairEstimator
             reporter.Checkpoint(i + 1);
             if (Direction is UpdateDirection.Less or UpdateDirection.LessCode)
             {
-                using var own = GradientSession.Open(task, train, queries);
+                using var own = GradientSession.Open(task, train, queries, memory: MemoryBudget);
                 using var metric = LessMetric.Of(own, Checkpoints![i], Direction, Similarity, name => Weight(i, name));
                 add(own, new GradientProducts(own, MemoryBudget, metric, Normalization.None, arithmetic: Arithmetic(own)));
                 continue;
@@ -273,13 +273,13 @@ public sealed partial record TracIn : IPairEstimator
 
             if (Direction == UpdateDirection.Optimizer)
             {
-                using var own = GradientSession.Open(task, train, queries);
+                using var own = GradientSession.Open(task, train, queries, memory: MemoryBudget);
                 using var metric = OptimizerMetric.Of(own, Checkpoints![i]);
                 add(own, new GradientProducts(own, MemoryBudget, metric, Normalization.None, arithmetic: Arithmetic(own)));
                 continue;
             }
 
-            using var session = GradientSession.Open(task, train, queries, p => rates.Of(p.Name).LearningRate);
+            using var session = GradientSession.Open(task, train, queries, p => rates.Of(p.Name).LearningRate, MemoryBudget);
             double[] factors = [.. session.Parts.Select(parts => rates.Of(parts[0].Parameter.Name).LearningRate)];
             var normalization = Similarity == GradientSimilarity.Cosine ? Normalization.Cosine : Normalization.None;
             add(

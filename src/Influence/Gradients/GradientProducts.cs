@@ -83,7 +83,7 @@ internal sealed partial class GradientProducts(
         using var noGrad = no_grad();
         var unchanged = new UnchangedWeights(session.Task.Model);
         var (plan, capacity, examplesAtOnce) = Plan(train, queries, strongest: search is not null);
-        using var source = SubBatches.Of(queries, (int)Math.Min(capacity, examplesAtOnce)).GetEnumerator();
+        using var source = session.Batches(queries, LossKind.Measurement, (int)Math.Min(capacity, examplesAtOnce)).GetEnumerator();
         long done = 0;
         var more = source.MoveNext();
         while (more)
@@ -178,7 +178,7 @@ internal sealed partial class GradientProducts(
         var unchanged = new UnchangedWeights(session.Task.Model);
         using var kept = NewDisposeScope();
         using var block = new QueryGradients(plan, _planner, queries.Count, kept, arithmetic);
-        foreach (var examples in SubBatches.Of(queries, examplesAtOnce))
+        foreach (var examples in session.Batches(queries, LossKind.Measurement, examplesAtOnce))
         {
             Keep(block, examples, progress);
         }
@@ -236,7 +236,7 @@ internal sealed partial class GradientProducts(
     private GradientSum Sum(Examples queries, int examplesAtOnce, ProgressReporter progress)
     {
         var sum = new GradientSum(session);
-        foreach (var examples in SubBatches.Of(queries, examplesAtOnce))
+        foreach (var examples in session.Batches(queries, LossKind.Measurement, examplesAtOnce))
         {
             progress.Token.ThrowIfCancellationRequested();
             using var stage = CostMeter.Stage(QueryPass);
@@ -327,7 +327,7 @@ internal sealed partial class GradientProducts(
         var unchanged = new UnchangedWeights(session.Task.Model);
         var (_, _, examplesAtOnce) = Plan(train, null);
         long first = 0;
-        foreach (var examples in SubBatches.Of(train, examplesAtOnce))
+        foreach (var examples in session.Batches(train, kind, examplesAtOnce))
         {
             progress.Token.ThrowIfCancellationRequested();
             using var stage = CostMeter.Stage(TrainingPass);
@@ -426,7 +426,7 @@ internal sealed partial class GradientProducts(
         long first = 0;
         using var stage = CostMeter.Stage(TrainingPass);
         using var waiting = new JoinedBatches();
-        foreach (var examples in SubBatches.Of(train, examplesAtOnce))
+        foreach (var examples in session.Batches(train, LossKind.Training, examplesAtOnce))
         {
             progress.Token.ThrowIfCancellationRequested();
             using (var batch = session.Capture(examples, LossKind.Training))

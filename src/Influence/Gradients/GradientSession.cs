@@ -16,11 +16,14 @@ internal sealed class GradientSession : IDisposable
     private readonly BatchChecks _checks;
     private readonly HashSet<TensorIdentity> _distrusted = [];
     private readonly ModelInUse _claim;
+    private readonly ActivationBytes _activations;
     private CapturePlan _plan;
 
-    private GradientSession(LayerHooks hooks, CapturePlan plan, AuditMemory? memory, ModelInUse claim)
+    private GradientSession(LayerHooks hooks, FirstBatches.Audited audited, ModelInUse claim)
     {
-        (_hooks, _plan, _claim, _checks) = (hooks, plan, claim, new BatchChecks(hooks, memory?.Batches));
+        var (plan, memory, _) = audited;
+        (_hooks, _plan, _claim, _activations) = (hooks, plan, claim, audited.Activations);
+        _checks = new BatchChecks(hooks, memory?.Batches);
         Contractions = memory?.Contractions ?? [];
         _single = new SingleExampleGradients(plan.BySingleExample, hooks.Losses, hooks.Apart);
     }
@@ -85,7 +88,14 @@ internal sealed class GradientSession : IDisposable
     /// <param name="queries">Queries, where there are any.</param>
     /// <param name="apart">Parameters for which this differs never share a block, so that each block has one learning rate, say; null: all
     /// may.</param>
-    public static GradientSession Open(InfluenceTask task, Examples train, Examples? queries, Func<ModelParameter, object>? apart = null)
+    /// <param name="memory">What one batch's activations may take: larger batches are cut; null: half of the memory.</param>
+    public static GradientSession Open(
+        InfluenceTask task,
+        Examples train,
+        Examples? queries,
+        Func<ModelParameter, object>? apart = null,
+        MemoryBudget? memory = null
+    )
     {
         using var stage = CostMeter.Stage("audit");
         var watch = Stopwatch.StartNew();
@@ -99,11 +109,11 @@ internal sealed class GradientSession : IDisposable
                 hooks = LayerHooks.ForScores(task, apart);
             }
 
-            var (plan, memory) = FirstBatches.Audit(hooks, train, queries);
-            hooks.KeepOnly(plan.Layers);
-            session = new GradientSession(hooks, plan, memory, claim);
+            var audited = FirstBatches.Audit(hooks, train, queries, memory ?? MemoryBudget.HalfOfMemory);
+            hooks.KeepOnly(audited.Plan.Layers);
+            session = new GradientSession(hooks, audited, claim);
             session.CheckMask(train);
-            plan.Coverage.Log(task.Logger, watch.Elapsed);
+            audited.Plan.Coverage.Log(task.Logger, watch.Elapsed);
             return session;
         }
         catch
@@ -132,6 +142,17 @@ internal sealed class GradientSession : IDisposable
 
         return null;
     }
+
+    /// <summary>The batches of some examples, cut where their activations, or what the caller makes of them, would not fit.</summary>
+    /// <param name="examples">The examples.</param>
+    /// <param name="kind">The delegate that they are captured under.</param>
+    /// <param name="atOnce">At most so many at once, for the caller's sake.</param>
+    public IEnumerable<ExampleBatch> Batches(Examples examples, LossKind kind, int atOnce = int.MaxValue) =>
+        SubBatches.Of(examples, batch => Math.Min(atOnce, _activations.ExamplesAtOnce(batch, kind)));
+
+    /// <summary>The parts of one batch that fit, in order.</summary>
+    public IEnumerable<ExampleBatch> Cut(ExampleBatch batch, LossKind kind) =>
+        SubBatches.Of(batch, _activations.ExamplesAtOnce(batch, kind));
 
     /// <summary>The per-example gradients of a batch. The caller disposes the result before it captures the next batch.</summary>
     public BatchGradients Capture(ExampleBatch batch, LossKind kind) => Capture(batch, kind, _checks);

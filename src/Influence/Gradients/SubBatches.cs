@@ -36,34 +36,23 @@ internal static class SubBatches
         {
             using var scope = NewDisposeScope();
             using var sample = session.Capture(first.Pick([0]), kind);
-            return Of(examples, examplesAtOnce(sample.Blocks));
+            return session.Batches(examples, kind, examplesAtOnce(sample.Blocks));
         }
 
         throw new InfluenceException("There are no examples.");
     }
 
     /// <summary>The batches, cut where they are larger than the limit.</summary>
-    public static IEnumerable<ExampleBatch> Of(Examples examples, int atOnce)
+    public static IEnumerable<ExampleBatch> Of(Examples examples, int atOnce) => Of(examples, _ => atOnce);
+
+    /// <summary>The batches, cut where they are larger than their limit.</summary>
+    public static IEnumerable<ExampleBatch> Of(Examples examples, Func<ExampleBatch, int> atOnce)
     {
         foreach (var batch in Read(examples))
         {
-            if (batch.Count <= atOnce)
+            foreach (var part in Of(batch, atOnce(batch)))
             {
-                yield return batch;
-                continue;
-            }
-
-            for (var start = 0; start < batch.Count; start += atOnce)
-            {
-                var part = batch.PickApart([.. Enumerable.Range(start, Math.Min(atOnce, batch.Count - start))]);
-                try
-                {
-                    yield return part;
-                }
-                finally
-                {
-                    part.Free();
-                }
+                yield return part;
             }
         }
 
@@ -80,6 +69,29 @@ internal static class SubBatches
         {
             using var span = Spans.Of("reading");
             return batches.MoveNext();
+        }
+    }
+
+    /// <summary>The batch, or parts of it that are no larger than the limit, each valid until the next is asked for.</summary>
+    public static IEnumerable<ExampleBatch> Of(ExampleBatch batch, int atOnce)
+    {
+        if (batch.Count <= atOnce)
+        {
+            yield return batch;
+            yield break;
+        }
+
+        for (var start = 0; start < batch.Count; start += atOnce)
+        {
+            var part = batch.PickApart([.. Enumerable.Range(start, Math.Min(atOnce, batch.Count - start))]);
+            try
+            {
+                yield return part;
+            }
+            finally
+            {
+                part.Free();
+            }
         }
     }
 }

@@ -11,6 +11,9 @@ internal enum TapMode
     /// <summary>Only the shapes are noted.</summary>
     Shapes,
 
+    /// <summary>Shapes are noted and inputs and outputs kept, to count what they take.</summary>
+    Sizes,
+
     /// <summary>Inputs and outputs are kept beside copies of them, to see whether somebody writes to them.</summary>
     Compare,
 
@@ -307,6 +310,13 @@ internal sealed class TrackedLayer(string path, LayerRule rule, ParameterPart? w
         {
             _shapes.Add(output.shape);
             Called?.Invoke(this);
+            return null;
+        }
+
+        if (watch.Mode == TapMode.Sizes)
+        {
+            _shapes.Add(output.shape);
+            watch.Owner.Attach(input.alias(), output.alias());
             return null;
         }
 

@@ -36,6 +36,14 @@ internal sealed class GradientTotal : IDisposable
     /// <summary>Adds every example of a batch.</summary>
     public void Add(ExampleBatch batch)
     {
+        foreach (var part in _session.Cut(batch, _kind))
+        {
+            AddFitting(part);
+        }
+    }
+
+    private void AddFitting(ExampleBatch batch)
+    {
         using var scope = NewDisposeScope();
         if (Masked)
         {

@@ -115,7 +115,7 @@ public sealed partial record GroupEffect
         queryGroups ??= ExampleGroups.Of(queries.Ids, id => $"query {id}");
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
-        using var session = GradientSession.Open(task, train, queries);
+        using var session = GradientSession.Open(task, train, queries, memory: MemoryBudget);
         var layout = new ParameterVector(session);
         var atOnce = (int)Math.Clamp(MemoryBudget / (6.0 * layout.Length * session.Dtype.ElementSize()), 1, groups.Names.Count);
         using var reporter = new ProgressReporter(progress, "group effect", 1, Work(train, groups, layout, atOnce), cancellationToken);

@@ -39,7 +39,7 @@ internal sealed class LinearInfluence(InfluenceFunction function) : LinearEstima
         Action<LinearStep> step
     )
     {
-        using var session = GradientSession.Open(task, train, queries);
+        using var session = GradientSession.Open(task, train, queries, memory: function.MemoryBudget);
         using var inverse = function.Preconditioner.Prepare(session, function.Damping, 0, reporter.Token);
         var (layout, unchanged) = (new ParameterVector(session), new UnchangedWeights(task.Model));
         step(new LinearStep(session, layout, new InnerInverse(inverse, layout, damping: 0).Apply, 1));

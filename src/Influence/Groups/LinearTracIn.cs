@@ -53,7 +53,7 @@ internal sealed class LinearTracIn(TracIn tracIn) : LinearEstimator
             reporter.Token.ThrowIfCancellationRequested();
             var rates = weights.Load(i);
             reporter.Checkpoint(i + 1);
-            using var session = GradientSession.Open(task, train, queries);
+            using var session = GradientSession.Open(task, train, queries, memory: tracIn.MemoryBudget);
             metadata ??= tracIn.Metadata(task, session.Coverage, self: false);
             var (layout, unchanged) = (new ParameterVector(session), new UnchangedWeights(task.Model));
             if (tracIn.Direction == TracIn.UpdateDirection.Optimizer)

@@ -85,7 +85,7 @@ public sealed partial record Donod
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
         using var reporter = new ProgressReporter(progress, "DONOD", 1, examples.Count, cancellationToken);
-        using var session = GradientSession.Open(task.ForTraining(Layers), examples, queries: null);
+        using var session = GradientSession.Open(task.ForTraining(Layers), examples, queries: null, memory: MemoryBudget);
         var weights = Weights(session);
         var (don, nod) = (zeros([examples.Count], ScalarType.Float64), zeros([examples.Count], ScalarType.Float64)); // [N]
         long first = 0;

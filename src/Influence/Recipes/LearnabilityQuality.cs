@@ -95,7 +95,7 @@ public sealed record LearnabilityQuality
             cancellationToken
         );
         weights.Load(last);
-        using var session = GradientSession.Open(task, train, targets);
+        using var session = GradientSession.Open(task, train, targets, memory: MemoryBudget);
         var layout = new ParameterVector(session);
         var run = new Run(
             session,

@@ -61,7 +61,7 @@ public sealed record GraNd : IExampleScorer
             cancellationToken.ThrowIfCancellationRequested();
             weights.Load(k);
             reporter.Checkpoint(k + 1);
-            using var session = GradientSession.Open(task, examples, queries: null);
+            using var session = GradientSession.Open(task, examples, queries: null, memory: MemoryBudget);
             coverage ??= session.Coverage;
             new GradientProducts(session, MemoryBudget, GradientMetric.Euclidean, Normalization.None).AddNorms(
                 totals,

@@ -61,7 +61,7 @@ public sealed partial record GradientSpectra
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
         using var reporter = new ProgressReporter(progress, "gradient spectra", 1, examples.Count, cancellationToken);
-        using var session = GradientSession.Open(task, examples, queries: null);
+        using var session = GradientSession.Open(task, examples, queries: null, memory: MemoryBudget);
         var layers = Layers(session);
         var pairs = Pairs is null ? LayerPairs.Find(layers) : LayerPairs.Named(layers, Pairs);
         var (nuclear, ranks, cosines) = (new List<double[]>(), new List<double[]>(), new List<double[]>());

@@ -31,7 +31,7 @@ public sealed partial class GradientStore
         InfluenceException.ThrowIfAny([.. train.Problems("training examples")]);
         var watch = Stopwatch.StartNew();
         using var scope = NewDisposeScope();
-        using var session = GradientSession.Open(task, train, null);
+        using var session = GradientSession.Open(task, train, null, memory: projection.MemoryBudget);
         using var noGrad = no_grad();
         var manifest = StoreManifest.Of(
             session,

@@ -94,7 +94,7 @@ public sealed partial class GradientStore
         ArgumentException.ThrowIfNullOrEmpty(folder);
         InfluenceException.ThrowIfAny([.. train.Problems("training examples")]);
         using var scope = NewDisposeScope();
-        using var session = GradientSession.Open(task, train, null);
+        using var session = GradientSession.Open(task, train, null, memory: projection.MemoryBudget);
         using var noGrad = no_grad();
         long[] ids = [.. train.Ids];
         using var reporter = new ProgressReporter(progress, "gradient store", 1, ids.Length, cancellationToken);
@@ -222,7 +222,7 @@ public sealed partial class GradientStore
 
         // The training loss may not know the queries' tensors.
         var own = task.Measurement is { } measurement ? task with { TrainingLoss = measurement, Measurement = null } : task;
-        using var session = GradientSession.Open(own, queries, null);
+        using var session = GradientSession.Open(own, queries, null, memory: budget);
         using var noGrad = no_grad();
         CheckModel(session);
         var unchanged = new UnchangedWeights(task.Model);

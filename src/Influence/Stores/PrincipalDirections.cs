@@ -26,7 +26,7 @@ internal static class PrincipalDirections
         using var scope = NewDisposeScope();
         var sums = new Dictionary<string, (Tensor Outputs, Tensor Inputs)>();
         var byName = layers.ToDictionary(layer => layer.Name);
-        foreach (var batch in train.Batches())
+        foreach (var batch in session.Batches(train, LossKind.Training))
         {
             reporter.Token.ThrowIfCancellationRequested();
             using var gradients = session.Capture(batch, LossKind.Training);

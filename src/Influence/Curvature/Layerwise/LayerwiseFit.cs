@@ -243,7 +243,7 @@ internal sealed partial class LayerwiseFit : IDisposable
         {
             _load?.Invoke(pass / _options.LabelDraws);
             _session.Losses.Seed = SeedOf(_options.Seed, pass);
-            foreach (var batch in _train.Batches())
+            foreach (var batch in _session.Batches(_train, _labels))
             {
                 yield return batch;
             }

@@ -95,7 +95,7 @@ public abstract partial class LayerwisePreconditioner : Preconditioner, IDisplay
         method = FactorSums.NameOf(method, options.Factors);
         using var scope = torch.NewDisposeScope();
         using var reporter = new ProgressReporter(progress, $"{method} fit", 1, (long)train.Count * options.LabelDraws, token);
-        using var session = GradientSession.Open(task, train, queries: null);
+        using var session = GradientSession.Open(task, train, queries: null, memory: options.MemoryBudget);
         var cost = CostModel.Of(session, train, options, kind);
         cost.RefuseAbove(options.MemoryBudget);
         var info = new CurvatureInfo
@@ -177,7 +177,7 @@ public abstract partial class LayerwisePreconditioner : Preconditioner, IDisplay
 
         // The fit opens a session too, whose checks are no small part of the time where examples are few and the model is large.
         var watch = Stopwatch.StartNew();
-        using var session = GradientSession.Open(task, train, queries: null);
+        using var session = GradientSession.Open(task, train, queries: null, memory: (options ?? new Options()).MemoryBudget);
         var opening = watch.Elapsed;
         var cost = CostModel.Of(session, train, options ?? new Options(), kind).Timed(session, train);
         return cost with { Time = cost.Time + opening };

@@ -37,7 +37,7 @@ internal abstract class CurvatureProduct(GradientSession session, ParameterVecto
     public Tensor Over(Examples train, Tensor vectors, CancellationToken token, Action<int>? progress = null)
     {
         var sum = zeros_like(vectors); // [K, P]
-        foreach (var batch in train.Batches())
+        foreach (var batch in session.Batches(train, LossKind.Training))
         {
             Add(batch, vectors, sum, token);
             progress?.Invoke(batch.Count);

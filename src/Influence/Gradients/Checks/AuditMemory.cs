@@ -37,6 +37,9 @@ internal sealed class AuditMemory
     /// <summary>How products were formed, by what that was decided from beside the shapes; it changes cost and no result.</summary>
     public Dictionary<string, (Contraction[] Plan, long QueriesAtOnce, int ExamplesAtOnce)> Contractions { get; } = [];
 
+    /// <summary>What examples were counted to take.</summary>
+    public List<ActivationBytes.Counted> Activations { get; } = [];
+
     /// <summary>The calls that were made; each looks at other examples.</summary>
     public long Calls { get; set; }
 

@@ -14,10 +14,11 @@ internal static class FirstBatches
         + "another call gives others";
 
     /// <summary>Audits a session on its data, or takes the plan of an earlier call on the same task that still holds.</summary>
-    public static (CapturePlan Plan, AuditMemory? Memory) Audit(LayerHooks hooks, Examples train, Examples? queries)
+    public static Audited Audit(LayerHooks hooks, Examples train, Examples? queries, MemoryBudget memory)
     {
         var isRandom = Differs(train) || (queries is not null && Differs(queries));
-        var (plan, memory) = Plan(hooks, train, queries);
+        var found = Plan(hooks, train, queries, memory);
+        var plan = found.Plan;
         var convolutions = hooks.Layers.Any(layer => layer.Rule is ConvolutionRule)
             ? ConvolutionKernels.Fault(hooks.ModelDtype, hooks.Device.type)
             : null;
@@ -27,36 +28,33 @@ internal static class FirstBatches
             Log.Doubtful(hooks.Task.Logger, note);
         }
 
-        return (
-            notes.Length == 0
-                ? plan
-                : plan with
-                {
-                    Coverage = new ParameterCoverage(plan.Coverage.Parameters) { Notes = string.Join("; ", notes) },
-                },
-            memory
-        );
+        return notes.Length == 0
+            ? found
+            : found with
+            {
+                Plan = plan with { Coverage = new ParameterCoverage(plan.Coverage.Parameters) { Notes = string.Join("; ", notes) } },
+            };
     }
 
-    private static (CapturePlan Plan, AuditMemory? Memory) Plan(LayerHooks hooks, Examples train, Examples? queries)
+    private static Audited Plan(LayerHooks hooks, Examples train, Examples? queries, MemoryBudget memory)
     {
         foreach (var batch in train.Batches().Take(1))
         {
             if (queries is null)
             {
-                return Plan(hooks, train, batch, null);
+                return Plan(hooks, train, batch, null, memory);
             }
 
             foreach (var query in queries.Batches().Take(1))
             {
-                return Plan(hooks, train, batch, query);
+                return Plan(hooks, train, batch, query, memory);
             }
         }
 
         throw new InfluenceException("There are no examples.");
     }
 
-    private static (CapturePlan Plan, AuditMemory? Memory) Plan(LayerHooks hooks, Examples train, ExampleBatch batch, ExampleBatch? query)
+    private static Audited Plan(LayerHooks hooks, Examples train, ExampleBatch batch, ExampleBatch? query, MemoryBudget budget)
     {
         AuditMemory? memory;
         using (Spans.Of("is the plan known"))
@@ -64,6 +62,7 @@ internal static class FirstBatches
             memory = AuditMemory.Of(hooks, batch, query);
         }
 
+        var activations = new ActivationBytes(hooks, budget, memory?.Activations ?? []);
         var seed = memory is null ? 0 : memory.Calls++;
         if (memory?.Restore(hooks) is { } known)
         {
@@ -71,7 +70,7 @@ internal static class FirstBatches
             using var few = new Borrowed(FromAnywhere(train, KeptElsewhere, seed));
             if (PlanConfirmation.Holds(hooks, known, batch, query, few.Batch, seed))
             {
-                return (known, memory);
+                return new Audited(known, memory, activations);
             }
 
             memory.Forget();
@@ -83,10 +82,17 @@ internal static class FirstBatches
         }
 
         using var whole = Spans.Of("whole audit");
-        using var elsewhere = new Borrowed(FromAnywhere(train, Elsewhere, 0));
-        var plan = CaptureAudit.Run(hooks, batch, query, elsewhere.Batch);
+        using var scope = NewDisposeScope();
+        var most = Math.Clamp(activations.ExamplesAtOnce(batch, LossKind.Training), 2, Elsewhere);
+        using var elsewhere = new Borrowed(FromAnywhere(train, batch.Count < 2 ? Elsewhere : most, 0));
+        var plan = CaptureAudit.Run(
+            hooks,
+            activations.Fitting(batch, LossKind.Training),
+            query is null ? null : activations.Fitting(query, LossKind.Measurement),
+            elsewhere.Batch
+        );
         memory?.Keep(hooks, plan);
-        return (plan, memory);
+        return new Audited(plan, memory, activations);
     }
 
     /// <summary>Some examples behind the first batch; null where the source cannot be asked for them.</summary>
@@ -129,6 +135,12 @@ internal static class FirstBatches
             return [];
         }
     }
+
+    /// <summary>What an audit found.</summary>
+    /// <param name="Plan">What is captured, and how.</param>
+    /// <param name="Memory">What is kept for later calls; null where a task cannot be told from another.</param>
+    /// <param name="Activations">What examples take.</param>
+    internal readonly record struct Audited(CapturePlan Plan, AuditMemory? Memory, ActivationBytes Activations);
 
     /// <summary>A batch whose tensors go when this is disposed.</summary>
     private sealed class Borrowed(ExampleBatch? batch) : IDisposable

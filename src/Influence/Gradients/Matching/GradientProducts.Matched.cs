@@ -21,7 +21,7 @@ internal sealed partial class GradientProducts
         using var noGrad = no_grad();
         var unchanged = new UnchangedWeights(session.Task.Model);
         long first = 0;
-        foreach (var (query, example) in PairedBatches.Of(queries, train, MatchedAtOnce(train, queries)))
+        foreach (var (query, example) in PairedBatches.Of(session, queries, train, MatchedAtOnce(train, queries)))
         {
             progress.Token.ThrowIfCancellationRequested();
             using var scope = NewDisposeScope();

@@ -4,13 +4,19 @@ namespace Influence.Gradients;
 internal static class PairedBatches
 {
     /// <summary>Batches of the same number of examples of each.</summary>
-    /// <param name="first">N examples.</param>
-    /// <param name="second">N examples.</param>
+    /// <param name="session">Where they are captured.</param>
+    /// <param name="first">N queries.</param>
+    /// <param name="second">N training examples.</param>
     /// <param name="atOnce">At most so many at once.</param>
-    public static IEnumerable<(ExampleBatch First, ExampleBatch Second)> Of(Examples first, Examples second, int atOnce)
+    public static IEnumerable<(ExampleBatch First, ExampleBatch Second)> Of(
+        GradientSession session,
+        Examples first,
+        Examples second,
+        int atOnce
+    )
     {
-        using var left = SubBatches.Of(first, atOnce).GetEnumerator();
-        using var right = SubBatches.Of(second, atOnce).GetEnumerator();
+        using var left = session.Batches(first, LossKind.Measurement, atOnce).GetEnumerator();
+        using var right = session.Batches(second, LossKind.Training, atOnce).GetEnumerator();
         var (leftDone, rightDone) = (0, 0);
         var more = left.MoveNext() && right.MoveNext();
         while (more)

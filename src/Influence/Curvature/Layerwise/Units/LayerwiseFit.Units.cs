@@ -205,7 +205,7 @@ internal sealed partial class LayerwiseFit
         _session.Losses.Seed = _options.Seed;
         foreach (var (place, blocks) in missing)
         {
-            foreach (var examples in _whole.Range(place.First, place.Count).Batches())
+            foreach (var examples in _session.Batches(_whole.Range(place.First, place.Count), _labels))
             {
                 using var scope = NewDisposeScope();
                 using var batch = _session.Capture(examples, _labels);
