@@ -1,3 +1,4 @@
+using Influence.Quality.Pretrained;
 using Influence.Quality.Trees;
 
 namespace Influence.Quality.Parts;
@@ -50,6 +51,8 @@ internal static class PartCatalog
         ),
         new("g1", "scores from gradient stores on W1, by form and dimension of the projection", StoreStudy.Run),
         new("trees", "LightGBM on Spambase, 1,500 training examples and 200 queries", c => TreeStudy.Run(c, TreeSetUps.Spambase(c))),
+        new("estimates", "what calls on pretrained models take, beside what was said beforehand", EstimateStudy.Run),
+        new("half", "scores of models in bfloat16 and float16, beside those of the same weights in float32", HalfStudy.Run),
         new("d1", "scores of the training run on Fashion-MNIST with flipped labels, 10,000 training examples", ScoresOfTheRun.Run),
     ];
 }
