@@ -365,7 +365,7 @@ command_bench() {
 
 # Fetches what the named parts read, or what all do where none is named. t8's texts are on every Debian system.
 command_quality() {
-    local argument named='' value='' fashion='' mnist='' mails='' tables=''
+    local argument named='' value='' fashion='' mnist='' mails='' tables='' corpora=''
     for argument; do
         case "$value$argument" in
             --output | --cache) value='value of ' && continue ;;
@@ -374,12 +374,13 @@ command_quality() {
             spam) named=1 mails=1 ;;
             trees) named=1 tables=1 ;;
             w1 | w1s | t3 | t3-adamw | g1 | g3 | d1) named=1 fashion=1 ;;
+            estimates | half) named=1 mails=1 fashion=1 corpora=1 ;;
             *) named=1 ;;
         esac
         value=''
     done
-    [ "$named" ] || fashion=1 mnist=1 mails=1 tables=1
-    set_up ${fashion:+"${datasets[@]}"}
+    [ "$named" ] || fashion=1 mnist=1 mails=1 tables=1 corpora=1
+    set_up ${fashion:+"${datasets[@]}"} ${corpora:+"${texts[@]}"}
     [ ! "$mnist" ] || fetch_mnist
     [ ! "$mails" ] || fetch_mails
     [ ! "$tables" ] || fetch_table r-cran-kernlab spam

@@ -281,6 +281,67 @@ public static class Losses
         return BinaryCrossEntropy(margin, ones_like(margin));
     }
 
+    /// <summary>
+    /// The clipped surrogate of policy gradients, -sum over t of min(r_t A, clip(r_t, 1-e, 1+e) A) with r_t = p(token) / p0(token): PPO's,
+    /// and with A an answer's reward less the mean of its group, over its standard deviation, GRPO's (Schulman et al. 2017; Shao et al.
+    /// 2024). A term that keeps the policy near a reference is <see cref="Distillation"/> beside it.
+    /// </summary>
+    /// <remarks>
+    /// Its Hessian has either sign, so that it makes no Gauss-Newton matrix. For the true Fisher, which here is the policy's own, tokens
+    /// are drawn from p, and the gradient is that of -log p of those.
+    /// </remarks>
+    /// <param name="logits">The policy's, <c>[B, C]</c> or <c>[B, T, C]</c>.</param>
+    /// <param name="tokens">What was done, int64 <c>[B]</c> or <c>[B, T]</c>.</param>
+    /// <param name="advantages">A, one an answer <c>[B]</c>, or of the tokens' shape; no gradient goes there.</param>
+    /// <param name="oldLogLikelihoods">log p0 of the tokens, of their shape, by the policy that made them; null: the present one's, where r
+    /// is 1 and its gradient that of log p.</param>
+    /// <param name="clip">e, above 0.</param>
+    /// <param name="mask">Optional, of the tokens' shape: positions that are zero (false) do not count.</param>
+    /// <param name="meanOverPositions">Divide by the number of positions that count.</param>
+    /// <returns>One loss per example, <c>[B]</c>.</returns>
+    /// <exception cref="InfluenceException">Shapes that do not fit, a token out of range, or a clip that is not above 0.</exception>
+    public static Tensor PolicyGradient(
+        Tensor logits,
+        Tensor tokens,
+        Tensor advantages,
+        Tensor? oldLogLikelihoods = null,
+        double clip = 0.2,
+        Tensor? mask = null,
+        bool meanOverPositions = false
+    )
+    {
+        CheckCrossEntropy(logits, tokens, mask);
+        ArgumentNullException.ThrowIfNull(advantages);
+        Check.Positive(clip, nameof(clip));
+        var shape = tokens.shape;
+        if (
+            !(advantages.shape.AsSpan().SequenceEqual(shape) || advantages.shape.AsSpan().SequenceEqual([shape[0]]))
+            || oldLogLikelihoods?.shape.AsSpan().SequenceEqual(shape) == false
+        )
+        {
+            throw new InfluenceException(
+                $"Policy gradients expect advantages [B] = [{shape[0]}] or of the tokens' shape [{string.Join(", ", shape)}], and old "
+                    + $"log-likelihoods of that shape; found [{string.Join(", ", advantages.shape)}]"
+                    + (oldLogLikelihoods is null ? "." : $" and [{string.Join(", ", oldLogLikelihoods.shape)}].")
+            );
+        }
+
+        var counts = mask?.to_type(ScalarType.Bool); // [B, ...]
+        if (LossTrace.Current?.Sampler?.Categorical(logits) is { } drawn)
+        {
+            return Traced(logits, z => CrossEntropyOf(z, drawn, counts, meanOverPositions));
+        }
+
+        var labels = counts is null ? tokens : tokens.masked_fill(counts.logical_not(), Kept(0));
+        CheckLabels(labels, logits.shape[^1]);
+        var likelihood = -TokensOf(logits, labels, null); // [B, ...]
+        var ratio = (likelihood - (oldLogLikelihoods ?? likelihood).detach()).exp();
+        var advantage = advantages.detach().to_type(logits.dtype);
+        advantage = advantage.reshape([shape[0], .. advantage.dim() == shape.Length ? shape[1..] : shape[1..].Select(_ => 1L)]);
+        var loss = -minimum(ratio * advantage, ratio.clamp(Kept(1 - clip), Kept(1 + clip)) * advantage);
+        return ReducePositions(counts is null ? loss : loss.masked_fill(counts.logical_not(), Kept(0)), counts, meanOverPositions);
+    }
+
     private static Tensor ClassWeights(Tensor weights, Tensor logits)
     {
         if (

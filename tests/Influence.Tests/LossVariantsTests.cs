@@ -30,6 +30,8 @@ public sealed class LossVariantsTests : IDisposable
             "Huber",
             "preference",
             "advantages",
+            "policy gradient",
+            "policy gradient, clipped",
         ];
 
     public void Dispose() => _scope.Dispose();
@@ -138,6 +140,62 @@ public sealed class LossVariantsTests : IDisposable
             Assert.True((expected - actual).abs().max().item<double>() < 1e-12, $"{expected} against {actual}");
     }
 
+    /// <summary>By the formula, token by token, with ratios on both sides of the clip; and where nothing is old, minus the advantage times
+    /// the gradient of the log-likelihood.</summary>
+    [Fact]
+    public void PolicyGradients()
+    {
+        var (z, y, a) = (randn(6, 4, 3, dtype: float64), randint(0, 3, [6, 4]), randn([6], dtype: float64));
+        var mask = ones([6, 4]);
+        mask[1, 2] = 0;
+        var own = z.log_softmax(-1).gather(-1, y.unsqueeze(-1)).squeeze(-1); // [6, 4]
+        var old = own + (0.3 * randn([6, 4], dtype: float64));
+        var expected = new double[6];
+        for (var i = 0; i < 6; i++)
+        {
+            for (var t = 0; t < 4; t++)
+            {
+                var (r, advantage) = (Math.Exp((own[i, t] - old[i, t]).item<double>()), a[i].item<double>());
+                expected[i] -= (i, t) == (1, 2) ? 0 : Math.Min(r * advantage, Math.Clamp(r, 0.8, 1.2) * advantage);
+            }
+        }
+
+        var found = Losses.PolicyGradient(z, y, a, old, mask: mask);
+        Assert.True((found - tensor(expected)).abs().max().item<double>() < 1e-12);
+        Assert.Equal(expected[1] / 3, Losses.PolicyGradient(z, y, a, old, mask: mask, meanOverPositions: true)[1].item<double>(), 1e-12);
+        Assert.Equal(expected[2], Losses.PolicyGradient(z, y, a.unsqueeze(1).expand(6, 4), old)[2].item<double>(), 1e-12);
+
+        var logits = z.clone().requires_grad_(true);
+        Losses.PolicyGradient(logits, y, a).sum().backward();
+        var one = zeros_like(z).scatter(-1, y.unsqueeze(-1), 1) - z.softmax(-1);
+        Assert.True((logits.grad! + (a.reshape(6, 1, 1) * one)).abs().max().item<double>() < 1e-12);
+    }
+
+    /// <summary>The policy's own Fisher at one prediction, diag(p) - pp'; drawn 40,000 times, as above.</summary>
+    [Fact]
+    public void DrawnTokensGiveThePolicysFisher()
+    {
+        var (bias, model) = Constant();
+        var (inputs, loss) = Case("policy gradient, clipped", x => model.call(ones(x.shape[0], 1, dtype: float64)), 40_000);
+        var p = bias.detach().softmax(0);
+        Assert.True((Drawn(model, inputs, loss) - (p * (1 - p))).abs().max().item<double>() < 0.01);
+        var task = new InfluenceTask(model) { TrainingLoss = b => loss([.. b.Tensors]) };
+        Fails(
+            "Gauss-Newton",
+            () =>
+                ConjugateGradient
+                    .Fit(
+                        task,
+                        Examples.FromTensors([.. inputs.Select(t => t[..20])]),
+                        new ConjugateGradient.Options { Matrix = CurvatureMatrix.GaussNewton }
+                    )
+                    .Info.Damping
+        );
+
+        static void Fails(string told, Func<object> call) =>
+            Assert.Contains(told, Assert.Throws<InfluenceException>(() => call()).Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void WhatDoesNotFitIsRefused()
     {
@@ -150,6 +208,8 @@ public sealed class LossVariantsTests : IDisposable
         Fails("same shape", () => Losses.Distillation(z, randn(4, 2, dtype: float64)));
         Fails("mask [2]", () => Losses.Distillation(z, z, mask: ones(2)));
         Fails("delta", () => Losses.Huber(z, z, -1));
+        Fails("advantages [B] = [4]", () => Losses.PolicyGradient(z, y, ones(3)));
+        Fails("clip", () => Losses.PolicyGradient(z, y, ones(4), clip: 0));
         Fails("beta", () => Losses.Preference(z.select(1, 0), z.select(1, 1), z.select(1, 0), z.select(1, 1), 0));
 
         static void Fails(string told, Func<Tensor> call) =>
@@ -220,6 +280,13 @@ public sealed class LossVariantsTests : IDisposable
                 return (
                     [x, randn([n, 5], dtype: float64), y, randint(0, 3, [n]), randn([n], dtype: float64), randn([n], dtype: float64)],
                     t => Losses.Preference(LogLikelihood(t[0], t[2]), LogLikelihood(t[1], t[3]), t[4], t[5], beta: 0.7)
+                );
+            case "policy gradient":
+                return ([x, y, randn([n], dtype: float64)], t => Losses.PolicyGradient(model(t[0]), t[1], t[2]));
+            case "policy gradient, clipped":
+                return (
+                    [x, y, randn([n], dtype: float64), -1.1 + (0.5 * randn([n], dtype: float64))],
+                    t => Losses.PolicyGradient(model(t[0]), t[1], t[2], t[3], clip: 0.3)
                 );
             default:
                 // As in policy gradients over groups of answers: an advantage of either sign times the answer's log-likelihood.

@@ -1,3 +1,4 @@
+using Influence.Quality.Pretrained;
 using Influence.Quality.Trees;
 
 namespace Influence.Quality.Parts;
@@ -56,6 +57,8 @@ internal static class PartCatalog
         new("g3", "the same on T3", c => StoreStudy.Run(c, "t3", SetUps.WideFashionMlp, [4, 16, 64], widest: 16)),
         new("g8", "the same on T8", c => StoreStudy.Run(c, "t8", SetUps.Decoder, [4, 16, 64], widest: 16)),
         new("trees", "LightGBM on Spambase, 1,500 training examples and 200 queries", c => TreeStudy.Run(c, TreeSetUps.Spambase(c))),
+        new("estimates", "what calls on pretrained models take, beside what was said beforehand", EstimateStudy.Run),
+        new("half", "scores of models in bfloat16 and float16, beside those of the same weights in float32", HalfStudy.Run),
         new("d1", "scores of the training run on Fashion-MNIST with flipped labels, 10,000 training examples", ScoresOfTheRun.Run),
     ];
 }

@@ -29,6 +29,12 @@ internal static class QualityMarkdown
             );
         }
 
+        foreach (var table in found.Tables)
+        {
+            text.AppendLine(CultureInfo.InvariantCulture, $"");
+            text.Append(table);
+        }
+
         foreach (var metric in found.Results.Select(r => r.Metric).Distinct())
         {
             text.AppendLine(CultureInfo.InvariantCulture, $"");

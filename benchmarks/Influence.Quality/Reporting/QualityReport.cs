@@ -26,7 +26,29 @@ internal sealed record Findings(
     IReadOnlyDictionary<string, double> Times,
     IReadOnlyList<Result> Results,
     IReadOnlyList<Published> Published
-);
+)
+{
+    /// <summary>What a part found that is no figure of a method.</summary>
+    public IReadOnlyList<NamedTable> Tables { get; init; } = [];
+}
+
+/// <summary>A table.</summary>
+/// <param name="Title">Its heading.</param>
+/// <param name="About">How to read it.</param>
+/// <param name="Rows">The head first.</param>
+internal sealed record NamedTable(string Title, string About, IReadOnlyList<IReadOnlyList<string>> Rows)
+{
+    public override string ToString()
+    {
+        var table = new TextTable([.. Rows[0]]);
+        foreach (var row in Rows.Skip(1))
+        {
+            table.Add([.. row]);
+        }
+
+        return $"## {Title}\n\n{About}\n\n{table}";
+    }
+}
 
 /// <summary>One figure of one method.</summary>
 /// <param name="Metric">For example LDS.</param>

@@ -1,6 +1,6 @@
-using System.Diagnostics;
 using Influence.Distributed;
 using Influence.Gradients;
+using Influence.Numerics;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -138,29 +138,48 @@ internal static class CostModel
         };
     }
 
-    /// <summary>The same with a time: the passes by one measured batch, the arithmetic by one measured product.</summary>
-    public static CurvatureCost Timed(this CurvatureCost cost, GradientSession session, Examples train)
+    /// <summary>
+    /// The same with a time: both passes over some batches, and decompositions of the sizes that there are. A fit that its budget refuses
+    /// is not begun for that; its time is of the passes through the model alone, and of the arithmetic by the rate of one product.
+    /// </summary>
+    public static CurvatureCost Timed(
+        this CurvatureCost cost,
+        GradientSession session,
+        Examples train,
+        LayerwisePreconditioner.Options options,
+        CurvatureKind kind,
+        Spent opening,
+        ProgressReporter progress
+    )
     {
         using var noGrad = no_grad();
-        var seconds = 0.0;
-        foreach (var first in train.Batches().Take(1))
-        {
-            var watch = Stopwatch.StartNew();
-            foreach (var part in session.Cut(first, LossKind.Training))
+        var (passes, decompositions) =
+            cost.PeakBytes <= options.MemoryBudget
+                ? LayerwiseFit.Sample(session, train, options, kind, progress)
+                : (Counted(cost, session, train), Spent.Zero);
+        var fingerprint = Spent.Of(() => _ = session.WeightsFingerprint());
+        var all = opening + fingerprint + passes + decompositions;
+        return cost with { Time = all.Clock, Processor = all.Processor, Decompositions = decompositions.Clock };
+    }
+
+    private static Spent Counted(CurvatureCost cost, GradientSession session, Examples train)
+    {
+        var pass = Spent.OfAll(
+            train,
+            part =>
             {
-                using var batch = session.Capture(part, LossKind.Training);
+                foreach (var examples in session.Batches(part, LossKind.Training))
+                {
+                    using var batch = session.Capture(examples, LossKind.Training);
+                }
             }
-
-            seconds = watch.Elapsed.TotalSeconds * train.Count / first.Count;
-        }
-
+        );
         using var scope = NewDisposeScope();
         const long Size = 768;
         var x = ones([Size, Size], session.Dtype, session.Device);
-        x.mm(x)[0, 0].cpu().to_type(ScalarType.Float64).item<double>();
-        var product = Stopwatch.StartNew();
-        x.mm(x)[0, 0].cpu().to_type(ScalarType.Float64).item<double>();
-        var rate = Math.Pow(Size, 3) / product.Elapsed.TotalSeconds;
-        return cost with { Time = TimeSpan.FromSeconds((cost.Passes * seconds) + (cost.MultiplyAdds / rate)) };
+        Product();
+        return (pass * cost.Passes) + (Spent.Of(Product) * (cost.MultiplyAdds / Math.Pow(Size, 3)));
+
+        void Product() => x.mm(x)[0, 0].cpu().to_type(ScalarType.Float64).item<double>();
     }
 }

@@ -1,4 +1,5 @@
 using Influence.Display;
+using Influence.Distributed;
 
 namespace Influence.Curvature;
 
@@ -7,13 +8,22 @@ namespace Influence.Curvature;
 /// <param name="PeakBytes">Memory during the fit, beside the model and one batch's activations.</param>
 /// <param name="MultiplyAdds">Arithmetic beside the passes through the model.</param>
 /// <param name="Passes">Passes over the training examples.</param>
-/// <param name="Time">Estimated from one batch and one matrix product, measured on the model's device.</param>
+/// <param name="Time">By the clock, from some batches that were measured on the model's device and from decompositions of the sizes that there
+/// are.</param>
 [TypeFormatterSource(typeof(HtmlFormatters))]
 public sealed record CurvatureCost(long KeptBytes, long PeakBytes, double MultiplyAdds, int Passes, TimeSpan Time) : IDisplay
 {
     /// <summary>What the files of a fit in units take in its <see cref="LayerwisePreconditioner.Options.Work"/> folder at most, while it
     /// runs; 0 without.</summary>
     public long DiskBytes { get; init; }
+
+    /// <summary>The processor's part of <see cref="Time"/>, all threads of the process together: less than the clock's where others use the
+    /// machine, more where several threads work. Null where the system does not tell.</summary>
+    public TimeSpan? Processor { get; init; }
+
+    /// <summary>What of <see cref="Time"/> the eigendecompositions take: they grow with the cube of a layer's width and not with the
+    /// examples, and <see cref="LayerwisePreconditioner.Options.MaximumFactorSize"/> makes them smaller.</summary>
+    public TimeSpan Decompositions { get; init; }
 
     /// <summary>A table of the figures.</summary>
     /// <returns>The table as text.</returns>
@@ -54,7 +64,14 @@ public sealed record CurvatureCost(long KeptBytes, long PeakBytes, double Multip
                     : Array.Empty<IReadOnlyList<object>>(),
                 ["passes over the training examples", Passes],
                 ["multiply-adds beside them", $"{MultiplyAdds:0.0e+0}"],
-                ["time", Time < TimeSpan.FromMinutes(2) ? $"{Time.TotalSeconds:0.0} s" : $"{Time.TotalMinutes:0} min"],
+                ["time", Work.Cost.InWords(Time)],
+                ["of it eigendecompositions", Work.Cost.InWords(Decompositions)],
+                .. Processor is { } processor
+                    ?
+                    [
+                        ["of the processor", Work.Cost.InWords(processor)],
+                    ]
+                    : Array.Empty<IReadOnlyList<object>>(),
             ]
         );
 }

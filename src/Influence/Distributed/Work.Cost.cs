@@ -13,6 +13,10 @@ public sealed partial record Work
     [TypeFormatterSource(typeof(HtmlFormatters))]
     public sealed record Cost(TimeSpan Time, long MemoryBytes, long DiskBytes, int Units) : IDisplay
     {
+        /// <summary>The processor's part of <see cref="Time"/>, all threads of the process together: less than the clock's where others use
+        /// the machine, more where several threads work. Null where the system does not tell.</summary>
+        public TimeSpan? Processor { get; init; }
+
         /// <summary>A table of the figures.</summary>
         /// <returns>The table as text.</returns>
         public override string ToString() => ToTable().ToText();
@@ -24,12 +28,21 @@ public sealed partial record Work
 
         Table IDisplay.ToTable() => ToTable();
 
+        internal static string InWords(TimeSpan time) =>
+            time < TimeSpan.FromMinutes(2) ? $"{time.TotalSeconds:0.0} s" : $"{time.TotalMinutes:0} min";
+
         private Table ToTable() =>
             new(
                 "Cost of the call",
                 ["what", "how much"],
                 [
-                    ["time of one process", Time < TimeSpan.FromMinutes(2) ? $"{Time.TotalSeconds:0.0} s" : $"{Time.TotalMinutes:0} min"],
+                    ["time of one process", InWords(Time)],
+                    .. Processor is { } processor
+                        ?
+                        [
+                            ["of the processor", InWords(processor)],
+                        ]
+                        : Array.Empty<IReadOnlyList<object>>(),
                     ["memory of a process, at most", $"{MemoryBytes / (double)(1 << 20):N1} MiB"],
                     ["disk", $"{DiskBytes / (double)(1 << 20):N1} MiB"],
                     ["units", Units],

@@ -1,8 +1,8 @@
-using System.Diagnostics;
 using System.Globalization;
 using Influence.Curvature;
 using Influence.Distributed;
 using Influence.Gradients;
+using Influence.Numerics;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -26,7 +26,7 @@ public sealed partial record InfluenceFunction
     /// <param name="queries">Q queries.</param>
     /// <param name="cancellationToken">Checked between batches.</param>
     /// <returns>
-    /// The estimate: time for the queries as measured, and for N examples by the rate of one batch after another; memory
+    /// The estimate: time for the queries that are kept at once as measured, and for N examples by the rate of some batches; memory
     /// <see cref="MemoryBudget"/> and Q N scores, which <see cref="PairEstimators.Strongest"/> and <see cref="PairEstimators.ScoreToFile"/>
     /// do not keep; with <see cref="Work"/> Q N scores on the disk.
     /// </returns>
@@ -35,37 +35,51 @@ public sealed partial record InfluenceFunction
     public Work.Cost Estimate(InfluenceTask task, Examples train, Examples queries, CancellationToken cancellationToken = default)
     {
         ExampleChecks.Run(task, (train, "training examples"), (queries, "queries"));
-        var watch = Stopwatch.StartNew();
         using var scope = NewDisposeScope();
-        using var session = GradientSession.Open(task, train, queries, memory: MemoryBudget);
-        using var inverse = _preconditioner.Prepare(session, Damping, Tolerance, cancellationToken);
         using var reporter = new ProgressReporter(null, "estimate", 1, train.Count, cancellationToken);
-        var (before, batch) = (TimeSpan.Zero, TimeSpan.Zero);
-        var count = Math.Min(train.BatchSize, train.Count);
-        ByUnit(
-            Products(session, inverse),
-            score =>
-            {
-                before = watch.Elapsed;
+        var (opened, opening) = SessionSample.Open(() => GradientSession.Open(task, train, queries, memory: MemoryBudget));
+        using var session = opened;
+        Inverse? prepared = null;
+        var preparing = Spent.Of(() => prepared = _preconditioner.Prepare(session, Damping, Tolerance, cancellationToken));
+        using var inverse = prepared!;
+        var summed = Aggregation != QueryAggregation.None;
+        var spent = opening + preparing + Products(session, inverse).SampleProducts(train, queries, summed, reporter);
+        return CostOf(spent, train, QueryIds(queries).Count, session.Dtype);
+    }
 
-                // The first is slower than those after it.
-                score(train.Range(0, count), (_, _, _) => { });
-                watch.Restart();
-                score(train.Range(train.Count - count, count), (_, _, _) => { });
-                batch = watch.Elapsed;
-            },
-            train,
-            queries,
-            reporter
-        );
-        var (rows, bytes) = (QueryIds(queries).Count, (long)session.Dtype.ElementSize());
+    /// <summary>What <see cref="SelfInfluence"/> would take, from a sample of the training examples.</summary>
+    /// <param name="task">The model at the weights of the fit, and its loss.</param>
+    /// <param name="train">N training examples.</param>
+    /// <param name="cancellationToken">Checked between batches.</param>
+    /// <returns>The estimate, as of <see cref="Estimate"/> with one row of scores.</returns>
+    /// <exception cref="InfluenceException">Bad input.</exception>
+    /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
+    public Work.Cost EstimateSelfInfluence(InfluenceTask task, Examples train, CancellationToken cancellationToken = default)
+    {
+        ExampleChecks.Run(task, (train, "training examples"));
+        using var scope = NewDisposeScope();
+        using var reporter = new ProgressReporter(null, "estimate", 1, train.Count, cancellationToken);
+        var (opened, opening) = SessionSample.Open(() => GradientSession.Open(task, train, null, memory: MemoryBudget));
+        using var session = opened;
+        Inverse? prepared = null;
+        var preparing = Spent.Of(() => prepared = _preconditioner.Prepare(session, Damping, 0, cancellationToken));
+        using var inverse = prepared!;
+        var products = new GradientProducts(session, MemoryBudget, inverse, Gradients.Normalization.None);
+        return CostOf(opening + preparing + products.SampleSelf(train, reporter), train, 1, session.Dtype);
+    }
+
+    private Work.Cost CostOf(Spent spent, Examples train, int rows, ScalarType dtype)
+    {
         var units = Work is null ? null : new WorkUnits(train, Work);
         return new Work.Cost(
-            before + (batch * ((double)train.Count / count)),
-            MemoryBudget + (rows * (long)train.Count * bytes),
-            units is null ? 0 : UnitScores.BytesOf(units, rows, train, session.Dtype),
+            spent.Clock,
+            MemoryBudget + (rows * (long)train.Count * dtype.ElementSize()),
+            units is null ? 0 : UnitScores.BytesOf(units, rows, train, dtype),
             units?.Count ?? 1
-        );
+        )
+        {
+            Processor = spent.Processor,
+        };
     }
 
     private ScoreMetadata ScoreInUnits(

@@ -1,6 +1,7 @@
 using System.Globalization;
 using Influence.Distributed;
 using Influence.Gradients;
+using Influence.Numerics;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -17,6 +18,90 @@ public sealed partial record TracIn
     /// </summary>
     /// <value>Null: one process, and nothing is kept.</value>
     public Work? Work { get; init; }
+
+    /// <summary>What scoring would take: at one checkpoint seconds from a sample of the training examples that is scored for the queries, as
+    /// often as there are checkpoints, and the room of the scores.</summary>
+    /// <param name="task">The model and its loss. The model is left as it was found, its weights too.</param>
+    /// <param name="train">N training examples.</param>
+    /// <param name="queries">Q queries.</param>
+    /// <param name="cancellationToken">Checked between batches.</param>
+    /// <returns>
+    /// The estimate; memory <see cref="MemoryBudget"/> and Q N scores, which <see cref="PairEstimators.Strongest"/> and
+    /// <see cref="PairEstimators.ScoreToFile"/> do not keep; with <see cref="Work"/> Q N scores on the disk.
+    /// </returns>
+    /// <exception cref="InfluenceException">Bad input.</exception>
+    /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
+    public Work.Cost Estimate(InfluenceTask task, Examples train, Examples queries, CancellationToken cancellationToken = default)
+    {
+        ExampleChecks.Run(task, (train, "training examples"), (queries, "queries"));
+        var summed = Aggregation != InfluenceFunction.QueryAggregation.None;
+        return Sample(
+            task,
+            train,
+            queries,
+            (products, reporter) => products.SampleProducts(train, queries, summed, reporter),
+            cancellationToken
+        );
+    }
+
+    /// <summary>What <see cref="SelfInfluence"/> would take, from a sample of the training examples at one checkpoint.</summary>
+    /// <param name="task">The model and its loss. The model is left as it was found, its weights too.</param>
+    /// <param name="train">N training examples.</param>
+    /// <param name="cancellationToken">Checked between batches.</param>
+    /// <returns>The estimate, as of <see cref="Estimate"/> with one row of scores.</returns>
+    /// <exception cref="InfluenceException">Bad input.</exception>
+    /// <exception cref="OperationCanceledException">The token was cancelled; the model is as before.</exception>
+    public Work.Cost EstimateSelfInfluence(InfluenceTask task, Examples train, CancellationToken cancellationToken = default)
+    {
+        ExampleChecks.Run(task, (train, "training examples"));
+        return Sample(task, train, null, (products, reporter) => products.SampleSelf(train, reporter), cancellationToken);
+    }
+
+    private Work.Cost Sample(
+        InfluenceTask task,
+        Examples train,
+        Examples? queries,
+        Func<GradientProducts, ProgressReporter, Spent> sample,
+        CancellationToken token
+    )
+    {
+        CheckDirection();
+        using var scope = NewDisposeScope();
+        var (rows, dtype, spent) = (queries is null ? 1 : Rows(queries).Count, ScalarType.Float32, Spent.Zero);
+        var one = Checkpoints?.First(checkpoint => checkpoint.LearningRate != 0);
+        var single = this with { Checkpoints = one is null ? null : [one] };
+        using var weights = new WeightKeeper(task.Model, single.Checkpoints ?? []);
+        using var reporter = new ProgressReporter(null, "estimate", 1, train.Count, token);
+
+        // A first time, after which what the audit found is known.
+        single.EachCheckpoint(task, train, queries, weights, reporter, (_, _) => { });
+        var all = Spent.Of(() =>
+            single.EachCheckpoint(
+                task,
+                train,
+                queries,
+                weights,
+                reporter,
+                (session, products) =>
+                {
+                    dtype = session.Dtype;
+                    var taken = Spent.Of(() => spent += sample(products, reporter));
+                    spent += taken * -1;
+                }
+            )
+        );
+        spent = (spent + all) * Math.Max(1, Count);
+        var units = Work is null ? null : new WorkUnits(train, Work);
+        return new Work.Cost(
+            spent.Clock,
+            MemoryBudget + (rows * (long)train.Count * dtype.ElementSize()),
+            units is null ? 0 : UnitScores.BytesOf(units, rows, train, dtype),
+            units?.Count ?? 1
+        )
+        {
+            Processor = spent.Processor,
+        };
+    }
 
     private ScoreMetadata ScoreInUnits(
         Work work,

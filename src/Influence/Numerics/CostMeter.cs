@@ -115,7 +115,8 @@ internal sealed class CostMeter : IDisposable
         _stage.Add(Stopwatch.GetElapsedTime(_since, now), Processor() - _processor, _memory);
     }
 
-    private static TimeSpan? Processor() =>
+    /// <summary>Of the process so far, all its threads together; null where the system does not tell.</summary>
+    public static TimeSpan? Processor() =>
         OperatingSystem.IsIOS() || OperatingSystem.IsTvOS() || OperatingSystem.IsBrowser() ? null : Environment.CpuUsage.TotalTime;
 
     /// <summary>Linux says it in one line of a small file; asking for the whole process reads a file of every thread too.</summary>

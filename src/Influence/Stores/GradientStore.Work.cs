@@ -1,8 +1,8 @@
-using System.Diagnostics;
 using System.Globalization;
 using Influence.Distributed;
 using Influence.Formats;
 using Influence.Gradients;
+using Influence.Numerics;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -29,9 +29,9 @@ public sealed partial class GradientStore
         ArgumentNullException.ThrowIfNull(train);
         ArgumentNullException.ThrowIfNull(projection);
         InfluenceException.ThrowIfAny([.. train.Problems("training examples")]);
-        var watch = Stopwatch.StartNew();
         using var scope = NewDisposeScope();
-        using var session = GradientSession.Open(task, train, null, memory: projection.MemoryBudget);
+        var (opened, opening) = SessionSample.Open(() => GradientSession.Open(task, train, null, memory: projection.MemoryBudget));
+        using var session = opened;
         using var noGrad = no_grad();
         var manifest = StoreManifest.Of(
             session,
@@ -44,41 +44,45 @@ public sealed partial class GradientStore
                 Damping = null,
             }
         );
-        using var projector = new Projector(session, manifest, new Dictionary<string, Tensor>(), string.Empty);
-        var opening = watch.Elapsed;
-        var aligned = Aligned(train, projection.ExamplesPerShard);
-        var count = Math.Min(aligned.BatchSize, train.Count);
-        for (var round = 0; round < 2; round++)
-        {
-            // The first is slower than those after it.
-            cancellationToken.ThrowIfCancellationRequested();
-            watch.Restart();
-            foreach (
-                var batch in SubBatches.Within(
-                    session,
-                    aligned.Range(0, count),
-                    LossKind.Training,
-                    blocks => projector.ExamplesAtOnce(blocks, projection.MemoryBudget)
-                )
-            )
+        Projector? made = null;
+        var beginning = Spent.Of(() => made = new Projector(session, manifest, new Dictionary<string, Tensor>(), string.Empty));
+        using var projector = made!;
+        var type = manifest.Type() == ScalarType.Float64 ? ScalarType.Float64 : ScalarType.Float32;
+        var projecting = Spent.OfAll(
+            Aligned(train, projection.ExamplesPerShard),
+            part =>
             {
-                using var step = NewDisposeScope();
-                projector.Project(
-                    batch,
-                    isQuery: false,
-                    empty([batch.Count, manifest.Width()], manifest.Type() == ScalarType.Float64 ? ScalarType.Float64 : ScalarType.Float32),
-                    new double[batch.Count],
-                    new double[batch.Count]
-                );
+                foreach (
+                    var batch in SubBatches.Within(
+                        session,
+                        part,
+                        LossKind.Training,
+                        blocks => projector.ExamplesAtOnce(blocks, projection.MemoryBudget)
+                    )
+                )
+                {
+                    cancellationToken.ThrowIfCancellationRequested();
+                    using var step = NewDisposeScope();
+                    projector.Project(
+                        batch,
+                        isQuery: false,
+                        empty([batch.Count, manifest.Width()], type),
+                        new double[batch.Count],
+                        new double[batch.Count]
+                    );
+                }
             }
-        }
-
+        );
+        var spent = opening + beginning + projecting;
         return new Work.Cost(
-            opening + (watch.Elapsed * ((double)train.Count / count)),
+            spent.Clock,
             projection.MemoryBudget + (2L * manifest.CountOf(0) * manifest.Width() * (manifest.Type() == ScalarType.Float64 ? 8 : 4)),
             BytesOf(manifest),
             manifest.Shards
-        );
+        )
+        {
+            Processor = spent.Processor,
+        };
     }
 
     /// <summary>Writes the shards that are missing and that no other process is at; the store is that of one process, byte for

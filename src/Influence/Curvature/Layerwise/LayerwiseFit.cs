@@ -15,7 +15,7 @@ internal sealed partial class LayerwiseFit : IDisposable
     private const string SecondPass = "second pass";
 
     private readonly GradientSession _session;
-    private readonly Examples _train;
+    private Examples _train;
     private readonly LayerwisePreconditioner.Options _options;
     private readonly CurvatureKind _kind;
     private readonly ProgressReporter _progress;
@@ -191,11 +191,13 @@ internal sealed partial class LayerwiseFit : IDisposable
         };
     }
 
+    /// <summary>How many numbers may wait to be taken as one batch.</summary>
+    private long Room => Math.Min(_options.MemoryBudget, 4L << 30) / 8 / (_session.Dtype == ScalarType.Float64 ? 8 : 4);
+
     /// <summary>Captures every batch; returns whether they all wait to be taken as one, unvisited.</summary>
     private bool Capture(Action<BatchGradients> visit, JoinedBatches? waiting)
     {
         using var stage = CostMeter.Stage(waiting is null ? SecondPass : FirstPass);
-        var room = Math.Min(_options.MemoryBudget, 4L << 30) / 8 / (_session.Dtype == ScalarType.Float64 ? 8 : 4);
         var join = waiting is not null;
         foreach (var examples in Batches())
         {
@@ -209,7 +211,7 @@ internal sealed partial class LayerwiseFit : IDisposable
                 if (join)
                 {
                     waiting!.Add(batch);
-                    join = JoinedBatches.NumbersPerExample(batch) * _train.Count * _passes <= room;
+                    join = JoinedBatches.NumbersPerExample(batch) * _train.Count * _passes <= Room;
                 }
                 else
                 {

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Globalization;
 using Influence.Display;
 using Influence.Distributed;
@@ -175,12 +174,13 @@ public abstract partial class LayerwisePreconditioner : Preconditioner, IDisplay
         InfluenceException.ThrowIfAny([.. train.Problems("training examples"), .. (options ?? new Options()).Problems(kind)]);
         using var scope = torch.NewDisposeScope();
 
+        options ??= new Options();
+        using var reporter = new ProgressReporter(null, "estimate", 1, train.Count, CancellationToken.None);
+
         // The fit opens a session too, whose checks are no small part of the time where examples are few and the model is large.
-        var watch = Stopwatch.StartNew();
-        using var session = GradientSession.Open(task, train, queries: null, memory: (options ?? new Options()).MemoryBudget);
-        var opening = watch.Elapsed;
-        var cost = CostModel.Of(session, train, options ?? new Options(), kind).Timed(session, train);
-        return cost with { Time = cost.Time + opening };
+        var (opened, opening) = SessionSample.Open(() => GradientSession.Open(task, train, queries: null, memory: options.MemoryBudget));
+        using var session = opened;
+        return CostModel.Of(session, train, options, kind).Timed(session, train, options, kind, opening, reporter);
     }
 
     private Table ToTable() =>

@@ -141,4 +141,68 @@ internal abstract class FitState(ScalarType dtype, Device device)
         private Tensor? Read(string part) =>
             file.Entries.ContainsKey(Prefix + part) ? folder.Read(file, name, Prefix + part).to(Device) : null;
     }
+
+    /// <summary>Takes down the shapes of sums.</summary>
+    public sealed class Shapes(ScalarType dtype, Device device) : FitState(dtype, device)
+    {
+        private readonly Dictionary<string, long[]> _shapes = [];
+
+        public Device Of => Device;
+
+        /// <summary>The shape of a sum of the block that names parts; null where there is none.</summary>
+        public long[]? this[string name] => _shapes.GetValueOrDefault(name);
+
+        /// <summary>The sizes of the symmetric matrices among them.</summary>
+        public IEnumerable<long> Decomposed() =>
+            _shapes
+                .Where(pair => !pair.Key.Contains(".squares", StringComparison.Ordinal) && pair.Value.Length >= 2)
+                .SelectMany(pair => Enumerable.Repeat(pair.Value[^1], pair.Value.Length == 3 ? (int)pair.Value[0] : 1));
+
+        public override void Sum(string name, ref Tensor? sum)
+        {
+            if (sum is not null)
+            {
+                _shapes[Prefix + name] = sum.shape;
+            }
+        }
+
+        public override void Count(string name, ref double count) { }
+
+        public override void Values(string name, ref Tensor? values) { }
+
+        public override void Basis(string name, ref FactorBasis? basis) { }
+    }
+
+    /// <summary>Gives the unit matrix for every basis.</summary>
+    public sealed class StandIn(Shapes shapes) : FitState(shapes.Dtype, shapes.Of)
+    {
+        public override void Sum(string name, ref Tensor? sum) { }
+
+        public override void Count(string name, ref double count) { }
+
+        public override void Values(string name, ref Tensor? values)
+        {
+            const string Vectors = ".vectors";
+            if (name.EndsWith(Vectors, StringComparison.Ordinal) && shapes[Prefix + name[..^Vectors.Length]] is { } shape)
+            {
+                values?.Dispose();
+                values = eye(shape[^1], dtype: Dtype, device: Device).expand(shape).contiguous().DetachFromDisposeScope();
+            }
+        }
+
+        public override void Basis(string name, ref FactorBasis? basis)
+        {
+            basis?.Dispose();
+            var vectors = new List<Tensor>();
+            while (shapes[FormattableString.Invariant($"{Prefix}{name}.{vectors.Count}")] is { } shape)
+            {
+                vectors.Add(eye(shape[0], dtype: Dtype, device: Device).DetachFromDisposeScope());
+            }
+
+            basis = new FactorBasis(
+                [.. vectors],
+                zeros([vectors.Sum(block => block.shape[0])], ScalarType.Float64).DetachFromDisposeScope()
+            );
+        }
+    }
 }
