@@ -4,14 +4,20 @@ using static TorchSharp.torch;
 
 namespace DataMixture;
 
-/// <summary>What a model makes of each target's windows that nothing else has seen.</summary>
+/// <summary>What a model makes of each target's windows.</summary>
 internal static class Judge
 {
     private const int BatchSize = 64;
 
     /// <returns>Bits per byte, target after target.</returns>
-    public static double[] BitsPerByte(ByteDecoder model, MixtureCorpus corpus) =>
-        [.. corpus.Targets.Select((_, target) => BitsPerByte(model, [.. corpus.Judged.Where(p => p.Domain == target)]))];
+    public static double[] BitsPerByte(ByteDecoder model, MixtureCorpus corpus) => BitsPerByte(model, corpus, corpus.Judged);
+
+    /// <param name="model">The model.</param>
+    /// <param name="corpus">What there is.</param>
+    /// <param name="windows">Windows of the targets.</param>
+    /// <returns>Bits per byte, target after target.</returns>
+    public static double[] BitsPerByte(ByteDecoder model, MixtureCorpus corpus, IReadOnlyList<Passage> windows) =>
+        [.. corpus.Targets.Select((_, target) => BitsPerByte(model, [.. windows.Where(p => p.Domain == target)]))];
 
     private static double BitsPerByte(ByteDecoder model, Passage[] windows)
     {

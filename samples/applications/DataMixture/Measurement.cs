@@ -3,6 +3,7 @@ using Influence.Curvature;
 using Influence.Estimators;
 using Influence.Groups;
 using Influence.Mixtures;
+using Influence.Scorers;
 
 namespace DataMixture;
 
@@ -33,7 +34,10 @@ internal sealed class Measurement : IDisposable
     public Measurement(MixtureCorpus corpus, ByteDecoder model, MeasurementSize size, int seed)
     {
         (_corpus, _seed) = (corpus, seed);
-        _task = new InfluenceTask(model) { TrainingLoss = b => Losses.CrossEntropy(model.call(b["input"]), b["target"], b["predicted"]) };
+        _task = new InfluenceTask(model)
+        {
+            TrainingLoss = b => Influence.Losses.CrossEntropy(model.call(b["input"]), b["target"], b["predicted"]),
+        };
         var drawn = Draw(size.WindowsPerDomain);
         (_windows, _queries) = (new PassageTensors(drawn), new PassageTensors(corpus.Measured));
         _domains = ExampleGroups.Of(_windows.ToExamples(BatchSize).Ids, [.. drawn.Select(p => corpus.Domains[p.Domain].Name)]);
@@ -63,6 +67,13 @@ internal sealed class Measurement : IDisposable
             Blocks = Blocks,
             Seed = _seed,
         }.Score(_task, _windows.ToExamples(BatchSize), _domains, _queries.ToExamples(BatchSize), _targets, progress, cancellationToken);
+
+    /// <summary>The mean loss of a byte of each target's measured windows, in nats.</summary>
+    public double[] Losses(CancellationToken cancellationToken)
+    {
+        var losses = new ExampleLosses().Score(_task, _queries.ToExamples(BatchSize), cancellationToken: cancellationToken);
+        return [.. _targets.Names.Select(name => _targets[name].Average(id => losses[(int)id]) / PassageTensors.Positions)];
+    }
 
     /// <summary>
     /// From a mixture to the influence per token of windows drawn by it, target by target. The windows are scored once, so that

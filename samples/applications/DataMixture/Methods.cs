@@ -3,7 +3,7 @@ using Influence.Mixtures;
 
 namespace DataMixture;
 
-/// <summary>The five that are compared.</summary>
+/// <summary>The five that are compared, and four more that take longer.</summary>
 internal static class Methods
 {
     /// <summary>TiKMiX weighs the sum over targets against entropy, as set for nine targets; over two the sum needs more weight.</summary>
@@ -14,7 +14,11 @@ internal static class Methods
 
     private const double DogeRate = 0.2;
 
-    public static IReadOnlyList<Method> All(MixtureCorpus corpus, long tokens, bool quick)
+    /// <summary>Trial trainings of RegMix, and of CLIMB's three rounds.</summary>
+    private const int RegMixTrials = 12;
+    private static readonly int[] s_climbRounds = [5, 4, 3];
+
+    public static IReadOnlyList<Method> All(MixtureCorpus corpus, long tokens, bool quick, bool searches)
     {
         var names = corpus.Groups.Names;
         var uniform = Mixture.Uniform(names);
@@ -36,6 +40,30 @@ internal static class Methods
         // Its objective has no entropy: what keeps it from a single domain is a box close around TiKMiX-D's mixture.
         var m = new TikmixM { Reach = 1.25, Margin = 0.01 };
         var doge = new Doge { LearningRate = DogeRate };
+        Method[] searched =
+        [
+            new("Skill-It", uniform)
+            {
+                Size = size with { WindowsPerDomain = size.WindowsPerDomain / 3, CurvatureWindows = 0 },
+                Every = 0.1,
+                Begin = BeginSkillIt,
+            },
+            new("RegMix", uniform)
+            {
+                Find = trials =>
+                    new RegMix { Mixtures = RegMixTrials, Seed = trials.Seed }
+                        .Optimize(uniform, trials.Loss)
+                        .Mixture,
+            },
+            new("CLIMB", uniform)
+            {
+                Find = trials =>
+                    new MixtureSearch { Rounds = s_climbRounds, Seed = trials.Seed }
+                        .Optimize(uniform, trials.Loss)
+                        .Mixture,
+            },
+            new("ScaleBiO", uniform) { Find = trials => trials.ScaleBio(uniform) },
+        ];
         return
         [
             new("uniform", uniform),
@@ -59,6 +87,18 @@ internal static class Methods
                 Every = 0.1,
                 Next = (_, scores, present, _, _) => doge.Update(scores, present),
             },
+            .. searches ? searched : [],
         ];
+
+        Method.NextMixture BeginSkillIt()
+        {
+            // The graph of the first measurement; afterwards it follows the losses.
+            SkillIt? skillIt = null;
+            return (measurement, scores, _, _, token) =>
+            {
+                skillIt ??= SkillIt.FromInfluence(scores, uniform, relativeToFirst: true);
+                return skillIt.Update(measurement.Losses(token));
+            };
+        }
     }
 }

@@ -6,6 +6,10 @@ namespace DataMixture;
 internal sealed class Options(ParseResult given) : ICommandOptions<Options>
 {
     private static readonly Option<bool> s_quick = Setting.Switch("--quick", "shorter runs, two seeds, smaller measurements");
+    private static readonly Option<bool> s_searches = Setting.Switch(
+        "--searches",
+        "also Skill-It, and mixtures found by trial trainings: RegMix, CLIMB, ScaleBiO; several times as long"
+    );
     private static readonly Option<int?> s_seeds = Setting.OptionalNumber("--seeds", "runs of each method [3, quick 2]", least: 1);
     private static readonly Option<int> s_seed = Setting.Number("--seed", "the first run's seed", 1, least: 0);
     private static readonly Option<int?> s_steps = Setting.OptionalNumber(
@@ -29,6 +33,7 @@ internal sealed class Options(ParseResult given) : ICommandOptions<Options>
         )
         {
             s_quick,
+            s_searches,
             s_seeds,
             s_seed,
             s_steps,
@@ -36,6 +41,8 @@ internal sealed class Options(ParseResult given) : ICommandOptions<Options>
         };
 
     public bool Quick => given.GetValue(s_quick);
+
+    public bool Searches => given.GetValue(s_searches);
 
     public int Seeds => given.GetValue(s_seeds) ?? (Quick ? 2 : 3);
 

@@ -23,7 +23,7 @@ return CommandLine.Run<Options>(
                 $"Each run trains a decoder of {TrainingRun.Parameters():N0} parameters on {trainer.Tokens:N0} tokens, a token a byte."
             )
         );
-        var methods = Methods.All(corpus, trainer.Tokens, options.Quick);
+        var methods = Methods.All(corpus, trainer.Tokens, options.Quick, options.Searches);
         var runs = new List<TrainingRun>();
         foreach (var seed in Enumerable.Range(options.Seed, options.Seeds))
         {

@@ -23,8 +23,8 @@ internal sealed record TrainingRun(
     TimeSpan Measuring
 )
 {
-    private const int Layers = 1;
-    private const int Width = 96;
+    public const int Layers = 1;
+    public const int Width = 96;
 
     public static TrainingRun Of(
         Method method,
@@ -35,18 +35,22 @@ internal sealed record TrainingRun(
         CancellationToken cancellationToken
     )
     {
-        using var model = ByteDecoder.Create(seed, Layers, Width);
-        var sampler = new Mixture.Sampler(corpus.Groups, method.Start, seed) { EpochLength = Mixture.Sampler.Endless, Balanced = true };
         var (all, measuring) = (Stopwatch.StartNew(), new Stopwatch());
+        measuring.Start();
+        var start = method.Find?.Invoke(new Trials(corpus, trainer.Steps, seed, cancellationToken)) ?? method.Start;
+        measuring.Stop();
+        using var model = ByteDecoder.Create(seed, Layers, Width);
+        var sampler = new Mixture.Sampler(corpus.Groups, start, seed) { EpochLength = Mixture.Sampler.Endless, Balanced = true };
+        var next = method.Begin?.Invoke() ?? method.Next;
         Measurement? measured = null;
         RemeasuredMixture? remeasured = null;
-        remeasured = method.Next is null
+        remeasured = next is null
             ? null
             : new RemeasuredMixture(
                 sampler,
                 everySteps: (long)Math.Ceiling(trainer.Steps * method.Every),
                 measure: Measure,
-                optimize: (scores, present) => method.Next(measured!, scores, present, progress, cancellationToken)
+                optimize: (scores, present) => next(measured!, scores, present, progress, cancellationToken)
             );
         trainer.Train(model, corpus.Train, sampler, AfterStep, progress, cancellationToken);
         all.Stop();

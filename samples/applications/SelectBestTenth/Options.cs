@@ -39,14 +39,24 @@ internal sealed class Options(ParseResult given) : ICommandOptions<Options>
         least: 0
     );
     private static readonly Option<bool> s_quick = Setting.Switch("--quick", "smaller pools and two seeds");
-    private static readonly Option<string> s_part = Setting.OneOf("--part", "images or texts only", "both", "images", "texts");
+    private static readonly Option<string> s_part = Setting.OneOf(
+        "--part",
+        "images or texts only; or staged: choices that are made anew during training, and orders, on texts; or recommender: DEALRec",
+        "both",
+        "images",
+        "texts",
+        "staged",
+        "recommender"
+    );
 
     public static RootCommand Command { get; } =
         new(
             """
             Picks a tenth of a pool by each strategy, trains on it, and says how well the target is met. Images: a pool of
             Fashion-MNIST of which few images are of the target's classes and nearly a third are mislabelled. Texts: a pool of
-            passages of several domains of which Quad measures only some, against measuring them all.
+            passages of several domains of which Quad measures only some, against measuring them all. Staged: MATES,
+            AttentionInfluence, folding and curricula beside a random choice and order, at equal steps. Recommender: DEALRec on
+            invented clicks of users.
             """
         )
         {

@@ -5,6 +5,19 @@ return CommandLine.Run<Options>(
     (options, cancellationToken) =>
     {
         using var progress = new ConsoleProgress();
+        if (options.Part == "staged")
+        {
+            using var part = new StagedPart(options, progress, cancellationToken);
+            part.Run();
+            return;
+        }
+
+        if (options.Part == "recommender")
+        {
+            RecommenderPart.Run(options, cancellationToken);
+            return;
+        }
+
         if (options.Part != "texts")
         {
             ImagePart.Run(options, progress, cancellationToken);

@@ -15,9 +15,9 @@ internal sealed record Contender(
 )
 {
     private const int Batch = 50;
-    private static readonly double[] s_targets = [1, 2, 4];
-    private static readonly double[] s_smallRates = [0.0003, 0.001, 0.003];
-    private static readonly double[] s_rates = [0.003, 0.01, 0.03];
+    private static readonly double[] s_targets = [1, 2, 6];
+    private static readonly double[] s_dampings = [0.1, 1, 10];
+    private static readonly double[] s_rates = [0.01, 0.03, 0.1];
 
     /// <summary>All methods but L-CODEC, which takes a product with the curvature of all kept examples for each parameter that moves. The
     /// rates are those of images, times the set's scale.</summary>
@@ -37,7 +37,26 @@ internal sealed record Contender(
             Tried("IAU", [0.1, 0.5, 2.0], rate => new InfluenceApproximation { LearningRate = rate }),
             Tried("fine-tuning", [0.01, 0.05, 0.1], rate => Steps(GradientUnlearning.FineTuning, rate, 100)),
             Tried("gradient ascent", [0.001, 0.003, 0.01], rate => Steps(GradientUnlearning.Ascent, rate, 30)),
-            Tried("gradient difference", [0.003, 0.01, 0.03], rate => Steps(GradientUnlearning.Difference, rate, 60)),
+            new(
+                "gradient difference",
+                [
+                    .. s_targets.Select(factor =>
+                        Setting(
+                            $"to {factor} x the loss of unseen ones",
+                            // Nothing bounds the difference from below: without an end to it the loss of the forgotten ones, and with it the
+                            // model, runs away.
+                            subject =>
+                                Run(
+                                    subject,
+                                    Steps(GradientUnlearning.Difference, 0.01 * set.RateScale, 60) with
+                                    {
+                                        ForgetLossLimit = factor * subject.PeerLoss,
+                                    }
+                                )
+                        )
+                    ),
+                ]
+            ),
             Relabelled("random labels", null),
             Relabelled("SalUn", WeightSaliency.Salun()),
             Relabelled("WAGLE", WeightSaliency.Wagle()),
@@ -54,7 +73,11 @@ internal sealed record Contender(
             ),
             new(
                 "datamodel matching, EK-FAC scores",
-                [.. s_smallRates.Select(rate => Setting(Rate(rate), subject => Matched(subject, rate * set.RateScale)))],
+                [
+                    .. s_dampings.Select(damping =>
+                        Setting($"damping {damping}", subject => Matched(subject, damping, 0.001 * set.RateScale))
+                    ),
+                ],
                 NeedsCurvature: true
             ),
         ];
@@ -77,7 +100,7 @@ internal sealed record Contender(
                                     Steps(
                                         GradientUnlearning.Relabelling(b => set.OtherLoss(subject.Model, b)),
                                         rate * set.RateScale,
-                                        60
+                                        100
                                     ) with
                                     {
                                         Saliency = saliency,
@@ -112,9 +135,9 @@ internal sealed record Contender(
         );
 
     /// <summary>Margins of forgotten and kept examples, brought to where the scores of the forgotten ones predict them.</summary>
-    private static UnlearningMethod.Result Matched(Subject subject, double rate)
+    private static UnlearningMethod.Result Matched(Subject subject, double damping, double rate)
     {
-        var (scores, _) = subject.MarginScores();
+        var (scores, _) = subject.MarginScores(damping);
         return Run(
             subject,
             new DatamodelMatching(scores)

@@ -24,8 +24,12 @@ internal sealed class Experiment(Options options, ForgetSet set, CancellationTok
                 test.Compare("retrained, other seeds", second, first),
                 test.Compare("before", [.. others.Select(subject => subject.Before)], first),
             ];
-            var chosen = new List<string>();
-            foreach (var contender in Contender.For(set))
+            var (chosen, refused) = (new List<string>(), new List<string>());
+            foreach (
+                var contender in Contender
+                    .For(set)
+                    .Where(c => options.Only is null || c.Name.Contains(options.Only, StringComparison.Ordinal))
+            )
             {
                 cancellationToken.ThrowIfCancellationRequested();
                 var (name, unlearn) = contender
@@ -33,35 +37,55 @@ internal sealed class Experiment(Options options, ForgetSet set, CancellationTok
                     .MinBy(tried => tried.Distance)
                     .Setting;
                 chosen.Add($"{contender.Name}: {name}");
-                var (losses, steps, times) = (new List<UnlearningTest.ModelLosses>(), new List<int?>(), new List<TimeSpan>());
-                foreach (var subject in others)
+                try
                 {
-                    var fit = contender.NeedsCurvature ? subject.Curvature().Time : TimeSpan.Zero;
-                    var clock = Stopwatch.StartNew();
-                    using var weights = unlearn(subject);
-                    times.Add(clock.Elapsed + fit);
-                    Unlearned.At(
-                        subject.Model,
-                        weights,
-                        () =>
-                        {
-                            losses.Add(subject.Measure());
-                            steps.Add(subject.Relearn(cancellationToken));
-                        }
-                    );
+                    rows.Add(Row(contender, unlearn, others, test, first));
+                    Console.WriteLine($"{contender.Name} ({name}), {watch.Elapsed.TotalSeconds:0} s");
                 }
-
-                rows.Add(test.Compare(contender.Name, losses, first, steps, times));
-                Console.WriteLine($"{contender.Name} ({name}), {watch.Elapsed.TotalSeconds:0} s");
+                catch (InfluenceException exception)
+                {
+                    // Chosen on one model, it leads nowhere on another: that is a result too.
+                    refused.Add($"{contender.Name}: {exception.Message}");
+                    Console.WriteLine($"{contender.Name} ({name}) is refused on another model: {exception.Message}");
+                }
             }
 
             Console.WriteLine(UnlearningTest.Row.Table($"Forget {set.Name}", rows));
-            return Report.Section(set, rows, chosen, watch.Elapsed);
+            return Report.Section(set, rows, chosen, refused, watch.Elapsed);
         }
         finally
         {
             subjects.ForEach(subject => subject.Dispose());
         }
+    }
+
+    private UnlearningTest.Row Row(
+        Contender contender,
+        Func<Subject, UnlearningMethod.Result> unlearn,
+        IReadOnlyList<Subject> subjects,
+        UnlearningTest test,
+        IReadOnlyList<UnlearningTest.ModelLosses> retrained
+    )
+    {
+        var (losses, steps, times) = (new List<UnlearningTest.ModelLosses>(), new List<int?>(), new List<TimeSpan>());
+        foreach (var subject in subjects)
+        {
+            var fit = contender.NeedsCurvature ? subject.Curvature().Time : TimeSpan.Zero;
+            var clock = Stopwatch.StartNew();
+            using var weights = unlearn(subject);
+            times.Add(clock.Elapsed + fit);
+            Unlearned.At(
+                subject.Model,
+                weights,
+                () =>
+                {
+                    losses.Add(subject.Measure());
+                    steps.Add(subject.Relearn(cancellationToken));
+                }
+            );
+        }
+
+        return test.Compare(contender.Name, losses, retrained, steps, times);
     }
 
     /// <summary>

@@ -26,14 +26,17 @@ internal sealed class Options(ParseResult given) : ICommandOptions<Options>
     );
     private static readonly Option<string> s_set = Setting.OneOf(
         "--set",
-        "class, random or mislabelled images alone, one book among texts, or verses that were read many times",
+        "class, random or mislabelled images alone, one book among texts, verses that were read many times, or what is memorised of mislabelled images",
         "all",
         "class",
         "random",
         "mislabelled",
         "book",
-        "verses"
+        "verses",
+        "memorised"
     );
+    private static readonly Option<int> s_bank = Setting.Number("--bank", "models in the bank of what is memorised", 80, least: 40);
+    private static readonly Option<string?> s_only = Setting.OptionalText("--only", "NAME", "methods whose name has this in it [all]");
     private static readonly Option<string> s_runs = Setting.Text(
         "--runs",
         "FOLDER",
@@ -56,6 +59,8 @@ internal sealed class Options(ParseResult given) : ICommandOptions<Options>
             s_epochs,
             s_models,
             s_set,
+            s_only,
+            s_bank,
             s_runs,
             s_output,
         };
@@ -70,6 +75,11 @@ internal sealed class Options(ParseResult given) : ICommandOptions<Options>
 
     /// <summary>One set alone; null for all.</summary>
     public string? Set => given.GetRequiredValue(s_set) is var set and not "all" ? set : null;
+
+    /// <summary>Methods whose name has this in it; null for all.</summary>
+    public string? Only => given.GetValue(s_only);
+
+    public int Bank => given.GetRequiredValue(s_bank);
 
     public string Runs => given.GetRequiredValue(s_runs);
 

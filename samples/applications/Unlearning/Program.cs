@@ -5,14 +5,18 @@ return CommandLine.Run<Options>(
     (options, cancellationToken) =>
     {
         OutputFile.Check(options.Output);
-        string[] names = options.Set is { } one ? [one] : ["random", "mislabelled", "class", "book", "verses"];
-        var text = names is ["verses"] ? string.Empty : Report.Head(options);
+        string[] names = options.Set is { } one ? [one] : ["random", "mislabelled", "class", "book", "verses", "memorised"];
+        var text = names is ["verses"] or ["memorised"] ? string.Empty : Report.Head(options);
         foreach (var name in names)
         {
             if (name == "verses")
             {
                 using var texts = new TextExperiment(cancellationToken);
                 text += texts.Run();
+            }
+            else if (name == "memorised")
+            {
+                text += new MemorisationExperiment(options, cancellationToken).Run(Path.Combine(options.Runs, name));
             }
             else
             {

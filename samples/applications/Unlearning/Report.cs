@@ -14,14 +14,20 @@ internal static class Report
             # Unlearning
 
             {options.Models} models of seeds of their own that unlearn, {options.Models} that were retrained without the examples. Settings were chosen out of three on a further
-            model. Intervals are over examples, 95 percent. Membership AUC: forgotten examples against unseen ones of their kind, by the loss; 0.5 is not at all. KLoM: 95th percentile over examples of the
+            model that knows the retrained ones' losses, as no user does. Intervals are over examples, 95 percent. Membership AUC: forgotten examples against unseen ones of their kind, by the loss; 0.5 is not at all. KLoM: 95th percentile over examples of the
             divergence of margins from the retrained models', for forgotten, kept and unseen ones; the first row shows what it is between retrained models. Relearned: steps of SGD on the forgotten examples
             until their loss is what it was before. Seconds include a fit of curvature, on one loaded core.
 
             """
         );
 
-    public static string Section(ForgetSet set, IReadOnlyList<UnlearningTest.Row> rows, IReadOnlyList<string> chosen, TimeSpan elapsed)
+    public static string Section(
+        ForgetSet set,
+        IReadOnlyList<UnlearningTest.Row> rows,
+        IReadOnlyList<string> chosen,
+        IReadOnlyList<string> refused,
+        TimeSpan elapsed
+    )
     {
         var text = new StringBuilder()
             .AppendLine(CultureInfo.InvariantCulture, $"## {set.Name} ({set.Forget.Count} of {set.TrainIds.Count:N0})")
@@ -42,10 +48,13 @@ internal static class Report
             );
         }
 
-        return text.AppendLine()
-            .AppendLine($"Settings: {string.Join("; ", chosen)}. The whole took {elapsed.TotalSeconds:0} s.")
-            .AppendLine()
-            .ToString();
+        text.AppendLine().AppendLine($"Settings: {string.Join("; ", chosen)}. The whole took {elapsed.TotalSeconds:0} s.").AppendLine();
+        foreach (var one in refused)
+        {
+            text.AppendLine($"Refused on another model than the one of the choice: {one}").AppendLine();
+        }
+
+        return text.ToString();
     }
 
     private static string Steps(UnlearningTest.Row row) =>

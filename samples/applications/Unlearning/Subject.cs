@@ -16,8 +16,7 @@ internal sealed class Subject : IDisposable
 
     private Ekfac? _ekfac;
     private TimeSpan _fit;
-    private InfluenceScores? _scores;
-    private TimeSpan _scoring;
+    private readonly Dictionary<double, (InfluenceScores Scores, TimeSpan Time)> _scores = [];
 
     public Subject(ForgetSet set, nn.Module<Tensor, Tensor> model)
     {
@@ -51,37 +50,39 @@ internal sealed class Subject : IDisposable
         return (_ekfac, _fit);
     }
 
-    /// <summary>The influence of the forgotten examples on margins of some of them and of some kept ones, scored once, and how long that
-    /// took.</summary>
-    public (InfluenceScores Scores, TimeSpan Time) MarginScores()
+    /// <summary>The influence of the forgotten examples on margins of some of them and of some kept ones, scored once for each damping,
+    /// and how long that took.</summary>
+    /// <param name="damping">As a share of the curvature's mean eigenvalue. Sums over many examples follow a tangent far out: the less
+    /// damping, the farther.</param>
+    public (InfluenceScores Scores, TimeSpan Time) MarginScores(double damping)
     {
-        if (_scores is null)
+        if (_scores.TryGetValue(damping, out var known))
         {
-            var clock = Stopwatch.StartNew();
-            long[] points = [.. Set.Forget.Take(MostPoints).Concat(Set.Keep.Take(MostPoints)).Order()];
-            using var scores = new InfluenceFunction(Curvature().Fit).Score(
-                Task with
-                {
-                    Measurement = b => Set.Margin(Model, b),
-                },
-                Set.ForgetExamples,
-                Set.Some(points)
-            );
-
-            // What is left when the forgotten ones are gone is what the model would be trained on.
-            _scores = new InfluenceScores(
-                scores.Values.clone(),
-                scores.QueryIds,
-                scores.TrainIds,
-                scores.Metadata with
-                {
-                    LeaveOneOutFactor = 1.0 / (Set.TrainIds.Count - Set.Forget.Count),
-                }
-            );
-            _scoring = clock.Elapsed;
+            return known;
         }
 
-        return (_scores, _scoring);
+        var clock = Stopwatch.StartNew();
+        long[] points = [.. Set.Forget.Take(MostPoints).Concat(Set.Keep.Take(MostPoints)).Order()];
+        using var scores = new InfluenceFunction(Curvature().Fit) { Damping = Damping.RelativeToMeanEigenvalue(damping) }.Score(
+            Task with
+            {
+                Measurement = b => Set.Margin(Model, b),
+            },
+            Set.ForgetExamples,
+            Set.Some(points)
+        );
+
+        // What is left when the forgotten ones are gone is what the model would be trained on.
+        var scaled = new InfluenceScores(
+            scores.Values.clone(),
+            scores.QueryIds,
+            scores.TrainIds,
+            scores.Metadata with
+            {
+                LeaveOneOutFactor = 1.0 / (Set.TrainIds.Count - Set.Forget.Count),
+            }
+        );
+        return _scores[damping] = (scaled, clock.Elapsed);
     }
 
     public UnlearningTest.ModelLosses Measure() =>
@@ -104,7 +105,11 @@ internal sealed class Subject : IDisposable
     public void Dispose()
     {
         _ekfac?.Dispose();
-        _scores?.Dispose();
+        foreach (var (scores, _) in _scores.Values)
+        {
+            scores.Dispose();
+        }
+
         Model.Dispose();
     }
 }

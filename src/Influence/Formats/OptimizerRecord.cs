@@ -13,8 +13,12 @@ internal sealed class OptimizerRecord
     /// <summary>The key of the settings in a file's metadata.</summary>
     public const string Key = "influence.optimizer";
 
-    private const string First = "influence.exp_avg:";
-    private const string Second = "influence.exp_avg_sq:";
+    /// <summary>What the name of a tensor begins with that is a first moment; the parameter's name follows.</summary>
+    public const string First = "influence.exp_avg:";
+
+    /// <summary>The same of a second moment.</summary>
+    public const string Second = "influence.exp_avg_sq:";
+
     private const string Maximum = "influence.max_exp_avg_sq:";
 
     private readonly Dictionary<string, Setting> _byName;

@@ -20,7 +20,9 @@ namespace Influence.Unlearning;
 /// <remarks>
 /// r is the scores' <see cref="ScoreMetadata.LeaveOneOutFactor"/>, or 1 where they have none, as those of datamodels. The points x are the
 /// queries of the scores, which are training examples here: those to forget and a sample of those to keep. With targets of retrained models
-/// it learns their outputs. Cost: one forward pass for the targets and <see cref="Steps"/> steps. Reference: Georgiev et al.,
+/// it learns their outputs. Sums of scores over many examples follow a tangent far out, and of one fit they carry its noise to every
+/// point that is kept: the notes of the result say how far outputs are to move. Where that is far for points to keep, take more damping, or
+/// the mean over several models. Cost: one forward pass for the targets and <see cref="Steps"/> steps. Reference: Georgiev et al.,
 /// "Attribute-to-Delete", ICLR 2025.
 /// </remarks>
 public sealed record DatamodelMatching : UnlearningMethod
@@ -167,6 +169,7 @@ public sealed record DatamodelMatching : UnlearningMethod
         var found = new Dictionary<long, double[]>();
         var forget = run.Forget.Ids.ToHashSet();
         var shifts = _scores.Select(scores => Shifts(scores, forget)).ToList();
+        run.Notes.Add(Sizes(shifts, forget));
         foreach (var batch in points.Batches())
         {
             using var scope = NewDisposeScope();
@@ -187,6 +190,22 @@ public sealed record DatamodelMatching : UnlearningMethod
         }
 
         return found;
+    }
+
+    /// <summary>How far the scores want outputs to move: far of what is kept is a sign of scores that cannot be summed so.</summary>
+    private static string Sizes(List<Dictionary<long, double>> shifts, HashSet<long> forget)
+    {
+        return string.Create(
+            CultureInfo.InvariantCulture,
+            $"the scores move outputs of points to forget by {Mean(forgotten: true):G3} on the average of magnitudes, of points to keep by "
+                + $"{Mean(forgotten: false):G3}"
+        );
+
+        double Mean(bool forgotten) =>
+            shifts
+                .SelectMany(of => of.Where(shift => forget.Contains(shift.Key) == forgotten).Select(shift => Math.Abs(shift.Value)))
+                .DefaultIfEmpty(0)
+                .Average();
     }
 
     private static Dictionary<long, double> Shifts(InfluenceScores scores, HashSet<long> forget)

@@ -1,3 +1,4 @@
+using Influence.Gradients;
 using TorchSharp;
 using static Influence.Numerics.KeptNumber;
 using static TorchSharp.torch;
@@ -18,12 +19,20 @@ namespace Influence.Estimators;
 /// </remarks>
 /// <example>
 /// <code>
-/// using var scores = new RdsPlus(b => model.Hidden(b["tokens"])).Score(task, train, queries);
+/// using var scores = new RdsPlus().Score(task, train, queries);        // or new RdsPlus(b => model.Hidden(b["tokens"]))
 /// </code>
 /// </example>
 public sealed record RdsPlus : IPairEstimator
 {
-    private readonly Func<ExampleBatch, Tensor> _hidden;
+    private const string What = "Hidden states";
+
+    private readonly Func<ExampleBatch, Tensor>? _hidden;
+
+    /// <summary>
+    /// Finds the hidden states: what the <c>nn.Linear</c> that the training loss calls last reads, a language model's head. Where the head is
+    /// no <c>nn.Linear</c>, as a product with the embeddings' table, that is another layer's: give the delegate then.
+    /// </summary>
+    public RdsPlus() { }
 
     /// <summary>Takes the hidden states, usually the last layer's.</summary>
     /// <param name="hidden">From a batch to <c>[B, T, d]</c>, floating-point numbers; the same d for queries.</param>
@@ -46,7 +55,9 @@ public sealed record RdsPlus : IPairEstimator
     )
     {
         ArgumentNullException.ThrowIfNull(task);
-        var metadata = new EmbeddingSimilarity(batch => Pooled(task, batch)).ScoreInto(
+        using var found = _hidden is null ? new LastLinearInput(task) : null;
+        var hidden = _hidden ?? found!.Of;
+        var metadata = new EmbeddingSimilarity(batch => Pooled(task, hidden, batch)).ScoreInto(
             sink,
             task,
             train,
@@ -57,9 +68,44 @@ public sealed record RdsPlus : IPairEstimator
         return metadata with { Estimator = "RDS+", Layers = "those of the hidden states" };
     }
 
-    private Tensor Pooled(InfluenceTask task, ExampleBatch batch)
+    /// <summary>The pooled hidden states themselves, for what compares examples with one another: <c>new SelectionPool(scores) { Features =
+    /// embeddings }</c>, clusters, near duplicates.</summary>
+    /// <param name="task">The model; left as it was found.</param>
+    /// <param name="examples">N examples.</param>
+    /// <param name="progress">Told after each batch.</param>
+    /// <param name="cancellationToken">Checked between batches.</param>
+    /// <returns><c>[N, d]</c>, float64 rows of length 1 on the CPU; the caller's.</returns>
+    /// <exception cref="InfluenceException">As for scores.</exception>
+    /// <exception cref="OperationCanceledException">The token was cancelled.</exception>
+    public Tensor Embed(
+        InfluenceTask task,
+        Examples examples,
+        IProgress<InfluenceProgress>? progress = null,
+        CancellationToken cancellationToken = default
+    )
     {
-        var hidden = _hidden(batch);
+        ExampleChecks.Run(task, (examples, "examples"));
+        using var claim = ModelInUse.Claim(task.Model);
+        using var noGrad = no_grad();
+        using var found = _hidden is null ? new LastLinearInput(task) : null;
+        var hidden = _hidden ?? found!.Of;
+        using var reporter = new ProgressReporter(progress, "embeddings", 1, examples.Count, cancellationToken);
+        using var whole = NewDisposeScope();
+        var rows = new List<Tensor>();
+        foreach (var batch in examples.Batches())
+        {
+            using var scope = NewDisposeScope();
+            var own = FeatureReader.Rows(given => Pooled(task, hidden, given), batch, What);
+            rows.Add(FeatureReader.Normalized(own).MoveToOuterDisposeScope()); // [B, d]
+            reporter.AddOrCancel(batch.Count);
+        }
+
+        return cat(rows, 0).MoveToOuterDisposeScope();
+    }
+
+    private static Tensor Pooled(InfluenceTask task, Func<ExampleBatch, Tensor> read, ExampleBatch batch)
+    {
+        var hidden = read(batch);
         if (hidden is null || hidden.dim() != 3 || hidden.shape[0] != batch.Count || !hidden.is_floating_point())
         {
             throw new InfluenceException(
