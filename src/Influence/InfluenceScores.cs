@@ -189,6 +189,42 @@ public sealed class InfluenceScores : IDisposable, IDisplay
     }
 
     /// <summary>
+    /// How alike queries are in what influences them: Pearson's correlation of two queries' scores over all training examples,
+    /// <code>r[p, q] = sum over z of (s(p, z) - mean s(p)) (s(q, z) - mean s(q)) / (N sd(p) sd(q))</code>
+    /// High between queries that need the same procedure and not the same facts, it is the evidence of procedural knowledge in pretraining
+    /// data. Cost: 2 Q^2 N operations, memory Q^2 numbers beside a piece of the scores.
+    /// </summary>
+    /// <remarks>Reference: Ruis et al., "Procedural Knowledge in Pretraining Drives Reasoning in Large Language Models", 2025.</remarks>
+    /// <returns><c>[Q, Q]</c>, row by row; NaN for a query whose scores are all the same.</returns>
+    public double[,] QueryCorrelations()
+    {
+        const long NumbersAtOnce = 1 << 22;
+        using var scope = NewDisposeScope();
+        var (queries, count) = ((int)_values.shape[0], _values.shape[1]);
+        var means = _values.mean([1L], keepdim: true, type: ScalarType.Float64); // [Q, 1]
+        var moments = zeros([queries, queries], ScalarType.Float64);
+        var atOnce = Math.Max(1, NumbersAtOnce / Math.Max(1, queries));
+        for (long first = 0; first < count; first += atOnce)
+        {
+            using var piece = NewDisposeScope();
+            var centred = _values.narrow(1, first, Math.Min(atOnce, count - first)).to_type(ScalarType.Float64) - means; // [Q, b]
+            moments.add_(centred.mm(centred.t()));
+        }
+
+        var products = moments.data<double>().ToArray();
+        var found = new double[queries, queries];
+        for (var p = 0; p < queries; p++)
+        {
+            for (var q = 0; q < queries; q++)
+            {
+                found[p, q] = products[(p * queries) + q] / Math.Sqrt(products[(p * queries) + p]) / Math.Sqrt(products[(q * queries) + q]);
+            }
+        }
+
+        return found;
+    }
+
+    /// <summary>
     /// Reads scores that <see cref="Save"/>, or another tool, wrote as safetensors or <c>.npy</c>: <c>scores [Q, N]</c>, or <c>[N]</c> for
     /// one query, of float16, bfloat16 (both become float32), float32 or float64. Missing ids are 0, 1, 2, ... Of other tensors in the file
     /// nothing is read.

@@ -36,6 +36,22 @@ public sealed class InfluenceScoresTests : IDisposable
         Assert.Equal(4, scores.Proponents(0, 100).Count);
     }
 
+    /// <summary>By hand: means 1.25 and -0.375; a query without spread has no correlation.</summary>
+    [Fact]
+    public void QueriesAreCorrelatedOverAllExamples()
+    {
+        using var scores = Make();
+        var found = scores.QueryCorrelations();
+        double[] a = [-0.25, 1.75, -3.25, 1.75],
+            b = [0.375, -0.625, -0.625, 0.875];
+        var expected = a.Zip(b).Sum(pair => pair.First * pair.Second) / Math.Sqrt(a.Sum(x => x * x) * b.Sum(x => x * x));
+        Assert.Equal(1, found[0, 0], 1e-12);
+        Assert.Equal(expected, found[0, 1], 1e-12);
+        Assert.Equal(expected, found[1, 0], 1e-12);
+        using var flat = new InfluenceScores(zeros(2, 3), [0, 1], [0, 1, 2], scores.Metadata);
+        Assert.True(double.IsNaN(flat.QueryCorrelations()[0, 1]));
+    }
+
     [Fact]
     public void NotANumberRanksLastOnBothSides()
     {

@@ -31,7 +31,7 @@ internal static class RanksBench
         var root = Directory.CreateTempSubdirectory("influence-ranks");
         try
         {
-            var rounds = options.Quick ? 1 : 3;
+            var rounds = options.Quick ? 1 : 2;
             var times = s_counts.ToDictionary(count => count, _ => new List<Round>());
             for (var round = 0; round < rounds; round++)
             {
@@ -44,7 +44,7 @@ internal static class RanksBench
 
             var alike = times.Values.SelectMany(found => found).Select(found => found.Result).Distinct().Count() == 1;
             var about = $"""
-                The decoder of `bench` (4 layers of width 128 over 128 bytes; 1,000 training examples and 50 queries, fewer if quick), over one folder (`Work`): an EK-FAC fit, scores of
+                The decoder of `bench` (4 layers of width 128 over 128 bytes; 600 training examples and 20 queries; 100 if quick), over one folder (`Work`): an EK-FAC fit, scores of
                 its queries, and a gradient store of 16 a side. One process with one thread, beside two with one thread each; all begin at a
                 sign once their models and data are there. Seconds by the clock from that sign to the end of the slowest process, the fastest of
                 {rounds} rounds that ran in turn; processor seconds are those of all processes together in that round.
@@ -125,7 +125,7 @@ internal static class RanksBench
     private static int RunChild(int rank, int count, string folder, bool quick)
     {
         set_num_threads(1);
-        using var workload = WorkloadCatalog.Create("decoder", CPU, quick);
+        using var workload = WorkloadCatalog.Create("decoder", new WorkloadSize(quick ? 100 : 600, 20), ScalarType.Float32, CPU);
         var work = new Distributed.Work(Path.Combine(folder, "work")) { Rank = rank, Count = count };
         File.WriteAllText(Ready(folder, rank), string.Empty);
         while (!File.Exists(Path.Combine(folder, Go)))

@@ -56,8 +56,8 @@ internal static class StoreStudy
             one.Likeness();
             one.ByLayer();
             one.WithCurvature();
-            one.Members(runs[0].After(found.FewEpochs), found.FewEpochs.Count);
             one.Whole();
+            one.Members(runs[0].After(found.FewEpochs), found.FewEpochs.Count);
             var settings = FindingsBuilder.Settings(
                 study,
                 $"{halves.Subsets.Count} random halves, drawn with seed {DeepStudy.SubsetSeed}",
@@ -244,7 +244,7 @@ internal static class StoreStudy
             var sketch = new GradientProjection { Form = GradientProjection.Kind.CountSketch, Dimension = context.Pick(2048, 128) };
             var (members, seconds) = Clocked.Run(() => GradientStore.WriteMembers(tasks, train, sketch, Path.Combine(folder, "models")));
             Keep(
-                $"count sketch, {sketch.Dimension}, TRAK, {members.Count} models",
+                $"count sketch, {sketch.Dimension}, TRAK, ensemble of {members.Count}",
                 members[0],
                 seconds,
                 q => new Trak(members) { OtherModels = tasks }.Score(Task, train, q),
@@ -252,7 +252,7 @@ internal static class StoreStudy
             );
             judge
                 .Add(
-                    $"count sketch, {sketch.Dimension}, TRAK, {members.Count} models, damped as one",
+                    $"count sketch, {sketch.Dimension}, TRAK, ensemble of {members.Count}, damped as one model",
                     q => new Trak(members) { OtherModels = tasks, Damping = _trak }.Score(Task, train, q)
                 )
                 .Dispose();
