@@ -373,7 +373,7 @@ command_quality() {
             t1 | t2) named=1 mnist=1 ;;
             spam) named=1 mails=1 ;;
             trees) named=1 tables=1 ;;
-            estimates | half) named=1 mails=1 fashion=1 corpora=1 ;;
+            estimates-* | half-*) named=1 mails=1 fashion=1 corpora=1 ;;
             w1 | w1s | t3 | t3-adamw | g1 | d1) named=1 fashion=1 ;;
             *) named=1 ;;
         esac

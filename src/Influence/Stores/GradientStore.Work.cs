@@ -177,6 +177,5 @@ public sealed partial class GradientStore
     private static long BytesOf(StoreManifest manifest) =>
         (8L * manifest.Count) + Enumerable.Range(0, manifest.Shards).Sum(shard => (long)StoreShard.Length(manifest, shard));
 
-    private static long BytesIn(string folder) =>
-        Directory.Exists(folder) ? FolderSize.Of(folder, "*.bin") : 0;
+    private static long BytesIn(string folder) => Directory.Exists(folder) ? FolderSize.Of(folder, "*.bin") : 0;
 }
