@@ -374,7 +374,7 @@ command_quality() {
             spam) named=1 mails=1 ;;
             trees) named=1 tables=1 ;;
             w1 | w1s | t3 | t3-adamw | g1 | g3 | d1) named=1 fashion=1 ;;
-            estimates | half) named=1 mails=1 fashion=1 corpora=1 ;;
+            estimates-* | half-*) named=1 mails=1 fashion=1 corpora=1 ;;
             *) named=1 ;;
         esac
         value=''

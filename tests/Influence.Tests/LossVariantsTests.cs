@@ -167,7 +167,7 @@ public sealed class LossVariantsTests : IDisposable
 
         var logits = z.clone().requires_grad_(true);
         Losses.PolicyGradient(logits, y, a).sum().backward();
-        var one = zeros_like(z).scatter(-1, y.unsqueeze(-1), 1) - z.softmax(-1);
+        var one = zeros_like(z).scatter(-1, y.unsqueeze(-1), ones([6, 4, 1], dtype: float64)) - z.softmax(-1);
         Assert.True((logits.grad! + (a.reshape(6, 1, 1) * one)).abs().max().item<double>() < 1e-12);
     }
 

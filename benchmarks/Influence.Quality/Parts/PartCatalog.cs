@@ -1,4 +1,5 @@
 using Influence.Quality.Pretrained;
+using Influence.Quality.Reporting;
 using Influence.Quality.Trees;
 
 namespace Influence.Quality.Parts;
@@ -57,8 +58,24 @@ internal static class PartCatalog
         new("g3", "the same on T3", c => StoreStudy.Run(c, "t3", SetUps.WideFashionMlp, [4, 16, 64], widest: 16)),
         new("g8", "the same on T8", c => StoreStudy.Run(c, "t8", SetUps.Decoder, [4, 16, 64], widest: 16)),
         new("trees", "LightGBM on Spambase, 1,500 training examples and 200 queries", c => TreeStudy.Run(c, TreeSetUps.Spambase(c))),
-        new("estimates", "what calls on pretrained models take, beside what was said beforehand", EstimateStudy.Run),
-        new("half", "scores of models in bfloat16 and float16, beside those of the same weights in float32", HalfStudy.Run),
+        Estimates("minilm", FineTunedModels.MiniLm),
+        Estimates("resnet18", FineTunedModels.ResNet18),
+        Estimates("gpt2", FineTunedModels.Gpt2),
+        Half("w1", c => HalfStudy.Deep(c, "W1", SetUps.FashionMlp(c))),
+        Half("t8", c => HalfStudy.Deep(c, "T8", SetUps.Decoder(c))),
+        Half("minilm", c => HalfStudy.Run(c, FineTunedModels.MiniLm(c))),
+        Half("resnet18", c => HalfStudy.Run(c, FineTunedModels.ResNet18(c))),
+        Half("gpt2", c => HalfStudy.Run(c, FineTunedModels.Gpt2(c))),
         new("d1", "scores of the training run on Fashion-MNIST with flipped labels, 10,000 training examples", ScoresOfTheRun.Run),
     ];
+
+    private static Part Estimates(string model, Func<PartContext, FineTuned> make) =>
+        new(
+            $"estimates-{model}",
+            "what calls on a pretrained model take, beside what was said beforehand",
+            c => EstimateStudy.Run(c, make(c))
+        );
+
+    private static Part Half(string model, Func<PartContext, Findings> run) =>
+        new($"half-{model}", "scores of a model in bfloat16 and float16, beside those of the same weights in float32", run);
 }

@@ -1,11 +1,9 @@
-using System.Diagnostics;
 using System.Globalization;
 using Influence.Curvature;
 using Influence.Estimators;
 using Influence.Quality.Parts;
 using Influence.Quality.Reporting;
 using Influence.Stores;
-using static TorchSharp.torch;
 
 namespace Influence.Quality.Pretrained;
 
@@ -18,20 +16,23 @@ internal static class EstimateStudy
 
     private static readonly string[] s_head = ["call", "estimated", "spent", "spent / estimated", "the estimate took", "MiB", "MiB grown"];
 
-    public static Findings Run(PartContext context)
+    /// <param name="context">The part's.</param>
+    /// <param name="tuned">The model, which is disposed.</param>
+    public static Findings Run(PartContext context, FineTuned tuned)
     {
-        set_num_threads(1);
-        var (tables, settings) = (new List<NamedTable>(), new Dictionary<string, string>());
-        foreach (var tuned in FineTunedModels.All(context, context.Pick(1.0, 0.3)))
+        using (tuned)
         {
-            using (tuned)
+            return new Findings(
+                new Dictionary<string, string> { [tuned.Name] = tuned.Facts },
+                new Dictionary<string, string>(),
+                new Dictionary<string, double>(),
+                [],
+                []
+            )
             {
-                settings[tuned.Name] = tuned.Facts;
-                tables.Add(new NamedTable(tuned.Name, About, [s_head, .. Rows(context, tuned)]));
-            }
+                Tables = [new NamedTable(tuned.Name, About, [s_head, .. Rows(context, tuned)])],
+            };
         }
-
-        return new Findings(settings, new Dictionary<string, string>(), new Dictionary<string, double>(), [], []) { Tables = tables };
     }
 
     private static List<IReadOnlyList<string>> Rows(PartContext context, FineTuned tuned)
@@ -41,12 +42,7 @@ internal static class EstimateStudy
         var before = Memory.ResetPeak();
         Ekfac? made = null;
         Add("EK-FAC fit", cost.Estimate.Processor, cost.Took, Processor(() => made = Ekfac.Fit(task, train, tuned.Curvature)));
-        rows[0] =
-        [
-            .. rows[0].SkipLast(2),
-            $"{cost.Estimate.PeakBytes >> 20:N0}",
-            $"{(Memory.Peak() - before) >> 20:N0}",
-        ];
+        rows[0] = [.. rows[0].SkipLast(2), $"{cost.Estimate.PeakBytes >> 20:N0}", $"{(Memory.Peak() - before) >> 20:N0}"];
         using var fit = made!;
         var influence = new InfluenceFunction(fit);
         Call(

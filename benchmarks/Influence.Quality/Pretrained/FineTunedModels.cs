@@ -15,20 +15,11 @@ internal static class FineTunedModels
     private const double FlippedShare = 0.1;
     private const int Epochs = 3;
 
-    /// <summary>The three, one after the other; each is the caller's.</summary>
-    /// <param name="context">The part's.</param>
-    /// <param name="share">Of the examples that a whole run takes.</param>
-    public static IEnumerable<FineTuned> All(PartContext context, double share)
+    /// <summary>All-MiniLM-L6-v2 with a new head, every parameter trained to tell spam from ham. It is the caller's.</summary>
+    public static FineTuned MiniLm(PartContext context)
     {
-        yield return MiniLm(context, Size(200, 100), length: 32);
-        yield return ResNet18(context, Size(600, 100));
-        yield return Gpt2(context, Size(200, 20));
-
-        int Size(int whole, int least) => Math.Max(least, (int)(whole * share));
-    }
-
-    private static FineTuned MiniLm(PartContext context, int mails, int length)
-    {
+        var (mails, length) = (context.Pick(200, 60), context.Pick(32, 16));
+        set_num_threads(1);
         var graph = OnnxGraph.Read(MiniLmPackage.Model(), "MiniLM's model.onnx");
         var tokenizer = WordPieces.Read(MiniLmPackage.Vocabulary());
         var split = MailSplit.Draw(Repository.Folder("artifacts", "data", "spam-assassin"), mails, Seed);
@@ -68,9 +59,12 @@ internal static class FineTunedModels
         };
     }
 
-    private static FineTuned ResNet18(PartContext context, int count)
+    /// <summary>A pretrained ResNet-18, its last stage and a new head trained on Fashion-MNIST. It is the caller's.</summary>
+    public static FineTuned ResNet18(PartContext context)
     {
         const int Side = 64;
+        var count = context.Pick(600, 100);
+        set_num_threads(1);
         var graph = OnnxGraph.Read(ResNet18Package.Model(), "ResNet18.onnx");
         var preparation = OnnxGraph.Read(ResNet18Package.Preparation(), "ResNetPreprocess.onnx");
         var folder = DataFolder.Find().FashionMnist;
@@ -119,8 +113,11 @@ internal static class FineTunedModels
         }
     }
 
-    private static FineTuned Gpt2(PartContext context, int passages)
+    /// <summary>GPT-2's architecture with one token a byte, trained on three domains of text. It is the caller's.</summary>
+    public static FineTuned Gpt2(PartContext context)
     {
+        var passages = context.Pick(200, 40);
+        set_num_threads(1);
         var corpus = Corpus.Read([.. FiveDomains.All.Take(3)], passages, Seed);
         var train = new PassageTensors(corpus.Train);
         var queries = new PassageTensors([.. corpus.HeldOut.Where((_, i) => i % 3 == 0)]);

@@ -30,126 +30,127 @@ internal static class HalfStudy
         "processor s",
     ];
 
-    public static Findings Run(PartContext context)
+    /// <summary>A model of one of the deep set-ups.</summary>
+    /// <param name="context">The part's.</param>
+    /// <param name="name">The set-up's.</param>
+    /// <param name="setUp">The set-up; one model of it is trained, and no retraining made.</param>
+    public static Findings Deep(PartContext context, string name, SetUp setUp)
     {
         set_num_threads(1);
-        var (rows, settings) = (new List<IReadOnlyList<string>>(), new Dictionary<string, string>());
-        Deep(context.Of("w1"), "W1", SetUps.FashionMlp(context), queries: 100);
-        Deep(context.Of("t8"), "T8", SetUps.Decoder(context), queries: 60);
-        foreach (var tuned in FineTunedModels.All(context, context.Pick(0.5, 0.2)))
-        {
-            using (tuned)
+        const int Most = 100;
+        var own = context.Of(name.ToLowerInvariant());
+        var study = new Study(own, setUp.Recipe, setUp.Data);
+        var run = study.Full(DeepStudy.FirstModelSeed);
+        var asked = setUp.Data.Queries(setUp.BatchSize);
+        asked = asked.Only(asked.Ids.Take(Most));
+        return Compared(
+            context,
+            name,
+            $"{study.Describe()}; {asked.Count} queries; {setUp.Curvature.LabelDraws} labels drawn for each example",
+            type =>
             {
-                settings[tuned.Name] = tuned.Facts;
-                Compare(
-                    tuned.Name,
-                    type =>
+                var model = run.AtTheEnd();
+                model.to(type);
+                return (
+                    model,
+                    new InfluenceTask(model)
                     {
-                        var (model, task) = tuned.In(type);
-                        return (model, task);
-                    },
-                    tuned.Train,
-                    tuned.Queries,
-                    tuned.Curvature,
-                    tuned.Flipped
+                        TrainingLoss = batch =>
+                            Losses.CrossEntropy(model.call(In(batch["x"], type)).to_type(ScalarType.Float32), batch["y"]),
+                    }
                 );
+            },
+            setUp.Data.Train(setUp.BatchSize),
+            asked,
+            setUp.Curvature,
+            []
+        );
+    }
+
+    /// <summary>A pretrained model.</summary>
+    /// <param name="context">The part's.</param>
+    /// <param name="tuned">The model, which is disposed.</param>
+    public static Findings Run(PartContext context, FineTuned tuned)
+    {
+        using (tuned)
+        {
+            return Compared(context, tuned.Name, tuned.Facts, tuned.In, tuned.Train, tuned.Queries, tuned.Curvature, tuned.Flipped);
+        }
+    }
+
+    private static Findings Compared(
+        PartContext context,
+        string name,
+        string facts,
+        Func<ScalarType, (nn.Module Model, InfluenceTask Task)> make,
+        Examples train,
+        Examples queries,
+        Ekfac.Options curvature,
+        IReadOnlyList<long> flipped
+    )
+    {
+        var rows = new List<IReadOnlyList<string>>();
+        var single = new Dictionary<string, InfluenceScores>();
+        foreach (var type in new[] { ScalarType.Float32, ScalarType.BFloat16, ScalarType.Float16 })
+        {
+            var (model, task) = make(type);
+            using (model)
+            {
+                Row("TracIn, last weights", () => (new TracIn().Score(task, train, queries), Auc(new TracIn().SelfInfluence)));
+                Row(
+                    "EK-FAC",
+                    () =>
+                    {
+                        using var fit = Ekfac.Fit(task, train, curvature);
+                        var influence = new InfluenceFunction(fit) { Tolerance = 0 };
+                        return (influence.Score(task, train, queries), Auc(influence.SelfInfluence));
+                    }
+                );
+
+                double Auc(Func<InfluenceTask, Examples, IProgress<InfluenceProgress>?, CancellationToken, ExampleScores> score) =>
+                    flipped.Count == 0
+                        ? double.NaN
+                        : new MislabelDetection().Evaluate(score(task, train, null, CancellationToken.None), flipped).Auc.Value;
+            }
+
+            void Row(string method, Func<(InfluenceScores Scores, double Auc)> score)
+            {
+                var before = Environment.CpuUsage.TotalTime;
+                var (scores, auc) = score();
+                var seconds = (Environment.CpuUsage.TotalTime - before).TotalSeconds;
+                IReadOnlyList<string> compared = ["1", "1", "0"];
+                if (type == ScalarType.Float32)
+                {
+                    single[method] = scores;
+                }
+                else
+                {
+                    using (scores)
+                    {
+                        compared = Against(scores, single[method]);
+                    }
+                }
+
+                rows.Add([name, $"{type}", method, .. compared, double.IsNaN(auc) ? string.Empty : Number(auc), Number(seconds, "0.0")]);
+                context.Note(string.Join(", ", rows[^1]));
             }
         }
 
-        return new Findings(settings, new Dictionary<string, string>(), new Dictionary<string, double>(), [], [])
+        foreach (var scores in single.Values)
+        {
+            scores.Dispose();
+        }
+
+        return new Findings(
+            new Dictionary<string, string> { [name] = facts },
+            new Dictionary<string, string>(),
+            new Dictionary<string, double>(),
+            [],
+            []
+        )
         {
             Tables = [new NamedTable("Scores in half precision beside float32", About, [s_head, .. rows])],
         };
-
-        void Deep(PartContext own, string name, SetUp setUp, int queries)
-        {
-            var study = new Study(own, setUp.Recipe, setUp.Data);
-            var run = study.Full(DeepStudy.FirstModelSeed);
-            settings[name] = $"{study.Describe()}; the first {queries} queries; {setUp.Curvature.LabelDraws} labels drawn for each example";
-            var asked = setUp.Data.Queries(setUp.BatchSize);
-            Compare(
-                name,
-                type =>
-                {
-                    var model = run.AtTheEnd();
-                    model.to(type);
-                    return (
-                        model,
-                        new InfluenceTask(model)
-                        {
-                            TrainingLoss = batch =>
-                                Losses.CrossEntropy(model.call(In(batch["x"], type)).to_type(ScalarType.Float32), batch["y"]),
-                        }
-                    );
-                },
-                setUp.Data.Train(setUp.BatchSize),
-                asked.Only(asked.Ids.Take(queries)),
-                setUp.Curvature,
-                []
-            );
-        }
-
-        void Compare(
-            string name,
-            Func<ScalarType, (nn.Module Model, InfluenceTask Task)> make,
-            Examples train,
-            Examples queries,
-            Ekfac.Options curvature,
-            IReadOnlyList<long> flipped
-        )
-        {
-            Dictionary<string, InfluenceScores> single = [];
-            foreach (var type in new[] { ScalarType.Float32, ScalarType.BFloat16, ScalarType.Float16 })
-            {
-                var (model, task) = make(type);
-                using (model)
-                {
-                    Row("TracIn, last weights", task, () => (new TracIn().Score(task, train, queries), Auc(new TracIn().SelfInfluence)));
-                    Row(
-                        "EK-FAC",
-                        task,
-                        () =>
-                        {
-                            using var fit = Ekfac.Fit(task, train, curvature);
-                            var influence = new InfluenceFunction(fit) { Tolerance = 0 };
-                            return (influence.Score(task, train, queries), Auc(influence.SelfInfluence));
-                        }
-                    );
-
-                    double Auc(Func<InfluenceTask, Examples, IProgress<InfluenceProgress>?, CancellationToken, ExampleScores> score) =>
-                        flipped.Count == 0
-                            ? double.NaN
-                            : new MislabelDetection().Evaluate(score(task, train, null, CancellationToken.None), flipped).Auc.Value;
-                }
-
-                void Row(string method, InfluenceTask task, Func<(InfluenceScores Scores, double Auc)> score)
-                {
-                    var before = Environment.CpuUsage.TotalTime;
-                    var (scores, auc) = score();
-                    var seconds = (Environment.CpuUsage.TotalTime - before).TotalSeconds;
-                    IReadOnlyList<string> compared = ["1", "1", "0"];
-                    if (type == ScalarType.Float32)
-                    {
-                        single[method] = scores;
-                    }
-                    else
-                    {
-                        using (scores)
-                        {
-                            compared = Against(scores, single[method]);
-                        }
-                    }
-
-                    rows.Add([name, $"{type}", method, .. compared, double.IsNaN(auc) ? string.Empty : Number(auc), Number(seconds, "0.0")]);
-                    context.Note(string.Join(", ", rows[^1]));
-                }
-            }
-
-            foreach (var scores in single.Values)
-            {
-                scores.Dispose();
-            }
-        }
     }
 
     private static Tensor In(Tensor x, ScalarType type) => x.is_floating_point() ? x.to_type(type) : x;

@@ -21,6 +21,20 @@ internal readonly record struct Spent(TimeSpan Clock, TimeSpan? Processor)
         return new Spent(Stopwatch.GetElapsedTime(started), CostMeter.Processor() - processor);
     }
 
+    /// <summary>What work takes at best: what is short is done three times, since the first time is slower and others use the
+    /// machine.</summary>
+    public static Spent Least(Action work)
+    {
+        var least = Of(work);
+        for (var again = 0; again < 2 && least.Clock < s_enough; again++)
+        {
+            var next = Of(work);
+            least = next.Clock < least.Clock ? next : least;
+        }
+
+        return least;
+    }
+
     /// <summary>
     /// What work on all examples takes, from some of the first: more and more of them until they take a quarter of a second, and those once
     /// more, since the first time is slower than those after it.

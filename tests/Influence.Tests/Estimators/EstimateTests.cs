@@ -70,7 +70,7 @@ public sealed class EstimateTests : IDisposable
         Assert.True(time > TimeSpan.Zero);
         Assert.True(processor > TimeSpan.Zero);
         Assert.InRange(_seen, 1, 3 * Count);
-        Assert.True(before.equal(_layer.weight).item<bool>(), "The weights are as they were.");
+        Assert.True(before.eq(_layer.weight).all().item<bool>(), "The weights are as they were.");
         Assert.All(_layer.parameters(), p => Assert.True(p.requires_grad));
     }
 
@@ -92,7 +92,8 @@ public sealed class EstimateTests : IDisposable
         Assert.Contains("of the processor", cost.ToString(), StringComparison.Ordinal);
     }
 
-    /// <summary>A wide layer's decompositions are told apart, smaller blocks take less of them, and a diagonal has none.</summary>
+    /// <summary>A wide layer's decompositions are told apart, and a diagonal has none. That smaller blocks take less is seen at 900 against
+    /// 15: by the count the one is 900^3, the others 60 times 15^3, a factor of 3,600, far more than load does to a clock.</summary>
     [Fact]
     public void DecompositionsAreToldApart()
     {
@@ -101,9 +102,7 @@ public sealed class EstimateTests : IDisposable
         var task = new InfluenceTask(wide) { TrainingLoss = b => wide.call(b[0]).Squared().sum(1) };
         var train = Examples.FromTensors(randn([40, 900]));
         var whole = Ekfac.Estimate(task, train);
-        var blocks = Ekfac.Estimate(task, train, new() { MaximumFactorSize = 100 });
-
-        // By the count 900^3 against nine times 100^3, 81 times as much; small ones are less than ten times as slow a number.
+        var blocks = Ekfac.Estimate(task, train, new() { MaximumFactorSize = 15 });
         Assert.True(whole.Decompositions > blocks.Decompositions, $"{whole.Decompositions} {blocks.Decompositions}");
         Assert.True(whole.Time >= whole.Decompositions && blocks.Decompositions > TimeSpan.Zero);
         Assert.Equal(TimeSpan.Zero, DiagonalFisher.Estimate(task, train).Decompositions);

@@ -158,6 +158,26 @@ public sealed class UnusualModelTests : IDisposable
         AssertExactOrRefused(model, t => model.call(t[0]).Squared().sum(1), [randn(9, 4, dtype: float64)], [randn(4, 4, dtype: float64)]);
     }
 
+    /// <summary>Experts that are given every example's tokens, with zero rows where none is routed to them: by their rules, and exact.</summary>
+    [Fact]
+    public void ExpertsOnTokensWithZeroRows()
+    {
+        var (left, right) = (nn.Linear(4, 2, dtype: float64), nn.Linear(4, 2, dtype: float64));
+        var model = new Composite(
+            x =>
+            {
+                var goesLeft = x.narrow(2, 0, 1).gt(0).to_type(float64); // [B, T, 1]
+                return (left.call(x * goesLeft) * goesLeft) + (right.call(x * (1 - goesLeft)) * (1 - goesLeft));
+            },
+            ("left", left),
+            ("right", right)
+        );
+        var (train, queries) = (randn(9, 5, 4, dtype: float64), randn(4, 5, 4, dtype: float64));
+        AssertExact(model, t => model.call(t[0]).Squared().sum([1, 2]), [train], [queries]);
+        var task = new InfluenceTask(model) { TrainingLoss = b => model.call(b[0]).Squared().sum([1, 2]) };
+        Assert.Equal(0, task.Coverage(Examples.FromTensors(train)).BySingleExamples);
+    }
+
     /// <summary>The first examples do not reach the layer, later ones do.</summary>
     [Fact]
     public void ALayerThatTheFirstExamplesDoNotReach()

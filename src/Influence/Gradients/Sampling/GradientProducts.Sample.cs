@@ -49,10 +49,7 @@ internal sealed partial class GradientProducts
         });
         using var own = block!;
         IReadOnlyList<long> ids = summed ? [-1] : [.. queries.Ids.Take((int)own.Count)];
-        var past = Spent.OfAll(
-            train,
-            part => Stream(1, (_, _, _) => { }, own, part, ids, examplesAtOnce, progress, meet: !summed)
-        );
+        var past = Spent.OfAll(train, part => Stream(1, (_, _, _) => { }, own, part, ids, examplesAtOnce, progress, meet: !summed));
         return (before * share) + (past * passes);
     }
 

@@ -104,7 +104,7 @@ internal sealed partial class LayerwiseFit
             var measured = Math.Min(alike.Max(), WidestMeasured);
             var x = SeededNumbers.Normal(seed: 1, measured, measured, ScalarType.Float64, device);
             var covariance = x.mm(x.t());
-            var one = Spent.Of(() => FactorBasis.Of([covariance], ScalarType.Float32, device).Dispose());
+            var one = Spent.Least(() => FactorBasis.Of([covariance], ScalarType.Float32, device).Dispose());
             all += one * alike.Sum(size => Math.Pow(size / (double)measured, 3));
         }
 
