@@ -1,3 +1,4 @@
+using System.Globalization;
 using Influence.Curvature;
 using Influence.Tests.Evaluation;
 using Influence.Tests.Oracles;
@@ -165,7 +166,10 @@ public class ParameterChoiceTests
             retrained.Zip(unlearned.Tensors["weight"].reshape(-1).data<double>().ToArray()),
             pair => Assert.Equal(pair.First, pair.Second, 1e-8)
         );
-        Assert.Contains("30 points", Assert.Single(unlearned.Notes), StringComparison.Ordinal);
+        Assert.Equal(2, unlearned.Notes.Count);
+        var moved = s_forget.Average(id => Math.Abs(shift[id])).ToString("G3", CultureInfo.InvariantCulture);
+        Assert.StartsWith($"the scores move outputs of points to forget by {moved} ", unlearned.Notes[0], StringComparison.Ordinal);
+        Assert.Contains("30 points", unlearned.Notes[1], StringComparison.Ordinal);
 
         Assert.Contains(
             "lack examples to forget",
