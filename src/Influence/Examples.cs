@@ -224,7 +224,12 @@ public sealed record Examples : IDisplay
                     .. whole
                         .Names.Zip(whole.Tensors)
                         .Select(pair =>
-                            (IReadOnlyList<object>)[pair.First, pair.Second.dtype.ToString(), $"[{string.Join(", ", pair.Second.shape)}]"]
+                            (IReadOnlyList<object>)
+                                [
+                                    pair.First,
+                                    pair.Second.IsInvalid ? "disposed" : pair.Second.dtype.ToString(),
+                                    pair.Second.IsInvalid ? string.Empty : $"[{string.Join(", ", pair.Second.shape)}]",
+                                ]
                         ),
                 ]
         );
@@ -314,6 +319,10 @@ public sealed record Examples : IDisplay
         }
     }
 
+    /// <summary>The names of tensors that are no more.</summary>
+    private List<string> Disposed =>
+        _whole is { } whole ? [.. whole.Names.Zip(whole.Tensors).Where(t => t.Second.IsInvalid).Select(t => t.First)] : [];
+
     /// <summary>Whether examples can be put together from any positions: they are tensors.</summary>
     internal bool IsIndexable => _whole is not null;
 
@@ -362,7 +371,12 @@ public sealed record Examples : IDisplay
         {
             ids = Ids;
             var count = _defaultIds().Length;
-            if (ids.Count != count)
+            if (Disposed is { Count: > 0 } disposed)
+            {
+                problem =
+                    $"tensors that were disposed: {InfluenceException.List(disposed)}. They stay yours: keep them as long as the examples.";
+            }
+            else if (ids.Count != count)
             {
                 problem = $"there are {ids.Count} ids for {count} examples. Give one id for each example.";
             }

@@ -18,7 +18,7 @@ public sealed class RankedExamples : IReadOnlyList<RankedExamples.Row>, IDisplay
     }
 
     /// <summary>The ids in order.</summary>
-    public IEnumerable<long> Ids => _examples.Select(e => e.Id);
+    public IReadOnlyList<long> Ids => [.. _examples.Select(e => e.Id)];
 
     /// <inheritdoc/>
     public int Count => _examples.Count;

@@ -17,6 +17,9 @@ internal sealed class FitTensors(string path, Dictionary<string, Tensor> tensors
     private readonly HashSet<string> _taken = [];
     private ScalarType? _dtype;
 
+    /// <summary>Whether there is a tensor of this name.</summary>
+    public bool Contains(string name) => tensors.ContainsKey(name);
+
     /// <summary>Numbers in the model's type, or where so asked in float64 on the CPU.</summary>
     /// <param name="name">The tensor.</param>
     /// <param name="shape">Its shape; -1 stands for any size above zero.</param>

@@ -12,6 +12,8 @@ namespace Influence.Curvature;
 /// <remarks>Owns its tensors: dispose it. It belongs to the weights that it was fitted at, and is refused at others.</remarks>
 public abstract class Preconditioner : IDisposable
 {
+    private bool _disposed;
+
     private protected Preconditioner(CurvatureInfo info) => Info = info;
 
     /// <summary>How it was made.</summary>
@@ -26,6 +28,13 @@ public abstract class Preconditioner : IDisposable
     /// <param name="token">Checked between batches by solvers that read the training examples.</param>
     internal Inverse Prepare(GradientSession session, Damping? damping, double tolerance, CancellationToken token)
     {
+        if (_disposed)
+        {
+            throw new InfluenceException(
+                $"This {Info.Method} was disposed. Dispose it after the last call that uses it, or Save it and Load it again."
+            );
+        }
+
         using var stage = CostMeter.Stage("preconditioning");
         return PrepareInverse(session, damping, tolerance, token);
     }
@@ -96,6 +105,7 @@ public abstract class Preconditioner : IDisposable
     /// <summary>Frees what it holds.</summary>
     public void Dispose()
     {
+        _disposed = true;
         Dispose(disposing: true);
         GC.SuppressFinalize(this);
     }

@@ -1,4 +1,5 @@
 using Influence.Display;
+using Influence.Gradients;
 
 namespace Influence.Curvature;
 
@@ -76,5 +77,47 @@ public sealed class Ekfac : LayerwisePreconditioner
     {
         var (info, blocks) = LayerwiseFile.Load(path, FactorSums.NamesOf(Method), device);
         return new Ekfac(info, blocks);
+    }
+
+    /// <summary>
+    /// Takes the factors that kronfluence fitted with <c>strategy="ekfac"</c>: its bases and its eigenvalues, divided by their number of
+    /// examples, are those of this class.
+    /// </summary>
+    /// <remarks>
+    /// Modules are found by the names of their weights: <c>encoder.fc1</c> has the factors of <c>encoder.fc1.weight</c> and its bias.
+    /// kronfluence does not keep at which weights it fitted: that the model has them is the caller's word, and the fit belongs to them
+    /// from here on.
+    /// </remarks>
+    /// <param name="folder">The folder, <c>influence_results/ANALYSIS/factors_NAME</c>.</param>
+    /// <param name="task">The model, with the weights that the factors were fitted at. Its <c>Layers</c> are those that were
+    /// tracked.</param>
+    /// <param name="train">Some training examples, by which the model is looked at.</param>
+    /// <param name="damping">The damping where a call gives none; null: a tenth of each layer's mean eigenvalue, as in kronfluence.</param>
+    /// <returns>The fit; the caller disposes it.</returns>
+    /// <exception cref="InfluenceException">A file is missing or is no factor, or a layer has none or some of another size.</exception>
+    public static Ekfac FromKronfluence(string folder, InfluenceTask task, Examples train, Damping? damping = null)
+    {
+        ArgumentNullException.ThrowIfNull(folder);
+        ArgumentNullException.ThrowIfNull(task);
+        ArgumentNullException.ThrowIfNull(train);
+        InfluenceException.ThrowIfAny([.. train.Problems("training examples")]);
+        using var scope = TorchSharp.torch.NewDisposeScope();
+        using var noGrad = TorchSharp.torch.no_grad();
+        using var session = GradientSession.Open(task, train, queries: null);
+        var factors = new KronfluenceFactors(folder, session);
+        var blocks = factors.Read();
+        return new Ekfac(
+            new CurvatureInfo
+            {
+                Method = Method,
+                Matrix = "as kronfluence's arguments say",
+                Damping = damping ?? Damping.Default,
+                Examples = factors.Examples,
+                Weights = session.WeightsFingerprint(),
+                Integrity = Formats.SafetensorsChecksum.Unverified,
+                Cost = null,
+            },
+            blocks
+        );
     }
 }

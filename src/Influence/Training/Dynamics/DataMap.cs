@@ -18,6 +18,10 @@ public sealed partial record DataMap
     private const int PlotWidth = 520;
     private const int PlotHeight = 400;
 
+    // A rim of the page's white: the names stay readable where points lie below them, as they do in the corners.
+    private const string Region =
+        "fill=\"#444\" font-style=\"italic\" stroke=\"#fff\" stroke-width=\"4\" stroke-linejoin=\"round\" paint-order=\"stroke\"";
+
     // From wrong to right; the steps differ in lightness too, so that they tell apart without colours.
     private static readonly string[] s_colours = ["#7f1d4f", "#c4386a", "#ef7a4d", "#c9a227", "#4f9d69", "#1f5f8b"];
 
@@ -56,15 +60,9 @@ public sealed partial record DataMap
         AppendText(svg, Left, 42, Subtitle(points.Count, cartography.Points.Count), "fill=\"#666\"");
         AppendAxes(svg);
         AppendPoints(svg, points);
-        AppendText(svg, Left + 8, Top + 16, "easy to learn", "fill=\"#666\" font-style=\"italic\"");
-        AppendText(svg, Left + 8, Top + PlotHeight - 8, "hard to learn", "fill=\"#666\" font-style=\"italic\"");
-        AppendText(
-            svg,
-            Left + PlotWidth - 8,
-            Top + (PlotHeight / 2),
-            "ambiguous",
-            "fill=\"#666\" font-style=\"italic\" text-anchor=\"end\""
-        );
+        AppendText(svg, Left + 8, Top + 16, "easy to learn", Region);
+        AppendText(svg, Left + 8, Top + PlotHeight - 8, "hard to learn", Region);
+        AppendText(svg, Left + PlotWidth - 8, Top + (PlotHeight / 2), "ambiguous", $"{Region} text-anchor=\"end\"");
         AppendLegend(svg, points);
         return new Result(svg.Append("</svg>\n").ToString());
     }
