@@ -27,7 +27,12 @@ internal static class RecommenderPart
         small.Train(pool, all, 800, options.Seed, cancellationToken);
         using var large = Large(options.Seed);
         var (surrogate, tuned) = (TaskOf(small), TaskOf(large));
-        using var curvature = Ekfac.Fit(surrogate, pool.Examples, new Ekfac.Options { Seed = options.Seed });
+        using var curvature = Ekfac.Fit(
+            surrogate,
+            pool.Examples,
+            new Ekfac.Options { Seed = options.Seed },
+            cancellationToken: cancellationToken
+        );
         var result = new Dealrec().Score(surrogate, curvature, pool.Examples, tuned, pool.Examples, cancellationToken: cancellationToken);
         var budget = SelectionBudget.Fraction(Share);
         var coverage = new CoverageSampling { Seed = options.Seed };

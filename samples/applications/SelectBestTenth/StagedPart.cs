@@ -258,7 +258,7 @@ internal sealed class StagedPart : IDisposable
     private static Tensor Bytes(ExampleBatch batch) =>
         nn.functional.one_hot(batch["input"], ByteDecoder.Vocabulary).to_type(ScalarType.Float32).mean([1L]);
 
-    private static optim.Optimizer Probe(nn.Module model, optim.Optimizer running)
+    private static TorchSharp.Modules.AdamW Probe(nn.Module model, optim.Optimizer running)
     {
         var probe = optim.AdamW(model.parameters(), StagedTrainer.PeakRate);
         probe.load_state_dict(((TorchSharp.Modules.AdamW)running).state_dict());
