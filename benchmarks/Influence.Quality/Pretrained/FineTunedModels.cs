@@ -11,6 +11,9 @@ namespace Influence.Quality.Pretrained;
 /// on texts.</summary>
 internal static class FineTunedModels
 {
+    /// <summary>The rates of GPT-2's parts of training, each of which leaves a checkpoint.</summary>
+    private static readonly double[] s_rates = [2e-3, 1e-3, 5e-4];
+
     private const int Seed = 1;
     private const double FlippedShare = 0.1;
     private const int Epochs = 3;
@@ -125,7 +128,7 @@ internal static class FineTunedModels
         var folder = Folder(context, "gpt2");
         Directory.CreateDirectory(folder);
         var checkpoints = new List<Checkpoint>();
-        foreach (var (part, rate) in new[] { 2e-3, 1e-3, 5e-4 }.Index())
+        foreach (var (part, rate) in s_rates.Index())
         {
             new global::Gpt2.Trainer
             {

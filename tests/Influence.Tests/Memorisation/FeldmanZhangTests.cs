@@ -62,7 +62,7 @@ public class FeldmanZhangTests
 
         var memorised = new FeldmanZhang().Memorisation(runs);
         Assert.Equal(3, memorised.Examples.Count);
-        Assert.Equal(1, memorised.Scores.Highest(1).Ids.First());
+        Assert.Equal(1, memorised.Scores.Highest(1).Ids[0]);
         Assert.Equal(scores[1, 1], memorised.Examples[1].Memorisation.Value, 1e-12);
         var all = Enumerable.Range(0, runs.Count).ToLookup(run => runs.SubsetOf(run).Contains(1), run => -runs[run, 1]);
         double Error(IEnumerable<double> values) => MathNet.Numerics.Statistics.Statistics.Variance(values) / values.Count();
