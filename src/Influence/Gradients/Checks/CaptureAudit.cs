@@ -283,7 +283,9 @@ internal sealed class CaptureAudit
         foreach (var (layer, shapes) in single)
         {
             layer.Layouts[side.Kind] = [.. shapes.Zip(layer.Shapes, (a, b) => LayerLayout.Find(a, b) ?? LayerLayout.BatchFirst)];
-            layer.SharedShapes.AddRange(shapes.Zip(layer.Shapes).Where(p => p.First.AsSpan().SequenceEqual(p.Second)).Select(p => p.First));
+            long[][] shared = [.. shapes.Zip(layer.Shapes).Where(p => p.First.AsSpan().SequenceEqual(p.Second)).Select(p => p.First)];
+            layer.SharedShapes.AddRange(shared);
+            side.SharedShapes.AddRange(shared.Select(shape => (layer, shape)));
         }
 
         foreach (var layer in _hooks.Layers)
@@ -299,11 +301,15 @@ internal sealed class CaptureAudit
     /// multiplied with cannot, and a wrong shape in a matmul ends the process on TorchSharp.
     /// </summary>
     private bool MeetsItsPositions(TrackedLayer layer) =>
-        layer.SharedShapes.All(shared =>
-        {
-            var positions = shared.Length > 1 && shared[0] == 1 ? shared[1] : shared[0];
-            return _sides.All(side => side.Shapes.Any(s => s.Length >= 3 && s[0] == 2 && s[1] == positions && s[^1] == shared[^1]));
-        });
+        _sides.All(side =>
+            side.SharedShapes.Where(of => of.Layer == layer)
+                .All(of =>
+                {
+                    // Queries are of other lengths than training examples: each side is held against its own.
+                    var positions = of.Shape.Length > 1 && of.Shape[0] == 1 ? of.Shape[1] : of.Shape[0];
+                    return side.Shapes.Any(s => s.Length >= 3 && s[0] == 2 && s[1] == positions && s[^1] == of.Shape[^1]);
+                })
+        );
 
     /// <summary>The parameters of a selection, for which the model may have to be run.</summary>
     private IReadOnlyList<ModelParameter> Members(LayerSelection selection) =>
@@ -541,6 +547,8 @@ internal sealed class CaptureAudit
         public List<TrackedLayer> Called { get; set; } = [];
 
         public List<long[]> Shapes { get; } = [];
+
+        public List<(TrackedLayer Layer, long[] Shape)> SharedShapes { get; } = [];
 
         public Dictionary<TensorIdentity, Tensor>[] References { get; set; } = [];
 
