@@ -15,7 +15,8 @@ internal sealed record Method(string Name, Mixture Start)
     /// <summary>The same for methods that remember what they measured: begun anew with each run.</summary>
     public Func<NextMixture>? Begin { get; init; }
 
-    /// <summary>Finds the mixture of the whole run before it begins, by trial trainings of its own; null: <see cref="Start"/> is that.</summary>
+    /// <summary>Finds the mixture of the whole run before it begins, by trial trainings of its own; null: <see cref="Start"/> is
+    /// that.</summary>
     public Func<Trials, Mixture>? Find { get; init; }
 
     public MeasurementSize Size { get; init; }

@@ -6,7 +6,8 @@ namespace SelectBestTenth;
 
 /// <summary>
 /// Invented clicks. Items have one of eight genres, and within it a popularity that falls as 1 / rank. A user likes two genres, one twice
-/// as much as the other, stays with seven chances of ten in the genre of the last click, and clicks at random one time in five: on any item.
+/// as much as the other, stays with seven chances of ten in the genre of the last click, and clicks at random one time in five: on any
+/// item.
 /// An example is five clicks and the sixth, which is to be told; of some the sixth is a random one, so that nothing can be learned from it.
 /// </summary>
 internal sealed class Recommendations : IDisposable

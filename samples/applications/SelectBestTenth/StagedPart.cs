@@ -166,7 +166,8 @@ internal sealed class StagedPart : IDisposable
 
     private double Of(IReadOnlyList<long> ids) => ids.Average(id => _corpus.Train[(int)id].Domain == _domain ? 1.0 : 0);
 
-    /// <summary>A first run of random order gives the losses that are folded by, after one epoch, and at the end of each epoch the cosine of
+    /// <summary>A first run of random order gives the losses that are folded by, after one epoch, and at the end of each epoch the cosine
+    /// of
     /// each passage's gradient with the pool's, over the embedding of the bytes.</summary>
     private (ExampleOrder Folded, ExampleOrder Up, ExampleOrder Down) Orders()
     {

@@ -43,7 +43,8 @@ internal sealed record Contender(
                     .. s_targets.Select(factor =>
                         Setting(
                             $"to {factor} x the loss of unseen ones",
-                            // Nothing bounds the difference from below: without an end to it the loss of the forgotten ones, and with it the
+                            // Nothing bounds the difference from below: without an end to it the loss of the forgotten ones, and with it
+                            // the
                             // model, runs away.
                             subject =>
                                 Run(

@@ -8,7 +8,8 @@ namespace Influence.Curvature;
 /// <param name="PeakBytes">Memory during the fit, beside the model and one batch's activations.</param>
 /// <param name="MultiplyAdds">Arithmetic beside the passes through the model.</param>
 /// <param name="Passes">Passes over the training examples.</param>
-/// <param name="Time">By the clock, from some batches that were measured on the model's device and from decompositions of the sizes that there
+/// <param name="Time">By the clock, from some batches that were measured on the model's device and from decompositions of the sizes that
+/// there
 /// are.</param>
 [TypeFormatterSource(typeof(HtmlFormatters))]
 public sealed record CurvatureCost(long KeptBytes, long PeakBytes, double MultiplyAdds, int Passes, TimeSpan Time) : IDisplay

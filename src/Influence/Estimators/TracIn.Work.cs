@@ -19,7 +19,8 @@ public sealed partial record TracIn
     /// <value>Null: one process, and nothing is kept.</value>
     public Work? Work { get; init; }
 
-    /// <summary>What scoring would take: at one checkpoint seconds from a sample of the training examples that is scored for the queries, as
+    /// <summary>What scoring would take: at one checkpoint seconds from a sample of the training examples that is scored for the queries,
+    /// as
     /// often as there are checkpoints, and the room of the scores.</summary>
     /// <param name="task">The model and its loss. The model is left as it was found, its weights too.</param>
     /// <param name="train">N training examples.</param>

@@ -104,7 +104,8 @@ public sealed partial record TracIn : IPairEstimator
     } = UpdateDirection.Sgd;
 
     /// <summary>
-    /// The arithmetic of the products of many queries with many training examples. <see cref="ScalarType.BFloat16"/> rounds their factors and
+    /// The arithmetic of the products of many queries with many training examples. <see cref="ScalarType.BFloat16"/> rounds their factors
+    /// and
     /// sums in float32: on processors with such instructions (AVX512-BF16, AMX) and on GPUs the products take about a quarter of the
     /// time, elsewhere more than before. Of each layer |error| is at most 6 u = 0.024 of the largest that its part of the score could be,
     /// |g_q| |g_z| times the rate, u = 2^-8, where an example has one position; with more, of the sum of that over pairs of positions;

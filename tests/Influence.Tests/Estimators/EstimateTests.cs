@@ -9,7 +9,8 @@ using static TorchSharp.torch;
 
 namespace Influence.Tests.Estimators;
 
-/// <summary>What calls are said to take. That seconds are right is shown by the benchmarks (part <c>estimates</c>): on a machine that others
+/// <summary>What calls are said to take. That seconds are right is shown by the benchmarks (part <c>estimates</c>): on a machine that
+/// others
 /// use no test can hold them.</summary>
 public sealed class EstimateTests : IDisposable
 {

@@ -12,7 +12,8 @@ using static TorchSharp.torch;
 
 namespace Influence.Tests.Gradients;
 
-/// <summary>Batches whose activations do not fit <see cref="MemoryBudget"/> are cut: no number changes, and memory stays within it.</summary>
+/// <summary>Batches whose activations do not fit <see cref="MemoryBudget"/> are cut: no number changes, and memory stays within
+/// it.</summary>
 public sealed class ActivationBytesTests : IDisposable
 {
     private const int Positions = 64;
@@ -23,7 +24,8 @@ public sealed class ActivationBytesTests : IDisposable
 
     public void Dispose() => _scope.Dispose();
 
-    /// <summary>An example of 64 positions takes about 100 KiB here, 1 MiB holds ten: nothing may see more, and every score is that of whole
+    /// <summary>An example of 64 positions takes about 100 KiB here, 1 MiB holds ten: nothing may see more, and every score is that of
+    /// whole
     /// batches to the rounding of float64.</summary>
     [Fact]
     public void CutBatchesGiveTheSameNumbers()

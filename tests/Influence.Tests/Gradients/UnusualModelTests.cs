@@ -158,7 +158,8 @@ public sealed class UnusualModelTests : IDisposable
         AssertExactOrRefused(model, t => model.call(t[0]).Squared().sum(1), [randn(9, 4, dtype: float64)], [randn(4, 4, dtype: float64)]);
     }
 
-    /// <summary>Experts that are given every example's tokens, with zero rows where none is routed to them: by their rules, and exact.</summary>
+    /// <summary>Experts that are given every example's tokens, with zero rows where none is routed to them: by their rules, and
+    /// exact.</summary>
     [Fact]
     public void ExpertsOnTokensWithZeroRows()
     {

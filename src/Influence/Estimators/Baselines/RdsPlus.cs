@@ -29,7 +29,8 @@ public sealed record RdsPlus : IPairEstimator
     private readonly Func<ExampleBatch, Tensor>? _hidden;
 
     /// <summary>
-    /// Finds the hidden states: what the <c>nn.Linear</c> that the training loss calls last reads, a language model's head. Where the head is
+    /// Finds the hidden states: what the <c>nn.Linear</c> that the training loss calls last reads, a language model's head. Where the head
+    /// is
     /// no <c>nn.Linear</c>, as a product with the embeddings' table, that is another layer's: give the delegate then.
     /// </summary>
     public RdsPlus() { }

@@ -60,7 +60,8 @@ internal static class Products
         }
     }
 
-    /// <summary>sum over t of d_t' (G_q a_t), with the training examples left as factors: the response of some queries to some examples at a
+    /// <summary>sum over t of d_t' (G_q a_t), with the training examples left as factors: the response of some queries to some examples at
+    /// a
     /// time.</summary>
     public static void AddFactored(Tensor products, Tensor[] queries, FactoredGradients train, ProductArithmetic arithmetic)
     {
