@@ -44,10 +44,11 @@ internal static class RanksBench
 
             var alike = times.Values.SelectMany(found => found).Select(found => found.Result).Distinct().Count() == 1;
             var about = $"""
-                The decoder of `bench` (4 layers of width 128 over 128 bytes; 600 training examples and 20 queries; 100 if quick), over one folder (`Work`): an EK-FAC fit, scores of
-                its queries, and a gradient store of 16 a side. One process with one thread, beside two with one thread each; all begin at a
-                sign once their models and data are there. Seconds by the clock from that sign to the end of the slowest process, the fastest of
-                {rounds} rounds that ran in turn; processor seconds are those of all processes together in that round.
+                The decoder of `bench` (4 layers of width 128 over 128 bytes; 600 training examples and 20 queries; 100 if quick), over one
+                folder (`Work`): an EK-FAC fit, scores of its queries, and a gradient store of 16 a side. One process with one thread,
+                beside two with one thread each; all begin at a sign once their models and data are there. Seconds by the clock from that
+                sign to the end of the slowest process, the fastest of {rounds} rounds that ran in turn; processor seconds are those of
+                all processes together in that round.
                 The numbers of the fit and of the scores of all processes were {(alike ? "equal, byte for byte" : "NOT equal")}.
                 """;
             new MarkdownPage(options, device).Write("ranks", "Several processes over one folder", about, Table(times));

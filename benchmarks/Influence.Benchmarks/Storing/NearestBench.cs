@@ -55,15 +55,15 @@ internal static class NearestBench
                 }
             }
 
+            var count = queries.shape[0];
             var about = string.Create(
                 CultureInfo.InvariantCulture,
                 $"""
-                {workload.Title}, after an epoch of training; a store of {side} a side, {store.Width:N0} numbers an example, {queries.shape[
-                    0
-                ]:N0} queries.
-                Recall: the share of a query's true nearest by cosine (a scan of all rows) that USearch finds, mean over queries. "Looks at" is its
-                expansion at search; 16 links a row, expansion 128 when the index is built. Milliseconds and seconds are of the processor, on one
-                thread; the scan reads all rows once for all queries together, which is its advantage.
+                {workload.Title}, after an epoch of training; a store of {side} a side, {store.Width:N0} numbers an example, {count:N0} queries.
+                Recall: the share of a query's true nearest by cosine (a scan of all rows) that USearch finds, mean over queries.
+                "Looks at" is its expansion at search; 16 links a row, expansion 128 when the index is built. Milliseconds and
+                seconds are of the processor, on one thread; the scan reads all rows once for all queries together, which is its
+                advantage.
                 """
             );
             new MarkdownPage(options, device).Write("nearest", "Approximate search over a gradient store", about, table.ToString());
