@@ -49,7 +49,11 @@ public class PositionsOfOtherLengthsTests
         using var fitWithAxis = Ekfac.Fit(task, train, new() { Fisher = Fisher.Empirical });
         using var expected = new InfluenceFunction(fitWithAxis) { Tolerance = 0 }.Score(task, train, queries);
 
-        Assert.StartsWith("Coverage 100.0%: 123 parameters by layer rules, 0 by single examples", coverage.ToString(), StringComparison.Ordinal);
+        Assert.StartsWith(
+            "Coverage 100.0%: 123 parameters by layer rules, 0 by single examples",
+            coverage.ToString(),
+            StringComparison.Ordinal
+        );
         foreach (var q in Enumerable.Range(0, 3))
         {
             Assert.All(Enumerable.Range(0, 10), t => Assert.Equal(expected[q, t], scores[q, t], Rounding));
@@ -59,7 +63,11 @@ public class PositionsOfOtherLengthsTests
     private static Examples Texts(params (int Count, int Length)[] batches) =>
         Examples.FromBatches(
             batches
-                .Select(b => new Dictionary<string, Tensor> { ["x"] = randint(0, 9, [b.Count, b.Length]), ["y"] = randint(0, 3, [b.Count]) })
+                .Select(b => new Dictionary<string, Tensor>
+                {
+                    ["x"] = randint(0, 9, [b.Count, b.Length]),
+                    ["y"] = randint(0, 3, [b.Count]),
+                })
                 .ToList()
         );
 }
