@@ -11,8 +11,7 @@ namespace Influence.Benchmarks.Storing;
 
 /// <summary>
 /// Approximate search (USearch, a graph of neighbours) over a store's rows at unit length, beside a scan of all of them: how many of the
-/// true
-/// neighbours it finds, and what it takes.
+/// true neighbours it finds, and what it takes.
 /// </summary>
 internal static class NearestBench
 {

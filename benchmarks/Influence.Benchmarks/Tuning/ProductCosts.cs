@@ -15,7 +15,6 @@ namespace Influence.Benchmarks.Tuning;
 internal static class ProductCosts
 {
     private const int Epochs = 3;
-    private const string Plain = "plain epoch";
 
     public static int Run(Options options, Device device)
     {
@@ -59,18 +58,11 @@ internal static class ProductCosts
             Of("EK-FAC", new InfluenceFunction(ekfac)),
             Of("EK-FAC, exact", new InfluenceFunction(ekfac) { Tolerance = 0 }),
         ];
-        Work[] works =
-        [
-            Work.Always(() => [(Plain, ThreadClock.Time(workload.PlainEpoch))]),
-            .. calls.SelectMany(call =>
-                new[] { ThreadWork.Timed(call.Name, () => Score(call.Own)), ThreadWork.Timed(In16(call.Name), () => Score(call.Rounded)) }
-            ),
-        ];
-        var samples = (quick ? Interleaved.Quick : new Interleaved(3, TimeSpan.FromMinutes(3))).Run(
-            works,
-            round => Console.Error.WriteLine($"{workload.Key}, round {round}")
+        var works = calls.SelectMany(call =>
+            new[] { ThreadWork.Timed(call.Name, () => Score(call.Own)), ThreadWork.Timed(In16(call.Name), () => Score(call.Rounded)) }
         );
-        var plain = samples[Plain].Min;
+        var samples = ThreadWork.Compare(workload, works, quick);
+        var plain = samples[ThreadWork.Plain].Min;
         var table = new TextTable([
             "all pairs",
             "float32, plain epochs",

@@ -17,7 +17,6 @@ namespace Influence.Benchmarks.Tuning;
 internal static class StrongestCosts
 {
     private const int Epochs = 10;
-    private const string Plain = "plain epoch";
 
     public static int Run(Options options, Device device)
     {
@@ -49,7 +48,6 @@ internal static class StrongestCosts
         var (train, queries) = (workload.TrainExamples, workload.QueryExamples);
         Work[] works =
         [
-            Work.Always(() => [(Plain, ThreadClock.Time(workload.PlainEpoch))]),
             ThreadWork.Timed("K-FAC all pairs", () => new InfluenceFunction(kfac).Score(workload.Task, train, queries).Dispose()),
             ThreadWork.Timed("K-FAC, the 100 strongest", () => new InfluenceFunction(kfac).Strongest(100, workload.Task, train, queries)),
             ThreadWork.Timed("K-FAC, the 10 strongest", () => new InfluenceFunction(kfac).Strongest(10, workload.Task, train, queries)),
@@ -64,11 +62,8 @@ internal static class StrongestCosts
                         .Dispose()
             ),
         ];
-        var samples = (quick ? Interleaved.Quick : new Interleaved(3, TimeSpan.FromMinutes(3))).Run(
-            works,
-            round => Console.Error.WriteLine($"round {round}")
-        );
-        var plain = samples[Plain].Min;
+        var samples = ThreadWork.Compare(workload, works, quick);
+        var plain = samples[ThreadWork.Plain].Min;
         var table = new TextTable(["", "processor s", "plain epochs"]);
         foreach (var (name, own) in samples)
         {

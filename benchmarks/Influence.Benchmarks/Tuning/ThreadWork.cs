@@ -9,6 +9,19 @@ namespace Influence.Benchmarks.Tuning;
 /// <summary>What the comparisons of calls by one thread's processor time have in common.</summary>
 internal static class ThreadWork
 {
+    /// <summary>The name of the plain epoch among the works.</summary>
+    public const string Plain = "plain epoch";
+
+    /// <summary>Times a workload's plain epoch and some calls in turn.</summary>
+    /// <param name="workload">Whose epoch it is.</param>
+    /// <param name="calls">The calls.</param>
+    /// <param name="quick">Once each.</param>
+    public static Dictionary<string, Samples> Compare(Workload workload, IEnumerable<Work> calls, bool quick) =>
+        (quick ? Interleaved.Quick : new Interleaved(3, TimeSpan.FromMinutes(3))).Run(
+            [Work.Always(() => [(Plain, ThreadClock.Time(workload.PlainEpoch))]), .. calls],
+            round => Console.Error.WriteLine($"{workload.Key}, round {round}")
+        );
+
     /// <summary>A call by its processor time, run once if it is long.</summary>
     public static Work Timed(string name, Action run) =>
         new(

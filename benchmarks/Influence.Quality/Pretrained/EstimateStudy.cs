@@ -22,16 +22,10 @@ internal static class EstimateStudy
     {
         using (tuned)
         {
-            return new Findings(
+            return Findings.Of(
                 new Dictionary<string, string> { [tuned.Name] = tuned.Facts },
-                new Dictionary<string, string>(),
-                new Dictionary<string, double>(),
-                [],
-                []
-            )
-            {
-                Tables = [new NamedTable(tuned.Name, About, [s_head, .. Rows(context, tuned)])],
-            };
+                new NamedTable(tuned.Name, About, [s_head, .. Rows(context, tuned)])
+            );
         }
     }
 

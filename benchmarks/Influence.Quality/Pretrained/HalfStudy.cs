@@ -141,16 +141,10 @@ internal static class HalfStudy
             scores.Dispose();
         }
 
-        return new Findings(
+        return Findings.Of(
             new Dictionary<string, string> { [name] = facts },
-            new Dictionary<string, string>(),
-            new Dictionary<string, double>(),
-            [],
-            []
-        )
-        {
-            Tables = [new NamedTable("Scores in half precision beside float32", About, [s_head, .. rows])],
-        };
+            new NamedTable("Scores in half precision beside float32", About, [s_head, .. rows])
+        );
     }
 
     private static Tensor In(Tensor x, ScalarType type) => x.is_floating_point() ? x.to_type(type) : x;

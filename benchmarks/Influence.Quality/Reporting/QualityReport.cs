@@ -30,6 +30,12 @@ internal sealed record Findings(
 {
     /// <summary>What a part found that is no figure of a method.</summary>
     public IReadOnlyList<NamedTable> Tables { get; init; } = [];
+
+    /// <summary>One table, of a part that judges no method.</summary>
+    /// <param name="settings">What was measured on.</param>
+    /// <param name="table">What was found.</param>
+    public static Findings Of(IReadOnlyDictionary<string, string> settings, NamedTable table) =>
+        new(settings, new Dictionary<string, string>(), new Dictionary<string, double>(), [], []) { Tables = [table] };
 }
 
 /// <summary>A table.</summary>

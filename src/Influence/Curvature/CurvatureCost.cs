@@ -9,8 +9,7 @@ namespace Influence.Curvature;
 /// <param name="MultiplyAdds">Arithmetic beside the passes through the model.</param>
 /// <param name="Passes">Passes over the training examples.</param>
 /// <param name="Time">By the clock, from some batches that were measured on the model's device and from decompositions of the sizes that
-/// there
-/// are.</param>
+/// there are.</param>
 [TypeFormatterSource(typeof(HtmlFormatters))]
 public sealed record CurvatureCost(long KeptBytes, long PeakBytes, double MultiplyAdds, int Passes, TimeSpan Time) : IDisplay
 {

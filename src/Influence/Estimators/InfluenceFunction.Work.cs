@@ -44,7 +44,7 @@ public sealed partial record InfluenceFunction
         using var inverse = prepared!;
         var summed = Aggregation != QueryAggregation.None;
         var spent = opening + preparing + Products(session, inverse).SampleProducts(train, queries, summed, reporter);
-        return CostOf(spent, train, QueryIds(queries).Count, session.Dtype);
+        return UnitScores.CostOf(spent, MemoryBudget, Work, train, QueryIds(queries).Count, session.Dtype);
     }
 
     /// <summary>What <see cref="SelfInfluence"/> would take, from a sample of the training examples.</summary>
@@ -65,21 +65,8 @@ public sealed partial record InfluenceFunction
         var preparing = Spent.Of(() => prepared = _preconditioner.Prepare(session, Damping, 0, cancellationToken));
         using var inverse = prepared!;
         var products = new GradientProducts(session, MemoryBudget, inverse, Gradients.Normalization.None);
-        return CostOf(opening + preparing + products.SampleSelf(train, reporter), train, 1, session.Dtype);
-    }
-
-    private Work.Cost CostOf(Spent spent, Examples train, int rows, ScalarType dtype)
-    {
-        var units = Work is null ? null : new WorkUnits(train, Work);
-        return new Work.Cost(
-            spent.Clock,
-            MemoryBudget + (rows * (long)train.Count * dtype.ElementSize()),
-            units is null ? 0 : UnitScores.BytesOf(units, rows, train, dtype),
-            units?.Count ?? 1
-        )
-        {
-            Processor = spent.Processor,
-        };
+        var spent = opening + preparing + products.SampleSelf(train, reporter);
+        return UnitScores.CostOf(spent, MemoryBudget, Work, train, 1, session.Dtype);
     }
 
     private ScoreMetadata ScoreInUnits(

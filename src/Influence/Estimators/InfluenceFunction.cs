@@ -336,12 +336,7 @@ public sealed partial record InfluenceFunction : IPairEstimator
 
     /// <summary>What is said of scores whose products were rounded.</summary>
     private ScoreMetadata Rounded(ScoreMetadata metadata) =>
-        Aggregation == QueryAggregation.None
-            ? metadata with
-            {
-                Notes = ScoreMetadata.Joined(metadata.Notes, ProductArithmetic.Note(ProductType)),
-            }
-            : metadata;
+        ProductArithmetic.Noted(metadata, Aggregation == QueryAggregation.None ? ProductType : null);
 
     /// <summary>Opens a session, prepares the preconditioner and scores.</summary>
     private ScoreMetadata Run(

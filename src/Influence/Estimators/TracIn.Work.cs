@@ -19,8 +19,7 @@ public sealed partial record TracIn
     /// <value>Null: one process, and nothing is kept.</value>
     public Work? Work { get; init; }
 
-    /// <summary>What scoring would take: at one checkpoint seconds from a sample of the training examples that is scored for the queries,
-    /// as
+    /// <summary>What scoring would take: at one checkpoint seconds from a sample of the training examples that is scored for the queries, as
     /// often as there are checkpoints, and the room of the scores.</summary>
     /// <param name="task">The model and its loss. The model is left as it was found, its weights too.</param>
     /// <param name="train">N training examples.</param>
@@ -92,16 +91,7 @@ public sealed partial record TracIn
             )
         );
         spent = (spent + all) * Math.Max(1, Count);
-        var units = Work is null ? null : new WorkUnits(train, Work);
-        return new Work.Cost(
-            spent.Clock,
-            MemoryBudget + (rows * (long)train.Count * dtype.ElementSize()),
-            units is null ? 0 : UnitScores.BytesOf(units, rows, train, dtype),
-            units?.Count ?? 1
-        )
-        {
-            Processor = spent.Processor,
-        };
+        return UnitScores.CostOf(spent, MemoryBudget, Work, train, rows, dtype);
     }
 
     private ScoreMetadata ScoreInUnits(

@@ -294,12 +294,7 @@ public sealed partial record TracIn : IPairEstimator
 
     /// <summary>What is said of scores whose products were rounded.</summary>
     private ScoreMetadata Rounded(ScoreMetadata metadata) =>
-        Aggregation == InfluenceFunction.QueryAggregation.None
-            ? metadata with
-            {
-                Notes = ScoreMetadata.Joined(metadata.Notes, ProductArithmetic.Note(ProductType)),
-            }
-            : metadata;
+        ProductArithmetic.Noted(metadata, Aggregation == InfluenceFunction.QueryAggregation.None ? ProductType : null);
 
     private IReadOnlyList<long> Rows(Examples queries) => Aggregation == InfluenceFunction.QueryAggregation.None ? queries.Ids : [-1];
 

@@ -30,8 +30,7 @@ public sealed record RdsPlus : IPairEstimator
 
     /// <summary>
     /// Finds the hidden states: what the <c>nn.Linear</c> that the training loss calls last reads, a language model's head. Where the head
-    /// is
-    /// no <c>nn.Linear</c>, as a product with the embeddings' table, that is another layer's: give the delegate then.
+    /// is no <c>nn.Linear</c>, as a product with the embeddings' table, that is another layer's: give the delegate then.
     /// </summary>
     public RdsPlus() { }
 

@@ -1,6 +1,7 @@
 using System.Globalization;
 using Influence.Distributed;
 using Influence.Gradients;
+using Influence.Numerics;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -47,6 +48,27 @@ internal sealed class UnitScores(WorkFolder folder, WorkUnits units, Examples tr
     /// <summary>What all units' files take.</summary>
     public static long BytesOf(WorkUnits units, long rows, Examples train, ScalarType dtype) =>
         (rows * train.Count * dtype.ElementSize()) + (units.Count * FileBytes);
+
+    /// <summary>What scores are said to cost beforehand.</summary>
+    /// <param name="spent">The time, from a sample.</param>
+    /// <param name="memory">What gradients may take; the scores come to it.</param>
+    /// <param name="work">Where they are kept in units; null: nowhere.</param>
+    /// <param name="train">N training examples.</param>
+    /// <param name="rows">One for each query, or one.</param>
+    /// <param name="dtype">The scores' type.</param>
+    public static Work.Cost CostOf(Spent spent, MemoryBudget memory, Work? work, Examples train, long rows, ScalarType dtype)
+    {
+        var units = work is null ? null : new WorkUnits(train, work);
+        return new Work.Cost(
+            spent.Clock,
+            memory + (rows * train.Count * dtype.ElementSize()),
+            units is null ? 0 : BytesOf(units, rows, train, dtype),
+            units?.Count ?? 1
+        )
+        {
+            Processor = spent.Processor,
+        };
+    }
 
     /// <summary>Scores the units that are missing.</summary>
     /// <param name="score">Scores some examples: <c>[q, n]</c> on the CPU in the current scope, and how they were made.</param>

@@ -58,12 +58,15 @@ internal sealed class ProductArithmetic
     public static string Describe(ScalarType gradients, ScalarType? products) =>
         products is null ? gradients.ToString() : $"{gradients}, products in {products}";
 
-    /// <summary>What is said with scores.</summary>
-    public static string Note(ScalarType? type) =>
-        type is null
-            ? string.Empty
-            : "products of gradients in bfloat16 with sums in float32: of each layer an error of up to 2.4% of the largest that the product "
-                + "could be, a few hundredths of a percent as a rule";
+    /// <summary>What scores say of themselves, with what rounded products mean for them.</summary>
+    /// <param name="metadata">Of the scores.</param>
+    /// <param name="type">What their products were rounded to; null where they were not.</param>
+    public static ScoreMetadata Noted(ScoreMetadata metadata, ScalarType? type) =>
+        type is null ? metadata : metadata with { Notes = ScoreMetadata.Joined(metadata.Notes, RoundingNote) };
+
+    private const string RoundingNote =
+        "products of gradients in bfloat16 with sums in float32: of each layer an error of up to 2.4% of the largest that the product "
+        + "could be, a few hundredths of a percent as a rule";
 
     /// <summary>A factor, rounded once where it is used several times; itself, or a tensor of the current scope.</summary>
     public Tensor Rounded(Tensor factor) => _type is { } type && factor.dtype != type ? factor.to_type(type) : factor;

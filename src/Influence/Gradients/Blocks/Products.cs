@@ -28,22 +28,42 @@ internal static class Products
             var b = Math.Min(examplesAtOnce, train.Examples - start);
             var a = activation.narrow(0, start, b); // [b, T, I (+1)]
             var d = train.OutputGradient.narrow(0, start, b); // [b, T, O]
-            var target = products.narrow(1, start, b); // [Q, b]
-            var aa = Gram(queryA, a); // [Q*Tq, b*T]
-            if (addsOne)
-            {
-                aa.add_(Kept(1));
-            }
+            AddGhost(products.narrow(1, start, b), queryA, queryD, a, d, arithmetic, addsOne);
+        }
+    }
 
-            var dd = Gram(queryD, d);
-            if (tq == 1 && train.Positions == 1)
-            {
-                target.addcmul_(aa, dd, Kept(1));
-            }
-            else
-            {
-                target.add_(aa.mul_(dd).reshape(q, tq, b, train.Positions).sum(1, 3));
-            }
+    /// <summary>The ghost products of factors that lie ready, all of them at once.</summary>
+    /// <param name="products"><c>[Q, B]</c>.</param>
+    /// <param name="queryA"><c>[Q, T, I]</c>.</param>
+    /// <param name="queryD"><c>[Q, T, O]</c>.</param>
+    /// <param name="a"><c>[B, T', I]</c>.</param>
+    /// <param name="d"><c>[B, T', O]</c>.</param>
+    /// <param name="arithmetic">How matrix products are reckoned.</param>
+    /// <param name="addsOne">A bias is one more input, of one, on both sides.</param>
+    public static void AddGhost(
+        Tensor products,
+        Tensor queryA,
+        Tensor queryD,
+        Tensor a,
+        Tensor d,
+        ProductArithmetic arithmetic,
+        bool addsOne = false
+    )
+    {
+        var aa = Gram(queryA, a); // [Q*T, B*T']
+        if (addsOne)
+        {
+            aa.add_(Kept(1));
+        }
+
+        var dd = Gram(queryD, d);
+        if (queryA.shape[1] == 1 && a.shape[1] == 1)
+        {
+            products.addcmul_(aa, dd, Kept(1));
+        }
+        else
+        {
+            products.add_(aa.mul_(dd).reshape(queryA.shape[0], queryA.shape[1], a.shape[0], a.shape[1]).sum(1, 3));
         }
 
         Tensor Gram(Tensor left, Tensor right) =>

@@ -51,7 +51,7 @@ internal static class SpectralProducts
             var columns = queryA.shape[2] - band.Own;
             if (band.Common is { } common && band.Own > 0)
             {
-                AddGhost(
+                Products.AddGhost(
                     products,
                     queryA.narrow(2, 0, band.Own) * common,
                     Rows(queryD, band),
@@ -105,7 +105,7 @@ internal static class SpectralProducts
             {
                 using var step = NewDisposeScope();
                 var count = Math.Min(columns, a.shape[0] - start);
-                AddGhost(
+                Products.AddGhost(
                     products.narrow(1, start, count),
                     scaledA,
                     scaledD,
@@ -173,23 +173,6 @@ internal static class SpectralProducts
     }
 
     private static Tensor Rows(Tensor d, SpectralWeights.Band band) => d.narrow(2, band.Row, band.Rows);
-
-    private static void AddGhost(Tensor products, Tensor queryA, Tensor queryD, Tensor a, Tensor d, ProductArithmetic arithmetic)
-    {
-        var aa = Gram(queryA, a); // [Q*T, B*T]
-        var dd = Gram(queryD, d);
-        if (queryA.shape[1] == 1 && a.shape[1] == 1)
-        {
-            products.addcmul_(aa, dd, Kept(1));
-        }
-        else
-        {
-            products.add_(aa.mul_(dd).reshape(queryA.shape[0], queryA.shape[1], a.shape[0], a.shape[1]).sum(1, 3));
-        }
-
-        Tensor Gram(Tensor left, Tensor right) =>
-            arithmetic.Product(left.reshape(-1, left.shape[2]), right.reshape(-1, right.shape[2]).t(), products.dtype);
-    }
 
     /// <summary>
     /// A band of rows and some examples at a time, so that what is written out stays in the caches, in the form that writes less: either
